@@ -1,0 +1,50 @@
+# c2d: `make demo` and `make test` work on a fresh Debian or Ubuntu machine with Python >= 3.11, git and make.
+# Both use the same .venv, which is set up on first use and again when pyproject.toml or the pinned versions change.
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# Two threads a process are enough for the small tensors of the tests and leave the other cores alone.
+export OMP_NUM_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-cluster test-web lint format pins clean
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## the demo: four cells on procedural scenes, then their table (ARGS=--full for all of it)
+	@$(BIN)/c2d demo $(ARGS)
+
+test: $(READY) ## the tests (at most 20 minutes on 2 cores; ARGS="-k icod" to choose)
+	$(BIN)/python -m pytest -q -m "not slow and not cluster and not web" $(ARGS)
+
+test-cluster: $(READY) ## tests on a real SLURM
+	@.ci/marked cluster $(BIN)/python
+
+test-web: $(READY) ## tests with a real browser and real LaTeX
+	@.ci/marked web $(BIN)/python
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+venv: $(READY) ## set up .venv (the other targets do it by themselves)
+
+$(READY): pyproject.toml .ci/setup $(wildcard constraints/*.txt)
+	@.ci/setup "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+pins: $(READY) ## write what .venv holds to constraints/pyXY.txt (remove that file and .venv first to renew it)
+	@.ci/pins $(BIN)/python
+
+clean: ## remove .venv and caches; runs and data stay
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist c2d.egg-info

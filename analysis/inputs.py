@@ -1,0 +1,203 @@
+"""COCO ground truth and a COCO results list -> columns, checked once at the door.
+
+Everything after this file works on arrays. Image and category ids become dense positions in ascending id order, the
+order in which COCO breaks ties between equal scores; annotation ids are replaced by list positions, because pycocotools
+takes a box whose id is 0 for "no box".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.errors import InputError, some
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Ground truth and detections in columns. Boxes are xywh in pixels of the original image.
+
+    `gt_*` have one row per annotation in file order, `dt_*` one per detection in list order. `*_image` and `*_class`
+    are positions in `image_ids` and `class_ids` (both ascending). `gt_area` is the annotation's area, or its box's.
+    """
+
+    image_ids: list[Any]
+    class_ids: list[Any]
+    class_names: list[str]
+    gt_image: Array  # (G,) int64
+    gt_class: Array  # (G,) int64
+    gt_box: Array  # (G, 4) float64
+    gt_area: Array  # (G,) float64
+    gt_crowd: Array  # (G,) bool
+    dt_image: Array  # (D,) int64
+    dt_class: Array  # (D,) int64
+    dt_box: Array  # (D, 4) float64
+    dt_score: Array  # (D,) float64
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def objects_per_class(self) -> Array:
+        """Ground-truth boxes that are not crowd regions, (K,) int64: the denominators of recall."""
+        return np.bincount(self.gt_class[~self.gt_crowd], minlength=len(self.class_ids))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much was evaluated: images, boxes (crowd regions are counted apart) and detections."""
+        crowds = int(self.gt_crowd.sum())
+        return {
+            "images": len(self.image_ids),
+            "boxes": len(self.gt_image) - crowds,
+            "crowds": crowds,
+            "detections": len(self.dt_image),
+        }
+
+    def only(self, gt_rows: Array, dt_rows: Array) -> Prepared:
+        """The same images and classes with some of the objects and detections."""
+        columns = {name: getattr(self, name)[gt_rows if name.startswith("gt") else dt_rows] for name in _COLUMNS}
+        return replace(self, **columns, cache={})
+
+
+_COLUMNS = ("gt_image", "gt_class", "gt_box", "gt_area", "gt_crowd", "dt_image", "dt_class", "dt_box", "dt_score")
+
+
+def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[str, Any]] | None) -> Prepared:
+    """Check and convert; a `Prepared` passes through, so that several evaluations share one conversion.
+
+    Args:
+        targets: COCO ground truth: `images`, `annotations`, `categories`. `area` and `iscrowd` may be absent (box area,
+            0); `segmentation` is never read. Or a `Prepared`, then `detections` must be None.
+        detections: COCO results: `image_id`, `category_id`, `bbox` [x, y, width, height], `score`. May be empty.
+
+    Raises:
+        InputError: a missing key, an id that the targets do not have, a repeated id or class name, a box or score that
+            is not finite, a negative width or height.
+    """
+    if isinstance(targets, Prepared):
+        if detections is not None:
+            raise InputError("prepared input already holds its detections; pass None in their place")
+        return targets
+    if detections is None:
+        raise InputError("no detections given: expected a COCO results list (an empty list is allowed)")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(targets, Mapping) or not isinstance(targets.get(key), list):
+            raise InputError(f"ground truth has no list {key!r}; a COCO file has images, annotations and categories")
+    images, categories, boxes = targets["images"], targets["categories"], targets["annotations"]
+    image_ids = _ids(images, "images")
+    class_ids = _ids(categories, "categories")
+    name_of = {category["id"]: str(category.get("name", category["id"])) for category in categories}
+    class_names = [name_of[class_id] for class_id in class_ids]
+    if repeated := [name for name, n in Counter(class_names).items() if n > 1]:
+        raise InputError(f"class name {some(repeated)} stands for several categories; names must be unique")
+    image_at = {key: position for position, key in enumerate(image_ids)}
+    class_at = {key: position for position, key in enumerate(class_ids)}
+    if repeated := [key for key, n in Counter(box["id"] for box in boxes if "id" in box).items() if n > 1]:
+        raise InputError(f"annotation id {some(repeated)} occurs more than once; ids must be unique")
+    gt_box = _boxes(boxes, "annotation")
+    area = np.fromiter(
+        (np.nan if (a := box.get("area")) is None else a for box in boxes), dtype=np.float64, count=len(boxes)
+    )
+    return Prepared(
+        image_ids=image_ids,
+        class_ids=class_ids,
+        class_names=class_names,
+        gt_image=_positions(boxes, "image_id", image_at, "annotation"),
+        gt_class=_positions(boxes, "category_id", class_at, "annotation"),
+        gt_box=gt_box,
+        gt_area=np.where(np.isnan(area), gt_box[:, 2] * gt_box[:, 3], area),
+        gt_crowd=np.fromiter((bool(box.get("iscrowd", 0)) for box in boxes), dtype=bool, count=len(boxes)),
+        dt_image=_positions(detections, "image_id", image_at, "detection"),
+        dt_class=_positions(detections, "category_id", class_at, "detection"),
+        dt_box=_boxes(detections, "detection"),
+        dt_score=_scores(detections),
+    )
+
+
+def _ids(records: list[Any], where: str) -> list[Any]:
+    try:
+        ids = [record["id"] for record in records]
+        ordered = sorted(set(ids))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where}: every entry needs an 'id', all of one type ({error})") from None
+    if len(ordered) != len(ids):
+        repeated = [key for key, n in Counter(ids).items() if n > 1]
+        raise InputError(f"{where}: id {some(repeated)} occurs more than once; ids must be unique")
+    return ordered
+
+
+def _column(records: Sequence[Mapping[str, Any]], key: str, what: str) -> list[Any]:
+    try:
+        return [record[key] for record in records]
+    except (KeyError, TypeError):
+        at = next(i for i, record in enumerate(records) if not isinstance(record, Mapping) or key not in record)
+        raise InputError(f"{what} number {at} has no {key!r}: {records[at]!r:.120}") from None
+
+
+def _positions(records: Sequence[Mapping[str, Any]], key: str, known: Mapping[Any, int], what: str) -> Array:
+    values = _column(records, key, what)
+    try:
+        return np.fromiter(map(known.__getitem__, values), dtype=np.int64, count=len(values))
+    except (KeyError, TypeError):
+        strange = [value for value in dict.fromkeys(map(_hashable, values)) if value not in known]
+        raise InputError(
+            f"{what}s name {key} {some(strange)}, which the ground truth does not have "
+            f"(it has {len(known)}: {some(known, 3)}); evaluate against the set they were made for"
+        ) from None
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
+
+
+def _boxes(records: Sequence[Mapping[str, Any]], what: str) -> Array:
+    """(N, 4) float64 xywh; finite, width and height not negative."""
+    boxes = _column(records, "bbox", what)
+    try:
+        if any(n != 4 for n in map(len, boxes)):
+            raise ValueError
+        flat = np.fromiter(chain.from_iterable(boxes), dtype=np.float64, count=4 * len(boxes))
+    except (TypeError, ValueError):
+        at = next(i for i, box in enumerate(boxes) if not _four_numbers(box))
+        given = f"{what} number {at}: bbox {boxes[at]!r:.80}"
+        raise InputError(f"{given} is not four numbers [x, y, width, height]") from None
+    table = flat.reshape(-1, 4)
+    _refuse(~np.all(np.isfinite(table), axis=1), table, f"{what} number {{}}: bbox {{}} is not finite")
+    _refuse(np.any(table[:, 2:] < 0, axis=1), table, f"{what} number {{}}: bbox {{}} has a negative width or height")
+    return table
+
+
+def _four_numbers(box: Any) -> bool:
+    try:
+        return len(box) == 4 and all(isinstance(float(value), float) for value in box)
+    except (TypeError, ValueError):
+        return False
+
+
+def _scores(records: Sequence[Mapping[str, Any]]) -> Array:
+    values = _column(records, "score", "detection")
+    try:
+        scores = np.fromiter(values, dtype=np.float64, count=len(values))
+    except (TypeError, ValueError):
+        at = next(i for i, value in enumerate(values) if not isinstance(value, int | float | np.number))
+        raise InputError(f"detection number {at}: score {values[at]!r:.80} is not a number") from None
+    _refuse(~np.isfinite(scores), scores, "detection number {}: score {} is not finite")
+    return scores
+
+
+def _refuse(bad: Any, values: Array, message: str) -> None:
+    """Raise for the first row that is bad, and say how many there are."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        raise InputError(message.format(rows[0], values[rows[0]].tolist()) + more)

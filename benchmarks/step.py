@@ -1,0 +1,213 @@
+"""What a distilled training step costs: plain and distilled steps in turn, their ratio, memory, and the floor.
+
+The floor is what no implementation can avoid: the plain step plus the teacher's layers, forward and backward to their
+input, on one crop of every positive used. For a student smaller than the teacher's stem the ratio is large because the
+floor is; the distance between the two is what our code adds.
+
+Inputs are made: uniform noise images, boxes of the size that gives the wanted number of positives. All samples are kept
+(ms, in the order taken); medians are taken where they are printed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a student at its training size and the teacher's side."""
+
+    student: str
+    network: str
+    batch: int
+    size: int
+    objects: int
+    crop: int
+    max_positives: int | None
+    side: float
+    """Side of the made boxes as a share of the image: chosen so that the positives are as many as the case names."""
+    classes: int = 80
+
+
+CASES = (
+    Case("ssd300-vgg16", "resnet50", batch=4, size=300, objects=7, crop=112, max_positives=None, side=0.5),
+    Case("retinanet-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10),
+    Case("faster-rcnn-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10),
+)
+
+
+def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, Any]:
+    """Samples of plain and distilled steps, alternating; the teacher's floor; peak memory of each.
+
+    Returns:
+        {case, device, threads, plain_ms, distilled_ms, floor_ms: lists; plain_mib, distilled_mib; positives, used}.
+    """
+    from c2d import compat
+
+    compat.prepare()
+    if threads:
+        torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    plain, distilled, teacher = _models(case, device)
+    inputs, samples = _made_batch(case, device)
+    seen: dict[str, float] = {}
+
+    def step(model: nn.Module) -> Callable[[], None]:
+        optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
+
+        def once() -> None:
+            losses = model(inputs.clone(), samples(), mode="loss")
+            total, log = model.parse_losses(losses)  # type: ignore[operator]
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            optimizer.step()
+            seen.update({key: float(value) for key, value in log.items() if "positives" in key})
+
+        return once
+
+    calls = {"plain": step(plain), "distilled": step(distilled)}
+    for call in calls.values():
+        call()
+        call()
+    used = int(seen.get("kd_icod_positives_used", seen["kd_icod_positives"]))
+    calls["floor"] = _teacher_floor(teacher, case.crop, used, case.batch * case.objects, device)
+    calls["floor"]()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    memory: dict[str, float] = {}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            _forget_peak(device)
+            times[name].append(_ms(call, device))
+            memory[name] = max(memory.get(name, 0.0), _peak_mib(device))
+    return {
+        "case": asdict(case),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        **{f"{name}_ms": values for name, values in times.items()},
+        "plain_mib": memory["plain"],
+        "distilled_mib": memory["distilled"],
+        "positives": int(seen["kd_icod_positives"]),
+        "used": used,
+    }
+
+
+def markdown(records: list[dict[str, Any]]) -> str:
+    """The step table: medians, and the median of the ratios pair by pair."""
+    lines = [
+        "| student | teacher, crop px | batch | positives (used) | plain step ms | ICOD step ms | ratio | floor ratio | plain MiB | ICOD MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        case = record["case"]
+        pairs = list(zip(record["plain_ms"], record["distilled_ms"], record["floor_ms"], strict=True))
+        ratio = statistics.median(distilled / plain for plain, distilled, _ in pairs)
+        floor = statistics.median((plain + teacher) / plain for plain, _, teacher in pairs)
+        lines.append(
+            f"| {case['student']} | {case['network']}, {case['crop']} | {case['batch']} | {record['positives']} ({record['used']}) "
+            f"| {statistics.median(record['plain_ms']):.0f} | {statistics.median(record['distilled_ms']):.0f} | {ratio:.2f} | {floor:.2f} "
+            f"| {record['plain_mib']:.0f} | {record['distilled_mib']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
+    """The same student plain and under ICOD, and the (random) teacher."""
+    from c2d.build import distillers
+    from c2d.configs import load_student
+    from c2d.distillers.base import Context
+    from c2d.evaluate import build_student
+    from c2d.pixels import Normalisation
+    from c2d.question import distiller_catalog
+    from c2d.spec import resolve_method
+    from c2d.teachers.classifier import ClassifierTeacher
+    from c2d.teachers.networks import build_network
+    from c2d.wrapper import Distillation, TeacherSet
+
+    size = None if case.student.startswith("ssd") else case.size
+    config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
+    pixels = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
+    network = build_network(case.network, case.classes)
+    teacher = ClassifierTeacher(network, case.network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device)
+    teachers = TeacherSet(classifier=teacher)
+    plain = Distillation(build_student(config), {}, TeacherSet(), case.classes, 0)
+    student = build_student(config)
+    method = resolve_method([{"icod": {"max_positives": case.max_positives}}], distiller_catalog())
+    context = Context(case.classes, teacher, None, student)
+    distilled = Distillation(student, distillers(method, context), teachers, case.classes, 0)
+    return plain.to(device).train(), distilled.to(device).train(), teacher
+
+
+def _made_batch(case: Case, device: str) -> tuple[Tensor, Callable[[], list[Any]]]:
+    """Noise images (B, 3, S, S) and a maker of fresh mmdet samples with `objects` square boxes each, xyxy px."""
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(case.batch, 3, case.size, case.size, generator=generator).to(device)
+    side = case.side * case.size
+    corners = torch.rand(case.batch, case.objects, 2, generator=generator) * (case.size - side)
+    boxes = torch.cat([corners, corners + side], dim=2).to(device)
+    labels = torch.randint(case.classes, (case.batch, case.objects), generator=generator).to(device)
+
+    def samples() -> list[Any]:
+        made = []
+        for index in range(case.batch):
+            shape = (case.size, case.size)
+            sample = DetDataSample(metainfo={"img_shape": shape, "pad_shape": shape, "batch_input_shape": shape, "scale_factor": (1.0, 1.0), "img_id": index})
+            sample.gt_instances = InstanceData(bboxes=boxes[index].clone(), labels=labels[index].clone())
+            sample.ignored_instances = InstanceData(bboxes=boxes.new_zeros(0, 4), labels=labels.new_zeros(0))
+            made.append(sample)
+        return made
+
+    return inputs, samples
+
+
+def _teacher_floor(teacher: Any, size: int, positives: int, truths: int, device: str) -> Callable[[], None]:
+    """The teacher alone: all of it on every ground-truth crop, its first layer forward and backward on every positive."""
+    truth = torch.randn(truths, 3, size, size, device=device)
+    crops = torch.randn(positives, 3, size, size, device=device)
+
+    def once() -> None:
+        with torch.no_grad():
+            for part in truth.split(16):
+                teacher.logits(part)
+        for part in crops.split(16):
+            part = part.detach().requires_grad_(True)
+            teacher.features(part, ["l0"])["l0"].mean().backward()
+
+    return once
+
+
+def _ms(call: Callable[[], None], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    begun = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _forget_peak(device: str) -> None:
+    """Start a new peak: the CUDA allocator's, or the kernel's high-water mark of resident memory (Linux)."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mib(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**10

@@ -1,0 +1,41 @@
+"""The only place where boxes change frame.
+
+A box is (x1, y1, x2, y2) in pixel-edge coordinates: pixel i covers [i, i + 1], so the full image is (0, 0, W, H).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: The smallest side of a region in pixels: keeps a degenerate prediction a region, with finite gradients.
+MIN_SIDE = 1e-3
+
+
+def clamp(boxes: Tensor, height: int, width: int, min_side: float = MIN_SIDE) -> Tensor:
+    """Boxes (K, 4) xyxy moved into an image of height x width pixels, each side at least `min_side` long.
+
+    All four coordinates are clamped (a one-sided clamp turns a box that lies outside into a mirrored one). A clamped
+    coordinate has gradient 0. A box entirely outside becomes a sliver at the border that it left by.
+    """
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    x1, x2 = x1.clamp(0, width), x2.clamp(0, width)
+    y1, y2 = y1.clamp(0, height), y2.clamp(0, height)
+    # where() instead of maximum(): a side that is long enough keeps its own gradient, without ties.
+    x2 = torch.where(x2 - x1 < min_side, x1 + min_side, x2)
+    y2 = torch.where(y2 - y1 < min_side, y1 + min_side, y2)
+    return torch.stack([x1, y1, x2, y2], dim=-1)
+
+
+def to_grid(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
+    """Sampling grids (K, size, size, 2) of boxes (K, 4) for `grid_sample(..., align_corners=False)`.
+
+    Sample j of a row sits at `x1 + (j + 0.5) / size * (x2 - x1)` pixels, as `affine_grid` with the matrix
+    [[(x2-x1)/W, 0, -1+(x1+x2)/W], [0, (y2-y1)/H, -1+(y1+y2)/H]] places it; the last axis holds (x, y) in [-1, 1].
+    """
+    steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    x = (x1 + steps * (x2 - x1)) * (2 / width) - 1
+    y = (y1 + steps * (y2 - y1)) * (2 / height) - 1
+    shape = (len(boxes), size, size)
+    return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)

@@ -1,0 +1,8 @@
+"""Faster R-CNN on QR50, a ResNet50 with every channel count divided by 4 (64 -> 16), FPN 256: the paper's compact student.
+
+The paper's QR50 has ImageNet weights (top-1 66.33 %) that are not published; give your own with `init: <file>`, or train
+from scratch with `init: none` (nothing is frozen then).
+"""
+
+_base_ = "./faster-rcnn-r50.py"
+model = dict(backbone=dict(base_channels=16), neck=dict(in_channels=[64, 128, 256, 512]))

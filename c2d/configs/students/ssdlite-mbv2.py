@@ -1,0 +1,35 @@
+"""SSDLite on MobileNetV2 at 160 px, from scratch: mmdet's SSDLite with its six levels, anchors for 12-120 px objects (ours).
+
+Batch norm has torch's default eps and momentum instead of 1e-3 and 0.03: short runs need faster statistics, and
+torchvision:mobilenet_v2.IMAGENET1K_V1 then gives the same features here as there. The augmentation is flip and resize,
+as for the other small students. At 160 px the six maps have 10, 5, 3, 2, 1 and 1 cells a side.
+"""
+
+_base_ = "mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py"
+_norm_ = dict(type="BN", eps=1e-5, momentum=0.1)
+input_size = 160
+model = dict(
+    backbone=dict(norm_cfg=_norm_),
+    neck=dict(norm_cfg=_norm_),
+    bbox_head=dict(
+        norm_cfg=_norm_,
+        anchor_generator=dict(
+            strides=[16, 32, 53, 80, 160, 160],
+            min_sizes=[16, 32, 56, 80, 104, 128],
+            max_sizes=[32, 56, 80, 104, 128, 152],
+        ),
+    ),
+)
+train_pipeline = [
+    dict(type="LoadImageFromFile", backend_args=None),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="Resize", scale=(160, 160), keep_ratio=False),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile", backend_args=None),
+    dict(type="Resize", scale=(160, 160), keep_ratio=False),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+]

@@ -1,0 +1,169 @@
+"""Ten species of beetle that differ in the marking of the wing cases and in nothing else.
+
+All share one silhouette, one pose family and one pool of colours; markings cover a similar share of the body. What tells them
+apart is texture (bands, stripes, chequer, ...) or number and place of small parts (spots). A crop of the object
+shows that at once; the coarse feature maps of a compact detector hardly do.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Marking = Callable[[Array, Array, np.random.Generator], NDArray[np.bool_]]
+
+# Body plan in units of half the body length; x to the right, y towards the tail, head at y = -1.
+_ELYTRA = (0.0, 0.20, 0.64, 0.80)  # centre x, y, semi-axes
+_THORAX = (0.0, -0.60, 0.42, 0.24)
+_HEAD = (0.0, -0.84, 0.22, 0.16)
+_LEGS = (((0.50, -0.30), (0.82, -0.52)), ((0.58, 0.15), (0.92, 0.20)), ((0.52, 0.62), (0.78, 0.92)))
+_ANTENNA = ((0.12, -0.92), (0.36, -1.12))
+_REACH = 1.18  # furthest part from the centre
+
+
+def _spots(s: Array, t: Array, places: list[tuple[float, float]], radius: float) -> NDArray[np.bool_]:
+    mask = np.zeros(s.shape, bool)
+    for x, y in places:
+        # wing cases are longer than wide: undo the stretch, so that spots are round
+        mask |= (s - x) ** 2 + (1.25 * (t - y)) ** 2 < radius**2
+    return mask
+
+
+def _banded(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.sin(2 * np.pi * rng.uniform(1.35, 1.6) * t + rng.uniform(-0.6, 0.6)) > 0.1
+
+
+def _striped(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.cos(2 * np.pi * rng.uniform(1.15, 1.35) * s) > 0.1
+
+
+def _spotted(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    places = [(0.0, -0.15), (-0.5, -0.42), (0.5, -0.42), (-0.55, 0.18), (0.55, 0.18), (-0.3, 0.66), (0.3, 0.66), (0.0, -0.75)]
+    return _spots(s, t, places, rng.uniform(0.22, 0.27))
+
+
+def _chequered(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    pitch = rng.uniform(1.05, 1.25)
+    return np.sin(2 * np.pi * pitch * s) * np.sin(2 * np.pi * pitch * t + rng.uniform(-0.4, 0.4)) > 0.0
+
+
+def _ringed(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.cos(2 * np.pi * rng.uniform(1.35, 1.55) * np.hypot(s, t)) > 0.05
+
+
+def _chevroned(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    slope = rng.uniform(0.85, 1.05)
+    return np.sin(2 * np.pi * rng.uniform(1.3, 1.5) * (t + slope * np.abs(s)) + rng.uniform(-0.6, 0.6)) > 0.1
+
+
+def _saddled(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return t < rng.uniform(-0.15, 0.05)
+
+
+def _tipped(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return t > rng.uniform(-0.05, 0.15)
+
+
+def _paired(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    y = rng.uniform(-0.15, 0.15)
+    return _spots(s, t, [(-0.48, y), (0.48, y)], rng.uniform(0.38, 0.44))
+
+
+def _tandem(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return _spots(s, t, [(0.0, -0.48), (0.0, 0.48)], rng.uniform(0.42, 0.50))
+
+
+# Order of the class list. Common species come first (see scenes.py); neighbours are not look-alikes, so that the
+# rare classes are not all of one kind.
+SPECIES: dict[str, Marking] = {
+    "banded": _banded,
+    "spotted": _spotted,
+    "striped": _striped,
+    "saddled": _saddled,
+    "ringed": _ringed,
+    "paired": _paired,
+    "chequered": _chequered,
+    "tipped": _tipped,
+    "chevroned": _chevroned,
+    "tandem": _tandem,
+}
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A drawn object: `rgb` (h, w, 3) in 0-255 and `alpha` (h, w) in 0-1, and its exact extent in sprite pixels."""
+
+    rgb: Array
+    alpha: Array
+    extent: tuple[float, float, float, float]  # x1, y1, x2, y2
+
+
+def colour(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Array:
+    """A random RGB colour (3,), 0-255, of any hue."""
+    rgb = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*saturation), rng.uniform(*value))
+    return np.asarray(rgb, np.float32) * 255
+
+
+def _ellipse(x: Array, y: Array, shape: tuple[float, float, float, float]) -> Array:
+    return ((x - shape[0]) / shape[2]) ** 2 + ((y - shape[1]) / shape[3]) ** 2
+
+
+def draw_beetle(species: str | None, length: float, angle: float, rng: np.random.Generator) -> Sprite:
+    """Draw one beetle, `length` pixels from head to tail, turned by `angle` (radians); `None` draws it unmarked.
+
+    Everything is evaluated on a grid finer than the pixels and averaged down, so edges are anti-aliased alike at all
+    sizes and the extent is exact to the fine grid.
+    """
+    fine = 4 if length < 40 else 2
+    half = int(np.ceil(0.5 * length * _REACH)) + 1
+    n = 2 * half * fine
+    axis = ((np.arange(n, dtype=np.float32) + 0.5) / fine - half) / np.float32(0.5 * length)
+    gx, gy = np.meshgrid(axis, axis)
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    x, y = c * gx + s * gy, c * gy - s * gx  # into the beetle's own frame
+
+    limbs = np.zeros((n, n), np.uint8)
+    thickness = max(1, round(0.045 * length * fine))
+    scale = 0.5 * length * fine
+    for (x0, y0), (x1, y1) in (*_LEGS, _ANTENNA):
+        for side in (-1, 1):
+            ends = [
+                (round(scale * (c * side * px - s * py) + half * fine), round(scale * (s * side * px + c * py) + half * fine))
+                for px, py in ((x0, y0), (x1, y1))
+            ]
+            cv2.line(limbs, ends[0], ends[1], 1, thickness)
+
+    elytra, thorax, head = (_ellipse(x, y, part) for part in (_ELYTRA, _THORAX, _HEAD))
+    shell = elytra < 1
+    base = colour(rng, (0.35, 0.85), (0.75, 1.0))
+    mark = colour(rng, (0.4, 0.9), (0.12, 0.38))
+    skin = colour(rng, (0.3, 0.8), (0.15, 0.5))
+    rgb = np.empty((n, n, 3), np.float32)
+    rgb[:] = skin * 0.6
+    rgb[(thorax < 1) | (head < 1)] = skin
+    rgb[shell] = base
+    if species is not None:
+        st, tt = (x - _ELYTRA[0]) / _ELYTRA[2], (y - _ELYTRA[1]) / _ELYTRA[3]
+        rgb[shell & SPECIES[species](st, tt, rng)] = mark
+    rgb[shell & (np.abs(x) < 0.03)] = skin * 0.5  # the seam between the wing cases
+    # a shiny, rounded shell: darker towards the rim, one highlight from the upper left of the picture
+    depth = np.minimum(np.minimum(elytra, thorax), np.minimum(head, 1))
+    light = 1.08 - 0.35 * depth * depth
+    light += 0.45 * np.exp(-(((gx + 0.22) ** 2 + (gy + 0.25) ** 2) / 0.03))
+    rgb *= light[..., None]
+    rgb[(elytra > 0.86) & shell] *= 0.55
+
+    mask = shell | (thorax < 1) | (head < 1) | (limbs > 0)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    extent = (columns[0] / fine, rows[0] / fine, (columns[-1] + 1) / fine, (rows[-1] + 1) / fine)
+    alpha = mask.astype(np.float32)
+    size = (2 * half, 2 * half)
+    small = cv2.resize(np.clip(rgb, 0, 255) * alpha[..., None], size, interpolation=cv2.INTER_AREA)
+    alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    return Sprite(small / np.maximum(alpha, 1e-3)[..., None], alpha, extent)

@@ -1,0 +1,95 @@
+"""train(folder): configure, fit, export, evaluate. The main road of a run, on one screen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from c2d import checkpoint, config, evaluate, student
+from c2d.attempt import attempt
+from c2d.build import Built, build
+from c2d.data.card import load_card, verify
+from c2d.distribution import is_main, join
+from c2d.errors import InputError
+from c2d.fit import fit
+from c2d.runfolder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
+from c2d.spec import RunSpec, parse_spec
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run may use here. Nothing of it changes the question."""
+
+    data: Path | None = None
+    workers: int = 0
+    checkpoint_every: int | None = None
+    download: bool = False
+    quiet: bool = False
+
+
+def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:  # noqa: B008
+    """Answer the question in `folder/spec.json`; a finished run returns its result, an unfinished one continues.
+
+    Returns:
+        The content of result.json.
+    Raises:
+        InputError: something to be mended first; found before any step, and nothing but the status is written.
+        RunError: the run failed and says so in status.json.
+        Interrupted: asked to stop; the state is saved.
+    """
+    spec = parse_spec(read_json(folder.spec), str(folder.spec))
+    if folder.read_status()["state"] == "done" and folder.result.exists():
+        return read_json(folder.result)
+    device = join()
+    card = load_card(spec.dataset.name, machine.data)
+    if card.card.digest != spec.dataset.digest:
+        raise InputError(f"data set {spec.dataset.name} here is {card.card.digest[:12]}, run {folder.id} asks for {spec.dataset.digest[:12]}")
+    verify(card)
+    resolved = config.resolve(spec, card)
+    built = build(spec, resolved, card, folder, device, download=machine.download)
+    if not is_main():
+        return _follow(folder, spec, built, resolved, machine)
+    with attempt(folder, machine.quiet) as log:
+        begun = time.monotonic()
+        config.write(resolved, folder)
+        for line in built.notes:
+            log.info(line)
+        truth = evaluate.targets(card, folder)
+        validate = built.validator(truth)
+        fit(folder, built.model, built.dataset, resolved.train, log, ema=spec.schedule.values.ema, workers=machine.workers, checkpoint_every=machine.checkpoint_every, validate=validate)
+        folder.write_status("running", stage="export")
+        weights = folder.student if spec.kind == "detector" else folder.classifier
+        student.export(checkpoint.listing(folder)[-1], weights, spec.kind)
+        folder.write_status("running", stage="evaluate")
+        result = _measure(spec, resolved, card, truth, weights, folder, device)
+        result |= built.facts | {"seconds": {**result["seconds"], "train": round(time.monotonic() - begun, 3)}}
+        atomic_write_json(folder.result, result)
+    return result
+
+
+def _measure(spec: RunSpec, resolved: config.Resolved, card: Any, truth: dict[str, Any], weights: Path, folder: RunFolder, device: str) -> dict[str, Any]:
+    """The result of the exported file."""
+
+    def beat() -> None:
+        folder.touch_heartbeat("evaluate")
+
+    if spec.kind == "classifier":
+        from c2d.teachers.evaluation import evaluate_classifier  # a detector's evaluation loads no teacher module
+
+        return evaluate_classifier(resolved.student, weights, card, device, beat)
+    result, detections = evaluate.evaluate_detector(resolved.student, weights, card, truth, device, beat)
+    atomic_write_json_gz(folder.detections, detections)
+    return result
+
+
+def _follow(folder: RunFolder, spec: RunSpec, built: Built, resolved: config.Resolved, machine: Machine) -> dict[str, Any]:
+    """Ranks beside the first only train; files are the first one's business."""
+    import logging
+
+    silent = logging.getLogger("c2d.follower")
+    silent.addHandler(logging.NullHandler())
+    silent.propagate = False
+    fit(folder, built.model, built.dataset, resolved.train, silent, ema=spec.schedule.values.ema, workers=machine.workers, checkpoint_every=machine.checkpoint_every)
+    return {}

@@ -1,0 +1,64 @@
+"""The demo's table and its gates: a table of zeros must not pass for a result."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from c2d.runfolder import read_json
+from sweeps.demo import SEEDS, Cell, teacher_of
+
+MIN_TOP1 = 0.90
+BASELINE_AP50 = (0.20, 0.60)
+MAIN_ERRORS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
+COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
+    "AP": lambda result: result["AP"],
+    "AP50": lambda result: result["AP50"],
+    "AP75": lambda result: result["AP75"],
+    "TIDE Cls": lambda result: result["tide"]["dAP"]["Cls"],
+    "TIDE Loc": lambda result: result["tide"]["dAP"]["Loc"],
+}
+
+
+def table(cells: list[Cell], runs: Path) -> tuple[list[str], list[list[str]]]:
+    """(header, rows): values in percent, mean ± standard deviation over seeds where there are several, seeds of three."""
+    top1 = read_json(teacher_of(cells, runs).result)["top1"]
+    rows = []
+    for cell in cells:
+        results = [read_json(run.result) for run in cell.runs]
+        taught = any(read_json(run.spec)["teachers"]["classifier"] for run in cell.runs)
+        minutes = statistics.mean(result["seconds"]["train"] for result in results) / 60
+        rows.append(
+            [
+                cell.name,
+                *(_percent([column(result) for result in results]) for column in COLUMNS.values()),
+                f"{100 * top1:.1f}" if taught else "-",
+                f"{minutes:.1f}",
+                f"{len(results)}/{SEEDS}",
+            ]
+        )
+    return ["method", *COLUMNS, "teacher top-1", "minutes", "seeds"], rows
+
+
+def _percent(values: list[float | None]) -> str:
+    known = [100 * value for value in values if value is not None]
+    if not known:
+        return "-"
+    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.1f}{spread}"
+
+
+def gates(cells: list[Cell], runs: Path) -> list[tuple[bool, str]]:
+    """(holds, sentence) of each gate, on the first seed."""
+    teacher = read_json(teacher_of(cells, runs).result)
+    baseline = read_json(next(cell for cell in cells if cell.name == "baseline").runs[0].result)
+    errors = {name: baseline["tide"]["dAP"][name] for name in MAIN_ERRORS}
+    largest = max(errors, key=lambda name: errors[name])
+    low, high = BASELINE_AP50
+    return [
+        (teacher["top1"] >= MIN_TOP1, f"classifier top-1 on {teacher['n']} held-out crops {teacher['top1']:.3f} (at least {MIN_TOP1})"),
+        (low <= baseline["AP50"] <= high, f"baseline AP50 {100 * baseline['AP50']:.1f} (between {100 * low:.0f} and {100 * high:.0f})"),
+        (largest == "Cls", "largest TIDE error of the baseline: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in sorted(errors.items(), key=lambda item: -item[1]))),
+    ]
