@@ -29,7 +29,7 @@ def score(logits: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = 
         A dict that JSON can hold: `n`; `top1`, `top5` (None below five classes) in 0-1, where an equal logit of another
         class counts against the true one; `nll`, mean negative log likelihood in nats; `ece` in 0-1; `bins`, 15 of
         {low, high, n, confidence, accuracy} (a bin holds low < confidence <= high; means are None in an empty bin);
-        `per_class` {name: {n, top1}}. Everything but `n` and the bins' edges is None when n is 0 (or the class is absent).
+        `per_class` {name: {n, top1}}. Means over no sample (n is 0, an absent class) are None.
 
     Raises:
         InputError: shapes that do not fit, labels outside 0..C-1, logits that are not finite, names that do not fit.

@@ -60,7 +60,7 @@ def evaluate(
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     data = prepare(targets, detections)
-    # An engine is imported when it is asked for: pycocotools needs matplotlib for parts nobody uses here.
+    # An engine is imported when it is asked for: reading numbers needs neither.
     if engine == "fast":
         from analysis import fast
 

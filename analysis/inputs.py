@@ -98,12 +98,11 @@ def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[
         raise InputError(f"class name {some(repeated)} stands for several categories; names must be unique")
     image_at = {key: position for position, key in enumerate(image_ids)}
     class_at = {key: position for position, key in enumerate(class_ids)}
+    gt_box = _boxes(boxes, "annotation")
     if repeated := [key for key, n in Counter(box["id"] for box in boxes if "id" in box).items() if n > 1]:
         raise InputError(f"annotation id {some(repeated)} occurs more than once; ids must be unique")
-    gt_box = _boxes(boxes, "annotation")
-    area = np.fromiter(
-        (np.nan if (a := box.get("area")) is None else a for box in boxes), dtype=np.float64, count=len(boxes)
-    )
+    area = [box.get("area") for box in boxes]
+    own = (gt_box[:, 2] * gt_box[:, 3]).tolist()
     return Prepared(
         image_ids=image_ids,
         class_ids=class_ids,
@@ -111,12 +110,12 @@ def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[
         gt_image=_positions(boxes, "image_id", image_at, "annotation"),
         gt_class=_positions(boxes, "category_id", class_at, "annotation"),
         gt_box=gt_box,
-        gt_area=np.where(np.isnan(area), gt_box[:, 2] * gt_box[:, 3], area),
+        gt_area=_finite([o if a is None else a for a, o in zip(area, own, strict=True)], "annotation", "area"),
         gt_crowd=np.fromiter((bool(box.get("iscrowd", 0)) for box in boxes), dtype=bool, count=len(boxes)),
         dt_image=_positions(detections, "image_id", image_at, "detection"),
         dt_class=_positions(detections, "category_id", class_at, "detection"),
         dt_box=_boxes(detections, "detection"),
-        dt_score=_scores(detections),
+        dt_score=_finite(_column(detections, "score", "detection"), "detection", "score"),
     )
 
 
@@ -172,8 +171,8 @@ def _boxes(records: Sequence[Mapping[str, Any]], what: str) -> Array:
         given = f"{what} number {at}: bbox {boxes[at]!r:.80}"
         raise InputError(f"{given} is not four numbers [x, y, width, height]") from None
     table = flat.reshape(-1, 4)
-    _refuse(~np.all(np.isfinite(table), axis=1), table, f"{what} number {{}}: bbox {{}} is not finite")
-    _refuse(np.any(table[:, 2:] < 0, axis=1), table, f"{what} number {{}}: bbox {{}} has a negative width or height")
+    _refuse(~np.all(np.isfinite(table), axis=1), boxes, f"{what} number {{}}: bbox {{}} is not finite")
+    _refuse(np.any(table[:, 2:] < 0, axis=1), boxes, f"{what} number {{}}: bbox {{}} has a negative width or height")
     return table
 
 
@@ -184,20 +183,20 @@ def _four_numbers(box: Any) -> bool:
         return False
 
 
-def _scores(records: Sequence[Mapping[str, Any]]) -> Array:
-    values = _column(records, "score", "detection")
+def _finite(values: list[Any], what: str, key: str) -> Array:
+    """(N,) float64, every one a finite number."""
     try:
-        scores = np.fromiter(values, dtype=np.float64, count=len(values))
+        numbers = np.fromiter(values, dtype=np.float64, count=len(values))
     except (TypeError, ValueError):
         at = next(i for i, value in enumerate(values) if not isinstance(value, int | float | np.number))
-        raise InputError(f"detection number {at}: score {values[at]!r:.80} is not a number") from None
-    _refuse(~np.isfinite(scores), scores, "detection number {}: score {} is not finite")
-    return scores
+        raise InputError(f"{what} number {at}: {key} {values[at]!r:.80} is not a number") from None
+    _refuse(~np.isfinite(numbers), values, f"{what} number {{}}: {key} {{}} is not finite")
+    return numbers
 
 
-def _refuse(bad: Any, values: Array, message: str) -> None:
+def _refuse(bad: Any, values: Sequence[Any], message: str) -> None:
     """Raise for the first row that is bad, and say how many there are."""
     rows = np.flatnonzero(bad)
     if len(rows):
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-        raise InputError(message.format(rows[0], values[rows[0]].tolist()) + more)
+        raise InputError(message.format(rows[0], values[rows[0]]) + more)

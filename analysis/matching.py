@@ -31,9 +31,9 @@ class Overlaps:
 
     kept: Array  # (N,) rows of the Prepared detections
     same_iou: Array  # (N,) best IoU with an object of the same class, 0 if none
-    same_gt: Array  # (N,) that object (the first in file order among equals), -1 if none
+    same_gt: Array  # (N,) that object, -1 if none; of equals the first in the file
     other_iou: Array  # (N,) best IoU with an object of another class
-    other_gt: Array  # (N,)
+    other_gt: Array  # (N,) that object; of equals the one of the lowest class, then the first in the file
     crowd_share: Array  # (N,) largest part of the detection inside one crowd region of its class
     pair_dt: Array  # (P,) same-class pairs with IoU > 0, rising in detection, IoU and object
     pair_gt: Array  # (P,)
@@ -69,7 +69,7 @@ def _overlaps(data: Prepared) -> Overlaps:
     same_gt, other_gt = np.full(n, -1), np.full(n, -1)
     pairs: list[tuple[Array, Array, Array]] = []
 
-    gt_order = np.argsort(data.gt_image, kind="stable")  # by image, file order inside
+    gt_order = np.lexsort((data.gt_class, data.gt_image))  # by image, then class, then file order
     per_image = np.bincount(data.gt_image, minlength=len(data.image_ids))
     first = np.cumsum(per_image) - per_image
     image = data.dt_image[kept]
@@ -90,7 +90,7 @@ def _overlaps(data: Prepared) -> Overlaps:
         for mask, best_iou, best_gt in ((same & ~crowd, same_iou, same_gt), (~same & ~crowd, other_iou, other_gt)):
             np.maximum.at(best_iou, dt[mask], iou[mask])
             top = mask & (iou == best_iou[dt])
-            best_gt[dt[top][::-1]] = gt[top][::-1]  # the last write stays: the first object in file order
+            best_gt[dt[top][::-1]] = gt[top][::-1]  # the last write stays: the first object in order
         keep = same & ~crowd
         pairs.append((dt[keep], gt[keep], iou[keep]))
     pair_dt, pair_gt, pair_iou = (np.concatenate(part) for part in zip(*pairs, strict=True)) if pairs else _no_pairs()

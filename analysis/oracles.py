@@ -54,7 +54,8 @@ def classify(data: Prepared, found: Overlaps, iou: float, background: float) -> 
     unmatched[taken[taken >= 0]] = False
     aim = np.where(kind == _LOC, found.same_gt, np.where(kind == _CLS, found.other_gt, -1))
     # An object can be won back once: by the error with the highest score, be it Cls or Loc.
-    runners = np.flatnonzero((aim >= 0) & unmatched[aim])
+    runners = np.flatnonzero(aim >= 0)
+    runners = runners[unmatched[aim[runners]]]
     rows = found.kept[runners]
     best_first = runners[np.lexsort((rows, -data.dt_score[rows]))]
     first_at = np.unique(aim[best_first], return_index=True)[1]
@@ -65,7 +66,8 @@ def classify(data: Prepared, found: Overlaps, iou: float, background: float) -> 
 
     gt_size = size_of(data.gt_area)
     box = data.dt_box[found.kept]
-    size = np.where(aim >= 0, gt_size[aim] if len(gt_size) else 0, size_of(box[:, 2] * box[:, 3]))
+    size = size_of(box[:, 2] * box[:, 3])
+    size[aim >= 0] = gt_size[aim[aim >= 0]]
     return Classified(kind, aim, promoted, unmatched, missed, size, gt_size)
 
 

@@ -1,6 +1,6 @@
 """The reference engines: pycocotools for COCO, tidecv for TIDE, adapted so that they bear any valid input.
 
-Both are imported only when asked for: pycocotools takes matplotlib along, tidecv also OpenCV, pandas and seaborn.
+Both are imported only when asked for: tidecv takes OpenCV, matplotlib, pandas and seaborn along.
 Neither is changed; what they cannot do (boxes without polygons, no detections, silence) is dealt with here.
 """
 
@@ -78,12 +78,14 @@ class TideRun:
     area under the curve is measured by our `average_precision`, for three reasons: tidecv averages over classes that
     have detections and no ground truth; once a type is fixed it puts errors first among equal scores; and its recall
     points are i/100, COCO's i*0.01, which differ in the last bit and then move a recall of exactly 0.35 by one bar.
+    What remains: of two objects of a class that a detection overlaps equally tidecv matches the first, COCO the last.
     `native` gives tidecv's own numbers.
     """
 
     def __init__(self, data: Prepared, iou: float, background: float) -> None:
         version("tidecv")
         gt_rows, dt_rows = countable(data, iou)
+        gt_rows = gt_rows[np.argsort(data.gt_class[gt_rows], kind="stable")]  # of equal overlaps tidecv takes the first
         with contextlib.redirect_stdout(io.StringIO()):
             from tidecv import TIDE, Data
 
@@ -98,7 +100,9 @@ class TideRun:
             for image, k, box, size in zip(*_lists(*columns), strict=True):
                 truth.add_ground_truth(image, k, box)
                 truth.annotations[-1]["area"] = size
-            columns = (data.dt_image[dt_rows], data.dt_class[dt_rows], data.dt_score[dt_rows], data.dt_box[dt_rows])
+            # Only the order of scores matters; tidecv takes those below -1 for "none yet", so it gets their places.
+            place = np.unique(data.dt_score[dt_rows], return_inverse=True)[1] / max(len(dt_rows), 1)
+            columns = (data.dt_image[dt_rows], data.dt_class[dt_rows], place, data.dt_box[dt_rows])
             for image, k, score, box, size in zip(*_lists(*columns, area[dt_rows]), strict=True):
                 found.add_detection(image, k, score, box)
                 found.annotations[-1]["area"] = size

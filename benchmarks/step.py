@@ -137,7 +137,7 @@ def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
     config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
     pixels = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
     network = build_network(case.network, case.classes)
-    teacher = ClassifierTeacher(network, case.network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device)
+    teacher = ClassifierTeacher(network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device)
     teachers = TeacherSet(classifier=teacher)
     plain = Distillation(build_student(config), {}, TeacherSet(), case.classes, 0)
     student = build_student(config)

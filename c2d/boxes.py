@@ -19,8 +19,9 @@ def clamp(boxes: Tensor, height: int, width: int, min_side: float = MIN_SIDE) ->
     coordinate has gradient 0. A box entirely outside becomes a sliver at the border that it left by.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)
-    x1, x2 = x1.clamp(0, width), x2.clamp(0, width)
-    y1, y2 = y1.clamp(0, height), y2.clamp(0, height)
+    # A sliver at the far border stays inside the image too.
+    x1, x2 = x1.clamp(0, width - min_side), x2.clamp(0, width)
+    y1, y2 = y1.clamp(0, height - min_side), y2.clamp(0, height)
     # where() instead of maximum(): a side that is long enough keeps its own gradient, without ties.
     x2 = torch.where(x2 - x1 < min_side, x1 + min_side, x2)
     y2 = torch.where(y2 - y1 < min_side, y1 + min_side, y2)

@@ -31,7 +31,9 @@ def train(
 
     root, created = store(runs), False
     if spec.endswith((".yaml", ".yml")):
-        question = ask(read_yaml(Path(spec)), where=spec, runs=root, data=data)
+        given = read_yaml(Path(spec))
+        question = ask(given, where=spec, runs=root, data=data)
+        data = data or _root_of(given["dataset"])
         folder = RunFolder(root / question.id)
         if not folder.spec.exists():
             created = not folder.path.exists()
@@ -56,6 +58,14 @@ def train(
     if result:
         print(summary(result))
         print(f"run folder: {folder.path}")
+
+
+def _root_of(dataset: Any) -> Path | None:
+    """Where to look for a data set that was given by path: the folder around its card's; None for a name."""
+    if not isinstance(dataset, str) or not Path(dataset).exists():
+        return None
+    path = Path(dataset)
+    return (path.parent if path.is_file() else path).absolute().parent
 
 
 def evaluate(
@@ -97,8 +107,8 @@ def methods(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="o
     if name not in catalog:
         raise unknown("method", name, catalog, "see `c2d methods`")
     print(f"{name} (version {catalog[name]['version']}): {catalog[name]['title']}\n")
-    for key, rule in catalog[name]["parameters"].items():
-        default = json.dumps(catalog[name]["defaults"][key])
+    for key, rule in catalog[name]["schema"]["properties"].items():
+        default = json.dumps(rule.get("default"))
         print(f"  {key:14} default {default:22} {rule.get('description', '')}")
 
 

@@ -142,7 +142,7 @@ def _supply_extension() -> Literal["compiled", "stand-in"]:
             f"torch than {torch.__version__}: {install_command()}",
             name=EXTENSION,
         ) from error
-    return "stand-in" if getattr(module, "stand_in", False) else "compiled"
+    return "stand-in" if "stand_in" in vars(module) else "compiled"
 
 
 def install_command() -> str:
@@ -186,7 +186,9 @@ def _missing(name: str) -> Callable[..., Any]:
         raise AttributeError(name)
 
     def op(*_args: Any, **_kwargs: Any) -> Any:
-        raise MissingOp(f"op '{name}' of mmcv needs compiled ops, this mmcv has none; a compiler and: {install_command()}")
+        raise MissingOp(
+            f"op '{name}' of mmcv needs compiled ops, this mmcv has none; a compiler and: {install_command()}"
+        )
 
     op.__name__ = op.__qualname__ = name
     return op
@@ -198,9 +200,11 @@ def _wide(tensor: Tensor) -> Tensor:
 
 
 def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Greedy suppression. bboxes (N, 4) xyxy, scores (N,) -> (K,) indices kept, best first, ties by lower index.
+    """Greedy suppression. bboxes (N, 4) xyxy, scores (N,) -> (K,) indices kept, best first.
 
-    offset 1 is the old convention that a box includes its last pixel: width = x2 - x1 + 1.
+    offset 1 is the old convention that a box includes its last pixel: width = x2 - x1 + 1. Among equal scores the lower
+    index comes first, on every machine (mmcv's own sort leaves that open). mmcv compares overlaps with the threshold in
+    single precision, so the threshold is rounded: an overlap of exactly 0.3 is kept at a threshold of 0.3.
     """
     import torchvision.ops
 
@@ -208,7 +212,8 @@ def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Te
     if offset:
         # widening every box by one pixel to the right and below gives exactly the areas and overlaps of offset 1
         boxes = boxes + boxes.new_tensor([0.0, 0.0, offset, offset])
-    return torchvision.ops.nms(boxes, values.to(boxes.dtype), float(iou_threshold))
+    threshold = torch.tensor(iou_threshold, dtype=torch.float32).item()
+    return torchvision.ops.nms(boxes, values.to(boxes.dtype), threshold)
 
 
 def roi_align_forward(

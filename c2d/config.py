@@ -8,10 +8,10 @@ from typing import Any
 
 from mmengine import Config
 
-from c2d.configs import load_student
+from c2d.configs import load_student, student_digest
 from c2d.data.card import LoadedCard
 from c2d.engine import optimisation
-from c2d.errors import unknown
+from c2d.errors import InputError, unknown
 from c2d.evaluate import coco_dataset
 from c2d.runfolder import RunFolder, atomic_write_text
 from c2d.spec import RunSpec, TeacherSchedule
@@ -25,13 +25,13 @@ class Resolved:
     train: Config
 
 
-def resolve(spec: RunSpec, card: LoadedCard) -> Resolved:
+def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     """Both configs of a run. Nothing is read but config files and the data card.
 
     Raises:
         InputError: unknown student, or an override whose key does not exist.
     """
-    return _classifier(spec, card) if spec.kind == "classifier" else _detector(spec, card)
+    return _classifier(spec, card) if spec.kind == "classifier" else _detector(spec, card, folder)
 
 
 def write(resolved: Resolved, folder: RunFolder) -> None:
@@ -40,10 +40,17 @@ def write(resolved: Resolved, folder: RunFolder) -> None:
     atomic_write_text(folder.train_config, resolved.train.pretty_text)
 
 
-def _detector(spec: RunSpec, card: LoadedCard) -> Resolved:
+def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     assert spec.student is not None
+    kept = folder.student_config(spec.student.digest)
+    name = str(kept) if kept.exists() else spec.student.name
+    if student_digest(name) != spec.student.digest:
+        raise InputError(
+            f"student {spec.student.name} is {student_digest(name)[:12]} here, the run asks for {spec.student.digest[:12]}; the toolbox "
+            "or the config changed since: use the versions of its env.json, or ask the question anew"
+        )
     source = load_student(
-        spec.student.name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
+        name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
     )
     train = Config(_training(spec, coco_dataset(card, "train", source["train_pipeline"], test=False), copy.deepcopy(dict(source["model"]))))
     _override(train, spec.overrides)

@@ -46,7 +46,7 @@ class Engine(Runner):
         self._deterministic, self._seed = False, seed
 
     def build_logger(self, log_level: int | str = "WARNING", **_: Any) -> MMLogger:
-        return MMLogger.get_instance(name=self._experiment_name, log_level="WARNING", log_file=str(self.folder.log), file_mode="a")
+        return MMLogger.get_instance(name=self._experiment_name, log_level="WARNING")
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
         return _NoVisualizer()

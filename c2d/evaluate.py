@@ -33,7 +33,11 @@ def build_student(config: Config, device: str = "cpu") -> Any:
 
     register_all_modules(init_default_scope=False)
     with scope():
-        model = MODELS.build(config["model"])
+        try:
+            model = MODELS.build(config["model"])
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"mmdet cannot build the student's model: {reason}; check its config and the overrides") from error
         model.init_weights()
     return model.to(device)
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine import Config
 
 from c2d import evaluate
-from c2d.data.card import LoadedCard, load_card
+from c2d.data.card import LoadedCard, find_card, load_card
 from c2d.distribution import join
 from c2d.errors import InputError, RunError
 from c2d.question import find_run
@@ -29,9 +29,7 @@ def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tupl
     weights = folder.student if spec.kind == "detector" else folder.classifier
     if not weights.exists() or not folder.result.exists():
         raise InputError(f"run {folder.id} is {folder.read_status()['state']} and has no result yet; finish it: c2d train {folder.path}")
-    card = load_card(spec.dataset.name, data)
-    if card.card.digest != spec.dataset.digest:
-        raise InputError(f"data set {card.card.name} here is {card.card.digest[:12]}, the run used {spec.dataset.digest[:12]}")
+    card = find_card(spec.dataset.name, spec.dataset.digest, data)
     config = Config.fromfile(folder.config)
     if spec.kind == "classifier":
         from c2d.teachers.evaluation import evaluate_classifier

@@ -109,7 +109,7 @@ def roi_boxes(bbox_head: Any, raw: Tensor, rois: Tensor, labels: Tensor) -> Tens
         labels: (K,) class of the assigned ground truth.
     """
     if not bbox_head.reg_class_agnostic:
-        raw = raw.reshape(len(raw), bbox_head.num_classes, -1)[torch.arange(len(raw), device=raw.device), labels]
+        raw = raw.unflatten(1, (bbox_head.num_classes, -1))[torch.arange(len(raw), device=raw.device), labels]
     return _plain(bbox_head.bbox_coder.decode(rois.detach(), raw.float()))
 
 

@@ -224,7 +224,7 @@ def _watch_roi(stack: ExitStack, record: Recording, head: Any, cascaded: bool, r
     def loss(*args: Any, **kwargs: Any) -> Any:
         result = bbox_loss(*args, **kwargs)
         stage = (args[0] if args else kwargs["stage"]) if cascaded else 0
-        sampled = kwargs.get("sampling_results", args[-1] if args else None)
+        sampled = kwargs["sampling_results"] if "sampling_results" in kwargs else args[-1]
         bbox_head = head.bbox_head[stage] if cascaded else head.bbox_head
         logits, raw = result["cls_score"], result["bbox_pred"]
         if stage == 0:

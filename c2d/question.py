@@ -18,7 +18,7 @@ import yaml
 
 from c2d.data.card import load_card
 from c2d.errors import InputError, unknown
-from c2d.runfolder import RunFolder, read_json
+from c2d.runfolder import RunFolder, atomic_write_text, read_json
 from c2d.spec import Method, RunSpec, needed_teachers, parse_spec, resolve_method, run_name
 
 DEFAULT_RUNS = "runs"
@@ -70,18 +70,19 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
     if isinstance(reference, dict) and reference.get("digest", card.digest) != card.digest:
         raise InputError(f"{where}: data set {card.name} has digest {card.digest[:12]}, the spec wants {reference['digest'][:12]}; use the same data")
     subject = given.get("student") or given.get("network")
-    student = _student(subject, where) if kind == "detector" else None
+    student = _student(subject, runs, where) if kind == "detector" else None
+    schedule = load_schedule(given["schedule"], kind)
     value = {
         "name": run_name(kind, student["name"] if student else str(subject), method),
         "kind": kind,
         "dataset": {"name": card.name, "digest": card.digest},
         "student": student,
         "network": subject if kind == "classifier" else None,
-        "input": given.get("input"),
+        "input": given.get("input") or (schedule["values"].get("input") if kind == "classifier" else None),
         "init": _init(given.get("init") or "none", runs),
         "teachers": _teachers(given.get("teachers") or {}, method, catalog, runs, where),
         "method": method,
-        "schedule": load_schedule(given["schedule"], kind),
+        "schedule": schedule,
         "overrides": given.get("overrides") or {},
         "seed": given.get("seed", 0),
     }
@@ -89,7 +90,7 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
 
 
 def distiller_catalog() -> dict[str, Any]:
-    """{name: {title, version, teachers, defaults, parameters}} of the shipped distillers, without torch."""
+    """{name: {title, version, teachers, schema}} of the shipped distillers, without torch."""
     return json.loads((resources.files("c2d") / "distillers" / "catalog.json").read_text())
 
 
@@ -130,15 +131,30 @@ def _method(given: Any, where: str) -> Method:
     return [{item: {}} if isinstance(item, str) else item for item in given]
 
 
-def _student(given: Any, where: str) -> dict[str, str]:
-    name = given["name"] if isinstance(given, dict) else str(given)
+def _student(given: Any, runs: Path, where: str) -> dict[str, str]:
+    """{name, digest} of a shipped student, of one of mmdet's, or of a config file.
+
+    A file is resolved and kept in the store under its digest: its path is no part of the question, and a run does not
+    change when the file does.
+    """
+    name = str(given["name"] if isinstance(given, dict) else given)
     catalog = student_catalog()
     if name in catalog:
         digest = catalog[name]
-    elif name.startswith("mmdet::") or name.endswith(".py"):
-        from c2d.configs import student_digest  # any mmdet config is a student; reading it needs mmengine
+    elif name.startswith("mmdet::"):
+        from c2d.configs import student_digest  # reading an mmdet config needs mmengine
 
         digest = student_digest(name)
+    elif name.endswith(".py"):
+        from c2d.configs import student_digest
+        from c2d.configs.external import stock_text
+
+        digest, kept = student_digest(name), RunFolder(runs / "any")
+        if not kept.student_config(digest).exists():
+            atomic_write_text(kept.student_config(digest), stock_text(name))
+        name = Path(name).stem
+    elif isinstance(given, dict) and RunFolder(runs / "any").student_config(str(given.get("digest"))).exists():
+        digest = given["digest"]
     else:
         raise unknown("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
     if isinstance(given, dict) and given.get("digest", digest) != digest:

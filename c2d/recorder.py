@@ -77,7 +77,7 @@ class Recorder(Hook):
             return
         done, total = batch_idx + 1, runner.max_iters
         if self.progress is not None:
-            self.progress.update(self.task, completed=done, loss=f"{float(outputs['loss']):.3f}")
+            self.progress.update(self.task, completed=done, loss=f"{float(outputs['loss'].detach()):.3f}")
         if done % self.interval == 0 or done in (1, total):
             self._train_event(runner, done, outputs)
         if self.validate is not None and self.val_interval and done % self.val_interval == 0 and done < total:
@@ -92,7 +92,7 @@ class Recorder(Hook):
             self.progress = None
 
     def _train_event(self, runner: Any, done: int, outputs: dict[str, Any]) -> None:
-        values = {key: float(value) for key, value in outputs.items()}
+        values = {key: float(value.detach()) for key, value in outputs.items()}
         step_s = (time.monotonic() - self.started) / max(1, done - self.first)
         rate = runner.optim_wrapper.get_lr()
         self._append(

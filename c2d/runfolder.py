@@ -95,6 +95,10 @@ class RunFolder:
         """Evaluation ground truth, once per data set, shared by all runs of the store."""
         return self.path.parent / "targets" / f"{data_digest}.json.gz"
 
+    def student_config(self, digest: str) -> Path:
+        """The resolved config of a student that was given as a file, shared by all runs of the store."""
+        return self.path.parent / "students" / f"{digest}.py"
+
     def weights(self, sha256: str) -> Path:
         """A weight file named by its content, shared by all runs of the store."""
         return self.path.parent / "weights" / f"{sha256}.pth"

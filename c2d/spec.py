@@ -211,7 +211,7 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
 
     Args:
         method: list of {distiller: params}; params may be null.
-        catalog: content of distillers/catalog.json: {name: {version, teachers, defaults}}.
+        catalog: content of distillers/catalog.json: {name: {title, version, teachers, schema}}.
     """
     resolved: Method = []
     for item in method:
@@ -220,7 +220,7 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
         (name, given), *_ = item.items()
         if name not in catalog:
             raise unknown("distiller", name, catalog, "see `c2d methods`")
-        defaults = catalog[name]["defaults"]
+        defaults = {key: rule.get("default") for key, rule in catalog[name]["schema"]["properties"].items()}
         given = dict(given or {})
         version = given.pop("version", catalog[name]["version"])
         if version != catalog[name]["version"]:

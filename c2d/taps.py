@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from c2d.errors import unknown
 
@@ -27,7 +28,7 @@ def tapped(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterat
     """Collect what the modules `names` (as in `model.named_modules()`) return, as long as the block lasts.
 
     Yields a dict that fills up as the model runs, with the graph of the outputs; a module that runs several times
-    leaves its last output. With `stop`, the forward pass ends silently as soon as every name has been seen, and the
+    leaves its last output, and one whose output a later module overwrites in place leaves that. With `stop`, the forward pass ends silently as soon as every name has been seen, and the
     block with it. All hooks are removed at the end, after an error too.
 
     Raises:
@@ -47,7 +48,7 @@ def tapped(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterat
 
         return hook
 
-    handles = []
+    handles: list[RemovableHandle] = []
     try:
         handles.extend(modules[name].register_forward_hook(keep(name)) for name in dict.fromkeys(names))
         yield seen

@@ -10,9 +10,8 @@ from typing import Any
 from c2d import checkpoint, config, evaluate, student
 from c2d.attempt import attempt
 from c2d.build import Built, build
-from c2d.data.card import load_card, verify
+from c2d.data.card import find_card, verify
 from c2d.distribution import is_main, join
-from c2d.errors import InputError
 from c2d.fit import fit
 from c2d.runfolder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.spec import RunSpec, parse_spec
@@ -43,11 +42,9 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:  #
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
     device = join()
-    card = load_card(spec.dataset.name, machine.data)
-    if card.card.digest != spec.dataset.digest:
-        raise InputError(f"data set {spec.dataset.name} here is {card.card.digest[:12]}, run {folder.id} asks for {spec.dataset.digest[:12]}")
+    card = find_card(spec.dataset.name, spec.dataset.digest, machine.data)
     verify(card)
-    resolved = config.resolve(spec, card)
+    resolved = config.resolve(spec, card, folder)
     built = build(spec, resolved, card, folder, device, download=machine.download)
     if not is_main():
         return _follow(folder, spec, built, resolved, machine)

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from mmengine.dist import get_rank
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from c2d import batch as batches
 from c2d import positives
 from c2d.distillers.base import Distiller, View
-from c2d.errors import RunError
+from c2d.finite import FiniteLosses
 from c2d.liveness import Liveness
 from c2d.pixels import Normalisation
 from c2d.sampling import mix
@@ -30,21 +29,6 @@ class TeacherSet:
 
     def modules(self) -> list[nn.Module]:
         return [teacher.module for teacher in (self.classifier, self.detector) if teacher is not None]
-
-
-class FiniteLosses(BaseModel):
-    """Stops before the optimizer sees a loss that is NaN or infinite."""
-
-    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        total, log = super().parse_losses(losses)
-        if not torch.isfinite(total):
-            bad = [name for name, value in log.items() if not torch.isfinite(value).all() and name != "loss"]
-            raise RunError(
-                f"loss is {float(total)} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last good checkpoint "
-                "is kept: lower the learning rate or a loss weight, or train in fp32",
-                "nan",
-            )
-        return total, log
 
 
 class Distillation(FiniteLosses):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -146,8 +147,10 @@ def test_setup_is_not_repeated_without_a_reason(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".venv").mkdir()
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for name in ("pyproject.toml", ".ci/setup", ".venv/.ready"):
+    # Times are set, not taken: files touched within one tick of the clock have the same.
+    for name, seconds in (("pyproject.toml", 1000), (".ci/setup", 1000), (".venv/.ready", 2000)):
         (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
 
     def needs_setup() -> bool:
         return "setup" in subprocess.run(["make", "-n", "venv"], cwd=tmp_path, capture_output=True, text=True).stdout

@@ -61,7 +61,7 @@ def load_student(
 
     source = _read(name_or_path)
     model, train, test = model_and_pipelines(source, name_or_path, own=name_or_path in student_names())
-    _without_pretrained(model)
+    without_pretrained(model)
     size = requested(source.get("input_size") if name_or_path in student_names() else None, test, input_size)
     model, train, test = apply_input_size(model, train, test, size, name_or_path)
     if num_classes is not None:
@@ -103,7 +103,7 @@ def _read(name_or_path: str) -> Config:
     raise unknown("student", name_or_path, student_names(), EXTERNAL)
 
 
-def _without_pretrained(node: Any) -> None:
+def without_pretrained(node: Any) -> None:
     """Take every pretrained download out of a model config, in place; other initialisations stay."""
     if isinstance(node, dict):
         if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
@@ -111,10 +111,10 @@ def _without_pretrained(node: Any) -> None:
         if isinstance(node.get("pretrained"), str):
             del node["pretrained"]
         for value in node.values():
-            _without_pretrained(value)
+            without_pretrained(value)
     elif isinstance(node, list):
         for value in node:
-            _without_pretrained(value)
+            without_pretrained(value)
 
 
 def _set_classes(node: Any, count: int) -> int:

@@ -75,3 +75,11 @@ def _unwrapped(dataset: dict[str, Any], name: str) -> list[dict[str, Any]]:
             )
         steps = [*steps, step]
     return steps
+
+
+def stock_text(name_or_path: str) -> str:
+    """A student's resolved config as a file of its own, which reads back to the same digest."""
+    from c2d.configs import load_student
+
+    config = load_student(name_or_path)
+    return str(Config({key: config[key] for key in ("model", "train_pipeline", "test_pipeline")}).pretty_text)

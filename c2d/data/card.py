@@ -116,14 +116,16 @@ def read_coco(path: Path) -> dict[str, Any]:
         raise InputError(f"annotation file {path} is not JSON ({error}); give a COCO JSON file") from None
     if not isinstance(coco, dict):
         raise InputError(
-            f"annotation file {path} holds a {type(coco).__name__}; wanted an object with the lists images, annotations "
-            "and categories (a list is what a results file looks like)"
+            f"annotation file {path} holds a {type(coco).__name__}; wanted an object with the lists images, "
+            "annotations and categories (a list is what a results file looks like)"
         )
     for block in _READ_KEYS:
         rows = coco.get(block)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             found = "is missing" if block not in coco else "is not a list of objects"
-            raise InputError(f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories")
+            raise InputError(
+                f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories"
+            )
     return coco
 
 
@@ -147,24 +149,26 @@ def make_card(
     root, classes = Path(root), list(classes)
     entries: dict[str, Split] = {}
     ids: dict[str, list[Any]] = {}
-    for split, (annotations, images) in splits.items():
-        coco = read_coco(Path(annotations))
+    for split, (file, images) in splits.items():
+        coco = read_coco(Path(file))
         names = [category.get("name") for category in coco["categories"]]
         if names != classes:
             raise InputError(
-                f"class list and {annotations} differ: given {classes}, the file has {names}; "
+                f"class list and {file} differ: given {classes}, the file has {names}; "
                 "give the file's names in the file's order"
             )
         ids[split] = [category.get("id") for category in coco["categories"]]
         entries[split] = Split(
-            annotations=_portable(Path(annotations), root),
+            annotations=_portable(Path(file), root),
             images=_portable(Path(images), root),
             digest=annotation_digest(coco),
             n_images=len(coco["images"]),
             n_boxes=len(coco["annotations"]),
         )
     if len({tuple(value) for value in ids.values()}) > 1:
-        raise InputError(f"the splits of '{name}' number the same classes differently: {ids}; give them equal category ids")
+        raise InputError(
+            f"the splits of '{name}' number the same classes differently: {ids}; give them equal category ids"
+        )
     digest = card_digest(classes, {split: entry.digest for split, entry in entries.items()})
     card = Card(name=name, classes=classes, digest=digest, splits=entries, source=source)
     atomic_write_json(root / CARD_FILE, card.model_dump())
@@ -205,6 +209,28 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
     if card.format != CARD_FORMAT:
         raise InputError(f"{path} has card format {card.format}; this version reads {CARD_FORMAT}; make it again")
     return LoadedCard(card=card, root=path.parent)
+
+
+def find_card(name: str, digest: str, data_root: str | Path | None = None) -> LoadedCard:
+    """The card a run asks for, by name and digest: `data_root`/NAME, any folder of the root, or the root itself.
+
+    Raises InputError when there is none, or when the data of that name have changed.
+    """
+    root = Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)
+    cards = [
+        load_card(str(path)) for path in (*sorted(root.glob(f"*/{CARD_FILE}")), root / CARD_FILE) if path.is_file()
+    ]
+    same_name = [loaded for loaded in cards if loaded.card.name == name]
+    for loaded in same_name:
+        if loaded.card.digest == digest:
+            return loaded
+    if same_name:
+        raise InputError(
+            f"data set {name} in {same_name[0].root} has digest {same_name[0].card.digest[:12]}, the run asks for "
+            f"{digest[:12]}; restore the data, or ask the question anew on the data that are here"
+        )
+    known = [loaded.card.name for loaded in cards]
+    raise unknown("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
 
 
 def verify(loaded: LoadedCard) -> None:

@@ -1,7 +1,7 @@
 """Check COCO data sets before a run does: ids, sizes, boxes, categories, image files, leaks between splits.
 
-Nothing stops at the first defect: `check` returns them all, each with its file and id. Errors make a data set unusable or
-silently wrong; warnings are worth knowing (an image without boxes is a good background image).
+Nothing stops at the first defect: `check` returns them all, each with its file and id. Errors make a data set unusable
+or silently wrong; warnings are worth knowing (an image without boxes is a good background image).
 """
 
 from __future__ import annotations
@@ -44,8 +44,13 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for --json."""
         found = [problem.to_dict() for problem in self.problems]
-        return {"errors": len(self.errors), "warnings": len(self.warnings), "problems": found,
-                "files": self.counts, "classes": self.classes}
+        return {
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "problems": found,
+            "files": self.counts,
+            "classes": self.classes,
+        }
 
 
 class _Told:
@@ -83,9 +88,15 @@ def _check_categories(coco: dict[str, Any], told: _Told) -> set[int]:
         else:
             names.append(name)
     for value in _repeated(known):
-        told.error("duplicate category id", f"category {value}", "this id is used more than once; ids have to be unique")
+        told.error(
+            "duplicate category id", f"category {value}", "this id is used more than once; ids have to be unique"
+        )
     for value in _repeated(names):
-        told.error("duplicate category name", f"category '{value}'", "this name is used more than once; names have to be unique")
+        told.error(
+            "duplicate category name",
+            f"category '{value}'",
+            "this name is used more than once; names have to be unique",
+        )
     if not coco["categories"]:
         told.error("no categories", "", "the list of categories is empty; a detector needs at least one class")
     return set(known)
@@ -100,7 +111,11 @@ def _check_image_rows(coco: dict[str, Any], told: _Told) -> dict[int, tuple[floa
             continue
         where = f"image {row['id']} ({row.get('file_name')})"
         if not isinstance(row.get("file_name"), str) or not row["file_name"]:
-            told.error("file name", f"image {row['id']}", f"file_name is {row.get('file_name')!r}; wanted the name of the image file")
+            told.error(
+                "file name",
+                f"image {row['id']}",
+                f"file_name is {row.get('file_name')!r}; wanted the name of the image file",
+            )
         side = [row.get("width"), row.get("height")]
         if not all(isinstance(v, int | float) and not isinstance(v, bool) and v >= 1 for v in side):
             told.error("image size", where, f"width, height are {side[0]!r}, {side[1]!r}; wanted pixels, at least 1")
@@ -109,15 +124,19 @@ def _check_image_rows(coco: dict[str, Any], told: _Told) -> dict[int, tuple[floa
     for value in _repeated(row["id"] for row in coco["images"] if _is_id(row.get("id"))):
         told.error("duplicate image id", f"image {value}", "this id is used more than once; ids have to be unique")
     for value in _repeated(row["file_name"] for row in coco["images"] if isinstance(row.get("file_name"), str)):
-        told.error("duplicate file name", f"image '{value}'", "this file is listed more than once; list every image once")
+        told.error(
+            "duplicate file name", f"image '{value}'", "this file is listed more than once; list every image once"
+        )
     if not coco["images"]:
         told.error("no images", "", "the list of images is empty")
     return sizes
 
 
 def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e9 for v in value
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e9 for v in value)
     )
 
 
@@ -140,10 +159,14 @@ def _check_boxes(rows: list[dict[str, Any]], sizes: dict[int, tuple[float, float
             message = f"bbox {row['bbox']} (x, y, w, h) leaves the image of {wide[index]:g} x {high[index]:g}; clip it"
             told.error("box outside", where, message)
         else:
-            told.warning("thin box", where, f"bbox {row['bbox']} is narrower than {MIN_SIDE_PX:g} px; training skips it")
+            told.warning(
+                "thin box", where, f"bbox {row['bbox']} is narrower than {MIN_SIDE_PX:g} px; training skips it"
+            )
 
 
-def _check_annotations(coco: dict[str, Any], sizes: dict[int, tuple[float, float]], categories: set[int], told: _Told) -> None:
+def _check_annotations(
+    coco: dict[str, Any], sizes: dict[int, tuple[float, float]], categories: set[int], told: _Told
+) -> None:
     rows = coco["annotations"]
     if not rows:
         told.error("no annotations", "", "the list of annotations is empty; nothing can be learned or evaluated")
@@ -159,23 +182,26 @@ def _check_annotations(coco: dict[str, Any], sizes: dict[int, tuple[float, float
         if not _is_id(image) or image not in sizes:
             told.error("unknown image", where, f"image_id {image!r} is no image of this file")
         if not _is_id(category) or category not in categories:
-            told.error("unknown category", where, f"category_id {category!r} is not in the class list; known: {listing}")
+            told.error(
+                "unknown category", where, f"category_id {category!r} is not in the class list; known: {listing}"
+            )
         box = row.get("bbox")
         if not _is_box(box):
             told.error("bbox", where, f"bbox is {box!r}; wanted four finite numbers x, y, w, h")
         elif _is_id(image) and image in sizes:
             sound.append(row)
         area = row.get("area")
-        if not isinstance(area, int | float) or isinstance(area, bool) or not area > 0:
-            # a flat box is told once, as such
-            if not (_is_box(box) and (box[2] <= 0 or box[3] <= 0)):
-                told.error("area", where, f"area is {area!r}; wanted a number above 0, w * h where there is no mask")
+        flat = _is_box(box) and (box[2] <= 0 or box[3] <= 0)  # told once, as such
+        if not flat and (not isinstance(area, int | float) or isinstance(area, bool) or not area > 0):
+            told.error("area", where, f"area is {area!r}; wanted a number above 0, w * h where there is no mask")
         if "iscrowd" not in row:
             without_crowd += 1
         elif row["iscrowd"] not in (0, 1):
             told.error("iscrowd", where, f"iscrowd is {row['iscrowd']!r}; wanted 0 or 1")
     for value in _repeated(row["id"] for row in rows if _is_id(row.get("id"))):
-        told.error("duplicate annotation id", f"annotation {value}", "this id is used more than once; ids have to be unique")
+        told.error(
+            "duplicate annotation id", f"annotation {value}", "this id is used more than once; ids have to be unique"
+        )
     if without_crowd:
         told.warning("no iscrowd", "", f"{without_crowd} of {len(rows)} annotations have no iscrowd; they count as 0")
     _check_boxes(sound, sizes, told)
@@ -192,8 +218,16 @@ def _count(coco: dict[str, Any], told: _Told) -> dict[str, Any]:
         told.warning("images without boxes", "", f"{empty} of {len(coco['images'])} images have no box")
     unused = [name for name, number in classes.items() if not number]
     if unused and rows:
-        told.warning("classes without boxes", "", f"{len(unused)} of {len(classes)} classes have no box: {', '.join(unused)}")
-    return {"images": len(coco["images"]), "boxes": len(rows) - crowds, "crowds": crowds, "images_without_boxes": empty, "classes": classes}
+        told.warning(
+            "classes without boxes", "", f"{len(unused)} of {len(classes)} classes have no box: {', '.join(unused)}"
+        )
+    return {
+        "images": len(coco["images"]),
+        "boxes": len(rows) - crowds,
+        "crowds": crowds,
+        "images_without_boxes": empty,
+        "classes": classes,
+    }
 
 
 def _check_class_lists(read: dict[str, dict[str, Any]], into: list[Problem]) -> list[str]:
@@ -204,7 +238,9 @@ def _check_class_lists(read: dict[str, dict[str, Any]], into: list[Problem]) -> 
             continue
         extra = [f"{i} {n}" for i, n in pairs if (i, n) not in lists[first]]
         missing = [f"{i} {n}" for i, n in lists[first] if (i, n) not in pairs]
-        parts = [f"only here: {', '.join(extra[:8])}"] * bool(extra) + [f"only there: {', '.join(missing[:8])}"] * bool(missing)
+        parts = [f"only here: {', '.join(extra[:8])}"] * bool(extra) + [f"only there: {', '.join(missing[:8])}"] * bool(
+            missing
+        )
         detail = "; ".join(parts) or "same classes in another order, which would renumber the labels"
         into.append(Problem("error", "class list", file, "", f"its class list differs from that of {first} ({detail})"))
     return [str(name) for _, name in lists[first]] if first is not None else []
@@ -255,8 +291,14 @@ def leaks(images: Sequence[FoundImage]) -> list[Problem]:
                 message = f"{other.file} has a file of the same name with other pixels"
                 problems.append(Problem("warning", "same name", image.file, where, message))
             else:
-                same = {"file": "is the same file as", "pixels": "has the same pixels as", "name": "has the same name as"}[kind]
-                message = f"{same} image {other.id} ({other.name}) of {other.file}: a leak between splits; keep it in one"
+                same = {
+                    "file": "is the same file as",
+                    "pixels": "has the same pixels as",
+                    "name": "has the same name as",
+                }[kind]
+                message = (
+                    f"{same} image {other.id} ({other.name}) of {other.file}: a leak between splits; keep it in one"
+                )
                 problems.append(Problem("error", "leak", image.file, where, message))
             break
     return problems

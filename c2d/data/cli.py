@@ -9,7 +9,10 @@ import typer
 
 app = typer.Typer(
     help="Make, convert and check data sets in COCO layout, each with a data card.",
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -44,7 +47,7 @@ def scenes(
     size: int = typer.Option(160, help="width and height in pixels"),
     seed: int = typer.Option(0, help="another seed draws other pictures"),
 ) -> None:
-    """Draw the procedural scenes (beetles of ten look-alike species) in COCO layout."""
+    """Draw the procedural scenes (beetles of nine look-alike species) in COCO layout."""
     from c2d.data.scenes import make_scenes
 
     _told(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
@@ -67,8 +70,13 @@ def voc(
 
     try:
         done = convert(
-            src, out, splits={"train": train, "val": val}, difficult=difficult.value, name=name or None,
-            classes=[part.strip() for part in classes.split(",") if part.strip()] or None, images=images.value,
+            src,
+            out,
+            splits={"train": train, "val": val},
+            difficult=difficult.value,
+            name=name or None,
+            classes=[part.strip() for part in classes.split(",") if part.strip()] or None,
+            images=images.value,
         )
     except ProblemsFound as error:
         for problem in error.problems:

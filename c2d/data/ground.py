@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32 everywhere; OpenCV's type hints do not say so
 
 # Mean colours (RGB) of moss, soil, sand, bark, stone and leaf litter: all duller than a beetle's shell.
 _GROUNDS = ((104, 122, 84), (112, 94, 78), (168, 154, 126), (96, 82, 70), (134, 134, 130), (128, 112, 80))
@@ -23,7 +25,9 @@ def draw_ground(size: int, rng: np.random.Generator) -> Array:
     tone = np.asarray(_GROUNDS[rng.integers(len(_GROUNDS))], np.float32) + rng.uniform(-12, 12, 3).astype(np.float32)
     rough = 11 * _noise(size, 4, rng) + 8 * _noise(size, 14, rng) + 6 * _noise(size, size // 4, rng)
     if rng.uniform() < 0.35:  # grain, as on bark and on leaves
-        grain = cv2.resize(rng.standard_normal((size // 3, 4)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+        grain = cv2.resize(
+            rng.standard_normal((size // 3, 4)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
+        )
         turn = cv2.getRotationMatrix2D((size / 2, size / 2), rng.uniform(0, 180), 1.5)
         rough += 10 * cv2.warpAffine(grain, turn, (size, size), borderMode=cv2.BORDER_REFLECT)
     tint = np.stack([_noise(size, 3, rng) for _ in range(3)], -1) * 5

@@ -1,4 +1,4 @@
-"""The image files of a COCO data set, all opened once: missing, unreadable, truncated, of another size; their pixel hashes."""
+"""The image files of a COCO data set, opened once: are they there, whole, of the stated size; a hash of pixels."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def _look(file: str, row: dict[str, Any], folder: Path) -> tuple[FoundImage, Pro
         size, pixels = read_pixels(path)
     except Exception as error:  # Pillow's decoders raise many types on broken files (struct.error, SyntaxError, ...)
         reason = str(error) or type(error).__name__
-        return found, Problem("error", "unreadable image", file, where, f"cannot be decoded ({reason}); get the file again")
+        return found, Problem(
+            "error", "unreadable image", file, where, f"cannot be decoded ({reason}); get the file again"
+        )
     found = FoundImage(file, row["id"], name, found.path, pixels)
     if size != (row.get("width"), row.get("height")):
         stated = f"{row.get('width')} x {row.get('height')}"
@@ -69,12 +71,16 @@ def check_images(
     folder None: nothing is opened and only names are returned. Decoding releases the GIL, so threads share the work.
     """
     usable = [
-        row for row in rows if isinstance(row.get("id"), int) and isinstance(row.get("file_name"), str) and row["file_name"]
+        row
+        for row in rows
+        if isinstance(row.get("id"), int) and isinstance(row.get("file_name"), str) and row["file_name"]
     ]
     if folder is None:
         return [FoundImage(file, row["id"], row["file_name"], None, None) for row in usable]
     if not folder.is_dir():
-        into.append(Problem("error", "missing folder", file, "", f"no folder {folder}; give the image folder with --images"))
+        into.append(
+            Problem("error", "missing folder", file, "", f"no folder {folder}; give the image folder with --images")
+        )
         return []
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         looked = list(pool.map(lambda row: _look(file, row, folder), usable))

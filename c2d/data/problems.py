@@ -14,7 +14,9 @@ class ProblemsFound(InputError):
 
     def __init__(self, what: str, problems: Sequence[str]) -> None:
         noun = "problem" if len(problems) == 1 else "problems"
-        super().__init__(f"{what}: {len(problems)} {noun} (first: {problems[0]}); nothing was written, correct them and call again")
+        super().__init__(
+            f"{what}: {len(problems)} {noun} (first: {problems[0]}); nothing was written, correct them and call again"
+        )
         self.problems = list(problems)
 
 
@@ -46,5 +48,7 @@ def lines(problems: Iterable[Problem], most: int = 20) -> list[str]:
     for (file, kind), group in groups.items():
         told += [problem.line() for problem in group[:most]]
         if len(group) > most:
-            told.append(f"{group[0].severity}: {file}: {len(group) - most} more of this kind ({kind}); --json lists all")
+            told.append(
+                f"{group[0].severity}: {file}: {len(group) - most} more of this kind ({kind}); --json lists all"
+            )
     return told

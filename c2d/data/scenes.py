@@ -1,7 +1,7 @@
-"""Procedural scenes in COCO layout: beetles of ten look-alike species on natural ground; the embedded data set.
+"""Procedural scenes in COCO layout: beetles of nine look-alike species on natural ground; the embedded data set.
 
-Made for classifier-to-detector distillation: finding a beetle is easy, telling its species needs the detail that a crop shows.
-Every picture is drawn from its own generator, seeded by (seed, split, index): picture i is the same picture however many there are.
+Made for classifier-to-detector distillation: finding a beetle is easy, telling its species needs what a crop shows.
+Every picture has its own generator, seeded by (seed, split, index): picture i is the same however many there are.
 Boxes are COCO x, y, w, h in pixel edges, clipped to the picture; `area` is the box's (the data set is box-only).
 """
 
@@ -19,7 +19,7 @@ from c2d.data import ground
 from c2d.data.card import Card, make_card
 from c2d.data.species import SPECIES, Sprite, draw_beetle
 from c2d.data.staging import staged_folder
-from c2d.errors import InputError
+from c2d.errors import InputError, RunError
 from c2d.runfolder import atomic_write_json
 
 VERSION = 1  # raised when the pictures change
@@ -28,8 +28,10 @@ SPLITS = {"train": 0, "val": 1}
 _EMPTY = 0.05  # share of pictures without an object
 _CROWDED = 0.03  # share of pictures with a swarm under one crowd box
 _CLOSE_UP = 0.12  # share of pictures with one large beetle
-_MIN_VISIBLE = 0.60  # of every beetle; more hidden than that is drawn nowhere
+_MIN_VISIBLE = 0.70  # of every beetle; more hidden than that is drawn nowhere
+_MAX_ON_TOP = 0.40  # share of a beetle that may cover earlier ones
 _MIN_INSIDE = 0.75  # share of a box that has to lie inside the picture
+_TURN = 0.35  # standard deviation of the direction a beetle crawls in, radians; 0 is upwards
 _RARER = 0.88  # each species of the list is that much rarer than the one before
 _UNMARKED = 0.04  # distractors: beetles without a species, per object
 
@@ -38,7 +40,7 @@ _UNMARKED = 0.04  # distractors: beetles without a species, per object
 class _Scene:
     """A picture while it is drawn: pixels (RGB float), who owns each pixel, and what has been placed."""
 
-    image: NDArray[np.float32]
+    image: NDArray[Any]
     owner: NDArray[np.int16]
     areas: list[float] = field(default_factory=list)  # pixels each object covered when it was placed
     objects: list[dict[str, Any]] = field(default_factory=list)
@@ -58,9 +60,15 @@ def _clip(box: tuple[float, float, float, float], size: int) -> tuple[float, flo
     return max(x1, 0.0), max(y1, 0.0), min(x2, float(size)), min(y2, float(size))
 
 
-def _place(scene: _Scene, sprite: Sprite, category: int | None, rng: np.random.Generator, crowd: bool = False,
-           centre: tuple[float, float] | None = None) -> tuple[float, float, float, float] | None:
-    """Put a sprite where it and all earlier ones stay visible; returns the clipped box, or None where it fits nowhere."""
+def _place(
+    scene: _Scene,
+    sprite: Sprite,
+    category: int | None,
+    rng: np.random.Generator,
+    crowd: bool = False,
+    centre: tuple[float, float] | None = None,
+) -> tuple[float, float, float, float] | None:
+    """Put a sprite where it and all earlier ones stay visible; returns the clipped box, or None."""
     size, (h, w) = scene.size, sprite.alpha.shape
     for _ in range(25 if centre is None else 1):
         cx, cy = rng.uniform(0, size, 2) if centre is None else centre
@@ -75,9 +83,13 @@ def _place(scene: _Scene, sprite: Sprite, category: int | None, rng: np.random.G
         alpha = sprite.alpha[y1 - top : y2 - top, x1 - left : x2 - left]
         region = scene.owner[y1:y2, x1:x2]
         solid = alpha > 0.5
+        if not crowd and (region[solid] >= 0).sum() > _MAX_ON_TOP * solid.sum():
+            continue
         hidden = np.bincount(region[solid] + 1, minlength=len(scene.areas) + 1)[1:]
         visible = np.bincount(scene.owner.ravel() + 1, minlength=len(scene.areas) + 1)[1:]
-        if not crowd and any((v - b) < _MIN_VISIBLE * a for v, b, a in zip(visible, hidden, scene.areas, strict=True) if b):
+        if not crowd and any(
+            (v - b) < _MIN_VISIBLE * a for v, b, a in zip(visible, hidden, scene.areas, strict=True) if b
+        ):
             continue
         view = scene.image[y1:y2, x1:x2]
         shade = cv2.GaussianBlur(sprite.alpha, (0, 0), max(1.0, 0.04 * h))[y1 - top : y2 - top, x1 - left : x2 - left]
@@ -97,7 +109,9 @@ def _swarm(scene: _Scene, rng: np.random.Generator) -> None:
     cx, cy = rng.uniform(0.25, 0.75, 2) * scene.size
     boxes = []
     for _ in range(int(rng.integers(14, 24))):
-        sprite = draw_beetle(list(SPECIES)[category], rng.uniform(0.05, 0.07) * scene.size, rng.uniform(0, 2 * np.pi), rng)
+        sprite = draw_beetle(
+            list(SPECIES)[category], rng.uniform(0.05, 0.07) * scene.size, rng.uniform(0, 2 * np.pi), rng
+        )
         x, y = np.array([cx, cy]) + rng.normal(0, 0.09, 2) * scene.size
         box = _place(scene, sprite, None, rng, crowd=True, centre=(float(x), float(y)))
         if box is not None:
@@ -109,9 +123,9 @@ def _swarm(scene: _Scene, rng: np.random.Generator) -> None:
 
 
 def _lengths(size: int, rng: np.random.Generator) -> list[float]:
-    """Body lengths in pixels, largest first: log-uniform from 1/10 to 2/5 of the picture; a close-up adds a large one."""
+    """Body lengths in pixels, largest first: log-uniform from 1/9 to 2/5 of the picture; a close-up adds one."""
     count = int(rng.integers(2, 9))
-    lengths = size * np.exp(rng.uniform(np.log(0.10), np.log(0.38), count))
+    lengths = size * np.exp(rng.uniform(np.log(0.11), np.log(0.40), count))
     if rng.uniform() < _CLOSE_UP:
         lengths = np.append(lengths[: max(1, count // 2)], size * rng.uniform(0.6, 0.8))
     return sorted((float(v) for v in lengths), reverse=True)
@@ -132,7 +146,7 @@ def draw_scene(size: int, seed: int, split: str, index: int) -> tuple[NDArray[np
         for length in _lengths(size, rng):
             label = int(rng.choice(len(names), p=_class_shares()))
             marked = rng.uniform() >= _UNMARKED
-            sprite = draw_beetle(names[label] if marked else None, length, rng.uniform(0, 2 * np.pi), rng)
+            sprite = draw_beetle(names[label] if marked else None, length, rng.normal(0, _TURN), rng)
             _place(scene, sprite, label if marked else None, rng)
     for _ in range(int(rng.choice(3, p=(0.6, 0.25, 0.15)))):
         cover, rgb = ground.draw_blade(size, rng)
@@ -152,18 +166,26 @@ def _write_split(out: Path, split: str, count: int, size: int, seed: int) -> tup
     annotations: list[dict[str, Any]] = []
     for index in range(count):
         pixels, objects = draw_scene(size, seed, split, index)
-        name = f"{index:06d}.png"
+        name = f"{split}_{index:06d}.png"
         # PNG keeps what was drawn; level 1 is the fastest and costs a tenth in size
         if not cv2.imwrite(str(folder / name), pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-            raise OSError(f"cannot write {folder / name}; is the disk full?")
+            raise RunError(
+                f"cannot write {folder / name}; free some space or give another folder, then call again", "disk"
+            )
         images.append({"id": index + 1, "file_name": name, "width": size, "height": size})
         for item in objects:
             x1, y1, x2, y2 = (round(float(v), 2) for v in item["box"])
             w, h = round(x2 - x1, 2), round(y2 - y1, 2)
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": index + 1, "category_id": item["category"] + 1,
-                "bbox": [x1, y1, w, h], "area": round(w * h, 2), "iscrowd": item["iscrowd"],
-            })
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": item["category"] + 1,
+                    "bbox": [x1, y1, w, h],
+                    "area": round(w * h, 2),
+                    "iscrowd": item["iscrowd"],
+                }
+            )
     categories = [{"id": i + 1, "name": name, "supercategory": "beetle"} for i, name in enumerate(SPECIES)]
     info = {"description": f"c2d procedural scenes, version {VERSION}, seed {seed}, {split}"}
     path = out / "annotations" / f"instances_{split}.json"
@@ -175,7 +197,8 @@ def _write_split(out: Path, split: str, count: int, size: int, seed: int) -> tup
 def make_scenes(out: Path, *, train: int = 600, val: int = 300, size: int = 160, seed: int = 0) -> Card:
     """Write `train` + `val` pictures of `size` x `size` pixels with annotations and card.json to the new folder `out`.
 
-    Called again with the same question it changes nothing; InputError when `out` holds anything else or a number is out of range.
+    Called again with the same question it changes nothing. Raises InputError when `out` holds anything else or a number
+    is out of range, RunError when the disk is full.
     """
     for name, value, least in (("train", train, 1), ("val", val, 1), ("size", size, 64), ("seed", seed, 0)):
         if value < least:

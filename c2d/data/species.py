@@ -1,8 +1,8 @@
-"""Ten species of beetle that differ in the marking of the wing cases and in nothing else.
+"""Nine species of beetle in three genera: a genus has its range of colours, its species differ in marking alone.
 
-All share one silhouette, one pose family and one pool of colours; markings cover a similar share of the body. What tells them
-apart is texture (bands, stripes, chequer, ...) or number and place of small parts (spots). A crop of the object
-shows that at once; the coarse feature maps of a compact detector hardly do.
+All share one silhouette and one pose family. What tells the species of a genus apart is the texture of the wing cases
+(bands, stripes, chequer, ...) or number and place of small parts (spots). A crop of the object shows that at once; the
+coarse feature maps of a compact detector learn the genus soon and confuse its species for long.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32 everywhere; OpenCV's type hints do not say so
 Marking = Callable[[Array, Array, np.random.Generator], NDArray[np.bool_]]
 
 # Body plan in units of half the body length; x to the right, y towards the tail, head at y = -1.
 _ELYTRA = (0.0, 0.20, 0.64, 0.80)  # centre x, y, semi-axes
 _THORAX = (0.0, -0.60, 0.42, 0.24)
 _HEAD = (0.0, -0.84, 0.22, 0.16)
-_LEGS = (((0.50, -0.30), (0.82, -0.52)), ((0.58, 0.15), (0.92, 0.20)), ((0.52, 0.62), (0.78, 0.92)))
+_LEGS = (((0.50, -0.30), (0.82, -0.52)), ((0.58, 0.15), (0.92, 0.20)), ((0.52, 0.62), (0.76, 0.88)))
 _ANTENNA = ((0.12, -0.92), (0.36, -1.12))
-_REACH = 1.18  # furthest part from the centre
+_REACH = 1.25  # furthest part from the centre
 
 
 def _spots(s: Array, t: Array, places: list[tuple[float, float]], radius: float) -> NDArray[np.bool_]:
@@ -44,7 +45,16 @@ def _striped(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _spotted(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    places = [(0.0, -0.15), (-0.5, -0.42), (0.5, -0.42), (-0.55, 0.18), (0.55, 0.18), (-0.3, 0.66), (0.3, 0.66), (0.0, -0.75)]
+    places = [
+        (0.0, -0.15),
+        (-0.5, -0.42),
+        (0.5, -0.42),
+        (-0.55, 0.18),
+        (0.55, 0.18),
+        (-0.3, 0.66),
+        (0.3, 0.66),
+        (0.0, -0.75),
+    ]
     return _spots(s, t, places, rng.uniform(0.22, 0.27))
 
 
@@ -66,10 +76,6 @@ def _saddled(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     return t < rng.uniform(-0.15, 0.05)
 
 
-def _tipped(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return t > rng.uniform(-0.05, 0.15)
-
-
 def _paired(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     y = rng.uniform(-0.15, 0.15)
     return _spots(s, t, [(-0.48, y), (0.48, y)], rng.uniform(0.38, 0.44))
@@ -79,19 +85,30 @@ def _tandem(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     return _spots(s, t, [(0.0, -0.48), (0.0, 0.48)], rng.uniform(0.42, 0.50))
 
 
-# Order of the class list. Common species come first (see scenes.py); neighbours are not look-alikes, so that the
-# rare classes are not all of one kind.
-SPECIES: dict[str, Marking] = {
-    "banded": _banded,
-    "spotted": _spotted,
-    "striped": _striped,
-    "saddled": _saddled,
-    "ringed": _ringed,
-    "paired": _paired,
-    "chequered": _chequered,
-    "tipped": _tipped,
-    "chevroned": _chevroned,
-    "tandem": _tandem,
+# Range of hues of each genus (a turn of the colour circle is 1): red to yellow, green to teal, blue to magenta.
+_GENERA = ((-0.03, 0.14), (0.24, 0.50), (0.60, 0.88))
+
+
+@dataclass(frozen=True)
+class Species:
+    """How a species looks: its genus (an index) and the marking of its wing cases."""
+
+    genus: int
+    marking: Marking
+
+
+# Order of the class list. Common species come first (see scenes.py); genera alternate, so that the rare classes are not
+# all of one kind.
+SPECIES: dict[str, Species] = {
+    "banded": Species(0, _banded),
+    "striped": Species(1, _striped),
+    "chequered": Species(2, _chequered),
+    "spotted": Species(0, _spotted),
+    "ringed": Species(1, _ringed),
+    "chevroned": Species(2, _chevroned),
+    "saddled": Species(0, _saddled),
+    "paired": Species(1, _paired),
+    "tandem": Species(2, _tandem),
 }
 
 
@@ -104,14 +121,33 @@ class Sprite:
     extent: tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
-def colour(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> Array:
-    """A random RGB colour (3,), 0-255, of any hue."""
-    rgb = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*saturation), rng.uniform(*value))
+def _colour(
+    rng: np.random.Generator, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]
+) -> Array:
+    """A random RGB colour (3,), 0-255, within ranges of hue, saturation and value in 0-1."""
+    rgb = colorsys.hsv_to_rgb(rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value))
     return np.asarray(rgb, np.float32) * 255
 
 
 def _ellipse(x: Array, y: Array, shape: tuple[float, float, float, float]) -> Array:
     return ((x - shape[0]) / shape[2]) ** 2 + ((y - shape[1]) / shape[3]) ** 2
+
+
+def _limbs(half: int, fine: int, length: float, cosine: float, sine: float) -> Array:
+    """Legs and antennae on the fine grid (2 half fine, 2 half fine), 0 or 1."""
+    limbs = np.zeros((2 * half * fine, 2 * half * fine), np.uint8)
+    scale, middle = 0.5 * length * fine, half * fine
+    for part in (*_LEGS, _ANTENNA):
+        for side in (-1, 1):
+            start, end = (
+                (
+                    round(scale * (cosine * side * x - sine * y)) + middle,
+                    round(scale * (sine * side * x + cosine * y)) + middle,
+                )
+                for x, y in part
+            )
+            cv2.line(limbs, start, end, 1, max(1, round(0.045 * length * fine)))
+    return limbs
 
 
 def draw_beetle(species: str | None, length: float, angle: float, rng: np.random.Generator) -> Sprite:
@@ -128,29 +164,20 @@ def draw_beetle(species: str | None, length: float, angle: float, rng: np.random
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     x, y = c * gx + s * gy, c * gy - s * gx  # into the beetle's own frame
 
-    limbs = np.zeros((n, n), np.uint8)
-    thickness = max(1, round(0.045 * length * fine))
-    scale = 0.5 * length * fine
-    for (x0, y0), (x1, y1) in (*_LEGS, _ANTENNA):
-        for side in (-1, 1):
-            ends = [
-                (round(scale * (c * side * px - s * py) + half * fine), round(scale * (s * side * px + c * py) + half * fine))
-                for px, py in ((x0, y0), (x1, y1))
-            ]
-            cv2.line(limbs, ends[0], ends[1], 1, thickness)
-
     elytra, thorax, head = (_ellipse(x, y, part) for part in (_ELYTRA, _THORAX, _HEAD))
     shell = elytra < 1
-    base = colour(rng, (0.35, 0.85), (0.75, 1.0))
-    mark = colour(rng, (0.4, 0.9), (0.12, 0.38))
-    skin = colour(rng, (0.3, 0.8), (0.15, 0.5))
+    kind = SPECIES[species] if species is not None else None
+    hue = _GENERA[kind.genus if kind else int(rng.integers(len(_GENERA)))]
+    base = _colour(rng, hue, (0.45, 0.9), (0.75, 1.0))
+    mark = _colour(rng, (0.0, 1.0), (0.3, 0.9), (0.08, 0.32))
+    skin = _colour(rng, (0.0, 1.0), (0.3, 0.8), (0.15, 0.5))
     rgb = np.empty((n, n, 3), np.float32)
     rgb[:] = skin * 0.6
     rgb[(thorax < 1) | (head < 1)] = skin
     rgb[shell] = base
-    if species is not None:
+    if kind is not None:
         st, tt = (x - _ELYTRA[0]) / _ELYTRA[2], (y - _ELYTRA[1]) / _ELYTRA[3]
-        rgb[shell & SPECIES[species](st, tt, rng)] = mark
+        rgb[shell & kind.marking(st, tt, rng)] = mark
     rgb[shell & (np.abs(x) < 0.03)] = skin * 0.5  # the seam between the wing cases
     # a shiny, rounded shell: darker towards the rim, one highlight from the upper left of the picture
     depth = np.minimum(np.minimum(elytra, thorax), np.minimum(head, 1))
@@ -159,10 +186,10 @@ def draw_beetle(species: str | None, length: float, angle: float, rng: np.random
     rgb *= light[..., None]
     rgb[(elytra > 0.86) & shell] *= 0.55
 
-    mask = shell | (thorax < 1) | (head < 1) | (limbs > 0)
+    mask = shell | (thorax < 1) | (head < 1) | (_limbs(half, fine, length, float(c), float(s)) > 0)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     extent = (columns[0] / fine, rows[0] / fine, (columns[-1] + 1) / fine, (rows[-1] + 1) / fine)
-    alpha = mask.astype(np.float32)
+    alpha: Array = mask.astype(np.float32)
     size = (2 * half, 2 * half)
     small = cv2.resize(np.clip(rgb, 0, 255) * alpha[..., None], size, interpolation=cv2.INTER_AREA)
     alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)

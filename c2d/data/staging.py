@@ -25,7 +25,7 @@ class Stage:
 
 @contextmanager
 def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
-    """Yield a `Stage` for the new data set `out`, made as `source` says (the card's `source`, compared on a second call).
+    """Yield a `Stage` for the new data set `out`, made as `source` says (compared with the card's on a second call).
 
     On leaving the block the folder takes its name; on any error it is removed and `out` stays as it was. Raises
     InputError when `out` is a file or a folder that holds anything other than the data set of the same `source`.
@@ -37,7 +37,9 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
             raise InputError(f"{out} holds other files; give a new or empty folder")
         card = load_card(str(out)).card
         if card.source != source:
-            raise InputError(f"{out} holds the data set '{card.name}' made from {card.source}, asked {source}; give another folder")
+            raise InputError(
+                f"{out} holds the data set '{card.name}' made from {card.source}, asked {source}; give another folder"
+            )
         yield Stage(out, card)
         return
     out = out.absolute()

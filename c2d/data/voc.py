@@ -2,7 +2,7 @@
 
 Frames: VOC counts pixels from 1 and both corners belong to the box, so (xmin, ymin, xmax, ymax) becomes COCO's
 x = xmin - 1, y = ymin - 1, w = xmax - xmin + 1, h = ymax - ymin + 1 in pixel edges.
-What is repaired or dropped is returned as notes, each with the file's name; what cannot be trusted stops the conversion.
+What is repaired or dropped is returned as notes, each with the file's name; what cannot be trusted stops it.
 """
 
 from __future__ import annotations
@@ -97,11 +97,17 @@ def read_annotation(xml: Path, image_folder: Path, notes: list[str]) -> VocImage
     root = _parse(xml)
     file = _find_image(image_folder, xml.stem, root.findtext("filename"))
     size = _image_size(file)
-    stated = (int(_number(root, "size/width")), int(_number(root, "size/height"))) if root.find("size") is not None else (0, 0)
+    stated = (
+        (int(_number(root, "size/width")), int(_number(root, "size/height")))
+        if root.find("size") is not None
+        else (0, 0)
+    )
     if 0 in stated:
         notes.append(f"{xml.name}: states no image size; the image's own, {size[0]} x {size[1]}, is used")
     elif stated != size:
-        raise _Bad(f"states {stated[0]} x {stated[1]} pixels, the image has {size[0]} x {size[1]}; boxes cannot be trusted")
+        raise _Bad(
+            f"states {stated[0]} x {stated[1]} pixels, the image has {size[0]} x {size[1]}; boxes cannot be trusted"
+        )
     image = VocImage(xml.stem, file, size)
     for index, item in enumerate(root.findall("object"), start=1):
         name = (item.findtext("name") or "").strip()
@@ -143,10 +149,16 @@ def _coco(images: Sequence[VocImage], classes: list[str], difficult: Difficult) 
     rows: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, start=1):
         for name, box, hard in image.boxes:
-            rows.append({
-                "id": len(rows) + 1, "image_id": image_id, "category_id": numbers[name], "bbox": list(box),
-                "area": box[2] * box[3], "iscrowd": int(hard and difficult == "crowd"),
-            })
+            rows.append(
+                {
+                    "id": len(rows) + 1,
+                    "image_id": image_id,
+                    "category_id": numbers[name],
+                    "bbox": list(box),
+                    "area": box[2] * box[3],
+                    "iscrowd": int(hard and difficult == "crowd"),
+                }
+            )
     return {
         "images": [
             {"id": i, "file_name": image.file.name, "width": image.size[0], "height": image.size[1]}
@@ -170,8 +182,10 @@ def _class_list(given: Sequence[str] | None, parts: dict[str, list[VocImage]], p
     found = {name: image.stem for part in parts.values() for image in part for name, _, _ in image.boxes}
     if given is None:
         return sorted(found)
-    for name in sorted(set(found) - set(given)):
-        problems.append(f"{found[name]}.xml: {unknown('class', name, given, 'add it to --classes, or correct the XML')}")
+    hint = "add it to --classes, or correct the XML"
+    problems += [
+        f"{found[name]}.xml: {unknown('class', name, given, hint)}" for name in sorted(set(found) - set(given))
+    ]
     return list(given)
 
 
@@ -188,14 +202,17 @@ def convert(
     """Convert the VOC data set `src` into the new folder `out` (annotations/instances_<split>.json, card.json).
 
     splits: {"train": name of a list in ImageSets/Main, "val": ...}. difficult: objects so marked become crowd regions
-    (ignored in evaluation, not trained on) or are kept as ordinary ones. classes: the class list and its order; sorted names
-    by default. images: referenced where they are, copied, or linked. Raises InputError, with all defects, before anything is written.
+    (ignored in evaluation, not trained on) or are kept as ordinary ones. classes: the class list and its order; sorted
+    names by default. images: referenced where they are, copied, or linked. Raises InputError, with all defects, before
+    anything is written.
     """
     splits = splits or {"train": "train", "val": "val"}
     src, out = Path(src), Path(out)
     for folder in (src, src / "Annotations", src / "ImageSets" / "Main", src / "JPEGImages"):
         if not folder.is_dir():
-            raise InputError(f"no folder {folder}; SRC has to hold Annotations, ImageSets/Main and JPEGImages (Pascal VOC)")
+            raise InputError(
+                f"no folder {folder}; SRC has to hold Annotations, ImageSets/Main and JPEGImages (Pascal VOC)"
+            )
     if classes is not None and len(set(classes)) < len(classes):
         raise InputError(f"--classes {','.join(classes)} names a class twice; name every class once")
     notes: list[str] = []
@@ -206,7 +223,9 @@ def convert(
         parts[split] = []
         for stem in _members(src, listed):
             if stem in owner:
-                problems.append(f"{stem}: listed in {splits[owner[stem]]}.txt ({owner[stem]}) and {listed}.txt ({split}); a leak")
+                problems.append(
+                    f"{stem}: listed in {splits[owner[stem]]}.txt ({owner[stem]}) and {listed}.txt ({split}); a leak"
+                )
                 continue
             owner[stem] = split
             xml = src / "Annotations" / f"{stem}.xml"
@@ -220,7 +239,14 @@ def convert(
     if problems:
         raise ProblemsFound(f"{src} cannot be converted", problems)
     label = name or out.name
-    source = {"maker": "c2d data voc", "name": label, "splits": splits, "difficult": difficult, "classes": chosen, "images": images}
+    source = {
+        "maker": "c2d data voc",
+        "name": label,
+        "splits": splits,
+        "difficult": difficult,
+        "classes": chosen,
+        "images": images,
+    }
     with staged_folder(out, source) as stage:
         if stage.existing is not None:
             return Converted(stage.existing, notes)

@@ -36,8 +36,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from c2d.chunks import summed
-from c2d.distillers import base
-from c2d.distillers.base import Context, Distiller, Term, View
+from c2d.distillers.base import Context, Distiller, Params, Term, View
 from c2d.errors import InputError, unknown
 from c2d.shares import Shared, join, subset
 from c2d.teachers.crops import PIXELS as CROP
@@ -47,7 +46,7 @@ from c2d.teachers.crops import CropTeacher, student_precision
 Scalars = dict[str, Tensor]
 
 
-class Params(base.Params):
+class ICODParams(Params):
     """The paper's symbols, with the values of its SSD300; for other students lambda_kl and lambda_l are unverified."""
 
     T: float = Field(2.0, gt=0, description="temperature of L_kd-cls; the paper uses 2 throughout")
@@ -83,7 +82,7 @@ class Params(base.Params):
         return layers
 
     @model_validator(mode="after")
-    def _sensible_pooling(self) -> Params:
+    def _sensible_pooling(self) -> ICODParams:
         self._known_layers(tuple(self.pooling))
         for name, side in self.pooling.items():
             if side < 1:
@@ -113,13 +112,14 @@ class ICOD(Distiller):
     VERSION = 1
     TEACHERS = ("classifier",)
     NEEDS_POSITIVES = True
-    Params = Params
+    Params = ICODParams
 
     #: Boxes per pass through the teacher; bounds memory, does not change values. Caches are small on a CPU.
     CHUNK: ClassVar[dict[str, int]] = {"cpu": 16, "cuda": 256}
 
-    def __init__(self, params: Params, context: Context) -> None:
-        """
+    def __init__(self, params: ICODParams, context: Context) -> None:
+        """Check that the teacher fits.
+
         Raises:
             InputError: there is no classifier, its classes are not the student's, or it has no such layer.
         """
@@ -171,7 +171,8 @@ class ICOD(Distiller):
         values, observed = {}, {}
         if logits is not None:
             z_t = logits[torch.searchsorted(truths, taught.truth)]
-            per_row = kd_cls(taught.logits, z_t, p.T, taught.kind if p.sigmoid_kd == "bernoulli" else "l1")
+            kind = "l1" if taught.kind == "sigmoid" and p.sigmoid_kd == "l1" else taught.kind
+            per_row = kd_cls(taught.logits, z_t, p.T, kind)
             values["cls"] = (taught.share_cls * per_row).sum()
             labels = torch.cat(teacher.batch.labels)[truths]
             observed["teacher_top1"] = (logits.argmax(1) == labels).float().mean()

@@ -1,4 +1,4 @@
-"""A stand-in for `ClassifierTeacher` with the same face: a small frozen convolutional classifier with seeded weights."""
+"""A stand-in for `ClassifierTeacher` with the same face: a small frozen convolutional classifier, seeded."""
 
 from __future__ import annotations
 

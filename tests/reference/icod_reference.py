@@ -32,7 +32,7 @@ class Case:
         boxes: (K, 4) decoded predictions, xyxy in pixels of `images`.
         image: K image numbers.
         gt: K numbers of ground truths inside their image.
-        kind: "softmax" or "sigmoid".
+        kind: "softmax", "sigmoid" or "scores".
     """
 
     images: Tensor
@@ -140,15 +140,20 @@ def kl(p: Sequence[Tensor], q: Sequence[Tensor]) -> Tensor:
 
 
 def classification_of_one(student: Tensor, teacher: Tensor, temperature: float, kind: str) -> Tensor:
-    """One positive's KD_cls: student (C + 1,) or (C,), teacher (C,)."""
+    """One positive's KD_cls: student (C + 1,) or (C,), teacher (C,).
+
+    kind "scores" is the other form for sigmoid students: scores are divided by their sum over the classes.
+    """
     if kind == "softmax":
         p_student = softmax(student / temperature)
         p_teacher = softmax(teacher / temperature)
         padded = [*p_teacher, torch.zeros_like(p_teacher[0])]  # the classifier knows no background
         return temperature**2 * kl(padded, list(p_student))
-    if kind != "sigmoid":
-        raise ValueError(f"kind is {kind!r}; it is softmax or sigmoid")
     q_student, q_teacher = sigmoid(student / temperature), sigmoid(teacher / temperature)
+    if kind == "scores":
+        return temperature**2 * kl(list(q_teacher / q_teacher.sum()), list(q_student / q_student.sum()))
+    if kind != "sigmoid":
+        raise ValueError(f"kind is {kind!r}; it is softmax, sigmoid or scores")
     total = student.sum() * 0
     for c in range(len(teacher)):
         total = total + kl([q_teacher[c], 1 - q_teacher[c]], [q_student[c], 1 - q_student[c]])

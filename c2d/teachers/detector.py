@@ -1,0 +1,123 @@
+"""A frozen detector as a teacher: any mmdet config with its checkpoint. Loading, the audit and taps; no loss.
+
+A plain object like the classifier teacher, so the student's optimizer, DDP, EMA and checkpoints never see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from c2d import compat, safeload, taps
+from c2d.configs import without_pretrained
+from c2d.errors import InputError
+from c2d.pixels import Normalisation, convert
+from c2d.runfolder import RunFolder
+
+
+class DetectorTeacher:
+    """A detector in eval mode whose weights require no gradient.
+
+    Attributes:
+        network: the mmdet detector.
+        pixels: the normalisation its images must have, see `normalise`.
+        num_classes: foreground classes, None where the head does not say.
+        audit: which keys of the checkpoint went where.
+    """
+
+    def __init__(self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safeload.Audit | None = None) -> None:
+        """`network` is frozen in place and moved to `device`."""
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.pixels = Normalisation.of_preprocessor(self.network.data_preprocessor)
+        self.num_classes = _classes(self.network)
+        self.audit = audit
+
+    @classmethod
+    def from_parts(cls, config: Config | str | Path, checkpoint: str | Path, device: str = "cpu") -> DetectorTeacher:
+        """An mmdet config (or its path) and a checkpoint. Nothing that the config would download is downloaded.
+
+        Raises:
+            InputError: a config without a model, or a checkpoint that lacks keys of it (the first ten are named).
+        """
+        source = config if isinstance(config, Config) else _read(Path(config))
+        if not isinstance(source.get("model"), dict):
+            raise InputError(f"{config} has no `model`; a detector teacher is an mmdet config with its checkpoint")
+        model = source["model"].to_dict()
+        without_pretrained(model)
+        compat.prepare()
+        from mmdet.registry import MODELS
+        from mmdet.utils import register_all_modules
+
+        register_all_modules(init_default_scope=False)
+        with DefaultScope.overwrite_default_scope("mmdet"):
+            network = MODELS.build(model)
+        # Not strict: a checkpoint may hold averaged copies and the like; they are in the audit as unexpected.
+        audit = safeload.load_into(network, checkpoint, who="teacher", strict=False)
+        return cls(network, device=device, audit=audit)
+
+    @classmethod
+    def from_run(cls, folder: str | Path, device: str = "cpu") -> DetectorTeacher:
+        """The detector of a finished run: its config.py and student.pth."""
+        run = RunFolder(Path(folder))
+        for path in (run.config, run.student):
+            if not path.exists():
+                raise InputError(f"detector teacher {run.id} has no {path.name}; finish it first: c2d train {run.path}")
+        return cls.from_parts(run.config, run.student, device)
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that is run."""
+        return self.network
+
+    def normalise(self, images: Tensor, src: Normalisation) -> Tensor:
+        """Images (B, 3, H, W) normalised as `src`, in the teacher's own normalisation."""
+        return convert(images, src, self.pixels)
+
+    @torch.no_grad()
+    def read(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:
+        """Outputs of the modules `names` for images (B, 3, H, W) in the teacher's pixels, no deeper than needed.
+
+        Names are those of `network.named_modules()`, e.g. `backbone.layer4` or `neck`.
+        """
+        return taps.read(_Raw(self.network), [f"network.{name}" for name in names], images)
+
+
+class _Raw(nn.Module):
+    """A detector called on a tensor, with mmdet's `tensor` mode behind it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.train(network.training)
+
+    def forward(self, images: Tensor) -> Any:
+        from mmdet.structures import DetDataSample
+
+        height, width = images.shape[-2:]
+        shape = {"img_shape": (height, width), "batch_input_shape": (height, width), "pad_shape": (height, width)}
+        shape |= {"ori_shape": (height, width), "scale_factor": (1.0, 1.0)}  # type: ignore[dict-item]
+        samples = [DetDataSample(metainfo=shape) for _ in images]
+        return self.network(images, samples, mode="tensor")
+
+
+def _read(path: Path) -> Config:
+    if not path.is_file():
+        raise InputError(f"no config {path}; a detector teacher needs its mmdet config and its checkpoint")
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # whatever the user's config raises
+        raise InputError(f"cannot read {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+
+
+def _classes(network: Any) -> int | None:
+    head = getattr(network, "bbox_head", None) or getattr(getattr(network, "roi_head", None), "bbox_head", None)
+    if isinstance(head, nn.ModuleList):
+        head = head[-1]
+    count = getattr(head, "num_classes", None)
+    return int(count) if count is not None else None

@@ -1,0 +1,119 @@
+"""Classifier networks by name, and the order of their stages.
+
+`resnet50` is torchvision's, `timm:NAME` is timm's. A network's layers are named l0, l1, ... from the finest map to the
+coarsest. ResNets in either library: l0 is the stem behind its max-pool and l1..l4 the four stages, as in the ICOD paper.
+Other families: the last map at each resolution, in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from c2d import backbones
+from c2d.errors import InputError, unknown
+from c2d.pixels import Normalisation
+
+TIMM = "timm:"
+# Pixels a side of the image that the order of the stages is found with: 3 cells at stride 32.
+PROBE = 96
+# Where torchvision keeps the convolutional part of families that have no layer1..layer4.
+TRUNKS = ("features", "trunk_output", "layers")
+
+
+def build_network(
+    name: str,
+    num_classes: int,
+    weights: str = "none",
+    *,
+    pixels: Normalisation | None = None,
+    download: bool | None = None,
+) -> nn.Module:
+    """A C-way classifier, (N, 3, s, s) -> (N, C) logits.
+
+    Args:
+        name: a torchvision classification model, or `timm:NAME`.
+        num_classes: C; the head is new, whatever the weights were trained for.
+        weights: `none`, `torchvision:MODEL.WEIGHTS` or a file with the network's own keys; all but the head is loaded.
+        pixels: what the network will see; compared with what the weights were trained on.
+        download: see `c2d.backbones.initialise`.
+
+    Raises:
+        InputError: unknown network, timm absent, or weights that do not fit.
+    """
+    network = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
+    if weights != "none":
+        if pixels is not None:
+            backbones.check_pixels(weights, pixels)
+        backbones.load(network, backbones.find_weights(weights, download=download), classifier=True)
+    return network
+
+
+def stages(network: nn.Module) -> dict[str, str]:
+    """Layer name -> module name, finest first; empty for a network without maps (a transformer of one resolution)."""
+    modules = dict(network.named_modules())
+    if all(part in modules for part in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
+        return {"l0": "maxpool", **{f"l{n}": f"layer{n}" for n in range(1, 5)}}
+    listed = [str(info.get("module")) for info in getattr(network, "feature_info", None) or () if isinstance(info, dict)]
+    names = [name for name in listed if name in modules] or _by_resolution(network)
+    return {f"l{index}": name for index, name in enumerate(names)}
+
+
+def _by_resolution(network: nn.Module) -> list[str]:
+    """The last child of the network (or of its `features` and the like) at each map size, in the order they run."""
+    names: list[str] = []
+    for child, module in network.named_children():
+        inside = [f"{child}.{part}" for part, _ in module.named_children()]
+        names += inside if child in TRUNKS and isinstance(module, nn.Sequential) else [child]
+    seen: dict[str, tuple[Tensor, int]] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                seen[name] = (output, output._version)
+
+        return hook
+
+    training = network.training
+    parameter = next(network.parameters())
+    handles = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, PROBE, PROBE, dtype=parameter.dtype, device=parameter.device))
+    except (AssertionError, RuntimeError, ValueError):
+        return []  # a network of one fixed input size, as vision transformers are
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    last: dict[int, str] = {}
+    for name, (output, version) in seen.items():
+        # A map that a later step writes over (its version rises) is not what the module returned.
+        if output.dim() == 4 and 1 < output.shape[-1] == output.shape[-2] and output._version == version:
+            last[output.shape[-1]] = name
+    return [last[size] for size in sorted(last, reverse=True)]
+
+
+def _torchvision(name: str, num_classes: int) -> nn.Module:
+    import torchvision
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise unknown("network", name, names, "or timm:NAME")
+    # Those two return three outputs while training, which no classification loss here expects.
+    extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **extra)
+    return network
+
+
+def _timm(name: str, num_classes: int) -> nn.Module:
+    try:
+        import timm
+    except ImportError:
+        raise InputError(f"network 'timm:{name}' needs timm: pip install timm, or take a torchvision network") from None
+    if name not in timm.list_models():
+        raise unknown("timm network", name, timm.list_models(f"{name[:4]}*"), "see timm.list_models()")
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    return network

@@ -1,0 +1,52 @@
+"""The augmented images a classifier teacher's crops are taken from, as mmdet transforms.
+
+The crops are cut from the tensor the pipeline delivers, so the teacher sees the augmentation its students will see.
+Everything here is ours where the paper is silent (it only says that SSD has a teacher of its own, because of its
+augmentation).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c2d.errors import unknown
+
+KINDS = ("general", "ssd", "held-out")
+
+
+def teacher_pipeline(kind: str, image_size: int) -> list[dict[str, Any]]:
+    """mmdet transforms from an image file to a packed sample.
+
+    Args:
+        kind: `general`, flip and resize with the aspect ratio kept, for students of the FPN families; `ssd`, SSD's photometric
+            distortion, Expand, MinIoURandomCrop, resize to a square and flip; `held-out`, resize only, for scoring.
+        image_size: pixels; the image is fitted into, or (ssd) stretched to, a square of this side.
+
+    Raises:
+        InputError: another kind.
+    """
+    load: list[dict[str, Any]] = [
+        {"type": "LoadImageFromFile", "backend_args": None},
+        {"type": "LoadAnnotations", "with_bbox": True},
+    ]
+    fit = {"type": "Resize", "scale": (image_size, image_size), "keep_ratio": True}
+    flip = {"type": "RandomFlip", "prob": 0.5}
+    pack = {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")}
+    if kind == "general":
+        return [*load, fit, flip, pack]
+    if kind == "held-out":
+        return [*load, fit, pack]
+    if kind == "ssd":
+        # Expand paints with ImageNet's mean, listed as RGB and turned into the BGR that mmdet loads.
+        expand = {"type": "Expand", "mean": [123.675, 116.28, 103.53], "to_rgb": True, "ratio_range": (1, 4)}
+        cut = {"type": "MinIoURandomCrop", "min_ious": (0.1, 0.3, 0.5, 0.7, 0.9), "min_crop_size": 0.3}
+        square = {"type": "Resize", "scale": (image_size, image_size), "keep_ratio": False}
+        distort = {
+            "type": "PhotoMetricDistortion",
+            "brightness_delta": 32,
+            "contrast_range": (0.5, 1.5),
+            "saturation_range": (0.5, 1.5),
+            "hue_delta": 18,
+        }
+        return [*load, expand, cut, square, flip, distort, pack]
+    raise unknown("crop pipeline", kind, KINDS)

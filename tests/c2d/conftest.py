@@ -1,0 +1,67 @@
+"""A small workshop shared by the tests of a session: scenes, a store, and questions small enough for a CPU."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """`data` holds the scenes, `runs` the store; `ask` writes a question into it and returns its folder."""
+
+    data: Path
+    runs: Path
+
+    def ask(self, iterations: int = 6, **changes: Any) -> Any:
+        from c2d.question import ask
+        from c2d.runfolder import RunFolder, atomic_write_json
+
+        given: dict[str, Any] = {
+            "dataset": "scenes",
+            "student": str(TINY),
+            "schedule": {"name": "smoke", "values": {"iterations": iterations, "batch": 4}},
+            **copy.deepcopy(changes),
+        }
+        if "network" in given:
+            given.pop("student")
+        spec = ask(given, where="test", runs=self.runs, data=self.data)
+        folder = RunFolder(self.runs / spec.id)
+        if not folder.spec.exists():
+            atomic_write_json(folder.spec, spec.to_json())
+        return folder
+
+    def machine(self, **options: Any) -> Any:
+        from c2d.train import Machine
+
+        return Machine(data=self.data, quiet=True, **options)
+
+    def elsewhere(self, folder: Path) -> Workshop:
+        """The same data with an empty store."""
+        return Workshop(self.data, folder / "runs")
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    from c2d.data.scenes import make_scenes
+
+    root = tmp_path_factory.mktemp("workshop")
+    make_scenes(root / "data" / "scenes", train=20, val=6, size=96, seed=0)
+    return Workshop(root / "data", root / "runs")
+
+
+@pytest.fixture(scope="session")
+def teacher(workshop: Workshop) -> Any:
+    """A classifier teacher of four iterations; its min_top1 is 0, so that students may start under it."""
+    from c2d.train import train
+
+    schedule = {"name": "demo-classifier", "values": {"iterations": 4, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}}}
+    folder = workshop.ask(network="resnet18", schedule=schedule, input=32)
+    train(folder, workshop.machine())
+    return folder
