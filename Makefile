@@ -7,8 +7,8 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# Two threads a process are enough for the small tensors of the tests and leave the other cores alone.
-export OMP_NUM_THREADS ?= 2
+# Two threads are enough for the small tensors of the tests and leave the other cores alone.
+test test-cluster test-web: export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-cluster test-web lint format pins clean
@@ -23,10 +23,10 @@ test: $(READY) ## the tests (at most 20 minutes on 2 cores; ARGS="-k icod" to ch
 	$(BIN)/python -m pytest -q -m "not slow and not cluster and not web" $(ARGS)
 
 test-cluster: $(READY) ## tests on a real SLURM
-	@.ci/marked cluster $(BIN)/python
+	@bash .ci/marked cluster $(BIN)/python
 
 test-web: $(READY) ## tests with a real browser and real LaTeX
-	@.ci/marked web $(BIN)/python
+	@bash .ci/marked web $(BIN)/python
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -40,11 +40,11 @@ format: $(READY) ## mend what ruff can mend
 venv: $(READY) ## set up .venv (the other targets do it by themselves)
 
 $(READY): pyproject.toml .ci/setup $(wildcard constraints/*.txt)
-	@.ci/setup "$(PYTHON)" "$(VENV)"
+	@bash .ci/setup "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 pins: $(READY) ## write what .venv holds to constraints/pyXY.txt (remove that file and .venv first to renew it)
-	@.ci/pins $(BIN)/python
+	@bash .ci/pins $(BIN)/python
 
 clean: ## remove .venv and caches; runs and data stay
 	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist c2d.egg-info

@@ -21,6 +21,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import io
+import random
 import re
 import sys
 import warnings
@@ -29,6 +30,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,7 +83,7 @@ def prepare() -> Report:
     global _report
     if _report is None:
         flavour, versions = installed()
-        with quiet_import():
+        with _same_random_numbers(), quiet_import():
             ext = _supply_extension()
             register = _import("mmdet.utils").register_all_modules
             register(init_default_scope=False)
@@ -124,6 +126,18 @@ def quiet_import() -> Iterator[None]:
     finally:
         rest = [line for line in caught.getvalue().splitlines(keepends=True) if line.strip() not in CHATTER]
         sys.stdout.write("".join(rest))
+
+
+@contextlib.contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Importing the host draws numbers, and so does asking SSDHead; a caller who has seeded must not notice."""
+    python, array = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)
 
 
 # ------------------------------------------------------------------------------------------------ 1. compiled ops

@@ -52,8 +52,9 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     source = load_student(
         name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
     )
-    train = Config(_training(spec, coco_dataset(card, "train", source["train_pipeline"], test=False), copy.deepcopy(dict(source["model"]))))
-    _override(train, spec.overrides)
+    training = _training(spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"])
+    _override(training, spec.overrides)
+    train = Config(training)
     student = Config(
         {
             "default_scope": "mmdet",
@@ -82,8 +83,9 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> Resolved:
         "normalisation": recipe.normalisation.model_dump(),
     }
     pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
-    train = Config(_training(spec, coco_dataset(card, "train", pipeline, test=False), model))
-    _override(train, spec.overrides)
+    training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
+    _override(training, spec.overrides)
+    train = Config(training)
     student = Config(
         {
             "default_scope": "mmdet",
@@ -115,11 +117,11 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
     }
 
 
-def _override(train: Config, overrides: dict[str, Any]) -> None:
+def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
     """Apply {dotted key: value}. The key has to exist, or its parent for a key a type may take: a typing error must not
     pass for an ablation."""
     for dotted, value in overrides.items():
-        node: Any = train
+        node: Any = training
         *parents, last = dotted.split(".")
         for part in parents:
             node = _step(node, part, dotted)

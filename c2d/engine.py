@@ -7,6 +7,7 @@ are read by safeload only.
 from __future__ import annotations
 
 import os
+import uuid
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Engine(Runner):
 
     def __init__(self, folder: RunFolder, state: dict[str, Any] | None, average: Average | None, **arguments: Any) -> None:
         self.folder, self.state, self.average = folder, state, average
-        super().__init__(work_dir=str(folder.path), experiment_name=folder.id, default_scope="mmdet", **arguments)
+        super().__init__(work_dir=str(folder.path), experiment_name=f"{folder.id}-{uuid.uuid4().hex[:8]}", default_scope="mmdet", **arguments)
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         super().setup_env(env_cfg)

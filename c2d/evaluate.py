@@ -120,7 +120,7 @@ def detect(model: Any, dataset: Any, beat: Beat = lambda: None) -> list[dict[str
         (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         instances = sample.pred_instances.cpu()
         corners = getattr(instances.bboxes, "tensor", instances.bboxes).double()
-        boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1)
+        boxes = torch.cat([corners[:, :2], (corners[:, 2:] - corners[:, :2]).clamp_min(0)], dim=1)
         for box, score, label in zip(boxes.tolist(), instances.scores.double().tolist(), instances.labels.tolist(), strict=True):
             found.append({"image_id": sample.img_id, "category_id": dataset.cat_ids[label], "bbox": box, "score": score})
         beat()

@@ -19,18 +19,18 @@ Decode = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
 
 def _decode_deltas(head: Any, raw: Tensor, priors: Tensor, _stride: Tensor) -> Tensor:
-    return _plain(head.bbox_coder.decode(priors, raw))
+    return plain(head.bbox_coder.decode(priors, raw))
 
 
 def _decode_distribution(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
     distances = head.integral(raw) * stride[:, None]
-    return _plain(head.bbox_coder.decode(head.anchor_center(priors), distances))
+    return plain(head.bbox_coder.decode(head.anchor_center(priors), distances))
 
 
 def _decode_distances(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
     # FCOS regresses distance / stride while it trains with norm_on_bbox, and pixels in every other case.
     in_strides = head.norm_on_bbox and head.training
-    return _plain(head.bbox_coder.decode(priors, raw * stride[:, None] if in_strides else raw))
+    return plain(head.bbox_coder.decode(priors, raw * stride[:, None] if in_strides else raw))
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,17 @@ def dense_kind(head: Any) -> Kind:
     return "sigmoid" if head.use_sigmoid_cls else "softmax"
 
 
+def entries(maps: Tensor, image: Tensor, index: Tensor, width: int) -> Tensor:
+    """Entries (k, width) of maps (B, A * width, H, W); index counts as in permute(0, 2, 3, 1).reshape(B, -1, width).
+
+    Reads the k entries in place instead of copying the whole map first, which is large on the finest levels.
+    """
+    n, channels, height, wide = maps.shape
+    per_cell = channels // width
+    cell, prior = index // per_cell, index % per_cell
+    return maps.view(n, per_cell, width, height, wide)[image, prior, :, cell // wide, cell % wide]
+
+
 def roi_boxes(bbox_head: Any, raw: Tensor, rois: Tensor, labels: Tensor) -> Tensor:
     """Boxes (K, 4) that a RoI head predicts for its positives.
 
@@ -110,7 +121,7 @@ def roi_boxes(bbox_head: Any, raw: Tensor, rois: Tensor, labels: Tensor) -> Tens
     """
     if not bbox_head.reg_class_agnostic:
         raw = raw.unflatten(1, (bbox_head.num_classes, -1))[torch.arange(len(raw), device=raw.device), labels]
-    return _plain(bbox_head.bbox_coder.decode(rois.detach(), raw.float()))
+    return plain(bbox_head.bbox_coder.decode(rois.detach(), raw.float()))
 
 
 def check_box_head(bbox_head: Any) -> None:
@@ -135,6 +146,7 @@ def _family(head: Any, families: dict[str, Any], methods: tuple[str, ...]) -> An
     return None
 
 
-def _plain(boxes: Any) -> Tensor:
+def plain(boxes: Any) -> Tensor:
+    """The tensor of mmdet's `HorizontalBoxes`, or of boxes that are one."""
     tensor: Tensor = getattr(boxes, "tensor", boxes)
     return tensor

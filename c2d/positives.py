@@ -136,7 +136,7 @@ def _watch_dense(stack: ExitStack, record: Recording, head: Any, family: DenseFa
         gt = sampling.pos_assigned_gt_inds[sampling.pos_inds.argsort()]
         if len(gt) != len(flat):
             raise RuntimeError(f"{type(head).__name__} assigned {len(gt)} positives but labelled {len(flat)}")
-        anchors = heads._plain(flat_anchors)
+        anchors = heads.plain(flat_anchors)
         targets.append(_Target(flat, gt, anchors[flat]))
         return result
 
@@ -182,7 +182,7 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
     back = order.argsort()
 
     def gather(maps: Sequence[Tensor], width: Callable[[int], int]) -> Tensor:
-        parts = [_at(m, *place, width(i)) for i, (m, place) in enumerate(zip(maps, places, strict=True))]
+        parts = [heads.entries(m, *place, width(i)) for i, (m, place) in enumerate(zip(maps, places, strict=True))]
         return torch.cat(parts)[back]
 
     logits = gather(cls_scores, lambda _: channels)
@@ -194,17 +194,6 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
         boxes = family.decode(head, raw.float(), priors, stride)
     gt = torch.cat([t.gt for t in targets])
     return Positives(logits, boxes, image, gt, heads.dense_kind(head), per_image)
-
-
-def _at(maps: Tensor, image: Tensor, index: Tensor, width: int) -> Tensor:
-    """Entries (k, width) of maps (B, A * width, H, W); index counts as in permute(0, 2, 3, 1).reshape(B, -1, width).
-
-    Reads the k entries in place instead of copying the whole map first, which is large on the finest levels.
-    """
-    n, channels, height, wide = maps.shape
-    per_cell = channels // width
-    cell, prior = index // per_cell, index % per_cell
-    return maps.view(n, per_cell, width, height, wide)[image, prior, :, cell // wide, cell % wide]
 
 
 def _foreground(labels: Tensor, num_classes: int) -> Tensor:
@@ -246,7 +235,7 @@ def _roi_positives(bbox_head: Any, logits: Tensor, raw: Tensor, sampled: Sequenc
         first += count + len(result.neg_priors)
     row = torch.cat(rows)
     image = torch.repeat_interleave(torch.arange(len(sampled), device=device), torch.tensor(per_image, device=device))
-    rois = torch.cat([heads._plain(s.pos_priors)[:, :4] for s in sampled]).float()
+    rois = torch.cat([heads.plain(s.pos_priors)[:, :4] for s in sampled]).float()
     labels = torch.cat([s.pos_gt_labels for s in sampled])
     with torch.autocast(device.type, enabled=False):
         boxes = heads.roi_boxes(bbox_head, raw[row], rois, labels)

@@ -78,7 +78,7 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
         "dataset": {"name": card.name, "digest": card.digest},
         "student": student,
         "network": subject if kind == "classifier" else None,
-        "input": given.get("input") or (schedule["values"].get("input") if kind == "classifier" else None),
+        "input": given.get("input", schedule["values"].get("input") if kind == "classifier" else None),
         "init": _init(given.get("init") or "none", runs),
         "teachers": _teachers(given.get("teachers") or {}, method, catalog, runs, where),
         "method": method,

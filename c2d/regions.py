@@ -46,13 +46,17 @@ def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int) -> Tens
         return boxes.sum() * images.new_zeros(0, channels, size, size)
     grids = frames.to_grid(frames.clamp(boxes, height, width), size, height, width)
     order = torch.argsort(image_index, stable=True)
+    grouped = bool((image_index.diff() >= 0).all())
+    if not grouped:
+        grids = grids.index_select(0, order)
     counts = torch.bincount(image_index, minlength=n_images).tolist()
     if n_images * max(counts) <= MAX_WASTE * len(boxes):
-        regions = _one_call(images, grids[order], counts)
+        regions = _one_call(images, grids, counts)
     else:
-        parts = zip(images.split(1), grids[order].split(counts), counts, strict=True)
+        parts = zip(images.split(1), grids.split(counts), counts, strict=True)
         regions = torch.cat([_one_call(image, grid, [n]) for image, grid, n in parts if n])
-    return regions[torch.argsort(order)]
+    # Positives usually come image by image already; index_select, as indexing has a slow gradient.
+    return regions if grouped else regions.index_select(0, torch.argsort(order))
 
 
 def _one_call(images: Tensor, grids: Tensor, counts: list[int]) -> Tensor:
@@ -68,4 +72,4 @@ def _one_call(images: Tensor, grids: Tensor, counts: list[int]) -> Tensor:
     folded = padded.reshape(n_images, most * size, size, 2)
     sampled = F.grid_sample(images, folded, mode="bilinear", padding_mode="zeros", align_corners=False)
     regions = sampled.reshape(n_images, channels, most, size, size).transpose(1, 2).flatten(0, 1)
-    return regions if filled is None else regions[filled]
+    return regions if filled is None else regions.index_select(0, filled)

@@ -28,8 +28,9 @@ def tapped(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterat
     """Collect what the modules `names` (as in `model.named_modules()`) return, as long as the block lasts.
 
     Yields a dict that fills up as the model runs, with the graph of the outputs; a module that runs several times
-    leaves its last output, and one whose output a later module overwrites in place leaves that. With `stop`, the forward pass ends silently as soon as every name has been seen, and the
-    block with it. All hooks are removed at the end, after an error too.
+    leaves its last output; an output that a later module overwrites in place stays overwritten. With `stop`, the
+    forward pass ends silently as soon as every name has been seen, and the block with it. All hooks are removed at the
+    end, after an error too.
 
     Raises:
         InputError: a name is no module of the model.

@@ -124,7 +124,7 @@ def test_claimed_pythons_have_constraints() -> None:
 
 def test_setup_without_a_python_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
-    done = subprocess.run([ROOT / ".ci/setup", "no-such-python", venv], capture_output=True, text=True)
+    done = subprocess.run(["bash", ROOT / ".ci/setup", "no-such-python", venv], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: no 'no-such-python'")
@@ -136,7 +136,7 @@ def test_setup_refuses_an_old_python(tmp_path: Path) -> None:
     old = tmp_path / "python3.9"
     old.write_text('#!/bin/sh\ncase "$1" in --version) echo "Python 3.9.18";; *) exit 1;; esac\n')
     old.chmod(0o755)
-    done = subprocess.run([ROOT / ".ci/setup", old, tmp_path / "venv"], capture_output=True, text=True)
+    done = subprocess.run(["bash", ROOT / ".ci/setup", old, tmp_path / "venv"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: Python 3.9.18 is too old; c2d needs Python 3.11 or newer")
 
@@ -161,6 +161,8 @@ def test_setup_is_not_repeated_without_a_reason(tmp_path: Path) -> None:
 
 
 def test_a_marker_without_tests_is_said_and_is_no_failure() -> None:
-    done = subprocess.run([ROOT / ".ci/marked", "nobody-uses-this", sys.executable], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", ROOT / ".ci/marked", "nobody-uses-this", sys.executable], capture_output=True, text=True
+    )
     assert done.returncode == 0
     assert 'no test carries the marker "nobody-uses-this"' in done.stdout

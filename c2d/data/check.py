@@ -17,6 +17,7 @@ import numpy as np
 from c2d.data.card import read_coco
 from c2d.data.images import FoundImage, check_images
 from c2d.data.problems import Problem
+from c2d.data.splits import compare_class_lists, leaks
 from c2d.errors import InputError
 
 # COCO rounds boxes to 1/100 px and some of its own boxes pass the border by that much.
@@ -230,22 +231,6 @@ def _count(coco: dict[str, Any], told: _Told) -> dict[str, Any]:
     }
 
 
-def _check_class_lists(read: dict[str, dict[str, Any]], into: list[Problem]) -> list[str]:
-    lists = {file: [(row.get("id"), row.get("name")) for row in coco["categories"]] for file, coco in read.items()}
-    first = next(iter(lists), None)
-    for file, pairs in lists.items():
-        if first is None or pairs == lists[first]:
-            continue
-        extra = [f"{i} {n}" for i, n in pairs if (i, n) not in lists[first]]
-        missing = [f"{i} {n}" for i, n in lists[first] if (i, n) not in pairs]
-        parts = [f"only here: {', '.join(extra[:8])}"] * bool(extra) + [f"only there: {', '.join(missing[:8])}"] * bool(
-            missing
-        )
-        detail = "; ".join(parts) or "same classes in another order, which would renumber the labels"
-        into.append(Problem("error", "class list", file, "", f"its class list differs from that of {first} ({detail})"))
-    return [str(name) for _, name in lists[first]] if first is not None else []
-
-
 def check(files: Sequence[tuple[Path, Path | None]], workers: int = 8) -> Report:
     """Check COCO annotation files, each with the folder of its images (None: image files are not looked at).
 
@@ -267,38 +252,6 @@ def check(files: Sequence[tuple[Path, Path | None]], workers: int = 8) -> Report
         _check_annotations(coco, sizes, _check_categories(coco, told), told)
         report.counts[str(path)] = _count(coco, told)
         found += check_images(str(path), coco["images"], folder, report.problems, workers)
-    report.classes = _check_class_lists(read, report.problems)
+    report.classes = compare_class_lists(read, report.problems)
     report.problems += leaks(found)
     return report
-
-
-def leaks(images: Sequence[FoundImage]) -> list[Problem]:
-    """Images that are in two splits (errors) or twice in one (warnings), by file and by pixels."""
-    problems: list[Problem] = []
-    by_key: dict[tuple[str, str], FoundImage] = {}
-    for image in images:
-        where = f"image {image.id} ({image.name})"
-        for kind, value in (("file", image.path), ("pixels", image.pixels), ("name", image.name)):
-            if value is None:
-                continue
-            other = by_key.setdefault((kind, value), image)
-            if other is image or (kind != "pixels" and other.file == image.file):
-                continue
-            if other.file == image.file:
-                message = f"has the same pixels as image {other.id} ({other.name})"
-                problems.append(Problem("warning", "same pixels", image.file, where, message))
-            elif kind == "name" and image.pixels is not None and other.pixels is not None:
-                message = f"{other.file} has a file of the same name with other pixels"
-                problems.append(Problem("warning", "same name", image.file, where, message))
-            else:
-                same = {
-                    "file": "is the same file as",
-                    "pixels": "has the same pixels as",
-                    "name": "has the same name as",
-                }[kind]
-                message = (
-                    f"{same} image {other.id} ({other.name}) of {other.file}: a leak between splits; keep it in one"
-                )
-                problems.append(Problem("error", "leak", image.file, where, message))
-            break
-    return problems

@@ -47,7 +47,7 @@ def scenes(
     size: int = typer.Option(160, help="width and height in pixels"),
     seed: int = typer.Option(0, help="another seed draws other pictures"),
 ) -> None:
-    """Draw the procedural scenes (beetles of nine look-alike species) in COCO layout."""
+    """Draw the procedural scenes (beetles of eight look-alike species) in COCO layout."""
     from c2d.data.scenes import make_scenes
 
     _told(out, make_scenes(out, train=train, val=val, size=size, seed=seed))

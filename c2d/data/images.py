@@ -44,11 +44,12 @@ def read_pixels(path: Path) -> tuple[tuple[int, int], str]:
 
 def _look(file: str, row: dict[str, Any], folder: Path) -> tuple[FoundImage, Problem | None]:
     name, where = row["file_name"], f"image {row['id']} ({row['file_name']})"
-    path = folder / name
-    found = FoundImage(file, row["id"], name, str(path.resolve()), None)
-    if not path.is_file():
-        return found, Problem("error", "missing image", file, where, f"no such file in {folder}")
+    found = FoundImage(file, row["id"], name, None, None)
     try:
+        path = folder / name
+        found = FoundImage(file, row["id"], name, str(path.resolve()), None)
+        if not path.is_file():
+            return found, Problem("error", "missing image", file, where, f"no such file in {folder}")
         size, pixels = read_pixels(path)
     except Exception as error:  # Pillow's decoders raise many types on broken files (struct.error, SyntaxError, ...)
         reason = str(error) or type(error).__name__

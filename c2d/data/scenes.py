@@ -1,4 +1,4 @@
-"""Procedural scenes in COCO layout: beetles of nine look-alike species on natural ground; the embedded data set.
+"""Procedural scenes in COCO layout: beetles of eight look-alike species on natural ground; the embedded data set.
 
 Made for classifier-to-detector distillation: finding a beetle is easy, telling its species needs what a crop shows.
 Every picture has its own generator, seeded by (seed, split, index): picture i is the same however many there are.
@@ -31,7 +31,7 @@ _CLOSE_UP = 0.12  # share of pictures with one large beetle
 _MIN_VISIBLE = 0.70  # of every beetle; more hidden than that is drawn nowhere
 _MAX_ON_TOP = 0.40  # share of a beetle that may cover earlier ones
 _MIN_INSIDE = 0.75  # share of a box that has to lie inside the picture
-_TURN = 0.35  # standard deviation of the direction a beetle crawls in, radians; 0 is upwards
+_TURN = 0.30  # standard deviation of the direction a beetle crawls in, radians; 0 is upwards
 _RARER = 0.88  # each species of the list is that much rarer than the one before
 _UNMARKED = 0.04  # distractors: beetles without a species, per object
 

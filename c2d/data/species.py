@@ -1,4 +1,4 @@
-"""Nine species of beetle in three genera: a genus has its range of colours, its species differ in marking alone.
+"""Eight species of beetle in four genera: a genus has its range of colours, its species differ in marking alone.
 
 All share one silhouette and one pose family. What tells the species of a genus apart is the texture of the wing cases
 (bands, stripes, chequer, ...) or number and place of small parts (spots). A crop of the object shows that at once; the
@@ -81,12 +81,8 @@ def _paired(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     return _spots(s, t, [(-0.48, y), (0.48, y)], rng.uniform(0.38, 0.44))
 
 
-def _tandem(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return _spots(s, t, [(0.0, -0.48), (0.0, 0.48)], rng.uniform(0.42, 0.50))
-
-
-# Range of hues of each genus (a turn of the colour circle is 1): red to yellow, green to teal, blue to magenta.
-_GENERA = ((-0.03, 0.14), (0.24, 0.50), (0.60, 0.88))
+# Range of hues of each genus (a turn of the colour circle is 1): red to yellow, green, blue, violet to pink.
+_GENERA = ((-0.02, 0.14), (0.25, 0.47), (0.53, 0.69), (0.76, 0.92))
 
 
 @dataclass(frozen=True)
@@ -101,14 +97,13 @@ class Species:
 # all of one kind.
 SPECIES: dict[str, Species] = {
     "banded": Species(0, _banded),
-    "striped": Species(1, _striped),
+    "spotted": Species(1, _spotted),
     "chequered": Species(2, _chequered),
-    "spotted": Species(0, _spotted),
+    "saddled": Species(3, _saddled),
+    "striped": Species(0, _striped),
     "ringed": Species(1, _ringed),
     "chevroned": Species(2, _chevroned),
-    "saddled": Species(0, _saddled),
-    "paired": Species(1, _paired),
-    "tandem": Species(2, _tandem),
+    "paired": Species(3, _paired),
 }
 
 

@@ -1,7 +1,5 @@
 """Pascal VOC layout (Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/) to COCO JSON with a data card.
 
-Frames: VOC counts pixels from 1 and both corners belong to the box, so (xmin, ymin, xmax, ymax) becomes COCO's
-x = xmin - 1, y = ymin - 1, w = xmax - xmin + 1, h = ymax - ymin + 1 in pixel edges.
 What is repaired or dropped is returned as notes, each with the file's name; what cannot be trusted stops it.
 """
 
@@ -10,33 +8,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from xml.etree.ElementTree import Element, ParseError
 
-from defusedxml import ElementTree
-from defusedxml.common import DefusedXmlException
-from PIL import Image, UnidentifiedImageError
-
-from c2d.data.card import Card, make_card
+from c2d.data.card import Card, annotation_digest, card_digest, make_card
 from c2d.data.problems import ProblemsFound
 from c2d.data.staging import staged_folder
+from c2d.data.voc_xml import BadAnnotation, VocImage, read_annotation
 from c2d.errors import InputError, unknown
 from c2d.runfolder import atomic_write_json
 
 Difficult = Literal["crowd", "keep"]
 Images = Literal["reference", "copy", "link"]
-
-
-@dataclass
-class VocImage:
-    """One image of a split: its file, true size (w, h) in pixels and boxes as (class, COCO x y w h, difficult)."""
-
-    stem: str
-    file: Path
-    size: tuple[int, int]
-    boxes: list[tuple[str, tuple[float, float, float, float], bool]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -47,95 +31,16 @@ class Converted:
     notes: list[str]
 
 
-class _Bad(Exception):
-    """A defect of one file; collected, so that all of them are told at once."""
-
-
-def _number(parent: Element, path: str) -> float:
-    text = parent.findtext(path)
-    try:
-        value = float(text) if text is not None else None
-    except ValueError:
-        value = None
-    if value is None or not abs(value) < 1e7:  # also NaN and infinity
-        raise _Bad(f"<{path}> is {text!r}; wanted a number")
-    return value
-
-
-def _parse(path: Path) -> Element:
-    try:
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise _Bad("no such file, but its split lists it") from None
-    except (ParseError, DefusedXmlException, OSError, ValueError) as error:
-        raise _Bad(f"cannot be read as XML ({error})") from None
-    if root is None or root.tag != "annotation":
-        raise _Bad(f"the root element is <{root.tag if root is not None else ''}>; wanted <annotation>")
-    return root
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except FileNotFoundError:
-        raise _Bad(f"its image {path.name} does not exist in {path.parent}") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise _Bad(f"its image {path.name} cannot be read ({error})") from None
-
-
-def _find_image(folder: Path, stem: str, named: str | None) -> Path:
-    """The image that belongs to an annotation: by its own stem (as VOC does), else by the name inside the XML."""
-    for suffix in (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"):
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
-    return folder / (Path(named).name if named else f"{stem}.jpg")
-
-
-def read_annotation(xml: Path, image_folder: Path, notes: list[str]) -> VocImage:
-    """Read one XML file and its image's size; appends to `notes`, raises `_Bad` (caught by `convert`) on defects."""
-    root = _parse(xml)
-    file = _find_image(image_folder, xml.stem, root.findtext("filename"))
-    size = _image_size(file)
-    stated = (
-        (int(_number(root, "size/width")), int(_number(root, "size/height")))
-        if root.find("size") is not None
-        else (0, 0)
-    )
-    if 0 in stated:
-        notes.append(f"{xml.name}: states no image size; the image's own, {size[0]} x {size[1]}, is used")
-    elif stated != size:
-        raise _Bad(
-            f"states {stated[0]} x {stated[1]} pixels, the image has {size[0]} x {size[1]}; boxes cannot be trusted"
-        )
-    image = VocImage(xml.stem, file, size)
-    for index, item in enumerate(root.findall("object"), start=1):
-        name = (item.findtext("name") or "").strip()
-        if not name:
-            raise _Bad(f"object {index} has no name")
-        x1, y1, x2, y2 = (_number(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
-        what = f"{xml.name}: object {index} ({name}, xmin {x1:g} ymin {y1:g} xmax {x2:g} ymax {y2:g})"
-        if x2 <= x1 or y2 <= y1:
-            notes.append(f"{what} dropped: no width or height")
-            continue
-        left, top, right, bottom = max(x1 - 1, 0.0), max(y1 - 1, 0.0), min(x2, size[0]), min(y2, size[1])
-        if right - left < 1 or bottom - top < 1:
-            notes.append(f"{what} dropped: outside the image of {size[0]} x {size[1]}")
-            continue
-        if (left, top, right, bottom) != (x1 - 1, y1 - 1, x2, y2):
-            notes.append(f"{what} clipped to the image of {size[0]} x {size[1]}")
-        difficult = (item.findtext("difficult") or "0").strip() not in ("0", "")
-        image.boxes.append((name, (left, top, right - left, bottom - top), difficult))
-    return image
-
-
 def _members(src: Path, split: str) -> list[str]:
     folder = src / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not path.is_file():
         raise unknown("split", split, [p.stem for p in folder.glob("*.txt")], f"looked in {folder}")
     # per-class lists carry a flag in a second column; the name is the first
-    stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path} ({error}); wanted a text file with an image name on each line") from None
     repeated = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
     if repeated:
         raise InputError(f"{path} lists {repeated[0]} twice ({len(repeated)} such names); list every image once")
@@ -231,7 +136,7 @@ def convert(
             xml = src / "Annotations" / f"{stem}.xml"
             try:
                 parts[split].append(read_annotation(xml, src / "JPEGImages", notes))
-            except _Bad as error:
+            except BadAnnotation as error:
                 problems.append(f"{xml.name}: {error}")
     chosen = _class_list(classes, parts, problems)
     if not problems and not any(image.boxes for part in parts.values() for image in part):
@@ -248,12 +153,15 @@ def convert(
         "images": images,
     }
     with staged_folder(out, source) as stage:
+        contents = {split: _coco(part, chosen, difficult) for split, part in parts.items()}
         if stage.existing is not None:
+            if stage.existing.digest != card_digest(chosen, {s: annotation_digest(c) for s, c in contents.items()}):
+                raise InputError(f"{out} holds other boxes than {src} has now; give another folder, or remove {out}")
             return Converted(stage.existing, notes)
         files: dict[str, tuple[Path, Path]] = {}
         for split, part in parts.items():
             path = stage.path / "annotations" / f"instances_{split}.json"
-            atomic_write_json(path, _coco(part, chosen, difficult))
+            atomic_write_json(path, contents[split])
             folder = (src / "JPEGImages").resolve()
             if images != "reference":
                 folder = stage.path / split

@@ -1,8 +1,7 @@
 """ICOD: Distilling Image Classifiers in Object Detectors. Guo, Alvarez, Salzmann, NeurIPS 2021.
 
-https://arxiv.org/abs/2106.05209. The authors' code (DICOD) is non-commercial; it was not looked at: everything here
-follows a written specification of formulas (cited below by its equation-like names) and is under this repository's
-licence.
+https://arxiv.org/abs/2106.05209. The authors' code (DICOD) is non-commercial; it was not looked at. Everything here
+follows a written specification of the formulas (its sections in brackets), under this repository's licence.
 
 An image classifier, trained on crops of the ground-truth boxes, teaches a detector during its training:
 
@@ -16,9 +15,8 @@ Departures from the paper and from the released code:
   * Layer l0 is the output after the stem's max-pooling, as in the code; the paper says first convolution.
   * All four sides of a predicted box are clamped to the batch tensor, and sides are at least 1e-3 px; the code clamps
     one side each, which mirrors the crop of a box that lies outside.
-  * The student's and the teacher's pixels may be normalised differently: crops are taken from the student's tensor
-    (outside of it: zero, the student's mean colour) and converted for the teacher. The crop term compares the student's
-    pixels.
+  * Student and teacher may normalise differently: crops are taken from the student's tensor (outside: zero, its mean
+    colour) and converted for the teacher. The crop term compares the student's pixels.
   * Equal-valued, cheaper forms: folded sampling, each ground truth cropped once, the teacher run only as deep as
     needed, the ground truth pooled once, gradients taken chunk by chunk.
   * RoI heads: sampled RoIs count as constants; the RPN is not distilled. Cascades: the last stage, or the mean of all.
@@ -42,34 +40,41 @@ from c2d.shares import Shared, join, subset
 from c2d.teachers.crops import PIXELS as CROP
 from c2d.teachers.crops import CropTeacher, student_precision
 
-
 Scalars = dict[str, Tensor]
 
 
 class ICODParams(Params):
     """The paper's symbols, with the values of its SSD300; for other students lambda_kl and lambda_l are unverified."""
 
-    T: float = Field(2.0, gt=0, description="temperature of L_kd-cls; the paper uses 2 throughout")
-    lambda_kc: float = Field(0.4, ge=0, description="weight of L_kd-cls; 0 leaves out it and the teacher's full pass")
-    lambda_kl: float = Field(0.15, ge=0, description="weight of L_kd-loc (SSD300; other students unverified)")
-    lambda_l: float = Field(0.15, ge=0, description="weight of L_loc (SSD300; other students unverified)")
-    layers: tuple[str, ...] = Field((CROP, "l0"), description="compared regions: crop (pixels), l0, l1, ... (features)")
+    T: float = Field(default=2.0, gt=0, description="temperature of L_kd-cls; the paper uses 2 throughout")
+    lambda_kc: float = Field(default=0.4, ge=0, description="weight of L_kd-cls; 0 saves the teacher's full pass")
+    lambda_kl: float = Field(default=0.15, ge=0, description="weight of L_kd-loc (SSD300; other students unverified)")
+    lambda_l: float = Field(default=0.15, ge=0, description="weight of L_loc (SSD300; other students unverified)")
+    layers: tuple[str, ...] = Field(
+        default=(CROP, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
+    )
     pooling: dict[str, int] = Field(
-        {CROP: 4, "l0": 8},
+        default={CROP: 4, "l0": 8},
         description="side g of the pooled grid per layer; a layer that is not named here gets "
         "4 * 2^(place among crop, l0, l1, ...), the released code's rule",
     )
-    size: int | None = Field(None, gt=0, description="side of the crops in px; null: the teacher's (112 in the paper)")
+    size: int | None = Field(
+        default=None, gt=0, description="side of the crops in px; null: the teacher's (112 in the paper)"
+    )
     max_positives: int | None = Field(
-        None, gt=0, description="localisation terms over a random subset of so many positives (per stage); ours"
+        default=None, gt=0, description="localisation terms over a random subset of so many positives (per stage); ours"
     )
     normaliser: Literal["exact", "per_image_floor"] = Field(
-        "exact", description="K of L_kd-cls: positives, or the sum of max(positives of an image, 1) as in the SSD code"
+        default="exact",
+        description="K of L_kd-cls: positives, or the sum of max(positives of an image, 1) as in the SSD code",
     )
     sigmoid_kd: Literal["bernoulli", "l1"] = Field(
-        "bernoulli", description="sigmoid students: per-class KL (the paper), or KL of scores normalised over classes"
+        default="bernoulli",
+        description="sigmoid students: per-class KL (the paper), or KL of scores normalised over classes",
     )
-    roi_stages: Literal["last", "all"] = Field("last", description="cascades: the last stage, or the mean over all")
+    roi_stages: Literal["last", "all"] = Field(
+        default="last", description="cascades: the last stage, or the mean over all"
+    )
 
     @field_validator("layers")
     @classmethod

@@ -19,7 +19,7 @@ from c2d.errors import InputError, unknown
 from c2d.pixels import Normalisation, convert
 from c2d.runfolder import RunFolder, read_json
 from c2d.spec import RunSpec, TeacherSchedule, parse_spec
-from c2d.teachers.fast import CPU_CHUNK, accelerate
+from c2d.teachers.fast import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, accelerate
 from c2d.teachers.networks import build_network, stages
 
 
@@ -48,9 +48,10 @@ class ClassifierTeacher:
     ) -> None:
         """`network` itself is left alone; a frozen copy is run, by default rewritten to be faster (see `fast.py`)."""
         self._stages = stages(network)
-        # At least two cells at stride 32, so that the check of the copy sees every layer at work.
-        frozen = accelerate(network, max(size, 64)) if fast else _frozen(network)
+        frozen = accelerate(network, size) if fast else _frozen(network)
         self.network = frozen.to(device)
+        # Only a rewritten stem brings its maps back from channels last by itself.
+        self._rewritten = isinstance(getattr(frozen, "conv1", None), BlockConv)
         self.classes, self.size, self.pixels, self.audit = tuple(classes), size, pixels, audit
         self.layers = tuple(self._stages)
 
@@ -99,7 +100,7 @@ class ClassifierTeacher:
 
     def logits(self, crops: Tensor) -> Tensor:
         """(K, 3, s, s) in the teacher's pixels -> (K, C) logits."""
-        return torch.cat([self.network(part) for part in self._parts(crops)])
+        return torch.cat([self.network(part) for part in self._parts(crops, deep=True)])
 
     def features(self, crops: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Maps (K, M, h, w) of `layers`; the network runs only to the deepest of them.
@@ -109,23 +110,24 @@ class ClassifierTeacher:
         """
         if not layers:
             return {}
-        names = self._modules(layers)
-        found = [taps.read(self.network, names, part) for part in self._parts(crops)]
+        names, deep = self._modules(layers), set(layers) != {self.layers[0]}
+        found = [taps.read(self.network, names, part) for part in self._parts(crops, deep)]
         return self._joined(found, layers)
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """`logits` and `features` of one pass."""
         names, found, logits = self._modules(layers), [], []
-        for part in self._parts(crops):
+        for part in self._parts(crops, deep=True):
             with taps.tapped(self.network, names) as seen:
                 logits.append(self.network(part))
             found.append(seen)
         return torch.cat(logits), self._joined(found, layers)
 
-    def _parts(self, crops: Tensor) -> Sequence[Tensor]:
+    def _parts(self, crops: Tensor, deep: bool) -> Sequence[Tensor]:
         """On a CPU few crops at a time, so that their maps stay in the cache; the values do not depend on it."""
-        crops = crops.contiguous(memory_format=torch.channels_last)
-        return crops.split(CPU_CHUNK) if crops.device.type == "cpu" else (crops,)
+        if self._rewritten or self.size >= LARGE:
+            crops = crops.contiguous(memory_format=torch.channels_last)
+        return crops.split(CPU_CHUNK_DEEP if deep else CPU_CHUNK) if crops.device.type == "cpu" else (crops,)
 
     def _modules(self, layers: Sequence[str]) -> list[str]:
         for layer in layers:

@@ -33,7 +33,7 @@ stand_in_only = pytest.mark.skipif(REPORT.ext == "compiled", reason="this mmcv h
 
 def ops_of_mmcv() -> list[str]:
     """Every name that mmcv's Python asks its extension for."""
-    source = "".join(p.read_text(encoding="utf-8") for p in Path(ops.__file__).parent.glob("*.py"))
+    source = "".join(p.read_text(encoding="utf-8") for p in Path(ops.__path__[0]).glob("*.py"))
     lists = re.findall(r"load_ext\(\s*'_ext',\s*\[(.*?)\]", source, re.DOTALL)
     return sorted(set(re.findall(r"'(\w+)'", " ".join(lists))))
 
@@ -165,7 +165,11 @@ def test_importing_the_host_prints_nothing_and_needs_this_one_file(tmp_path: Pat
     """A stranger with mmdet and a copy of compat.py: quiet, nothing of ours imported, SSD repaired, ops served."""
     shutil.copy(compat.__file__, tmp_path / "compat.py")
     code = (
-        "import sys, compat; report = compat.prepare(); import mmdet.apis; from mmcv.ops import nms;"
+        "import random, sys, compat, numpy, torch; before = random.getstate(), torch.get_rng_state().tolist();"
+        "drawn = str(numpy.random.get_state()); compat.prepare();"
+        "assert before == (random.getstate(), torch.get_rng_state().tolist());"
+        "assert drawn == str(numpy.random.get_state());"
+        "report = compat.prepare(); import mmdet.apis; from mmcv.ops import nms;"
         "from mmdet.registry import MODELS; from mmdet.utils import register_all_modules; register_all_modules();"
         "assert not [m for m in sys.modules if m.split('.')[0] == 'c2d'];"
         "assert MODELS.get('SSDHead') is not None"

@@ -180,6 +180,13 @@ def test_size_is_that_of_the_upright_picture(write: Any, coco: Coco) -> None:
     assert check([(path, folder)]).errors == []
 
 
+@pytest.mark.parametrize("name", ["a\0.png", "a" * 5000, "."])
+def test_impossible_file_name(write: Any, coco: Coco, name: str) -> None:
+    coco["images"][0]["file_name"] = name
+    path, folder = write(coco)
+    assert len(check([(path, folder)]).errors) == 1
+
+
 def test_folder_of_images_is_missing(write: Any, coco: Coco, tmp_path: Path) -> None:
     path, _ = write(coco)
     assert [kind for kind, _ in _told(check([(path, tmp_path / "nowhere")]))] == ["missing folder"]

@@ -191,6 +191,9 @@ def test_same_question_again_and_another(src: Path, tmp_path: Path) -> None:
     assert convert(src, tmp_path / "out").card == card
     with pytest.raises(InputError, match="holds the data set 'out'"):
         convert(src, tmp_path / "out", difficult="keep")
+    (src / "Annotations/a.xml").write_text(_xml(_object("dog", (1, 1, 20, 9)), _object("cat", (3, 4, 7, 9))))
+    with pytest.raises(InputError, match="holds other boxes than"):
+        convert(src, tmp_path / "out")
 
 
 def test_full_disk_leaves_nothing(src: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -386,20 +386,8 @@ def distil(student: Any, inputs: Tensor, samples: Any, **params: Any) -> Result:
 def test_every_term_teaches_the_right_branch_of_every_head(name: str) -> None:
     student: nn.Module = tiny_detectors.build(name)
     terms, _ = distil(student, *tiny_detectors.sample(2, 96, [3, 0], pad=8), roi_stages="all")
-    classifies = {
-        "ssd": "cls_convs",
-        "retinanet": "retina_cls",
-        "atss": "atss_cls",
-        "gfl": "gfl_cls",
-        "fcos": "conv_cls",
-    }
-    regresses = {
-        "ssd": "reg_convs",
-        "retinanet": "retina_reg",
-        "atss": "atss_reg",
-        "gfl": "gfl_reg",
-        "fcos": "conv_reg",
-    }
+    layers = {"ssd": "{}_convs", "retinanet": "retina_{}", "atss": "atss_{}", "gfl": "gfl_{}", "fcos": "conv_{}"}
+    layer = layers.get(name, "fc_{}")
     for term, value in terms.items():
         student.zero_grad()
         value.value.backward(retain_graph=True)
