@@ -17,7 +17,9 @@ def _group() -> None:
 
 @app.command()
 def step(
-    student: Annotated[list[str] | None, typer.Option(help="students to measure; repeat it (default: the three of the table)")] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(help="students to measure; repeat it (default: the three of the table)")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=3, help="counted pairs of steps (plain, distilled)")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
     out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
@@ -29,7 +31,11 @@ def step(
     if student and len(cases) < len(set(student)):
         from c2d.errors import unknown
 
-        raise unknown("student of the step table", next(name for name in student if name not in {case.student for case in CASES}), [case.student for case in CASES])
+        raise unknown(
+            "student of the step table",
+            next(name for name in student if name not in {case.student for case in CASES}),
+            [case.student for case in CASES],
+        )
     records = [measure(case, repeats, threads) for case in cases]
     print(markdown(records))
     if out is not None:

@@ -40,7 +40,9 @@ class Case:
 CASES = (
     Case("ssd300-vgg16", "resnet50", batch=4, size=300, objects=7, crop=112, max_positives=None, side=0.5),
     Case("retinanet-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10),
-    Case("faster-rcnn-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10),
+    Case(
+        "faster-rcnn-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10
+    ),
 )
 
 
@@ -137,7 +139,9 @@ def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
     config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
     pixels = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
     network = build_network(case.network, case.classes)
-    teacher = ClassifierTeacher(network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device)
+    teacher = ClassifierTeacher(
+        network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device
+    )
     teachers = TeacherSet(classifier=teacher)
     plain = Distillation(build_student(config), {}, TeacherSet(), case.classes, 0)
     student = build_student(config)
@@ -163,7 +167,15 @@ def _made_batch(case: Case, device: str) -> tuple[Tensor, Callable[[], list[Any]
         made = []
         for index in range(case.batch):
             shape = (case.size, case.size)
-            sample = DetDataSample(metainfo={"img_shape": shape, "pad_shape": shape, "batch_input_shape": shape, "scale_factor": (1.0, 1.0), "img_id": index})
+            sample = DetDataSample(
+                metainfo={
+                    "img_shape": shape,
+                    "pad_shape": shape,
+                    "batch_input_shape": shape,
+                    "scale_factor": (1.0, 1.0),
+                    "img_id": index,
+                }
+            )
             sample.gt_instances = InstanceData(bboxes=boxes[index].clone(), labels=labels[index].clone())
             sample.ignored_instances = InstanceData(bboxes=boxes.new_zeros(0, 4), labels=labels.new_zeros(0))
             made.append(sample)

@@ -57,7 +57,13 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         raise
     except Exception as error:
         log.error(traceback.format_exc())
-        kind = "cuda-oom" if type(error).__name__ == "OutOfMemoryError" else "host-oom" if isinstance(error, MemoryError) else "user-code"
+        kind = (
+            "cuda-oom"
+            if type(error).__name__ == "OutOfMemoryError"
+            else "host-oom"
+            if isinstance(error, MemoryError)
+            else "user-code"
+        )
         line = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         _fail(folder, log, line, kind)
         raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", kind) from error

@@ -1,8 +1,9 @@
 """Where a network's first weights come from: `none`, a file, or `torchvision:MODEL.WEIGHTS`.
 
-Three rules. Weights and pixels belong together: torchvision says how the images of each of its weights were normalised, and
-a detector or classifier that normalises otherwise is refused. Nothing is downloaded by surprise: torchvision's files are
-taken from torch's own cache, or fetched when that was asked for. Every file is read by safeload.
+Three rules. Weights and pixels belong together: torchvision says how the images of each of its weights were
+normalised, and a detector or classifier that normalises otherwise is refused. Nothing is downloaded by surprise:
+torchvision's files are taken from torch's own cache, or fetched when that was asked for. Every file is read by
+safeload.
 
 Keys are renamed from torchvision's to mmdet's, network by network; heads of classifiers are left out.
 """
@@ -25,7 +26,8 @@ from c2d.pixels import Normalisation
 from c2d.runfolder import RunFolder
 
 PREFIX, KEPT = "torchvision:", "sha256:"
-# mmdet's configs round ImageNet's means (123.675) where some weights were trained with whole numbers (123.0): grey levels.
+# mmdet's configs round ImageNet's means (123.675) where some weights were trained with whole numbers (123.0): grey
+# levels.
 MEAN_TOLERANCE = 2.0
 STD_TOLERANCE = 0.02
 # Classifier heads of torchvision's families; a detector has no place for them.
@@ -44,8 +46,8 @@ def initialise(
     Args:
         model: an mmdet detector (`.backbone`) or a CropClassifier (`.network`), initialised by its own rules, with the
             data preprocessor that says what pixels it sees.
-        init: `torchvision:MODEL.WEIGHTS`, the path of a file with torchvision's or mmdet's keys (of a whole detector the
-            backbone is taken), or `sha256:HEX` of a file that the store of runs keeps.
+        init: `torchvision:MODEL.WEIGHTS`, the path of a file with torchvision's or mmdet's keys (of a whole detector
+            the backbone is taken), or `sha256:HEX` of a file that the store of runs keeps.
         folder: any run of that store; needed for `sha256:` only.
         download: fetch a torchvision file that is not in the cache; None asks the environment (C2D_DOWNLOAD=1).
 
@@ -70,8 +72,9 @@ def load(target: nn.Module, path: Path, *, classifier: bool) -> safeload.Audit:
 
         missing: tuple[str, ...] = tuple(sorted(head))
     else:
-        rename, missing = _renaming(state, target), _may_be_missing(target)
-    return safeload.load_into(target, path, who="backbone", strict=True, rename=rename, allow_missing=missing)
+        missing = _may_be_missing(target)
+    translate = rename if classifier else _renaming(state, target)
+    return safeload.load_into(target, path, who="backbone", strict=True, rename=translate, allow_missing=missing)
 
 
 def head_keys(network: nn.Module) -> set[str]:
@@ -90,7 +93,9 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
     if init.startswith(KEPT):
         kept = folder.weights(init.removeprefix(KEPT)) if folder is not None else None
         if kept is None or not kept.is_file():
-            raise InputError(f"no weight file {kept or init} in the store; give the file itself as `init`, so that it is kept")
+            raise InputError(
+                f"no weight file {kept or init} in the store; give the file itself as `init`, so that it is kept"
+            )
         return kept
     if not init.startswith(PREFIX):
         path = Path(init)
@@ -102,7 +107,7 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
     if not path.is_file():
         if not (os.environ.get("C2D_DOWNLOAD") == "1" if download is None else download):
             raise InputError(
-                f"weights {init} are not on this machine: no file {path}; call again with --download (or C2D_DOWNLOAD=1), "
+                f"weights {init} are not here: there is no {path}; call again with --download (or C2D_DOWNLOAD=1), "
                 f"or put {path.name} there yourself (torch's cache, moved by TORCH_HOME)"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +117,9 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
             raise InputError(f"cannot download {init}: {error}; put {path.name} into {path.parent} yourself") from None
     wanted = _hash_prefix(path)
     if wanted and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(wanted):
-        raise InputError(f"{path} is broken: its sha256 does not begin with {wanted}; remove it and call again with --download")
+        raise InputError(
+            f"{path} is broken: its sha256 does not begin with {wanted}; remove it and call again with --download"
+        )
     return path
 
 
@@ -145,7 +152,7 @@ def check_pixels(init: str, pixels: Normalisation) -> None:
 
 
 def _renaming(state: Mapping[str, Tensor], backbone: nn.Module) -> Callable[[str], str | None]:
-    """File key -> key of an mmdet backbone; None for what belongs to a classifier's head or another part of a detector."""
+    """File key -> key of an mmdet backbone; None for a classifier's head or another part of a detector."""
     own = set(backbone.state_dict())
     of_detector = any(key.startswith("backbone.") for key in state)
     mobilenet = type(backbone).__name__ == "MobileNetV2" and "features.0.0.weight" in state
@@ -196,7 +203,12 @@ def _weights(init: str) -> Any:
     model, _, weights = init.removeprefix(PREFIX).partition(".")
     models = torchvision.models.list_models(module=torchvision.models)
     if model not in models:
-        raise unknown("torchvision model", model, models, "write torchvision:MODEL.WEIGHTS, e.g. torchvision:resnet50.IMAGENET1K_V1")
+        raise unknown(
+            "torchvision model",
+            model,
+            models,
+            "write torchvision:MODEL.WEIGHTS, e.g. torchvision:resnet50.IMAGENET1K_V1",
+        )
     entries = {entry.name: entry for entry in torchvision.models.get_model_weights(model)}
     if weights not in entries:
         raise unknown(f"weights of {model}", weights, entries, f"write torchvision:{model}.WEIGHTS")

@@ -34,7 +34,9 @@ class Built:
     validator: Callable[[Any], Callable[[Any], dict[str, float | None]] | None] = lambda truth: None
 
 
-def build(spec: RunSpec, resolved: Resolved, card: LoadedCard, folder: RunFolder, device: str, *, download: bool) -> Built:
+def build(
+    spec: RunSpec, resolved: Resolved, card: LoadedCard, folder: RunFolder, device: str, *, download: bool
+) -> Built:
     """Build and check all of it, before anything is written.
 
     Weights follow from the seed alone: the student is built first, so a student starts from the same weights under
@@ -50,7 +52,9 @@ def build(spec: RunSpec, resolved: Resolved, card: LoadedCard, folder: RunFolder
         return _classifier(spec, resolved, dataset, folder, device, download, resuming)
     student = evaluate.build_student(resolved.student)
     facts: dict[str, Any] = {"audit_init": None}
-    notes = [f"{folder.id}: {len(dataset)} training images of {card.card.name}, {len(card.card.classes)} classes, on {device}"]
+    notes = [
+        f"{folder.id}: {len(dataset)} training images of {card.card.name}, {len(card.card.classes)} classes, on {device}"
+    ]
     if spec.init != "none" and not resuming:
         from c2d.backbones import initialise
 
@@ -61,7 +65,9 @@ def build(spec: RunSpec, resolved: Resolved, card: LoadedCard, folder: RunFolder
         notes.append("student from scratch (init none): no pretrained weights")
     teachers, teacher_notes, teacher_facts = _teachers(spec, card, folder, device)
     context = Context(len(card.card.classes), teachers.classifier, teachers.detector, student)
-    model = Distillation(student, distillers(spec.method, context), teachers, len(card.card.classes), spec.seed).to(device)
+    model = Distillation(student, distillers(spec.method, context), teachers, len(card.card.classes), spec.seed).to(
+        device
+    )
 
     def validator(truth: Any) -> Callable[[Any], dict[str, float | None]] | None:
         if not spec.schedule.values.val_interval:
@@ -71,12 +77,16 @@ def build(spec: RunSpec, resolved: Resolved, card: LoadedCard, folder: RunFolder
         def validate(running: Any) -> dict[str, float | None]:
             from analysis import coco
 
-            found = evaluate.detect(getattr(running, "module", running).student, val, lambda: folder.touch_heartbeat("validate"))
+            found = evaluate.detect(
+                getattr(running, "module", running).student, val, lambda: folder.touch_heartbeat("validate")
+            )
             return {key: value for key, value in coco.evaluate(truth, found).items() if key in ("AP", "AP50", "AP75")}
 
         return validate
 
-    return Built(model, dataset, resolved.student, facts | {"teachers": teacher_facts}, notes + teacher_notes, validator)
+    return Built(
+        model, dataset, resolved.student, facts | {"teachers": teacher_facts}, notes + teacher_notes, validator
+    )
 
 
 def distillers(method: Method, context: Context) -> dict[str, Distiller]:
@@ -97,7 +107,9 @@ def distillers(method: Method, context: Context) -> dict[str, Distiller]:
     return found
 
 
-def _teachers(spec: RunSpec, card: LoadedCard, folder: RunFolder, device: str) -> tuple[TeacherSet, list[str], dict[str, Any]]:
+def _teachers(
+    spec: RunSpec, card: LoadedCard, folder: RunFolder, device: str
+) -> tuple[TeacherSet, list[str], dict[str, Any]]:
     """Frozen teachers of a detector run, with what the audit found."""
     teachers, notes, facts = TeacherSet(), [], {"classifier": None, "detector": None}
     if spec.teachers.classifier:
@@ -126,7 +138,9 @@ def _teachers(spec: RunSpec, card: LoadedCard, folder: RunFolder, device: str) -
     return teachers, notes, facts
 
 
-def _classifier(spec: RunSpec, resolved: Resolved, dataset: Any, folder: RunFolder, device: str, download: bool, resuming: bool) -> Built:
+def _classifier(
+    spec: RunSpec, resolved: Resolved, dataset: Any, folder: RunFolder, device: str, download: bool, resuming: bool
+) -> Built:
     from c2d.teachers.crop_classifier import CropClassifier
 
     model = CropClassifier(**resolved.train["model"])
@@ -139,5 +153,3 @@ def _classifier(spec: RunSpec, resolved: Resolved, dataset: Any, folder: RunFold
         facts["audit_init"] = audit.to_dict()
         notes.append(f"network from {spec.init}: {audit.summary()}")
     return Built(model.to(device), dataset, resolved.student, facts, notes)
-
-

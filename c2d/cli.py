@@ -15,12 +15,16 @@ Data = Annotated[Path | None, typer.Option("--data", help="root of the data card
 
 
 def train(
-    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question (docs/spec.md), or a run to continue")],
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question (docs/spec.md), or a run to continue")
+    ],
     runs: Runs = None,
     data: Data = None,
     workers: Annotated[int, typer.Option(min=0, help="data loading processes; results do not depend on it")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of this process")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="allow torchvision to fetch pretrained weights")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
 ) -> None:
@@ -39,7 +43,9 @@ def train(
             created = not folder.path.exists()
             atomic_write_json(folder.spec, question.to_json())
         elif read_json(folder.spec) != json.loads(json.dumps(question.to_json())):
-            raise InputError(f"{folder.path} holds another question than {spec}; move that folder away, or use another --runs")
+            raise InputError(
+                f"{folder.path} holds another question than {spec}; move that folder away, or use another --runs"
+            )
     else:
         folder = find_run(spec, root)
     if threads:
@@ -72,8 +78,12 @@ def evaluate(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="a finished run")] = None,
     config: Annotated[Path | None, typer.Option(help="a stock mmdet config")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="its weights, stock keys")] = None,
-    card: Annotated[str | None, typer.Option("--data", help="data card: a name or a path; for a RUN: the root of the cards")] = None,
-    check: Annotated[bool, typer.Option("--check", help="run both engines; fail beyond 1e-6 (COCO) or 0.05 AP (TIDE)")] = False,
+    card: Annotated[
+        str | None, typer.Option("--data", help="data card: a name or a path; for a RUN: the root of the cards")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="run both engines; fail beyond 1e-6 (COCO) or 0.05 AP (TIDE)")
+    ] = False,
     runs: Runs = None,
     out: Annotated[Path | None, typer.Option(help="where to write the result (JSON)")] = None,
 ) -> None:
@@ -94,7 +104,9 @@ def evaluate(
         atomic_write_json(out, result)
 
 
-def methods(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one method, with its parameters")] = None) -> None:
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one method, with its parameters")] = None,
+) -> None:
     """List the distillation methods, or the parameters of one with defaults."""
     from c2d.errors import unknown
     from c2d.question import distiller_catalog
@@ -102,7 +114,9 @@ def methods(name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="o
     catalog = distiller_catalog()
     if name is None:
         for key, entry in catalog.items():
-            print(f"{key:12} v{entry['version']}  teachers: {', '.join(entry['teachers']) or 'none':12} {entry['title']}")
+            print(
+                f"{key:12} v{entry['version']}  teachers: {', '.join(entry['teachers']) or 'none':12} {entry['title']}"
+            )
         return
     if name not in catalog:
         raise unknown("method", name, catalog, "see `c2d methods`")

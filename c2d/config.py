@@ -52,7 +52,9 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     source = load_student(
         name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
     )
-    training = _training(spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"])
+    training = _training(
+        spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]
+    )
     _override(training, spec.overrides)
     train = Config(training)
     student = Config(
@@ -131,7 +133,9 @@ def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
         elif last in node or "type" in node:
             node[last] = value
         else:
-            raise unknown("override", dotted, [".".join([*parents, key]) for key in node], "keys are those of train_config.py")
+            raise unknown(
+                "override", dotted, [".".join([*parents, key]) for key in node], "keys are those of train_config.py"
+            )
 
 
 def _step(node: Any, part: str, dotted: str) -> Any:
@@ -139,6 +143,11 @@ def _step(node: Any, part: str, dotted: str) -> Any:
         return node[int(part)]
     if isinstance(node, dict) and part in node:
         return node[part]
-    known = list(node) if isinstance(node, dict) else [str(index) for index in range(len(node))] if isinstance(node, list) else []
+    known = (
+        list(node)
+        if isinstance(node, dict)
+        else [str(index) for index in range(len(node))]
+        if isinstance(node, list)
+        else []
+    )
     raise unknown(f"part of override '{dotted}':", part, known, "keys are those of train_config.py")
-

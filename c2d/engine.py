@@ -35,9 +35,16 @@ class _NoVisualizer:
 class Engine(Runner):
     """A Runner whose only folder is the run folder."""
 
-    def __init__(self, folder: RunFolder, state: dict[str, Any] | None, average: Average | None, **arguments: Any) -> None:
+    def __init__(
+        self, folder: RunFolder, state: dict[str, Any] | None, average: Average | None, **arguments: Any
+    ) -> None:
         self.folder, self.state, self.average = folder, state, average
-        super().__init__(work_dir=str(folder.path), experiment_name=f"{folder.id}-{uuid.uuid4().hex[:8]}", default_scope="mmdet", **arguments)
+        super().__init__(
+            work_dir=str(folder.path),
+            experiment_name=f"{folder.id}-{uuid.uuid4().hex[:8]}",
+            default_scope="mmdet",
+            **arguments,
+        )
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         super().setup_env(env_cfg)
@@ -128,7 +135,10 @@ def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any
         optimizer["momentum"] = chosen.momentum
     wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
     if schedule.precision != "fp32":
-        wrapper |= {"type": "AmpOptimWrapper", "dtype": {"amp-fp16": "float16", "amp-bf16": "bfloat16"}[schedule.precision]}
+        wrapper |= {
+            "type": "AmpOptimWrapper",
+            "dtype": {"amp-fp16": "float16", "amp-bf16": "bfloat16"}[schedule.precision],
+        }
         if schedule.precision == "amp-fp16":
             wrapper["loss_scale"] = "dynamic"
     if schedule.clip_grad_norm is not None:
@@ -138,12 +148,23 @@ def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any
     warm = schedule.warmup.iterations
     schedulers: list[dict[str, Any]] = []
     if warm:
-        schedulers.append({"type": "LinearLR", "start_factor": schedule.warmup.factor, "by_epoch": False, "begin": 0, "end": warm})
+        schedulers.append(
+            {"type": "LinearLR", "start_factor": schedule.warmup.factor, "by_epoch": False, "begin": 0, "end": warm}
+        )
     if schedule.policy == "step" and schedule.milestones:
-        schedulers.append({"type": "MultiStepLR", "milestones": list(schedule.milestones), "gamma": schedule.gamma, "by_epoch": False})
+        schedulers.append(
+            {"type": "MultiStepLR", "milestones": list(schedule.milestones), "gamma": schedule.gamma, "by_epoch": False}
+        )
     elif schedule.policy == "cosine":
         schedulers.append(
-            {"type": "CosineAnnealingLR", "T_max": schedule.iterations - warm, "eta_min": 0.0, "begin": warm, "end": schedule.iterations, "by_epoch": False}
+            {
+                "type": "CosineAnnealingLR",
+                "T_max": schedule.iterations - warm,
+                "eta_min": 0.0,
+                "begin": warm,
+                "end": schedule.iterations,
+                "by_epoch": False,
+            }
         )
     return wrapper, schedulers
 

@@ -37,7 +37,9 @@ def build_student(config: Config, device: str = "cpu") -> Any:
             model = MODELS.build(config["model"])
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"mmdet cannot build the student's model: {reason}; check its config and the overrides") from error
+            raise InputError(
+                f"mmdet cannot build the student's model: {reason}; check its config and the overrides"
+            ) from error
         model.init_weights()
     return model.to(device)
 
@@ -102,7 +104,9 @@ def targets(card: LoadedCard, folder: RunFolder, split: str = "val") -> dict[str
             }
             for box in full.get("annotations", [])
         ],
-        "categories": [{"id": item["id"], "name": item["name"]} for item in full["categories"] if item["name"] in card.card.classes],
+        "categories": [
+            {"id": item["id"], "name": item["name"]} for item in full["categories"] if item["name"] in card.card.classes
+        ],
     }
     if split == "val":
         atomic_write_json_gz(path, value)
@@ -121,14 +125,20 @@ def detect(model: Any, dataset: Any, beat: Beat = lambda: None) -> list[dict[str
         instances = sample.pred_instances.cpu()
         corners = getattr(instances.bboxes, "tensor", instances.bboxes).double()
         boxes = torch.cat([corners[:, :2], (corners[:, 2:] - corners[:, :2]).clamp_min(0)], dim=1)
-        for box, score, label in zip(boxes.tolist(), instances.scores.double().tolist(), instances.labels.tolist(), strict=True):
-            found.append({"image_id": sample.img_id, "category_id": dataset.cat_ids[label], "bbox": box, "score": score})
+        for box, score, label in zip(
+            boxes.tolist(), instances.scores.double().tolist(), instances.labels.tolist(), strict=True
+        ):
+            found.append(
+                {"image_id": sample.img_id, "category_id": dataset.cat_ids[label], "bbox": box, "score": score}
+            )
         beat()
     model.train(was_training)
     return found
 
 
-def evaluate_detector(config: Config, weights: Path, card: LoadedCard, truth: dict[str, Any], device: str, beat: Beat = lambda: None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def evaluate_detector(
+    config: Config, weights: Path, card: LoadedCard, truth: dict[str, Any], device: str, beat: Beat = lambda: None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(result, detections) of a stock student on the card's `val` split.
 
     Raises:
@@ -145,7 +155,11 @@ def evaluate_detector(config: Config, weights: Path, card: LoadedCard, truth: di
             f"the config's classes ({', '.join(classes[:4])}, ...) are not those of data set {card.card.name} "
             f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the student was trained for"
         )
-    dataset_config = {**dataset_config, "ann_file": str(card.annotations("val")), "data_prefix": {"img": str(card.images("val"))}}
+    dataset_config = {
+        **dataset_config,
+        "ann_file": str(card.annotations("val")),
+        "data_prefix": {"img": str(card.images("val"))},
+    }
     model, audit = load_student(config, weights, device)
     detections = detect(model, build_dataset(dataset_config), beat)
     seen = time.monotonic()

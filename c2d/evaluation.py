@@ -28,7 +28,9 @@ def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tupl
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
     weights = folder.student if spec.kind == "detector" else folder.classifier
     if not weights.exists() or not folder.result.exists():
-        raise InputError(f"run {folder.id} is {folder.read_status()['state']} and has no result yet; finish it: c2d train {folder.path}")
+        raise InputError(
+            f"run {folder.id} is {folder.read_status()['state']} and has no result yet; finish it: c2d train {folder.path}"
+        )
     card = find_card(spec.dataset.name, spec.dataset.digest, data)
     config = Config.fromfile(folder.config)
     if spec.kind == "classifier":
@@ -40,14 +42,22 @@ def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tupl
         result, lines = _detector(config, weights, card, folder, check)
         key = "AP"
     before = read_json(folder.result)[key]
-    if (before is None) != (result[key] is None) or (before is not None and not math.isclose(before, result[key], abs_tol=1e-6)):
-        raise RunError(f"{key} is {result[key]} now and {before} in {folder.result}: another device, toolbox or precision?", "data")
+    if (before is None) != (result[key] is None) or (
+        before is not None and not math.isclose(before, result[key], abs_tol=1e-6)
+    ):
+        raise RunError(
+            f"{key} is {result[key]} now and {before} in {folder.result}: another device, toolbox or precision?", "data"
+        )
     return result, [*lines, f"{key} equals {folder.result.name}: {before}"]
 
 
-def evaluate_files(config: Path | None, checkpoint: Path | None, card: str | None, runs: Path, check: bool) -> tuple[dict[str, Any], list[str]]:
+def evaluate_files(
+    config: Path | None, checkpoint: Path | None, card: str | None, runs: Path, check: bool
+) -> tuple[dict[str, Any], list[str]]:
     """Evaluate a stock config with a checkpoint on the `val` split of a data card; (result, lines)."""
-    missing = [name for name, value in (("--config", config), ("--checkpoint", checkpoint), ("--data", card)) if value is None]
+    missing = [
+        name for name, value in (("--config", config), ("--checkpoint", checkpoint), ("--data", card)) if value is None
+    ]
     if config is None or checkpoint is None or card is None:
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
@@ -75,7 +85,9 @@ def _stock(path: Path, card: LoadedCard) -> Config:
     return config
 
 
-def _detector(config: Config, weights: Path, card: LoadedCard, folder: RunFolder, check: bool) -> tuple[dict[str, Any], list[str]]:
+def _detector(
+    config: Config, weights: Path, card: LoadedCard, folder: RunFolder, check: bool
+) -> tuple[dict[str, Any], list[str]]:
     truth = evaluate.targets(card, folder)
     result, detections = evaluate.evaluate_detector(config, weights, card, truth, join())
     if not check:

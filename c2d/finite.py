@@ -20,8 +20,8 @@ class FiniteLosses(BaseModel):
         if not torch.isfinite(total):
             bad = [name for name, value in log.items() if not torch.isfinite(value).all() and name != "loss"]
             raise RunError(
-                f"loss is {float(total)} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last good checkpoint "
-                "is kept: lower the learning rate or a loss weight, or train in fp32",
+                f"loss is {float(total)} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last good "
+                "checkpoint is kept: lower the learning rate or a loss weight, or train in fp32",
                 "nan",
             )
         return total, log

@@ -24,7 +24,9 @@ class Liveness:
         self.seen: dict[str, int] = {}
         self.alive: set[str] = set()
 
-    def check(self, terms: dict[str, Tensor], student: nn.Module, teachers: list[nn.Module], layers: dict[str, str]) -> None:
+    def check(
+        self, terms: dict[str, Tensor], student: nn.Module, teachers: list[nn.Module], layers: dict[str, str]
+    ) -> None:
         """Test the terms that have not been alive yet.
 
         Args:
@@ -57,7 +59,9 @@ class Liveness:
         for teacher in teachers:
             for name, weight in teacher.named_parameters():
                 if weight.requires_grad or weight.grad is not None:
-                    raise RunError(f"teacher weight {name} receives a gradient (rank {self.rank}); teachers are frozen", "config")
+                    raise RunError(
+                        f"teacher weight {name} receives a gradient (rank {self.rank}); teachers are frozen", "config"
+                    )
 
 
 def _fault(value: Tensor, weights: list[nn.Parameter]) -> str | None:

@@ -29,10 +29,24 @@ def attempt_facts() -> dict[str, Any]:
         "snapshot": os.environ.get("C2D_SNAPSHOT"),
         "python": platform.python_version(),
         "packages": dict(sorted({item.metadata["Name"]: item.version for item in distributions()}.items())),
-        "machine": {"host": socket.gethostname(), "system": platform.platform(), "cpu": _cpu(), "cpus": os.cpu_count(), **_gpu()},
+        "machine": {
+            "host": socket.gethostname(),
+            "system": platform.platform(),
+            "cpu": _cpu(),
+            "cpus": os.cpu_count(),
+            **_gpu(),
+        },
         "command": sys.argv,
-        "slurm": {key: value for key, value in os.environ.items() if key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")},
-        "environment": {key: "***" if SECRET.search(key) else value for key, value in sorted(os.environ.items()) if KEPT_VARIABLES.search(key)},
+        "slurm": {
+            key: value
+            for key, value in os.environ.items()
+            if key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+        },
+        "environment": {
+            key: "***" if SECRET.search(key) else value
+            for key, value in sorted(os.environ.items())
+            if KEPT_VARIABLES.search(key)
+        },
     }
 
 
@@ -41,16 +55,24 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None
 
     sha = git("rev-parse", "HEAD")
-    if sha is None or git("ls-files", "--error-unmatch", "spec.py") is None:  # somebody else's repository around an installed copy
+    if (
+        sha is None or git("ls-files", "--error-unmatch", "spec.py") is None
+    ):  # somebody else's repository around an installed copy
         return None
     diff = (git("diff", "HEAD") or "") + (git("ls-files", "--others", "--exclude-standard") or "")
-    return {"sha": sha.strip(), "dirty": bool(diff), "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None}
+    return {
+        "sha": sha.strip(),
+        "dirty": bool(diff),
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+    }
 
 
 def _cpu() -> str:

@@ -68,7 +68,9 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
     reference = given["dataset"]
     card = load_card(reference["name"] if isinstance(reference, dict) else reference, data).card
     if isinstance(reference, dict) and reference.get("digest", card.digest) != card.digest:
-        raise InputError(f"{where}: data set {card.name} has digest {card.digest[:12]}, the spec wants {reference['digest'][:12]}; use the same data")
+        raise InputError(
+            f"{where}: data set {card.name} has digest {card.digest[:12]}, the spec wants {reference['digest'][:12]}; use the same data"
+        )
     subject = given.get("student") or given.get("network")
     student = _student(subject, runs, where) if kind == "detector" else None
     schedule = load_schedule(given["schedule"], kind)
@@ -104,7 +106,11 @@ def load_schedule(given: Any, kind: str) -> dict[str, Any]:
     """{name, values} of a schedule given by name, by path, or as {name, values: {what differs}}."""
     name = given.get("name") if isinstance(given, dict) else given
     changes = (given.get("values") or {}) if isinstance(given, dict) else {}
-    if not isinstance(name, str) or not isinstance(changes, dict) or (isinstance(given, dict) and set(given) - {"name", "values"}):
+    if (
+        not isinstance(name, str)
+        or not isinstance(changes, dict)
+        or (isinstance(given, dict) and set(given) - {"name", "values"})
+    ):
         raise InputError(f"schedule {given!r} is neither a name nor {{name: ..., values: {{...}}}}")
     folder = resources.files("c2d") / "configs" / ("teachers" if kind == "classifier" else "schedules")
     known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
@@ -158,7 +164,9 @@ def _student(given: Any, runs: Path, where: str) -> dict[str, str]:
     else:
         raise unknown("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
     if isinstance(given, dict) and given.get("digest", digest) != digest:
-        raise InputError(f"{where}: student {name} is {digest[:12]} here, the spec wants {given['digest'][:12]}; the toolbox or the config changed")
+        raise InputError(
+            f"{where}: student {name} is {digest[:12]} here, the spec wants {given['digest'][:12]}; the toolbox or the config changed"
+        )
     return {"name": name, "digest": digest}
 
 
@@ -179,7 +187,9 @@ def _init(given: str, runs: Path) -> str:
     return f"sha256:{digest}"
 
 
-def _teachers(given: dict[str, Any], method: Method, catalog: dict[str, Any], runs: Path, where: str) -> dict[str, str | None]:
+def _teachers(
+    given: dict[str, Any], method: Method, catalog: dict[str, Any], runs: Path, where: str
+) -> dict[str, str | None]:
     """Full run ids of the teachers the methods need; a kind that no method needs is null."""
     for kind in given:
         if kind not in ("classifier", "detector"):
@@ -189,7 +199,9 @@ def _teachers(given: dict[str, Any], method: Method, catalog: dict[str, Any], ru
     for kind in sorted(needed):
         if not given.get(kind):
             names = ", ".join(next(iter(item)) for item in method)
-            raise InputError(f"{where}: method {names} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one first with `c2d train`)")
+            raise InputError(
+                f"{where}: method {names} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one first with `c2d train`)"
+            )
         found[kind] = find_run(str(given[kind]), runs).id
     return found
 

@@ -68,7 +68,13 @@ class Recorder(Hook):
         if runner.rank == 0 and sys.stdout.isatty():
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self.progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}"))
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("loss {task.fields[loss]}"),
+            )
             self.progress.start()
             self.task = self.progress.add_task(self.folder.id, total=runner.max_iters, completed=runner.iter, loss="-")
 

@@ -117,7 +117,6 @@ class RunFolder:
         status["heartbeat"] = now
         atomic_write_json(self.status, status)
 
-
     def touch_heartbeat(self, stage: str, every_s: float = 10.0) -> None:
         """Renew the heartbeat unless it is younger than `every_s`."""
         last = self.status.stat().st_mtime if self.status.exists() else 0.0

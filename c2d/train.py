@@ -55,7 +55,17 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:  #
             log.info(line)
         truth = evaluate.targets(card, folder)
         validate = built.validator(truth)
-        fit(folder, built.model, built.dataset, resolved.train, log, ema=spec.schedule.values.ema, workers=machine.workers, checkpoint_every=machine.checkpoint_every, validate=validate)
+        fit(
+            folder,
+            built.model,
+            built.dataset,
+            resolved.train,
+            log,
+            ema=spec.schedule.values.ema,
+            workers=machine.workers,
+            checkpoint_every=machine.checkpoint_every,
+            validate=validate,
+        )
         folder.write_status("running", stage="export")
         weights = folder.student if spec.kind == "detector" else folder.classifier
         student.export(checkpoint.listing(folder)[-1], weights, spec.kind)
@@ -66,7 +76,15 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:  #
     return result
 
 
-def _measure(spec: RunSpec, resolved: config.Resolved, card: Any, truth: dict[str, Any], weights: Path, folder: RunFolder, device: str) -> dict[str, Any]:
+def _measure(
+    spec: RunSpec,
+    resolved: config.Resolved,
+    card: Any,
+    truth: dict[str, Any],
+    weights: Path,
+    folder: RunFolder,
+    device: str,
+) -> dict[str, Any]:
     """The result of the exported file."""
 
     def beat() -> None:
@@ -81,12 +99,23 @@ def _measure(spec: RunSpec, resolved: config.Resolved, card: Any, truth: dict[st
     return result
 
 
-def _follow(folder: RunFolder, spec: RunSpec, built: Built, resolved: config.Resolved, machine: Machine) -> dict[str, Any]:
+def _follow(
+    folder: RunFolder, spec: RunSpec, built: Built, resolved: config.Resolved, machine: Machine
+) -> dict[str, Any]:
     """Ranks beside the first only train; files are the first one's business."""
     import logging
 
     silent = logging.getLogger("c2d.follower")
     silent.addHandler(logging.NullHandler())
     silent.propagate = False
-    fit(folder, built.model, built.dataset, resolved.train, silent, ema=spec.schedule.values.ema, workers=machine.workers, checkpoint_every=machine.checkpoint_every)
+    fit(
+        folder,
+        built.model,
+        built.dataset,
+        resolved.train,
+        silent,
+        ema=spec.schedule.values.ema,
+        workers=machine.workers,
+        checkpoint_every=machine.checkpoint_every,
+    )
     return {}

@@ -44,7 +44,9 @@ class Distillation(FiniteLosses):
     `iteration` is set by the loop before each step.
     """
 
-    def __init__(self, student: Any, distillers: Mapping[str, Distiller], teachers: TeacherSet, num_classes: int, seed: int) -> None:
+    def __init__(
+        self, student: Any, distillers: Mapping[str, Distiller], teachers: TeacherSet, num_classes: int, seed: int
+    ) -> None:
         super().__init__(data_preprocessor=student.data_preprocessor)
         self.student = student
         self.distillers = nn.ModuleDict(distillers)
@@ -64,9 +66,15 @@ class Distillation(FiniteLosses):
         if not self.distillers:
             return self.student.loss(inputs, data_samples)
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        stages = {stage for distiller in self.distillers.values() for stage in [getattr(distiller, "roi_stages", "last")]}
+        stages = {
+            stage for distiller in self.distillers.values() for stage in [getattr(distiller, "roi_stages", "last")]
+        }
         wanted = any(distiller.NEEDS_POSITIVES for distiller in self.distillers.values())
-        watching = positives.recording(self.student, roi_stages="all" if "all" in stages else "last") if wanted else nullcontext()
+        watching = (
+            positives.recording(self.student, roi_stages="all" if "all" in stages else "last")
+            if wanted
+            else nullcontext()
+        )
         with watching as record:
             losses = dict(self.student.loss(inputs, data_samples))
         found = record.positives(batch) if wanted else []

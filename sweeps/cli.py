@@ -11,8 +11,12 @@ import typer
 
 def demo(
     full: Annotated[bool, typer.Option("--full", help="three seeds of every cell instead of one")] = False,
-    runs: Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")
+    ] = None,
 ) -> None:
     """Scenes, a classifier teacher, four students, one table: about 12 minutes on two cores. Call again to continue."""
     import time
@@ -29,7 +33,12 @@ def demo(
     cells = run_demo(root, data or Path(os.environ.get("C2D_DATA") or "data"), full)
     console = Console(highlight=False)
     header, rows = table(cells, root)
-    shown = Table(title=QUESTION, title_justify="left", caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: cells say n of 3", caption_justify="left")
+    shown = Table(
+        title=QUESTION,
+        title_justify="left",
+        caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: cells say n of 3",
+        caption_justify="left",
+    )
     for index, name in enumerate(header):
         shown.add_column(name, justify="left" if index == 0 else "right")
     for row in rows:

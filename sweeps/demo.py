@@ -61,7 +61,9 @@ def run_demo(runs: Path, data: Path, full: bool) -> list[Cell]:
     cells = []
     for name, method in METHODS.items():
         asked = {**BASE, "method": method, "teachers": {"classifier": teacher.id}}
-        specs = [ask({**asked, "seed": seed}, where="demo", runs=runs, data=data) for seed in range(SEEDS if full else 1)]
+        specs = [
+            ask({**asked, "seed": seed}, where="demo", runs=runs, data=data) for seed in range(SEEDS if full else 1)
+        ]
         cells.append(Cell(name, tuple(_write(spec, runs) for spec in specs)))
     atomic_write_json(
         runs / "sweeps" / "demo.json",
@@ -70,7 +72,11 @@ def run_demo(runs: Path, data: Path, full: bool) -> list[Cell]:
             "name": "demo",
             "question": QUESTION,
             "axes": {"method": list(METHODS), "seed": list(range(SEEDS))},
-            "cells": [{"method": cell.name, "seed": seed, "run": run.id} for cell in cells for seed, run in enumerate(cell.runs)],
+            "cells": [
+                {"method": cell.name, "seed": seed, "run": run.id}
+                for cell in cells
+                for seed, run in enumerate(cell.runs)
+            ],
             "teachers": [teacher.id],
         },
     )
@@ -97,14 +103,33 @@ def _write(spec: Any, runs: Path) -> RunFolder:
 def _run_all(folders: list[RunFolder], runs: Path, data: Path, cores: int, what: str) -> None:
     """Train what is not done yet, `AT_A_TIME` processes at once, the cores shared between them."""
     todo = [folder for folder in folders if folder.read_status()["state"] != "done"]
-    print(f"{what}: {len(folders) - len(todo)} of {len(folders)} done" + (f", training {', '.join(f.id for f in todo)}" if todo else ""), flush=True)
+    print(
+        f"{what}: {len(folders) - len(todo)} of {len(folders)} done"
+        + (f", training {', '.join(f.id for f in todo)}" if todo else ""),
+        flush=True,
+    )
     threads = max(1, cores // min(AT_A_TIME, max(1, len(todo))))
     active: list[subprocess.Popen[bytes]] = []
     with _passing_signals(active), _progress(todo) as show:
         while todo or active:
             while todo and len(active) < AT_A_TIME:
                 folder = todo.pop(0)
-                active.append(_start(["train", str(folder.path), "--runs", str(runs), "--data", str(data), "--threads", str(threads), "--quiet"], threads))
+                active.append(
+                    _start(
+                        [
+                            "train",
+                            str(folder.path),
+                            "--runs",
+                            str(runs),
+                            "--data",
+                            str(data),
+                            "--threads",
+                            str(threads),
+                            "--quiet",
+                        ],
+                        threads,
+                    )
+                )
             time.sleep(0.5)
             show()
             for process in [process for process in active if process.poll() is not None]:
@@ -129,7 +154,9 @@ def _wait(processes: list[subprocess.Popen[bytes]]) -> None:
 def _ended(code: int, what: str) -> None:
     if code in (130, -signal.SIGINT):
         raise KeyboardInterrupt
-    raise RunError(f"{what} of the demo ended with exit code {code}; its message is above, its log.txt in its run folder")
+    raise RunError(
+        f"{what} of the demo ended with exit code {code}; its message is above, its log.txt in its run folder"
+    )
 
 
 @contextmanager
@@ -161,13 +188,24 @@ def _progress(folders: list[RunFolder]) -> Iterator[Any]:
     elif sys.stdout.isatty():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn()) as bars:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[stage]}"),
+            TimeElapsedColumn(),
+        ) as bars:
             tasks = {folder: bars.add_task(folder.id, total=None, stage="waiting") for folder in folders}
 
             def show() -> None:
                 for folder, task in tasks.items():
                     now = _status(folder)
-                    bars.update(task, completed=now.get("iteration", 0), total=now.get("iterations"), stage=now.get("stage") or now["state"])
+                    bars.update(
+                        task,
+                        completed=now.get("iteration", 0),
+                        total=now.get("iterations"),
+                        stage=now.get("stage") or now["state"],
+                    )
 
             yield show
     else:
@@ -178,7 +216,15 @@ def _progress(folders: list[RunFolder]) -> Iterator[Any]:
             if time.monotonic() - last > 30:
                 last = time.monotonic()
                 states = [(folder.id, _status(folder)) for folder in folders]
-                print("  " + "; ".join(f"{name} {now.get('iteration', 0)}/{now.get('iterations', '?')}" for name, now in states if now["state"] == "running"), flush=True)
+                print(
+                    "  "
+                    + "; ".join(
+                        f"{name} {now.get('iteration', 0)}/{now.get('iterations', '?')}"
+                        for name, now in states
+                        if now["state"] == "running"
+                    ),
+                    flush=True,
+                )
 
         yield line
 

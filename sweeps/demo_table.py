@@ -58,7 +58,19 @@ def gates(cells: list[Cell], runs: Path) -> list[tuple[bool, str]]:
     largest = max(errors, key=lambda name: errors[name])
     low, high = BASELINE_AP50
     return [
-        (teacher["top1"] >= MIN_TOP1, f"classifier top-1 on {teacher['n']} held-out crops {teacher['top1']:.3f} (at least {MIN_TOP1})"),
-        (low <= baseline["AP50"] <= high, f"baseline AP50 {100 * baseline['AP50']:.1f} (between {100 * low:.0f} and {100 * high:.0f})"),
-        (largest == "Cls", "largest TIDE error of the baseline: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in sorted(errors.items(), key=lambda item: -item[1]))),
+        (
+            teacher["top1"] >= MIN_TOP1,
+            f"classifier top-1 on {teacher['n']} held-out crops {teacher['top1']:.3f} (at least {MIN_TOP1})",
+        ),
+        (
+            low <= baseline["AP50"] <= high,
+            f"baseline AP50 {100 * baseline['AP50']:.1f} (between {100 * low:.0f} and {100 * high:.0f})",
+        ),
+        (
+            largest == "Cls",
+            "largest TIDE error of the baseline: "
+            + ", ".join(
+                f"{name} {100 * value:.1f}" for name, value in sorted(errors.items(), key=lambda item: -item[1])
+            ),
+        ),
     ]

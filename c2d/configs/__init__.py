@@ -1,8 +1,9 @@
 """The students: what they are called, what each of them is, and the digest that tells one version from another.
 
 A student is an mmengine config that owns `model` (with its normalisation), `train_pipeline`, `test_pipeline` and
-`input_size`; nothing else of a file is read. Any mmdet config is a student too: give its path or `mmdet::FOLDER/FILE.py`.
-`input_size` is an int s (images fitted into s x s) or a pair (long, short); the pipelines follow it, see `inputs.py`.
+`input_size`; nothing else of a file is read. Any mmdet config is a student too: give its path or
+`mmdet::FOLDER/FILE.py`. `input_size` is an int s (images fitted into s x s) or a pair (long, short); the pipelines
+follow it, see `inputs.py`.
 
 `student_names` and `catalog` need neither torch nor mmengine, so a RunSpec can be made without them.
 """
@@ -68,7 +69,9 @@ def load_student(
         if num_classes < 1:
             raise InputError(f"num_classes is {num_classes}; a detector has at least one class")
         if _set_classes(model, num_classes) == 0:
-            raise InputError(f"student '{name_or_path}' counts no classes: no num_classes in its heads; give a detector")
+            raise InputError(
+                f"student '{name_or_path}' counts no classes: no num_classes in its heads; give a detector"
+            )
     if not pretrained:
         _thaw(model.get("backbone", {}))
     return Config(dict(model=model, train_pipeline=train, test_pipeline=test, input_size=size))

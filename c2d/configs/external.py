@@ -40,9 +40,7 @@ def model_and_pipelines(
 def plain(node: Any) -> Any:
     """Copy into dicts, lists and scalars; the scope mark of mmdet's own files is dropped, tuples stay tuples."""
     if isinstance(node, (dict, ConfigDict)):
-        return {
-            str(key): plain(value) for key, value in node.items() if not (key == "_scope_" and value == "mmdet")
-        }
+        return {str(key): plain(value) for key, value in node.items() if not (key == "_scope_" and value == "mmdet")}
     if isinstance(node, list):
         return [plain(value) for value in node]
     if isinstance(node, tuple):
@@ -60,7 +58,9 @@ def _pipeline(source: Config, kind: str, name: str) -> list[dict[str, Any]]:
                 return found
     if source.get(f"{kind}_pipeline"):
         return list(source[f"{kind}_pipeline"])
-    raise InputError(f"'{name}' has no {kind} pipeline: neither {loaders[0]}.dataset.pipeline nor {kind}_pipeline is set")
+    raise InputError(
+        f"'{name}' has no {kind} pipeline: neither {loaders[0]}.dataset.pipeline nor {kind}_pipeline is set"
+    )
 
 
 def _unwrapped(dataset: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def _unwrapped(dataset: dict[str, Any], name: str) -> list[dict[str, Any]]:
     for step in dataset.get("pipeline") or ():
         if str(step.get("type")) in MIXING:
             raise InputError(
-                f"'{name}' trains on several images at once ({step['type']}), which a run that resumes exactly cannot do; "
+                f"'{name}' trains on several images at once ({step['type']}), which an exact resume forbids; "
                 "copy the config and give it a train_dataloader whose pipeline works on one image"
             )
         steps = [*steps, step]

@@ -1,9 +1,9 @@
 """One number decides how large a student's images are, and everything measured in pixels follows it.
 
-`input_size` is an int s, images fitted into s x s, or a pair (long, short). The test pipeline's resize is the reference:
-where a pipeline names that very size it gets the new one, and every other pixel size (multi-scale ranges, crops, padding)
-is scaled by the ratio of the short sides. Anchors of FPN detectors are in strides and stay; SSD's are in pixels of the
-input and are scaled with it, on the maps the network then has.
+`input_size` is an int s, images fitted into s x s, or a pair (long, short). The test pipeline's resize is the
+reference: where a pipeline names that very size it gets the new one, and every other pixel size (multi-scale ranges,
+crops, padding) is scaled by the ratio of the short sides. Anchors of FPN detectors are in strides and stay; SSD's are
+in pixels of the input and are scaled with it, on the maps the network then has.
 """
 
 from __future__ import annotations

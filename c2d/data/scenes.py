@@ -123,9 +123,9 @@ def _swarm(scene: _Scene, rng: np.random.Generator) -> None:
 
 
 def _lengths(size: int, rng: np.random.Generator) -> list[float]:
-    """Body lengths in pixels, largest first: log-uniform from 1/9 to 2/5 of the picture; a close-up adds one."""
+    """Body lengths in pixels, largest first: log-uniform from 1/8 to 2/5 of the picture; a close-up adds one."""
     count = int(rng.integers(2, 9))
-    lengths = size * np.exp(rng.uniform(np.log(0.11), np.log(0.40), count))
+    lengths = size * np.exp(rng.uniform(np.log(0.12), np.log(0.42), count))
     if rng.uniform() < _CLOSE_UP:
         lengths = np.append(lengths[: max(1, count // 2)], size * rng.uniform(0.6, 0.8))
     return sorted((float(v) for v in lengths), reverse=True)

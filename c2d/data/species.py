@@ -37,39 +37,30 @@ def _spots(s: Array, t: Array, places: list[tuple[float, float]], radius: float)
 
 
 def _banded(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return np.sin(2 * np.pi * rng.uniform(1.35, 1.6) * t + rng.uniform(-0.6, 0.6)) > 0.1
+    return np.sin(2 * np.pi * rng.uniform(1.05, 1.25) * t + rng.uniform(-0.6, 0.6)) > 0.1
 
 
 def _striped(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return np.cos(2 * np.pi * rng.uniform(1.15, 1.35) * s) > 0.1
+    return np.cos(2 * np.pi * rng.uniform(0.95, 1.1) * s) > 0.1
 
 
 def _spotted(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    places = [
-        (0.0, -0.15),
-        (-0.5, -0.42),
-        (0.5, -0.42),
-        (-0.55, 0.18),
-        (0.55, 0.18),
-        (-0.3, 0.66),
-        (0.3, 0.66),
-        (0.0, -0.75),
-    ]
-    return _spots(s, t, places, rng.uniform(0.22, 0.27))
+    places = [(0.0, -0.62), (-0.5, -0.2), (0.5, -0.2), (0.0, 0.1), (-0.42, 0.5), (0.42, 0.5)]
+    return _spots(s, t, places, rng.uniform(0.26, 0.31))
 
 
 def _chequered(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    pitch = rng.uniform(1.05, 1.25)
+    pitch = rng.uniform(0.75, 0.9)
     return np.sin(2 * np.pi * pitch * s) * np.sin(2 * np.pi * pitch * t + rng.uniform(-0.4, 0.4)) > 0.0
 
 
 def _ringed(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return np.cos(2 * np.pi * rng.uniform(1.35, 1.55) * np.hypot(s, t)) > 0.05
+    return np.cos(2 * np.pi * rng.uniform(1.0, 1.15) * np.hypot(s, t)) > 0.05
 
 
 def _chevroned(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     slope = rng.uniform(0.85, 1.05)
-    return np.sin(2 * np.pi * rng.uniform(1.3, 1.5) * (t + slope * np.abs(s)) + rng.uniform(-0.6, 0.6)) > 0.1
+    return np.sin(2 * np.pi * rng.uniform(1.0, 1.15) * (t + slope * np.abs(s)) + rng.uniform(-0.6, 0.6)) > 0.1
 
 
 def _saddled(s: Array, t: Array, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -26,11 +26,11 @@ Departures from the paper and from the released code:
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor
 
 from c2d.chunks import summed
@@ -41,6 +41,7 @@ from c2d.teachers.crops import PIXELS as CROP
 from c2d.teachers.crops import CropTeacher, student_precision
 
 Scalars = dict[str, Tensor]
+Layers = TypeVar("Layers", tuple[str, ...], dict[str, int])
 
 
 class ICODParams(Params):
@@ -53,7 +54,7 @@ class ICODParams(Params):
     layers: tuple[str, ...] = Field(
         default=(CROP, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
     )
-    pooling: dict[str, int] = Field(
+    pooling: dict[str, PositiveInt] = Field(
         default={CROP: 4, "l0": 8},
         description="side g of the pooled grid per layer; a layer that is not named here gets "
         "4 * 2^(place among crop, l0, l1, ...), the released code's rule",
@@ -76,23 +77,15 @@ class ICODParams(Params):
         default="last", description="cascades: the last stage, or the mean over all"
     )
 
-    @field_validator("layers")
+    @field_validator("layers", "pooling")
     @classmethod
-    def _known_layers(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [name for name in layers if name != CROP and not (name[:1] == "l" and name[1:].isdecimal())]
+    def _known_layers(cls, given: Layers) -> Layers:
+        wrong = [name for name in given if name != CROP and not (name[:1] == "l" and name[1:].isdecimal())]
         if wrong:
             raise ValueError(f"unknown layer '{wrong[0]}'; known: crop, l0, l1, l2, ... (as deep as the teacher goes)")
-        if len(set(layers)) < len(layers):
-            raise ValueError(f"a layer is listed twice in {list(layers)}; name each once")
-        return layers
-
-    @model_validator(mode="after")
-    def _sensible_pooling(self) -> ICODParams:
-        self._known_layers(tuple(self.pooling))
-        for name, side in self.pooling.items():
-            if side < 1:
-                raise ValueError(f"pooling of layer '{name}' is {side}; it is a grid side, at least 1")
-        return self
+        if len(set(given)) < len(given):
+            raise ValueError(f"a layer is listed twice in {list(given)}; name each once")
+        return given
 
     def side(self, layer: str) -> int:
         """Pooled grid side g_l of a layer."""

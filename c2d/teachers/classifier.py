@@ -1,5 +1,6 @@
-"""A frozen image classifier that is asked about crops. A plain object: the student's optimizer, DDP, EMA and checkpoints
-never see it.
+"""A frozen image classifier that is asked about crops.
+
+It is a plain object, so the student's optimizer, DDP, EMA and checkpoints never see it.
 
 Gradients flow through it to the crops and stop there; its own weights have none. It follows the autocast it is called
 under.
@@ -75,7 +76,9 @@ class ClassifierTeacher:
         spec = parse_spec(read_json(run.spec), str(run.spec))
         recipe = spec.schedule.values
         if spec.kind != "classifier" or not isinstance(recipe, TeacherSchedule) or spec.network is None:
-            raise InputError(f"run {run.id} trained a {spec.kind}; a classifier teacher is a run with a network: c2d train")
+            raise InputError(
+                f"run {run.id} trained a {spec.kind}; a classifier teacher is a run with a network: c2d train"
+            )
         if not run.classifier.exists() or not run.result.exists():
             raise InputError(f"teacher {run.id} is not finished; finish it first: c2d train {run.path}")
         if spec.input is None:
@@ -132,7 +135,9 @@ class ClassifierTeacher:
     def _modules(self, layers: Sequence[str]) -> list[str]:
         for layer in layers:
             if layer not in self._stages:
-                raise unknown(f"layer of {type(self.network).__name__}", layer, self.layers, "`crop` is the crop itself, no layer")
+                raise unknown(
+                    f"layer of {type(self.network).__name__}", layer, self.layers, "`crop` is the crop itself, no layer"
+                )
         return [self._stages[layer] for layer in layers]
 
     def _joined(self, found: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
@@ -151,13 +156,18 @@ def check_teacher(result: dict[str, Any], spec: RunSpec) -> None:
     """
     recipe = spec.schedule.values
     if not isinstance(recipe, TeacherSchedule):
-        raise InputError(f"run {spec.id} is no classifier teacher (kind {spec.kind}); give a run that trained a network")
+        raise InputError(
+            f"run {spec.id} is no classifier teacher (kind {spec.kind}); give a run that trained a network"
+        )
     top1 = result.get("top1")
     if top1 is None:
-        raise InputError(f"teacher {spec.id} was scored on no held-out crop; its data set needs a `val` split with boxes")
+        raise InputError(
+            f"teacher {spec.id} was scored on no held-out crop; its data set needs a `val` split with boxes"
+        )
     if top1 < recipe.min_top1:
         raise InputError(
-            f"teacher {spec.id} has top-1 {top1:.3f} on held-out crops, below min_top1 {recipe.min_top1:.3f} of {spec.schedule.name}; "
+            f"teacher {spec.id} has top-1 {top1:.3f} on held-out crops, below "
+            f"min_top1 {recipe.min_top1:.3f} of {spec.schedule.name}; "
             "a student would learn its mistakes: train it longer, or lower min_top1 if that is what you want to study"
         )
 

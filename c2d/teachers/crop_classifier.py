@@ -1,7 +1,7 @@
 """The model that a classifier-teacher run trains: a network on the crops of every ground-truth box of a batch.
 
-It takes what a detector takes (images and boxes, the same pipeline, engine and checkpoints), so that nothing else has to
-know about classifiers. Only the weights of `network`, under their stock keys, are exported.
+It takes what a detector takes (images and boxes, the same pipeline, engine and checkpoints), so that nothing else has
+to know about classifiers. Only the weights of `network`, under their stock keys, are exported.
 
 The paper trains one teacher with a softmax and a sigmoid loss jointly, so that its logits can be read either way:
 
@@ -62,11 +62,14 @@ class CropClassifier(FiniteLosses):
         from c2d.pixels import IMAGENET
 
         pixels = IMAGENET if normalisation is None else of_recipe(normalisation)
-        super().__init__(DetDataPreprocessor(mean=list(pixels.mean), std=list(pixels.std), bgr_to_rgb=pixels.order == "rgb"))
+        super().__init__(
+            DetDataPreprocessor(mean=list(pixels.mean), std=list(pixels.std), bgr_to_rgb=pixels.order == "rgb")
+        )
         self.network = build_network(network, num_classes)
-        # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are the same.
+        # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are the
+        # same.
         self.layout = torch.channels_last if input >= LARGE else torch.contiguous_format
-        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.network.to(memory_format=self.layout)
         self.num_classes, self.size, self.per_image, self.pixels = num_classes, input, per_image, pixels
         self.weights = {"ce": 1.0, "bce": 1.0, **(loss or {})}
         self.iteration = 0  # set by the training loop
@@ -106,7 +109,7 @@ class CropClassifier(FiniteLosses):
 
     @torch.no_grad()
     def crops_logits(self, inputs: Tensor, data_samples: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Every ground-truth crop of a batch scored: logits (K, C) fp32, labels (K,), area (K,) px^2 of the batch tensor.
+        """Every ground-truth crop scored: logits (K, C) fp32, labels (K,), area (K,) in px^2 of the batch tensor.
 
         For held-out scoring: no box is left out but those with a side below 2 px; call `eval()` first.
         """
@@ -119,7 +122,7 @@ class CropClassifier(FiniteLosses):
 
 
 def joint_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(softmax cross-entropy, sigmoid cross-entropy) of logits (K, C) and labels (K,), unweighted means; see the file's head."""
+    """(softmax, sigmoid) cross-entropy of logits (K, C) and labels (K,), unweighted means; see the head of the file."""
     ce = F.cross_entropy(logits, labels)
     target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return ce, F.binary_cross_entropy_with_logits(logits, target)
@@ -129,5 +132,7 @@ def of_recipe(recipe: Mapping[str, Any]) -> Normalisation:
     """The Normalisation of a {mean, std, order} mapping."""
     mean, std = tuple(recipe["mean"]), tuple(recipe["std"])
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise InputError(f"normalisation {dict(recipe)}: give three means and three positive standard deviations (0-255)")
+        raise InputError(
+            f"normalisation {dict(recipe)}: give three means and three positive standard deviations (0-255)"
+        )
     return Normalisation(mean, std, recipe.get("order", "rgb"))

@@ -5,6 +5,7 @@ A plain object like the classifier teacher, so the student's optimizer, DDP, EMA
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ class DetectorTeacher:
         audit: which keys of the checkpoint went where.
     """
 
-    def __init__(self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safeload.Audit | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safeload.Audit | None = None
+    ) -> None:
         """`network` is frozen in place and moved to `device`."""
         self.network = network.eval().requires_grad_(False).to(device)
         self.pixels = Normalisation.of_preprocessor(self.network.data_preprocessor)
@@ -48,7 +51,7 @@ class DetectorTeacher:
         source = config if isinstance(config, Config) else _read(Path(config))
         if not isinstance(source.get("model"), dict):
             raise InputError(f"{config} has no `model`; a detector teacher is an mmdet config with its checkpoint")
-        model = source["model"].to_dict()
+        model = copy.deepcopy(source["model"])
         without_pretrained(model)
         compat.prepare()
         from mmdet.registry import MODELS
@@ -83,9 +86,19 @@ class DetectorTeacher:
     def read(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:
         """Outputs of the modules `names` for images (B, 3, H, W) in the teacher's pixels, no deeper than needed.
 
-        Names are those of `network.named_modules()`, e.g. `backbone.layer4` or `neck`.
+        Names are those of `network.named_modules()`, e.g. `backbone.layer4` or `neck`. mmdet calls the `forward` of
+        dense heads past their hooks: name a part, e.g. `bbox_head.retina_cls`; shared by all levels, it gives the
+        first one's.
+
+        Raises:
+            InputError: no such module, or one that the forward pass does not call.
         """
-        return taps.read(_Raw(self.network), [f"network.{name}" for name in names], images)
+        try:
+            found = taps.read(_Raw(self.network), [f"network.{name}" for name in names], images)
+        except KeyError as error:
+            name = str(error.args[0]).removeprefix("network.")
+            raise InputError(f"module {name} is never called itself; name a part of it, e.g. {name}.<part>") from None
+        return {name.removeprefix("network."): output for name, output in found.items()}
 
 
 class _Raw(nn.Module):
@@ -112,7 +125,9 @@ def _read(path: Path) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:  # whatever the user's config raises
-        raise InputError(f"cannot read {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+        raise InputError(
+            f"cannot read {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
 
 
 def _classes(network: Any) -> int | None:

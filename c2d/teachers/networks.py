@@ -1,8 +1,8 @@
 """Classifier networks by name, and the order of their stages.
 
 `resnet50` is torchvision's, `timm:NAME` is timm's. A network's layers are named l0, l1, ... from the finest map to the
-coarsest. ResNets in either library: l0 is the stem behind its max-pool and l1..l4 the four stages, as in the ICOD paper.
-Other families: the last map at each resolution, in order.
+coarsest. ResNets in either library: l0 is the stem behind its max-pool and l1..l4 the four stages, as in the ICOD
+paper. Other families: the last map at each resolution, in order.
 """
 
 from __future__ import annotations
@@ -56,17 +56,24 @@ def stages(network: nn.Module) -> dict[str, str]:
     modules = dict(network.named_modules())
     if all(part in modules for part in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
         return {"l0": "maxpool", **{f"l{n}": f"layer{n}" for n in range(1, 5)}}
-    listed = [str(info.get("module")) for info in getattr(network, "feature_info", None) or () if isinstance(info, dict)]
-    names = [name for name in listed if name in modules] or _by_resolution(network)
+    listed = [
+        str(info.get("module")) for info in getattr(network, "feature_info", None) or () if isinstance(info, dict)
+    ]
+    names = _by_resolution(network, [name for name in listed if name in modules] or _children(network))
     return {f"l{index}": name for index, name in enumerate(names)}
 
 
-def _by_resolution(network: nn.Module) -> list[str]:
-    """The last child of the network (or of its `features` and the like) at each map size, in the order they run."""
+def _children(network: nn.Module) -> list[str]:
+    """The children of the network, those of its trunk in its place."""
     names: list[str] = []
     for child, module in network.named_children():
         inside = [f"{child}.{part}" for part, _ in module.named_children()]
         names += inside if child in TRUNKS and isinstance(module, nn.Sequential) else [child]
+    return names
+
+
+def _by_resolution(network: nn.Module, names: list[str]) -> list[str]:
+    """Of the modules `names`, the last one at each map size, finest first."""
     seen: dict[str, tuple[Tensor, int]] = {}
 
     def keep(name: str) -> Any:

@@ -18,8 +18,9 @@ def teacher_pipeline(kind: str, image_size: int) -> list[dict[str, Any]]:
     """mmdet transforms from an image file to a packed sample.
 
     Args:
-        kind: `general`, flip and resize with the aspect ratio kept, for students of the FPN families; `ssd`, SSD's photometric
-            distortion, Expand, MinIoURandomCrop, resize to a square and flip; `held-out`, resize only, for scoring.
+        kind: `general`, flip and resize with the aspect ratio kept, for students of the FPN families; `ssd`, SSD's
+            photometric distortion, Expand, MinIoURandomCrop, resize to a square and flip; `held-out`, resize only,
+            for scoring.
         image_size: pixels; the image is fitted into, or (ssd) stretched to, a square of this side.
 
     Raises:

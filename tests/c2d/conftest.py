@@ -61,7 +61,10 @@ def teacher(workshop: Workshop) -> Any:
     """A classifier teacher of four iterations; its min_top1 is 0, so that students may start under it."""
     from c2d.train import train
 
-    schedule = {"name": "demo-classifier", "values": {"iterations": 4, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}}}
+    schedule = {
+        "name": "demo-classifier",
+        "values": {"iterations": 4, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}},
+    }
     folder = workshop.ask(network="resnet18", schedule=schedule, input=32)
     train(folder, workshop.machine())
     return folder

@@ -49,7 +49,9 @@ def question(folder: Path, **changes: Any) -> Path:
         ({"schedule": None}, "needs dataset, schedule"),
     ],
 )
-def test_bad_questions(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str) -> None:
+def test_bad_questions(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
+) -> None:
     runs = tmp_path / "runs"
     code, _, err = call(capsys, "train", question(tmp_path, **changes), "--runs", runs, "--data", workshop.data)
     assert code == 2, err
@@ -59,13 +61,17 @@ def test_bad_questions(workshop: Workshop, tmp_path: Path, capsys: pytest.Captur
     assert not [path for path in runs.glob("*/spec.json")]
 
 
-def test_bad_parameter_value_names_the_method(workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_parameter_value_names_the_method(
+    workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = question(tmp_path, method=[{"icod": {"T": -1}}], teachers={"classifier": teacher.id})
     before = sorted(item.name for item in workshop.runs.iterdir())
     code, _, err = call(capsys, "train", path, "--runs", workshop.runs, "--data", workshop.data)
     assert (code, len(err.strip().splitlines())) == (2, 1)
     assert "method icod: T:" in err
-    assert sorted(item.name for item in workshop.runs.iterdir() if item.name not in ("students",)) == [n for n in before if n != "students"]
+    assert sorted(item.name for item in workshop.runs.iterdir() if item.name not in ("students",)) == [
+        n for n in before if n != "students"
+    ]
 
 
 def test_yaml_mistakes_name_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +92,9 @@ def test_unknown_commands(capsys: pytest.CaptureFixture[str], wrong: str) -> Non
     assert "did you mean" in err
 
 
-def test_train_prints_the_summary_and_the_folder(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_prints_the_summary_and_the_folder(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, runs = question(tmp_path), tmp_path / "runs"
     code, out, _ = call(capsys, "train", path, "--runs", runs, "--data", workshop.data)
     assert code == 0
@@ -103,7 +111,20 @@ def test_train_prints_the_summary_and_the_folder(workshop: Workshop, tmp_path: P
     assert code == 0, err
     assert "AP equals result.json" in out
     out_file = tmp_path / "stock.json"
-    code, _, err = call(capsys, "evaluate", "--config", folder.config, "--checkpoint", folder.student, "--data", workshop.data / "scenes", "--runs", runs, "--out", out_file)
+    code, _, err = call(
+        capsys,
+        "evaluate",
+        "--config",
+        folder.config,
+        "--checkpoint",
+        folder.student,
+        "--data",
+        workshop.data / "scenes",
+        "--runs",
+        runs,
+        "--out",
+        out_file,
+    )
     assert code == 0, err
     assert json.loads(out_file.read_text())["AP"] == read_json(folder.result)["AP"]
 
@@ -114,7 +135,9 @@ def test_train_prints_the_summary_and_the_folder(workshop: Workshop, tmp_path: P
     assert "holds another question" in err
 
 
-def test_evaluate_refuses_other_weights_and_classes(workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_refuses_other_weights_and_classes(
+    workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from c2d.train import train
 
     folder = workshop.ask(seed=21)
@@ -127,7 +150,18 @@ def test_evaluate_refuses_other_weights_and_classes(workshop: Workshop, teacher:
     first = read_json(workshop.data / "scenes" / "card.json")["classes"][0]
     other = tmp_path / "other.py"
     other.write_text(text.replace(f"'{first}'", "'unicorn'"))
-    code, _, err = call(capsys, "evaluate", "--config", other, "--checkpoint", folder.student, "--data", workshop.data / "scenes", "--runs", tmp_path / "runs")
+    code, _, err = call(
+        capsys,
+        "evaluate",
+        "--config",
+        other,
+        "--checkpoint",
+        folder.student,
+        "--data",
+        workshop.data / "scenes",
+        "--runs",
+        tmp_path / "runs",
+    )
     assert code == 2
     assert "unicorn" in err
     assert call(capsys, "evaluate", "--config", folder.config)[0] == 2

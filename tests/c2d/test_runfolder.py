@@ -21,7 +21,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"cannot write .*result.json: No space left on device; free some space") as caught:
+    with pytest.raises(
+        RunError, match=r"cannot write .*result.json: No space left on device; free some space"
+    ) as caught:
         atomic_write_json(path, {"AP": 0.6})
     assert caught.value.failure_class == "disk"
     assert read_json(path) == {"AP": 0.5}

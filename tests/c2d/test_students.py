@@ -1,4 +1,4 @@
-"""Every shipped student: it is built, trains one step and predicts; sizes, class counts and digests follow the rules."""
+"""Every shipped student is built, trains one step and predicts; sizes, class counts and digests follow the rules."""
 
 from __future__ import annotations
 
@@ -192,7 +192,11 @@ def test_a_config_that_mixes_images_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("x = 1\n", "has no `model`"), ("model = dict(type='RetinaNet')\n", "has no train pipeline"), ("model = (", "cannot read")],
+    [
+        ("x = 1\n", "has no `model`"),
+        ("model = dict(type='RetinaNet')\n", "has no train pipeline"),
+        ("model = (", "cannot read"),
+    ],
 )
 def test_a_broken_config_is_answered(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.py"
@@ -224,5 +228,5 @@ def test_schedules_are_valid() -> None:
     for path in teachers:
         values = yaml.safe_load(path.read_text("utf-8"))
         assert "min_top1" in values, path.name
-        assert values.pop("input") >= 32
+        assert values["input"] >= 32
         TeacherSchedule.model_validate(values)

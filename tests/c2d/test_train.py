@@ -36,7 +36,15 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
 def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolder) -> None:
     folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
     result = train(folder, workshop.machine())
-    for path in (folder.spec, folder.config, folder.train_config, folder.env, folder.status, folder.metrics, folder.result):
+    for path in (
+        folder.spec,
+        folder.config,
+        folder.train_config,
+        folder.env,
+        folder.status,
+        folder.metrics,
+        folder.result,
+    ):
         assert path.stat().st_size > 0, path
     assert folder.detections.exists()
     assert folder.student.exists()
@@ -74,7 +82,10 @@ def test_killed_and_resumed_equals_uninterrupted(
     workshop: Workshop, teacher: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died_after: int
 ) -> None:
     question: dict[str, Any] = {"method": ICOD, "teachers": {"classifier": teacher.id}, "seed": 2}
-    question["schedule"] = {"name": "smoke", "values": {"iterations": 6, "batch": 4, "ema": 0.5, "warmup": {"iterations": 4}}}
+    question["schedule"] = {
+        "name": "smoke",
+        "values": {"iterations": 6, "batch": 4, "ema": 0.5, "warmup": {"iterations": 4}},
+    }
     whole = workshop.ask(**question)
     train(whole, workshop.machine())
     other = workshop.elsewhere(tmp_path)
@@ -110,7 +121,20 @@ def _made(folder: Path) -> Path:
 def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Path) -> None:
     other = workshop.elsewhere(tmp_path)
     broken = other.ask(iterations=60, seed=3)
-    command = [sys.executable, "-m", "c2d", "train", str(broken.path), "--runs", str(other.runs), "--data", str(other.data), "--checkpoint-every", "5", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "c2d",
+        "train",
+        str(broken.path),
+        "--runs",
+        str(other.runs),
+        "--data",
+        str(other.data),
+        "--checkpoint-every",
+        "5",
+        "--quiet",
+    ]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120
     while len(checkpoint.listing(broken)) < 2 and time.monotonic() < deadline and process.poll() is None:
@@ -134,7 +158,13 @@ def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Pa
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop) -> None:
-    folder = workshop.ask(seed=4, schedule={"name": "smoke", "values": {"iterations": 40, "batch": 4, "clip_grad_norm": None, "optimizer": {"type": "SGD", "lr": 1e9}}})
+    folder = workshop.ask(
+        seed=4,
+        schedule={
+            "name": "smoke",
+            "values": {"iterations": 40, "batch": 4, "clip_grad_norm": None, "optimizer": {"type": "SGD", "lr": 1e9}},
+        },
+    )
     with pytest.raises(RunError, match="not finite|loss is") as caught:
         train(folder, workshop.machine(checkpoint_every=1))
     assert caught.value.failure_class == "nan"

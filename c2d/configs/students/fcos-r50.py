@@ -1,7 +1,8 @@
 """FCOS on ResNet50 with FPN 256 at 1333x800: mmdet's improved head (centre sampling, centreness with regression, GIoU).
 
-The stock 1x file starts from caffe weights, with their mean and channel order; this one takes the pytorch-style ResNet and
-its mean and std, as mmdet's own 8xb8-amp-lsj file does, without that file's large-scale jitter and fixed-size padding.
+The stock 1x file starts from caffe weights, with their mean and channel order; this one takes the pytorch-style
+ResNet and its mean and std, as mmdet's own 8xb8-amp-lsj file does, without that file's large-scale jitter and fixed-
+size padding.
 """
 
 _base_ = [

@@ -1,4 +1,4 @@
-"""GFL on a ResNet18 with a quarter of the channels, FPN 64, at 160 px, from scratch (quality focal and box distribution).
+"""GFL on a ResNet18 with a quarter of the channels, FPN 64, at 160 px, from scratch (quality, box distributions).
 
 Four levels and anchors of half the stock size, as in retinanet-qr18 (ours).
 """
@@ -7,9 +7,7 @@ _base_ = "mmdet::gfl/gfl_r50_fpn_1x_coco.py"
 input_size = 160
 model = dict(
     backbone=dict(depth=18, base_channels=16, frozen_stages=-1, norm_eval=False, init_cfg=None),
-    neck=dict(
-        in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4, norm_cfg=dict(type="BN", requires_grad=True)
-    ),
+    neck=dict(in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4, norm_cfg=dict(type="BN", requires_grad=True)),
     bbox_head=dict(
         in_channels=64, feat_channels=64, anchor_generator=dict(octave_base_scale=4, strides=[8, 16, 32, 64])
     ),

@@ -14,9 +14,7 @@ model = dict(
         norm_eval=False,
         init_cfg=None,
     ),
-    neck=dict(
-        in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4, norm_cfg=dict(type="BN", requires_grad=True)
-    ),
+    neck=dict(in_channels=[16, 32, 64, 128], out_channels=64, num_outs=4, norm_cfg=dict(type="BN", requires_grad=True)),
     bbox_head=dict(
         in_channels=64,
         feat_channels=64,

@@ -1,6 +1,7 @@
 """RetinaNet on a full ResNet18 with a 128-channel FPN, at 160 px: the small sweeps' detector teacher and big student.
 
-Same departures from stock as retinanet-qr18. torchvision:resnet18.IMAGENET1K_V1 fits; without it, it trains from scratch.
+Same departures from stock as retinanet-qr18. torchvision:resnet18.IMAGENET1K_V1 fits; without it, it trains from
+scratch.
 """
 
 _base_ = "./retinanet-qr18.py"

@@ -1,9 +1,9 @@
 """SSDLite on MobileNetV2 at 160 px, from scratch: mmdet's SSDLite with anchors for 12-120 px objects (ours).
 
-Four of the six levels are kept (at 160 px they have 10, 5, 3 and 2 cells a side; batch norm cannot learn from the single
-cell of a further one). Batch norm has torch's default eps and momentum instead of 1e-3 and 0.03: short runs need faster
-statistics, and torchvision:mobilenet_v2.IMAGENET1K_V1 then gives the same features here as there. The augmentation is
-flip and resize, as for the other small students.
+Four of the six levels are kept (at 160 px they have 10, 5, 3 and 2 cells a side; batch norm cannot learn from the
+single cell of a further one). Batch norm has torch's default eps and momentum instead of 1e-3 and 0.03: short runs
+need faster statistics, and torchvision:mobilenet_v2.IMAGENET1K_V1 then gives the same features here as there. The
+augmentation is flip and resize, as for the other small students.
 """
 
 _base_ = "mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py"

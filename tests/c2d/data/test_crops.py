@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from c2d.batch import Batch
@@ -9,7 +11,7 @@ from c2d.data.crops import choose, cut
 from c2d.pixels import IMAGENET
 
 
-def batch(*boxes: list[list[float]], size: int = 64) -> Batch:
+def batch(*boxes: Any, size: int = 64) -> Batch:
     """One image per list of boxes; labels count up; the image tensor is 64 x 64, the images themselves `size`."""
     images = torch.arange(64.0).expand(len(boxes), 3, 64, 64).contiguous()
     tensors = tuple(torch.tensor(b).reshape(-1, 4) for b in boxes)

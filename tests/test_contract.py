@@ -1,0 +1,82 @@
+"""tests/fixtures/runs is the run-folder table, executed: the writer and the readers agree with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis import coco, tide
+from c2d.runfolder import RunFolder, read_json
+from c2d.spec import parse_spec
+
+STORE = Path(__file__).parent / "fixtures" / "runs"
+FOLDERS = [RunFolder(path.parent) for path in sorted(STORE.glob("*/spec.json"))]
+DONE = [folder for folder in FOLDERS if folder.read_status()["state"] == "done"]
+STUDENTS = [folder for folder in DONE if read_json(folder.spec)["kind"] == "detector"]
+
+
+def test_the_fixture_has_a_teacher_two_students_and_an_unfinished_run() -> None:
+    states = sorted((read_json(folder.spec)["kind"], folder.read_status()["state"]) for folder in FOLDERS)
+    assert states == [("classifier", "done"), ("detector", "done"), ("detector", "done"), ("detector", "waiting")]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.id)
+def test_spec_gives_the_folder_its_name(folder: RunFolder) -> None:
+    spec = parse_spec(read_json(folder.spec), str(folder.spec))
+    assert spec.id == folder.id
+    assert spec.to_json() == read_json(folder.spec)
+
+
+@pytest.mark.parametrize("folder", DONE, ids=lambda folder: folder.id)
+def test_every_file_of_the_table_is_there(folder: RunFolder) -> None:
+    files = [folder.spec, folder.config, folder.train_config, folder.env, folder.status, folder.metrics, folder.result]
+    if folder in STUDENTS:
+        files += [folder.detections, folder.student, folder.targets(read_json(folder.spec)["dataset"]["digest"])]
+    assert [path.name for path in files if not path.is_file()] == []
+    (attempt,) = read_json(folder.env)["attempts"]
+    assert {"git", "packages", "python", "machine", "command", "slurm", "environment", "time"} <= set(attempt)
+
+
+@pytest.mark.parametrize("folder", STUDENTS, ids=lambda folder: folder.id)
+def test_the_result_follows_from_detections_and_targets(folder: RunFolder) -> None:
+    result = read_json(folder.result)
+    targets = read_json(folder.targets(read_json(folder.spec)["dataset"]["digest"]))
+    again = coco.evaluate(targets, read_json(folder.detections))
+    for key in coco.NUMBERS:
+        assert result[key] == pytest.approx(again[key], abs=1e-12), key
+    errors = tide.evaluate(targets, read_json(folder.detections))
+    assert result["tide"]["dAP"] == pytest.approx(errors["dAP"], abs=1e-12)
+
+
+@pytest.mark.parametrize("folder", STUDENTS, ids=lambda folder: folder.id)
+def test_metrics_are_one_event_a_line(folder: RunFolder) -> None:
+    events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert [(event["event"], event["iteration"]) for event in events] == [
+        ("train", 1),
+        ("train", 2),
+        ("val", 2),
+        ("train", 3),
+        ("train", 4),
+    ]
+    assert {"time", "lr", "memory_mib", "loss"} <= set(events[0])
+
+
+def test_the_student_is_taught_by_the_teacher_of_its_spec() -> None:
+    (teacher,) = [folder for folder in DONE if folder not in STUDENTS]
+    (taught,) = [folder for folder in STUDENTS if read_json(folder.spec)["method"]]
+    assert read_json(taught.spec)["teachers"]["classifier"] == teacher.id
+    recorded = read_json(taught.result)["teachers"]["classifier"]
+    assert (recorded["run"], recorded["top1"]) == (teacher.id, read_json(teacher.result)["top1"])
+
+
+def test_the_exported_weights_fit_the_stock_config() -> None:
+    from mmengine import Config
+
+    from c2d import evaluate
+
+    for folder in STUDENTS:
+        model, audit = evaluate.load_student(Config.fromfile(folder.config), folder.student)
+        assert (audit.missing, audit.unexpected, audit.mismatched) == ((), (), ())
+        assert sum(weight.numel() for weight in model.parameters()) == read_json(folder.result)["params"]
