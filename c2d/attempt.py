@@ -36,8 +36,8 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
     except Timeout:
         now = folder.read_status()
         raise InputError(
-            f"run {folder.id} is being written by pid {now.get('pid')} on {now.get('host')} (heartbeat {now.get('heartbeat')}); "
-            f"wait for it, or remove {folder.lock} if that process is gone"
+            f"run {folder.id} is being written by pid {now.get('pid')} on {now.get('host')} "
+            f"(heartbeat {now.get('heartbeat')}); wait for it, or remove {folder.lock} if that process is gone"
         ) from None
     log = _logger(folder, quiet)
     number = folder.read_status().get("attempt", 0) + 1

@@ -53,7 +53,8 @@ def build(
     student = evaluate.build_student(resolved.student)
     facts: dict[str, Any] = {"audit_init": None}
     notes = [
-        f"{folder.id}: {len(dataset)} training images of {card.card.name}, {len(card.card.classes)} classes, on {device}"
+        f"{folder.id}: {len(dataset)} training images of {card.card.name}, "
+        f"{len(card.card.classes)} classes, on {device}"
     ]
     if spec.init != "none" and not resuming:
         from c2d.backbones import initialise
@@ -103,7 +104,7 @@ def distillers(method: Method, context: Context) -> dict[str, Distiller]:
             given = kind.Params.model_validate({key: value for key, value in params.items() if key != "version"})
         except ValidationError as error:
             raise InputError(f"method {name}: {explain(error)}; see `c2d methods {name}`") from None
-        found[name] = kind(given, context)  # type: ignore[call-arg]
+        found[name] = kind(given, context)
     return found
 
 
@@ -111,7 +112,8 @@ def _teachers(
     spec: RunSpec, card: LoadedCard, folder: RunFolder, device: str
 ) -> tuple[TeacherSet, list[str], dict[str, Any]]:
     """Frozen teachers of a detector run, with what the audit found."""
-    teachers, notes, facts = TeacherSet(), [], {"classifier": None, "detector": None}
+    teachers, notes = TeacherSet(), []
+    facts: dict[str, Any] = {"classifier": None, "detector": None}
     if spec.teachers.classifier:
         from c2d.teachers.classifier import ClassifierTeacher, check_teacher
 
@@ -121,9 +123,11 @@ def _teachers(
         teacher = ClassifierTeacher.from_run(run.path, device)
         if list(teacher.classes) != list(card.card.classes):
             raise InputError(
-                f"teacher {run.id} knows the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), the data set "
-                f"{card.card.name} has {', '.join(card.card.classes[:4])}, ... ({len(card.card.classes)}); train a teacher on this data"
+                f"teacher {run.id} knows the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), "
+                f"the data set {card.card.name} has {', '.join(card.card.classes[:4])}, "
+                f"... ({len(card.card.classes)}); train a teacher on this data"
             )
+        assert teacher.audit is not None  # from_run loads a file
         teachers.classifier = teacher
         facts["classifier"] = {"run": run.id, "top1": result["top1"], "audit": teacher.audit.to_dict()}
         notes.append(f"classifier teacher {run.id}: top-1 {result['top1']:.3f}, {teacher.audit.summary()}")

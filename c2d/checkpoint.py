@@ -1,6 +1,6 @@
 """Resumable state: written whole or not at all, read back through safeload, two kept.
 
-A checkpoint holds the weights of student and adapters, their running average, optimizer, loss scaler, schedulers and the
+A checkpoint holds the weights of student and adapters, their running average, optimizer, loss scaler, schedulers and
 iteration. It holds no teacher (frozen, found by its run id). Random states are stored by nobody: every iteration seeds
 itself from (seed, iteration, rank), see sampling.py.
 """

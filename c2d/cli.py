@@ -133,7 +133,8 @@ def summary(result: dict[str, Any]) -> str:
         return "-" if value is None else f"{100 * value:.1f}"
 
     if result["kind"] == "classifier":
-        return f"top-1 {percent(result['top1'])}  top-5 {percent(result['top5'])}  ECE {percent(result['ece'])}  ({result['n']} held-out crops)"
+        scores = f"top-1 {percent(result['top1'])}  top-5 {percent(result['top5'])}  ECE {percent(result['ece'])}"
+        return f"{scores}  ({result['n']} held-out crops)"
     main = "  ".join(f"{key} {percent(result[key])}" for key in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
     errors = "  ".join(f"{key} {percent(value)}" for key, value in result["tide"]["dAP"].items())
     return f"{main}\nTIDE dAP at IoU .50: {errors}"

@@ -46,8 +46,9 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     name = str(kept) if kept.exists() else spec.student.name
     if student_digest(name) != spec.student.digest:
         raise InputError(
-            f"student {spec.student.name} is {student_digest(name)[:12]} here, the run asks for {spec.student.digest[:12]}; the toolbox "
-            "or the config changed since: use the versions of its env.json, or ask the question anew"
+            f"student {spec.student.name} is {student_digest(name)[:12]} here, "
+            f"the run asks for {spec.student.digest[:12]}; the toolbox or the config changed since: "
+            "use the versions of its env.json, or ask the question anew"
         )
     source = load_student(
         name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"

@@ -69,7 +69,7 @@ class Engine(Runner):
         pass  # done, audited and seeded before the model came here
 
     def load_or_resume(self) -> None:
-        """Optimizer, scaler, schedulers, average and iteration from the checkpoint; weights are in the model already."""
+        """Optimizer, scaler, schedulers, average and iteration from the checkpoint; the model has its weights."""
         if self.state is None:
             return
         self.optim_wrapper.load_state_dict(self.state["optimizer"])

@@ -29,14 +29,16 @@ def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tupl
     weights = folder.student if spec.kind == "detector" else folder.classifier
     if not weights.exists() or not folder.result.exists():
         raise InputError(
-            f"run {folder.id} is {folder.read_status()['state']} and has no result yet; finish it: c2d train {folder.path}"
+            f"run {folder.id} is {folder.read_status()['state']} and has no result yet; "
+            f"finish it: c2d train {folder.path}"
         )
     card = find_card(spec.dataset.name, spec.dataset.digest, data)
     config = Config.fromfile(folder.config)
     if spec.kind == "classifier":
         from c2d.teachers.evaluation import evaluate_classifier
 
-        result, lines = evaluate_classifier(config, weights, card, join(), lambda: None), []
+        lines: list[str] = []
+        result = evaluate_classifier(config, weights, card, join(), lambda: None)
         key = "top1"
     else:
         result, lines = _detector(config, weights, card, folder, check)

@@ -13,7 +13,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-HELP = "Classifier-to-detector distillation: train one run, look at it, measure it. Exit codes: 0 done, 1 something failed and was recorded, 2 bad input (nothing was changed), 130 interrupted (call again to continue)."
+HELP = (
+    "Classifier-to-detector distillation: train one run, look at it, measure it. Exit codes: 0 done, "
+    "1 something failed and was recorded, 2 bad input (nothing was changed), 130 interrupted (call again to continue)."
+)
 
 
 class Face(TyperGroup):
@@ -67,7 +70,6 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(args=arguments, prog_name="c2d", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; call the same command again to continue", file=sys.stderr)
         code = 130
     except Exception as error:
         code = getattr(error, "exit_code", None)
@@ -77,4 +79,6 @@ def main(arguments: list[str] | None = None) -> None:
             error.show()
         else:
             print(f"error: {error}", file=sys.stderr)
+    if code == 130:  # some versions of typer return it, others raise
+        print("interrupted; call the same command again to continue", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)

@@ -44,7 +44,9 @@ class Liveness:
                 continue
             place = f"{name} ({layers.get(name, 'no layer')}, rank {self.rank})"
             if not torch.isfinite(value):
-                raise RunError(f"{place} is {float(value)} in its first step; look at its inputs, or use fp32", "nan")
+                raise RunError(
+                    f"{place} is {float(value.detach())} in its first step; look at its inputs, or use fp32", "nan"
+                )
             fault = _fault(value, weights)
             if fault is None:
                 self.alive.add(name)

@@ -1,7 +1,7 @@
-"""SPEC.yaml -> RunSpec: names looked up, defaults written out, files named by their content. No torch for shipped names.
+"""SPEC.yaml -> RunSpec: names looked up, defaults written out, files named by content. No torch for shipped names.
 
-SPEC.yaml has the schema of spec.json with defaults left out; `dataset`, `student`, `schedule` and `init` may be given by
-name or path alone, and a teacher by the beginning of its run id.
+SPEC.yaml has the schema of spec.json with defaults left out; `dataset`, `student`, `schedule` and `init` may be given
+by name or path alone, and a teacher by the beginning of its run id.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
     card = load_card(reference["name"] if isinstance(reference, dict) else reference, data).card
     if isinstance(reference, dict) and reference.get("digest", card.digest) != card.digest:
         raise InputError(
-            f"{where}: data set {card.name} has digest {card.digest[:12]}, the spec wants {reference['digest'][:12]}; use the same data"
+            f"{where}: data set {card.name} has digest {card.digest[:12]}, "
+            f"the spec wants {reference['digest'][:12]}; use the same data"
         )
     subject = given.get("student") or given.get("network")
     student = _student(subject, runs, where) if kind == "detector" else None
@@ -165,7 +166,8 @@ def _student(given: Any, runs: Path, where: str) -> dict[str, str]:
         raise unknown("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
     if isinstance(given, dict) and given.get("digest", digest) != digest:
         raise InputError(
-            f"{where}: student {name} is {digest[:12]} here, the spec wants {given['digest'][:12]}; the toolbox or the config changed"
+            f"{where}: student {name} is {digest[:12]} here, the spec wants {given['digest'][:12]}; "
+            "the toolbox or the config changed"
         )
     return {"name": name, "digest": digest}
 
@@ -200,7 +202,8 @@ def _teachers(
         if not given.get(kind):
             names = ", ".join(next(iter(item)) for item in method)
             raise InputError(
-                f"{where}: method {names} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one first with `c2d train`)"
+                f"{where}: method {names} needs a {kind} teacher; add teachers: {{{kind}: RUN}} "
+                "(train one first with `c2d train`)"
             )
         found[kind] = find_run(str(given[kind]), runs).id
     return found

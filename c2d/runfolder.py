@@ -125,7 +125,7 @@ class RunFolder:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, flush it to the disk and rename it: readers see the old file or the new, never half."""
+    """Write `data` beside `path`, flush it to disk and rename it: readers see the old file or the new, never half."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

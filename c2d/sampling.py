@@ -1,4 +1,4 @@
-"""Data order and augmentation as a function of (seed, iteration, index), so that a resumed run sees what it would have seen.
+"""Data order and augmentation as a function of (seed, iteration, index), so a resumed run sees what it would have seen.
 
 mmengine restarts an epoch from its first batch and stores no random state. Here nothing has to be stored: the image at
 position p of the training stream, and every random number its pipeline draws, follow from the seed and p. Position

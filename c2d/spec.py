@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from c2d.errors import InputError, unknown
 
-FORMAT = 1
+FORMAT: Final = 1
 Method = list[dict[str, dict[str, Any]]]
 
 
@@ -52,8 +52,8 @@ class Optimizer(Strict):
 class Warmup(Strict):
     """Linear from `factor` times the learning rate to all of it."""
 
-    iterations: int = Field(0, ge=0)
-    factor: float = Field(0.001, gt=0, le=1)
+    iterations: int = Field(default=0, ge=0)
+    factor: float = Field(default=0.001, gt=0, le=1)
 
 
 class Schedule(Strict):
@@ -89,8 +89,8 @@ class CropRecipe(Strict):
 class CropLoss(Strict):
     """Weights of the softmax cross-entropy and the sigmoid binary cross-entropy."""
 
-    ce: float = Field(1.0, ge=0)
-    bce: float = Field(1.0, ge=0)
+    ce: float = Field(default=1.0, ge=0)
+    bce: float = Field(default=1.0, ge=0)
 
 
 class PixelRecipe(Strict):
@@ -179,7 +179,7 @@ def _one_spelling(value: Any) -> Any:
 
 
 def run_name(kind: str, subject: str, method: Method) -> str:
-    """`retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline`, `resnet18-classifier`: from the spec, never from a label."""
+    """`retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline`, `resnet18-classifier`: from the spec, not from labels."""
     tail = "classifier" if kind == "classifier" else "+".join(next(iter(item)) for item in method) or "baseline"
     return f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', subject.split('::')[-1])}-{tail}"
 

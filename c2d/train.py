@@ -28,7 +28,7 @@ class Machine:
     quiet: bool = False
 
 
-def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:  # noqa: B008
+def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
     """Answer the question in `folder/spec.json`; a finished run returns its result, an unfinished one continues.
 
     Returns:

@@ -62,7 +62,7 @@ class Distillation(FiniteLosses):
         return self.student(inputs, data_samples, mode=mode)
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Any]:
-        """Student losses under their own names; trained terms as loss_kd_<method>_<term>, observations as kd_<method>_<name>."""
+        """Student losses as they are named; trained terms loss_kd_<method>_<term>, observations kd_<method>_<name>."""
         if not self.distillers:
             return self.student.loss(inputs, data_samples)
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
@@ -77,7 +77,7 @@ class Distillation(FiniteLosses):
         )
         with watching as record:
             losses = dict(self.student.loss(inputs, data_samples))
-        found = record.positives(batch) if wanted else []
+        found = record.positives(batch) if record is not None else []
         generator = torch.Generator().manual_seed(mix(self.seed, self.iteration, get_rank(), 2))
         view = View(batch, found, self.teachers.classifier, self.teachers.detector, generator)
         trained: dict[str, Tensor] = {}

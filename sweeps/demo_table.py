@@ -23,7 +23,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
 
 
 def table(cells: list[Cell], runs: Path) -> tuple[list[str], list[list[str]]]:
-    """(header, rows): values in percent, mean ± standard deviation over seeds where there are several, seeds of three."""
+    """(header, rows): values in percent, mean ± standard deviation where there are several seeds, seeds of three."""
     top1 = read_json(teacher_of(cells, runs).result)["top1"]
     rows = []
     for cell in cells:

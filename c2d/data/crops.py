@@ -56,6 +56,19 @@ def choose(batch: Batch, per_image: int | None = None, generator: torch.Generato
     return Chosen(torch.cat(kept_boxes), torch.cat(kept_image), torch.cat(kept_labels))
 
 
+def rounded(chosen: Chosen, multiple: int) -> Chosen:
+    """A random subset whose size is the largest multiple of `multiple`; fewer boxes than that are kept as they are.
+
+    A CPU's convolutions are compiled for each batch size they meet, for seconds; the sizes of real batches are all
+    different. A few boxes left out at random change no expectation. The draw is torch's, seeded by the engine.
+    """
+    count = len(chosen.labels) // multiple * multiple
+    if count in (0, len(chosen.labels)):
+        return chosen
+    kept = torch.randperm(len(chosen.labels))[:count].sort().values.to(chosen.image.device)
+    return Chosen(chosen.boxes[kept], chosen.image[kept], chosen.labels[kept])
+
+
 def cut(batch: Batch, chosen: Chosen, size: int) -> Tensor:
     """Crops (K, 3, size, size) of the chosen boxes, in the normalisation of the batch."""
     return crop(batch.images, chosen.boxes, chosen.image, size)

@@ -31,6 +31,8 @@ from c2d.teachers.networks import build_network
 
 #: Networks halve their maps five times; below this side nothing is left of a crop.
 MIN_INPUT = 32
+#: A step trains on a multiple of so many crops; see `crops.rounded`.
+TRAINED_TOGETHER = 16
 
 
 class CropClassifier(FiniteLosses):
@@ -86,7 +88,7 @@ class CropClassifier(FiniteLosses):
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """loss_ce and loss_bce (weighted), and the observations acc (0-1) and crops (their number)."""
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        chosen = crops.choose(batch, self.per_image)
+        chosen = crops.rounded(crops.choose(batch, self.per_image), TRAINED_TOGETHER)
         count = len(chosen.labels)
         if count == 0:
             # Attached to every weight, so that DDP finds each of them used.

@@ -177,14 +177,16 @@ def _agrees_with_the_slow_reference(targets: Any, detections: Any, engine: str) 
 @given(small_sets(), st.sampled_from(("fast", "own")))
 @settings(max_examples=60, deadline=None)
 def test_hotcoco_and_our_code_equal_the_slow_reference(case, engine):
-    _agrees_with_the_slow_reference(*case, engine)
+    targets, detections = case
+    _agrees_with_the_slow_reference(targets, detections, engine)
 
 
 @given(small_sets(distinct=True))
 @settings(max_examples=30, deadline=None)
 def test_tidecv_equals_the_slow_reference(case):
     # Of two objects of a class with the same overlap tidecv matches the first, COCO the last: such scenes are left out.
-    _agrees_with_the_slow_reference(*case, "reference")
+    targets, detections = case
+    _agrees_with_the_slow_reference(targets, detections, "reference")
 
 
 @pytest.mark.parametrize("digits", [None, 2])

@@ -58,7 +58,7 @@ def test_bad_questions(
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert "Traceback" not in err
-    assert not [path for path in runs.glob("*/spec.json")]
+    assert not list(runs.glob("*/spec.json"))
 
 
 def test_bad_parameter_value_names_the_method(

@@ -55,7 +55,7 @@ def state(student: nn.Module) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize(("name", "head"), VARIANTS, ids=IDS)
 def test_losses_and_the_student_stay_the_same(name: str, head: dict[str, Any]) -> None:
-    student = tiny_detectors.build(name, **head)
+    student: Any = tiny_detectors.build(name, **head)
     inputs, samples = tiny_detectors.sample(2, 96, [3, 0], pad=8)
     before = state(student)
     torch.manual_seed(7)

@@ -68,6 +68,7 @@ def test_padding_a_batch_of_grids_changes_nothing(monkeypatch: pytest.MonkeyPatc
         leaf = boxes.clone().requires_grad_()
         out = crop(images, leaf, index, 8)
         out.square().sum().backward()
+        assert leaf.grad is not None
         results.append((out.detach(), leaf.grad))
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])

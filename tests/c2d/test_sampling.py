@@ -1,9 +1,9 @@
-"""The training stream is a function of seed and position: resumed, split over ranks or shuffled workers, it is the same."""
+"""The training stream follows from seed and position: the same when resumed, split over ranks or workers shuffled."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from c2d.sampling import SeededDataset, Stream, mix, random_state
 class Noise:
     """Items that draw from every generator."""
 
-    metainfo: dict[str, Any] = {}
+    metainfo: ClassVar[dict[str, Any]] = {}
 
     def __len__(self) -> int:
         return 5

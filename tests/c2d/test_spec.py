@@ -122,4 +122,4 @@ def test_needed_teachers_and_names() -> None:
 def test_a_spec_is_frozen() -> None:
     spec: RunSpec = parse_spec(value(), "test")
     with pytest.raises(ValueError, match="frozen"):
-        spec.seed = 2  # type: ignore[misc]
+        spec.seed = 2

@@ -44,7 +44,8 @@ def test_the_exported_student_is_stock(workshop: Workshop, tmp_path: Path) -> No
     for path in (folder.config, folder.student, Path(compat.__file__)):
         shutil.copy(path, tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run([sys.executable, "-P", "-c", "import sys; sys.path.insert(0, '.'); exec(open('script.py').read())"],
+    code = "import sys; sys.path.insert(0, '.'); exec(open('script.py').read())"
+    done = subprocess.run([sys.executable, "-P", "-c", code],
                           cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     here = [item["score"] for item in read_json(folder.detections)]

@@ -165,7 +165,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
             "values": {"iterations": 40, "batch": 4, "clip_grad_norm": None, "optimizer": {"type": "SGD", "lr": 1e9}},
         },
     )
-    with pytest.raises(RunError, match="not finite|loss is") as caught:
+    with pytest.raises(RunError, match=r"not finite|loss is") as caught:
         train(folder, workshop.machine(checkpoint_every=1))
     assert caught.value.failure_class == "nan"
     status = folder.read_status()

@@ -23,12 +23,13 @@ class TinyTeacher:
         pool = nn.AvgPool2d(2) if smooth else nn.MaxPool2d(3, 2, 1)
         stem = nn.Sequential(nn.Conv2d(3, 6, 7, 2, 3), act(), pool)
         stage = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), act())
-        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))
+        last = nn.Linear(8, num_classes)
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
         parts = {"l0": stem, "l1": stage, "fc": head}
         self.network = nn.Sequential()
         for name, part in parts.items():
             self.network.add_module(name, part)
-        nn.init.normal_(head[-1].weight, std=2.0)
+        nn.init.normal_(last.weight, std=2.0)
         self.network.to(dtype).eval().requires_grad_(False)
         self.classes = [f"class{i}" for i in range(num_classes)]
         self.size, self.pixels = size, pixels

@@ -1,7 +1,8 @@
 """RetinaNet on a ResNet18 with every channel count divided by 4: about 1.3 M parameters, for a CPU and 160 px.
 
 Departures from the stock RetinaNet (ours): trained from scratch, so batch norm is trainable everywhere, also in the
-FPN; levels P3-P6 only (at 160 px P7 is 2x2 cells); anchors start at 2 strides, so they span 16-203 px.
+FPN, and the head has group norm; levels P3-P6 only (at 160 px P7 is 2x2 cells); anchors start at 2 strides, so they
+span 16-203 px.
 """
 
 _base_ = ["mmdet::_base_/models/retinanet_r50_fpn.py", "mmdet::_base_/datasets/coco_detection.py"]
@@ -18,6 +19,7 @@ model = dict(
     bbox_head=dict(
         in_channels=64,
         feat_channels=64,
+        norm_cfg=dict(type="GN", num_groups=8, requires_grad=True),
         anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32, 64]),
     ),
 )

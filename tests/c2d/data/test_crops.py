@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from c2d.batch import Batch
+from c2d.data import crops
 from c2d.data.crops import choose, cut
 from c2d.pixels import IMAGENET
 
@@ -71,3 +73,14 @@ def test_a_crop_holds_the_pixels_of_its_box() -> None:
     ramp = batch([[16, 0, 32, 16]])  # the value of a pixel is its column; 16 px into 8 samples of 2 px
     columns = cut(ramp, choose(ramp), 8)[0, 0, 0]
     torch.testing.assert_close(columns, 16.5 + 2 * torch.arange(8.0))
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0, 0), (5, 5), (16, 16), (17, 16), (47, 32)])
+def test_rounded_keeps_a_multiple_and_boxes_with_their_labels(given: int, kept: int) -> None:
+    rows = torch.arange(given)
+    chosen = crops.Chosen(rows[:, None].float().expand(-1, 4), rows, rows)
+    part = crops.rounded(chosen, 16)
+    assert len(part.labels) == kept
+    assert torch.equal(part.boxes[:, 0].long(), part.labels)
+    assert torch.equal(part.image, part.labels)
+    assert len(part.labels.unique()) == kept
