@@ -9,6 +9,8 @@ READY  := $(VENV)/.ready
 
 # Two threads are enough for the small tensors of the tests and leave the other cores alone.
 test test-cluster test-web: export OMP_NUM_THREADS ?= 2
+# Threads that spin while they wait cost ten times the time on a machine that does something else as well.
+test test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-cluster test-web lint format pins clean

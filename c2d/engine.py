@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from c2d import checkpoint
 from c2d.averaging import Average
+from c2d.errors import RunError
+from c2d.mixed import MixedPrecision
 from c2d.runfolder import RunFolder
 from c2d.sampling import mix, seed_everything
 from c2d.spec import Schedule
@@ -101,13 +104,22 @@ class Loop(IterBasedTrainLoop):
         stream = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:
             runner.model.train()
-            data = next(stream)
+            data = _next(stream)
             seed_everything(mix(runner.seed, self._iter, runner.rank, 3))
             model.iteration = self._iter
             self.run_iter(data)
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
+
+
+def _next(stream: Iterator[Any]) -> Any:
+    """The next batch; an error of a loader process arrives with that process's traceback, of which the last line counts."""
+    try:
+        return next(stream)
+    except RunError as error:
+        line = str(error).strip().splitlines()[-1].removeprefix("c2d.errors.RunError: ")
+        raise RunError(line, "data") from error
 
 
 class CheckpointHook(Hook):
@@ -135,12 +147,8 @@ def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any
         optimizer["momentum"] = chosen.momentum
     wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
     if schedule.precision != "fp32":
-        wrapper |= {
-            "type": "AmpOptimWrapper",
-            "dtype": {"amp-fp16": "float16", "amp-bf16": "bfloat16"}[schedule.precision],
-        }
-        if schedule.precision == "amp-fp16":
-            wrapper["loss_scale"] = "dynamic"
+        dtype = {"amp-fp16": "float16", "amp-bf16": "bfloat16"}[schedule.precision]
+        wrapper |= {"type": MixedPrecision.__name__, "dtype": dtype}
     if schedule.clip_grad_norm is not None:
         wrapper["clip_grad"] = {"max_norm": schedule.clip_grad_norm, "norm_type": 2}
     if not chosen.norm_weight_decay:

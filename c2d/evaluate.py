@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,8 +52,24 @@ def build_dataset(dataset: Any) -> Any:
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
+    nothing = InputError(
+        f"{dataset['ann_file']} leaves no image to look at (training drops images without boxes); check the annotations"
+    )
     with scope(), contextlib.redirect_stdout(io.StringIO()):
-        return DATASETS.build(dataset)
+        try:
+            built = DATASETS.build(dataset)
+        except ValueError as error:  # mmengine cannot pack an empty list
+            raise nothing from error
+    paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
+    if not paths:
+        raise nothing
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(paths)} images of {dataset['ann_file']} are missing, first {missing[0]}; "
+            "restore them, or make the data card anew where the images are"
+        )
+    return built
 
 
 @contextlib.contextmanager

@@ -52,10 +52,6 @@ def fit(
     total, batch, seed = config["train_cfg"]["max_iters"], config["train_dataloader"]["batch_size"], config["seed"]
     if batch % world:
         raise InputError(f"the effective batch of {batch} does not divide by {world} processes; use a divisor of it")
-    if not len(dataset):
-        raise InputError(
-            "no training image is left after filtering (images without boxes are dropped); check the annotations"
-        )
     state = checkpoint.newest(folder, log.warning)
     start = state["iteration"] if state else 0
     if state:

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from c2d.errors import RunError
+
 
 def mix(*numbers: int) -> int:
     """One 32-bit seed from several numbers; neighbouring inputs give unrelated seeds."""
@@ -88,4 +90,9 @@ class SeededDataset(Dataset[Any]):
     def __getitem__(self, key: tuple[int, int]) -> Any:
         position, index = key
         with random_state(mix(self.seed, position, 1)):
-            return self.dataset[index]
+            try:
+                return self.dataset[index]
+            except Exception as error:  # whatever a pipeline raises at a broken image, the image has to be named
+                path = self.dataset.get_data_info(index).get("img_path", f"number {index}")
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise RunError(f"training image {path}: {reason}; run `c2d data check` on the data set", "data") from error

@@ -75,6 +75,8 @@ class Schedule(Strict):
     def _milestones_fit(self) -> Schedule:
         if sorted(set(self.milestones)) != self.milestones:
             raise ValueError(f"milestones {self.milestones} must rise")
+        if self.warmup.iterations >= self.iterations:
+            raise ValueError(f"a warm-up of {self.warmup.iterations} iterations does not fit into {self.iterations}")
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def demo(
     begun = time.monotonic()
     root = store(runs)
     cells = run_demo(root, data or Path(os.environ.get("C2D_DATA") or "data"), full)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     header, rows = table(cells, root)
     shown = Table(
         title=QUESTION,
@@ -40,7 +41,7 @@ def demo(
         caption_justify="left",
     )
     for index, name in enumerate(header):
-        shown.add_column(name, justify="left" if index == 0 else "right")
+        shown.add_column(name, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         shown.add_row(*row)
     console.print(shown)

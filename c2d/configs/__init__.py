@@ -61,9 +61,11 @@ def load_student(
     from c2d.configs.inputs import apply_input_size, requested
 
     source = _read(name_or_path)
-    model, train, test = model_and_pipelines(source, name_or_path, own=name_or_path in student_names())
+    # A shipped student, or a config of one's own in the same form, says its size; mmdet's own configs do not.
+    own = name_or_path in student_names() or "input_size" in source
+    model, train, test = model_and_pipelines(source, name_or_path, own=own)
     without_pretrained(model)
-    size = requested(source.get("input_size") if name_or_path in student_names() else None, test, input_size)
+    size = requested(source.get("input_size") if own else None, test, input_size)
     model, train, test = apply_input_size(model, train, test, size, name_or_path)
     if num_classes is not None:
         if num_classes < 1:

@@ -57,7 +57,7 @@ class ICODParams(Params):
     pooling: dict[str, PositiveInt] = Field(
         default={CROP: 4, "l0": 8},
         description="side g of the pooled grid per layer; a layer that is not named here gets "
-        "4 * 2^(place among crop, l0, l1, ...), the released code's rule",
+        "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead",
     )
     size: int | None = Field(
         default=None, gt=0, description="side of the crops in px; null: the teacher's (112 in the paper)"

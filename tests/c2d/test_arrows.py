@@ -50,6 +50,7 @@ FLOORS = {
     "c2d.checkpoint": 3,
     "c2d.evaluate": 3,
     "c2d.liveness": 3,
+    "c2d.mixed": 3,
     "c2d.recorder": 3,
     "c2d.sampling": 3,
     "c2d.stop": 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def question(folder: Path, **changes: Any) -> Path:
         ({"method": [{"icod": {}}]}, "needs a classifier teacher"),
         ({"method": [{"icod": {}}], "teachers": {"classifier": "nobody"}}, "unknown run"),
         ({"schedule": {"name": "smoke", "values": {"iterations": -4}}}, "iterations"),
+        ({"schedule": {"name": "smoke", "values": {"warmup": {"iterations": 9}}}}, "a warm-up of 9 iterations does not fit"),
         ({"overrides": {"model.bbox_head.los_cls.gamma": 1}}, "did you mean 'loss_cls'"),
         ({"init": "nowhere.pth"}, "init 'nowhere.pth' is neither none"),
         ({"init": "torchvision:resnet18.IMAGENET1K_V1"}, "resnet18"),
@@ -174,3 +176,69 @@ def test_methods_lists_icod_with_its_defaults(capsys: pytest.CaptureFixture[str]
     assert "lambda_kc" in shown
     assert "unverified" in shown
     assert call(capsys, "methods", "icdo")[0] == 2
+
+
+def small_set(folder: Path, workshop: Workshop, **changes: Any) -> Path:
+    """A copy of the scenes under `folder`/data/scenes whose training annotations may be changed, with its card."""
+    from c2d.data.card import make_card
+
+    root = folder / "data" / "scenes"
+    shutil.copytree(workshop.data / "scenes", root)
+    train = root / "annotations" / "instances_train.json"
+    train.write_text(json.dumps({**read_json(train), **changes}))
+    splits = {name: (root / "annotations" / f"instances_{name}.json", root / name) for name in ("train", "val")}
+    make_card(root, "scenes", read_json(root / "card.json")["classes"], splits)
+    return root
+
+
+def test_a_missing_image_is_found_before_the_first_step(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = small_set(tmp_path, workshop)
+    used = {box["image_id"] for box in read_json(root / "annotations" / "instances_train.json")["annotations"]}
+    images = read_json(root / "annotations" / "instances_train.json")["images"]
+    lost = next(image["file_name"] for image in images if image["id"] in used)
+    (root / "train" / lost).unlink()
+    code, _, err = call(capsys, "train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    assert code == 2
+    assert "1 of " in err
+    assert lost in err
+    assert not list((tmp_path / "runs").glob("*/spec.json"))
+
+
+def test_no_annotations_at_all(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_set(tmp_path, workshop, annotations=[])
+    code, _, err = call(capsys, "train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    assert code == 2
+    assert "leaves no image to look at" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_image_stops_the_run_and_is_named(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    root = small_set(tmp_path, workshop)
+    for path in (root / "train").iterdir():
+        path.write_bytes(path.read_bytes()[:40])
+    command = ["train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data"]
+    code, _, err = call(capsys, *command, "--workers", workers, "--quiet")
+    assert code == 1
+    assert "training image" in err
+    assert "c2d data check" in err
+    (folder,) = [RunFolder(item.parent) for item in (tmp_path / "runs").glob("*/spec.json")]
+    assert folder.read_status()["state"] == "failed"
+    assert "Traceback" not in err
+    if workers == 0:
+        assert folder.read_status()["failure_class"] == "data"
+
+
+def test_data_that_changed_since_the_card(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = small_set(tmp_path, workshop)
+    path = root / "annotations" / "instances_train.json"
+    value = read_json(path)
+    value["annotations"][0]["bbox"][0] += 1
+    path.write_text(json.dumps(value))
+    code, _, err = call(capsys, "train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    assert code == 2
+    assert "has changed since its card was made" in err
