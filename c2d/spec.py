@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator, Tag, ValidationError
 
 from c2d.errors import InputError, unknown
 
@@ -113,11 +113,21 @@ class TeacherSchedule(Schedule):
     normalisation: PixelRecipe
 
 
+def _which_schedule(values: Any) -> str:
+    """Crops make a teacher's schedule."""
+    return _TAGS[0] if isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values) else _TAGS[1]
+
+
+_TAGS = ("<teacher>", "<detector>")
+
+
 class ScheduleRef(Strict):
     """A schedule by name, with every value written out."""
 
     name: str
-    values: TeacherSchedule | Schedule
+    values: Annotated[
+        Annotated[TeacherSchedule, Tag(_TAGS[0])] | Annotated[Schedule, Tag(_TAGS[1])], Discriminator(_which_schedule)
+    ]
 
 
 class Teachers(Strict):
@@ -198,7 +208,7 @@ def explain(error: ValidationError) -> str:
     """pydantic's errors as `key: what is wrong`, joined by '; '."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "spec"
+        key = ".".join(str(part) for part in item["loc"] if part not in _TAGS) or "spec"
         given = "" if item["type"] == "missing" else f" (given {item['input']!r})" if _short(item["input"]) else ""
         lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}")
     return "; ".join(dict.fromkeys(lines))
