@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +27,7 @@ def step(
     out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
 ) -> None:
     """Time a plain and a distilled training step of each student in turn, and print their ratio."""
-    from benchmarks.step import CASES, markdown, measure
+    from benchmarks.step import CASES, markdown, measure, peak_mib
 
     cases = [case for case in CASES if not student or case.student in student]
     if student and len(cases) < len(set(student)):
@@ -36,7 +38,14 @@ def step(
             next(name for name in student if name not in {case.student for case in CASES}),
             [case.student for case in CASES],
         )
-    records = [measure(case, repeats, threads) for case in cases]
+    # A process of its own for each measurement: memory that one leaves behind must not count for the next.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        records = []
+        for case in cases:
+            record = pool.submit(measure, case, repeats, threads).result()
+            for variant in ("plain", "distilled"):
+                record[f"{variant}_mib"] = round(pool.submit(peak_mib, case, variant, threads).result(), 1)
+            records.append(record)
     print(markdown(records))
     if out is not None:
         from c2d.runfolder import atomic_write_json

@@ -10,15 +10,15 @@ Inputs are made: uniform noise images, boxes of the size that gives the wanted n
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -47,60 +47,77 @@ CASES = (
 
 
 def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, Any]:
-    """Samples of plain and distilled steps, alternating; the teacher's floor; peak memory of each.
+    """Samples of plain and distilled steps and of the teacher's floor, in turn.
 
     Returns:
-        {case, device, threads, plain_ms, distilled_ms, floor_ms: lists; plain_mib, distilled_mib; positives, used}.
+        {case, device, threads, torch, plain_ms, distilled_ms, floor_ms: lists; positives, used}.
     """
-    from c2d import compat
-
-    compat.prepare()
-    if threads:
-        torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(0)
+    device = _start(threads)
     plain, distilled, teacher = _models(case, device)
     inputs, samples = _made_batch(case, device)
-    seen: dict[str, float] = {}
-
-    def step(model: nn.Module) -> Callable[[], None]:
-        optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
-
-        def once() -> None:
-            losses = model(inputs.clone(), samples(), mode="loss")
-            total, log = model.parse_losses(losses)  # type: ignore[operator]
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            optimizer.step()
-            seen.update({key: float(value) for key, value in log.items() if "positives" in key})
-
-        return once
-
-    calls = {"plain": step(plain), "distilled": step(distilled)}
+    calls: dict[str, Callable[[], Any]] = {
+        "plain": _step(plain, inputs, samples),
+        "distilled": _step(distilled, inputs, samples),
+    }
     for call in calls.values():
         call()
-        call()
-    used = int(seen.get("kd_icod_positives_used", seen["kd_icod_positives"]))
+    seen = calls["distilled"]()
+    positives = int(seen["kd_icod_positives"])
+    used = int(seen.get("kd_icod_positives_used", positives))
     calls["floor"] = _teacher_floor(teacher, case.crop, used, case.batch * case.objects, device)
     calls["floor"]()
     times: dict[str, list[float]] = {name: [] for name in calls}
-    memory: dict[str, float] = {}
     for _ in range(repeats):
         for name, call in calls.items():
-            _forget_peak(device)
             times[name].append(_ms(call, device))
-            memory[name] = max(memory.get(name, 0.0), _peak_mib(device))
     return {
         "case": asdict(case),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         **{f"{name}_ms": values for name, values in times.items()},
-        "plain_mib": memory["plain"],
-        "distilled_mib": memory["distilled"],
-        "positives": int(seen["kd_icod_positives"]),
+        "positives": positives,
         "used": used,
     }
+
+
+def peak_mib(case: Case, variant: str, threads: int | None = None) -> float:
+    """Peak memory of two steps of `plain` or `distilled`, MiB: of the GPU, else resident and of the whole process, so
+    call it in a process of its own."""
+    device = _start(threads)
+    plain, distilled, teacher = _models(case, device)
+    model = {"plain": plain, "distilled": distilled}[variant]
+    del plain, distilled, teacher
+    call = _step(model, *_made_batch(case, device))
+    call()
+    call()
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _start(threads: int | None) -> str:
+    from c2d import compat
+
+    compat.prepare()
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _step(model: Any, inputs: Tensor, samples: Callable[[], list[Any]]) -> Callable[[], dict[str, float]]:
+    """One training step as a call; it returns the observations about positives."""
+    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
+
+    def once() -> dict[str, float]:
+        total, log = model.parse_losses(model(inputs.clone(), samples(), mode="loss"))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        return {key: float(value) for key, value in log.items() if "positives" in key}
+
+    return once
 
 
 def markdown(records: list[dict[str, Any]]) -> str:
@@ -203,7 +220,7 @@ def _teacher_floor(teacher: Any, size: int, positives: int, truths: int, device:
     return once
 
 
-def _ms(call: Callable[[], None], device: str) -> float:
+def _ms(call: Callable[[], Any], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     begun = time.perf_counter()
@@ -211,18 +228,3 @@ def _ms(call: Callable[[], None], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return 1000 * (time.perf_counter() - begun)
-
-
-def _forget_peak(device: str) -> None:
-    """Start a new peak: the CUDA allocator's, or the kernel's high-water mark of resident memory (Linux)."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mib(device: str) -> float:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
