@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,9 +41,12 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
             f"(heartbeat {now.get('heartbeat')}); wait for it, or remove {folder.lock} if that process is gone"
         ) from None
     log = _logger(folder, quiet)
-    number = folder.read_status().get("attempt", 0) + 1
+    before = folder.read_status()
+    number = before.get("attempt", 0) + 1
+    fresh = {"stage": "configure", "reason": None, "failure_class": None, "error": None}
+    clock = {"begun": round(time.time(), 3), "elapsed_before_s": before.get("elapsed_s", 0.0)}
     try:
-        folder.write_status("running", attempt=number, stage="configure", reason=None, failure_class=None, error=None)
+        folder.write_status("running", attempt=number, **fresh, **clock)
         _note_environment(folder, number)
         yield log
         folder.write_status("done", stage="done")

@@ -114,7 +114,7 @@ class Loop(IterBasedTrainLoop):
 
 
 def _next(stream: Iterator[Any]) -> Any:
-    """The next batch; an error of a loader process arrives with that process's traceback, of which the last line counts."""
+    """The next batch; of an error in a loader process, the last line of its traceback counts."""
     try:
         return next(stream)
     except RunError as error:

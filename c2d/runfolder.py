@@ -108,13 +108,19 @@ class RunFolder:
         return read_json(self.status) if self.status.exists() else {"state": "waiting", "attempt": 0}
 
     def write_status(self, state: str, **facts: Any) -> None:
-        """Replace status.json: `state`, who writes, the heartbeat (UTC) and whatever `facts` say; others are kept."""
+        """Replace status.json: `state`, who writes, the heartbeat (UTC) and whatever `facts` say; others are kept.
+
+        `elapsed_s` counts the seconds of all attempts; one killed outright counts up to its last heartbeat.
+        """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
         before = self.read_status()
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(UTC)
+        begun = facts.get("begun", before.get("begun"))
         status = {**before, "format": 1, "state": state, "host": socket.gethostname(), "pid": os.getpid(), **facts}
-        status["heartbeat"] = now
+        status["heartbeat"] = now.isoformat(timespec="seconds")
+        if begun is not None:
+            status["elapsed_s"] = round(status.get("elapsed_before_s", 0.0) + now.timestamp() - begun, 3)
         atomic_write_json(self.status, status)
 
     def touch_heartbeat(self, stage: str, every_s: float = 10.0) -> None:

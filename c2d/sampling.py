@@ -95,4 +95,6 @@ class SeededDataset(Dataset[Any]):
             except Exception as error:  # whatever a pipeline raises at a broken image, the image has to be named
                 path = self.dataset.get_data_info(index).get("img_path", f"number {index}")
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise RunError(f"training image {path}: {reason}; run `c2d data check` on the data set", "data") from error
+                raise RunError(
+                    f"training image {path}: {reason}; run `c2d data check` on the data set", "data"
+                ) from error

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from c2d.errors import InputError, unknown
 
@@ -115,7 +115,11 @@ class TeacherSchedule(Schedule):
 
 def _which_schedule(values: Any) -> str:
     """Crops make a teacher's schedule."""
-    return _TAGS[0] if isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values) else _TAGS[1]
+    return (
+        _TAGS[0]
+        if isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values)
+        else _TAGS[1]
+    )
 
 
 _TAGS = ("<teacher>", "<detector>")

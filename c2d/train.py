@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from c2d import checkpoint, config, evaluate, student
 from c2d.attempt import attempt
-from c2d.build import Built, build
+from c2d.build import build
 from c2d.data.card import find_card, verify
 from c2d.distribution import is_main, join
 from c2d.fit import fit
@@ -46,32 +47,33 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
     verify(card)
     resolved = config.resolve(spec, card, folder)
     built = build(spec, resolved, card, folder, device, download=machine.download)
-    if not is_main():
-        return _follow(folder, spec, built, resolved, machine)
+    training = partial(
+        fit,
+        folder,
+        built.model,
+        built.dataset,
+        resolved.train,
+        ema=spec.schedule.values.ema,
+        workers=machine.workers,
+        checkpoint_every=machine.checkpoint_every,
+    )
+    if not is_main():  # ranks beside the first only train; files are the first one's business
+        training(log=logging.getLogger("c2d.silent"))
+        return {}
     with attempt(folder, machine.quiet) as log:
-        begun = time.monotonic()
         config.write(resolved, folder)
         for line in built.notes:
             log.info(line)
         truth = evaluate.targets(card, folder)
-        validate = built.validator(truth)
-        fit(
-            folder,
-            built.model,
-            built.dataset,
-            resolved.train,
-            log,
-            ema=spec.schedule.values.ema,
-            workers=machine.workers,
-            checkpoint_every=machine.checkpoint_every,
-            validate=validate,
-        )
+        training(log=log, validate=built.validator(truth))
         folder.write_status("running", stage="export")
         weights = folder.student if spec.kind == "detector" else folder.classifier
         student.export(checkpoint.listing(folder)[-1], weights, spec.kind)
         folder.write_status("running", stage="evaluate")
         result = _measure(spec, resolved, card, truth, weights, folder, device)
-        result |= built.facts | {"seconds": {**result["seconds"], "train": round(time.monotonic() - begun, 3)}}
+        folder.write_status("running", stage="evaluate")
+        seconds = {**result["seconds"], "train": folder.read_status()["elapsed_s"]}  # of all attempts
+        result |= built.facts | {"seconds": seconds}
         atomic_write_json(folder.result, result)
     return result
 
@@ -97,25 +99,3 @@ def _measure(
     result, detections = evaluate.evaluate_detector(resolved.student, weights, card, truth, device, beat)
     atomic_write_json_gz(folder.detections, detections)
     return result
-
-
-def _follow(
-    folder: RunFolder, spec: RunSpec, built: Built, resolved: config.Resolved, machine: Machine
-) -> dict[str, Any]:
-    """Ranks beside the first only train; files are the first one's business."""
-    import logging
-
-    silent = logging.getLogger("c2d.follower")
-    silent.addHandler(logging.NullHandler())
-    silent.propagate = False
-    fit(
-        folder,
-        built.model,
-        built.dataset,
-        resolved.train,
-        silent,
-        ema=spec.schedule.values.ema,
-        workers=machine.workers,
-        checkpoint_every=machine.checkpoint_every,
-    )
-    return {}

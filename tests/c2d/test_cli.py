@@ -43,7 +43,10 @@ def question(folder: Path, **changes: Any) -> Path:
         ({"method": [{"icod": {}}]}, "needs a classifier teacher"),
         ({"method": [{"icod": {}}], "teachers": {"classifier": "nobody"}}, "unknown run"),
         ({"schedule": {"name": "smoke", "values": {"iterations": -4}}}, "iterations"),
-        ({"schedule": {"name": "smoke", "values": {"warmup": {"iterations": 9}}}}, "a warm-up of 9 iterations does not fit"),
+        (
+            {"schedule": {"name": "smoke", "values": {"warmup": {"iterations": 9}}}},
+            "a warm-up of 9 iterations does not fit",
+        ),
         ({"overrides": {"model.bbox_head.los_cls.gamma": 1}}, "did you mean 'loss_cls'"),
         ({"init": "nowhere.pth"}, "init 'nowhere.pth' is neither none"),
         ({"init": "torchvision:resnet18.IMAGENET1K_V1"}, "resnet18"),
@@ -233,7 +236,9 @@ def test_a_broken_image_stops_the_run_and_is_named(
         assert folder.read_status()["failure_class"] == "data"
 
 
-def test_data_that_changed_since_the_card(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_that_changed_since_the_card(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = small_set(tmp_path, workshop)
     path = root / "annotations" / "instances_train.json"
     value = read_json(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,13 @@ def test_shared_files_lie_beside_the_runs(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "one")
     assert folder.targets("d" * 4) == tmp_path / "runs" / "targets" / "dddd.json.gz"
     assert folder.checkpoint(12).name == "iter_00000012.pth"
+
+
+def test_seconds_of_all_attempts_are_counted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    now = time.time()
+    folder.write_status("running", attempt=1, begun=now - 10, elapsed_before_s=0.0)
+    assert folder.read_status()["elapsed_s"] == pytest.approx(10, abs=1)
+    folder.write_status("running", attempt=2, begun=now - 5, elapsed_before_s=folder.read_status()["elapsed_s"])
+    folder.write_status("done")
+    assert folder.read_status()["elapsed_s"] == pytest.approx(15, abs=2)
