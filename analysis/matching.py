@@ -42,7 +42,7 @@ class Overlaps:
 
 def kept_detections(data: Prepared, limit: int = MAX_DETECTIONS) -> Array:
     """Rows of the best `limit` detections per image and class, in the order of COCO's precision-recall curve."""
-    rows = np.arange(len(data.dt_score))
+    rows: Array = np.arange(len(data.dt_score))
     cell = data.dt_image * len(data.class_ids) + data.dt_class
     if np.bincount(cell, minlength=1).max() > limit:
         order = np.lexsort((-data.dt_score, cell))  # stable: equal scores stay in list order
