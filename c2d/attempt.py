@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import sys
+import threading
 import time
 import traceback
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 
 from filelock import SoftFileLock, Timeout
 
 from c2d.errors import InputError, RunError
 from c2d.provenance import attempt_facts
-from c2d.runfolder import RunFolder, atomic_write_json, read_json
+from c2d.runfolder import RunFolder, atomic_write_json, disk_error, read_json
+
+STALE_S = 300.0
+"""A running run whose heartbeat is older is taken for dead (architecture: 5 minutes)."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,12 +37,14 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
 
     On the way out status.json says `done`, `waiting` (interrupted) or `failed` with reason and class.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLock(folder.lock)
-    _clear_dead_lock(folder)
     try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        _clear_dead_lock(folder)
         lock.acquire(timeout=0)
-    except Timeout:
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            raise disk_error(folder.path, error) from error
         now = folder.read_status()
         raise InputError(
             f"run {folder.id} is being written by pid {now.get('pid')} on {now.get('host')} "
@@ -48,7 +58,8 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
     try:
         folder.write_status("running", attempt=number, **fresh, **clock)
         _note_environment(folder, number)
-        yield log
+        with _leaving():
+            yield log
         folder.write_status("done", stage="done")
     except Interrupted:
         folder.write_status("waiting", reason="interrupted; call again to continue")
@@ -78,6 +89,38 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         lock.release()
 
 
+@contextmanager
+def refusing(folder: RunFolder) -> Iterator[None]:
+    """What goes wrong before an attempt begins is one line as well, and status.json says it for the next reader."""
+    try:
+        yield
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        line = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+        kind = "cuda-oom" if type(error).__name__ == "OutOfMemoryError" else "user-code"
+        folder.write_status("failed", reason=line, failure_class=kind, error=line)
+        raise RunError(f"{folder.id} could not be built: {line}", kind) from error
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """TERM and USR2 end an export or an evaluation as Ctrl-C does; inside the training loop, Stop is in charge."""
+
+    def leave(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _fail(folder: RunFolder, log: logging.Logger, line: str, failure_class: str) -> None:
     log.error(f"failed ({failure_class}): {line}")
     try:
@@ -87,14 +130,21 @@ def _fail(folder: RunFolder, log: logging.Logger, line: str, failure_class: str)
 
 
 def _clear_dead_lock(folder: RunFolder) -> None:
-    """A process killed outright leaves its lock; on the same host it is known to be dead by its pid."""
+    """A process killed outright leaves its lock. On its host it is known to be dead by its pid; on another host it
+    counts as dead when its heartbeat is older than STALE_S. The lock is renamed away: only one contender can do that.
+    """
     if not folder.lock.exists():
         return
-    import socket
-
     now = folder.read_status()
-    if now.get("host") == socket.gethostname() and isinstance(now.get("pid"), int) and not _alive(now["pid"]):
-        folder.lock.unlink(missing_ok=True)
+    if now["state"] != "running" or not isinstance(now.get("pid"), int):
+        return
+    age_s = time.time() - datetime.fromisoformat(now["heartbeat"]).timestamp()
+    here = now.get("host") == socket.gethostname()
+    if not _alive(now["pid"]) if here else age_s > STALE_S:
+        with suppress(FileNotFoundError):
+            os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
+        for dead in folder.path.glob(".lock.*"):
+            dead.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

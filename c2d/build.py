@@ -9,13 +9,13 @@ from typing import Any
 from mmengine import Config
 from pydantic import ValidationError
 
-from c2d import checkpoint, evaluate
+from c2d import evaluate
 from c2d.config import Resolved
 from c2d.data.card import LoadedCard
 from c2d.distillers import DISTILLERS
 from c2d.distillers.base import Context, Distiller
 from c2d.errors import InputError
-from c2d.question import find_run, teacher_result
+from c2d.question import teacher_result, teacher_run
 from c2d.runfolder import RunFolder
 from c2d.sampling import seed_everything
 from c2d.spec import Method, RunSpec, explain
@@ -45,24 +45,23 @@ def build(
     Raises:
         InputError: a weight file that does not fit, a teacher below its min_top1, a data set that cannot be read.
     """
-    resuming = bool(checkpoint.listing(folder))
     dataset = evaluate.build_dataset(resolved.train["train_dataloader"]["dataset"])
     seed_everything(spec.seed)
     if spec.kind == "classifier":
-        return _classifier(spec, resolved, dataset, folder, device, download, resuming)
+        return _classifier(spec, resolved, dataset, folder, device, download)
     student = evaluate.build_student(resolved.student)
     facts: dict[str, Any] = {"audit_init": None}
     notes = [
         f"{folder.id}: {len(dataset)} training images of {card.card.name}, "
         f"{len(card.card.classes)} classes, on {device}"
     ]
-    if spec.init != "none" and not resuming:
+    if spec.init != "none":
         from c2d.backbones import initialise
 
         audit = initialise(student, spec.init, folder, download=download)
         facts["audit_init"] = audit.to_dict()
         notes.append(f"student backbone from {spec.init}: {audit.summary()}")
-    elif not resuming:
+    else:
         notes.append("student from scratch (init none): no pretrained weights")
     teachers, teacher_notes, teacher_facts = _teachers(spec, card, folder, device)
     context = Context(len(card.card.classes), teachers.classifier, teachers.detector, student)
@@ -117,7 +116,7 @@ def _teachers(
     if spec.teachers.classifier:
         from c2d.teachers.classifier import ClassifierTeacher, check_teacher
 
-        run = find_run(spec.teachers.classifier, folder.path.parent)
+        run = teacher_run(spec.teachers.classifier, folder)
         teacher_spec, result = teacher_result(run, "classifier")
         check_teacher(result, teacher_spec)
         teacher = ClassifierTeacher.from_run(run.path, device)
@@ -134,7 +133,7 @@ def _teachers(
     if spec.teachers.detector:
         from c2d.teachers.detector import DetectorTeacher
 
-        run = find_run(spec.teachers.detector, folder.path.parent)
+        run = teacher_run(spec.teachers.detector, folder)
         _, result = teacher_result(run, "detector")
         teachers.detector = DetectorTeacher.from_run(run.path, device)
         facts["detector"] = {"run": run.id, "AP": result["AP"], "audit": teachers.detector.audit.to_dict()}
@@ -143,14 +142,14 @@ def _teachers(
 
 
 def _classifier(
-    spec: RunSpec, resolved: Resolved, dataset: Any, folder: RunFolder, device: str, download: bool, resuming: bool
+    spec: RunSpec, resolved: Resolved, dataset: Any, folder: RunFolder, device: str, download: bool
 ) -> Built:
     from c2d.teachers.crop_classifier import CropClassifier
 
     model = CropClassifier(**resolved.train["model"])
     notes = [f"{folder.id}: classifier {spec.network} on crops of {len(dataset)} images, on {device}"]
     facts: dict[str, Any] = {"audit_init": None}
-    if spec.init != "none" and not resuming:
+    if spec.init != "none":
         from c2d.backbones import initialise
 
         audit = initialise(model, spec.init, folder, download=download)

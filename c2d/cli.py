@@ -58,7 +58,9 @@ def train(
     try:
         result = train(folder, Machine(data, workers, checkpoint_every, download, quiet))
     except InputError:
-        if created and not folder.log.exists():  # refused at the door: leave nothing behind
+        if (
+            created and int(os.environ.get("RANK", "0")) == 0 and not folder.log.exists()
+        ):  # refused at the door: leave nothing behind
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
     if result:

@@ -16,6 +16,9 @@ from c2d.evaluate import coco_dataset
 from c2d.runfolder import RunFolder, atomic_write_text
 from c2d.spec import RunSpec, TeacherSchedule
 
+QUESTION = ("method", "teachers", "init", "seed")
+"""Keys of train_config.py that show parts of the spec; overriding the picture would change nothing but the run id."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -124,6 +127,8 @@ def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
     """Apply {dotted key: value}. The key has to exist, or its parent for a key a type may take: a typing error must not
     pass for an ablation."""
     for dotted, value in overrides.items():
+        if dotted.split(".")[0] in QUESTION or dotted == "train_cfg.val_interval":
+            raise InputError(f"override '{dotted}' is a part of the question itself; set it there, not as an override")
         node: Any = training
         *parents, last = dotted.split(".")
         for part in parents:
@@ -131,6 +136,8 @@ def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
         if isinstance(node, list):
             _step(node, last, dotted)
             node[int(last)] = value
+        elif not isinstance(node, dict):
+            raise unknown("override", dotted, [], "its parent is a value, not keys; keys are those of train_config.py")
         elif last in node or "type" in node:
             node[last] = value
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 import torch
 from mmengine.dist import get_rank
@@ -15,7 +16,8 @@ def join() -> str:
     if cuda:
         torch.cuda.set_device(local)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+        # the first rank validates alone, and the others wait for it
+        torch.distributed.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=3))
     return f"cuda:{local}" if cuda else "cpu"
 
 

@@ -137,6 +137,8 @@ class CheckpointHook(Hook):
             runner.train_loop.stop_training = True
         if runner.rank == 0 and (asked or done % self.interval == 0 or done == runner.max_iters):
             checkpoint.save(runner.folder, runner.resumable(), done)
+        if asked and runner.world_size > 1:  # nobody leaves before the state is saved: torchrun would end the others
+            torch.distributed.barrier()
 
 
 def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -177,7 +179,12 @@ def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any
     return wrapper, schedulers
 
 
-def model_wrapper() -> dict[str, Any]:
+def model_wrapper(find_unused_parameters: bool) -> dict[str, Any]:
     """How DDP wraps the model on this device."""
-    devices = [int(os.environ["LOCAL_RANK"])] if torch.cuda.is_available() else None
-    return {"type": "MMDistributedDataParallel", "device_ids": devices, "broadcast_buffers": False}
+    devices = [int(os.environ.get("LOCAL_RANK", 0))] if torch.cuda.is_available() else None
+    return {
+        "type": "MMDistributedDataParallel",
+        "device_ids": devices,
+        "broadcast_buffers": False,
+        "find_unused_parameters": find_unused_parameters,
+    }

@@ -32,7 +32,7 @@ def unknown(kind: str, given: str, known: Iterable[str], hint: str = "") -> Inpu
     >>> str(unknown("distiller", "icdo", ["icod", "fgfi"]))
     "unknown distiller 'icdo'; did you mean 'icod'? known: fgfi, icod"
     """
-    names = sorted(known)
+    given, names = str(given), sorted(map(str, known))
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     guess = f" did you mean '{close[0]}'?" if close else ""
     listing = f" known: {', '.join(names)}" if names else " none is known"

@@ -60,6 +60,11 @@ def build_dataset(dataset: Any) -> Any:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
             raise nothing from error
+        except (AssertionError, KeyError, TypeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"mmdet cannot build the data set: {reason}; check its pipeline and the overrides"
+            ) from error
     paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
     if not paths:
         raise nothing

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine import Config
 
 from c2d import evaluate
-from c2d.data.card import LoadedCard, find_card, load_card
+from c2d.data.card import LoadedCard, find_card, load_card, verify
 from c2d.distribution import join
 from c2d.errors import InputError, RunError
 from c2d.question import find_run
@@ -33,6 +33,7 @@ def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tupl
             f"finish it: c2d train {folder.path}"
         )
     card = find_card(spec.dataset.name, spec.dataset.digest, data)
+    verify(card)
     config = Config.fromfile(folder.config)
     if spec.kind == "classifier":
         from c2d.teachers.evaluation import evaluate_classifier
@@ -63,6 +64,7 @@ def evaluate_files(
     if config is None or checkpoint is None or card is None:
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
+    verify(loaded)
     return _detector(_stock(config, loaded), checkpoint, loaded, RunFolder(runs / "none"), check)
 
 

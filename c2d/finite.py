@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -17,7 +17,10 @@ class FiniteLosses(BaseModel):
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         total, log = super().parse_losses(losses)
-        if not torch.isfinite(total):
+        broken = (~torch.isfinite(total.detach())).float()
+        if get_world_size() > 1:  # one decision for all ranks, so that each of them says why it stops
+            torch.distributed.all_reduce(broken, op=torch.distributed.ReduceOp.MAX)
+        if broken > 0:
             bad = [name for name, value in log.items() if not torch.isfinite(value).all() and name != "loss"]
             raise RunError(
                 f"loss is {float(total)} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last good "

@@ -88,7 +88,7 @@ def fit(
             ],
             launcher="pytorch" if world > 1 else "none",
             randomness={"seed": seed},
-            cfg={"model_wrapper_cfg": model_wrapper(), "find_unused_parameters": config["find_unused_parameters"]},
+            cfg={"model_wrapper_cfg": model_wrapper(config["find_unused_parameters"])},
         )
         if start < total:
             try:

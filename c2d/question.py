@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -37,6 +38,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"no file {path}; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder without spec.json; give a SPEC.yaml or a run folder") from None
+    except PermissionError:
+        raise InputError(f"{path} cannot be read; check its permissions") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; give a YAML file") from None
     except yaml.YAMLError as error:
@@ -62,6 +65,9 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
             raise unknown(f"key of {where}:", key, RunSpec.model_fields)
     if "dataset" not in given or "schedule" not in given or not ("student" in given or "network" in given):
         raise InputError(f"{where}: a question needs dataset, schedule and a student (or a network for a classifier)")
+    for key in ("dataset", "student"):
+        if isinstance(given.get(key), dict) and not isinstance(given[key].get("name"), str):
+            raise InputError(f"{where}: {key} {given[key]!r} has no name")
     kind = given.get("kind") or ("classifier" if "network" in given else "detector")
     catalog = distiller_catalog()
     method = resolve_method(_method(given.get("method") or [], where), catalog)
@@ -75,13 +81,16 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
     subject = given.get("student") or given.get("network")
     student = _student(subject, runs, where) if kind == "detector" else None
     schedule = load_schedule(given["schedule"], kind)
+    size = given.get("input")
+    if size is None and kind == "classifier":
+        size = schedule["values"].get("input")
     value = {
         "name": run_name(kind, student["name"] if student else str(subject), method),
         "kind": kind,
         "dataset": {"name": card.name, "digest": card.digest},
         "student": student,
         "network": subject if kind == "classifier" else None,
-        "input": given.get("input", schedule["values"].get("input") if kind == "classifier" else None),
+        "input": size,
         "init": _init(given.get("init") or "none", runs),
         "teachers": _teachers(given.get("teachers") or {}, method, catalog, runs, where),
         "method": method,
@@ -174,6 +183,8 @@ def _student(given: Any, runs: Path, where: str) -> dict[str, str]:
 
 def _init(given: str, runs: Path) -> str:
     """`none`, `torchvision:NAME`, or a file: kept in the store under its sha256, so that a run finds it again."""
+    if not isinstance(given, str):
+        raise InputError(f"init {given!r} is not text; allowed: none, torchvision:NAME, or a file")
     if given == "none" or given.startswith(("torchvision:", "sha256:")):
         return given
     path = Path(given)
@@ -214,12 +225,23 @@ def find_run(given: str, runs: Path) -> RunFolder:
     if (Path(given) / "spec.json").is_file():
         return RunFolder(Path(given).resolve())
     here = sorted(path.parent.name for path in runs.glob("*/spec.json"))
-    fits = [given] if given in here else [name for name in here if name.startswith(given)]
+    whole = re.search(r"-[0-9a-f]{12}-s\d+$", given)  # a whole id is no beginning of another: s1 is not s10
+    fits = [given] if given in here else [] if whole else [name for name in here if name.startswith(given)]
     if len(fits) == 1:
         return RunFolder(runs / fits[0])
     if fits:
         raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
     raise unknown(f"run in {runs}/", given, here[:20], "train it first, or name another store with --runs")
+
+
+def teacher_run(run_id: str, student: RunFolder) -> RunFolder:
+    """The teacher of a spec, by its whole id, in the student's own store."""
+    run = RunFolder(student.path.parent / run_id)
+    if not run.spec.exists():
+        raise InputError(
+            f"teacher {run_id} is not in {student.path.parent}/; train it there first, or name its store with --runs"
+        )
+    return run
 
 
 def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from c2d.runfolder import RunFolder, atomic_write_text
+from c2d.runfolder import RunFolder, atomic_write_text, disk_error
 
 HEARTBEAT_S = 10.0
 
@@ -65,7 +65,8 @@ class Recorder(Hook):
 
     def before_train(self, runner: Any) -> None:
         self.first, self.started = runner.iter, time.monotonic()
-        if runner.rank == 0 and sys.stdout.isatty():
+        on_screen = any(type(handler) is logging.StreamHandler for handler in self.log.handlers)  # not --quiet
+        if runner.rank == 0 and on_screen and sys.stdout.isatty():
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self.progress = Progress(
@@ -117,5 +118,8 @@ class Recorder(Hook):
         self.log.info(f"iter {done}/{runner.max_iters}  {terms}  {step_s:.3f} s/iter  {left_min:.1f} min left")
 
     def _append(self, event: dict[str, Any]) -> None:
-        with self.folder.metrics.open("a") as stream:
-            stream.write(json.dumps(event) + "\n")
+        try:
+            with self.folder.metrics.open("a") as stream:
+                stream.write(json.dumps(event) + "\n")
+        except OSError as error:
+            raise disk_error(self.folder.metrics, error) from error

@@ -234,6 +234,8 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
         if not isinstance(item, dict) or len(item) != 1:
             raise InputError(f"method entry {item!r} is not {{distiller: params}}; write e.g. - icod: {{T: 2}}")
         (name, given), *_ = item.items()
+        if given is not None and not isinstance(given, dict):
+            raise InputError(f"method {name}: parameters are keys and values, given {given!r}; write e.g. {{T: 2}}")
         if name not in catalog:
             raise unknown("distiller", name, catalog, "see `c2d methods`")
         defaults = {key: rule.get("default") for key, rule in catalog[name]["schema"]["properties"].items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d import checkpoint, config, evaluate, student
-from c2d.attempt import attempt
+from c2d.attempt import attempt, refusing
 from c2d.build import build
 from c2d.data.card import find_card, verify
 from c2d.distribution import is_main, join
@@ -45,8 +45,9 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
     device = join()
     card = find_card(spec.dataset.name, spec.dataset.digest, machine.data)
     verify(card)
-    resolved = config.resolve(spec, card, folder)
-    built = build(spec, resolved, card, folder, device, download=machine.download)
+    with refusing(folder):
+        resolved = config.resolve(spec, card, folder)
+        built = build(spec, resolved, card, folder, device, download=machine.download)
     training = partial(
         fit,
         folder,
@@ -67,12 +68,12 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         truth = evaluate.targets(card, folder)
         training(log=log, validate=built.validator(truth))
         folder.write_status("running", stage="export")
+        trained_s = folder.read_status()["elapsed_s"]  # of all attempts
         weights = folder.student if spec.kind == "detector" else folder.classifier
         student.export(checkpoint.listing(folder)[-1], weights, spec.kind)
         folder.write_status("running", stage="evaluate")
         result = _measure(spec, resolved, card, truth, weights, folder, device)
-        folder.write_status("running", stage="evaluate")
-        seconds = {**result["seconds"], "train": folder.read_status()["elapsed_s"]}  # of all attempts
+        seconds = {**result["seconds"], "train": trained_s}
         result |= built.facts | {"seconds": seconds}
         atomic_write_json(folder.result, result)
     return result
