@@ -8,12 +8,12 @@ SMALL = Case("retinanet-qr18", "resnet18", batch=2, size=96, objects=3, crop=32,
 
 
 def test_samples_positives_and_memory() -> None:
-    record = measure(SMALL, repeats=3, threads=1)
+    record = measure(SMALL, repeats=3)
     assert [len(record[f"{name}_ms"]) for name in ("plain", "distilled", "floor")] == [3, 3, 3]
     assert min(record["plain_ms"] + record["distilled_ms"] + record["floor_ms"]) > 0
     assert record["positives"] >= record["used"] == 8
     assert record["case"]["student"] == "retinanet-qr18"
-    assert peak_mib(SMALL, "plain", threads=1) > 100
+    assert peak_mib(SMALL, "plain") > 100
 
 
 def test_the_table_takes_medians_and_ratios_pair_by_pair() -> None:
