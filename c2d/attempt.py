@@ -17,7 +17,7 @@ from datetime import datetime
 
 from filelock import SoftFileLock, Timeout
 
-from c2d.errors import InputError, RunError
+from c2d.errors import InputError, RunError, first_line
 from c2d.provenance import attempt_facts
 from c2d.runfolder import RunFolder, atomic_write_json, disk_error, read_json
 
@@ -72,14 +72,7 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         raise
     except Exception as error:
         log.error(traceback.format_exc())
-        kind = (
-            "cuda-oom"
-            if type(error).__name__ == "OutOfMemoryError"
-            else "host-oom"
-            if isinstance(error, MemoryError)
-            else "user-code"
-        )
-        line = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        line, kind = f"{type(error).__name__}: {first_line(error)}", _class_of(error)
         _fail(folder, log, line, kind)
         raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", kind) from error
     finally:
@@ -97,10 +90,16 @@ def refusing(folder: RunFolder) -> Iterator[None]:
     except (InputError, RunError):
         raise
     except Exception as error:
-        line = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
-        kind = "cuda-oom" if type(error).__name__ == "OutOfMemoryError" else "user-code"
+        line, kind = f"{type(error).__name__}: {first_line(error)}", _class_of(error)
         folder.write_status("failed", reason=line, failure_class=kind, error=line)
         raise RunError(f"{folder.id} could not be built: {line}", kind) from error
+
+
+def _class_of(error: Exception) -> str:
+    """The failure class of an error that nobody raised on purpose."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
+        return "cuda-oom"
+    return "host-oom" if isinstance(error, MemoryError) else "user-code"
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmengine import Config
 from pydantic import ValidationError
 
 from c2d import evaluate
@@ -28,7 +27,6 @@ class Built:
 
     model: Any
     dataset: Any
-    student_config: Config
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     validator: Callable[[Any], Callable[[Any], dict[str, float | None]] | None] = lambda truth: None
@@ -84,9 +82,7 @@ def build(
 
         return validate
 
-    return Built(
-        model, dataset, resolved.student, facts | {"teachers": teacher_facts}, notes + teacher_notes, validator
-    )
+    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes + teacher_notes, validator)
 
 
 def distillers(method: Method, context: Context) -> dict[str, Distiller]:
@@ -155,4 +151,4 @@ def _classifier(
         audit = initialise(model, spec.init, folder, download=download)
         facts["audit_init"] = audit.to_dict()
         notes.append(f"network from {spec.init}: {audit.summary()}")
-    return Built(model.to(device), dataset, resolved.student, facts, notes)
+    return Built(model.to(device), dataset, facts, notes)

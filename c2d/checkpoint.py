@@ -38,9 +38,8 @@ def save(folder: RunFolder, state: dict[str, Any], iteration: int) -> Path:
     torch.save({"format": FORMAT, "run": folder.id, "iteration": iteration, **state}, buffer)
     path = folder.checkpoint(iteration)
     atomic_write_bytes(path, buffer.getvalue())
-    for old in [kept for kept in listing(folder) if kept <= path][
-        :-KEPT
-    ]:  # later ones are corrupt, or of no attempt of ours
+    reached = [kept for kept in listing(folder) if kept <= path]  # a later one is corrupt: we resumed before it
+    for old in reached[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
 

@@ -26,6 +26,11 @@ class RunError(Exception):
         self.failure_class = failure_class
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of at most 300 characters; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
 def unknown(kind: str, given: str, known: Iterable[str], hint: str = "") -> InputError:
     """The answer to a name that does not exist: what was given, the closest name, all known names, what next.
 

@@ -20,7 +20,7 @@ from mmengine.registry import DefaultScope
 
 from c2d import compat, safeload
 from c2d.data.card import LoadedCard
-from c2d.errors import InputError
+from c2d.errors import InputError, first_line
 from c2d.runfolder import RunFolder, atomic_write_json_gz, read_json
 
 Beat = Callable[[], None]
@@ -37,9 +37,8 @@ def build_student(config: Config, device: str = "cpu") -> Any:
         try:
             model = MODELS.build(config["model"])
         except (AssertionError, KeyError, TypeError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
-                f"mmdet cannot build the student's model: {reason}; check its config and the overrides"
+                f"mmdet cannot build the student's model: {first_line(error)}; check its config and the overrides"
             ) from error
         model.init_weights()
     return model.to(device)
@@ -61,9 +60,8 @@ def build_dataset(dataset: Any) -> Any:
         except ValueError as error:  # mmengine cannot pack an empty list
             raise nothing from error
         except (AssertionError, KeyError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
-                f"mmdet cannot build the data set: {reason}; check its pipeline and the overrides"
+                f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
             ) from error
     paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
     if not paths:
@@ -107,12 +105,12 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
     return dataset
 
 
-def targets(card: LoadedCard, folder: RunFolder, split: str = "val") -> dict[str, Any]:
-    """Ground truth of a split, boxes only, from the store (`runs/targets/`), where it is put at first use."""
+def targets(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
+    """Ground truth of the `val` split, boxes only, from the store (`runs/targets/`), where it is put at first use."""
     path = folder.targets(card.card.digest)
-    if path.exists() and split == "val":
+    if path.exists():
         return read_json(path)
-    full = read_json(card.annotations(split))
+    full = read_json(card.annotations("val"))
     value = {
         "images": [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in full["images"]],
         "annotations": [
@@ -130,8 +128,7 @@ def targets(card: LoadedCard, folder: RunFolder, split: str = "val") -> dict[str
             {"id": item["id"], "name": item["name"]} for item in full["categories"] if item["name"] in card.card.classes
         ],
     }
-    if split == "val":
-        atomic_write_json_gz(path, value)
+    atomic_write_json_gz(path, value)
     return value
 
 

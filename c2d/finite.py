@@ -21,6 +21,10 @@ class FiniteLosses(BaseModel):
         if get_world_size() > 1:  # one decision for all ranks, so that each of them says why it stops
             torch.distributed.all_reduce(broken, op=torch.distributed.ReduceOp.MAX)
         if broken > 0:
+            if torch.isfinite(total):
+                raise RunError(
+                    f"the loss of another rank is not finite (this is rank {get_rank()}); see its message", "nan"
+                )
             bad = [name for name, value in log.items() if not torch.isfinite(value).all() and name != "loss"]
             raise RunError(
                 f"loss is {float(total)} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last good "

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.audit import Audit, explain, tidy
-from c2d.errors import InputError
+from c2d.errors import InputError, first_line
 
 Who = Literal["teacher", "student", "backbone"]
 # Under WRAPPERS other programs keep the weights inside a checkpoint; the first that holds tensors is taken.
@@ -98,7 +98,7 @@ def load(path: str | Path) -> Any:
         if "weights_only" in str(error):
             kind = "TorchScript archive" if "TorchScript" in str(error) else "tar archive of torch before 0.4"
             raise Refused(f"{path} is a {kind}, which can hold code; {RESAVE}") from error
-        raise Corrupt(f"{path} is damaged ({_first_line(error)}); copy or download it again") from error
+        raise Corrupt(f"{path} is damaged ({first_line(error)}); copy or download it again") from error
 
 
 def _exists(path: Path) -> None:
@@ -137,7 +137,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(path, device="cpu"))
     except Exception as error:
-        raise Corrupt(f"{path} is damaged ({_first_line(error)}); copy or download it again") from error
+        raise Corrupt(f"{path} is damaged ({first_line(error)}); copy or download it again") from error
 
 
 def _refusal(path: Path, message: str) -> InputError:
@@ -177,13 +177,6 @@ def _pickle_of(path: Path) -> IO[bytes]:
     with zipfile.ZipFile(path) as archive:
         inside = [name for name in archive.namelist() if name.endswith("data.pkl")]
         return io.BytesIO(archive.read(inside[0]) if inside else b"")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
-
-
-# ---------------------------------------------------------------------------------------------- into a model
 
 
 def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str, Tensor], str]:

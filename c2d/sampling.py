@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from c2d.errors import RunError
+from c2d.errors import RunError, first_line
 
 
 def mix(*numbers: int) -> int:
@@ -94,7 +94,6 @@ class SeededDataset(Dataset[Any]):
                 return self.dataset[index]
             except Exception as error:  # whatever a pipeline raises at a broken image, the image has to be named
                 path = self.dataset.get_data_info(index).get("img_path", f"number {index}")
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise RunError(
-                    f"training image {path}: {reason}; run `c2d data check` on the data set", "data"
+                    f"training image {path}: {first_line(error)}; run `c2d data check` on the data set", "data"
                 ) from error

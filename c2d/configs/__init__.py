@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.errors import InputError, unknown
+from c2d.errors import InputError, first_line, unknown
 
 if TYPE_CHECKING:
     from mmengine import Config
@@ -103,8 +103,7 @@ def _read(name_or_path: str) -> Config:
         if name_or_path.endswith(".py") or "/" in name_or_path:
             return Config.fromfile(name_or_path)
     except Exception as error:  # mmengine raises whatever the config raised; all of it is the user's file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"cannot read the student config '{name_or_path}': {reason}; {EXTERNAL}") from error
+        raise InputError(f"cannot read the student config '{name_or_path}': {first_line(error)}; {EXTERNAL}") from error
     raise unknown("student", name_or_path, student_names(), EXTERNAL)
 
 

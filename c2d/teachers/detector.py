@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from c2d import compat, safeload, taps
 from c2d.configs import without_pretrained
-from c2d.errors import InputError
+from c2d.errors import InputError, first_line
 from c2d.pixels import Normalisation, convert
 from c2d.runfolder import RunFolder
 
@@ -125,9 +125,7 @@ def _read(path: Path) -> Config:
     try:
         return Config.fromfile(path)
     except Exception as error:  # whatever the user's config raises
-        raise InputError(
-            f"cannot read {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        ) from error
+        raise InputError(f"cannot read {path}: {first_line(error)}") from error
 
 
 def _classes(network: Any) -> int | None:
