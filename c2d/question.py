@@ -1,54 +1,62 @@
 """SPEC.yaml -> RunSpec: names looked up, defaults written out, files named by content. No torch for shipped names.
 
 SPEC.yaml has the schema of spec.json with defaults left out; `dataset`, `student`, `schedule` and `init` may be given
-by name or path alone, and a teacher by the beginning of its run id.
+by name or path alone, and a teacher by the beginning of its run id. `ask` is `gather`, which reads, and `compose`,
+which does not.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
-import shutil
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import yaml
-
-from c2d.data.card import load_card
 from c2d.errors import InputError, unknown
-from c2d.runfolder import RunFolder, atomic_write_text, read_json
-from c2d.spec import Method, RunSpec, needed_teachers, parse_spec, resolve_method, run_name
+from c2d.known import (
+    KINDS,
+    Found,
+    Known,
+    Mentions,
+    distiller_catalog,
+    find_run,
+    found,
+    gather,
+    mention,
+    read_yaml,
+    refuse_yaml,
+    schedule_file,
+    student_catalog,
+)
+from c2d.params import check_params
+from c2d.runfolder import RunFolder, read_json
+from c2d.spec import Method, RunSpec, ScheduleRef, needed_teachers, parse_spec, resolve_method, run_name
 
+__all__ = [
+    "Found",
+    "Known",
+    "Mentions",
+    "ask",
+    "compose",
+    "composed_method",
+    "distiller_catalog",
+    "find_run",
+    "found",
+    "gather",
+    "load_schedule",
+    "read_yaml",
+    "refuse_yaml",
+    "store",
+    "student_catalog",
+    "teacher_result",
+    "teacher_run",
+]
 DEFAULT_RUNS = "runs"
 
 
 def store(runs: Path | str | None) -> Path:
     """The folder of all runs: `--runs`, or C2D_RUNS, or ./runs."""
     return Path(runs or os.environ.get("C2D_RUNS") or DEFAULT_RUNS)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping; a mistake of syntax is named with file and line."""
-    try:
-        value = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no file {path}; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder without spec.json; give a SPEC.yaml or a run folder") from None
-    except PermissionError:
-        raise InputError(f"{path} cannot be read; check its permissions") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text; give a YAML file") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{place}: not valid YAML ({getattr(error, 'problem', error)}); mend the line") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds {type(value).__name__}, not keys and values; see docs/spec.md")
-    return value
 
 
 def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = None) -> RunSpec:
@@ -60,6 +68,54 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
         runs: the store, where teachers are looked up and weight files are kept.
         data: root of the data cards (default: C2D_DATA, else ./data).
     """
+    _check_shape(given, where)
+    mentions = Mentions()
+    for key, value in given.items():
+        mentions.add(key, value)
+    return compose(given, gather(mentions, runs, data), where)
+
+
+def compose(given: dict[str, Any], known: Known, where: str) -> RunSpec:
+    """The full spec of a question, from names that were looked up before. Reads nothing.
+
+    Args:
+        given: keys of spec.json, defaults left out. Its teachers are names in `known.runs`, or whole run ids.
+        known: everything the question names; a name that was never gathered is a KeyError.
+        where: file name for messages.
+    """
+    _check_shape(given, where)
+    kind = given.get("kind") or ("classifier" if "network" in given else "detector")
+    method = composed_method(given.get("method") or [], known, where)
+    dataset, card = given["dataset"], found(known.cards[_name(given["dataset"])])
+    if isinstance(dataset, dict) and dataset.get("digest", card[1]) != card[1]:
+        raise InputError(
+            f"{where}: data set {card[0]} has digest {card[1][:12]}, "
+            f"the spec wants {dataset['digest'][:12]}; use the same data"
+        )
+    subject = given.get("student") or given.get("network")
+    student = _student(subject, known, where) if kind == "detector" else None
+    key, schedule, own_size = _schedule(given["schedule"], kind, known)
+    size = given.get("input")
+    value = {
+        "name": run_name(kind, student["name"] if student else str(subject), method),
+        "kind": kind,
+        "dataset": {"name": card[0], "digest": card[1]},
+        "student": student,
+        "network": subject if kind == "classifier" else None,
+        "input": own_size if size is None and kind == "classifier" else size,
+        "init": _init(given.get("init") or "none", known),
+        "teachers": _teachers(given.get("teachers") or {}, method, known, where),
+        "method": method,
+        "schedule": schedule,
+        "overrides": _plain(given.get("overrides") or {}, "overrides", where),
+        "seed": given.get("seed", 0),
+    }
+    spec = parse_spec(value, where)
+    known.memo[key] = spec.schedule, own_size
+    return spec
+
+
+def _check_shape(given: dict[str, Any], where: str) -> None:
     for key in given:
         if key not in RunSpec.model_fields:
             raise unknown(f"key of {where}:", key, RunSpec.model_fields)
@@ -68,52 +124,58 @@ def ask(given: dict[str, Any], *, where: str, runs: Path, data: Path | None = No
     for key in ("dataset", "student"):
         if isinstance(given.get(key), dict) and not isinstance(given[key].get("name"), str):
             raise InputError(f"{where}: {key} {given[key]!r} has no name")
-    kind = given.get("kind") or ("classifier" if "network" in given else "detector")
-    catalog = distiller_catalog()
-    method = resolve_method(_method(given.get("method") or [], where), catalog)
-    reference = given["dataset"]
-    card = load_card(reference["name"] if isinstance(reference, dict) else reference, data).card
-    if isinstance(reference, dict) and reference.get("digest", card.digest) != card.digest:
-        raise InputError(
-            f"{where}: data set {card.name} has digest {card.digest[:12]}, "
-            f"the spec wants {reference['digest'][:12]}; use the same data"
-        )
-    subject = given.get("student") or given.get("network")
-    student = _student(subject, runs, where) if kind == "detector" else None
-    schedule = load_schedule(given["schedule"], kind)
-    size = given.get("input")
-    if size is None and kind == "classifier":
-        size = schedule["values"].get("input")
-    value = {
-        "name": run_name(kind, student["name"] if student else str(subject), method),
-        "kind": kind,
-        "dataset": {"name": card.name, "digest": card.digest},
-        "student": student,
-        "network": subject if kind == "classifier" else None,
-        "input": size,
-        "init": _init(given.get("init") or "none", runs),
-        "teachers": _teachers(given.get("teachers") or {}, method, catalog, runs, where),
-        "method": method,
-        "schedule": schedule,
-        "overrides": given.get("overrides") or {},
-        "seed": given.get("seed", 0),
-    }
-    return parse_spec(value, where)
+    if not isinstance(given["dataset"], str | dict):
+        raise InputError(f"{where}: dataset {given['dataset']!r} is no name; give a data card's name or path")
 
 
-def distiller_catalog() -> dict[str, Any]:
-    """{name: {title, version, teachers, schema}} of the shipped distillers, without torch."""
-    return json.loads((resources.files("c2d") / "distillers" / "catalog.json").read_text())
+def _name(given: Any) -> str:
+    return str(given["name"] if isinstance(given, dict) else given)
 
 
-def student_catalog() -> dict[str, str]:
-    """{name: digest} of the shipped students, without torch."""
-    value: dict[str, Any] = json.loads((resources.files("c2d") / "configs" / "students" / "catalog.json").read_text())
-    return {name: entry["digest"] if isinstance(entry, dict) else entry for name, entry in value.items()}
+def _plain(value: Any, key: str, where: str) -> Any:
+    """The value, if a spec.json can hold it: text, finite numbers, true, false, null, lists and keys of text."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {key} {value!r} cannot be kept ({error}); give text or finite numbers") from None
+    return value
+
+
+def composed_method(given: Any, known: Known, where: str) -> Method:
+    """A method with every default written out, its values checked; the same list is resolved once."""
+    if not isinstance(given, list):
+        raise InputError(f"{where}: method is a list, e.g. [{{icod: {{T: 2}}}}], given {given!r}")
+    key = "method", json.dumps(given, default=repr)
+    if key not in known.memo:
+        listed = [{item: {}} if isinstance(item, str) else item for item in given]
+        method = resolve_method(listed, known.methods)
+        for item in method:
+            for name, params in item.items():
+                check_params(name, params, known.methods[name]["schema"])
+        known.memo[key] = _plain(method, "method", where)
+    return cast(Method, known.memo[key])
+
+
+def _schedule(given: Any, kind: str, known: Known) -> tuple[Any, ScheduleRef | dict[str, Any], int | None]:
+    """(key of the memo, {name, values} or what was made of it before, the side of a classifier's crops)."""
+    name, changes = _schedule_parts(given)
+    kind = kind if kind in KINDS else "detector"
+    key = "schedule", kind, name, json.dumps(changes, default=repr)
+    if key in known.memo:
+        return key, *known.memo[key]
+    file = found(known.schedules[kind, name])
+    schedule = {"name": file["name"], "values": _merged(file["values"], changes)}
+    return key, schedule, schedule["values"].get("input")
 
 
 def load_schedule(given: Any, kind: str) -> dict[str, Any]:
     """{name, values} of a schedule given by name, by path, or as {name, values: {what differs}}."""
+    name, changes = _schedule_parts(given)
+    file = schedule_file(name, kind)
+    return {"name": file["name"], "values": _merged(file["values"], changes)}
+
+
+def _schedule_parts(given: Any) -> tuple[str, dict[str, Any]]:
     name = given.get("name") if isinstance(given, dict) else given
     changes = (given.get("values") or {}) if isinstance(given, dict) else {}
     if (
@@ -122,15 +184,7 @@ def load_schedule(given: Any, kind: str) -> dict[str, Any]:
         or (isinstance(given, dict) and set(given) - {"name", "values"})
     ):
         raise InputError(f"schedule {given!r} is neither a name nor {{name: ..., values: {{...}}}}")
-    folder = resources.files("c2d") / "configs" / ("teachers" if kind == "classifier" else "schedules")
-    known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    if name in known:
-        values = yaml.safe_load((folder / f"{name}.yaml").read_text())
-    elif Path(name).is_file():
-        values, name = read_yaml(Path(name)), Path(name).stem
-    else:
-        raise unknown(f"schedule of a {kind}", name, known, "or give the path of a YAML file")
-    return {"name": name, "values": _merged(values, changes)}
+    return name, changes
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -141,97 +195,44 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _method(given: Any, where: str) -> Method:
-    if not isinstance(given, list):
-        raise InputError(f"{where}: method is a list, e.g. [{{icod: {{T: 2}}}}], given {given!r}")
-    return [{item: {}} if isinstance(item, str) else item for item in given]
-
-
-def _student(given: Any, runs: Path, where: str) -> dict[str, str]:
-    """{name, digest} of a shipped student, of one of mmdet's, or of a config file.
-
-    A file is resolved and kept in the store under its digest: its path is no part of the question, and a run does not
-    change when the file does.
-    """
-    name = str(given["name"] if isinstance(given, dict) else given)
-    catalog = student_catalog()
-    if name in catalog:
-        digest = catalog[name]
-    elif name.startswith("mmdet::"):
-        from c2d.configs import student_digest  # reading an mmdet config needs mmengine
-
-        digest = student_digest(name)
-    elif name.endswith(".py"):
-        from c2d.configs import student_digest
-        from c2d.configs.external import stock_text
-
-        digest, kept = student_digest(name), RunFolder(runs / "any")
-        if not kept.student_config(digest).exists():
-            atomic_write_text(kept.student_config(digest), stock_text(name))
-        name = Path(name).stem
-    elif isinstance(given, dict) and RunFolder(runs / "any").student_config(str(given.get("digest"))).exists():
-        digest = given["digest"]
-    else:
-        raise unknown("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
-    if isinstance(given, dict) and given.get("digest", digest) != digest:
-        raise InputError(
-            f"{where}: student {name} is {digest[:12]} here, the spec wants {given['digest'][:12]}; "
-            "the toolbox or the config changed"
+def _student(given: Any, known: Known, where: str) -> dict[str, str]:
+    """{name, digest}; a digest that the question states must be the one that is here."""
+    student: dict[str, str] | None = found(known.students.get(mention(given)))
+    if student is None:
+        raise unknown(
+            "student", str(given), student_catalog(), "or give an mmdet config: a path, or mmdet::folder/name.py"
         )
-    return {"name": name, "digest": digest}
+    if isinstance(given, dict) and given.get("digest", student["digest"]) != student["digest"]:
+        raise InputError(
+            f"{where}: student {given['name']} is {student['digest'][:12]} here, the spec wants "
+            f"{given['digest'][:12]}; the toolbox or the config changed"
+        )
+    return student
 
 
-def _init(given: str, runs: Path) -> str:
-    """`none`, `torchvision:NAME`, or a file: kept in the store under its sha256, so that a run finds it again."""
+def _init(given: Any, known: Known) -> str:
     if not isinstance(given, str):
         raise InputError(f"init {given!r} is not text; allowed: none, torchvision:NAME, or a file")
-    if given == "none" or given.startswith(("torchvision:", "sha256:")):
-        return given
-    path = Path(given)
-    if not path.is_file():
-        raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    kept = RunFolder(runs / "any").weights(digest)
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}.partial")
-        shutil.copyfile(path, partial)
-        os.replace(partial, kept)
-    return f"sha256:{digest}"
+    init: str = "none" if given == "none" else found(known.inits[given])
+    return init
 
 
-def _teachers(
-    given: dict[str, Any], method: Method, catalog: dict[str, Any], runs: Path, where: str
-) -> dict[str, str | None]:
+def _teachers(given: dict[str, Any], method: Method, known: Known, where: str) -> dict[str, str | None]:
     """Full run ids of the teachers the methods need; a kind that no method needs is null."""
     for kind in given:
-        if kind not in ("classifier", "detector"):
-            raise unknown("kind of teacher", kind, ["classifier", "detector"])
-    needed = needed_teachers(method, catalog)
-    found: dict[str, str | None] = {"classifier": None, "detector": None}
-    for kind in sorted(needed):
+        if kind not in KINDS:
+            raise unknown("kind of teacher", kind, KINDS)
+    ids: dict[str, str | None] = dict.fromkeys(KINDS)
+    for kind in sorted(needed_teachers(method, known.methods)):
         if not given.get(kind):
             names = ", ".join(next(iter(item)) for item in method)
             raise InputError(
                 f"{where}: method {names} needs a {kind} teacher; add teachers: {{{kind}: RUN}} "
                 "(train one first with `c2d train`)"
             )
-        found[kind] = find_run(str(given[kind]), runs).id
-    return found
-
-
-def find_run(given: str, runs: Path) -> RunFolder:
-    """A run by its id, by the beginning of its id if that fits one run only, or by its folder."""
-    if (Path(given) / "spec.json").is_file():
-        return RunFolder(Path(given).resolve())
-    here = sorted(path.parent.name for path in runs.glob("*/spec.json"))
-    whole = re.search(r"-[0-9a-f]{12}-s\d+$", given)  # a whole id is no beginning of another: s1 is not s10
-    fits = [given] if given in here else [] if whole else [name for name in here if name.startswith(given)]
-    if len(fits) == 1:
-        return RunFolder(runs / fits[0])
-    if fits:
-        raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
-    raise unknown(f"run in {runs}/", given, here[:20], "train it first, or name another store with --runs")
+        run = str(given[kind])
+        ids[kind] = found(known.runs[run]).id if run in known.runs else run
+    return ids
 
 
 def teacher_run(run_id: str, student: RunFolder) -> RunFolder:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from c2d.data.public import public_cards, refuse_false_name
 from c2d.errors import InputError, unknown
 from c2d.runfolder import atomic_write_json
 
@@ -171,25 +172,36 @@ def make_card(
         )
     digest = card_digest(classes, {split: entry.digest for split, entry in entries.items()})
     card = Card(name=name, classes=classes, digest=digest, splits=entries, source=source)
+    refuse_false_name(card, str(root))
     atomic_write_json(root / CARD_FILE, card.model_dump())
     return card
 
 
-def _find(name_or_path: str, data_root: str | Path | None) -> Path:
+def _root(data_root: str | Path | None) -> Path:
+    return Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)
+
+
+def _find(name_or_path: str, data_root: str | Path | None) -> Path | None:
     given = Path(name_or_path)
-    if given.name == CARD_FILE and given.is_file():
-        return given
-    if (given / CARD_FILE).is_file():
-        return given / CARD_FILE
-    root = Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)
-    if (root / name_or_path / CARD_FILE).is_file():
-        return root / name_or_path / CARD_FILE
-    known = [path.parent.name for path in root.glob(f"*/{CARD_FILE}")] if root.is_dir() else []
+    here = _root(data_root) / name_or_path / CARD_FILE
+    places = (given if given.name == CARD_FILE else given / CARD_FILE, given / CARD_FILE, here)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _absent(name: str, data_root: str | Path | None) -> InputError:
+    """Why there is no data set of that name, and what to do about it."""
+    root, public = _root(data_root), public_cards().get(name)
+    if public is not None:
+        return InputError(
+            f"the files of data set {name} are not here: no card of that name in {root} (set {DATA_ROOT_VARIABLE} or "
+            f"give --data). {public.wanted(str(root / name))}"
+        )
+    known = {path.parent.name for path in root.glob(f"*/{CARD_FILE}")} if root.is_dir() else set()
     hint = (
         f"looked in {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
         "`c2d data scenes|voc|check --card` make one"
     )
-    raise unknown("data set", name_or_path, known, hint)
+    return unknown("data set", name, known | set(public_cards()), hint)
 
 
 def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedCard:
@@ -198,6 +210,8 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
     Raises InputError for an unknown name ("did you mean") and for a file that is not a card of this format.
     """
     path = _find(name_or_path, data_root)
+    if path is None:
+        raise _absent(name_or_path, data_root)
     try:
         card = Card.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
@@ -211,24 +225,45 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
     return LoadedCard(card=card, root=path.parent)
 
 
+def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tuple[str, str]:
+    """(name, digest) that a question gets for a data set: for a public one the shipped digest, with or without files.
+
+    Raises InputError for an unknown name, and when a local card of a public name is another data set.
+    """
+    if name_or_path in public_cards() and _find(name_or_path, data_root) is None:
+        return name_or_path, public_cards()[name_or_path].digest
+    loaded = load_card(name_or_path, data_root)
+    refuse_false_name(loaded.card, str(loaded.root))
+    public = public_cards().get(loaded.card.name)
+    return loaded.card.name, public.digest if public else loaded.card.digest
+
+
 def find_card(name: str, digest: str, data_root: str | Path | None = None) -> LoadedCard:
     """The card a run asks for, by name and digest: `data_root`/NAME, any folder of the root, or the root itself.
 
+    A public data set is known by its class list and counts.
+
     Raises InputError when there is none, or when the data of that name have changed.
     """
-    root = Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)
+    root = _root(data_root)
     cards = [
         load_card(str(path)) for path in (*sorted(root.glob(f"*/{CARD_FILE}")), root / CARD_FILE) if path.is_file()
     ]
     same_name = [loaded for loaded in cards if loaded.card.name == name]
+    public = public_cards().get(name)
+    is_public = public is not None and public.digest == digest
     for loaded in same_name:
-        if loaded.card.digest == digest:
+        if loaded.card.digest == digest or (public is not None and is_public and not public.differences(loaded.card)):
             return loaded
+    if same_name and is_public:
+        refuse_false_name(same_name[0].card, str(same_name[0].root))
     if same_name:
         raise InputError(
             f"data set {name} in {same_name[0].root} has digest {same_name[0].card.digest[:12]}, the run asks for "
             f"{digest[:12]}; restore the data, or ask the question anew on the data that are here"
         )
+    if is_public:
+        raise _absent(name, data_root)
     known = [loaded.card.name for loaded in cards]
     raise unknown("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
 

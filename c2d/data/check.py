@@ -154,8 +154,12 @@ def _check_boxes(rows: list[dict[str, Any]], sizes: dict[int, tuple[float, float
     for index in np.flatnonzero(flat | outside | thin):
         row = rows[index]
         where = f"annotation {row.get('id')} (image {row['image_id']})"
-        if flat[index]:
-            told.error("zero area", where, f"bbox {row['bbox']} has no area; remove it, or give width and height")
+        if w[index] < 0 or h[index] < 0:
+            told.error(
+                "negative side", where, f"bbox {row['bbox']} is (x, y, w, h) with a side below 0; mend or remove it"
+            )
+        elif flat[index]:  # COCO's own train2017 has two of these
+            told.warning("zero area", where, f"bbox {row['bbox']} has no area; training skips it")
         elif outside[index]:
             message = f"bbox {row['bbox']} (x, y, w, h) leaves the image of {wide[index]:g} x {high[index]:g}; clip it"
             told.error("box outside", where, message)

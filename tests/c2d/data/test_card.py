@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2d.data.card import annotation_digest, load_card, make_card, verify
+from c2d.data.card import annotation_digest, data_reference, find_card, load_card, make_card, verify
+from c2d.data.public import PublicCard, public_cards, public_digest
 from c2d.errors import InputError
+from c2d.runfolder import atomic_write_json
 
 
 def _card(root: Path, write: Any, coco: dict[str, Any]) -> Any:
@@ -132,3 +134,119 @@ def test_broken_card_is_one_line(tmp_path: Path, text: str) -> None:
         load_card(str(tmp_path))
     assert "is not a data card" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# public data sets
+
+
+def test_shipped_cards_are_their_digest() -> None:
+    assert set(public_cards()) == {"coco2017"}
+    for name, card in public_cards().items():
+        assert (card.name, card.digest) == (name, public_digest(card))
+        assert len(set(card.classes)) == len(card.classes)
+
+
+def test_coco_is_the_published_one() -> None:
+    coco = public_cards()["coco2017"]
+    counts = {name: (split.n_images, split.n_boxes) for name, split in coco.splits.items()}
+    assert counts == {"train": (118_287, 860_001), "val": (5_000, 36_781)}
+    assert (len(coco.classes), coco.classes[0], coco.classes[11], coco.classes[79]) == (
+        80, "person", "stop sign", "toothbrush",
+    )  # fmt: skip
+
+
+def test_coco_has_the_classes_of_cocos_own_file(shared_data: Path) -> None:
+    files = list((shared_data / "coco_mini" / "annotations").glob("instances_*.json"))
+    assert files
+    for path in files:
+        names = [category["name"] for category in json.loads(path.read_text())["categories"]]
+        assert names == public_cards()["coco2017"].classes
+
+
+def test_every_part_of_a_public_card_changes_its_digest() -> None:
+    value = public_cards()["coco2017"].model_dump()
+    digests = {public_digest(PublicCard(**value))}
+    for change in (
+        {"name": "coco2018"},
+        {"classes": list(reversed(value["classes"]))},
+        {"splits": {**value["splits"], "val": {**value["splits"]["val"], "n_boxes": 36_780}}},
+        {"splits": {"train": value["splits"]["train"]}},
+    ):
+        digests.add(public_digest(PublicCard(**{**value, **change})))
+    assert len(digests) == 5
+    assert public_digest(PublicCard(**{**value, "source": "elsewhere"})) in digests  # where it lies is no question
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> PublicCard:
+    """A public data set as small as the one of these tests: one split with 2 images and 3 boxes."""
+    split = {"annotations": "ann/train.json", "images": "images", "n_images": 2, "n_boxes": 3}
+    draft = PublicCard(format=1, name="insects", classes=["ant", "bee"], digest="", splits={"train": split}, source="")  # type: ignore[dict-item]
+    card = draft.model_copy(update={"digest": public_digest(draft)})
+    for module in ("card", "public"):
+        monkeypatch.setattr(f"c2d.data.{module}.public_cards", lambda: {"insects": card})
+    return card
+
+
+def test_a_public_set_is_asked_about_without_its_files(public: PublicCard, tmp_path: Path) -> None:
+    assert data_reference("insects", tmp_path) == ("insects", public.digest)
+    with pytest.raises(InputError, match="unknown data set 'insect'; did you mean 'insects'"):
+        data_reference("insect", tmp_path)
+    with pytest.raises(
+        InputError, match="the files of data set insects are not here: no card of that name in"
+    ) as caught:
+        find_card("insects", public.digest, tmp_path)
+    said = str(caught.value)
+    assert f"in {tmp_path} (set C2D_DATA or give --data)" in said
+    assert "ann/train.json with 2 images and 3 boxes, 2 image files in images/" in said
+    assert f"`c2d data check ann/train.json --images images --card {tmp_path}/insects --name insects` makes" in said
+
+
+def test_beside_its_files_it_has_the_same_digest(
+    public: PublicCard, tmp_path: Path, write: Any, coco: dict[str, Any]
+) -> None:
+    card = _card(tmp_path / "data" / "insects", write, coco)
+    assert card.digest != public.digest
+    for name in ("insects", str(tmp_path / "data" / "insects")):
+        assert data_reference(name, tmp_path / "data") == ("insects", public.digest)
+    loaded = find_card("insects", public.digest, tmp_path / "data")
+    assert loaded.card == card
+    verify(loaded)
+    assert find_card("insects", card.digest, tmp_path / "data") == loaded  # a run from before the card was shipped
+    with pytest.raises(InputError, match="the run asks for aaaaaaaaaaaa"):
+        find_card("insects", "a" * 64, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["ant", "wasp"]}, "class 1 is 'wasp' instead of 'bee'"),
+        ({"classes": ["ant"]}, "1 classes instead of 2"),
+        ({"n_boxes": 2}, "train has 2 boxes instead of 3"),
+        ({"n_images": 1200}, "train has 1,200 images instead of 2"),
+        ({"split": "val"}, "splits val instead of train"),
+    ],
+)
+def test_another_data_set_under_its_name_is_refused(
+    public: PublicCard, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    split = {"annotations": "a", "images": "i", "digest": "", "n_images": 2, "n_boxes": 3} | {
+        key: value for key, value in change.items() if key.startswith("n_")
+    }
+    classes = change.get("classes", public.classes)
+    card = {"name": "insects", "classes": classes, "digest": "d", "splits": {change.get("split", "train"): split}}
+    atomic_write_json(tmp_path / "insects" / "card.json", card)
+    wanted = f"data set insects in .* is not the public one of that name: {message}; give it another name"
+    for call in (lambda: data_reference("insects", tmp_path), lambda: find_card("insects", public.digest, tmp_path)):
+        with pytest.raises(InputError, match=wanted):
+            call()
+
+
+def test_no_card_is_made_under_a_false_name(
+    public: PublicCard, tmp_path: Path, write: Any, coco: dict[str, Any]
+) -> None:
+    del coco["annotations"][0]
+    with pytest.raises(InputError, match="train has 2 boxes instead of 3; give it another name"):
+        _card(tmp_path / "data" / "insects", write, coco)
+    assert not (tmp_path / "data" / "insects" / "card.json").exists()

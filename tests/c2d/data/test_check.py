@@ -65,11 +65,10 @@ DEFECTS = [
     ),
     (_set("annotations", 0, bbox=[-1, 0, 4, 5]), "box outside", r"annotation 1 \(image 1\): bbox"),
     (
-        _set("annotations", 0, bbox=[0, 0, 0, 5]),
-        "zero area",
-        r"annotation 1 \(image 1\): bbox \[0, 0, 0, 5\] has no area",
+        _set("annotations", 0, bbox=[0, 0, 4, -5], area=0),
+        "negative side",
+        r"annotation 1 \(image 1\): bbox \[0, 0, 4, -5\] .* below 0",
     ),
-    (_set("annotations", 0, bbox=[0, 0, 4, -5], area=0), "zero area", r"annotation 1"),
     (_set("annotations", 0, bbox=[0, 0, 4]), "bbox", r"annotation 1 .*wanted four finite numbers"),
     (_set("annotations", 0, bbox=[0, 0, 4, float("nan")]), "bbox", r"annotation 1 .*wanted four finite numbers"),
     (_set("annotations", 0, bbox=None), "bbox", r"annotation 1 .*bbox is None"),
@@ -128,6 +127,7 @@ WARNINGS = [
     (_set("annotations", 2, image_id=1), "images without boxes", "1 of 2 images have no box"),
     (_set("annotations", 0, category_id=7), "classes without boxes", "1 of 2 classes have no box: ant"),
     (_set("annotations", 0, bbox=[0, 0, 0.5, 5]), "thin box", "narrower than 1 px"),
+    (_set("annotations", 0, bbox=[0, 0, 0, 5], area=0), "zero area", "bbox [0, 0, 0, 5] has no area"),
 ]
 
 
@@ -149,11 +149,11 @@ def test_boxes_may_pass_the_border_by_rounding(write: Any, coco: Coco) -> None:
 
 def test_all_problems_at_once(write: Any, coco: Coco) -> None:
     coco["annotations"][0] |= {"category_id": 4, "image_id": 9}
-    coco["annotations"][1] |= {"bbox": [0, 0, 0, 0]}
+    coco["annotations"][1] |= {"bbox": [0, 0, -1, 0]}
     coco["images"][1] |= {"file_name": "c.png"}
     path, folder = write(coco)
     kinds = {kind for kind, _ in _told(check([(path, folder)]))}
-    assert kinds == {"unknown category", "unknown image", "zero area", "missing image"}
+    assert kinds == {"unknown category", "unknown image", "negative side", "missing image"}
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -297,25 +297,25 @@ def test_any_value_anywhere_is_told_and_never_crashes(
 
 
 def test_command_exits_2_and_writes_no_card(write: Any, coco: Coco, tmp_path: Path) -> None:
-    coco["annotations"][0]["bbox"] = [0, 0, 0, 0]
+    coco["annotations"][0]["bbox"] = [0, 0, 4, -5]
     path, folder = write(coco)
     card = tmp_path / "card" / "card.json"
     result = CliRunner().invoke(app, ["check", str(path), "--images", str(folder), "--card", str(card), "--name", "x"])
     assert result.exit_code == 2
-    assert "zero area" not in result.output
-    assert "has no area" in result.output
+    assert "negative side" not in result.output
+    assert "a side below 0" in result.output
     assert "1 errors" in result.output
     assert not card.exists()
 
 
 def test_command_json(write: Any, coco: Coco) -> None:
-    coco["annotations"][0]["bbox"] = [0, 0, 0, 0]
+    coco["annotations"][0]["bbox"] = [0, 0, 4, -5]
     path, folder = write(coco)
     result = CliRunner().invoke(app, ["check", str(path), "--images", str(folder), "--json"])
     report = json.loads(result.output)
     assert result.exit_code == 2
     assert report["errors"] == 1
-    assert report["problems"][0]["kind"] == "zero area"
+    assert report["problems"][0]["kind"] == "negative side"
 
 
 def test_command_writes_a_card(write: Any, coco: Coco, tmp_path: Path) -> None:
