@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -12,13 +12,17 @@ from c2d import evaluate
 from c2d.config import Resolved
 from c2d.data.card import LoadedCard
 from c2d.distillers import DISTILLERS
-from c2d.distillers.base import Context, Distiller
-from c2d.errors import InputError
+from c2d.distillers.base import Context, Distiller, Params
+from c2d.errors import InputError, unknown
 from c2d.question import teacher_result, teacher_run
 from c2d.runfolder import RunFolder
 from c2d.sampling import seed_everything
 from c2d.spec import Method, RunSpec, explain
 from c2d.wrapper import Distillation, TeacherSet
+
+if TYPE_CHECKING:
+    from c2d.teachers.classifier import ClassifierTeacher
+    from c2d.teachers.detector import DetectorTeacher
 
 
 @dataclass
@@ -62,10 +66,7 @@ def build(
     else:
         notes.append("student from scratch (init none): no pretrained weights")
     teachers, teacher_notes, teacher_facts = _teachers(spec, card, folder, device)
-    context = Context(len(card.card.classes), teachers.classifier, teachers.detector, student)
-    model = Distillation(student, distillers(spec.method, context), teachers, len(card.card.classes), spec.seed).to(
-        device
-    )
+    model = distillation(spec, student, teachers, len(card.card.classes)).to(device)
 
     def validator(truth: Any) -> Callable[[Any], dict[str, float | None]] | None:
         if not spec.schedule.values.val_interval:
@@ -85,21 +86,42 @@ def build(
     return Built(model, dataset, facts | {"teachers": teacher_facts}, notes + teacher_notes, validator)
 
 
+def distillation(spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int) -> Distillation:
+    """The student under its methods; what `fit` trains.
+
+    Raises:
+        InputError: a parameter's value is not allowed, or a teacher does not fit a method.
+    """
+    context = Context(num_classes, teachers.classifier, teachers.detector, student)
+    return Distillation(student, distillers(spec.method, context), teachers, num_classes, spec.seed)
+
+
 def distillers(method: Method, context: Context) -> dict[str, Distiller]:
     """The methods of a run, built from their parameters.
 
     Raises:
         InputError: a parameter's value is not allowed.
     """
-    found: dict[str, Distiller] = {}
+    return {name: DISTILLERS[name](given, context) for name, given in parameters(method).items()}
+
+
+def parameters(method: Method) -> dict[str, Params]:
+    """The parameters of every method, checked by the method itself.
+
+    Raises:
+        InputError: no such method, or a parameter's value is not allowed.
+    """
+    found: dict[str, Params] = {}
     for item in method:
         ((name, params),) = item.items()
-        kind = DISTILLERS[name]
+        if name not in DISTILLERS:
+            raise unknown("distiller", name, DISTILLERS, "see `c2d methods`")
         try:
-            given = kind.Params.model_validate({key: value for key, value in params.items() if key != "version"})
+            found[name] = DISTILLERS[name].Params.model_validate(
+                {key: value for key, value in params.items() if key != "version"}
+            )
         except ValidationError as error:
             raise InputError(f"method {name}: {explain(error)}; see `c2d methods {name}`") from None
-        found[name] = kind(given, context)
     return found
 
 
@@ -110,31 +132,54 @@ def _teachers(
     teachers, notes = TeacherSet(), []
     facts: dict[str, Any] = {"classifier": None, "detector": None}
     if spec.teachers.classifier:
-        from c2d.teachers.classifier import ClassifierTeacher, check_teacher
-
-        run = teacher_run(spec.teachers.classifier, folder)
-        teacher_spec, result = teacher_result(run, "classifier")
-        check_teacher(result, teacher_spec)
-        teacher = ClassifierTeacher.from_run(run.path, device)
-        if list(teacher.classes) != list(card.card.classes):
-            raise InputError(
-                f"teacher {run.id} knows the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), "
-                f"the data set {card.card.name} has {', '.join(card.card.classes[:4])}, "
-                f"... ({len(card.card.classes)}); train a teacher on this data"
-            )
-        assert teacher.audit is not None  # from_run loads a file
-        teachers.classifier = teacher
-        facts["classifier"] = {"run": run.id, "top1": result["top1"], "audit": teacher.audit.to_dict()}
-        notes.append(f"classifier teacher {run.id}: top-1 {result['top1']:.3f}, {teacher.audit.summary()}")
+        teachers.classifier, facts["classifier"], note = classifier_teacher(
+            spec.teachers.classifier, card.card.name, card.card.classes, folder, device
+        )
+        notes.append(note)
     if spec.teachers.detector:
-        from c2d.teachers.detector import DetectorTeacher
-
-        run = teacher_run(spec.teachers.detector, folder)
-        _, result = teacher_result(run, "detector")
-        teachers.detector = DetectorTeacher.from_run(run.path, device)
-        facts["detector"] = {"run": run.id, "AP": result["AP"], "audit": teachers.detector.audit.to_dict()}
-        notes.append(f"detector teacher {run.id}: AP {result['AP']}, {teachers.detector.audit.summary()}")
+        teachers.detector, facts["detector"], note = detector_teacher(spec.teachers.detector, folder, device)
+        notes.append(note)
     return teachers, notes, facts
+
+
+def classifier_teacher(
+    run_id: str, dataset: str, classes: Sequence[str], folder: RunFolder, device: str
+) -> tuple[ClassifierTeacher, dict[str, Any], str]:
+    """(teacher, facts, note) of a finished classifier run in the store of `folder`.
+
+    Args:
+        dataset, classes: what the student learns; the teacher has to know the same classes in the same order.
+
+    Raises:
+        InputError: not finished, below its min_top1, or other classes.
+    """
+    from c2d.teachers.classifier import ClassifierTeacher, check_teacher
+
+    run = teacher_run(run_id, folder)
+    teacher_spec, result = teacher_result(run, "classifier")
+    check_teacher(result, teacher_spec)
+    teacher = ClassifierTeacher.from_run(run.path, device)
+    if list(teacher.classes) != list(classes):
+        raise InputError(
+            f"teacher {run.id} knows the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), "
+            f"the data set {dataset} has {', '.join(classes[:4])}, "
+            f"... ({len(classes)}); train a teacher on this data"
+        )
+    assert teacher.audit is not None  # from_run loads a file
+    facts = {"run": run.id, "top1": result["top1"], "audit": teacher.audit.to_dict()}
+    return teacher, facts, f"classifier teacher {run.id}: top-1 {result['top1']:.3f}, {teacher.audit.summary()}"
+
+
+def detector_teacher(run_id: str, folder: RunFolder, device: str) -> tuple[DetectorTeacher, dict[str, Any], str]:
+    """(teacher, facts, note) of a finished detector run in the store of `folder`."""
+    from c2d.teachers.detector import DetectorTeacher
+
+    run = teacher_run(run_id, folder)
+    _, result = teacher_result(run, "detector")
+    teacher = DetectorTeacher.from_run(run.path, device)
+    assert teacher.audit is not None  # from_run loads a file
+    facts = {"run": run.id, "AP": result["AP"], "audit": teacher.audit.to_dict()}
+    return teacher, facts, f"detector teacher {run.id}: AP {result['AP']}, {teacher.audit.summary()}"
 
 
 def _classifier(

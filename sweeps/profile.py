@@ -20,8 +20,8 @@ class Hours(BaseModel):
     """Wall-clock limit of one slice of a run, by the size a definition states."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    small: float = Field(4.0, gt=0)
-    large: float = Field(24.0, gt=0)
+    small: float = Field(default=4.0, gt=0)
+    large: float = Field(default=24.0, gt=0)
 
 
 class Profile(BaseModel):
@@ -34,27 +34,27 @@ class Profile(BaseModel):
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    gres: str | None = Field(None, description="verbatim --gres; instead of gpus and gpu_type")
-    gpus: int = Field(1, ge=0, description="per node; one process each")
+    gres: str | None = Field(default=None, description="verbatim --gres; instead of gpus and gpu_type")
+    gpus: int = Field(default=1, ge=0, description="per node; one process each")
     gpu_type: str | None = None
-    nodes: int = Field(1, ge=1, description="per run")
-    processes: int | None = Field(None, ge=1, description="per node, where it is not one a GPU (CPU clusters)")
-    cpus: int = Field(8, ge=1, description="per process")
-    mem_gb: float = Field(32.0, gt=0, description="per node")
-    max_mem_gb: float = Field(128.0, gt=0, description="what retry may raise mem_gb to")
+    nodes: int = Field(default=1, ge=1, description="per run")
+    processes: int | None = Field(default=None, ge=1, description="per node, where it is not one a GPU (CPU clusters)")
+    cpus: int = Field(default=8, ge=1, description="per process")
+    mem_gb: float = Field(default=32.0, gt=0, description="per node")
+    max_mem_gb: float = Field(default=128.0, gt=0, description="what retry may raise mem_gb to")
     hours: Hours = Hours()
-    max_hours: float = Field(72.0, gt=0, description="what retry may raise a limit to")
-    array_cap: int = Field(64, ge=1, description="runs of one sweep that may run at once")
-    signal_delay_s: int = Field(120, ge=10, description="USR2 so long before the limit")
-    workers: int = Field(4, ge=0, description="loader processes of each process")
-    setup: list[str] = Field([], description="shell lines before python: module load, conda activate")
+    max_hours: float = Field(default=72.0, gt=0, description="what retry may raise a limit to")
+    array_cap: int = Field(default=64, ge=1, description="runs of one sweep that may run at once")
+    signal_delay_s: int = Field(default=120, ge=10, description="USR2 so long before the limit")
+    workers: int = Field(default=4, ge=0, description="loader processes of each process")
+    setup: list[str] = Field(default=[], description="shell lines before python: module load, conda activate")
     environment: dict[str, str] = {}
-    python: str | None = Field(None, description="python's path, or a container command that ends in python")
-    stage_data: str | None = Field(None, description="node-local folder the data set is copied to, e.g. $TMPDIR")
-    tmp: str | None = Field(None, description="folder for temporary files of a job (default: TMPDIR, else /tmp)")
-    download: bool = Field(False, description="jobs may fetch pretrained weights")
-    sbatch: dict[str, str | int | bool] = Field({}, description="more sbatch flags, e.g. {reservation: cvpr}")
-    srun: list[str] = Field([], description="more srun flags")
+    python: str | None = Field(default=None, description="python's path, or a container command that ends in python")
+    stage_data: str | None = Field(default=None, description="node-local folder the data set is copied to, e.g. $TMPDIR")
+    tmp: str | None = Field(default=None, description="folder for temporary files of a job (default: TMPDIR, else /tmp)")
+    download: bool = Field(default=False, description="jobs may fetch pretrained weights")
+    sbatch: dict[str, str | int | bool] = Field(default={}, description="more sbatch flags, e.g. {reservation: cvpr}")
+    srun: list[str] = Field(default=[], description="more srun flags")
 
     @property
     def processes_per_node(self) -> int:

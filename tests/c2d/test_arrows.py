@@ -36,6 +36,8 @@ FLOORS = {
     "c2d.distribution": 1,
     "c2d.finite": 1,
     "c2d.heads": 1,
+    "c2d.known": 1,
+    "c2d.params": 1,
     "c2d.pixels": 1,
     "c2d.positives": 1,
     "c2d.provenance": 1,
@@ -63,6 +65,10 @@ FLOORS = {
     "c2d.evaluation": 5,
     "c2d.fit": 5,
     "c2d.train": 5,
+    "c2d.standins": 5,
+    "c2d.firststep": 5,
+    "c2d.tryout": 6,
+    "c2d.rehearse": 6,
     "c2d.__main__": 6,
     "c2d.cli": 6,
     "c2d.checkup": 6,
@@ -72,8 +78,16 @@ FLOORS = {
 COMMAND_MODULES = ("c2d.cli", "c2d.data.cli", "c2d.doctor", "c2d.face", "c2d.__main__")
 FRAME = ("c2d.distillers", "c2d.distillers.base", "c2d.distillers.__main__")  # of the methods; all others are methods
 NUMBERS = ("coco", "tide", "classification", "inputs", "parity", "errors")  # what c2d may ask analysis
-# What sweeps know of c2d: the question and the folder. c2d.question writes and finds specs and is as light as they are.
-SWEEPS_KNOW = ("c2d.spec", "c2d.runfolder", "c2d.errors", "c2d.question")
+# What sweeps know of c2d: the question, the data it names, the folder, who writes it and with which code. No torch.
+SWEEPS_KNOW = (
+    "c2d.spec",
+    "c2d.runfolder",
+    "c2d.errors",
+    "c2d.question",
+    "c2d.data.card",
+    "c2d.attempt",
+    "c2d.provenance",
+)
 NO_TORCH = ("c2d", "c2d.errors", "c2d.runfolder", "c2d.spec")  # compat fits torch to its host and needs it
 
 
