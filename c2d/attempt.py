@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from filelock import SoftFileLock, Timeout
 
-from c2d.errors import InputError, RunError, first_line
+from c2d.errors import Busy, InputError, RunError, first_line
 from c2d.provenance import attempt_facts
 from c2d.runfolder import RunFolder, atomic_write_json, disk_error, read_json
 
@@ -25,10 +27,18 @@ STALE_S = 300.0
 """A running run whose heartbeat is older is taken for dead (architecture: 5 minutes)."""
 
 
+UNEXPLAINED_S = 60.0
+"""A lock is left alone for so long when its owner never said `running`, or has said how it ended: it needs moments."""
+
+
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop and saved its state."""
+    """The run saved its state and left: asked by a signal (`by`: its name), or `planned`, at its `stop_after`."""
 
     exit_code = 130
+
+    def __init__(self, message: str = "", iteration: int | None = None, planned: bool = False, by: str = "") -> None:
+        super().__init__(message)
+        self.iteration, self.planned, self.by = iteration, planned, by
 
 
 @contextmanager
@@ -36,19 +46,21 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
     """Inside: the lock is held, status.json says `running`, log lines go to log.txt (and to stdout unless `quiet`).
 
     On the way out status.json says `done`, `waiting` (interrupted) or `failed` with reason and class.
+
+    Raises:
+        Busy: another process writes this run.
     """
     lock = SoftFileLock(folder.lock)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        _clear_dead_lock(folder)
+        clear_dead_lock(folder)
         lock.acquire(timeout=0)
     except OSError as error:
         if not isinstance(error, Timeout):
             raise disk_error(folder.path, error) from error
-        now = folder.read_status()
-        raise InputError(
-            f"run {folder.id} is being written by pid {now.get('pid')} on {now.get('host')} "
-            f"(heartbeat {now.get('heartbeat')}); wait for it, or remove {folder.lock} if that process is gone"
+        raise Busy(
+            f"run {folder.id} is being written by {_who(folder.read_status())}; wait for it, or remove {folder.lock} "
+            "if that process is gone"
         ) from None
     log = _logger(folder, quiet)
     before = folder.read_status()
@@ -61,18 +73,19 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         with _leaving():
             yield log
         folder.write_status("done", stage="done")
-    except Interrupted:
-        folder.write_status("waiting", reason="interrupted; call again to continue")
+    except Interrupted as stop:
+        reached = {} if stop.iteration is None else {"iteration": stop.iteration}
+        folder.write_status("waiting", reason=str(stop) or "interrupted; call again to continue", **reached)
         raise
     except KeyboardInterrupt:
         folder.write_status("waiting", reason="interrupted; call again to continue from the newest checkpoint")
         raise
     except (RunError, InputError) as error:
-        _fail(folder, log, str(error), getattr(error, "failure_class", "config"))
+        _fail(folder, log, str(error), error.failure_class)
         raise
     except Exception as error:
         log.error(traceback.format_exc())
-        line, kind = f"{type(error).__name__}: {first_line(error)}", _class_of(error)
+        line, kind = f"{type(error).__name__}: {first_line(error)}", class_of(error)
         _fail(folder, log, line, kind)
         raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", kind) from error
     finally:
@@ -90,16 +103,39 @@ def refusing(folder: RunFolder) -> Iterator[None]:
     except (InputError, RunError):
         raise
     except Exception as error:
-        line, kind = f"{type(error).__name__}: {first_line(error)}", _class_of(error)
-        folder.write_status("failed", reason=line, failure_class=kind, error=line)
+        line, kind = f"{type(error).__name__}: {first_line(error)}", class_of(error)
+        if writer(folder) is None:  # the status of a run that is alive elsewhere is not ours
+            folder.write_status("failed", reason=line, failure_class=kind, error=line)
         raise RunError(f"{folder.id} could not be built: {line}", kind) from error
 
 
-def _class_of(error: Exception) -> str:
-    """The failure class of an error that nobody raised on purpose."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
+def writer(folder: RunFolder) -> str | None:
+    """Who writes this run at the moment, `pid 12 on node3 (heartbeat ...)`; None when nobody does.
+
+    Looks only: the lock of a dead process stays where it is, and the next attempt takes it over.
+    """
+    if not folder.lock.exists():
+        return None
+    now = folder.read_status()
+    return None if _dead(folder, now) else _who(now)
+
+
+def _who(status: dict[str, Any]) -> str:
+    return f"pid {status.get('pid')} on {status.get('host')} (heartbeat {status.get('heartbeat')})"
+
+
+def class_of(error: BaseException) -> str:
+    """The failure class of an error: its own, or, where nobody raised it on purpose, what its type says."""
+    if isinstance(error, (RunError, InputError)):
+        return error.failure_class
+    name = type(error).__name__
+    if name == "OutOfMemoryError":  # torch's, without importing torch
         return "cuda-oom"
-    return "host-oom" if isinstance(error, MemoryError) else "user-code"
+    if (name.startswith("Dist") and name.endswith("Error")) or "gloo/" in str(error):
+        return "hang"  # DistBackendError and its kin: another rank is gone or silent, the reason lies there
+    if isinstance(error, MemoryError):
+        return "host-oom"
+    return "import" if isinstance(error, ImportError) else "user-code"
 
 
 @contextmanager
@@ -128,32 +164,47 @@ def _fail(folder: RunFolder, log: logging.Logger, line: str, failure_class: str)
         print(f"warning: could not record the failure in {folder.status}", file=sys.stderr)
 
 
-def _clear_dead_lock(folder: RunFolder) -> None:
-    """A process killed outright leaves its lock. On its host it is known to be dead by its pid; on another host it
-    counts as dead when its heartbeat is older than STALE_S. The lock is renamed away: only one contender can do that.
-    """
-    if not folder.lock.exists():
-        return
-    now = folder.read_status()
-    if now["state"] != "running" or not isinstance(now.get("pid"), int):
-        return
-    age_s = time.time() - datetime.fromisoformat(now["heartbeat"]).timestamp()
-    here = now.get("host") == socket.gethostname()
-    if not _alive(now["pid"]) if here else age_s > STALE_S:
+def clear_dead_lock(folder: RunFolder) -> None:
+    """A process killed outright leaves its lock. It is renamed away: only one contender can do that."""
+    if folder.lock.exists() and _dead(folder, folder.read_status()):
         with suppress(FileNotFoundError):
             os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
         for dead in folder.path.glob(".lock.*"):
             dead.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def _dead(folder: RunFolder, now: dict[str, Any]) -> bool:
+    """True when the owner of the lock is gone: on its own host by its pid, elsewhere by a heartbeat beyond STALE_S.
+
+    Where status.json does not say `running`, the owner was killed in the moment before it could say so, or in the
+    moment after it had said how it ended.
+    """
+    if now["state"] != "running" or not isinstance(now.get("pid"), int):
+        newest = 0.0
+        for path in (folder.lock, folder.status):
+            with suppress(FileNotFoundError):
+                newest = max(newest, path.stat().st_mtime)
+        return time.time() - newest > UNEXPLAINED_S
+    beat = datetime.fromisoformat(now["heartbeat"]).timestamp()
+    if now.get("host") == socket.gethostname():
+        return not _alive(now["pid"], beat)
+    return time.time() - beat > STALE_S
+
+
+def _alive(pid: int, beat: float) -> bool:
+    """Whether the process that wrote a heartbeat at `beat` (seconds since 1970) lives; a younger one has its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    except (OSError, StopIteration, IndexError, ValueError):
         return True
-    return True
+    return int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK") < beat + 5
 
 
 def _note_environment(folder: RunFolder, number: int) -> None:

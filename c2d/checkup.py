@@ -262,7 +262,27 @@ def slurm() -> Check:
     if missing:
         fix = "load the cluster's module or add its folder to PATH; sweeps need all four tools"
         return Check("SLURM", "warn", f"{', '.join(have)} but not {', '.join(missing)}", fix)
-    return Check("SLURM", "ok", f"{', '.join(have)} at {Path(str(shutil.which('sbatch'))).parent}")
+    tools = f"{', '.join(have)} at {Path(str(shutil.which('sbatch'))).parent}"
+    version = _ask("sbatch", "--version").removeprefix("slurm ").strip()
+    if not (partitions := _ask("sinfo", "--noheader", "--format=%R")):
+        fix = "`scontrol ping` says whether the controller is up; SLURM_CONF, if set, has to name this cluster's file"
+        return Check("SLURM", "warn", f"{version or 'SLURM'}: the controller does not answer; {tools}", fix)
+    names = ", ".join(dict.fromkeys(partitions.split()))
+    accounting = bool(_ask("sacct", "--noheader", "--allusers", "--starttime=now", "--format=JobID", empty="yes"))
+    found = f"{version or 'version unknown'}, partitions {names}, {'' if accounting else 'no '}accounting; {tools}"
+    if not accounting:
+        fix = "sweeps work without it; the reasons of deaths are then read from logs alone"
+        return Check("SLURM", "warn", found, fix)
+    return Check("SLURM", "ok", found)
+
+
+def _ask(*command: str, empty: str = "") -> str:
+    """What a tool says, "" where it fails or is silent for 20 s, `empty` where it succeeds without a word."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip() or empty
+    return ""
 
 
 def disk(name: str, folder: Path) -> Check:

@@ -26,10 +26,14 @@ def train(
         int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="allow torchvision to fetch pretrained weights")] = False,
+    stop_after: Annotated[
+        int | None, typer.Option("--stop-after", min=1, help="save and leave after this iteration, to see that it runs")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
 ) -> None:
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
-    from c2d.errors import InputError
+    from c2d.attempt import Interrupted
+    from c2d.errors import Busy, InputError
     from c2d.question import ask, find_run, read_yaml, store
     from c2d.runfolder import RunFolder, atomic_write_json, read_json
 
@@ -56,10 +60,18 @@ def train(
     from c2d.train import Machine, train
 
     try:
-        result = train(folder, Machine(data, workers, checkpoint_every, download, quiet))
-    except InputError:
+        result = train(folder, Machine(data, workers, checkpoint_every, download, quiet, stop_after))
+    except Interrupted as stop:
+        if not stop.planned:
+            raise
+        print(f"{stop}\nrun folder: {folder.path}")
+        return
+    except InputError as error:
         if (
-            created and int(os.environ.get("RANK", "0")) == 0 and not folder.log.exists()
+            created
+            and int(os.environ.get("RANK", "0")) == 0
+            and not folder.log.exists()
+            and not isinstance(error, Busy)  # then it is somebody else's as well
         ):  # refused at the door: leave nothing behind
             shutil.rmtree(folder.path, ignore_errors=True)
         raise

@@ -6,7 +6,6 @@ are read by safeload only.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from c2d import checkpoint
 from c2d.averaging import Average
+from c2d.distribution import device_index
 from c2d.errors import RunError
 from c2d.mixed import MixedPrecision
 from c2d.runfolder import RunFolder
@@ -123,16 +123,20 @@ def _next(stream: Iterator[Any]) -> Any:
 
 
 class CheckpointHook(Hook):
-    """Saves every `interval` iterations, at the end, and when a stop is asked for. Runs after every other hook."""
+    """Saves every `interval` iterations, at the end, when a stop is asked for, and after iteration `stop_after`.
+
+    Runs after every other hook.
+    """
 
     priority = "LOWEST"
 
-    def __init__(self, interval: int, stop: Any) -> None:
-        self.interval, self.stop = interval, stop
+    def __init__(self, interval: int, stop: Any, stop_after: int | None = None) -> None:
+        self.interval, self.stop, self.stop_after = interval, stop, stop_after
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         done = batch_idx + 1
-        asked = self.stop.agreed()
+        asked = self.stop.agreed()  # on every rank at every step, whatever else is true
+        asked = asked or (self.stop_after is not None and self.stop_after <= done < runner.max_iters)
         if asked:
             runner.train_loop.stop_training = True
         if runner.rank == 0 and (asked or done % self.interval == 0 or done == runner.max_iters):
@@ -181,7 +185,7 @@ def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any
 
 def model_wrapper(find_unused_parameters: bool) -> dict[str, Any]:
     """How DDP wraps the model on this device."""
-    devices = [int(os.environ.get("LOCAL_RANK", 0))] if torch.cuda.is_available() else None
+    devices = [device_index()] if torch.cuda.is_available() else None
     return {
         "type": "MMDistributedDataParallel",
         "device_ids": devices,

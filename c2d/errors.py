@@ -14,6 +14,12 @@ class InputError(Exception):
     """Bad input, found before anything was changed. Printed as one line, without a traceback."""
 
     exit_code = 2
+    failure_class = "config"
+    """What status.json records where somebody records it; an instance may say otherwise (`data`)."""
+
+
+class Busy(InputError):
+    """Another process writes this run at the moment. Whoever can wait may try again."""
 
 
 class RunError(Exception):

@@ -33,6 +33,7 @@ def fit(
     ema: float | None,
     workers: int = 0,
     checkpoint_every: int | None = None,
+    stop_after: int | None = None,
     validate: Any = None,
 ) -> None:
     """Train to the end; exact under interruption: killed at any step and resumed, a CPU run ends with equal weights.
@@ -44,9 +45,10 @@ def fit(
         ema: momentum of the averaged weights, or None.
         workers: loader processes; the data they deliver does not depend on their number.
         checkpoint_every: iterations; default: a tenth of the run, 1000 at most.
+        stop_after: iteration after which to save and leave, as if asked to stop.
         validate: called with the model at the schedule's val_interval.
     Raises:
-        Interrupted: a stop was asked for; the state is saved.
+        Interrupted: a stop was asked for, or `stop_after` is reached (`planned`); the state is saved.
     """
     rank, world = get_dist_info()
     total, batch, seed = config["train_cfg"]["max_iters"], config["train_dataloader"]["batch_size"], config["seed"]
@@ -59,6 +61,8 @@ def fit(
         log.info(f"continuing after iteration {start} of {total}")
     if rank == 0:
         rewind(folder.metrics, start)
+    if stop_after is not None and stop_after <= start < total:  # a canary that is asked for again
+        raise Interrupted(_planned(start, total), start, planned=True)
     average = Average(model, ema) if ema else None
     stream = Stream(len(dataset), seed, batch, rank, world, start, total)
     loader: DataLoader[Any] = DataLoader(
@@ -83,7 +87,7 @@ def fit(
             default_hooks={"timer": None, "sampler_seed": None, "logger": None, "checkpoint": None},
             custom_hooks=[
                 Recorder(folder, log, max(1, math.ceil(total / 2000)), config["train_cfg"]["val_interval"], validate),
-                CheckpointHook(checkpoint_every or min(1000, max(1, total // 10)), stop),
+                CheckpointHook(checkpoint_every or min(1000, max(1, total // 10)), stop, stop_after),
                 *([AverageHook(average)] if average else []),
             ],
             launcher="pytorch" if world > 1 else "none",
@@ -97,7 +101,14 @@ def fit(
                 raise RunError(f"{error}; use a smaller batch, more GPUs, or amp", "cuda-oom") from error
         if start < total and engine.train_loop.stop_training and engine.iter < total:
             log.info(f"stopped after iteration {engine.iter} of {total}; the state is saved")
-            raise Interrupted
+            if stop_after is not None and engine.iter >= stop_after:
+                raise Interrupted(_planned(engine.iter, total), engine.iter, planned=True)
+            how = f"interrupted by {stop.by}" if stop.by else "interrupted"
+            raise Interrupted(f"{how}; call again to continue", engine.iter, by=stop.by)
+
+
+def _planned(reached: int, total: int) -> str:
+    return f"stopped after iteration {reached} of {total} as asked; call again to continue"
 
 
 def _one_thread(_: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -16,17 +17,27 @@ from typing import Any
 
 from c2d import __version__
 
+SLURM_FACTS = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION",
+    "SLURM_NTASKS",
+)
 KEPT_VARIABLES = re.compile(r"^(C2D|SLURM|CUDA|OMP|MKL|NCCL|PYTORCH|TORCH|MMENGINE)_|^(LOCAL_)?RANK$|^WORLD_SIZE$")
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CRED", re.IGNORECASE)
 
 
 def attempt_facts() -> dict[str, Any]:
-    """One attempt: time (UTC), code, packages, machine, command, SLURM ids and the masked environment."""
+    """One attempt: time (UTC), code, packages, machine, command, SLURM's facts and the masked environment."""
+    snapshot = snapshot_facts(Path(__file__).parent.parent)
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "c2d": __version__,
-        "git": git_state(Path(__file__).parent),
-        "snapshot": os.environ.get("C2D_SNAPSHOT"),
+        "git": snapshot["git"] if snapshot else git_state(Path(__file__).parent),
+        "snapshot": snapshot["digest"] if snapshot else None,
         "python": platform.python_version(),
         "packages": dict(sorted({item.metadata["Name"]: item.version for item in distributions()}.items())),
         "machine": {
@@ -37,17 +48,27 @@ def attempt_facts() -> dict[str, Any]:
             **_gpu(),
         },
         "command": sys.argv,
-        "slurm": {
-            key: value
-            for key, value in os.environ.items()
-            if key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
-        },
+        "slurm": {key: os.environ[key] for key in SLURM_FACTS if key in os.environ},
         "environment": {
             key: "***" if SECRET.search(key) else value
             for key, value in sorted(os.environ.items())
             if KEPT_VARIABLES.search(key)
         },
     }
+
+
+def snapshot_facts(root: Path) -> dict[str, Any] | None:
+    """{digest, git} where the code at `root` is a snapshot that a sweep took (C2D_SNAPSHOT, snapshot.json); else None.
+
+    `git` is the state of the checkout at the time, uncommitted changes as a digest; None outside a repository.
+    """
+    if not os.environ.get("C2D_SNAPSHOT"):
+        return None
+    try:
+        facts = json.loads((root / "snapshot.json").read_bytes())
+        return {"digest": facts["digest"], "git": facts["git"]}
+    except (OSError, ValueError, KeyError, TypeError):  # the variable is set, but other code was imported
+        return None
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

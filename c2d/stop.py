@@ -17,6 +17,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.by = ""  # the signal's name, SIGTERM; "" while nobody asked, and on a rank that only heard of it
         self._before: dict[int, object] = {}
         self._pid = os.getpid()
 
@@ -33,7 +34,7 @@ class Stop:
             raise SystemExit(128 + number)
         if self.asked and number == signal.SIGINT:  # asked twice at the keyboard: at once
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self.by = True, signal.Signals(number).name
 
     def agreed(self) -> bool:
         """True on every rank at the same step, once any rank was asked."""

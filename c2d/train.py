@@ -11,8 +11,9 @@ from typing import Any
 from c2d import checkpoint, config, evaluate, student
 from c2d.attempt import attempt, refusing
 from c2d.build import build
-from c2d.data.card import find_card, verify
+from c2d.data.card import LoadedCard, find_card, verify
 from c2d.distribution import is_main, join
+from c2d.errors import InputError
 from c2d.fit import fit
 from c2d.runfolder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.spec import RunSpec, parse_spec
@@ -27,6 +28,7 @@ class Machine:
     checkpoint_every: int | None = None
     download: bool = False
     quiet: bool = False
+    stop_after: int | None = None  # iteration at which to save and leave: a canary
 
 
 def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
@@ -36,15 +38,16 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         The content of result.json.
     Raises:
         InputError: something to be mended first; found before any step, and nothing but the status is written.
+            `failure_class` says config, or data when the data set is missing or has changed.
+        Busy: another process writes this run.
         RunError: the run failed and says so in status.json.
-        Interrupted: asked to stop; the state is saved.
+        Interrupted: asked to stop; the state is saved. `planned` when `machine.stop_after` was reached.
     """
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
     device = join()
-    card = find_card(spec.dataset.name, spec.dataset.digest, machine.data)
-    verify(card)
+    card = _checked_card(spec, machine.data)
     with refusing(folder):
         resolved = config.resolve(spec, card, folder)
         built = build(spec, resolved, card, folder, device, download=machine.download)
@@ -57,6 +60,7 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         ema=spec.schedule.values.ema,
         workers=machine.workers,
         checkpoint_every=machine.checkpoint_every,
+        stop_after=machine.stop_after,
     )
     if not is_main():  # ranks beside the first only train; files are the first one's business
         training(log=logging.getLogger("c2d.silent"))
@@ -77,6 +81,17 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         result |= built.facts | {"seconds": seconds}
         atomic_write_json(folder.result, result)
     return result
+
+
+def _checked_card(spec: RunSpec, data: Path | None) -> LoadedCard:
+    """The data set as the question knows it; whatever is wrong with it is of class data."""
+    try:
+        card = find_card(spec.dataset.name, spec.dataset.digest, data)
+        verify(card)
+    except InputError as error:
+        error.failure_class = "data"
+        raise
+    return card
 
 
 def _measure(

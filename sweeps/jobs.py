@@ -35,6 +35,7 @@ class Job(BaseModel):
     profile: str | None = None
     size: Literal["small", "large"] = "small"
     gpus: int = 0  # of all nodes together
+    threads: int = 0  # of a local run's process; kept when it is continued, sums of floats depend on it
     mem_gb: float | None = None
     hours: float | None = None
     exclude: list[str] = []  # nodes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from c2d.runfolder import RunFolder
 from sweeps.profile import Profile, Size
@@ -46,6 +46,7 @@ class Order:
     tasks: list[Task]
     profile: Profile
     snapshot: str  # digest of the code; see sweeps/snapshot.py
+    questions: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # specs of runs without a folder yet, by id
 
 
 class Launcher(Protocol):

@@ -219,18 +219,43 @@ def test_a_distribution_is_whole_when_its_files_have_the_recorded_sizes(
 
 
 @pytest.mark.parametrize(
-    ("tools", "status", "found"),
+    ("tools", "silent", "status", "found"),
     [
-        (checkup.SLURM, "ok", "sbatch, squeue, sacct, scontrol at /opt/slurm/bin"),
-        (("sbatch", "squeue"), "warn", "sbatch, squeue but not sacct, scontrol"),
-        ((), "ok", "none on this machine"),
+        (
+            checkup.SLURM,
+            "",
+            "ok",
+            "23.11.4, partitions main, gpu, accounting; sbatch, squeue, sacct, scontrol at /opt/bin",
+        ),
+        (checkup.SLURM, "sacct", "warn", "23.11.4, partitions main, gpu, no accounting; sbatch"),
+        (checkup.SLURM, "sinfo", "warn", "23.11.4: the controller does not answer; sbatch"),
+        (("sbatch", "squeue"), "", "warn", "sbatch, squeue but not sacct, scontrol"),
+        ((), "", "ok", "none on this machine"),
     ],
 )
-def test_slurm_tools(machine: Machine, tools: tuple[str, ...], status: str, found: str) -> None:
-    machine({}, tools={tool: f"/opt/slurm/bin/{tool}" for tool in tools})
+def test_slurm(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tools: tuple[str, ...], silent: str, status: str, found: str
+) -> None:
+    machine({}, tools={tool: f"/opt/bin/{tool}" for tool in tools})
+    said = {"sbatch": "slurm 23.11.4\n", "sinfo": "main\ngpu\nmain\n", "sacct": ""}
+
+    def run(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, int(command[0] == silent), said[command[0]], "")
+
+    monkeypatch.setattr(subprocess, "run", run)
     check = checkup.slurm()
     assert check.status == status
-    assert found in check.found
+    assert check.found.startswith(found)
+    assert bool(check.fix) == (status != "ok")
+
+
+def test_a_tool_that_hangs_or_is_missing_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(command: tuple[str, ...], **_: Any) -> None:
+        raise subprocess.TimeoutExpired(command, 20)
+
+    assert checkup._ask("no-such-tool") == ""
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert checkup._ask("sinfo", empty="x") == ""
 
 
 def test_timm_is_optional_and_packages_must_import(machine: Machine) -> None:

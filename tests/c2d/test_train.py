@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,3 +241,56 @@ def test_two_processes_train_one_run(workshop: Workshop, teacher: RunFolder) -> 
     assert done.returncode == 0, done.stderr[-2000:]
     assert folder.read_status()["state"] == "done"
     assert read_json(folder.result)["AP"] is not None
+
+
+def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop: Workshop, tmp_path: Path) -> None:
+    from c2d.attempt import Interrupted
+
+    whole = workshop.ask(seed=9, iterations=5)
+    train(whole, workshop.machine())
+    other = workshop.elsewhere(tmp_path)
+    folder = other.ask(seed=9, iterations=5)
+    for _ in range(2):  # the second call finds that nothing is to be done, and does nothing
+        with pytest.raises(Interrupted) as caught:
+            train(folder, other.machine(stop_after=3))
+        assert caught.value.planned
+        assert [path.name for path in checkpoint.listing(folder)][-1] == folder.checkpoint(3).name
+        status = folder.read_status()
+        assert (status["state"], status["iteration"]) == ("waiting", 3)
+        assert status["reason"] == "stopped after iteration 3 of 5 as asked; call again to continue"
+    train(folder, other.machine(stop_after=5))  # as long as the run: the run
+    assert_equal(weights(whole), weights(folder))
+    assert read_json(whole.detections) == read_json(folder.detections)
+
+
+def test_a_data_set_that_is_missing_or_changed_is_of_class_data(workshop: Workshop, tmp_path: Path) -> None:
+    from c2d.train import Machine
+
+    folder = workshop.elsewhere(tmp_path).ask(seed=9)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match="unknown data set 'scenes'") as caught:
+        train(folder, Machine(data=tmp_path / "nothing", quiet=True))
+    assert caught.value.failure_class == "data"
+    shutil.copytree(workshop.data / "scenes", tmp_path / "data" / "scenes")
+    annotations = next((tmp_path / "data" / "scenes").rglob("*train*.json"))
+    annotations.write_text(annotations.read_text().replace('"area": ', '"area": 1', 1))
+    with pytest.raises(InputError, match="has changed since its card was made") as caught:
+        train(folder, Machine(data=tmp_path / "data", quiet=True))
+    assert caught.value.failure_class == "data"
+    assert not folder.status.exists()
+
+
+def test_ranks_that_do_not_find_each_other_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from c2d import distribution
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for key, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            monkeypatch.setenv(key, value)
+        with pytest.raises(RunError, match=f"rank 0 of 2 could not join the others at 127.0.0.1:{port}") as caught:
+            distribution.join()
+    assert caught.value.failure_class == "hang"

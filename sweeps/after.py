@@ -1,0 +1,294 @@
+"""What follows a job that ended badly: note the death, and start again where that may help.
+
+`python -m sweeps.after FOLDERS_TXT EXIT_CODE` runs on the node at the end of the batch script, when the job's own
+processes are gone. Started again by itself is only what died of infrastructure, and only as often as sweeps/policy.py
+allows. More memory or a longer limit needs another submission (`c2d sweep retry`), and code is never run again without
+being asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from c2d.attempt import clear_dead_lock, writer
+from c2d.runfolder import RunFolder
+from sweeps.jobs import note_attempt, read_attempts, read_job
+from sweeps.policy import RULES, exhausted
+
+TRIES = 3
+PAUSE_S = 3.0
+CALL_S = 20.0
+CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
+Say = Callable[[str], None]
+Start = Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """This start of the job, as `scontrol show job` tells it; empty where SLURM does not answer.
+
+    SLURM calls a job COMPLETING when it was cancelled, when it was requeued and when it reached its limit: the rest
+    tells these apart.
+
+    restarts: counted by SLURM; one more than this start's own when SLURM is about to start the job again.
+    run_s, limit_s: how long it has run and may run.
+    preempted: another job takes its place. It is RUNNING until the grace time is over, and has to requeue itself if it
+        leaves before.
+    """
+
+    job: str = ""
+    state: str = ""
+    node: str = ""
+    restarts: int = 0
+    run_s: float | None = None
+    limit_s: float | None = None
+    preempted: bool = False
+    reason: str = ""
+
+    @property
+    def over_limit(self) -> bool:
+        if self.reason == "TimeLimit":
+            return True
+        return self.run_s is not None and self.limit_s is not None and self.run_s >= self.limit_s - 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a death was, and what is done about it: `again` (we requeue), `slurm` (SLURM does), `stop`, `nothing`."""
+
+    action: str
+    failure_class: str = ""
+    reason: str = ""
+
+
+def judge(folder: RunFolder, exit_code: int, now: Slice, start: int = 0) -> Verdict:
+    """Decide about a job that ended with `exit_code`. Looks at the run folder, changes nothing.
+
+    Args:
+        start: how often this job was started before (SLURM_RESTART_COUNT).
+    """
+    status = folder.read_status()
+    if status["state"] == "done" and folder.result.exists():
+        return Verdict("nothing", reason="the run is done")
+    who = writer(folder)
+    if who is not None:
+        return Verdict("nothing", reason=f"the run is now written by {who}")
+    kind, reason = _diagnosis(folder, exit_code, now)
+    if now.restarts > start or now.state == "PENDING":  # its node went down, its grace time is over, or an operator
+        return Verdict("slurm", "preempted" if now.preempted else kind, reason)
+    job = read_job(folder)
+    ended = now.state not in ("RUNNING", "") and not now.preempted and not now.over_limit
+    if ended or (job is not None and job.state == "cancelled"):
+        return Verdict("stop", "cancelled", "somebody cancelled its job")
+    if now.job and not now.state:
+        return Verdict("stop", kind, f"{reason}; SLURM does not say whether somebody cancelled it")
+    reached = max(status.get("iteration") or 0, _saved(folder))
+    deaths = [*read_attempts(folder), {"class": kind, "iteration": reached}]
+    again = RULES.get(kind, RULES["unknown"]).kind == "infrastructure" and not exhausted(kind, deaths)
+    return Verdict("again" if again else "stop", kind, reason)
+
+
+def settle(folder: RunFolder, exit_code: int, now: Slice, say: Say, start: Start, by: str, starts: int = 0) -> None:
+    """Judge, note the death, and start again or give up.
+
+    Args:
+        say: is told in one line what was done, before `start`: SLURM ends a batch script that requeues its own job.
+        start: starts the job again; returns "" or why it could not.
+        by: who notes it: after (on a node), local.
+        starts: how often the job was started before.
+    """
+    verdict = judge(folder, exit_code, now, starts)
+    if verdict.action == "nothing":
+        say(f"{folder.id}: exit code {exit_code}; {verdict.reason}")
+        return
+    status, kind, again = folder.read_status(), verdict.failure_class, verdict.action != "stop"
+    note_death(folder, status, kind, verdict.reason, requeued=again, by=by, exit_code=exit_code, now=now)
+    clear_dead_lock(folder)
+    if again:
+        if status["state"] != "waiting":
+            folder.write_status("waiting", reason=f"{verdict.reason}; starts again by itself")
+        say(f"{folder.id} ended ({kind}): {verdict.reason}; it starts again")
+        problem = start() if verdict.action == "again" else ""
+        if not problem:
+            return
+        verdict = replace(verdict, reason=f"{verdict.reason}; could not be started again: {problem}")
+    if again or status["state"] != "failed" or kind == "cancelled":
+        folder.write_status("failed", reason=verdict.reason, failure_class=kind, error=verdict.reason)
+    suggestion = RULES.get(kind, RULES["unknown"]).suggestion
+    say(f"{folder.id} ended ({kind}): {verdict.reason}; {suggestion}")
+
+
+def note_death(
+    folder: RunFolder,
+    status: dict[str, Any],
+    failure_class: str,
+    reason: str,
+    *,
+    requeued: bool,
+    by: str,
+    exit_code: int | None = None,
+    now: Slice = Slice(),
+) -> None:
+    """A line in attempts.jsonl. `seconds` is what the attempt took, `lost_s` what of it has to be done again."""
+    began = begun_in(status, now)
+    end = time.time() if status["state"] == "running" and by != "job" else _heartbeat(status)  # a beat is 10 s old
+    facts: dict[str, Any] = {
+        "class": failure_class,
+        "reason": reason,
+        "job": now.job or (os.environ.get("SLURM_JOB_ID") if by != "local" else None),
+        "node": now.node or status.get("host") or socket.gethostname(),
+        "exit_code": exit_code,
+        "iteration": max(status.get("iteration") or 0, _saved(folder)),
+        "seconds": round(max(0.0, end - status["begun"]), 1) if began else round(now.run_s or 0.0, 1),
+        "lost_s": lost_s(folder, status, end) if began else 0.0,
+        "requeued": requeued,
+        "by": by,
+        "attempt": status.get("attempt", 0) if began else None,
+    }
+    note_attempt(folder, **facts)
+
+
+def begun_in(status: dict[str, Any], now: Slice) -> bool:
+    """False when status.json is that of an earlier start: this one died before its attempt began."""
+    begun = status.get("begun")
+    return begun is not None and (now.run_s is None or begun > time.time() - now.run_s - CLOCK_S)
+
+
+def lost_s(folder: RunFolder, status: dict[str, Any], end: float) -> float:
+    """Seconds of the newest attempt that were not saved: from its newest checkpoint to its `end`."""
+    if status["state"] == "waiting":
+        return 0.0
+    saved = float(status["begun"])
+    for path in folder.checkpoints.glob("iter_*.pth"):
+        with suppress(OSError):
+            saved = max(saved, path.stat().st_mtime)
+    return round(max(0.0, end - saved), 1)
+
+
+def parse_slice(text: str) -> Slice:
+    """Of `scontrol show job`: what follows `=`; a value that makes no sense is left out."""
+    words = dict(re.findall(r"(\w+)=(\S*)", text))
+    restarts = words.get("Restarts", "")
+    return Slice(
+        job=words.get("JobId", ""),
+        state=words.get("JobState", ""),
+        node=words.get("BatchHost", ""),
+        reason=words.get("Reason", "").removesuffix("None"),
+        preempted=words.get("StartTime", "") <= words.get("PreemptTime", "None") < "A",  # times, not None or Unknown
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        run_s=_seconds(words.get("RunTime", "")),
+        limit_s=_seconds(words.get("TimeLimit", "")),
+    )
+
+
+def this_slice(job: str) -> Slice:
+    """What SLURM says of this job at the moment; asked a few times, its controller may be busy."""
+    for attempt in range(TRIES if job else 0):
+        time.sleep(PAUSE_S * attempt)
+        code, out = _call(["scontrol", "show", "job", job])
+        if code == 0:
+            return parse_slice(out)
+    return Slice(job=job)
+
+
+def requeue(job: str) -> str:
+    """`scontrol requeue`, a few times; "" or what SLURM said last."""
+    said = "no job"
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_S * attempt)
+        code, said = _call(["scontrol", "requeue", job])
+        if code == 0:
+            return ""
+    return (said.strip() or "scontrol gave no reason").splitlines()[-1][:200]
+
+
+def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
+    """The run of this task: the line of its place in the array; the first where there is no array."""
+    lines = folders.read_text().splitlines()
+    return RunFolder(Path(lines[int(environment.get("SLURM_ARRAY_TASK_ID") or 0)]))
+
+
+def _diagnosis(folder: RunFolder, exit_code: int, now: Slice) -> tuple[str, str]:
+    """(class, reason): by the signal that ended it politely, else by what triage makes of record, log and exit code."""
+    status = folder.read_status()
+    told = any((folder.path / "ranks").glob("*.json"))  # a rank failed, and srun ended the others politely
+    if exit_code == 130 and not told:
+        warned = "SIGUSR2" in str(status.get("reason")) and status["state"] == "waiting"
+        kind = "time-limit" if (warned or now.over_limit) and not now.preempted else "preempted"
+        return kind, "asked to stop by SLURM's warning" if warned else "asked to stop"
+    if now.preempted and not told:
+        return "preempted", f"preempted before it had saved (exit code {exit_code})"
+    from sweeps.triage import diagnose, gather_evidence
+
+    evidence = gather_evidence(folder, None, exit_code)
+    if now.run_s is not None:
+        evidence = replace(evidence, since=max(evidence.since, time.time() - now.run_s - CLOCK_S))
+    found = diagnose(evidence)
+    kind = found.failure_class
+    if now.over_limit:
+        kind = "time-limit"
+    if status["state"] == "failed" and status.get("reason") and begun_in(status, now):
+        return kind, str(status["reason"])
+    return kind, found.lines[-1].strip() if told and found.lines else f"its process ended with exit code {exit_code}"
+
+
+def _saved(folder: RunFolder) -> int:
+    """Iteration of the newest checkpoint, by its name; 0 without one."""
+    names = [path.stem.removeprefix("iter_") for path in folder.checkpoints.glob("iter_*.pth")]
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
+def _heartbeat(status: dict[str, Any]) -> float:
+    beat = status.get("heartbeat")  # none: nothing was ever written
+    return datetime.fromisoformat(beat).timestamp() if beat else 0.0
+
+
+def _seconds(text: str) -> float | None:
+    """`1-02:03:04` or `00:10:00` in seconds; None for UNLIMITED and the like."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _call(words: list[str]) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=CALL_S, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, done.stdout if done.returncode == 0 else done.stderr
+
+
+def main(words: list[str]) -> None:
+    """Never raises: the batch script has an exit code to give."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a preemption's and a requeue's; scontrol inherits it
+        folder, code = folder_of_task(Path(words[0]), dict(os.environ)), int(words[1])
+        job, starts = os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+        settle(folder, code, this_slice(job), _print, lambda: requeue(job), by="after", starts=starts)
+    except Exception as error:
+        _print(f"warning: nothing could be done about this end: {type(error).__name__}: {error}")
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,146 @@
+"""What SLURM's commands print, read: squeue's and sacct's rows as JobFacts. Pure.
+
+Tolerant: a line that makes no sense is passed over, and a state nobody has heard of stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+FINISHED = frozenset(
+    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+     "TIMEOUT")
+)  # fmt: skip
+"""States in which a job does nothing any more, unless somebody requeues it."""
+
+SQUEUE_FORMAT = "%i|%T|%N|%M|%V|%S|%r|%j"  # the name comes last: it may hold any character
+SACCT_FORMAT = "JobID,State,NodeList,ElapsedRaw,Submit,Start,ExitCode,Reason,JobName"
+JOB = re.compile(r"([0-9]{1,18})(?:_(?:([0-9]{1,18})|\[([0-9,:-]{1,100000})(?:%[0-9]+)?\]))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """One job, or one task of an array. Unknown text is "", unknown numbers are None.
+
+    job: "123_4" or "123".
+    state: upper case, first word: PENDING, RUNNING, COMPLETED, OUT_OF_MEMORY, ...; sacct's state of a step that ran
+        out of memory counts for its job.
+    exit_code, signal: of the batch script; squeue does not tell them, so they are None for a job that sacct ignores.
+    submitted, started: the cluster's local time, as SLURM prints it.
+    """
+
+    job: str
+    name: str = ""
+    state: str = ""
+    reason: str = ""
+    node: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    elapsed_s: float | None = None
+    submitted: str = ""
+    started: str = ""
+
+
+def parse_squeue(text: str) -> list[JobFacts]:
+    """Lines of `--format=%i|%T|%N|%M|%V|%S|%r|%j`; `job` may be a range "123_[4-9%2]"."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|", 7)]
+        if len(cells) != 8 or not JOB.fullmatch(cells[0]):
+            continue
+        job, state, node, elapsed, submitted, started, reason, name = cells
+        found.append(
+            JobFacts(
+                job, name, _state(state), _known(reason), _known(node), None, None, _seconds(elapsed),
+                _known(submitted), _known(started),
+            )
+        )  # fmt: skip
+    return found
+
+
+def parse_sacct(text: str) -> list[JobFacts]:
+    """Lines of `--parsable2 --format=JobID,State,...`, steps folded into their job; newest submission last."""
+    found: list[JobFacts] = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|", 8)]
+        if len(cells) != 9:
+            continue
+        job, state, node, elapsed, submitted, started, code, reason, name = cells
+        if "." in job:  # a step follows its job; memory is counted per step, and its end is the job's cause
+            last = found[-1] if found else None
+            its_own = last is not None and job.split(".", 1)[0] == last.job
+            if last and its_own and _state(state) == "OUT_OF_MEMORY" and last.state in FINISHED - {"COMPLETED"}:
+                found[-1] = replace(last, state="OUT_OF_MEMORY")
+            continue
+        if not JOB.fullmatch(job):
+            continue
+        exit_code, signal = _code(code)
+        seconds = float(elapsed) if elapsed.isascii() and elapsed.isdigit() and len(elapsed) < 16 else None
+        found.append(
+            JobFacts(
+                job, name, _state(state), _known(reason), _known(node), exit_code, signal, seconds, _known(submitted),
+                _known(started),
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda facts: facts.submitted)  # stable: equal times keep sacct's order
+
+
+def expand(job: str, wanted: Iterable[str]) -> list[str]:
+    """Those of `wanted` that a job field stands for.
+
+    >>> expand("123_[4-9%2]", ["123_4", "123_10", "124_4"])
+    ['123_4']
+    """
+    match = JOB.fullmatch(job)
+    if match is None:
+        return []
+    if match[3] is None:
+        return [one for one in wanted if one == job]
+    ranges = list(_ranges(match[3]))
+    prefix = f"{match[1]}_"
+    return [
+        one
+        for one in wanted
+        if one.startswith(prefix)
+        and one[len(prefix) :].isdigit()
+        and any(int(one[len(prefix) :]) in indices for indices in ranges)
+    ]
+
+
+def _ranges(text: str) -> Iterator[range]:
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([0-9]{1,9}))?)?", part)
+        if match:
+            yield range(int(match[1]), int(match[2] or match[1]) + 1, max(1, int(match[3] or 1)))
+
+
+def count_of(tasks: str) -> int:
+    """Tasks behind the "_" of a job field: "[4-9%2]" are 6, "4" and "" are one."""
+    return sum(len(indices) for indices in _ranges(tasks.strip("[]").split("%")[0])) if "[" in tasks else 1
+
+
+def _state(text: str) -> str:
+    """First word, upper case: "CANCELLED by 1000" is CANCELLED."""
+    words = text.upper().split()
+    return words[0].rstrip("+") if words else ""
+
+
+def _known(text: str) -> str:
+    return "" if text in ("N/A", "Unknown", "None", "None assigned", "(null)") else text
+
+
+def _seconds(text: str) -> float | None:
+    """squeue's "days-hours:minutes:seconds", shorter where it can be."""
+    match = re.fullmatch(r"(?:([0-9]{1,6})-)?(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{1,4})", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _code(text: str) -> tuple[int | None, int | None]:
+    """sacct's "137:0" as (exit code, signal); no signal is None."""
+    match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", text)
+    return (int(match[1]), int(match[2]) or None) if match else (None, None)

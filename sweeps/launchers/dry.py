@@ -1,0 +1,213 @@
+"""Print what `slurm` would submit: arrays, runs, dependencies, scripts, hours. Needs no SLURM and writes nothing.
+
+Jobs have no numbers yet: the job of array 1 is called JOB1, its first task JOB1_0.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import re
+import statistics
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from c2d.errors import InputError
+from c2d.runfolder import RunFolder, read_json
+from sweeps import queue
+from sweeps.jobs import read_job, submission_folder
+from sweeps.launchers import submission
+from sweeps.launchers.arrays import Array, arrays
+from sweeps.launchers.parents import dependency, run_of
+from sweeps.launchers.script import script
+from sweeps.order import Order, Say, Task
+from sweeps.profile import Profile
+
+MOST_CHANGES = 12
+"""A script that differs from the one before in more lines than these is printed in full."""
+
+
+def launch(order: Order, say: Say) -> int:
+    """Print everything; always 0.
+
+    Raises:
+        InputError: the profile cannot be written as a script.
+    """
+    order = replace(order, snapshot=order.snapshot or "SNAPSHOT")
+    planned = plan(order)
+    jobs: dict[str, str] = {}
+    scripts: list[str] = []
+    for number, array in enumerate(planned, 1):
+        for place, task in enumerate(array.tasks):
+            jobs[task.id] = submission.job_id(f"JOB{number}", place, len(array.tasks))
+    names = {array.name: f"JOB{number}" for number, array in enumerate(planned, 1)}
+    count = len(order.tasks)
+    say(
+        f"dry run, nothing is written or submitted: {_many(count, 'run')} of {order.sweep} in "
+        f"{_many(len(planned), 'job array')}, at most {order.profile.array_cap} at once "
+        f"(profile {order.profile.name or 'without a name'})"
+    )
+    for number, array in enumerate(planned, 1):
+        flag = dependency(
+            (job for job in (_job_of(parent, order, jobs) for parent in array.depends) if job),
+            [names.get(name, name) for name in array.waits],
+        )
+        _print_array(number, array, order.profile, flag, jobs, say)
+        scripts.append(script(array, order, flag))
+    folders = [str(submission_folder(order.runs, order.sweep, array.name)) for array in planned]
+    for number, (text, folder) in enumerate(zip(scripts, folders, strict=True), 1):
+        earlier = scripts[number - 2].replace(folders[number - 2], folder) if number > 1 else ""
+        _print_script(number, text, earlier, say)
+    for line in hours(order):
+        say(line)
+    return 0
+
+
+def plan(order: Order) -> list[Array]:
+    """The arrays of an order as `slurm` would make them, with names counted from 1.
+
+    Arrays of the sweep that are in the queue already count where there is a queue.
+    """
+    try:
+        active = submission.active(order.runs, order.sweep)
+    except queue.Unreachable:
+        active = []
+    numbers = itertools.count(1)
+    return arrays(
+        order.tasks, order.sweep, order.profile.array_cap, queue.max_array_size(), active, lambda: str(next(numbers))
+    )
+
+
+def hours(order: Order) -> list[str]:
+    """What the order may cost at most, and what it will cost by the finished runs of the store that ask the same."""
+    profile, tasks = order.profile, order.tasks
+    unit, each = _unit(profile)
+    limits = [profile.limit_min(task.size, task.hours) / 60 for task in tasks]
+    lines = [f"at most {sum(limits) * each:.1f} {unit} in one slice each (limits of the profile)"]
+    seconds = _measured_s(order.runs)
+    specs = [order.questions.get(task.run.id) or _spec(task) for task in tasks]
+    keys = [likeness(spec) if spec else name_of(task.run) for task, spec in zip(tasks, specs, strict=True)]
+    found = [seconds[key] / 3600 if key in seconds else None for key in keys]
+    if all(value is None for value in found):
+        return [*lines, "no finished run like them in this store, so no better estimate"]
+    by_name = sum(spec is None and value is not None for spec, value in zip(specs, found, strict=True))
+    by_limit = sum(value is None for value in found)
+    notes = [
+        *([f"{_many(by_name, 'run')} by name alone: the schedule may differ"] if by_name else []),
+        *([f"{_many(by_limit, 'run')} without a like one, at the limit"] if by_limit else []),
+    ]
+    total = sum(limit if value is None else value for value, limit in zip(found, limits, strict=True)) * each
+    return [*lines, f"by finished runs like them {total:.1f} {unit}" + (f" ({'; '.join(notes)})" if notes else "")]
+
+
+def name_of(run: RunFolder) -> str:
+    """Student and methods: a run id without hash and seed. All that is known of a run that is not planned yet."""
+    return run.id.rsplit("-", 2)[0]
+
+
+def likeness(spec: dict[str, Any]) -> str:
+    """What two runs have in common that take about equally long: data, model, methods (not their weights), schedule."""
+    schedule, student = spec.get("schedule") or {}, spec.get("student") or {}
+    same = [
+        spec.get("kind"),
+        (spec.get("dataset") or {}).get("name"),
+        student.get("name"),
+        spec.get("network"),
+        spec.get("input"),
+        sorted(name for part in spec.get("method") or [] for name in part),
+        schedule.get("name"),
+        (schedule.get("values") or {}).get("iterations"),
+    ]
+    return json.dumps(same)
+
+
+def _measured_s(runs: Path) -> dict[str, float]:
+    """{likeness, or name: median seconds} over the finished runs of the store."""
+    found: dict[str, list[float]] = {}
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+        run = RunFolder(folder)
+        if not run.status.is_file() or not run.spec.is_file():
+            continue
+        try:
+            status, spec = read_json(run.status), read_json(run.spec)
+            if status.get("state") == "done":
+                elapsed_s, keys = float(status["elapsed_s"]), (likeness(spec), name_of(run))
+                for key in keys:
+                    found.setdefault(key, []).append(elapsed_s)
+        except (InputError, AttributeError, KeyError, TypeError, ValueError):
+            continue  # of another version, or damaged: it estimates nothing
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def _spec(task: Task) -> dict[str, Any] | None:
+    try:
+        value = read_json(task.run.spec)
+    except InputError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unit(profile: Profile) -> tuple[str, float]:
+    """(unit, units of one run)."""
+    if profile.all_gpus:
+        return "GPU hours", profile.all_gpus
+    return "core hours (the profile has no GPU)", profile.world * profile.cpus
+
+
+def _job_of(parent: str, order: Order, jobs: dict[str, str]) -> str | None:
+    """The job a parent has, or will have; None where it is done."""
+    if parent in jobs:
+        return jobs[parent]
+    run = run_of(parent, order)
+    try:
+        if run.read_status()["state"] == "done":
+            return None
+    except InputError:
+        pass
+    job = read_job(run)
+    return job.job if job and job.job else f"JOB-OF-{run.id}"
+
+
+def _print_array(number: int, array: Array, profile: Profile, flag: str, jobs: dict[str, str], say: Say) -> None:
+    first, count = array.tasks[0], len(array.tasks)
+    facts = [
+        _many(count, "run"),
+        f"{min(array.throttle, count)} at once",
+        f"{profile.limit_min(first.size, first.hours) / 60:g} h",
+        f"{first.mem_gb or profile.mem_gb:g} GB",
+        _many(profile.all_gpus, "GPU") + " each",
+        *([f"not on {', '.join(first.exclude)}"] if first.exclude else []),
+        *([f"canary: {first.stop_after} iterations"] if first.stop_after is not None else []),
+        *([f"starts {flag}"] if flag else []),
+    ]
+    say("")
+    say(f"JOB{number}  {', '.join(facts)}")
+    for task in array.tasks:
+        say(f"  {jobs[task.id]:10} {task.run.id}")
+
+
+def _print_script(number: int, text: str, earlier: str, say: Say) -> None:
+    """In full, or as the lines in which it differs from the script before it; its own folder is no difference."""
+    changes = [] if not earlier else list(_changes(earlier.splitlines(), text.splitlines()))
+    say("")
+    if not earlier or len(changes) > MOST_CHANGES:
+        say(f"script of JOB{number}:")
+        for line in text.splitlines():
+            say(f"    {line}".rstrip())
+        return
+    say(f"script of JOB{number}: that of JOB{number - 1} with its own folder, and")
+    for line in changes:
+        say(f"    {line}")
+
+
+def _changes(old: list[str], new: list[str]) -> Iterable[str]:
+    for line in difflib.ndiff(old, new):
+        if re.match(r"[-+] ", line):
+            yield line
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")

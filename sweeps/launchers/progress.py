@@ -1,0 +1,84 @@
+"""How far the runs of a local launch are: a bar each on a terminal, else a line every half minute.
+
+Both read status.json, as any other shell could.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from c2d.errors import InputError
+from c2d.runfolder import RunFolder
+from sweeps.order import Say
+
+LINE_S = 30.0
+Show = Callable[[dict[RunFolder, str]], None]
+
+
+@contextmanager
+def progress(say: Say) -> Iterator[Show]:
+    """Gives a function that shows {run: what the launcher knows of it}; call it as often as you like."""
+    if sys.stdout.isatty():
+        with _bars() as show:
+            yield show
+    else:
+        yield _lines(say)
+
+
+@contextmanager
+def _bars() -> Iterator[Show]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[stage]}"))
+    with Progress(*columns, TimeElapsedColumn()) as bars:
+        rows: dict[RunFolder, Any] = {}
+
+        def show(known: dict[RunFolder, str]) -> None:
+            for run, what in known.items():
+                now = status(run)
+                if run not in rows:
+                    rows[run] = bars.add_task(run.id, total=None, start=False, stage=what)
+                if what == "running":
+                    bars.start_task(rows[run])
+                total = now.get("iterations")
+                done = total if what == "done" else now.get("iteration", 0)
+                stage = now.get("stage") if what == "running" and now["state"] == "running" else what
+                bars.update(rows[run], completed=done or 0, total=total, stage=stage)
+                if what in ("done", "failed", "blocked"):
+                    bars.stop_task(rows[run])
+
+        yield show
+
+
+def _lines(say: Say) -> Show:
+    last = time.monotonic()
+
+    def show(known: dict[RunFolder, str]) -> None:
+        nonlocal last
+        if time.monotonic() - last < LINE_S:
+            return
+        last = time.monotonic()
+        counts = {
+            word: sum(what == word for what in known.values()) for word in ("done", "failed", "blocked", "waiting")
+        }
+        running = []
+        for run, what in known.items():
+            if what == "running":
+                now = status(run)
+                running.append(f"{run.id} {now.get('iteration', 0)}/{now.get('iterations', '?')}")
+        rest = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+        say("  " + "; ".join([*running, rest] if rest else running))
+
+    return show
+
+
+def status(folder: RunFolder) -> dict[str, Any]:
+    """status.json, or `waiting` while it cannot be read."""
+    try:
+        return folder.read_status()
+    except (OSError, InputError):
+        return {"state": "waiting"}

@@ -1,0 +1,233 @@
+"""Submit an order to SLURM as job arrays. Returns at once: nothing of it needs this process afterwards.
+
+Every run's job.json says `submitting` under the array's unique name before sbatch is called, so a launcher that dies
+at any moment leaves nothing that `sweeps.launchers.adopt` cannot find again. Nothing here ever cancels a job.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from c2d.errors import InputError, RunError
+from c2d.runfolder import atomic_write_text
+from sweeps import queue
+from sweeps.jobs import JOB_FILE, Job, read_job, submission_folder, write_job
+from sweeps.launchers import submission
+from sweeps.launchers.adopt import completed
+from sweeps.launchers.arrays import Array, arrays
+from sweeps.launchers.parents import dependency, living, parents_of, still_going
+from sweeps.launchers.sbatch import NotSubmitted, sbatch
+from sweeps.launchers.script import script
+from sweeps.order import Order, Say, Task
+
+NO_LIMIT = 10**6
+"""submitit ends a job after so many time-outs; how often a run may die is ours to say (sweeps/policy.py)."""
+WRITERS = 8  # small files on a network file system: their writing is waiting
+
+
+def launch(order: Order, say: Say) -> int:
+    """Submit every task; 0, or 1 where a limit of the cluster left some for a later call.
+
+    Raises:
+        InputError: nothing can be submitted from here, or SLURM refused the first array.
+        RunError: SLURM refused a later one, or does not answer. What was submitted stays submitted.
+    """
+    _check_here(order, say)
+    planned = arrays(
+        order.tasks,
+        order.sweep,
+        order.profile.array_cap,
+        queue.max_array_size(),
+        submission.active(order.runs, order.sweep),
+    )
+    jobs: dict[str, str] = {}  # task id -> "123_4"
+    numbers: dict[str, str] = {}  # array name -> "123"
+    for array in planned:
+        try:
+            sent = _send(array, order, jobs, numbers, say)
+        except NotSubmitted as error:
+            if error.cause != "limit":
+                raise _refused(error, len(jobs)) from error
+            say(f"SLURM takes no more of your jobs now ({error.text})")
+            sent = _send_less(array, order, jobs, numbers, say)
+        if sent < len(array.tasks):
+            say(f"submitted: {len(jobs)} of {len(order.tasks)} runs; the same command continues with the rest later")
+            return 1
+    say(f"submitted: {len(jobs)} runs in {len(numbers)} jobs; `c2d sweep status {order.sweep}` shows them")
+    return 0
+
+
+def submit_array(callables: Sequence[Callable[[], Any]], array: Array, order: Order, dependency: str, say: Say) -> str:
+    """Write one submission's files, call sbatch, and return the job's number. Touches no run folder.
+
+    Args:
+        callables: what each task calls on its node, in the order of `array.tasks`; anything that can be pickled.
+
+    Raises:
+        NotSubmitted, queue.Unreachable: see `sweeps.launchers.sbatch`.
+    """
+    from submitit.core.utils import DelayedSubmission
+
+    folder = submission_folder(order.runs, order.sweep, array.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = array.tasks[0]
+
+    def dump(numbered: tuple[int, Callable[[], Any]]) -> None:
+        task, function = numbered
+        delayed = DelayedSubmission(function)
+        delayed.set_timeout(order.profile.limit_min(first.size, first.hours), NO_LIMIT)
+        delayed.dump(folder / submission.pickle_name(task))
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(dump, enumerate(callables)))
+    atomic_write_text(folder / submission.SCRIPT, script(array, order, dependency))
+    number = sbatch(folder / submission.SCRIPT, array.name, say)
+    submission.write_array(
+        folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle, dependency=dependency,
+        submitted=_now(),
+    )  # fmt: skip
+    return number
+
+
+def train_call(task: Task, order: Order) -> Callable[[], Any]:
+    """What a node calls for a task; importing it needs no torch."""
+    from sweeps.job import Train
+
+    profile = order.profile
+    return Train(
+        run=str(task.run.path),
+        data=str(order.data),
+        workers=profile.workers,
+        threads=profile.cpus,
+        download=profile.download,
+        stage_data=profile.stage_data,
+        tmp=profile.tmp,
+        stop_after=task.stop_after,
+    )
+
+
+def _send(array: Array, order: Order, jobs: dict[str, str], numbers: dict[str, str], say: Say) -> int:
+    """Submit one array with its runs' job.json; notes its jobs in `jobs` and `numbers`."""
+    folder = submission_folder(order.runs, order.sweep, array.name)
+    submission.write_folders(folder, [task.run for task in array.tasks])
+    parents = parents_of(array, order, jobs)
+    waits = [numbers.get(name, name) for name in array.waits]
+    callables = [train_call(task, order) for task in array.tasks]
+    before = [read_job(task.run) for task in array.tasks]
+    drafts = [
+        _draft(task, number, array, order, folder, earlier)
+        for number, (task, earlier) in enumerate(zip(array.tasks, before, strict=True))
+    ]
+    _write_all(array, drafts)
+    try:
+        try:
+            number = submit_array(callables, array, order, dependency(parents.values(), waits), say)
+        except NotSubmitted as error:
+            if error.cause != "dependency":
+                raise
+            parents, waits = living(parents, order), still_going(waits)  # one may have ended meanwhile
+            number = submit_array(callables, array, order, dependency(parents.values(), waits), say)
+    except queue.Unreachable:
+        raise  # it may be in the queue: job.json keeps saying `submitting`, see `adopt`
+    except Exception:
+        _write_all(array, before)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    count = len(array.tasks)
+    _write_all(array, [completed(draft, number, count) for draft in drafts])
+    numbers[array.name] = number
+    for place, task in enumerate(array.tasks):
+        jobs[task.id] = submission.job_id(number, place, count)
+    after = f", after {', '.join([*parents.values(), *waits])}" if parents or waits else ""
+    many = f"{count} runs, {min(array.throttle, count)} at once" if count > 1 else "1 run"
+    say(f"job {number}: {many} ({array.name}{after})")
+    return count
+
+
+def _send_less(array: Array, order: Order, jobs: dict[str, str], numbers: dict[str, str], say: Say) -> int:
+    """A limit counts the tasks of an array: send half of it, a quarter, ... until something is taken."""
+    count = len(array.tasks) // 2
+    while count:
+        try:
+            return _send(replace(array, tasks=array.tasks[:count]), order, jobs, numbers, say)
+        except NotSubmitted as error:
+            if error.cause != "limit":
+                raise _refused(error, len(jobs)) from error
+        count //= 2
+    return 0
+
+
+def _draft(task: Task, number: int, array: Array, order: Order, folder: Path, before: Job | None) -> Job:
+    return Job(
+        sweep=order.sweep,
+        where="slurm",
+        state="submitting",
+        name=array.name,
+        folder=str(folder),
+        task=number,
+        profile=order.profile.name,
+        size=task.size,
+        gpus=order.profile.all_gpus,
+        mem_gb=task.mem_gb,
+        hours=task.hours,
+        exclude=list(task.exclude),
+        data=str(order.data),
+        snapshot=order.snapshot,
+        depends=list(array.depends),
+        submissions=1 + (before.submissions if before else 0),
+        submitted=_now(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def _write_all(array: Array, jobs: Sequence[Job | None]) -> None:
+    def write(pair: tuple[Task, Job | None]) -> None:
+        task, job = pair
+        if job is None:
+            (task.run.path / JOB_FILE).unlink(missing_ok=True)
+        else:
+            write_job(task.run, job)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, zip(array.tasks, jobs, strict=True)))
+
+
+def _refused(error: NotSubmitted, submitted: int) -> Exception:
+    """What a refusal is called: InputError where nothing was changed, RunError where some arrays are in the queue."""
+    hint = {
+        "busy": "the controller is busy; call the same command again later",
+        "array": "this cluster's MaxArraySize is smaller than `scontrol show config` said; ask its support",
+        "dependency": "a job it waits for is gone; look with `c2d sweep status`",
+    }.get(error.cause, "mend the profile (docs/sweeps.md); `--where dry` shows the script")
+    if error.cause == "busy" or submitted:
+        return RunError(f"{error}; {hint}. Runs submitted, and kept: {submitted}", "config")
+    return InputError(f"{error}; {hint}. Nothing was submitted")
+
+
+def _check_here(order: Order, say: Say) -> None:
+    if not queue.available():
+        raise InputError(
+            "no sbatch and squeue on this machine; call it on the cluster's login node, or use --where local or dry"
+        )
+    for place in (order.runs, order.data):
+        if "%" in str(place) or "\n" in str(place):
+            raise InputError(f"{place}: SLURM reads % in the path of a log; give a path without it")
+    local = [Path(name).resolve() for name in ("/tmp", "/var/tmp", "/dev/shm", "/run", tempfile.gettempdir())]
+    here = [place for place in (order.runs, order.data) if any(place.resolve().is_relative_to(one) for one in local)]
+    if here:
+        names = " and ".join(dict.fromkeys(map(str, here)))
+        say(f"warning: {names} may be on a disk of this machine alone; jobs on other nodes would not find it")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
