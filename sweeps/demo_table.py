@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from c2d.runfolder import read_json
-from sweeps.demo import SEEDS, Cell, teacher_of
+from sweeps.demo import Demo, taught
 
 MIN_TOP1 = 0.90
 BASELINE_AP50 = (0.20, 0.60)
@@ -22,24 +23,39 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
 }
 
 
-def table(cells: list[Cell], runs: Path) -> tuple[list[str], list[list[str]]]:
+def table(demo: Demo) -> tuple[list[str], list[list[str]]]:
     """(header, rows): values in percent, mean ± standard deviation where there are several seeds, seeds of three."""
-    top1 = read_json(teacher_of(cells, runs).result)["top1"]
+    top1 = read_json(demo.teacher.result)["top1"]
     rows = []
-    for cell in cells:
+    for cell in demo.cells:
         results = [read_json(run.result) for run in cell.runs]
-        taught = any(read_json(run.spec)["teachers"]["classifier"] for run in cell.runs)
         minutes = statistics.mean(result["seconds"]["train"] for result in results) / 60
         rows.append(
             [
                 cell.name,
                 *(_percent([column(result) for result in results]) for column in COLUMNS.values()),
-                f"{100 * top1:.1f}" if taught else "-",
+                f"{100 * top1:.1f}" if any(taught(run) for run in cell.runs) else "-",
                 f"{minutes:.1f}",
-                f"{len(results)}/{SEEDS}",
+                f"{len(results)}/{demo.seeds}",
             ]
         )
     return ["method", *COLUMNS, "teacher top-1", "minutes", "seeds"], rows
+
+
+def shown(demo: Demo) -> Table:
+    """The table as it is printed."""
+    header, rows = table(demo)
+    found = Table(
+        title=demo.definition.question,
+        title_justify="left",
+        caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: cells say n of 3",
+        caption_justify="left",
+    )
+    for index, name in enumerate(header):
+        found.add_column(name, justify="left" if index == 0 else "right", no_wrap=index == 0)
+    for row in rows:
+        found.add_row(*row)
+    return found
 
 
 def _percent(values: list[float | None]) -> str:
@@ -50,10 +66,10 @@ def _percent(values: list[float | None]) -> str:
     return f"{statistics.mean(known):.1f}{spread}"
 
 
-def gates(cells: list[Cell], runs: Path) -> list[tuple[bool, str]]:
+def gates(demo: Demo) -> list[tuple[bool, str]]:
     """(holds, sentence) of each gate, on the first seed."""
-    teacher = read_json(teacher_of(cells, runs).result)
-    baseline = read_json(next(cell for cell in cells if cell.name == "baseline").runs[0].result)
+    teacher = read_json(demo.teacher.result)
+    baseline = read_json(next(cell for cell in demo.cells if cell.name == "baseline").runs[0].result)
     errors = {name: baseline["tide"]["dAP"][name] for name in MAIN_ERRORS}
     largest = max(errors, key=lambda name: errors[name])
     low, high = BASELINE_AP50

@@ -54,7 +54,12 @@ class Row:
 
 
 def look(
-    promised: Iterable[Promise], runs: Path, facts: Mapping[str, JobFacts], *, queue_asked: bool, now: float | None = None
+    promised: Iterable[Promise],
+    runs: Path,
+    facts: Mapping[str, JobFacts],
+    *,
+    queue_asked: bool,
+    now: float | None = None,
 ) -> list[Row]:
     """A row for every promise, in their order.
 
@@ -114,9 +119,7 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
     fact = facts.get(job.job) if job is not None and job.job is not None else None
 
     def row(state: State, reason: str, launch: bool = False, failure_class: str | None = None) -> Row:
-        return Row(
-            run, promise.kind, promise.cells, state, reason, launch, status, job, failure_class, promise.needs
-        )
+        return Row(run, promise.kind, promise.cells, state, reason, launch, status, job, failure_class, promise.needs)
 
     def failed() -> Row:
         found = triage.diagnose(triage.gather_evidence(run, fact))
@@ -126,6 +129,9 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
     state = status["state"]
     if state == "done" and run.result.exists():
         return row("done", f"finished {status.get('heartbeat', '')}".strip())
+    ended = state != "running" or (fact is not None and fact.state not in LIVE)
+    if job is not None and job.state == "cancelled" and ended:
+        return row("failed", "cancelled", failure_class="cancelled")
     if fact is not None and fact.state in QUEUED:
         return row("waiting", _queued(fact, status))
     if state == "running":
@@ -140,8 +146,6 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
         return row("running", f"{_progress(status)}{stale}")
     if fact is not None and fact.state in LIVE:
         return row("running", f"job {fact.job} on {fact.node or 'a node'}, starting")
-    if job is not None and job.state == "cancelled":
-        return row("failed", "cancelled", failure_class="cancelled")
     if state == "failed" and not _launched_since(status, job):
         return failed()
     if job is None:
@@ -175,15 +179,15 @@ def _behind(row: Row, promise: Promise, before: Mapping[str, Row]) -> Row:
         teacher = before.get(need)
         if teacher is not None and teacher.state in ("failed", "blocked"):
             reason = f"blocked by {need} ({teacher.failure_class or teacher.state})"
-            return Row(
-                row.run, row.kind, row.cells, "blocked", reason, False, row.status, row.job, None, promise.needs
-            )
+            return Row(row.run, row.kind, row.cells, "blocked", reason, False, row.status, row.job, None, promise.needs)
     return row if row.needs else Row(**{**vars(row), "needs": promise.needs})
 
 
 def _queued(fact: JobFacts, status: Mapping[str, Any]) -> str:
     again = f"requeued, continues at {_progress(status)}; " if status.get("attempt") else ""
-    return f"{again}job {fact.job} {fact.state.lower()}" + (f" ({fact.reason})" if fact.reason not in ("", "None") else "")
+    return f"{again}job {fact.job} {fact.state.lower()}" + (
+        f" ({fact.reason})" if fact.reason not in ("", "None") else ""
+    )
 
 
 def _ending(fact: JobFacts | None) -> str:

@@ -39,7 +39,9 @@ RULES: Final[dict[str, Rule]] = {
         "infrastructure", 3, "killed from outside without a reason; look at the node's log if it happens again"
     ),
     "time-limit": Rule(
-        "infrastructure", 3, "it continues in the next slice; raise `hours` in the profile if no slice gets far",
+        "infrastructure",
+        3,
+        "it continues in the next slice; raise `hours` in the profile if no slice gets far",
         forgiven=True,
     ),
     "hang": Rule("infrastructure", 2, "a rank stopped answering; the rank named first is the one to look at"),
@@ -47,11 +49,15 @@ RULES: Final[dict[str, Rule]] = {
         "resource", 3, "more memory: retry raises mem_gb by half up to max_mem_gb; or fewer loader workers", "mem_gb"
     ),
     "cuda-oom": Rule("code", 0, "the GPU is too small for it: a profile with another gpu_type, or precision amp-fp16"),
-    "nan": Rule("code", 0, "the loss is not finite: a lower learning rate or loss weight, or fp32; look at metrics.jsonl"),
+    "nan": Rule(
+        "code", 0, "the loss is not finite: a lower learning rate or loss weight, or fp32; look at metrics.jsonl"
+    ),
     "config": Rule("code", 0, "mend the definition, then submit again; `c2d sweep check` finds most of these before"),
     "data": Rule("code", 0, "`c2d data check` on that node's copy of the data set"),
     "disk": Rule("code", 0, "free some space or quota (`c2d sweep gc`), then retry --class disk"),
-    "import": Rule("code", 0, "the node's python lacks a package or finds another: `c2d doctor --profile P` shows what it sees"),
+    "import": Rule(
+        "code", 0, "the node's python lacks a package or finds another: `c2d doctor --profile P` shows what it sees"
+    ),
     "user-code": Rule("code", 0, "an error in the code: mend it, then retry --class user-code --update-code"),
     "cancelled": Rule("person", 0, "somebody cancelled it; `retry --class cancelled` submits it again"),
     "unknown": Rule("code", 0, "no known sign in log, exit code and accounting: read the last lines of its log"),

@@ -50,8 +50,12 @@ class Profile(BaseModel):
     setup: list[str] = Field(default=[], description="shell lines before python: module load, conda activate")
     environment: dict[str, str] = {}
     python: str | None = Field(default=None, description="python's path, or a container command that ends in python")
-    stage_data: str | None = Field(default=None, description="node-local folder the data set is copied to, e.g. $TMPDIR")
-    tmp: str | None = Field(default=None, description="folder for temporary files of a job (default: TMPDIR, else /tmp)")
+    stage_data: str | None = Field(
+        default=None, description="node-local folder the data set is copied to, e.g. $TMPDIR"
+    )
+    tmp: str | None = Field(
+        default=None, description="folder for temporary files of a job (default: TMPDIR, else /tmp)"
+    )
     download: bool = Field(default=False, description="jobs may fetch pretrained weights")
     sbatch: dict[str, str | int | bool] = Field(default={}, description="more sbatch flags, e.g. {reservation: cvpr}")
     srun: list[str] = Field(default=[], description="more srun flags")

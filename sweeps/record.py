@@ -6,6 +6,7 @@ A cell that a changed definition no longer has stays in the store; its run is li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +37,7 @@ class Promise:
 
 
 def record_of(definition: Definition, grid: Grid, before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The record of a definition; `before` is the one it replaces, whose runs that are no longer asked for are orphans."""
+    """The record of a definition. Runs of `before`, the one it replaces, that are no longer asked for are orphans."""
     labels: dict[str, dict[str, None]] = {}
     for cell in grid.cells:
         for axis, label in cell.labels.items():
@@ -65,7 +66,7 @@ def _needs(spec: RunSpec) -> list[str]:
     return [run for run in (spec.teachers.classifier, spec.teachers.detector) if run is not None]
 
 
-def promises(record: dict[str, Any]) -> list[Promise]:
+def promises(record: Mapping[str, Any]) -> list[Promise]:
     """Every distinct run, teachers first, then students in the order of their first cell."""
     needs = record["needs"]
     found: dict[str, list[Labels]] = {}
@@ -74,9 +75,7 @@ def promises(record: dict[str, Any]) -> list[Promise]:
     teachers = [
         Promise(run, "teacher", tuple(found.pop(run, ())), tuple(needs.get(run, ()))) for run in record["teachers"]
     ]
-    return teachers + [
-        Promise(run, "student", tuple(cells), tuple(needs.get(run, ()))) for run, cells in found.items()
-    ]
+    return teachers + [Promise(run, "student", tuple(cells), tuple(needs.get(run, ()))) for run, cells in found.items()]
 
 
 def record_path(runs: Path, name: str) -> Path:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from c2d.runfolder import RunFolder, atomic_write_json
-from sweeps.demo import Cell
+from sweeps.demo import Cell, Demo
 from sweeps.demo_table import gates, table
+from sweeps.model import read_definition
 
 ERRORS = {"Cls": 0.4, "Loc": 0.05, "Both": 0.01, "Dupe": 0.0, "Bkg": 0.02, "Miss": 0.0}
 
@@ -28,15 +29,16 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def cells(store: Path, **baseline: Any) -> list[Cell]:
-    return [
+def demo(store: Path, **baseline: Any) -> Demo:
+    cells = [
         Cell("baseline", (run(store, "baseline", taught=False, **baseline),)),
         Cell("c2d", (run(store, "c2d-s0"), run(store, "c2d-s1", AP=0.34), run(store, "c2d-s2", AP=0.32))),
     ]
+    return Demo(read_definition("demo"), RunFolder(store / "teacher"), cells)
 
 
 def test_one_seed_is_shown_as_one_of_three_and_three_with_their_spread(store: Path) -> None:
-    header, rows = table(cells(store), store)
+    header, rows = table(demo(store))
     assert header[:4] == ["method", "AP", "AP50", "AP75"]
     assert rows[0] == ["baseline", "30.0", "45.0", "35.0", "40.0", "5.0", "-", "1.5", "1/3"]
     assert rows[1][:2] == ["c2d", "32.0 ± 2.0"]
@@ -44,12 +46,12 @@ def test_one_seed_is_shown_as_one_of_three_and_three_with_their_spread(store: Pa
 
 
 def test_undefined_numbers_are_a_dash(store: Path) -> None:
-    _, rows = table(cells(store, AP=None), store)
+    _, rows = table(demo(store, AP=None))
     assert rows[0][1] == "-"
 
 
 def test_gates_hold(store: Path) -> None:
-    assert [holds for holds, _ in gates(cells(store), store)] == [True, True, True]
+    assert [holds for holds, _ in gates(demo(store))] == [True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,6 @@ def test_gates_hold(store: Path) -> None:
 )
 def test_gates_fail(store: Path, baseline: dict[str, Any], top1: float, failing: int) -> None:
     atomic_write_json(RunFolder(store / "teacher").result, {"top1": top1, "n": 100})
-    found = gates(cells(store, **baseline), store)
+    found = gates(demo(store, **baseline))
     assert [holds for holds, _ in found].index(False) == failing
     assert sum(not holds for holds, _ in found) == 1

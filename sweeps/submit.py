@@ -1,0 +1,317 @@
+"""From a definition to launched runs: expand, check, record, plan, and hand what is new to a launcher.
+
+Two shells may submit the same sweep at once: planning and claiming happen under one lock of the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import SoftFileLock, Timeout
+
+from c2d.errors import InputError
+from c2d.question import gather
+from c2d.runfolder import RunFolder, atomic_write_json, read_json
+from c2d.spec import RunSpec
+from sweeps import retry, snapshot
+from sweeps.check import Problem, check
+from sweeps.expand import Grid, expand, mentions
+from sweeps.jobs import Job, read_job, write_job
+from sweeps.launchers import LAUNCHERS
+from sweeps.model import Definition
+from sweeps.order import Order, Say, Task
+from sweeps.plan import Row, survey
+from sweeps.profile import Profile, load_profile
+from sweeps.record import read_record, record_of, record_path, write_record
+
+Where = Literal["dry", "local", "slurm"]
+LOCK_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs and data lie, and where runs are launched."""
+
+    runs: Path
+    data: Path
+    where: Where
+    profile: Profile
+
+
+def resolve(definition: Definition, place: Place) -> Grid:
+    """Every cell of a definition, with its run id.
+
+    Raises:
+        InputError: whatever is wrong with the file or with a cell; all of it in one message.
+    """
+    return expand(definition, gather(mentions(definition), place.runs, place.data))
+
+
+def specs_of(grid: Grid) -> dict[str, RunSpec]:
+    """{run id: spec}, teachers first."""
+    return {spec.id: spec for spec in grid.teachers} | {cell.run: cell.spec for cell in grid.cells}
+
+
+def plan(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str, Any], list[Row]]:
+    """(record, rows) of a definition as it would be submitted now. Nothing is written.
+
+    Raises:
+        InputError: a folder of the store holds another question under the same id.
+    """
+    before = None
+    if record_path(runs, definition.name).is_file():
+        with suppress(InputError):  # damaged, or of an older format: it is written anew
+            before = read_record(runs, definition.name)
+    record = record_of(definition, grid, before)
+    rows, _ = survey(record, runs)
+    asked = specs_of(grid)
+    for row in rows:
+        if row.run.spec.is_file() and row.run.id in asked:
+            _compare(row.run, asked[row.run.id])
+    return record, rows
+
+
+def submit(
+    definition: Definition,
+    place: Place,
+    *,
+    filters: Sequence[str] = (),
+    limit: int | None = None,
+    canary: int | None = None,
+    forward: bool = True,
+    say: Say,
+    explain: Say | None = None,
+    at_once: int | None = None,
+) -> int:
+    """Launch what a sweep has promised and nobody runs yet; returns the launcher's exit code.
+
+    Args:
+        filters: `axis=label`; several values of one axis mean or, several axes and.
+        limit: so many runs at most (their teachers come on top).
+        canary: one cell trains so many iterations first; the rest starts only if that went well.
+        forward: rehearse one forward of every structure before anything is launched.
+        say: takes a line about what is done.
+        explain: takes a line per run: its state and the reason. Default: `say`.
+        at_once: local launcher: processes at once.
+    Raises:
+        InputError: something is wrong with the sweep; nothing was launched and nothing written.
+    """
+    grid = resolve(definition, place)
+    problems = check(definition, grid, place.runs, place.data, _profile_to_check(place), forward, say)
+    if problems:
+        raise InputError(report(definition, problems))
+    if place.where == "dry":
+        record, rows = plan(definition, grid, place.runs)
+        tasks = _tasks(_chosen(rows, filters, limit), definition, canary)
+        _explain(rows, tasks, explain or say)
+        order = _order(definition.name, tasks, place, digest="")
+        questions = {run: spec.to_json() for run, spec in specs_of(grid).items()}
+        return LAUNCHERS["dry"](replace(order, questions=questions), say)
+    with submission_lock(place.runs):
+        settle_submissions(specs_of(grid), place.runs)
+        record, rows = plan(definition, grid, place.runs)
+        chosen = _chosen(rows, filters, limit)
+        tasks = _tasks(chosen, definition, canary)
+        _explain(rows, tasks, explain or say)
+        write_record(place.runs, record)
+        asked = specs_of(grid)
+        for row in chosen:
+            if not row.run.spec.is_file():
+                atomic_write_json(row.run.spec, asked[row.run.id].to_json())
+        if not tasks:
+            say("nothing to launch")
+            return 0
+        order = _order(definition.name, tasks, place, snapshot.take(place.runs))
+        if place.where == "slurm":
+            return LAUNCHERS["slurm"](order, say)
+        claim(order)
+    return _local(order, say, at_once)
+
+
+def again(
+    record: dict[str, Any], rows: list[Row], chosen: list[Row], place: Place, *, update_code: bool, say: Say
+) -> int:
+    """Launch failed or blocked runs once more, each with the code, profile and data of its last launch.
+
+    Args:
+        rows: of the whole sweep; nodes that fail often are known from them.
+        chosen: see `sweeps.retry.choose`.
+        place: `where` and `profile` hold for runs that were never launched before.
+        update_code: take the code as it is now; env.json of the next attempt says so.
+    """
+    retry.note(chosen)
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in chosen:
+        job = row.job
+        kept = job is not None and not update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
+        code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
+        key = (
+            job.where if job else place.where,
+            (job.profile if job else None) or place.profile.name,
+            (job.data if job else "") or str(place.data),
+            code,
+        )
+        groups.setdefault(key, []).append(row)
+    code_of_exit = 0
+    for (where, profile, data, code), group in groups.items():
+        machine = place.profile if profile == place.profile.name else load_profile(profile)
+        tasks = [retry.raised(row, rows, machine, say) for row in group]
+        order = Order(record["name"], place.runs, Path(data), tasks, machine, code)
+        if where == "local":
+            with submission_lock(place.runs):
+                claim(order)
+            code_of_exit = max(code_of_exit, _local(order, say, None))
+        else:
+            with submission_lock(place.runs):
+                code_of_exit = max(code_of_exit, LAUNCHERS["slurm"](order, say))
+    return code_of_exit
+
+
+@contextmanager
+def submission_lock(runs: Path) -> Iterator[None]:
+    """One submission at a time in a store, also over a network file system."""
+    path = runs / "sweeps" / ".submission.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = SoftFileLock(path)
+    try:
+        lock.acquire(timeout=LOCK_WAIT_S)
+    except Timeout:
+        who = " on ".join(path.read_text().splitlines()[:2]) if path.exists() else "another shell"
+        raise InputError(
+            f"another submission to {runs} is under way (pid {who}); wait for it, or remove {path} if it is gone"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def settle_submissions(ids: Iterable[str], runs: Path) -> None:
+    """Find out what became of launches whose launcher died before it knew the job's number. Under the lock."""
+    from sweeps.launchers.adopt import adopt
+
+    for name in ids:
+        job = read_job(RunFolder(runs / name))
+        if job is not None and job.state == "submitting":
+            adopt(job)
+
+
+def claim(order: Order) -> None:
+    """Mark the runs of a local order as taken, so that no other shell launches them as well."""
+    for task in order.tasks:
+        before = read_job(task.run)
+        write_job(
+            task.run,
+            Job(
+                sweep=order.sweep,
+                where="local",
+                state="submitted",
+                name=f"c2d-{order.sweep}-local-{os.getpid()}",
+                profile=order.profile.name,
+                size=task.size,
+                gpus=order.profile.all_gpus,
+                threads=before.threads if before and before.where == "local" else 0,
+                data=str(order.data),
+                snapshot=order.snapshot,
+                depends=list(task.after),
+                submissions=1 + (before.submissions if before else 0),
+                submitted=datetime.now(UTC).isoformat(timespec="seconds"),
+                host=socket.gethostname(),
+                pid=os.getpid(),
+            ),
+        )
+
+
+def report(definition: Definition, problems: Iterable[Problem]) -> str:
+    """All problems of a check, one a line."""
+    found = list(problems)
+    lines = "\n".join(f"  {problem.where}: {problem.message}" for problem in found)
+    return f"{definition.source}: {len(found)} problem{'s' if len(found) > 1 else ''}, nothing was launched\n{lines}"
+
+
+def _local(order: Order, say: Say, at_once: int | None) -> int:
+    from sweeps.launchers import local
+
+    return local.launch(order, say, at_once=at_once)
+
+
+def _profile_to_check(place: Place) -> Profile | None:
+    return place.profile if place.where != "local" else None
+
+
+def _compare(run: RunFolder, spec: RunSpec) -> None:
+    if read_json(run.spec) != json.loads(json.dumps(spec.to_json())):
+        raise InputError(
+            f"{run.path} holds another question than the sweep asks under that id; move that folder away, or use "
+            "another --runs"
+        )
+
+
+def _chosen(rows: list[Row], filters: Sequence[str], limit: int | None) -> list[Row]:
+    """Rows to launch, with the unfinished teachers they need, in the order of the plan."""
+    picked = retry.filtered([row for row in rows if row.kind == "student"], filters)
+    students = [row for row in picked if row.launch][:limit]
+    needed = {need for row in students for need in row.needs}
+    if not filters and limit is None:  # a teacher of its own accord: all its students may be done or elsewhere
+        needed |= {row.run.id for row in rows if row.kind == "teacher"}
+    return [row for row in rows if row.launch and row.kind == "teacher" and row.run.id in needed] + students
+
+
+def _tasks(chosen: list[Row], definition: Definition, canary: int | None) -> list[Task]:
+    """Tasks of the chosen rows; with a canary, everything but its teachers waits for it."""
+    unfinished = _unfinished(chosen)
+    tasks = [Task(row.run, unfinished(row), definition.size) for row in chosen]
+    students = [row for row in chosen if row.kind == "student"]
+    if canary is None or not students:
+        return tasks
+    bird = max(students, key=lambda row: (row.run.id.count("+"), bool(row.needs)))  # the fullest method, not a baseline
+    first = Task(bird.run, unfinished(bird), definition.size, stop_after=canary)
+    teachers = [task for task, row in zip(tasks, chosen, strict=True) if row.kind == "teacher"]
+    rest = [
+        replace(task, after=(*task.after, first.id))
+        for task, row in zip(tasks, chosen, strict=True)
+        if row.kind == "student"
+    ]
+    return [*teachers, first, *rest]
+
+
+def _unfinished(chosen: list[Row]) -> Any:
+    """Row -> teachers it has to wait for: those launched with it, and those of an earlier launch that are not done."""
+    launched = {row.run.id for row in chosen}
+
+    def waits(row: Row) -> tuple[str, ...]:
+        return tuple(
+            need
+            for need in row.needs
+            if need in launched or RunFolder(row.run.path.parent / need).read_status()["state"] != "done"
+        )
+
+    return waits
+
+
+def _order(sweep: str, tasks: list[Task], place: Place, digest: str) -> Order:
+    return Order(sweep, place.runs.absolute(), place.data.absolute(), tasks, place.profile, digest)
+
+
+def explained(rows: list[Row], launched: set[str]) -> list[str]:
+    """A line per run: what happens to it, its state, its id, its cell and the reason."""
+    lines = []
+    for row in rows:
+        mark = "->" if row.run.id in launched else "  "
+        cell = ", ".join(f"{axis}={label}" for axis, label in row.cells[0].items()) if row.cells else row.kind
+        more = f" (+{len(row.cells) - 1} equal)" if len(row.cells) > 1 else ""
+        lines.append(f"{mark} {row.state:8} {row.run.id}  [{cell}{more}]  {row.reason}")
+    return lines
+
+
+def _explain(rows: list[Row], tasks: list[Task], say: Say) -> None:
+    for line in explained(rows, {task.run.id for task in tasks}):
+        say(line)
