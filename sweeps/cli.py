@@ -172,7 +172,7 @@ def status(
     from sweeps.submit import again
 
     place = _place(runs, None, WhereTo.local, None)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
     def look() -> dict[str, Any]:
         record = read_record(place.runs, definition)
@@ -185,7 +185,8 @@ def status(
     def mend() -> None:
         record = read_record(place.runs, definition)
         rows, _ = survey(record, place.runs)
-        picked = [row for row in retry.choose(rows) if row.job is not None and row.job.where == "slurm"]
+        due = retry.choose(rows, filters=filters or ())
+        picked = [row for row in due if row.job is not None and row.job.where == "slurm"]
         if picked:
             again(record, rows, picked, place, update_code=False, say=_line)
 

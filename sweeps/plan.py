@@ -166,9 +166,32 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
         if now - _seconds(job.submitted) < LAG_S:
             return row("waiting", f"submitted as job {job.job}, not yet in the queue's list")
         return failed()
-    if fact.state == "COMPLETED":
+    if fact.state == "COMPLETED" and (over_s := ended_ago_s(fact, now)) is not None and over_s <= LAG_S:
         return row("waiting", f"finishing: job {fact.job} is complete, its files are on their way")
+    if fact.state == "CANCELLED" and fact.reason.startswith("Dependency"):
+        culprit = _gone(job, run.path.parent)
+        if culprit:
+            return row("blocked", f"blocked by {culprit}")
+        return row("waiting", "taken out of the queue by SLURM when what it waited for failed", launch=True)
     return failed()
+
+
+def ended_ago_s(fact: JobFacts | None, now: float) -> float | None:
+    """Seconds since SLURM called the job complete; 0 where it does not say when. None: it does not call it so."""
+    if fact is None or fact.state != "COMPLETED":
+        return None
+    with suppress(ValueError, OverflowError):
+        return max(0.0, now - datetime.fromisoformat(fact.started).timestamp() - (fact.elapsed_s or 0.0))
+    return 0.0
+
+
+def _gone(job: Job, runs: Path) -> str:
+    """The canary that a run waited for and that failed, or ""."""
+    for need in job.depends:
+        canary = RunFolder(runs / need.removesuffix("#canary"))
+        if need.endswith("#canary") and _status(canary)["state"] == "failed":
+            return f"the canary {canary.id}"
+    return ""
 
 
 def _behind(row: Row, promise: Promise, before: Mapping[str, Row]) -> Row:

@@ -171,6 +171,31 @@ def test_students_of_a_failed_teacher_are_blocked_and_say_by_whom(run: RunFolder
     assert look(promised, run.path.parent, {}, queue_asked=False, now=NOW)[1].state == "done"
 
 
+def test_what_slurm_took_out_is_started_again_once_its_teacher_is_well(run: RunFolder) -> None:
+    job(run)
+    gone = JobFacts("7_0", state="CANCELLED", reason="Dependency")
+    assert (stand(run, gone).state, stand(run, gone).launch) == ("waiting", True)
+    teacher = RunFolder(run.path.parent / "teacher")
+    status(teacher, "failed", failure_class="nan")
+    promised = [Promise(teacher.id, "teacher"), Promise(run.id, "student", (), (teacher.id,))]
+    assert look(promised, run.path.parent, {"7_0": gone}, queue_asked=True, now=NOW)[1].state == "blocked"
+
+
+def test_what_a_sick_canary_held_back_is_blocked_and_names_it(run: RunFolder) -> None:
+    canary = RunFolder(run.path.parent / "bird")
+    status(canary, "failed", failure_class="nan")
+    job(run, depends=["bird#canary"])
+    row = stand(run, JobFacts("7_0", state="CANCELLED", reason="DependencyNeverSatisfied"))
+    assert (row.state, row.reason, row.launch) == ("blocked", "blocked by the canary bird", False)
+
+
+def test_a_complete_job_without_a_result_is_a_failure_after_a_while(run: RunFolder) -> None:
+    job(run)
+    began = datetime.fromtimestamp(NOW - 600, UTC).astimezone().replace(tzinfo=None).isoformat(timespec="seconds")
+    assert stand(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=590)).state == "waiting"
+    assert stand(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=300)).state == "failed"
+
+
 def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
     run.status.write_text('{"state": "runn')
     assert stand(run).state == "new"
