@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -147,7 +147,7 @@ def note_death(
     facts: dict[str, Any] = {
         "class": failure_class,
         "reason": reason,
-        "job": now.job or (os.environ.get("SLURM_JOB_ID") if by != "local" else None),
+        "job": now.job or (own_job(os.environ) or None if by != "local" else None),
         "node": now.node or status.get("host") or socket.gethostname(),
         "exit_code": exit_code,
         "iteration": max(status.get("iteration") or 0, _saved(folder)),
@@ -199,7 +199,7 @@ def this_slice(job: str) -> Slice:
         time.sleep(PAUSE_S * attempt)
         code, out = _call(["scontrol", "show", "job", job])
         if code == 0:
-            return parse_slice(out)
+            return replace(parse_slice(out), job=job)
     return Slice(job=job)
 
 
@@ -213,6 +213,14 @@ def requeue(job: str) -> str:
         if code == 0:
             return ""
     return (said.strip() or "scontrol gave no reason").splitlines()[-1][:200]
+
+
+def own_job(environment: Mapping[str, str]) -> str:
+    """ "12_3" in an array, else "12". The last task of an array has the array's own number as its SLURM_JOB_ID, and
+    scontrol takes that for all of its tasks.
+    """
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID", "")
 
 
 def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
@@ -280,7 +288,7 @@ def main(words: list[str]) -> None:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a preemption's and a requeue's; scontrol inherits it
         folder, code = folder_of_task(Path(words[0]), dict(os.environ)), int(words[1])
-        job, starts = os.environ.get("SLURM_JOB_ID", ""), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+        job, starts = own_job(os.environ), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
         settle(folder, code, this_slice(job), _print, lambda: requeue(job), by="after", starts=starts)
     except Exception as error:
         _print(f"warning: nothing could be done about this end: {type(error).__name__}: {error}")

@@ -167,9 +167,9 @@ def status(
 
     from sweeps import retry
     from sweeps import status as view
+    from sweeps.again import again
     from sweeps.plan import survey
     from sweeps.record import read_record
-    from sweeps.submit import again
 
     place = _place(runs, None, WhereTo.local, None)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
@@ -188,7 +188,7 @@ def status(
         due = retry.choose(rows, filters=filters or ())
         picked = [row for row in due if row.job is not None and row.job.where == "slurm"]
         if picked:
-            again(record, rows, picked, place, update_code=False, say=_line)
+            again(record, rows, picked, place, _line)
 
     if watch is not None and not as_json:
         view.watch(look, mend, console, every_s=watch)
@@ -241,9 +241,9 @@ def retry_(
 ) -> None:
     """Run failed cells again: infrastructure and resource deaths by themselves, code only when asked by class or id."""
     from sweeps import retry
+    from sweeps.again import Changes, again
     from sweeps.plan import survey
     from sweeps.record import read_record
-    from sweeps.submit import again
 
     place = _place(runs, data, where, profile)
     record = read_record(place.runs, definition)
@@ -262,7 +262,8 @@ def retry_(
     if not picked:
         print("nothing to retry: no infrastructure or resource death; name a class or an id for others (see triage)")
         return
-    code = again(record, rows, picked, place, update_code=update_code, say=_line)
+    changes = Changes(place.profile if profile else None, place.data if data else None, update_code)
+    code = again(record, rows, picked, place, _line, changes)
     if code:
         raise typer.Exit(code)
 

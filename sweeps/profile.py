@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2d.errors import InputError, unknown
 from c2d.question import read_yaml
+from c2d.runfolder import atomic_write_json, read_json
 from c2d.spec import explain
 
 Size = Literal["small", "large"]
@@ -104,6 +105,25 @@ def load_profile(given: str | None) -> Profile:
         return Profile.model_validate({"name": Path(chosen).stem, **values})
     except ValidationError as error:
         raise InputError(f"{where}: {explain(error)}") from None
+
+
+def remember(runs: Path, sweep: str, profile: Profile) -> None:
+    """Keep the profile of a submission in the store: a retry in another shell, or another folder, needs it."""
+    atomic_write_json(_kept(runs, sweep, profile.name), profile.model_dump())
+
+
+def remembered(runs: Path, sweep: str, name: str) -> Profile:
+    """The profile a sweep was last submitted with under that name; else the one `load_profile` finds.
+
+    Raises:
+        InputError: neither is there.
+    """
+    kept = _kept(runs, sweep, name)
+    return Profile.model_validate(read_json(kept)) if kept.is_file() else load_profile(name)
+
+
+def _kept(runs: Path, sweep: str, name: str) -> Path:
+    return runs / "sweeps" / sweep / f"profile-{name}.json"
 
 
 def read_yaml_text(name: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from sweeps.launchers import LAUNCHERS
 from sweeps.model import Definition
 from sweeps.order import Order, Say, Task
 from sweeps.plan import Row, survey
-from sweeps.profile import Profile, load_profile
+from sweeps.profile import Profile, remember
 from sweeps.record import read_record, record_of, record_path, write_record
 
 Where = Literal["dry", "local", "slurm"]
@@ -130,49 +130,11 @@ def submit(
             say("nothing to launch")
             return 0
         order = _order(definition.name, tasks, place, snapshot.take(place.runs))
+        remember(place.runs, definition.name, place.profile)
         if place.where == "slurm":
             return LAUNCHERS["slurm"](order, say)
         claim(order)
-    return _local(order, say, at_once)
-
-
-def again(
-    record: dict[str, Any], rows: list[Row], chosen: list[Row], place: Place, *, update_code: bool, say: Say
-) -> int:
-    """Launch failed or blocked runs once more, each with the code, profile and data of its last launch.
-
-    Args:
-        rows: of the whole sweep; nodes that fail often are known from them.
-        chosen: see `sweeps.retry.choose`.
-        place: `where` and `profile` hold for runs that were never launched before.
-        update_code: take the code as it is now; env.json of the next attempt says so.
-    """
-    retry.note(chosen)
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
-    for row in chosen:
-        job = row.job
-        kept = job is not None and not update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
-        code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
-        key = (
-            job.where if job else place.where,
-            (job.profile if job else None) or place.profile.name,
-            (job.data if job else "") or str(place.data),
-            code,
-        )
-        groups.setdefault(key, []).append(row)
-    code_of_exit = 0
-    for (where, profile, data, code), group in groups.items():
-        machine = place.profile if profile == place.profile.name else load_profile(profile)
-        tasks = [retry.raised(row, rows, machine, say) for row in group]
-        order = Order(record["name"], place.runs, Path(data), tasks, machine, code)
-        if where == "local":
-            with submission_lock(place.runs):
-                claim(order)
-            code_of_exit = max(code_of_exit, _local(order, say, None))
-        else:
-            with submission_lock(place.runs):
-                code_of_exit = max(code_of_exit, LAUNCHERS["slurm"](order, say))
-    return code_of_exit
+    return run_here(order, say, at_once)
 
 
 @contextmanager
@@ -237,7 +199,8 @@ def report(definition: Definition, problems: Iterable[Problem]) -> str:
     return f"{definition.source}: {len(found)} problem{'s' if len(found) > 1 else ''}, nothing was launched\n{lines}"
 
 
-def _local(order: Order, say: Say, at_once: int | None) -> int:
+def run_here(order: Order, say: Say, at_once: int | None = None) -> int:
+    """The local launcher, outside of the lock: it returns when the runs have ended."""
     from sweeps.launchers import local
 
     return local.launch(order, say, at_once=at_once)

@@ -15,7 +15,7 @@ from filelock import SoftFileLock
 
 from c2d.runfolder import RunFolder, atomic_write_json
 from sweeps import after
-from sweeps.after import Slice, Verdict, folder_of_task, judge, parse_slice, requeue, settle
+from sweeps.after import Slice, Verdict, folder_of_task, judge, own_job, parse_slice, requeue, settle
 from sweeps.jobs import Job, note_attempt, read_attempts, write_job
 
 ROOT = Path(__file__).parents[2]
@@ -216,6 +216,14 @@ def test_the_task_finds_its_run(tmp_path: Path) -> None:
     (tmp_path / "folders.txt").write_text("/runs/a\n/runs/b\n")
     assert folder_of_task(tmp_path / "folders.txt", {}).id == "a"
     assert folder_of_task(tmp_path / "folders.txt", {"SLURM_ARRAY_TASK_ID": "1"}).id == "b"
+
+
+def test_the_last_task_of_an_array_does_not_speak_for_all_of_it() -> None:
+    last = {"SLURM_JOB_ID": "11", "SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "2"}  # seen: equal numbers
+    assert own_job(last) == "11_2"
+    assert own_job({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "0"}) == "11_0"
+    assert own_job({"SLURM_JOB_ID": "12"}) == "12"
+    assert own_job({}) == ""
 
 
 def test_requeue_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 from c2d.errors import InputError
 from c2d.runfolder import RunFolder, atomic_write_json, read_json
 from sweeps import submit as submitting
+from sweeps.again import again
 from sweeps.cancel import cancel, stoppable
 from sweeps.jobs import read_attempts, read_job, write_job
 from sweeps.model import parse_definition
@@ -21,7 +22,7 @@ from sweeps.plan import Row, survey
 from sweeps.profile import Profile
 from sweeps.record import read_record
 from sweeps.retry import choose
-from sweeps.submit import Place, again, claim, submission_lock, submit
+from sweeps.submit import Place, claim, submission_lock, submit
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -202,12 +203,31 @@ def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place
     assert len(chosen) == 1 + len(students)
     record = read_record(place.runs, "grid")
     _older(teacher)
-    assert again(record, every, chosen, place, update_code=False, say=said.append) == 0
+    assert again(record, every, chosen, place, said.append) == 0
     assert started(fake) - before == len(chosen)
     job = read_job(teacher)
     assert job is not None
     assert job.submissions == 2
     assert [death["class"] for death in read_attempts(teacher)] == ["nan"]
+
+
+def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_took_meanwhile(
+    fake: FakeSlurm, place: Place
+) -> None:
+    launch(place, filters=["method=baseline"])
+    (row,) = [row for row in rows(place).values() if "baseline" in row.run.id]
+    fail(row.run, "nan")
+    fake.change(next(iter(fake.jobs)), state="FAILED")
+    every, said, record = list(rows(place).values()), list[str](), read_record(place.runs, "grid")
+    chosen = choose(every, classes=["nan"], asked=True)
+    elsewhere = Place(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
+    assert again(record, every, chosen, elsewhere, said.append) == 0
+    job = read_job(row.run)
+    assert job is not None
+    assert (job.profile, job.submissions) == ("p", 2)  # p is no file and no shipped profile: the store has kept it
+    assert again(record, every, chosen, elsewhere, said.append) == 0
+    assert said[-1] == f"{row.run.id}: launched by another shell meanwhile"
+    assert started(fake) == 2
 
 
 def _older(run: RunFolder) -> None:
