@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ TRIES = 3
 PAUSE_S = 3.0
 CALL_S = 20.0
 CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
+ROUND_S = 2.0  # SLURM counts whole seconds, and status.json's heartbeat has no fractions
+WARNED = 128 + signal.SIGUSR2  # SLURM's warning came before python could listen
 Say = Callable[[str], None]
 Start = Callable[[], str]
 
@@ -46,6 +48,7 @@ class Slice:
     run_s, limit_s: how long it has run and may run.
     preempted: another job takes its place. It is RUNNING until the grace time is over, and has to requeue itself if it
         leaves before.
+    seen: when SLURM was asked, by this node's clock. The first rank, which writes status.json, runs on the same node.
     """
 
     job: str = ""
@@ -56,6 +59,12 @@ class Slice:
     limit_s: float | None = None
     preempted: bool = False
     reason: str = ""
+    seen: float = field(default_factory=time.time, compare=False)
+
+    @property
+    def begun(self) -> float:
+        """When this start began, seconds since 1970; 0 where it is not known."""
+        return 0.0 if self.run_s is None else self.seen - self.run_s
 
     @property
     def over_limit(self) -> bool:
@@ -124,7 +133,7 @@ def settle(folder: RunFolder, exit_code: int, now: Slice, say: Say, start: Start
         if not problem:
             return
         verdict = replace(verdict, reason=f"{verdict.reason}; could not be started again: {problem}")
-    if again or status["state"] != "failed" or kind == "cancelled":
+    if again or status["state"] != "failed" or kind == "cancelled" or not said_in(status, now):
         folder.write_status("failed", reason=verdict.reason, failure_class=kind, error=verdict.reason)
     suggestion = RULES.get(kind, RULES["unknown"]).suggestion
     say(f"{folder.id} ended ({kind}): {verdict.reason}; {suggestion}")
@@ -163,7 +172,12 @@ def note_death(
 def begun_in(status: dict[str, Any], now: Slice) -> bool:
     """False when status.json is that of an earlier start: this one died before its attempt began."""
     begun = status.get("begun")
-    return begun is not None and (now.run_s is None or begun > time.time() - now.run_s - CLOCK_S)
+    return begun is not None and begun > now.begun - ROUND_S
+
+
+def said_in(status: dict[str, Any], now: Slice) -> bool:
+    """False when status.json was written by an earlier start. This one may have failed before its attempt began."""
+    return _heartbeat(status) > now.begun - ROUND_S
 
 
 def lost_s(folder: RunFolder, status: dict[str, Any], end: float) -> float:
@@ -231,24 +245,30 @@ def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
 
 def _diagnosis(folder: RunFolder, exit_code: int, now: Slice) -> tuple[str, str]:
     """(class, reason): by the signal that ended it politely, else by what triage makes of record, log and exit code."""
+    from sweeps import signs
+    from sweeps.triage import diagnose, gather_evidence
+
     status = folder.read_status()
+    evidence = gather_evidence(folder, None, exit_code)
+    # Killed in its start-up, it has left nothing of its own: what is there speaks of an earlier start.
+    evidence = replace(evidence, attempts=[], since=max(evidence.since, now.begun - CLOCK_S))
+    if not said_in(status, now):
+        status = {"state": "waiting"}
+        evidence = replace(evidence, status=status)
     told = any((folder.path / "ranks").glob("*.json"))  # a rank failed, and srun ended the others politely
-    if exit_code == 130 and not told:
-        warned = "SIGUSR2" in str(status.get("reason")) and status["state"] == "waiting"
+    if exit_code in (130, WARNED) and not told:
+        lines = [line for _, part in signs.parts(evidence.log_tail, evidence.since) for line in part]
+        saved = "SIGUSR2" in str(status.get("reason")) and status["state"] == "waiting"
+        warned = saved or exit_code == WARNED or any("asked to stop by SIGUSR2" in line for line in lines)
         kind = "time-limit" if (warned or now.over_limit) and not now.preempted else "preempted"
         return kind, "asked to stop by SLURM's warning" if warned else "asked to stop"
     if now.preempted and not told:
         return "preempted", f"preempted before it had saved (exit code {exit_code})"
-    from sweeps.triage import diagnose, gather_evidence
-
-    evidence = gather_evidence(folder, None, exit_code)
-    if now.run_s is not None:
-        evidence = replace(evidence, since=max(evidence.since, time.time() - now.run_s - CLOCK_S))
     found = diagnose(evidence)
     kind = found.failure_class
     if now.over_limit:
         kind = "time-limit"
-    if status["state"] == "failed" and status.get("reason") and begun_in(status, now):
+    if status["state"] == "failed" and status.get("reason"):
         return kind, str(status["reason"])
     return kind, found.lines[-1].strip() if told and found.lines else f"its process ended with exit code {exit_code}"
 

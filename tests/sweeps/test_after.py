@@ -202,6 +202,42 @@ def test_words_of_an_earlier_start_are_not_taken_for_this_one(folder: RunFolder)
     assert (death["attempt"], death["seconds"], death["lost_s"]) == (None, 600.0, 0.0)
 
 
+def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: Any) -> Slice:
+    """A run that ended 12 seconds ago, and whose job was started again 5 seconds ago."""
+    died(folder, state, reason=reason, begun=time.time() - 20, **facts)
+    status = json.loads(folder.status.read_text())
+    status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() - 12))
+    folder.status.write_text(json.dumps(status))
+    return Slice("12", "RUNNING", "n1", 1, 5.0, 3600.0)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(130, "preempted"), (137, "killed"), (140, "time-limit")])
+def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
+    folder: RunFolder, code: int, kind: str
+) -> None:
+    """The attempt before was warned by USR2 and noted so; this start has not begun an attempt of its own."""
+    now = soon_again(folder, "interrupted by SIGUSR2; call again to continue")
+    note_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
+    assert judge(folder, code, now, 1).failure_class == kind
+    settle(folder, code, now, lambda _: None, lambda: "", by="after", starts=1)
+    death = read_attempts(folder)[-1]
+    assert (death["class"], death["attempt"], death["seconds"], death["lost_s"]) == (kind, None, 5.0, 0.0)
+
+
+def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
+    died(folder)
+    note_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
+    assert judge(folder, 137, RUNNING).failure_class == "killed"
+
+
+def test_a_failure_in_the_start_up_replaces_what_failed_before(folder: RunFolder) -> None:
+    now = soon_again(folder, "old words", "failed", failure_class="nan")
+    settle(folder, 127, now, lambda _: None, pytest.fail, by="after", starts=1)
+    status = folder.read_status()
+    assert status["failure_class"] != "nan"
+    assert status["reason"] == "its process ended with exit code 127"
+
+
 def test_slurm_is_read() -> None:
     assert slice_of("running") == Slice("12", "RUNNING", "n2", 0, 600.0, 3600.0, False)
     assert slice_of("preempted").preempted
