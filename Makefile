@@ -24,11 +24,11 @@ demo: $(READY) ## the demo: four cells on procedural scenes, then their table (A
 test: $(READY) ## the tests (at most 20 minutes on 2 cores; ARGS="-k icod" to choose)
 	$(BIN)/python -m pytest -q -m "not slow and not cluster and not web" $(ARGS)
 
-test-cluster: $(READY) ## tests on a real SLURM
-	@bash .ci/marked cluster $(BIN)/python
+test-cluster: $(READY) ## tests on a real SLURM, started for them (root, and the packages that .ci/slurm installs)
+	@bash .ci/marked cluster $(BIN)/python $(ARGS)
 
 test-web: $(READY) ## tests with a real browser and real LaTeX
-	@bash .ci/marked web $(BIN)/python
+	@bash .ci/marked web $(BIN)/python $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -133,7 +133,7 @@ def class_of(error: BaseException) -> str:
         return "cuda-oom"
     if (name.startswith("Dist") and name.endswith("Error")) or "gloo/" in str(error):
         return "hang"  # DistBackendError and its kin: another rank is gone or silent, the reason lies there
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's allocator on the CPU
         return "host-oom"
     return "import" if isinstance(error, ImportError) else "user-code"
 

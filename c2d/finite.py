@@ -27,8 +27,8 @@ class FiniteLosses(BaseModel):
                 )
             bad = [name for name, value in log.items() if not torch.isfinite(value).all() and name != "loss"]
             raise RunError(
-                f"loss is {float(total.detach())} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last good "
-                "checkpoint is kept: lower the learning rate or a loss weight, or train in fp32",
+                f"loss is {float(total.detach())} (from {', '.join(bad) or 'the sum'}, rank {get_rank()}); the last "
+                "good checkpoint is kept: lower the learning rate or a loss weight, or train in fp32",
                 "nan",
             )
         return total, log

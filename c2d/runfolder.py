@@ -103,6 +103,11 @@ class RunFolder:
         """A weight file named by its content, shared by all runs of the store."""
         return self.path.parent / "weights" / f"{sha256}.pth"
 
+    @property
+    def is_done(self) -> bool:
+        """True when the run has ended well and its result is there."""
+        return self.result.exists() and self.read_status()["state"] == "done"
+
     def read_status(self) -> dict[str, Any]:
         """status.json, or state `waiting` when it is not there yet."""
         return read_json(self.status) if self.status.exists() else {"state": "waiting", "attempt": 0}

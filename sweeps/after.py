@@ -66,6 +66,11 @@ class Slice:
         """When this start began, seconds since 1970; 0 where it is not known."""
         return 0.0 if self.run_s is None else self.seen - self.run_s
 
+    def of_start(self, start: int) -> Slice:
+        """Without the time it has run where SLURM has given the job back, and counts for its next start."""
+        given_back = self.restarts > start or self.state == "PENDING"
+        return replace(self, run_s=None) if given_back else self
+
     @property
     def over_limit(self) -> bool:
         if self.reason == "TimeLimit":
@@ -88,8 +93,9 @@ def judge(folder: RunFolder, exit_code: int, now: Slice, start: int = 0) -> Verd
     Args:
         start: how often this job was started before (SLURM_RESTART_COUNT).
     """
+    now = now.of_start(start)
     status = folder.read_status()
-    if status["state"] == "done" and folder.result.exists():
+    if folder.is_done:
         return Verdict("nothing", reason="the run is done")
     who = writer(folder)
     if who is not None:
@@ -118,6 +124,7 @@ def settle(folder: RunFolder, exit_code: int, now: Slice, say: Say, start: Start
         by: who notes it: after (on a node), local.
         starts: how often the job was started before.
     """
+    now = now.of_start(starts)
     verdict = judge(folder, exit_code, now, starts)
     if verdict.action == "nothing":
         say(f"{folder.id}: exit code {exit_code}; {verdict.reason}")
@@ -151,7 +158,7 @@ def note_death(
     now: Slice = Slice(),
 ) -> None:
     """A line in attempts.jsonl. `seconds` is what the attempt took, `lost_s` what of it has to be done again."""
-    began = begun_in(status, now)
+    began = begun_in(status, now) and not _is_noted(folder, status)
     end = time.time() if status["state"] == "running" and by != "job" else _heartbeat(status)  # a beat is 10 s old
     facts: dict[str, Any] = {
         "class": failure_class,
@@ -173,6 +180,12 @@ def begun_in(status: dict[str, Any], now: Slice) -> bool:
     """False when status.json is that of an earlier start: this one died before its attempt began."""
     begun = status.get("begun")
     return begun is not None and begun > now.begun - ROUND_S
+
+
+def _is_noted(folder: RunFolder, status: dict[str, Any]) -> bool:
+    """Whether the end of this attempt is in attempts.jsonl: then it was one of an earlier start."""
+    number = status.get("attempt")
+    return number is not None and any(death.get("attempt") == number for death in read_attempts(folder))
 
 
 def said_in(status: dict[str, Any], now: Slice) -> bool:
@@ -252,7 +265,8 @@ def _diagnosis(folder: RunFolder, exit_code: int, now: Slice) -> tuple[str, str]
     evidence = gather_evidence(folder, None, exit_code)
     # Killed in its start-up, it has left nothing of its own: what is there speaks of an earlier start.
     evidence = replace(evidence, attempts=[], since=max(evidence.since, now.begun - CLOCK_S))
-    if not said_in(status, now):
+    earlier = status["state"] in ("waiting", "running") and _is_noted(folder, status)
+    if earlier or not said_in(status, now):
         status = {"state": "waiting"}
         evidence = replace(evidence, status=status)
     told = any((folder.path / "ranks").glob("*.json"))  # a rank failed, and srun ended the others politely
@@ -303,15 +317,17 @@ def _call(words: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 
 
-def main(words: list[str]) -> None:
-    """Never raises: the batch script has an exit code to give."""
+def main(words: list[str]) -> int:
+    """0 when the run is done whatever its process ended with, else 1. Never raises: the batch script has to end."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a preemption's and a requeue's; scontrol inherits it
         folder, code = folder_of_task(Path(words[0]), dict(os.environ)), int(words[1])
         job, starts = own_job(os.environ), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
         settle(folder, code, this_slice(job), _print, lambda: requeue(job), by="after", starts=starts)
+        return 0 if folder.is_done else 1
     except Exception as error:
         _print(f"warning: nothing could be done about this end: {type(error).__name__}: {error}")
+        return 1
 
 
 def _print(line: str) -> None:
@@ -319,4 +335,4 @@ def _print(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ from sweeps.jobs import read_job
 from sweeps.launchers import LAUNCHERS
 from sweeps.order import Order, Say
 from sweeps.plan import Row
-from sweeps.profile import Profile, remembered
-from sweeps.submit import Place, claim, run_here, settle_submissions, submission_lock
+from sweeps.profile import Profile, remember, remembered
+from sweeps.submit import Place, Where, claim, run_here, settle_submissions, submission_lock
 
 
 @dataclass(frozen=True)
 class Changes:
     """What a person wants to be different this time; None: as it was.
 
+    where: local or slurm.
     update_code: take the code as it is now; env.json of the next attempt says so.
     """
 
+    where: Where | None = None
     profile: Profile | None = None
     data: Path | None = None
     update_code: bool = False
@@ -44,7 +46,7 @@ def again(
     for where in ("slurm", "local"):  # the local launcher stays until its runs have ended
         with submission_lock(place.runs):
             settle_submissions((row.run.id for row in chosen), place.runs)
-            mine = [row for row in chosen if (row.job.where if row.job else place.where) == where]
+            mine = [row for row in chosen if (changes.where or (row.job.where if row.job else place.where)) == where]
             free = [row for row in mine if read_job(row.run) == row.job]
             for row in mine:
                 if row not in free:
@@ -64,15 +66,20 @@ def again(
 def _orders(
     sweep: str, rows: list[Row], chosen: list[Row], place: Place, say: Say, changes: Changes
 ) -> Iterator[Order]:
-    """One order for all rows with equal profile, data and code."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in chosen:
+    """Teachers, then students; of each one order for all rows with equal profile and data."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in chosen:  # teachers come first
         job = row.job
-        kept = job is not None and not changes.update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
-        code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
         data = changes.data or Path((job.data if job else "") or place.data)
-        groups.setdefault(((job.profile if job else None) or "", str(data), code), []).append(row)
-    for (profile, root, code), group in groups.items():
-        machine = changes.profile or (remembered(place.runs, sweep, profile) if profile else place.profile)
-        tasks = [retry.raised(row, rows, machine, say) for row in group]
-        yield Order(sweep, place.runs, Path(root).absolute(), tasks, machine, code)
+        key = (row.kind, job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
+        groups.setdefault(key, []).append(row)
+    for (_, owner, profile, root), group in groups.items():
+        machine = changes.profile or (remembered(place.runs, owner, profile) if profile else place.profile)
+        tasks = []
+        for row in group:
+            job = row.job
+            kept = job is not None and not changes.update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
+            code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
+            tasks.append(replace(retry.raised(row, rows, machine, say), snapshot=code))
+        remember(place.runs, sweep, machine)
+        yield Order(sweep, place.runs, Path(root).absolute(), tasks, machine, tasks[0].snapshot)

@@ -6,35 +6,48 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 from sweeps import queue
-from sweeps.jobs import write_job
+from sweeps.jobs import read_job, write_job
 from sweeps.plan import Row
+from sweeps.submit import submission_lock
 
 
 def stoppable(rows: list[Row]) -> list[Row]:
     """Rows that wait in a queue or run."""
-    return [row for row in rows if row.state in ("waiting", "running", "blocked") and row.job and not row.launch]
+    return [row for row in rows if row.state in ("waiting", "running") and row.job and not row.launch]
 
 
-def cancel(rows: list[Row]) -> list[str]:
+def cancel(rows: list[Row], runs: Path) -> list[str]:
     """Cancel their jobs; returns a line about each kind of stop.
 
-    job.json says `cancelled` before the signal is sent, so that no teardown puts the job back into the queue.
+    job.json says `cancelled` before the signal is sent, so that no teardown puts the job back into the queue; whoever
+    writes it holds the store's submission lock.
+
+    Raises:
+        sweeps.queue.Unreachable: SLURM does not answer; the jobs live, and `cancel` can be called again.
     """
-    lines, jobs = [], []
-    for row in rows:
-        assert row.job is not None
-        write_job(row.run, row.job.model_copy(update={"state": "cancelled"}))
-        if row.job.where == "slurm" and row.job.job is not None:
-            jobs.append(row.job.job)
-        elif row.state == "running" and row.status.get("host") == socket.gethostname():
-            with suppress(ProcessLookupError):
-                os.kill(int(row.status["pid"]), signal.SIGTERM)
-            lines.append(f"{row.run.id}: asked pid {row.status['pid']} to save and stop")
-        else:
-            lines.append(f"{row.run.id}: taken out of the local queue of pid {row.job.pid} on {row.job.host}")
-    if jobs:
-        queue.cancel(jobs)
-        lines.append(f"cancelled {len(jobs)} jobs: {', '.join(jobs[:8])}{', ...' if len(jobs) > 8 else ''}")
+    lines: list[str] = []
+    jobs: list[str] = []
+    with submission_lock(runs):
+        for row in rows:
+            job = read_job(row.run)
+            if job is None or job.state == "submitting" or job != row.job:
+                lines.append(f"{row.run.id}: another shell is launching it; call again in a minute")
+                continue
+            write_job(row.run, job.model_copy(update={"state": "cancelled"}))
+            if job.where == "slurm" and job.job is not None:
+                jobs.append(job.job)
+            elif row.state == "waiting":
+                lines.append(f"{row.run.id}: taken out of the local queue of pid {job.pid} on {job.host}")
+            elif row.status.get("host") == socket.gethostname():
+                with suppress(ProcessLookupError):
+                    os.kill(int(row.status["pid"]), signal.SIGTERM)
+                lines.append(f"{row.run.id}: asked pid {row.status['pid']} to save and stop")
+            else:
+                lines.append(f"{row.run.id}: still runs as pid {row.status.get('pid')} on {row.status.get('host')}")
+        if jobs:
+            queue.cancel(jobs)
+            lines.append(f"cancelled {len(jobs)} jobs: {', '.join(jobs[:8])}{', ...' if len(jobs) > 8 else ''}")
     return lines

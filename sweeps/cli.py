@@ -233,7 +233,9 @@ def retry_(
     ids: Annotated[list[str] | None, typer.Option("--id", help="a run id, or its beginning")] = None,
     filters: Filter = None,
     limit: Annotated[int | None, typer.Option(min=1)] = None,
-    where: Where = WhereTo.local,
+    where: Annotated[
+        WhereTo | None, typer.Option("--where", help="local or slurm; default: where it last ran", show_choices=False)
+    ] = None,
     profile: ProfileName = None,
     runs: Runs = None,
     data: Data = None,
@@ -245,7 +247,7 @@ def retry_(
     from sweeps.plan import survey
     from sweeps.record import read_record
 
-    place = _place(runs, data, where, profile)
+    place = _place(runs, data, where or WhereTo.local, profile)
     record = read_record(place.runs, definition)
     rows, _ = survey(record, place.runs)
     picked = retry.choose(
@@ -261,8 +263,11 @@ def retry_(
         print(f"again: {row.run.id} ({row.reason})")
     if not picked:
         print("nothing to retry: no infrastructure or resource death; name a class or an id for others (see triage)")
+    if not picked or where is WhereTo.dry:
         return
-    changes = Changes(place.profile if profile else None, place.data if data else None, update_code)
+    changes = Changes(
+        place.where if where else None, place.profile if profile else None, place.data if data else None, update_code
+    )
     code = again(record, rows, picked, place, _line, changes)
     if code:
         raise typer.Exit(code)
@@ -288,7 +293,7 @@ def cancel(definition: Def, runs: Runs = None, filters: Filter = None, yes: Yes 
         print(f"  {row.state:8} {row.run.id}  {where}")
     if not yes and not typer.confirm(f"stop these {len(found)} runs?"):
         raise typer.Exit(130)
-    for line in stop(found):
+    for line in stop(found, place.runs):
         print(line)
 
 
@@ -298,6 +303,7 @@ def gc(definition: Def, runs: Runs = None, yes: Yes = False) -> None:
     from sweeps import gc as broom
     from sweeps.plan import survey
     from sweeps.record import read_record
+    from sweeps.submit import submission_lock
 
     place = _place(runs, None, WhereTo.local, None)
     rows, _ = survey(read_record(place.runs, definition), place.runs)
@@ -306,7 +312,8 @@ def gc(definition: Def, runs: Runs = None, yes: Yes = False) -> None:
         print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
     total = sum(removal.bytes for removal in removals) / 2**20
     if yes:
-        broom.remove(removals)
+        with submission_lock(place.runs):
+            broom.remove(removals)
     print(f"{len(removals)} things, {total:.1f} MiB {'removed' if yes else 'would be removed; --yes removes them'}")
 
 

@@ -98,10 +98,12 @@ def _checkpoints(run: RunFolder) -> Iterator[Removal]:
 
 
 def _whole(path: Path) -> bool:
-    """c2d names a checkpoint when it is written whole; a disk can still break it. torch writes zip files."""
-    with suppress(OSError):
-        return zipfile.is_zipfile(path)
-    return False
+    """c2d names a checkpoint when it is written whole; a disk can still break it. torch writes zip files with sums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _leftovers(run: RunFolder, now: float) -> Iterator[Removal]:

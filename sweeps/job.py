@@ -66,7 +66,7 @@ class Train:
             SystemExit: 1 failed and recorded, 130 asked to stop.
         """
         folder = RunFolder(Path(self.run))
-        if is_done(folder):
+        if folder.is_done:
             return folder.id
         from sweeps.signs import BEGINS
 
@@ -123,15 +123,15 @@ class Train:
     def _staged(self, folder: RunFolder) -> Path:
         if not self.stage_data:
             return Path(self.data)
+        from c2d.errors import InputError
         from sweeps.staging import stage
 
         dataset = read_json(folder.spec)["dataset"]
-        return stage(dataset["name"], dataset["digest"], Path(self.data), self.stage_data, say=_say)
-
-
-def is_done(folder: RunFolder) -> bool:
-    """True when the run has its result."""
-    return folder.result.exists() and folder.read_status()["state"] == "done"
+        try:
+            return stage(dataset["name"], dataset["digest"], Path(self.data), self.stage_data, say=_say)
+        except InputError as error:
+            error.failure_class = "data"
+            raise
 
 
 def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -251,9 +251,15 @@ def _forget_ranks(folder: RunFolder) -> None:
 
 
 def _note_unseen_death(folder: RunFolder) -> None:
-    """The last attempt was killed together with everything that could have noted it: its node went down."""
+    """The last attempt's end was not noted: what could have done so was killed as well, since its node went down.
+
+    The process itself may still have saved and left, and its run is `waiting` then. It is noted only as an attempt of
+    this job: somebody's Ctrl-C is no death.
+    """
     status = folder.read_status()
-    if status["state"] != "running":
+    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    left = again and str(status.get("reason")).startswith("interrupted") and _of_this_job(folder)
+    if status["state"] != "running" and not (status["state"] == "waiting" and left):
         return
     from sweeps.after import note_death
     from sweeps.jobs import read_attempts
@@ -261,9 +267,15 @@ def _note_unseen_death(folder: RunFolder) -> None:
     number = status.get("attempt")
     if any(death.get("attempt") == number for death in read_attempts(folder)):
         return
-    again = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
     kind, reason = ("node-failure", "the node went away") if again else ("killed", "killed from outside")
     note_death(folder, status, kind, f"{reason}; nobody was left to say more", requeued=True, by="job")
+
+
+def _of_this_job(folder: RunFolder) -> bool:
+    """Whether the newest attempt was one of this job, in one of its earlier starts."""
+    with suppress(Exception):
+        return bool(read_json(folder.env)["attempts"][-1]["slurm"]["SLURM_JOB_ID"] == os.environ["SLURM_JOB_ID"])
+    return False
 
 
 def _failed(folder: RunFolder, error: Exception) -> int:

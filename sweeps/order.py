@@ -21,6 +21,7 @@ class Task:
         jobs of an earlier one that are still waiting or running.
     mem_gb, hours, exclude: what a retry raised or left out; None and () take the profile's.
     stop_after: a canary trains so many iterations, saves and ends well; the run itself continues from there.
+    snapshot: the code a run has begun with; "" for the order's.
     """
 
     run: RunFolder
@@ -30,6 +31,7 @@ class Task:
     hours: float | None = None
     exclude: tuple[str, ...] = ()
     stop_after: int | None = None
+    snapshot: str = ""
 
     @property
     def id(self) -> str:

@@ -29,6 +29,8 @@ STALE_S = 300.0
 """A heartbeat older than this is stale (architecture: 5 minutes)."""
 LAG_S = 120.0
 """So long after a job's end its files may still be on their way through a network file system."""
+ALIVE = "alive"
+"""Touched by a local launcher in the folder of its submission."""
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "SUSPENDED", "RESIZING")
 LIVE = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED")
 
@@ -42,7 +44,7 @@ class Row:
     """
 
     run: RunFolder
-    kind: Literal["teacher", "student"]
+    kind: Literal["teacher", "student", "orphan"]
     cells: tuple[Labels, ...]
     state: State
     reason: str
@@ -84,14 +86,20 @@ def look(
 
 
 def survey(record: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
-    """(rows, what the queue knows) of a recorded sweep, now. A queue that does not answer is as good as none."""
+    """(rows, what the queue knows) of a recorded sweep, now. A queue that does not answer is as good as none.
+
+    Of the runs that are no longer asked for, those that still wait or run are listed.
+    """
     promised = promises(record)
     facts: dict[str, JobFacts] = {}
     asked = False
     if (jobs := slurm_jobs(promised, runs)) and queue.available():
         with suppress(queue.Unreachable):
             facts, asked = queue.look_up(jobs), True
-    return look(promised, runs, facts, queue_asked=asked), facts
+    rows = look(promised, runs, facts, queue_asked=asked)
+    return [
+        row for row in rows if row.kind != "orphan" or (row.state in ("waiting", "running") and not row.launch)
+    ], facts
 
 
 def slurm_jobs(promised: Iterable[Promise], runs: Path) -> list[str]:
@@ -129,7 +137,7 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
     state = status["state"]
     if state == "done" and run.result.exists():
         return row("done", f"finished {status.get('heartbeat', '')}".strip())
-    ended = state != "running" or (fact is not None and fact.state not in LIVE)
+    ended = state != "running" if fact is None else fact.state not in (*LIVE, *QUEUED)
     if job is not None and job.state == "cancelled" and ended:
         return row("failed", "cancelled", failure_class="cancelled")
     if fact is not None and fact.state in QUEUED:
@@ -138,6 +146,8 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
         if fact is not None and fact.state not in LIVE and fact.state != "COMPLETED":
             return failed()
         if _dead_here(status) and (fact is None or fact.state not in LIVE):
+            if job is None or (job.where == "local" and _launcher_gone(job, now)):  # nobody was left to say so
+                return row("waiting", f"killed, {_progress(status)}; continues from its checkpoint", launch=True)
             return failed()
         age = _age_s(status, now)
         if age > STALE_S and (fact is None or fact.state not in LIVE):
@@ -146,14 +156,16 @@ def _stand(run: RunFolder, promise: Promise, facts: Mapping[str, JobFacts], queu
         return row("running", f"{_progress(status)}{stale}")
     if fact is not None and fact.state in LIVE:
         return row("running", f"job {fact.job} on {fact.node or 'a node'}, starting")
-    if state == "failed" and not _launched_since(status, job):
+    if state == "failed" and not launched_since(status, job):
         return failed()
     if job is None:
         if status.get("attempt"):
             return row("waiting", f"{status.get('reason') or 'interrupted'} ({_progress(status)})", launch=True)
         return row("new", "planned, never launched", launch=True)
     if job.where == "local":
-        if job.host == socket.gethostname() and not _alive(job.pid):
+        if _launcher_gone(job, now):
+            if culprit := _gone(job, run.path.parent):
+                return row("blocked", f"blocked by {culprit}")
             if status.get("attempt"):
                 return row("waiting", f"interrupted, {_progress(status)}; its launcher is gone", launch=True)
             return row("new", "its launcher ended before its turn", launch=True)
@@ -219,6 +231,16 @@ def _ending(fact: JobFacts | None) -> str:
     return f"job {fact.job} ended as {fact.state}" + (f" with exit code {fact.exit_code}" if fact.exit_code else "")
 
 
+def _launcher_gone(job: Job, now: float) -> bool:
+    """A local launcher that has ended: by its pid on this host, elsewhere by the file it touches every half minute."""
+    if job.host == socket.gethostname() and not _alive(job.pid):
+        return True
+    try:
+        return bool(job.folder) and now - (Path(job.folder) / ALIVE).stat().st_mtime > STALE_S
+    except OSError:
+        return False
+
+
 def _progress(status: Mapping[str, Any]) -> str:
     if status.get("iterations"):
         return f"iteration {status.get('iteration', 0)} of {status['iterations']}"
@@ -236,7 +258,8 @@ def _seconds(stamp: str) -> float:
         return 0.0
 
 
-def _launched_since(status: Mapping[str, Any], job: Job | None) -> bool:
+def launched_since(status: Mapping[str, Any], job: Job | None) -> bool:
+    """True when a run was launched after status.json was last written."""
     return job is not None and _seconds(job.submitted) > _seconds(str(status.get("heartbeat", "")))
 
 

@@ -60,7 +60,10 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
     silent: Unreachable | None = None
     try:
         for ids in _calls(wanted):
-            found |= _pick(parse_squeue(_squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}") or ""), wanted)
+            text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
+            if text is None and shutil.which("squeue"):
+                raise Unreachable("squeue refuses to work here")  # else every waiting run would look lost
+            found |= _pick(parse_squeue(text or ""), wanted)
     except Unreachable as error:
         silent = error
     rest = [job for job in wanted if job not in found or found[job].state in FINISHED]
@@ -91,7 +94,10 @@ def unfinished(arrays: Iterable[str]) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     for ids in _calls(sorted({array for array in arrays if array.isascii() and array.isdigit()})):
-        for facts in parse_squeue(_squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}") or ""):
+        text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
+        if text is None and shutil.which("squeue"):
+            raise Unreachable("squeue refuses to work here")
+        for facts in parse_squeue(text or ""):
             array, _, tasks = facts.job.partition("_")
             if facts.state not in FINISHED:
                 counts[array] = counts.get(array, 0) + count_of(tasks)

@@ -27,11 +27,11 @@ Labels = dict[str, str]
 class Promise:
     """One run a sweep has promised: which cells it answers and which teachers it needs first.
 
-    cells: {axis: label, ..., "seed": "0"} each; a teacher has none.
+    cells: {axis: label, ..., "seed": "0"} each; a teacher has none, nor has an orphan, which is no longer asked for.
     """
 
     run: str
-    kind: Literal["teacher", "student"]
+    kind: Literal["teacher", "student", "orphan"]
     cells: tuple[Labels, ...] = ()
     needs: tuple[str, ...] = ()
 
@@ -45,7 +45,7 @@ def record_of(definition: Definition, grid: Grid, before: dict[str, Any] | None 
     needs = {cell.run: _needs(cell.spec) for cell in grid.cells}
     needs |= {spec.id: _needs(spec) for spec in grid.teachers}
     promised = set(needs)
-    old = [] if before is None else [*before["orphans"], *(promise.run for promise in promises(before))]
+    old = [] if before is None else [promise.run for promise in promises(before)]
     return {
         "format": FORMAT,
         "name": definition.name,
@@ -67,7 +67,7 @@ def _needs(spec: RunSpec) -> list[str]:
 
 
 def promises(record: Mapping[str, Any]) -> list[Promise]:
-    """Every distinct run, teachers first, then students in the order of their first cell."""
+    """Every distinct run: teachers, students in the order of their first cell, orphans."""
     needs = record["needs"]
     found: dict[str, list[Labels]] = {}
     for cell in record["cells"]:
@@ -75,7 +75,8 @@ def promises(record: Mapping[str, Any]) -> list[Promise]:
     teachers = [
         Promise(run, "teacher", tuple(found.pop(run, ())), tuple(needs.get(run, ()))) for run in record["teachers"]
     ]
-    return teachers + [Promise(run, "student", tuple(cells), tuple(needs.get(run, ()))) for run, cells in found.items()]
+    students = [Promise(run, "student", tuple(cells), tuple(needs.get(run, ()))) for run, cells in found.items()]
+    return [*teachers, *students, *(Promise(run, "orphan") for run in record["orphans"])]
 
 
 def record_path(runs: Path, name: str) -> Path:

@@ -92,6 +92,7 @@ def choose(
     for name in states:
         if name not in STATES:
             raise unknown("state", name, STATES)
+    rows = [row for row in rows if row.kind != "orphan"]
     labels = filters if isinstance(filters, Mapping) else parse_filters(rows, filters)
     by_id = {row.run.id: row for row in rows}
     meant = set(_ids(by_id, ids))
@@ -119,6 +120,7 @@ def choose(
                     meant.add(need)
     for row in rows:  # teachers come before their students, so one pass is enough
         behind = [need for need in row.needs if need in by_id and by_id[need].state in ("failed", "blocked")]
+        behind += [bird for bird in canaries(row) if bird in by_id and by_id[bird].state == "failed"]
         free = row.state == "blocked" and all(need in chosen for need in behind)
         if (
             free
@@ -147,6 +149,12 @@ def _limited(chosen: list[Row], limit: int | None) -> list[Row]:
     needed = {need for row in students for need in row.needs}
     teachers = [row for row in chosen if row.kind == "teacher"]
     return ([row for row in teachers if row.run.id in needed] + students) if students else teachers[:limit]
+
+
+def canaries(row: Row) -> list[str]:
+    """Runs whose first iterations a row waited for at its last launch."""
+    depends = row.job.depends if row.job is not None else []
+    return [need.removesuffix("#canary") for need in depends if need.endswith("#canary")]
 
 
 def ready(row: Row, now: float) -> bool:
@@ -225,7 +233,7 @@ def raised(row: Row, rows: Iterable[Row], profile: Profile, say: Say) -> Task:
     unfinished = {other.run.id for other in every if other.state != "done"}
     return Task(
         row.run,
-        after=tuple(need for need in row.needs if need in unfinished),
+        after=tuple(need for need in (*row.needs, *canaries(row)) if need in unfinished and need != run),
         size=size,
         mem_gb=mem_gb,
         hours=hours,

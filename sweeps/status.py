@@ -212,7 +212,7 @@ def watch(
         look: the summary as of now.
         mend: launches what is retried by itself and may be by now; called after every look while there is such a run.
     """
-    from c2d.errors import RunError
+    from c2d.errors import InputError, RunError
 
     found: Summary | None = None
     while True:
@@ -223,6 +223,6 @@ def watch(
                 return found
             if found["retries"]:
                 mend()
-        except RunError as error:  # a controller that does not answer now does so later
+        except (RunError, InputError) as error:  # a controller or a lock that is busy now is free later
             console.print(f"warning: {error}", markup=False)
         sleep(max(0.2, every_s))

@@ -105,12 +105,16 @@ def submit(
         InputError: something is wrong with the sweep; nothing was launched and nothing written.
     """
     grid = resolve(definition, place)
-    problems = check(definition, grid, place.runs, place.data, _profile_to_check(place), forward, say)
-    if problems:
-        raise InputError(report(definition, problems))
+    record, rows = plan(definition, grid, place.runs)
+    chosen = _chosen(rows, filters, limit)
+    if chosen:
+        wanted = {row.run.id for row in chosen}  # what is done, or fails for reasons of its own, holds up nobody else
+        part = Grid([cell for cell in grid.cells if cell.run in wanted], grid.teachers)
+        problems = check(definition, part, place.runs, place.data, _profile_to_check(place), forward, say)
+        if problems:
+            raise InputError(report(definition, problems))
     if place.where == "dry":
-        record, rows = plan(definition, grid, place.runs)
-        tasks = _tasks(_chosen(rows, filters, limit), definition, canary)
+        tasks = _tasks(chosen, definition, canary)
         _explain(rows, tasks, explain or say)
         order = _order(definition.name, tasks, place, digest="")
         questions = {run: spec.to_json() for run, spec in specs_of(grid).items()}
@@ -126,10 +130,13 @@ def submit(
         for row in chosen:
             if not row.run.spec.is_file():
                 atomic_write_json(row.run.spec, asked[row.run.id].to_json())
+        _tell_orphans(record, rows, say)
         if not tasks:
             say("nothing to launch")
             return 0
         order = _order(definition.name, tasks, place, snapshot.take(place.runs))
+        if begun := sum(task.snapshot not in ("", order.snapshot) for task in tasks):
+            say(f"{begun} runs continue with the code they have begun with (retry --state waiting --update-code: not)")
         remember(place.runs, definition.name, place.profile)
         if place.where == "slurm":
             return LAUNCHERS["slurm"](order, say)
@@ -220,18 +227,17 @@ def _compare(run: RunFolder, spec: RunSpec) -> None:
 
 def _chosen(rows: list[Row], filters: Sequence[str], limit: int | None) -> list[Row]:
     """Rows to launch, with the unfinished teachers they need, in the order of the plan."""
-    picked = retry.filtered([row for row in rows if row.kind == "student"], filters)
-    students = [row for row in picked if row.launch][:limit]
-    needed = {need for row in students for need in row.needs}
+    cells = [row for row in retry.filtered(rows, filters) if row.launch and row.cells][:limit]
+    wanted = {row.run.id for row in cells} | {need for row in cells for need in row.needs}
     if not filters and limit is None:  # a teacher of its own accord: all its students may be done or elsewhere
-        needed |= {row.run.id for row in rows if row.kind == "teacher"}
-    return [row for row in rows if row.launch and row.kind == "teacher" and row.run.id in needed] + students
+        wanted |= {row.run.id for row in rows if row.kind == "teacher"}
+    return [row for row in rows if row.launch and row.run.id in wanted]
 
 
 def _tasks(chosen: list[Row], definition: Definition, canary: int | None) -> list[Task]:
     """Tasks of the chosen rows; with a canary, everything but its teachers waits for it."""
     unfinished = _unfinished(chosen)
-    tasks = [Task(row.run, unfinished(row), definition.size) for row in chosen]
+    tasks = [_task(row, unfinished(row), definition) for row in chosen]
     students = [row for row in chosen if row.kind == "student"]
     if canary is None or not students:
         return tasks
@@ -244,6 +250,30 @@ def _tasks(chosen: list[Row], definition: Definition, canary: int | None) -> lis
         if row.kind == "student"
     ]
     return [*teachers, first, *rest]
+
+
+def _task(row: Row, after: tuple[str, ...], definition: Definition) -> Task:
+    """The task of a row; a run that has begun keeps its code, and what a retry has raised for it."""
+    job = row.job
+    if job is None:
+        return Task(row.run, after, definition.size)
+    begun = row.status.get("attempt") and snapshot.folder(row.run.path.parent, job.snapshot).is_dir()
+    return Task(
+        row.run,
+        after,
+        definition.size,
+        mem_gb=job.mem_gb,
+        hours=job.hours,
+        exclude=tuple(job.exclude),
+        snapshot=job.snapshot if begun else "",
+    )
+
+
+def _tell_orphans(record: dict[str, Any], rows: list[Row], say: Say) -> None:
+    live = sum(row.kind == "orphan" for row in rows)
+    if record["orphans"]:
+        said = f"{len(record['orphans'])} runs of earlier versions of this sweep are no longer asked for and are kept"
+        say(said + (f"; {live} of them wait or run (`c2d sweep cancel` stops them)" if live else ""))
 
 
 def _unfinished(chosen: list[Row]) -> Any:

@@ -109,12 +109,16 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     accounted, system = _accounted(evidence.facts), signs.system_sign(log)
     error, error_rank = signs.error_sign(log)
     left = _left(evidence, log)
+    shot = signs.first_step(log)[1].startswith("Killed")  # srun names the rank; the others only miss it
+    if shot and recorded == "hang":
+        recorded = ""
     order = (  # by trust; WEAK classes of the run itself after what SLURM and the kernel say of the whole job
         recorded if recorded not in WEAK else "",
         "host-oom" if system == "host-oom" else "",  # SLURM may call a job cancelled that it killed for its memory
         accounted,
         system,
         error if error not in WEAK and recorded == "killed" else "",
+        "killed" if shot and not recorded else "",
         recorded if recorded != "unknown" else "",
         error,
         "hang" if signs.hangs(log) or re.search(signs.HANG, said) else "",

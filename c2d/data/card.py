@@ -234,6 +234,11 @@ def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tu
         return name_or_path, public_cards()[name_or_path].digest
     loaded = load_card(name_or_path, data_root)
     refuse_false_name(loaded.card, str(loaded.root))
+    if name_or_path in public_cards() and loaded.card.name != name_or_path:
+        raise InputError(
+            f"{loaded.root} is named like the public data set {name_or_path} but its card says {loaded.card.name}; "
+            "rename the folder, or ask for it by its path"
+        )
     public = public_cards().get(loaded.card.name)
     return loaded.card.name, public.digest if public else loaded.card.digest
 

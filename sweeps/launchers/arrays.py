@@ -103,7 +103,7 @@ def _chunks(tasks: Sequence[Task], max_size: int) -> list[list[Task]]:
     """
     kinds: dict[tuple[object, ...], list[Task]] = {}
     for task in tasks:
-        key = (task.after, task.size, task.mem_gb, task.hours, task.exclude, task.stop_after)
+        key = (task.after, task.size, task.mem_gb, task.hours, task.exclude, task.stop_after, task.snapshot)
         kinds.setdefault(key, []).append(task)
     return [chunk for kind in kinds.values() for chunk in _even(kind, -(-len(kind) // max_size))]
 

@@ -25,11 +25,12 @@ from sweeps.after import Slice, settle
 from sweeps.jobs import Job, read_attempts, read_job, submission_folder, write_job
 from sweeps.launchers.progress import progress, status
 from sweeps.order import Order, Say, Task
+from sweeps.plan import ALIVE, STALE_S, launched_since
 from sweeps.policy import backoff_s
 
 WORKERS_VARIABLE = "C2D_LOCAL_WORKERS"
 LOOK_S = 0.2
-STALE_S = 300.0
+ALIVE_S = 30.0
 _OTHERS = ("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_", "MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK")
 
 
@@ -59,7 +60,7 @@ def launch(order: Order, say: Say, at_once: int | None = None, threads: int | No
     share = threads or max(1, cores // max(1, min(width, len({task.run for task in order.tasks}))))
     shares = {task.id: threads or _begun_with(task.run) or share for task in order.tasks}
     place = _Place(list(order.tasks))
-    logs = _announce(order, shares)
+    logs, touched = _announce(order, shares), 0.0
     with _signals(place, say), progress(say) as show:
         while place.running or (place.waiting and not place.stopping):
             if not place.stopping:
@@ -67,8 +68,8 @@ def launch(order: Order, say: Say, at_once: int | None = None, threads: int | No
                 for task in _ready(place, order)[: width - len(place.running)]:
                     slot = min(set(range(width)) - {taken for _, taken in place.running.values()})
                     place.waiting.remove(task)
-                    if (job := read_job(task.run)) is not None and job.state == "cancelled":
-                        place.failed[task.id] = f"{task.id}: cancelled before its turn"
+                    if taken := _taken(task.run, logs.name):
+                        place.failed[task.id] = f"{task.id}: {taken} before its turn"
                         say(place.failed[task.id])
                         continue
                     process = _start(task, order, logs, shares[task.id], cards[slot % len(cards)] if cards else None)
@@ -78,6 +79,9 @@ def launch(order: Order, say: Say, at_once: int | None = None, threads: int | No
                 task, _ = place.running.pop(process)
                 _ended(task, process.returncode, place, logs, say)
             show(_known(place))
+            if time.monotonic() - touched > ALIVE_S:
+                (logs / ALIVE).touch()
+                touched = time.monotonic()
     return _sum_up(place, say)
 
 
@@ -90,13 +94,14 @@ def gpus() -> list[str]:
     return [str(index) for index in range(len(list(found.iterdir())))] if found.is_dir() else []
 
 
-def environment(order: Order, task_threads: int, gpu: str | None) -> dict[str, str]:
+def environment(order: Order, task_threads: int, gpu: str | None, code: str = "") -> dict[str, str]:
     """What a run's process sees: the snapshot's code, its share of the cores, nothing of a surrounding job."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(_OTHERS)}
     # passive: on a machine shared with others, threads that spin while they wait cost ten times the time
     share = {"OMP_NUM_THREADS": str(task_threads), "OMP_WAIT_POLICY": "PASSIVE", "C2D_DATA": str(order.data)}
     card = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-    return {**kept, **share, **card, **order.profile.environment, **snapshot.variables(order.runs, order.snapshot)}
+    given = {key: os.path.expandvars(value) for key, value in order.profile.environment.items()}
+    return {**kept, **share, **card, **given, **snapshot.variables(order.runs, code or order.snapshot)}
 
 
 def _asked_width() -> int | None:
@@ -143,7 +148,7 @@ def _start(task: Task, order: Order, logs: Path, threads: int, gpu: str | None) 
     with open(output(logs, task.run), "ab") as lines:
         return subprocess.Popen(
             [sys.executable, "-m", "sweeps.job", str(task.run.path), *words],
-            env=environment(order, threads, gpu),
+            env=environment(order, threads, gpu, task.snapshot),
             stdin=subprocess.DEVNULL,
             stdout=lines,
             stderr=lines,
@@ -154,6 +159,14 @@ def _start(task: Task, order: Order, logs: Path, threads: int, gpu: str | None) 
 def output(logs: Path, run: RunFolder) -> Path:
     """What a run's process printed: errors, tracebacks; all starts in one file."""
     return logs / f"{run.id}.out"
+
+
+def _taken(run: RunFolder, name: str) -> str:
+    """What another shell did with a run since it was announced, or ""."""
+    job = read_job(run)
+    if job is None or job.state == "cancelled":
+        return "cancelled"
+    return "" if job.where == "local" and job.name == name else "launched by another shell"
 
 
 def _ready(place: _Place, order: Order) -> list[Task]:
@@ -191,9 +204,9 @@ def _elsewhere(need: str, order: Order) -> str:
     """done, coming or gone: a task of another launch, of which only its run folder tells."""
     run = RunFolder(order.runs / need.partition("#")[0])
     now = status(run)
-    if now["state"] in ("done", "failed"):
-        return "done" if now["state"] == "done" else "gone"
     job = read_job(run)
+    if now["state"] == "done" or (now["state"] == "failed" and not launched_since(now, job)):
+        return "done" if now["state"] == "done" else "gone"
     if job is None or job.state == "cancelled":
         return "gone"
     ended = job.where == "local" and job.host == socket.gethostname() and not Path(f"/proc/{job.pid}").exists()
@@ -203,9 +216,9 @@ def _elsewhere(need: str, order: Order) -> str:
 
 def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
     code = code if code >= 0 else 128 - code  # as a shell tells a signal
-    if code == 0:
+    if code == 0 or task.run.is_done:  # killed after its last line was written
         place.done.add(task.id)
-    elif place.stopping and (code == 130 or code > 128):
+    elif place.stopping and code == 130:
         place.waiting.append(task)
     else:
         said: list[str] = []

@@ -47,7 +47,7 @@ def script(array: Array, order: Order, dependency: str = "") -> str:
     profile, first = order.profile, array.tasks[0]
     folder, snapshot = (
         submission_folder(order.runs, order.sweep, array.name),
-        snapshot_folder(order.runs, order.snapshot),
+        snapshot_folder(order.runs, array.tasks[0].snapshot or order.snapshot),
     )
     count = len(array.tasks)
     more: dict[str, Any] = {
@@ -84,6 +84,7 @@ def script(array: Array, order: Order, dependency: str = "") -> str:
         # its own --cpus-per-task since SLURM 22.05, and --export=NONE of a job holds for its steps too.
         srun_args=[
             "--kill-on-bad-exit=1",
+            "--wait=0",
             "--open-mode=append",
             "--export=ALL",
             f"--cpus-per-task={profile.cpus}",
@@ -139,7 +140,7 @@ def _exports(order: Order, snapshot: Path) -> list[str]:
     profile = order.profile
     values = {
         "PYTHONSAFEPATH": "1",  # the folder a job starts in is not searched for modules
-        "C2D_SNAPSHOT": shlex.quote(order.snapshot),
+        "C2D_SNAPSHOT": shlex.quote(snapshot.name),
         "C2D_DATA": shlex.quote(str(order.data)),
         "OMP_NUM_THREADS": str(profile.cpus),
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -179,7 +180,8 @@ def _teardown(folder: Path, profile: Profile) -> list[str]:
         "    rc=143",
         "fi",
         'if [ "$rc" -ne 0 ]; then',
-        f'    {python(profile)} -m sweeps.after {shlex.quote(str(folder / FOLDERS))} "$rc" || true',
+        '    trap "" TERM',  # a lost node, a preemption and a requeue send it: the death has to be noted all the same
+        f'    {python(profile)} -m sweeps.after {shlex.quote(str(folder / FOLDERS))} "$rc" && rc=0  # the run is done',
         "fi",
         'exit "$rc"',
     ]

@@ -181,7 +181,7 @@ def _draft(task: Task, number: int, array: Array, order: Order, folder: Path, be
         hours=task.hours,
         exclude=list(task.exclude),
         data=str(order.data),
-        snapshot=order.snapshot,
+        snapshot=task.snapshot or order.snapshot,
         depends=list(array.depends),
         submissions=1 + (before.submissions if before else 0),
         submitted=_now(),

@@ -224,6 +224,19 @@ def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
     assert (death["class"], death["attempt"], death["seconds"], death["lost_s"]) == (kind, None, 5.0, 0.0)
 
 
+@pytest.mark.parametrize("noted", [False, True])
+def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: RunFolder, noted: bool) -> None:
+    """`scontrol requeue` by an operator: RunTime is 0 then, although the attempt took its 300 seconds."""
+    died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
+    if noted:  # the attempt in status.json is of an earlier start
+        note_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
+    now = Slice("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
+    settle(folder, 130, now, lambda _: None, pytest.fail, by="after", starts=0)
+    death = read_attempts(folder)[-1]
+    assert (death["class"], death["attempt"]) == ("preempted", None if noted else 1)
+    assert death["seconds"] == pytest.approx(0 if noted else 300, abs=3)
+
+
 def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
     died(folder)
     note_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
@@ -290,13 +303,15 @@ def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> Non
         capture_output=True,
         text=True,
         env=environment,
-        check=True,
+        check=False,
         cwd=ROOT,
     )
+    assert done.returncode == 1  # 0 would say that the run is done
     assert time.monotonic() - begun < 3
     assert done.stdout == "run ended (preempted): asked to stop; it starts again\n"
     assert (tmp_path / "calls").read_text() == "requeue 12\n"
     assert len(read_attempts(folder)) == 1
-    broken = subprocess.run([*words, "/nowhere", "x"], capture_output=True, text=True, check=True, cwd=ROOT)
+    broken = subprocess.run([*words, "/nowhere", "x"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert broken.returncode == 1
     assert broken.stdout.startswith("warning: nothing could be done about this end")
     assert broken.stderr == ""

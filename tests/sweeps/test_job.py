@@ -307,6 +307,31 @@ def test_a_death_that_nobody_saw_is_noted_at_the_next_start(folder: RunFolder, m
     assert len(read_attempts(folder)) == 1  # noted once
 
 
+@pytest.mark.parametrize(
+    ("job", "reason", "noted"),
+    [
+        ("12", "interrupted by SIGTERM; call again to continue", 1),
+        ("12", "stopped after iteration 40 of 90 as asked; call again to continue", 0),  # a canary
+        ("9", "interrupted by SIGINT; call again to continue", 0),  # somebody's, before the run came to this job
+    ],
+)
+def test_a_run_that_saved_while_its_node_went_down_has_died_as_well(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, job: str, reason: str, noted: int
+) -> None:
+    """Nothing noted it: a node that goes down takes the batch script with it."""
+    folder.write_status("waiting", attempt=3, begun=time.time() - 50, iteration=40, reason=reason)
+    atomic_write_json(folder.env, {"format": 1, "attempts": [{"attempt": 3, "slurm": {"SLURM_JOB_ID": job}}]})
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    training(monkeypatch, lambda *_: {})
+    run(folder)
+    run(folder)
+    deaths = read_attempts(folder)
+    assert [(death["class"], death["attempt"], death["lost_s"]) for death in deaths] == [
+        ("node-failure", 3, 0.0)
+    ] * noted
+
+
 def test_temporary_files_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_DISK", str(tmp_path))
     monkeypatch.setenv("SLURM_JOB_ID", "77")

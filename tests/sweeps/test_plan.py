@@ -82,7 +82,11 @@ def test_a_stale_heartbeat_is_a_death_unless_the_queue_says_it_runs(run: RunFold
 
 
 def test_a_dead_process_of_this_host_is_known_at_once(run: RunFolder) -> None:
-    status(run, "running", host=socket.gethostname(), pid=DEAD_PID)
+    status(run, "running", host=socket.gethostname(), pid=DEAD_PID, iteration=3, iterations=9)
+    row = stand(run, queue=False)
+    assert (row.state, row.launch) == ("waiting", True)  # a person's own training, or one whose launcher died with it
+    assert row.reason == "killed, iteration 3 of 9; continues from its checkpoint"
+    job(run)
     assert stand(run, queue=False).state == "failed"
     status(run, "running", host=socket.gethostname(), pid=os.getpid())
     assert stand(run, queue=False).state == "running"

@@ -77,7 +77,8 @@ def test_every_flag_by_eye(tmp_path: Path) -> None:
     assert "export PYTHONSAFEPATH=1" in lines
     [step] = [line for line in lines if line.startswith("srun")]
     assert step == (
-        f"srun --unbuffered --output {folder}/%A_%a_%t_log.out --kill-on-bad-exit=1 --open-mode=append --export=ALL "
+        f"srun --unbuffered --output {folder}/%A_%a_%t_log.out --kill-on-bad-exit=1 --wait=0 "
+        "--open-mode=append --export=ALL "
         f"--cpus-per-task=6 --mpi=none apptainer exec img.sif python -u -m submitit.core._submit {folder} || rc=$?"
     )
     assert "scancel" not in text
