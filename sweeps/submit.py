@@ -9,6 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from c2d.errors import InputError
 from c2d.question import gather
 from c2d.runfolder import RunFolder, atomic_write_json, read_json
 from c2d.spec import RunSpec
-from sweeps import retry, snapshot
+from sweeps import snapshot
 from sweeps.check import Problem, check
 from sweeps.expand import Grid, expand, mentions
 from sweeps.jobs import Job, read_job, write_job
@@ -31,6 +32,7 @@ from sweeps.order import Order, Say, Task
 from sweeps.plan import Row, survey
 from sweeps.profile import Profile, remember
 from sweeps.record import read_record, record_of, record_path, write_record
+from sweeps.tasks import tasks_of, to_launch
 
 Where = Literal["dry", "local", "slurm"]
 LOCK_WAIT_S = 60.0
@@ -106,7 +108,7 @@ def submit(
     """
     grid = resolve(definition, place)
     record, rows = plan(definition, grid, place.runs)
-    chosen = _chosen(rows, filters, limit)
+    chosen = to_launch(rows, filters, limit)
     if chosen:
         wanted = {row.run.id for row in chosen}  # what is done, or fails for reasons of its own, holds up nobody else
         part = Grid([cell for cell in grid.cells if cell.run in wanted], grid.teachers)
@@ -114,7 +116,7 @@ def submit(
         if problems:
             raise InputError(report(definition, problems))
     if place.where == "dry":
-        tasks = _tasks(chosen, definition, canary)
+        tasks = tasks_of(chosen, definition, canary)
         _explain(rows, tasks, explain or say)
         order = _order(definition.name, tasks, place, digest="")
         questions = {run: spec.to_json() for run, spec in specs_of(grid).items()}
@@ -122,14 +124,14 @@ def submit(
     with submission_lock(place.runs):
         settle_submissions(specs_of(grid), place.runs)
         record, rows = plan(definition, grid, place.runs)
-        chosen = _chosen(rows, filters, limit)
-        tasks = _tasks(chosen, definition, canary)
+        chosen = to_launch(rows, filters, limit)
+        tasks = tasks_of(chosen, definition, canary)
         _explain(rows, tasks, explain or say)
         write_record(place.runs, record)
         asked = specs_of(grid)
-        for row in chosen:
-            if not row.run.spec.is_file():
-                atomic_write_json(row.run.spec, asked[row.run.id].to_json())
+        fresh = [row.run for row in chosen if not row.run.spec.is_file()]
+        with ThreadPoolExecutor(8) as writers:  # a disk flushes eight files about as fast as one
+            list(writers.map(lambda run: atomic_write_json(run.spec, asked[run.id].to_json()), fresh))
         _tell_orphans(record, rows, say)
         if not tasks:
             say("nothing to launch")
@@ -225,69 +227,11 @@ def _compare(run: RunFolder, spec: RunSpec) -> None:
         )
 
 
-def _chosen(rows: list[Row], filters: Sequence[str], limit: int | None) -> list[Row]:
-    """Rows to launch, with the unfinished teachers they need, in the order of the plan."""
-    cells = [row for row in retry.filtered(rows, filters) if row.launch and row.cells][:limit]
-    wanted = {row.run.id for row in cells} | {need for row in cells for need in row.needs}
-    if not filters and limit is None:  # a teacher of its own accord: all its students may be done or elsewhere
-        wanted |= {row.run.id for row in rows if row.kind == "teacher"}
-    return [row for row in rows if row.launch and row.run.id in wanted]
-
-
-def _tasks(chosen: list[Row], definition: Definition, canary: int | None) -> list[Task]:
-    """Tasks of the chosen rows; with a canary, everything but its teachers waits for it."""
-    unfinished = _unfinished(chosen)
-    tasks = [_task(row, unfinished(row), definition) for row in chosen]
-    students = [row for row in chosen if row.kind == "student"]
-    if canary is None or not students:
-        return tasks
-    bird = max(students, key=lambda row: (row.run.id.count("+"), bool(row.needs)))  # the fullest method, not a baseline
-    first = Task(bird.run, unfinished(bird), definition.size, stop_after=canary)
-    teachers = [task for task, row in zip(tasks, chosen, strict=True) if row.kind == "teacher"]
-    rest = [
-        replace(task, after=(*task.after, first.id))
-        for task, row in zip(tasks, chosen, strict=True)
-        if row.kind == "student"
-    ]
-    return [*teachers, first, *rest]
-
-
-def _task(row: Row, after: tuple[str, ...], definition: Definition) -> Task:
-    """The task of a row; a run that has begun keeps its code, and what a retry has raised for it."""
-    job = row.job
-    if job is None:
-        return Task(row.run, after, definition.size)
-    begun = row.status.get("attempt") and snapshot.folder(row.run.path.parent, job.snapshot).is_dir()
-    return Task(
-        row.run,
-        after,
-        definition.size,
-        mem_gb=job.mem_gb,
-        hours=job.hours,
-        exclude=tuple(job.exclude),
-        snapshot=job.snapshot if begun else "",
-    )
-
-
 def _tell_orphans(record: dict[str, Any], rows: list[Row], say: Say) -> None:
     live = sum(row.kind == "orphan" for row in rows)
     if record["orphans"]:
         said = f"{len(record['orphans'])} runs of earlier versions of this sweep are no longer asked for and are kept"
         say(said + (f"; {live} of them wait or run (`c2d sweep cancel` stops them)" if live else ""))
-
-
-def _unfinished(chosen: list[Row]) -> Any:
-    """Row -> teachers it has to wait for: those launched with it, and those of an earlier launch that are not done."""
-    launched = {row.run.id for row in chosen}
-
-    def waits(row: Row) -> tuple[str, ...]:
-        return tuple(
-            need
-            for need in row.needs
-            if need in launched or RunFolder(row.run.path.parent / need).read_status()["state"] != "done"
-        )
-
-    return waits
 
 
 def _order(sweep: str, tasks: list[Task], place: Place, digest: str) -> Order:

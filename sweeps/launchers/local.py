@@ -21,12 +21,13 @@ from pathlib import Path
 from c2d.errors import InputError
 from c2d.runfolder import RunFolder
 from sweeps import snapshot
-from sweeps.after import Slice, settle
+from sweeps.after import settle
 from sweeps.jobs import Job, read_attempts, read_job, submission_folder, write_job
 from sweeps.launchers.progress import progress, status
 from sweeps.order import Order, Say, Task
 from sweeps.plan import ALIVE, STALE_S, launched_since
 from sweeps.policy import backoff_s
+from sweeps.slices import Slice
 
 WORKERS_VARIABLE = "C2D_LOCAL_WORKERS"
 LOOK_S = 0.2

@@ -36,10 +36,10 @@ from typing import Any
 
 from c2d.runfolder import RunFolder
 from sweeps import snapshot
-from sweeps.job import first_host
 from sweeps.jobfacts import SACCT_FORMAT
 from sweeps.jobs import read_job
 from sweeps.launchers import slurm
+from sweeps.node import first_host
 from sweeps.order import Order, Task
 from sweeps.profile import Hours, Profile
 from tests.c2d.conftest import TINY, Workshop

@@ -24,7 +24,7 @@ from tests.cluster.trial import Trial, assert_equal, undisturbed
 
 pytestmark = pytest.mark.cluster
 
-SHORT, LONG, SLICED = 600, 1500, 4000  # iterations of some 20 ms; a checkpoint every tenth of them
+SHORT, LONG, SLICED = 600, 1500, 9000  # iterations of some 20 ms; a checkpoint every tenth of them
 EARLY = 100
 Reference = Callable[[int], RunFolder]
 

@@ -14,9 +14,10 @@ import pytest
 from filelock import SoftFileLock
 
 from c2d.runfolder import RunFolder, atomic_write_json
-from sweeps import after
-from sweeps.after import Slice, Verdict, folder_of_task, judge, own_job, parse_slice, requeue, settle
+from sweeps import slices
+from sweeps.after import Verdict, folder_of_task, judge, settle
 from sweeps.jobs import Job, note_attempt, read_attempts, write_job
+from sweeps.slices import Slice, own_job, parse_slice, requeue
 
 ROOT = Path(__file__).parents[2]
 DEAD = 2**22 + 1  # no process has this number
@@ -276,7 +277,7 @@ def test_the_last_task_of_an_array_does_not_speak_for_all_of_it() -> None:
 
 
 def test_requeue_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(after, "PAUSE_S", 0.01)
+    monkeypatch.setattr(slices, "PAUSE_S", 0.01)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     script = tmp_path / "scontrol"
     script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ $(wc -l < {tmp_path}/calls) -ge 3 ] || exit 1\n')

@@ -24,8 +24,9 @@ from c2d.attempt import Interrupted
 from c2d.errors import Busy, InputError, RunError
 from c2d.runfolder import RunFolder, atomic_write_json, read_json
 from sweeps import job
-from sweeps.job import FIRST_PORT, PORTS, Train, first_host, own_tmp, rank_variables
+from sweeps.job import Train
 from sweeps.jobs import read_attempts
+from sweeps.node import FIRST_PORT, PORTS, first_host, own_tmp, rank_variables
 from tests.c2d.conftest import Workshop, workshop  # noqa: F401
 
 ROOT = Path(__file__).parents[2]

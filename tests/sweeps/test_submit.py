@@ -23,6 +23,7 @@ from sweeps.profile import Profile
 from sweeps.record import read_record
 from sweeps.retry import choose
 from sweeps.submit import Place, claim, submission_lock, submit
+from sweeps.tasks import tasks_of, to_launch
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -258,7 +259,7 @@ def test_a_local_claim_is_seen_by_the_next_shell(place: Place) -> None:
     here = Place(place.runs, place.data, "local", place.profile)
     grid = submitting.resolve(definition, here)
     record, found = submitting.plan(definition, grid, place.runs)
-    tasks = submitting._tasks(submitting._chosen(found, (), None), definition, None)
+    tasks = tasks_of(to_launch(found, (), None), definition, None)
     for task in tasks:
         atomic_write_json(task.run.spec, submitting.specs_of(grid)[task.run.id].to_json())
     claim(Order("grid", place.runs, place.data, tasks, place.profile, "code"))

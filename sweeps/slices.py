@@ -1,0 +1,123 @@
+"""One start of a job as SLURM sees it from the node: what `scontrol show job` tells, and giving the job back.
+
+SLURM calls a job that is being cancelled COMPLETING, and takes a requeue of it: what is asked here decides whether a
+run comes back against somebody's wish.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+TRIES = 3
+PAUSE_S = 3.0
+CALL_S = 20.0
+
+
+@dataclass(frozen=True)
+class Slice:
+    """This start of the job, as `scontrol show job` tells it; empty where SLURM does not answer.
+
+    SLURM calls a job COMPLETING when it was cancelled, when it was requeued and when it reached its limit: the rest
+    tells these apart.
+
+    restarts: counted by SLURM; one more than this start's own when SLURM is about to start the job again.
+    run_s, limit_s: how long it has run and may run.
+    preempted: another job takes its place. It is RUNNING until the grace time is over, and has to requeue itself if it
+        leaves before.
+    seen: when SLURM was asked, by this node's clock. The first rank, which writes status.json, runs on the same node.
+    """
+
+    job: str = ""
+    state: str = ""
+    node: str = ""
+    restarts: int = 0
+    run_s: float | None = None
+    limit_s: float | None = None
+    preempted: bool = False
+    reason: str = ""
+    seen: float = field(default_factory=time.time, compare=False)
+
+    @property
+    def begun(self) -> float:
+        """When this start began, seconds since 1970; 0 where it is not known."""
+        return 0.0 if self.run_s is None else self.seen - self.run_s
+
+    def of_start(self, start: int) -> Slice:
+        """Without the time it has run where SLURM has given the job back, and counts for its next start."""
+        given_back = self.restarts > start or self.state == "PENDING"
+        return replace(self, run_s=None) if given_back else self
+
+    @property
+    def over_limit(self) -> bool:
+        if self.reason == "TimeLimit":
+            return True
+        return self.run_s is not None and self.limit_s is not None and self.run_s >= self.limit_s - 1
+
+
+def parse_slice(text: str) -> Slice:
+    """Of `scontrol show job`: what follows `=`; a value that makes no sense is left out."""
+    words = dict(re.findall(r"(\w+)=(\S*)", text))
+    restarts = words.get("Restarts", "")
+    return Slice(
+        job=words.get("JobId", ""),
+        state=words.get("JobState", ""),
+        node=words.get("BatchHost", ""),
+        reason=words.get("Reason", "").removesuffix("None"),
+        preempted=words.get("StartTime", "") <= words.get("PreemptTime", "None") < "A",  # times, not None or Unknown
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        run_s=_seconds(words.get("RunTime", "")),
+        limit_s=_seconds(words.get("TimeLimit", "")),
+    )
+
+
+def this_slice(job: str) -> Slice:
+    """What SLURM says of this job at the moment; asked a few times, its controller may be busy."""
+    for attempt in range(TRIES if job else 0):
+        time.sleep(PAUSE_S * attempt)
+        code, out = _call(["scontrol", "show", "job", job])
+        if code == 0:
+            return replace(parse_slice(out), job=job)
+    return Slice(job=job)
+
+
+def requeue(job: str) -> str:
+    """`scontrol requeue`, a few times; "" or what SLURM said last."""
+    said = "no job"
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_S * attempt)
+        code, said = _call(["scontrol", "requeue", job])
+        if code == 0:
+            return ""
+    return (said.strip() or "scontrol gave no reason").splitlines()[-1][:200]
+
+
+def own_job(environment: Mapping[str, str]) -> str:
+    """ "12_3" in an array, else "12". The last task of an array has the array's own number as its SLURM_JOB_ID, and
+    scontrol takes that for all of its tasks.
+    """
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID", "")
+
+
+def _seconds(text: str) -> float | None:
+    """`1-02:03:04` or `00:10:00` in seconds; None for UNLIMITED and the like."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _call(words: list[str]) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=CALL_S, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, done.stdout if done.returncode == 0 else done.stderr
