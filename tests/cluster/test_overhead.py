@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -98,8 +97,9 @@ def test_an_array_of_no_ops_costs_what_one_written_by_hand_costs(
         for way, found in seconds.items()
     }
     print({way: [round(ratio, 3) for ratio in found] for way, found in ratios.items()})
-    assert statistics.median(ratios["same"]) <= GOAL
-    assert statistics.median(ratios["bare"]) <= FLOOR
+    best = {way: min(found) for way, found in seconds.items()}  # what else the machine does only adds to it
+    assert best["c2d"] / best["same"] <= GOAL
+    assert best["c2d"] / best["bare"] <= FLOOR
 
 
 def through(order: Order, run: RunFolder, name: str, cluster: Cluster, count: int = CELLS) -> float:
