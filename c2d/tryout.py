@@ -17,7 +17,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from c2d import backbones, build, config, evaluate, standins
-from c2d.data.card import LoadedCard, find_card, load_card, verify
+from c2d.data.card import LoadedCard, find_card, find_file, verify
 from c2d.errors import InputError, RunError, first_line
 from c2d.firststep import first_step
 from c2d.pixels import Normalisation
@@ -206,9 +206,7 @@ def _look_at(spec: RunSpec, data: Path | None) -> str:
     try:
         card = find_card(name, spec.dataset.digest, data)
     except InputError as error:
-        try:
-            load_card(name, data)
-        except InputError:
+        if find_file(name, data) is None:
             return f"data set {name} is not here; verified at start"
         raise RunError(str(error), "data") from None
     files = {card.annotations(split) for split in card.card.splits}

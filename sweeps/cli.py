@@ -279,18 +279,21 @@ def cancel(definition: Def, runs: Runs = None, filters: Filter = None, yes: Yes 
     from sweeps.cancel import cancel as stop
     from sweeps.cancel import stoppable
     from sweeps.plan import survey
-    from sweeps.record import read_record
+    from sweeps.record import also_in, read_record
     from sweeps.retry import filtered
 
     place = _place(runs, None, WhereTo.local, None)
-    rows, _ = survey(read_record(place.runs, definition), place.runs)
+    record = read_record(place.runs, definition)
+    rows, _ = survey(record, place.runs)
     found = stoppable(filtered(rows, filters or ()))
     if not found:
         print("nothing is waiting or running")
         return
+    shared = also_in(place.runs, record["name"], {row.run.id for row in found})
     for row in found:
         where = f"job {row.job.job}" if row.job and row.job.job else f"pid {row.status.get('pid')}"
-        print(f"  {row.state:8} {row.run.id}  {where}")
+        others = f"  also asked for by {', '.join(shared[row.run.id])}" if row.run.id in shared else ""
+        print(f"  {row.state:8} {row.run.id}  {where}{others}")
     if not yes and not typer.confirm(f"stop these {len(found)} runs?"):
         raise typer.Exit(130)
     for line in stop(found, place.runs):

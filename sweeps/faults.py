@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c2d.data.card import LoadedCard, find_card, load_card, public_cards, verify
+from c2d.data.card import LoadedCard, find_card, find_file, public_cards, verify
 from c2d.errors import InputError
 from c2d.question import student_catalog, teacher_result, teacher_run
 from c2d.runfolder import RunFolder
@@ -57,9 +57,7 @@ def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
     try:
         card = find_card(name, digest, data)
     except InputError:
-        try:
-            load_card(name, data)
-        except InputError:
+        if find_file(name, data) is None:
             return None
         raise
     files = {card.annotations(split) for split in card.card.splits}

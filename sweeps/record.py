@@ -79,6 +79,21 @@ def promises(record: Mapping[str, Any]) -> list[Promise]:
     return [*teachers, *students, *(Promise(run, "orphan") for run in record["orphans"])]
 
 
+def also_in(runs: Path, name: str, ids: set[str]) -> dict[str, list[str]]:
+    """{run: other sweeps of the store that ask for it as well} of those of `ids` that are shared."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((runs / "sweeps").glob("*.json")):
+        if path.stem == name:
+            continue
+        try:
+            other = {promise.run for promise in promises(read_record(runs, path.stem)) if promise.kind != "orphan"}
+        except InputError:
+            continue
+        for run in ids & other:
+            found.setdefault(run, []).append(path.stem)
+    return found
+
+
 def record_path(runs: Path, name: str) -> Path:
     return runs / "sweeps" / f"{name}.json"
 

@@ -63,7 +63,7 @@ def specs_of(grid: Grid) -> dict[str, RunSpec]:
 
 
 def plan(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str, Any], list[Row]]:
-    """(record, rows) of a definition as it would be submitted now. Nothing is written.
+    """(record, rows) of a definition as it would be submitted now. Nothing of it is written.
 
     Raises:
         InputError: a folder of the store holds another question under the same id.

@@ -181,7 +181,8 @@ def _root(data_root: str | Path | None) -> Path:
     return Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)
 
 
-def _find(name_or_path: str, data_root: str | Path | None) -> Path | None:
+def find_file(name_or_path: str, data_root: str | Path | None = None) -> Path | None:
+    """The card of that name or path, damaged or not; None where there is none."""
     given = Path(name_or_path)
     here = _root(data_root) / name_or_path / CARD_FILE
     places = (given if given.name == CARD_FILE else given / CARD_FILE, given / CARD_FILE, here)
@@ -209,7 +210,7 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
 
     Raises InputError for an unknown name ("did you mean") and for a file that is not a card of this format.
     """
-    path = _find(name_or_path, data_root)
+    path = find_file(name_or_path, data_root)
     if path is None:
         raise _absent(name_or_path, data_root)
     try:
@@ -230,7 +231,7 @@ def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tu
 
     Raises InputError for an unknown name, and when a local card of a public name is another data set.
     """
-    if name_or_path in public_cards() and _find(name_or_path, data_root) is None:
+    if name_or_path in public_cards() and find_file(name_or_path, data_root) is None:
         return name_or_path, public_cards()[name_or_path].digest
     loaded = load_card(name_or_path, data_root)
     refuse_false_name(loaded.card, str(loaded.root))

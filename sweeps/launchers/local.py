@@ -102,7 +102,10 @@ def environment(order: Order, task_threads: int, gpu: str | None, code: str = ""
     share = {"OMP_NUM_THREADS": str(task_threads), "OMP_WAIT_POLICY": "PASSIVE", "C2D_DATA": str(order.data)}
     card = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
     given = {key: os.path.expandvars(value) for key, value in order.profile.environment.items()}
-    return {**kept, **share, **card, **given, **snapshot.variables(order.runs, code or order.snapshot)}
+    ours = snapshot.variables(order.runs, code or order.snapshot)
+    if theirs := os.environ.get("PYTHONPATH"):
+        ours["PYTHONPATH"] += os.pathsep + theirs
+    return {**kept, **share, **card, **given, **ours}
 
 
 def _asked_width() -> int | None:

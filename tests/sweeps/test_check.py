@@ -405,3 +405,10 @@ def test_public_data_bring_their_classes(store: Store, tmp_path: Path, monkeypat
     assert store.check(grid(spec), runs=tmp_path, data=tmp_path, forward=True) == []
     assert asked[0].classes is not None
     assert len(asked[0].classes) == 80
+
+
+def test_a_damaged_card_is_not_taken_for_an_absent_one(store: Store, tmp_path: Path) -> None:
+    shutil.copytree(store.data, tmp_path, dirs_exist_ok=True)
+    card = tmp_path / "scenes" / "card.json"
+    card.write_text(card.read_text()[:50])
+    assert "card.json is not a data card" in only(store.check(grid(store.student), data=tmp_path)).message

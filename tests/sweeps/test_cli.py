@@ -107,7 +107,12 @@ def test_cancel_asks_and_no_is_no(shell: Shell, tmp_path: Path) -> None:
     assert result.exit_code == 130
     assert "stop these 6 runs?" in result.output
     assert "cancelled" not in result.output
-    assert "cancelled 6 jobs" in shell.run("cancel", "--yes")
+    (tmp_path / "other.yaml").write_text(GRID.replace("T: [1, 2]", "T: [1]"))
+    other = ["submit", str(tmp_path / "other.yaml"), "--where", "slurm", "--no-forward", "--runs", str(shell.runs)]
+    assert CliRunner().invoke(app, [*other, "--data", str(shell.data)]).exit_code == 0
+    out = shell.run("cancel", "--yes")
+    assert "cancelled 6 jobs" in out
+    assert out.count("also asked for by other") == 4  # teacher, baseline and two students
 
 
 def test_gc_lists_and_removes_only_when_told(shell: Shell) -> None:
