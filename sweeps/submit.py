@@ -143,7 +143,10 @@ def submit(
         if place.where == "slurm":
             return LAUNCHERS["slurm"](order, say)
         claim(order)
-    return run_here(order, say, at_once)
+    code = run_here(order, say, at_once)
+    if code == 0:
+        say(f"{len({task.run for task in order.tasks})} runs done; `c2d sweep status {order.sweep}` shows all of them")
+    return code
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def launch(order: Order, say: Say, at_once: int | None = None, threads: int | No
             for process in [process for process in place.running if process.poll() is not None]:
                 task, _ = place.running.pop(process)
                 _ended(task, process.returncode, place, logs, say)
-            show(_known(place))
+            show(_known(place, order))
             if time.monotonic() - touched > ALIVE_S:
                 (logs / ALIVE).touch()
                 touched = time.monotonic()
@@ -242,9 +242,10 @@ def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
             say(place.failed[task.id])
 
 
-def _known(place: _Place) -> dict[RunFolder, str]:
-    """What to show of every run; of a canary and its run, the one that comes last."""
-    found: dict[RunFolder, str] = {task.run: "waiting" for task in place.waiting}
+def _known(place: _Place, order: Order) -> dict[RunFolder, str]:
+    """What to show of every run: running, done, failed, blocked or waiting; a canary is its run."""
+    ends = {"done": place.done, "failed": place.failed, "blocked": place.blocked}
+    found = {task.run: next((end for end, ids in ends.items() if task.id in ids), "waiting") for task in order.tasks}
     return found | {task.run: "running" for task, _ in place.running.values()}
 
 

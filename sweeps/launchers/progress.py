@@ -19,6 +19,9 @@ LINE_S = 30.0
 Show = Callable[[dict[RunFolder, str]], None]
 
 
+ENDED = ("done", "failed", "blocked")
+
+
 @contextmanager
 def progress(say: Say) -> Iterator[Show]:
     """Gives a function that shows {run: what the launcher knows of it}; call it as often as you like."""
@@ -36,9 +39,16 @@ def _bars() -> Iterator[Show]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[stage]}"))
     with Progress(*columns, TimeElapsedColumn()) as bars:
         rows: dict[RunFolder, Any] = {}
+        every = bars.add_task("runs", total=None, stage="")
 
         def show(known: dict[RunFolder, str]) -> None:
+            ended = sum(what in ENDED for what in known.values())
+            waiting = sum(what == "waiting" for what in known.values())
+            bars.update(every, completed=ended, total=len(known), stage=f"{waiting} waiting" if waiting else "")
             for run, what in known.items():
+                if (run not in rows and what != "running") or shown.get(run) == what in ENDED:
+                    continue  # a bar for what runs and has run here
+                shown[run] = what
                 now = status(run)
                 if run not in rows:
                     rows[run] = bars.add_task(run.id, total=None, start=False, stage=what)
@@ -48,9 +58,10 @@ def _bars() -> Iterator[Show]:
                 done = total if what == "done" else now.get("iteration", 0)
                 stage = now.get("stage") if what == "running" and now["state"] == "running" else what
                 bars.update(rows[run], completed=done or 0, total=total, stage=stage)
-                if what in ("done", "failed", "blocked"):
+                if what in ENDED:
                     bars.stop_task(rows[run])
 
+        shown: dict[RunFolder, str] = {}
         yield show
 
 
@@ -62,9 +73,7 @@ def _lines(say: Say) -> Show:
         if time.monotonic() - last < LINE_S:
             return
         last = time.monotonic()
-        counts = {
-            word: sum(what == word for what in known.values()) for word in ("done", "failed", "blocked", "waiting")
-        }
+        counts = {word: sum(what == word for what in known.values()) for word in (*ENDED, "waiting")}
         running = []
         for run, what in known.items():
             if what == "running":
