@@ -22,7 +22,7 @@ from c2d.errors import InputError
 from c2d.question import gather
 from c2d.runfolder import RunFolder, atomic_write_json, read_json
 from c2d.spec import RunSpec
-from sweeps import snapshot
+from sweeps import retry, snapshot
 from sweeps.check import Problem, check
 from sweeps.expand import Grid, expand, mentions
 from sweeps.jobs import Job, read_job, write_job
@@ -111,13 +111,15 @@ def submit(
     chosen = to_launch(rows, filters, limit)
     if chosen:
         wanted = {row.run.id for row in chosen}  # what is done, or fails for reasons of its own, holds up nobody else
-        part = Grid([cell for cell in grid.cells if cell.run in wanted], grid.teachers)
+        cells = [cell for cell in grid.cells if cell.run in wanted]
+        needed = wanted | {need for row in chosen for need in row.needs}
+        part = Grid(cells, [spec for spec in grid.teachers if spec.id in needed])
         problems = check(definition, part, place.runs, place.data, _profile_to_check(place), forward, say)
         if problems:
             raise InputError(report(definition, problems))
     if place.where == "dry":
         tasks = tasks_of(chosen, definition, canary)
-        _explain(rows, tasks, explain or say)
+        _explain(rows, tasks, filters, explain or say)
         order = _order(definition.name, tasks, place, digest="")
         questions = {run: spec.to_json() for run, spec in specs_of(grid).items()}
         return LAUNCHERS["dry"](replace(order, questions=questions), say)
@@ -126,7 +128,7 @@ def submit(
         record, rows = plan(definition, grid, place.runs)
         chosen = to_launch(rows, filters, limit)
         tasks = tasks_of(chosen, definition, canary)
-        _explain(rows, tasks, explain or say)
+        _explain(rows, tasks, filters, explain or say)
         write_record(place.runs, record)
         asked = specs_of(grid)
         fresh = [row.run for row in chosen if not row.run.spec.is_file()]
@@ -252,6 +254,9 @@ def explained(rows: list[Row], launched: set[str]) -> list[str]:
     return lines
 
 
-def _explain(rows: list[Row], tasks: list[Task], say: Say) -> None:
-    for line in explained(rows, {task.run.id for task in tasks}):
+def _explain(rows: list[Row], tasks: list[Task], filters: Sequence[str], say: Say) -> None:
+    """A line for what is launched and for what the filters mean; all of it without filters."""
+    launched = {task.run.id for task in tasks}
+    meant = launched | {row.run.id for row in retry.filtered(rows, filters)}
+    for line in explained([row for row in rows if row.run.id in meant], launched):
         say(line)
