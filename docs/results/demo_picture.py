@@ -50,7 +50,7 @@ def best_of_each_place(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main(runs: Path, data: Path) -> None:
     demo = json.loads((runs / "sweeps" / "demo.json").read_text())
-    names = {cell["method"]: cell["run"] for cell in demo["cells"] if cell["seed"] == 0}
+    names = {cell["labels"]["method"]: cell["run"] for cell in demo["cells"] if cell["seed"] == 0}
     found = {
         method: json.loads(gzip.decompress((runs / names[method] / "detections.json.gz").read_bytes()))
         for method in ("baseline", "c2d")
