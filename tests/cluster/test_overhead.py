@@ -29,7 +29,7 @@ from sweeps.submit import Place, plan, resolve, submit
 from tests.cluster.desk import Desk
 from tests.cluster.slurm import Cluster, missing
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(590)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 CELLS = 200
 PLANNED, SUBMITTED = 10_000, 1_000

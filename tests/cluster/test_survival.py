@@ -164,6 +164,7 @@ def test_cancelled_stays_cancelled_until_somebody_asks(short: Trial, client: Clu
     assert_equal(short.run, reference(SHORT))
 
 
+@pytest.mark.timeout(1200)
 def test_slices_of_a_minute(client: Cluster, tmp_path: Path, data: Path, reference: Reference) -> None:
     """More slices than three, submitit's own limit; each is asked to leave by USR2 after some seconds of training."""
     trial = Trial(client, tmp_path / "runs", data, SLICED, hours=Hours(small=1 / 60), signal_delay_s=40)
@@ -217,7 +218,7 @@ def one_kill(trial: Trial, how: str, delay: float, linger: float) -> str:
     return f"{how:7} in {stage:9} at {trial.iteration:4}: noted {noted}; {trial.state()}"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_twenty_random_kills(client: Cluster, tmp_path: Path, data: Path, reference: Reference) -> None:
     """At random moments of start-up and training, the last ones in the evaluation: not a bit of the result changes.
 
