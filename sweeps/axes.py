@@ -173,7 +173,8 @@ def _label(name: str, value: Any, path: Path, axes: dict[str, Axis], marked: Mar
         return None
     if name not in axes:
         # An axis with mistakes of its own is not in `axes`; it is known all the same.
-        if name not in (marked.value.get("axes") or {}):
+        given = marked.value.get("axes")
+        if not isinstance(given, dict) or name not in given:
             marked.mistakes.add(path, str(unknown("axis", name, axes, "rules name axes of this file")))
         return None
     axis, text = axes[name], marked.text(path)

@@ -317,6 +317,12 @@ def test_any_value_in_any_place_is_at_most_a_mistake(value: dict[str, Any]) -> N
     assert all(line.startswith("x.yaml:") for line in said(yaml.safe_dump(value)))
 
 
+def test_a_rule_beside_axes_that_are_none() -> None:
+    found = said("question: q\nbase: {}\naxes: 1\nexclude: [{aaaa: null}]\n")
+    assert any("axes" in line for line in found)
+    assert any(line.startswith("x.yaml:4: exclude[0].aaaa: unknown axis 'aaaa'") for line in found), found
+
+
 def test_every_shipped_name_is_listed() -> None:
     assert "demo" in definition_names()
     assert all(read_definition(name).name == name for name in definition_names())
