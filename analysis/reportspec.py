@@ -1,0 +1,180 @@
+"""A report spec: one YAML file is one table or one figure. Read without YAML's surprises, every mistake with its line.
+
+Scalars are taken as they are written (PyYAML's BaseLoader), because labels of a sweep are text: `0.10` and `no` stay what
+they are; pydantic turns into numbers what must be one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from analysis.columns import quantity
+from analysis.errors import InputError
+
+SHIPPED = Path(__file__).parent / "reports"
+Labels = dict[str, str]
+
+
+class _Item(BaseModel):
+    """What tables and figures have in common.
+
+    sweep: whose cells; "" takes those named on the command line, or all single runs where none is named.
+    where: {axis: labels}, only these cells. labels: {axis: {label: as shown}}.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = ""  # of the files; the YAML's own name where it is left out
+    title: str = ""
+    caption: str = ""
+    sweep: str = ""
+    where: dict[str, list[str]] = {}
+    labels: dict[str, Labels] = {}
+
+
+class Published(BaseModel):
+    """Which published rows stand beside the measured ones: {axis: {label: {column of published.csv: value}}}.
+
+    The conditions of all axes of a row, and `all`, have to single out one published row; a row without conditions has
+    no published numbers. A value of `other_metric` is asked for as `other: {lambda_kc: 0.1, T: 2}` written
+    `other.lambda_kc`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    paper: str
+    table: str
+    all: Labels = {}
+    rows: dict[str, dict[str, Labels]]
+    columns: list[str] = ["AP"]
+    differences: list[str] = ["AP"]
+
+
+class TableSpec(_Item):
+    """rows: {axis: labels in order}, an empty list takes the sweep's order. baseline: {axis: label} that a row is
+    compared with, the other axes being equal. differences: columns that get a difference column, interval and test.
+    latency: conditions that single out the latency files, e.g. {device: ..., precision: fp32}."""
+
+    kind: Literal["table"]
+    rows: dict[str, list[str]]
+    baseline: Labels = {}
+    columns: list[str] = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    differences: list[str] = ["AP"]
+    published: Published | None = None
+    latency: Labels = {}
+    digits: dict[str, int] = {}
+
+    @field_validator("columns", "differences")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for key in value:
+            quantity(key)
+        return value
+
+
+class _Series(_Item):
+    """A figure with one series (or bar group, or row) per label of `series`, an axis or several joined."""
+
+    series: list[str] = ["method"]
+    baseline: Labels = {}
+
+
+class Pareto(_Series):
+    """Accuracy against latency, error bars on both axes, the front of undominated rows."""
+
+    kind: Literal["pareto"]
+    y: str = "AP"
+    x: str = "latency_p50"
+    latency: Labels = {}
+
+
+class Heatmap(_Item):
+    """Mean of one number over two axes."""
+
+    kind: Literal["heatmap"]
+    x: str
+    y: str
+    value: str = "AP"
+    baseline: Labels = {}
+
+
+class Curve(_Item):
+    """One number against the values of a numeric axis (a loss weight), with intervals; one line per label of `series`."""
+
+    kind: Literal["curve"]
+    x: str
+    y: str = "AP"
+    series: list[str] = []
+    baseline: Labels = {}
+
+
+class TideBars(_Series):
+    """dAP of the main error types, with error bars over seeds."""
+
+    kind: Literal["tide"]
+
+
+class TideCurves(_Series):
+    """dAP of each main error type over the IoU threshold; computed from the detections."""
+
+    kind: Literal["tide_curves"]
+
+
+class PerClass(_Series):
+    """Gain over the baseline in each class."""
+
+    kind: Literal["per_class"]
+    y: str = "AP"
+    most: Annotated[int, Field(ge=2)] = 40
+
+
+class OverIou(_Series):
+    """AP over IoU thresholds."""
+
+    kind: Literal["iou"]
+
+
+class SeedStrip(_Series):
+    """Every seed as a dot, the mean as a line."""
+
+    kind: Literal["seeds"]
+    y: str = "AP"
+
+
+class Training(_Series):
+    """Loss curves with the KD terms, and their ratio to the task loss."""
+
+    kind: Literal["training"]
+    points: Annotated[int, Field(ge=10)] = 400
+
+
+class Sheet(_Series):
+    """Ground truth and detections of some rows on the first validation images."""
+
+    kind: Literal["detections"]
+    images: Annotated[int, Field(ge=1, le=24)] = 4
+    min_objects: Annotated[int, Field(ge=0)] = 3
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.25
+
+
+FigureSpec = (
+    Pareto | Heatmap | Curve | TideBars | TideCurves | PerClass | OverIou | SeedStrip | Training | Sheet
+)  # fmt: skip
+Spec = Annotated[TableSpec | FigureSpec, Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Spec)
+
+
+def parse(given: dict[str, Any]) -> Any:
+    """A TableSpec or FigureSpec from plain values, for specs that are made, not read. Raises ValidationError."""
+    return _ADAPTER.validate_python(given)
+
+
+def read_spec(path: Path) -> Any:
+    """The TableSpec or FigureSpec of a YAML file, or of a shipped report by name.
+
+    Raises:
+        InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
+    """
+    raise NotImplementedError  # H4a
