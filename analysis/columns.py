@@ -1,4 +1,4 @@
-"""The columns a table or plot can ask for: where the number is in the frame, how it is shown, which direction is better.
+"""The columns a table or plot can ask for: where the number stands in the frame, how it is shown, what is better.
 
 A number is shown as `scale` times what is stored; AP and TIDE are stored in 0-1 and shown in percent.
 """

@@ -8,12 +8,13 @@ Columns, by where they come from (text columns hold "" and number columns NaN wh
 
   the sweep    sweep, role, seed, run, axis.<axis> (the cell's label; missing where the sweep has no such axis)
   status.json  state, reason, failure_class, error, iteration, iterations, attempt, elapsed_s, heartbeat
-  spec.json    name, kind, dataset, dataset_digest, student, student_digest, network, input, init, method (as in the run's
-               name: "baseline", "icod", "icod+fgfi"), method_json, teacher.classifier, teacher.detector, schedule,
-               schedule_json, overrides_json, and the values that tables ask for: iterations_planned, batch, lr, precision
-  result.json  AP ... ARl (`COCO`), iou.0.50 ... iou.0.95, tide.<error>, count.<error>, all in 0-1 or counts; params, top1,
-               top5, ece, train_s, detect_s, engine, images, boxes, detections, teacher_metric
-  env.json     of the newest attempt: code (sha, with + where it was dirty), c2d, python, torch, mmdet, mmcv, device, time
+  spec.json    name, kind, dataset, dataset_digest, student, student_digest, network, input, init, method (as in the
+               run's name: "baseline", "icod", "icod+fgfi"), method_json, teacher.classifier, teacher.detector,
+               schedule, schedule_json, overrides_json, and what tables ask for: iterations_planned, batch, lr, precision
+  result.json  AP ... ARl (`COCO`), iou.0.50 ... iou.0.95, tide.<error>, count.<error>, all in 0-1 or counts; params,
+               top1, top5, ece, train_s, detect_s, engine, images, boxes, detections, teacher_metric
+  env.json     of the newest attempt: code (sha, with + where it was dirty), c2d, python, torch, mmdet, mmcv, device,
+               time
 
 Numbers are stored as the run wrote them, in 0-1; percent is a matter of `analysis.columns`.
 """
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 AXIS = "axis."
 """Prefix of the columns that hold a cell's labels."""
 STATES = ("new", "waiting", "running", "stale", "failed", "damaged", "done")
-"""new: promised, no folder yet. stale: says running, heartbeat older than 5 minutes. damaged: a file that a finished run
-must have is missing or unreadable. Only done rows carry numbers."""
+"""new: promised, no folder yet. stale: says running, heartbeat older than 5 minutes. damaged: a file that a finished
+run must have is missing or unreadable. Only done rows carry numbers."""
 ROLES = ("student", "teacher", "orphan", "single")
 """teacher: asked for by the sweep's students. orphan: once promised, no longer asked for. single: of no sweep."""
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")

@@ -1,7 +1,7 @@
 """A report spec: one YAML file is one table or one figure. Read without YAML's surprises, every mistake with its line.
 
-Scalars are taken as they are written (PyYAML's BaseLoader), because labels of a sweep are text: `0.10` and `no` stay what
-they are; pydantic turns into numbers what must be one.
+Scalars are taken as they are written (PyYAML's BaseLoader), because labels of a sweep are text: `0.10` and `no` stay
+what they are; pydantic turns into numbers what must be one.
 """
 
 from __future__ import annotations
@@ -55,13 +55,15 @@ class Published(BaseModel):
 class TableSpec(_Item):
     """rows: {axis: labels in order}, an empty list takes the sweep's order. baseline: {axis: label} that a row is
     compared with, the other axes being equal. differences: columns that get a difference column, interval and test.
-    latency: conditions that single out the latency files, e.g. {device: ..., precision: fp32}."""
+    uncertainty: what intervals and tests of AP differences speak about: other seeds (the default), other images (of the
+    checkpoints as they are), or both at once; the last two read the detections. latency: conditions that single out the latency files, e.g. {device: ..., precision: fp32}."""
 
     kind: Literal["table"]
     rows: dict[str, list[str]]
     baseline: Labels = {}
     columns: list[str] = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
     differences: list[str] = ["AP"]
+    uncertainty: Literal["seeds", "images", "seeds+images"] = "seeds"
     published: Published | None = None
     latency: Labels = {}
     digits: dict[str, int] = {}
@@ -101,7 +103,7 @@ class Heatmap(_Item):
 
 
 class Curve(_Item):
-    """One number against the values of a numeric axis (a loss weight), with intervals; one line per label of `series`."""
+    """One number against the values of a numeric axis (a loss weight), with intervals; a line per label of `series`."""
 
     kind: Literal["curve"]
     x: str

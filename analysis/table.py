@@ -37,11 +37,11 @@ class Cell:
     """One cell.
 
     value: mean over seeds, or the mean paired difference; None where it is missing. n: seeds behind it. promised: seeds
-    that were asked for. sd: sample standard deviation over seeds (ddof 1), None below two. low, high: 95 % interval, None
-    where none can be promised. interval: how it was made, or why there is none. p, p_holm: of a difference, raw and
-    after Holm over the table; None where no test was made. test: its name, or why there is none. bold: best, or not
-    distinguishable from the best. reason: of a missing value, in words. notes: marks of the table's footnotes. runs: ids
-    behind the value. source: of a published number.
+    that were asked for. sd: sample standard deviation over seeds (ddof 1), None below two. low, high: 95 % interval,
+    None where none can be promised. interval: how it was made, or why there is none. p, p_holm: of a difference, raw
+    and after Holm over the table; None where no test was made. test: its name, or why there is none. bold: best, or not
+    distinguishable from the best. reason: of a missing value, in words. notes: marks of the table's footnotes. runs:
+    ids behind the value. source: of a published number.
     """
 
     kind: CellKind = "value"
