@@ -10,7 +10,8 @@ Columns, by where they come from (text columns hold "" and number columns NaN wh
   status.json  state, reason, failure_class, error, iteration, iterations, attempt, elapsed_s, heartbeat
   spec.json    name, kind, dataset, dataset_digest, student, student_digest, network, input, init, method (as in the
                run's name: "baseline", "icod", "icod+fgfi"), method_json, teacher.classifier, teacher.detector,
-               schedule, schedule_json, overrides_json, and what tables ask for: iterations_planned, batch, lr, precision
+               schedule, schedule_json, overrides_json, and what tables ask for: iterations_planned, batch, lr,
+               precision
   result.json  AP ... ARl (`COCO`), iou.0.50 ... iou.0.95, tide.<error>, count.<error>, all in 0-1 or counts; params,
                top1, top5, ece, train_s, detect_s, engine, images, boxes, detections, teacher_metric
   env.json     of the newest attempt: code (sha, with + where it was dirty), c2d, python, torch, mmdet, mmcv, device,

@@ -56,7 +56,8 @@ class TableSpec(_Item):
     """rows: {axis: labels in order}, an empty list takes the sweep's order. baseline: {axis: label} that a row is
     compared with, the other axes being equal. differences: columns that get a difference column, interval and test.
     uncertainty: what intervals and tests of AP differences speak about: other seeds (the default), other images (of the
-    checkpoints as they are), or both at once; the last two read the detections. latency: conditions that single out the latency files, e.g. {device: ..., precision: fp32}."""
+    checkpoints as they are), or both at once; the last two read the detections. latency: conditions that single out
+    the latency files, e.g. {device: ..., precision: fp32}."""
 
     kind: Literal["table"]
     rows: dict[str, list[str]]
