@@ -17,9 +17,21 @@ DONE = [folder for folder in FOLDERS if folder.read_status()["state"] == "done"]
 STUDENTS = [folder for folder in DONE if read_json(folder.spec)["kind"] == "detector"]
 
 
-def test_the_fixture_has_a_teacher_two_students_and_an_unfinished_run() -> None:
-    states = sorted((read_json(folder.spec)["kind"], folder.read_status()["state"]) for folder in FOLDERS)
-    assert states == [("classifier", "done"), ("detector", "done"), ("detector", "done"), ("detector", "waiting")]
+def test_the_fixture_is_a_finished_sweep_with_two_holes() -> None:
+    """Three methods, three seeds; of kd_cls one run was interrupted and one has failed."""
+    record = read_json(STORE / "sweeps" / "tiny.json")
+    found = [
+        (cell["labels"]["method"], cell["seed"], RunFolder(STORE / cell["run"]).read_status()["state"])
+        for cell in record["cells"]
+    ]
+    states = {"kd_cls": ["done", "waiting", "failed"]}
+    assert found == [
+        (method, seed, states.get(method, ["done"] * 3)[seed])
+        for method in ("baseline", "kd_cls", "icod")
+        for seed in range(3)
+    ]
+    assert sorted({cell["run"] for cell in record["cells"]} | set(record["teachers"])) == [f.id for f in FOLDERS]
+    assert len(STUDENTS) == 7
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.id)
@@ -65,10 +77,12 @@ def test_metrics_are_one_event_a_line(folder: RunFolder) -> None:
 
 def test_the_student_is_taught_by_the_teacher_of_its_spec() -> None:
     (teacher,) = [folder for folder in DONE if folder not in STUDENTS]
-    (taught,) = [folder for folder in STUDENTS if read_json(folder.spec)["method"]]
-    assert read_json(taught.spec)["teachers"]["classifier"] == teacher.id
-    recorded = read_json(taught.result)["teachers"]["classifier"]
-    assert (recorded["run"], recorded["top1"]) == (teacher.id, read_json(teacher.result)["top1"])
+    taught = [folder for folder in STUDENTS if read_json(folder.spec)["method"]]
+    assert len(taught) == 4
+    for folder in taught:
+        assert read_json(folder.spec)["teachers"]["classifier"] == teacher.id
+        recorded = read_json(folder.result)["teachers"]["classifier"]
+        assert (recorded["run"], recorded["top1"]) == (teacher.id, read_json(teacher.result)["top1"])
 
 
 def test_the_exported_weights_fit_the_stock_config() -> None:
