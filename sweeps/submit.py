@@ -196,7 +196,7 @@ def claim(order: Order) -> None:
                 gpus=order.profile.all_gpus,
                 threads=before.threads if before and before.where == "local" else 0,
                 data=str(order.data),
-                snapshot=order.snapshot,
+                snapshot=task.snapshot or order.snapshot,
                 depends=list(task.after),
                 submissions=1 + (before.submissions if before else 0),
                 submitted=datetime.now(UTC).isoformat(timespec="seconds"),

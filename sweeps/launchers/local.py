@@ -133,8 +133,8 @@ def _announce(order: Order, shares: dict[str, int]) -> Path:
         if job is None or (job.where, job.pid, job.host) != ("local", os.getpid(), socket.gethostname()):
             job = Job(
                 sweep=order.sweep, where="local", state="submitted", name=name, profile=order.profile.name,
-                snapshot=order.snapshot, submissions=1 + (job.submissions if job else 0), host=socket.gethostname(),
-                pid=os.getpid(),
+                snapshot=task.snapshot or order.snapshot, submissions=1 + (job.submissions if job else 0),
+                host=socket.gethostname(), pid=os.getpid(),
             )  # fmt: skip
         known = {"folder": str(logs), "task": index, "state": "submitted", "threads": shares[task.id]}
         write_job(run, job.model_copy(update=known))

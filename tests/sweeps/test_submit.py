@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,9 +263,13 @@ def test_a_local_claim_is_seen_by_the_next_shell(place: Place) -> None:
     tasks = tasks_of(to_launch(found, (), None), definition, None)
     for task in tasks:
         atomic_write_json(task.run.spec, submitting.specs_of(grid)[task.run.id].to_json())
+    tasks[0] = replace(tasks[0], snapshot="begun")
     claim(Order("grid", place.runs, place.data, tasks, place.profile, "code"))
     _, found = submitting.plan(definition, grid, place.runs)
     assert {(row.state, row.launch) for row in found} == {("waiting", False)}
+    kept = {row.run.id: row.job.snapshot for row in found if row.job is not None}
+    assert kept == {task.run.id: task.snapshot or "code" for task in tasks}  # what has begun keeps its code
+    assert kept[tasks[0].run.id] == "begun"
     assert record["teachers"] == [found[0].run.id]
 
 
