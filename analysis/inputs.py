@@ -7,6 +7,8 @@ takes a box whose id is 0 for "no box".
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +61,10 @@ class Prepared:
             "detections": len(self.dt_image),
         }
 
+    def with_detections(self, image: Array, cls: Array, box: Array, score: Array) -> Prepared:
+        """The same ground truth with these detections: columns as documented above, already checked."""
+        return replace(self, dt_image=image, dt_class=cls, dt_box=box, dt_score=score, cache={})
+
     def only(self, gt_rows: Array, dt_rows: Array) -> Prepared:
         """The same images and classes with some of the objects and detections."""
         columns = {name: getattr(self, name)[gt_rows if name.startswith("gt") else dt_rows] for name in _COLUMNS}
@@ -86,6 +92,11 @@ def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[
         return targets
     if detections is None:
         raise InputError("no detections given: expected a COCO results list (an empty list is allowed)")
+    return add_detections(read_truth(targets), detections)
+
+
+def read_truth(targets: Mapping[str, Any]) -> Prepared:
+    """The ground truth alone, for several lists of detections; errors as in `prepare`."""
     for key in ("images", "annotations", "categories"):
         if not isinstance(targets, Mapping) or not isinstance(targets.get(key), list):
             raise InputError(f"ground truth has no list {key!r}; a COCO file has images, annotations and categories")
@@ -96,10 +107,8 @@ def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[
     class_names = [name_of[class_id] for class_id in class_ids]
     if repeated := [name for name, n in Counter(class_names).items() if n > 1]:
         raise InputError(f"class name {some(repeated)} stands for several categories; names must be unique")
-    image_at = {key: position for position, key in enumerate(image_ids)}
-    class_at = {key: position for position, key in enumerate(class_ids)}
     gt_box = _boxes(boxes, "annotation")
-    if repeated := [key for key, n in Counter(box["id"] for box in boxes if "id" in box).items() if n > 1]:
+    if repeated := [key for key, n in Counter(_hashable(box["id"]) for box in boxes if "id" in box).items() if n > 1]:
         raise InputError(f"annotation id {some(repeated)} occurs more than once; ids must be unique")
     area = [box.get("area") for box in boxes]
     own = (gt_box[:, 2] * gt_box[:, 3]).tolist()
@@ -107,16 +116,35 @@ def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=class_names,
-        gt_image=_positions(boxes, "image_id", image_at, "annotation"),
-        gt_class=_positions(boxes, "category_id", class_at, "annotation"),
+        gt_image=_positions(boxes, "image_id", _places(image_ids), "annotation"),
+        gt_class=_positions(boxes, "category_id", _places(class_ids), "annotation"),
         gt_box=gt_box,
         gt_area=_finite([o if a is None else a for a, o in zip(area, own, strict=True)], "annotation", "area"),
         gt_crowd=np.fromiter((bool(box.get("iscrowd", 0)) for box in boxes), dtype=bool, count=len(boxes)),
-        dt_image=_positions(detections, "image_id", image_at, "detection"),
-        dt_class=_positions(detections, "category_id", class_at, "detection"),
-        dt_box=_boxes(detections, "detection"),
-        dt_score=_finite(_column(detections, "score", "detection"), "detection", "score"),
+        dt_image=np.zeros(0, np.int64),
+        dt_class=np.zeros(0, np.int64),
+        dt_box=np.zeros((0, 4)),
+        dt_score=np.zeros(0),
     )
+
+
+def add_detections(truth: Prepared, detections: Sequence[Mapping[str, Any]]) -> Prepared:
+    """Ground truth read before, with a results list in the place of its detections; errors as in `prepare`."""
+    if not isinstance(detections, Sequence) or isinstance(detections, str | bytes):
+        raise InputError(
+            f"detections are {detections!r:.40}, not a list; expected COCO results, one record with image_id, "
+            "category_id, bbox and score per detection"
+        )
+    return truth.with_detections(
+        _positions(detections, "image_id", _places(truth.image_ids), "detection"),
+        _positions(detections, "category_id", _places(truth.class_ids), "detection"),
+        _boxes(detections, "detection"),
+        _finite(_column(detections, "score", "detection"), "detection", "score"),
+    )
+
+
+def _places(ids: list[Any]) -> dict[Any, int]:
+    return {key: place for place, key in enumerate(ids)}
 
 
 def _ids(records: list[Any], where: str) -> list[Any]:
@@ -161,13 +189,18 @@ def _hashable(value: Any) -> Any:
 
 def _boxes(records: Sequence[Mapping[str, Any]], what: str) -> Array:
     """(N, 4) float64 xywh; finite, width and height not negative."""
-    boxes = _column(records, "bbox", what)
+    return _table(_column(records, "bbox", what), what)
+
+
+def _table(boxes: list[Any], what: str) -> Array:
     try:
         if any(n != 4 for n in map(len, boxes)):
             raise ValueError
         flat = np.fromiter(chain.from_iterable(boxes), dtype=np.float64, count=4 * len(boxes))
+    except OverflowError:
+        return _table([[_float(value) for value in box] for box in boxes], what)
     except (TypeError, ValueError):
-        at = next(i for i, box in enumerate(boxes) if not _four_numbers(box))
+        at = next((i for i, box in enumerate(boxes) if not _four_numbers(box)), 0)
         given = f"{what} number {at}: bbox {boxes[at]!r:.80}"
         raise InputError(f"{given} is not four numbers [x, y, width, height]") from None
     table = flat.reshape(-1, 4)
@@ -178,7 +211,7 @@ def _boxes(records: Sequence[Mapping[str, Any]], what: str) -> Array:
 
 def _four_numbers(box: Any) -> bool:
     try:
-        return len(box) == 4 and all(isinstance(float(value), float) for value in box)
+        return len(box) == 4 and all(isinstance(float(_float(value)), float) for value in box)
     except (TypeError, ValueError):
         return False
 
@@ -187,11 +220,19 @@ def _finite(values: list[Any], what: str, key: str) -> Array:
     """(N,) float64, every one a finite number."""
     try:
         numbers = np.fromiter(values, dtype=np.float64, count=len(values))
+    except OverflowError:
+        return _finite([_float(value) for value in values], what, key)
     except (TypeError, ValueError):
-        at = next(i for i, value in enumerate(values) if not isinstance(value, int | float | np.number))
+        at = next((i for i, value in enumerate(values) if not isinstance(value, int | float | np.number)), 0)
         raise InputError(f"{what} number {at}: {key} {values[at]!r:.80} is not a number") from None
     _refuse(~np.isfinite(numbers), values, f"{what} number {{}}: {key} {{}} is not finite")
     return numbers
+
+
+def _float(value: Any) -> Any:
+    """An integer beyond every float as infinity, so that it is called not finite; anything else as it is."""
+    beyond = isinstance(value, int) and abs(value) > sys.float_info.max
+    return (math.inf if value > 0 else -math.inf) if beyond else value
 
 
 def _refuse(bad: Any, values: Sequence[Any], message: str) -> None:

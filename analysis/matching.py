@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from analysis.inputs import Array, Prepared
 
 MAX_DETECTIONS = 100  # per image and class, as in COCO
-_PAIRS_AT_ONCE = 1_000_000  # bounds memory: about 100 MiB of temporaries
+_PAIRS_AT_ONCE = 50_000  # temporaries of one step stay in the processor's cache: a fifth faster than a million
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,27 @@ class Overlaps:
     pair_iou: Array  # (P,)
 
 
+def ranked_detections(data: Prepared) -> Array:
+    """All rows in the order of COCO's precision-recall curve: class, falling score, image, list order (cached)."""
+    if "ranked" not in data.cache:
+        classes = data.dt_class.astype(np.min_scalar_type(len(data.class_ids)))  # short integers sort faster
+        rows: Array = np.arange(len(data.dt_score))
+        for key in (data.dt_image, -data.dt_score, classes):  # stable, so the last sorts first
+            rows = rows[np.argsort(key[rows], kind="stable")]
+        data.cache["ranked"] = rows
+    ranked: Array = data.cache["ranked"]
+    return ranked
+
+
 def kept_detections(data: Prepared, limit: int = MAX_DETECTIONS) -> Array:
     """Rows of the best `limit` detections per image and class, in the order of COCO's precision-recall curve."""
-    rows: Array = np.arange(len(data.dt_score))
+    rows = ranked_detections(data)
     cell = data.dt_image * len(data.class_ids) + data.dt_class
     if np.bincount(cell, minlength=1).max() > limit:
-        order = np.lexsort((-data.dt_score, cell))  # stable: equal scores stay in list order
-        starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+        order = np.argsort(cell[rows], kind="stable")  # inside a cell by falling score, equal ones in list order
+        starts = np.flatnonzero(np.diff(cell[rows[order]], prepend=-1))
         place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-        rows = np.sort(order[place < limit])
-    for key in (data.dt_image, -data.dt_score, data.dt_class.astype(np.int32)):  # stable, so the last sorts first
-        rows = rows[np.argsort(key[rows], kind="stable")]
+        rows = rows[np.sort(order[place < limit])]
     return rows
 
 
@@ -70,9 +81,11 @@ def _overlaps(data: Prepared) -> Overlaps:
     pairs: list[tuple[Array, Array, Array]] = []
 
     gt_order = np.lexsort((data.gt_class, data.gt_image))  # by image, then class, then file order
+    gt_class, gt_crowd = data.gt_class[gt_order], data.gt_crowd[gt_order]
+    a, b = _Edges.of(data.dt_box[kept]), _Edges.of(data.gt_box[gt_order])
     per_image = np.bincount(data.gt_image, minlength=len(data.image_ids))
     first = np.cumsum(per_image) - per_image
-    image = data.dt_image[kept]
+    image, cls = data.dt_image[kept], data.dt_class[kept]
     ends = np.cumsum(per_image[image])  # pairs up to and including each detection
     begin = 0
     while begin < n:
@@ -81,11 +94,10 @@ def _overlaps(data: Prepared) -> Overlaps:
         many = per_image[image[begin:end]]
         dt = np.repeat(np.arange(begin, end), many)
         inside = np.arange(len(dt)) - np.repeat(np.cumsum(many) - many, many)
-        gt = gt_order[np.repeat(first[image[begin:end]], many) + inside]
+        at = np.repeat(first[image[begin:end]], many) + inside  # place in gt_order
         begin = end
-        dt, gt, iou = _touching(data, kept, dt, gt)
-        same = data.dt_class[kept[dt]] == data.gt_class[gt]
-        crowd = data.gt_crowd[gt]
+        dt, at, iou = _touching(a, b, gt_crowd, dt, at)
+        gt, same, crowd = gt_order[at], cls[dt] == gt_class[at], gt_crowd[at]
         np.maximum.at(crowd_share, dt[same & crowd], iou[same & crowd])
         for mask, best_iou, best_gt in ((same & ~crowd, same_iou, same_gt), (~same & ~crowd, other_iou, other_gt)):
             np.maximum.at(best_iou, dt[mask], iou[mask])
@@ -104,17 +116,33 @@ def _no_pairs() -> tuple[Array, Array, Array]:
     return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 
 
-def _touching(data: Prepared, kept: Array, dt: Array, gt: Array) -> tuple[Array, Array, Array]:
-    """The pairs that overlap, with their IoU; against a crowd region the union is the detection's own area."""
-    ax, ay, aw, ah = data.dt_box[kept[dt]].T
-    bx, by, bw, bh = data.gt_box[gt].T
-    width = np.minimum(aw + ax, bw + bx) - np.maximum(ax, bx)
-    height = np.minimum(ah + ay, bh + by) - np.maximum(ay, by)
-    at = np.flatnonzero((width > 0) & (height > 0))
-    inter = width[at] * height[at]
-    own = aw[at] * ah[at]
-    union = np.where(data.gt_crowd[gt[at]], own, own + bw[at] * bh[at] - inter)
-    return dt[at], gt[at], inter / union
+class _Edges(NamedTuple):
+    """Boxes as edges, each (n,)."""
+
+    left: Array
+    top: Array
+    right: Array
+    bottom: Array
+    area: Array
+
+    @classmethod
+    def of(cls, box: Array) -> _Edges:
+        x, y, w, h = np.ascontiguousarray(box.T)
+        return cls(x, y, w + x, h + y, w * h)
+
+
+def _touching(a: _Edges, b: _Edges, b_crowd: Array, i: Array, j: Array) -> tuple[Array, Array, Array]:
+    """The pairs (i of a, j of b) that overlap, with their IoU; with a crowd region the union is the area of a alone."""
+    width = np.minimum(a.right[i], b.right[j]) - np.maximum(a.left[i], b.left[j])
+    near = np.flatnonzero(width > 0)  # most pairs end here
+    i, j, width = i[near], j[near], width[near]
+    height = np.minimum(a.bottom[i], b.bottom[j]) - np.maximum(a.top[i], b.top[j])
+    near = np.flatnonzero(height > 0)
+    i, j = i[near], j[near]
+    inter = width[near] * height[near]
+    own = a.area[i]
+    union = np.where(b_crowd[j], own, own + b.area[j] - inter)
+    return i, j, inter / union
 
 
 def match(data: Prepared, found: Overlaps, iou: float) -> Array:

@@ -6,17 +6,46 @@ what they are; pydantic turns into numbers what must be one.
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from analysis.columns import quantity
 from analysis.errors import InputError
+from analysis.specfile import Mistakes, read_text, read_values
+from analysis.specwords import in_words
 
 SHIPPED = Path(__file__).parent / "reports"
 Labels = dict[str, str]
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+def _column(key: str) -> str:
+    return quantity(key).key
+
+
+def _file_name(name: str) -> str:
+    if name and not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot be the name of files; take letters, digits, and . _ - but no dot in front, e.g. table-1"
+        )
+    return name
+
+
+def _once(keys: list[str]) -> list[str]:
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise InputError(f"given twice: {', '.join(twice)}; a table has each column once")
+    return keys
+
+
+Key = Annotated[str, AfterValidator(_column)]
+"""A key of `analysis.columns`."""
+Keys = Annotated[list[Key], AfterValidator(_once)]
+Some = Annotated[list[Key], AfterValidator(_once), Field(min_length=1)]
 
 
 class _Item(BaseModel):
@@ -27,7 +56,7 @@ class _Item(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str = ""  # of the files; the YAML's own name where it is left out
+    name: Annotated[str, AfterValidator(_file_name)] = ""  # of the files; the YAML's own name where it is left out
     title: str = ""
     caption: str = ""
     sweep: str = ""
@@ -39,8 +68,8 @@ class Published(BaseModel):
     """Which published rows stand beside the measured ones: {axis: {label: {column of published.csv: value}}}.
 
     The conditions of all axes of a row, and `all`, have to single out one published row; a row without conditions has
-    no published numbers. A value of `other_metric` is asked for as `other: {lambda_kc: 0.1, T: 2}` written
-    `other.lambda_kc`.
+    no published numbers. A value of `other_metric` is asked for as `other.lambda_kc: 0.1`. file: a CSV of your own
+    with the columns of published.csv, beside the spec; "" is the shipped one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,8 +77,9 @@ class Published(BaseModel):
     table: str
     all: Labels = {}
     rows: dict[str, dict[str, Labels]]
-    columns: list[str] = ["AP"]
-    differences: list[str] = ["AP"]
+    columns: Keys = ["AP"]
+    differences: Keys = ["AP"]
+    file: str = ""
 
 
 class TableSpec(_Item):
@@ -60,21 +90,14 @@ class TableSpec(_Item):
     the latency files, e.g. {device: ..., precision: fp32}."""
 
     kind: Literal["table"]
-    rows: dict[str, list[str]]
+    rows: Annotated[dict[str, list[str]], Field(min_length=1)]
     baseline: Labels = {}
-    columns: list[str] = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-    differences: list[str] = ["AP"]
+    columns: Some = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    differences: Keys = ["AP"]
     uncertainty: Literal["seeds", "images", "seeds+images"] = "seeds"
     published: Published | None = None
     latency: Labels = {}
-    digits: dict[str, int] = {}
-
-    @field_validator("columns", "differences")
-    @classmethod
-    def _known(cls, value: list[str]) -> list[str]:
-        for key in value:
-            quantity(key)
-        return value
+    digits: dict[Key, Annotated[int, Field(ge=0, le=12)]] = {}
 
 
 class _Series(_Item):
@@ -88,8 +111,8 @@ class Pareto(_Series):
     """Accuracy against latency, error bars on both axes, the front of undominated rows."""
 
     kind: Literal["pareto"]
-    y: str = "AP"
-    x: str = "latency_p50"
+    y: Key = "AP"
+    x: Key = "latency_p50"
     latency: Labels = {}
 
 
@@ -99,7 +122,7 @@ class Heatmap(_Item):
     kind: Literal["heatmap"]
     x: str
     y: str
-    value: str = "AP"
+    value: Key = "AP"
     baseline: Labels = {}
 
 
@@ -108,7 +131,7 @@ class Curve(_Item):
 
     kind: Literal["curve"]
     x: str
-    y: str = "AP"
+    y: Key = "AP"
     series: list[str] = []
     baseline: Labels = {}
 
@@ -129,7 +152,7 @@ class PerClass(_Series):
     """Gain over the baseline in each class."""
 
     kind: Literal["per_class"]
-    y: str = "AP"
+    y: Key = "AP"
     most: Annotated[int, Field(ge=2)] = 40
 
 
@@ -143,7 +166,7 @@ class SeedStrip(_Series):
     """Every seed as a dot, the mean as a line."""
 
     kind: Literal["seeds"]
-    y: str = "AP"
+    y: Key = "AP"
 
 
 class Training(_Series):
@@ -180,4 +203,40 @@ def read_spec(path: Path) -> Any:
     Raises:
         InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
     """
-    raise NotImplementedError  # H4a
+    file = _find(Path(path))
+    mistakes = Mistakes(file)
+    given = read_values(read_text(file), mistakes)
+    if not given.get("name"):
+        given["name"] = file.stem
+    try:
+        spec = parse(given)
+    except ValidationError as error:
+        for wrong in error.errors():
+            kind, place = str(given.get("kind")), tuple(part for part in wrong["loc"] if part != "[key]")
+            place = place[1:] if place and place[0] == kind else place
+            mistakes.add(place, in_words(wrong, place, kind, _models()))
+        mistakes.refuse()
+    mistakes.refuse()
+    if isinstance(spec, TableSpec) and spec.published is not None and spec.published.file:
+        beside = spec.published.model_copy(update={"file": str(file.parent / spec.published.file)})
+        spec = spec.model_copy(update={"published": beside})
+    return spec
+
+
+def _find(path: Path) -> Path:
+    """The file itself, or the shipped report of that name."""
+    if path.exists():
+        return path
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    name = path.name.removesuffix(".yaml")
+    if path.parent == Path() and name in shipped:
+        return shipped[name]
+    close = difflib.get_close_matches(name, shipped, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else ""
+    raise InputError(f"no file {path}; give a YAML file, or a shipped report: {', '.join(shipped) or 'none'}{guess}")
+
+
+def _models() -> dict[str, type[BaseModel]]:
+    """{kind: model}."""
+    models = (TableSpec, *get_args(FigureSpec))
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in models}

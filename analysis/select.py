@@ -7,11 +7,12 @@ is ever averaged over an axis that was not asked for: that is an error which nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from analysis.errors import InputError, unknown
+from analysis.errors import InputError, some, unknown
 from analysis.frame import AXIS, Study
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ BLANK = ""
 """The shown label of an axis that made no difference to a group."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """One combination of labels.
 
@@ -37,10 +38,17 @@ class Group:
     @property
     def key(self) -> str:
         """ "model=ssd300, method=kd_cls": the name of a row, without blank axes."""
-        pairs = zip(self.labels.items(), self.shown, strict=True)
-        return ", ".join(f"{axis}={label}" for (axis, label), shown in pairs if shown != BLANK) or "all"
+        return ", ".join(f"{axis}={label}" for axis, label in self.labels.items() if self.depends(axis)) or "all"
 
-    @property
+    def depends(self, axis: str) -> bool:
+        """Whether the group belongs to one label of an axis; False where its cells came out equal for several."""
+        return all(other[axis] == self.labels[axis] for other in self.also)
+
+    def values(self, axis: str) -> set[str]:
+        """All its labels of one axis."""
+        return {labels[axis] for labels in (self.labels, *self.also)}
+
+    @cached_property
     def done(self) -> pd.DataFrame:
         """Rows that carry numbers."""
         return self.rows[self.rows["state"] == "done"]
@@ -68,9 +76,10 @@ def groups(
         InputError: an unknown sweep, axis or label; an axis that was not asked for and varies inside a group.
     """
     frame = _cells(study, sweep)
-    named = [str(column) for column in frame.columns if str(column).startswith(AXIS)]
-    known = {column[len(AXIS) :]: _order(frame[column]) for column in named}
-    known = {axis: found for axis, found in known.items() if found}
+    known = _known(study, sweep, frame)
+    if not known:
+        there = some(study.sweeps) or "none is in it"
+        raise InputError(f"{_named(sweep)}: no cells in {study.runs}; report a sweep of this store ({there})")
     for axis, wanted in [*axes.items(), *(where or {}).items(), *(labels or {}).items()]:
         if axis not in known:
             raise unknown(f"axis of {_named(sweep)}", axis, known)
@@ -79,17 +88,13 @@ def groups(
                 raise unknown(f"label of axis {axis} in {_named(sweep)}", label, known[axis])
     for axis, wanted in (where or {}).items():
         frame = frame[frame[AXIS + axis].isin(list(wanted))]
-    order = {axis: list(wanted) or known[axis] for axis, wanted in axes.items()}
+    order = {axis: {label: place for place, label in enumerate(axes[axis] or known[axis])} for axis in axes}
     found: dict[frozenset[str], tuple[dict[str, str], list[dict[str, str]], pd.DataFrame]] = {}
-    for combination in _product(order):
-        rows = frame
-        for axis, label in combination.items():
-            rows = rows[rows[AXIS + axis] == label]
-        if rows.empty:
-            continue
-        rows = rows.drop_duplicates("run").sort_values("seed", kind="stable")
-        if rows["seed"].duplicated().any():
-            raise _mixed(rows, combination, known, sweep)
+    for combination, cells in _combinations(frame, order):
+        hidden = [axis for axis in known if axis not in combination]
+        rows = cells.drop_duplicates("run").sort_values("seed", kind="stable")
+        if rows["seed"].duplicated().any() or not _share_a_cell(cells, hidden):
+            raise _mixed(cells, combination, hidden, sweep)
         runs = frozenset(rows["run"])
         if runs in found:
             found[runs][1].append(combination)
@@ -104,15 +109,16 @@ def groups(
 def baseline_of(group: Group, among: Sequence[Group], baseline: Mapping[str, str]) -> Group | None:
     """The group that `group` is compared with: the same labels but for those of `baseline`; None where it has none.
 
-    Equal cells count with all their labels, so a baseline that ignores a temperature is found for every temperature.
+    Equal cells count with all their labels, so a baseline that ignores a temperature is found for every temperature. A
+    row that ignores what its baselines differ in has several, hence none.
     """
     if not baseline:
         return None
-    wanted = {**group.labels, **baseline}
-    for other in among:
-        if any(labels == wanted for labels in (other.labels, *other.also)):
-            return other
-    return None
+    found = []
+    for mine in (group.labels, *group.also):
+        wanted = {**mine, **baseline}
+        found += [other for other in among if any(labels == wanted for labels in (other.labels, *other.also))]
+    return found[0] if found and all(other is found[0] for other in found) else None
 
 
 def _cells(study: Study, sweep: str) -> pd.DataFrame:
@@ -123,6 +129,22 @@ def _cells(study: Study, sweep: str) -> pd.DataFrame:
     return frame[(frame["sweep"] == sweep) & (frame["role"] == role)]
 
 
+def _known(study: Study, sweep: str, frame: pd.DataFrame) -> dict[str, list[str]]:
+    """{axis: labels}: in the order of the sweep's record, and of the frame for what the record does not name."""
+    record = study.sweeps.get(sweep, {})
+    order: dict[str, list[str]] = {str(axis): [str(label) for label in found] for axis, found in _axes(record).items()}
+    for column in map(str, frame.columns):
+        if column.startswith(AXIS):
+            order.setdefault(column[len(AXIS) :], []).extend(_order(frame[column]))
+    there = {axis: list(dict.fromkeys(found)) for axis, found in order.items() if AXIS + axis in frame.columns}
+    return {axis: found for axis, found in there.items() if found}
+
+
+def _axes(record: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    axes = record.get("axes")
+    return axes if isinstance(axes, dict) else {}
+
+
 def _order(column: pd.Series) -> list[str]:
     return list(dict.fromkeys(str(label) for label in column.dropna()))
 
@@ -131,11 +153,32 @@ def _named(sweep: str) -> str:
     return f"sweep {sweep!r}" if sweep else "the runs of no sweep"
 
 
-def _product(order: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    out: list[dict[str, str]] = [{}]
-    for axis, labels in order.items():
-        out = [{**before, axis: label} for before in out for label in labels]
-    return out
+def _combinations(
+    frame: pd.DataFrame, order: Mapping[str, Mapping[str, int]]
+) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """(one label an axis, the rows that have them) for the combinations that exist, the last axis fastest."""
+    if frame.empty:
+        return
+    if not order:
+        yield {}, frame
+        return
+    names = list(order)
+    grouped = frame.groupby([AXIS + axis for axis in names], sort=False)
+    parts: dict[tuple[str, ...], pd.DataFrame] = {tuple(map(str, key)): rows for key, rows in grouped}
+    asked = [key for key in parts if all(label in order[axis] for axis, label in zip(names, key, strict=True))]
+    for key in sorted(asked, key=lambda key: [order[axis][label] for axis, label in zip(names, key, strict=True)]):
+        yield dict(zip(names, key, strict=True)), parts[key]
+
+
+def _share_a_cell(cells: pd.DataFrame, hidden: Sequence[str]) -> bool:
+    """Whether there are labels of the axes that were not asked for which all runs have: else two cells are mixed."""
+    if not hidden:
+        return True
+    labels = cells[[AXIS + axis for axis in hidden]].astype(object).fillna("")
+    of_run: dict[str, set[tuple[str, ...]]] = {}
+    for run, found in zip(cells["run"], labels.itertuples(index=False, name=None), strict=True):
+        of_run.setdefault(run, set()).add(found)
+    return bool(set.intersection(*of_run.values()))
 
 
 def _shown(
@@ -147,16 +190,19 @@ def _shown(
     )
 
 
-def _mixed(rows: pd.DataFrame, combination: Mapping[str, str], known: Mapping[str, object], sweep: str) -> InputError:
-    varying = [axis for axis in known if axis not in combination and rows[AXIS + axis].nunique(dropna=False) > 1]
+def _mixed(rows: pd.DataFrame, combination: Mapping[str, str], hidden: Sequence[str], sweep: str) -> InputError:
+    varying = [axis for axis in hidden if rows[AXIS + axis].nunique(dropna=False) > 1]
     named = ", ".join(f"{axis}={label}" for axis, label in combination.items()) or "all cells"
     if not varying:
         return InputError(
-            f"{_named(sweep)} has several runs of one seed at {named}: {', '.join(rows['run'])}; "
+            f"{_named(sweep)} has several runs of one seed at {named}: {some(rows['run'])}; "
             "give them different labels, or report a sweep"
         )
-    axis = varying[0]
+    # An axis that makes a difference has fewer runs for each of its labels than there are runs in all.
+    runs = rows["run"].nunique()
+    least = {axis: rows.groupby(AXIS + axis)["run"].nunique().min() for axis in varying}
+    axis = next((axis for axis in varying if least[axis] < runs), varying[0])
     return InputError(
-        f"{_named(sweep)}: {named} mixes the labels {_order(rows[AXIS + axis])} of axis {axis}; "
+        f"{_named(sweep)}: {named} mixes the labels {some(_order(rows[AXIS + axis]))} of axis {axis}; "
         f"add {axis} to the rows (or series), or fix it with `where: {{{axis}: [LABEL]}}`"
     )

@@ -44,6 +44,7 @@ import numpy as np
 from analysis import oracles
 from analysis.errors import InputError, some, unknown
 from analysis.inputs import Array, Prepared, prepare
+from analysis.matching import ranked_detections
 from analysis.oracles import MAIN, SIZES, SPECIAL
 
 ENGINES = ("fast", "reference", "own")
@@ -130,8 +131,9 @@ def tie_share(data: Prepared) -> float | None:
     """Share of detections whose score equals that of another detection of their class; None without detections."""
     if not len(data.dt_score):
         return None
-    pairs = np.column_stack([data.dt_class, data.dt_score])[np.lexsort((data.dt_score, data.dt_class))]
-    equal = (pairs[1:] == pairs[:-1]).all(axis=1)
+    rows = ranked_detections(data)  # by class and score: equal ones are neighbours
+    cls, score = data.dt_class[rows], data.dt_score[rows]
+    equal = (cls[1:] == cls[:-1]) & (score[1:] == score[:-1])
     return float((np.append(equal, False) | np.append(False, equal)).mean())
 
 

@@ -325,12 +325,12 @@ def demo(
     runs: Runs = None,
     data: Data = None,
 ) -> None:
-    """Scenes, a classifier teacher, four students, one table: about 12 minutes on two cores. Call again to continue."""
+    """Scenes, a classifier teacher, four students, a report: about 12 minutes on two cores. Call again to continue."""
     import time
 
     from rich.console import Console
 
-    from sweeps.demo import run_demo
+    from sweeps.demo import make_report, run_demo
     from sweeps.demo_table import gates, shown
 
     begun = time.monotonic()
@@ -343,8 +343,9 @@ def demo(
         console.print(f"{'gate holds' if holds else 'GATE FAILS'}: {sentence}", soft_wrap=True)
     for folder in [found.teacher, *(run for cell in found.cells for run in cell.runs)]:
         console.print(f"  {folder.path}", soft_wrap=True)
+    code = make_report(place.runs, place.data)
     console.print(f"{(time.monotonic() - begun) / 60:.1f} minutes in this call")
-    if not all(holds for holds, _ in checked):
+    if code or not all(holds for holds, _ in checked):
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The demo: does an image classifier teach a compact detector? The sweep `demo` on this machine, then its table.
+"""The demo: does an image classifier teach a compact detector? The sweep `demo` on this machine, then its report.
 
 Scenes are made, then `sweeps/defs/demo.yaml` is submitted to the local launcher; everything else is a sweep's. What is
 finished is not done again, so an interrupted demo continues.
@@ -69,6 +69,13 @@ def run_demo(runs: Path, data: Path, full: bool, say: Say) -> Demo:
     if code:
         raise RunError("a run of the demo failed; it is named above, its log.txt is in its run folder")
     return finished(definition, runs)
+
+
+def make_report(runs: Path, data: Path) -> int:
+    """`c2d report` of the demo into `reports/demo` beside the store; its exit code. It says itself what it made."""
+    command = [sys.executable, "-m", "c2d", "report", "--sweep", NAME, "--runs", str(runs), "--data", str(data)]
+    sys.stdout.flush()  # its words come after ours
+    return subprocess.run([*command, "--out", str(runs.parent / "reports" / NAME)], check=False).returncode
 
 
 def finished(definition: Definition, runs: Path) -> Demo:

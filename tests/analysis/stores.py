@@ -58,7 +58,10 @@ def make_store(
             if found != "new":
                 _student(runs / run, labels, seed, found, value(labels, seed), teacher, schedule(labels))
                 if with_detections and found == "done":
-                    write_gz(runs / run / "detections.json.gz", detections(value(labels, seed), seed))
+                    boxes = detections(value(labels, seed), seed)
+                    write_gz(runs / run / "detections.json.gz", boxes)
+                    counted = {"boxes": len(boxes), "detections": len(boxes)}  # every object is found once
+                    write(runs / run / "result.json", json.loads((runs / run / "result.json").read_text()) | counted)
     if with_detections:
         write_gz(runs / "targets" / f"{DIGEST}.json.gz", targets())
     record = {

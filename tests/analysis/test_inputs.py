@@ -10,7 +10,7 @@ import pytest
 
 from analysis import coco, tide
 from analysis.errors import InputError
-from analysis.inputs import prepare
+from analysis.inputs import add_detections, prepare, read_truth
 from tests.analysis.scenes import found, truth
 
 BOX = [0.0, 0.0, 40.0, 40.0]
@@ -45,7 +45,12 @@ def _without(key: str) -> list[dict[str, Any]]:
         (_with(DETECTIONS, bbox=[0, 0, "a", 1]), r"is not four numbers"),
         (_without("score"), r"detection number 0 has no 'score'"),
         (_without("bbox"), r"detection number 0 has no 'bbox'"),
+        (_with(DETECTIONS, score=10**400), r"score inf is not finite"),
+        (_with(DETECTIONS, bbox=[0, -(10**400), 1, 1]), r"bbox \[0, -inf, 1, 1\] is not finite"),
+        (_with(DETECTIONS, bbox=[0, 10**400, "a", 1]), r"is not four numbers"),
         (None, r"no detections given"),
+        ({"annotations": []}, r"detections are \{'annotations': \[\]\}, not a list"),
+        ("words", r"detections are 'words', not a list"),
     ],
 )
 def test_detections_that_cannot_be_scored(evaluate, detections, message):
@@ -61,6 +66,8 @@ def test_detections_that_cannot_be_scored(evaluate, detections, message):
         ({"images": None}, r"no list 'images'"),
         ({"annotations": _with(TARGETS["annotations"], category_id=5)}, r"annotations name category_id 5"),
         ({"annotations": _with(TARGETS["annotations"], id=0)}, r"annotation id 0 occurs more than once"),
+        ({"annotations": [{**box, "id": [0]} for box in TARGETS["annotations"]]}, r"annotation id '\[0\]' occurs more"),
+        ({"annotations": _with(TARGETS["annotations"], area=10**400)}, r"annotation number 1: area inf is not finite"),
         ({"annotations": _with(TARGETS["annotations"], bbox=[1, 2])}, r"annotation number 1: bbox \[1, 2\]"),
         ({"annotations": _with(TARGETS["annotations"], area="big")}, r"annotation number 1: area 'big'"),
         ({"annotations": _with(TARGETS["annotations"], area=math.inf)}, r"annotation number 1: area inf"),
@@ -97,3 +104,11 @@ def test_prepared_input_passes_through_and_takes_no_second_list():
     assert prepare(data, None) is data
     with pytest.raises(InputError, match="already holds its detections"):
         prepare(data, DETECTIONS)
+
+
+def test_ground_truth_read_once_takes_one_list_after_another():
+    known = read_truth(TARGETS)
+    assert known.sizes == {"images": 1, "boxes": 2, "crowds": 0, "detections": 0}
+    data = add_detections(known, DETECTIONS)
+    assert coco.evaluate(data) == coco.evaluate(TARGETS, DETECTIONS)
+    assert coco.evaluate(add_detections(data, [])) == coco.evaluate(TARGETS, [])

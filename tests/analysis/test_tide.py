@@ -229,6 +229,26 @@ def test_ties_are_counted_within_a_class():
     assert tide.evaluate(OBJECTS, dets)["ties"] == 0.5
 
 
+@given(small_sets())
+@settings(max_examples=50, deadline=None)
+def test_ties_are_those_that_a_look_at_every_pair_finds(scene):
+    targets, detections = scene
+    keys = [(one["category_id"], one["score"]) for one in detections]
+    share = sum(keys.count(key) > 1 for key in keys) / len(keys) if keys else None
+    assert tide.evaluate(targets, detections)["ties"] == share
+
+
+def test_many_ties_are_more_than_a_tenth():
+    def warned(tied: int, of: int) -> bool:
+        scores = [0.5] * tied + [0.6 + 0.001 * i for i in range(of - tied)]
+        result = tide.evaluate(OBJECTS, found([(1, 1, A1, score) for score in scores]))
+        return any(f"{tied / of:.0%} of the detections share their score" in line for line in result["warnings"])
+
+    assert not warned(2, 20)  # a tenth
+    assert warned(3, 20)
+    assert warned(2, 2)
+
+
 def test_parts_that_were_not_asked_for_are_none():
     result = tide.evaluate(OBJECTS, found(GOOD), per_class=False, per_size=False)
     assert result["per_class"] is result["per_size"] is result["per_iou"] is None

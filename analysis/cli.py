@@ -1,0 +1,77 @@
+"""`c2d report` and `c2d explain`: parse, call, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
+
+
+def report(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder of tables, figures and report.html")],
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SPEC.yaml]...", help="tables and figures (docs/analysis.md), or names of shipped ones"
+        ),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="NAME", help="a submitted sweep; again for more (default: all)"),
+    ] = None,
+    runs: Runs = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="root of the data cards, for pictures (default: C2D_DATA, else ./data)"),
+    ] = None,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="rows under different protocols in one table, with a footnote")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="what was read before (default: C2D_CACHE, else ~/.cache/c2d)")
+    ] = None,
+) -> None:
+    """Tables, figures and one page from finished and unfinished runs; needs no torch. Run folders are never changed."""
+    _needs_extra()
+    if data:  # figures look for pixels where the rest of the suite looks
+        os.environ["C2D_DATA"] = str(data)
+    from analysis.report import Request, write_report
+
+    asked = Request(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
+    made = write_report(asked, lambda line: print(line, flush=True))
+    if made.skipped:
+        raise typer.Exit(1)
+
+
+def explain(
+    table: Annotated[Path, typer.Argument(metavar="TABLE.csv", help="a table of a report, .csv or .json")],
+    row: Annotated[str, typer.Argument(metavar="ROW", help='its name ("method=c2d"), labels or number from 1')],
+    column: Annotated[str, typer.Argument(metavar="COLUMN", help='its key ("AP", "delta.AP"), or header')],
+    runs: Runs = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """The runs, commits, configs and files behind one number of a table."""
+    _needs_extra()
+    from analysis.explain import explain as look
+
+    found = look(table, row, column, _store(runs))
+    print(found.to_json() if as_json else found.text())
+
+
+def _store(runs: Path | None) -> Path:
+    return Path(runs or os.environ.get("C2D_RUNS") or "runs")
+
+
+def _needs_extra() -> None:
+    """The packages of the extra, or one line that says how to get them."""
+    from importlib.util import find_spec
+
+    from analysis.errors import InputError
+
+    missing = [name for name in ("pandas", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"reports need {', '.join(missing)}, not installed here; pip install 'c2d[analysis]'")

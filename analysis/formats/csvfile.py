@@ -1,0 +1,136 @@
+"""A table as tidy CSV: one line a cell, full precision, run ids. The csv dialect "excel", lines end with a line feed.
+
+    table,row,<one column per row axis>,column,label,unit,kind,value,sd,n,promised,low,high,interval,p,p_holm,test,
+    bold,reason,notes,runs,source
+
+`row` and `column` are the keys that `c2d explain` takes. Numbers are written so that they read back exactly. `kind` is
+that of the column. `notes` holds the sentences, not the marks; `runs` are separated by spaces (a space inside an id is
+written %20, a percent sign %25). An axis whose name is taken by another column, or empty, is axis.<number>.<name>.
+
+A spreadsheet runs text that begins with = + - or @ as a formula. Names come from people, so such a text field gets an
+apostrophe in front, which is how a spreadsheet writes "this is text"; `read` takes it off again. Numbers get none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from analysis.errors import InputError
+from analysis.formats.text import cell_of, sentence
+from analysis.table import Row, Table
+
+BEFORE = ("table", "row")
+NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_holm")
+AFTER = (
+    *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_holm"),
+    *("test", "bold", "reason", "notes", "runs", "source"),
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def write(table: Table) -> str:
+    """The CSV text."""
+    lines = [[*BEFORE, *(guard(axis) for axis in axes(table)), *AFTER]]
+    lines += (line for row in table.rows for line in _lines(table, row))
+    out = _Lines()
+    csv.writer(out, lineterminator="\r\n").writerows(lines)
+    return out.text.encode("utf-8", "replace").decode("utf-8")
+
+
+def read(text: str) -> list[dict[str, str]]:
+    """One dict a cell, {header: text}, without the apostrophes of `guard`. `run_ids` splits the field `runs`.
+
+    Raises:
+        InputError: no table of ours.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise InputError(f"no CSV table: {error}; expected a file that c2d report has written") from None
+    header = [unguard(name) for name in lines[0]] if lines else []
+    if tuple(header[:2]) != BEFORE or tuple(header[-len(AFTER) :]) != AFTER:
+        raise InputError(f"no CSV table of c2d report: its columns are {', '.join(header[:8]) or 'none'}")
+    short = next((at for at, line in enumerate(lines[1:], 2) if len(line) != len(header)), None)
+    if short is not None:
+        raise InputError(f"a damaged CSV table: line {short} does not have {len(header)} fields; run c2d report again")
+    return [
+        {name: field if name in NUMBERS else unguard(field) for name, field in zip(header, line, strict=True)}
+        for line in lines[1:]
+    ]
+
+
+def axes(table: Table) -> list[str]:
+    """The headers of the label columns, each one unique in the file."""
+    taken = {*BEFORE, *AFTER}
+    out = []
+    for at, axis in enumerate(table.row_axes):
+        header = axis if axis and axis not in taken else f"axis.{at}.{axis}"
+        while header in taken:
+            header += "."
+        taken.add(header)
+        out.append(header)
+    return out
+
+
+def guard(text: str) -> str:
+    """With an apostrophe in front where a spreadsheet would run it; also where one was there, so that none is lost."""
+    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def unguard(text: str) -> str:
+    """The text before `guard`."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
+
+
+def runs_field(runs: tuple[str, ...]) -> str:
+    """Run ids in one field; HTML uses it as well."""
+    return " ".join("".join(_percent(char) for char in run) for run in runs)
+
+
+def run_ids(field: str) -> tuple[str, ...]:
+    """The run ids of one field."""
+    return tuple(unquote(run) for run in field.split(" ") if run)
+
+
+def _percent(char: str) -> str:
+    return f"%{ord(char):02X}" if char in " %\t\r\n" else char
+
+
+def _lines(table: Table, row: Row) -> Iterator[list[str]]:
+    for column in table.columns:
+        cell = cell_of(row, column)
+        texts = [table.name, row.key, *_labels(table, row), column.key, column.label, column.unit, column.kind]
+        numbers = [exact(cell.value), exact(cell.sd), str(cell.n), str(cell.promised)]
+        numbers += [exact(cell.low), exact(cell.high)]
+        notes = " ".join(sentence(table.notes.get(mark, mark)) for mark in cell.notes)
+        test = [guard(cell.interval), exact(cell.p), exact(cell.p_holm), guard(cell.test)]
+        rest = [cell.reason, notes, runs_field(cell.runs), cell.source]
+        bold = "true" if cell.bold else "false"
+        yield [*map(guard, texts), *numbers, *test, bold, *map(guard, rest)]
+
+
+def _labels(table: Table, row: Row) -> tuple[str, ...]:
+    """One label an axis, whatever the row holds."""
+    return (*row.labels, *("" for _ in table.row_axes))[: len(table.row_axes)]
+
+
+def exact(number: float | None) -> str:
+    """Full precision; "" is none."""
+    return "" if number is None else repr(float(number))
+
+
+class _Lines:
+    """Where csv writes. It quotes a carriage return only if lines end with one, so they do, and lose it here."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def write(self, line: str) -> None:
+        self._parts.append(line.removesuffix("\r\n") + "\n")
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)

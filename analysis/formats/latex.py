@@ -1,0 +1,178 @@
+r"""A table as LaTeX: booktabs rules, numbers aligned on the decimal marker by siunitx.
+
+A number stands in an S column; what follows it (spread, seeds, marks) in a column of its own in smaller type. Columns
+of published numbers are grey, in italics, and headed "publ.". A table that is wider or taller than its page is scaled
+down, and only then. The file is a table environment to \input into a paper; its first lines name the packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from analysis.formats.texchars import comment, escape, identifier
+from analysis.formats.text import DASH, MINUS, Shown, Wording, heading, sentence, word
+from analysis.table import Column, Row, Table
+
+PACKAGES = (
+    r"\usepackage{array,booktabs,graphicx,xcolor}",
+    r"\usepackage{siunitx} % version 3 or later (2021)",
+)
+WIDE_LABEL = 30
+"""A longer label is set in several lines of about this many letters."""
+WIDE_HEADER = 18
+LONG_MARK = 8
+MANY_COLUMNS = 6
+"""More columns than this stand closer together."""
+_GREY = r"\color[gray]{0.4}"
+_SETUP = (
+    r"\renewcommand{\textminus}{\ensuremath{-}}% bold and italic numbers: text fonts, but a real minus",
+    r"\sisetup{mode=text, reset-text-family=false, reset-text-series=false, reset-text-shape=false,",
+    r"  retain-explicit-plus=true}",
+)
+
+
+def write(table: Table) -> str:
+    r"""The table environment, for \input."""
+    wording = word(table)
+    lines = [f"% {comment(table.title or table.name)}: written by c2d report, not by hand."]
+    lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in PACKAGES)]
+    if table.store:
+        lines += [f"% Runs are in {comment(table.store)}; which ones, c2d explain and the CSV tell."]
+    lines += [r"\begin{table}[tbp]", r"\centering", r"\setlength{\belowcaptionskip}{6pt}"]
+    lines += [rf"\caption{{{_caption(table, wording)}}}"]
+    lines += [rf"\label{{tab:{identifier(table.name)}}}", *_SETUP]
+    lines += [r"\small", *[r"\setlength{\tabcolsep}{4pt}"] * (len(table.columns) > MANY_COLUMNS)]
+    under = list(_under(wording))
+    lines += [r"\sbox0{%", *_tabular(table, wording), "}%", *_fit(under), r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def document(tables: Sequence[Table]) -> str:
+    """A document of its own that compiles with pdflatex as it is, one table after the other."""
+    lines = [r"\documentclass{article}", r"\usepackage[a4paper,margin=2cm]{geometry}", *PACKAGES]
+    body = "\n\\clearpage\n".join(write(table) for table in tables)
+    return "\n".join([*lines, r"\begin{document}", r"\pagestyle{empty}", body, r"\end{document}"]) + "\n"
+
+
+def _caption(table: Table, wording: Wording) -> str:
+    title = escape(sentence(table.title or table.name))
+    return " ".join([rf"\textbf{{{title}}}", *map(escape, wording.caption)])
+
+
+def _fit(under: Sequence[str]) -> Iterator[str]:
+    """Box 0, the table, and below it what is said under it; both smaller only where they would leave the page."""
+    yield r"\ifdim\wd0>\linewidth \sbox0{\resizebox{\linewidth}{!}{\usebox0}}\fi"
+    yield r"\dimen2=0.85\textheight"
+    if under:
+        yield r"\dimen0=\wd0 \ifdim\dimen0<0.75\linewidth \dimen0=0.75\linewidth \fi"
+        yield from (r"\sbox2{%", *under, "}%")
+        yield r"\ifdim\dimexpr\ht2+\dp2>0.5\textheight \sbox2{\resizebox*{!}{0.5\textheight}{\usebox2}}\fi"
+        yield r"\advance\dimen2 by -\dimexpr\ht2+\dp2\relax"
+    yield r"\ifdim\dimexpr\ht0+\dp0>\dimen2 \sbox0{\resizebox*{!}{\dimen2}{\usebox0}}\fi"
+    yield r"\usebox0" + r"\par\smallskip\usebox2" * bool(under)
+
+
+def _tabular(table: Table, wording: Wording) -> Iterator[str]:
+    shown = {column.key: [wording.cells[at, column.key] for at in range(len(table.rows))] for column in table.columns}
+    tailed = {key: any(_has_tail(cell) for cell in cells) for key, cells in shown.items()}
+    labels = [_label_column(table, axis) for axis in range(len(table.row_axes))]
+    yield rf"\begin{{tabular}}{{@{{}}{''.join(labels) or 'l' * (not table.columns)}%"
+    for column in table.columns:
+        yield f"  {_number_column(column, shown[column.key], tailed[column.key])}%"
+    yield "  @{}}"
+    yield r"\toprule"
+    yield _line([*map(_bounded, table.row_axes), *(_head(column, tailed[column.key]) for column in table.columns)])
+    below = [_subhead(column, tailed[column.key]) for column in table.columns]
+    if any(column.unit or column.is_published for column in table.columns):
+        yield _line([*("" for _ in table.row_axes), *below])
+    yield r"\midrule"
+    for at, row in enumerate(table.rows):
+        before = table.rows[at - 1] if at else None
+        if before and len(row.labels) > 1 and before.labels[:1] != row.labels[:1]:
+            yield r"\addlinespace"
+        cells = (_cell(wording.cells[at, column.key], tailed[column.key]) for column in table.columns)
+        yield _line([*_labels(table, row, before), *cells])
+    yield r"\bottomrule"
+    yield r"\end{tabular}%"
+
+
+def _label_column(table: Table, axis: int) -> str:
+    longest = max((len(row.labels[axis]) for row in table.rows if axis < len(row.labels)), default=0)
+    if max(longest, len(table.row_axes[axis])) <= WIDE_LABEL:
+        return "l"
+    return rf">{{\raggedright\arraybackslash\hspace{{0pt}}}}p{{{WIDE_LABEL // 2}em}}"
+
+
+def _number_column(column: Column, cells: Sequence[Shown], tailed: bool) -> str:
+    numbers = [cell.number for cell in cells if not cell.is_missing] or ["0"]
+    sign = max((number[0] for number in numbers if number[0] in f"+{MINUS}"), default="").replace(MINUS, "-")
+    whole = max(len(number.lstrip(f"+{MINUS}").partition(".")[0]) for number in numbers)
+    look = rf">{{\itshape{_GREY}}}" if column.is_published else ""
+    number = f"{look}S[table-format={sign}{whole}.{column.digits}]"
+    return number + (rf"@{{\;}}>{{\scriptsize{_GREY if column.is_published else ''}}}l" if tailed else "")
+
+
+def _head(column: Column, tailed: bool) -> str:
+    look = rf"\itshape{_GREY}" if column.is_published else ""
+    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{{look}{_bounded(heading(column), WIDE_HEADER)}}}"
+
+
+def _subhead(column: Column, tailed: bool) -> str:
+    """Unit and kind under the label."""
+    parts = [f"[{column.unit}]" if column.unit else "", "publ." if column.is_published else ""]
+    said = escape(" ".join(part for part in parts if part))
+    look = rf"\itshape{_GREY}" if column.is_published else ""
+    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{\scriptsize{look} {said}}}"
+
+
+def _bounded(said: str, width: int = WIDE_LABEL) -> str:
+    """A header in several lines if it is long."""
+    if len(said) <= width:
+        return escape(said)
+    return rf"\parbox[t]{{{width // 2}em}}{{\raggedright\hspace{{0pt}}{escape(said)}}}"
+
+
+def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
+    """A label is left blank where it and all on its left are those of the row above; the last one is always said."""
+    same = before is not None
+    last = len(table.row_axes) - 1
+    for axis, label in enumerate(row.labels):
+        same = same and before is not None and before.labels[axis : axis + 1] == (label,)
+        yield "" if same and axis != last else escape(label)
+
+
+def _cell(shown: Shown, tailed: bool) -> str:
+    marks = rf"\textsuperscript{{{','.join(map(escape, shown.marks))}}}" if shown.marks else ""
+    if shown.is_missing:
+        return f"{{{escape(DASH)}{marks}}}" + " & " * tailed
+    number = (r"\bfseries " if shown.bold else "") + shown.number.replace(MINUS, "-")
+    if not tailed:
+        return number
+    tail = " ".join(escape(part) for part in (shown.spread, shown.n) if part)
+    return f"{number} & {tail}{marks}"
+
+
+def _has_tail(shown: Shown) -> bool:
+    return not shown.is_missing and bool(shown.spread or shown.n or shown.marks)
+
+
+def _line(fields: Iterable[str]) -> str:
+    line = " & ".join(fields) + r" \\"
+    # A bracket or star at the start of a line would be taken for the option of the rule or the line end before.
+    return "{}" + line if line.startswith(("[", "*")) else line
+
+
+def _under(wording: Wording) -> Iterator[str]:
+    """Footnotes, statistics and ledger in small type, as wide as the table."""
+    if not wording.notes and not wording.under:
+        return
+    yield r"\begin{minipage}{\dimen0}\footnotesize\raggedright\hspace{0pt}%"
+    for mark, said in wording.notes.items():
+        # A superscript is a box, and a long one would not be broken into lines.
+        lead = rf"\textsuperscript{{{escape(mark)}}}\," if len(mark) <= LONG_MARK else f"{escape(mark)}: "
+        yield rf"{lead}{escape(sentence(said))}\quad"
+    if wording.notes:
+        yield r"\par"
+    for head, said in wording.under:
+        yield rf"\textit{{{escape(head)}.}} {escape(said)}\par"
+    yield r"\end{minipage}%"

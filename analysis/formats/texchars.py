@@ -1,0 +1,172 @@
+"""Any text as LaTeX that compiles with pdflatex and only the fonts every LaTeX has (OT1 Computer Modern).
+
+Characters that are shorthands of a language (babel) or make ligatures are written as commands. A letter with an accent
+is that accent on its letter. What these fonts do not have is shown by its code, [U+4F60], which is honest and compiles.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from analysis.formats.text import one_line
+
+LONG_WORD = 16
+"""A longer run without a space may be broken inside, so that no name sticks out of its box."""
+
+_COMMANDS = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\ensuremath{\$}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedblright{}",
+    "'": r"\textquoteright{}",
+    "`": r"\textquoteleft{}",
+    "‘": r"\textquoteleft{}",
+    "’": r"\textquoteright{}",
+    "“": r"\textquotedblleft{}",
+    "”": r"\textquotedblright{}",
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
+    "‐": "-",
+    "‑": "-",
+    "…": r"\dots{}",
+    "ß": r"\ss{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "å": r"\aa{}",
+    "Å": r"\AA{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
+    "¡": r"\textexclamdown{}",
+    "¿": r"\textquestiondown{}",
+    "ﬁ": "fi",
+    "ﬂ": "fl",
+}
+_MATH = {
+    "−": "-",
+    "±": r"\pm",
+    "×": r"\times",
+    "·": r"\cdot",
+    "÷": r"\div",
+    "≤": r"\leq",
+    "≥": r"\geq",
+    "≠": r"\neq",
+    "≈": r"\approx",
+    "∞": r"\infty",
+    "∆": r"\Delta",
+    "∈": r"\in",
+    "√": r"\surd",
+    "∑": r"\sum",
+    "§": r"\mathsection",
+    "¶": r"\mathparagraph",
+    "£": r"\mathsterling",
+    "†": r"\dagger",
+    "‡": r"\ddagger",
+    "•": r"\bullet",
+    "→": r"\rightarrow",
+    "←": r"\leftarrow",
+    "↑": r"\uparrow",
+    "↓": r"\downarrow",
+    "⇒": r"\Rightarrow",
+    "°": r"^\circ",
+    "′": r"^\prime",
+    "¬": r"\neg",
+    "µ": r"\mu",
+    "ϵ": r"\epsilon",
+    "ϕ": r"\phi",
+    "ο": "o",
+    "ς": r"\varsigma",
+    "ε": r"\varepsilon",
+    "φ": r"\varphi",
+    "²": "^2",
+    "³": "^3",
+    "¹": "^1",
+}
+_GREEK = (
+    *("alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi"),
+    *("rho", "sigma", "tau", "upsilon", "chi", "psi", "omega"),
+)
+_GREEK_CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega")
+_ACCENTS = {
+    0x300: "`",
+    0x301: "'",
+    0x302: "^",
+    0x303: "~",
+    0x304: "=",
+    0x306: "u",
+    0x307: ".",
+    0x308: '"',
+    0x30A: "r",
+    0x30B: "H",
+    0x30C: "v",
+    0x327: "c",
+    0x323: "d",
+    0x331: "b",
+}
+for _kind, _names in (("SMALL", _GREEK), ("CAPITAL", _GREEK_CAPITALS)):
+    for _name in _names:
+        _MATH[unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper().replace('LAMBDA', 'LAMDA')}")] = f"\\{_name}"
+
+
+def escape(said: str) -> str:
+    """One line of LaTeX that prints the text; long words may be broken."""
+    return " ".join(_word(word) for word in one_line(unicodedata.normalize("NFC", said)).split(" "))
+
+
+def comment(said: str) -> str:
+    """One line of plain text that is safe behind a percent sign."""
+    return one_line(said)
+
+
+def identifier(said: str) -> str:
+    r"""For \label: letters, digits, hyphens and dots."""
+    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-.") else "-" for char in said)
+    return plain[:80] or "table"
+
+
+def _word(word: str) -> str:
+    pieces = [_char(char) for char in word]
+    widths = [len(piece) if piece.startswith("[U+") else 1 for piece in pieces]
+    if sum(widths) <= LONG_WORD:
+        return _apart(pieces)
+    # Breaks behind punctuation where there is some, else anywhere.
+    parts, since = [], 0
+    for char, piece, width in zip(word, pieces, widths, strict=True):
+        since += width
+        breaks = since >= LONG_WORD or (since >= 4 and not char.isalnum())
+        parts.append(piece + (r"\allowbreak{}" if breaks else ""))
+        since = 0 if breaks else since
+    return _apart(parts)
+
+
+def _apart(pieces: list[str]) -> str:
+    """Joined, with hyphens that make no dash: -- stays two hyphens."""
+    return "".join(pieces).replace("--", "-{}-").replace("--", "-{}-").replace(",,", ",{},").replace(",,", ",{},")
+
+
+def _char(char: str) -> str:
+    if char in _COMMANDS:
+        return _COMMANDS[char]
+    if char in _MATH:
+        return rf"\ensuremath{{{_MATH[char]}}}"
+    if " " <= char <= "~":
+        return char
+    accented = unicodedata.normalize("NFD", char)
+    if len(accented) == 2 and accented[0].isascii() and accented[0].isalpha() and ord(accented[1]) in _ACCENTS:
+        base = rf"\{accented[0]}" if accented[0] in "ij" and ord(accented[1]) < 0x320 else accented[0]
+        return rf"\{_ACCENTS[ord(accented[1])]}{{{base}}}"
+    return rf"[U+{ord(char):04X}]"

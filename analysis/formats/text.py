@@ -1,0 +1,258 @@
+"""How a table reads: the words that LaTeX, Markdown and HTML share. Nothing here is escaped.
+
+A measured cell is "37.4 ± 0.2 (3)": mean, sample standard deviation over seeds, seeds. Where all cells have the same n
+and none waits for a seed, n is said once, in the caption. An unfinished cell says (2/3); fewer than three seeds carry a
+dagger. Without a standard deviation, an interval is shown in its place. A difference has its sign and its interval:
+"+1.2 [0.3, 2.1]"; its p stands in a sentence under the table, by name and value, never as stars. A missing value is a
+dash whose reason is a footnote.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from analysis.table import Cell, Column, Row, Table
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+FEW = "\N{DAGGER}"
+FEW_MEANS = "fewer than three seeds"
+PUBLISHED = "(publ.)"
+MANY_P = 40
+"""More p values than this are not spelled out under a table; CSV, JSON and HTML have them all."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One cell in parts. number: "37.4", "+1.2" or a dash. spread: "± 0.2", "[0.3, 2.1]" or "". n: "(3)", "(2/3)" or
+    "". marks: of footnotes."""
+
+    number: str
+    spread: str = ""
+    n: str = ""
+    marks: tuple[str, ...] = ()
+    bold: bool = False
+    published: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        return self.number == DASH
+
+    @property
+    def plain(self) -> str:
+        """All but the marks: "37.4 ± 0.2 (3)"."""
+        return " ".join(part for part in (self.number, self.spread, self.n) if part)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A table in words. cells: {(number of the row, key of the column): Shown}. notes: {mark: sentence}, those of the
+    table first. caption: sentences after the title. under: (head, sentence) paragraphs below the notes."""
+
+    cells: dict[tuple[int, str], Shown]
+    notes: dict[str, str]
+    caption: tuple[str, ...]
+    under: tuple[tuple[str, str], ...]
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    """Rounded as `format` rounds, with a real minus sign; what rounds to zero has no sign."""
+    shown = f"{value:{'+' if signed else ''}.{digits}f}"
+    if not any(digit in shown for digit in "123456789"):
+        shown = shown.lstrip("+-")
+    return shown.replace("-", MINUS)
+
+
+def p_value(p: float) -> str:
+    """ "0.012", or "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def header(column: Column) -> str:
+    """ "Δ AP [%] (publ.)": what the number is, its unit, and whether it was published elsewhere."""
+    unit = f"[{column.unit}]" if column.unit else ""
+    return " ".join(part for part in (heading(column), unit, PUBLISHED if column.is_published else "") if part)
+
+
+def heading(column: Column) -> str:
+    """The label without unit and kind; a difference begins with a delta."""
+    if column.kind.endswith("difference") and not column.label.startswith(("Δ", "∆")):
+        return f"Δ {column.label}"
+    return column.label
+
+
+def name(row: Row) -> str:
+    """A row in a sentence: "ssd300 / kd_cls"."""
+    return " / ".join(label for label in row.labels if label.strip()) or row.key
+
+
+def cell_of(row: Row, column: Column) -> Cell:
+    """The cell, or an empty missing one."""
+    return row.cells.get(column.key) or Cell(kind="missing")
+
+
+def is_missing(cell: Cell) -> bool:
+    return cell.kind == "missing" or cell.value is None or not math.isfinite(cell.value)
+
+
+def word(table: Table) -> Wording:
+    """All that the three readable formats say about a table."""
+    same_n = common_n(table)
+    notes = dict(table.notes)
+    cells = {}
+    for at, row in enumerate(table.rows):
+        for column in table.columns:
+            cell = cell_of(row, column)
+            cells[at, column.key] = _shown(cell, column, row.is_baseline, same_n is not None, notes)
+    if FEW in notes and FEW not in table.notes:
+        notes[FEW] = notes.pop(FEW)  # behind the letters
+    return Wording(cells, notes, tuple(_caption(table, cells, same_n)), tuple(_under(table, notes)))
+
+
+def common_n(table: Table) -> int | None:
+    """The seeds behind every measured cell, where it is one number and no seed is missing; otherwise None."""
+    found = {
+        (cell.n, max(cell.n, cell.promised))
+        for row in table.rows
+        for column in table.columns
+        for cell in [cell_of(row, column)]
+        if not column.is_published and not is_missing(cell) and (cell.n or cell.promised)
+    }
+    n, promised = found.pop() if len(found) == 1 else (0, 1)
+    return n if n == promised else None
+
+
+def _shown(cell: Cell, column: Column, is_baseline: bool, n_is_said: bool, notes: dict[str, str]) -> Shown:
+    marks = list(cell.notes)
+
+    def mark(sentence: str, wanted: str = "") -> None:
+        found = next((mark for mark, said in notes.items() if said == sentence), "")
+        found = found or (wanted if wanted and wanted not in notes else next(_unused(notes)))
+        notes.setdefault(found, sentence)
+        if found not in marks:
+            marks.append(found)
+
+    differs = column.kind.endswith("difference")
+    if is_missing(cell):
+        # The baseline has no difference to itself, which needs no footnote.
+        if cell.reason and not (is_baseline and differs):
+            mark(cell.reason)
+        return Shown(DASH, marks=tuple(marks), published=column.is_published)
+    assert cell.value is not None
+    spread = ""
+    if cell.sd is not None and not differs:
+        spread = f"± {number(cell.sd, column.digits)}"
+    elif cell.low is not None and cell.high is not None:
+        spread = f"[{number(cell.low, column.digits)}, {number(cell.high, column.digits)}]"
+    elif differs and cell.interval and not column.is_published:
+        mark(f"no interval: {cell.interval.removeprefix('none: ')}")
+    n = ""
+    if not column.is_published and (cell.n or cell.promised):
+        n = "" if n_is_said else f"({cell.n})" if cell.n >= cell.promised else f"({cell.n}/{cell.promised})"
+        if cell.n < 3 and FEW not in marks:
+            mark(FEW_MEANS, FEW)
+    bold = cell.bold and not column.is_published
+    return Shown(number(cell.value, column.digits, differs), spread, n, tuple(marks), bold, column.is_published)
+
+
+def _unused(notes: Mapping[str, str]) -> Iterator[str]:
+    """Marks a, b, ..., z, aa, ... that no note has."""
+    letters = string.ascii_lowercase
+    return (mark for length in range(1, 99) for letter in letters if (mark := letter * length) not in notes)
+
+
+def _caption(table: Table, cells: Mapping[tuple[int, str], Shown], same_n: int | None) -> Iterator[str]:
+    if table.caption.strip():
+        yield sentence(table.caption)
+    has_sd = any(shown.spread.startswith("±") for shown in cells.values())
+    if any(shown.n for shown in cells.values()):
+        mean = "Mean ± standard deviation" if has_sd else "Mean"
+        yield f"{mean} over seeds, their number in parentheses."
+    elif same_n is not None:
+        seeds = "1 seed" if same_n == 1 else f"{same_n} seeds"
+        yield f"Mean ± standard deviation over {seeds}." if has_sd else f"n = {seeds} in every cell."
+
+
+def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if table.statistics:
+        yield "Statistics", " ".join(sentence(said) for said in table.statistics)
+    yield from _tests(table)
+    names = _names(table)
+    if table.ledger.same:
+        yield "Same for all rows", sentence("; ".join(f"{fact}: {value}" for fact, value in table.ledger.same.items()))
+    if table.ledger.differs:
+        facts = (f"{fact}: {_by_value(values, names)}" for fact, values in table.ledger.differs.items())
+        yield "Differs between rows", sentence("; ".join(facts))
+    mixed = [said for said in table.ledger.mixed if said not in notes.values()]
+    if mixed:
+        yield "Mixed protocols", " ".join(sentence(said) for said in mixed)
+
+
+def _names(table: Table) -> dict[str, str]:
+    """{key: name} of the rows; the key itself where two rows read alike."""
+    names = [name(row) for row in table.rows]
+    return {row.key: row.key if names.count(said) > 1 else said for row, said in zip(table.rows, names, strict=True)}
+
+
+def _tests(table: Table) -> Iterator[tuple[str, str]]:
+    """One paragraph a difference column: p of every row, and why the others have none."""
+    names = _names(table)
+    for column in table.columns:
+        if column.kind != "difference":
+            continue
+        tested: dict[str, list[str]] = {}
+        untested: dict[str, list[str]] = {}
+        for row in table.rows:
+            cell = cell_of(row, column)
+            p = cell.p if cell.p_holm is None else cell.p_holm
+            if p is not None:
+                kind = f"{cell.test}{', Holm' if cell.p_holm is not None else ''}"
+                tested.setdefault(kind, []).append(f"{names[row.key]} {p_value(p)}")
+            elif cell.test and not is_missing(cell):
+                untested.setdefault(cell.test.removeprefix("none: "), []).append(names[row.key])
+        said = [f"{kind}: {', '.join(rows)}" for kind, rows in tested.items()]
+        if sum(map(len, tested.values())) > MANY_P:
+            said = [f"{kind}: {len(rows)} tests, see the CSV" for kind, rows in tested.items()]
+        said += [f"not tested ({why}): {', '.join(rows)}" for why, rows in untested.items()]
+        if said:
+            yield f"p of {heading(column)}", sentence("; ".join(said))
+
+
+def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """ "0.02 (kd_cls), otherwise 0.01"; a value that one row alone has names its row."""
+    rows: dict[str, list[str]] = {}
+    for key, value in values.items():
+        rows.setdefault(value, []).append(names.get(key, key))
+    most = max(rows, key=lambda value: len(rows[value]), default="")
+    if len(values) < len(names) or len(rows.get(most, ())) < 2:
+        most = ""
+        return ", ".join(f"{value} ({', '.join(of)})" for value, of in rows.items())
+    said = [f"{value} ({', '.join(of)})" for value, of in rows.items() if value != most]
+    return ", ".join([*said, f"otherwise {most}"])
+
+
+def sentence(said: str) -> str:
+    """With a full stop, if it has no end yet."""
+    said = said.strip()
+    return said if not said or said.endswith((".", "!", "?", ":")) else f"{said}."
+
+
+def clean(said: str) -> str:
+    """What a text file can hold: no control characters (but tab and line feed), surrogates or non-characters."""
+    said = said.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_unprintable(char) else char for char in said)
+
+
+def one_line(said: str) -> str:
+    """Clean, and every run of white space one space."""
+    return " ".join(clean(said).split())
+
+
+def _is_unprintable(char: str) -> bool:
+    if char in "\t\n":
+        return False
+    return unicodedata.category(char) in ("Cc", "Cs") or ord(char) & 0xFFFE == 0xFFFE or "\ufdd0" <= char <= "\ufdef"

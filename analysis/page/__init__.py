@@ -1,0 +1,80 @@
+"""The one-page report: a `Report` as one HTML file that needs nothing else and asks nobody.
+
+Everything is inside: style, script, drawings, data. A content security policy in the file allows no address and no
+script but its own two, so that even a text that escaped escaping could do nothing. All content is there without the
+script; the script adds sorting, filters, the panel behind a number, and the dark look by hand.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from analysis.page.model import Report
+
+HERE = Path(__file__).parent
+LINES = 40
+"""Last lines of a failed run's log that are shown."""
+_NO_TEXT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Control characters, halves of pairs and non-characters: HTML cannot hold them, a log line may."""
+
+
+def render(report: Report) -> str:
+    """The text of `report.html`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from analysis.formats import text
+    from analysis.frame import STATES
+    from analysis.page import views
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    look, theme, script = (Markup(_own(name)) for name in ("page.css", "theme.js", "page.js"))
+    columns, same = views.run_columns(report.runs)
+    page = environment.get_template("page.html.j2").render(
+        report=report,
+        look=look,
+        theme=theme,
+        script=script,
+        policy=_policy(theme, script),
+        tables=[
+            views.table_view(table, k, report.table_files.get(table.name, f"{table.name}.csv"))
+            for k, table in enumerate(report.tables)
+        ],
+        figures=views.figure_views(report.figures),
+        commits={views.short(code): count for code, count in report.commits.items()},
+        triage=views.triage(report.failures),
+        run_columns=columns,
+        run_same=same,
+        runs=[
+            (views.plain(run.get("run")), [views.run_cell(run, column) for column in columns]) for run in report.runs
+        ],
+        run_ids=views.run_ids(report.runs),
+        heading=text.heading,
+        log_lines=LINES,
+        known_states=STATES,
+    )
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", page.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _own(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8").strip()
+
+
+def _policy(*scripts: str) -> str:
+    """Of all scripts exactly these texts run, by their hash."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )

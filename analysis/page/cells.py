@@ -1,0 +1,79 @@
+"""What the page says about one cell: in the table the words all formats share, behind it everything in full."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from analysis.formats import text
+from analysis.table import Cell, Column, Row
+
+
+@dataclass(frozen=True)
+class Widths:
+    """What the parts of one column need, in widths of a digit, so that its numbers stand under each other; 0: none."""
+
+    spread: float
+    n: float
+    marks: float
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One line of the list of full numbers; "" where there is nothing. runs: ids. command: explains it in a shell."""
+
+    id: str
+    row: str
+    column: str
+    value: str
+    sd: str
+    seeds: str
+    interval: str
+    interval_made: str
+    test: str
+    p: str
+    p_holm: str
+    remarks: str
+    runs: tuple[str, ...]
+    command: str
+
+
+def widths(column: Iterable[text.Shown]) -> Widths:
+    """Of all cells of one column."""
+    found = [(_wide(one.spread), _wide(one.n), _wide(",".join(one.marks))) for one in column]
+    return Widths(*(max(part) for part in zip(*found, strict=True))) if found else Widths(0, 0, 0)
+
+
+def _wide(said: str) -> float:
+    """In widths of a digit: signs are wider, brackets and stops narrower."""
+    return round(sum(0.6 if char in " [](),./" else 1.25 if char in "±+\N{MINUS SIGN}" else 1.0 for char in said), 1)
+
+
+def sort_key(cell: Cell) -> str:
+    """The number as text that a script can read; "" where it is missing."""
+    return "" if text.is_missing(cell) else repr(cell.value)
+
+
+def detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[str], file: str) -> Detail:
+    """The long form. notes: sentences of its footnotes. file: the table as `c2d explain` is told it."""
+    unit = f" {column.unit}" if column.unit else ""
+    missing = text.is_missing(cell)
+    remarks = [cell.reason and f"missing: {cell.reason}", cell.source and f"published: {cell.source}"]
+    remarks += [note for note in notes if note != cell.reason]
+    return Detail(
+        id=id,
+        row=row.key,
+        column=column.key,
+        value="missing" if missing else f"{cell.value!r}{unit}",
+        sd="" if cell.sd is None else repr(cell.sd),
+        seeds=f"{cell.n} of {max(cell.n, cell.promised)}" if cell.n or cell.promised else "",
+        interval="" if cell.low is None or cell.high is None else f"[{cell.low!r}, {cell.high!r}]",
+        interval_made=cell.interval,
+        test=cell.test,
+        p="" if cell.p is None else repr(cell.p),
+        p_holm="" if cell.p_holm is None else repr(cell.p_holm),
+        remarks="; ".join(remark for remark in remarks if remark),
+        runs=cell.runs,
+        command=" ".join(["c2d explain", *map(shlex.quote, (file, row.key, column.key))]),
+    )

@@ -1,0 +1,182 @@
+"""Report -> what the templates loop over. A template decides how something looks; what it says is decided here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from analysis.formats import text
+from analysis.page import cells, drawing
+from analysis.page.model import RUN_COLUMNS, Failure, Figure, RunColumn
+from analysis.table import Row, Table
+
+ALL_SVG = 3_000_000
+LARGEST_CSV = 40_000
+"""Characters of all drawings of a page, and of one figure's data: a page has 5 MB at most, so that it can be mailed."""
+LISTED = ("run", "cells", "seed", "state", "AP")
+"""Columns that stay in the list of runs even where all runs have the same value."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cell of a table. id: of its line in the list of full numbers. sort: see `cells.sort_key`."""
+
+    shown: text.Shown
+    id: str
+    sort: str
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One table.
+
+    id: of its article. wording: as in the other formats; statistics, tests: its paragraphs on these. rows: (row, its
+    places, begins a group). widths: one a column. details: one a cell. axes: {place of the label column: labels}, those
+    with a choice. facts: (row key, its values of the ledger's differing facts).
+    """
+
+    table: Table
+    id: str
+    wording: text.Wording
+    statistics: list[str]
+    tests: list[tuple[str, str]]
+    rows: list[tuple[Row, list[Place], bool]]
+    widths: list[cells.Widths]
+    details: list[cells.Detail]
+    axes: dict[int, list[str]]
+    facts: list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """One figure. csv: all of its data, or the first lines where `rest` says so."""
+
+    figure: Figure
+    id: str
+    svg: Markup
+    note: str
+    csv: str
+    rest: str
+
+
+def table_view(table: Table, place: int, file: str) -> TableView:
+    """file: the table as `c2d explain` is told it."""
+    wording = text.word(table)
+    rows, details = [], []
+    for r, row in enumerate(table.rows):
+        line = []
+        for c, column in enumerate(table.columns):
+            shown, cell, id = wording.cells[r, column.key], text.cell_of(row, column), f"t{place}r{r}c{c}"
+            notes = [wording.notes.get(mark, mark) for mark in shown.marks]
+            line.append(Place(shown, id, cells.sort_key(cell)))
+            details.append(cells.detail(cell, column, row, id, notes, file))
+        begins = r > 0 and len(row.labels) > 1 and row.labels[0] != table.rows[r - 1].labels[0]
+        rows.append((row, line, begins))
+    labels = {k: list(dict.fromkeys(row.labels[k] for row in table.rows)) for k in range(len(table.row_axes))}
+    return TableView(
+        table=table,
+        id=f"table-{place + 1}",
+        wording=wording,
+        statistics=[said for head, said in wording.under if head == "Statistics"],
+        tests=[(head, said) for head, said in wording.under if head.startswith("p of ")],
+        rows=rows,
+        widths=[cells.widths(line[c].shown for _, line, _ in rows) for c in range(len(table.columns))],
+        details=details,
+        axes={k: found for k, found in labels.items() if len(found) > 1},
+        facts=[(row.key, [values.get(row.key, "") for values in table.ledger.differs.values()]) for row in table.rows],
+    )
+
+
+def figure_views(figures: Sequence[Figure]) -> list[FigureView]:
+    """Their drawings made fit for the page. Where all are too much, the largest are left out, which their notes say."""
+    drawn = [_drawn(figure, place) for place, figure in enumerate(figures)]
+    sizes = [len(svg) for svg, _ in drawn]
+    for place in sorted(range(len(drawn)), key=lambda place: -sizes[place]):
+        if sum(sizes) <= ALL_SVG:
+            break
+        drawn[place] = "", f"The drawing is too large for this page ({sizes[place] / 1e6:.1f} MB)"
+        sizes[place] = 0
+    return [_figure_view(figure, place, *drawn[place]) for place, figure in enumerate(figures)]
+
+
+def _drawn(figure: Figure, place: int) -> tuple[str, str]:
+    """(element, "") or ("", why not)."""
+    if not figure.svg:
+        return "", ""
+    label = figure.alt or figure.caption or figure.title or figure.name
+    try:
+        return drawing.inline(figure.svg, f"f{place}-", f"#figure-{place + 1} svg", label), ""
+    except drawing.NoDrawing as error:
+        return "", f"The drawing could not be shown: {error}"
+
+
+def _figure_view(figure: Figure, place: int, svg: str, why_not: str) -> FigureView:
+    beside = f"; see {', '.join(figure.files)}" if figure.files else ""
+    note = " ".join(part for part in (figure.note, why_not and f"{why_not}{beside}.") if part)
+    csv, rest = figure.csv, ""
+    if len(csv) > LARGEST_CSV:
+        csv = csv[: csv.rfind("\n", 0, LARGEST_CSV) + 1]
+        rest = f"The first {csv.count(chr(10))} of {figure.csv.count(chr(10))} lines{beside}."
+    return FigureView(figure, f"figure-{place + 1}", Markup(svg), note, csv, rest)
+
+
+def triage(failures: Sequence[Failure]) -> list[tuple[str, list[Failure]]]:
+    """By class, the most frequent first."""
+    found: dict[str, list[Failure]] = {}
+    for failure in failures:
+        found.setdefault(failure.failure_class or "unknown", []).append(failure)
+    return sorted(found.items(), key=lambda item: -len(item[1]))
+
+
+def run_columns(runs: Sequence[Mapping[str, Any]]) -> tuple[list[RunColumn], dict[RunColumn, str]]:
+    """(columns of the list, what is the same in all runs). What no run has is in neither.
+
+    The known columns come in their order, then the others as they appear.
+    """
+    used = dict.fromkeys(key for run in runs for key, value in run.items() if plain(value))
+    known = {column.key: column for column in RUN_COLUMNS}
+    columns = [known[key] for key in known if key in used] + [RunColumn(key, key) for key in used if key not in known]
+    same = {
+        column: run_cell(runs[0], column)[0]
+        for column in columns
+        if len(runs) > 1 and column.key not in LISTED and len({plain(run.get(column.key)) for run in runs}) == 1
+    }
+    return [column for column in columns if column not in same], same
+
+
+def run_cell(run: Mapping[str, Any], column: RunColumn) -> tuple[str, str]:
+    """(text, what it is sorted by) of one value."""
+    said = plain(run.get(column.key))
+    if column.key == "code":
+        said = short(said)
+    if column.digits is None or not said:
+        return said, said
+    try:
+        shown = float(said) * column.scale
+    except ValueError:
+        return said, ""
+    return text.number(shown, column.digits), repr(shown)
+
+
+def run_ids(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """{run: id of its line in the list}: the first line of a run that stands there twice."""
+    ids: dict[str, str] = {}
+    for place, run in enumerate(runs):
+        ids.setdefault(plain(run.get("run")), f"run-{place + 1}")
+    return ids
+
+
+def short(code: str) -> str:
+    """A commit by its first twelve digits; the mark of changed files stays."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}", r"\1", code)
+
+
+def plain(value: Any) -> str:
+    """As text; "" for None and for what pandas calls missing."""
+    if value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
+        return ""
+    return str(value)

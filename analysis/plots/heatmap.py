@@ -1,0 +1,249 @@
+"""The mean of one number over two axes of a sweep; with a baseline, the paired difference to it.
+
+Data: one row for each pair of labels, promised or not, in the order of the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.columns import Quantity, quantity
+from analysis.errors import InputError
+from analysis.plots.points import counts, nothing, numbers, point, records, seed_values, stored
+from analysis.plots.style import (
+    DOUBLE_IN,
+    INK,
+    SINGLE_IN,
+    distinct,
+    finish,
+    new_figure,
+    number,
+    paper,
+    percent_or_unit,
+    width_in,
+    words,
+)  # fmt: skip
+from analysis.select import Group, baseline_of, groups
+from analysis.stats import paired
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.frame import Study
+    from analysis.reportspec import Heatmap
+
+COLUMNS = ("row", "x", "y", "shown_x", "shown_y", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
+           "runs", "missing", "baseline", "against_mean", "against_runs")  # fmt: skip
+MEAN_MAP = "cividis"
+"""Even in lightness and the same to colour-blind eyes."""
+LARGEST = 6.5
+"""Font size of the numbers where cells are wide enough, points."""
+HATCH = "#C4C4C4"
+DIFFERENCE_MAP = "PuOr"
+"""Purple is better, orange is worse, white is no difference."""
+
+
+def data(study: Study, spec: Heatmap, sweep: str) -> pd.DataFrame:
+    """The full grid. `value` is the mean, or with a baseline the mean paired difference to it (`against_mean`, of the
+    same seeds, whose runs are `against_runs`).
+
+    Raises:
+        InputError: x and y are the same axis; an unknown one; a number that runs do not hold.
+    """
+    import pandas as pd
+
+    if spec.x == spec.y:
+        raise InputError(f"a heatmap needs two axes, x and y are both {spec.x!r}")
+    asked = stored(spec.value, "heatmap")
+    if (study.frame["sweep"] == sweep).any() or sweep not in ("", *study.sweeps):
+        found = groups(study, sweep, {spec.y: [], spec.x: []}, spec.where, spec.labels)
+        bases = _baselines(study, spec, sweep)
+    else:
+        found, bases = [], []
+    cells: dict[tuple[str, str], Group] = {
+        (labels[spec.x], labels[spec.y]): group for group in found for labels in (group.labels, *group.also)
+    }
+    columns = _order(study, sweep, spec.x, [x for x, _ in cells])
+    rows = _order(study, sweep, spec.y, [y for _, y in cells])
+    shown_x, shown_y = spec.labels.get(spec.x, {}), spec.labels.get(spec.y, {})
+    out = []
+    for y in rows:
+        for x in columns:
+            names = {"row": f"{shown_y.get(y, y)}, {shown_x.get(x, x)}", "x": x, "y": y,
+                     "shown_x": shown_x.get(x, x), "shown_y": shown_y.get(y, y)}  # fmt: skip
+            group = cells.get((x, y))
+            out.append({**names, **(_cell(group, bases, spec, asked) if group else _hole())})
+    return pd.DataFrame(out, columns=list(COLUMNS))
+
+
+def draw(data: pd.DataFrame, spec: Heatmap) -> Figure:
+    """Cells with their number; what is unfinished says n/promised, what is missing is hatched."""
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    if not data["value"].notna().any():
+        return words(nothing(data))
+    asked = quantity(spec.value)
+    columns, rows = list(dict.fromkeys(data["x"])), list(dict.fromkeys(data["y"]))
+    grid = {(str(cell.x), str(cell.y)): cell for cell in records(data)}
+    difference = bool(spec.baseline)
+    y_names = distinct([str(grid[columns[0], y].shown_y) for y in rows], 22)
+    x_names = distinct([str(grid[x, rows[0]].shown_x) for x in columns], 22)
+    with paper():
+        texts = [number(value, asked.digits, sign=difference) for value in data["value"]]
+        beside = max(width_in(name, 6.5) for name in y_names) + 0.85
+        text_in = max(width_in(text, LARGEST) for text in texts) + 0.07
+        width = SINGLE_IN if beside + text_in * len(columns) <= SINGLE_IN else DOUBLE_IN
+        cell_in = (width - beside) / len(columns)
+        size = min(LARGEST, LARGEST * cell_in / text_in)
+        upright = max(width_in(name, 6.5) for name in x_names) > 0.92 * cell_in
+        below = 0.57 + (max(width_in(name, 6.5) for name in x_names) * 0.75 if upright else 0)
+        figure, axes = new_figure(width, below + max(0.27 * len(rows), 0.6))
+        values = data.loc[~data["baseline"].astype(bool), "value"] if difference else data["value"]
+        colors = _colors(values.to_numpy(float), asked, difference)
+        for i, y in enumerate(rows):
+            for j, x in enumerate(columns):
+                cell = grid[x, y]
+                empty = not np.isfinite(cell.value)
+                face = "white" if empty or (difference and cell.baseline) else colors.to_rgba(cell.value)
+                axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=face, edgecolor="white", linewidth=0.8))
+                if empty:
+                    with matplotlib.rc_context({"hatch.color": HATCH}):
+                        axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", edgecolor=HATCH,
+                                                 linewidth=0))  # fmt: skip
+                _write(axes, j, i, cell, asked, difference, face, size)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), x_names, **_tilt(upright))
+        axes.set_yticks(range(len(rows)), y_names)
+        axes.tick_params(length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        axes.set_xlabel(spec.x)
+        axes.set_ylabel(spec.y)
+        made = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
+        made.outline.set_visible(False)
+        name = f"Δ {asked.label}" if difference else asked.label
+        axes.set_title(percent_or_unit(name, "points" if difference and asked.unit == "%" else asked.unit))
+        finish(figure, notes=_notes(data, spec, difference))
+    return figure
+
+
+def _cell(group: Group, among: Sequence[Group], spec: Heatmap, asked: Quantity) -> dict[str, Any]:
+    base = baseline_of(group, among, spec.baseline)
+    itself = base is not None and set(base.rows["run"]) == set(group.rows["run"])
+    mine = {**point(group, asked), "baseline": itself, "against_mean": np.nan, "against_runs": ""}
+    if not spec.baseline or itself:
+        return mine
+    if base is None:
+        return {**mine, **numbers([]), "interval": "none: no baseline", "missing": mine["missing"] or "no baseline"}
+    values, others = seed_values(group, asked), seed_values(base, asked)
+    common = [seed for seed in values if seed in others]
+    if not common:
+        return {**mine, **numbers([]), **counts(group, [], asked.key), "interval": "none: no common seed",
+                "missing": mine["missing"] or "baseline not finished"}  # fmt: skip
+    found = paired([values[seed] for seed in common], [others[seed] for seed in common])
+    sd, low, high = (np.nan if value is None else value for value in (found.sd, found.low, found.high))
+    return {
+        **counts(group, common, asked.key),
+        "value": found.mean,
+        "sd": sd,
+        "low": low,
+        "high": high,
+        "interval": found.interval,
+        "baseline": False,
+        "against_mean": float(np.mean([others[seed] for seed in common])),
+        "against_runs": counts(base, common)["runs"],
+    }
+
+
+def _baselines(study: Study, spec: Heatmap, sweep: str) -> list[Group]:
+    """The groups that cells are compared with. The baseline may be of another axis than x and y, or outside `where`."""
+    if not spec.baseline:
+        return []
+    where = {**spec.where, **{axis: [label] for axis, label in spec.baseline.items()}}
+    return groups(study, sweep, {axis: [] for axis in (*spec.baseline, spec.y, spec.x)}, where, spec.labels)
+
+
+def _hole() -> dict[str, Any]:
+    """A pair of labels that the sweep does not have."""
+    none = {"n": 0, "promised": 0, "seeds": "", "runs": "", "missing": "", "baseline": False}
+    return {**numbers([]), **none, "interval": "none: not in the sweep", "against_mean": np.nan, "against_runs": ""}
+
+
+def _order(study: Study, sweep: str, axis: str, found: Sequence[str]) -> list[str]:
+    """The labels that have a cell, in the order of the sweep's record."""
+    axes = study.sweeps.get(sweep, {}).get("axes")
+    known = [str(label) for label in axes.get(axis, [])] if isinstance(axes, dict) else []
+    there = dict.fromkeys(found)
+    return [label for label in dict.fromkeys([*known, *found]) if label in there]
+
+
+def _colors(values: np.ndarray, asked: Quantity, difference: bool) -> Any:
+    """Value -> colour; symmetric around 0 for differences."""
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    if difference:
+        most = max(abs(low), abs(high)) or 1.0
+        name = DIFFERENCE_MAP if asked.better != "lower" else f"{DIFFERENCE_MAP}_r"
+        return ScalarMappable(Normalize(-most, most), matplotlib.colormaps[name])
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return ScalarMappable(Normalize(low, high), matplotlib.colormaps[MEAN_MAP])
+
+
+def _write(axes: Axes, x: int, y: int, cell: Any, asked: Quantity, difference: bool, face: Any, size: float) -> None:
+    """The number of a cell in black or white, whichever is easier to read on it, and what is missing."""
+    if not np.isfinite(cell.value):
+        text = f"0/{cell.promised}" if cell.promised else ""
+        if text:
+            axes.text(x, y, text, ha="center", va="center", fontsize=size - 1, color=INK,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
+        return
+    signed = difference and not cell.baseline
+    few = cell.n < cell.promised or cell.n < 3
+    text = number(cell.value, asked.digits, sign=signed)
+    color = _readable(face)
+    axes.text(x, y - (0.14 if few else 0), text, ha="center", va="center", fontsize=size, color=color,
+              style="italic" if difference and cell.baseline else "normal")  # fmt: skip
+    if few:
+        under = f"{cell.n}/{cell.promised}" if cell.n < cell.promised else f"n={cell.n}"
+        axes.text(x, y + 0.26, under, ha="center", va="center", fontsize=size - 1.8, color=color)
+
+
+def _readable(face: Any) -> str:
+    """Black or white, by the contrast of WCAG; at least 4.5 on every background."""
+    from matplotlib.colors import to_rgb
+
+    def light(color: Any) -> float:
+        parts = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    back = light(face)
+    return "black" if (back + 0.05) / 0.05 >= 1.05 / (back + 0.05) else "white"
+
+
+def _tilt(upright: bool) -> dict[str, Any]:
+    return {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if upright else {}
+
+
+def _notes(data: pd.DataFrame, spec: Heatmap, difference: bool) -> list[str]:
+    where = ", ".join(f"{axis}={label}" for axis, label in spec.baseline.items())
+    out = [f"Mean difference to {where} over the same seeds; italic: the baseline itself." if difference
+           else "Mean over seeds."]  # fmt: skip
+    if (data["value"].notna() & (data["n"] < data["promised"])).any():
+        out.append("Small: finished of promised seeds.")
+    elif (data["value"].notna() & (data["n"] < 3)).any():
+        out.append("Small: number of seeds, fewer than three.")
+    if data["value"].isna().any():
+        out.append("Hatched: no value.")
+    return [" ".join(out)]

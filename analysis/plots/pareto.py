@@ -1,0 +1,237 @@
+"""Accuracy against cost: one point a row, bars on both axes, and the front of rows that no other row beats on both.
+
+Cost is a latency (measured on one device, see `analysis.latency`), FLOPs, or any number of a finished run, such as its
+parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.columns import Quantity, quantity
+from analysis.errors import InputError
+from analysis.plots.labels import Name, place
+from analysis.plots.points import (
+    INTERVAL,
+    bounds,
+    marked,
+    nothing,
+    numbers,
+    point,
+    records,
+    remarks,
+    seed_values,
+    stored,
+)  # fmt: skip
+from analysis.plots.rows import Row, rows_of
+from analysis.plots.style import (
+    GREY,
+    SINGLE_IN,
+    distinct,
+    finish,
+    line,
+    look,
+    new_figure,
+    paper,
+    percent_or_unit,
+    words,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from analysis.frame import Study
+    from analysis.reportspec import Pareto
+
+COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing", "x", "x_low",
+           "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline")  # fmt: skip
+MEASURED = {
+    "latency_p50": ("p50_ms", "p50_low_ms", "p50_high_ms"),
+    "latency_p90": ("p90_ms", "p90_low_ms", "p90_high_ms"),
+    "latency_p99": ("p99_ms", "p99_low_ms", "p99_high_ms"),
+    "gflops": ("flops", "flops", "flops"),
+    "gmacs": ("macs", "macs", "macs"),
+}
+"""Columns of `analysis.latency.of_runs` (value, low, high) by quantity."""
+
+
+def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
+    """One line a row: `value` (y) with its interval over seeds, `x` with its own, and whether it is on the front.
+
+    x of latencies and FLOPs is the mean over the row's measured runs; its interval is that of the measurement, of
+    several runs the widest span of theirs. x of other quantities is the mean over seeds.
+
+    Raises:
+        InputError: y has no better direction; latencies of different conditions, see `analysis.latency`.
+    """
+    import pandas as pd
+
+    y = stored(spec.y, "pareto")
+    if not y.better:
+        raise InputError(f"a pareto figure needs a y that can be better or worse; {spec.y!r} cannot, try AP")
+    x = quantity(spec.x)
+    rows = rows_of(study, spec, sweep)
+    costs = _measured(study, rows, x, spec.latency) if not x.frame else [_stored(row, x) for row in rows]
+    out = [
+        {"row": row.name, **point(row.group, y), **cost, "front": False, "baseline": row.is_baseline}
+        for row, cost in zip(rows, costs, strict=True)
+    ]
+    found = pd.DataFrame(out, columns=list(COLUMNS))
+    found["front"] = _front(found, x, y)
+    return found
+
+
+def draw(data: pd.DataFrame, spec: Pareto) -> Figure:
+    """Names beside the points where all of them find a place, else a legend."""
+    if not (data["n"] > 0).any():
+        return words(nothing(data))
+    if not data["x"].notna().any():
+        label = quantity(spec.x).label
+        notes = ", ".join(sorted({str(note) for note in data["x_note"] if note})) or "no value"
+        return words(f"No {label} to draw ({notes}). Measure with `c2d bench latency RUN`, or ask for `x: params`.")
+    with paper():
+        return _ink(data, spec, direct=True) or _legend(data, spec)
+
+
+def _legend(data: pd.DataFrame, spec: Pareto) -> Figure:
+    figure = _ink(data, spec, direct=False)
+    assert figure is not None  # only direct names can fail
+    return figure
+
+
+def _ink(data: pd.DataFrame, spec: Pareto, direct: bool) -> Figure | None:
+    """The figure; None where names were to stand beside the points and one finds no place."""
+    x, y = quantity(spec.x), quantity(spec.y)
+    drawn = data[data["value"].notna() & data["x"].notna()]
+    figure, axes = new_figure(SINGLE_IN, 2.5)
+    entries, names, segments = [], [], []
+    shown_names = dict(zip(data["row"], distinct(list(data["row"]), 28), strict=True))
+    for index, row in zip(drawn.index, records(drawn), strict=True):
+        style = look(int(index))
+        hollow = marked(int(row.n), int(row.promised))
+        bars = [(row.x, row.low, row.x, row.high), (row.x_low, row.value, row.x_high, row.value)]
+        for x0, y0, x1, y1 in bars:
+            if all(map(math.isfinite, (x0, y0, x1, y1))) and (x0, y0) != (x1, y1):
+                axes.plot([x0, x1], [y0, y1], color=style.color, linewidth=0.9, marker="|" if y0 == y1 else "_",
+                          markersize=3, markeredgewidth=0.9, zorder=2, alpha=0.85)  # fmt: skip
+                segments.append((x0, y0, x1, y1))
+        (handle,) = axes.plot([row.x], [row.value], zorder=4, **{**line(int(index), hollow), "linestyle": ""})
+        entries.append((handle, str(row.row)))
+        names.append(Name(row.x, row.value, shown_names[row.row], style.color))
+    across = {"value": drawn["x"], "low": drawn["x_low"], "high": drawn["x_high"], "n": np.full(len(drawn), 3)}
+    axes.set_xlim(*bounds(across, margin=0.12))
+    axes.set_ylim(*bounds(drawn, margin=0.12))
+    stairs = _stairs(drawn[drawn["front"]], x, axes.get_xlim())
+    if len(stairs):
+        (front,) = axes.plot(stairs[:, 0], stairs[:, 1], color=GREY, linewidth=0.9, linestyle=(0, (3, 1.5)), zorder=1)
+        entries.append((front, "Pareto front"))
+        segments += [(*a, *b) for a, b in zip(stairs.tolist(), stairs.tolist()[1:], strict=False)]
+    axes.grid()
+    axes.set_xlabel(percent_or_unit(_label(x), x.unit))
+    axes.set_ylabel(percent_or_unit(y.label, y.unit))
+    finish(figure, notes=_notes(data, drawn, x, y, direct), legend=[] if direct else entries)
+    if direct and not place(figure, axes, names, segments):
+        return None
+    return figure
+
+
+def _notes(data: pd.DataFrame, drawn: pd.DataFrame, x: Quantity, y: Quantity, direct: bool) -> list[str]:
+    said = []
+    if drawn["low"].notna().any():
+        said.append(f"{y.label}: {INTERVAL}")
+    if (drawn["x_low"] < drawn["x_high"]).any():
+        how = "; ".join(dict.fromkeys(str(name) for name in drawn["x_interval"] if name))
+        said.append(f"{_label(x)}: {how}")
+    out = [f"Bars: {'. '.join(said)}."] if said else []
+    if direct:
+        out.append("Dashed: the Pareto front, rows that no other row beats on both axes.")
+    conditions = list(dict.fromkeys(str(text) for text in drawn["conditions"] if text))
+    out += [f"Measured on {'; '.join(conditions)}."] if conditions else []
+    unmeasured = data[(data["n"] > 0) & data["x"].isna()]
+    if len(unmeasured):
+        listed = ", ".join(f"{row} ({note})" for row, note in zip(unmeasured["row"], unmeasured["x_note"], strict=True))
+        out.append(f"Not drawn, no {_label(x)}: {listed}.")
+    return [*out, *remarks(data)]
+
+
+def _label(asked: Quantity) -> str:
+    return f"latency {asked.label}" if asked.key.startswith("latency") else asked.label
+
+
+def _stored(row: Row, asked: Quantity) -> dict[str, Any]:
+    """The x columns of a quantity that finished runs hold."""
+    values = seed_values(row.group, asked)
+    found = numbers(list(values.values()))
+    return {
+        "x": found["value"],
+        "x_low": found["low"],
+        "x_high": found["high"],
+        "x_interval": INTERVAL if math.isfinite(found["low"]) else "",
+        "x_n": len(values),
+        "x_runs": " ".join(row.run_of[seed] for seed in values),
+        "x_note": "" if values else f"no finished run with {asked.key}",
+        "conditions": "",
+    }
+
+
+def _measured(
+    study: Study, rows: Sequence[Row], asked: Quantity, conditions: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The x columns of a quantity of the latency files, for each row."""
+    from analysis.latency import of_runs
+
+    if asked.key not in MEASURED:
+        raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {', '.join(MEASURED)}")
+    runs = list(dict.fromkeys(run for row in rows for run in row.group.runs))
+    found = of_runs(study, runs, conditions)
+    value, low, high = MEASURED[asked.key]
+    out = []
+    for row in rows:
+        mine = found.loc[list(row.group.runs)]
+        there = mine[mine[value].notna()]
+        count = len(there)
+        note = "" if count else "; ".join(dict.fromkeys(str(text) for text in mine["note"] if text))
+        spans = value != low and there[low].notna().all() and count > 0
+        how = "; ".join(dict.fromkeys(str(text) for text in there["interval"] if text)) if spans else ""
+        out.append({
+            "x": float(there[value].mean()) * asked.scale if count else math.nan,
+            "x_low": float(there[low].min()) * asked.scale if spans else math.nan,
+            "x_high": float(there[high].max()) * asked.scale if spans else math.nan,
+            "x_interval": f"95 % interval ({how})" + (", widest of the runs" if count > 1 else "") if how else "",
+            "x_n": count,
+            "x_runs": " ".join(there.index),
+            "x_note": note,
+            "conditions": f"{there['device'].iloc[0]} ({there['conditions'].iloc[0]})" if count else "",
+        })  # fmt: skip
+    return out
+
+
+def _front(found: pd.DataFrame, x: Quantity, y: Quantity) -> np.ndarray:
+    """(n,) whether no other row is at least as good on both axes and better on one. Less cost is better."""
+    cost = found["x"].to_numpy(float) * (-1 if x.better == "higher" else 1)
+    gain = found["value"].to_numpy(float) * (-1 if y.better == "lower" else 1)
+    known = np.isfinite(cost) & np.isfinite(gain)
+    front = known.copy()
+    for i in np.flatnonzero(known):
+        as_good = known & (cost <= cost[i]) & (gain >= gain[i])
+        front[i] = not (as_good & ((cost < cost[i]) | (gain > gain[i]))).any()
+    return front
+
+
+def _stairs(front: pd.DataFrame, x: Quantity, limits: tuple[float, float]) -> np.ndarray:
+    """(k, 2) corners of the front as stairs, to the edge of the axes on the side of higher cost; (0, 2) without one."""
+    if front.empty:
+        return np.empty((0, 2))
+    back = x.better == "higher"
+    points = front.sort_values("x", ascending=not back, kind="stable")[["x", "value"]].to_numpy(float)
+    corners = [points[0]]
+    for before, this in pairwise(points):
+        corners += [np.array([this[0], before[1]]), this]
+    corners.append(np.array([limits[0] if back else limits[1], points[-1][1]]))
+    return np.array(corners)

@@ -1,0 +1,109 @@
+"""What each TIDE error costs at ten IoU thresholds: the error curves of the paper, a small panel an error type.
+
+Computed from the detections, for a run stores TIDE at IoU 0.5 only. Which error is large changes with the threshold: a
+detector that places its boxes roughly loses by Loc at 0.75 what it lost by Cls at 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.frame import TIDE
+from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks
+from analysis.plots.rows import in_order, left_out, problem_note, rows_of
+from analysis.plots.settle import settle
+from analysis.plots.style import DOUBLE_IN, finish, line, new_figure, paper, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.frame import Study
+    from analysis.reportspec import TideCurves
+
+MAIN = TIDE[:6]
+MOST_BANDS = 6
+"""With more rows the bands would cover each other; they stay in the CSV."""
+COLUMNS = ("row", "baseline", "error", "iou", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
+           "runs", "missing", "note")  # fmt: skip
+
+
+def data(study: Study, spec: TideCurves, sweep: str) -> pd.DataFrame:
+    """Lines (row, error, iou): `value` is the mean dAP over seeds in percent.
+
+    Only runs with readable detections count; `note` says what is wrong with the others. A row without any has one line
+    an error, without a value.
+    """
+    import pandas as pd
+
+    from analysis.derived import tide_over_iou
+
+    rows = rows_of(study, spec, sweep)
+    found, problems = tide_over_iou(study, [run for row in rows for run in row.group.runs])
+    found = found[found["error"].isin(MAIN) & found["dAP"].notna()]
+    of_run = {str(run): dict(tuple(lines.groupby("error"))) for run, lines in found.groupby("run", sort=False)}
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        seed_of = {run: seed for seed, run in row.done.items() if run in of_run}
+        note = problem_note(problems, row.group.runs)
+        for error in MAIN:
+            same = {"row": row.name, "baseline": row.is_baseline, "error": error, "note": note}
+            mine = [of_run[run][error] for run in seed_of if error in of_run[run]]
+            if not mine:
+                lines.append({**same, "iou": math.nan, **numbers([]), **counts(row.group, [], "detections")})
+                continue
+            for iou, values in pd.concat(mine).groupby("iou"):
+                seeds = [seed_of[str(run)] for run in values["run"]]
+                lines.append({**same, "iou": float(str(iou)), **numbers(list(100 * values["dAP"].astype(float))),
+                              **counts(row.group, seeds, "detections")})  # fmt: skip
+    out = pd.DataFrame(lines, columns=list(COLUMNS))
+    out.attrs["problems"] = problems
+    return out
+
+
+def draw(data: pd.DataFrame, spec: TideCurves) -> Figure:
+    """Two by three panels with the threshold below, the vertical scale of each its own."""
+    from matplotlib.lines import Line2D
+
+    notes = left_out(data)
+    if not (data["n"] > 0).any():
+        return words(" ".join([nothing(data), *notes]), DOUBLE_IN)
+    there = data[data["n"] > 0]
+    places = {name: place for place, name in enumerate(in_order(data)) if (there["row"] == name).any()}
+    weak = {
+        name: any(marked(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy())
+        for name in places
+    }
+    banded = len(places) <= MOST_BANDS and bool(there["low"].notna().any())
+    with paper():
+        figure, grid = new_figure(DOUBLE_IN, 2.8, 2, 3, sharex=True)
+        for axes, error in zip(grid.flat, MAIN, strict=True):
+            _panel(axes, there[there["error"] == error], places, weak, banded)
+            axes.set_title(error, pad=3)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("ΔAP (%)")
+        for axes in grid[1]:
+            axes.set_xlabel("IoU threshold")
+        said = "AP at that threshold that fixing all errors of a type would gain, mean over seeds"
+        said += f"; band: {INTERVAL}" if banded else ""
+        legend = [(Line2D([], [], markersize=3, **line(place, weak[name])), name) for name, place in places.items()]
+        finish(figure, [f"{said}. Vertical scales differ.", *remarks(data), *notes], legend)
+        return settle(figure)
+
+
+def _panel(axes: Axes, lines: pd.DataFrame, places: Mapping[str, int], weak: Mapping[str, bool], banded: bool) -> None:
+    for name, place in places.items():
+        mine = lines[lines["row"] == name].sort_values("iou")
+        style = {**line(place, weak[name]), "markeredgewidth": 0.6}
+        axes.plot(mine["iou"], mine["value"], markersize=2.4, zorder=3, **style)
+        if banded and mine["low"].notna().any():
+            axes.fill_between(mine["iou"], mine["low"], mine["high"], color=style["color"], alpha=0.15, linewidth=0,
+                              zorder=2)  # fmt: skip
+    low, high = bounds(lines if banded else lines.assign(low=math.nan, high=math.nan))
+    axes.set_ylim(low if not lines.empty and lines["value"].min() < 0 else 0.0, max(high, 0.5))
+    axes.set_xlim(0.48, 0.97)
+    axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9])
+    axes.grid()

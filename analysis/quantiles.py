@@ -1,0 +1,77 @@
+"""Quantiles of latency samples with 95 % intervals, a launch (one process) being the unit of repetition.
+
+Samples of one process share its memory layout, clocks and chosen kernels. So from three launches on, a quantile is the
+mean of the launches' quantiles, with a t interval from the spread between them. With fewer it is the quantile of all
+samples, and its interval comes from their order statistics: that one speaks about these processes alone, and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+LAUNCHES = 3
+"""So many launches carry an interval of their own."""
+CONFIDENCE = 0.95
+BY_LAUNCHES = "t over launches"
+WITHIN = "order statistics within one launch; says nothing about another launch"
+WITHIN_TWO = "order statistics of two launches taken together; too few to tell how launches differ"
+
+
+def of_launches(launches: Sequence[np.ndarray]) -> dict[str, Any]:
+    """launches, n_samples, p50_ms, p50_low_ms, p50_high_ms and so on, interval (how it was made) and note.
+
+    Args:
+        launches: samples in ms of each process, none empty. An interval that cannot be promised is NaN.
+    """
+    import numpy as np
+
+    n = len(launches)
+    pooled = np.concatenate(launches)
+    how = BY_LAUNCHES if n >= LAUNCHES else WITHIN if n == 1 else WITHIN_TWO
+    row: dict[str, Any] = {"launches": n, "n_samples": len(pooled), "interval": how}
+    notes = [] if n >= LAUNCHES else [f"measured in {n} launch{'es' * (n > 1)}: {how}"]
+    for name, q in QUANTILES.items():
+        if n >= LAUNCHES:
+            value, low, high = between([float(np.quantile(samples, q)) for samples in launches])
+            size = min(len(samples) for samples in launches)
+        else:
+            value, (low, high), size = float(np.quantile(pooled, q)), order_interval(pooled, q), len(pooled)
+        needed = round(1 / (1 - q))
+        if size < needed:
+            notes.append(f"{name} stands on {size} samples and needs {needed} to be more than the slowest")
+        elif math.isnan(low):
+            notes.append(f"{size} samples are too few for an interval of {name}")
+        row |= {f"{name}_ms": value, f"{name}_low_ms": low, f"{name}_high_ms": high}
+    return {**row, "note": "; ".join(notes)}
+
+
+def order_interval(samples: np.ndarray, q: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Distribution-free interval of a quantile: two of the samples, by rank; (NaN, NaN) where there are too few.
+
+    The number of samples below the quantile is binomial, whatever the distribution.
+    """
+    import numpy as np
+    from scipy.stats import binom
+
+    n, tail = len(samples), (1 - confidence) / 2
+    low, high = int(binom.ppf(tail, n, q)), int(binom.ppf(1 - tail, n, q)) + 1
+    if low < 1 or high > n:
+        return math.nan, math.nan
+    ranked = np.sort(samples)
+    return float(ranked[low - 1]), float(ranked[high - 1])
+
+
+def between(values: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, low, high) of the launches' quantiles by t; no time is below 0."""
+    import numpy as np
+    from scipy.stats import t
+
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
+    return mean, max(0.0, mean - half), mean + half

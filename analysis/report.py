@@ -1,0 +1,158 @@
+"""`c2d report`: every table, figure and the page of a study, made from its run folders. Nothing in them is changed.
+
+What is asked for by name is made as a whole or refused; of what is made by default the rest is made, and the page says
+what is missing and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import defaults
+from analysis.errors import InputError
+from analysis.files import Folder
+from analysis.frame import STATES, Problem, Study
+from analysis.page.model import Figure, Skipped
+from analysis.reportspec import FigureSpec, TableSpec, read_spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.table import Table
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    runs: the store. out: folder of the results. sweeps: names, () for the whole store. specs: YAML files or names of
+    shipped reports, () for the default report. allow_mixed: rows of different protocols may share a table, with a
+    footnote. cache: folder of what was read before (None: the usual one).
+    """
+
+    runs: Path
+    out: Path
+    sweeps: tuple[str, ...] = ()
+    specs: tuple[str, ...] = ()
+    allow_mixed: bool = False
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, the data it was drawn from and its spec."""
+
+    name: str
+    spec: FigureSpec
+    data: pd.DataFrame
+    figure: Any
+
+
+@dataclass
+class Made:
+    """What a report consists of.
+
+    skipped: what could not be made by default. problems: files that could not be used, by the reader or by a figure.
+    files: everything that was written.
+    """
+
+    study: Study
+    tables: list[Table] = field(default_factory=list)
+    drawn: list[Drawn] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def write_report(asked: Request, say: Say = lambda line: None) -> Made:
+    """Read the store, make tables and figures, write them and the page.
+
+    Raises:
+        InputError: nothing to report; a spec, sweep, axis or column that does not exist; rows of different protocols in
+            a table that was asked for by name. Nothing has been written then.
+    """
+    from analysis.read import read
+
+    specs = [read_spec(Path(given)) for given in asked.specs]
+    folder = Folder(asked.out, asked.runs)
+    named = [spec.sweep for spec in specs if spec.sweep]
+    study = read(asked.runs, tuple(dict.fromkeys([*asked.sweeps, *named])) if asked.sweeps else (), asked.cache)
+    if study.frame.empty:
+        raise InputError(f"no runs in {asked.runs}; train or submit something first, or name another store with --runs")
+    say(f"{asked.runs}: {counted(study)}")
+    made = Made(study, problems=list(study.problems))
+    sweeps = [sweep for sweep in asked.sweeps or (*study.sweeps, "") if defaults.axes_of(study, sweep)]
+    for spec in specs:
+        for sweep in [spec.sweep] if spec.sweep else sweeps:
+            name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
+            _make(made, spec, sweep, name, asked.allow_mixed)
+    for sweep in [] if specs else sweeps:
+        for item in defaults.items(study, sweep):
+            try:
+                _make(made, item, sweep, item.name, asked.allow_mixed)
+            except InputError as error:
+                made.skipped.append(Skipped(item.name, str(error)))
+    _write(made, folder, asked)
+    for problem in made.problems:
+        say(f"passed over {problem.path}: {problem.message}")
+    for skipped in made.skipped:
+        say(f"not made: {skipped.name}: {skipped.reason}")
+    say(f"{_many(len(made.tables), 'table')} and {_many(len(made.figures), 'figure')}: {asked.out / 'report.html'}")
+    return made
+
+
+def counted(study: Study) -> str:
+    """ "2 sweeps, 12 runs: 9 done, 2 failed, 1 waiting"."""
+    runs = study.frame.drop_duplicates("run")
+    counts = runs["state"].value_counts()
+    states = ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if state in counts)
+    return f"{_many(len(study.sweeps), 'sweep')}, {_many(len(runs), 'run')}: {states}"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _make(made: Made, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+    if name in {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}:
+        raise InputError(f"two reports are called {name!r}; give one of them another `name`")
+    if isinstance(spec, TableSpec):
+        from analysis.build import build
+
+        made.tables.append(build(made.study, spec, sweep, name, allow_mixed))
+    else:
+        from analysis.plots import plot
+
+        module = plot(spec.kind)
+        data = module.data(made.study, spec, sweep)
+        made.problems += [problem for problem in data.attrs.get("problems", []) if problem not in made.problems]
+        made.drawn.append(Drawn(name, spec, data, module.draw(data, spec)))
+
+
+def _write(made: Made, folder: Folder, asked: Request) -> None:
+    """Tables in five formats, figures in two with their data, the frame, and the page that shows all of it."""
+    from analysis.filling import filled
+    from analysis.formats import FORMATS
+    from analysis.page import render
+    from analysis.plots.style import save
+
+    for table in made.tables:
+        for extension, write in FORMATS.items():
+            folder.write(f"tables/{table.name}.{extension}", write(table))
+    for item in made.drawn:
+        paths = save(item.figure, item.data, folder.place(f"figures/{item.name}"))
+        folder.written += paths
+        text = {path.suffix: path.read_text(encoding="utf-8") for path in paths if path.suffix in (".svg", ".csv")}
+        files = tuple(path.relative_to(folder.path).as_posix() for path in paths)
+        made.figures.append(
+            Figure(item.name, item.spec.title, text[".svg"], text[".csv"], item.spec.caption, files=files)
+        )
+    folder.write("runs.csv", made.study.frame.to_csv(index=False))
+    folder.write("report.html", render(filled(made, asked)))
+    made.files = folder.written

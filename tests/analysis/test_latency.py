@@ -1,0 +1,258 @@
+"""Latency files: the format, quantiles with intervals, and what is not compared."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis import latency, quantiles
+from analysis.errors import InputError
+from analysis.frame import Problem, Study
+from analysis.latency import measure, of_runs, read_file
+from analysis.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval
+from analysis.read import to_frame
+from tests.analysis.stores import write
+
+CONDITIONS = {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": None,
+              "stage": "end to end", "images": "real", "score_threshold": 0.05, "nms": "in"}  # fmt: skip
+
+
+def _file(samples: list[list[float]], device: str = "GPU A", **changes: Any) -> dict[str, Any]:
+    conditions = CONDITIONS | {key: value for key, value in changes.items() if key in (*CONDITIONS, "extra")}
+    rest = {key: value for key, value in changes.items() if key not in conditions}
+    return {
+        "format": 1,
+        "device": device,
+        "conditions": conditions,
+        "launches": [{"samples_ms": launch} for launch in samples],
+        "disturbed": None,
+        "artefact": {"sha256": "a" * 64, "AP": 0.25},
+        "flops": 10**9,
+        "macs": 5 * 10**8,
+        "params": 1_300_000,
+        "env": {},
+        **rest,
+    }
+
+
+LAUNCH = [float(k) for k in range(1, 202)]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path, to_frame([]))
+
+
+def _put(study: Study, run: str, value: dict[str, Any], name: str = "a-1.json") -> Path:
+    path = study.runs / run / "latency" / name
+    write(path, value)
+    return path
+
+
+def test_three_launches_speak_by_their_spread(study: Study) -> None:
+    _put(study, "r", _file([[s + shift for s in LAUNCH] for shift in (0, 1, 2)]))
+    row = of_runs(study, ["r"], {}).loc["r"]
+    assert (row["device"], row["launches"], row["n_samples"]) == ("GPU A", 3, 603)
+    assert row["p50_ms"] == 102.0  # medians 101, 102, 103
+    half = stats.t.ppf(0.975, 2) * 1 / math.sqrt(3)
+    assert (row["p50_low_ms"], row["p50_high_ms"]) == (pytest.approx(102 - half), pytest.approx(102 + half))
+    assert (row["p90_ms"], row["p95_ms"], row["p99_ms"]) == (182.0, 192.0, pytest.approx(200.0))
+    assert (row["interval"], row["note"]) == (BY_LAUNCHES, "")
+    assert (row["AP"], row["flops"], row["macs"], row["params"]) == (0.25, 1e9, 5e8, 1.3e6)
+    assert "precision: fp32, batch: 1" in str(row["conditions"])
+    assert "threads: null" in str(row["conditions"])
+
+
+def test_fewer_launches_speak_about_themselves_and_say_so(study: Study) -> None:
+    _put(study, "one", _file([LAUNCH]))
+    _put(study, "two", _file([LAUNCH, LAUNCH]))
+    _put(study, "few", _file([[5.0, 6.0, 7.0]]))
+    found = of_runs(study, ["one", "two", "few"], {})
+    assert found["interval"].tolist() == [WITHIN, WITHIN_TWO, WITHIN]
+    assert found.loc["one", "p50_ms"] == 101.0
+    assert (found.loc["one", "p50_low_ms"], found.loc["one", "p50_high_ms"]) == (87.0, 115.0)
+    assert found.loc["one", "note"] == (
+        f"measured in 1 launch: {WITHIN}; 201 samples are too few for an interval of p99"
+    )
+    assert found.loc["few", ["p50_low_ms", "p99_high_ms"]].isna().all()
+    assert "p99 stands on 3 samples and needs 100 to be more than the slowest" in str(found.loc["few", "note"])
+
+
+def test_order_statistics_cover_the_quantile_whatever_the_distribution() -> None:
+    random = np.random.default_rng(0)
+    for q, n in ((0.5, 20), (0.9, 100), (0.99, 600)):
+        true = float(np.exp(stats.norm.ppf(q)))
+        inside = 0
+        for _ in range(400):
+            low, high = order_interval(random.lognormal(size=n), q)
+            inside += low <= true <= high
+        assert 0.93 < inside / 400 <= 1.0
+    assert all(map(math.isnan, order_interval(np.arange(5.0), 0.5)))
+
+
+def test_the_t_interval_covers_over_launches() -> None:
+    """A launch has a level of its own; an interval from the samples of one would miss it nearly always."""
+    random = np.random.default_rng(1)
+    inside = 0
+    for _ in range(1000):
+        levels = 10 + random.normal(size=4)
+        _, low, high = between([float(np.median(level + 0.01 * random.normal(size=25))) for level in levels])
+        inside += low <= 10 <= high
+    assert 0.93 < inside / 1000 < 0.97
+
+
+def test_a_run_without_a_file_has_a_row_that_says_so(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH]))
+    found = of_runs(study, ["none", "r", "none"], {})
+    assert found.index.tolist() == ["none", "r", "none"]
+    assert found["note"].tolist()[0] == "no latency file"
+    assert (found["n_samples"].tolist(), found["p50_ms"].isna().tolist()) == ([0, 201, 0], [True, False, True])
+    assert list(found) == list(of_runs(study, [], {})) == list(of_runs(study, ["none"], {"anything": "x"}))
+
+
+def test_devices_are_not_mixed_unless_one_is_chosen(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH]))
+    _put(study, "s", _file([LAUNCH], device="GPU: B", batch=8))
+    with pytest.raises(InputError) as caught:
+        of_runs(study, ["r", "s"], {})
+    message = str(caught.value)
+    assert "device: 'GPU A', 'GPU: B'; batch: '1', '8'" in message
+    assert "`latency: {device: GPU A, batch: 1}`" in message
+    assert "\n" not in message
+    found = of_runs(study, ["r", "s"], {"device": "GPU: B", "batch": "8"})
+    assert found["n_samples"].tolist() == [0, 201]
+    assert found["note"]["r"] == "none of its 1 latency files was measured with device: GPU: B, batch: 8"
+
+
+def test_the_suggestion_of_a_refusal_is_yaml_that_works(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH], device="It's: {odd}, #1", threads=4, score_threshold=0.5))
+    _put(study, "r", _file([LAUNCH], precision="fp16", threads=None), "b-2.json")
+    with pytest.raises(InputError) as caught:
+        of_runs(study, ["r"], {"nms": "in"})
+    suggested = yaml.load(str(caught.value).split("`")[1], Loader=yaml.BaseLoader)["latency"]
+    assert suggested == {
+        "nms": "in",
+        "device": "It's: {odd}, #1",
+        "precision": "fp32",
+        "threads": "4",
+        "score_threshold": "0.5",
+    }
+    assert of_runs(study, ["r"], suggested)["n_samples"].tolist() == [201]
+    assert of_runs(study, ["r"], {"threads": "null"})["conditions"].str.contains("fp16").all()
+
+
+def test_a_condition_that_only_one_file_states_is_a_difference(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH]))
+    _put(study, "s", _file([LAUNCH], extra="pinned"))
+    with pytest.raises(InputError, match=r"extra: 'not stated', 'pinned'.*`latency: \{extra: pinned\}`"):
+        of_runs(study, ["r", "s"], {})
+
+
+def test_two_files_under_equal_conditions_need_a_choice(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH]), "a-1.json")
+    _put(study, "r", _file([[1.0, 2.0]]), "a-2.json")
+    with pytest.raises(InputError, match=r"2 latency files under the same conditions \(a-1.json, a-2.json\)"):
+        of_runs(study, ["r"], {})
+    assert of_runs(study, ["r"], {"file": "a-2.json"})["n_samples"].tolist() == [2]
+
+
+def test_an_unknown_condition_is_named(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH]))
+    with pytest.raises(
+        InputError, match=r"unknown condition .*'precison'; known: device, .*did you mean 'precision'\?"
+    ):
+        of_runs(study, ["r"], {"precison": "fp32"})
+
+
+def test_disturbed_measurements_are_left_out_and_said(study: Study) -> None:
+    path = _put(study, "r", _file([LAUNCH], disturbed="load 3.1 on 2 cores"))
+    found = measure(study, ["r"], {})
+    assert found.frame["n_samples"].tolist() == [0]
+    assert found.frame["note"]["r"] == "disturbed: load 3.1 on 2 cores"
+    assert found.problems == [Problem(path, "left out, the measurement was disturbed: load 3.1 on 2 cores")]
+    _put(study, "r", _file([LAUNCH], device="GPU A"), "b.json")
+    assert measure(study, ["r"], {}).frame["n_samples"].tolist() == [201]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "is of format 2"),
+        ({"device": None}, "device is empty"),
+        ({"device": 3}, "device is 3 where text belongs"),
+        ({"conditions": []}, "conditions is a list where an object belongs"),
+        ({"launches": []}, "launches is empty"),
+        ({"launches": None}, "launches is null where a list belongs"),
+        ({"launches": [{"samples_ms": []}]}, r"launches\[0\].samples_ms holds nothing"),
+        ({"launches": [{"samples_ms": [1, None]}]}, "a sample that is no time"),
+        ({"launches": [{"samples_ms": [1, 0]}]}, "a sample that is no time"),
+        ({"launches": [{"samples_ms": [1, "2"]}]}, "is '2' where a number belongs"),
+        ({"launches": [{"samples_ms": [-1.0]}]}, "is -1, outside 0 to inf"),
+        ({"launches": [{}]}, "samples_ms is missing"),
+        ({"artefact": {"AP": 25.0}}, "artefact.AP is 25, outside 0 to 1"),
+        ({"flops": "many"}, "flops is 'many'"),
+    ],
+)
+def test_a_damaged_file_is_a_problem(study: Study, changes: dict[str, Any], message: str) -> None:
+    path = _put(study, "r", {**_file([LAUNCH]), **changes})
+    _put(study, "s", _file([LAUNCH]))
+    found = measure(study, ["r", "s"], {})
+    (problem,) = found.problems
+    assert problem.path == path
+    assert re.search(message, problem.message)
+    assert found.frame["n_samples"].tolist() == [0, 201]
+
+
+def test_unknown_counts_are_nan(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH], flops=None, macs=None, params=None, artefact={"sha256": "x", "AP": None}))
+    assert of_runs(study, ["r"], {}).loc["r", ["flops", "macs", "params", "AP"]].isna().all()
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from([*_file([LAUNCH])]), _JSON)
+def test_any_value_anywhere_gives_a_measurement_or_a_problem(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: Any
+) -> None:
+    study = Study(tmp_path_factory.mktemp("latency"), to_frame([]))
+    path = _put(study, "r", {**_file([LAUNCH]), key: value})
+    found = read_file(path, "r")
+    row = measure(study, ["r"], {}).frame.loc["r"]
+    usable = isinstance(found, latency.Measurement) and not found.disturbed
+    assert (row["n_samples"] > 0) == usable
+    assert isinstance(found, latency.Measurement | Problem)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=40), min_size=1, max_size=5))
+def test_quantiles_rise_and_lie_in_their_intervals(samples: list[list[float]]) -> None:
+    row = of_launches([np.array(launch) for launch in samples])
+    values = [row[f"{name}_ms"] for name in quantiles.QUANTILES]
+    assert all(a <= b or a == pytest.approx(b) for a, b in pairwise(values))
+    for name in quantiles.QUANTILES:
+        low, value, high = (row[f"{name}{end}_ms"] for end in ("_low", "", "_high"))
+        assert math.isnan(low) == math.isnan(high)
+        assert math.isnan(low) or low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
+
+
+def test_the_docstring_names_every_key_of_the_format() -> None:
+    example = str(latency.__doc__).split("`conditions` may have")[0]
+    assert [key for key in _file([LAUNCH]) if f'"{key}": ' not in example] == []
+    assert [key for key, value in CONDITIONS.items() if f'"{key}": {json.dumps(value)}' not in example] == []
