@@ -58,9 +58,14 @@ def shipped_reports() -> list[Item]:
 
 
 def axes_of(study: Study, sweep: str) -> Axes:
-    """{axis: labels} of a sweep, in its order; of the runs of no sweep, student and method. {} without any cell."""
+    """{axis: labels} of a sweep, in its order; {} without any cell.
+
+    Those of runs of no sweep are student and method, or, where these do not tell two of them apart, their question.
+    """
     rows = _rows(study, sweep)
     known = study.sweeps[sweep]["axes"] if sweep else {"student": [], "method": []}
+    if not sweep and rows.duplicated([AXIS + "student", AXIS + "method", "seed"]).any():
+        known = {"question": []}
     found = {
         axis: [str(label) for label in rows[AXIS + axis].dropna().unique()] for axis in known if AXIS + axis in rows
     }
@@ -91,7 +96,8 @@ def _order(labels: Sequence[str]) -> Any:
 
 def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
     name, question = sweep or "runs", study.sweeps.get(sweep, {}).get("question", "")
-    common: dict[str, Any] = {"kind": "table", "sweep": sweep, "rows": {axis: [] for axis in axes}}
+    # Labels are named one by one: among the runs of no sweep are classifiers, which have no AP.
+    common: dict[str, Any] = {"kind": "table", "sweep": sweep, "rows": axes}
     common |= {"baseline": baseline(study, sweep, axes)}
     spent = "train_hours" if _rows(study, sweep)["train_s"].max() > HOURS_FROM_S else "train_minutes"
     kinds: list[dict[str, Any]] = [
@@ -117,16 +123,17 @@ def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
 
 def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Axes, list[str]]]:
     """(suffix of the name, of the title, where, series) of each set of figures; none where there would be too many."""
-    if len(groups(study, sweep, {axis: [] for axis in axes})) <= MOST_SERIES:
-        yield "", "", {}, list(axes)
+    if len(groups(study, sweep, axes)) <= MOST_SERIES:
+        yield "", "", {} if sweep else axes, list(axes)
         return
     main = "method" if "method" in axes else max(axes, key=lambda axis: len(axes[axis]))
     others = {axis: labels for axis, labels in axes.items() if axis != main}
     combinations = [dict(zip(others, labels, strict=True)) for labels in itertools.product(*others.values())]
-    facets = [where for where in combinations if groups(study, sweep, {main: []}, _lists(where))]
+    facets = [where for where in combinations if groups(study, sweep, {main: axes[main]}, _lists(where))]
     for where in facets if len(facets) <= MOST_FACETS else []:
         words = ", ".join(f"{_short(axis)} {label}" for axis, label in where.items())
-        yield f"-{file_name(where.values())}", f" ({words})", _lists(where), [main]
+        kept = {} if sweep else {main: axes[main]}
+        yield f"-{file_name(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
 
 
 def _over_numbers(name: str, sweep: str, axes: Axes, plain: dict[str, str]) -> Iterator[Item]:

@@ -6,7 +6,8 @@ started, is unfinished or failed has a row without numbers and with its reason.
 
 Columns, by where they come from (text columns hold "" and number columns NaN where there is nothing):
 
-  the sweep    sweep, role, seed, run, axis.<axis> (the cell's label; missing where the sweep has no such axis)
+  the sweep    sweep, role, seed, run, axis.<axis> (the cell's label; missing where the sweep has no such axis). Runs of
+               no sweep have axis.student, axis.method and axis.question, which is the run's id without its seed
   status.json  state, reason, failure_class, error, iteration, iterations, attempt, elapsed_s, heartbeat
   spec.json    name, kind, dataset, dataset_digest, student, student_digest, network, input, init, method (as in the
                run's name: "baseline", "icod", "icod+fgfi"), method_json, teacher.classifier, teacher.detector,

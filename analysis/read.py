@@ -24,7 +24,7 @@ from analysis.standing import Standing
 if TYPE_CHECKING:
     import pandas as pd
 
-SINGLE_AXES = ("student", "method")
+SINGLE_AXES = ("student", "method", "question")
 """Axes of the runs that no sweep has asked for."""
 
 
@@ -115,8 +115,8 @@ class _Store:
         if "method" not in values:
             yield self.row(run, "", "single", {})
             return
-        subject = values["student"] or values["network"]
-        yield self.row(run, "", "single", {AXIS + "student": subject, AXIS + "method": values["method"]})
+        labels = (values["student"] or values["network"], values["method"], run.rpartition("-s")[0] or run)
+        yield self.row(run, "", "single", {AXIS + axis: label for axis, label in zip(SINGLE_AXES, labels, strict=True)})
 
     def row(self, run: str, sweep: str, role: str, labels: Values, seed: float | None = None) -> Values:
         """One row. A cell whose run answers another seed is damaged: it would be paired with the wrong one."""

@@ -238,8 +238,11 @@ def _tilt(upright: bool) -> dict[str, Any]:
 
 def _notes(data: pd.DataFrame, spec: Heatmap, difference: bool) -> list[str]:
     where = ", ".join(f"{axis}={label}" for axis, label in spec.baseline.items())
-    out = [f"Mean difference to {where} over the same seeds; italic: the baseline itself." if difference
-           else "Mean over seeds."]  # fmt: skip
+    out = [f"Mean difference to {where} over the same seeds." if difference else "Mean over seeds."]
+    if difference and quantity(spec.value).better:
+        out.append("Purple: better; orange: worse.")
+    if difference and (data["baseline"].astype(bool) & data["value"].notna()).any():
+        out.append("Italic: the baseline itself.")
     if (data["value"].notna() & (data["n"] < data["promised"])).any():
         out.append("Small: finished of promised seeds.")
     elif (data["value"].notna() & (data["n"] < 3)).any():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENOUGH = 3
 """Seeds below which a point is marked."""
 INTERVAL = "95 % t interval of the mean over seeds"
-WIDE = "Intervals of two seeds are very wide; they are cut at the edge of the axes."
+WIDE = "Intervals of two seeds are very wide; they may be cut at the edge of the axes."
 MARKED = "Hollow: unfinished, or fewer than three seeds (n of promised)"
 
 

@@ -76,6 +76,24 @@ def test_a_sweep_with_a_shipped_report_gets_that(tmp_path: Path) -> None:
     assert [item.name for item in found if isinstance(item, TableSpec)] == ["icod-table4b"]
 
 
+def test_runs_of_no_sweep_are_told_apart_by_student_and_method_or_by_their_question(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"method": ["baseline", "a"]})
+    (tmp_path / "runs" / "sweeps" / "made.json").unlink()
+    single = read(tmp_path / "runs", (), tmp_path / "cache")
+    assert defaults.axes_of(single, "") == {"student": ["tiny"], "method": ["baseline", "icod"]}
+    found = defaults.items(single, "")
+    assert isinstance(found[0], TableSpec)
+    assert found[0].rows == {"student": ["tiny"], "method": ["baseline", "icod"]}  # not the classifier
+    assert {tuple(item.where) for item in found[3:]} == {("student", "method")}
+    make_store(tmp_path / "runs", {"method": ["b"]}, seeds=1)  # icod again, under another question
+    (tmp_path / "runs" / "sweeps" / "made.json").unlink()
+    single = read(tmp_path / "runs", (), tmp_path / "cache")
+    axes = defaults.axes_of(single, "")
+    assert list(axes) == ["question"]
+    assert len(axes["question"]) == 3
+    assert {run.rpartition("-s")[0] for run in study.frame["run"] if "student" in run} < set(axes["question"])
+
+
 def test_no_cells_no_items(tmp_path: Path) -> None:
     study = study_of(tmp_path, METHODS)
     assert defaults.items(study, "") == []

@@ -79,10 +79,10 @@ def test_a_row_for_every_cell_then_the_teachers(runs: Path) -> None:
 def test_columns_and_types_are_the_same_whatever_is_there(runs: Path) -> None:
     runs.mkdir()
     empty = _read(runs).frame
-    assert (len(empty), list(empty)) == (0, columns(["student", "method"]))
+    assert (len(empty), list(empty)) == (0, columns(["student", "method", "question"]))
     make_store(runs, {"T": ["1"], "method": ["c2d"]}, state=lambda labels, seed: ["new", "failed", "done"][seed])
     full = _read(runs).frame
-    assert list(full) == columns(["T", "method", "student"])
+    assert list(full) == columns(["T", "method", "student", "question"])
     for frame in (empty, full):
         assert {name: frame[name].dtype for name in frame} == {
             name: np.dtype("float64" if name in NUMBERS else "object") for name in frame

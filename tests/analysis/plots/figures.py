@@ -1,0 +1,88 @@
+"""What the tests of figures share: made-up studies, hostile names, and the two promises that every figure keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from analysis.frame import Study
+from analysis.plots import plot
+from analysis.plots.style import reread, save
+from analysis.read import read
+from analysis.reportspec import parse
+from tests.analysis.stores import make_store, write
+
+HOSTILE = ("baseline", "icod $\\alpha_1$", "c2d + fgfi_v2", "100 % mimic", "_hidden", "日本語", "<b>x</b>", "a,b;\"c'",
+           "a very long name_with_many_underscores & $$ and more of it", "fgd {\\bf x}", "mgd", "0.10")  # fmt: skip
+
+
+def study_of(folder: Path, axes: Mapping[str, Sequence[str]], **made: Any) -> Study:
+    """A read store with one sweep, "made"."""
+    make_store(folder / "runs", axes, **made)
+    return read(folder / "runs", ["made"], cache=folder / "cache")
+
+
+def drawn(study: Study, tmp: Path, **spec: Any) -> tuple[pd.DataFrame, Figure]:
+    """Data and figure of a spec, after both promises were kept: its CSV is its data, and it is drawn again from that."""
+    asked = parse(spec)
+    module = plot(asked.kind)
+    data = module.data(study, asked, "made")
+    figure = module.draw(data, asked)
+    first = save(figure, data, tmp / "first" / asked.kind)
+    again = reread(first[2])
+    if len(data):
+        pd.testing.assert_frame_equal(again, data)
+    second = save(module.draw(again, asked), again, tmp / "second" / asked.kind)
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.suffix
+    return data, figure
+
+
+def texts(figure: Figure) -> list[str]:
+    return [found.get_text() for found in figure.findobj(Text) if found.get_text() and found.get_visible()]
+
+
+def said(figure: Figure) -> str:
+    return " ".join(" ".join(texts(figure)).split())
+
+
+def overlaps(figure: Figure) -> list[tuple[str, str]]:
+    """Pairs of texts of a figure whose boxes meet, and texts that leave it (paired with "edge")."""
+    figure.draw_without_rendering()
+    inside = figure.bbox.padded(1.5)
+    found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and _shown(text)]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in found]
+    pairs = [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.padded(-0.7).overlaps(other.padded(-0.7))]
+    out = [(a, "edge") for a, box in boxes if not (inside.containsx(box.x0) and inside.containsx(box.x1))]
+    out += [(a, "edge") for a, box in boxes if not (inside.containsy(box.y0) and inside.containsy(box.y1))]
+    return pairs + out
+
+
+def _shown(text: Text) -> bool:
+    """Ticks outside the limits of their axis keep their text but are not drawn."""
+    axes = text.axes
+    if axes is None:
+        return True
+    for axis, at in ((axes.xaxis, 0), (axes.yaxis, 1)):
+        low, high = sorted(axis.get_view_interval())
+        for label in axis.get_ticklabels(which="both"):
+            if label is text and not low <= text.get_position()[at] <= high:
+                return False
+    return True
+
+
+def add_latency(runs: Path, p50_ms: Mapping[str, float], device: str = "made-up GPU") -> None:
+    """Latency files of finished runs: three launches of a hundred equal samples, a little apart. {run: p50}."""
+    for run, value in p50_ms.items():
+        launches = [{"samples_ms": [value + shift] * 100} for shift in (-0.1, 0.0, 0.1)]
+        write(runs / run / "latency" / "gpu-0.json", {
+            "format": 1, "device": device, "conditions": {"precision": "fp32", "batch": 1}, "launches": launches,
+            "disturbed": None, "artefact": {"sha256": "a" * 64, "AP": 0.25}, "flops": 2_000_000_000,
+            "macs": 1_000_000_000, "params": 1_300_000,
+        })  # fmt: skip
