@@ -28,8 +28,8 @@ def study_of(folder: Path, axes: Mapping[str, Sequence[str]], **made: Any) -> St
     return read(folder / "runs", ["made"], cache=folder / "cache")
 
 
-def drawn(study: Study, tmp: Path, **spec: Any) -> tuple[pd.DataFrame, Figure]:
-    """Data and figure of a spec, after both promises were kept: its CSV is its data, and it is drawn again from that."""
+def drawn(study: Study, tmp: Path, **spec: Any) -> tuple[Any, Figure]:
+    """Data frame and figure of a spec; both promises were kept: the CSV is the data, and draws the same figure."""
     asked = parse(spec)
     module = plot(asked.kind)
     data = module.data(study, asked, "made")

@@ -44,8 +44,9 @@ def test_the_scale_of_x(tmp_path, labels, scale):
 def flat_study(tmp_path):
     """A baseline that is the same run at every lambda, as in a sweep whose baseline ignores it."""
     runs = tmp_path / "runs"
-    record = make_store(runs, {"method": ["baseline", "c2d"], "lambda": ["0.1", "1", "10"]},
-                        value=lambda labels, seed: (0.3 if labels["method"] == "baseline" else 0.35) + 0.01 * seed)  # fmt: skip
+    ap = {"baseline": 0.3, "c2d": 0.35}
+    axes = {"method": list(ap), "lambda": ["0.1", "1", "10"]}
+    record = make_store(runs, axes, value=lambda labels, seed: ap[labels["method"]] + 0.01 * seed)
     first: dict[int, str] = {}
     for cell in record["cells"]:
         if cell["labels"]["method"] == "baseline":

@@ -80,12 +80,12 @@ def test_y_must_have_a_better_direction(tmp_path):
 
 
 def test_twelve_hostile_names_stand_beside_their_points(tmp_path):
+    place = {name: index for index, name in enumerate(HOSTILE)}
     study = study_of(tmp_path, {"method": HOSTILE},
-                     value=lambda labels, seed: 0.2 + 0.01 * HOSTILE.index(labels["method"]) + 0.001 * seed)  # fmt: skip
-    frame = study.frame
-    students = frame[frame["role"] == "student"]
-    add_latency(study.runs, {run: 5 + 3 * HOSTILE.index(method) % 11
-                             for run, method in zip(students["run"], students["axis.method"], strict=True)})  # fmt: skip
+                     value=lambda labels, seed: 0.2 + 0.01 * place[labels["method"]] + 0.001 * seed)  # fmt: skip
+    students = study.frame[study.frame["role"] == "student"]
+    pairs = zip(students["run"], students["axis.method"], strict=True)
+    add_latency(study.runs, {run: 5 + 3 * place[method] % 11 for run, method in pairs})
     _, figure = drawn(read(study.runs, ["made"], cache=tmp_path / "cache"), tmp_path, kind="pareto", x="latency_p90")
     assert overlaps(figure) == []
     assert not figure.legends
