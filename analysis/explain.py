@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,18 @@ FILES = (
 
 @dataclass(frozen=True)
 class Behind:
-    """One run behind a number. value: the run's own, in the column's unit; None where it has none. facts: in words."""
+    """One run behind a number.
+
+    value: the run's own, in the column's unit; None where it has none. facts: in words. files: {name in folder: what}.
+    """
 
     run: str
     seed: int | None
     state: str
     value: float | None
     facts: dict[str, str]
-    files: dict[str, str]
+    folder: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,9 @@ class Explanation:
         for run in self.runs:
             value = f"  {run.value!r} {cell['unit']}".rstrip() if run.value is not None else ""
             lines.append(f"  {run.run}  {'' if run.seed is None else f'seed {run.seed}  '}{run.state}{value}")
-            width = max(map(len, [*run.facts, *run.files]), default=0)
-            lines += [f"    {name:{width}}  {fact}" for name, fact in run.facts.items()]
-            lines += [f"    {name:{width}}  {path}" for name, path in run.files.items()]
+            shown = {**run.facts, "folder": run.folder} if run.folder else run.facts
+            lines += [f"    {name:9} {fact}" for name, fact in shown.items()]
+            lines += [f"      {name:18} {what}" for name, what in run.files.items()]
         return "\n".join(lines)
 
 
@@ -127,7 +131,7 @@ def _behind(cell: dict[str, str], runs: Path) -> list[Behind]:
 
 
 def _gone(run: str, runs: Path) -> Behind:
-    return Behind(run, None, f"not in {runs}", None, {}, {})
+    return Behind(run, None, f"not in {runs}", None, {})
 
 
 def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
@@ -148,12 +152,10 @@ def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
         "method": str(row["method_json"] or "") if row["method_json"] not in ("", "[]") else "none",
         "teacher": _teacher(row),
     }
-    files = {what: str(folder / name) for name, what in FILES if (folder / name).is_file()}
-    seed = row["seed"]
-    return Behind(
-        str(row["run"]), int(seed) if seed == seed else None, str(row["state"]), value,
-        {name: fact for name, fact in facts.items() if fact}, files,
-    )  # fmt: skip
+    files = {name: what for name, what in FILES if (folder / name).is_file()}
+    seed = int(row["seed"]) if row["seed"] == row["seed"] else None
+    told = {name: fact for name, fact in facts.items() if fact}
+    return Behind(str(row["run"]), seed, str(row["state"]), value, told, str(folder), files)
 
 
 def _pairs(row: dict[Any, Any]) -> Iterable[str]:

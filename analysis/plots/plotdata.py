@@ -40,7 +40,7 @@ def reread(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = _parse(path.read_text(encoding="utf-8"), path)
+    rows = _parse(path.read_bytes().decode(), path)  # bytes: \r inside a field stays
     header, body = rows[0], rows[1:]
     if any(len(row) != len(header) for row in body):
         raise InputError(f"{path}: rows of different lengths; make the figure again, its CSV was edited")

@@ -53,7 +53,7 @@ def data(study: Study, spec: SeedStrip, sweep: str) -> pd.DataFrame:
             alone = {"value": value, "sd": np.nan, "low": np.nan, "high": np.nan, "interval": ""}
             behind = counts(row.group, [int(seed)] if int(seed) in values else [])
             behind |= {"promised": 1, "missing": "" if behind["n"] else f"1 {state}"}
-            out.append({**same, "point": "seed", "seed": str(seed), "state": str(state), **alone, **behind})
+            out.append({**same, "point": "seed", "seed": str(int(seed)), "state": str(state), **alone, **behind})
     return pd.DataFrame(out, columns=list(COLUMNS))
 
 

@@ -201,7 +201,7 @@ def finish(
 
     width, axes_height = (float(side) for side in figure.get_size_inches())
     edge, gap = 0.04, 0.05
-    title_lines = wrapped(title, width - 2 * edge, 8.0)
+    title_lines = wrapped(title, width - 2 * edge, 8.0, "bold")
     note_lines = [text for note in notes if note for text in wrapped(note, width - 2 * edge, 6.0)]
     title_height, notes_height = _height(title_lines, 8.0), _height(note_lines, 6.0)
     made: Legend | None = None
@@ -299,20 +299,20 @@ def width_in(text: str, points: float, weight: str = "normal") -> float:
     return float(TextToPath().get_text_width_height_descent(text, prop, ismath=False)[0]) / 72
 
 
-def wrapped(text: str, width: float, points: float) -> list[str]:
+def wrapped(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
     """`text` in lines of at most `width` inches; a word that is longer by itself is cut."""
     lines: list[str] = []
     current = ""
     for word in shown(text, 10_000).split():
-        while width_in(word, points) > width and len(word) > 1:
-            cut = max(1, int(len(word) * width / width_in(word, points)) - 1)
+        while width_in(word, points, weight) > width and len(word) > 1:
+            cut = max(1, int(len(word) * width / width_in(word, points, weight)) - 1)
             if current:
                 lines.append(current)
                 current = ""
             lines.append(word[:cut])
             word = word[cut:]
         longer = f"{current} {word}" if current else word
-        if current and width_in(longer, points) > width:
+        if current and width_in(longer, points, weight) > width:
             lines.append(current)
             longer = word
         current = longer

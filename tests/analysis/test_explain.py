@@ -51,7 +51,8 @@ def test_a_cell_names_its_runs_with_their_own_values(table: Path, tmp_path: Path
     assert facts["teacher"] == "resnet18-classifier-0123456789ab-s0 (95.0 %)"
     assert facts["schedule"] == "smoke: 20 iterations, batch 8, lr 0.01"
     assert json.loads(facts["method"]) == [{"icod": {"version": 1, "T": 2}}]
-    assert Path(found.runs[0].files["the question"]).is_file()
+    assert found.runs[0].files["spec.json"] == "the question"
+    assert all((Path(found.runs[0].folder) / name).is_file() for name in found.runs[0].files)
     text = found.text()
     assert "made: method=c2d, AP: 26.0 %" in text
     assert "mean of 3 of 3 seeds, sample standard deviation 1.0" in text

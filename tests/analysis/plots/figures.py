@@ -56,7 +56,9 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts of a figure whose boxes meet, and texts that leave it (paired with "edge")."""
     figure.draw_without_rendering()
     inside = figure.bbox.padded(1.5)
-    found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and _shown(text)]
+    hidden = _hidden(figure)
+    found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    found = [text for text in found if text not in hidden]
     boxes = [(text.get_text(), text.get_window_extent()) for text in found]
     pairs = [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.padded(-0.7).overlaps(other.padded(-0.7))]
     out = [(a, "edge") for a, box in boxes if not (inside.containsx(box.x0) and inside.containsx(box.x1))]
@@ -64,17 +66,16 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
     return pairs + out
 
 
-def _shown(text: Text) -> bool:
-    """Ticks outside the limits of their axis keep their text but are not drawn."""
-    axes = text.axes
-    if axes is None:
-        return True
-    for axis, at in ((axes.xaxis, 0), (axes.yaxis, 1)):
-        low, high = sorted(axis.get_view_interval())
-        for label in axis.get_ticklabels(which="both"):
-            if label is text and not low <= text.get_position()[at] <= high:
-                return False
-    return True
+def _hidden(figure: Figure) -> list[Text]:
+    """Labels that keep their text but are not drawn: of ticks outside the limits, and of axes that are off."""
+    out: list[Text] = []
+    for axes in figure.axes:
+        for axis, at in ((axes.xaxis, 0), (axes.yaxis, 1)):
+            low, high = sorted(axis.get_view_interval())
+            labels = axis.get_ticklabels(which="both")
+            off = not axes.axison or not axis.get_visible()
+            out += [label for label in labels if off or not low <= label.get_position()[at] <= high]
+    return out
 
 
 def add_latency(runs: Path, p50_ms: Mapping[str, float], device: str = "made-up GPU") -> None:
