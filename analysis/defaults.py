@@ -73,13 +73,20 @@ def axes_of(study: Study, sweep: str) -> Axes:
 
 
 def baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
-    """{axis: label} of the runs without a method, if one axis tells them apart: what the others are compared with."""
+    """{axis: label} of the runs without a method, if one axis tells them apart: what the others are compared with.
+
+    Runs that are not there yet are asked nothing, so that a report keeps its baseline while its runs come in.
+    """
+    if not sweep and "question" in axes:
+        return {}  # runs that nobody asked for together
     rows = _rows(study, sweep)
-    for axis, labels in axes.items():
-        methods = {label: set(rows[rows[AXIS + axis] == label]["method"]) for label in labels}
-        plain = [label for label, found in methods.items() if found == {"baseline"}]
-        if len(plain) == 1 and len(labels) > 1:
-            return {axis: plain[0]}
+    known = rows[rows["method"] != ""]
+    plain = known["method"] == "baseline"
+    for axis in sorted(axes, key=lambda axis: axis != "method"):
+        labels = {str(label) for label in known[AXIS + axis][plain]}
+        others = {str(label) for label in known[AXIS + axis][~plain]}
+        if len(labels) == 1 and not labels & others and len(axes[axis]) > 1:
+            return {axis: labels.pop()}
     return {axis: "baseline" for axis, labels in axes.items() if "baseline" in labels and len(labels) > 1}
 
 
@@ -103,9 +110,15 @@ def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
     kinds: list[dict[str, Any]] = [
         {"name": name, "title": question or "Runs of no sweep", "columns": ACCURACY},
         {"name": f"{name}-errors", "title": TIDE_TITLE, "columns": ERRORS, "differences": ["tide.Cls", "tide.Loc"]},
-        {"name": f"{name}-cost", "title": COST_TITLE, "columns": [*COST, spent, "teacher_metric"], "differences": []},
+        {"name": f"{name}-cost", "title": COST_TITLE, "columns": [*COST, spent, *_teachers(study, sweep)], "differences": []},
     ]
     return [parse({**common, **own}) for own in kinds]
+
+
+def _teachers(study: Study, sweep: str) -> list[str]:
+    """A column for each kind of teacher that somebody was taught by."""
+    rows, columns = _rows(study, sweep), {"classifier": "teacher_top1", "detector": "teacher_AP"}
+    return [column for kind, column in columns.items() if (rows[f"teacher.{kind}"] != "").any()]
 
 
 def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:

@@ -15,7 +15,7 @@ from analysis.page.model import RUN_COLUMNS, Failure, Figure, RunColumn
 from analysis.table import Row, Table
 
 ALL_SVG = 3_000_000
-LARGEST_CSV = 40_000
+LARGEST_CSV = 20_000
 """Characters of all drawings of a page, and of one figure's data: a page has 5 MB at most, so that it can be mailed."""
 LISTED = ("run", "cells", "seed", "state", "AP")
 """Columns that stay in the list of runs even where all runs have the same value."""

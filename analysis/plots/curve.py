@@ -25,7 +25,7 @@ from analysis.plots.points import (
     remarks,
     seed_values,
     stored,
-)  # fmt: skip
+)
 from analysis.plots.rows import in_order
 from analysis.plots.style import (
     GREY,
@@ -39,7 +39,7 @@ from analysis.plots.style import (
     percent_or_unit,
     width_in,
     words,
-)  # fmt: skip
+)
 from analysis.select import Group, groups
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def draw(data: pd.DataFrame, spec: Curve) -> Figure:
     """Lines with bands and faint seeds; horizontal lines for what does not depend on x."""
     means = data[data["point"] != "seed"]
     if not (means["n"] > 0).any():
-        return words(nothing(_named_points(means)))
+        return words(nothing(_named_points(means, spec.x)))
     asked = quantity(spec.y)
     names = in_order(data[data["point"] != "flat"])
     entries = []
@@ -139,7 +139,7 @@ def draw(data: pd.DataFrame, spec: Curve) -> Figure:
         axes.grid()
         axes.set_xlabel(spec.x)
         axes.set_ylabel(percent_or_unit(asked.label, asked.unit))
-        notes = [_said(means), *remarks(_named_points(means))]
+        notes = [_said(means), *remarks(_named_points(means, spec.x))]
         finish(figure, notes=notes, legend=entries if len(entries) > 1 else [])
         _thin(figure, axes, ticks)
     return figure
@@ -251,12 +251,13 @@ def _handle(index: int) -> Any:
     return Line2D([], [], **line(index))
 
 
-def _named_points(means: pd.DataFrame) -> pd.DataFrame:
+def _named_points(means: pd.DataFrame, axis: str) -> pd.DataFrame:
     """Means whose name says at which x they stand, for the remarks."""
     out = means.copy()
+    short = axis.rpartition(".")[2]
     several = means.loc[means["point"] == "mean", "row"].nunique() > 1
     out["row"] = [
-        row if kind == "flat" else f"{row} at {label}" if several else f"at {label}"
+        row if kind == "flat" else f"{row}, {short}={label}" if several else f"{short}={label}"
         for row, kind, label in zip(means["row"], means["point"], means["label"], strict=True)
     ]
     return out

@@ -25,7 +25,7 @@ from analysis.plots.style import (
     percent_or_unit,
     width_in,
     words,
-)  # fmt: skip
+)
 from analysis.select import Group, baseline_of, groups
 from analysis.stats import paired
 

@@ -27,7 +27,7 @@ from analysis.plots.points import (
     remarks,
     seed_values,
     stored,
-)  # fmt: skip
+)
 from analysis.plots.rows import Row, rows_of
 from analysis.plots.style import (
     GREY,
@@ -40,7 +40,7 @@ from analysis.plots.style import (
     paper,
     percent_or_unit,
     words,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +125,8 @@ def _ink(data: pd.DataFrame, spec: Pareto, direct: bool) -> Figure | None:
         entries.append((handle, str(row.row)))
         names.append(Name(row.x, row.value, shown_names[row.row], style.color))
     across = {"value": drawn["x"], "low": drawn["x_low"], "high": drawn["x_high"], "n": np.full(len(drawn), 3)}
-    axes.set_xlim(*bounds(across, margin=0.12))
+    left, right = bounds(across, margin=0.12)
+    axes.set_xlim(max(left, 0.0) if drawn["x"].min() > 0 else left, right)  # no cost is below 0, though an interval is
     axes.set_ylim(*bounds(drawn, margin=0.12))
     stairs = _stairs(drawn[drawn["front"]], x, axes.get_xlim())
     if len(stairs):

@@ -106,7 +106,7 @@ def remarks(data: pd.DataFrame) -> list[str]:
     data: one row a point, with `row` (its name) and the columns of the module.
     """
     rows = data.drop_duplicates(_who(data))
-    hollow = [f"{one.row} ({one.n}/{one.promised})" for one in records(rows) if one.n and marked(one.n, one.promised)]
+    hollow = [f"{one.row} {one.n}/{one.promised}" for one in records(rows) if one.n and marked(one.n, one.promised)]
     empty = [f"{one.row} ({one.missing})" for one in records(rows) if not one.n]
     out = []
     if hollow:

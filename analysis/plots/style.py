@@ -14,13 +14,12 @@ Decisions:
   by many proceedings). In the SVG text is drawn as paths, so a figure looks the same where the font is not installed.
 - No mathtext: names of methods and classes are shown as they are, `$`, `_`, `%` and `\` included.
 - Colour is never alone: every series has a colour of Okabe and Ito's palette, a marker and a line style of its own, and
-  no pair of these three repeats within 24 series.
+  any two of 24 series differ in at least two of the three.
 - Equal data give equal bytes: no dates, no random ids.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from analysis.plots.lettering import FONT, distinct, number, percent_or_unit, shown, width_in, wrapped
 from analysis.plots.plotdata import reread, write_csv
 from analysis.plots.settle import settle
 from analysis.select import Group
@@ -42,7 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOUBLE_IN", "GREY", "INK", "MARKERS", "PALETTE", "PAPER", "SINGLE_IN", "Look", "bar", "distinct", "finish", "line",
-    "look", "new_figure", "number", "paper", "percent_or_unit", "reread", "save", "series_label", "shown", "words",
+    "look", "new_figure", "number", "paper", "percent_or_unit", "reread", "save", "series_label", "shown", "width_in",
+    "words", "wrapped", "write_csv",
 ]  # fmt: skip
 
 SINGLE_IN = 3.4
@@ -56,10 +56,10 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito, the order by contrast with white; their yellow (#F0E442) is darkened, it vanishes on white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (7, 2)))
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
+HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")
 
 PAPER: Any = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": [FONT],
     "font.size": 7.0,
     "text.color": INK,
     "text.parse_math": False,
@@ -178,7 +178,11 @@ def new_figure(
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     _layout(figure, w_pad=0.02, h_pad=0.04)
-    return figure, figure.subplots(rows, columns, **subplots)
+    made = figure.subplots(rows, columns, **subplots)
+    for axes in figure.axes:
+        # How many ticks there are is decided when drawn, by this size: said here, it does not depend on who draws.
+        axes.tick_params(labelsize=PAPER["xtick.labelsize"])
+    return figure, made
 
 
 def finish(
@@ -254,71 +258,6 @@ def series_label(group: Group) -> str:
     return ", ".join(text for text in group.shown if text) or "all"
 
 
-def shown(text: str, limit: int = 36) -> str:
-    """`text` for a figure: one line, at most `limit` characters (the middle makes way for …), drawable characters only.
-
-    A character that the font does not have becomes □; the CSV keeps the text as it is.
-    """
-    has = _drawable()
-    one = "".join(character if ord(character) in has else "□" for character in " ".join(str(text).split()))
-    if len(one) <= limit:
-        return one
-    head = (limit - 1) * 2 // 3
-    return f"{one[:head].rstrip()}…{one[len(one) - (limit - 1 - head) :].lstrip()}"
-
-
-def distinct(texts: Sequence[str], limit: int = 36) -> list[str]:
-    """`shown` of each text; where two different ones would look the same, none of those is cut."""
-    short = [shown(text, limit) for text in texts]
-    return [
-        shown(text, 10_000) if any(b == mine and a != text for a, b in zip(texts, short, strict=True)) else mine
-        for text, mine in zip(texts, short, strict=True)
-    ]
-
-
-def number(value: float, digits: int, sign: bool = False) -> str:
-    """A number as words show it: fixed digits, a true minus, no minus zero, – where there is none."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = f"{0:.{digits}f}"
-    return text.replace("-", "−")
-
-
-def percent_or_unit(label: str, unit: str) -> str:
-    """The label of an axis: `AP (%)`, `p50 (ms)`, `images`."""
-    return f"{label} ({unit})" if unit else label
-
-
-def width_in(text: str, points: float, weight: str = "normal") -> float:
-    """Width of one line of text, inches, in the figures' font."""
-    from matplotlib.textpath import TextToPath
-
-    prop = FontProperties(family=PAPER["font.family"], size=points, weight=weight)
-    return float(TextToPath().get_text_width_height_descent(text, prop, ismath=False)[0]) / 72
-
-
-def wrapped(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
-    """`text` in lines of at most `width` inches; a word that is longer by itself is cut."""
-    lines: list[str] = []
-    current = ""
-    for word in shown(text, 10_000).split():
-        while width_in(word, points, weight) > width and len(word) > 1:
-            cut = max(1, int(len(word) * width / width_in(word, points, weight)) - 1)
-            if current:
-                lines.append(current)
-                current = ""
-            lines.append(word[:cut])
-            word = word[cut:]
-        longer = f"{current} {word}" if current else word
-        if current and width_in(longer, points, weight) > width:
-            lines.append(current)
-            longer = word
-        current = longer
-    return [*lines, current] if current else lines
-
-
 def _layout(figure: Figure, **settings: Any) -> None:
     engine: Any = figure.get_layout_engine()
     engine.set(**settings)
@@ -346,7 +285,3 @@ def _fitted_legend(
             break
         made.remove()
     return made, box.height / figure.dpi
-
-
-def _drawable() -> dict[int, Any]:
-    return get_font(findfont(FontProperties(family=PAPER["font.family"]))).get_charmap()

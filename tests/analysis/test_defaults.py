@@ -11,7 +11,7 @@ from analysis import defaults
 from analysis.frame import Study
 from analysis.read import read
 from analysis.reportspec import TableSpec, read_spec
-from tests.analysis.stores import make_store
+from tests.analysis.stores import make_store, write
 
 METHODS = {"method": ["baseline", "kd_cls", "c2d"]}
 ALWAYS = {"seeds", "tide", "tide_curves", "iou", "per_class", "training", "detections"}
@@ -39,6 +39,27 @@ def test_the_baseline_is_what_has_no_method_whatever_it_is_called(tmp_path: Path
     axes = defaults.axes_of(renamed, "made")
     assert axes == {"student": ["a", "b"], "method": ["plain student", "c2d"]}
     assert defaults.baseline(renamed, "made", axes) == {"method": "plain student"}
+
+
+def test_the_method_axis_tells_the_baseline_even_where_another_could(tmp_path: Path) -> None:
+    """Only the big student was trained without a method: small minus big is not what anybody asked."""
+    record = make_store(tmp_path / "runs", {"model": ["big", "small"], "method": ["baseline", "kd"]}, seeds=1)
+    cells = [cell for cell in record["cells"] if cell["labels"] != {"model": "small", "method": "baseline"}]
+    cells = [cell for cell in cells if cell["labels"] != {"model": "big", "method": "kd"}]
+    write(tmp_path / "runs" / "sweeps" / "made.json", {**record, "cells": cells})
+    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    assert defaults.baseline(study, "made", defaults.axes_of(study, "made")) == {"method": "baseline"}
+
+
+def test_a_baseline_stays_one_while_its_seeds_come_in(tmp_path: Path) -> None:
+    make_store(tmp_path / "runs", METHODS, state=lambda labels, seed: "new" if seed else "done")
+    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    assert defaults.baseline(study, "made", defaults.axes_of(study, "made")) == {"method": "baseline"}
+
+
+def test_runs_that_nobody_asked_for_together_have_no_baseline(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {"method": ["baseline"]})
+    assert defaults.baseline(study, "", {"question": ["a", "b"]}) == {}
 
 
 def test_a_numeric_axis_gets_a_curve_and_two_of_them_a_map(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_the_largest_figures_are_left_out_and_named(monkeypatch):
     large = examples.Figure("sheet", "Sheet", examples.drawing(2, 4000), "a\n" * 40_000, files=("figures/sheet.svg",))
     page = render(examples.Report("T", "now", figures=[made.figures[0], large]))
     assert re.search(r"The drawing is too large for this page \(0\.\d MB\); see figures/sheet\.svg\.", page)
-    assert "The first 20000 of 40000 lines; see figures/sheet.svg." in page
+    assert "The first 10000 of 40000 lines; see figures/sheet.svg." in page
     assert page.count("<svg") == 1
 
 

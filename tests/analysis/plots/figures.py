@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from analysis.frame import Study
 from analysis.plots import plot
-from analysis.plots.style import reread, save
+from analysis.plots.style import paper, reread, save
 from analysis.read import read
 from analysis.reportspec import parse
 from tests.analysis.stores import make_store, write
@@ -54,7 +54,8 @@ def said(figure: Figure) -> str:
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts of a figure whose boxes meet, and texts that leave it (paired with "edge")."""
-    figure.draw_without_rendering()
+    with paper():
+        figure.draw_without_rendering()
     inside = figure.bbox.padded(1.5)
     hidden = _hidden(figure)
     found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]

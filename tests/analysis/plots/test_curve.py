@@ -83,8 +83,8 @@ def test_holes_break_the_line_and_are_named(tmp_path):
                      state=lambda labels, seed: states.get((labels["lambda"], seed), "done"))  # fmt: skip
     data, figure = drawn(study, tmp_path, kind="curve", x="lambda")
     assert list(data[data["point"] == "mean"]["n"]) == [3, 2, 0]
-    assert "at 0.1 (2/3)" in said(figure)
-    assert "Not drawn, no finished run: at 10 (3 new)." in said(figure)
+    assert "lambda=0.1 2/3" in said(figure)
+    assert "Not drawn, no finished run: lambda=10 (3 new)." in said(figure)
 
 
 def test_labels_must_be_numbers(tmp_path):

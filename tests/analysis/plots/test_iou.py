@@ -24,7 +24,7 @@ def test_one_seed_has_no_interval_and_is_marked(tmp_path):
     data, figure = drawn(study, tmp_path, kind="iou")
     assert data["low"].isna().all()
     assert (data["interval"] == "none: one seed").all()
-    assert said(figure).count("a (1/1)") == 1
+    assert said(figure).count("a 1/1") == 1
     assert figure.axes[0].lines[0].get_markerfacecolor() == "white"
 
 

@@ -93,7 +93,8 @@ def test_twelve_hostile_names_stand_beside_their_points(tmp_path):
 
 
 def test_crowded_points_get_a_legend(tmp_path):
-    study = study_of(tmp_path, {"method": HOSTILE}, value=lambda labels, seed: 0.3 + 0.001 * seed)
+    names = [*HOSTILE, *(f"method number {index}" for index in range(12))]
+    study = study_of(tmp_path, {"method": names}, value=lambda labels, seed: 0.3 + 0.001 * seed)
     _, figure = drawn(study, tmp_path, kind="pareto", x="params")
     assert figure.legends
     assert overlaps(figure) == []
