@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -112,6 +115,22 @@ def test_the_same_store_gives_the_same_files(
     )
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name] and name != "report.html"] == []
+
+
+def test_a_laptop_without_torch_is_enough(tmp_path: Path) -> None:
+    """Whatever would import torch, mmdet or their kin fails in this process."""
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys("
+        "['torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'timm', 'tidecv', 'pycocotools']));"
+        "from c2d.face import main; main(sys.argv[1:])"
+    )
+    words = ["report", "--sweep", "tiny", "--runs", str(STORE), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--cache", str(tmp_path / "cache")],
+        env={**os.environ, "PYTHONPATH": str(STORE.parents[2])}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def spec(tmp_path: Path, text: str, name: str = "mine.yaml") -> str:

@@ -23,8 +23,12 @@ def loaded_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["analysis", "analysis.coco", "analysis.tide", "c2d.spec", "c2d.runfolder", "c2d.question"]
-)
+    "name",
+    [
+        "analysis", "analysis.cli", "analysis.coco", "analysis.explain", "analysis.page", "analysis.report",
+        "analysis.tide", "c2d.spec", "c2d.runfolder", "c2d.question",
+    ],
+)  # fmt: skip
 def test_a_light_module_stays_light(name: str) -> None:
     loaded = loaded_after(f"import {name}")
     assert name in loaded
@@ -35,6 +39,11 @@ def test_help_is_light() -> None:
     loaded = loaded_after("import runpy; sys.argv = ['c2d', '--help']; runpy.run_module('c2d', run_name='__main__')")
     assert "c2d.face" in loaded
     assert not {m for m in loaded if within(m, *HEAVY)}
+
+
+def test_reports_are_asked_for_without_pandas() -> None:
+    loaded = loaded_after("import analysis.cli, analysis.report, analysis.explain")
+    assert not {m for m in loaded if within(m, "pandas", "matplotlib", "scipy")}
 
 
 def test_every_command_is_light_until_it_is_called() -> None:
