@@ -39,6 +39,8 @@ def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed
             that single out no row; latency files that do not fit together; a kind of uncertainty that cannot be had.
     """
     rows = groups(study, sweep, spec.rows, spec.where, spec.labels)
+    if spec.published is not None:
+        published.check(spec.published, study, sweep, spec.rows)
     if not rows:
         raise InputError("no cell has these labels in `rows` and `where`; take labels that occur together")
     baselines = _baselines(spec, rows)
@@ -46,7 +48,7 @@ def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed
     timed = _timed(study, spec, rows)
     found = {row.key: {key: measured.samples(row, quantity(key), timed) for key in _keys(spec)} for row in rows}
     cells = {row.key: {key: measured.cell(found[row.key][key], quantity(key)) for key in spec.columns} for row in rows}
-    bold = _embolden(spec, rows, baselines, found, cells)
+    bold = _embolden(spec, entries.families, found, cells)
     _subtract(study, spec, rows, baselines, found, cells)
     if spec.published is not None:
         for row in rows:
@@ -111,25 +113,29 @@ def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
 
 
 def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame | None:
-    """What the latency files of all rows say, where a column asks for it."""
-    if not any(measured.is_timed(quantity(key)) for key in _keys(spec)):
+    """What the latency files of all rows say, where a column asks for it; without times where none is shown."""
+    asked = [key for key in _keys(spec) if measured.is_timed(quantity(key))]
+    if not asked:
         return None
-    from analysis.latency import of_runs
+    from analysis import latency
 
-    return of_runs(study, [run for row in rows for run in row.runs], spec.latency)
+    read = latency.of_runs if any(key.startswith("latency") for key in asked) else latency.counts
+    return read(study, [run for row in rows for run in row.runs], spec.latency)
 
 
 def _embolden(
     spec: TableSpec,
-    rows: Sequence[Group],
-    baselines: Sequence[Group | None],
+    families: Mapping[str, tuple[str, ...]],
     found: Found,
     cells: dict[str, dict[str, Cell]],
 ) -> dict[tuple[str, str], Leaders]:
-    """Make the leading cells bold; {(column, first row of those compared): who leads and why}."""
-    together: dict[str, list[str]] = {}
-    for row, baseline in zip(rows, baselines, strict=True):
-        together.setdefault((baseline or row).key if spec.baseline else "", []).append(row.key)
+    """Make the leading cells of each family bold; {(column, first row of a family): who leads and why}.
+
+    Families are those of the ledger: nothing is bold against rows whose protocol was not compared.
+    """
+    together: dict[tuple[str, ...], list[str]] = {}
+    for row, family in families.items():
+        together.setdefault(family, []).append(row)
     told = {}
     for key in spec.columns:
         for compared in together.values():
@@ -164,6 +170,7 @@ def _subtract(
                 drafts[row.key, key] = differences.blank("baseline")
             else:
                 drafts[row.key, key] = made.cell(key, found[row.key][key], found[baseline.key][key])
+    made.check()
     for (row_key, key), cell in zip(drafts, differences.corrected(list(drafts.values())), strict=True):
         cells[row_key][f"delta.{key}"] = cell
 

@@ -6,8 +6,9 @@ axes together are the series; with many there is one set of figures for each com
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.frame import AXIS, Study
@@ -50,6 +51,19 @@ def items(study: Study, sweep: str) -> list[Item]:
     drawn = {(item.kind, getattr(item, "x", "")) for item in figures if item.kind in ("curve", "pareto")}
     more = [item for item in _figures(study, sweep, axes) if (item.kind, getattr(item, "x", "")) not in drawn]
     return [*(tables or _tables(study, sweep, axes)), *figures, *more]
+
+
+def left_out(study: Study, sweep: str) -> str:
+    """Why a default report has less than it could, in words; "" where it has all."""
+    rows, axes = _rows(study, sweep), axes_of(study, sweep)
+    if rows.empty:
+        return ""
+    if not axes:
+        return "its cells have no labels, so they are no rows of a table; `c2d explain` and runs.csv have their numbers"
+    if not list(_facets(study, sweep, axes)):
+        many = f"more than {MOST_SERIES} cells in more than {MOST_FACETS} combinations of the other axes"
+        return f"no figures by default: {many}; choose some with `where` in a spec"
+    return ""
 
 
 def shipped_reports() -> list[Item]:
@@ -102,15 +116,16 @@ def _order(labels: Sequence[str]) -> Any:
 
 
 def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
-    name, question = sweep or "runs", study.sweeps.get(sweep, {}).get("question", "")
+    name, question = file_name([sweep or "runs"]), study.sweeps.get(sweep, {}).get("question", "")
     # Labels are named one by one: among the runs of no sweep are classifiers, which have no AP.
     common: dict[str, Any] = {"kind": "table", "sweep": sweep, "rows": axes}
     common |= {"baseline": baseline(study, sweep, axes)}
     spent = "train_hours" if _rows(study, sweep)["train_s"].max() > HOURS_FROM_S else "train_minutes"
+    cost = [*COST, spent, *_teachers(study, sweep)]
     kinds: list[dict[str, Any]] = [
         {"name": name, "title": question or "Runs of no sweep", "columns": ACCURACY},
         {"name": f"{name}-errors", "title": TIDE_TITLE, "columns": ERRORS, "differences": ["tide.Cls", "tide.Loc"]},
-        {"name": f"{name}-cost", "title": COST_TITLE, "columns": [*COST, spent, *_teachers(study, sweep)], "differences": []},
+        {"name": f"{name}-cost", "title": COST_TITLE, "columns": cost, "differences": []},
     ]
     return [parse({**common, **own}) for own in kinds]
 
@@ -122,7 +137,7 @@ def _teachers(study: Study, sweep: str) -> list[str]:
 
 
 def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
-    name, plain = sweep or "runs", baseline(study, sweep, axes)
+    name, plain = file_name([sweep or "runs"]), baseline(study, sweep, axes)
     found: list[Item] = []
     for suffix, addition, where, series in _facets(study, sweep, axes):
         common: dict[str, Any] = {"sweep": sweep, "where": where, "series": series}
@@ -176,11 +191,12 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
         yield parse({**common, "x": "params", "title": "AP against parameters"})
 
 
-def file_name(labels: Any) -> str:
-    """Labels as part of a file name."""
-    return "-".join(
-        "".join(c if c.isascii() and (c.isalnum() or c in "._") else "_" for c in label) for label in labels
-    )
+def file_name(labels: Iterable[str]) -> str:
+    """Labels as part of a file name: plain letters, at most 60; what was cut is told apart by a digest."""
+    given = "-".join(labels)
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)
+    plain = "_" + plain[1:] if plain.startswith(".") else plain
+    return plain if len(plain) <= 60 else f"{plain[:51]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
 
 
 def _short(axis: str) -> str:

@@ -74,7 +74,7 @@ def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Pro
         if not isinstance(classes, dict):
             raise Wrong("per_class is no object")
         return [
-            {"run": run, "class": name}
+            {"run": run, "class": plain(name)}
             | {key: _value(at(one, key), f"per_class.{plain(name)}.{key}", 0, 1) for key in COCO}
             | {key: _value(maybe(one, key), f"per_class.{plain(name)}.{key}", 0) for key in ("boxes", "detections")}
             for name, one in classes.items()
@@ -234,10 +234,15 @@ def _state(path: Path, missing: str) -> FileState:
 
 
 def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detections: Path) -> None:
-    """Refuse files that are not those of the result: another data set under the same ids, or another evaluation."""
+    problem = other_evaluation(row, sizes)
+    if problem:
+        raise _Skipped(detections, problem)
+
+
+def other_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """Why files of these `Prepared.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
     for key, here in sizes.items():
         told = row.get(key)
         if told is not None and told == told and told != here:  # NaN: result.json does not say
-            raise _Skipped(
-                detections, f"and the ground truth have {here} {key}, {RESULT} says {told:g}: not one evaluation"
-            )
+            return f"and the ground truth have {here} {key}, {RESULT} says {told:g}: not one evaluation"
+    return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from analysis.columns import QUANTITIES
 from analysis.errors import InputError, unknown
 from analysis.formats import csvfile
-from analysis.frame import AXIS, Study
+from analysis.frame import Study, labels_of
+from analysis.store import Wrong, read_bytes
 
 FILES = (
     ("spec.json", "the question"),
@@ -69,8 +69,8 @@ class Explanation:
         for run in self.runs:
             value = f"  {run.value!r} {cell['unit']}".rstrip() if run.value is not None else ""
             lines.append(f"  {run.run}  {'' if run.seed is None else f'seed {run.seed}  '}{run.state}{value}")
-            shown = {**run.facts, "folder": run.folder} if run.folder else run.facts
-            lines += [f"    {name:9} {fact}" for name, fact in shown.items()]
+            facts = {**run.facts, "folder": run.folder} if run.folder else run.facts
+            lines += [f"    {name:9} {fact}" for name, fact in facts.items()]
             lines += [f"      {name:18} {what}" for name, what in run.files.items()]
         return "\n".join(lines)
 
@@ -88,7 +88,8 @@ def explain(table: Path, row: str, column: str, runs: Path) -> Explanation:
     cells = _read(table)
     names = list(dict.fromkeys(cell["row"] for cell in cells))
     shown = {_labels(cell): cell["row"] for cell in cells}
-    wanted = names[int(row) - 1] if row.isdecimal() and 0 < int(row) <= len(names) else shown.get(row, row)
+    number = int(row) if row.isdecimal() and len(row) < 10 else 0
+    wanted = names[number - 1] if 0 < number <= len(names) else shown.get(row, row)
     if wanted not in names:
         raise unknown("row", row, [*names, *(label for label in shown if label not in names)])
     here = [cell for cell in cells if cell["row"] == wanted]
@@ -99,15 +100,18 @@ def explain(table: Path, row: str, column: str, runs: Path) -> Explanation:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    path = path.with_suffix(".csv")
+    given, what_next = path, "give the .csv that `c2d report` wrote into tables/"
+    if path.suffix in (".tex", ".md", ".html", ".json"):
+        path = path.with_suffix(".csv")
     try:
-        cells = csvfile.read(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no table {path}; give the .csv that `c2d report` wrote into tables/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        cells = csvfile.read(read_bytes(path).decode("utf-8-sig"))
+    except Wrong as error:
+        beside = f" (beside {given})" if path != given else ""
+        raise InputError(f"table {path}{beside} {error}; {what_next}") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{path}: {error}; was it saved by another program? {what_next}") from None
+        raise InputError(f"cannot read {path}: {error}; {what_next}") from None
     if not cells:
         raise InputError(f"{path} has no cells: there was nothing to report when it was written")
     return cells
@@ -140,7 +144,7 @@ def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
     value = float(stored) * quantity.scale if quantity and isinstance(stored, float) and stored == stored else None
     folder = study.runs / str(row["run"])
     facts = {
-        "cell": ", ".join(_pairs(row)),
+        "cell": ", ".join(f"{axis}={label}" for axis, label in labels_of(row).items()),
         "commit": _code(str(row["code"] or "")),
         "versions": ", ".join(
             f"{name} {row[name]}" for name in ("c2d", "torch", "mmdet", "mmcv", "python") if row[name]
@@ -158,12 +162,6 @@ def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
     return Behind(str(row["run"]), seed, str(row["state"]), value, told, str(folder), files)
 
 
-def _pairs(row: dict[Any, Any]) -> Iterable[str]:
-    for key, value in row.items():
-        if str(key).startswith(AXIS) and isinstance(value, str) and value:
-            yield f"{str(key)[len(AXIS) :]}={value}"
-
-
 def _code(code: str) -> str:
     return f"{code[:-1]} with uncommitted changes" if code.endswith("+") else code
 
@@ -176,6 +174,10 @@ def _schedule(row: dict[Any, Any]) -> str:
 
 
 def _teacher(row: dict[Any, Any]) -> str:
-    run = row["teacher.classifier"] or row["teacher.detector"]
-    metric = row["teacher_metric"]
-    return f"{run} ({100 * metric:.1f} %)" if run and metric == metric else str(run or "")
+    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
+    named = []
+    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
+        run, metric = row[f"teacher.{kind}"], row[column]
+        if run:
+            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
+    return ", ".join(named)

@@ -18,11 +18,11 @@ PROTOCOL = ("dataset digest", "student digest", "init", "input", "engine")
 PREFIXES = ("schedule.", "overrides.")
 NO_PROTOCOL = ("schedule.val_interval",)
 """How often a run looks at itself decides nothing."""
-ENVIRONMENT = ("torch", "mmdet", "mmcv", "device", "code")
+ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
 _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "student", "student_digest", "init", "input", "method_json", "teacher.classifier",
-         "teacher.detector", "teacher_metric", "schedule", "schedule_json", "overrides_json", "engine", "code",
-         *_SOFTWARE)  # fmt: skip
+         "teacher.detector", "teacher_top1", "teacher_AP", "schedule", "schedule_json", "overrides_json", "engine",
+         "code", *_SOFTWARE)  # fmt: skip
 _SHORT = 12  # digits of a hash
 
 
@@ -47,6 +47,12 @@ def of(group: Group) -> Facts:
     return facts
 
 
+def versions(found: Facts) -> dict[str, tuple[str, ...]]:
+    """{distiller: the versions of it that a row used}."""
+    pairs = [pair for text in found.get("method", ()) for pair in _versions(text)]
+    return {name: tuple(dict.fromkeys(own for other, own in pairs if other == name)) for name, _ in pairs}
+
+
 def shown(values: tuple[str, ...]) -> str:
     """ "2.12.0 and 2.15.0"; "none" where there is nothing."""
     return " and ".join(value or "none" for value in values) or "none"
@@ -59,28 +65,35 @@ def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "student digest", row["student_digest"][:_SHORT]
     yield "init", row["init"]
     yield "input", _number(row["input"])
-    method = _loaded(row["method_json"], list)
-    yield (
-        "method version",
-        ", ".join(f"{name} {values.get('version')}" for item in method for name, values in item.items()),
-    )
+    yield "method version", ", ".join(f"{name} {version}" for name, version in _versions(row["method_json"]))
     yield "method", row["method_json"]
     yield "teacher", _teacher(row)
     yield "schedule", row["schedule"]
     yield from _flat("schedule", _loaded(row["schedule_json"], dict))
     for key, value in _loaded(row["overrides_json"], dict).items():
         yield f"overrides.{key}", _text(value)
-    yield "engine", row["engine"]
+    engine, _, version = row["engine"].partition(" ")
+    yield "engine", engine
+    yield "engine version", version
     for name in _SOFTWARE:
         yield name, row[name]
     sha, dirty = row["code"].rstrip("+"), row["code"].endswith("+")
     yield "code", (sha if sha.startswith("snapshot") else sha[:_SHORT]) + "+" * dirty
 
 
+def _versions(method: str) -> list[tuple[str, str]]:
+    """[(distiller, version)] of a method's JSON."""
+    return [(name, str(values.get("version"))) for item in _loaded(method, list) for name, values in item.items()]
+
+
 def _teacher(row: Mapping[str, Any]) -> str:
-    names = [name for name in (row["teacher.classifier"], row["teacher.detector"]) if name]
-    metric = row["teacher_metric"]
-    return " + ".join(names) + (f" ({100 * metric:.1f} %)" if names and metric == metric else "")
+    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
+    named = []
+    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
+        run, metric = row[f"teacher.{kind}"], row[column]
+        if run:
+            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
+    return " + ".join(named)
 
 
 def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.frame import AXIS, Study
+from analysis.frame import Study, labels_of
 from analysis.store import ATTEMPTS, LOG, STATUS, Wrong, loads, plain, read_bytes, read_json
 
 SUGGESTIONS: Final[dict[str, str]] = {
@@ -86,7 +86,7 @@ def _failure(folder: Path, cells: tuple[str, ...], row: Mapping[str, Any]) -> Fa
 
 
 def _in_words(row: Mapping[str, Any]) -> str:
-    labels = [f"{key[len(AXIS) :]}={value}" for key, value in row.items() if key.startswith(AXIS) and value == value]
+    labels = [f"{axis}={label}" for axis, label in labels_of(row).items()]
     seed = f"seed {row['seed']:.0f}" if row["seed"] == row["seed"] else ""
     named = ", ".join(part for part in [*labels, seed] if part)
     if row["role"] == "student":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -17,36 +18,36 @@ class Folder:
     """
 
     def __init__(self, path: Path, store: Path) -> None:
-        if path.resolve().is_relative_to(store.resolve()):
+        # realpath bears what `Path.resolve` does not: links that point at themselves.
+        real, of_store = os.path.realpath(path), os.path.realpath(store)
+        if real == of_store or real.startswith(of_store + os.sep):
             raise InputError(
                 f"--out {path} lies inside the store {store}, which reports never change; give another folder"
             )
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path} is a file; give a folder")
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise InputError(f"--out {path} is no folder; give one, or a name that is free")
         self.path = path
         self.written: list[Path] = []
 
-    def place(self, name: str) -> Path:
-        """The path of a file in it, whose folder is there."""
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file beside its final name, then rename it: readers see the old one or the new.
+
+        Raises:
+            InputError: the system refuses; what was written before stays.
+        """
         path = self.path / name
+        draft = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {self.path}: {error.strerror or error}; give another --out") from None
-        return path
-
-    def write(self, name: str, text: str) -> Path:
-        """Write a text file beside its final name, then rename it: readers see the old one or the new."""
-        path = self.place(name)
-        try:
-            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
+            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
             os.chmod(draft, 0o644)
             os.replace(draft, path)
         except OSError as error:
-            raise InputError(
-                f"cannot write {path}: {error.strerror or error}; free some space or give another --out"
-            ) from None
+            if draft:
+                Path(draft).unlink(missing_ok=True)
+            what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "look at what is there"
+            raise InputError(f"cannot write {path}: {error.strerror or error}; {what}, or give another --out") from None
         self.written.append(path)
         return path

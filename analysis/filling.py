@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from analysis.frame import AXIS, STATES, Study
+from analysis.frame import STATES, Study, labels_of
 from analysis.page.model import Failure, Report, Sweep
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def filled(made: Made, asked: Request) -> Report:
     """The page's content."""
     study = made.study
     runs = [_run(row) for row in _once(study).to_dict("records")]
-    titles = [record["question"] for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
+    titles = [record.get("question", "") for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
     return Report(
         title=titles[0] if titles else ", ".join(study.sweeps) or "Runs",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -36,7 +36,7 @@ def filled(made: Made, asked: Request) -> Report:
         failures=_failures(study),
         problems=made.problems,
         runs=runs,
-        skipped=made.skipped,
+        skipped=[*made.skipped, *made.notes],
         commits=dict(Counter(row["code"] for row in runs if row.get("code")).most_common()),
         provenance=provenance(),
         table_files={table.name: str(asked.out / "tables" / f"{table.name}.csv") for table in made.tables},
@@ -62,7 +62,7 @@ def _progress(study: Study) -> list[Sweep]:
         if len(rows):
             counts = rows["state"].value_counts()
             states = {state: int(counts[state]) for state in reversed(STATES) if state in counts}
-            question = study.sweeps[name]["question"] if name else "runs of no sweep"
+            question = study.sweeps[name].get("question", "") if name else "runs of no sweep"
             out.append(Sweep(name or "no sweep", question, states))
     return out
 
@@ -84,10 +84,9 @@ def _once(study: Study) -> pd.DataFrame:
 def _run(row: Mapping[Any, Any]) -> dict[str, Any]:
     """One line of the list of runs; a missing value is None."""
     plain = {str(key): None if value is None or value != value else value for key, value in row.items()}
-    axes = {key[len(AXIS) :]: value for key, value in plain.items() if key.startswith(AXIS) and value}
     keys = ("run", "sweep", "role", "seed", "state", "AP", "AP50", "top1", "train_s", "code", "c2d", "torch", "mmdet")
     return {
         **{key: plain.get(key) for key in (*keys, "device", "time", "reason")},
-        "cells": ", ".join(f"{axis} {label}" for axis, label in axes.items()),
+        "cells": ", ".join(f"{axis} {label}" for axis, label in labels_of(row).items()),
         "teacher": plain.get("teacher.classifier") or plain.get("teacher.detector"),
     }

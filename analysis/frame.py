@@ -14,7 +14,8 @@ Columns, by where they come from (text columns hold "" and number columns NaN wh
                schedule, schedule_json, overrides_json, and what tables ask for: iterations_planned, batch, lr,
                precision
   result.json  AP ... ARl (`COCO`), iou.0.50 ... iou.0.95, tide.<error>, count.<error>, all in 0-1 or counts; params,
-               top1, top5, ece, train_s, detect_s, engine, images, boxes, detections, teacher_metric
+               top1, top5, ece, train_s, detect_s, engine, images, boxes, detections; teacher_top1 of
+               the classifier and teacher_AP of the detector that taught it
   env.json     of the newest attempt: code (sha, with + where it was dirty), c2d, python, torch, mmdet, mmcv, device,
                time
 
@@ -23,6 +24,7 @@ Numbers are stored as the run wrote them, in 0-1; percent is a matter of `analys
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 AXIS = "axis."
 """Prefix of the columns that hold a cell's labels."""
+QUESTION = "axis.question"
+"""Of runs of no sweep: their id without the seed, which says nothing that the id does not say."""
 STATES = ("new", "waiting", "running", "stale", "failed", "damaged", "done")
 """new: promised, no folder yet. stale: says running, heartbeat older than 5 minutes. damaged: a file that a finished
 run must have is missing or unreadable. Only done rows carry numbers."""
@@ -55,10 +59,17 @@ class Study:
     """Everything read from one store.
 
     frame: as described above, in the order of the sweeps' cells. sweeps: {name: record as submitted}.
-    problems: what was skipped and why. runs: the store.
+    problems: what was skipped and why. runs: the store. cache: folder of what was read before, None for the usual one.
     """
 
     runs: Path
     frame: pd.DataFrame
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    cache: Path | None = None
+
+
+def labels_of(row: Mapping[Any, Any]) -> dict[str, str]:
+    """{axis: label} of one row of the frame, as people say it: without the question of a run of no sweep."""
+    named = {str(key): value for key, value in row.items() if str(key).startswith(AXIS) and key != QUESTION}
+    return {key[len(AXIS) :]: value for key, value in named.items() if isinstance(value, str)}

@@ -1,56 +1,32 @@
 """Raw latency samples -> quantiles with intervals; refuses to compare what was measured under other conditions.
 
-Format 1 of `<run>/latency/<device>-<digest>.json`, one file for one artefact under one set of conditions:
-
-    {"format": 1,
-     "device": "NVIDIA H100 80GB HBM3",
-     "conditions": {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": null,
-                    "stage": "end to end", "images": "real", "score_threshold": 0.05, "nms": "in"},
-     "launches": [{"samples_ms": [7.91, 7.88, ...]}, ...],      one entry a process, samples in the order taken
-     "disturbed": null,                                         or why the samples are not to be trusted
-     "artefact": {"sha256": "...", "AP": 0.25},                 what was timed, and its AP in 0-1 (null: not known)
-     "flops": 1, "macs": 1, "params": 1,                        of one image; null where nobody could count them
-     "env": {...}}                                              versions and machine, as in env.json
-
-`conditions` may have more keys; values are text, numbers, truth values or null. Any key in which two files differ keeps
-them apart. `analysis.quantiles` says what becomes of the samples.
+`analysis.latencyfile` reads the files, `analysis.quantiles` says what becomes of the samples. Any condition in which
+two files differ keeps them apart, but for those that belong to a student (`OF_STUDENT`): a detector for 300 x 300
+pixels is timed on such images, and stands beside one for larger images with a note. FLOPs, MACs and parameters do not
+depend on the device, nor on what else it did.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError, some, unknown
 from analysis.frame import Problem, Study
+from analysis.latencyfile import COUNTS, Measurement, files
 from analysis.quantiles import QUANTILES, of_launches
-from analysis.store import LATENCY, Wrong, at, items, kind, maybe, number, plain, read_object, text
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-COUNTS = ("flops", "macs", "params")
 FILE = "file"
 """As a condition: the name of a latency file, for what nothing else tells apart."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One latency file. conditions: {device, and every condition: as text}. launches: samples in ms of each process."""
-
-    run: str
-    path: Path
-    conditions: dict[str, str]
-    launches: list[np.ndarray]
-    disturbed: str
-    ap: float
-    flops: float
-    macs: float
-    params: float
+OF_STUDENT = ("input", "score_threshold")
+"""Conditions in which two students may differ; runs of one student may not."""
+_MOST = 3  # versions named in one note
 
 
 @dataclass(frozen=True)
@@ -66,7 +42,9 @@ def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) ->
 
     Columns: device, conditions (as text), launches, n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and
     so on (95 %), interval (how it was made), AP of the artefact in 0-1, flops, macs, params of one image, note. A run
-    without a usable file has NaN and says why in `note`.
+    without a usable file has NaN and says why in `note`; a run that was timed says there what a reader should know: few
+    launches or samples, an input or a version that is not that of other runs. Where the chosen file has no counts they
+    are those of `counts`.
 
     Args:
         conditions: {"device": ..., "precision": ..., any key of a file's conditions, or "file": its name}, compared as
@@ -78,103 +56,56 @@ def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) ->
     return measure(study, runs, conditions).frame
 
 
+def counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """flops, macs and params of one image, for where no time is asked: as `of_runs`, but without any latency.
+
+    They are read from all latency files of a run, whatever the device and its load; files that count differently give
+    NaN, and `note` says so. Of `conditions` only those of `OF_STUDENT` choose files.
+
+    Raises:
+        InputError: an unknown condition.
+    """
+    import pandas as pd
+
+    read: dict[str, list[Measurement]] = {run: files(study.runs, run, []) for run in dict.fromkeys(runs)}
+    _check_known(conditions or {}, [one for found in read.values() for one in found])
+    chosen = {key: wanted for key, wanted in (conditions or {}).items() if key in OF_STUDENT}
+    rows = []
+    for run in runs:
+        found = [one for one in read[run] if _fits(one, chosen)]
+        row, notes = _counted(found)
+        rows.append(_nothing("; ".join(notes) if found else _why_none(read[run], [], chosen)) | row)
+    return pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
+
+
 def measure(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> Latencies:
     """`of_runs`, with what was left out."""
     import pandas as pd
 
     problems: list[Problem] = []
-    read: dict[str, list[Measurement]] = {run: _files(study.runs, run, problems) for run in dict.fromkeys(runs)}
-    everything = [one for found in read.values() for one in found]
-    if everything:
-        _check_known(conditions, everything)
+    read: dict[str, list[Measurement]] = {run: files(study.runs, run, problems) for run in dict.fromkeys(runs)}
+    _check_known(conditions, [one for found in read.values() for one in found])
     chosen: dict[str, list[Measurement]] = {}
-    notes: dict[str, str] = {}
+    why: dict[str, str] = {}
     for run, found in read.items():
         wanted = [one for one in found if _fits(one, conditions)]
-        quiet = [one for one in wanted if not one.disturbed]
+        chosen[run] = [one for one in wanted if not one.disturbed]
         problems += [
             Problem(one.path, f"left out, the measurement was disturbed: {one.disturbed}")
             for one in wanted
             if one.disturbed
         ]
-        chosen[run] = quiet
-        notes[run] = "" if quiet else _why_none(found, wanted, conditions)
-    _refuse_mixed([one for found in chosen.values() for one in found], conditions)
-    rows = [_row(chosen[run][0]) if chosen[run] else _nothing(notes[run]) for run in runs]
+        why[run] = "" if chosen[run] else _why_none(found, wanted, conditions)
+    _refuse_mixed(study, chosen, conditions)
+    taken = {run: found[0] for run, found in chosen.items() if found}
+    notes = _differences(list(taken.values()))
+    rows = []
+    for run in runs:
+        same = [one for one in read[run] if _fits(one, _of_student(taken.get(run), conditions))]
+        row = _row(taken[run], notes[run]) if run in taken else _nothing(why[run])
+        rows.append(row | {key: number for key, number in _counted(same)[0].items() if math.isnan(row[key])})
     frame = pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
     return Latencies(frame, problems)
-
-
-def read_file(path: Path, run: str = "") -> Measurement | Problem:
-    """One latency file, or a Problem that says what is wrong with it."""
-    value = read_object(path)
-    if isinstance(value, Problem):
-        return value
-    try:
-        return _measurement(path, run, value)
-    except Wrong as error:
-        return Problem(path, f"cannot be used: {error}")
-
-
-def _files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
-    try:
-        paths = sorted(path for path in (runs / run / LATENCY).iterdir() if path.suffix == ".json")
-    except OSError:
-        return []
-    found = [read_file(path, run) for path in paths if not path.name.startswith(".")]
-    problems += [one for one in found if isinstance(one, Problem)]
-    return [one for one in found if isinstance(one, Measurement)]
-
-
-def _measurement(path: Path, run: str, value: Mapping[str, Any]) -> Measurement:
-    import numpy as np
-
-    device = text(at(value, "device"), "device")
-    given = at(value, "conditions")
-    if not device:
-        raise Wrong("device is empty")
-    if not isinstance(given, dict):
-        raise Wrong(f"conditions is {kind(given)} where an object belongs")
-    launches = []
-    for index, launch in enumerate(items(at(value, "launches"), "launches")):
-        name = f"launches[{index}].samples_ms"
-        samples = [number(one, name, 0) for one in items(at(launch, "samples_ms"), name)]
-        if not samples or any(not one for one in samples):
-            raise Wrong(f"{name} holds {'nothing' if not samples else 'a sample that is no time'}")
-        launches.append(np.array(samples, dtype=np.float64))
-    if not launches:
-        raise Wrong("launches is empty")
-    disturbed = maybe(value, "disturbed")
-    if disturbed is not None and not isinstance(disturbed, str):
-        disturbed = "no reason given" if disturbed is not False else ""
-
-    def count(key: str) -> float:
-        found = number(maybe(value, key), key, 0)
-        return math.nan if found is None else found
-
-    ap = number(maybe(value, "artefact", "AP"), "artefact.AP", 0, 1)
-    return Measurement(
-        run,
-        path,
-        {"device": device, **{plain(key): _as_text(one, key) for key, one in given.items() if key != "device"}},
-        launches,
-        plain(disturbed or ""),
-        math.nan if ap is None else ap,
-        count("flops"),
-        count("macs"),
-        count("params"),
-    )
-
-
-def _as_text(value: Any, name: str) -> str:
-    """As in the file; 1.0 is 1."""
-    if isinstance(value, str):
-        return plain(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return "null"
-    return f"{number(value, f'conditions.{name}'):.12g}"
 
 
 def _fits(one: Measurement, conditions: Mapping[str, str]) -> bool:
@@ -183,9 +114,26 @@ def _fits(one: Measurement, conditions: Mapping[str, str]) -> bool:
     )
 
 
+def _of_student(taken: Measurement | None, conditions: Mapping[str, str]) -> dict[str, str]:
+    """The conditions that files must share for their counts to be of the same thing."""
+    given = conditions if taken is None else taken.conditions
+    return {key: str(given[key]) for key in OF_STUDENT if key in given}
+
+
+def _counted(found: Sequence[Measurement]) -> tuple[dict[str, float], list[str]]:
+    """({one of COUNTS: what all files say, NaN where none does or they disagree}, who disagrees)."""
+    row, notes = {}, []
+    for key in COUNTS:
+        said = sorted({one.counts[key] for one in found if not math.isnan(one.counts[key])})
+        row[key] = said[0] if len(said) == 1 else math.nan
+        if len(said) > 1:
+            notes.append(f"its latency files count different {key}: {', '.join(f'{number:.12g}' for number in said)}")
+    return row, notes
+
+
 def _check_known(conditions: Mapping[str, str], everything: Sequence[Measurement]) -> None:
     known = list(dict.fromkeys(key for one in everything for key in one.conditions))
-    for key in conditions:
+    for key in conditions if everything else ():
         if key not in (*known, FILE):
             raise unknown("condition of the latency files", key, [*known, FILE], "mend `latency` in the report spec")
 
@@ -199,14 +147,16 @@ def _why_none(found: Sequence[Measurement], wanted: Sequence[Measurement], condi
     return "disturbed: " + "; ".join(dict.fromkeys(one.disturbed for one in wanted))
 
 
-def _refuse_mixed(chosen: Sequence[Measurement], conditions: Mapping[str, str]) -> None:
+def _refuse_mixed(study: Study, chosen: Mapping[str, Sequence[Measurement]], conditions: Mapping[str, str]) -> None:
     """Numbers beside each other must differ in the artefact alone."""
-    keys = dict.fromkeys(key for one in chosen for key in one.conditions)
-    differing: dict[str, list[str]] = {}
-    for key in keys:
-        values = list(dict.fromkeys(one.conditions.get(key, "not stated") for one in chosen))
-        if len(values) > 1:
-            differing[key] = values
+    everything = [one for found in chosen.values() for one in found]
+    differing = _differing(everything, lambda key: key not in OF_STUDENT)
+    students = _students(study)
+    of_student: dict[tuple[str, ...], list[Measurement]] = {}
+    for one in everything:
+        of_student.setdefault(students.get(one.run, (one.run,)), []).append(one)
+    for its in of_student.values():
+        differing = {**_differing(its, lambda key: key in OF_STUDENT), **differing}
     if differing:
         listed = "; ".join(f"{key}: {some(values)}" for key, values in differing.items())
         stated = {key: next(v for v in values if v != "not stated") for key, values in differing.items()}
@@ -214,13 +164,44 @@ def _refuse_mixed(chosen: Sequence[Measurement], conditions: Mapping[str, str]) 
             f"latencies under different conditions are not compared ({listed}); choose one in the report spec, "
             f"e.g. `latency: {_yaml({**conditions, **stated})}`"
         )
-    for one in chosen:
-        twins = [other.path.name for other in chosen if other.run == one.run]
+    for run, found in chosen.items():
+        twins = [one.path.name for one in found]
         if len(twins) > 1:
             raise InputError(
-                f"run {one.run} has {len(twins)} latency files under the same conditions ({', '.join(twins)}); remove "
+                f"run {run} has {len(twins)} latency files under the same conditions ({', '.join(twins)}); remove "
                 f"all but one, or choose it in the report spec: `latency: {_yaml({**conditions, FILE: twins[-1]})}`"
             )
+
+
+def _differing(found: Sequence[Measurement], counts_in: Callable[[str], bool]) -> dict[str, list[str]]:
+    """{condition: its values} where two files differ in one that counts."""
+    keys = dict.fromkeys(key for one in found for key in one.conditions if counts_in(key))
+    values = {key: list(dict.fromkeys(one.conditions.get(key, "not stated") for one in found)) for key in keys}
+    return {key: several for key, several in values.items() if len(several) > 1}
+
+
+def _students(study: Study) -> dict[str, tuple[str, ...]]:
+    """{run: what is equal for runs of one student, by its spec}."""
+    frame = study.frame
+    columns = [frame[name].astype(str) for name in ("student", "student_digest", "network", "input", "overrides_json")]
+    return {str(run): tuple(said) for run, *said in zip(frame["run"], *columns, strict=True)}
+
+
+def _differences(taken: Sequence[Measurement]) -> dict[str, list[str]]:
+    """{run: what of its input and its software is not that of the other runs}."""
+    notes: dict[str, list[str]] = {one.run: [] for one in taken}
+    for key in _differing(taken, lambda key: key in OF_STUDENT):
+        for one in taken:
+            notes[one.run].append(f"timed at {key} {one.conditions.get(key, 'not stated')}, that of its student")
+    packages = dict.fromkeys(name for one in taken for name in one.versions)
+    usual = {name: Counter(one.versions.get(name, "") for one in taken).most_common(1)[0][0] for name in packages}
+    for one in taken:
+        other = [name for name in packages if one.versions.get(name, "") != usual[name]]
+        told = [f"{name} {one.versions.get(name, 'not recorded')} (others: {usual[name] or 'not recorded'})"
+                for name in other]  # fmt: skip
+        if told:
+            notes[one.run].append(f"timed with {', '.join(told[:_MOST])}{' and more' * (len(told) > _MOST)}")
+    return notes
 
 
 def _yaml(conditions: Mapping[str, str]) -> str:
@@ -247,11 +228,13 @@ def _nothing(note: str) -> dict[str, Any]:
     return {**dict.fromkeys(_columns(), math.nan), **texts, "launches": 0, "n_samples": 0, "note": note}
 
 
-def _row(one: Measurement) -> dict[str, Any]:
+def _row(one: Measurement, notes: Sequence[str]) -> dict[str, Any]:
+    found = of_launches(one.launches)
     return {
         "device": one.conditions["device"],
         "conditions": ", ".join(f"{key}: {value}" for key, value in one.conditions.items() if key != "device"),
-        **of_launches(one.launches),
+        **found,
         "AP": one.ap,
-        **{key: getattr(one, key) for key in COUNTS},
+        **one.counts,
+        "note": "; ".join(filter(None, [found["note"], *notes])),
     }

@@ -2,8 +2,9 @@
 
 Rows are compared with their baseline; where there is none, rows of one student with each other. They must have been
 trained under one protocol: data, start, input, schedule, overrides, student and the engine that scored them. What an
-axis of the rows sets is the question and no fault, for rows that have different labels on it. Software and machines are
-no protocol: where they differ from the baseline's a footnote says so.
+axis of the rows sets is the question and no fault, for rows that have different labels on it; a footnote says what a
+row's label changed beside its name. Software, machines and versions of a distiller are no protocol: where they differ
+from those of the row that is compared with, a footnote says so.
 """
 
 from __future__ import annotations
@@ -23,15 +24,22 @@ from analysis.table import Ledger
 
 _SETS = {"dataset digest": "dataset", "student digest": "student"}
 """{fact: the key of a sweep that decides it}, where they are called otherwise."""
+_WHOLE = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
+"""Keys of a sweep without a dot: axes of these names set the key itself, whatever their values look like."""
 _MOST_TOLD = 4
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The ledger, and {row key: sentences} that belong to a row as footnotes."""
+    """The ledger, {row key: sentences} that belong to a row as footnotes, and {row key: its family}.
+
+    Rows of one family have one baseline (without one: one student) and one data set, and may be told apart in bold. A
+    row without finished runs is in none, which is ().
+    """
 
     ledger: Ledger
     notes: dict[str, list[str]]
+    families: dict[str, tuple[str, ...]]
 
 
 def make(
@@ -50,7 +58,10 @@ def make(
     notes: dict[str, list[str]] = {group.key: [] for group in groups}
     for group in groups:
         notes[group.key] += _within(known[group.key])
-    for group, other in _compared(groups, baselines, known):
+    families = {
+        group.key: _family(baseline, known[group.key]) for group, baseline in zip(groups, baselines, strict=True)
+    }
+    for group, other in _compared(groups, baselines, known, families):
         notes[group.key] += _protocol(group, other, known, axes)
     mixed = {key: list(dict.fromkeys(told)) for key, told in notes.items() if told}
     if mixed and not allow_mixed:
@@ -61,10 +72,15 @@ def make(
             "leave them out (`rows`, `where`), or pass --allow-mixed, which adds footnotes"
         )
     for group, baseline in zip(groups, baselines, strict=True):
-        notes[group.key] += _environment(known[group.key], known.get(baseline.key, {}) if baseline else {})
+        if baseline:
+            notes[group.key] += _labelled(group, baseline, known, axes)
+        notes[group.key] += _environment(known[group.key], known[baseline.key] if baseline else {})
+    for key, sentence in _versions(known, families):
+        notes[key].append(sentence)
     same, differs = _compare(known)
     told = [f"{key}: {sentence}" for key, sentences in mixed.items() for sentence in sentences]
-    return Entries(Ledger(same, differs, tuple(told)), notes)
+    on_data = {key: (*family, *known[key].get("dataset digest", ())) for key, family in families.items()}
+    return Entries(Ledger(same, differs, tuple(told)), notes, on_data)
 
 
 def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -83,8 +99,18 @@ def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict
     return same, differs
 
 
+def _family(baseline: Group | None, found: Facts) -> tuple[str, ...]:
+    """What rows that are compared share: their baseline; where there is none, their student."""
+    if not found:
+        return ()
+    return ("baseline", baseline.key) if baseline else ("student", *found["student"])
+
+
 def _compared(
-    groups: Sequence[Group], baselines: Sequence[Group | None], known: Mapping[str, Facts]
+    groups: Sequence[Group],
+    baselines: Sequence[Group | None],
+    known: Mapping[str, Facts],
+    families: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[Group, Group]]:
     """(row, the row whose protocol it must share): the baseline, or the first row that has been trained."""
     first: dict[tuple[str, ...], Group] = {}
@@ -94,8 +120,7 @@ def _compared(
         if baseline is not None and known.get(baseline.key):
             other = baseline
         else:
-            together = ("baseline", baseline.key) if baseline else ("student", *known[group.key]["student"])
-            other = first.setdefault(together, group)
+            other = first.setdefault(families[group.key], group)
         if other is not group:
             yield group, other
 
@@ -112,16 +137,36 @@ def _within(found: Facts) -> Iterator[str]:
 def _protocol(
     group: Group, other: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
+    """In what a row's protocol differs from another's though no axis of the rows says so."""
+    for name, mine, theirs, axis in _unequal(group, other, known, axes):
+        if not axis:
+            yield f"{name} is {mine}, but {theirs} in {other.key}, which it is compared with"
+
+
+def _labelled(
+    group: Group, baseline: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """In what a row's protocol differs from its baseline's because of its label; an axis `init` says so itself."""
+    told: dict[str, list[str]] = {}
+    for name, mine, theirs, axis in _unequal(group, baseline, known, axes):
+        if axis and axis != _SETS.get(name, name):
+            told.setdefault(axis, []).append(f"{name} is {mine}, but {theirs} in its baseline")
+    for axis, found in told.items():
+        more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+        yield f"{axis} also sets the protocol: {'; '.join(found[:_MOST_TOLD])}{more}"
+
+
+def _unequal(
+    group: Group, other: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, str, str, str]]:
+    """(fact of the protocol, a row's value, another's, the axis that sets it or "") where two trained rows differ."""
     mine, theirs = known[group.key], known[other.key]
     apart = [axis for axis in axes if not group.values(axis) & other.values(axis)]
-    keys = [key for axis in apart for key in axes[axis]]
-    for name in dict.fromkeys([*mine, *theirs]):
-        here, there = set(mine.get(name, ("",))), set(theirs.get(name, ("",)))
-        if facts.is_protocol(name) and here != there and not any(_decides(key, name) for key in keys):
-            yield (
-                f"{name} is {facts.shown(mine.get(name, ()))}, "
-                f"but {facts.shown(theirs.get(name, ()))} in {other.key}, which it is compared with"
-            )
+    for name in dict.fromkeys([*mine, *theirs]) if mine and theirs else ():
+        here, there = mine.get(name, ("",)), theirs.get(name, ("",))
+        if facts.is_protocol(name) and set(here) != set(there):
+            by = next((axis for axis in apart if any(_decides(key, name) for key in axes[axis])), "")
+            yield name, facts.shown(here), facts.shown(there), by
 
 
 def _decides(key: str, fact: str) -> bool:
@@ -144,6 +189,16 @@ def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:
         yield f"ran with {here}; its baseline with {there}"
 
 
+def _versions(known: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    """(row, sentence) where a row used another version of a distiller than the first row of its family that has it."""
+    first: dict[tuple[tuple[str, ...], str], tuple[tuple[str, ...], str]] = {}
+    for key, found in known.items():
+        for name, own in facts.versions(found).items():
+            other, row = first.setdefault((families[key], name), (own, key))
+            if set(own) != set(other):
+                yield key, f"{name} of version {facts.shown(own)}, but {facts.shown(other)} in {row}"
+
+
 def _axes(study: Study, sweep: str, groups: Sequence[Group]) -> dict[str, list[str]]:
     """{axis of the rows: the keys of a sweep that it sets}; a bundle sets what its labels name in the definition."""
     named = list(groups[0].labels) if groups else []
@@ -152,7 +207,9 @@ def _axes(study: Study, sweep: str, groups: Sequence[Group]) -> dict[str, list[s
 
 
 def _keys(axis: str, values: Any) -> list[str]:
-    if isinstance(values, dict) and values and all(isinstance(value, dict) for value in values.values()):
+    """Only a bundle has a name that is no key of its own: a schedule may be a mapping too."""
+    is_key = axis in _WHOLE or "." in axis
+    if not is_key and isinstance(values, dict) and values and all(isinstance(value, dict) for value in values.values()):
         return sorted({str(key) for value in values.values() for key in value})
     return [axis]
 

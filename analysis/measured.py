@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ FEW = 3
 FEW_NOTE = "fewer than three seeds"
 _LATENCY = {"gflops": "flops", "gmacs": "macs"} | {f"latency_{p}": f"{p}_ms" for p in ("p50", "p90", "p99")}
 _STATE_WORDS = {"new": "not started", "stale": "without a sign of life"}
+_NO_TEACHER = {"teacher_top1": "no classifier as teacher", "teacher_AP": "no detector as teacher"}
 _OBJECTS = "no such objects in the validation set"
 
 
@@ -31,6 +33,7 @@ class Samples:
 
     values: {seed: number}. runs: {seed: run} of those. promised: all seeds asked for. undefined: seeds that are done
     and have no number. reason: why there is no value at all, or no value of some seeds; "" where nothing is missing.
+    notes: sentences on how the numbers came about.
     """
 
     values: dict[int, float]
@@ -38,6 +41,7 @@ class Samples:
     promised: tuple[int, ...]
     undefined: int
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 def is_timed(quantity: Quantity) -> bool:
@@ -54,8 +58,11 @@ def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Sam
             values[int(seed)] = quantity.scale * float(number)
             runs[int(seed)] = str(run)
     undefined = len(done) - len(values)
-    reason = progress(group) if done.empty else _undefined(done, quantity, timed) if undefined else ""
-    return Samples(values, runs, tuple(int(seed) for seed in group.rows["seed"]), undefined, reason)
+    without = done[~done["run"].isin(runs.values())]
+    reason = progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
+    promised = tuple(int(seed) for seed in group.rows["seed"])
+    notes = _notes(list(runs.values()), timed) if _is_latency(quantity) else ()
+    return Samples(values, runs, promised, undefined, reason, notes)
 
 
 def cell(found: Samples, quantity: Quantity) -> Cell:
@@ -68,9 +75,8 @@ def cell(found: Samples, quantity: Quantity) -> Cell:
     sd, interval = mean.sd, mean.interval
     if mean.sd == 0 and not quantity.better:  # one network, or one teacher: no spread that seeds could show
         sd, interval = None, "none: the same in every run"
-    notes = []
-    if mean.n < FEW:
-        notes.append(FEW_NOTE)
+    notes = [FEW_NOTE] if mean.n < FEW else []
+    notes += found.notes
     if found.undefined:
         whole = mean.n + found.undefined
         notes.append(f"{found.undefined} of {whole} finished seeds without a number ({found.reason})")
@@ -111,10 +117,21 @@ def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None)
     return [float(there.get(str(run), np.nan)) for run in done["run"]]
 
 
+def _is_latency(quantity: Quantity) -> bool:
+    return quantity.key.startswith("latency")
+
+
+def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
+    """What `analysis.latency.of_runs` says of some runs, each sentence once."""
+    told = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
+    return tuple(dict.fromkeys(filter(None, told)))
+
+
 def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> str:
+    """Why the finished runs of `done` have no number."""
     if is_timed(quantity):
-        told = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(done["run"]), "note"]]
-        return next(filter(None, told), "not measured")
+        told = _notes(list(done["run"]), timed) if _is_latency(quantity) else ("not counted",)
+        return "; ".join(told) or "not measured"
     of_classifier = quantity.frame in ("top1", "top5", "ece")
     of_detector = quantity.frame in COCO or quantity.frame.startswith(("iou.", "tide."))
     kinds = set(done["kind"])
@@ -122,4 +139,4 @@ def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | Non
         return f"not defined for a {kinds.pop()}"
     if of_detector and not quantity.frame.startswith("tide."):
         return f"undefined: {_OBJECTS}"
-    return "no teacher" if quantity.frame == "teacher_metric" else "not recorded"
+    return _NO_TEACHER.get(quantity.frame, "not recorded")

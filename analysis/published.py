@@ -1,124 +1,63 @@
 """Published numbers, to stand beside measured ones: each with its source, none in a test, none ever bold.
 
-published.csv holds what papers, model zoos and repositories print; a file of your own has the same columns. AP columns
-are percent. `other_metric` and `other_value` are lists with semicolons, in the same order.
+published.csv holds what papers, model zoos and repositories print; `analysis.publishedfile` reads it.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from analysis.errors import InputError, some, unknown
+from analysis.frame import AXIS, Study
+from analysis.publishedfile import COLUMNS, OTHER, SHIPPED, Entry, as_number, equal, load
 from analysis.reportspec import Published
 from analysis.select import Group
 from analysis.table import Cell
 
-SHIPPED = Path(__file__).parent / "published.csv"
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-COLUMNS = (
-    "paper_key", "arxiv_id", "table", "dataset", "split", "detector", "student_backbone", "teacher", "teacher_kind",
-    "method", "schedule", *METRICS, "delta_AP", "other_metric", "other_value", "source", "verified",
-)  # fmt: skip
-OTHER = "other."
-"""Prefix of conditions on `other_metric`."""
 _BESIDE = ("paper_key", "table", "dataset", "split", "detector", "student_backbone")
 """What a row has in common with the baseline row that its own gain is computed from."""
-_SPELLED = {"AR100": "mAR", "ARs": "ARs", "ARm": "ARm", "ARl": "ARl", "teacher_metric": "teacher_top1"}
-_PER_IOU = {f"iou.0.{step}": f"AP{step}" for step in range(50, 100, 5)}
+_OVERRULED = frozenset({"paper_key", "table"})
+"""Columns in which a later axis wins over an earlier one."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One row of the file. text: {column: as written}. other: {name: as written}. line: in its file."""
+def check(spec: Published, study: Study, sweep: str, axes: Collection[str]) -> None:
+    """Refuse what is in `published.rows` and nowhere in the table: its numbers would be missing without a word.
 
-    text: dict[str, str]
-    other: dict[str, str]
-    line: int
-
-    @property
-    def source(self) -> str:
-        return self.text["source"]
-
-    def number(self, key: str) -> float | None:
-        """The number under a key of `analysis.columns`, in percent; None where the source has none."""
-        if key in METRICS:
-            return _number(self.text[key])
-        if key in _PER_IOU:  # a table over thresholds names them all; AP50 alone may be of another split
-            return _number(self.other.get(_PER_IOU[key], "")) if "AP55" in self.other else None
-        return _number(self.other.get(_SPELLED.get(key, ""), ""))
-
-    def fits(self, conditions: Mapping[str, str]) -> bool:
-        """Whether all conditions hold; 0.10 and 0.1 are one value."""
-        return all(_equal(self._value(column), wanted) for column, wanted in conditions.items())
-
-    def _value(self, column: str) -> str:
-        return self.other.get(column[len(OTHER) :], "") if column.startswith(OTHER) else self.text[column]
-
-
-def load(path: Path = SHIPPED) -> tuple[Entry, ...]:
-    """All rows of a file.
-
+    Args:
+        axes: of the table's rows.
     Raises:
-        InputError: not readable, other columns, a row without source, a number that is none; with file:line.
+        InputError: an axis that no row has, a label that the sweep does not have, with the nearest known one.
     """
-    return _load(Path(path))
-
-
-@lru_cache(maxsize=8)
-def _load(path: Path) -> tuple[Entry, ...]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file, strict=True)
-            header = next(lines, [])
-            missing = [name for name in COLUMNS if name not in header]
-            if missing:
-                raise InputError(
-                    f"{path}:1: no column {', '.join(missing)}; a file of results has {', '.join(COLUMNS)}"
-                )
-            return tuple(_entry(path, lines.line_num, dict(zip(header, row, strict=False)), len(header), len(row))
-                         for row in lines if row)  # fmt: skip
-    except OSError as error:
-        raise InputError(f"cannot read the results {path} ({error.strerror}); give a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it anew") from None
-
-
-def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int) -> Entry:
-    if given != wanted:
-        raise InputError(f"{path}:{line}: {given} values for {wanted} columns; quote values that hold commas")
-    text = {name: value.strip() for name, value in text.items()}
-    if not text["source"]:
-        raise InputError(f"{path}:{line}: no source; name the paper and table, or the file, that the numbers are from")
-    for name in (*METRICS, "delta_AP"):
-        if text[name] and _number(text[name]) is None:
-            raise InputError(f"{path}:{line}: {name} is {text[name]!r}; write a number in percent, or nothing")
-    names, values = (text[key].split(";") if text[key] else [] for key in ("other_metric", "other_value"))
-    if len(names) != len(values):
-        raise InputError(f"{path}:{line}: {len(names)} names in other_metric, {len(values)} values in other_value")
-    return Entry(text, {n.strip(): value.strip() for n, value in zip(names, values, strict=True)}, line)
+    record = study.sweeps.get(sweep, {}).get("axes", {})
+    cells = study.frame[study.frame["sweep"] == sweep]
+    for axis, wanted in spec.rows.items():
+        if axis not in axes:
+            raise unknown("axis in `published.rows`", axis, axes, "conditions of every row belong into `all`")
+        known = dict.fromkeys([*map(str, record.get(axis, ())), *map(str, cells[AXIS + axis].dropna())])
+        for label in wanted:
+            if label not in known:
+                raise unknown(f"label of axis {axis} in `published.rows`", label, known)
 
 
 def pick(spec: Published, group: Group) -> Entry | None:
     """The published row that stands beside a row of the table; None for a row without conditions, or not published.
 
     A row has conditions when every axis of `spec.rows` has some for its label; axes that made no difference to it are
-    passed over. Later axes win where two set the same column, and may name another paper or table. A combination that
-    its paper does not have is not published; a condition that no row of the paper fulfils is a mistake.
+    passed over. An axis may overrule `all`, and name another paper or table than an earlier one; two axes that set any
+    other column to different values speak of a combination that is not published. So is one that its paper does not
+    have; a condition that no row of the paper fulfils is a mistake.
 
     Raises:
         InputError: an unknown column or table; a condition that nothing fits; several rows that fit: with candidates.
     """
+    for column in dict.fromkeys(column for part in _parts(spec) for column in part):
+        if not column.startswith(OTHER) and column not in COLUMNS:
+            raise unknown("column of published results", column, [*COLUMNS, "other.NAME"])
     conditions = _conditions(spec, group)
     if conditions is None:
         return None
-    for column in conditions:
-        if not column.startswith(OTHER) and column not in COLUMNS:
-            raise unknown("column of published results", column, [*COLUMNS, "other.NAME"])
     entries = load(Path(spec.file) if spec.file else SHIPPED)
     found = [entry for entry in entries if entry.fits(conditions)]
     if len(found) == 1:
@@ -144,10 +83,18 @@ def _conditions(spec: Published, group: Group) -> dict[str, str] | None:
     axes = [axis for axis in spec.rows if axis not in group.labels or group.depends(axis)]
     if not axes or any(group.labels.get(axis) not in spec.rows[axis] for axis in axes):
         return None
-    conditions = {"paper_key": spec.paper, "table": spec.table, **spec.all}
+    set_by_axes: dict[str, str] = {}
     for axis in axes:
-        conditions |= spec.rows[axis][group.labels[axis]]
-    return conditions
+        own = spec.rows[axis][group.labels[axis]]
+        if any(not equal(set_by_axes.get(column, own[column]), own[column]) for column in own.keys() - _OVERRULED):
+            return None
+        set_by_axes |= own
+    return {"paper_key": spec.paper, "table": spec.table, **spec.all, **set_by_axes}
+
+
+def _parts(spec: Published) -> list[Mapping[str, str]]:
+    """Every set of conditions of a spec."""
+    return [spec.all, *(conditions for labels in spec.rows.values() for conditions in labels.values())]
 
 
 def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[Entry]) -> NoReturn:
@@ -168,7 +115,7 @@ def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
     """(published difference to the published baseline in percent points, where it is from or why there is none)."""
     if entry.text["method"] == "baseline":
         return None, "baseline"
-    printed = _number(entry.text["delta_AP"]) if key == "AP" else None
+    printed = as_number(entry.text["delta_AP"]) if key == "AP" else None
     if printed is not None:
         return printed, f"{entry.source} (difference as printed)"
     beside = [
@@ -185,8 +132,10 @@ def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
             if other.text["method"] == "baseline" and all(other.text[name] == entry.text[name] for name in same)
         ]
         where = f"the baseline of {beside[0].text['table']}" if beside else ""
-    if len(beside) > 1:  # schedules tell them apart, where they do
-        beside = [other for other in beside if other.text["schedule"] == entry.text["schedule"]]
+    others = sorted({other.text["schedule"] or "unknown" for other in beside})
+    beside = [other for other in beside if other.text["schedule"] == entry.text["schedule"]]
+    if others and not beside:
+        return None, f"not published (its baseline is of another schedule, {', '.join(others)})"
     own, lows = entry.number(key), {other.number(key) for other in beside} - {None}
     if own is None or len(lows) != 1:
         return None, "not published" if own is None or not lows else "several published baselines"
@@ -219,16 +168,3 @@ def cells(spec: Published, group: Group, gains: bool) -> dict[str, Cell]:
 def _where(entry: Entry, source: str) -> str:
     """The source with the paper and table it speaks of."""
     return f"{entry.text['paper_key']}, {entry.text['table']}: {source}"
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) <= 1000 else None  # no percent: nan and inf are none either
-
-
-def _equal(given: str, wanted: str) -> bool:
-    numbers = _number(given), _number(wanted)
-    return given == wanted or (None not in numbers and numbers[0] == numbers[1])

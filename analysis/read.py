@@ -7,6 +7,7 @@ as they were written; those of single classes, curves and detections stay where 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from analysis.cache import Cache
 from analysis.errors import InputError, unknown
 from analysis.frame import AXIS, Problem, Study
 from analysis.records import axes_of, read_record, runs_of
-from analysis.runfiles import ENV_COLUMNS, NUMBERS, RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, Values
+from analysis.runfiles import ENV_COLUMNS, NUMBERS, RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, TEACHERS, Values
 from analysis.standing import Standing
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, n
     remembered.keep_only(found.runs)
     remembered.save()
     axes = dict.fromkeys([*(axis for record in records.values() for axis in axes_of(record)), *SINGLE_AXES])
-    return Study(runs, to_frame(rows, axes), records, problems + here.problems())
+    return Study(runs, to_frame(rows, axes), records, problems + here.problems(), cache)
 
 
 def columns(axes: Iterable[str] = ()) -> list[str]:
@@ -121,7 +122,7 @@ class _Store:
     def row(self, run: str, sweep: str, role: str, labels: Values, seed: float | None = None) -> Values:
         """One row. A cell whose run answers another seed is damaged: it would be paired with the wrong one."""
         found = self.look(run)
-        values = {**found.values, "teacher_metric": self.teacher_metric(found)}
+        values = {**found.values, **self.teachers(found)}
         own = values.get("seed")
         if seed is not None and own not in (None, seed):
             reason = f"{store.SPEC} has seed {own:g}, the record of sweep {sweep} seed {seed:g}"
@@ -138,18 +139,16 @@ class _Store:
             self.seen[run] = standing.stand(self.runs, run, self.cache, self.now) if is_here else standing.no_folder()
         return self.seen[run]
 
-    def teacher_metric(self, found: Standing) -> float | None:
-        """What the run recorded of its teacher; where it did not, what the teacher's own result says."""
-        recorded = found.values.get("teacher_metric")
-        if found.values["state"] != "done" or recorded is not None:
-            return None if recorded is None else float(recorded)
-        for kind, metric in (("classifier", "top1"), ("detector", "AP")):
+    def teachers(self, found: Standing) -> Values:
+        """What the run recorded of its teachers; of one it did not, what that teacher's own result says."""
+        made: Values = {}
+        for kind, metric in TEACHERS.items():
+            known = found.values.get(f"teacher_{metric}")
             teacher = found.values.get(f"teacher.{kind}")
-            if teacher and store.is_run_id(teacher):
-                own = self.look(str(teacher)).values.get(metric)
-                if own is not None:
-                    return float(own)
-        return None
+            if known is None and found.values["state"] == "done" and teacher and store.is_run_id(teacher):
+                known = self.look(str(teacher)).values.get(metric)
+            made[f"teacher_{metric}"] = known
+        return made
 
     def problems(self) -> list[Problem]:
         """What was wrong with the runs that were looked at, in the order of their names."""
@@ -157,11 +156,12 @@ class _Store:
 
 
 def _entries(runs: Path) -> store.Entries:
-    if not runs.is_dir():
+    if not os.path.isdir(runs):
         what = "is a file" if runs.exists() else "does not exist"
         raise InputError(f"the store {runs} {what}; give the folder that holds the run folders with --runs")
     if (runs / store.SPEC).exists():
-        raise InputError(f"{runs} is a run, not a store; give the folder that holds it, {runs.resolve().parent}")
+        store_of = os.path.dirname(os.path.realpath(runs))
+        raise InputError(f"{runs} is a run, not a store; give the folder that holds it, {store_of}")
     try:
         return store.entries(runs)
     except OSError as error:

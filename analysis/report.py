@@ -6,7 +6,8 @@ what is missing and why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from analysis.table import Table
 
 Say = Callable[[str], None]
+MOST_LINES = 12
+"""Kinds of problems that are printed."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,15 @@ class Drawn:
 class Made:
     """What a report consists of.
 
-    skipped: what could not be made by default. problems: files that could not be used, by the reader or by a figure.
-    files: everything that was written.
+    skipped: what could not be made by default. notes: what was left out on purpose. problems: files that could not be
+    used, by the reader or by a figure. files: everything that was written.
     """
 
     study: Study
     tables: list[Table] = field(default_factory=list)
     drawn: list[Drawn] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[Skipped] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
@@ -92,19 +96,34 @@ def write_report(asked: Request, say: Say = lambda line: None) -> Made:
         for sweep in [spec.sweep] if spec.sweep else sweeps:
             name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
             _make(made, spec, sweep, name, asked.allow_mixed)
-    for sweep in [] if specs else sweeps:
-        for item in defaults.items(study, sweep):
-            try:
-                _make(made, item, sweep, item.name, asked.allow_mixed)
-            except InputError as error:
-                made.skipped.append(Skipped(item.name, str(error)))
+    for sweep in [] if specs else asked.sweeps or (*study.sweeps, ""):
+        _make_default(made, sweep, asked.allow_mixed)
     _write(made, folder, asked)
-    for problem in made.problems:
-        say(f"passed over {problem.path}: {problem.message}")
-    for skipped in made.skipped:
+    for line in _passed_over(made.problems):
+        say(line)
+    for skipped in (*made.skipped, *made.notes):
         say(f"not made: {skipped.name}: {skipped.reason}")
     say(f"{_many(len(made.tables), 'table')} and {_many(len(made.figures), 'figure')}: {asked.out / 'report.html'}")
     return made
+
+
+def _make_default(made: Made, sweep: str, allow_mixed: bool) -> None:
+    """All that is made of a sweep when nobody said what; what cannot be made is skipped with its reason."""
+    named = f"sweep {sweep}" if sweep else "runs of no sweep"
+    try:
+        found, why = defaults.items(made.study, sweep), defaults.left_out(made.study, sweep)
+    except InputError as error:
+        made.skipped.append(Skipped(named, str(error)))
+        return
+    if why:
+        made.notes.append(Skipped(named, why))
+    for item in found:
+        name, taken = item.name, {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}
+        name = next(free for k in itertools.count(1) if (free := name if k == 1 else f"{name}-{k}") not in taken)
+        try:
+            _make(made, item, sweep, name, allow_mixed)
+        except InputError as error:
+            made.skipped.append(Skipped(name, str(error)))
 
 
 def counted(study: Study) -> str:
@@ -113,6 +132,18 @@ def counted(study: Study) -> str:
     counts = runs["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if state in counts)
     return f"{_many(len(study.sweeps), 'sweep')}, {_many(len(runs), 'run')}: {states}"
+
+
+def _passed_over(problems: Sequence[Problem]) -> Iterator[str]:
+    """A line for each kind of thing that was wrong, by file name and what is said of it; the page has all of them."""
+    alike: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.path.name, problem.message[:40]), []).append(problem)
+    for same in list(alike.values())[:MOST_LINES]:
+        more = f" (and {len(same) - 1} more like it, see the page)" if len(same) > 1 else ""
+        yield f"passed over {same[0].path}: {same[0].message}{more}"
+    if len(alike) > MOST_LINES:
+        yield f"passed over {len(alike) - MOST_LINES} other kinds of things, see the page"
 
 
 def _many(n: int, what: str) -> str:
@@ -140,19 +171,17 @@ def _write(made: Made, folder: Folder, asked: Request) -> None:
     from analysis.filling import filled
     from analysis.formats import FORMATS
     from analysis.page import render
-    from analysis.plots.style import save
+    from analysis.plots.style import rendered
 
     for table in made.tables:
         for extension, write in FORMATS.items():
             folder.write(f"tables/{table.name}.{extension}", write(table))
     for item in made.drawn:
-        paths = save(item.figure, item.data, folder.place(f"figures/{item.name}"))
-        folder.written += paths
-        text = {path.suffix: path.read_text(encoding="utf-8") for path in paths if path.suffix in (".svg", ".csv")}
-        files = tuple(path.relative_to(folder.path).as_posix() for path in paths)
-        made.figures.append(
-            Figure(item.name, item.spec.title, text[".svg"], text[".csv"], item.spec.caption, files=files)
-        )
+        files = rendered(item.figure, item.data)
+        paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in files.items()]
+        names = tuple(path.relative_to(folder.path).as_posix() for path in paths)
+        svg, csv = (files[suffix].decode() for suffix in (".svg", ".csv"))
+        made.figures.append(Figure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
     folder.write("runs.csv", made.study.frame.to_csv(index=False))
     folder.write("report.html", render(filled(made, asked)))
     made.files = folder.written

@@ -7,6 +7,7 @@ what they are; pydantic turns into numbers what must be one.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -225,7 +226,7 @@ def read_spec(path: Path) -> Any:
 
 def _find(path: Path) -> Path:
     """The file itself, or the shipped report of that name."""
-    if path.exists():
+    if os.path.lexists(path):
         return path
     shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
     name = path.name.removesuffix(".yaml")

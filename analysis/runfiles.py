@@ -15,6 +15,8 @@ from analysis.frame import COCO, IOUS, TIDE
 from analysis.store import ENV, RESULT, SPEC, STATUS, Wrong, at, items, maybe, number, text
 
 Values = dict[str, float | str | None]
+TEACHERS = {"classifier": "top1", "detector": "AP"}
+"""{kind of teacher: what tells how good it is}; the frame has teacher_top1 and teacher_AP, for a run may have both."""
 COUNTED = TIDE[:6]
 """Errors that are counted; FalsePos and FalseNeg are sums of effects, not of things."""
 STATES = ("waiting", "running", "done", "failed")
@@ -31,7 +33,7 @@ SPEC_COLUMNS = ("name", "kind", "dataset", "dataset_digest", "student", "student
                 "method", "method_json", "teacher.classifier", "teacher.detector", "schedule", "schedule_json",
                 "overrides_json", "iterations_planned", "batch", "lr", "precision")  # fmt: skip
 RESULT_COLUMNS = (*COCO, *PER_IOU, *EFFECTS, *COUNTS, *COST, "engine", "images", "boxes", "detections",
-                  "teacher_metric")  # fmt: skip
+                  "teacher_top1", "teacher_AP")  # fmt: skip
 ENV_COLUMNS = ("code", "c2d", "python", "torch", "mmdet", "mmcv", "device", "time")
 NUMBERS = frozenset({"seed", *STATUS_NUMBERS, *SPEC_NUMBERS, *RESULT_COLUMNS} - {"engine"})
 """Columns that hold numbers; all others hold text."""
@@ -46,7 +48,7 @@ def spec(value: Mapping[str, Any]) -> Values:
     method = items(at(value, "method"), "method")
     names = []
     for entry in method:
-        if not isinstance(entry, dict) or len(entry) != 1:
+        if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())), dict):
             raise Wrong("method is not a list of {distiller: parameters}")
         names.append(text(next(iter(entry)), "method"))
     schedule = at(value, "schedule", "values")
@@ -116,9 +118,9 @@ def result(value: Mapping[str, Any]) -> Values:
         found[key] = number(maybe(value, key), key, 0)
     engine = [text(maybe(value, "engine", key), f"engine.{key}") for key in ("name", "version")]
     found["engine"] = " ".join(part for part in engine if part)
-    by_classifier = number(maybe(value, "teachers", "classifier", "top1"), "teachers.classifier.top1", 0, 1)
-    by_detector = number(maybe(value, "teachers", "detector", "AP"), "teachers.detector.AP", 0, 1)
-    found["teacher_metric"] = by_detector if by_classifier is None else by_classifier
+    for teacher, metric in TEACHERS.items():
+        taught_by = number(maybe(value, "teachers", teacher, metric), f"teachers.{teacher}.{metric}", 0, 1)
+        found[f"teacher_{metric}"] = taught_by
     return found
 
 

@@ -7,6 +7,8 @@ is ever averaged over an axis that was not asked for: that is an error which nam
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,18 +29,26 @@ class Group:
     """One combination of labels.
 
     labels: {axis: label} of its first cell. also: the other cells that came out equal. shown: one text an axis.
-    rows: of the frame, one a promised seed, by rising seed.
+    rows: of the frame, one a promised seed, by rising seed. spelled: axes whose labels are all written out ("a1/a2")
+    though they made no difference to the group, because another group would be called the same without them.
     """
 
     labels: dict[str, str]
     also: tuple[dict[str, str], ...]
     shown: tuple[str, ...]
     rows: pd.DataFrame
+    spelled: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
-        """ "model=ssd300, method=kd_cls": the name of a row, without blank axes."""
-        return ", ".join(f"{axis}={label}" for axis, label in self.labels.items() if self.depends(axis)) or "all"
+        """ "model=ssd300, method=kd_cls": the name of a row, without blank axes; `groups` gives no name twice."""
+        named = [axis for axis in self.labels if self.depends(axis) or axis in self.spelled]
+        return ", ".join(f"{axis}={'/'.join(_in_order(self.cells, axis))}" for axis in named) or "all"
+
+    @property
+    def cells(self) -> tuple[dict[str, str], ...]:
+        """The labels of all its cells."""
+        return self.labels, *self.also
 
     def depends(self, axis: str) -> bool:
         """Whether the group belongs to one label of an axis; False where its cells came out equal for several."""
@@ -46,7 +56,7 @@ class Group:
 
     def values(self, axis: str) -> set[str]:
         """All its labels of one axis."""
-        return {labels[axis] for labels in (self.labels, *self.also)}
+        return {labels[axis] for labels in self.cells}
 
     @cached_property
     def done(self) -> pd.DataFrame:
@@ -73,7 +83,8 @@ def groups(
         where: {axis: labels}; other cells are left out.
         labels: {axis: {label: as shown}}.
     Raises:
-        InputError: an unknown sweep, axis or label; an axis that was not asked for and varies inside a group.
+        InputError: an unknown sweep, axis or label; an axis that was not asked for and varies inside a group; groups
+            that no name tells apart.
     """
     frame = _cells(study, sweep)
     known = _known(study, sweep, frame)
@@ -100,25 +111,30 @@ def groups(
             found[runs][1].append(combination)
         else:
             found[runs] = (combination, [], rows)
-    return [
-        Group(first, tuple(also), _shown(first, also, labels or {}), rows.reset_index(drop=True))
-        for first, also, rows in found.values()
-    ]
+    made = [Group(first, tuple(also), (), rows.reset_index(drop=True)) for first, also, rows in found.values()]
+    return [dataclasses.replace(group, shown=_shown(group, labels or {})) for group in _told_apart(made, sweep)]
 
 
 def baseline_of(group: Group, among: Sequence[Group], baseline: Mapping[str, str]) -> Group | None:
     """The group that `group` is compared with: the same labels but for those of `baseline`; None where it has none.
 
-    Equal cells count with all their labels, so a baseline that ignores a temperature is found for every temperature. A
-    row that ignores what its baselines differ in has several, hence none.
+    Equal cells count with all their labels, so a baseline that ignores a temperature is found for every temperature,
+    and also for one at which the sweep has no baseline cell. A row that ignores what its baselines differ in has
+    several, hence none.
     """
     if not baseline:
         return None
-    found = []
-    for mine in (group.labels, *group.also):
-        wanted = {**mine, **baseline}
-        found += [other for other in among if any(labels == wanted for labels in (other.labels, *other.also))]
-    return found[0] if found and all(other is found[0] for other in found) else None
+    wanted = [{**mine, **baseline} for mine in group.cells]
+    found = [other for other in among if any(labels in wanted for labels in other.cells)]
+    if not found:
+        found = [other for other in among if any(_stands_for(other, cell, baseline) for cell in wanted)]
+    return found[0] if len(found) == 1 else None
+
+
+def _stands_for(group: Group, wanted: Mapping[str, str], baseline: Mapping[str, str]) -> bool:
+    """Whether a group has the wanted labels on the baseline's axes and on every axis that makes a difference to it."""
+    asked = [axis for axis in wanted if axis in baseline or group.depends(axis)]
+    return any(all(labels.get(axis) == wanted[axis] for axis in asked) for labels in group.cells)
 
 
 def _cells(study: Study, sweep: str) -> pd.DataFrame:
@@ -181,12 +197,34 @@ def _share_a_cell(cells: pd.DataFrame, hidden: Sequence[str]) -> bool:
     return bool(set.intersection(*of_run.values()))
 
 
-def _shown(
-    first: Mapping[str, str], also: Sequence[Mapping[str, str]], labels: Mapping[str, Mapping[str, str]]
-) -> tuple[str, ...]:
+def _in_order(cells: Sequence[Mapping[str, str]], axis: str) -> list[str]:
+    return list(dict.fromkeys(labels[axis] for labels in cells))
+
+
+def _told_apart(found: Sequence[Group], sweep: str) -> list[Group]:
+    """The groups with different names: those that would share one spell out the axes on which they are not alike."""
+    named: dict[str, list[Group]] = {}
+    for group in found:
+        named.setdefault(group.key, []).append(group)
+    spelled = {
+        key: frozenset(axis for axis in alike[0].labels if len({frozenset(one.values(axis)) for one in alike}) > 1)
+        for key, alike in named.items()
+    }
+    apart = [dataclasses.replace(group, spelled=spelled[group.key]) for group in found]
+    if repeated := [key for key, number in Counter(group.key for group in apart).items() if number > 1]:
+        raise InputError(
+            f"{_named(sweep)}: different cells would all be called {some(repeated)}; keep one of them with `where`"
+        )
+    return apart
+
+
+def _shown(group: Group, labels: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """One text an axis, as the report wants its labels; blank where the axis made no difference."""
     return tuple(
-        BLANK if any(other[axis] != label for other in also) else labels.get(axis, {}).get(label, label)
-        for axis, label in first.items()
+        "/".join(labels.get(axis, {}).get(label, label) for label in _in_order(group.cells, axis))
+        if group.depends(axis) or axis in group.spelled
+        else BLANK
+        for axis in group.labels
     )
 
 

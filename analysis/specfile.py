@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from analysis.errors import InputError
+from analysis.store import Wrong, file_state, read_bytes
 
 Place = tuple[str | int, ...]
 """Keys and places in lists, from the top of the file."""
@@ -50,14 +51,16 @@ def read_text(path: Path) -> str:
     """The text of a file that is to be a spec.
 
     Raises:
-        InputError: a folder, not readable, too large, not text.
+        InputError: a folder, a pipe, not readable, too large, not text.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); give a YAML file") from None
-    if len(raw) > MOST_BYTES:
+        state = file_state(path)
+        raw = read_bytes(path) if isinstance(state, tuple) and state[0] <= MOST_BYTES else b""
+    except (OSError, Wrong) as error:
+        raise InputError(f"cannot read {path}: {error}; give a YAML file") from None
+    if not isinstance(state, tuple):
+        raise InputError(f"cannot read {path}: {state.message if state else 'it is missing'}; give a YAML file")
+    if state[0] > MOST_BYTES:
         raise InputError(f"{path} has more than {MOST_BYTES:,} bytes; a report spec has a few lines")
     try:
         text = raw.decode("utf-8-sig")

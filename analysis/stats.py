@@ -184,7 +184,8 @@ def leaders(samples: Mapping[str, Mapping[int, float]], better: Literal["higher"
     are bold too. Nothing is bold where that cannot be decided:
       - there is one row, or `better` is "";
       - a row has fewer than 2 seeds in common with the best, or differs by the same amount in every seed;
-      - the best row has fewer seeds than another: an unfinished row may lead by the luck of the seeds it has.
+      - the best row has fewer seeds than another: an unfinished row may lead by the luck of the seeds it has;
+      - the best is behind a row over the seeds that both have: it leads by seeds that the other does not have.
 
     Args:
         samples: {row key: {seed: value}}; rows without a value are left out.
@@ -211,6 +212,8 @@ def leaders(samples: Mapping[str, Mapping[int, float]], better: Literal["higher"
     if short := [key for key in others if len(common[key]) < 2]:
         return nobody(f"fewer than 2 seeds in common with {best}, the best, so no test is possible: {some(short)}")
     found = {key: paired([rows[best][s] for s in common[key]], [rows[key][s] for s in common[key]]) for key in others}
+    if behind := [key for key in others if sign * found[key].mean < 0 and not _equal(found[key], rows[best])]:
+        return nobody(f"{best} has the best mean, but over the seeds that both have it is behind {some(behind)}")
     if constant := [key for key in others if found[key].p is None and not _equal(found[key], rows[best])]:
         return nobody(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
                       f"{some(constant)}")  # fmt: skip

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from analysis import differences
 from analysis.columns import quantity
+from analysis.derived import other_evaluation
 from analysis.errors import InputError
 from analysis.frame import Study
 from analysis.measured import FEW, FEW_NOTE, Samples
 from analysis.reportspec import TableSpec
-from analysis.store import DETECTIONS, targets_path
+from analysis.store import DETECTIONS, RESULT, targets_path
 from analysis.table import Cell
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 FROM_DETECTIONS = ("AP", "AP50", "AP75")
 _MOST_KEPT = 8
 """Lists of detections held in memory: a baseline is compared with row after row."""
+_SAME = 1e-6
+"""Two ways to compute one AP, in 0-1, agree so far."""
 
 
 class Differences:
@@ -36,7 +39,12 @@ class Differences:
         self._truths: dict[str, Prepared] = {}
         self._read: OrderedDict[str, Prepared] = OrderedDict()
         frame = study.frame
-        self._digests = dict(zip(frame["run"], frame["dataset_digest"], strict=True))
+        sizes = frame[["run", "dataset_digest", "images", "boxes", "detections"]].drop_duplicates("run")
+        self._rows = {str(row["run"]): {str(key): value for key, value in row.items()}
+                      for row in sizes.to_dict("records")}  # fmt: skip
+        self._agrees: set[tuple[str, str]] = set()
+        self._made = 0
+        self._refused: list[str] = []
         others = [key for key in spec.differences if key not in FROM_DETECTIONS]
         if self._kind != "seeds" and others:
             raise InputError(
@@ -53,21 +61,35 @@ class Differences:
         if not common:
             reason = f"no seed in common with its baseline, which uncertainty {self._kind!r} needs"
             return Cell(kind="missing", promised=plain.promised, reason=reason)
-        if self._kind == "images" and len(common) > 1:
-            raise InputError(
-                f"uncertainty 'images' compares one checkpoint with one other, here are {len(common)} seeds "
-                f"({row.runs[common[0]]}, ...); use `uncertainty: seeds+images`"
-            )
-        if self._kind == "seeds+images" and len(common) == 1:
-            raise InputError(
-                f"uncertainty 'seeds+images' needs two seeds on each side, here is one ({row.runs[common[0]]}); "
-                "use `uncertainty: images` for two checkpoints as they are"
-            )
+        if wrong := self._wrong_number(row.runs[common[0]], len(common)):
+            if self._kind == "images" or plain.promised < 2:  # else more seeds may come
+                self._refused.append(wrong)
+            return Cell(kind="missing", promised=plain.promised, reason=wrong)
+        self._made += 1
         try:
-            mine, theirs = ([self._detections(found.runs[seed]) for seed in common] for found in (row, baseline))
+            mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
             return self._over_images(key, mine, theirs, plain)
         except InputError as error:
             return Cell(kind="missing", promised=plain.promised, reason=f"cannot be drawn from images: {error}")
+
+    def check(self) -> None:
+        """After all cells: refuses the kind of uncertainty where it can speak about none of the differences."""
+        if self._refused and not self._made:
+            raise InputError(self._refused[0])
+
+    def _wrong_number(self, run: str, seeds: int) -> str:
+        """Why that many common seeds are not what this kind compares; "" where they are."""
+        if self._kind == "images" and seeds > 1:
+            return (
+                f"uncertainty 'images' compares one checkpoint with one other, here are {seeds} seeds "
+                f"({run}, ...); use `uncertainty: seeds+images`"
+            )
+        if self._kind == "seeds+images" and seeds == 1:
+            return (
+                f"uncertainty 'seeds+images' needs two seeds on each side, here is one ({run}); "
+                "use `uncertainty: images` for two checkpoints as they are"
+            )
+        return ""
 
     def _over_images(self, key: str, mine: list[Prepared], theirs: list[Prepared], plain: Cell) -> Cell:
         scale = quantity(key).scale
@@ -89,14 +111,32 @@ class Differences:
         return Cell("value", shown(many.mean), many.n, plain.promised, shown(many.sd), shown(many.low),
                     shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=plain.runs)  # fmt: skip
 
-    def _detections(self, run: str) -> Prepared:
+    def _detections(self, key: str, found: Samples, seed: int) -> Prepared:
+        """The detections of one seed, which must be those that its result was computed from."""
+        run = found.runs[seed]
+        data = self._prepared(run)
+        if (run, key) not in self._agrees:
+            from analysis.bootstrap import whole
+            from analysis.resample import Curves
+
+            value, told = whole([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
+            if not abs(value - told) <= _SAME:
+                path = self._study.runs / run / DETECTIONS
+                raise InputError(f"{path} gives {key} {value:.4f}, {RESULT} says {told:.4f}: not one evaluation")
+            self._agrees.add((run, key))
+        return data
+
+    def _prepared(self, run: str) -> Prepared:
         from analysis.resultsfile import read_detections, read_targets
 
         if run not in self._read:
-            digest = self._digests[run]
+            path, digest = self._study.runs / run / DETECTIONS, str(self._rows[run]["dataset_digest"])
             if digest not in self._truths:
                 self._truths[digest] = read_targets(targets_path(self._study.runs, digest))
-            self._read[run] = read_detections(self._study.runs / run / DETECTIONS, self._truths[digest])
+            data = read_detections(path, self._truths[digest])
+            if problem := other_evaluation(self._rows[run], data.sizes):
+                raise InputError(f"{path} {problem}")
+            self._read[run] = data
             if len(self._read) > _MOST_KEPT:
                 self._read.popitem(last=False)
         self._read.move_to_end(run)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
+_MOST_REASONS = 3
 _ABOUT = {
     "seeds": "what other seeds of the same methods would give",
     "images": "what the same two checkpoints would give on other images; another seed may say otherwise",
@@ -51,22 +52,30 @@ def statistics(
         yield f"Intervals of means, in the data files: {', '.join(made)}"
     if any(cell.kind == "value" for cell in delta):
         yield from _differences(spec, delta)
-    if any(column.better for column in columns if column.kind == "measured"):
-        compared = "rows with one baseline" if spec.baseline else "the rows of the table"
+    if any(cell.bold for cell in plain):
+        compared = "rows with one baseline" if spec.baseline else "rows of one student and data set"
         yield (
             f"Bold: within {compared}, the best mean and every row not distinguishable from it "
             "(differences of common seeds, Holm, p >= 0.05)"
         )
-    nothing = {
-        (QUANTITIES[key].label, leading.reason) for (key, _), leading in bold.items() if not leading.best
-    }  # fmt: skip
-    for reason in sorted({reason for _, reason in nothing})[:4]:
-        labels = sorted({label for label, told in nothing if told == reason})
-        yield f"{', '.join(labels)}: {reason}"
+    yield from _nothing_bold(bold)
     if timed is not None and len(timed):
         yield from _latency(timed)
     if any(column.is_published for column in columns):
         yield "Published numbers are their sources' own, of another protocol; they enter no mean, test or bold"
+
+
+def _nothing_bold(bold: Mapping[tuple[str, str], Leaders]) -> Iterator[str]:
+    """Why nothing is bold in a column, columns with one reason together; the first few reasons, the rest counted."""
+    labels: dict[str, list[str]] = {}
+    for (key, _), leading in bold.items():
+        if not leading.best:
+            labels.setdefault(leading.reason, []).append(QUANTITIES[key].label)
+    told = [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in sorted(labels.items())]
+    yield from told[:_MOST_REASONS]
+    more = len(told) - _MOST_REASONS
+    if more > 0:
+        yield f"{more} more such reason{'s' * (more > 1)} in other rows"
 
 
 def _differences(spec: TableSpec, cells: Sequence[Cell]) -> Iterator[str]:

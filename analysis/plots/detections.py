@@ -25,7 +25,7 @@ from analysis.frame import Problem
 from analysis.plots.images import data_root, image_folder
 from analysis.plots.points import counts
 from analysis.plots.rows import rows_of
-from analysis.store import DETECTIONS, read_json, targets_path
+from analysis.store import DETECTIONS, plain, read_json, targets_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,10 +66,13 @@ def data(study: Study, spec: Sheet, sweep: str) -> pd.DataFrame:
     seed = _seed(rows)
     heads, usable = _heads(rows, seed)
     lines: list[dict[str, Any]] = []
+    problems: list[Problem] = []
     if usable and seed is not None:
-        lines = _sheet(study, spec, usable, seed, heads)
+        lines = _sheet(study, spec, usable, seed, heads, problems)
     every = [{**EMPTY, **line} for line in [*heads.values(), *lines]]
-    return pd.DataFrame(every, columns=list(COLUMNS))
+    out = pd.DataFrame(every, columns=list(COLUMNS))
+    out.attrs["problems"] = problems
+    return out
 
 
 def draw(data: pd.DataFrame, spec: Sheet) -> Figure:
@@ -111,9 +114,14 @@ def _digest(row: Row, seed: int | None) -> str:
 
 
 def _sheet(
-    study: Study, spec: Sheet, rows: Sequence[Row], seed: int, heads: dict[str, dict[str, Any]]
+    study: Study,
+    spec: Sheet,
+    rows: Sequence[Row],
+    seed: int,
+    heads: dict[str, dict[str, Any]],
+    problems: list[Problem],
 ) -> list[dict[str, Any]]:
-    """The lines of images, objects and detections; what cannot be read goes into the notes of `heads`."""
+    """The lines of images, objects and detections; what cannot be read goes to `problems` and the notes of `heads`."""
     from analysis.resultsfile import read_detections, read_targets
 
     digest = _digest(rows[0], seed)
@@ -124,6 +132,7 @@ def _sheet(
             raise InputError(f"{raw.path.name} {raw.message}")
         truth = read_targets(path)
     except InputError as error:
+        problems.append(Problem(path, f"no detections can be shown: {error}"))
         for row in rows:
             heads[row.name] |= {**NOT_SHOWN, "note": f"The ground truth: {error}."}
         return []
@@ -137,6 +146,7 @@ def _sheet(
         try:
             found = read_detections(Path(study.runs) / row.done[seed] / DETECTIONS, truth)
         except InputError as error:
+            problems.append(Problem(Path(study.runs) / row.done[seed] / DETECTIONS, f"cannot be shown: {error}"))
             heads[row.name] |= {**NOT_SHOWN, "note": f"{row.name}: {error}."}
             continue
         same = {"part": "found", "row": row.name, **counts(row.group, [seed])}
@@ -173,7 +183,7 @@ def _objects(image: str, place: int, truth: Prepared) -> list[dict[str, Any]]:
     there = np.flatnonzero((truth.gt_image == place) & ~truth.gt_crowd)
     return [
         {"part": "truth", "image": image, "object": str(number), **_box(truth.gt_box[at]),
-         "class": truth.class_names[truth.gt_class[at]]}
+         "class": plain(truth.class_names[truth.gt_class[at]])}
         for number, at in enumerate(there, 1)
     ]  # fmt: skip
 
@@ -196,7 +206,7 @@ def _found(image: str, place: int, data: Prepared, min_score: float) -> list[dic
         hit = same if same.any() else near
         number = str(int(np.argmax(np.where(hit, overlap, -1))) + 1) if hit.any() else ""
         lines.append({"image": image, "object": number, **_box(box), "score": float(data.dt_score[at]),
-                      "class": data.class_names[of_class], "verdict": verdict})  # fmt: skip
+                      "class": plain(data.class_names[of_class]), "verdict": verdict})  # fmt: skip
     return lines
 
 

@@ -185,12 +185,14 @@ def _measured(
     study: Study, rows: Sequence[Row], asked: Quantity, conditions: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The x columns of a quantity of the latency files, for each row."""
+    from analysis.latency import counts as counted
     from analysis.latency import of_runs
 
     if asked.key not in MEASURED:
         raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {', '.join(MEASURED)}")
     runs = list(dict.fromkeys(run for row in rows for run in row.group.runs))
-    found = of_runs(study, runs, conditions)
+    # Operations are those of the network, whatever it was timed on.
+    found = (of_runs if asked.key.startswith("latency") else counted)(study, runs, conditions)
     value, low, high = MEASURED[asked.key]
     out = []
     for row in rows:

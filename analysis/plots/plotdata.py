@@ -22,11 +22,19 @@ _WHOLE = re.compile(r"-?\d+")
 
 
 def write_csv(data: pd.DataFrame, path: Path) -> None:
-    """Write `data`, whose columns hold text, whole numbers, numbers or truth values; missing text becomes ""."""
+    """Write `csv_text` of a frame."""
+    path.write_bytes(csv_text(data).encode())
+
+
+def csv_text(data: pd.DataFrame) -> str:
+    """`data`, whose columns hold text, whole numbers, numbers or truth values; missing text becomes "".
+
+    Half a surrogate pair, which no file can hold, becomes a question mark.
+    """
     lines = [",".join(_quoted(str(name)) for name in data.columns)]
     columns = [_fields(data[name]) for name in data.columns]
     lines += [",".join(fields) for fields in zip(*columns, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
+    return ("\n".join(lines) + "\n").encode("utf-8", "replace").decode()
 
 
 def reread(path: Path) -> pd.DataFrame:

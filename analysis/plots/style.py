@@ -20,6 +20,7 @@ Decisions:
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.plots.lettering import FONT, distinct, number, percent_or_unit, shown, width_in, wrapped
-from analysis.plots.plotdata import reread, write_csv
+from analysis.plots.plotdata import csv_text, reread, write_csv
 from analysis.plots.settle import settle
 from analysis.select import Group
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DOUBLE_IN", "GREY", "INK", "MARKERS", "PALETTE", "PAPER", "SINGLE_IN", "Look", "bar", "distinct", "finish", "line",
-    "look", "new_figure", "number", "paper", "percent_or_unit", "reread", "save", "series_label", "shown", "width_in",
+    "look", "new_figure", "number", "paper", "percent_or_unit", "rendered",
+    "reread", "save", "series_label", "shown", "width_in",
     "words", "wrapped", "write_csv",
 ]  # fmt: skip
 
@@ -239,17 +241,25 @@ def words(reason: str, width_in: float = SINGLE_IN, title: str = "") -> Figure:
     return figure
 
 
-def save(figure: Figure, data: pd.DataFrame, path_without_suffix: Path) -> list[Path]:
-    """Write `<path>.pdf`, `.svg` and `.csv` (full precision, see `reread`) and return the three paths.
+def rendered(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
+    """{".pdf": ..., ".svg": ..., ".csv": ...} of a figure and its data (full precision, see `reread`).
 
-    Equal figures and data give equal bytes. Missing folders are made.
+    Equal figures and data give equal bytes.
     """
-    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
-    paths = [path_without_suffix.with_name(path_without_suffix.name + suffix) for suffix in (".pdf", ".svg", ".csv")]
+    files = {".pdf": io.BytesIO(), ".svg": io.BytesIO()}
     with paper():
-        figure.savefig(paths[0], metadata={"CreationDate": None, "Creator": "c2d", "Producer": None})
-        figure.savefig(paths[1], metadata={"Date": None, "Creator": "c2d"})
-    write_csv(data, paths[2])
+        figure.savefig(files[".pdf"], format="pdf", metadata={"CreationDate": None, "Creator": "c2d", "Producer": None})
+        figure.savefig(files[".svg"], format="svg", metadata={"Date": None, "Creator": "c2d"})
+    return {**{suffix: file.getvalue() for suffix, file in files.items()}, ".csv": csv_text(data).encode()}
+
+
+def save(figure: Figure, data: pd.DataFrame, path_without_suffix: Path) -> list[Path]:
+    """Write `<path>.pdf`, `.svg` and `.csv` and return the three paths; missing folders are made."""
+    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, content in rendered(figure, data).items():
+        paths.append(path_without_suffix.with_name(path_without_suffix.name + suffix))
+        paths[-1].write_bytes(content)
     return paths
 
 

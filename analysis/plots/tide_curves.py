@@ -42,7 +42,7 @@ def data(study: Study, spec: TideCurves, sweep: str) -> pd.DataFrame:
     from analysis.derived import tide_over_iou
 
     rows = rows_of(study, spec, sweep)
-    found, problems = tide_over_iou(study, [run for row in rows for run in row.group.runs])
+    found, problems = tide_over_iou(study, [run for row in rows for run in row.group.runs], study.cache)
     found = found[found["error"].isin(MAIN) & found["dAP"].notna()]
     of_run = {str(run): dict(tuple(lines.groupby("error"))) for run, lines in found.groupby("run", sort=False)}
     lines: list[dict[str, Any]] = []

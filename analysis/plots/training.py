@@ -38,6 +38,8 @@ SMOOTH = 50
 """A moving average spans the 50th part of the training."""
 MOST_LINES, LEAST_POINTS = 12_000, 50
 """Of all curves together, so that many rows stay a figure; no curve gets fewer points than the latter."""
+MOST_ROWS = 16
+"""Of one figure; the first ones are shown, and the note says how many are not."""
 COLUMNS = ("row", "baseline", "part", "term", "iteration", "value", "low", "high", "window", "n", "promised", "seeds",
            "runs", "missing", "note")  # fmt: skip
 
@@ -54,13 +56,16 @@ def data(study: Study, spec: Training, sweep: str) -> pd.DataFrame:
 
     from analysis.metrics import read_metrics
 
-    begun = []
-    for row in rows_of(study, spec, sweep):
+    begun, rows = [], rows_of(study, spec, sweep)
+    for row in rows[:MOST_ROWS]:
         paths = {seed: Path(study.runs) / run / METRICS for seed, run in (row.done or row.run_of).items()}
         begun.append((row, {seed: found for seed, path in paths.items() if len(found := read_metrics(path))}))
     lines = sum(len(_wanted(events)) for _, events in begun)
     points = min(spec.points, max(LEAST_POINTS, MOST_LINES // max(lines, 1)))
     frames = [_row(study, row, events, points) for row, events in begun]
+    if len(rows) > MOST_ROWS:
+        left = f"{len(rows) - MOST_ROWS} more rows are not shown; choose some with `where`."
+        frames[0]["note"] = [f"{note} {left}".strip() if at == 0 else note for at, note in enumerate(frames[0]["note"])]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 

@@ -41,6 +41,8 @@ def make_store(
 ) -> dict[str, Any]:
     """Write a store with one sweep over all combinations of `axes` and return the sweep's record.
 
+    Labels of an axis `model` are students of their own; without it, all runs are of one.
+
     Args:
         value: AP of a cell and seed, 0-1; every other number follows from it.
         state: new (no folder), waiting, running, failed or done.
@@ -107,7 +109,8 @@ def _student(
 ) -> None:
     taught = labels.get("method", "baseline") != "baseline"
     method: list[Any] = [{"icod": {"version": 1, "T": 2}}] if taught else []
-    write(path / "spec.json", _spec("detector", path.name[:-16], teacher if taught else None, seed, schedule, method))
+    write(path / "spec.json", _spec("detector", path.name[:-16], teacher if taught else None, seed, schedule, method,
+                                     labels.get("model", "tiny")))  # fmt: skip
     write(path / "status.json", _status(state))
     write(path / "env.json", _env())
     lines = [
@@ -164,7 +167,13 @@ def _result(ap: float, teacher: str | None) -> dict[str, Any]:
 
 
 def _spec(
-    kind: str, name: str, teacher: str | None, seed: int, schedule: dict[str, Any], method: list[Any]
+    kind: str,
+    name: str,
+    teacher: str | None,
+    seed: int,
+    schedule: dict[str, Any],
+    method: list[Any],
+    student: str = "tiny",
 ) -> dict[str, Any]:
     values = {
         "iterations": 20,
@@ -185,7 +194,7 @@ def _spec(
         "name": name,
         "kind": kind,
         "dataset": {"name": "scenes", "digest": DIGEST},
-        "student": {"name": "tiny", "digest": "e" * 64} if detector else None,
+        "student": {"name": student, "digest": hashlib.sha256(student.encode()).hexdigest()} if detector else None,
         "network": None if detector else "resnet18",
         "input": None,
         "init": "none",

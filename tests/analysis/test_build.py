@@ -1,6 +1,7 @@
 """Tables as data, on numbers that can be checked with a pencil."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_differences_are_paired_and_holm_counts_the_whole_table(tmp_path: Path) 
     assert any("Holm over the 2 tests" in sentence for sentence in made.statistics)
 
 
+def test_rows_of_one_name_keep_their_own_numbers(tmp_path: Path) -> None:
+    """kd ignores x inside {1, 2} (25, 28, 28) and inside {3, 4} (35, 38, 38): two rows, never one twice."""
+    record = make_store(tmp_path / "runs", {"method": ["baseline", "kd"], "x": list("1234")},
+                        value=lambda at, s: value(at, s) + 0.1 * (at["x"] > "2"))  # fmt: skip
+    first: dict[tuple[Any, ...], str] = {}
+    for cell in record["cells"]:
+        part = cell["labels"]["x"] > "2" if cell["labels"]["method"] == "kd" else None
+        cell["run"] = first.setdefault((part, cell["seed"]), cell["run"])
+    (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
+    made = table(read(tmp_path / "runs", ("made",), tmp_path / "cache"), rows={"method": [], "x": []})
+    assert {row.key: (row.labels, row.cells["AP"].value, row.cells["delta.AP"].value) for row in made.rows} == {
+        "method=baseline": (("baseline", ""), pytest.approx(22), None),
+        "method=kd, x=1/2": (("kd", "1/2"), pytest.approx(27), pytest.approx(5)),
+        "method=kd, x=3/4": (("kd", "3/4"), pytest.approx(37), pytest.approx(15)),
+    }
+
+
 def test_the_best_and_what_is_not_distinguishable_is_bold(tmp_path: Path) -> None:
     """kd - baseline is 5, 6, 4 (p 0.013, Holm 0.026); kd - crop is 4, 8, 2 (p 0.12): crop is not behind for sure."""
     made = table(study(tmp_path))
@@ -104,6 +122,28 @@ def test_bold_is_within_the_rows_of_one_baseline(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert not any(row.cells["params"].bold for row in made.rows)
     assert [row.cells["params"].sd for row in made.rows] == [None] * 4
+
+
+@pytest.mark.parametrize("column", ["student", "dataset_digest"])
+def test_without_a_baseline_bold_is_within_one_student_and_data_set(column: str, tmp_path: Path) -> None:
+    """Rows that the ledger never compared: model b is worse in everything, and its best row is bold all the same."""
+    axes = {"dataset": ["a", "b"], "method": ["baseline", "kd"]}
+    of = study(tmp_path, axes=axes, value=lambda at, s: value(at, s) - 0.1 * (at["dataset"] == "b") + 1e-3 * s * s)
+    of = changed(of, lambda frame: frame.loc.__setitem__((frame["axis.dataset"] == "b", column), "other"))
+    made = table(of, rows={"dataset": [], "method": []}, baseline={})
+    assert [row.key for row in made.rows if row.cells["AP"].bold] == ["dataset=a, method=kd", "dataset=b, method=kd"]
+    assert any("Bold: within rows of one student and data set" in sentence for sentence in made.statistics)
+
+
+def test_where_nothing_is_bold_the_reasons_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    """One seed: no test in any of five models. AP and AP50 of a model have one reason, so there are five."""
+    axes = {"model": list("abcde"), "method": ["baseline", "kd"]}
+    made = table(study(tmp_path, axes=axes, seeds=1), rows={"model": [], "method": []}, columns=["AP", "AP50"])
+    assert not any(sentence.startswith("Bold") for sentence in made.statistics)
+    told = [sentence for sentence in made.statistics if "nothing is bold" in sentence]
+    assert len(told) == 3
+    assert all(sentence.startswith("AP, AP50: ") for sentence in told)
+    assert "2 more such reasons in other rows" in made.statistics
 
 
 def test_a_missing_seed_changes_n_and_the_mark_and_not_silently_the_mean(tmp_path: Path) -> None:
@@ -172,12 +212,12 @@ def test_no_common_seed_is_compared_unpaired_and_says_so(tmp_path: Path) -> None
 
 
 def test_a_shared_teacher_is_said(tmp_path: Path) -> None:
-    made = table(study(tmp_path), columns=["AP", "teacher_metric"])
+    made = table(study(tmp_path), columns=["AP", "teacher_top1"])
     told = "one teacher for all seeds: its own spread is not in these intervals"
     assert [told in notes(made, row.key, "AP") for row in made.rows] == [False, True, True]
-    teacher = row(made, "method=kd").cells["teacher_metric"]
+    teacher = row(made, "method=kd").cells["teacher_top1"]
     assert (teacher.value, teacher.sd, teacher.bold) == (pytest.approx(95), None, False)
-    assert row(made, "method=baseline").cells["teacher_metric"].reason == "no teacher"
+    assert row(made, "method=baseline").cells["teacher_top1"].reason == "no classifier as teacher"
 
 
 def test_latency_is_the_mean_of_the_seeds_quantiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +242,29 @@ def test_latency_is_the_mean_of_the_seeds_quantiles(tmp_path: Path, monkeypatch:
     last = row(made, "method=crop").cells["latency_p50"]
     assert (last.n, last.promised) == (2, 3)
     assert any("on made; batch 1" in sentence for sentence in made.statistics)
+
+
+def test_notes_on_latency_stand_at_its_cells_and_reasons_are_those_of_the_gaps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 2 was not measured; the others in one launch, and nobody counted operations."""
+
+    def of_runs(of: Study, runs: list[str], conditions: dict[str, str]) -> pd.DataFrame:
+        rows = [
+            {"device": "made", "conditions": "", "note": "measured in 1 launch", "flops": math.nan, "p50_ms": 8.0}
+            if not run.endswith("s2") else {"device": "", "conditions": "", "note": "no latency file"}
+            for run in runs
+        ]  # fmt: skip
+        return pd.DataFrame(rows, index=runs)
+
+    monkeypatch.setattr(latency, "of_runs", of_runs)
+    made = table(study(tmp_path), columns=["AP", "gflops", "latency_p50"])
+    kd = row(made, "method=kd").cells
+    assert kd["gflops"].reason == "not counted"
+    assert notes(made, "method=kd", "latency_p50") == [
+        FEW_NOTE, "measured in 1 launch", "1 of 3 finished seeds without a number (no latency file)",
+    ]  # fmt: skip
+    assert kd["gflops"].notes == ()
 
 
 def test_latency_that_nobody_measured_is_missing(tmp_path: Path) -> None:
@@ -234,7 +297,7 @@ def test_single_runs_of_one_seed_are_not_averaged(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", METHODS, value=value)
     (tmp_path / "runs" / "sweeps" / "made.json").unlink()
     of = read(tmp_path / "runs", (), tmp_path / "cache")
-    with pytest.raises(InputError, match="several runs of one seed"):
+    with pytest.raises(InputError, match=r"mixes the labels .* of axis question"):
         table(of, sweep="", rows={"method": []}, baseline={})
 
 

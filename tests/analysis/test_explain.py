@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_cell_names_its_runs_with_their_own_values(table: Path, tmp_path: Path
     assert [run.value for run in found.runs] == pytest.approx([25.0, 26.0, 27.0])
     facts = found.runs[0].facts
     assert facts["commit"] == "a" * 40
-    assert facts["teacher"] == "resnet18-classifier-0123456789ab-s0 (95.0 %)"
+    assert facts["teacher"] == "resnet18-classifier-0123456789ab-s0 (top-1 95.0 %)"
     assert facts["schedule"] == "smoke: 20 iterations, batch 8, lr 0.01"
     assert json.loads(facts["method"]) == [{"icod": {"version": 1, "T": 2}}]
     assert found.runs[0].files["spec.json"] == "the question"
@@ -108,5 +109,29 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> N
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no table"):
+    with pytest.raises(InputError, match=r"none\.csv is missing"):
         explain(tmp_path / "none.csv", "1", "AP", tmp_path)
+    with pytest.raises(InputError, match=r"beside .*report\.html"):
+        explain(tmp_path / "report.html", "1", "AP", tmp_path)
+
+
+@pytest.mark.parametrize("given", ["", ".", "/", "x" * 300])
+def test_what_cannot_be_a_file_is_refused(given: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        explain(Path(given), "1", "AP", tmp_path)
+
+
+def test_a_named_pipe_does_not_keep_us_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="is no file"):
+        explain(tmp_path / "t.csv", "1", "AP", tmp_path)
+
+
+def test_a_number_of_five_thousand_digits_is_no_row(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown row"):
+        explain(table, "9" * 5000, "AP", tmp_path / "runs")
+
+
+def test_a_byte_order_mark_is_no_matter(table: Path, tmp_path: Path) -> None:
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert explain(table, "1", "AP", tmp_path / "runs").cell["row"] == "method=baseline"

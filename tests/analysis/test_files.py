@@ -37,8 +37,23 @@ def test_a_link_into_the_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(InputError, match="is no folder"):
         Folder(tmp_path / "out", tmp_path / "runs")
     with pytest.raises(InputError, match="cannot write"):
         Folder(tmp_path / "out" / "below", tmp_path / "runs").write("a", "b")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_links_that_point_at_themselves_and_long_names_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="is no folder"):
+        Folder(tmp_path / "loop", tmp_path / "runs")
+    with pytest.raises(InputError, match="cannot write"):
+        Folder(tmp_path / ("x" * 300), tmp_path / "runs").write("a", "b")
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    with pytest.raises(InputError, match="look at what is there"):
+        Folder(tmp_path / "out", tmp_path / "runs").write("a", b"b")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

@@ -16,13 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis import latency, quantiles
+from analysis import latencyfile, quantiles
+from analysis.build import build
 from analysis.errors import InputError
 from analysis.frame import Problem, Study
-from analysis.latency import measure, of_runs, read_file
+from analysis.latency import counts, measure, of_runs
+from analysis.latencyfile import Measurement, read_file
 from analysis.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval
-from analysis.read import to_frame
-from tests.analysis.stores import write
+from analysis.read import read, to_frame
+from analysis.reportspec import parse
+from tests.analysis.stores import make_store, write
 
 CONDITIONS = {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": None,
               "stage": "end to end", "images": "real", "score_threshold": 0.05, "nms": "in"}  # fmt: skip
@@ -185,6 +188,81 @@ def test_disturbed_measurements_are_left_out_and_said(study: Study) -> None:
     assert measure(study, ["r"], {}).frame["n_samples"].tolist() == [201]
 
 
+def _runs_of(*students: str) -> list[dict[str, Any]]:
+    return [{"run": f"{name}-s{seed}", "student": name, "seed": float(seed)} for name in students for seed in (0, 1)]
+
+
+def test_students_may_differ_in_input_but_not_the_runs_of_one(tmp_path: Path) -> None:
+    study = Study(tmp_path, to_frame(_runs_of("ssd", "frcnn")))
+    runs = study.frame["run"].tolist()
+    for run in runs:
+        size = "300x300" if run.startswith("ssd") else "1333x800"
+        _put(study, run, _file([LAUNCH] * 3, input=size))
+    found = of_runs(study, runs, {})
+    assert found["p50_ms"].tolist() == [101.0] * 4
+    assert found["note"].tolist() == [
+        *["timed at input 300x300, that of its student"] * 2,
+        *["timed at input 1333x800, that of its student"] * 2,
+    ]
+    assert of_runs(study, runs[:2], {})["note"].tolist() == ["", ""]  # nothing to tell apart
+    _put(study, runs[1], _file([LAUNCH], input="512x512"))
+    with pytest.raises(InputError, match=r"\(input: '300x300', '512x512'\)"):
+        of_runs(study, runs, {})
+    _put(study, runs[1], _file([LAUNCH], input="300x300", precision="fp16"))
+    with pytest.raises(InputError, match=r"\(precision: 'fp32', 'fp16'\)"):
+        of_runs(study, runs, {})
+
+
+def test_a_table_of_flops_asks_for_no_device_and_one_of_times_does(tmp_path: Path) -> None:
+    record = make_store(tmp_path, {"method": ["baseline", "kd"]}, seeds=2)
+    study = read(tmp_path, cache=tmp_path.parent / "cache")
+    for cell in record["cells"]:
+        _put(study, cell["run"], _file([LAUNCH] * 3))
+    _put(study, record["cells"][0]["run"], _file([LAUNCH] * 3, device="GPU B"), "b.json")
+    asked = {"kind": "table", "rows": {"method": []}, "differences": []}
+    found = build(study, parse({**asked, "columns": ["gflops", "gmacs"]}), "made")
+    assert [row.cells["gflops"].value for row in found.rows] == [1.0, 1.0]
+    assert [row.cells["gmacs"].value for row in found.rows] == [0.5, 0.5]
+    with pytest.raises(InputError, match="device: 'GPU A', 'GPU B'"):
+        build(study, parse({**asked, "columns": ["gflops", "latency_p50"]}), "made")
+
+
+def test_a_run_that_was_timed_with_another_version_says_so(study: Study) -> None:
+    for run, torch in (("r", "2.12.0"), ("s", "2.15.0"), ("t", "2.15.0"), ("u", None)):
+        packages = {"torch": torch, "rich": run} if torch else {}
+        _put(study, run, _file([LAUNCH] * 3, env={"python": "3.11.7", "packages": packages}))
+    found = of_runs(study, ["r", "s", "t", "u"], {})["note"].tolist()
+    assert found == [
+        "timed with torch 2.12.0 (others: 2.15.0)", "", "", "timed with torch not recorded (others: 2.15.0)"
+    ]  # fmt: skip
+    assert of_runs(study, ["s", "t"], {})["note"].tolist() == ["", ""]
+
+
+def test_counts_do_not_ask_for_the_device_or_a_quiet_one(study: Study) -> None:
+    _put(study, "r", _file([LAUNCH]))
+    _put(study, "r", _file([LAUNCH], device="GPU B", macs=None), "b.json")
+    _put(study, "s", _file([LAUNCH], disturbed="load 3.1"))
+    _put(study, "t", _file([LAUNCH]))
+    _put(study, "t", _file([LAUNCH], input="512x512", flops=3 * 10**9), "b.json")
+    with pytest.raises(InputError, match="device: 'GPU A', 'GPU B'"):
+        of_runs(study, ["r", "s"], {})
+    found = counts(study, ["r", "s", "none", "t"], {"device": "GPU B"})
+    assert found.index.tolist() == ["r", "s", "none", "t"]
+    assert list(found) == list(of_runs(study, ["s"], {}))
+    assert found["p50_ms"].isna().all()
+    assert found["flops"].fillna(-1).tolist() == [1e9, 1e9, -1, -1]
+    assert found["macs"].fillna(-1).tolist() == [5e8, 5e8, -1, 5e8]
+    assert found["note"].tolist()[:3] == ["", "", "no latency file"]
+    assert found["note"]["t"] == "its latency files count different flops: 1000000000, 3000000000"
+    assert counts(study, ["t"], {"input": "512x512"})["flops"].tolist() == [3e9]
+    with pytest.raises(InputError, match=r"unknown condition .*'inputt'"):
+        counts(study, ["t"], {"inputt": "512x512"})
+    # Beside latencies, too: a disturbed time is none, its FLOPs are.
+    beside = of_runs(study, ["r", "s"], {"device": "GPU A"})
+    assert beside["n_samples"].tolist() == [201, 0]
+    assert beside["flops"].tolist() == [1e9, 1e9]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -202,6 +280,8 @@ def test_disturbed_measurements_are_left_out_and_said(study: Study) -> None:
         ({"launches": [{}]}, "samples_ms is missing"),
         ({"artefact": {"AP": 25.0}}, "artefact.AP is 25, outside 0 to 1"),
         ({"flops": "many"}, "flops is 'many'"),
+        ({"env": {"packages": {"torch": 2}}}, "env.packages.torch is 2 where text belongs"),
+        ({"env": {"packages": ["torch"]}}, "env.packages is a list where an object belongs"),
     ],
 )
 def test_a_damaged_file_is_a_problem(study: Study, changes: dict[str, Any], message: str) -> None:
@@ -235,9 +315,9 @@ def test_any_value_anywhere_gives_a_measurement_or_a_problem(
     path = _put(study, "r", {**_file([LAUNCH]), key: value})
     found = read_file(path, "r")
     row = measure(study, ["r"], {}).frame.loc["r"]
-    usable = isinstance(found, latency.Measurement) and not found.disturbed
+    usable = isinstance(found, Measurement) and not found.disturbed
     assert (row["n_samples"] > 0) == usable
-    assert isinstance(found, latency.Measurement | Problem)
+    assert isinstance(found, Measurement | Problem)
 
 
 @settings(max_examples=50, deadline=None)
@@ -253,6 +333,6 @@ def test_quantiles_rise_and_lie_in_their_intervals(samples: list[list[float]]) -
 
 
 def test_the_docstring_names_every_key_of_the_format() -> None:
-    example = str(latency.__doc__).split("`conditions` may have")[0]
+    example = str(latencyfile.__doc__).split("`conditions` may have")[0]
     assert [key for key in _file([LAUNCH]) if f'"{key}": ' not in example] == []
     assert [key for key, value in CONDITIONS.items() if f'"{key}": {json.dumps(value)}' not in example] == []

@@ -71,9 +71,9 @@ def test_a_row_for_every_cell_then_the_teachers(runs: Path) -> None:
     assert json.loads(row["schedule_json"])["optimizer"]["lr"] == row["lr"] == 0.01
     assert (row["torch"], row["mmdet"], row["mmcv"]) == ("2.15.0", "3.5.1", "2.3.6")
     assert (row["code"], row["device"], row["engine"]) == ("a" * 40, "made-up CPU", "hotcoco 1.3.0")
-    assert (row["teacher.classifier"], row["teacher_metric"], row["train_s"]) == (TEACHER, 0.95, 100.0)
+    assert (row["teacher.classifier"], row["teacher_top1"], row["train_s"]) == (TEACHER, 0.95, 100.0)
     assert (frame["top1"][4], frame["method"][4], frame["network"][4]) == (0.95, "classifier", "resnet18")
-    assert np.isnan(frame["teacher_metric"][4])
+    assert np.isnan(frame["teacher_top1"][4])
 
 
 def test_columns_and_types_are_the_same_whatever_is_there(runs: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_damaged_run_is_a_row_without_numbers_and_a_problem(
     assert row["state"] == "damaged"
     assert message in row["reason"]
     assert row["reason"].startswith("damaged: ")
-    assert row[[*COCO, "train_s", "teacher_metric"]].isna().all()
+    assert row[[*COCO, "train_s", "teacher_top1"]].isna().all()
     (problem,) = study.problems
     assert problem.path == path
     assert message in problem.message
@@ -229,15 +229,29 @@ def test_the_newest_attempt_says_where_it_ran(runs: Path) -> None:
     assert _read(runs).frame["code"][1] == "snapshot 0123456789ab"
 
 
+def test_two_teachers_keep_their_own_numbers(runs: Path) -> None:
+    """Top-1 of a classifier and AP of a detector are no one quantity, and a student may have both teachers."""
+    run = _run(make_store(runs, METHODS, seeds=1), "c2d")
+    both = {"classifier": {"run": TEACHER, "top1": 0.95}, "detector": {"run": "big-s0", "AP": 0.4}}
+    _edit(runs / run / "result.json", lambda value: value.update(teachers=both))
+    row = _read(runs).frame.iloc[1]
+    assert (row["teacher_top1"], row["teacher_AP"]) == (0.95, 0.4)
+    _edit(runs / run / "result.json", lambda value: value["teachers"].update(classifier=None))
+    _edit(runs / run / "spec.json", lambda value: value.update(teachers={"classifier": None, "detector": "big-s0"}))
+    row = _read(runs).frame.iloc[1]
+    assert np.isnan(row["teacher_top1"])
+    assert row["teacher_AP"] == 0.4
+
+
 def test_the_teachers_own_result_speaks_where_the_student_did_not_record_it(runs: Path) -> None:
     run = _run(make_store(runs, METHODS, seeds=1), "c2d")
     _edit(runs / run / "result.json", lambda value: value.pop("teachers"))
     _edit(runs / TEACHER / "result.json", lambda value: value.update(top1=0.75))
     frame = _read(runs).frame
-    assert frame["teacher_metric"][1] == 0.75
-    assert np.isnan(frame["teacher_metric"][0])  # taught by nobody
+    assert frame["teacher_top1"][1] == 0.75
+    assert np.isnan(frame["teacher_top1"][0])  # taught by nobody
     _edit(runs / run / "spec.json", lambda value: value.update(teachers={"classifier": run, "detector": "../x"}))
-    assert np.isnan(_read(runs).frame["teacher_metric"][1])  # its own teacher: odd, and no endless loop
+    assert np.isnan(_read(runs).frame["teacher_top1"][1])  # its own teacher: odd, and no endless loop
 
 
 def test_single_runs_are_those_of_no_sweep(runs: Path) -> None:
@@ -368,7 +382,7 @@ def test_the_fixture_store(tmp_path: Path) -> None:
         assert row["run"].startswith(spec["name"])
         assert row["torch"] != "" != row["mmdet"]
         if spec["teachers"]["classifier"]:
-            assert row["teacher_metric"] == result["teachers"]["classifier"]["top1"]
+            assert row["teacher_top1"] == result["teachers"]["classifier"]["top1"]
 
 
 _JSON = st.recursive(

@@ -214,6 +214,70 @@ def test_damaged_files_are_named_and_the_rest_is_reported(tmp_path: Path) -> Non
     assert (table.rows[0].cells["AP"].n, table.rows[0].cells["AP"].promised) == (2, 3)
 
 
+def test_one_odd_sweep_does_not_cost_the_others_their_report(tmp_path: Path) -> None:
+    """A record that promises two runs for one cell and seed."""
+    make_store(tmp_path / "runs", AXES, seeds=1, name="good")
+    record = make_store(tmp_path / "runs", {"method": ["baseline", "other"]}, seeds=1, name="odd")
+    record["cells"].append({**record["cells"][0], "run": record["cells"][1]["run"]})
+    (tmp_path / "runs" / "sweeps" / "odd.json").write_text(json.dumps(record))
+    made = write_report(Request(tmp_path / "runs", tmp_path / "out", cache=tmp_path / "cache"))
+    assert [table.name for table in made.tables] == ["good", "good-errors", "good-cost"]
+    assert [item.name for item in made.skipped] == ["sweep odd"]
+    assert "sweep odd" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["tiny copy", "ü", "a'b", ".hid", "<b>", "x" * 95])
+def test_a_sweep_may_have_any_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
+    make_store(tmp_path / "runs", {"method": ["baseline", "b"]}, seeds=1, name=name)
+    made = write_report(Request(tmp_path / "runs", tmp_path / "out", (name,), cache=tmp_path / "cache"))
+    assert made.skipped == []
+    assert len(made.tables) == 3
+
+
+def test_default_names_never_collide(tmp_path: Path) -> None:
+    make_store(tmp_path / "runs", AXES, seeds=1, name="a")
+    make_store(tmp_path / "runs", {"method": ["baseline", "x"]}, seeds=1, name="a-errors")
+    made = write_report(Request(tmp_path / "runs", tmp_path / "out", cache=tmp_path / "cache"))
+    names = [table.name for table in made.tables]
+    assert names == ["a", "a-errors", "a-cost", "a-errors-2", "a-errors-errors", "a-errors-cost"]
+
+
+def test_a_record_without_question_or_labels_is_a_report_too(tmp_path: Path) -> None:
+    record = make_store(tmp_path / "runs", {}, seeds=2)
+    del record["question"]
+    (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
+    said: list[str] = []
+    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"), said.append)
+    assert made.skipped == []
+    assert any("its cells have no labels" in line for line in said)
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_missing_ground_truth_is_said_once_on_the_terminal(tmp_path: Path) -> None:
+    make_store(tmp_path / "runs", AXES, with_detections=True)
+    for path in (tmp_path / "runs" / "targets").iterdir():
+        path.unlink()
+    said: list[str] = []
+    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"), said.append)
+    assert any("targets" in str(problem.path) or "targets" in problem.message for problem in made.problems)
+    assert 0 < sum("passed over" in line for line in said) < 4
+
+
+def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    make_store(tmp_path / "runs", AXES, seeds=1)
+    (tmp_path / "out" / "figures" / "mine.svg").mkdir(parents=True)
+    given = spec(tmp_path, "kind: seeds\n")
+    with pytest.raises(InputError, match=r"cannot write .*mine\.svg"):
+        write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), (given,), cache=tmp_path / "cache"))
+
+
+def test_the_cache_that_was_named_is_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("C2D_CACHE", str(tmp_path / "usual"))
+    make_store(tmp_path / "runs", AXES, seeds=1, with_detections=True)
+    write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "named"))
+    assert not (tmp_path / "usual").exists()
+
+
 def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
     states_of = {"baseline": "failed", "kd_cls": "new", "c2d": "running"}
     make_store(tmp_path / "runs", AXES, state=lambda labels, seed: states_of[labels["method"]])

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +52,52 @@ def test_a_row_with_several_baselines_has_none(tmp_path: Path) -> None:
     of = [baseline_of(group, found, {"method": "kd"}) for group in found]
     assert of[0] is None
     assert of[1:] == found[1:]
+
+
+def shared(tmp_path: Path, axes: dict[str, list[str]], same: Callable[[dict[str, str]], Any]) -> Study:
+    """A sweep of one seed whose cells with equal `same(labels)` are one run."""
+    record = make_store(tmp_path / "runs", axes, seeds=1)
+    first: dict[str, str] = {}
+    for cell in record["cells"]:
+        cell["run"] = first.setdefault(str(same(cell["labels"])), cell["run"])
+    (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
+    return read(tmp_path / "runs", ("made",), tmp_path / "cache")
+
+
+def test_groups_that_would_share_a_name_spell_out_their_labels(tmp_path: Path) -> None:
+    """The baseline is one run for a1 and a2 and another for b1: blank both times, it could not be told apart."""
+    axes = {"model": ["a1", "a2", "b1", "b2"], "method": ["baseline", "kd"]}
+    study = shared(tmp_path, axes, lambda at: at["model"][0] if at["method"] == "baseline" else at)
+    found = groups(study, "made", {"method": ["baseline"], "model": []}, labels={"model": {"a1": "A"}})
+    assert [group.key for group in found] == ["method=baseline, model=a1/a2", "method=baseline, model=b1/b2"]
+    assert [group.shown for group in found] == [("baseline", "A/a2"), ("baseline", "b1/b2")]
+    every = groups(study, "made", {"model": [], "method": []})
+    base = {str(group.labels): baseline_of(group, every, {"method": "baseline"}) for group in every}
+    assert [other and other.key for other in base.values()] == [
+        f"model={pair}, method=baseline" for pair in ("a1/a2", "b1/b2") for _ in range(3)
+    ]  # fmt: skip
+
+
+def test_groups_that_no_name_tells_apart_are_refused(tmp_path: Path) -> None:
+    """(a, 1) and (b, 2) are one run, (a, 2) and (b, 1) another: both have all labels of both axes."""
+    axes = {"model": ["a", "b"], "T": ["1", "2"]}
+    study = shared(tmp_path, axes, lambda at: (at["model"] == "a") == (at["T"] == "1"))
+    with pytest.raises(InputError, match="would all be called 'all'; keep one of them"):
+        groups(study, "made", {"model": [], "T": []})
+
+
+def test_a_label_without_a_baseline_cell_has_the_baseline_that_ignores_its_axis(tmp_path: Path) -> None:
+    """As with `include: [{method: kd, T: 3}]`."""
+    study = collapsed(tmp_path)
+    frame = study.frame
+    less = dataclasses.replace(study, frame=frame[~((frame["axis.method"] == "baseline") & (frame["axis.T"] == "3"))])
+    found = groups(less, "made", {"method": [], "T": []})
+    assert found[0].values("T") == {"1", "2"}
+    assert [baseline_of(group, found, {"method": "baseline"}) for group in found] == [found[0]] * 4
+    alone = dataclasses.replace(study, frame=frame[(frame["axis.method"] == "kd") | (frame["axis.T"] == "1")])
+    found = groups(alone, "made", {"method": [], "T": []})
+    of = [baseline_of(group, found, {"method": "baseline"}) for group in found]
+    assert of == [found[0], found[0], None, None]  # one cell: nobody said that T makes no difference
 
 
 def test_labels_are_shown_as_asked_and_keys_stay(tmp_path: Path) -> None:

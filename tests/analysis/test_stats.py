@@ -214,6 +214,17 @@ def test_an_unfinished_row_does_not_win():
     assert "n = 2" in behind.reason
 
 
+def test_a_row_that_leads_by_seeds_of_its_own_does_not_win():
+    # Means 46.0 and 11.01; over the common seeds 2, 3 and 4 they are 10.0 and 11.01, and y is ahead with p < 0.05.
+    rows = {"x": {0: 100.0, 1: 100.0, 2: 10.0, 3: 10.1, 4: 9.9}, "y": {2: 11.0, 3: 11.12, 4: 10.91}}
+    found = stats.leaders(rows, "higher")
+    assert found.best == frozenset()
+    assert found.reason == ("nothing is bold: x has the best mean, but over the seeds that both have it is behind 'y'")
+    turned = {key: {seed: -value for seed, value in values.items()} for key, values in rows.items()}
+    assert stats.leaders(turned, "lower") == found
+    assert stats.leaders({**rows, "y": {2: 9.0, 3: 9.12, 4: 8.91}}, "higher").best == {"x"}
+
+
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=2, max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_the_best_mean_is_bold_or_nothing_is(values):

@@ -1,11 +1,13 @@
 """Differences over images, and over seeds and images, in a table: the numbers of the comparison as it is made alone."""
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import bootstrap, hierarchical
+from analysis import bootstrap, coco, hierarchical
 from analysis.build import build
 from analysis.errors import InputError
 from analysis.frame import Study
@@ -17,13 +19,18 @@ from tests.analysis import stores
 QUALITY = {"baseline": 0.3, "kd": 0.6}
 
 
-def study(tmp_path: Path, seeds: int, monkeypatch: pytest.MonkeyPatch, images: int = 10) -> Study:
+def study(tmp_path: Path, seeds: int, monkeypatch: pytest.MonkeyPatch, images: int = 10, **kwargs: Any) -> Study:
+    """A store whose results are those of its detections."""
     truth = stores.targets(images)
     monkeypatch.setattr(stores, "targets", lambda: truth)
     stores.make_store(
         tmp_path / "runs", {"method": list(QUALITY)}, seeds=seeds, value=lambda at, s: QUALITY[at["method"]] + 0.01 * s,
-        with_detections=True,
+        with_detections=True, **kwargs,
     )  # fmt: skip
+    for path in (tmp_path / "runs").glob("student-*/detections.json.gz"):
+        scored = coco.evaluate(truth, json.loads(gzip.decompress(path.read_bytes())))
+        result = json.loads((path.parent / "result.json").read_text())
+        (path.parent / "result.json").write_text(json.dumps(result | scored))
     return read(tmp_path / "runs", ("made",), tmp_path / "cache")
 
 
@@ -69,6 +76,32 @@ def test_several_seeds_are_no_two_checkpoints(tmp_path: Path, monkeypatch: pytes
 def test_one_seed_says_nothing_of_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="needs two seeds on each side"):
         table(study(tmp_path, 1, monkeypatch), "seeds+images")
+
+
+def test_an_unfinished_row_has_a_hole_beside_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """c2d has one of two seeds so far: no reason to say nothing of kd."""
+    monkeypatch.setitem(QUALITY, "c2d", 0.5)
+    of = study(tmp_path, 2, monkeypatch,
+               state=lambda at, s: "running" if (at["method"], s) == ("c2d", 1) else "done")  # fmt: skip
+    kd, c2d = (row.cells["delta.AP"] for row in table(of, "seeds+images").rows[1:])
+    assert (kd.kind, kd.n) == ("value", 2)
+    assert (c2d.kind, c2d.value, c2d.promised) == ("missing", None, 2)
+    assert "needs two seeds on each side, here is one" in c2d.reason
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"AP": 0.0123}, "says 0.0123: not one evaluation"),
+    ({"detections": 7}, "50 detections, result.json says 7: not one evaluation"),
+])  # fmt: skip
+def test_detections_of_another_evaluation_give_no_interval(
+    change: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study(tmp_path, 1, monkeypatch)
+    for path in (tmp_path / "runs").glob("student-*/result.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    cell = table(read(tmp_path / "runs", ("made",), tmp_path / "cache"), "images").rows[1].cells["delta.AP"]
+    assert (cell.kind, cell.value) == ("missing", None)
+    assert words in cell.reason
 
 
 def test_only_what_can_be_drawn_from_detections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,3 +88,10 @@ def test_scales():
     assert curves.scale_of([0.01, 2.0]).log is True
     assert curves.scale_of([0.0, 2.0]).log is False
     assert curves.scale_of([]).high == 1.0
+
+
+def test_many_rows_are_a_page_and_not_a_wall(tmp_path: Path):
+    make_store(tmp_path / "runs", {"method": [f"m{k:02}" for k in range(20)]}, seeds=1)
+    found = training.data(read(tmp_path / "runs", (), tmp_path / "cache"), SPEC, "made")
+    assert found["row"].nunique() == training.MOST_ROWS == 16
+    assert "4 more rows are not shown" in found["note"].iloc[0]
