@@ -39,7 +39,8 @@ def report(
     _needs_extra()
     if data:  # figures look for pixels where the rest of the suite looks
         os.environ["C2D_DATA"] = str(data)
-    from analysis.report import Request, write_report
+    from analysis.made import Request
+    from analysis.report import write_report
 
     asked = Request(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
     made = write_report(asked, lambda line: print(line, flush=True))

@@ -16,7 +16,7 @@ from analysis.page.model import Failure, Report, Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.report import Made, Request
+    from analysis.made import Made, Request
 
 PACKAGES = ("c2d", "numpy", "pandas", "scipy", "matplotlib", "hotcoco")
 

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from analysis.errors import InputError
-from analysis.report import Made, Request, write_report
+from analysis.made import Made, Request
+from analysis.report import write_report
 from c2d.face import main
 from tests.analysis.stores import make_store
 
