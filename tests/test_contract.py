@@ -94,3 +94,40 @@ def test_the_exported_weights_fit_the_stock_config() -> None:
         model, audit = evaluate.load_student(Config.fromfile(folder.config), folder.student)
         assert (audit.missing, audit.unexpected, audit.mismatched) == ((), (), ())
         assert sum(weight.numel() for weight in model.parameters()) == read_json(folder.result)["params"]
+
+
+def test_the_reader_has_a_row_for_every_promise_with_the_writers_numbers(tmp_path: Path) -> None:
+    from analysis.read import read
+
+    study = read(STORE, ("tiny",), tmp_path)
+    assert study.problems == []
+    rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
+    assert sorted(rows) == [folder.id for folder in FOLDERS]
+    for folder in FOLDERS:
+        status, row = folder.read_status(), rows[folder.id]
+        assert row["state"] == status["state"]
+        assert row["attempt"] == status["attempt"]
+        spec = parse_spec(read_json(folder.spec), str(folder.spec))
+        assert (row["name"], row["seed"], row["kind"]) == (spec.name, spec.seed, spec.kind)
+    for folder in STUDENTS:
+        result, row = read_json(folder.result), rows[folder.id]
+        for key in coco.NUMBERS:
+            assert row[key] == result[key] or (result[key] is None and row[key] != row[key])
+        assert {error: row[f"tide.{error}"] for error in result["tide"]["dAP"]} == result["tide"]["dAP"]
+
+
+def test_made_up_stores_have_the_keys_that_a_run_writes(tmp_path: Path) -> None:
+    """What tests of analysis make up is no other format than what c2d writes."""
+    from tests.analysis.stores import make_store
+
+    record = make_store(tmp_path, {"method": ["baseline", "icod"]}, seeds=1)
+    real = {kind: next(f for f in DONE if read_json(f.spec)["kind"] == kind) for kind in ("classifier", "detector")}
+    ids = {"classifier": record["teachers"][0], "detector": record["cells"][1]["run"]}
+    for kind, run in ids.items():
+        made = RunFolder(tmp_path / run)
+        for name in ("spec", "status", "result", "env"):
+            ours, theirs = (read_json(getattr(folder, name)) for folder in (made, real[kind]))
+            assert set(ours) <= set(theirs), (kind, name)
+        assert set(read_json(made.spec)) == set(read_json(real[kind].spec))
+        assert set(read_json(made.spec)["schedule"]["values"]) <= set(read_json(real[kind].spec)["schedule"]["values"])
+    assert set(record) == set(read_json(STORE / "sweeps" / "tiny.json"))
