@@ -38,11 +38,15 @@ def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed
         InputError: unknown axes or labels; no cells; a baseline that is no row; mixed protocols; published conditions
             that single out no row; latency files that do not fit together; a kind of uncertainty that cannot be had.
     """
+    if spec.seeds:
+        frame = study.frame
+        study = dataclasses.replace(study, frame=frame[frame["seed"].isin(spec.seeds) | (frame["role"] == "teacher")])
     rows = groups(study, sweep, spec.rows, spec.where, spec.labels)
     if spec.published is not None:
         published.check(spec.published, study, sweep, spec.rows)
     if not rows:
-        raise InputError("no cell has these labels in `rows` and `where`; take labels that occur together")
+        seeds = f", and seeds {spec.seeds}" if spec.seeds else ""
+        raise InputError(f"no cell has these labels in `rows` and `where`{seeds}; take labels that occur together")
     baselines = _baselines(spec, rows)
     entries = ledger.make(study, sweep, rows, baselines, allow_mixed)
     timed = _timed(study, spec, rows)
@@ -70,6 +74,8 @@ def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed
         ledger=entries.ledger,
         statistics=tuple(wording.statistics(spec, drafts, columns, bold, timed)),
         store=str(study.runs),
+        tex_ledger=spec.ledger_in_latex,
+        tex_wide=spec.wide,
     )
 
 

@@ -37,6 +37,10 @@ def report(
 ) -> None:
     """Tables, figures and one page from finished and unfinished runs; needs no torch. Run folders are never changed."""
     _needs_extra()
+    from analysis.errors import InputError
+
+    if data and not data.is_dir():
+        raise InputError(f"--data {data} is no folder; give the root of the data cards")
     if data:  # figures look for pixels where the rest of the suite looks
         os.environ["C2D_DATA"] = str(data)
     from analysis.made import Request
@@ -49,7 +53,7 @@ def report(
 
 
 def explain(
-    table: Annotated[Path, typer.Argument(metavar="TABLE.csv", help="a table of a report, .csv or .json")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE.csv", help="any file of a table of a report")],
     row: Annotated[str, typer.Argument(metavar="ROW", help='its name ("method=c2d"), labels or number from 1')],
     column: Annotated[str, typer.Argument(metavar="COLUMN", help='its key ("AP", "delta.AP"), or header')],
     runs: Runs = None,

@@ -29,6 +29,11 @@ class Folder:
         self.path = path
         self.written: list[Path] = []
 
+    def older(self, *names: str) -> int:
+        """How many files in these folders were not written by us."""
+        found = {path for name in names for path in (self.path / name).glob("*") if path.is_file()}
+        return len(found - set(self.written))
+
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file beside its final name, then rename it: readers see the old one or the new.
 

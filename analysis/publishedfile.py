@@ -21,6 +21,7 @@ COLUMNS = (
     "paper_key", "arxiv_id", "table", "dataset", "split", "detector", "student_backbone", "teacher", "teacher_kind",
     "method", "schedule", *METRICS, "delta_AP", "other_metric", "other_value", "source", "verified",
 )  # fmt: skip
+REQUIRED = ("paper_key", "table", "method", "source")
 OTHER = "other."
 """Prefix of conditions on `other_metric`."""
 _SPELLED = {"AR100": "mAR", "ARs": "ARs", "ARm": "ARm", "ARl": "ARl", "teacher_top1": "teacher_top1"}
@@ -69,9 +70,12 @@ def _load(path: Path) -> tuple[Entry, ...]:
     try:
         lines = csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
-        missing = [name for name in COLUMNS if name not in header]
+        missing = [name for name in REQUIRED if name not in header]
         if missing:
-            raise InputError(f"{path}:1: no column {', '.join(missing)}; a file of results has {', '.join(COLUMNS)}")
+            raise InputError(
+                f"{path}:1: no column {', '.join(missing)}; a file of results has {', '.join(REQUIRED)}, and of "
+                f"{', '.join(name for name in COLUMNS if name not in REQUIRED)} those it needs"
+            )
         return tuple(_entry(path, lines.line_num, dict(zip(header, row, strict=False)), len(header), len(row))
                      for row in lines if row)  # fmt: skip
     except (OSError, Wrong) as error:
@@ -83,7 +87,7 @@ def _load(path: Path) -> tuple[Entry, ...]:
 def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int) -> Entry:
     if given != wanted:
         raise InputError(f"{path}:{line}: {given} values for {wanted} columns; quote values that hold commas")
-    text = {name: value.strip() for name, value in text.items()}
+    text = {**dict.fromkeys(COLUMNS, ""), **{name: value.strip() for name, value in text.items()}}
     if not text["source"]:
         raise InputError(f"{path}:{line}: no source; name the paper and table, or the file, that the numbers are from")
     for name in (*METRICS, "delta_AP"):

@@ -52,6 +52,8 @@ def write_report(asked: Request, say: Say = lambda line: None) -> Made:
         say(line)
     for skipped in (*made.skipped, *made.notes):
         say(f"not made: {skipped.name}: {skipped.reason}")
+    if older := folder.older("tables", "figures"):
+        say(f"{_many(older, 'older file')} of another report left in {asked.out}; another --out keeps them apart")
     say(f"{_many(len(made.tables), 'table')} and {_many(len(made.figures), 'figure')}: {asked.out / 'report.html'}")
     return made
 

@@ -88,7 +88,8 @@ class TableSpec(_Item):
     compared with, the other axes being equal. differences: columns that get a difference column, interval and test.
     uncertainty: what intervals and tests of AP differences speak about: other seeds (the default), other images (of the
     checkpoints as they are), or both at once; the last two read the detections. latency: conditions that single out
-    the latency files, e.g. {device: ..., precision: fp32}."""
+    the latency files, e.g. {device: ..., precision: fp32}. seeds: only these, which the table then says.
+    ledger_in_latex: false keeps it out of the .tex alone. wide: a LaTeX table over both columns of a page."""
 
     kind: Literal["table"]
     rows: Annotated[dict[str, list[str]], Field(min_length=1)]
@@ -99,6 +100,9 @@ class TableSpec(_Item):
     published: Published | None = None
     latency: Labels = {}
     digits: dict[Key, Annotated[int, Field(ge=0, le=12)]] = {}
+    seeds: list[Annotated[int, Field(ge=0)]] = []
+    ledger_in_latex: bool = True
+    wide: bool = False
 
 
 class _Series(_Item):

@@ -34,7 +34,7 @@ def in_words(wrong: Any, place: Place, kind: str, models: Mapping[str, type[Base
         return f"wanted {limits['expected']}, given {_shown(given)}"
     wanted = {
         "string_type": "a text",
-        "list_type": "a list, e.g. [AP, AP50]",
+        "list_type": "a list, e.g. [one, another]",
         "dict_type": "a mapping, e.g. {method: baseline}",
         "model_type": "keys and values",
         "int_parsing": "a whole number",

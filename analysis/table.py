@@ -89,7 +89,8 @@ class Ledger:
 class Table:
     """One table. notes: {mark: sentence}, in order of appearance. statistics: sentences on tests, intervals and spread.
 
-    row_axes: header of the label columns. store: the store its run ids are in, as given by the user.
+    row_axes: header of the label columns. store: the store its run ids are in, as given by the user. tex_ledger: LaTeX
+    has the ledger under the table, as the other formats always have. tex_wide: over both columns of a page.
     """
 
     name: str
@@ -102,3 +103,5 @@ class Table:
     ledger: Ledger = Ledger()
     statistics: tuple[str, ...] = ()
     store: str = ""
+    tex_ledger: bool = True
+    tex_wide: bool = False

@@ -82,7 +82,7 @@ class Differences:
         if self._kind == "images" and seeds > 1:
             return (
                 f"uncertainty 'images' compares one checkpoint with one other, here are {seeds} seeds "
-                f"({run}, ...); use `uncertainty: seeds+images`"
+                f"({run}, ...); choose one with `seeds: [0]`, or use `uncertainty: seeds+images`"
             )
         if self._kind == "seeds+images" and seeds == 1:
             return (

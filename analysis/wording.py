@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
+_MOST_SOURCES = 3
 _MOST_REASONS = 3
 _ABOUT = {
     "seeds": "what other seeds of the same methods would give",
@@ -45,6 +46,8 @@ def statistics(
     plain = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
     delta = [row.cells[column.key] for row in rows for column in columns if column.kind == "difference"]
     yield "Every number is the mean over the finished seeds of the cell, n of them; none is a best run"
+    if spec.seeds:
+        yield f"The spec asked for seeds {', '.join(map(str, spec.seeds))} alone; the sweep may have more"
     if any(cell.sd is not None for cell in plain):
         yield "± is the sample standard deviation over seeds (ddof 1)"
     made = sorted({cell.interval for cell in plain if cell.low is not None})
@@ -63,6 +66,11 @@ def statistics(
         yield from _latency(timed)
     if any(column.is_published for column in columns):
         yield "Published numbers are their sources' own, of another protocol; they enter no mean, test or bold"
+        cells = [row.cells[column.key] for row in rows for column in columns if column.kind == "published"]
+        sources = list(dict.fromkeys(cell.source for cell in cells if cell.source))
+        more = f" and {len(sources) - _MOST_SOURCES} more" if len(sources) > _MOST_SOURCES else ""
+        if sources:
+            yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
 
 
 def _nothing_bold(bold: Mapping[tuple[str, str], Leaders]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.formats.texchars import comment, escape, identifier
-from analysis.formats.text import DASH, MINUS, Shown, Wording, heading, sentence, word
+from analysis.formats.text import DASH, LEDGER, MINUS, Shown, Wording, heading, sentence, word
 from analysis.table import Column, Row, Table
 
 PACKAGES = (
@@ -38,12 +38,13 @@ def write(table: Table) -> str:
     lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in PACKAGES)]
     if table.store:
         lines += [f"% Runs are in {comment(table.store)}; which ones, c2d explain and the CSV tell."]
-    lines += [r"\begin{table}[tbp]", r"\centering", r"\setlength{\belowcaptionskip}{6pt}"]
+    environment = "table*" if table.tex_wide else "table"
+    lines += [rf"\begin{{{environment}}}[tbp]", r"\centering", r"\setlength{\belowcaptionskip}{6pt}"]
     lines += [rf"\caption{{{_caption(table, wording)}}}"]
     lines += [rf"\label{{tab:{identifier(table.name)}}}", *_SETUP]
     lines += [r"\small", *[r"\setlength{\tabcolsep}{4pt}"] * (len(table.columns) > MANY_COLUMNS)]
-    under = list(_under(wording))
-    lines += [r"\sbox0{%", *_tabular(table, wording), "}%", *_fit(under), r"\end{table}"]
+    under = list(_under(wording, table.tex_ledger))
+    lines += [r"\sbox0{%", *_tabular(table, wording), "}%", *_fit(under), rf"\end{{{environment}}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -162,8 +163,8 @@ def _line(fields: Iterable[str]) -> str:
     return "{}" + line if line.startswith(("[", "*")) else line
 
 
-def _under(wording: Wording) -> Iterator[str]:
-    """Footnotes, statistics and ledger in small type, as wide as the table."""
+def _under(wording: Wording, ledger: bool) -> Iterator[str]:
+    """Footnotes, statistics and, where asked for, ledger in small type, as wide as the table."""
     if not wording.notes and not wording.under:
         return
     yield r"\begin{minipage}{\dimen0}\footnotesize\raggedright\hspace{0pt}%"
@@ -174,5 +175,7 @@ def _under(wording: Wording) -> Iterator[str]:
     if wording.notes:
         yield r"\par"
     for head, said in wording.under:
+        if head in LEDGER and not ledger:
+            continue
         yield rf"\textit{{{escape(head)}.}} {escape(said)}\par"
     yield r"\end{minipage}%"

@@ -22,6 +22,8 @@ DASH = "\N{EN DASH}"
 FEW = "\N{DAGGER}"
 FEW_MEANS = "fewer than three seeds"
 PUBLISHED = "(publ.)"
+LEDGER = ("Same for all rows", "Differs between rows")
+"""Heads of the ledger's paragraphs."""
 MANY_P = 40
 """More p values than this are not spelled out under a table; CSV, JSON and HTML have them all."""
 
@@ -183,10 +185,10 @@ def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield from _tests(table)
     names = _names(table)
     if table.ledger.same:
-        yield "Same for all rows", sentence("; ".join(f"{fact}: {value}" for fact, value in table.ledger.same.items()))
+        yield LEDGER[0], sentence("; ".join(f"{fact}: {value}" for fact, value in table.ledger.same.items()))
     if table.ledger.differs:
         facts = (f"{fact}: {_by_value(values, names)}" for fact, values in table.ledger.differs.items())
-        yield "Differs between rows", sentence("; ".join(facts))
+        yield LEDGER[1], sentence("; ".join(facts))
     mixed = [said for said in table.ledger.mixed if said not in notes.values()]
     if mixed:
         yield "Mixed protocols", " ".join(sentence(said) for said in mixed)

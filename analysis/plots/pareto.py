@@ -94,7 +94,9 @@ def draw(data: pd.DataFrame, spec: Pareto) -> Figure:
     if not data["x"].notna().any():
         label = quantity(spec.x).label
         notes = ", ".join(sorted({str(note) for note in data["x_note"] if note})) or "no value"
-        return words(f"No {label} to draw ({notes}). Measure with `c2d bench latency RUN`, or ask for `x: params`.")
+        return words(
+            f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or ask for `x: params`."
+        )
     with paper():
         return _ink(data, spec, direct=True) or _legend(data, spec)
 

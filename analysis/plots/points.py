@@ -73,7 +73,8 @@ def counts(group: Group, seeds: Sequence[int], key: str = "") -> dict[str, Any]:
     rows = group.rows
     run = {int(seed): str(name) for seed, name in zip(rows["seed"], rows["run"], strict=True)}
     state = {int(seed): str(name) for seed, name in zip(rows["seed"], rows["state"], strict=True)}
-    lost = Counter(f"done without {key}" if state[seed] == "done" else state[seed] for seed in run if seed not in seeds)
+    done = f"done without {key}" if key else "done, not shown"
+    lost = Counter(done if state[seed] == "done" else state[seed] for seed in run if seed not in seeds)
     return {
         "n": len(seeds),
         "promised": len(run),

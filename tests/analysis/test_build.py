@@ -374,3 +374,25 @@ def test_every_missing_seed_is_counted(gone: set[int], made_study: Study) -> Non
         assert cell.runs == tuple(done["run"])
         assert (MARK in cell.notes) == (0 < len(done) < 3)
         assert set(cell.notes) <= set(made.notes)
+
+
+def test_chosen_seeds_are_all_there_is_and_the_table_says_so(tmp_path: Path) -> None:
+    make_store(tmp_path / "runs", {"method": ["baseline", "kd"]}, value=lambda labels, seed: 0.2 + seed / 100)
+    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    table = build(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [2]}), "made")
+    cells = [row.cells["AP"] for row in table.rows]
+    assert [(cell.n, cell.promised) for cell in cells] == [(1, 1), (1, 1)]
+    assert [cell.value for cell in cells] == pytest.approx([22.0, 22.0])
+    assert any("asked for seeds 2 alone" in said for said in table.statistics)
+    with pytest.raises(InputError, match=r"seeds \[7\]"):
+        build(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [7]}), "made")
+
+
+def test_the_sources_of_published_numbers_stand_under_the_table(tmp_path: Path) -> None:
+    make_store(tmp_path / "runs", {"method": ["baseline", "kd_cls"]})
+    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    rows = {"method": {"baseline": {"method": "baseline"}, "kd_cls": {"method": "kd_cls"}}}
+    published = {"paper": "icod", "table": "Table 5 (AP per IoU)", "rows": rows}
+    table = build(study, parse({"kind": "table", "rows": {"method": []}, "published": published}), "made")
+    (said,) = [said for said in table.statistics if said.startswith("Published in: ")]
+    assert "arXiv 2106.05209" in said

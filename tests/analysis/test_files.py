@@ -19,6 +19,13 @@ def test_a_file_is_written_whole_and_counted(tmp_path: Path) -> None:
     assert [item.name for item in path.parent.iterdir()] == ["a.csv"]
 
 
+def test_files_of_an_earlier_report_are_counted(tmp_path: Path) -> None:
+    Folder(tmp_path / "out", tmp_path / "runs").write("tables/old.csv", "x")
+    folder = Folder(tmp_path / "out", tmp_path / "runs")
+    folder.write("tables/new.csv", "y")
+    assert folder.older("tables", "figures") == 1
+
+
 @pytest.mark.parametrize("inside", ["", "run-1", "sweeps/x"])
 def test_the_store_is_refused(tmp_path: Path, inside: str) -> None:
     store = tmp_path / "runs"

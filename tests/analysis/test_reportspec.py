@@ -61,7 +61,7 @@ uncertainty: seed
     )
     assert [line.split(";")[0] for line in mistakes(path)] == [
         "FILE:2: nam: unknown key 'nam'",
-        "FILE:3: rows.method: wanted a list, e.g. [AP, AP50], given 'baseline'",
+        "FILE:3: rows.method: wanted a list, e.g. [one, another], given 'baseline'",
         "FILE:6: columns[1]: unknown column 'AP5o'",
         "FILE:7: columns: given twice, first in line 4",
         "FILE:8: digits.AP: wanted a whole number, given 'many'",
