@@ -12,6 +12,7 @@ import os
 import socket
 import tempfile
 import time
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -198,5 +199,5 @@ def read_json(path: Path) -> Any:
         raise InputError(f"no file {path}; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give a JSON file") from None
-    except (ValueError, EOFError, gzip.BadGzipFile) as error:
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path} is not valid JSON ({error}); write it again or remove it") from None

@@ -55,6 +55,16 @@ def test_broken_json_is_named(tmp_path: Path, content: bytes) -> None:
         read_json(tmp_path / "absent.json")
 
 
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json.gz"
+    atomic_write_json_gz(path, list(range(1000)))
+    whole = path.read_bytes()
+    for damaged in (whole[:40], whole[:30] + b"\xff" * 20 + whole[50:], b"nonsense"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"a\.json\.gz is not valid JSON"):
+            read_json(path)
+
+
 def test_status_keeps_facts_and_renews_the_heartbeat(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     assert folder.read_status() == {"state": "waiting", "attempt": 0}
