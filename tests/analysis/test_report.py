@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis import defaults
 from analysis.errors import InputError
 from analysis.made import Made, Request
 from analysis.report import write_report
@@ -134,6 +135,12 @@ def test_a_laptop_without_torch_is_enough(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One default figure where drawing all of them would tell nothing more."""
+    monkeypatch.setattr(defaults, "FIGURES", {"seeds": "AP of every seed"})
+
+
 def spec(tmp_path: Path, text: str, name: str = "mine.yaml") -> str:
     path = tmp_path / name
     path.write_text(text)
@@ -179,6 +186,7 @@ def test_a_bad_spec_is_refused_and_nothing_is_written(tmp_path: Path, text: str,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_mixed_protocols_are_refused_by_name_skipped_by_default_and_marked_when_allowed(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", AXES, schedule=lambda labels: {"iterations": 40} if labels["method"] == "c2d" else {})
     given = spec(tmp_path, "kind: table\nrows: {method: []}\nbaseline: {method: baseline}\n")
@@ -215,6 +223,7 @@ def test_damaged_files_are_named_and_the_rest_is_reported(tmp_path: Path) -> Non
     assert (table.rows[0].cells["AP"].n, table.rows[0].cells["AP"].promised) == (2, 3)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_one_odd_sweep_does_not_cost_the_others_their_report(tmp_path: Path) -> None:
     """A record that promises two runs for one cell and seed."""
     make_store(tmp_path / "runs", AXES, seeds=1, name="good")
@@ -227,6 +236,7 @@ def test_one_odd_sweep_does_not_cost_the_others_their_report(tmp_path: Path) -> 
     assert "sweep odd" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("few_figures")
 @pytest.mark.parametrize("name", ["tiny copy", "ü", "a'b", ".hid", "<b>", "x" * 95])
 def test_a_sweep_may_have_any_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
     make_store(tmp_path / "runs", {"method": ["baseline", "b"]}, seeds=1, name=name)
@@ -235,6 +245,7 @@ def test_a_sweep_may_have_any_name_that_a_file_can_have(tmp_path: Path, name: st
     assert len(made.tables) == 3
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_default_names_never_collide(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", AXES, seeds=1, name="a")
     make_store(tmp_path / "runs", {"method": ["baseline", "x"]}, seeds=1, name="a-errors")
@@ -243,6 +254,7 @@ def test_default_names_never_collide(tmp_path: Path) -> None:
     assert names == ["a", "a-errors", "a-cost", "a-errors-2", "a-errors-errors", "a-errors-cost"]
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_a_record_without_question_or_labels_is_a_report_too(tmp_path: Path) -> None:
     record = make_store(tmp_path / "runs", {}, seeds=2)
     del record["question"]
