@@ -16,7 +16,7 @@ def report(
     specs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SPEC.yaml]...", help="tables and figures (docs/analysis.md), or names of shipped ones"
+            metavar="SPEC.yaml", help="tables and figures (docs/analysis.md), or names of shipped ones"
         ),
     ] = None,
     sweep: Annotated[
