@@ -15,9 +15,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder of tables, figures and report.html")],
     specs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="SPEC.yaml", help="tables and figures (docs/analysis.md), or names of shipped ones"
-        ),
+        typer.Argument(metavar="SPEC.yaml", help="tables and figures (docs/analysis.md), or names of shipped ones"),
     ] = None,
     sweep: Annotated[
         list[str] | None,

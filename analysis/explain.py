@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.columns import QUANTITIES
 from analysis.errors import InputError, unknown
+from analysis.facts import teachers
 from analysis.formats import csvfile
 from analysis.frame import Study, labels_of
 from analysis.store import Wrong, read_bytes
@@ -154,7 +155,7 @@ def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
         "data": f"{row['dataset']} ({str(row['dataset_digest'])[:12]})",
         "schedule": _schedule(row),
         "method": str(row["method_json"] or "") if row["method_json"] not in ("", "[]") else "none",
-        "teacher": _teacher(row),
+        "teacher": teachers(row),
     }
     files = {name: what for name, what in FILES if (folder / name).is_file()}
     seed = int(row["seed"]) if row["seed"] == row["seed"] else None
@@ -171,13 +172,3 @@ def _schedule(row: dict[Any, Any]) -> str:
         return f"{row[key]:g}" if isinstance(row[key], int | float) and row[key] == row[key] else "?"
 
     return f"{row['schedule']}: {number('iterations_planned')} iterations, batch {number('batch')}, lr {number('lr')}"
-
-
-def _teacher(row: dict[Any, Any]) -> str:
-    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
-    named = []
-    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
-        run, metric = row[f"teacher.{kind}"], row[column]
-        if run:
-            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
-    return ", ".join(named)

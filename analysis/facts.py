@@ -58,6 +58,16 @@ def shown(values: tuple[str, ...]) -> str:
     return " and ".join(value or "none" for value in values) or "none"
 
 
+def teachers(row: Mapping[Any, Any]) -> str:
+    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
+    named = []
+    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
+        run, metric = row[f"teacher.{kind}"], row[column]
+        if run:
+            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
+    return " + ".join(named)
+
+
 def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "dataset", row["dataset"]
     yield "dataset digest", row["dataset_digest"][:_SHORT]
@@ -67,7 +77,7 @@ def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "input", _number(row["input"])
     yield "method version", ", ".join(f"{name} {version}" for name, version in _versions(row["method_json"]))
     yield "method", row["method_json"]
-    yield "teacher", _teacher(row)
+    yield "teacher", teachers(row)
     yield "schedule", row["schedule"]
     yield from _flat("schedule", _loaded(row["schedule_json"], dict))
     for key, value in _loaded(row["overrides_json"], dict).items():
@@ -84,16 +94,6 @@ def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _versions(method: str) -> list[tuple[str, str]]:
     """[(distiller, version)] of a method's JSON."""
     return [(name, str(values.get("version"))) for item in _loaded(method, list) for name, values in item.items()]
-
-
-def _teacher(row: Mapping[str, Any]) -> str:
-    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
-    named = []
-    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
-        run, metric = row[f"teacher.{kind}"], row[column]
-        if run:
-            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
-    return " + ".join(named)
 
 
 def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
