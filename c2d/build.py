@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from c2d import evaluate
+from c2d.anatomy import probe
 from c2d.config import Resolved
 from c2d.data.card import LoadedCard
 from c2d.distillers import DISTILLERS
 from c2d.distillers.base import Context, Distiller, Params
 from c2d.errors import InputError, unknown
+from c2d.instances import Samples
 from c2d.question import teacher_result, teacher_run
 from c2d.runfolder import RunFolder
-from c2d.sampling import seed_everything
+from c2d.sampling import mix, random_state, seed_everything
 from c2d.spec import Method, RunSpec, explain
+from c2d.weighting import check as check_schedule
 from c2d.wrapper import Distillation, TeacherSet
 
 if TYPE_CHECKING:
@@ -66,7 +71,9 @@ def build(
     else:
         notes.append("student from scratch (init none): no pretrained weights")
     teachers, teacher_notes, teacher_facts = _teachers(spec, card, folder, device)
-    model = distillation(spec, student, teachers, len(card.card.classes)).to(device)
+    samples = Samples(partial(_as_at_test, resolved, card))
+    model = distillation(spec, student, teachers, len(card.card.classes), samples).to(device)
+    notes_of_methods = [f"{name}: {note}" for name, method in model.distillers.items() for note in method.notes]
 
     def validator(truth: Any) -> Callable[[Any], dict[str, float | None]] | None:
         if not spec.schedule.values.val_interval:
@@ -83,26 +90,63 @@ def build(
 
         return validate
 
-    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes + teacher_notes, validator)
+    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes + teacher_notes + notes_of_methods, validator)
 
 
-def distillation(spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int) -> Distillation:
+def _as_at_test(resolved: Resolved, card: LoadedCard) -> Any:
+    """The training split through the student's test-time pipeline."""
+    pipeline = resolved.student["test_dataloader"]["dataset"]["pipeline"]
+    return evaluate.build_dataset(evaluate.coco_dataset(card, "train", pipeline, test=True))
+
+
+def distillation(
+    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: Samples | None = None
+) -> Distillation:
     """The student under its methods; what `fit` trains.
+
+    Args:
+        samples: the training images as at test time, for methods that look at all of them.
 
     Raises:
         InputError: a parameter's value is not allowed, or a teacher does not fit a method.
     """
-    context = Context(num_classes, teachers.classifier, teachers.detector, student)
-    return Distillation(student, distillers(spec.method, context), teachers, num_classes, spec.seed)
+    context = context_of(spec, student, teachers, num_classes, samples)
+    methods = distillers(spec.method, context, spec.seed)
+    return Distillation(student, methods, teachers, num_classes, spec.seed, context.iterations)
 
 
-def distillers(method: Method, context: Context) -> dict[str, Distiller]:
+def context_of(
+    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: Samples | None = None
+) -> Context:
+    """What the methods of a run are built from; detectors are probed where a method has a detector teacher."""
+    iterations = spec.schedule.values.iterations
+    if teachers.detector is None:
+        return Context(num_classes, teachers.classifier, None, student, iterations=iterations)
+    anatomies = probe(student), probe(teachers.detector.network)
+    return Context(num_classes, teachers.classifier, teachers.detector, student, *anatomies, iterations, samples)
+
+
+def distillers(method: Method, context: Context, seed: int = 0) -> dict[str, Distiller]:
     """The methods of a run, built from their parameters.
 
+    First weights of adaptation layers follow from the seed and the method's name, so that a method starts alike alone
+    and beside others, and disturbs nobody's random numbers.
+
     Raises:
-        InputError: a parameter's value is not allowed.
+        InputError: a parameter's value is not allowed, or the method does not teach this student.
     """
-    return {name: DISTILLERS[name](given, context) for name, given in parameters(method).items()}
+    built = {}
+    for name, given in parameters(method).items():
+        kind = DISTILLERS[name]
+        check_schedule(name, given, context.iterations)
+        if context.anatomy is not None and kind.DETECTORS and context.anatomy.detector not in kind.DETECTORS:
+            raise InputError(
+                f"{name} does not teach {context.anatomy.detector} students; it teaches {', '.join(kind.DETECTORS)}: "
+                "choose one of these, or another method (`c2d methods`)"
+            )
+        with random_state(mix(seed, zlib.crc32(name.encode()), 4)):
+            built[name] = kind(given, context)
+    return built
 
 
 def parameters(method: Method) -> dict[str, Params]:

@@ -5,7 +5,7 @@ Everything here reads; no class of mmdet is changed. Checked against mmdet 3.3 (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +31,19 @@ def _decode_distances(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) ->
     # FCOS regresses distance / stride while it trains with norm_on_bbox, and pixels in every other case.
     in_strides = head.norm_on_bbox and head.training
     return plain(head.bbox_coder.decode(priors, raw * stride[:, None] if in_strides else raw))
+
+
+def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+    """Boxes (N, 4) of raw numbers (N, D) in the convention of `outputs.Dense`, whether the head trains or not.
+
+    Args:
+        priors: (N, 4) anchors, or (N, 2) points.
+        stride: (N,) px per cell.
+    """
+    if getattr(head, "norm_on_bbox", None) is not None:
+        return plain(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
+    family = _family(head, DENSE, ("loss_by_feat",))
+    return (family.decode if family is not None else _decode_deltas)(head, raw, priors, stride)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,47 @@ def head_of(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
         f"supported heads: {known}, and subclasses that keep their loss and targets; choose such a student, "
         "or a method that needs no positives"
     )
+
+
+def dense_head(detector: Any) -> Any:
+    """The head that speaks about every cell: a single-stage detector's only head, or a two-stage detector's RPN.
+
+    Raises:
+        InputError: none of a family whose outputs can be read.
+    """
+    head = getattr(detector, "rpn_head", None)
+    if head is not None:
+        if any(parent.__name__ == "RPNHead" and parent.__module__.startswith("mmdet.") for parent in type(head).__mro__):
+            return head
+    else:
+        head = getattr(detector, "bbox_head", None)
+        if _family(head, DENSE, ("loss_by_feat",)) is not None:
+            return head
+    raise InputError(
+        f"the dense outputs of head '{type(head).__name__}' of '{type(detector).__name__}' cannot be read; supported: "
+        f"{', '.join([*DENSE, 'RPNHead'])}, and subclasses that keep loss_by_feat"
+    )
+
+
+def roi_head(detector: Any) -> tuple[Any, bool]:
+    """(second stage, whether it is a cascade).
+
+    Raises:
+        InputError: a detector without one, or of an unknown family.
+    """
+    head = getattr(detector, "roi_head", None)
+    family = _family(head, ROI, _ROI_METHODS) if head is not None else None
+    if family is None:
+        raise InputError(
+            f"'{type(detector).__name__}' has no second stage that can be read; supported: {', '.join(ROI)}: choose a "
+            "two-stage detector, or a method that needs none"
+        )
+    return head, family.cascaded
+
+
+def strides(head: Any) -> tuple[int, ...]:
+    """Pixels a cell of each level of a dense head."""
+    return tuple(int(s[0] if isinstance(s, Sequence) else s) for s in head.prior_generator.strides)
 
 
 def dense_kind(head: Any) -> Kind:

@@ -33,16 +33,16 @@ class Liveness:
             terms: loss name -> scalar with its graph, from a step that has positives.
             student: its trainable parameters must receive a gradient.
             teachers: none of their parameters may require one or have one.
-            layers: loss name -> where the term reads, for the message.
+            layers: loss name -> where the term reads, for the message; terms that are not in it may be dead.
         Raises:
             RunError: a term is not finite; or stayed zero or without gradient for `PATIENCE` steps; or a teacher is
                 not frozen. It names the loss, the layer and the rank.
         """
         weights = [weight for weight in student.parameters() if weight.requires_grad]
         for name, value in terms.items():
-            if name in self.alive:
+            if name in self.alive or name not in layers:
                 continue
-            place = f"{name} ({layers.get(name, 'no layer')}, rank {self.rank})"
+            place = f"{name} ({layers[name]}, rank {self.rank})"
             if not torch.isfinite(value):
                 raise RunError(
                     f"{place} is {float(value.detach())} in its first step; look at its inputs, or use fp32", "nan"

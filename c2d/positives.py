@@ -21,6 +21,7 @@ from torch import Tensor
 from c2d import heads
 from c2d.batch import Batch
 from c2d.heads import DenseFamily, Kind
+from c2d.shadow import shadow
 
 RoIStages = Literal["last", "all"]
 
@@ -86,22 +87,6 @@ def recording(student: Any, roi_stages: RoIStages = "last") -> Iterator[Recordin
         yield record
 
 
-@contextmanager
-def _shadow(instance: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
-    """`instance.name` is `replacement` inside the block; the instance's own dict is afterwards what it was."""
-    own = vars(instance)
-    missing = object()
-    before = own.get(name, missing)
-    own[name] = replacement
-    try:
-        yield
-    finally:
-        if before is missing:
-            del own[name]
-        else:
-            own[name] = before
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Single-stage heads
 
@@ -161,8 +146,8 @@ def _watch_dense(stack: ExitStack, record: Recording, head: Any, family: DenseFa
         return (labels, *rest)
 
     single = without_assigner if family.sampling is None else with_assigner
-    stack.enter_context(_shadow(head, "loss_by_feat", loss))
-    stack.enter_context(_shadow(head, "_get_targets_single", single))
+    stack.enter_context(shadow(head, "loss_by_feat", loss))
+    stack.enter_context(shadow(head, "_get_targets_single", single))
 
 
 def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor],
@@ -188,8 +173,7 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
     logits = gather(cls_scores, lambda _: channels)
     # A level has as many predictions per cell in its box map as in its class map, whatever a box is written in.
     raw = gather(bbox_preds, lambda i: bbox_preds[i].shape[1] * channels // cls_scores[i].shape[1])
-    strides = [s[0] if isinstance(s, Sequence) else s for s in head.prior_generator.strides]
-    stride = torch.tensor(strides, device=device, dtype=torch.float32)[level]
+    stride = torch.tensor(heads.strides(head), device=device, dtype=torch.float32)[level]
     with torch.autocast(device.type, enabled=False):
         boxes = family.decode(head, raw.float(), priors, stride)
     gt = torch.cat([t.gt for t in targets])
@@ -222,7 +206,7 @@ def _watch_roi(stack: ExitStack, record: Recording, head: Any, cascaded: bool, r
         record._read = lambda: [read() for read in (stages if roi_stages == "all" else stages[-1:])]
         return result
 
-    stack.enter_context(_shadow(head, "bbox_loss", loss))
+    stack.enter_context(shadow(head, "bbox_loss", loss))
 
 
 def _roi_positives(bbox_head: Any, logits: Tensor, raw: Tensor, sampled: Sequence[Any]) -> Positives:

@@ -227,7 +227,7 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
 
     Args:
         method: list of {distiller: params}; params may be null.
-        catalog: content of distillers/catalog.json: {name: {title, version, teachers, schema}}.
+        catalog: content of distillers/catalog.json: {name: {title, version, teachers, added, schema, ...}}.
     """
     resolved: Method = []
     for item in method:
@@ -249,7 +249,12 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
         for key in given:
             if key not in defaults:
                 raise unknown(f"parameter of {name}", key, defaults, f"see `c2d methods {name}`")
-        params = {key: given.get(key, default) for key, default in defaults.items()}
+        added = catalog[name].get("added", ())  # younger than the first runs: left out while they change nothing
+        params = {
+            key: given.get(key, default)
+            for key, default in defaults.items()
+            if key not in added or given.get(key, default) != default
+        }
         if name in {next(iter(before)) for before in resolved}:
             raise InputError(f"method {name} is listed twice; one entry with its parameters is enough")
         resolved.append({name: {"version": version, **{key: _one_spelling(value) for key, value in params.items()}}})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import torch
@@ -12,12 +15,17 @@ from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from c2d import batch as batches
-from c2d import positives
+from c2d import secondstage
+from c2d.batch import Batch
 from c2d.distillers.base import Distiller, View
 from c2d.finite import FiniteLosses
 from c2d.liveness import Liveness
+from c2d.monitor import Monitor
+from c2d.outputs import Needs, Observed
 from c2d.pixels import Normalisation
 from c2d.sampling import mix
+from c2d.watch import Watch, watching
+from c2d.weighting import factor
 
 
 @dataclass
@@ -38,22 +46,30 @@ class Distillation(FiniteLosses):
         student: any mmdet detector.
         distillers: name -> distiller; empty for a baseline.
         teachers: what they learn from.
-        seed: of the run; the distillers' own random numbers follow from (seed, iteration, rank), so that they never
-            disturb the student's.
+        seed: of the run; the distillers' own random numbers follow from (seed, iteration, rank, method), so that they
+            never disturb the student's, nor one method another's.
+        iterations: of the run, for weights that decay.
 
-    `iteration` is set by the loop before each step.
+    `iteration` is set by the loop before each step; `monitor` by whoever wants gradients looked at.
     """
 
     def __init__(
-        self, student: Any, distillers: Mapping[str, Distiller], teachers: TeacherSet, num_classes: int, seed: int
+        self,
+        student: Any,
+        distillers: Mapping[str, Distiller],
+        teachers: TeacherSet,
+        num_classes: int,
+        seed: int,
+        iterations: int = 1,
     ) -> None:
         super().__init__(data_preprocessor=student.data_preprocessor)
         self.student = student
         self.distillers = nn.ModuleDict(distillers)
         self.teachers = teachers
-        self.num_classes, self.seed, self.iteration = num_classes, seed, 0
+        self.num_classes, self.seed, self.iteration, self.iterations = num_classes, seed, 0, iterations
         self.pixels = Normalisation.of_preprocessor(student.data_preprocessor)
         self.liveness = Liveness(get_rank())
+        self.monitor: Monitor | None = None
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
         """mode `loss`: the merged losses; other modes are the student's own."""
@@ -65,30 +81,98 @@ class Distillation(FiniteLosses):
         """Student losses as they are named; trained terms loss_kd_<method>_<term>, observations kd_<method>_<name>."""
         if not self.distillers:
             return self.student.loss(inputs, data_samples)
-        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        stages = {
-            stage for distiller in self.distillers.values() for stage in [getattr(distiller, "roi_stages", "last")]
+        factors = {
+            name: method.params.weight * factor(method.params, self.iteration, self.iterations)
+            for name, method in self.distillers.items()
         }
-        wanted = any(distiller.NEEDS_POSITIVES for distiller in self.distillers.values())
-        watching = (
-            positives.recording(self.student, roi_stages="all" if "all" in stages else "last")
-            if wanted
-            else nullcontext()
-        )
-        with watching as record:
+        active = {name: method for name, method in self.distillers.items() if factors[name] > 0}
+        self._refresh(active)
+        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
+        needs = reduce(or_, (method.needs for method in active.values()), Needs())
+        by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else Observed()
+        with watching(self.student, needs, self._stages()) as watch:
             losses = dict(self.student.loss(inputs, data_samples))
-        found = record.positives(batch) if record is not None else []
-        generator = torch.Generator().manual_seed(mix(self.seed, self.iteration, get_rank(), 2))
-        view = View(batch, found, self.teachers.classifier, self.teachers.detector, generator)
-        trained: dict[str, Tensor] = {}
-        places: dict[str, str] = {}
-        for name, distiller in self.distillers.items():
-            terms, seen = distiller(view)
-            for term, (value, weight) in terms.items():
-                trained[f"loss_kd_{name}_{term}"] = value * weight
-                losses[f"kd_{name}_{term}_raw"] = value.detach()
-                places[f"loss_kd_{name}_{term}"] = f"{name}: {term}"
-            losses |= {f"kd_{name}_{key}": value.detach() for key, value in seen.items()}
-        if any(len(part.image) for part in found) or (not wanted and any(len(boxes) for boxes in batch.boxes)):
+        view = self._view(batch, watch, by_teacher, needs, data_samples)
+        trained, raw, places = self._terms(active, factors, view, losses)
+        if any(len(part.image) for part in view.positives) or (
+            not needs.positives and any(len(boxes) for boxes in batch.boxes)
+        ):
             self.liveness.check(trained, self.student, self.teachers.modules(), places)
+        if self.monitor is not None and self.monitor.due(self.iteration):
+            losses |= self.monitor.look(self, losses, raw)
         return losses | trained
+
+    def view(self, inputs: Tensor, data_samples: Any) -> View:
+        """One step as the distillers see it, whatever their schedules say; nothing is trained."""
+        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
+        self._refresh(dict(self.distillers.items()), always=True)
+        needs = reduce(or_, (method.needs for method in self.distillers.values()), Needs())
+        by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else Observed()
+        with watching(self.student, needs, self._stages()) as watch:
+            self.student.loss(inputs, data_samples)
+        return self._view(batch, watch, by_teacher, needs, data_samples)
+
+    def random(self, name: str) -> torch.Generator:
+        """The random numbers of one method in this iteration."""
+        # ICOD had the stream to itself before there were others; its runs keep their numbers.
+        own = () if name == "icod" else (zlib.crc32(name.encode()),)
+        return torch.Generator().manual_seed(mix(self.seed, self.iteration, get_rank(), 2, *own))
+
+    def _view(
+        self, batch: Batch, watch: Watch, by_teacher: Observed, needs: Needs, data_samples: Sequence[Any]
+    ) -> View:
+        by_student, teacher = watch.observed(), self.teachers.detector
+        if needs.rois or needs.proposals:
+            same, shared = None, (None, None)
+            if needs.rois and by_student.rois is not None:
+                same = secondstage.same_rois(teacher.network, by_teacher.neck, by_student.rois)
+            if needs.proposals:
+                shared = secondstage.on_proposals(
+                    teacher.network, by_teacher.neck, self.student, by_student.neck, batch, data_samples,
+                    self.random("proposals"),
+                )  # fmt: skip
+            by_student = by_student.with_rois(by_student.rois, shared[0])
+            by_teacher = by_teacher.with_rois(same, shared[1])
+        return View(
+            batch, watch.positives(batch), self.teachers.classifier, teacher, self.random("icod"), by_student,
+            by_teacher,
+        )  # fmt: skip
+
+    def _terms(
+        self, active: Mapping[str, Distiller], factors: Mapping[str, float], view: View, losses: dict[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, float]], dict[str, str]]:
+        """(trained terms, raw terms with their whole weight, where each reads); observations go into `losses`."""
+        trained: dict[str, Tensor] = {}
+        raw: dict[str, tuple[Tensor, float]] = {}
+        places: dict[str, str] = {}
+        for name, method in self.distillers.items():
+            if name not in active:
+                # Weights of an idle method take part in the sum with 0, so that DDP waits for none of them.
+                parts = [weight.sum() for weight in method.parameters() if weight.requires_grad]
+                if parts:
+                    trained[f"loss_kd_{name}_idle"] = 0.0 * torch.stack(parts).sum()
+                continue
+            view.generator = self.random(name)
+            exact = nullcontext() if method.OWN_PRECISION else torch.autocast(view.batch.images.device.type, enabled=False)
+            with exact:
+                terms, seen = method(view)
+            if factors[name] != 1.0:
+                losses[f"kd_{name}_factor"] = view.batch.images.new_tensor(factors[name], dtype=torch.float32)
+            for term, (value, weight) in terms.items():
+                key = f"loss_kd_{name}_{term}"
+                whole = weight * factors[name]
+                trained[key], raw[f"kd_{name}_{term}"] = value * whole, (value, whole)
+                losses[f"kd_{name}_{term}_raw"] = value.detach()
+                if term not in method.GATED:
+                    places[key] = f"{name}: {term}"
+            losses |= {f"kd_{name}_{key}": value.detach() for key, value in seen.items()}
+        return trained, raw, places
+
+    def _refresh(self, active: Mapping[str, Distiller], always: bool = False) -> None:
+        for method in active.values():
+            if method.refresh is not None and (always or method.due(self.iteration)):
+                method.refresh(self.student)
+
+    def _stages(self) -> Any:
+        stages = {getattr(method, "roi_stages", "last") for method in self.distillers.values()}
+        return "all" if "all" in stages else "last"

@@ -8,12 +8,23 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from c2d.distillers.base import Distiller
+from c2d.distillers.base import Distiller, Params
+from c2d.distillers.fitnets import FitNets
 from c2d.distillers.icod import ICOD
 
 DISTILLERS: dict[str, type[Distiller]] = {
     "icod": ICOD,
+    "fitnets": FitNets,
 }
+
+
+def _schema(method: type[Distiller]) -> dict[str, Any]:
+    """The JSON schema of a method's parameters, its own before those that all methods have."""
+    schema = method.Params.model_json_schema()
+    common = list(Params.model_fields)
+    properties = schema["properties"]
+    schema["properties"] = {key: properties[key] for key in [*(k for k in properties if k not in common), *common]}
+    return schema
 
 
 def catalog() -> dict[str, Any]:
@@ -25,6 +36,12 @@ def catalog() -> dict[str, Any]:
             "version": method.VERSION,
             "teachers": list(method.TEACHERS),
             "needs_positives": method.NEEDS_POSITIVES,
-            "schema": method.Params.model_json_schema(),
+            "detectors": list(method.DETECTORS),
+            "cost": method.COST,
+            "source": method.SOURCE,
+            "weights": method.WEIGHTS,
+            "by_detector": method.Params.BY_DETECTOR,
+            "added": list(method.ADDED),
+            "schema": _schema(method),
         }
     return entries

@@ -36,6 +36,7 @@ from torch import Tensor
 from c2d.chunks import summed
 from c2d.distillers.base import Context, Distiller, Params, Term, View
 from c2d.errors import InputError, unknown
+from c2d.outputs import Needs
 from c2d.shares import Shared, join, subset
 from c2d.teachers.crops import PIXELS as CROP
 from c2d.teachers.crops import CropTeacher, student_precision
@@ -111,6 +112,14 @@ class ICOD(Distiller):
     TEACHERS = ("classifier",)
     NEEDS_POSITIVES = True
     Params = ICODParams
+    WEIGHTS: ClassVar = {"cls": "lambda_kc", "crop": "lambda_l", "feat": "lambda_kl"}
+    DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+    COST = "the classifier on every ground-truth crop, its stem forward and backward on every positive"
+    SOURCE = "paper (arXiv 2106.05209, submission text); SSD300 values also in the released code"
+    OWN_PRECISION = True
+    ADDED = ("weight", "start", "ramp", "decay", "stop")
+
+    needs = Needs(positives=True)
 
     #: Boxes per pass through the teacher; bounds memory, does not change values. Caches are small on a CPU.
     CHUNK: ClassVar[dict[str, int]] = {"cpu": 16, "cuda": 256}
@@ -121,7 +130,7 @@ class ICOD(Distiller):
         Raises:
             InputError: there is no classifier, its classes are not the student's, or it has no such layer.
         """
-        super().__init__()
+        super().__init__(params)
         teacher = context.classifier
         if teacher is None:
             raise InputError("icod needs a classifier teacher and none was given; set teachers: {classifier: ...}")
@@ -133,7 +142,6 @@ class ICOD(Distiller):
         for name in params.features:
             if name not in teacher.layers:
                 raise unknown("teacher layer", name, [CROP, *teacher.layers], "see method.icod.layers")
-        self.params = params
         self.roi_stages = params.roi_stages
         self.size = params.size or int(teacher.size)
 

@@ -16,10 +16,14 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from c2d import compat, safeload, taps
+from c2d.batch import Batch
 from c2d.configs import without_pretrained
 from c2d.errors import InputError, first_line
+from c2d.heads import dense_head
+from c2d.outputs import Needs, Observed
 from c2d.pixels import Normalisation, convert
 from c2d.runfolder import RunFolder
+from c2d.watch import dense_outputs, map_layers, split
 
 
 class DetectorTeacher:
@@ -83,6 +87,24 @@ class DetectorTeacher:
         return convert(images, src, self.pixels)
 
     @torch.no_grad()
+    def observe(self, batch: Batch, needs: Needs) -> Observed:
+        """What the teacher computes for a batch, no deeper than `needs` asks: one pass for all methods of a step.
+
+        The images are converted to the teacher's normalisation; padding, which is zero for every detector, is zeroed
+        again where the conversion moved it. The second stage comes later (`c2d.secondstage`), on RoIs of the student.
+        """
+        images = self.normalise(batch.images, batch.pixels)
+        if self.pixels != batch.pixels:
+            images = _without_padding(images, batch)
+        with taps.tapped(self.network, map_layers(self.network)) as seen:
+            maps = self.network.extract_feat(images)
+        dense = None
+        if needs.dense:
+            head = dense_head(self.network)
+            dense = dense_outputs(head, *head(maps)[:2])
+        return Observed(*split(seen), dense)
+
+    @torch.no_grad()
     def read(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:
         """Outputs of the modules `names` for images (B, 3, H, W) in the teacher's pixels, no deeper than needed.
 
@@ -117,6 +139,17 @@ class _Raw(nn.Module):
         shape |= {"ori_shape": (height, width), "scale_factor": (1.0, 1.0)}  # type: ignore[dict-item]
         samples = [DetDataSample(metainfo=shape) for _ in images]
         return self.network(images, samples, mode="tensor")
+
+
+def _without_padding(images: Tensor, batch: Batch) -> Tensor:
+    """Zero outside each image's own size."""
+    if all(size == tuple(images.shape[-2:]) for size in batch.sizes):
+        return images
+    rows = torch.arange(images.shape[2], device=images.device)[None, :, None]
+    cols = torch.arange(images.shape[3], device=images.device)[None, None, :]
+    sizes = torch.tensor(batch.sizes, device=images.device)[:, :, None, None]
+    kept = (rows < sizes[:, 0]) & (cols < sizes[:, 1])
+    return images * kept[:, None]
 
 
 def _read(path: Path) -> Config:

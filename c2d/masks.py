@@ -1,0 +1,89 @@
+"""Ground-truth boxes on feature maps: which level (P1), which cells (P2), means over cells (P3). Vectorised, fp32.
+
+Names in brackets are those of the methods' common primitives. Boxes are (G, 4) xyxy in pixels of the padded batch
+tensor; a map of stride s has its cell (row, col) at pixels [s * col, s * (col + 1)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from c2d.batch import Batch
+
+BASE_PX = 56.0
+"""P1's finest scale in the released code, for pyramids that begin at stride 4."""
+
+
+def level_of(boxes: Tensor, base_px: float, levels: int) -> Tensor:
+    """(P1) Level of each box: floor(log2(sqrt((w + 1)(h + 1)) / base + 1e-6)), clamped to 0..levels-1. (G,) long."""
+    width, height = boxes[:, 2] - boxes[:, 0] + 1, boxes[:, 3] - boxes[:, 1] + 1
+    scale = torch.log2(torch.sqrt(width * height) / base_px + 1e-6).floor()
+    return scale.clamp(0, levels - 1).long()
+
+
+def bounds(boxes: Tensor, stride: float, height: int, width: int) -> Tensor:
+    """(P2) Half-open cells (x0, y0, x1, y1) of boxes on a height x width map; (G, 4) long, never empty.
+
+    Corners are cut to whole cells. A box without a whole cell in one direction becomes the single cell of its corner.
+    """
+    x0, y0, x1, y1 = (boxes / stride).trunc().long().unbind(1)
+    x1, y1 = x1.clamp(max=width), y1.clamp(max=height)
+    degenerate = (x0 >= x1) | (y0 >= y1)
+    x0, y0 = x0.clamp(0, width - 1), y0.clamp(0, height - 1)
+    x1, y1 = torch.where(degenerate, x0 + 1, x1), torch.where(degenerate, y0 + 1, y1)
+    return torch.stack([x0, y0, x1, y1], 1)
+
+
+def inside(cells: Tensor, height: int, width: int) -> Tensor:
+    """Which cells lie in (x0, y0, x1, y1), half-open: (G, 4) long -> (G, height, width) bool."""
+    rows = torch.arange(height, device=cells.device)[None, :, None]
+    cols = torch.arange(width, device=cells.device)[None, None, :]
+    x0, y0, x1, y1 = (edge[:, None, None] for edge in cells.unbind(1))
+    return (rows >= y0) & (rows < y1) & (cols >= x0) & (cols < x1)
+
+
+def per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
+    """Maximum over the boxes of each image: (G, h, w) and (G,) long -> (images, h, w); 0 without boxes."""
+    found = values.new_zeros(images, *values.shape[1:])
+    return found.index_reduce_(0, image, values, "amax") if len(values) else found
+
+
+def object_masks(
+    batch: Batch, maps: Sequence[Tensor], strides: Sequence[int], base_px: float, levelled: bool = True
+) -> list[Tensor]:
+    """Per level (B, 1, h, w) in {0, 1}: cells of boxes that belong to this level (or, not `levelled`, of all boxes).
+
+    Args:
+        maps: (B, M, h, w) each, for their sizes.
+        strides: px per cell of each.
+        base_px: of `level_of`.
+    """
+    boxes, image = batch.all_boxes()
+    level = level_of(boxes, base_px, len(maps))
+    found = []
+    for index, (one, stride) in enumerate(zip(maps, strides, strict=True)):
+        height, width = one.shape[-2:]
+        chosen = level == index if levelled else torch.ones_like(level, dtype=torch.bool)
+        cells = inside(bounds(boxes[chosen], stride, height, width), height, width)
+        found.append(per_image(cells.float(), image[chosen], len(batch.boxes))[:, None])
+    return found
+
+
+def square_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """(P6) Sum over channels of (S - T)^2: (B, M, h, w) -> (B, 1, h, w). Masks are never repeated over channels."""
+    return (student - teacher).square().sum(1, keepdim=True)
+
+
+def cell_means(maps: Tensor, image: Tensor, cells: Tensor) -> Tensor:
+    """(P3) Mean of maps (B, M, h, w) over half-open cells (G, 4) of images (G,): (G, M), differentiable in the maps.
+
+    One integral image for all boxes, summed in fp64: differences of large sums would lose fp32's digits.
+    """
+    total = torch.nn.functional.pad(maps.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
+    x0, y0, x1, y1 = cells.unbind(1)
+    area = ((x1 - x0) * (y1 - y0))[:, None]
+    summed = total[image, :, y1, x1] - total[image, :, y0, x1] - total[image, :, y1, x0] + total[image, :, y0, x0]
+    return (summed / area).to(maps.dtype)

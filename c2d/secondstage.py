@@ -1,0 +1,83 @@
+"""Second stages on RoIs that somebody else chose: the teacher on the student's, and both on the teacher's proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from c2d import heads
+from c2d.batch import Batch
+from c2d.outputs import RoIs
+from c2d.watch import roi_outputs
+
+Maps = tuple[Tensor, ...]
+
+
+def forward(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict[str, Any]]:
+    """(box head, its outputs) for RoIs (R, 5); of a cascade the last stage."""
+    head, cascaded = heads.roi_head(detector)
+    if cascaded:
+        stage = head.num_stages - 1
+        return head.bbox_head[stage], head._bbox_forward(stage, neck, rois)
+    return head.bbox_head, head._bbox_forward(neck, rois)
+
+
+@torch.no_grad()
+def same_rois(teacher: Any, neck: Maps, student: RoIs) -> RoIs:
+    """The teacher's predictions for the RoIs that the student sampled; row k is the same RoI for both."""
+    bbox_head, result = forward(teacher, neck, student.rois)
+    return RoIs(
+        student.rois, result["cls_score"].float(), result["bbox_pred"].float(), result["bbox_feats"].float(),
+        student.labels, student.gt, bool(bbox_head.reg_class_agnostic),
+    )  # fmt: skip
+
+
+def on_proposals(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, batch: Batch,
+                 samples: Sequence[Any], generator: torch.Generator) -> tuple[RoIs, RoIs]:  # fmt: skip
+    """(student, teacher) on RoIs sampled from the teacher's proposals by the student's own assigner and sampler.
+
+    Labels and positives are those of this sampling. The sampler's random numbers come from `generator`, so they do not
+    disturb the student's.
+    """
+    with torch.no_grad():
+        sampled = _sample(teacher, teacher_neck, student, student_neck, batch, samples, generator)
+        teacher_head, by_teacher = forward(teacher, teacher_neck, _rois(sampled))
+    student_head, by_student = forward(student, student_neck, _rois(sampled))
+    return roi_outputs(student_head, by_student, sampled), roi_outputs(teacher_head, by_teacher, sampled)
+
+
+def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, batch: Batch,
+            samples: Sequence[Any], generator: torch.Generator) -> list[Any]:  # fmt: skip
+    from mmengine.structures import InstanceData
+
+    metas = [sample.metainfo for sample in samples]
+    proposal_cfg = student.train_cfg.get("rpn_proposal", student.test_cfg.rpn)
+    found = teacher.rpn_head.predict_by_feat(*teacher.rpn_head(teacher_neck), batch_img_metas=metas, cfg=proposal_cfg)
+    head, cascaded = heads.roi_head(student)
+    assigner, sampler = (
+        (head.bbox_assigner[-1], head.bbox_sampler[-1]) if cascaded else (head.bbox_assigner, head.bbox_sampler)
+    )
+    device = batch.images.device
+    devices = [device] if device.type == "cuda" else []
+    sampled = []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        for i, (proposals, sample) in enumerate(zip(found, samples, strict=True)):
+            priors = InstanceData(priors=heads.plain(proposals.bboxes), scores=proposals.scores)
+            truth = InstanceData(bboxes=batch.boxes[i], labels=batch.labels[i])
+            ignored = getattr(sample, "ignored_instances", None)
+            if ignored is not None and "bboxes" in ignored:
+                ignored = InstanceData(bboxes=heads.plain(ignored.bboxes))
+            feats = [level[i][None] for level in student_neck]
+            sampled.append(sampler.sample(assigner.assign(priors, truth, ignored), priors, truth, feats=feats))
+    return sampled
+
+
+def _rois(sampled: Sequence[Any]) -> Tensor:
+    from mmdet.structures.bbox import bbox2roi
+
+    rois: Tensor = bbox2roi([heads.plain(one.priors) for one in sampled])
+    return rois.float()
