@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,14 +19,31 @@ def _group() -> None:
 
 @app.command()
 def step(
+    questions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SPEC.yaml|RUN]...", help="questions to measure, instead of the shipped cases"),
+    ] = None,
     student: Annotated[
         list[str] | None, typer.Option(help="students to measure; repeat it (default: the three of the table)")
     ] = None,
     repeats: Annotated[int, typer.Option(min=3, help="counted pairs of steps (plain, distilled)")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
     out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
+    runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA)")] = None,
 ) -> None:
-    """Time a plain and a distilled training step of each student in turn, and print their ratio."""
+    """Time plain and distilled training steps in turn, of questions or of the shipped ICOD cases; print their ratio."""
+    if questions:
+        if student:
+            from c2d.errors import InputError
+
+            raise InputError("give questions or --student, not both: --student chooses among the shipped cases")
+        from benchmarks import questions as asked
+
+        found = asked.measure(questions, runs, data, repeats, threads)
+        print(asked.markdown(found))
+        _keep(out, found)
+        return
     from benchmarks.step import CASES, markdown, measure, peak_mib
 
     cases = [case for case in CASES if not student or case.student in student]
@@ -47,6 +64,10 @@ def step(
                 record[f"{variant}_mib"] = round(pool.submit(peak_mib, case, variant, threads).result(), 1)
             records.append(record)
     print(markdown(records))
+    _keep(out, records)
+
+
+def _keep(out: Path | None, records: list[dict[str, Any]]) -> None:
     if out is not None:
         from c2d.runfolder import atomic_write_json
 

@@ -52,7 +52,7 @@ def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, A
     Returns:
         {case, device, threads, torch, plain_ms, distilled_ms, floor_ms: lists; positives, used}.
     """
-    device = _start(threads)
+    device = start(threads)
     plain, distilled, teacher = _models(case, device)
     inputs, samples = _made_batch(case, device)
     calls: dict[str, Callable[[], Any]] = {
@@ -69,7 +69,7 @@ def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, A
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            times[name].append(_ms(call, device))
+            times[name].append(milliseconds(call, device))
     return {
         "case": asdict(case),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -84,19 +84,25 @@ def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, A
 def peak_mib(case: Case, variant: str, threads: int | None = None) -> float:
     """Peak memory of two steps of `plain` or `distilled`, MiB: of the GPU, else resident and of the whole process, so
     call it in a process of its own."""
-    device = _start(threads)
+    device = start(threads)
     plain, distilled, teacher = _models(case, device)
     model = {"plain": plain, "distilled": distilled}[variant]
     del plain, distilled, teacher
     call = _step(model, *_made_batch(case, device))
     call()
     call()
+    return peak_now_mib(device)
+
+
+def peak_now_mib(device: str) -> float:
+    """Peak memory of this process so far, MiB: of the GPU, else resident."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _start(threads: int | None) -> str:
+def start(threads: int | None) -> str:
+    """Close the host's gaps, set threads and seed; the device to measure on."""
     from c2d import compat
 
     compat.prepare()
@@ -220,7 +226,8 @@ def _teacher_floor(teacher: Any, size: int, positives: int, truths: int, device:
     return once
 
 
-def _ms(call: Callable[[], Any], device: str) -> float:
+def milliseconds(call: Callable[[], Any], device: str) -> float:
+    """One call, in ms; on CUDA with everything it queued."""
     if device == "cuda":
         torch.cuda.synchronize()
     begun = time.perf_counter()

@@ -52,6 +52,15 @@ class HeadLayout:
     numbers: tuple[int, ...]
     strides: tuple[int, ...]
 
+    def __str__(self) -> str:
+        def shown(values: tuple[int, ...]) -> str:
+            return "/".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+        return (
+            f"{self.layer} ({self.classes} {self.kind} logits, {shown(self.priors)} priors a cell, boxes in "
+            f"{shown(self.numbers)} numbers, strides {shown(self.strides)})"
+        )
+
 
 @dataclass(frozen=True)
 class Anatomy:

@@ -28,6 +28,16 @@ def clamp(boxes: Tensor, height: int, width: int, min_side: float = MIN_SIDE) ->
     return torch.stack([x1, y1, x2, y2], dim=-1)
 
 
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of boxes (..., 4) and (..., 4), broadcast against each other; 0 where both are empty."""
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.unbind(-1), b.unbind(-1)
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
+    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
+    both = width * height
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - both
+    return torch.where(union > 0, both / torch.where(union > 0, union, 1), 0)
+
+
 def to_grid(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
     """Sampling grids (K, size, size, 2) of boxes (K, 4) for `grid_sample(..., align_corners=False)`.
 

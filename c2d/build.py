@@ -71,8 +71,9 @@ def build(
     else:
         notes.append("student from scratch (init none): no pretrained weights")
     teachers, teacher_notes, teacher_facts = _teachers(spec, card, folder, device)
-    samples = Samples(partial(_as_at_test, resolved, card))
+    samples = Samples(partial(as_at_test, resolved, card))
     model = distillation(spec, student, teachers, len(card.card.classes), samples).to(device)
+    check_classes(model, card.card.classes)
     notes_of_methods = [f"{name}: {note}" for name, method in model.distillers.items() for note in method.notes]
 
     def validator(truth: Any) -> Callable[[Any], dict[str, float | None]] | None:
@@ -90,10 +91,11 @@ def build(
 
         return validate
 
-    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes + teacher_notes + notes_of_methods, validator)
+    notes += [*teacher_notes, *notes_of_methods]
+    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes, validator)
 
 
-def _as_at_test(resolved: Resolved, card: LoadedCard) -> Any:
+def as_at_test(resolved: Resolved, card: LoadedCard) -> Any:
     """The training split through the student's test-time pipeline."""
     pipeline = resolved.student["test_dataloader"]["dataset"]["pipeline"]
     return evaluate.build_dataset(evaluate.coco_dataset(card, "train", pipeline, test=True))
@@ -115,15 +117,35 @@ def distillation(
     return Distillation(student, methods, teachers, num_classes, spec.seed, context.iterations)
 
 
+def check_classes(model: Distillation, classes: Sequence[str]) -> None:
+    """Methods that compare what heads say need a teacher that speaks of the same classes, in the same order.
+
+    Methods that look at maps alone may have a teacher of other classes.
+
+    Raises:
+        InputError: other classes.
+    """
+    teacher = model.teachers.detector
+    named = getattr(teacher, "classes", None)
+    for name, method in model.distillers.items():
+        asks = method.needs.dense or method.needs.rois or method.needs.proposals
+        if asks and named is not None and list(named) != list(classes):
+            raise InputError(
+                f"{name} compares the heads' outputs, and the detector teacher knows {', '.join(named[:4])}, ... "
+                f"({len(named)}), the student {', '.join(classes[:4])}, ... ({len(classes)}); train a teacher on this "
+                "data set, or take a method that looks at maps alone"
+            )
+
+
 def context_of(
     spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: Samples | None = None
 ) -> Context:
     """What the methods of a run are built from; detectors are probed where a method has a detector teacher."""
-    iterations = spec.schedule.values.iterations
+    iterations, batch = spec.schedule.values.iterations, spec.schedule.values.batch
     if teachers.detector is None:
-        return Context(num_classes, teachers.classifier, None, student, iterations=iterations)
+        return Context(num_classes, teachers.classifier, None, student, iterations=iterations, batch=batch)
     anatomies = probe(student), probe(teachers.detector.network)
-    return Context(num_classes, teachers.classifier, teachers.detector, student, *anatomies, iterations, samples)
+    return Context(num_classes, teachers.classifier, teachers.detector, student, *anatomies, iterations, samples, batch)
 
 
 def distillers(method: Method, context: Context, seed: int = 0) -> dict[str, Distiller]:

@@ -29,6 +29,10 @@ def train(
     stop_after: Annotated[
         int | None, typer.Option("--stop-after", min=1, help="save and leave after this iteration, to see that it runs")
     ] = None,
+    monitor: Annotated[
+        int | None,
+        typer.Option(min=1, help="every so many iterations, each distillation term's gradient beside the task's"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
 ) -> None:
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
@@ -60,7 +64,7 @@ def train(
     from c2d.train import Machine, train
 
     try:
-        result = train(folder, Machine(data, workers, checkpoint_every, download, quiet, stop_after))
+        result = train(folder, Machine(data, workers, checkpoint_every, download, quiet, stop_after, monitor))
     except Interrupted as stop:
         if not stop.planned:
             raise
@@ -118,26 +122,61 @@ def evaluate(
         atomic_write_json(out, result)
 
 
+def inspect(
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
+    images: Annotated[int, typer.Option("--images", min=1, max=16, help="training images to show")] = 4,
+    out: Annotated[Path, typer.Option(help="the picture (PNG)")] = Path("inspect.png"),
+    runs: Runs = None,
+    data: Data = None,
+) -> None:
+    """Draw what a method looks at (masks, selected boxes, crops, attention) for some training images, untrained."""
+    from c2d.question import store
+    from c2d.sights import draw
+    from c2d.trial import prepare
+
+    for line in draw(prepare(spec, store(runs), data), images, _writable(out)):
+        print(line)
+    print(f"picture: {out}")
+
+
+def suggest_weight(
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
+    steps: Annotated[int, typer.Option(min=1, help="training steps, in memory only")] = 200,
+    every: Annotated[int, typer.Option(min=1, help="steps between two looks at the gradients")] = 10,
+    runs: Runs = None,
+    data: Data = None,
+) -> None:
+    """Train some steps, compare the gradients of each term with the task's, and propose weights for a sweep."""
+    from c2d.question import store
+    from c2d.suggest import listen, suggest, table
+    from c2d.trial import prepare
+
+    def say(step: int, numbers: dict[str, float]) -> None:
+        print(f"step {step}/{steps}  loss {numbers['loss']:.3f}  |g_task| {numbers['kd_task_grad']:.3g}", flush=True)
+
+    print(table([suggest(heard) for heard in listen(prepare(spec, store(runs), data), steps, every, say)]))
+
+
+def _writable(path: Path) -> Path:
+    from c2d.errors import InputError
+
+    if path.suffix.lower() != ".png" or not path.absolute().parent.is_dir():
+        raise InputError(f"--out {path}: wanted a file name that ends in .png, in a folder that exists")
+    return path
+
+
 def methods(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one method, with its parameters")] = None,
 ) -> None:
-    """List the distillation methods, or the parameters of one with defaults."""
+    """List the distillation methods, or show one: what it is, its sources and parameters, what is unverified."""
+    from c2d import methodpage
     from c2d.errors import unknown
     from c2d.question import distiller_catalog
 
     catalog = distiller_catalog()
-    if name is None:
-        for key, entry in catalog.items():
-            print(
-                f"{key:12} v{entry['version']}  teachers: {', '.join(entry['teachers']) or 'none':12} {entry['title']}"
-            )
-        return
-    if name not in catalog:
+    if name is not None and name not in catalog:
         raise unknown("method", name, catalog, "see `c2d methods`")
-    print(f"{name} (version {catalog[name]['version']}): {catalog[name]['title']}\n")
-    for key, rule in catalog[name]["schema"]["properties"].items():
-        default = json.dumps(rule.get("default"))
-        print(f"  {key:14} default {default:22} {rule.get('description', '')}")
+    print(methodpage.listing(catalog) if name is None else methodpage.shown(name, catalog[name]))
 
 
 def summary(result: dict[str, Any]) -> str:

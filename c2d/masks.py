@@ -30,9 +30,9 @@ def bounds(boxes: Tensor, stride: float, height: int, width: int) -> Tensor:
     Corners are cut to whole cells. A box without a whole cell in one direction becomes the single cell of its corner.
     """
     x0, y0, x1, y1 = (boxes / stride).trunc().long().unbind(1)
-    x1, y1 = x1.clamp(max=width), y1.clamp(max=height)
+    x0, y0, x1, y1 = x0.clamp(min=0), y0.clamp(min=0), x1.clamp(max=width), y1.clamp(max=height)
     degenerate = (x0 >= x1) | (y0 >= y1)
-    x0, y0 = x0.clamp(0, width - 1), y0.clamp(0, height - 1)
+    x0, y0 = x0.clamp(max=width - 1), y0.clamp(max=height - 1)
     x1, y1 = torch.where(degenerate, x0 + 1, x1), torch.where(degenerate, y0 + 1, y1)
     return torch.stack([x0, y0, x1, y1], 1)
 
@@ -48,7 +48,7 @@ def inside(cells: Tensor, height: int, width: int) -> Tensor:
 def per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
     """Maximum over the boxes of each image: (G, h, w) and (G,) long -> (images, h, w); 0 without boxes."""
     found = values.new_zeros(images, *values.shape[1:])
-    return found.index_reduce_(0, image, values, "amax") if len(values) else found
+    return found.scatter_reduce(0, image[:, None, None].expand_as(values), values, "amax")
 
 
 def object_masks(
@@ -70,6 +70,28 @@ def object_masks(
         cells = inside(bounds(boxes[chosen], stride, height, width), height, width)
         found.append(per_image(cells.float(), image[chosen], len(batch.boxes))[:, None])
     return found
+
+
+def painted(boxes: Tensor, image: Tensor, values: Tensor, shape: tuple[int, int, int], stride: float) -> Tensor:
+    """Boxes (G, 4) painted one over the other with values (G,) >= 0 on zeros: (images, height, width).
+
+    A box without a whole cell paints the cell of its corner where its value is the greater one.
+    """
+    images, height, width = shape
+    x0, y0, x1, y1 = bounds(boxes, stride, height, width).unbind(1)
+    corners = (boxes / stride).trunc()
+    whole = ((x1 - x0) * (y1 - y0) > 1) | (corners[:, 2:] > corners[:, :2]).all(1)
+    first = (image * height + y0) * width + x0
+    # One entry per covered cell, for memory that grows with the boxes' area and not with boxes x cells.
+    wide, area = x1 - x0, torch.where(whole, (x1 - x0) * (y1 - y0), 0)
+    owner = torch.repeat_interleave(area)
+    within = torch.arange(len(owner), device=boxes.device) - (area.cumsum(0) - area)[owner]
+    cells = first[owner] + within // wide[owner] * width + within % wide[owner]
+    last = boxes.new_full((images * height * width,), -1, dtype=torch.long).scatter_reduce_(0, cells, owner, "amax")
+    found = torch.where(last >= 0, torch.cat([values, values.new_zeros(1)])[last], 0)
+    later = ~whole & (torch.arange(len(boxes), device=boxes.device) > last[first])
+    found = found.scatter_reduce(0, first, torch.where(later, values, 0), "amax")
+    return found.view(shape)
 
 
 def square_distance(student: Tensor, teacher: Tensor) -> Tensor:

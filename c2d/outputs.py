@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from c2d.heads import Kind
+from c2d.heads import Kind, entries
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,41 @@ class Dense:
         """(B, N, C): all priors of all levels, in the order of the head's anchors."""
         return _flat(self.scores, [self.classes] * len(self.scores))
 
+    def scores_of(self, image: Tensor, prior: Tensor) -> Tensor:
+        """(K, C): logits of single priors, without a copy of the maps.
+
+        Args:
+            image: (K,) long.
+            prior: (K,) long, place in `flat_scores()[image]`.
+        """
+        found, before = self.scores[0].new_zeros(len(prior), self.classes), 0
+        for maps in self.scores:
+            count = maps[0].numel() // self.classes
+            here = (prior >= before) & (prior < before + count)
+            row = entries(maps, image, (prior - before).clamp(0, count - 1), self.classes)
+            found, before = torch.where(here[:, None], row, found), before + count
+        return found
+
     def flat_deltas(self) -> Tensor:
         """(B, N, D) in the same order."""
         per_prior = [d.shape[1] * self.classes // s.shape[1] for s, d in zip(self.scores, self.deltas, strict=True)]
         return _flat(self.deltas, per_prior)
+
+    def picked(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores (K, C), deltas (K, D) and strides (K,) of the priors chosen by (B, N) bool, level by level.
+
+        Reads them in place: flat copies of the finest levels are large.
+        """
+        per_cell = [s.shape[1] // self.classes for s in self.scores]
+        counts = [a * s.shape[2] * s.shape[3] for a, s in zip(per_cell, self.scores, strict=True)]
+        found = []
+        for level, part in enumerate(chosen.split(counts, 1)):
+            (image, prior), deltas = part.nonzero(as_tuple=True), self.deltas[level]
+            scores = entries(self.scores[level], image, prior, self.classes)
+            stride = deltas.new_full((len(prior),), self.strides[level])
+            found.append((scores, entries(deltas, image, prior, deltas.shape[1] // per_cell[level]), stride))
+        scores, deltas, stride = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return scores, deltas, stride
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ chosen is said in `notes`; what cannot work names the layers, both shapes and th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from c2d.anatomy import Level
+from c2d.anatomy import Anatomy, HeadLayout, Level
 from c2d.errors import InputError
 from c2d.outputs import Observed
 
@@ -59,6 +60,27 @@ def pair_levels(
             "choose a teacher whose pyramid begins where the student's does"
         )
     return [Pair(at_s[stride], at_t[stride], student[at_s[stride]], teacher[at_t[stride]]) for stride in chosen]
+
+
+def same_heads(method: str, student: Anatomy, teacher: Anatomy, remedy: str) -> HeadLayout:
+    """The layout of both dense heads, which has to be one and the same: prediction r of one answers r of the other.
+
+    Args:
+        remedy: what the user can do, for the message.
+
+    Raises:
+        InputError: a head cannot be read, or logits, priors, box numbers or strides differ.
+    """
+    ours, theirs = student.dense, teacher.dense
+    if ours is None or theirs is None:
+        who, anatomy = ("student", student) if ours is None else ("teacher", teacher)
+        raise InputError(f"{method}: the dense head of the {who} ({anatomy.detector}) cannot be read; {remedy}")
+    if replace(ours, layer="") != replace(theirs, layer=""):
+        raise InputError(
+            f"{method} compares the dense heads prediction by prediction, and they differ; student: {ours}; "
+            f"teacher: {theirs}; {remedy}"
+        )
+    return ours
 
 
 def _levels(student: Sequence[Level], teacher: Sequence[Level]) -> str:

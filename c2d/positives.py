@@ -37,6 +37,7 @@ class Positives:
         gt: (K,) long, index into `batch.boxes[image]`.
         kind: how the logits are to be read.
         per_image: number of positives of each image.
+        prior: (K,) long, place among the dense head's flattened priors (see `outputs.Dense`); None for RoI heads.
     """
 
     logits: Tensor
@@ -45,6 +46,7 @@ class Positives:
     gt: Tensor
     kind: Kind
     per_image: tuple[int, ...]
+    prior: Tensor | None = None
 
 
 class Recording:
@@ -177,7 +179,7 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
     with torch.autocast(device.type, enabled=False):
         boxes = family.decode(head, raw.float(), priors, stride)
     gt = torch.cat([t.gt for t in targets])
-    return Positives(logits, boxes, image, gt, heads.dense_kind(head), per_image)
+    return Positives(logits, boxes, image, gt, heads.dense_kind(head), per_image, flat)
 
 
 def _foreground(labels: Tensor, num_classes: int) -> Tensor:

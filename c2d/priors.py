@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from c2d import heads
+from c2d.anatomy import HeadLayout
 from c2d.outputs import Dense
 
 
@@ -49,6 +51,42 @@ class Priors:
             rows = dense.flat_deltas()
             return torch.stack([heads.decode_dense(self._head, one, flat, stride) for one in rows])
 
+    def writes_like(self, other: Priors, layout: HeadLayout) -> bool:
+        """Whether the same numbers mean the same boxes in another head of the same layout: priors and coder agree."""
+        if self.points != other.points:
+            return False
+        made = []
+        for priors in (self, other):
+            device = next(priors._head.parameters()).device
+            scores = [torch.zeros(1, a * layout.classes, 2, 2, device=device) for a in layout.priors]
+            width = [a * n for a, n in zip(layout.priors, layout.numbers, strict=True)]
+            deltas = [torch.linspace(0, 1, 4 * w, device=device).reshape(1, w, 2, 2) for w in width]
+            made.append(priors.decode(Dense(tuple(scores), tuple(deltas), layout.classes, layout.kind, layout.strides)))
+        return torch.allclose(made[0].cpu(), made[1].cpu(), rtol=1e-4, atol=1e-2)
+
+    def matched(self, boxes: Tensor, sizes: Sequence[tuple[int, int]], threshold: float) -> Tensor:
+        """(G, N) bool: the anchors of boxes (G, 4) by the rule of `max_iou`; of point heads, the points inside."""
+        anchors = torch.cat(self.levels(sizes, boxes.device))
+        return points_inside(boxes, anchors) if self.points else max_iou(boxes, anchors, threshold)
+
     def _raw(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Any]:
         given: list[Any] = self._head.prior_generator.grid_priors(sizes, device=device)
         return given
+
+
+def max_iou(boxes: Tensor, anchors: Tensor, threshold: float) -> Tensor:
+    """(G, N) bool: anchors (N, 4) with at least so much IoU, and the best of each of boxes (G, 4), however low.
+
+    The rule of RetinaNet's assigner, with two guards: a box that meets no anchor at all gets none, and what ties for
+    the best (many small boxes lie inside several anchors) does not hang on the last digit.
+    """
+    iou = box_iou(boxes, anchors)
+    best = iou.amax(1, keepdim=True)
+    return (iou >= threshold) | ((iou > best - 1e-6) & (best > 1e-6))
+
+
+def points_inside(boxes: Tensor, squares: Tensor) -> Tensor:
+    """(G, N) bool: middles of squares (N, 4) strictly inside boxes (G, 4)."""
+    x, y = ((squares[:, :2] + squares[:, 2:]) / 2).unbind(1)
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    return (x > x1) & (x < x2) & (y > y1) & (y < y2)

@@ -10,10 +10,59 @@ from torch import Tensor
 
 from c2d import heads
 from c2d.batch import Batch
+from c2d.errors import InputError
 from c2d.outputs import RoIs
 from c2d.watch import roi_outputs
 
 Maps = tuple[Tensor, ...]
+
+
+def check(method: str, student: Any, teacher: Any, num_classes: int) -> None:
+    """Both detectors need a second stage that can be read, for the same classes. `teacher`: a `DetectorTeacher`.
+
+    Raises:
+        InputError: one of them has none, or the classes differ in number.
+    """
+    for who, detector in (("student", student), ("teacher", teacher.network)):
+        try:
+            heads.roi_head(detector)
+        except InputError as error:
+            raise InputError(f"{method} compares second stages; {who}: {error}") from None
+    if teacher.num_classes != num_classes:
+        raise InputError(
+            f"{method} compares class logits; the teacher knows {teacher.num_classes} classes, the student "
+            f"{num_classes}: choose a teacher trained on the student's classes, in the same order"
+        )
+
+
+def extractor(method: str, detector: Any, strides: Sequence[int]) -> tuple[float, list[int]]:
+    """(finest scale, place of each of its levels in `strides`) of an RoI extractor that takes each RoI from one level.
+
+    Of a cascade, the last stage's.
+
+    Raises:
+        InputError: it is of another kind, or a level is not in `strides`.
+    """
+    head, cascaded = heads.roi_head(detector)
+    one = head.bbox_roi_extractor[-1] if cascaded else head.bbox_roi_extractor
+    if not hasattr(one, "finest_scale"):
+        raise InputError(
+            f"{method} has to know which level an RoI is taken from, and {type(one).__name__} does not say; choose a "
+            "student with a SingleRoIExtractor"
+        )
+    read = list(one.featmap_strides)
+    if not set(read) <= set(strides):
+        raise InputError(
+            f"{method} judges RoIs on the levels they are taken from, strides {read}, but looks at {list(strides)}; "
+            f"set method.{method}.levels to null, or choose a teacher whose pyramid has these strides"
+        )
+    return float(one.finest_scale), [list(strides).index(stride) for stride in read]
+
+
+def level_of(boxes: Tensor, finest: float, levels: int) -> Tensor:
+    """Level (N,) that such an extractor takes boxes (N, 4) from."""
+    size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
+    return torch.log2(size / finest + 1e-6).floor().clamp(0, levels - 1).long()
 
 
 def forward(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict[str, Any]]:

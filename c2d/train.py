@@ -15,6 +15,7 @@ from c2d.data.card import LoadedCard, find_card, verify
 from c2d.distribution import is_main, join
 from c2d.errors import InputError
 from c2d.fit import fit
+from c2d.monitor import Monitor
 from c2d.runfolder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.spec import RunSpec, parse_spec
 
@@ -29,6 +30,7 @@ class Machine:
     download: bool = False
     quiet: bool = False
     stop_after: int | None = None  # iteration at which to save and leave: a canary
+    monitor: int | None = None  # iterations between two looks at the terms' gradients
 
 
 def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
@@ -51,6 +53,8 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
     with refusing(folder):
         resolved = config.resolve(spec, card, folder)
         built = build(spec, resolved, card, folder, device, download=machine.download)
+        if machine.monitor and hasattr(built.model, "monitor"):
+            built.model.monitor = Monitor(machine.monitor)
     training = partial(
         fit,
         folder,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from c2d import backbones, build, config, evaluate, standins
 from c2d.data.card import LoadedCard, find_card, find_file, verify
 from c2d.errors import InputError, RunError, first_line
 from c2d.firststep import first_step
+from c2d.instances import Samples
 from c2d.pixels import Normalisation
 from c2d.question import teacher_run
 from c2d.runfolder import RunFolder, read_json
@@ -126,7 +128,8 @@ class Tryout:
                     teacher, found = self._teacher(kind, run_id, entry, card)
                     setattr(teachers, kind, teacher)
                     notes += found
-            model = build.distillation(spec, student, teachers, len(classes))
+            samples = Samples(partial(build.as_at_test, resolved, card))
+            model = build.distillation(spec, student, teachers, len(classes), samples)
         _optimisation(model, resolved)
         if spec.schedule.values.precision != "fp32":
             notes.append(f"tried in fp32; {spec.schedule.values.precision} is for the run itself")

@@ -135,7 +135,7 @@ class Distillation(FiniteLosses):
             by_teacher = by_teacher.with_rois(same, shared[1])
         return View(
             batch, watch.positives(batch), self.teachers.classifier, teacher, self.random("icod"), by_student,
-            by_teacher,
+            by_teacher, self.iteration / max(self.iterations, 1),
         )  # fmt: skip
 
     def _terms(
@@ -153,7 +153,9 @@ class Distillation(FiniteLosses):
                     trained[f"loss_kd_{name}_idle"] = 0.0 * torch.stack(parts).sum()
                 continue
             view.generator = self.random(name)
-            exact = nullcontext() if method.OWN_PRECISION else torch.autocast(view.batch.images.device.type, enabled=False)
+            exact = (
+                nullcontext() if method.OWN_PRECISION else torch.autocast(view.batch.images.device.type, enabled=False)
+            )
             with exact:
                 terms, seen = method(view)
             if factors[name] != 1.0:

@@ -19,7 +19,7 @@ from sweeps.profile import load_profile
 from sweeps.record import promises, read_record
 from sweeps.submit import Place, submit
 
-NAME = "demo"
+NAME, FULL = "demo", "demo-full"
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Demo:
-    """The finished demo: rows in the definition's order, the teacher, and the seeds the sweep promises."""
+    """The finished demo: rows in the definition's order, the teachers, and the seeds the sweep promises."""
 
     definition: Definition
     teacher: RunFolder
     cells: list[Cell]
+    detector: RunFolder | None = None
 
     @property
     def seeds(self) -> int:
@@ -49,13 +50,13 @@ def run_demo(runs: Path, data: Path, full: bool, say: Say) -> Demo:
     Args:
         runs: the store.
         data: root of the data cards; `scenes` is made in it unless it is there.
-        full: every seed of the definition instead of the first.
+        full: every cell and seed of `demo-full` instead of the demo's first seed.
         say: takes a line about what is done.
     Raises:
         RunError: a run failed; the line above says which and why.
         KeyboardInterrupt: interrupted; the same call continues.
     """
-    definition = read_definition(NAME)
+    definition = read_definition(FULL if full else NAME)
     scenes = data / "scenes"
     if not (scenes / "card.json").exists():
         code = subprocess.run([sys.executable, "-m", "c2d", "data", "scenes", str(scenes)], check=False).returncode
@@ -71,11 +72,11 @@ def run_demo(runs: Path, data: Path, full: bool, say: Say) -> Demo:
     return finished(definition, runs)
 
 
-def make_report(runs: Path, data: Path) -> int:
-    """`c2d report` of the demo into `reports/demo` beside the store; its exit code. It says itself what it made."""
-    command = [sys.executable, "-m", "c2d", "report", "--sweep", NAME, "--runs", str(runs), "--data", str(data)]
+def make_report(name: str, runs: Path, data: Path) -> int:
+    """`c2d report` of the sweep `name` into `reports/NAME` beside the store; its exit code. It says what it made."""
+    command = [sys.executable, "-m", "c2d", "report", "--sweep", name, "--runs", str(runs), "--data", str(data)]
     sys.stdout.flush()  # its words come after ours
-    return subprocess.run([*command, "--out", str(runs.parent / "reports" / NAME)], check=False).returncode
+    return subprocess.run([*command, "--out", str(runs.parent / "reports" / name)], check=False).returncode
 
 
 def finished(definition: Definition, runs: Path) -> Demo:
@@ -87,11 +88,12 @@ def finished(definition: Definition, runs: Path) -> Demo:
         found = rows.setdefault(cell["labels"]["method"], {})
         if run.read_status()["state"] == "done":
             found[run.id] = run
-    teacher = next(promise.run for promise in promises(record) if promise.kind == "teacher")
+    teachers = [RunFolder(runs / promise.run) for promise in promises(record) if promise.kind == "teacher"]
+    kinds = {read_json(run.spec)["kind"]: run for run in teachers}
     cells = [Cell(name, tuple(found.values())) for name, found in rows.items()]
-    return Demo(definition, RunFolder(runs / teacher), cells)
+    return Demo(definition, kinds["classifier"], cells, kinds.get("detector"))
 
 
-def taught(run: RunFolder) -> bool:
-    """Whether a classifier taught this run."""
-    return read_json(run.spec)["teachers"]["classifier"] is not None
+def taught(run: RunFolder, kind: str = "classifier") -> bool:
+    """Whether a teacher of that kind taught this run."""
+    return read_json(run.spec)["teachers"].get(kind) is not None

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from c2d.runfolder import read_json
-from sweeps.demo import Demo, taught
+from sweeps.demo import Cell, Demo, taught
 
 MIN_TOP1 = 0.90
 BASELINE_AP50 = (0.20, 0.60)
@@ -26,6 +26,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
 def table(demo: Demo) -> tuple[list[str], list[list[str]]]:
     """(header, rows): values in percent, mean ± standard deviation where there are several seeds, seeds of three."""
     top1 = read_json(demo.teacher.result)["top1"]
+    detector = None if demo.detector is None else read_json(demo.detector.result)["AP"]
     rows = []
     for cell in demo.cells:
         results = [read_json(run.result) for run in cell.runs]
@@ -35,11 +36,17 @@ def table(demo: Demo) -> tuple[list[str], list[list[str]]]:
                 cell.name,
                 *(_percent([column(result) for result in results]) for column in COLUMNS.values()),
                 f"{100 * top1:.1f}" if any(taught(run) for run in cell.runs) else "-",
+                *([] if detector is None else [_percent([detector]) if _by_detector(cell) else "-"]),
                 f"{minutes:.1f}",
                 f"{len(results)}/{demo.seeds}",
             ]
         )
-    return ["method", *COLUMNS, "teacher top-1", "minutes", "seeds"], rows
+    teachers = ["teacher top-1"] if detector is None else ["teacher top-1", "teacher AP"]
+    return ["method", *COLUMNS, *teachers, "minutes", "seeds"], rows
+
+
+def _by_detector(cell: Cell) -> bool:
+    return any(taught(run, "detector") for run in cell.runs)
 
 
 def shown(demo: Demo) -> Table:

@@ -8,13 +8,39 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from c2d.distillers.at import AT
 from c2d.distillers.base import Distiller, Params
+from c2d.distillers.cwd import CWD
+from c2d.distillers.defeat import DeFeat
+from c2d.distillers.fgd import FGD
+from c2d.distillers.fgfi import FGFI
 from c2d.distillers.fitnets import FitNets
+from c2d.distillers.fkd import FKD
+from c2d.distillers.frs import FRS
+from c2d.distillers.gid import GID
+from c2d.distillers.gkd import GKD
 from c2d.distillers.icod import ICOD
+from c2d.distillers.ld import LD
+from c2d.distillers.mgd import MGD
+from c2d.distillers.pkd import PKD
+from c2d.distillers.tadf import TADF
 
 DISTILLERS: dict[str, type[Distiller]] = {
     "icod": ICOD,
     "fitnets": FitNets,
+    "fgd": FGD,
+    "fkd": FKD,
+    "mgd": MGD,
+    "at": AT,
+    "cwd": CWD,
+    "ld": LD,
+    "pkd": PKD,
+    "defeat": DeFeat,
+    "frs": FRS,
+    "gid": GID,
+    "fgfi": FGFI,
+    "tadf": TADF,
+    "gkd": GKD,
 }
 
 
@@ -28,11 +54,13 @@ def _schema(method: type[Distiller]) -> dict[str, Any]:
 
 
 def catalog() -> dict[str, Any]:
-    """What catalog.json holds: per method its title, version, teachers, and the JSON schema of its parameters."""
+    """What catalog.json holds: per method what its file says of itself, and the JSON schema of its parameters."""
     entries = {}
     for name, method in DISTILLERS.items():
+        about = inspect.getdoc(inspect.getmodule(method)) or ""
         entries[name] = {
-            "title": (inspect.getdoc(inspect.getmodule(method)) or "").splitlines()[0],
+            "title": about.splitlines()[0],
+            "about": about,
             "version": method.VERSION,
             "teachers": list(method.TEACHERS),
             "needs_positives": method.NEEDS_POSITIVES,

@@ -1,13 +1,15 @@
-"""`python -m c2d.distillers`: write catalog.json from the code."""
+"""`python -m c2d.distillers`: write catalog.json, and in a checkout docs/methods, from the code."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from c2d import methodpage
 from c2d.distillers import catalog
 
 TARGET = Path(__file__).with_name("catalog.json")
+PAGES = Path(__file__).parents[2] / "docs" / "methods"
 
 
 def text() -> str:
@@ -15,5 +17,19 @@ def text() -> str:
     return json.dumps(catalog(), indent=2) + "\n"
 
 
+def pages() -> dict[str, str]:
+    """File name -> text of every page of docs/methods."""
+    entries = catalog()
+    return {"README.md": methodpage.contents(entries)} | {
+        f"{name}.md": methodpage.page(name, entry) for name, entry in entries.items()
+    }
+
+
 if __name__ == "__main__":
     TARGET.write_text(text(), encoding="utf-8")
+    if PAGES.parent.is_dir():
+        PAGES.mkdir(exist_ok=True)
+        for old in PAGES.glob("*.md"):
+            old.unlink()
+        for name, page in pages().items():
+            (PAGES / name).write_text(page, encoding="utf-8")

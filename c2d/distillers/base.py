@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from c2d.anatomy import Anatomy
 from c2d.batch import Batch
 from c2d.errors import InputError
-from c2d.outputs import Needs, Observed
+from c2d.outputs import Dense, Needs, Observed
 from c2d.positives import Positives
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ class Term(NamedTuple):
 
 @dataclass
 class View:
-    """One training step as a distiller sees it. `generator` (CPU) follows from seed, iteration, rank and method."""
+    """One training step as a distiller sees it.
+
+    `generator` (CPU) follows from seed, iteration, rank and method; `progress` is iteration / iterations, from 0.
+    """
 
     batch: Batch
     positives: list[Positives]
@@ -38,6 +41,14 @@ class View:
     generator: torch.Generator
     student: Observed = field(default_factory=Observed)
     teacher: Observed = field(default_factory=Observed)
+    progress: float = 0.0
+
+    def dense(self) -> tuple[Dense, Dense]:
+        """Raw head outputs of student and teacher, for methods whose `needs` name them."""
+        student, teacher = self.student.dense, self.teacher.dense
+        if student is None or teacher is None:
+            raise RuntimeError("no dense outputs were recorded: the method's `needs` have to say dense=True")
+        return student, teacher
 
 
 def unverified(why: str) -> dict[str, Any]:
@@ -76,6 +87,7 @@ class Context(NamedTuple):
         anatomy, teacher_anatomy: of the student and of the detector teacher, where a method has one.
         iterations: of the run.
         samples: the training images as at test time, for methods that look at all of them (see `c2d.instances`).
+        batch: images per iteration over all processes.
     """
 
     num_classes: int
@@ -86,6 +98,7 @@ class Context(NamedTuple):
     teacher_anatomy: Anatomy | None = None
     iterations: int = 1
     samples: Any = None
+    batch: int = 1
 
     def both(self, method: str) -> tuple[Anatomy, Anatomy]:
         """Anatomies of student and teacher.

@@ -34,9 +34,10 @@ from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor
 
 from c2d.chunks import summed
-from c2d.distillers.base import Context, Distiller, Params, Term, View
+from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.errors import InputError, unknown
 from c2d.outputs import Needs
+from c2d.regions import crop
 from c2d.shares import Shared, join, subset
 from c2d.teachers.crops import PIXELS as CROP
 from c2d.teachers.crops import CropTeacher, student_precision
@@ -50,8 +51,12 @@ class ICODParams(Params):
 
     T: float = Field(default=2.0, gt=0, description="temperature of L_kd-cls; the paper uses 2 throughout")
     lambda_kc: float = Field(default=0.4, ge=0, description="weight of L_kd-cls; 0 saves the teacher's full pass")
-    lambda_kl: float = Field(default=0.15, ge=0, description="weight of L_kd-loc (SSD300; other students unverified)")
-    lambda_l: float = Field(default=0.15, ge=0, description="weight of L_loc (SSD300; other students unverified)")
+    lambda_kl: float = Field(
+        default=0.15, ge=0, description="weight of L_kd-loc", json_schema_extra=unverified("SSD300's; others unknown")
+    )
+    lambda_l: float = Field(
+        default=0.15, ge=0, description="weight of L_loc", json_schema_extra=unverified("SSD300's; others unknown")
+    )
     layers: tuple[str, ...] = Field(
         default=(CROP, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
     )
@@ -160,6 +165,14 @@ class ICOD(Distiller):
         weights = {"cls": p.lambda_kc, "crop": p.lambda_l, "feat": p.lambda_kl}
         observed = {name: torch.tensor(float(n), device=device) for name, n in seen.items()} | top1
         return {name: Term(value, weights[name]) for name, value in values.items()}, observed
+
+    def sights(self, view: View) -> list[Sight]:
+        batch, found = view.batch, view.positives[-1]
+        images = range(len(batch.boxes))
+        predicted = [found.boxes[found.image == i].detach() for i in images]
+        crops = [crop(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
+                 for i, b in enumerate(batch.boxes)]  # fmt: skip
+        return [Sight("true crops", crops=crops), Sight("predictions of the positives", boxes=predicted)]
 
     def _terms(self, taught: Shared, placed: Shared, teacher: CropTeacher) -> tuple[Scalars, Scalars]:
         """Enabled terms of the positives `taught` (classes) and `placed` (boxes), and the teacher's top-1."""

@@ -33,6 +33,7 @@ class DetectorTeacher:
         network: the mmdet detector.
         pixels: the normalisation its images must have, see `normalise`.
         num_classes: foreground classes, None where the head does not say.
+        classes: their names in the order of the logits, None where the config does not say.
         audit: which keys of the checkpoint went where.
     """
 
@@ -43,6 +44,7 @@ class DetectorTeacher:
         self.network = network.eval().requires_grad_(False).to(device)
         self.pixels = Normalisation.of_preprocessor(self.network.data_preprocessor)
         self.num_classes = _classes(self.network)
+        self.classes: tuple[str, ...] | None = None
         self.audit = audit
 
     @classmethod
@@ -66,7 +68,9 @@ class DetectorTeacher:
             network = MODELS.build(model)
         # Not strict: a checkpoint may hold averaged copies and the like; they are in the audit as unexpected.
         audit = safeload.load_into(network, checkpoint, who="teacher", strict=False)
-        return cls(network, device=device, audit=audit)
+        teacher = cls(network, device=device, audit=audit)
+        teacher.classes = _named_classes(source)
+        return teacher
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> DetectorTeacher:
@@ -159,6 +163,12 @@ def _read(path: Path) -> Config:
         return Config.fromfile(path)
     except Exception as error:  # whatever the user's config raises
         raise InputError(f"cannot read {path}: {first_line(error)}") from error
+
+
+def _named_classes(config: Config) -> tuple[str, ...] | None:
+    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    named = (dataset.get("metainfo") or {}).get("classes")
+    return tuple(named) if named else None
 
 
 def _classes(network: Any) -> int | None:

@@ -20,7 +20,8 @@ from sweeps.profile import load_profile
 from sweeps.submit import Place, plan, resolve
 from tests.analysis.stores import fill_store, make_store, write
 
-PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers")
+PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
+           "icod-detectors", "rivals")  # fmt: skip
 TABLES = [item for item in defaults.shipped_reports() if isinstance(item, TableSpec)]
 
 

@@ -90,7 +90,12 @@ def test_method_defaults_are_written_out() -> None:
     catalog = distiller_catalog()
     ((params,),) = [list(item.values()) for item in resolve_method([{"icod": {}}], catalog)]
     assert params["version"] == catalog["icod"]["version"]
-    assert set(params) == {"version", *catalog["icod"]["schema"]["properties"]}
+    # Parameters younger than the first runs are left out while they change nothing, so those runs keep their ids.
+    later = set(catalog["icod"]["added"])
+    assert later == {"weight", "start", "ramp", "decay", "stop"}
+    assert set(params) == {"version", *catalog["icod"]["schema"]["properties"]} - later
+    ((changed,),) = [list(item.values()) for item in resolve_method([{"icod": {"start": 5, "stop": None}}], catalog)]
+    assert set(changed) - set(params) == {"start"}
     assert (params["T"], params["lambda_kc"], params["lambda_kl"], params["lambda_l"]) == (2, 0.4, 0.15, 0.15)
     assert resolve_method([{"icod": params}], catalog) == resolve_method([{"icod": {"T": 2}}], catalog)
 

@@ -16,22 +16,28 @@ from sweeps.model import definition_names, read_definition
 NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
+DEMOS = ("demo", "demo-full")
+SSD = ("icod-students", "icod-weight-temperature", "icod-crop-size", "icod-pooling", "icod-layers")
+
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
     "demo": (12, 12, 1),
+    "demo-full": (3 * 8, 3 * 8, 2),
     "icod-students": (3 * 4 * 5, 60, 2),  # 4 students x 5 rows; SSD's teacher and the others'
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
     "icod-teacher": (3 * 2 * 5, 3 * (5 + 1), 5),
     "icod-crop-size": (3 * 2 * 5, 3 * (5 + 1), 1),
     "icod-pooling": (3 * 2 * 4, 3 * (4 + 1), 1),
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
+    "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
+    "rivals": (3 * (9 + 8), 51, 3),
 }
 
 
 def planned(name: str, runs: Path = NOWHERE) -> Grid:
     definition = read_definition(name)
     known = gather(mentions(definition), runs, NOWHERE)
-    if name == "demo":  # procedural scenes are made before they are asked about; these are the demo's
+    if name in DEMOS:  # procedural scenes are made before they are asked about; these are the demo's
         known = Known(known.methods, {"scenes": ("scenes", DEMO_DATA)}, known.students, known.schedules, known.inits)
     return expand(definition, known)
 
@@ -58,7 +64,7 @@ def test_a_definition_opens_as_a_question(name: str) -> None:
     assert definition.question.endswith("?")
     first = next(line for line in definition.text.splitlines() if not line.startswith("#"))
     assert first.startswith("question: ")
-    assert definition.size == ("small" if name == "demo" else "large")
+    assert definition.size == ("small" if name in DEMOS else "large")
 
 
 def test_the_demo_asks_what_it_asked_before_it_was_a_sweep() -> None:
@@ -173,9 +179,25 @@ def test_tables_4a_to_4c(name: str, key: str, values: list[object]) -> None:
 
 
 def test_the_ssd_sweeps_share_their_teacher() -> None:
-    shared = {planned(name).teachers[0].id for name in COUNTS if name not in ("demo", "icod-teacher")}
+    shared = {planned(name).teachers[0].id for name in COUNTS if name in SSD}
     assert len(shared) == 1
     assert shared <= {spec.id for spec in planned("icod-teacher").teachers}
+
+
+def test_the_full_demo_holds_the_demos_runs() -> None:
+    small, full = ({cell.run for cell in planned(name).cells} for name in DEMOS)
+    assert small < full
+    assert {spec.kind for spec in planned("demo-full").teachers} == {"classifier", "detector"}
+
+
+def test_table_2_has_the_papers_cells() -> None:
+    rows = distinct(planned("icod-detectors").cells, "model", "method")
+    assert len(rows) == 25
+    assert {method for model, method in rows if model == "ssd512"} == {"baseline", "fkd", "icod", "icod+fkd"}
+    both = next(c.spec for c in planned("icod-detectors").cells if c.labels["method"] == "icod+fkd")
+    assert [next(iter(item)) for item in both.method] == ["icod", "fkd"]
+    assert both.teachers.classifier
+    assert both.teachers.detector
 
 
 def test_looking_ahead_writes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_one_seed_is_shown_as_one_of_three_and_three_with_their_spread(store: Pa
     assert rows[0] == ["baseline", "30.0", "45.0", "35.0", "40.0", "5.0", "-", "1.5", "1/3"]
     assert rows[1][:2] == ["c2d", "32.0 ± 2.0"]
     assert rows[1][-3:] == ["95.0", "1.5", "3/3"]
+
+
+def test_a_detector_teacher_has_a_column_of_its_own(store: Path) -> None:
+    atomic_write_json(RunFolder(store / "detector").result, {"AP": 0.525})
+    found = replace(demo(store), detector=RunFolder(store / "detector"))
+    taught = run(store, "pkd", taught=False)
+    atomic_write_json(taught.spec, {"teachers": {"classifier": None, "detector": "detector"}})
+    header, rows = table(replace(found, cells=[*found.cells, Cell("pkd", (taught,))]))
+    assert header[-4:] == ["teacher top-1", "teacher AP", "minutes", "seeds"]
+    assert [row[-4:-2] for row in rows] == [["-", "-"], ["95.0", "-"], ["-", "52.5"]]
 
 
 def test_undefined_numbers_are_a_dash(store: Path) -> None:

@@ -7,6 +7,7 @@ teacher has the student's very weights; `without_adapters` then makes every phi 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,4 +124,15 @@ def touched(model: nn.Module, value: Tensor) -> set[str]:
     return {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
 
 
-__all__ = ["Distiller", "Stage", "stage", "teaching", "touched", "view_of", "without_adapters"]
+def deviation(ours: Tensor, at: Sequence[Tensor], theirs: Tensor, there: Sequence[Tensor]) -> float:
+    """The larger relative deviation of a value and of its gradient (with respect to maps `at`) from a reference's."""
+
+    def sides(value: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        grads = torch.autograd.grad(value, list(maps), retain_graph=True)
+        return value.detach().double().reshape(1), torch.cat([grad.double().flatten() for grad in grads])
+
+    pairs = zip(sides(ours, at), sides(theirs, there), strict=True)
+    return float(torch.stack([(a - b).norm() / b.norm() for a, b in pairs]).max())  # nan where nothing is compared
+
+
+__all__ = ["Distiller", "Stage", "deviation", "stage", "teaching", "touched", "view_of", "without_adapters"]

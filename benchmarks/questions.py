@@ -1,0 +1,165 @@
+"""What a step of given questions costs: their plain and distilled steps in turn, the teacher's share, peak memory.
+
+A question is built as its training would build it (teachers finished, data here), and every sample is a whole step:
+forward, losses, backward, optimizer, on the question's first batch. Plain and distilled steps alternate, so that a
+machine whose speed drifts slows both; ratios are taken pair by pair where they are printed.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.step import milliseconds, peak_now_mib, start
+
+Call = Callable[[], Any]
+
+
+def measure(
+    questions: Sequence[str], runs: Path | None, data: Path | None, repeats: int, threads: int | None
+) -> list[dict[str, Any]]:
+    """Samples of every question, all of them alternating with its own plain step; peak memory from processes apart.
+
+    Args:
+        questions: SPEC.yaml files, or runs of the store.
+        runs, data: the store and the root of the data cards.
+        repeats: samples of each.
+
+    Returns:
+        Per question {question, student, methods, batch, image, device, threads, torch, plain_ms, distilled_ms,
+        teacher_ms: lists; positives, plain_mib, distilled_mib}.
+    """
+    from c2d.question import store
+    from c2d.trial import prepare
+
+    device, runs = start(threads), store(runs)
+    records = []
+    for question in questions:
+        trial = prepare(question, runs, data)
+        calls, facts = _calls(trial)
+        for call in calls.values():
+            call()
+        samples: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(repeats):
+            for name, call in calls.items():
+                samples[name].append(milliseconds(call, device))
+        records.append(
+            facts
+            | {
+                "question": question,
+                "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+            }
+            | {f"{name}_ms": values for name, values in samples.items()}
+            | {f"{kind}_mib": _peak_apart(question, kind, runs, data, threads) for kind in ("plain", "distilled")}
+        )
+        print(markdown(records[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    return records
+
+
+def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: int | None) -> float:
+    """Peak memory of two steps (`plain` or `distilled`) in this process, which should do nothing else; MiB."""
+    from c2d.trial import prepare
+
+    device = start(threads)
+    trial = prepare(question, runs, data)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    if kind == "plain":
+        trial.built.model.distillers = torch.nn.ModuleDict()
+    inputs, samples = next(trial.batches(1))
+    call = _step(trial.built.model, inputs, samples)
+    call()
+    call()
+    return peak_now_mib(device)
+
+
+def markdown(records: Sequence[dict[str, Any]]) -> str:
+    """The table: medians, and the median of the ratios pair by pair."""
+    lines = [
+        "| student | methods | batch, px | positives | plain step ms | distilled step ms | ratio "
+        "| teacher / plain | memory ratio |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        plain, taught = record["plain_ms"], record["distilled_ms"]
+        ratio = statistics.median(t / p for p, t in zip(plain, taught, strict=True))
+        teacher = record.get("teacher_ms")
+        share = "–" if not teacher else f"{statistics.median(teacher) / statistics.median(plain):.2f}"
+        positives = "–" if record["positives"] is None else f"{record['positives']:.0f}"
+        lines.append(
+            f"| {record['student']} | {record['methods']} | {record['batch']}, {record['image']} | {positives} "
+            f"| {statistics.median(plain):.0f} | {statistics.median(taught):.0f} | {ratio:.2f} | {share} "
+            f"| {record['distilled_mib'] / record['plain_mib']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
+    from c2d import batch as batches
+    from c2d.outputs import Needs
+    from c2d.wrapper import Distillation, TeacherSet
+
+    model = trial.built.model
+    inputs, samples = next(trial.batches(1))
+    plain = Distillation(copy.deepcopy(model.student), {}, TeacherSet(), model.num_classes, model.seed)
+    needs = reduce(or_, (method.needs for method in model.distillers.values()), Needs())
+    for method in model.distillers.values():  # a step in the middle of its schedule
+        model.iteration = max(model.iteration, method.params.start + method.params.ramp)
+    # Ahead of the clock: tables of the training set, and the first steps' look at every term.
+    seen = model.loss(inputs, copy.deepcopy(samples))
+    found = [float(value) for key, value in seen.items() if key.endswith("_positives")]
+    calls: dict[str, Call] = {
+        "plain": _step(plain.train(), inputs, samples),
+        "distilled": _step(model, inputs, samples),
+    }
+    if needs.detector:
+        view = batches.from_mmdet(inputs, samples, model.pixels, model.num_classes)
+        calls["teacher"] = lambda: model.teachers.detector.observe(view, needs)
+    facts = {
+        "student": trial.spec.student.name if trial.spec.student else trial.spec.network,
+        "methods": "+".join(model.distillers) or "baseline",
+        "batch": len(inputs),
+        "image": "x".join(map(str, inputs.shape[-2:])),
+        "positives": found[0] if found else None,
+    }
+    return calls, facts
+
+
+def _step(model: Any, inputs: Any, samples: Any) -> Call:
+    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
+
+    def once() -> None:
+        torch.manual_seed(0)  # the sampling of RoIs
+        total, _ = model.parse_losses(model(inputs, copy.deepcopy(samples), mode="loss"))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+
+    return once
+
+
+def _peak_apart(question: str, kind: str, runs: Path, data: Path | None, threads: int | None) -> float:
+    given = json.dumps([question, kind, str(runs), str(data) if data else None, threads])
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.questions", given], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"the {kind} step of {question} failed in a process of its own: {done.stderr[-2000:]}")
+    return float(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    print(peak_mib(asked[0], asked[1], Path(asked[2]), Path(asked[3]) if asked[3] else None, asked[4]))

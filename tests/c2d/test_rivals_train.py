@@ -1,0 +1,148 @@
+"""Detector teachers in whole runs: resume in the middle, files, refusals at the door, pictures and suggestions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from c2d import checkpoint, safeload
+from c2d.attempt import Interrupted
+from c2d.errors import InputError
+from c2d.runfolder import RunFolder, read_json
+from c2d.train import train
+from tests.c2d.conftest import Workshop
+
+# One that draws random numbers, one with adapters, one that keeps tables of the training set, and ICOD beside them.
+COMPOSED: list[dict[str, Any]] = [
+    {"icod": {"max_positives": 8}}, {"fkd": {}}, {"mgd": {"start": 1}}, {"gkd": {"every": 4}}, {"gid": {}},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def detector(workshop: Workshop) -> RunFolder:
+    """A detector teacher: the student's config, trained for four iterations from another seed."""
+    folder: RunFolder = workshop.ask(4, seed=7)
+    train(folder, workshop.machine())
+    return folder
+
+
+def ask(shop: Workshop, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any) -> RunFolder:
+    teachers = {"classifier": teacher.id, "detector": detector.id}
+    folder: RunFolder = shop.ask(method=method, teachers=teachers, **more)
+    return folder
+
+
+def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    straight = ask(workshop, teacher, detector, COMPOSED, seed=1)
+    result = train(straight, workshop.machine(monitor=2))
+    weights = safeload.load(straight.student)
+    events = [json.loads(line) for line in straight.metrics.read_text().splitlines()]
+    assert {"loss_kd_icod_cls", "loss_kd_fkd_am", "loss_kd_mgd_gen", "loss_kd_gkd_fg", "loss_kd_gid_feature"} <= set(
+        events[-1]
+    )
+    assert "kd_fkd_am_cosine" in events[0]
+    assert "kd_fkd_am_cosine" not in events[1]
+    assert "loss_kd_mgd_idle" in events[0]
+    assert "loss_kd_mgd_gen" not in events[0]
+    assert result["teachers"]["detector"]["run"] == detector.id
+    assert result["teachers"]["detector"]["audit"]["missing"] == []
+    log = straight.log.read_text()
+    assert "fkd: stride" in log
+    assert "detector teacher" in log
+    assert not any("teacher" in key for key in weights)
+    state = checkpoint.newest(straight, lambda _: None)
+    assert state is not None
+    assert not any("teacher" in key for key in state["model"])
+
+    again = ask(workshop.elsewhere(workshop.runs.parent / "again"), teacher, detector, [], seed=99)
+    for run in (teacher, detector):  # the same store of teachers, an empty one of students
+        (again.path.parent / run.id).symlink_to(run.path)
+    other = RunFolder(again.path.parent / straight.id)
+    other.path.mkdir()
+    other.spec.write_text(straight.spec.read_text())
+    for stop in (2, 5):
+        with pytest.raises(Interrupted):
+            train(other, workshop.machine(stop_after=stop))
+    train(other, workshop.machine())
+    found = safeload.load(other.student)
+    assert [key for key in weights if not torch.equal(weights[key], found[key])] == []
+    assert read_json(other.result)["AP"] == result["AP"]
+
+
+def test_a_run_that_could_never_teach_is_refused_at_the_door(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    folder = ask(workshop, teacher, detector, [{"fgfi": {"start": 400}}])
+    with pytest.raises(InputError, match="fgfi starts at iteration 400, but the run has 6"):
+        train(folder, workshop.machine())
+    assert not folder.metrics.exists()
+
+
+def test_a_method_that_does_not_teach_this_student_says_which_it_teaches(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    folder = ask(workshop, teacher, detector, [{"tadf": {}}])
+    with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
+        train(folder, workshop.machine())
+
+
+def test_inspect_draws_what_the_methods_look_at(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    from c2d.sights import draw
+    from c2d.trial import prepare
+
+    folder = ask(workshop, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
+    lines = draw(prepare(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
+    assert lines[0].startswith("icod: true crops, predictions of the positives")
+    assert lines[1].startswith("fgd: ")
+    assert lines[2] == "pkd: looks at every cell alike"
+    width, height = Image.open(tmp_path / "seen.png").size
+    assert width > 600
+    assert height > 300
+    assert not folder.status.exists()  # nothing was started
+
+
+def test_suggested_weights_come_from_real_gradients(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    from c2d.suggest import listen, suggest, table
+    from c2d.trial import prepare
+
+    folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3)
+    steps: list[int] = []
+    heard = listen(prepare(folder.id, workshop.runs, workshop.data), 4, 2, lambda step, _: steps.append(step))
+    assert steps == [0, 2]
+    assert {(h.method, h.term, h.parameter) for h in heard} == {
+        ("icod", "cls", "lambda_kc"), ("icod", "crop", "lambda_l"), ("icod", "feat", "lambda_kl"),
+        ("fitnets", "hint", "lambda_hint"),
+    }  # fmt: skip
+    for one in heard:
+        assert len(one.ratios) == 2
+        assert one.ratio > 0
+        assert [w * one.ratio for w in suggest(one).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.06)
+    assert "try  method.fitnets.lambda_hint: [" in table([suggest(one) for one in heard])
+    assert not folder.status.exists()
+
+
+def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(workshop: Workshop, detector: RunFolder) -> None:
+    from c2d.build import check_classes
+    from tests.c2d.distillers.staging import stage
+
+    for method, fits in (("pkd", True), ("frs", False)):
+        model = stage(method).model
+        model.teachers.detector.classes = ("cat", "dog", "bird")
+        if fits:
+            check_classes(model, ["dog", "cat", "bird"])
+        else:
+            with pytest.raises(InputError, match=r"frs compares the heads' outputs.*cat, dog, bird"):
+                check_classes(model, ["dog", "cat", "bird"])
+        check_classes(model, ["cat", "dog", "bird"])
