@@ -1,4 +1,4 @@
-"""What a detector is made of: levels with stride and channels, and the layout of its dense head. Probed, not declared."""
+"""What a detector is made of: levels with stride and channels, the layout of its dense head. Probed, not declared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training images as at test time, one by one, with their boxes: for methods that look at the whole training set."""
+"""The training images as at test time, one by one, with their boxes: for methods that look at all of them."""
 
 from __future__ import annotations
 

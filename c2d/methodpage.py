@@ -83,7 +83,7 @@ def contents(catalog: dict[str, Entry]) -> str:
     lines += [
         "",
         "Methods compose: `method: [{icod: {}}, {fkd: {}}]` trains with both, and the detector teacher runs once a",
-        "step, however many of them need it. Every method has `weight`, `start`, `ramp`, `decay` and `stop` of its own.",
+        "step, however many need it. Every method has `weight`, `start`, `ramp`, `decay` and `stop` of its own.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -69,13 +69,11 @@ class Dense:
             image: (K,) long.
             prior: (K,) long, place in `flat_scores()[image]`.
         """
-        found, before = self.scores[0].new_zeros(len(prior), self.classes), 0
-        for maps in self.scores:
-            count = maps[0].numel() // self.classes
-            here = (prior >= before) & (prior < before + count)
-            row = entries(maps, image, (prior - before).clamp(0, count - 1), self.classes)
-            found, before = torch.where(here[:, None], row, found), before + count
-        return found
+        return _entries(self.scores, [s.shape[1] // self.classes for s in self.scores], image, prior)
+
+    def deltas_of(self, image: Tensor, prior: Tensor) -> Tensor:
+        """(K, D) in the same way."""
+        return _entries(self.deltas, [s.shape[1] // self.classes for s in self.scores], image, prior)
 
     def flat_deltas(self) -> Tensor:
         """(B, N, D) in the same order."""
@@ -148,6 +146,17 @@ class Observed:
     def with_rois(self, rois: RoIs | None, proposals: RoIs | None) -> Observed:
         """The same with the second stage's part, which is computed last."""
         return replace(self, rois=rois, proposals=proposals)
+
+
+def _entries(maps: tuple[Tensor, ...], per_cell: list[int], image: Tensor, prior: Tensor) -> Tensor:
+    width, before = maps[0].shape[1] // per_cell[0], 0
+    found = maps[0].new_zeros(len(prior), width)
+    for level, priors in zip(maps, per_cell, strict=True):
+        count = level.shape[2] * level.shape[3] * priors
+        here = (prior >= before) & (prior < before + count)
+        row = entries(level, image, (prior - before).clamp(0, count - 1), width)
+        found, before = torch.where(here[:, None], row, found), before + count
+    return found
 
 
 def _flat(maps: tuple[Tensor, ...], width: list[int]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from c2d.distillers.at import AT
 from c2d.distillers.base import Distiller, Params
+from c2d.distillers.chen import Chen
 from c2d.distillers.cwd import CWD
 from c2d.distillers.defeat import DeFeat
 from c2d.distillers.fgd import FGD
@@ -41,6 +42,7 @@ DISTILLERS: dict[str, type[Distiller]] = {
     "fgfi": FGFI,
     "tadf": TADF,
     "gkd": GKD,
+    "chen": Chen,
 }
 
 

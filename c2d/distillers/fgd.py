@@ -189,11 +189,8 @@ class GlobalContext(nn.Module):
         super().__init__()
         inner = max(channels // 2, 1)
         self.mask = nn.Conv2d(channels, 1, 1)
-        self.reduce, self.norm, self.expand = (
-            nn.Linear(channels, inner),
-            nn.LayerNorm(inner),
-            nn.Linear(inner, channels),
-        )
+        self.reduce, self.expand = nn.Linear(channels, inner), nn.Linear(inner, channels)
+        self.norm = nn.LayerNorm(inner)
         nn.init.zeros_(self.expand.weight)
         nn.init.zeros_(self.expand.bias)
 

@@ -33,7 +33,7 @@ Departures from the paper or the released code:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -119,7 +119,7 @@ class FKD(Distiller):
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         raw = self.phi.raw(view.student, view.teacher)
-        levels = [self._level(*level) for level in zip(self.phi.phi, self.blocks, raw, strict=True)]
+        levels = [self._level(place, *maps) for place, maps in enumerate(raw)]
         sums = {term: torch.stack([level[term] for level in levels]).sum() for term in self.weights}
         terms = {term: Term(sums[term], weight) for term, weight in self.weights.items()}
         peaks = [mask.detach().amax((1, 2)).mean() for mask in self._masks(raw)]
@@ -130,9 +130,9 @@ class FKD(Distiller):
         named = zip(self.phi.strides, masks, strict=True)
         return [Sight(f"attention, stride {stride}", heat=mask.detach()) for stride, mask in named]
 
-    def _level(self, phi: nn.Module, block: nn.ModuleDict, maps: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def _level(self, place: int, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """The unweighted terms of one level."""
-        p, (s, t) = self.params, maps
+        p, phi, block = self.params, self.phi.phi[place], cast(nn.ModuleDict, self.blocks[place])
         s, found = resized(s, t), {}
         if "am" in self.weights:
             m_c = channel_mask(s, t, p.T) if p.channel_mask else None

@@ -40,15 +40,13 @@ class MGDParams(Params):
     }
 
     alpha: float | None = Field(
-        default=None,
-        ge=0,
-        description="weight of the term; null: 2e-5, of two-stage detectors 5e-7 (released settings)",
+        default=None, ge=0, description="weight of the term; null: 2e-5, of two-stage detectors 5e-7 (released)"
     )
     lambda_mask: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="probability that a cell is blanked; null: 0.65, of two-stage detectors 0.45 (released settings)",
+        description="probability that a cell is blanked; null: 0.65, of two-stage detectors 0.45 (released)",
     )
     levels: tuple[int, ...] | None = Field(
         default=None,

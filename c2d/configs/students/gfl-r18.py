@@ -1,4 +1,4 @@
-"""GFL on a full ResNet18 with a 128-channel FPN, at 160 px: a detector teacher for gfl-qr18, whose head layout it has."""
+"""GFL on a full ResNet18 with a 128-channel FPN, at 160 px: a teacher for gfl-qr18, whose head layout it has."""
 
 _base_ = "./gfl-qr18.py"
 model = dict(

@@ -22,14 +22,15 @@ from tests.reference import defeat_reference as reference
 STRIDES, SIZES = [4, 8, 16, 32, 64], [32, 16, 8, 4, 2]
 NECK = {"obj", "bg"}
 BACKBONE: dict[str, Any] = {"backbone_obj": 1.0, "backbone_bg": 1.0, "backbone_levels": None}
-PROPOSALS = {"b_obj": 2.0, "b_bg": 2.0, "T_obj": 2.0}
+PROPOSALS: dict[str, Any] = {"b_obj": 2.0, "b_bg": 2.0, "T_obj": 2.0}
 
 
 def exact(phi: PairedMaps, view: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """In fp64: leaves that stand for the student's maps, the adapted maps of them, and the teacher's."""
     leaves = [m.detach().double().requires_grad_() for m in getattr(view.student, phi.source)]
-    teacher = tuple(m.double() for m in getattr(view.teacher, phi.source))
-    pairs = copy.deepcopy(phi).double()(Observed(**{phi.source: tuple(leaves)}), Observed(**{phi.source: teacher}))
+    student: dict[str, Any] = {phi.source: tuple(leaves)}
+    teacher: dict[str, Any] = {phi.source: tuple(m.double() for m in getattr(view.teacher, phi.source))}
+    pairs = copy.deepcopy(phi).double()(Observed(**student), Observed(**teacher))
     return leaves, [s for s, _ in pairs], [t for _, t in pairs]
 
 
@@ -40,7 +41,8 @@ def parity(student: str = "retinanet") -> float:
     with torch.no_grad():
         for weight in play.method.parameters():  # away from zero, where no student map matters
             weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
-    view, method = play.view(), play.method
+    view: Any = play.view()
+    method = play.method
     backbone = tuple(m.detach().requires_grad_() for m in view.student.backbone)  # as given, not each from the last
     view.student = replace(view.student, backbone=backbone)
     ours, _ = method(view)
@@ -138,7 +140,7 @@ def test_proposal_terms_reach_the_second_stage(name: str) -> None:
 
 @pytest.mark.parametrize("counts", [(3, 0), (0, 0)])
 @pytest.mark.parametrize("params", [{}, {"a_obj": 0.0}, {"a_bg": 0.0}])
-def test_images_without_boxes_are_background(counts: Any, params: dict[str, float]) -> None:
+def test_images_without_boxes_are_background(counts: Any, params: dict[str, Any]) -> None:
     play = stage("defeat", "faster", counts=counts, **params, **BACKBONE, **PROPOSALS)
     terms, _ = play.method(play.view())
     assert set(terms) == {term for term, name in DeFeat.WEIGHTS.items() if name not in params}

@@ -75,11 +75,9 @@ def expected(play: Stage, view: Any) -> tuple[dict[str, Tensor], list[Tensor]]:
     taken = torch.zeros(len(scores[0]), len(anchors), dtype=torch.bool)
     for image, *box in rois.tolist():
         overlap = [literal.iou(anchor, box) for anchor in anchors.tolist()]
-        middle = [((a[0] + a[2]) / 2, (a[1] + a[3]) / 2) for a in anchors.tolist()]
-        for r, value in enumerate(overlap):
-            inside = box[0] < middle[r][0] < box[2] and box[1] < middle[r][1] < box[3]
-            best = value >= 0.5 or value > max(overlap) - 1e-6 > 0
-            taken[int(image), r] |= inside if method.ours.points else best
+        for r, (x1, y1, x2, y2) in enumerate(anchors.tolist()):
+            inside = box[0] < (x1 + x2) / 2 < box[2] and box[1] < (y1 + y2) / 2 < box[3]
+            taken[int(image), r] |= inside if method.ours.points else overlap[r] >= min(0.5, max(overlap) - 1e-6)
     flat = dense.flat_scores()[taken], t.flat_scores().double()[taken], dense.flat_deltas()[taken]
     stride = torch.cat(
         [torch.full((m[0].numel() // s.classes,), float(x)) for m, x in zip(scores, s.strides, strict=True)]
@@ -101,7 +99,7 @@ def flat_gradient(value: Tensor, leaves: list[Tensor]) -> Tensor:
 
 def parity(student: str = "retinanet", **params: Any) -> float:
     """Largest relative deviation of the production's fp32 terms, values and gradients, from the fp64 reference."""
-    play = stage("gid", student, **{**FINE, **params})
+    play = stage("gid", student, size=64, **{**FINE, **params})
     view = play.view()
     terms, (s, _) = play.method(view)[0], view.dense()
     theirs, leaves = expected(play, view)
@@ -255,7 +253,8 @@ def test_sights_are_boxes_and_disagreement() -> None:
 @pytest.mark.parametrize(
     ("student", "teacher", "said"),
     [("retinanet", "atss", "3 priors a cell.*1 priors a cell"), ("atss", "gfl", "in 4 numbers.*in 36 numbers"),
-     ("fcos", "atss", "makes other boxes"), ("retinanet", "faster", "bbox_head.*rpn_head"), ("ssd", None, "does not teach ssd")],
+     ("fcos", "atss", "makes other boxes"), ("retinanet", "faster", "bbox_head.*rpn_head"),
+     ("ssd", None, "does not teach ssd")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused(student: str, teacher: str | None, said: str) -> None:
     with pytest.raises(InputError, match=said):

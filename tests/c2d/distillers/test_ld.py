@@ -159,7 +159,8 @@ def test_student_equals_teacher_gives_zero() -> None:
 
 @pytest.mark.parametrize("off", ["lambda_main", "lambda_vlr"])
 def test_weight_zero_computes_nothing(off: str) -> None:
-    play = stage("ld", "gfl", **{off: 0.0})
+    switched: dict[str, Any] = {off: 0.0}
+    play = stage("ld", "gfl", **switched)
     assert set(play.terms()) == {"main", "vlr"} - {off.removeprefix("lambda_")}
     assert play.method.needs.positives == (off != "lambda_main")
     nothing = stage("ld", "gfl", lambda_main=0.0, lambda_vlr=0.0)

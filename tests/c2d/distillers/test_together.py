@@ -37,8 +37,8 @@ def test_the_methods_are_all_there() -> None:
 
 def test_two_processes_take_the_mean_gradient(tmp_path: Path) -> None:
     out = tmp_path / "ddp.json"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
-               "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "tests.c2d.distillers.ddp_worker"]  # fmt: skip
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*run, "-m", "tests.c2d.distillers.ddp_worker"]
     done = subprocess.run([*command, str(out)], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(out.read_text())
