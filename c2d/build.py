@@ -74,7 +74,7 @@ def build(
     samples = Samples(partial(as_at_test, resolved, card))
     model = distillation(spec, student, teachers, len(card.card.classes), samples).to(device)
     check_classes(model, card.card.classes)
-    notes_of_methods = [f"{name}: {note}" for name, method in model.distillers.items() for note in method.notes]
+    notes_of_methods = [f"{name}: {note}" for name, method in model.methods.items() for note in method.notes]
 
     def validator(truth: Any) -> Callable[[Any], dict[str, float | None]] | None:
         if not spec.schedule.values.val_interval:
@@ -127,7 +127,7 @@ def check_classes(model: Distillation, classes: Sequence[str]) -> None:
     """
     teacher = model.teachers.detector
     named = getattr(teacher, "classes", None)
-    for name, method in model.distillers.items():
+    for name, method in model.methods.items():
         asks = method.needs.dense or method.needs.rois or method.needs.proposals
         if asks and named is not None and list(named) != list(classes):
             raise InputError(
@@ -159,7 +159,7 @@ def distillers(method: Method, context: Context, seed: int = 0) -> dict[str, Dis
     """
     built = {}
     for name, given in parameters(method).items():
-        kind = DISTILLERS[name]
+        kind: Any = DISTILLERS[name]
         check_schedule(name, given, context.iterations)
         if context.anatomy is not None and kind.DETECTORS and context.anatomy.detector not in kind.DETECTORS:
             raise InputError(

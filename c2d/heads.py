@@ -42,8 +42,9 @@ def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tens
     """
     if getattr(head, "norm_on_bbox", None) is not None:
         return plain(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
-    family = _family(head, DENSE, ("loss_by_feat",))
-    return (family.decode if family is not None else _decode_deltas)(head, raw, priors, stride)  # type: ignore[no-any-return]
+    family: DenseFamily | None = _family(head, DENSE, ("loss_by_feat",))
+    decode = _decode_deltas if family is None else family.decode  # an RPN is of no family; it writes deltas
+    return decode(head, raw, priors, stride)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def dense_head(detector: Any) -> Any:
     """
     head = getattr(detector, "rpn_head", None)
     if head is not None:
-        if any(parent.__name__ == "RPNHead" and parent.__module__.startswith("mmdet.") for parent in type(head).__mro__):
+        if any(kind.__name__ == "RPNHead" and kind.__module__.startswith("mmdet.") for kind in type(head).__mro__):
             return head
     else:
         head = getattr(detector, "bbox_head", None)

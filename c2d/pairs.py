@@ -114,7 +114,8 @@ class PairedMaps(nn.Module):
         widths = [(pair.student.channels, pair.teacher.channels) for pair in pairs]
         if shared and len(set(widths)) > 1:
             raise InputError(
-                f"one layer cannot serve levels of different width: {_levels(*zip(*[p[2:] for p in pairs], strict=True))}"
+                f"one layer cannot serve levels of different width: "
+                f"{_levels([p.student for p in pairs], [p.teacher for p in pairs])}"
             )
         layers = [make(*width) for width in (widths[:1] if shared else widths)]
         self.phi = nn.ModuleList(layers * len(pairs) if shared else layers)
@@ -167,9 +168,10 @@ def conv(kernel: int, relu: bool = False, init: str = "default") -> Make:
         layer = nn.Conv2d(student, teacher, kernel, padding=kernel // 2)
         if init == "small":
             nn.init.trunc_normal_(layer.weight, std=1.0, a=-2.0, b=2.0)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
             with torch.no_grad():
                 layer.weight.mul_(1e-4)
-            nn.init.zeros_(layer.bias)
         return nn.Sequential(layer, nn.ReLU()) if relu else layer
 
     return make

@@ -17,12 +17,13 @@ from c2d.pixels import Normalisation, convert
 from c2d.trial import Trial
 
 MOST_CROPS = 9
+MOST_COLUMNS = 6
 PANEL_INCHES = 2.2
 PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3, "rgb")
 
 
 def draw(trial: Trial, images: int, path: Path) -> list[str]:
-    """One picture: a row for each image, a column for each thing a method looks at. Returns lines to print.
+    """One picture: a band for each method with a row for each image. Returns lines to print.
 
     Raises:
         InputError: the run has no method.
@@ -32,34 +33,39 @@ def draw(trial: Trial, images: int, path: Path) -> list[str]:
         raise InputError("this question has no method, so there is nothing to look at; give one with `method`")
     inputs, samples = next(trial.batches(1, images))
     view = model.view(inputs, samples)
-    columns: list[tuple[str, Sight]] = []
+    bands: list[tuple[str, list[Sight]]] = []
     lines = []
-    with torch.no_grad():
-        for name, method in model.distillers.items():
+    for name, method in model.distillers.items():
+        view.generator = model.random(name)
+        with torch.no_grad():
             found = method.sights(view)
-            columns += [(name, sight) for sight in found]
-            lines.append(f"{name}: {', '.join(s.name for s in found) or 'looks at every cell alike'}")
-    _figure(view.batch, columns, path)
+        bands += [(name, found[i : i + MOST_COLUMNS]) for i in range(0, len(found), MOST_COLUMNS)]
+        lines.append(f"{name}: {'; '.join(s.name for s in found) or 'looks at every cell alike'}")
+    _figure(view.batch, bands, path)
     return lines
 
 
-def _figure(batch: Batch, columns: list[tuple[str, Sight]], path: Path) -> None:
+def _figure(batch: Batch, bands: list[tuple[str, list[Sight]]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     pixels = (convert(batch.images, batch.pixels, PLAIN) / 255).clamp(0, 1).cpu()
-    rows, width = len(pixels), 1 + len(columns)
-    figure = Figure(figsize=(PANEL_INCHES * width, PANEL_INCHES * rows + 0.5), dpi=110, layout="constrained")
+    count, width = len(pixels), 1 + max((len(sights) for _, sights in bands), default=0)
+    rows = count * max(len(bands), 1)
+    figure = Figure(figsize=(PANEL_INCHES * width, (PANEL_INCHES + 0.1) * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, width, squeeze=False)
-    for row in range(rows):
-        picture = pixels[row].permute(1, 2, 0).numpy()
-        _panel(axes[row, 0], picture, "ground truth" if row == 0 else "")
-        _boxes(axes[row, 0], batch.boxes[row], "#ffd500")
-        for column, (name, sight) in enumerate(columns, start=1):
-            panel = axes[row, column]
-            _panel(panel, picture, f"{name}\n{sight.name}" if row == 0 else "")
-            _sight(panel, sight, row, batch)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for band, (name, sights) in enumerate(bands or [("", [])]):
+        for image in range(count):
+            row = axes[band * count + image]
+            picture, first = pixels[image].permute(1, 2, 0).numpy(), image == 0
+            _panel(row[0], picture, f"{name}: ground truth".strip(": ") if first else "")
+            _boxes(row[0], batch.boxes[image], "#ffd500")
+            for axis, sight in zip(row[1:], sights, strict=False):
+                _panel(axis, picture, sight.name if first else "")
+                _sight(axis, sight, image, batch)
     figure.savefig(path)
 
 

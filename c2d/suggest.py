@@ -89,7 +89,7 @@ def listen(trial: Trial, steps: int, every: int, say: Callable[[int, dict[str, f
         total, log = model.parse_losses(losses)
         wrapper.update_params(total)
         if model.monitor.due(step):
-            numbers = {key: float(value) for key, value in log.items()}
+            numbers = {key: float(value.detach()) for key, value in log.items()}
             say(step, numbers)
             for name, row in _rows(numbers):
                 seen.setdefault(name, []).append(row)

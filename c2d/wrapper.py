@@ -21,7 +21,7 @@ from c2d.distillers.base import Distiller, View
 from c2d.finite import FiniteLosses
 from c2d.liveness import Liveness
 from c2d.monitor import Monitor
-from c2d.outputs import Needs, Observed
+from c2d.outputs import Needs, Observed, RoIs
 from c2d.pixels import Normalisation
 from c2d.sampling import mix
 from c2d.watch import Watch, watching
@@ -83,34 +83,43 @@ class Distillation(FiniteLosses):
             return self.student.loss(inputs, data_samples)
         factors = {
             name: method.params.weight * factor(method.params, self.iteration, self.iterations)
-            for name, method in self.distillers.items()
+            for name, method in self.methods.items()
         }
-        active = {name: method for name, method in self.distillers.items() if factors[name] > 0}
-        self._refresh(active)
-        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        needs = reduce(or_, (method.needs for method in active.values()), Needs())
-        by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else Observed()
-        with watching(self.student, needs, self._stages()) as watch:
-            losses = dict(self.student.loss(inputs, data_samples))
-        view = self._view(batch, watch, by_teacher, needs, data_samples)
+        active = {name: method for name, method in self.methods.items() if factors[name] > 0}
+        due = {name: method for name, method in active.items() if method.due(self.iteration)}
+        losses, view, needs = self._look(inputs, data_samples, active, due)
         trained, raw, places = self._terms(active, factors, view, losses)
         if any(len(part.image) for part in view.positives) or (
-            not needs.positives and any(len(boxes) for boxes in batch.boxes)
+            not needs.positives and any(len(boxes) for boxes in view.batch.boxes)
         ):
             self.liveness.check(trained, self.student, self.teachers.modules(), places)
         if self.monitor is not None and self.monitor.due(self.iteration):
             losses |= self.monitor.look(self, losses, raw)
         return losses | trained
 
+    @property
+    def methods(self) -> dict[str, Any]:
+        """The distillers by name."""
+        return dict(self.distillers.items())
+
     def view(self, inputs: Tensor, data_samples: Any) -> View:
         """One step as the distillers see it, whatever their schedules say; nothing is trained."""
+        return self._look(inputs, data_samples, self.methods, self.methods)[1]
+
+    def _look(
+        self, inputs: Tensor, data_samples: Any, active: Mapping[str, Any], refreshed: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], View, Needs]:
+        """(the student's losses, what the active methods see, their needs): the teacher first, then the student."""
+        for method in refreshed.values():
+            if method.refresh is not None:
+                method.refresh(self.student)
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        self._refresh(dict(self.distillers.items()), always=True)
-        needs = reduce(or_, (method.needs for method in self.distillers.values()), Needs())
+        needs = reduce(or_, (method.needs for method in active.values()), Needs())
         by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else Observed()
-        with watching(self.student, needs, self._stages()) as watch:
-            self.student.loss(inputs, data_samples)
-        return self._view(batch, watch, by_teacher, needs, data_samples)
+        stages = {getattr(method, "roi_stages", "last") for method in active.values()}
+        with watching(self.student, needs, "all" if "all" in stages else "last") as watch:
+            losses = dict(self.student.loss(inputs, data_samples))
+        return losses, self._view(batch, watch, by_teacher, needs, data_samples), needs
 
     def random(self, name: str) -> torch.Generator:
         """The random numbers of one method in this iteration."""
@@ -123,7 +132,8 @@ class Distillation(FiniteLosses):
     ) -> View:
         by_student, teacher = watch.observed(), self.teachers.detector
         if needs.rois or needs.proposals:
-            same, shared = None, (None, None)
+            same: RoIs | None = None
+            shared: tuple[RoIs | None, RoIs | None] = None, None
             if needs.rois and by_student.rois is not None:
                 same = secondstage.same_rois(teacher.network, by_teacher.neck, by_student.rois)
             if needs.proposals:
@@ -139,13 +149,13 @@ class Distillation(FiniteLosses):
         )  # fmt: skip
 
     def _terms(
-        self, active: Mapping[str, Distiller], factors: Mapping[str, float], view: View, losses: dict[str, Any]
+        self, active: Mapping[str, Any], factors: Mapping[str, float], view: View, losses: dict[str, Any]
     ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, float]], dict[str, str]]:
         """(trained terms, raw terms with their whole weight, where each reads); observations go into `losses`."""
         trained: dict[str, Tensor] = {}
         raw: dict[str, tuple[Tensor, float]] = {}
         places: dict[str, str] = {}
-        for name, method in self.distillers.items():
+        for name, method in self.methods.items():
             if name not in active:
                 # Weights of an idle method take part in the sum with 0, so that DDP waits for none of them.
                 parts = [weight.sum() for weight in method.parameters() if weight.requires_grad]
@@ -169,12 +179,3 @@ class Distillation(FiniteLosses):
                     places[key] = f"{name}: {term}"
             losses |= {f"kd_{name}_{key}": value.detach() for key, value in seen.items()}
         return trained, raw, places
-
-    def _refresh(self, active: Mapping[str, Distiller], always: bool = False) -> None:
-        for method in active.values():
-            if method.refresh is not None and (always or method.due(self.iteration)):
-                method.refresh(self.student)
-
-    def _stages(self) -> Any:
-        stages = {getattr(method, "roi_stages", "last") for method in self.distillers.values()}
-        return "all" if "all" in stages else "last"

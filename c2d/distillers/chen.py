@@ -100,7 +100,9 @@ class Chen(Distiller):
             self.priors = Priors(heads.dense_head(context.student))
 
     def forward(self, view: View) -> tuple[dict[str, Term], Scalars]:
-        p, values, seen = self.params, {}, {}
+        p = self.params
+        values: Scalars = {}
+        seen: Scalars = {}
         if p.gamma > 0:
             maps = self.phi(view.student, view.teacher)
             values["hint"] = torch.stack([0.5 * F.mse_loss(s, t) for s, t in maps]).mean()
@@ -161,26 +163,24 @@ def compared(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
     Raises:
         InputError: the anchors differ; or, with `boxes`, the scales in which boxes are written.
     """
-    both = (heads.dense_head(student), heads.dense_head(teacher))
-    cells = [torch.cat(Priors(rpn).levels([(1, 1)] * len(heads.strides(rpn)), torch.device("cpu"))) for rpn in both]
-    if not torch.equal(*cells):
+    rpns = (heads.dense_head(student), heads.dense_head(teacher))
+    cells = [torch.cat(Priors(rpn).levels([(1, 1)] * len(heads.strides(rpn)), torch.device("cpu"))) for rpn in rpns]
+    if not torch.equal(cells[0], cells[1]):
         raise InputError(
-            f"chen compares RPNs anchor by anchor, and the anchors differ; first ones, xyxy px: student "
-            f"{cells[0][0].tolist()}, teacher {cells[1][0].tolist()}; choose a teacher with the student's anchors, or set "
-            "mu_soft and nu to 0"
+            "chen compares RPNs anchor by anchor, and the anchors differ; first ones, xyxy px: student "
+            f"{cells[0][0].tolist()}, teacher {cells[1][0].tolist()}; choose a teacher with the student's anchors, or "
+            "set mu_soft and nu to 0"
         )
     coders = []
-    for detector in (student, teacher):
+    for rpn, detector in zip(rpns, (student, teacher), strict=True):
         head, cascaded = heads.roi_head(detector)
-        coders.append(
-            (heads.dense_head(detector).bbox_coder, (head.bbox_head[-1] if cascaded else head.bbox_head).bbox_coder)
-        )
-    for where, ours, theirs in zip(("RPN", "RoI head"), *coders, strict=True):
-        scales = [(tuple(coder.means), tuple(coder.stds)) for coder in (ours, theirs)]
-        if boxes and scales[0] != scales[1]:
+        coders.append((rpn.bbox_coder, (head.bbox_head[-1] if cascaded else head.bbox_head).bbox_coder))
+    for where, *pair in zip(("RPN", "RoI head"), *coders, strict=True):
+        ours, theirs = (f"{type(c).__name__} {c.means} {c.stds}" for c in pair) if boxes else ("", "")
+        if ours != theirs:
             raise InputError(
-                f"chen compares box deltas, and those of the {where} have other means and deviations; student: "
-                f"{scales[0]}; teacher: {scales[1]}; choose a teacher of the student's kind, or set nu to 0"
+                f"chen compares box deltas, and those of the {where} have other means and deviations; student: {ours}; "
+                f"teacher: {theirs}; choose a teacher of the student's kind, or set nu to 0"
             )
     return coders[0]
 
@@ -190,12 +190,12 @@ def assigned(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Ten
 
     An anchor that is the best of a ground truth belongs to it, whatever it overlaps more. `size`: (height, width).
     """
-    shared = geometry.iou(torch.cat([boxes, boxes.new_zeros(1, 4)])[:, None], anchors)  # never empty
-    best = (shared == shared.amax(1, keepdim=True)) & (shared > 0)
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2
     inside = (centre >= 0).all(1) & (centre < centre.new_tensor([size[1], size[0]])).all(1)
-    best_of = (shared + 2 * (best & inside)).max(0)
-    return best_of.indices, (best_of.values >= HIGH) & inside, (shared.amax(0) < LOW) & (best_of.values < HIGH) & inside
+    shared = geometry.iou(torch.cat([boxes, boxes.new_zeros(1, 4)])[:, None], anchors) * inside  # never without a row
+    best = (shared == shared.amax(1, keepdim=True)) & (shared > 0)
+    most = (shared + 2 * best).max(0)
+    return most.indices, most.values >= HIGH, (most.values < LOW) & inside
 
 
 def minibatch(

@@ -97,11 +97,12 @@ class DetectorTeacher:
         The images are converted to the teacher's normalisation; padding, which is zero for every detector, is zeroed
         again where the conversion moved it. The second stage comes later (`c2d.secondstage`), on RoIs of the student.
         """
+        detector: Any = self.network
         images = self.normalise(batch.images, batch.pixels)
         if self.pixels != batch.pixels:
             images = _without_padding(images, batch)
         with taps.tapped(self.network, map_layers(self.network)) as seen:
-            maps = self.network.extract_feat(images)
+            maps = detector.extract_feat(images)
         dense = None
         if needs.dense:
             head = dense_head(self.network)

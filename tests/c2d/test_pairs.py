@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -82,4 +84,5 @@ def test_first_weights_of_a_method_do_not_depend_on_its_company() -> None:
     alone, beside = stage("fitnets"), stage({"fgd": {}, "fitnets": {}})
     ours, theirs = alone.method.state_dict(), beside.model.distillers["fitnets"].state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
-    assert teaching("retinanet", True, 1).neck.out_channels == WIDE
+    network: Any = teaching("retinanet", True, 1)
+    assert network.neck.out_channels == WIDE

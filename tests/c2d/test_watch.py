@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from tests.c2d import tiny_detectors
 EVERY = Needs(neck=True, backbone=True, dense=True)
 
 
-def setting(name: str, seed: int = 0, pad: int = 8):  # type: ignore[no-untyped-def]
+def setting(name: str, seed: int = 0, pad: int = 8):
     detector = tiny_detectors.build(name, seed=seed)
     inputs, samples = tiny_detectors.sample(2, 96, [3, 0], seed, pad=pad)
     batch = from_mmdet(inputs, samples, Normalisation.of_preprocessor(detector.data_preprocessor), 3)
@@ -58,7 +59,9 @@ def test_decoded_boxes_agree_with_the_positives_recording(name: str) -> None:
     priors = Priors(dense_head(student))
     boxes = priors.decode(seen)
     sizes = [tuple(s.shape[-2:]) for s in seen.scores]
-    assert sum(len(p) for p in priors.levels(sizes, inputs.device)) == boxes.shape[1] == seen.flat_scores().shape[1]  # type: ignore[arg-type]
+    count = sum(len(level) for level in priors.levels(sizes, inputs.device))  # type: ignore[arg-type]
+    assert count == boxes.shape[1]
+    assert count == seen.flat_scores().shape[1]
     if dense:
         (found,) = watch.positives(batch)
         gaps = torch.cdist(found.boxes.detach(), boxes.reshape(-1, 4), compute_mode="donot_use_mm_for_euclid_dist").min(
@@ -96,8 +99,8 @@ def test_both_second_stages_see_the_same_rois(name: str) -> None:
 
 def test_padding_is_zero_for_a_teacher_of_other_pixels() -> None:
     student, inputs, _, batch = setting("retinanet")
-    network = tiny_detectors.build("retinanet", seed=1)
-    other = copy.deepcopy(network)
+    network: Any = tiny_detectors.build("retinanet", seed=1)
+    other: Any = copy.deepcopy(network)
     other.data_preprocessor.mean += 10.0
     seen: list[torch.Tensor] = []
     for net in (network, other):

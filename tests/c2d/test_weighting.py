@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -25,7 +27,7 @@ from tests.c2d.distillers.staging import stage
         ({"start": 1, "stop": 4, "decay": "linear"}, [0, 0.8, 0.6, 0.4, 0]),
     ],
 )
-def test_by_hand_over_five_iterations(params: dict[str, object], wanted: list[float]) -> None:
+def test_by_hand_over_five_iterations(params: dict[str, Any], wanted: list[float]) -> None:
     assert [factor(Params(**params), i, 5) for i in range(5)] == pytest.approx(wanted)
 
 
@@ -56,7 +58,7 @@ def test_a_schedule_under_which_nothing_is_taught_is_refused() -> None:
 
 def test_an_idle_method_runs_no_teacher_and_keeps_its_weights_in_the_sum() -> None:
     play = stage("fitnets", start=2, weight=3.0)
-    play.model.teachers.detector.network.forward = play.model.teachers.detector.network.extract_feat = None  # type: ignore[assignment]
+    play.model.teachers.detector.network.forward = play.model.teachers.detector.network.extract_feat = None
     losses = play.losses()
     assert [key for key in losses if "kd" in key] == ["loss_kd_fitnets_idle"]
     assert float(losses["loss_kd_fitnets_idle"].detach()) == 0

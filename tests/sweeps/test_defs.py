@@ -16,13 +16,14 @@ from sweeps.model import definition_names, read_definition
 NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
-DEMOS = ("demo", "demo-full")
+SMALL = ("demo", "demo-full", "methods")
 SSD = ("icod-students", "icod-weight-temperature", "icod-crop-size", "icod-pooling", "icod-layers")
 
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
     "demo": (12, 12, 1),
     "demo-full": (3 * 8, 3 * 8, 2),
+    "methods": (3 * (3 * 17 - 6), 3 * 45, 4),
     "icod-students": (3 * 4 * 5, 60, 2),  # 4 students x 5 rows; SSD's teacher and the others'
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
     "icod-teacher": (3 * 2 * 5, 3 * (5 + 1), 5),
@@ -37,7 +38,7 @@ COUNTS = {
 def planned(name: str, runs: Path = NOWHERE) -> Grid:
     definition = read_definition(name)
     known = gather(mentions(definition), runs, NOWHERE)
-    if name in DEMOS:  # procedural scenes are made before they are asked about; these are the demo's
+    if name in SMALL:  # procedural scenes are made before they are asked about; these are the demo's
         known = Known(known.methods, {"scenes": ("scenes", DEMO_DATA)}, known.students, known.schedules, known.inits)
     return expand(definition, known)
 
@@ -64,7 +65,7 @@ def test_a_definition_opens_as_a_question(name: str) -> None:
     assert definition.question.endswith("?")
     first = next(line for line in definition.text.splitlines() if not line.startswith("#"))
     assert first.startswith("question: ")
-    assert definition.size == ("small" if name in DEMOS else "large")
+    assert definition.size == ("small" if name in SMALL else "large")
 
 
 def test_the_demo_asks_what_it_asked_before_it_was_a_sweep() -> None:
@@ -185,7 +186,7 @@ def test_the_ssd_sweeps_share_their_teacher() -> None:
 
 
 def test_the_full_demo_holds_the_demos_runs() -> None:
-    small, full = ({cell.run for cell in planned(name).cells} for name in DEMOS)
+    small, full = ({cell.run for cell in planned(name).cells} for name in ("demo", "demo-full"))
     assert small < full
     assert {spec.kind for spec in planned("demo-full").teachers} == {"classifier", "detector"}
 

@@ -44,7 +44,7 @@ def test_a_method_says_what_a_user_has_to_know(name: str) -> None:
     entry, kind = catalog()[name], DISTILLERS[name]
     assert "http" in entry["about"]
     assert "epartures" in entry["about"]
-    assert entry["cost"] and entry["source"] and entry["teachers"]
+    assert all(entry[key] for key in ("cost", "source", "teachers"))
     assert set(entry["weights"].values()) <= set(entry["schema"]["properties"])
     assert set(kind.GATED) <= set(kind.WEIGHTS)
     for table in entry["by_detector"].values():

@@ -16,7 +16,7 @@ from tests.c2d import tiny_detectors
 from tests.c2d.distillers.staging import Stage, stage, touched, without_adapters
 from tests.reference import frs_reference as literal
 
-SMALL = {"size": 40}  # the reference visits every channel of every cell
+SMALL: dict[str, Any] = {"size": 40}  # the reference visits every channel of every cell
 
 
 def gradient(value: Tensor, leaves: list[Tensor]) -> Tensor:

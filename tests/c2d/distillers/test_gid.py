@@ -27,7 +27,7 @@ from tests.c2d.distillers.staging import Stage, stage, touched, without_adapters
 from tests.reference import gid_reference as literal
 
 STUDENTS = ("retinanet", "fcos", "atss", "gfl", "faster", "cascade")
-FINE = {"min_side": 1.0, "K": 4, "candidates": 300}  # boxes of the tiny FCOS are a few pixels
+FINE: dict[str, Any] = {"min_side": 1.0, "K": 4, "candidates": 300}  # boxes of the tiny FCOS are a few pixels
 
 
 def numbers(raw: Tensor, stride: Tensor, in_px: bool) -> Tensor:
@@ -87,7 +87,12 @@ def expected(play: Stage, view: Any) -> tuple[dict[str, Tensor], list[Tensor]]:
     every = torch.ones(len(stride), dtype=torch.bool)
     cls, reg = literal.response(flat[0], flat[1], d_s, d_t, every, smooth_beta=p.smooth)
     form = {"squared": "code", "plain": "paper"}[p.norm]
-    terms = {"feature": literal.feature(*pooled, form), "relation": literal.relation(*pooled), "cls": cls, "reg": reg}
+    terms = {
+        "feature": literal.feature(pooled[0], pooled[1], form),
+        "relation": literal.relation(*pooled),
+        "cls": cls,
+        "reg": reg,
+    }
     return terms, [*neck, *scores, *deltas]
 
 

@@ -103,7 +103,7 @@ def test_methods_compose_without_touching_each_other_and_the_teacher_runs_once()
 
 def test_a_neck_method_does_not_run_the_teachers_head() -> None:
     play = stage("pkd", "retinanet")
-    play.model.teachers.detector.network.bbox_head.forward = None  # type: ignore[assignment]
+    play.model.teachers.detector.network.bbox_head.forward = None
     assert torch.isfinite(play.losses()["loss_kd_pkd_pkd"])
 
 
