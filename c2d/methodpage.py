@@ -99,7 +99,7 @@ def _facts(entry: Entry) -> list[str]:
 
 
 def _doubt(rule: Entry) -> str:
-    return f" (UNVERIFIED: {rule['unverified']})" if rule.get("unverified") else ""
+    return f" (unverified: {rule['unverified']})" if rule.get("unverified") else ""
 
 
 def _allowed(rule: Entry) -> str:

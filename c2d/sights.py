@@ -108,7 +108,8 @@ def _mosaic(axes: Any, crops: Tensor, batch: Batch) -> None:
     canvas = np.ones((side * (size + 2), side * (size + 2), 3), dtype=np.float32)
     for place, one in enumerate(chosen):
         y, x = divmod(place, side)
-        canvas[y * (size + 2) : y * (size + 2) + size, x * (size + 2) : x * (size + 2) + size] = one.permute(1, 2, 0)
+        top, left = y * (size + 2), x * (size + 2)
+        canvas[top : top + size, left : left + size] = one.permute(1, 2, 0).numpy()
     axes.imshow(canvas)
     axes.set_xlim(0, canvas.shape[1])
     axes.set_ylim(canvas.shape[0], 0)

@@ -90,7 +90,7 @@ def fill_store(runs: Path, record: Mapping[str, Any], value: Value = plain_value
         _teacher(runs, teacher)
     for cell in record["cells"]:
         if not (runs / cell["run"]).exists():
-            labels, (teacher,) = cell["labels"], record["needs"].get(cell["run"], [""])
+            labels, (teacher, *_) = cell["labels"], record["needs"].get(cell["run"], [""])
             _student(runs / cell["run"], labels, cell["seed"], "done", value(labels, cell["seed"]), teacher, {})
 
 

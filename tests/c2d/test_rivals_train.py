@@ -102,7 +102,7 @@ def test_inspect_draws_what_the_methods_look_at(
 
     folder = ask(workshop, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
     lines = draw(prepare(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
-    assert lines[0].startswith("icod: true crops, predictions of the positives")
+    assert lines[0].startswith("icod: true crops; predictions of the positives")
     assert lines[1].startswith("fgd: ")
     assert lines[2] == "pkd: looks at every cell alike"
     width, height = Image.open(tmp_path / "seen.png").size
