@@ -120,11 +120,10 @@ def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
     inputs, samples = next(trial.batches(1))
     plain = Distillation(copy.deepcopy(model.student), {}, TeacherSet(), model.num_classes, model.seed)
     needs = reduce(or_, (method.needs for method in model.distillers.values()), Needs())
-    for method in model.distillers.values():  # a step in the middle of its schedule
-        model.iteration = max(model.iteration, method.params.start + method.params.ramp)
+    model.iteration = model.all_on
     # Ahead of the clock: tables of the training set, and the first steps' look at every term.
     seen = model.loss(inputs, copy.deepcopy(samples))
-    found = [float(value) for key, value in seen.items() if key.endswith("_positives")]
+    found = [float(value.detach()) for key, value in seen.items() if key.endswith("_positives")]
     calls: dict[str, Call] = {
         "plain": _step(plain.train(), inputs, samples),
         "distilled": _step(model, inputs, samples),

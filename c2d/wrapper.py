@@ -102,6 +102,11 @@ class Distillation(FiniteLosses):
         """The distillers by name."""
         return dict(self.distillers.items())
 
+    @property
+    def all_on(self) -> int:
+        """The first iteration at which every method has its whole weight; for whoever tries a step."""
+        return max((method.params.start + method.params.ramp for method in self.methods.values()), default=0)
+
     def view(self, inputs: Tensor, data_samples: Any) -> View:
         """One step as the distillers see it, whatever their schedules say; nothing is trained."""
         return self._look(inputs, data_samples, self.methods, self.methods)[1]

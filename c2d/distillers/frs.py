@@ -33,10 +33,11 @@ from torch import Tensor
 
 from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.errors import InputError
-from c2d.heads import Kind
+from c2d.heads import Kind, dense_head
 from c2d.masks import square_distance
 from c2d.outputs import Needs
 from c2d.pairs import PairedMaps, conv, pair_levels, same_heads
+from c2d.priors import Priors
 
 SOME = unverified("released for RetinaNet, FCOS, GFL and Faster R-CNN; ours for others; the paper's own are not known")
 
@@ -89,6 +90,11 @@ class FRS(Distiller):
         if self.params.gamma > 0:
             remedy = "choose a teacher of the student's family, or leave the term cls out: method.frs.gamma: 0"
             same_heads(self.NAME, student, teacher, remedy)
+            ours, theirs = (Priors(dense_head(detector)) for detector in (context.student, context.detector.network))
+            if not ours.lie_like(theirs):
+                raise InputError(
+                    f"frs compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
+                )
         scored = set(teacher.dense.strides) & {level.stride for level in teacher.neck}
         common = [level.stride for level in student.neck if level.stride in scored]
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, common if params.levels is None else params.levels)

@@ -283,6 +283,36 @@ def test_a_detector_teacher_is_built_from_its_plan(
         standins.classifier_teacher(baseline, names)
 
 
+@pytest.mark.parametrize("method", [{"fgfi": {"start": 3}}, {"frs": {"ramp": 4}}, {"gkd": {}}, {"gid": {}}])
+def test_a_method_is_rehearsed_under_a_planned_detector_at_the_whole_of_its_weight(
+    workshop: Workshop, names: tuple[str, ...], method: dict[str, Any]
+) -> None:
+    other = spec_of(workshop.ask(seed=5))
+    asked = spec_of(workshop.ask(method=[method], teachers={"detector": other.id}))
+    (answer,) = answers(workshop, Entry(asked, {"detector": other}, names))
+    assert answer.ok, answer.problem
+    assert f"detector teacher {other.id} is not trained yet; tried with random weights" in answer.notes
+    assert not any("no term of a method was computed" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"tadf": {}}, "tadf does not teach retinanet students"),
+        ({"fgfi": {"start": 400}}, "fgfi starts at iteration 400, but the run has 6"),
+        ({"cwd": {"levels": [4]}}, "cwd: no level of stride 4 in the"),
+    ],
+)
+def test_a_method_that_cannot_teach_is_found_before_anything_is_submitted(
+    workshop: Workshop, names: tuple[str, ...], method: dict[str, Any], message: str
+) -> None:
+    other = spec_of(workshop.ask(seed=5))
+    asked = spec_of(workshop.ask(method=[method], teachers={"detector": other.id}))
+    line, kind = told(workshop, Entry(asked, {"detector": other}, names))
+    assert message in line
+    assert kind == "config"
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # One step
 

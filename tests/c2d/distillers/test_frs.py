@@ -13,6 +13,7 @@ from c2d.distillers.frs import FRSParams, cross_entropy, richness, weighted
 from c2d.errors import InputError
 from c2d.masks import square_distance
 from tests.c2d import tiny_detectors
+from tests.c2d.distillers import staging
 from tests.c2d.distillers.staging import Stage, stage, touched, without_adapters
 from tests.reference import frs_reference as literal
 
@@ -139,6 +140,20 @@ def test_features_alone_take_a_teacher_of_another_family(student: str, teacher: 
     assert any(n.startswith("student.neck") for n in touched(play.model, play.terms()["feat"]))
     with pytest.raises(InputError, match=r"bbox_head \(3 sigmoid logits.*gamma: 0"):
         stage("frs", student, teacher)
+
+
+@pytest.mark.parametrize(
+    ("student", "head", "change"),
+    [("retinanet", "bbox_head", {"ratios": [2.0, 1.0, 0.5]}), ("faster", "rpn_head", {"scales": [8]}),
+     ("ssd", "bbox_head", {"min_sizes": [20, 40, 60], "max_sizes": [40, 60, 90]})],
+)  # fmt: skip
+def test_other_anchors_are_refused(monkeypatch: pytest.MonkeyPatch, student: str, head: str, change: Any) -> None:
+    config = tiny_detectors.config(student)
+    config[head].anchor_generator.update(change)
+    monkeypatch.setattr(staging, "teaching", lambda *_: tiny_detectors.MODELS.build(config))
+    assert set(stage("frs", student, gamma=0).terms()) == {"feat"}
+    with pytest.raises(InputError, match=r"other anchors or points.*gamma: 0"):
+        stage("frs", student)
 
 
 def test_sights_are_the_masks() -> None:
