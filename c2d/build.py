@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Built:
-    """Everything `fit` needs. `facts` go into result.json, `notes` into the log."""
+    """Everything `fit` needs. `facts` go into result.json, `notes` into the log; `samples` are what methods look at."""
 
     model: Any
     dataset: Any
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     validator: Callable[[Any], Callable[[Any], dict[str, float | None]] | None] = lambda truth: None
+    samples: Samples | None = None
 
 
 def build(
@@ -92,7 +93,7 @@ def build(
         return validate
 
     notes += [*teacher_notes, *notes_of_methods]
-    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes, validator)
+    return Built(model, dataset, facts | {"teachers": teacher_facts}, notes, validator, samples)
 
 
 def as_at_test(resolved: Resolved, card: LoadedCard) -> Any:

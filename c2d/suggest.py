@@ -27,7 +27,8 @@ SHARES = (0.1, 0.3, 1.0)
 
 
 class Loudness(NamedTuple):
-    """One term over the steps looked at: norms of its raw gradient over the task's, cosines, and the weight it has."""
+    """One term over the steps looked at: norms of its gradient at `parameter` 1 over the task's, cosines, and the value
+    that the parameter has. The method's common `weight` is part of the norms."""
 
     method: str
     term: str
@@ -38,7 +39,7 @@ class Loudness(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Median |g_kd| / |g_task| at weight 1."""
+        """Median |g_kd| / |g_task| where the parameter is 1."""
         return statistics.median(self.ratios)
 
 
@@ -112,8 +113,10 @@ def _loudness(model: Any, name: str, rows: list[dict[str, float]]) -> Loudness:
     )
     distiller = model.distillers[method]
     parameter = distiller.WEIGHTS.get(term, "weight")
-    weight = float(getattr(distiller.params, parameter) or 0.0) * distiller.params.weight
-    return Loudness(method, term, parameter, weight, tuple(r["ratio"] for r in rows), tuple(r["cosine"] for r in rows))
+    weight = float(getattr(distiller.params, parameter) or 0.0)
+    common = 1.0 if parameter == "weight" else distiller.params.weight
+    ratios = tuple(r["ratio"] * common for r in rows)
+    return Loudness(method, term, parameter, weight, ratios, tuple(r["cosine"] for r in rows))
 
 
 def _warm(wrapper: Any, trial: Trial, step: int) -> None:
@@ -139,8 +142,8 @@ def table(suggestions: Sequence[Suggestion]) -> str:
             continue
         low, high = min(heard.ratios), max(heard.ratios)
         lines += [
-            f"  at weight 1 its gradient is {heard.ratio:.3g} times the task's (median of {len(heard.ratios)} looks, "
-            f"{low:.3g} to {high:.3g}); cosine to the task's {cosine:+.2f}",
+            f"  at {heard.parameter} 1 its gradient is {heard.ratio:.3g} times the task's (median of "
+            f"{len(heard.ratios)} looks, {low:.3g} to {high:.3g}); cosine to the task's {cosine:+.2f}",
             f"  {heard.parameter} is {heard.weight:g} here, a pull of {one.share:.2g}. {_verdict(one.share)}",
             f"  try  method.{heard.method}.{heard.parameter}: [{', '.join(f'{w:g}' for w in one.grid)}]"
             f"   (pulls of {', '.join(f'{s:g}' for s in SHARES)})",

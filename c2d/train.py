@@ -74,6 +74,8 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         for line in built.notes:
             log.info(line)
         truth = evaluate.targets(card, folder)
+        if built.samples is not None:
+            built.samples.beat = partial(folder.touch_heartbeat, "fit")
         training(log=log, validate=built.validator(truth))
         folder.write_status("running", stage="export")
         trained_s = folder.read_status()["elapsed_s"]  # of all attempts

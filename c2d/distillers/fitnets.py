@@ -48,16 +48,18 @@ class FitNets(Distiller):
     WEIGHTS: ClassVar = {"hint": "lambda_hint"}
     COST = "teacher to its neck"
     SOURCE = "general knowledge of the paper; the detection form from DeFeat's released code"
-    needs = Needs(neck=True)
 
     def __init__(self, params: FitNetsParams, context: Context) -> None:
         super().__init__(params)
         student, teacher = context.both(self.NAME)
-        pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
+        self.needs = Needs(neck=params.lambda_hint > 0)
+        pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels) if self.needs.neck else []
         self.phi = PairedMaps(pairs, conv(params.kernel), f"by a {params.kernel}x{params.kernel} convolution")
         self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        if not self.needs.neck:
+            return {}, {}
         hint = normalised_hint if self.params.normalised else plain_hint
         per_level = [hint(s, t) for s, t in self.phi(view.student, view.teacher)]
         return {"hint": Term(torch.stack(per_level).mean(), self.params.lambda_hint)}, {}

@@ -38,6 +38,7 @@ from torch import Tensor
 
 from c2d import secondstage
 from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.errors import InputError
 from c2d.heads import Kind, dense_head
 from c2d.masks import BASE_PX, level_of, painted, square_distance
 from c2d.outputs import Needs
@@ -113,7 +114,12 @@ class GKD(Distiller):
         if self.needs.positives:
             self.priors = Priors(dense_head(context.student))
         if self.needs.dense:
-            same_heads(self.NAME, student, teacher, "choose such a teacher, or set method.gkd.lambda_soft to 0")
+            remedy = "choose such a teacher, or set method.gkd.lambda_soft to 0"
+            same_heads(self.NAME, student, teacher, remedy)
+            if not self.priors.lie_like(Priors(dense_head(context.detector.network))):
+                raise InputError(
+                    f"gkd compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
+                )
         if self.needs.rois:
             secondstage.check(self.NAME, context.student, context.detector, context.num_classes)
         if self.needs.rois and soft:

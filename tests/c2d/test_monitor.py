@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from c2d.monitor import Monitor, gradients
-from c2d.suggest import Loudness, suggest, table
+from c2d.suggest import Loudness, _loudness, _rows, suggest, table
 from tests.c2d.distillers.staging import stage
 
 
@@ -39,6 +39,20 @@ def test_the_suggested_grid_gives_the_planted_problem_the_pulls_it_promises(rati
     assert [weight * ratio for weight in proposal.grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.05)
     assert proposal.share == pytest.approx(0.5 * ratio, rel=1e-4)
     assert f"try  method.x.lam: [{', '.join(f'{w:g}' for w in proposal.grid)}]" in table([proposal])
+
+
+@pytest.mark.parametrize("common", [1.0, 0.1])
+def test_the_grid_holds_beside_the_common_weight(common: float) -> None:
+    play = stage("cwd", weight=common)
+    play.model.monitor = Monitor(1)
+    _, log = play.model.parse_losses(play.losses())
+    found = {key: float(value.detach()) for key, value in log.items()}
+    ((name, row),) = _rows(found)
+    heard = _loudness(play.model, name, [row])
+    assert heard.weight == 10
+    assert suggest(heard).share == pytest.approx(found["kd_cwd_cwd_grad_weighted"] / found["kd_task_grad"], rel=1e-4)
+    unit = row["ratio"] * common
+    assert [weight * unit for weight in suggest(heard).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.05)
 
 
 def test_a_silent_term_and_one_that_pulls_back_are_said_so() -> None:

@@ -75,6 +75,18 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     assert read_json(other.result)["AP"] == result["AP"]
 
 
+def test_a_look_at_the_training_set_is_a_sign_of_life(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages: list[str] = []
+    monkeypatch.setattr(RunFolder, "touch_heartbeat", lambda self, stage: stages.append(stage))
+    folder = ask(workshop, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
+    with pytest.raises(Interrupted):
+        train(folder, workshop.machine(stop_after=1))
+    assert stages
+    assert set(stages) == {"fit"}
+
+
 def test_a_run_that_could_never_teach_is_refused_at_the_door(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder
 ) -> None:

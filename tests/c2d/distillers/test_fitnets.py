@@ -62,3 +62,10 @@ def parity(student: str = "retinanet") -> float:
 @pytest.mark.parametrize("student", ["retinanet", "gfl", "faster"])
 def test_parity(student: str) -> None:
     assert parity(student) < 1e-5
+
+
+def test_weight_0_leaves_the_method_out() -> None:
+    play = stage("fitnets", lambda_hint=0)
+    for _ in range(6):  # longer than the patience of the check for dead terms
+        assert not [key for key in play.losses() if "kd" in key]
+    assert not list(play.method.parameters())

@@ -18,6 +18,7 @@ from c2d.distillers.gkd import global_pair, points, reliability
 from c2d.errors import InputError
 from c2d.outputs import Observed
 from tests.c2d import tiny_detectors
+from tests.c2d.distillers import staging
 from tests.c2d.distillers.staging import Stage, stage, touched, without_adapters
 from tests.c2d.distillers.training_set import samples_like
 from tests.reference import gkd_reference as reference
@@ -291,3 +292,12 @@ def test_refusals(student: str, params: dict[str, Any], words: str) -> None:
 def test_without_training_images_the_first_step_says_so() -> None:
     with pytest.raises(InputError, match="training images"):
         gkd(samples=None).losses()
+
+
+def test_other_anchors_teach_without_soft_labels_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_detectors.config("retinanet")
+    config.bbox_head.anchor_generator.update(ratios=[2.0, 1.0, 0.5])
+    monkeypatch.setattr(staging, "teaching", lambda *_: tiny_detectors.MODELS.build(config))
+    assert set(gkd(lambda_soft=0).terms()) == {"fg", "bg", "global"}
+    with pytest.raises(InputError, match=r"other anchors or points.*lambda_soft to 0"):
+        gkd()
