@@ -83,6 +83,7 @@ def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: i
         torch.cuda.reset_peak_memory_stats()
     if kind == "plain":
         trial.built.model.distillers = torch.nn.ModuleDict()
+    trial.built.model.at_full_weight()
     inputs, samples = next(trial.batches(1))
     call = _step(trial.built.model, inputs, samples)
     call()
@@ -120,7 +121,7 @@ def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
     inputs, samples = next(trial.batches(1))
     plain = Distillation(copy.deepcopy(model.student), {}, TeacherSet(), model.num_classes, model.seed)
     needs = reduce(or_, (method.needs for method in model.distillers.values()), Needs())
-    model.iteration = model.all_on
+    model.at_full_weight()
     # Ahead of the clock: tables of the training set, and the first steps' look at every term.
     seen = model.loss(inputs, copy.deepcopy(samples))
     found = [float(value.detach()) for key, value in seen.items() if key.endswith("_positives")]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2d import heads, taps
 from c2d.errors import InputError
@@ -15,6 +15,12 @@ from c2d.watch import map_layers, split
 
 PROBE = 256
 """Side of the probing image in px, where the detector does not ask for its own."""
+
+STOCK_PX = 14.0
+"""P1's finest scale over the finest stride: 56 px at stride 4, as in the released code and mmdet's RoI extractor."""
+
+STOCK_ANCHOR = {"retinanet": 4, "atss": 8, "gfl": 8}
+"""`octave_base_scale` of mmdet's stock heads, for which `STOCK_PX` is meant."""
 
 NAMES = {
     "RetinaHead": "retinanet",
@@ -70,12 +76,19 @@ class Anatomy:
         detector: retinanet, fcos, atss, gfl, ssd, faster-rcnn, cascade-rcnn; else the name of the mmdet class.
         neck, backbone: their maps, finest first.
         dense: the dense head (of two-stage detectors the RPN); None where it cannot be read.
+        scale: how large its objects are beside mmdet's stock detector of this kind: the finest scale of its RoI
+            extractor, its anchors or its regression ranges over the stock ones; 1 where none of them says.
     """
 
     detector: str
     neck: tuple[Level, ...]
     backbone: tuple[Level, ...]
     dense: HeadLayout | None
+    scale: float = 1.0
+
+    def base_px(self, stride: int) -> float:
+        """P1's finest scale for a pyramid that begins at `stride` px (ours but for stock detectors from stride 4)."""
+        return STOCK_PX * stride * self.scale
 
     @property
     def stages(self) -> str:
@@ -102,7 +115,8 @@ def probe(detector: Any) -> Anatomy:
             module.training = training
     known = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
     name = "neck" if len(map_layers(detector)) == 2 else "backbone"
-    return Anatomy(_name(detector), _levels(name, neck, side, known), _levels("backbone", backbone, side, None), layout)
+    levels = _levels(name, neck, side, known), _levels("backbone", backbone, side, None)
+    return Anatomy(_name(detector), *levels, layout, _scale(detector))
 
 
 def _levels(layer: str, maps: tuple[Tensor, ...], side: int, strides: tuple[int, ...] | None) -> tuple[Level, ...]:
@@ -137,6 +151,23 @@ def _name(detector: Any) -> str:
         if parent.__name__ in NAMES and parent.__module__.startswith("mmdet."):
             return NAMES[parent.__name__]
     return type(detector).__name__
+
+
+def _scale(detector: Any) -> float:
+    roi_head = getattr(detector, "roi_head", None)
+    if roi_head is not None:
+        extractor = roi_head.bbox_roi_extractor
+        extractor = extractor[-1] if isinstance(extractor, nn.ModuleList) else extractor
+        finest = getattr(extractor, "finest_scale", None)
+        return 1.0 if finest is None else finest / (STOCK_PX * extractor.featmap_strides[0])
+    head = getattr(detector, "bbox_head", None)
+    anchor = getattr(getattr(head, "prior_generator", None), "octave_base_scale", None)
+    ranges = getattr(head, "regress_ranges", None)
+    if anchor is not None:
+        return float(anchor) / STOCK_ANCHOR.get(_name(detector), anchor)
+    if ranges is not None:  # stock FCOS: up to 64 px at stride 8
+        return float(ranges[0][1]) / (8 * heads.strides(head)[0])
+    return 1.0
 
 
 def _side(detector: Any) -> int:

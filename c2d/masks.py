@@ -13,9 +13,6 @@ from torch import Tensor
 
 from c2d.batch import Batch
 
-BASE_PX = 56.0
-"""P1's finest scale in the released code, for pyramids that begin at stride 4."""
-
 
 def level_of(boxes: Tensor, base_px: float, levels: int) -> Tensor:
     """(P1) Level of each box: floor(log2(sqrt((w + 1)(h + 1)) / base + 1e-6)), clamped to 0..levels-1. (G,) long."""
@@ -102,10 +99,20 @@ def square_distance(student: Tensor, teacher: Tensor) -> Tensor:
 def cell_means(maps: Tensor, image: Tensor, cells: Tensor) -> Tensor:
     """(P3) Mean of maps (B, M, h, w) over half-open cells (G, 4) of images (G,): (G, M), differentiable in the maps.
 
-    One integral image for all boxes, summed in fp64: differences of large sums would lose fp32's digits.
+    One integral image for all boxes of an image, summed in fp64: differences of large sums would lose fp32's digits.
+    Image by image, because fp64 maps of a whole batch take gigabytes on a fine level.
     """
-    total = torch.nn.functional.pad(maps.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
+    order = image.argsort(stable=True)
+    counts = torch.bincount(image, minlength=len(maps)).tolist()
+    found = [_cell_means(one, part) for one, part in zip(maps, cells[order].split(counts), strict=True)]
+    return torch.cat(found)[order.argsort()]
+
+
+def _cell_means(maps: Tensor, cells: Tensor) -> Tensor:
+    """(M, h, w) and (G, 4) -> (G, M)."""
+    if not len(cells):
+        return maps.sum() * maps.new_zeros(0, len(maps))  # on the graph
+    total = torch.nn.functional.pad(maps.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
     x0, y0, x1, y1 = cells.unbind(1)
-    area = ((x1 - x0) * (y1 - y0))[:, None]
-    summed = total[image, :, y1, x1] - total[image, :, y0, x1] - total[image, :, y1, x0] + total[image, :, y0, x0]
-    return (summed / area).to(maps.dtype)
+    summed = total[:, y1, x1] - total[:, y0, x1] - total[:, y1, x0] + total[:, y0, x0]
+    return (summed / ((x1 - x0) * (y1 - y0))).T.to(maps.dtype)

@@ -25,7 +25,9 @@ def check(method: str, student: Any, teacher: Any, num_classes: int) -> None:
     """
     for who, detector in (("student", student), ("teacher", teacher.network)):
         try:
-            heads.roi_head(detector)
+            head, cascaded = heads.roi_head(detector)
+            for one in head.bbox_head if cascaded else [head.bbox_head]:
+                heads.check_box_head(one)
         except InputError as error:
             raise InputError(f"{method} compares second stages; {who}: {error}") from None
     if teacher.num_classes != num_classes:

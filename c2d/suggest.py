@@ -1,6 +1,7 @@
 """`c2d suggest-weight`: how loud is each term beside the task, and which weights are worth a sweep.
 
-A few hundred steps are trained as the question says, in memory only, and every few of them the gradients of the task
+A few hundred steps are trained as the question says, in memory only and with every method on from the first of them
+(schedules of weights are left out), and every few steps the gradients of the task
 and of each raw term are compared on the student's weights. A term of weight w pulls with w |g_kd| / |g_task| times the
 task's pull; the grid proposes the weights at which that share is a tenth, a third and one. The rule is ours: published
 settings lie between (a share far above one trains the teacher's features and not the task; one far below is noise).
@@ -80,6 +81,7 @@ def listen(trial: Trial, steps: int, every: int, say: Callable[[int, dict[str, f
     with evaluate.scope():
         wrapper = build_optim_wrapper(model, optimisation(trial.spec.schedule.values)[0])
     model.monitor = Monitor(every)
+    model.at_full_weight()  # a method that begins late, or rises slowly, is to be heard as well
     seen: dict[str, list[dict[str, float]]] = {}
     for step, (inputs, samples) in enumerate(trial.batches(steps)):
         model.iteration = step

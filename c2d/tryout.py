@@ -130,7 +130,7 @@ class Tryout:
                     notes += found
             samples = Samples(partial(build.as_at_test, resolved, card))
             model = build.distillation(spec, student, teachers, len(classes), samples)
-            model.iteration = model.all_on
+            model.at_full_weight()
         _optimisation(model, resolved)
         if spec.schedule.values.precision != "fp32":
             notes.append(f"tried in fp32; {spec.schedule.values.precision} is for the run itself")

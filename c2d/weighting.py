@@ -27,8 +27,8 @@ def check(method: str, params: Any, iterations: int) -> None:
     Raises:
         InputError: it starts behind the end of the run, or stops before it starts.
     """
-    if params.start >= iterations:
-        raise InputError(
+    if params.start + (1 if params.ramp else 0) >= iterations:
+        raise InputError(  # a ramp begins with 0
             f"{method} starts at iteration {params.start}, but the run has {iterations}: it would never teach; set "
             f"method.{method}.start below that (0: at once)"
         )

@@ -70,6 +70,7 @@ class Distillation(FiniteLosses):
         self.pixels = Normalisation.of_preprocessor(student.data_preprocessor)
         self.liveness = Liveness(get_rank())
         self.monitor: Monitor | None = None
+        self.scheduled = True
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
         """mode `loss`: the merged losses; other modes are the student's own."""
@@ -82,11 +83,12 @@ class Distillation(FiniteLosses):
         if not self.distillers:
             return self.student.loss(inputs, data_samples)
         factors = {
-            name: method.params.weight * factor(method.params, self.iteration, self.iterations)
+            name: method.params.weight
+            * (factor(method.params, self.iteration, self.iterations) if self.scheduled else 1.0)
             for name, method in self.methods.items()
         }
         active = {name: method for name, method in self.methods.items() if factors[name] > 0}
-        due = {name: method for name, method in active.items() if method.due(self.iteration)}
+        due = {name: method for name, method in active.items() if self.scheduled and method.due(self.iteration)}
         losses, view, needs = self._look(inputs, data_samples, active, due)
         trained, raw, places = self._terms(active, factors, view, losses)
         if any(len(part.image) for part in view.positives) or (
@@ -102,10 +104,13 @@ class Distillation(FiniteLosses):
         """The distillers by name."""
         return dict(self.distillers.items())
 
-    @property
-    def all_on(self) -> int:
-        """The first iteration at which every method has its whole weight; for whoever tries a step."""
-        return max((method.params.start + method.params.ramp for method in self.methods.values()), default=0)
+    def at_full_weight(self) -> None:
+        """From here on every method enters with its whole weight, whatever its schedule says: to try a step, or time
+        one. Tables of the training set are made now, and not again."""
+        for method in self.methods.values():
+            if method.refresh is not None:
+                method.refresh(self.student)
+        self.scheduled = False
 
     def view(self, inputs: Tensor, data_samples: Any) -> View:
         """One step as the distillers see it, whatever their schedules say; nothing is trained."""

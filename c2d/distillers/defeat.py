@@ -22,7 +22,10 @@ Departures from the paper or the released code:
     labels of another one, the student's own.
   * BUG(C) avoided: background is the class C; the code takes the largest label of the batch.
   * BUG(C) avoided: one-stage detectors, whose path cannot run in the code. The scale of the level rule (56 px at
-    stride 4, the code's) grows with the finest stride for other pyramids; that is ours and unverified.
+    stride 4, the code's) grows with the finest stride for other pyramids, and shrinks for students whose anchors or
+    RoI levels are smaller than mmdet's stock; that is ours and unverified.
+  * Proposal terms of a cascade: its last stage looks at raw proposals, which it does not see in training; by that
+    stage's own rule few of them are positive but the added ground truths. Meant for Faster R-CNN.
   * A box that begins on the far border gets the last cell; the code fails there.
   * Levels pair by stride; those that only one detector has are left out. The code pairs all levels by their place.
   * Masks are made without loops, in fp32, and never repeated over channels: equal values.
@@ -39,7 +42,7 @@ from torch import Tensor
 
 from c2d import secondstage
 from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.masks import BASE_PX, object_masks, square_distance
+from c2d.masks import object_masks, square_distance
 from c2d.outputs import Needs
 from c2d.pairs import PairedMaps, conv, pair_levels
 
@@ -74,7 +77,8 @@ class DeFeatParams(Params):
         default=(8, 16, 32), description="strides of the backbone maps (C3 to C5, the code's); null: all that both have"
     )
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; null: 14 finest strides",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
+        "times how small the student's anchors or RoI levels are beside mmdet's stock",
         json_schema_extra=unverified("56 px at stride 4 is the code's; pyramids that begin elsewhere are ours"),
     )  # fmt: skip
 
@@ -115,7 +119,7 @@ class DeFeat(Distiller):
         self.needs = Needs(neck=True, backbone=params.backbone, proposals=params.proposals)
         self.pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         finest = self.pairs[0].stride
-        self.base_px = params.base_px or BASE_PX * finest / 4
+        self.base_px = params.base_px or student.base_px(finest)
         self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {finest}")
         if params.neck:
             self.phi = PairedMaps(self.pairs, conv(3, init="small"), "by a 3x3 convolution")

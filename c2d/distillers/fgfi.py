@@ -34,7 +34,7 @@ from c2d import heads
 from c2d.batch import Batch
 from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.errors import InputError
-from c2d.masks import BASE_PX, level_of, square_distance
+from c2d.masks import level_of, square_distance
 from c2d.outputs import Needs
 from c2d.pairs import PairedMaps, conv, pair_levels
 from c2d.priors import Priors
@@ -59,7 +59,8 @@ class FGFIParams(Params):
         default=None, description="strides of the neck levels, e.g. [8, 16, 32]; null: all that both have"
     )
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; null: 14 finest strides",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
+        "times how small the student's anchors or RoI levels are beside mmdet's stock",
         json_schema_extra=unverified("56 px at stride 4 is from code; pyramids that begin elsewhere are ours"),
     )  # fmt: skip
     start: int = Field(default=400, ge=0, description="first iteration with the method on; 400 in the released code")
@@ -97,7 +98,7 @@ class FGFI(Distiller):
         self.phi = PairedMaps(
             pairs if self.needs.neck else [], conv(3, relu=True, init="small"), "by a 3x3 convolution with ReLU"
         )
-        self.base_px = params.base_px or BASE_PX * pairs[0].stride / 4
+        self.base_px = params.base_px or student.base_px(pairs[0].stride)
         self.notes += self.phi.notes
         if self.priors.points:
             self.notes.append(f"the student has no anchors: squares of side {Priors.SIDE} strides")

@@ -26,7 +26,8 @@ from c2d.pairs import PairedMaps, conv, pair_levels
 
 
 class FitNetsParams(Params):
-    """The weight is that of DeFeat's "all neck" row for Faster R-CNN; the paper has none for detection."""
+    """The paper has no weight for detection. 4 is what a re-implementation of DeFeat gives its objects; the normalised
+    form's known weight is 1."""
 
     lambda_hint: float = Field(
         default=4.0, ge=0, description="weight of the hint", json_schema_extra=unverified("no source for detection")

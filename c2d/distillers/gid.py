@@ -16,7 +16,8 @@ Departures from the paper or the released code:
   * `score`: the paper's form; the reproduction takes the difference of the two maxima (`objectness`).
   * `norm`: the reproduction's squared norm, since the known weight goes with it; the note has the norm itself.
   * phi, one 3x3 convolution for all levels, is trained and used before pooling; the reproduction never registers it.
-  * A pooling level is chosen by stride: 224 px belong to stride 16, on P2..P6 as on P3..P7.
+  * A pooling level is chosen by stride: 224 px belong to stride 16, on P2..P6 as on P3..P7; for a
+    student whose anchors or RoI levels are smaller than mmdet's stock, so much less (ours).
   * relation over all pairs of the GPU's batch, as released; whether the paper pairs across images is unverified. Its
     distances come from one fp64 matrix product; below 1e-7 of the largest norm they count as 0.
   * M: IoU >= 0.5, and each instance's best anchor where it overlaps at all; so for ATSS and GFL too, whose own matcher
@@ -104,14 +105,15 @@ class GID(Distiller):
         if self.pooling:
             pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
             self.phi = PairedMaps(pairs, conv(3), "by one 3x3 convolution for all levels", shared=True)
-            self.notes += self.phi.notes
+            self.canonical_px = 224.0 * student.scale
+            self.notes += [*self.phi.notes, f"instances of {self.canonical_px:g} px are pooled at stride 16"]
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         p, terms = self.params, {}
         rois = torch.cat(self.select(view)[1])
         observed = {"instances": rois.new_tensor(float(len(rois)))}
         if self.pooling:
-            student, teacher = (pool(maps, self.phi.strides, rois)
+            student, teacher = (pool(maps, self.phi.strides, rois, self.canonical_px)
                                 for maps in zip(*self.phi(view.student, view.teacher), strict=True))  # fmt: skip
             if p.lambda_1 > 0:
                 terms["feature"] = Term(feature(student, teacher, p.norm), p.lambda_1)
@@ -182,16 +184,17 @@ def general_instances(gi: Tensor, boxes: Tensor, size: tuple[int, int], candidat
     return boxes[nms(boxes, gi, overlap)[:keep]]
 
 
-def pooling_level(boxes: Tensor, strides: list[int]) -> Tensor:
+def pooling_level(boxes: Tensor, strides: list[int], canonical_px: float = 224.0) -> Tensor:
     """(G,) place in `strides` for boxes (G, 4): stride 2^floor(4 + log2(sqrt(area) / 224)), or the next finer."""
     side = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
-    stride = 2 ** (4 + torch.log2(side / 224 + 1e-8)).floor()
-    return (torch.bucketize(stride, stride.new_tensor(strides), right=True) - 1).clamp(min=0)
+    power = (4 + torch.log2(side / canonical_px + 1e-8)).floor()
+    ends = torch.tensor(strides, device=power.device).log2() - 0.5  # half-way, so that no rounding moves a level
+    return (torch.bucketize(power, ends) - 1).clamp(min=0)
 
 
-def pool(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor) -> Tensor:
+def pool(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor, canonical_px: float = 224.0) -> Tensor:
     """(G, M, 10, 10) of rois (G, 5), each from its level of maps (B, M, h, w); ordered by level, then as given."""
-    level = pooling_level(rois[:, 1:], strides)
+    level = pooling_level(rois[:, 1:], strides, canonical_px)
     return torch.cat([
         roi_align(m, rois[level == i].to(m.dtype), SIDE, 1 / stride, sampling_ratio=2, aligned=True)
         for i, (m, stride) in enumerate(zip(maps, strides, strict=True))

@@ -40,7 +40,7 @@ from c2d import secondstage
 from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.errors import InputError
 from c2d.heads import Kind, dense_head
-from c2d.masks import BASE_PX, level_of, painted, square_distance
+from c2d.masks import level_of, painted, square_distance
 from c2d.outputs import Needs
 from c2d.pairs import PairedMaps, conv, nothing, pair_levels, same_heads
 from c2d.priors import Priors
@@ -48,10 +48,15 @@ from c2d.prototypes import Prototypes, pool
 
 
 class GKDParams(Params):
-    """Values of the released configuration, the same for Faster R-CNN and RetinaNet."""
+    """Values of the released configuration. For one-stage students they are unverified: the released code adds the
+    levels up there, five times the pull of the mean over five levels that is taken here for all."""
 
-    lambda_fg: float = Field(default=1.0, ge=0, description="weight inside boxes")
-    lambda_bg: float = Field(default=4.0, ge=0, description="weight outside boxes")
+    lambda_fg: float = Field(
+        default=1.0, ge=0, description="weight inside boxes", json_schema_extra=unverified("for one-stage students")
+    )
+    lambda_bg: float = Field(
+        default=4.0, ge=0, description="weight outside boxes", json_schema_extra=unverified("for one-stage students")
+    )
     lambda_soft: float = Field(default=1.0, ge=0, description="weight of the soft labels; needs like heads")
     lambda_global: float = Field(
         default=5.0, ge=0, description="weight of the global term: the factor in the code",
@@ -67,7 +72,8 @@ class GKDParams(Params):
     min_px: float = Field(default=30.0, ge=0, description="smaller sides, in px of the file, make no prototype")
     seed: int = Field(default=1, ge=0, description="of the choice of these images")
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; null: 14 finest strides",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
+        "times how small the student's anchors or RoI levels are beside mmdet's stock",
         json_schema_extra=unverified("56 is known for pyramids from stride 4; the rule for others is ours"),
     )  # fmt: skip
     levels: tuple[int, ...] | None = Field(
@@ -105,7 +111,7 @@ class GKD(Distiller):
             pairs, context.samples, context.detector, context.num_classes, count=params.prototypes, alpha=params.alpha,
             images=params.images, min_px=params.min_px, seed=params.seed,
         )  # fmt: skip
-        self.base_px = params.base_px or BASE_PX * pairs[0].stride / 4
+        self.base_px = params.base_px or student.base_px(pairs[0].stride)
         self.notes += [*self.phi.notes, f"boxes below {2 * self.base_px:g} px belong to stride {pairs[0].stride}"]
         self.samples, self.batch, self.two_stage = context.samples, context.batch, student.stages == "two-stage"
         soft, single = params.lambda_soft > 0, not self.two_stage
@@ -123,7 +129,8 @@ class GKD(Distiller):
         if self.needs.rois:
             secondstage.check(self.NAME, context.student, context.detector, context.num_classes)
         if self.needs.rois and soft:
-            self.finest, self.places = secondstage.extractor(self.NAME, context.student, self.phi.strides)
+            both = (context.student, context.detector.network)
+            self.taken = [secondstage.extractor(self.NAME, one, self.phi.strides) for one in both]
 
     def due(self, iteration: int) -> bool:
         first, every = self.params.start + (1 if self.params.ramp else 0), self.params.every
@@ -196,13 +203,13 @@ class GKD(Distiller):
     def _soft(self, view: View, omega: Tensor) -> Tensor:
         positives = self._positives(view)
         if self.two_stage:
-            # omega_k of what the head itself sees: the means of its RoI features, on the level they were taken from.
+            # omega_k of what each head itself sees: the means of its RoI features, on the level it took them from.
             both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
-            kept, levels = both[0].positive, len(self.places)
-            level, found = secondstage.level_of(positives.boxes, self.finest, levels), []
-            for rois, tables in zip(both, self.table.tables(), strict=True):
+            kept, found = both[0].positive, []
+            for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
+                level = secondstage.level_of(positives.boxes, finest, len(places))
                 means = rois.features[kept].mean((2, 3))
-                found.append(cosines([means] * levels, [tables[place] for place in self.places], level))
+                found.append(cosines([means] * len(places), [tables[place] for place in places], level))
             omega = reliability(found[0], found[1], self.table.of(positives.labels))
             return soft_label(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
         if not self.params.proposals:

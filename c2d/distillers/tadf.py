@@ -18,13 +18,14 @@ student's RoIs, the gate of boxes, a Gaussian mask, r(t) = 1 - (t - 1) / t_max o
 Departures from the paper or the released code (there is none that we know of):
   * The Gaussian's shape is that of another paper's released code, on real-valued boxes (that code cuts centres to whole
     cells); the paper's variance is unverified. Boxes are at least one cell wide and high; the larger value where two
-    overlap. Boxes belong to one level by their size: 56 px at stride 4 as in that code, grown with the finest stride.
+    overlap. A box belongs to one level by its size: 56 px at stride 4 as in that code, in proportion for others.
   * Whether the mask's sum counts channels is unverified (`normaliser`); so is summing levels after dividing each.
   * Soft binary cross-entropy for the classes, and L1 for the deltas, are from memory, unverified; the gate of classes
     is ours, from the abstract's principle. Both means run over all positives, whether their gate is open or not.
   * phi is DeFeat's 3x3 convolution; the paper's is unverified.
   * r falls per iteration, from 1 in the first; the paper's per epoch.
-  * Levels pair by stride; those that only one detector has are left out. Of a cascade, the last stage is taught.
+  * Levels pair by stride; those that only one detector has are left out. Of a cascade, the last stage is taught;
+    with `proposals: teacher` it looks at raw proposals, which it does not see in training.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from c2d import heads, secondstage
 from c2d.batch import Batch
 from c2d.distillers.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.errors import InputError
-from c2d.masks import BASE_PX, bounds, level_of, per_image, square_distance
+from c2d.masks import bounds, level_of, per_image, square_distance
 from c2d.outputs import Needs, RoIs
 from c2d.pairs import PairedMaps, conv, pair_levels
 
@@ -68,12 +69,14 @@ class TADFParams(Params):
         default=None, description="strides of the neck levels, e.g. [8, 16, 32]; null: all that both have"
     )
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; null: 14 finest strides",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
+        "times how small the student's anchors or RoI levels are beside mmdet's stock",
         json_schema_extra=UNKNOWN,
     )  # fmt: skip
     decay: Literal["none", "linear", "cosine"] = Field(
-        default="linear", description="fall to 0 at the end of the run; linear in the paper, second-hand"
-    )
+        default="linear", description="fall to 0 at the end of the run; linear in the paper",
+        json_schema_extra=unverified("that the weight decays is the paper's; that it does so linearly is second-hand"),
+    )  # fmt: skip
 
     @property
     def heads(self) -> bool:
@@ -102,16 +105,16 @@ class TADF(Distiller):
         if params.lambda_feat > 0:
             pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
             self.phi = PairedMaps(pairs, conv(3, init="small"), "by a 3x3 convolution")
-            self.base_px = params.base_px or BASE_PX * pairs[0].stride / 4
+            self.base_px = params.base_px or student.base_px(pairs[0].stride)
             self.notes += self.phi.notes
             self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {pairs[0].stride}")
         if params.heads:
             secondstage.check(self.NAME, context.student, context.detector, context.num_classes)
         if params.lambda_box > 0:
-            scales = [tuple(_box_head(one).bbox_coder.stds) for one in (context.student, context.detector.network)]
-            if scales[0] != scales[1]:
+            coders = [_coder(_box_head(one).bbox_coder) for one in (context.student, context.detector.network)]
+            if coders[0] != coders[1]:
                 raise InputError(
-                    f"tadf compares box deltas, which the student divides by {scales[0]}, the teacher by {scales[1]}; "
+                    f"tadf compares box deltas, and the student writes them as {coders[0]}, the teacher {coders[1]}; "
                     "choose a teacher of the student's kind, or set method.tadf.lambda_box to 0"
                 )
 
@@ -182,6 +185,12 @@ def _box_head(detector: Any) -> Any:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Masks
+
+
+def _coder(coder: Any) -> str:
+    """What a box coder makes of a box, in words that can be compared."""
+    parts = [f"{key} {tuple(value)}" for key in ("means", "stds") if (value := getattr(coder, key, None)) is not None]
+    return " ".join([type(coder).__name__, *parts])
 
 
 def gaussian_masks(batch: Batch, sizes: list[tuple[int, int]], strides: list[int], base_px: float) -> list[Tensor]:

@@ -86,3 +86,29 @@ def test_first_weights_of_a_method_do_not_depend_on_its_company() -> None:
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     network: Any = teaching("retinanet", True, 1)
     assert network.neck.out_channels == WIDE
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("retinanet", 1.0),  # octave base scale 4, as stock
+        ("atss", 1.0),  # 8, as stock
+        ("fcos", 0.5),  # up to 16 px at stride 4; stock up to 64 at stride 8
+        ("faster", 16 / 56),  # finest scale 16 at stride 4; stock 56
+        ("ssd", 1.0),  # nothing says
+    ],
+)
+def test_levels_of_boxes_follow_the_students_own_scale(name: str, scale: float) -> None:
+    """Objects of a student for small images would all fall on its finest level by the stock rule."""
+    found = probe(tiny_detectors.build(name))
+    assert found.scale == pytest.approx(scale)
+    assert found.base_px(4) == pytest.approx(56 * scale)
+
+
+def test_the_small_students_have_half_the_stock_scale() -> None:
+    from c2d.configs import load_student
+    from c2d.evaluate import build_student
+
+    for name in ("retinanet-qr18", "gfl-qr18", "faster-rcnn-qr18", "retinanet-r50", "faster-rcnn-r50"):
+        student = build_student(load_student(name, num_classes=3, pretrained=False))
+        assert probe(student).scale == (0.5 if "qr18" in name else 1.0), name

@@ -52,6 +52,8 @@ def test_a_factor_is_a_share(params: Params, iteration: int) -> None:
 def test_a_schedule_under_which_nothing_is_taught_is_refused() -> None:
     with pytest.raises(InputError, match=r"fgfi starts at iteration 400, but the run has 300.*method\.fgfi\.start"):
         check("fgfi", Params(start=400), 300)
+    with pytest.raises(InputError, match="would never teach"):
+        check("frs", Params(start=9, ramp=5), 10)
     with pytest.raises(InputError, match="stops at iteration 5 and starts at 5"):
         check("fgfi", Params(start=5, stop=5), 300)
 

@@ -153,7 +153,7 @@ def test_images_without_boxes_are_background(counts: Any, params: dict[str, Any]
 def test_another_family_teaches_and_sights_are_masks() -> None:
     play = stage("defeat", "faster", "retinanet", levels=(8, 16))
     assert set(play.terms()) == NECK
-    assert "below 224 px belong to stride 8" in play.method.notes[0]
+    assert "below 64 px belong to stride 8" in play.method.notes[0]
     assert [s.heat.shape for s in play.method.sights(play.view())] == [(2, 12, 12), (2, 6, 6)]
     play = stage("defeat", "faster", **BACKBONE, **PROPOSALS)
     masks, boxes = play.method.sights(play.view())[:4], play.method.sights(play.view())[4:]

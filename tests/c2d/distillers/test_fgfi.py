@@ -125,7 +125,7 @@ def test_another_family_teaches_and_sights_are_masks() -> None:
     masks = play.method.sights(view)
     assert [m.heat.shape for m in masks] == [(2, 12, 12), (2, 6, 6)]
     assert float(sum(m.heat.sum() for m in masks)) == float(play.method(view)[1]["cells"])
-    assert "below 224 px belong to stride 8" in play.method.notes[-1]
+    assert "below 64 px belong to stride 8" in play.method.notes[-1]
 
 
 def test_maps_of_other_size_take_the_mask_of_the_teachers_cells() -> None:
