@@ -75,3 +75,13 @@ def between(values: Sequence[float]) -> tuple[float, float, float]:
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
     half = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
     return mean, max(0.0, mean - half), mean + half
+
+
+def variation(launches: Sequence[np.ndarray]) -> float:
+    """Repeatability: standard deviation over mean of the launches' medians, a share; NaN for one launch."""
+    import numpy as np
+
+    if len(launches) < 2:
+        return math.nan
+    medians = [float(np.median(samples)) for samples in launches]
+    return float(np.std(medians, ddof=1) / np.mean(medians))

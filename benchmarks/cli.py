@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure: the cost of a distilled training step.", no_args_is_help=True)
+app = typer.Typer(help="Measure: latency of a student, cost of a distilled training step.", no_args_is_help=True)
 
 
 @app.callback()
@@ -65,6 +65,67 @@ def step(
             records.append(record)
     print(markdown(records))
     _keep(out, records)
+
+
+@app.command()
+def latency(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="a finished run: its id or folder")] = None,
+    config: Annotated[Path | None, typer.Option(help="any mmdet config, instead of a run")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="its weights")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the files (default: RUN/latency)")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="repeat it, or `all` (default: eager)")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="images a call; repeat it (default: 1)")] = None,
+    size: Annotated[
+        list[str] | None, typer.Option("--input", help="300 or 800x1333 (height x width); repeat it (default: its own)")
+    ] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="repeat it (default: all, apart and together)")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one)")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: torch's)")] = None,
+    launches: Annotated[int, typer.Option(min=1, help="processes; fewer than 3 carry no interval of their own")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.0, help="at least so long, each row and launch")] = 2.0,
+    count: Annotated[int, typer.Option(min=2, help="at least so many samples, each row and launch")] = 100,
+    interval_ms: Annotated[
+        float | None, typer.Option(min=0.1, help="single stream: a call every so many ms (default: closed loop)")
+    ] = None,
+    images: Annotated[str, typer.Option(help="real (of the test set) or random (noise)")] = "real",
+    image_count: Annotated[int, typer.Option(min=1, help="different images, in turn")] = 16,
+    show_disturbed: Annotated[bool, typer.Option(help="numbers of disturbed rows as well")] = False,
+    runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
+) -> None:
+    """Latency of a student: backends x batch sizes x stages, every sample kept, in several processes."""
+    import tempfile
+
+    from benchmarks import asked, latencytable, record
+    from benchmarks.latency import measure
+    from benchmarks.timing import Rule
+
+    target = asked.choose(run, config, checkpoint, out, runs)
+    names = asked.backends(backend)
+    sizes: list[tuple[int, int] | None] = [asked.size_of(text) for text in size or []] or [None]
+    with tempfile.TemporaryDirectory(prefix="c2d-latency-") as folder:
+        rows = []
+        for wanted in sizes:
+            request = asked.request(
+                target,
+                device=device,
+                size=wanted,
+                batches=batch or [1],
+                stages=stage,
+                images=images,
+                count=image_count,
+                interval_ms=interval_ms,
+                threads=threads,
+                rule=Rule(min_s=seconds, min_count=count),
+                workspace=Path(folder) / ("own" if wanted is None else f"{wanted[0]}x{wanted[1]}"),
+            )
+            rows += measure(request, names, launches, lambda line: typer.echo(line, err=True))
+    paths = [record.write(target.folder, row) for row in rows if row.launches]
+    print(latencytable.markdown(rows, show_disturbed))
+    for line in (latencytable.conditions(rows), latencytable.counts(rows)):
+        print(f"\n{line}" if line else "", end="")
+    print(f"\n{len(paths)} files in {target.folder}" if paths else "\nnothing could be measured")
+    if not paths or any(row.reason and not row.expected for row in rows):
+        raise typer.Exit(1)
 
 
 def _keep(out: Path | None, records: list[dict[str, Any]]) -> None:

@@ -82,7 +82,7 @@ class Dense(Network):
 
 
 class TwoStage(Network):
-    """Proposals and what the box head says of them: rois (N, 5: image, xyxy), scores (N, classes + 1), deltas (N, ...)."""
+    """Proposals and the box head's word on them: rois (N, 5: image, xyxy), scores (N, classes + 1), deltas (N, D)."""
 
     nms = "RPN's"
 

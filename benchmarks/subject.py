@@ -63,13 +63,20 @@ class Subject:
         """Whether `size` is not the config's own."""
         self._reader, self._steps = pipeline.build(pipeline.at_size(steps, self.size))
         self._preprocessor = copy.deepcopy(detector.data_preprocessor).cpu()
-        self.network: Network = split(detector, torch.zeros(1, 3, *_padded(self.size), device=device))
+        self.network: Network = split(detector, torch.zeros(1, 3, *self.padded, device=device))
 
     @property
     def score_threshold(self) -> float | None:
         """Detections below it are dropped before NMS, as in evaluation; None where the detector has none."""
         config = self.detector.test_cfg or {}
         return (config.get("rcnn") or config).get("score_thr")
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(height, width) of a batch of images that fill `size`."""
+        divisor = getattr(self._preprocessor, "pad_size_divisor", 1)
+        height, width = (-(-side // divisor) * divisor for side in self.size)
+        return height, width
 
     @cached_property
     def dataset(self) -> Any:
@@ -109,7 +116,7 @@ class Subject:
             return self.network(inputs)
 
     def run(self, call: Call, batch: Batch) -> tuple[Tensor, ...]:
-        """Raw outputs of `call` (a backend's, or `self.model`), which may ask the network for the images' true sizes."""
+        """Raw outputs of `call` (a backend's, or `self.model`); a network may ask for the images' true sizes."""
         with self.network.seeing(batch.samples):
             return call(batch.inputs)
 
@@ -139,7 +146,7 @@ def load(
 
     Args:
         size: (height, width) for the test pipeline to scale to; None: the config's own.
-        workspace: where backends keep what they export; None: beside nothing, `.` of a temporary folder of the caller.
+        workspace: where backends keep what they export; None: the working directory.
     Raises:
         InputError: a config or checkpoint that cannot be read, or that do not fit each other.
     """
@@ -206,7 +213,3 @@ def _misfit(detector: Any, state: dict[str, Tensor]) -> str:
     }
     told = [f"{len(keys)} keys {what} ({', '.join(keys[:3])})" for what, keys in lists.items() if keys]
     return "; ".join(told) + "; give the config the checkpoint was trained with"
-
-
-def _padded(size: tuple[int, int], to: int = 32) -> tuple[int, int]:
-    return -(-size[0] // to) * to, -(-size[1] // to) * to
