@@ -23,6 +23,7 @@ class Batch:
         sizes: per image (height, width) without the padding.
         pixels: the normalisation of `images`.
         num_classes: number of foreground classes C.
+        paths: per image its file, as far as the pipeline hands it on; else empty.
     """
 
     images: Tensor
@@ -31,6 +32,7 @@ class Batch:
     sizes: tuple[tuple[int, int], ...]
     pixels: Normalisation
     num_classes: int
+    paths: tuple[str, ...] = ()
 
     def all_boxes(self) -> tuple[Tensor, Tensor]:
         """Every ground-truth box of the batch, images one after the other: boxes (G, 4) and their image (G,) long."""
@@ -55,7 +57,7 @@ def from_mmdet(inputs: Tensor, data_samples: Sequence[Any], pixels: Normalisatio
         pixels: normalisation of `inputs`, usually `Normalisation.of_preprocessor(detector.data_preprocessor)`.
         num_classes: number of foreground classes.
     """
-    boxes, labels, sizes = [], [], []
+    boxes, labels, sizes, paths = [], [], [], []
     for sample in data_samples:
         truth = sample.gt_instances
         given = truth.bboxes
@@ -64,4 +66,6 @@ def from_mmdet(inputs: Tensor, data_samples: Sequence[Any], pixels: Normalisatio
         labels.append(truth.labels.to(device=inputs.device, dtype=torch.long))
         height, width = sample.metainfo["img_shape"][:2]
         sizes.append((int(height), int(width)))
-    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), pixels, num_classes)
+        paths.append(str(sample.metainfo.get("img_path", "")))
+    named = tuple(paths) if all(paths) else ()
+    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), pixels, num_classes, named)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -28,6 +29,7 @@ from c2d.wrapper import Distillation, TeacherSet
 if TYPE_CHECKING:
     from c2d.teachers.classifier import ClassifierTeacher
     from c2d.teachers.detector import DetectorTeacher
+    from c2d.teachers.logitcache import LogitCache
 
 
 @dataclass
@@ -94,6 +96,25 @@ def build(
 
     notes += [*teacher_notes, *notes_of_methods]
     return Built(model, dataset, facts | {"teachers": teacher_facts}, notes, validator, samples)
+
+
+def cached(model: Any, resolved: Resolved, folder: Path) -> LogitCache:
+    """From here on the classifier teacher of `model` keeps its logits of ground-truth crops in `folder`.
+
+    Raises:
+        InputError: no method asks a classifier teacher for logits, or the student's training pipeline is random.
+    """
+    from c2d.teachers.logitcache import open_cache
+
+    methods = getattr(model, "methods", {})
+    if not any(getattr(method.params, "lambda_kc", 0) > 0 for method in methods.values()):
+        raise InputError(
+            "--cache-teacher keeps what a classifier teacher says about true crops, and no method of this run asks for "
+            "that (icod with lambda_kc above 0 does); leave the option out"
+        )
+    dataset = resolved.train["train_dataloader"]["dataset"].to_dict()
+    preprocessor = resolved.student["model"]["data_preprocessor"].to_dict()
+    return open_cache(folder, model.teachers.classifier, dataset, preprocessor)
 
 
 def as_at_test(resolved: Resolved, card: LoadedCard) -> Any:

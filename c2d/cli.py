@@ -33,6 +33,10 @@ def train(
         int | None,
         typer.Option(min=1, help="every so many iterations, each distillation term's gradient beside the task's"),
     ] = None,
+    cache_teacher: Annotated[
+        Path | None,
+        typer.Option("--cache-teacher", metavar="DIR", help="keep the classifier teacher's logits; no augmentation"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
 ) -> None:
     """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
@@ -64,7 +68,8 @@ def train(
     from c2d.train import Machine, train
 
     try:
-        result = train(folder, Machine(data, workers, checkpoint_every, download, quiet, stop_after, monitor))
+        machine = Machine(data, workers, checkpoint_every, download, quiet, stop_after, monitor, cache_teacher)
+        result = train(folder, machine)
     except Interrupted as stop:
         if not stop.planned:
             raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from c2d import checkpoint, config, evaluate, student
 from c2d.attempt import attempt, refusing
-from c2d.build import build
+from c2d.build import build, cached
 from c2d.data.card import LoadedCard, find_card, verify
 from c2d.distribution import is_main, join
 from c2d.errors import InputError
@@ -31,6 +31,7 @@ class Machine:
     quiet: bool = False
     stop_after: int | None = None  # iteration at which to save and leave: a canary
     monitor: int | None = None  # iterations between two looks at the terms' gradients
+    cache_teacher: Path | None = None  # folder of the classifier teacher's logits, for training without augmentation
 
 
 def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         built = build(spec, resolved, card, folder, device, download=machine.download)
         if machine.monitor and hasattr(built.model, "monitor"):
             built.model.monitor = Monitor(machine.monitor)
+        cache = cached(built.model, resolved, machine.cache_teacher) if machine.cache_teacher else None
     training = partial(
         fit,
         folder,
@@ -76,7 +78,11 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
         truth = evaluate.targets(card, folder)
         if built.samples is not None:
             built.samples.beat = partial(folder.touch_heartbeat, "fit")
-        training(log=log, validate=built.validator(truth))
+        try:
+            training(log=log, validate=built.validator(truth))
+        finally:
+            if cache is not None:
+                log.info(cache.summary())
         folder.write_status("running", stage="export")
         trained_s = folder.read_status()["elapsed_s"]  # of all attempts
         weights = folder.student if spec.kind == "detector" else folder.classifier

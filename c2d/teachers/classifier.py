@@ -21,6 +21,7 @@ from c2d.pixels import Normalisation, convert
 from c2d.runfolder import RunFolder, read_json
 from c2d.spec import RunSpec, TeacherSchedule, parse_spec
 from c2d.teachers.fast import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, accelerate
+from c2d.teachers.logitcache import LogitCache
 from c2d.teachers.networks import build_network, stages
 
 
@@ -34,7 +35,10 @@ class ClassifierTeacher:
         pixels: the normalisation its crops must have, see `normalise`.
         layers: names of its maps, finest first: l0, l1, ... (ResNets: l0 is the stem behind the max-pool).
         audit: what was loaded, None for a network given as it is.
+        cache: logits of ground-truth crops seen before, where a run asks for it (`c2d.teachers.logitcache`).
     """
+
+    cache: LogitCache | None = None
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class CropTeacher:
 
     def truth(self, rows: Tensor, layers: dict[str, int], with_logits: bool) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Logits (U, C) and pooled layers (U, M, g, g) of the ground truths `rows`, each cropped once; no gradients."""
+        if with_logits and getattr(self.network, "cache", None) is not None:
+            return self._known(rows), self.truth(rows, layers, with_logits=False)[1] if layers else {}
         boxes, image = self.batch.all_boxes()
         logits, pooled = [], []
         with torch.no_grad():
@@ -52,6 +54,20 @@ class CropTeacher:
                     logits.append(z)
         joined = {name: torch.cat([maps[name] for maps in pooled]) for name in layers}
         return (torch.cat(logits) if logits else None), joined
+
+    def _known(self, rows: Tensor) -> Tensor:
+        """Logits (U, C) of the ground truths `rows`; the network is asked for those that its cache does not know."""
+        boxes, image = (part[rows] for part in self.batch.all_boxes())
+        paths = [self.batch.paths[i] for i in image.tolist()]
+
+        def ask(unknown: list[int]) -> Tensor:
+            places = torch.tensor(unknown, device=boxes.device).split(self.chunk)
+            with torch.no_grad():
+                looks = [self._look(boxes[part], image[part], {}, with_logits=True)[0] for part in places]
+            return torch.cat([z for z in looks if z is not None])
+
+        found: Tensor = self.network.cache.logits(paths, boxes, f"{self.size} px, {self.precision}", ask)
+        return found
 
     def pooled(self, boxes: Tensor, image: Tensor, layers: dict[str, int]) -> dict[str, Tensor]:
         """Pooled layers (k, M, g, g) of boxes (k, 4), with the graph to the boxes."""
