@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,25 +20,36 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import mmcvops, opkinds
 
+if TYPE_CHECKING:
+    from benchmarks.subject import Subject
+
 REST = "rest"
 """The part of work that no child of the model did."""
 
 
-def count(model: Callable[..., Any], *inputs: Any, module: nn.Module | None = None) -> dict[str, Any]:
+def count(model: Subject | Callable[..., Any], *inputs: Any, module: nn.Module | None = None) -> dict[str, Any]:
     """Count one call `model(*inputs)`, without gradients; its training mode stays.
 
     Args:
-        model: a module, or any callable that uses one.
-        module: whose parameters count and whose children are the parts; by default `model`.
+        model: a module, or any callable that uses one; or a `Subject`, without inputs: what its model stage and its
+            post-processing do with the first validation image.
+        module: whose parameters count and whose children are the parts; by default `model`, of a `Subject` its
+            detector.
 
     Returns:
-        {flops, macs: whole numbers; params, trainable: parameters; uncounted: {operator: calls}, free: {operator:
-        calls}, by_part: {child, or `rest`: {flops, macs}}, by_operator: {operator: {flops, calls}}}.
+        {flops, macs: whole numbers; params, trainable: parameters; input: shape of the first input; uncounted, free:
+        {operator: calls}; by_part: {child, or `rest`: {flops, macs}}; by_operator: {operator: {flops, calls}}}.
 
     Raises:
         TypeError: a callable that is no module, without `module`.
         RuntimeError: torch's counter and our own look at the same call differ.
     """
+    if hasattr(model, "end_to_end"):
+        subject: Any = model
+        batch = subject.to_device(subject.preprocess(subject.read(subject.images(1))))
+        return count(
+            lambda _: subject.post(subject.run(subject.model, batch), batch), batch.inputs, module=subject.detector
+        )
     module = module if module is not None else model if isinstance(model, nn.Module) else None
     if module is None:
         raise TypeError("count() got a callable that is no nn.Module; give module=..., whose parameters count")
@@ -66,6 +77,7 @@ def count(model: Callable[..., Any], *inputs: Any, module: nn.Module | None = No
     return {
         "flops": total,
         "macs": total // 2,
+        "input": list(getattr(inputs[0], "shape", ())) if inputs else [],
         "params": sum(weight.numel() for weight in weights),
         "trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
         "uncounted": dict(sorted(seen.uncounted.items())),

@@ -1,9 +1,9 @@
 """What an operator of torch's dispatcher is worth: counted by a formula, free by a stated list, or neither.
 
-Counted: what `torch.utils.flop_counter` has a formula for (matrix products, convolutions, attention) and `FORMULAS`
+Counted: what `torch.utils.flop_counter` has a formula for (matrix products, convolutions, attention), and `formulas`
 below. Free, so 0 without a note: operators that move, view or make data (`LAYOUT`), and one operation an element
-(`ELEMENTWISE`), which by the convention of all counters is no multiply-add. Batch norm in eval mode is among them: it is
-one multiply-add an element and folds into the convolution before it. Everything else is named with its calls.
+(`ELEMENTWISE`), which by the convention of all counters is no multiply-add. Batch norm in eval mode is among them:
+one multiply-add an element, which folds into the convolution before it. Everything else is named with its calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from torch import Tensor
 Kind = Literal["counted", "free", "uncounted"]
 Shape = Sequence[int]
 
-LAYOUT = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LAYOUT = _words(
     """
     alias arange as_strided as_strided_scatter broadcast_to cat chunk clone constant_pad_nd contiguous copy detach
     diagonal empty empty_like empty_strided expand eye fill flatten full full_like gather index index_put index_select
@@ -27,17 +32,17 @@ LAYOUT = frozenset(
     randn repeat reshape resize rot90 roll scalar_tensor scatter select set_ slice slice_scatter split
     split_with_sizes squeeze stack t tile to transpose triu tril unbind unfold unsafe_split unsafe_view unsqueeze view
     view_as where zero zeros zeros_like _local_scalar_dense _reshape_alias _to_copy _unsafe_index _unsafe_view
-    """.split()
-)
-ELEMENTWISE = frozenset(
     """
-    abs add addcdiv addcmul all any bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min cos div elu eq
-    erf exp expm1 floor floor_divide ge gelu glu gt hardsigmoid hardswish hardtanh isfinite isinf isnan le leaky_relu log
-    log1p log2 log_sigmoid_forward logical_and logical_not logical_or logit lt maximum minimum mish mul ne neg pow
+)
+ELEMENTWISE = _words(
+    """
+    abs add addcdiv addcmul all any bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max clamp_min cos div elu
+    eq erf exp expm1 floor floor_divide ge gelu glu gt hardsigmoid hardswish hardtanh isfinite isinf isnan le leaky_relu
+    log log1p log2 log_sigmoid_forward logical_and logical_not logical_or logit lt maximum minimum mish mul ne neg pow
     prelu reciprocal relu relu6 remainder round rsqrt rsub sgn sigmoid sign silu sin softplus sqrt square sub tanh
     threshold trunc xlogy _native_batch_norm_legit_no_training batch_norm native_batch_norm cudnn_batch_norm
     _batch_norm_no_update bernoulli dropout _prelu_kernel
-    """.split()
+    """
 )
 
 
@@ -62,8 +67,7 @@ def deformed_convolution(x: Shape, weight: Shape, *_: Any, out_shape: Any = None
     x (N, C, H, W), weight (c_out, C / groups, k, k), out (N, c_out, h, w). The four multiply-adds of a bilinear reading
     are done once for all output channels.
     """
-    n, c_out, height, width = out_shape
-    places = n * height * width
+    places = out_shape[0] * math.prod(out_shape[2:])
     return 2 * places * math.prod(weight) + 2 * 4 * places * x[1] * math.prod(weight[2:])
 
 

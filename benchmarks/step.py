@@ -10,7 +10,6 @@ Inputs are made: uniform noise images, boxes of the size that gives the wanted n
 
 from __future__ import annotations
 
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchmarks.memory import resident_peak_mib
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def peak_now_mib(device: str) -> float:
     """Peak memory of this process so far, MiB: of the GPU, else resident."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return resident_peak_mib()
 
 
 def start(threads: int | None) -> str:

@@ -194,4 +194,3 @@ def test_retinanet_r50() -> None:
     found = count(lambda x: model(x, mode="tensor"), torch.empty(1, 3, 800, 800, device="meta"), module=model)
     assert int(found["macs"] / 1e9) == 146
     assert set(found["by_part"]) == {"backbone", "neck", "bbox_head"}
-

@@ -1,0 +1,170 @@
+"""Peak memory of a stock student: at inference, and in a training step of its own losses.
+
+Each measurement is a process of its own, `python -m benchmarks.memory REQUEST`: what another one left behind must not
+count. On CUDA it is `torch.cuda.max_memory_allocated` (tensors alone, without the context and without what the caching
+allocator keeps). On a CPU it is the largest resident size of the process, so with the interpreter and its libraries:
+`base_mib` is that size with everything imported, before the model is built.
+
+Inputs are noise, and for training six boxes an image of a third of its side, spread evenly: tensors are as large with
+real images, and post-processing is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from c2d.errors import InputError, RunError
+
+BOXES = 6
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    config: a stock mmdet config file. size: height, width of the input in px. steps: calls, of which the largest
+    counts (allocators settle at the second). device: cpu or cuda. threads: of a CPU; None: torch's choice.
+    """
+
+    config: str
+    kind: Literal["inference", "training"]
+    batch: int
+    size: tuple[int, int]
+    device: str = "cpu"
+    threads: int | None = None
+    steps: int = 2
+
+
+def peak(request: Request) -> dict[str, Any]:
+    """Measure in a process of its own.
+
+    Returns:
+        The request and {peak_mib, base_mib: 0 on CUDA}.
+
+    Raises:
+        InputError: no config there, or a batch or size below 1.
+        RunError: the process failed: its last line; `failure_class` is oom where memory did not suffice.
+    """
+    if not Path(request.config).is_file():
+        raise InputError(f"no config {request.config}; give a stock mmdet config, such as the config.py of a run")
+    if min(request.batch, *request.size, request.steps) < 1:
+        raise InputError(
+            f"batch {request.batch}, size {request.size[0]} x {request.size[1]} px, {request.steps} steps: "
+            "each has to be 1 or more"
+        )
+    asked = json.dumps(asdict(request))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", asked], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"])[-1]
+        # A killed process says nothing: under a memory limit that is how Linux ends it.
+        full = done.returncode == -9 or "out of memory" in done.stderr or "can't allocate memory" in done.stderr
+        raise RunError(
+            f"{request.kind} of a batch of {request.batch} at {request.size[0]} x {request.size[1]} px on "
+            f"{request.device} {'does not fit in memory' if full else 'failed'}: {said[:300]}",
+            "oom" if full else "unknown",
+        )
+    return asdict(request) | json.loads(done.stdout.splitlines()[-1])
+
+
+def resident_peak_mib() -> float:
+    """The largest resident size of this process so far, MiB.
+
+    Linux's VmHWM: `ru_maxrss` of a child begins with what its parent had reached, for it outlives the exec.
+    """
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) / 1024
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def measure_here(request: Request) -> dict[str, float]:
+    """{peak_mib, base_mib} of this process, which should do nothing else."""
+    import torch
+    from mmengine import Config
+    from mmengine.registry import DefaultScope
+
+    from c2d import compat
+
+    compat.prepare()
+    from mmdet.registry import MODELS
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    torch.manual_seed(0)
+    cuda = request.device.startswith("cuda")
+    config = Config.fromfile(request.config)
+    base = 0.0 if cuda else resident_peak_mib()
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(config["model"]).to(request.device)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    inputs = torch.randn(request.batch, 3, *request.size, device=request.device)
+    if request.kind == "inference":
+        model.eval()
+        with torch.no_grad():
+            for _ in range(request.steps):
+                model(inputs, _samples(model, inputs), mode="tensor")
+    else:
+        _train(model.train(), inputs, request.steps)
+    if cuda:
+        torch.cuda.synchronize()
+    now = torch.cuda.max_memory_allocated() / 2**20 if cuda else resident_peak_mib()
+    return {"peak_mib": round(now, 1), "base_mib": round(base, 1)}
+
+
+def _train(model: Any, inputs: Any, steps: int) -> None:
+    """Whole steps: forward, losses, backward, SGD with momentum."""
+    import torch
+
+    optimizer = torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=1e-6, momentum=0.9)
+    for _ in range(steps):
+        total, _ = model.parse_losses(model(inputs.clone(), _samples(model, inputs), mode="loss"))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+
+
+def _samples(model: Any, inputs: Any) -> list[Any]:
+    """Made ground truth: `BOXES` boxes an image along its diagonal, a third of its sides long, of the first classes."""
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    height, width = inputs.shape[-2:]
+    places = torch.linspace(0, 2 / 3, BOXES, device=inputs.device)[:, None]
+    scale = places.new_tensor([width, height, width, height])
+    boxes = torch.cat([places, places, places + 1 / 3, places + 1 / 3], dim=1) * scale
+    head: Any = getattr(model, "bbox_head", None) or model.roi_head.bbox_head
+    head = head[0] if isinstance(head, torch.nn.ModuleList) else head
+    labels = torch.arange(BOXES, device=inputs.device) % int(head.num_classes)
+    shape = (height, width)
+    meta = {"img_shape": shape, "ori_shape": shape, "pad_shape": shape, "batch_input_shape": shape,
+            "scale_factor": (1.0, 1.0), "img_id": 0}  # fmt: skip
+    made = []
+    for _ in range(len(inputs)):
+        sample = DetDataSample(metainfo=meta)
+        sample.gt_instances = InstanceData(bboxes=boxes.clone(), labels=labels.clone())
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0].clone(), labels=labels[:0].clone())
+        made.append(sample)
+    return made
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    print(json.dumps(measure_here(Request(**given | {"size": tuple(given["size"])}))))
