@@ -118,7 +118,7 @@ def test_the_reader_has_a_row_for_every_promise_with_the_writers_numbers(tmp_pat
 
 def test_made_up_stores_have_the_keys_that_a_run_writes(tmp_path: Path) -> None:
     """What tests of analysis make up is no other format than what c2d writes."""
-    from tests.analysis.stores import make_store
+    from benchmarks.madestores import make_store
 
     record = make_store(tmp_path, {"method": ["baseline", "icod"]}, seeds=1)
     real = {kind: next(f for f in DONE if read_json(f.spec)["kind"] == kind) for kind in ("classifier", "detector")}

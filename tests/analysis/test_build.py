@@ -23,7 +23,7 @@ from analysis.measured import FEW_NOTE
 from analysis.read import read
 from analysis.reportspec import parse
 from analysis.table import Row, Table
-from tests.analysis.stores import make_store
+from benchmarks.madestores import make_store
 
 AP = {"baseline": (0.20, 0.22, 0.24), "kd": (0.25, 0.28, 0.28), "crop": (0.21, 0.20, 0.26)}
 METHODS = {"method": list(AP)}

@@ -20,8 +20,8 @@ from analysis import cache, store
 from analysis.cache import Cache
 from analysis.frame import Study
 from analysis.read import read
-from tests.analysis import stores
-from tests.analysis.stores import make_store, write
+from benchmarks import madestores as stores
+from benchmarks.madestores import make_large_store, make_store, write
 
 NOW = 1_795_207_551.0
 METHODS = {"method": ["baseline", "c2d"]}
@@ -248,31 +248,11 @@ def test_warm_is_cold_after_any_changes(
     assert _same(warm, cold)
 
 
-def _large_store(runs: Path, count: int) -> None:
-    """Runs with files of the size they have on COCO: 80 classes, ten thresholds, 130 packages."""
-    names = [f"class number {k}" for k in range(80)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "CLASSES", names)
-        result = stores._result(0.123456789012345, None)
-    totals = {key: result["tide"][key] for key in ("AP", "dAP", "counts")}
-    result["tide"] |= {
-        "per_size": dict.fromkeys(("small", "medium", "large"), totals),
-        "per_iou": {f"{0.5 + 0.05 * k:.2f}": totals for k in range(10)},
-    }
-    env = stores._env()
-    env["attempts"][0]["packages"] |= {f"package-number-{k}": "12.34.56" for k in range(130)}
-    text, environment = json.dumps(result, indent=2), json.dumps(env, indent=2)
-    make_store(runs, {"lambda": [str(k) for k in range(count // 20)], "method": ["a", "b"]}, seeds=10)
-    for place, folder in enumerate(sorted(runs.glob("student-*"))):
-        (folder / "result.json").write_text(text.replace("0.123456789012345", f"0.{place + 10**15}"))
-        (folder / "env.json").write_text(environment)
-    _age(runs)
-
-
 @pytest.mark.slow
 def test_a_thousand_runs(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    _large_store(runs, 1000)
+    make_large_store(runs, 1000)
+    _age(runs)
     sizes = sorted(path.stat().st_size for path in runs.glob("student-*/result.json"))
     took = []
     for _ in range(3):

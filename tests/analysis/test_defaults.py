@@ -11,7 +11,7 @@ from analysis import defaults
 from analysis.frame import Study
 from analysis.read import read
 from analysis.reportspec import TableSpec, read_spec
-from tests.analysis.stores import make_store, write
+from benchmarks.madestores import make_store, write
 
 METHODS = {"method": ["baseline", "kd_cls", "c2d"]}
 ALWAYS = {"seeds", "tide", "tide_curves", "iou", "per_class", "training", "detections"}

@@ -17,7 +17,7 @@ from analysis import derived, tide
 from analysis.derived import per_class, tide_over_iou, tide_per_size
 from analysis.frame import COCO, TIDE, Study
 from analysis.read import read
-from tests.analysis import stores
+from benchmarks import madestores as stores
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "runs"
 

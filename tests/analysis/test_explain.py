@@ -12,7 +12,7 @@ from analysis.errors import InputError
 from analysis.explain import explain
 from analysis.formats import csvfile
 from analysis.table import Cell, Column, Row, Table
-from tests.analysis.stores import make_store
+from benchmarks.madestores import make_store
 
 
 @pytest.fixture

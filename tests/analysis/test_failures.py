@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from analysis.failures import SHOWN, STALE, SUGGESTIONS, WIDTH, Failure, triage
 from analysis.read import read
+from benchmarks.madestores import make_store, write
 from sweeps.policy import RULES
-from tests.analysis.stores import make_store, write
 
 NOW = 1_795_207_600.0
 

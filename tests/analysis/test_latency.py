@@ -25,7 +25,7 @@ from analysis.latencyfile import Measurement, read_file
 from analysis.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval
 from analysis.read import read, to_frame
 from analysis.reportspec import parse
-from tests.analysis.stores import make_store, write
+from benchmarks.madestores import make_store, write
 
 CONDITIONS = {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": None,
               "stage": "end to end", "images": "real", "score_threshold": 0.05, "nms": "in"}  # fmt: skip

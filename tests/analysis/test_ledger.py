@@ -16,8 +16,8 @@ from analysis.frame import Study
 from analysis.read import read
 from analysis.reportspec import parse
 from analysis.table import Table
+from benchmarks.madestores import make_store
 from sweeps.keys import WHOLE
-from tests.analysis.stores import make_store
 
 METHODS = {"method": ["baseline", "kd"]}
 

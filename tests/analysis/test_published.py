@@ -18,7 +18,7 @@ from analysis.read import read
 from analysis.reportspec import SHIPPED as REPORTS
 from analysis.reportspec import Published, TableSpec, read_spec
 from analysis.select import Group
-from tests.analysis.stores import make_store
+from benchmarks.madestores import make_store
 
 TABLE_1 = {"paper": "icod", "table": "Table 1 (compact students)"}
 METHODS = {"baseline": {"method": "baseline"}, "kd": {"method": "kd_cls"}}

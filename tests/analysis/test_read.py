@@ -22,8 +22,8 @@ from analysis.frame import AXIS, COCO, IOUS, STATES, TIDE, Study
 from analysis.read import columns, read
 from analysis.runfiles import NUMBERS
 from analysis.select import groups
+from benchmarks.madestores import make_store, write
 from sweeps.record import promises
-from tests.analysis.stores import make_store, write
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "runs"
 BEAT = 1_795_207_551.0

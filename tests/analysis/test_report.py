@@ -18,8 +18,8 @@ from analysis import defaults
 from analysis.errors import InputError
 from analysis.made import Made, Request
 from analysis.report import write_report
+from benchmarks.madestores import make_store
 from c2d.face import main
-from tests.analysis.stores import make_store
 
 STORE = Path(__file__).parents[1] / "fixtures" / "runs"
 AXES = {"method": ["baseline", "kd_cls", "c2d"]}

@@ -14,7 +14,7 @@ from analysis.errors import InputError
 from analysis.frame import Study
 from analysis.read import read
 from analysis.select import baseline_of, groups
-from tests.analysis.stores import make_store
+from benchmarks.madestores import make_store
 
 AXES = {"method": ["baseline", "kd"], "T": ["1", "2", "3"]}
 

@@ -15,10 +15,10 @@ from analysis.plots import plot
 from analysis.read import read
 from analysis.reportspec import TableSpec, read_spec
 from analysis.table import Table
+from benchmarks.madestores import fill_store, make_store, write
 from sweeps.model import read_definition
 from sweeps.profile import load_profile
 from sweeps.submit import Place, plan, resolve
-from tests.analysis.stores import fill_store, make_store, write
 
 PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
            "icod-detectors", "rivals")  # fmt: skip

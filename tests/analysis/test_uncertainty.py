@@ -14,7 +14,7 @@ from analysis.frame import Study
 from analysis.read import read
 from analysis.reportspec import parse
 from analysis.table import Table
-from tests.analysis import stores
+from benchmarks import madestores as stores
 
 QUALITY = {"baseline": 0.3, "kd": 0.6}
 

@@ -6,8 +6,8 @@ import pytest
 
 from analysis.errors import InputError
 from analysis.read import read
+from benchmarks.madestores import make_store, write
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
-from tests.analysis.stores import make_store, write
 
 AXES = {"lambda": ["10", "0.1", "1e-3"]}
 

@@ -13,8 +13,8 @@ from analysis.plots import boxlabels, detections, images, sheet
 from analysis.plots.style import reread, save
 from analysis.read import read
 from analysis.reportspec import parse
-from tests.analysis import stores
-from tests.analysis.stores import make_store, write_gz
+from benchmarks import madestores as stores
+from benchmarks.madestores import make_store, write_gz
 
 SPEC = parse({"kind": "detections", "baseline": {"method": "baseline"}, "images": 2, "min_objects": 3})
 

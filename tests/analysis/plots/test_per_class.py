@@ -13,7 +13,7 @@ from analysis.plots import per_class
 from analysis.plots.style import reread, save
 from analysis.read import read
 from analysis.reportspec import parse
-from tests.analysis.stores import CLASSES, make_store
+from benchmarks.madestores import CLASSES, make_store
 
 SPEC = parse({"kind": "per_class", "baseline": {"method": "baseline"}})
 HOSTILE = ("$\\frac{1}{2}$", "a_b^c", "line\nbreak", "x" * 80, "0.10", "_hidden")

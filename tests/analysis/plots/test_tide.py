@@ -13,7 +13,7 @@ from analysis.plots import tide
 from analysis.plots.style import reread, save
 from analysis.read import read
 from analysis.reportspec import parse
-from tests.analysis.stores import make_store
+from benchmarks.madestores import make_store
 
 SPEC = parse({"kind": "tide", "baseline": {"method": "baseline"}})
 

@@ -12,7 +12,7 @@ from analysis.plots import tide_curves
 from analysis.plots.style import reread, save
 from analysis.read import read
 from analysis.reportspec import parse
-from tests.analysis.stores import make_store
+from benchmarks.madestores import make_store
 
 SPEC = parse({"kind": "tide_curves"})
 

@@ -1,4 +1,6 @@
-"""Stores made up for tests: run folders with the files and keys that a run writes, and numbers that a test chooses.
+"""Made-up stores: run folders with the files and keys that a run writes, and numbers that the caller chooses.
+
+For tests, and for the time that reading and reporting take.
 
 What a run really writes is in tests/fixtures/runs; `tests/test_contract.py` compares the keys of both.
 """
@@ -84,6 +86,25 @@ def make_store(
     return record
 
 
+def make_large_store(runs: Path, count: int) -> dict[str, Any]:
+    """A store of `count` finished runs (a multiple of 20) whose files are as large as on COCO: 80 classes, ten IoUs,
+    130 packages. Returns the sweep's record."""
+    result = _result(0.123456789012345, None, [f"class number {k}" for k in range(80)])
+    totals = {key: result["tide"][key] for key in ("AP", "dAP", "counts")}
+    result["tide"] |= {
+        "per_size": dict.fromkeys(("small", "medium", "large"), totals),
+        "per_iou": {f"{0.5 + 0.05 * k:.2f}": totals for k in range(10)},
+    }
+    env = _env()
+    env["attempts"][0]["packages"] |= {f"package-number-{k}": "12.34.56" for k in range(130)}
+    text, environment = json.dumps(result, indent=2), json.dumps(env, indent=2)
+    record = make_store(runs, {"lambda": [str(k) for k in range(count // 20)], "method": ["a", "b"]}, seeds=10)
+    for place, folder in enumerate(sorted(runs.glob("student-*"))):
+        (folder / "result.json").write_text(text.replace("0.123456789012345", f"0.{place + 10**15}"))
+        (folder / "env.json").write_text(environment)
+    return record
+
+
 def fill_store(runs: Path, record: Mapping[str, Any], value: Value = plain_value) -> None:
     """Finish every run that a sweep's record promises; equal cells are one run, whose value is its first cell's."""
     for teacher in record["teachers"]:
@@ -125,7 +146,7 @@ def _student(
         write(path / "result.json", _result(ap, teacher if taught else None))
 
 
-def _result(ap: float, teacher: str | None) -> dict[str, Any]:
+def _result(ap: float, teacher: str | None, classes: Sequence[str] = CLASSES) -> dict[str, Any]:
     numbers = {key: ap * (1 - 0.05 * k) for k, key in enumerate(COCO)}
     errors = {key: (1 - ap) * (0.3 - 0.03 * k) for k, key in enumerate(TIDE)}
     counts = {key: 10 * k for k, key in enumerate(TIDE[:6])}
@@ -136,7 +157,7 @@ def _result(ap: float, teacher: str | None) -> dict[str, Any]:
         "AP_per_iou": {iou: max(ap * (1.4 - 0.12 * k), 0.0) for k, iou in enumerate(IOUS)},
         "per_class": {
             name: {**{key: v * (1 - 0.1 * c) for key, v in numbers.items()}, "boxes": 10 + c, "detections": 20}
-            for c, name in enumerate(CLASSES)
+            for c, name in enumerate(classes)
         },
         "engine": {"name": "hotcoco", "version": "1.3.0"},
         "images": 6,
@@ -147,7 +168,7 @@ def _result(ap: float, teacher: str | None) -> dict[str, Any]:
             "AP": numbers["AP50"],
             "dAP": errors,
             "counts": counts,
-            "per_class": {name: {"AP": numbers["AP50"], "dAP": errors, "counts": counts} for name in CLASSES},
+            "per_class": {name: {"AP": numbers["AP50"], "dAP": errors, "counts": counts} for name in classes},
             "per_size": None,
             "per_iou": None,
             "ties": 0.0,
