@@ -75,7 +75,7 @@ def disturbed(before: Look, after: Look) -> str | None:
     if before.stolen_s is not None and after.stolen_s is not None:
         share = (after.stolen_s - before.stolen_s - after.cores / _TICKS) / offered
         if share > STOLEN:
-            reasons.append(f"the hypervisor took {share:.0%} of the cores away (steal; at most {STOLEN:.0%})")
+            reasons.append(f"the hypervisor took {share:.0%} of the cores away (steal, at most {STOLEN:.0%})")
     if before.heat is not None and after.heat is not None and after.heat > before.heat:
         reasons.append(f"cores were slowed for their temperature {after.heat - before.heat} times")
     if before.quota_s is not None and after.quota_s is not None:

@@ -43,21 +43,22 @@ def examine(
 
 
 def _counts(subject: Subject, paths: Sequence[Path]) -> tuple[dict[str, Any], str]:
-    """({flops, macs, params, trainable, uncounted, counted_at}, why there are none).
+    """({flops, macs, params, trainable, uncounted, counted_at}, why there are none): model and post-processing.
 
-    A dense network does the same work on any image, so it is counted at the nominal size, which differs from no
-    student to the next by the images at hand; other networks are counted on the first image.
+    A dense network does the same work on any image, so it is counted on a blank one of the nominal size, and the count
+    does not depend on the images at hand; other networks are counted on the first image.
     """
-    import torch
+    import numpy as np
 
     from benchmarks import flops
 
     try:
-        if subject.network.nms == "out":
-            inputs = torch.zeros(1, 3, *subject.padded, device=subject.device)
-        else:
-            inputs = subject.to_device(subject.preprocess(subject.read(paths[:1]))).inputs
-        found = flops.count(lambda given: subject.network(given), inputs, module=subject.detector)
+        dense = subject.network.nms == "out"
+        images = [np.zeros((*subject.size, 3), np.uint8)] if dense else subject.read(paths[:1])
+        batch = subject.to_device(subject.preprocess(images))
+        found = flops.count(
+            lambda _: subject.post(subject.run(subject.model, batch), batch), batch.inputs, module=subject.detector
+        )
     except Exception as error:  # a network that cannot be counted can be timed all the same
         return {}, f"operations could not be counted ({type(error).__name__}: {first_line(error)})"
-    return {**found, "counted_at": "x".join(map(str, inputs.shape[-2:]))}, ""
+    return {**found, "counted_at": "x".join(map(str, batch.inputs.shape[-2:]))}, ""

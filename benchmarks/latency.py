@@ -112,7 +112,9 @@ def launch(request: Request) -> tuple[list[dict[str, Any]], str]:
     folder.mkdir(parents=True, exist_ok=True)
     out, log = folder / "lines.jsonl", folder / "log.txt"
     out.write_text("")
-    environment = dict(os.environ)
+    # The code of this process, wherever it was imported from.
+    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     if request.threads:
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(request.threads))
     with log.open("w") as stream:

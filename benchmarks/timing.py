@@ -1,8 +1,8 @@
 """Samples of one call in ms: warm up until steady, then at least so long and so often, every sample kept.
 
 Steady means: after at least `Rule.warm_s` seconds, the median of the newest `window` calls is within `tolerance` of
-the median of the `window` calls before. A call that is not steady after `warm_max_s` is measured as it is, and `Taken.steady` says so.
-The garbage collector rests while samples are taken. No statistic leaves this file.
+the median of the `window` calls before. A call that is not steady after `warm_max_s` is measured as it is, and
+`Taken.steady` says so. The garbage collector rests while samples are taken. No statistic leaves this file.
 """
 
 from __future__ import annotations

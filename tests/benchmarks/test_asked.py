@@ -1,0 +1,77 @@
+"""What a command line may ask for, and how everything else is answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import asked
+from c2d.errors import InputError
+
+
+def run(runs: Path, name: str, kind: str = "detector", finished: bool = True) -> Path:
+    folder = runs / name
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps({"kind": kind}))
+    if finished:
+        (folder / "student.pth").write_bytes(b"weights")
+        (folder / "result.json").write_text(json.dumps({"AP": 0.25}))
+    return folder
+
+
+def test_a_run_by_its_id_the_beginning_of_it_or_its_folder(tmp_path: Path) -> None:
+    folder = run(tmp_path, "retina-abc-s0")
+    run(tmp_path, "ssd-abc-s0")
+    for given in ("retina-abc-s0", "retina", str(folder)):
+        found = asked.choose(given, None, None, None, tmp_path)
+        assert found == asked.Target(folder / "config.py", folder / "student.pth", folder / "latency", 0.25)
+    assert asked.choose("retina", None, None, Path("elsewhere"), tmp_path).folder == Path("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("classifier", "is no detector"),
+        ("unfinished", "is waiting and has no result yet; finish it"),
+        ("two", "fits 2 runs"),
+        ("retinna", "unknown run in .*did you mean 'retina'"),
+    ],
+)
+def test_a_run_that_cannot_be_timed(tmp_path: Path, given: str, message: str) -> None:
+    run(tmp_path, "classifier", kind="classifier")
+    run(tmp_path, "unfinished", finished=False)
+    run(tmp_path, "two-a")
+    run(tmp_path, "two-b")
+    run(tmp_path, "retina")
+    with pytest.raises(InputError, match=message):
+        asked.choose(given, None, None, None, tmp_path)
+
+
+def test_files_need_each_other_and_a_place(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--checkpoint K, --out DIR missing"):
+        asked.choose(None, Path("c.py"), None, None, tmp_path)
+    with pytest.raises(InputError, match="not both"):
+        asked.choose("run", Path("c.py"), None, None, tmp_path)
+    found = asked.choose(None, Path("c.py"), Path("k.pth"), Path("out"), tmp_path)
+    assert (found.folder, found.ap) == (Path("out"), None)
+
+
+@pytest.mark.parametrize(("text", "size"), [("300", (300, 300)), ("800x1333", (800, 1333)), ("64×96", (64, 96))])
+def test_sizes(text: str, size: tuple[int, int]) -> None:
+    assert asked.size_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "300x", "1x2x3", "-5", "16", "big"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(InputError, match="is no size; give one side"):
+        asked.size_of(text)
+
+
+def test_backends_by_name_once_each() -> None:
+    assert asked.backends(None) == ["eager"]
+    assert asked.backends(["eager", "eager"]) == ["eager"]
+    assert "eager" in asked.backends(["all"])
+    with pytest.raises(InputError, match="unknown backend 'egaer'; did you mean 'eager'"):
+        asked.backends(["egaer"])
