@@ -128,6 +128,47 @@ def latency(
         raise typer.Exit(1)
 
 
+@app.command(name="eval")
+def evaluation(
+    images: Annotated[int, typer.Option(help="images of the made set (COCO's val2017 has 5000)")] = 5000,
+    rounds: Annotated[int, typer.Option(min=1, help="times that both sides take turns")] = 1,
+    resamples: Annotated[int, typer.Option(min=100, help="draws of the bootstrap over images")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="where to write all figures (JSON)")] = None,
+) -> None:
+    """Time COCO, TIDE and the bootstrap on a made set beside pycocotools and tidecv, and show that they agree."""
+    from tempfile import TemporaryDirectory
+
+    from benchmarks.evalspeed import markdown, run
+
+    with TemporaryDirectory() as folder:
+        record = run(Path(folder), images, rounds, resamples)
+    print(markdown(record))
+    _keep(out, [record])
+    if not record["parity"]["ok"]:
+        from c2d.errors import RunError
+
+        raise RunError("the engines disagree; see the lines above", "data")
+
+
+@app.command()
+def overhead(
+    cells: Annotated[int, typer.Option(help="cells of the sweep that is planned, a multiple of 10")] = 10_000,
+    read: Annotated[int, typer.Option(help="runs of the store that is read, a multiple of 20")] = 1000,
+    report: Annotated[int, typer.Option(help="runs of the store that is reported, a multiple of 20")] = 200,
+    repeats: Annotated[int, typer.Option(min=1, help="times that each is measured")] = 3,
+    out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
+) -> None:
+    """Time our own plumbing, each beside its goal: help, imports, planning, reading a store, a report."""
+    from tempfile import TemporaryDirectory
+
+    from benchmarks.overhead import Sizes, markdown, run
+
+    with TemporaryDirectory() as folder:
+        record = run(Path(folder), Sizes(cells, read, report), repeats)
+    print(markdown(record))
+    _keep(out, [record])
+
+
 def _keep(out: Path | None, records: list[dict[str, Any]]) -> None:
     if out is not None:
         from c2d.runfolder import atomic_write_json
