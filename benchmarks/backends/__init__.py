@@ -60,6 +60,15 @@ class Prepared:
 
 BACKENDS: dict[str, Backend] = {
     "eager": Backend("benchmarks.backends.eager", "fp32", "torch as it comes"),
+    "compile": Backend("benchmarks.backends.compiled", "fp32", "torch.compile"),
+    "channels_last": Backend("benchmarks.backends.channels_last", "fp32", "channels side by side in memory"),
+    "fp16": Backend("benchmarks.backends.half", "fp16", "eager in half precision", "fp16"),
+    "bf16": Backend("benchmarks.backends.half", "bf16", "eager in bfloat16", "bf16"),
+    "onnxruntime": Backend("benchmarks.backends.onnx", "fp32", "ONNX Runtime"),
+    "openvino": Backend("benchmarks.backends.openvino", "fp32", "OpenVINO, CPU only"),
+    "tensorrt": Backend("benchmarks.backends.tensorrt", "fp32", "TensorRT, GPU only", "fp32"),
+    "tensorrt-fp16": Backend("benchmarks.backends.tensorrt", "fp16", "TensorRT in half precision", "fp16"),
+    "int8": Backend("benchmarks.backends.int8", "int8", "ONNX Runtime, quantised, CPU only"),
 }
 
 

@@ -1,0 +1,95 @@
+"""Every backend that runs here, on a tiny student: equal to eager within its tolerance, found out where it is not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import backends, parity
+from benchmarks.backends import export, int8, onnx
+from benchmarks.subject import Subject, load
+from c2d.data.scenes import make_scenes
+
+RUN = "tiny-retinanet-baseline-10e2263c0d72-s0"
+FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / RUN
+HERE = ("channels_last", "fp16", "bf16", "onnxruntime", "openvino", "int8")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the run knew it: its files, and data/scenes with six images."""
+    folder = tmp_path_factory.mktemp("backends")
+    shutil.copytree(FIXTURE, folder / RUN)
+    make_scenes(folder / "data" / "scenes", train=1, val=6, size=96, seed=0)
+    return folder
+
+
+@pytest.fixture
+def subject(place: Path, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    monkeypatch.chdir(place)
+    return load(place / RUN / "config.py", place / RUN / "student.pth", workspace=place / "exported")
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_equal_to_eager_on_real_images(subject: Subject, name: str) -> None:
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    call = backends.prepare(name, subject)
+    paths = subject.images(4)
+    found = parity.examine(subject, name, call, paths)
+    assert found["equal"], found
+    assert 0 < found["max_deviation"] <= found["tolerance"] == parity.TOLERANCES[backends.find(name).precision]
+    assert found["AP"] is not None
+    assert (call.sha256 is None) == (name in ("channels_last", "fp16", "bf16"))
+    if call.sha256:
+        assert "NMS is not in it; " in call.note()
+        assert "exported by torch" in call.note()
+    batch = subject.preprocess(subject.read(paths[:3]))  # other batch sizes, by the same call
+    assert [value.shape for value in call(batch.inputs)] == [value.shape for value in subject.model(batch.inputs)]
+
+
+def test_a_perturbed_export_fails(subject: Subject) -> None:
+    """One of the box branch's 288 weights off by 0.01 is found; the file as it was exported is equal."""
+    import onnx as library
+
+    good = export.onnx_file(subject)
+    model = library.load(str(good))
+    weights = next(one for one in model.graph.initializer if one.name.endswith("retina_reg.weight"))
+    values = library.numpy_helper.to_array(weights).copy()
+    values[0, 0, 1, 1] += 0.01
+    weights.CopyFrom(library.numpy_helper.from_array(values, weights.name))
+    bad = good.with_name("perturbed.onnx")
+    library.save(model, str(bad))
+    found = parity.examine(subject, "onnxruntime", onnx.session(bad, subject.device), subject.images(2))
+    assert not found["equal"]
+    assert found["max_deviation"] > found["tolerance"]
+    assert found["note"].startswith("most in output ")
+    assert parity.compare(subject, onnx.session(good, subject.device), subject.images(2))[0] < 1e-5
+
+
+def test_an_export_is_made_once_and_belongs_to_its_weights(subject: Subject) -> None:
+    path = export.onnx_file(subject)
+    before = export.sha256(path), path.stat().st_mtime_ns
+    assert export.onnx_file(subject) == path
+    assert (export.sha256(path), path.stat().st_mtime_ns) == before
+    with torch.no_grad():
+        next(subject.network.parameters()).add_(1e-3)
+    assert export._digest(subject) not in path.name
+
+
+def test_the_quantiser_sees_each_image_once(subject: Subject) -> None:
+    found = [one["images"].shape for one in int8._Images(subject)]
+    assert found == [(1, 3, 64, 64)] * 6
+
+
+def test_eager_is_as_it_was(subject: Subject) -> None:
+    """Copies are converted, never the student."""
+    before = {name: value.clone() for name, value in subject.network.state_dict().items()}
+    for name in ("fp16", "channels_last"):
+        backends.prepare(name, subject)
+    after = subject.network.state_dict()
+    assert all(after[name].dtype == value.dtype and torch.equal(after[name], value) for name, value in before.items())
+    assert all(value.is_contiguous() for value in after.values())

@@ -1,0 +1,102 @@
+"""torch.compile: what is counted, on functions whose breaks can be counted by eye, and one real compilation."""
+
+from __future__ import annotations
+
+import shutil
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import backends
+from benchmarks.backends import Unavailable, compiled
+from benchmarks.backends.compiled import Compilations
+from c2d.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    torch._dynamo.reset()
+
+
+def test_graphs_breaks_and_recompiles_are_counted() -> None:
+    def broken(x: Tensor) -> Tensor:
+        x = x + 1
+        torch._dynamo.graph_break()
+        return x * 2
+
+    count = Compilations()
+    call = torch.compile(broken, backend="eager", dynamic=False)
+    call(torch.zeros(2))
+    count.begun()
+    call(torch.zeros(2))
+    assert (count.graphs, count.breaks.total(), count.recompiles) == (2, 1, 0)
+    assert count.told().startswith("2 graphs, graph breaks: 1 (")
+    assert count.told().endswith("recompiles: 0")
+    call(torch.zeros(3))  # both halves again
+    assert count.recompiles == 2
+    assert Compilations().told() == "0 graphs, graph breaks: 0, recompiles: 0"
+
+
+def test_a_whole_graph_says_so() -> None:
+    count = Compilations()
+    call = torch.compile(lambda x: x + 1, backend="eager")
+    call(torch.zeros(2))
+    count.begun()
+    assert count.told() == "1 graph, graph breaks: 0, recompiles: 0"
+
+
+def test_giving_up_is_said() -> None:
+    with torch._dynamo.config.patch(recompile_limit=2):
+        count = Compilations()
+        call = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
+        for size in (2, 3, 4):
+            call(torch.zeros(size))
+        assert count.told().endswith("; gave up at the limit of 2 graphs for one function: what came later ran eagerly")
+
+
+class Small:
+    """A convolution as a subject, with no data set."""
+
+    device, size = torch.device("cpu"), (32, 32)
+
+    def __init__(self) -> None:
+        self.network: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), _Tuple()).eval()
+
+    def images(self, count: int) -> Any:
+        raise InputError("no annotations")
+
+
+class _Tuple(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (x,)
+
+
+def test_a_network_is_compiled_and_equal() -> None:
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("inductor needs a C++ compiler")
+    subject: Any = Small()
+    call = backends.prepare("compile", subject)
+    assert call.note() == "1 graph, graph breaks: 0, recompiles: 0"
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(call(images), subject.network(images))
+    call(torch.rand(1, 3, 40, 40))
+    assert call.note() == "1 graph, graph breaks: 0, recompiles: 1"
+
+
+def test_without_a_compiler_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "shutil", SimpleNamespace(which=lambda _: None))
+    with pytest.raises(Unavailable, match=r"needs a C\+\+ compiler on a CPU: apt-get install g\+\+"):
+        backends.prepare("compile", Small())  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_compiled_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("inductor is out of order\ntrace")
+
+    monkeypatch.setattr(torch, "compile", lambda _: fails)
+    with pytest.raises(Unavailable, match=r"torch.compile failed: RuntimeError: inductor is out of order$"):
+        backends.prepare("compile", Small())  # type: ignore[arg-type]
