@@ -2,7 +2,7 @@
 
 Steady means: after at least `Rule.warm_s` seconds, the median of the newest `window` calls is within `tolerance` of
 the median of the `window` calls before. A call that is not steady after `warm_max_s` is measured as it is, and
-`Taken.steady` says so. The garbage collector rests while samples are taken. No statistic leaves this file.
+`Taken.steady` says so. The garbage collector rests meanwhile. No statistic leaves this file.
 """
 
 from __future__ import annotations
@@ -86,18 +86,12 @@ def take(call: Callable[[], Any], rule: Rule, clock: Clock = wall, interval_ms: 
     At intervals the processor and the GPU idle in between, as they do in an application; where a call outlasts its
     interval, the next begins at the next multiple. The warm-up keeps the same intervals.
     """
-    pause = _Pause(interval_ms)
-    warm: list[float] = []
-    begun = time.monotonic()
-    while not (found := steady(warm, rule.window, rule.tolerance) and time.monotonic() - begun >= rule.warm_s):
-        if time.monotonic() - begun >= rule.warm_max_s and len(warm) >= 2:
-            break
-        pause()
-        warm.append(clock(call))
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
+        pause = _Pause(interval_ms)
+        warm, found = _warm_up(call, rule, clock, pause)
         samples: list[float] = []
         missed = pause.missed
         begun = time.monotonic()
@@ -108,6 +102,20 @@ def take(call: Callable[[], Any], rule: Rule, clock: Clock = wall, interval_ms: 
         if collecting:
             gc.enable()
     return Taken(samples, warm, found, pause.missed - missed)
+
+
+def _warm_up(call: Callable[[], Any], rule: Rule, clock: Clock, pause: Callable[[], None]) -> tuple[list[float], bool]:
+    """(ms of each call, whether it became steady); two calls at least."""
+    warm: list[float] = []
+    begun = time.monotonic()
+    while True:
+        passed = time.monotonic() - begun
+        if passed >= rule.warm_s and steady(warm, rule.window, rule.tolerance):
+            return warm, True
+        if passed >= rule.warm_max_s and len(warm) >= 2:
+            return warm, False
+        pause()
+        warm.append(clock(call))
 
 
 class _Pause:

@@ -22,7 +22,7 @@ from analysis.errors import InputError
 from analysis.frame import Problem, Study
 from analysis.latency import counts, measure, of_runs
 from analysis.latencyfile import Measurement, read_file
-from analysis.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval
+from analysis.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval, variation
 from analysis.read import read, to_frame
 from analysis.reportspec import parse
 from benchmarks.madestores import make_store, write
@@ -336,3 +336,10 @@ def test_the_docstring_names_every_key_of_the_format() -> None:
     example = str(latencyfile.__doc__).split("`conditions` may have")[0]
     assert [key for key in _file([LAUNCH]) if f'"{key}": ' not in example] == []
     assert [key for key, value in CONDITIONS.items() if f'"{key}": {json.dumps(value)}' not in example] == []
+
+
+def test_variation_of_launches_by_hand() -> None:
+    # medians 10, 12, 14: mean 12, standard deviation 2; what is slow now and then does not move a median
+    launches = [np.array([10.0, 10.0, 99.0]), np.array([11.0, 12.0, 13.0]), np.array([14.0])]
+    assert variation(launches) == pytest.approx(2 / 12)
+    assert math.isnan(variation(launches[:1]))
