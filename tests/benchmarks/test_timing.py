@@ -41,7 +41,7 @@ def test_torchs_own_timer_agrees_within_three_percent() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as torch's timer does
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3)).eval()
-    image = torch.randn(1, 3, 128, 128)  # about 1 ms: torch's timer itself takes 0.01
+    image = torch.randn(1, 3, 128, 128)  # milliseconds: torch's timer itself takes 0.01
     timer = benchmark.Timer("model(image)", globals={"model": model, "image": image}, num_threads=1)
     one = Rule(min_s=0.0, min_count=1, warm_s=0.0, warm_max_s=0.0)  # two calls of warm-up, as torch's timer does
 
