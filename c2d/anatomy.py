@@ -156,7 +156,7 @@ def _name(detector: Any) -> str:
 def _scale(detector: Any) -> float:
     roi_head = getattr(detector, "roi_head", None)
     if roi_head is not None:
-        extractor = roi_head.bbox_roi_extractor
+        extractor: Any = roi_head.bbox_roi_extractor
         extractor = extractor[-1] if isinstance(extractor, nn.ModuleList) else extractor
         finest = getattr(extractor, "finest_scale", None)
         return 1.0 if finest is None else finest / (STOCK_PX * extractor.featmap_strides[0])
@@ -174,4 +174,3 @@ def _side(detector: Any) -> int:
     generator = getattr(getattr(detector, "bbox_head", None), "prior_generator", None)
     own = getattr(generator, "input_size", None)  # SSD's maps allow no other
     return int(own) if isinstance(own, int) else PROBE
-

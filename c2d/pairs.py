@@ -128,9 +128,7 @@ class PairedMaps(nn.Module):
 
     def forward(self, student: Observed, teacher: Observed) -> list[tuple[Tensor, Tensor]]:
         """Per pair (phi(S), T): both (B, M_t, h_t, w_t) fp32; T carries no graph."""
-        return [
-            (resized(phi(s), t), t) for phi, (s, t) in zip(self.phi, self.raw(student, teacher), strict=True)
-        ]
+        return [(resized(phi(s), t), t) for phi, (s, t) in zip(self.phi, self.raw(student, teacher), strict=True)]
 
     def raw(self, student: Observed, teacher: Observed) -> list[tuple[Tensor, Tensor]]:
         """Per pair (S, T) as the detectors gave them."""

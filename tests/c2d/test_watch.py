@@ -59,7 +59,8 @@ def test_decoded_boxes_agree_with_the_positives_recording(name: str) -> None:
     priors = Priors(dense_head(student))
     boxes = priors.decode(seen)
     sizes = [tuple(s.shape[-2:]) for s in seen.scores]
-    count = sum(len(level) for level in priors.levels(sizes, inputs.device))  # type: ignore[arg-type]
+    counts = [len(level) for level in priors.levels(sizes, inputs.device)]  # type: ignore[arg-type]
+    count = sum(counts)
     assert count == boxes.shape[1]
     assert count == seen.flat_scores().shape[1]
     if dense:

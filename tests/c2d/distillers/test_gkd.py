@@ -172,11 +172,12 @@ def parity(student: str = "retinanet") -> float:
         sizes = [((b[3] - b[1]) * (b[4] - b[2])).sqrt() / 16 for b in s.rois[rows]]
         at = [min(max(int((size + 1e-6).log2().floor()), 0), 2) for size in sizes]
         means = [of.features[rows].double().mean((2, 3)) for of in (s, t)]
-        soft = reference.soft_label(logits64[0][rows], t.logits[rows].double(), trusted(*means, at, labels))
+        soft = reference.soft_label(logits64[0][rows], t.logits[rows].double(), trusted(means[0], means[1], at, labels))
     else:
         found = view.positives[-1]
-        flat = replace(view.student.dense, scores=tuple(logits64)).flat_scores()[found.image, found.prior]  # type: ignore[type-var]
-        z_t = view.teacher.dense.flat_scores()[found.image, found.prior].double()  # type: ignore[union-attr]
+        heads: Any = view.student.dense, view.teacher.dense
+        flat = replace(heads[0], scores=tuple(logits64)).flat_scores()[found.image, found.prior]
+        z_t = heads[1].flat_scores()[found.image, found.prior].double()
         soft = reference.soft_label(flat, z_t, omega, kind="sigmoid")
     theirs = {"fg": fg, "bg": bg, "soft": soft, "global": torch.stack(pairs).mean()}
     assert set(ours) == set(theirs)
