@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 8e-2, "int8": 0.25}
 """By precision, as `Backend.precision` names it."""
-AP_LIMIT_S = 900.0
+AP_LIMIT_S = 600.0
 """Seconds that the AP of one artefact may take; one that would take longer has none."""
 
 
