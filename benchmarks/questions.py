@@ -7,8 +7,11 @@ machine whose speed drifts slows both; ratios are taken pair by pair where they 
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -74,21 +77,37 @@ def measure(
 
 
 def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: int | None) -> float:
-    """Peak memory of two steps (`plain` or `distilled`) in this process, which should do nothing else; MiB."""
+    """Peak memory of two steps (`plain`: without methods and teachers, or `distilled`), MiB, beyond what the imported
+    packages take; in this process, which should do nothing else."""
     from c2d.trial import prepare
+    from c2d.wrapper import TeacherSet
 
     device = start(threads)
+    base = _resident_mib() if device == "cpu" else 0.0
     trial = prepare(question, runs, data)
+    model = trial.built.model
+    if kind == "plain":
+        model.distillers, model.teachers = torch.nn.ModuleDict(), TeacherSet()
+    model.at_full_weight()
+    call = _step(model, *next(trial.batches(1)))
+    gc.collect()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    if kind == "plain":
-        trial.built.model.distillers = torch.nn.ModuleDict()
-    trial.built.model.at_full_weight()
-    inputs, samples = next(trial.batches(1))
-    call = _step(trial.built.model, inputs, samples)
+    else:  # what building took at its height is no part of a step
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
     call()
     call()
-    return peak_now_mib(device)
+    return peak_now_mib(device) - base
+
+
+def _resident_mib() -> float:
+    """What this process holds now, MiB; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:
