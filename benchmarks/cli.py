@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure: latency of a student, cost of a distilled training step.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure: latency of a student, cost of a distilled training step.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.callback()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import gc
 import json
 import os
@@ -91,6 +92,8 @@ def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: i
     model.at_full_weight()
     call = _step(model, *next(trial.batches(1)))
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed; elsewhere there is no such call
+        ctypes.CDLL(None).malloc_trim(0)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:  # what building took at its height is no part of a step

@@ -24,12 +24,18 @@ from c2d.runfolder import RunFolder
 from c2d.sampling import mix, random_state, seed_everything
 from c2d.spec import Method, RunSpec, explain
 from c2d.weighting import check as check_schedule
+from c2d.weighting import factor
 from c2d.wrapper import Distillation, TeacherSet
 
 if TYPE_CHECKING:
     from c2d.teachers.classifier import ClassifierTeacher
     from c2d.teachers.detector import DetectorTeacher
     from c2d.teachers.logitcache import LogitCache
+
+
+POOR_AP = 0.05
+"""Below it the log says what a detector teacher is worth. Unlike a classifier's min_top1 nothing is refused: how good a
+detector can be depends on its data."""
 
 
 @dataclass
@@ -94,7 +100,7 @@ def build(
 
         return validate
 
-    notes += [*teacher_notes, *notes_of_methods]
+    notes += [*teacher_notes, *notes_of_methods, *_schedule_notes(model)]
     return Built(model, dataset, facts | {"teachers": teacher_facts}, notes, validator, samples)
 
 
@@ -136,7 +142,31 @@ def distillation(
     """
     context = context_of(spec, student, teachers, num_classes, samples)
     methods = distillers(spec.method, context, spec.seed)
+    for name, built in methods.items():
+        _check_weights(name, built)
     return Distillation(student, methods, teachers, num_classes, spec.seed, context.iterations)
+
+
+def _schedule_notes(model: Distillation) -> list[str]:
+    """Methods that never reach their whole weight in this run."""
+    notes, total = [], model.iterations
+    for name, method in model.methods.items():
+        top = max(factor(method.params, i, total) for i in range(0, total, max(1, total // 1000)))
+        if top < 0.99:
+            notes.append(f"{name}: at most {top:.0%} of its weight by its start, ramp, decay and stop in {total} steps")
+    return notes
+
+
+def _check_weights(name: str, method: Any) -> None:
+    """A method whose every term weighs nothing would be a baseline under another name.
+
+    Raises:
+        InputError: it is one.
+    """
+    weights = {parameter: getattr(method.params, parameter) for parameter in method.WEIGHTS.values()}
+    if method.params.weight == 0 or not any(weights.values()):
+        what = "its weight is 0" if method.params.weight == 0 else f"{', '.join(weights)} are all 0"
+        raise InputError(f"{name} would never teach: {what}; give one a value, or leave {name} out for the baseline")
 
 
 def check_classes(model: Distillation, classes: Sequence[str]) -> None:
@@ -267,7 +297,8 @@ def detector_teacher(run_id: str, folder: RunFolder, device: str) -> tuple[Detec
     teacher = DetectorTeacher.from_run(run.path, device)
     assert teacher.audit is not None  # from_run loads a file
     facts = {"run": run.id, "AP": result["AP"], "audit": teacher.audit.to_dict()}
-    return teacher, facts, f"detector teacher {run.id}: AP {result['AP']}, {teacher.audit.summary()}"
+    poor = "" if (result["AP"] or 0) >= POOR_AP else "; it detects next to nothing, and that is what it would teach"
+    return teacher, facts, f"detector teacher {run.id}: AP {result['AP']}{poor}, {teacher.audit.summary()}"
 
 
 def _classifier(

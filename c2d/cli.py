@@ -134,7 +134,7 @@ def inspect(
     runs: Runs = None,
     data: Data = None,
 ) -> None:
-    """Draw what a method looks at (masks, selected boxes, crops, attention) for some training images, untrained."""
+    """Draw what a method looks at (masks, boxes, crops, attention) in some training images, before anyone trains."""
     from c2d.question import store
     from c2d.sights import draw
     from c2d.trial import prepare

@@ -225,9 +225,9 @@ def _teachers(given: dict[str, Any], method: Method, known: Known, where: str) -
     ids: dict[str, str | None] = dict.fromkeys(KINDS)
     for kind in sorted(needed_teachers(method, known.methods)):
         if not given.get(kind):
-            names = ", ".join(next(iter(item)) for item in method)
+            asking = [name for item in method for name in item if kind in known.methods[name]["teachers"]]
             raise InputError(
-                f"{where}: method {names} needs a {kind} teacher; add teachers: {{{kind}: RUN}} "
+                f"{where}: method {', '.join(asking)} needs a {kind} teacher; add teachers: {{{kind}: RUN}} "
                 "(train one first with `c2d train`)"
             )
         run = str(given[kind])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from c2d.batch import Batch
 from c2d.distillers.base import Sight
-from c2d.errors import InputError
+from c2d.errors import InputError, first_line
 from c2d.pixels import Normalisation, convert
 from c2d.trial import Trial
 
@@ -66,7 +66,10 @@ def _figure(batch: Batch, bands: list[tuple[str, list[Sight]]], path: Path) -> N
             for axis, sight in zip(row[1:], sights, strict=False):
                 _panel(axis, picture, sight.name if first else "")
                 _sight(axis, sight, image, batch)
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {first_line(error)}; give --out another place") from error
 
 
 def _panel(axes: Any, picture: np.ndarray, title: str) -> None:

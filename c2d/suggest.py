@@ -134,7 +134,9 @@ def _warm(wrapper: Any, trial: Trial, step: int) -> None:
 
 def table(suggestions: Sequence[Suggestion]) -> str:
     """The proposal, with its reasoning."""
-    lines = []
+    lines = ["every method on from the first step, at its whole weight, whatever its start, ramp, decay and stop"]
+    if any(len(one.loudness.ratios) < 5 for one in suggestions):
+        lines.append("fewer than five looks, all of them early: take more steps before you trust this")
     for one in suggestions:
         heard = one.loudness
         cosine = statistics.median(heard.cosines)

@@ -158,3 +158,40 @@ def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(workshop: Worksh
             with pytest.raises(InputError, match=r"frs compares the heads' outputs.*cat, dog, bird"):
                 check_classes(model, ["dog", "cat", "bird"])
         check_classes(model, ["cat", "dog", "bird"])
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"pkd": {"weight": 0}}, "pkd would never teach: its weight is 0"),
+        ({"frs": {"alpha": 0, "gamma": 0}}, "frs would never teach: alpha, gamma are all 0"),
+    ],
+)
+def test_a_baseline_under_another_name_is_refused(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, method: dict[str, Any], message: str
+) -> None:
+    folder = ask(workshop, teacher, detector, [method])
+    with pytest.raises(InputError, match=message):
+        train(folder, workshop.machine())
+
+
+def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    from c2d.trial import prepare
+
+    folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 10}}])
+    notes = prepare(folder.id, workshop.runs, workshop.data).built.notes
+    assert "frs: at most 50% of its weight by its start, ramp, decay and stop in 6 steps" in notes
+    assert any("it detects next to nothing" in note for note in notes)
+
+
+def test_a_picture_that_cannot_be_written_is_bad_input(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
+) -> None:
+    from c2d.sights import draw
+    from c2d.trial import prepare
+
+    folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
+    with pytest.raises(InputError, match="cannot write .*give --out another place"):
+        draw(prepare(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
