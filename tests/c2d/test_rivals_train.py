@@ -193,5 +193,5 @@ def test_a_picture_that_cannot_be_written_is_bad_input(
     from c2d.trial import prepare
 
     folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
-    with pytest.raises(InputError, match="cannot write .*give --out another place"):
+    with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
         draw(prepare(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
