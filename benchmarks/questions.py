@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from benchmarks.step import milliseconds, peak_now_mib, start
+from c2d.errors import RunError
 
 Call = Callable[[], Any]
 
@@ -183,7 +184,8 @@ def _peak_apart(question: str, kind: str, runs: Path, data: Path | None, threads
         [sys.executable, "-m", "benchmarks.questions", given], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise RuntimeError(f"the {kind} step of {question} failed in a process of its own: {done.stderr[-2000:]}")
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise RunError(f"the {kind} step of {question} failed in a process of its own: {last}", "user-code")
     return float(done.stdout.splitlines()[-1])
 
 

@@ -65,7 +65,6 @@ def catalog() -> dict[str, Any]:
             "about": about,
             "version": method.VERSION,
             "teachers": list(method.TEACHERS),
-            "needs_positives": method.NEEDS_POSITIVES,
             "detectors": list(method.DETECTORS),
             "cost": method.COST,
             "source": method.SOURCE,

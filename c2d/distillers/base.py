@@ -139,7 +139,6 @@ class Distiller(nn.Module):
     NAME: ClassVar[str]
     VERSION: ClassVar[int]
     TEACHERS: ClassVar[tuple[str, ...]]
-    NEEDS_POSITIVES: ClassVar[bool] = False
     Params: ClassVar[type[Params]]
     WEIGHTS: ClassVar[dict[str, str]] = {}
     GATED: ClassVar[tuple[str, ...]] = ()

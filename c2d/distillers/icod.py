@@ -115,7 +115,6 @@ class ICOD(Distiller):
     NAME = "icod"
     VERSION = 1
     TEACHERS = ("classifier",)
-    NEEDS_POSITIVES = True
     Params = ICODParams
     WEIGHTS: ClassVar = {"cls": "lambda_kc", "crop": "lambda_l", "feat": "lambda_kl"}
     DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")

@@ -66,7 +66,6 @@ class LD(Distiller):
     NAME = "ld"
     VERSION = 1
     TEACHERS = ("detector",)
-    NEEDS_POSITIVES = True
     Params = LDParams
     WEIGHTS: ClassVar = {"main": "lambda_main", "vlr": "lambda_vlr", "cls": "lambda_cls"}
     GATED = ("vlr",)

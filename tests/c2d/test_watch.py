@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from c2d.batch import Batch, from_mmdet
+from c2d.batch import from_mmdet
 from c2d.errors import InputError
 from c2d.heads import dense_head, roi_head
 from c2d.outputs import Needs
@@ -99,7 +99,7 @@ def test_both_second_stages_see_the_same_rois(name: str) -> None:
 
 
 def test_padding_is_zero_for_a_teacher_of_other_pixels() -> None:
-    student, inputs, _, batch = setting("retinanet")
+    _, inputs, _, batch = setting("retinanet")
     network: Any = tiny_detectors.build("retinanet", seed=1)
     other: Any = copy.deepcopy(network)
     other.data_preprocessor.mean += 10.0
@@ -111,8 +111,6 @@ def test_padding_is_zero_for_a_teacher_of_other_pixels() -> None:
     assert torch.equal(seen[0], inputs)
     assert not torch.equal(seen[1][..., :88, :88], inputs[..., :88, :88])
     assert float(seen[1][..., 88:].abs().max()) == float(seen[1][:, :, 88:].abs().max()) == 0
-    assert isinstance(batch, Batch)
-    assert student is not None
 
 
 def test_heads_that_are_not_there_are_named() -> None:

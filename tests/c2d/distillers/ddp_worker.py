@@ -19,7 +19,6 @@ from c2d.distillers import DISTILLERS
 from tests.c2d.distillers.staging import Stage, stage
 
 STUDENTS = {"ld": "gfl", "tadf": "faster", "chen": "faster", "defeat": "faster"}
-PARAMS: dict[str, dict[str, Any]] = {"gkd": {}}
 
 
 class Taught(nn.Module):
@@ -49,8 +48,7 @@ def deviation(name: str, rank: int) -> float:
     """Largest difference between DDP's gradient and the mean of the two, over the largest entry of the mean."""
     from tests.c2d.distillers.training_set import samples_like
 
-    play = stage(name, STUDENTS.get(name, "retinanet"), counts=(3, 0), start=0, ramp=0, samples=samples_like(),
-                 **PARAMS.get(name, {}))  # fmt: skip
+    play = stage(name, STUDENTS.get(name, "retinanet"), counts=(3, 0), start=0, ramp=0, samples=samples_like())
     play.model.liveness.check = lambda *_: None  # type: ignore[method-assign]
     taught = Taught(play)
     alone = gradients(taught, play, rank)
