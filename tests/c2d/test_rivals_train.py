@@ -195,3 +195,17 @@ def test_a_picture_that_cannot_be_written_is_bad_input(
     folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
     with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
         draw(prepare(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
+
+
+def test_a_question_is_measured_beside_its_plain_step(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    from benchmarks.questions import measure
+
+    folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4)
+    (record,) = measure([folder.id], workshop.runs, workshop.data, repeats=3, threads=1)
+    assert record["methods"] == "icod+frs"
+    assert [len(record[f"{kind}_ms"]) for kind in ("plain", "distilled", "teacher")] == [3, 3, 3]
+    assert min(record["distilled_ms"]) > min(record["plain_ms"]) > 0
+    assert record["distilled_mib"] > record["plain_mib"] > 0
+    assert not folder.status.exists()
