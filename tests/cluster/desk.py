@@ -18,7 +18,7 @@ from sweeps.jobs import Job, read_job
 from tests.cluster.slurm import NODES, Cluster
 
 TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"
-PROFILE = "gpus: 0\ncpus: 1\nworkers: 0\nmem_gb: 1.5\nhours: {small: 0.1}\n"
+PROFILE = "gpus: 0\ncpus: 1\nworkers: 0\nmem_gb: 2.5\nhours: {small: 0.1}\n"
 BASE = f"""\
 question: Does a submission do what it says?
 base:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,16 @@ def test_limits_are_real(client: Cluster) -> None:
 def test_everything_carries_the_mark_by_which_it_is_ended(client: Cluster) -> None:
     job = client.submit("exec sleep 60")
     client.wait_for(job, "RUNNING")
-    pids = marked(client.conf)
-    assert {daemon.pid for daemon in client.daemons.values()} <= set(pids)
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in pids]
-    assert [b"sleep", b"60"] in [words[:2] for words in commands]
+    # SLURM says RUNNING when the step's daemon starts, a moment before the script does
+    client.until(lambda: [b"sleep", b"60"] in commands(marked(client.conf)), "the script runs and carries the mark")
+    assert {daemon.pid for daemon in client.daemons.values()} <= set(marked(client.conf))
     assert len(client.daemons) == 4 + len(NODES)
+
+
+def commands(pids: list[int]) -> list[list[bytes]]:
+    """The first two words of each process that is still there."""
+    found = []
+    for pid in pids:
+        with suppress(OSError):
+            found.append(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2])
+    return found

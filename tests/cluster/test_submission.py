@@ -68,6 +68,7 @@ def test_students_wait_for_their_teacher_and_never_for_one_that_is_done(desk: De
         assert desk.job(icod).depends == [teacher]
     desk.until("wait", "done")
     assert desk.sweep("status", "wait").returncode == 0
+    desk.cluster.until(lambda: not desk.queued(), "the last process is gone, a second or two after its run is done")
 
     desk.define("wait", TEACHER, METHODS, "seeds: 2")
     with desk.closed():
