@@ -125,7 +125,7 @@ def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame
         return None
     from analysis import latency
 
-    read = latency.of_runs if any(key.startswith("latency") for key in asked) else latency.counts
+    read = latency.of_runs if any(quantity(key).under_conditions for key in asked) else latency.counts
     return read(study, [run for row in rows for run in row.runs], spec.latency)
 
 

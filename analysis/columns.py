@@ -31,6 +31,11 @@ class Quantity:
     digits: int
     better: Better
 
+    @property
+    def under_conditions(self) -> bool:
+        """Whether it depends on the device, the backend and so on that it was measured on."""
+        return self.key.startswith(("latency", "memory"))
+
 
 def _percent(key: str, frame: str, label: str, better: Better) -> Quantity:
     return Quantity(key, frame, label, "%", 100.0, 1, better)
@@ -54,6 +59,8 @@ _ALL = (
     Quantity("latency_p50", "", "p50", "ms", 1.0, 1, "lower"),
     Quantity("latency_p90", "", "p90", "ms", 1.0, 1, "lower"),
     Quantity("latency_p99", "", "p99", "ms", 1.0, 1, "lower"),
+    Quantity("memory_inference", "", "peak memory", "MiB", 1.0, 0, "lower"),
+    Quantity("memory_training", "", "peak memory, training", "MiB", 1.0, 0, "lower"),
 )
 QUANTITIES: dict[str, Quantity] = {quantity.key: quantity for quantity in _ALL}
 

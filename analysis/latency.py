@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.errors import InputError, some, unknown
 from analysis.frame import Problem, Study
-from analysis.latencyfile import COUNTS, Measurement, files
+from analysis.latencyfile import COUNTS, MEMORY, Measurement, files
 from analysis.quantiles import QUANTILES, of_launches
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) ->
     """Latency of some runs under one set of conditions, indexed by run, a row for each in the order given.
 
     Columns: device, conditions (as text), launches, n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and
-    so on (95 %), interval (how it was made), AP of the artefact in 0-1, flops, macs, params of one image, note. A run
+    so on (95 %), interval (how it was made), AP of the artefact in 0-1, flops, macs, params of one image, peak memory
+    as inference_mib and training_mib, note. A run
     without a usable file has NaN and says why in `note`; a run that was timed says there what a reader should know: few
     launches or samples, an input or a version that is not that of other runs. Where the chosen file has no counts they
     are those of `counts`.
@@ -220,7 +221,7 @@ def _quoted(value: str) -> str:
 
 def _columns() -> list[str]:
     quantiles = [f"{name}{end}_ms" for name in QUANTILES for end in ("", "_low", "_high")]
-    return [*("device", "conditions", "launches", "n_samples"), *quantiles, "interval", "AP", *COUNTS, "note"]
+    return [*("device", "conditions", "launches", "n_samples"), *quantiles, "interval", "AP", *COUNTS, *MEMORY, "note"]
 
 
 def _nothing(note: str) -> dict[str, Any]:
@@ -236,5 +237,6 @@ def _row(one: Measurement, notes: Sequence[str]) -> dict[str, Any]:
         **found,
         "AP": one.ap,
         **one.counts,
+        **one.memory,
         "note": "; ".join(filter(None, [found["note"], *notes])),
     }

@@ -10,6 +10,7 @@ Format 1 of `<run>/latency/<device>-<digest>.json`, one file for one artefact un
      "disturbed": null,                                         or why the samples are not to be trusted
      "artefact": {"sha256": "...", "AP": 0.25},                 what was timed, and its AP in 0-1 (null: not known)
      "flops": 1, "macs": 1, "params": 1,                        of one image; null where nobody could count them
+     "memory": {"inference_mib": 90.5, "training_mib": null},   peaks beyond the imported packages; null: not measured
      "env": {...}}                                              versions and machine: one attempt of env.json
 
 `conditions` may have more keys; values are text, numbers, truth values or null.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 COUNTS = ("flops", "macs", "params")
+MEMORY = ("inference_mib", "training_mib")
 SOFTWARE = ("torch", "torchvision", "mmdet", "onedl-mmdetection", "mmcv", "mmcv-lite", "onedl-mmcv", "onnxruntime",
             "onnxruntime-gpu", "tensorrt")  # fmt: skip
 """Packages whose version can change a time."""
@@ -40,7 +42,8 @@ class Measurement:
     """One latency file.
 
     conditions: {device, and every condition: as text}. launches: samples in ms of each process. counts: {one of COUNTS:
-    number, NaN where not counted}. versions: {python and what `SOFTWARE` names: version}, as far as it was recorded.
+    number, NaN where not counted}. memory: {one of MEMORY: MiB, NaN where not measured}. versions: {python and what
+    `SOFTWARE` names: version}, as far as it was recorded.
     """
 
     run: str
@@ -50,6 +53,7 @@ class Measurement:
     disturbed: str
     ap: float
     counts: dict[str, float]
+    memory: dict[str, float]
     versions: dict[str, str]
 
 
@@ -98,6 +102,7 @@ def _measurement(path: Path, run: str, value: Mapping[str, Any]) -> Measurement:
         disturbed = "no reason given" if disturbed is not False else ""
     ap = number(maybe(value, "artefact", "AP"), "artefact.AP", 0, 1)
     counts = {key: number(maybe(value, key), key, 0) for key in COUNTS}
+    memory = {key: number(maybe(value, "memory", key), f"memory.{key}", 0) for key in MEMORY}
     return Measurement(
         run,
         path,
@@ -106,6 +111,7 @@ def _measurement(path: Path, run: str, value: Mapping[str, Any]) -> Measurement:
         plain(disturbed or ""),
         math.nan if ap is None else ap,
         {key: math.nan if found is None else found for key, found in counts.items()},
+        {key: math.nan if found is None else found for key, found in memory.items()},
         _versions(value),
     )
 

@@ -22,6 +22,7 @@ FEW = 3
 """A cell with fewer seeds is marked."""
 FEW_NOTE = "fewer than three seeds"
 _LATENCY = {"gflops": "flops", "gmacs": "macs"} | {f"latency_{p}": f"{p}_ms" for p in ("p50", "p90", "p99")}
+_LATENCY |= {f"memory_{kind}": f"{kind}_mib" for kind in ("inference", "training")}
 _STATE_WORDS = {"new": "not started", "stale": "without a sign of life"}
 _NO_TEACHER = {"teacher_top1": "no classifier as teacher", "teacher_AP": "no detector as teacher"}
 _OBJECTS = "no such objects in the validation set"
@@ -61,7 +62,7 @@ def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Sam
     without = done[~done["run"].isin(runs.values())]
     reason = progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
     promised = tuple(int(seed) for seed in group.rows["seed"])
-    notes = _notes(list(runs.values()), timed) if _is_latency(quantity) else ()
+    notes = _notes(list(runs.values()), timed) if quantity.under_conditions else ()
     return Samples(values, runs, promised, undefined, reason, notes)
 
 
@@ -117,10 +118,6 @@ def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None)
     return [float(there.get(str(run), np.nan)) for run in done["run"]]
 
 
-def _is_latency(quantity: Quantity) -> bool:
-    return quantity.key.startswith("latency")
-
-
 def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
     """What `analysis.latency.of_runs` says of some runs, each sentence once."""
     told = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
@@ -130,7 +127,7 @@ def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
 def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> str:
     """Why the finished runs of `done` have no number."""
     if is_timed(quantity):
-        told = _notes(list(done["run"]), timed) if _is_latency(quantity) else ("not counted",)
+        told = _notes(list(done["run"]), timed) if quantity.under_conditions else ("not counted",)
         return "; ".join(told) or "not measured"
     of_classifier = quantity.frame in ("top1", "top5", "ece")
     of_detector = quantity.frame in COCO or quantity.frame.startswith(("iou.", "tide."))

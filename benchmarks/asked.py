@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from c2d.errors import InputError, unknown
 from c2d.runfolder import RunFolder, read_json
@@ -22,42 +22,64 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class Target:
-    """config, checkpoint: files. folder: where latency files go. ap: in 0-1, where a run has evaluated the weights."""
+    """config, checkpoint: files. folder: where latency files go. ap: in 0-1, where a run has evaluated the weights.
+    data: entries of the test data set to replace, where it has moved."""
 
     config: Path
     checkpoint: Path
     folder: Path
     ap: float | None = None
+    data: dict[str, Any] | None = None
 
 
 def choose(
-    run: str | None, config: Path | None, checkpoint: Path | None, out: Path | None, runs: Path | None
+    run: str | None,
+    config: Path | None,
+    checkpoint: Path | None,
+    out: Path | None,
+    runs: Path | None,
+    data: Path | None = None,
 ) -> Target:
     """The target of the command line.
 
+    Args:
+        data: where the images are now: for a run the root of the data cards, for a config its `data_root`.
+
     Raises:
-        InputError: both or neither are given, or the run is not there, not finished, or no detector.
+        InputError: both or neither are given, the run is not there, not finished, or no detector, or its data are not
+            in `data`, or are others.
     """
     if run is not None:
         if config or checkpoint:
             raise InputError("give a RUN, or --config and --checkpoint, not both: a run has its own")
-        return _of_run(run, Path(runs or os.environ.get("C2D_RUNS") or "runs"), out)
+        return _of_run(run, Path(runs or os.environ.get("C2D_RUNS") or "runs"), out, data)
     options = {"--config C": config, "--checkpoint K": checkpoint, "--out DIR": out}
     if config is None or checkpoint is None or out is None:
         missing = ", ".join(name for name, value in options.items() if value is None)
         raise InputError(f"{missing} missing; give a RUN, or --config C --checkpoint K --out DIR")
-    return Target(config, checkpoint, out)
+    return Target(config, checkpoint, out, data={"data_root": str(data.resolve())} if data else None)
 
 
-def _of_run(given: str, runs: Path, out: Path | None) -> Target:
+def _of_run(given: str, runs: Path, out: Path | None, data: Path | None) -> Target:
     folder = _find(given, runs)
-    if read_json(folder.spec).get("kind") != "detector":
+    spec = read_json(folder.spec)
+    if spec.get("kind") != "detector":
         raise InputError(f"run {folder.id} is no detector; latency is measured of students")
     if not folder.student.exists() or not folder.result.exists():
         state = folder.read_status()["state"]
         raise InputError(f"run {folder.id} is {state} and has no result yet; finish it: c2d train {folder.path}")
     ap = read_json(folder.result).get("AP")
-    return Target(folder.config, folder.student, out or folder.latency, ap)
+    return Target(folder.config, folder.student, out or folder.latency, ap, _moved(spec, data))
+
+
+def _moved(spec: dict[str, Any], data: Path | None) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    from c2d.data.card import find_card
+
+    card = find_card(spec["dataset"]["name"], spec["dataset"]["digest"], data)
+    files = card.annotations("val").resolve(), card.images("val").resolve()
+    return {"data_root": "", "ann_file": str(files[0]), "data_prefix": {"img": str(files[1])}}
 
 
 def _find(given: str, runs: Path) -> RunFolder:
@@ -147,5 +169,6 @@ def request(
         interval_ms=interval_ms,
         threads=threads,
         ap=target.ap,
+        data=target.data,
         rule=rule,
     )

@@ -93,17 +93,22 @@ def latency(
     ] = None,
     images: Annotated[str, typer.Option(help="real (of the test set) or random (noise)")] = "real",
     image_count: Annotated[int, typer.Option(min=1, help="different images, in turn")] = 16,
+    memory: Annotated[bool, typer.Option(help="peak memory of a training step as well")] = True,
     show_disturbed: Annotated[bool, typer.Option(help="numbers of disturbed rows as well")] = False,
     runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="where the images are now: root of the data cards; data_root of a --config")
+    ] = None,
 ) -> None:
     """Latency of a student: backends x batch sizes x stages, every sample kept, in several processes."""
     import tempfile
 
     from benchmarks import asked, latencytable, record
     from benchmarks.latency import measure
+    from benchmarks.memory import add_training
     from benchmarks.timing import Rule
 
-    target = asked.choose(run, config, checkpoint, out, runs)
+    target = asked.choose(run, config, checkpoint, out, runs, data)
     names = asked.backends(backend)
     sizes: list[tuple[int, int] | None] = [asked.size_of(text) for text in size or []] or [None]
     with tempfile.TemporaryDirectory(prefix="c2d-latency-") as folder:
@@ -122,10 +127,14 @@ def latency(
                 rule=Rule(min_s=seconds, min_count=count),
                 workspace=Path(folder) / ("own" if wanted is None else f"{wanted[0]}x{wanted[1]}"),
             )
-            rows += measure(request, names, launches, lambda line: typer.echo(line, err=True))
+            found = measure(request, names, launches, lambda line: typer.echo(line, err=True))
+            if memory:
+                typer.echo("a training step's memory", err=True)
+                add_training(request, found)
+            rows += found
     paths = [record.write(target.folder, row) for row in rows if row.launches]
     print(latencytable.markdown(rows, show_disturbed))
-    for line in (latencytable.conditions(rows), latencytable.counts(rows)):
+    for line in (latencytable.conditions(rows), latencytable.counts(rows), latencytable.training(rows)):
         print(f"\n{line}" if line else "", end="")
     print(f"\n{len(paths)} files in {target.folder}" if paths else "\nnothing could be measured")
     if not paths or any(row.reason and not row.expected for row in rows):

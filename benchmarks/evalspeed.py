@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory import resident_peak_mib
+from benchmarks.peak import resident_peak_mib
 from c2d.errors import InputError, RunError
 
 CLASSES, OBJECTS, DETECTIONS = 80, 7, 96

@@ -35,6 +35,8 @@ class Row:
     facts: dict[str, Any] = field(default_factory=dict)
     examined: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    training_mib: float | str | None = None
+    """Peak memory of a training step of this student, batch and input, or why it has none; of eager rows."""
     asked_size: str = ""
     """`input` where one was asked for."""
     checkpoint: str = ""
@@ -58,6 +60,11 @@ class Row:
         """Why the samples are not to be trusted, launch by launch; None where they are."""
         told = [f"launch {n}: {one['disturbed']}" for n, one in enumerate(self.launches, 1) if one["disturbed"]]
         return "; ".join(told) or None
+
+    @property
+    def inference_mib(self) -> float | None:
+        """Peak memory of the launches, beyond the packages; None for stages without the model."""
+        return max((one["peak_mib"] for one in self.launches if one.get("peak_mib") is not None), default=None)
 
     @property
     def conditions(self) -> dict[str, Any]:

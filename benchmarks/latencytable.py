@@ -18,8 +18,8 @@ def markdown(rows: Sequence[Row], with_disturbed: bool = False) -> str:
     """The table, its notes numbered below. A disturbed row shows no numbers, unless `with_disturbed`."""
     lines = [
         "| backend | precision | input | batch | stage | p50 ms [95 %] | p90 | p95 | p99 | launches, samples | varies "
-        "| AP | notes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| peak MiB | AP | notes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     notes: dict[str, int] = {}
     for row in rows:
@@ -35,12 +35,13 @@ def _line(row: Row, with_disturbed: bool) -> tuple[list[str], list[str]]:
     head = [row.backend, row.precision, row.input, str(row.batch), row.stage]
     failed = [row.reason] if row.reason else []
     if not row.launches:
-        return [*head, *["–"] * 7], [*failed, *row.notes]
+        return [*head, *["–"] * 8], [*failed, *row.notes]
     if row.disturbed and not with_disturbed:
-        return [*head, *["–"] * 7], [f"left out, disturbed: {row.disturbed}", *failed, *row.notes]
+        return [*head, *["–"] * 8], [f"left out, disturbed: {row.disturbed}", *failed, *row.notes]
     numbers, told = _numbers(row)
     disturbed = [f"disturbed: {row.disturbed}"] if row.disturbed else []
-    return [*head, *numbers, _ap(row)], [*disturbed, *failed, *told, *row.notes]
+    peak = "–" if row.inference_mib is None else f"{row.inference_mib:.0f}"
+    return [*head, *numbers, peak, _ap(row)], [*disturbed, *failed, *told, *row.notes]
 
 
 def _numbers(row: Row) -> tuple[list[str], list[str]]:
@@ -96,3 +97,16 @@ def conditions(rows: Sequence[Row]) -> str:
         f"{machine['governor'] or 'not known'}; {known['mode']}, {known['images']} images, score threshold: "
         f"{threshold}; a sample is one batch; NMS is {NMS[row.facts['nms']]} the stage `model`"
     )
+
+
+def training(rows: Sequence[Row]) -> str:
+    """One line on the peak memory of a training step at each input and batch size; "" where nobody measured it."""
+    found = {(row.input, row.batch): row.training_mib for row in rows if row.training_mib is not None}
+    if not found:
+        return ""
+    several = len({size for size, _ in found}) > 1
+    told = [
+        f"batch {batch}{f' at {size}' if several else ''}: {mib if isinstance(mib, str) else f'{mib:.0f} MiB'}"
+        for (size, batch), mib in found.items()
+    ]
+    return f"peak memory of a training step (its own losses, SGD, eager fp32): {', '.join(told)}"

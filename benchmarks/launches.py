@@ -22,15 +22,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import backends, device, gpu, stages
+from benchmarks import backends, device, gpu, peak, stages
 from benchmarks.timing import Rule, take
 from c2d.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from benchmarks.subject import Subject
-
-MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc", "bad alloc", "not enough memory")
-"""What libraries say when a batch does not fit."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,8 @@ class Request:
     """What one process is asked for; paths as text.
 
     size: (height, width) or None. images: "real" or "random", `count` of them. examine: look at the artefact instead of
-    timing it. ap: AP in 0-1 that these weights are known to have, eager and at the config's own size.
+    timing it. ap: AP in 0-1 that these weights are known to have, eager and at the config's own size. data: what
+    replaces entries of the config's test data set, where that has moved.
     """
 
     config: str
@@ -56,6 +54,7 @@ class Request:
     threads: int | None = None
     examine: bool = False
     ap: float | None = None
+    data: dict[str, Any] | None = None
     rule: Rule = field(default_factory=Rule)
 
     def dump(self) -> str:
@@ -75,6 +74,7 @@ Say = Callable[[dict[str, Any]], None]
 def serve(request: Request, say: Say) -> None:
     """All of one process's work; it ends with `failed` rather than an exception where anything goes wrong."""
     try:
+        base = packages(request)
         subject = start(request)
         paths = images(subject, request)
         call = backends.prepare(request.backend, subject)
@@ -87,7 +87,7 @@ def serve(request: Request, say: Say) -> None:
                 paths = subject.images(request.count)
             say({"examined": examine(subject, request.backend, call, paths, request.ap)})
         else:
-            measure(subject, call, request, paths, say)
+            measure(subject, call, request, paths, say, base)
             say({"note": call.note()})
     except backends.Unavailable as reason:
         say({"failed": first_line(reason), "kind": "unavailable"})
@@ -96,6 +96,14 @@ def serve(request: Request, say: Say) -> None:
     except Exception as error:
         say({"failed": f"{type(error).__name__}: {first_line(error)}", "kind": "error"})
         raise
+
+
+def packages(request: Request) -> float:
+    """Import what a student needs; what this process holds then, MiB."""
+    from benchmarks.subject import register
+
+    register()
+    return peak.base_mib(request.device)
 
 
 def start(request: Request) -> Subject:
@@ -109,7 +117,7 @@ def start(request: Request) -> Subject:
         torch.set_num_threads(request.threads)
         cv2.setNumThreads(request.threads)
     workspace = Path(request.workspace)
-    return load(Path(request.config), Path(request.checkpoint), request.device, request.size, workspace)
+    return load(Path(request.config), Path(request.checkpoint), request.device, request.size, workspace, request.data)
 
 
 def images(subject: Subject, request: Request) -> list[Path]:
@@ -140,6 +148,7 @@ def facts(subject: Subject, request: Request, call: backends.Prepared) -> dict[s
         "sha256": call.sha256,
         "nms": subject.network.nms,
         "resized": subject.resized,
+        "padded": subject.padded,
         "conditions": {
             "backend": request.backend,
             "precision": backends.find(request.backend).precision,
@@ -154,7 +163,9 @@ def facts(subject: Subject, request: Request, call: backends.Prepared) -> dict[s
     }
 
 
-def measure(subject: Subject, call: backends.Prepared, request: Request, paths: list[Path], say: Say) -> None:
+def measure(
+    subject: Subject, call: backends.Prepared, request: Request, paths: list[Path], say: Say, base_mib: float = 0.0
+) -> None:
     """Every batch size and stage, small batches first; after one that does not fit, larger ones are not tried."""
     full: str | None = None
     for batch in sorted(request.batches):
@@ -165,27 +176,36 @@ def measure(subject: Subject, call: backends.Prepared, request: Request, paths: 
                 say({**here, "reason": full, "memory": True})
                 continue
             try:
-                say({**here, **_samples(subject, call, request, batch, stage, paths)})
+                say({**here, **_samples(subject, call, request, batch, stage, paths, base_mib)})
             except stages.Nothing as nothing:
                 say({**here, "reason": str(nothing), "nothing": True})
             except Exception as error:
-                if not short_of_memory(error):
+                if not peak.short_of_memory(error):
                     say({**here, "reason": f"{type(error).__name__}: {first_line(error)}"})
                     continue
                 full = f"batch {batch} does not fit in memory ({first_line(error)[:160]})"
                 say({**here, "reason": full, "memory": True})
-                _let_go(subject)
+                peak.let_go(str(subject.device))
 
 
 def _samples(
-    subject: Subject, call: backends.Prepared, request: Request, batch: int, stage: str, paths: list[Path]
+    subject: Subject,
+    call: backends.Prepared,
+    request: Request,
+    batch: int,
+    stage: str,
+    paths: list[Path],
+    base_mib: float,
 ) -> dict[str, Any]:
     clock_name, clock = stages.clock_of(stage, subject.device.type)
     work = stages.call_of(subject, call, stage, batch, paths)
     card = gpu.find(subject.device.index or 0) if subject.device.type == "cuda" else "none"
+    work()  # what is compiled at the first call is no memory of the calls that are timed
+    peak.forget(str(subject.device))
     before, gpu_before = device.look(), card.look() if isinstance(card, gpu.Gpu) else None
     taken = take(work, request.rule, clock, request.interval_ms)
     gpu_after, after = card.look() if isinstance(card, gpu.Gpu) else None, device.look()
+    held = peak.peak_mib(str(subject.device), base_mib)
     reasons = [device.disturbed(before, after)]
     seen = {"before": before.facts, "after": after.facts}
     if gpu_before and gpu_after:
@@ -199,29 +219,10 @@ def _samples(
         "samples_ms": taken.samples_ms,
         "warm_up_ms": taken.warm_up_ms,
         "missed_intervals": taken.missed,
+        "peak_mib": round(held, 1) if stage in stages.WITH_MODEL else None,
         "seen": seen,
         "disturbed": "; ".join(filter(None, reasons)) or None,
     }
-
-
-def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that something did not fit in memory."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(said in text for said in MEMORY)
-    )
-
-
-def _let_go(subject: Subject) -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if subject.device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def main(text: str) -> int:

@@ -1,9 +1,7 @@
 """Peak memory of a stock student: at inference, and in a training step of its own losses.
 
 Each measurement is a process of its own, `python -m benchmarks.memory REQUEST`: what another one left behind must not
-count. On CUDA it is `torch.cuda.max_memory_allocated` (tensors alone, without the context and without what the caching
-allocator keeps). On a CPU it is the largest resident size of the process, so with the interpreter and its libraries:
-`base_mib` is that size with everything imported, before the model is built.
+count. Peaks are those of `benchmarks.peak`, on a CPU beyond the imported packages.
 
 Inputs are noise, and for training six boxes an image of a third of its side, spread evenly: tensors are as large with
 real images, and post-processing is not in it.
@@ -12,14 +10,19 @@ real images, and post-processing is not in it.
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks.peak import base_mib, forget, peak_mib
 from c2d.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from benchmarks import launches
+    from benchmarks.latency import Row
 
 BOXES = 6
 
@@ -45,7 +48,7 @@ def peak(request: Request) -> dict[str, Any]:
     """Measure in a process of its own.
 
     Returns:
-        The request and {peak_mib, base_mib: 0 on CUDA}.
+        The request and {peak_mib: weights and what the steps hold at most}.
 
     Raises:
         InputError: no config there, or a batch or size below 1.
@@ -74,25 +77,25 @@ def peak(request: Request) -> dict[str, Any]:
     return asdict(request) | json.loads(done.stdout.splitlines()[-1])
 
 
-def resident_peak_mib() -> float:
-    """The largest resident size of this process so far, MiB.
-
-    Linux's VmHWM: `ru_maxrss` of a child begins with what its parent had reached, for it outlives the exec.
-    """
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        found = None
-    if found:
-        return int(found[1]) / 1024
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+def add_training(request: launches.Request, rows: Sequence[Row]) -> None:
+    """Peak memory of a training step at every batch size of a latency measurement, put into its rows of eager fp32: in
+    MiB, or why there is none."""
+    of_batch: dict[int, float | str] = {}
+    for row in rows:
+        if row.backend != "eager" or not row.launches:
+            continue
+        if row.batch not in of_batch:
+            size = tuple(row.facts["padded"])
+            asked = Request(request.config, "training", row.batch, size, request.device, request.threads)
+            try:
+                of_batch[row.batch] = peak(asked)["peak_mib"]
+            except RunError as error:
+                of_batch[row.batch] = str(error)
+        row.training_mib = of_batch[row.batch]
 
 
 def measure_here(request: Request) -> dict[str, float]:
-    """{peak_mib, base_mib} of this process, which should do nothing else."""
+    """{peak_mib} of this process, which should do nothing else."""
     import torch
     from mmengine import Config
     from mmengine.registry import DefaultScope
@@ -107,13 +110,11 @@ def measure_here(request: Request) -> dict[str, float]:
     if request.threads:
         torch.set_num_threads(request.threads)
     torch.manual_seed(0)
-    cuda = request.device.startswith("cuda")
     config = Config.fromfile(request.config)
-    base = 0.0 if cuda else resident_peak_mib()
+    base = base_mib(request.device)
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(config["model"]).to(request.device)
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
+    forget(request.device)
     inputs = torch.randn(request.batch, 3, *request.size, device=request.device)
     if request.kind == "inference":
         model.eval()
@@ -122,10 +123,7 @@ def measure_here(request: Request) -> dict[str, float]:
                 model(inputs, _samples(model, inputs), mode="tensor")
     else:
         _train(model.train(), inputs, request.steps)
-    if cuda:
-        torch.cuda.synchronize()
-    now = torch.cuda.max_memory_allocated() / 2**20 if cuda else resident_peak_mib()
-    return {"peak_mib": round(now, 1), "base_mib": round(base, 1)}
+    return {"peak_mib": round(peak_mib(request.device, base), 1)}
 
 
 def _train(model: Any, inputs: Any, steps: int) -> None:

@@ -81,8 +81,8 @@ def dataset(config: Any) -> Any:
     file = os.path.join(settings.get("data_root") or "", settings.get("ann_file") or "")
     if not os.path.isfile(file):
         raise InputError(
-            f"no annotations {file}, which the config's test_dataloader names; restore the data set, give a config "
-            "that names it, or time random images by name: --images random"
+            f"no annotations {file}, which the config's test_dataloader names; restore the data set, say with --data "
+            "where it is now, or time random images by name: --images random"
         )
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
         try:

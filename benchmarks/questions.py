@@ -7,12 +7,8 @@ machine whose speed drifts slows both; ratios are taken pair by pair where they 
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import ctypes
-import gc
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -24,7 +20,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.step import milliseconds, peak_now_mib, start
+from benchmarks import peak, reference
+from benchmarks.step import milliseconds, start
 from c2d.errors import RunError
 
 Call = Callable[[], Any]
@@ -42,7 +39,8 @@ def measure(
 
     Returns:
         Per question {question, student, methods, batch, image, device, threads, torch, plain_ms, distilled_ms,
-        teacher_ms: lists; positives, plain_mib, distilled_mib}.
+        teacher_ms: lists; positives, plain_mib, distilled_mib; reference: {method: {ours_ms, reference_ms, deviation}}
+        of the terms alone on a tiny student, empty where no checkout is at hand}.
     """
     from c2d.question import store
     from c2d.trial import prepare
@@ -50,6 +48,7 @@ def measure(
     device, runs = start(threads), store(runs)
     records: list[dict[str, Any]] = []
     plain_mib: dict[tuple[Any, ...], float] = {}  # the same plain step under every method
+    references: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     for question in questions:
         trial = prepare(question, runs, data)
         calls, facts = _calls(trial)
@@ -62,6 +61,10 @@ def measure(
         subject = tuple(facts[key] for key in ("student", "batch", "image"))
         if subject not in plain_mib:
             plain_mib[subject] = _peak_apart(question, "plain", runs, data, threads)
+        pair = facts["student"], facts["methods"]
+        if pair not in references:
+            references[pair], why = reference.beside(list(trial.built.model.distillers), facts["student"])
+            print(*filter(None, [why]), file=sys.stderr, end="\n" if why else "")
         records.append(
             facts
             | {
@@ -71,7 +74,7 @@ def measure(
                 "torch": torch.__version__,
             }
             | {f"{name}_ms": values for name, values in samples.items()}
-            | {"plain_mib": plain_mib[subject]}
+            | {"plain_mib": plain_mib[subject], "reference": references[pair]}
             | {"distilled_mib": _peak_apart(question, "distilled", runs, data, threads)}
         )
         print(markdown(records[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
@@ -85,54 +88,50 @@ def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: i
     from c2d.wrapper import TeacherSet
 
     device = start(threads)
-    base = _resident_mib() if device == "cpu" else 0.0
+    base = peak.base_mib(device)
     trial = prepare(question, runs, data)
     model = trial.built.model
     if kind == "plain":
         model.distillers, model.teachers = torch.nn.ModuleDict(), TeacherSet()
     model.at_full_weight()
     call = _step(model, *next(trial.batches(1)))
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed; elsewhere there is no such call
-        ctypes.CDLL(None).malloc_trim(0)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    else:  # what building took at its height is no part of a step
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+    peak.forget(device)
     call()
     call()
-    return peak_now_mib(device) - base
-
-
-def _resident_mib() -> float:
-    """What this process holds now, MiB; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return peak.peak_mib(device, base)
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:
-    """The table: medians, and the median of the ratios pair by pair."""
+    """The table: medians, and the median of the ratios pair by pair.
+
+    "Less teacher" is the distilled step without its detector teacher's forward pass, over the plain step: what the
+    methods themselves cost. "Reference" is the time of a method's slow reference over that of its own terms.
+    """
     lines = [
         "| student | methods | batch, px | positives | plain step ms | distilled step ms | ratio "
-        "| teacher / plain | memory ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| teacher / plain | less teacher | memory ratio | reference |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for record in records:
-        plain, taught = record["plain_ms"], record["distilled_ms"]
+        plain, taught, teacher = record["plain_ms"], record["distilled_ms"], record.get("teacher_ms")
         ratio = statistics.median(t / p for p, t in zip(plain, taught, strict=True))
-        teacher = record.get("teacher_ms")
-        share = "–" if not teacher else f"{statistics.median(teacher) / statistics.median(plain):.2f}"
+        shares = ["–", "–"]
+        if teacher:
+            own = statistics.median((t - d) / p for p, t, d in zip(plain, taught, teacher, strict=True))
+            shares = [f"{statistics.median(teacher) / statistics.median(plain):.2f}", f"{own:.2f}"]
         positives = "–" if record["positives"] is None else f"{record['positives']:.0f}"
         lines.append(
             f"| {record['student']} | {record['methods']} | {record['batch']}, {record['image']} | {positives} "
-            f"| {statistics.median(plain):.0f} | {statistics.median(taught):.0f} | {ratio:.2f} | {share} "
-            f"| {record['distilled_mib'] / record['plain_mib']:.2f} |"
+            f"| {statistics.median(plain):.0f} | {statistics.median(taught):.0f} | {ratio:.2f} | {' | '.join(shares)} "
+            f"| {record['distilled_mib'] / record['plain_mib']:.2f} | {_beside(record.get('reference') or {})} |"
         )
     return "\n".join(lines)
+
+
+def _beside(found: dict[str, dict[str, float]]) -> str:
+    """`170x`, and with the names where there are several methods."""
+    told = [f"{name} {one['reference_ms'] / one['ours_ms']:.0f}x" for name, one in found.items()]
+    return ", ".join(told if len(told) > 1 else [text.split()[1] for text in told]) or "–"
 
 
 def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import re
 import sys
@@ -49,6 +50,7 @@ def content(row: Row) -> dict[str, Any]:
             {"samples_ms": [round(one, 6) for one in launch["samples_ms"]],
              "warm_up_ms": [round(one, 6) for one in launch["warm_up_ms"]],
              "missed_intervals": launch["missed_intervals"],
+             "peak_mib": launch["peak_mib"],
              "seen": launch["seen"],
              "disturbed": launch["disturbed"]}
             for launch in row.launches
@@ -57,10 +59,18 @@ def content(row: Row) -> dict[str, Any]:
         "artefact": {"sha256": row.artefact, "AP": examined.get("AP") if same else None},
         **{key: counts.get(key) for key in COUNTS},
         "uncounted": counts.get("uncounted"),
-        "parity": {key: examined.get(key) for key in ("equal", "max_deviation", "tolerance")},
+        "memory": {"inference_mib": row.inference_mib,
+                   "training_mib": row.training_mib if isinstance(row.training_mib, float) else None},
+        "parity": {key: examined.get(key) for key in ("equal", "tolerance")} | {"max_deviation": _finite(examined)},
         "notes": [*row.notes, *([row.reason] if row.reason else [])],
         "env": environment(row.facts["machine"]),
     }  # fmt: skip
+
+
+def _finite(examined: dict[str, Any]) -> float | None:
+    """The deviation; an infinite one (another form) is no number of JSON, and `equal` says that it is none."""
+    found = examined.get("max_deviation")
+    return found if found is not None and math.isfinite(found) else None
 
 
 def environment(machine: dict[str, Any]) -> dict[str, Any]:

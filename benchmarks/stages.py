@@ -25,6 +25,8 @@ READ, PREPROCESS, COPY, MODEL, POST, ALL = STAGES = (
     "post-process",
     "end to end",
 )
+WITH_MODEL = (MODEL, ALL)
+"""Those whose peak memory is the student's."""
 HELD = 8
 """At most so many batches are held ready for a stage."""
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.memory import resident_peak_mib
+from benchmarks import peak
 
 
 @dataclass(frozen=True)
@@ -83,30 +83,29 @@ def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, A
 
 
 def peak_mib(case: Case, variant: str, threads: int | None = None) -> float:
-    """Peak memory of two steps of `plain` or `distilled`, MiB: of the GPU, else resident and of the whole process, so
-    call it in a process of its own."""
+    """Peak memory of two steps of `plain` or `distilled`, MiB beyond the imported packages; in this process, which
+    should do nothing else."""
     device = start(threads)
+    base = peak.base_mib(device)
     plain, distilled, teacher = _models(case, device)
     model = {"plain": plain, "distilled": distilled}[variant]
     del plain, distilled, teacher
     call = _step(model, *_made_batch(case, device))
+    peak.forget(device)
     call()
     call()
-    return peak_now_mib(device)
-
-
-def peak_now_mib(device: str) -> float:
-    """Peak memory of this process so far, MiB: of the GPU, else resident."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resident_peak_mib()
+    return peak.peak_mib(device, base)
 
 
 def start(threads: int | None) -> str:
-    """Close the host's gaps, set threads and seed; the device to measure on."""
+    """Close the host's gaps, import what a training imports, set threads and seed; the device to measure on."""
+    import c2d.build  # noqa: F401  (with all that a training imports)
     from c2d import compat
 
     compat.prepare()
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)

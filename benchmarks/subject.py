@@ -141,20 +141,24 @@ def load(
     device: str = "cpu",
     size: tuple[int, int] | None = None,
     workspace: Path | None = None,
+    data: dict[str, Any] | None = None,
 ) -> Subject:
     """The student of a stock mmdet config and its exported weights.
 
     Args:
         size: (height, width) for the test pipeline to scale to; None: the config's own.
         workspace: where backends keep what they export; None: the working directory.
+        data: entries of the config's test data set to replace (data_root, ann_file, data_prefix), where it has moved.
+
     Raises:
         InputError: a config or checkpoint that cannot be read, or that do not fit each other.
     """
-    compat.prepare()
+    register()
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
     settings = _read_config(config)
+    settings["test_dataloader"]["dataset"].update(data or {})
     with DefaultScope.overwrite_default_scope("mmdet"):
         try:
             detector = MODELS.build(settings["model"])
@@ -167,6 +171,14 @@ def load(
     if where.type == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda, but torch sees no GPU here; leave --device out to measure on the CPU")
     return Subject(settings, checkpoint, detector.to(where).eval(), where, size, workspace or Path("."))
+
+
+def register() -> None:
+    """Close the host's gaps and import all of mmdet."""
+    compat.prepare()
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
 
 
 def _read_config(path: Path) -> Any:

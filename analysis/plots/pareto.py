@@ -194,7 +194,7 @@ def _measured(
         raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {', '.join(MEASURED)}")
     runs = list(dict.fromkeys(run for row in rows for run in row.group.runs))
     # Operations are those of the network, whatever it was timed on.
-    found = (of_runs if asked.key.startswith("latency") else counted)(study, runs, conditions)
+    found = (of_runs if asked.under_conditions else counted)(study, runs, conditions)
     value, low, high = MEASURED[asked.key]
     out = []
     for row in rows:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import asked
+from c2d.data.scenes import make_scenes
 from c2d.errors import InputError
 
 
-def run(runs: Path, name: str, kind: str = "detector", finished: bool = True) -> Path:
+def run(runs: Path, name: str, kind: str = "detector", finished: bool = True, **more: Any) -> Path:
     folder = runs / name
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps({"kind": kind}))
+    (folder / "spec.json").write_text(json.dumps({"kind": kind, **more}))
     if finished:
         (folder / "student.pth").write_bytes(b"weights")
         (folder / "result.json").write_text(json.dumps({"AP": 0.25}))
@@ -28,6 +30,27 @@ def test_a_run_by_its_id_the_beginning_of_it_or_its_folder(tmp_path: Path) -> No
         found = asked.choose(given, None, None, None, tmp_path)
         assert found == asked.Target(folder / "config.py", folder / "student.pth", folder / "latency", 0.25)
     assert asked.choose("retina", None, None, Path("elsewhere"), tmp_path).folder == Path("elsewhere")
+
+
+def test_data_that_have_moved(tmp_path: Path) -> None:
+    """A run's card is looked for by name and digest; what a config calls data_root is replaced."""
+    card = make_scenes(tmp_path / "data" / "scenes", train=1, val=2, size=64, seed=0)
+    folder = run(tmp_path / "runs", "retina", dataset={"name": "scenes", "digest": card.digest})
+    found = asked.choose("retina", None, None, None, tmp_path / "runs", tmp_path / "data").data
+    there = (tmp_path / "data" / "scenes").resolve()
+    assert found is not None
+    assert found["data_root"] == ""
+    assert Path(found["ann_file"]).is_relative_to(there)
+    assert Path(found["ann_file"]).is_file()
+    assert sorted(path.suffix for path in Path(found["data_prefix"]["img"]).iterdir()) == [".png"] * 2
+    assert asked.choose("retina", None, None, None, tmp_path / "runs").data is None
+    (folder / "spec.json").write_text(
+        json.dumps({"kind": "detector", "dataset": {"name": "scenes", "digest": "0" * 64}})
+    )
+    with pytest.raises(InputError, match="the run asks for 000000000000"):
+        asked.choose("retina", None, None, None, tmp_path / "runs", tmp_path / "data")
+    of_config = asked.choose(None, Path("c.py"), Path("k.pth"), Path("out"), None, tmp_path / "data")
+    assert of_config.data == {"data_root": str((tmp_path / "data").resolve())}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,14 @@ EQUAL = {"equal": True, "max_deviation": 0.0, "tolerance": 1e-4, "AP": 0.25, "no
 
 
 def sample(batch: int, value: float = 5.0, disturbed: str | None = None) -> dict[str, Any]:
-    facts = {"clock": "perf_counter", "nms": "in", "warm_up_ms": [], "missed_intervals": 0, "seen": {}}
+    facts = {
+        "clock": "perf_counter",
+        "nms": "in",
+        "warm_up_ms": [],
+        "missed_intervals": 0,
+        "seen": {},
+        "peak_mib": 70.4,
+    }
     return {"batch": batch, "stage": "model", "samples_ms": [value] * 200, "disturbed": disturbed, **facts}
 
 
@@ -106,12 +113,12 @@ def test_a_disturbed_row_shows_no_numbers_unless_asked(monkeypatch: pytest.Monke
     ]
     rows, _ = rows_of({"eager": [examined, *some]}, monkeypatch, (1, 8))
     first, second = [line for line in latencytable.markdown(rows).splitlines() if "model" in line]
-    assert first == "| eager | fp32 | 64x64 | 1 | model | 5 [5, 5] | 5 | 5 | 5 | 3, 600 | 0.0% | 25.0 |  |"
-    assert second == "| eager | fp32 | 64x64 | 8 | model | – | – | – | – | – | – | – | 1 |"
+    assert first == "| eager | fp32 | 64x64 | 1 | model | 5 [5, 5] | 5 | 5 | 5 | 3, 600 | 0.0% | 70 | 25.0 |  |"
+    assert second == "| eager | fp32 | 64x64 | 8 | model | – | – | – | – | – | – | – | – | 1 |"
     assert "1. left out, disturbed: launch 2: other processes" in latencytable.markdown(rows)
     shown = latencytable.markdown(rows, with_disturbed=True)
     # mean 41, standard deviation 1: 1 / 41 = 2.4 %; t(2) is 4.303, so 41 +- 4.303 / sqrt(3) = 2.484
-    assert "| 8 | model | 41 [38.52, 43.48] | 41 | 41 | 41 | 3, 600 | 2.4% | 25.0 | 1, 2 |" in shown
+    assert "| 8 | model | 41 [38.52, 43.48] | 41 | 41 | 41 | 3, 600 | 2.4% | 70 | 25.0 | 1, 2 |" in shown
     assert "2. its launches differ by more than 2%" in shown
 
 

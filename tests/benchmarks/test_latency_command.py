@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from analysis.latencyfile import files
+from analysis.latencyfile import Measurement, files
 from c2d.data.scenes import make_scenes
 from c2d.face import main
 
 RUN = "tiny-retinanet-baseline-10e2263c0d72-s0"
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "runs" / RUN
 SHORT = ["--seconds", "0", "--count", "3", "--threads", "1"]
+NO_MEMORY = "--no-memory"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,11 @@ def bench(*words: str) -> int:
     return int(ended.value.code or 0)
 
 
+def is_model(one: Measurement) -> bool:
+    """Whether the student was at work in it."""
+    return one.conditions["stage"] in ("model", "end to end")
+
+
 def digests(folder: Path) -> dict[str, str]:
     found = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
@@ -57,14 +64,19 @@ def test_a_run_is_timed_and_nothing_else_of_it_changes(place: Path, capsys: pyte
     assert told == {(batch, stage) for batch in "12" for stage in stages}
     assert {one.conditions["input"] for one in found} == {"64x64"}
     assert {len(one.launches) for one in found} == {1}
+    peaks = [one.memory for one in found if is_model(one)]
+    assert len(peaks) == 4
+    assert all(0 < one["inference_mib"] < 200 and 0 < one["training_mib"] < 200 for one in peaks)
+    assert all(math.isnan(one.memory["inference_mib"]) for one in found if not is_model(one))
     text = capsys.readouterr().out
+    assert "peak memory of a training step (its own losses, SGD, eager fp32): batch 1: " in text
     assert "10 files in" in text
     assert "GMACs" in text
 
 
 def test_random_images_only_by_name_and_another_size(place: Path, tmp_path: Path) -> None:
     words = [RUN, "--launches", "1", "--stage", "model", "--images", "random", "--input", "96", "--device", "cpu"]
-    assert bench(*words, "--out", str(tmp_path / "x" / "latency")) == 0
+    assert bench(*words, NO_MEMORY, "--out", str(tmp_path / "x" / "latency")) == 0
     (found,) = files(tmp_path, "x", [])
     assert (found.conditions["images"], found.conditions["input"]) == ("random", "96x96")
 

@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks import launches, stages
 from benchmarks.backends import Prepared
-from benchmarks.launches import Request, measure, short_of_memory
+from benchmarks.launches import Request, measure
+from benchmarks.peak import short_of_memory
 from benchmarks.timing import Rule
 
 QUICK = Rule(min_s=0, min_count=3, warm_s=0, warm_max_s=0.05)

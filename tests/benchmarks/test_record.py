@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from analysis.frame import Problem
 from analysis.latencyfile import read_file
@@ -19,6 +22,7 @@ def made(batch: int = 1, disturbed: str | None = None, examined_sha: str | None 
         "samples_ms": [7.9100004, 7.88, 8.0],
         "warm_up_ms": [99.0],
         "missed_intervals": 0,
+        "peak_mib": 40.5,
         "seen": {"before": {"load_1min": 0.1}, "after": {"load_1min": 0.2}},
         "disturbed": None,
     }
@@ -32,6 +36,7 @@ def made(batch: int = 1, disturbed: str | None = None, examined_sha: str | None 
         facts={"device": "Made CPU @ 3.00GHz", "machine": {"cores": 2}, "conditions": conditions, "sha256": None},
         examined={"equal": True, "AP": 0.25, "sha256": examined_sha, "counts": counts},
         checkpoint="ab12",
+        training_mib=120.0,
     )
 
 
@@ -54,6 +59,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     }
     assert (found.ap, found.disturbed) == (0.25, "")
     assert found.counts == {"flops": 20, "macs": 10, "params": 5}
+    assert found.memory == {"inference_mib": 40.5, "training_mib": 120.0}
     assert "torch" in found.versions
     assert record.content(made())["artefact"] == {"sha256": "ab12", "AP": 0.25}
 
@@ -79,3 +85,13 @@ def test_a_disturbed_measurement_replaces_no_good_one(tmp_path: Path) -> None:
 
 def test_an_ap_of_other_bytes_is_not_this_artefacts() -> None:
     assert record.content(made(examined_sha="another export"))["artefact"]["AP"] is None
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    """Outputs of another form deviate without end, and a training that did not fit has words: neither is JSON."""
+    row = made()
+    row.examined |= {"equal": False, "max_deviation": float("inf")}
+    row.training_mib = "training of a batch of 64 does not fit in memory"
+    content = json.loads(record.write(tmp_path, row).read_text(), parse_constant=lambda word: pytest.fail(word))
+    assert content["parity"] == {"equal": False, "tolerance": None, "max_deviation": None}
+    assert content["memory"] == {"inference_mib": 40.5, "training_mib": None}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 from benchmarks.step import Case, markdown, measure, peak_mib
 
 SMALL = Case("retinanet-qr18", "resnet18", batch=2, size=96, objects=3, crop=32, max_positives=8, side=0.3, classes=3)
@@ -13,7 +16,14 @@ def test_samples_positives_and_memory() -> None:
     assert min(record["plain_ms"] + record["distilled_ms"] + record["floor_ms"]) > 0
     assert record["positives"] >= record["used"] == 8
     assert record["case"]["student"] == "retinanet-qr18"
-    assert peak_mib(SMALL, "plain") > 100
+
+
+def test_memory_is_what_two_steps_hold_beyond_the_packages() -> None:
+    """At least weights and gradients of the student, 2.3 M numbers of 4 bytes each; the teacher's weights on top."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        plain, distilled = (pool.submit(peak_mib, SMALL, kind, 1).result() for kind in ("plain", "distilled"))
+    assert 15 < plain < 300
+    assert distilled > plain + 20
 
 
 def test_the_table_takes_medians_and_ratios_pair_by_pair() -> None:
