@@ -88,6 +88,7 @@ def latency(
     launches: Annotated[int, typer.Option(min=1, help="processes; fewer than 3 carry no interval of their own")] = 3,
     seconds: Annotated[float, typer.Option(min=0.0, help="at least so long, each row and launch")] = 2.0,
     count: Annotated[int, typer.Option(min=2, help="at least so many samples, each row and launch")] = 100,
+    most_seconds: Annotated[float, typer.Option(help="after that the first ten samples are enough")] = 60.0,
     interval_ms: Annotated[
         float | None, typer.Option(min=0.1, help="single stream: a call every so many ms (default: closed loop)")
     ] = None,
@@ -101,6 +102,7 @@ def latency(
     ] = None,
 ) -> None:
     """Latency of a student: backends x batch sizes x stages, every sample kept, in several processes."""
+    import signal
     import tempfile
 
     from benchmarks import asked, latencytable, record
@@ -108,6 +110,7 @@ def latency(
     from benchmarks.memory import add_training
     from benchmarks.timing import Rule
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what was measured, as Ctrl-C does
     target = asked.choose(run, config, checkpoint, out, runs, data)
     names = asked.backends(backend)
     sizes: list[tuple[int, int] | None] = [asked.size_of(text) for text in size or []] or [None]
@@ -124,7 +127,7 @@ def latency(
                 count=image_count,
                 interval_ms=interval_ms,
                 threads=threads,
-                rule=Rule(min_s=seconds, min_count=count),
+                rule=Rule(min_s=seconds, min_count=count, max_s=most_seconds),
                 workspace=Path(folder) / ("own" if wanted is None else f"{wanted[0]}x{wanted[1]}"),
             )
             found = measure(request, names, launches, lambda line: typer.echo(line, err=True))

@@ -85,6 +85,8 @@ def measure(base: Request, names: Sequence[str], launches: int, say: Progress = 
     Args:
         base: the request of every process, but for its backend and where its lines go.
 
+    Interrupted (Ctrl-C, or the end of a job's time) it returns what has been measured; rows that miss launches say so.
+
     Raises:
         InputError: what a process says is the user's to mend (a checkpoint that does not fit).
     """
@@ -105,11 +107,16 @@ def measure(base: Request, names: Sequence[str], launches: int, say: Progress = 
         say(f"{name}: examined")
         if _examine(replace(base, backend=name), rows[name]):
             open_for.append(name)
-    for number in range(1, launches + 1):
-        for name in open_for:
-            say(f"{name}: launch {number} of {launches}")
-            lines, ended = launch(replace(base, backend=name))
-            _collect(lines, ended, rows[name], number)
+    try:
+        for number in range(1, launches + 1):
+            for name in open_for:
+                say(f"{name}: launch {number} of {launches}")
+                lines, ended = launch(replace(base, backend=name))
+                _collect(lines, ended, rows[name], number)
+    except KeyboardInterrupt:
+        say("interrupted: what has been measured is kept")
+        for row in (row for name in open_for for row in rows[name].values()):
+            row.reason = row.reason or f"interrupted after {len(row.launches)} of {launches} launches"
     return [row for of_backend in rows.values() for row in of_backend.values()]
 
 

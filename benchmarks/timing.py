@@ -1,4 +1,5 @@
-"""Samples of one call in ms: warm up until steady, then at least so long and so often, every sample kept.
+"""Samples of one call in ms: warm up until steady, then at least so long and so often, every sample kept. A call that
+is too slow for so many samples in `Rule.max_s` has fewer, at least `FEW`.
 
 Steady means: after at least `Rule.warm_s` seconds, the median of the newest `window` calls is within `tolerance` of
 the median of the `window` calls before. A call that is not steady after `warm_max_s` is measured as it is, and
@@ -19,9 +20,13 @@ Clock = Callable[[Callable[[], Any]], float]
 """Runs a call once and returns its duration in ms."""
 
 
+FEW = 10
+
+
 @dataclass(frozen=True)
 class Rule:
-    """When a call counts as warm, and when samples are enough: `min_count` at least, in `min_s` seconds at least."""
+    """When a call counts as warm, and when samples are enough: `min_count` at least, in `min_s` seconds at least, but
+    after `max_s` the first `FEW` suffice."""
 
     min_s: float = 2.0
     min_count: int = 100
@@ -29,6 +34,11 @@ class Rule:
     tolerance: float = 0.05
     warm_s: float = 0.2
     warm_max_s: float = 30.0
+    max_s: float = 60.0
+
+    def enough(self, count: int, passed_s: float) -> bool:
+        """Whether so many samples in so many seconds are."""
+        return (count >= self.min_count and passed_s >= self.min_s) or (count >= FEW and passed_s >= self.max_s)
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ def take(call: Callable[[], Any], rule: Rule, clock: Clock = wall, interval_ms: 
         samples: list[float] = []
         missed = pause.missed
         begun = time.monotonic()
-        while len(samples) < rule.min_count or time.monotonic() - begun < rule.min_s:
+        while not rule.enough(len(samples), time.monotonic() - begun):
             pause()
             samples.append(clock(call))
     finally:

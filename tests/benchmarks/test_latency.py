@@ -66,6 +66,27 @@ def test_backends_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows[0].disturbed is None
 
 
+def test_interrupted_it_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two backends, two launches each; Ctrl-C in the last one."""
+    asked: list[str] = []
+
+    def launch(request: Request) -> Answer:
+        asked.append(request.backend)
+        if request.examine:
+            return [{"facts": FACTS}, {"examined": EQUAL}], ""
+        if len(asked) == 6:
+            raise KeyboardInterrupt
+        return [{"facts": FACTS}, sample(1)], ""
+
+    monkeypatch.setitem(BACKENDS, "made", Backend("made.up", "fp32", "made"))
+    monkeypatch.setattr(latency, "launch", launch)
+    base = Request("c.py", "k.pth", "eager", "", "work", batches=(1,), stages=("model",))
+    eager, made = measure(base, ["eager", "made"], 2)
+    assert [len(row.launches) for row in (eager, made)] == [2, 1]
+    assert made.reason == "interrupted after 1 of 2 launches"
+    assert not made.expected
+
+
 def test_what_is_not_equal_or_not_there_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**EQUAL, "equal": False, "max_deviation": 0.5, "note": "most in output 3"}
     rows, asked = rows_of(

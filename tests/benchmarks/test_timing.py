@@ -110,6 +110,14 @@ def test_time_and_count_are_both_the_least() -> None:
     assert len(many.samples_ms) == 500
 
 
+@pytest.mark.parametrize(
+    ("count", "passed_s", "enough"),
+    [(100, 2.0, True), (99, 59.9, False), (100, 1.9, False), (10, 60.0, True), (9, 600.0, False)],
+)
+def test_a_slow_call_has_fewer_samples(count: int, passed_s: float, enough: bool) -> None:
+    assert Rule().enough(count, passed_s) is enough  # 100 samples and 2 s, or 10 samples and 60 s
+
+
 def test_single_stream_begins_at_every_interval() -> None:
     begun: list[float] = []
     taken = take(lambda: begun.append(time.monotonic()), Rule(0, 10, 2, 10.0, 0.0), interval_ms=20)
