@@ -104,7 +104,7 @@ def measure(base: Request, names: Sequence[str], launches: int, say: Progress = 
     open_for = []
     for name in names:
         backends.find(name)
-        say(f"{name}: examined")
+        say(f"{name}: is it equal to eager, and which AP has it?")
         if _examine(replace(base, backend=name), rows[name]):
             open_for.append(name)
     try:
