@@ -42,10 +42,9 @@ def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) ->
 
     Columns: device, conditions (as text), launches, n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and
     so on (95 %), interval (how it was made), AP of the artefact in 0-1, flops, macs, params of one image, peak memory
-    as inference_mib and training_mib, note. A run
-    without a usable file has NaN and says why in `note`; a run that was timed says there what a reader should know: few
-    launches or samples, an input or a version that is not that of other runs. Where the chosen file has no counts they
-    are those of `counts`.
+    as inference_mib and training_mib, note. A run without a usable file has NaN and says why in `note`; a run that was
+    timed says there what a reader should know: few launches or samples, an input or a version that is not that of other
+    runs. Where the chosen file has no counts they are those of `counts`.
 
     Args:
         conditions: {"device": ..., "precision": ..., any key of a file's conditions, or "file": its name}, compared as

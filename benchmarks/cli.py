@@ -106,7 +106,7 @@ def latency(
     import tempfile
 
     from benchmarks import asked, latencytable, record
-    from benchmarks.latency import measure
+    from benchmarks.latency import Interrupted, measure
     from benchmarks.memory import add_training
     from benchmarks.timing import Rule
 
@@ -130,11 +130,18 @@ def latency(
                 rule=Rule(min_s=seconds, min_count=count, max_s=most_seconds),
                 workspace=Path(folder) / ("own" if wanted is None else f"{wanted[0]}x{wanted[1]}"),
             )
-            found = measure(request, names, launches, lambda line: typer.echo(line, err=True))
-            if memory:
-                typer.echo("a training step's memory", err=True)
-                add_training(request, found)
-            rows += found
+            try:
+                found = measure(request, names, launches, lambda line: typer.echo(line, err=True))
+                rows += found
+                if memory:
+                    typer.echo("a training step's memory", err=True)
+                    add_training(request, found)
+            except Interrupted as stopped:
+                typer.echo(stopped, err=True)
+                rows += stopped.rows
+                break
+            except KeyboardInterrupt:  # all times are there, some memory is not
+                break
     paths = [record.write(target.folder, row) for row in rows if row.launches]
     print(latencytable.markdown(rows, show_disturbed))
     for line in (latencytable.conditions(rows), latencytable.counts(rows), latencytable.training(rows)):

@@ -24,6 +24,14 @@ from c2d.errors import InputError
 Progress = Callable[[str], None]
 
 
+class Interrupted(Exception):
+    """Ctrl-C, or the end of a job's time, in the middle of a measurement: `rows` is what there is so far."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__("interrupted: what has been measured is kept")
+        self.rows = rows
+
+
 @dataclass
 class Row:
     """One backend, batch size and stage. launches: one dict a process with samples_ms and what was seen around them."""
@@ -85,10 +93,9 @@ def measure(base: Request, names: Sequence[str], launches: int, say: Progress = 
     Args:
         base: the request of every process, but for its backend and where its lines go.
 
-    Interrupted (Ctrl-C, or the end of a job's time) it returns what has been measured; rows that miss launches say so.
-
     Raises:
         InputError: what a process says is the user's to mend (a checkpoint that does not fit).
+        Interrupted: with what has been measured; rows that miss launches say so.
     """
     checkpoint = sha256(Path(base.checkpoint))
     rows = {
@@ -101,23 +108,25 @@ def measure(base: Request, names: Sequence[str], launches: int, say: Progress = 
         }
         for name in names
     }
+    every = [row for of_backend in rows.values() for row in of_backend.values()]
     open_for = []
-    for name in names:
-        backends.find(name)
-        say(f"{name}: is it equal to eager, and which AP has it?")
-        if _examine(replace(base, backend=name), rows[name]):
-            open_for.append(name)
     try:
+        for name in names:
+            backends.find(name)
+            say(f"{name}: is it equal to eager, and which AP has it?")
+            if _examine(replace(base, backend=name), rows[name]):
+                open_for.append(name)
         for number in range(1, launches + 1):
             for name in open_for:
                 say(f"{name}: launch {number} of {launches}")
                 lines, ended = launch(replace(base, backend=name))
                 _collect(lines, ended, rows[name], number)
     except KeyboardInterrupt:
-        say("interrupted: what has been measured is kept")
-        for row in (row for name in open_for for row in rows[name].values()):
-            row.reason = row.reason or f"interrupted after {len(row.launches)} of {launches} launches"
-    return [row for of_backend in rows.values() for row in of_backend.values()]
+        for row in every:
+            if len(row.launches) < launches:
+                row.reason = row.reason or f"interrupted after {len(row.launches)} of {launches} launches"
+        raise Interrupted(every) from None
+    return every
 
 
 def launch(request: Request) -> tuple[list[dict[str, Any]], str]:

@@ -132,7 +132,7 @@ def facts(subject: Subject, request: Request, call: backends.Prepared) -> dict[s
     import torch
 
     known = device.machine()
-    name, notes = known["cpu"], []
+    name, notes = known["cpu"], [told] if (told := peak.caveat(str(subject.device))) else []
     if subject.device.type == "cuda":
         name = torch.cuda.get_device_name(subject.device)
         found = gpu.find(subject.device.index or 0)

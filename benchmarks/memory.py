@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.peak import base_mib, forget, peak_mib
+from benchmarks.peak import base_mib, of_calls
 from c2d.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -100,13 +100,11 @@ def measure_here(request: Request) -> dict[str, float]:
     from mmengine import Config
     from mmengine.registry import DefaultScope
 
-    from c2d import compat
+    from benchmarks.subject import register
 
-    compat.prepare()
+    register()
     from mmdet.registry import MODELS
-    from mmdet.utils import register_all_modules
 
-    register_all_modules(init_default_scope=False)
     if request.threads:
         torch.set_num_threads(request.threads)
     torch.manual_seed(0)
@@ -114,28 +112,34 @@ def measure_here(request: Request) -> dict[str, float]:
     base = base_mib(request.device)
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(config["model"]).to(request.device)
-    forget(request.device)
     inputs = torch.randn(request.batch, 3, *request.size, device=request.device)
-    if request.kind == "inference":
-        model.eval()
+    call = _inference(model.eval(), inputs) if request.kind == "inference" else _training(model.train(), inputs)
+    return {"peak_mib": round(of_calls(call, request.device, base, request.steps), 1)}
+
+
+def _inference(model: Any, inputs: Any) -> Callable[[], None]:
+    import torch
+
+    def once() -> None:
         with torch.no_grad():
-            for _ in range(request.steps):
-                model(inputs, _samples(model, inputs), mode="tensor")
-    else:
-        _train(model.train(), inputs, request.steps)
-    return {"peak_mib": round(peak_mib(request.device, base), 1)}
+            model(inputs, _samples(model, inputs), mode="tensor")
+
+    return once
 
 
-def _train(model: Any, inputs: Any, steps: int) -> None:
-    """Whole steps: forward, losses, backward, SGD with momentum."""
+def _training(model: Any, inputs: Any) -> Callable[[], None]:
+    """A whole step: forward, losses, backward, SGD with momentum."""
     import torch
 
     optimizer = torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=1e-6, momentum=0.9)
-    for _ in range(steps):
+
+    def once() -> None:
         total, _ = model.parse_losses(model(inputs.clone(), _samples(model, inputs), mode="loss"))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
+
+    return once
 
 
 def _samples(model: Any, inputs: Any) -> list[Any]:

@@ -13,9 +13,12 @@ import gc
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
 MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc", "bad alloc", "not enough memory")
 """What libraries say when a batch does not fit."""
 
@@ -65,7 +68,22 @@ def forget(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        CLEAR.write_text("5")
+
+
+def of_calls(call: Callable[[], Any], device: str, base: float, times: int = 2) -> float:
+    """The peak of `times` calls beyond `base`, MiB; allocators settle at the second."""
+    forget(device)
+    for _ in range(times):
+        call()
+    return peak_mib(device, base)
+
+
+def caveat(device: str) -> str:
+    """What peaks of this system hold beside what they should, in one line; "" where they hold nothing else."""
+    if device.startswith("cuda") or os.access(CLEAR, os.W_OK):
+        return ""
+    return f"memory: this system cannot begin a peak anew ({CLEAR} is not to be written), so building is in it"
 
 
 def peak_mib(device: str, base: float) -> float:

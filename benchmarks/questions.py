@@ -64,7 +64,8 @@ def measure(
         pair = facts["student"], facts["methods"]
         if pair not in references:
             references[pair], why = reference.beside(list(trial.built.model.distillers), facts["student"])
-            print(*filter(None, [why]), file=sys.stderr, end="\n" if why else "")
+            if why:
+                print(why, file=sys.stderr)
         records.append(
             facts
             | {
@@ -94,11 +95,7 @@ def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: i
     if kind == "plain":
         model.distillers, model.teachers = torch.nn.ModuleDict(), TeacherSet()
     model.at_full_weight()
-    call = _step(model, *next(trial.batches(1)))
-    peak.forget(device)
-    call()
-    call()
-    return peak.peak_mib(device, base)
+    return peak.of_calls(_step(model, *next(trial.batches(1))), device, base)
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:

@@ -90,22 +90,15 @@ def peak_mib(case: Case, variant: str, threads: int | None = None) -> float:
     plain, distilled, teacher = _models(case, device)
     model = {"plain": plain, "distilled": distilled}[variant]
     del plain, distilled, teacher
-    call = _step(model, *_made_batch(case, device))
-    peak.forget(device)
-    call()
-    call()
-    return peak.peak_mib(device, base)
+    return peak.of_calls(_step(model, *_made_batch(case, device)), device, base)
 
 
 def start(threads: int | None) -> str:
     """Close the host's gaps, import what a training imports, set threads and seed; the device to measure on."""
     import c2d.build  # noqa: F401  (with all that a training imports)
-    from c2d import compat
+    from benchmarks.subject import register
 
-    compat.prepare()
-    from mmdet.utils import register_all_modules
-
-    register_all_modules(init_default_scope=False)
+    register()
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -227,6 +227,21 @@ def test_a_table_of_flops_asks_for_no_device_and_one_of_times_does(tmp_path: Pat
         build(study, parse({**asked, "columns": ["gflops", "latency_p50"]}), "made")
 
 
+def test_a_table_of_memory_is_of_one_device_and_says_what_was_not_measured(tmp_path: Path) -> None:
+    record = make_store(tmp_path, {"method": ["baseline", "kd"]}, seeds=1)
+    study = read(tmp_path, cache=tmp_path.parent / "cache")
+    first, second = (cell["run"] for cell in record["cells"])
+    _put(study, first, _file([LAUNCH] * 3, memory={"inference_mib": 90.5, "training_mib": 310.0}))
+    _put(study, second, _file([LAUNCH] * 3, memory={"inference_mib": 80.0, "training_mib": None}))
+    columns = ["memory_inference", "memory_training"]
+    asked = {"kind": "table", "rows": {"method": []}, "differences": [], "columns": columns}
+    found = build(study, parse(asked), "made")
+    assert [[row.cells[key].value for key in columns] for row in found.rows] == [[90.5, 310.0], [80.0, None]]
+    _put(study, second, _file([LAUNCH] * 3, device="GPU B", memory={"inference_mib": 1.0}), "b.json")
+    with pytest.raises(InputError, match="device: 'GPU A', 'GPU B'"):
+        build(study, parse(asked), "made")
+
+
 def test_a_run_that_was_timed_with_another_version_says_so(study: Study) -> None:
     for run, torch in (("r", "2.12.0"), ("s", "2.15.0"), ("t", "2.15.0"), ("u", None)):
         packages = {"torch": torch, "rich": run} if torch else {}

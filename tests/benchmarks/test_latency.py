@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import latency, latencytable
 from benchmarks.backends import BACKENDS, Backend
-from benchmarks.latency import Row, measure
+from benchmarks.latency import Interrupted, Row, measure
 from benchmarks.launches import Request
 from c2d.errors import InputError
 
@@ -81,9 +81,11 @@ def test_interrupted_it_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(BACKENDS, "made", Backend("made.up", "fp32", "made"))
     monkeypatch.setattr(latency, "launch", launch)
     base = Request("c.py", "k.pth", "eager", "", "work", batches=(1,), stages=("model",))
-    eager, made = measure(base, ["eager", "made"], 2)
+    with pytest.raises(Interrupted, match="what has been measured is kept") as stopped:
+        measure(base, ["eager", "made"], 2)
+    eager, made = stopped.value.rows
     assert [len(row.launches) for row in (eager, made)] == [2, 1]
-    assert made.reason == "interrupted after 1 of 2 launches"
+    assert (eager.reason, made.reason) == ("", "interrupted after 1 of 2 launches")
     assert not made.expected
 
 
