@@ -35,14 +35,14 @@ def report(
 ) -> None:
     """Tables, figures and one page from finished and unfinished runs; needs no torch. Run folders are never changed."""
     _needs_extra()
-    from analysis.errors import InputError
+    from c2d.core.errors_analysis import InputError
 
     if data and not data.is_dir():
         raise InputError(f"--data {data} is no folder; give the root of the data cards")
     if data:  # figures look for pixels where the rest of the suite looks
         os.environ["C2D_DATA"] = str(data)
-    from analysis.made import Request
-    from analysis.report import write_report
+    from analysis.report.report import write_report
+    from analysis.report.types import Request
 
     asked = Request(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
     made = write_report(asked, lambda line: print(line, flush=True))
@@ -59,7 +59,7 @@ def explain(
 ) -> None:
     """The runs, commits, configs and files behind one number of a table."""
     _needs_extra()
-    from analysis.explain import explain as look
+    from analysis.report.explain import explain as look
 
     found = look(table, row, column, _store(runs))
     print(found.to_json() if as_json else found.text())
@@ -73,7 +73,7 @@ def _needs_extra() -> None:
     """The packages of the extra, or one line that says how to get them."""
     from importlib.util import find_spec
 
-    from analysis.errors import InputError
+    from c2d.core.errors_analysis import InputError
 
     missing = [name for name in ("pandas", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
     if missing:

@@ -39,20 +39,20 @@ def step(
     """Time plain and distilled training steps in turn, of questions or of the shipped ICOD cases; print their ratio."""
     if questions:
         if student:
-            from c2d.errors import InputError
+            from c2d.core.errors import InputError
 
             raise InputError("give questions or --student, not both: --student chooses among the shipped cases")
-        from benchmarks import questions as asked
+        from benchmarks.training import step_of_spec
 
-        found = asked.measure(questions, runs, data, repeats, threads)
-        print(asked.markdown(found))
+        found = step_of_spec.measure(questions, runs, data, repeats, threads)
+        print(step_of_spec.markdown(found))
         _keep(out, found)
         return
-    from benchmarks.step import CASES, markdown, measure, peak_mib
+    from benchmarks.training.step import CASES, markdown, measure, peak_mib
 
     cases = [case for case in CASES if not student or case.student in student]
     if student and len(cases) < len(set(student)):
-        from c2d.errors import unknown
+        from c2d.core.errors import unknown
 
         raise unknown(
             "student of the step table",
@@ -105,19 +105,20 @@ def latency(
     import signal
     import tempfile
 
-    from benchmarks import asked, latencytable, record
-    from benchmarks.latency import Interrupted, measure
-    from benchmarks.memory import add_training
-    from benchmarks.timing import Rule
+    from benchmarks.latency import latency_table, options
+    from benchmarks.latency import latency_writer as record
+    from benchmarks.latency.measure import Interrupted, measure
+    from benchmarks.latency.student_memory import add_training
+    from benchmarks.latency.timing import Rule
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what was measured, as Ctrl-C does
-    target = asked.choose(run, config, checkpoint, out, runs, data)
-    names = asked.backends(backend)
-    sizes: list[tuple[int, int] | None] = [asked.size_of(text) for text in size or []] or [None]
+    target = options.choose(run, config, checkpoint, out, runs, data)
+    names = options.backends(backend)
+    sizes: list[tuple[int, int] | None] = [options.size_of(text) for text in size or []] or [None]
     with tempfile.TemporaryDirectory(prefix="c2d-latency-") as folder:
         rows = []
         for wanted in sizes:
-            request = asked.request(
+            request = options.request(
                 target,
                 device=device,
                 size=wanted,
@@ -143,8 +144,8 @@ def latency(
             except KeyboardInterrupt:  # all times are there, some memory is not
                 break
     paths = [record.write(target.folder, row) for row in rows if row.launches]
-    print(latencytable.markdown(rows, show_disturbed))
-    for line in (latencytable.conditions(rows), latencytable.counts(rows), latencytable.training(rows)):
+    print(latency_table.markdown(rows, show_disturbed))
+    for line in (latency_table.conditions(rows), latency_table.counts(rows), latency_table.training(rows)):
         print(f"\n{line}" if line else "", end="")
     print(f"\n{len(paths)} files in {target.folder}" if paths else "\nnothing could be measured")
     if not paths or any(row.reason and not row.expected for row in rows):
@@ -161,14 +162,14 @@ def evaluation(
     """Time COCO, TIDE and the bootstrap on a made set beside pycocotools and tidecv, and show that they agree."""
     from tempfile import TemporaryDirectory
 
-    from benchmarks.evalspeed import markdown, run
+    from benchmarks.suite.evaluation_speed import markdown, run
 
     with TemporaryDirectory() as folder:
         record = run(Path(folder), images, rounds, resamples)
     print(markdown(record))
     _keep(out, [record])
     if not record["parity"]["ok"]:
-        from c2d.errors import RunError
+        from c2d.core.errors import RunError
 
         raise RunError("the engines disagree; see the lines above", "data")
 
@@ -184,7 +185,7 @@ def overhead(
     """Time our own plumbing, each beside its goal: help, imports, planning, reading a store, a report."""
     from tempfile import TemporaryDirectory
 
-    from benchmarks.overhead import Sizes, markdown, run
+    from benchmarks.suite.overhead import Sizes, markdown, run
 
     with TemporaryDirectory() as folder:
         record = run(Path(folder), Sizes(cells, read, report), repeats)
@@ -194,6 +195,6 @@ def overhead(
 
 def _keep(out: Path | None, records: list[dict[str, Any]]) -> None:
     if out is not None:
-        from c2d.runfolder import atomic_write_json
+        from c2d.core.run_folder import atomic_write_json
 
         atomic_write_json(out, {"format": 1, "records": records})

@@ -1,6 +1,6 @@
 """`python -m c2d`: the same face, for torchrun and for places without the script."""
 
-from c2d.face import main
+from c2d.cli.main import main
 
 if __name__ == "__main__":
     main()

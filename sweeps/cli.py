@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from sweeps.plan import Row
-    from sweeps.submit import Place
+    from sweeps.actions.submit import Place
+    from sweeps.state.plan import Row
 
 app = typer.Typer(
     help="Launch, follow and mend sweeps: one question, many runs (docs/sweeps.md).",
@@ -60,10 +60,10 @@ def check(
     forward: Forward = True,
 ) -> None:
     """Resolve every cell: files, classes, layers, shapes, data set, weights. All problems at once; exit code 2."""
-    from c2d.errors import InputError
-    from sweeps.check import check as look
-    from sweeps.model import read_definition
-    from sweeps.submit import report, resolve, specs_of
+    from c2d.core.errors import InputError
+    from sweeps.actions.submit import report, resolve, specs_of
+    from sweeps.checks.check_sweep import check as look
+    from sweeps.definition.definition import read_definition
 
     asked, place = read_definition(definition), _place(runs, data, WhereTo.local, profile)
     grid = resolve(asked, place)
@@ -87,10 +87,10 @@ def plan(
     """Say for every run whether it is new, waiting, running, done, failed or blocked, and why. Nothing is written."""
     import json
 
-    from sweeps.model import read_definition
-    from sweeps.retry import filtered
-    from sweeps.submit import plan as planned
-    from sweeps.submit import resolve
+    from sweeps.actions.select_retries import filtered
+    from sweeps.actions.submit import plan as planned
+    from sweeps.actions.submit import resolve
+    from sweeps.definition.definition import read_definition
 
     place = _place(runs, data, WhereTo.local, None)
     asked = read_definition(definition)
@@ -122,8 +122,8 @@ def submit(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="a line for every run, however many")] = False,
 ) -> None:
     """Launch every run of the sweep that nobody has run or is running. Safe to call again: only what is new starts."""
-    from sweeps.model import read_definition
-    from sweeps.submit import submit as launch
+    from sweeps.actions.submit import submit as launch
+    from sweeps.definition.definition import read_definition
 
     place, asked = _place(runs, data, where, profile), read_definition(definition)
     reasons: list[str] = []
@@ -165,11 +165,11 @@ def status(
 
     from rich.console import Console
 
-    from sweeps import retry
-    from sweeps import status as view
-    from sweeps.again import again
-    from sweeps.plan import survey
-    from sweeps.record import read_record
+    from sweeps.actions import select_retries
+    from sweeps.actions.relaunch import again
+    from sweeps.state import status as view
+    from sweeps.state.manifest import read_record
+    from sweeps.state.plan import survey
 
     place = _place(runs, None, WhereTo.local, None)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
@@ -177,7 +177,7 @@ def status(
     def look() -> dict[str, Any]:
         record = read_record(place.runs, definition)
         rows, facts = survey(record, place.runs)
-        return view.summary(retry.filtered(rows, filters or ()), facts, time.time()) | {
+        return view.summary(select_retries.filtered(rows, filters or ()), facts, time.time()) | {
             "sweep": record["name"],
             "question": record["question"],
         }
@@ -185,7 +185,7 @@ def status(
     def mend() -> None:
         record = read_record(place.runs, definition)
         rows, _ = survey(record, place.runs)
-        due = retry.choose(rows, filters=filters or ())
+        due = select_retries.choose(rows, filters=filters or ())
         picked = [row for row in due if row.job is not None and row.job.where == "slurm"]
         if picked:
             again(record, rows, picked, place, _line)
@@ -206,14 +206,14 @@ def triage(definition: Def, runs: Runs = None, filters: Filter = None, as_json: 
     """Why runs died: by class, with the first bad rank, its last lines and one suggestion."""
     import json
 
-    from sweeps import retry
-    from sweeps import triage as doctor
-    from sweeps.plan import survey
-    from sweeps.record import read_record
+    from sweeps.actions import select_retries
+    from sweeps.failures import diagnose as doctor
+    from sweeps.state.manifest import read_record
+    from sweeps.state.plan import survey
 
     place = _place(runs, None, WhereTo.local, None)
     rows, facts = survey(read_record(place.runs, definition), place.runs)
-    groups = doctor.grouped(retry.filtered(rows, filters or ()), facts)
+    groups = doctor.grouped(select_retries.filtered(rows, filters or ()), facts)
     if as_json:
         print(json.dumps([group.to_json() for group in groups], indent=1))
         return
@@ -242,15 +242,15 @@ def retry_(
     update_code: Annotated[bool, typer.Option("--update-code", help="with the code as it is now; recorded")] = False,
 ) -> None:
     """Run failed cells again: infrastructure and resource deaths by themselves, code only when asked by class or id."""
-    from sweeps import retry
-    from sweeps.again import Changes, again
-    from sweeps.plan import survey
-    from sweeps.record import read_record
+    from sweeps.actions import select_retries
+    from sweeps.actions.relaunch import Changes, again
+    from sweeps.state.manifest import read_record
+    from sweeps.state.plan import survey
 
     place = _place(runs, data, where or WhereTo.local, profile)
     record = read_record(place.runs, definition)
     rows, _ = survey(record, place.runs)
-    picked = retry.choose(
+    picked = select_retries.choose(
         rows,
         classes=classes or (),
         states=states or (),
@@ -276,11 +276,11 @@ def retry_(
 @app.command()
 def cancel(definition: Def, runs: Runs = None, filters: Filter = None, yes: Yes = False) -> None:
     """Stop waiting and running jobs of a sweep: lists them and asks. Trainings save before they end."""
-    from sweeps.cancel import cancel as stop
-    from sweeps.cancel import stoppable
-    from sweeps.plan import survey
-    from sweeps.record import also_in, read_record
-    from sweeps.retry import filtered
+    from sweeps.actions.cancel import cancel as stop
+    from sweeps.actions.cancel import stoppable
+    from sweeps.actions.select_retries import filtered
+    from sweeps.state.manifest import also_in, read_record
+    from sweeps.state.plan import survey
 
     place = _place(runs, None, WhereTo.local, None)
     record = read_record(place.runs, definition)
@@ -303,10 +303,10 @@ def cancel(definition: Def, runs: Runs = None, filters: Filter = None, yes: Yes 
 @app.command()
 def gc(definition: Def, runs: Runs = None, yes: Yes = False) -> None:
     """Remove old checkpoints, logs of finished submissions and unused snapshots. Without --yes it only lists them."""
-    from sweeps import gc as broom
-    from sweeps.plan import survey
-    from sweeps.record import read_record
-    from sweeps.submit import submission_lock
+    from sweeps.actions import gc as broom
+    from sweeps.actions.submit import submission_lock
+    from sweeps.state.manifest import read_record
+    from sweeps.state.plan import survey
 
     place = _place(runs, None, WhereTo.local, None)
     rows, _ = survey(read_record(place.runs, definition), place.runs)
@@ -351,9 +351,9 @@ def demo(
 
 
 def _place(runs: Path | None, data: Path | None, where: WhereTo, profile: str | None) -> Place:
-    from c2d.question import store
-    from sweeps.profile import load_profile
-    from sweeps.submit import Place
+    from c2d.specs.resolve_spec import store
+    from sweeps.actions.submit import Place
+    from sweeps.launchers.profile import load_profile
 
     named = profile or os.environ.get("C2D_PROFILE") or ("cpu" if where is WhereTo.local else None)
     root = data or Path(os.environ.get("C2D_DATA") or "data")
@@ -380,7 +380,7 @@ def _flush(lines: list[str], verbose: bool) -> None:
 
 
 def _show(rows: list[Row], verbose: bool) -> None:
-    from sweeps.submit import explained
+    from sweeps.actions.submit import explained
 
     _flush(explained(rows, {row.run.id for row in rows if row.launch}), verbose)
     counts = {state: sum(row.state == state for row in rows) for state in dict.fromkeys(row.state for row in rows)}

@@ -11,13 +11,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from c2d.errors import RunError
-from c2d.runfolder import RunFolder, read_json
-from sweeps.model import Definition, read_definition
-from sweeps.order import Say
-from sweeps.profile import load_profile
-from sweeps.record import promises, read_record
-from sweeps.submit import Place, submit
+from c2d.core.errors import RunError
+from c2d.core.run_folder import RunFolder, read_json
+from sweeps.actions.submit import Place, submit
+from sweeps.definition.definition import Definition, read_definition
+from sweeps.launchers.launch_request import Say
+from sweeps.launchers.profile import load_profile
+from sweeps.state.manifest import promises, read_record
 
 NAME, FULL = "demo", "demo-full"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from c2d.runfolder import read_json
+from c2d.core.run_folder import read_json
 from sweeps.demo import Cell, Demo, taught
 
 MIN_TOP1 = 0.90

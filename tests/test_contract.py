@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import coco, tide
-from c2d.runfolder import RunFolder, read_json
-from c2d.spec import parse_spec
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.metrics import coco, tide
+from c2d.specs.spec import parse_spec
 
 STORE = Path(__file__).parent / "fixtures" / "runs"
 FOLDERS = [RunFolder(path.parent) for path in sorted(STORE.glob("*/spec.json"))]
@@ -88,7 +88,7 @@ def test_the_student_is_taught_by_the_teacher_of_its_spec() -> None:
 def test_the_exported_weights_fit_the_stock_config() -> None:
     from mmengine import Config
 
-    from c2d import evaluate
+    from c2d.training import evaluate
 
     for folder in STUDENTS:
         model, audit = evaluate.load_student(Config.fromfile(folder.config), folder.student)
@@ -97,7 +97,7 @@ def test_the_exported_weights_fit_the_stock_config() -> None:
 
 
 def test_the_reader_has_a_row_for_every_promise_with_the_writers_numbers(tmp_path: Path) -> None:
-    from analysis.read import read
+    from analysis.load.load import read
 
     study = read(STORE, ("tiny",), tmp_path)
     assert study.problems == []
@@ -118,7 +118,7 @@ def test_the_reader_has_a_row_for_every_promise_with_the_writers_numbers(tmp_pat
 
 def test_made_up_stores_have_the_keys_that_a_run_writes(tmp_path: Path) -> None:
     """What tests of analysis make up is no other format than what c2d writes."""
-    from benchmarks.madestores import make_store
+    from benchmarks.suite.synthetic_store import make_store
 
     record = make_store(tmp_path, {"method": ["baseline", "icod"]}, seeds=1)
     real = {kind: next(f for f in DONE if read_json(f.spec)["kind"] == kind) for kind in ("classifier", "detector")}

@@ -1,4 +1,4 @@
-"""One table, five formats: each writes the same `analysis.table.Table` as text.
+"""One table, five formats: each writes the same `analysis.tables.table.Table` as text.
 
 `text` owns the wording of a cell, so that a number reads the same in LaTeX, Markdown and HTML; CSV and JSON carry full
 precision. Names come from people and papers: every format escapes them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from analysis.formats import csvfile, html, jsonfile, latex, markdown
-from analysis.table import Table
+from analysis.tables.table import Table
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "tex": latex.write,

@@ -18,9 +18,9 @@ import io
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from analysis.errors import InputError
 from analysis.formats.text import cell_of, sentence
-from analysis.table import Row, Table
+from analysis.tables.table import Row, Table
+from c2d.core.errors_analysis import InputError
 
 BEFORE = ("table", "row")
 NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_holm")

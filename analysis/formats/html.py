@@ -12,7 +12,7 @@ from html import escape as _escape
 
 from analysis.formats.csvfile import exact, runs_field
 from analysis.formats.text import Shown, Wording, cell_of, clean, header, is_missing, sentence, word
-from analysis.table import Cell, Column, Row, Table
+from analysis.tables.table import Cell, Column, Row, Table
 
 CSS = """
 :root { color-scheme: light dark; --quiet: #666; --line: #999; }

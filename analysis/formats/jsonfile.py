@@ -1,6 +1,6 @@
 """A table as JSON: everything, lossless. `read(write(table)) == table`.
 
-    {"format": 1, "table": {... the fields of analysis.table.Table, in their order ...}}
+    {"format": 1, "table": {... the fields of analysis.tables.table.Table, in their order ...}}
 
 One field a line, so that a changed number is one changed line. JSON has no infinities: a number that is none is written
 as the text "nan", "inf" or "-inf".
@@ -13,8 +13,8 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
-from analysis.errors import InputError
-from analysis.table import Cell, Column, Ledger, Row, Table
+from analysis.tables.table import Cell, Column, Ledger, Row, Table
+from c2d.core.errors_analysis import InputError
 
 FORMAT = 1
 _TUPLES = ("notes", "runs")

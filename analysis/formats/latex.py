@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.formats.texchars import comment, escape, identifier
 from analysis.formats.text import DASH, LEDGER, MINUS, Shown, Wording, heading, sentence, word
-from analysis.table import Column, Row, Table
+from analysis.tables.table import Column, Row, Table
 
 PACKAGES = (
     r"\usepackage{array,booktabs,graphicx,xcolor}",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from analysis.formats.text import Shown, Wording, header, one_line, sentence, word
-from analysis.table import Column, Row, Table
+from analysis.tables.table import Column, Row, Table
 
 _SPECIAL = re.compile(r"[\\`*{}\[\]#|~$!]")
 _UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # one inside a word is no emphasis and stays readable

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from analysis.table import Cell, Column, Row, Table
+from analysis.tables.table import Cell, Column, Row, Table
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"

@@ -12,7 +12,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from analysis.page.model import Report
+from analysis.page.page_model import Report
 
 HERE = Path(__file__).parent
 LINES = 40
@@ -27,7 +27,7 @@ def render(report: Report) -> str:
     from markupsafe import Markup
 
     from analysis.formats import text
-    from analysis.frame import STATES
+    from analysis.load.schema import STATES
     from analysis.page import views
 
     environment = Environment(

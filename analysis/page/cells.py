@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.formats import text
-from analysis.table import Cell, Column, Row
+from analysis.tables.table import Cell, Column, Row
 
 
 @dataclass(frozen=True)

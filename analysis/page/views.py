@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis.formats import text
-from analysis.page import cells, drawing
-from analysis.page.model import RUN_COLUMNS, Failure, Figure, RunColumn
-from analysis.table import Row, Table
+from analysis.page import cells, inline_svg
+from analysis.page.page_model import RUN_COLUMNS, Failure, Figure, RunColumn
+from analysis.tables.table import Row, Table
 
 ALL_SVG = 3_000_000
 LARGEST_CSV = 20_000
@@ -109,8 +109,8 @@ def _drawn(figure: Figure, place: int) -> tuple[str, str]:
         return "", ""
     label = figure.alt or figure.caption or figure.title or figure.name
     try:
-        return drawing.inline(figure.svg, f"f{place}-", f"#figure-{place + 1} svg", label), ""
-    except drawing.NoDrawing as error:
+        return inline_svg.inline(figure.svg, f"f{place}-", f"#figure-{place + 1} svg", label), ""
+    except inline_svg.NoDrawing as error:
         return "", f"The drawing could not be shown: {error}"
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from analysis.errors import unknown
+from c2d.core.errors_analysis import unknown
 
 PLOTS: dict[str, str] = {
     "pareto": "analysis.plots.pareto",
     "heatmap": "analysis.plots.heatmap",
     "curve": "analysis.plots.curve",
-    "tide": "analysis.plots.tide",
+    "tide": "analysis.plots.tide_bars",
     "tide_curves": "analysis.plots.tide_curves",
     "per_class": "analysis.plots.per_class",
     "iou": "analysis.plots.iou",

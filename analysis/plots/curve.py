@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.columns import Quantity, quantity
-from analysis.errors import InputError, some
 from analysis.plots.points import (
     INTERVAL,
     bounds,
@@ -40,15 +38,17 @@ from analysis.plots.style import (
     width_in,
     words,
 )
-from analysis.select import Group, groups
+from analysis.spec.columns import Quantity, quantity
+from analysis.tables.groups import Group, groups
+from c2d.core.errors_analysis import InputError, some
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.reportspec import Curve
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import Curve
 
 COLUMNS = ("row", "point", "x", "label", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
            "missing", "baseline")  # fmt: skip

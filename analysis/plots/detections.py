@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.errors import InputError
-from analysis.frame import Problem
-from analysis.plots.images import data_root, image_folder
+from analysis.plots.image_files import data_root, image_folder
 from analysis.plots.points import counts
 from analysis.plots.rows import rows_of
-from analysis.store import DETECTIONS, plain, read_json, targets_path
+from c2d.core.errors_analysis import InputError
+from c2d.core.json_values import DETECTIONS, Problem, plain, read_json, targets_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.inputs import Array, Prepared
+    from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from analysis.reportspec import Sheet
+    from analysis.spec.report_spec import Sheet
+    from c2d.metrics.coco_data import Array, Prepared
 
 IOU = 0.5
 COLUMNS = ("part", "row", "image", "file", "width", "height", "object", "x", "y", "w", "h", "score", "class", "verdict",
@@ -77,7 +76,7 @@ def data(study: Study, spec: Sheet, sweep: str) -> pd.DataFrame:
 
 def draw(data: pd.DataFrame, spec: Sheet) -> Figure:
     """See the module; pixels are read from the data root again, without them boxes stand on a plain ground."""
-    from analysis.plots.sheet import draw_sheet
+    from analysis.plots.image_grid import draw_sheet
 
     return draw_sheet(data, spec, data_root())
 
@@ -122,7 +121,7 @@ def _sheet(
     problems: list[Problem],
 ) -> list[dict[str, Any]]:
     """The lines of images, objects and detections; what cannot be read goes to `problems` and the notes of `heads`."""
-    from analysis.resultsfile import read_detections, read_targets
+    from c2d.metrics.coco_json import read_detections, read_targets
 
     digest = _digest(rows[0], seed)
     path = targets_path(study.runs, digest)

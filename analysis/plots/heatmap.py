@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.columns import Quantity, quantity
-from analysis.errors import InputError
 from analysis.plots.points import counts, nothing, numbers, point, records, seed_values, stored
 from analysis.plots.style import (
     DOUBLE_IN,
@@ -26,16 +24,18 @@ from analysis.plots.style import (
     width_in,
     words,
 )
-from analysis.select import Group, baseline_of, groups
-from analysis.stats import paired
+from analysis.spec.columns import Quantity, quantity
+from analysis.stats.seed_statistics import paired
+from analysis.tables.groups import Group, baseline_of, groups
+from c2d.core.errors_analysis import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.reportspec import Heatmap
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import Heatmap
 
 COLUMNS = ("row", "x", "y", "shown_x", "shown_y", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
            "runs", "missing", "baseline", "against_mean", "against_runs")  # fmt: skip

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.columns import quantity
-from analysis.frame import IOUS
+from analysis.load.schema import IOUS
 from analysis.plots.points import INTERVAL, bounds, marked, nothing, point, remarks
 from analysis.plots.rows import in_order, rows_of
 from analysis.plots.style import SINGLE_IN, finish, line, look, new_figure, paper, words
+from analysis.spec.columns import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.reportspec import OverIou
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import OverIou
 
 COLUMNS = ("row", "iou", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing",
            "baseline")  # fmt: skip

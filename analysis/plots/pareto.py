@@ -1,6 +1,6 @@
 """Accuracy against cost: one point a row, bars on both axes, and the front of rows that no other row beats on both.
 
-Cost is a latency (measured on one device, see `analysis.latency`), FLOPs, or any number of a finished run, such as its
+Cost is a latency (measured on one device, see `analysis.load.latency`), FLOPs, or any number of a finished run, such as its
 parameters.
 """
 
@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.columns import Quantity, quantity
-from analysis.errors import InputError
-from analysis.plots.labels import Name, place
+from analysis.plots.point_labels import Name, place
 from analysis.plots.points import (
     INTERVAL,
     bounds,
@@ -41,13 +39,15 @@ from analysis.plots.style import (
     percent_or_unit,
     words,
 )
+from analysis.spec.columns import Quantity, quantity
+from c2d.core.errors_analysis import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.reportspec import Pareto
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import Pareto
 
 COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing", "x", "x_low",
            "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline")  # fmt: skip
@@ -58,7 +58,7 @@ MEASURED = {
     "gflops": ("flops", "flops", "flops"),
     "gmacs": ("macs", "macs", "macs"),
 }
-"""Columns of `analysis.latency.of_runs` (value, low, high) by quantity."""
+"""Columns of `analysis.load.latency.of_runs` (value, low, high) by quantity."""
 
 
 def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
     several runs the widest span of theirs. x of other quantities is the mean over seeds.
 
     Raises:
-        InputError: y has no better direction; latencies of different conditions, see `analysis.latency`.
+        InputError: y has no better direction; latencies of different conditions, see `analysis.load.latency`.
     """
     import pandas as pd
 
@@ -187,8 +187,8 @@ def _measured(
     study: Study, rows: Sequence[Row], asked: Quantity, conditions: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The x columns of a quantity of the latency files, for each row."""
-    from analysis.latency import counts as counted
-    from analysis.latency import of_runs
+    from analysis.load.latency import counts as counted
+    from analysis.load.latency import of_runs
 
     if asked.key not in MEASURED:
         raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {', '.join(MEASURED)}")

@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from analysis.columns import quantity
-from analysis.errors import InputError, unknown
-from analysis.frame import COCO
+from analysis.load.schema import COCO
+from analysis.plots.fixed_layout import settle
 from analysis.plots.points import WIDE, bounds, counts, marked, nothing
 from analysis.plots.rows import in_order, left_out, problem_note, rows_of, run_of
-from analysis.plots.settle import settle
 from analysis.plots.style import (
     DOUBLE_IN,
     GREY,
@@ -29,7 +27,9 @@ from analysis.plots.style import (
     shown,
     words,
 )  # fmt: skip
-from analysis.stats import paired
+from analysis.spec.columns import quantity
+from analysis.stats.seed_statistics import paired
+from c2d.core.errors_analysis import InputError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
+    from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from analysis.reportspec import PerClass
-    from analysis.select import Group
+    from analysis.spec.report_spec import PerClass
+    from analysis.tables.groups import Group
 
 COLUMNS = ("row", "against", "class", "boxes", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
            "runs", "baseline_runs", "missing", "note")  # fmt: skip
@@ -62,7 +62,7 @@ def data(study: Study, spec: PerClass, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analysis.derived import per_class
+    from analysis.load.tide_cache import per_class
 
     if not spec.baseline:
         raise InputError(

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.columns import Quantity, quantity
-from analysis.errors import InputError
-from analysis.stats import summary
+from analysis.spec.columns import Quantity, quantity
+from analysis.stats.seed_statistics import summary
+from c2d.core.errors_analysis import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.select import Group
+    from analysis.tables.groups import Group
 
 ENOUGH = 3
 """Seeds below which a point is marked."""

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from analysis.errors import unknown
-from analysis.frame import AXIS
+from analysis.load.schema import AXIS
 from analysis.plots.style import series_label
-from analysis.select import Group, baseline_of, groups
+from analysis.tables.groups import Group, baseline_of, groups
+from c2d.core.errors_analysis import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.frame import Problem, Study
+    from c2d.core.json_values import Problem
+from analysis.load.schema import Study
 
 
 class SeriesSpec(Protocol):
@@ -62,7 +63,7 @@ def rows_of(study: Study, spec: SeriesSpec, sweep: str) -> list[Row]:
     """Rows in the order of the sweep; none where the sweep has no cells.
 
     Raises:
-        InputError: see `analysis.select.groups`; a baseline that is no label of the series.
+        InputError: see `analysis.tables.groups.groups`; a baseline that is no label of the series.
     """
     frame = study.frame
     if frame.empty or (sweep in ("", *study.sweeps) and not (frame["sweep"] == sweep).any()):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.columns import quantity
 from analysis.plots.points import (
     INTERVAL,
     bounds,
@@ -26,13 +25,14 @@ from analysis.plots.points import (
 )  # fmt: skip
 from analysis.plots.rows import rows_of
 from analysis.plots.style import GREY, INK, SINGLE_IN, distinct, finish, look, new_figure, paper, percent_or_unit, words
+from analysis.spec.columns import quantity
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.reportspec import SeedStrip
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import SeedStrip
 
 COLUMNS = ("row", "point", "seed", "state", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
            "missing", "baseline")  # fmt: skip

@@ -31,10 +31,10 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.plots.lettering import FONT, distinct, number, percent_or_unit, shown, width_in, wrapped
-from analysis.plots.plotdata import csv_text, reread, write_csv
-from analysis.plots.settle import settle
-from analysis.select import Group
+from analysis.plots.data_csv import csv_text, reread, write_csv
+from analysis.plots.figure_text import FONT, distinct, number, percent_or_unit, shown, width_in, wrapped
+from analysis.plots.fixed_layout import settle
+from analysis.tables.groups import Group
 
 if TYPE_CHECKING:
     import pandas as pd

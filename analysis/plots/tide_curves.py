@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.frame import TIDE
+from analysis.load.schema import TIDE
+from analysis.plots.fixed_layout import settle
 from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks
 from analysis.plots.rows import in_order, left_out, problem_note, rows_of
-from analysis.plots.settle import settle
 from analysis.plots.style import DOUBLE_IN, finish, line, new_figure, paper, words
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.reportspec import TideCurves
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import TideCurves
 
 MAIN = TIDE[:6]
 MOST_BANDS = 6
@@ -39,7 +39,7 @@ def data(study: Study, spec: TideCurves, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analysis.derived import tide_over_iou
+    from analysis.load.tide_cache import tide_over_iou
 
     rows = rows_of(study, spec, sweep)
     found, problems = tide_over_iou(study, [run for row in rows for run in row.group.runs], study.cache)

@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.columns import quantity
 from analysis.plots.points import counts
 from analysis.plots.rows import problem_note, rows_of
-from analysis.store import METRICS
+from analysis.spec.columns import quantity
+from c2d.core.json_values import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.frame import Study
-    from analysis.inputs import Array
+    from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from analysis.reportspec import Training
+    from analysis.spec.report_spec import Training
+    from c2d.metrics.coco_data import Array
 
 KD = "loss_kd_"
 PARTS = ("total", "task", "kd", "ratio", "validation")
@@ -54,7 +54,7 @@ def data(study: Study, spec: Training, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from analysis.metrics import read_metrics
+    from analysis.load.loss_curves import read_metrics
 
     begun, rows = [], rows_of(study, spec, sweep)
     for row in rows[:MOST_ROWS]:
@@ -71,7 +71,7 @@ def data(study: Study, spec: Training, sweep: str) -> pd.DataFrame:
 
 def draw(data: pd.DataFrame, spec: Training) -> Figure:
     """Two panels a row, sharing both scales with those of the other rows; see the module."""
-    from analysis.plots.curves import draw_curves
+    from analysis.plots.training_curves import draw_curves
 
     return draw_curves(data)
 
@@ -79,7 +79,7 @@ def draw(data: pd.DataFrame, spec: Training) -> Figure:
 def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int) -> pd.DataFrame:
     import pandas as pd
 
-    from analysis.metrics import read_validation
+    from analysis.load.loss_curves import read_validation
 
     skipped = sum(found.attrs.get("skipped", 0) for found in events.values())
     behind = counts(row.group, list(events), "metrics")

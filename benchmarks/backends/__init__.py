@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from c2d.errors import unknown
+from c2d.core.errors import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from benchmarks.subject import Subject
+    from benchmarks.latency.student import Subject
 
 Call = Callable[["Tensor"], "tuple[Tensor, ...]"]
 

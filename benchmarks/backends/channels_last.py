@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.backends import Prepared
-from benchmarks.backends.twin import twin
+from benchmarks.backends.network_copy import twin
 
 if TYPE_CHECKING:
-    from benchmarks.subject import Subject
+    from benchmarks.latency.student import Subject
 
 
 def prepare(subject: Subject) -> Prepared:

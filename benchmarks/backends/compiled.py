@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.backends import Prepared, Unavailable
-from c2d.errors import InputError, first_line
+from c2d.core.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from benchmarks.backends import Call
-    from benchmarks.subject import Subject
+    from benchmarks.latency.student import Subject
 
 _SHOWN = 3  # reasons of graph breaks in a note
 _LENGTH = 100  # characters of one

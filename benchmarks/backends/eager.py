@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.backends import Prepared
 
 if TYPE_CHECKING:
-    from benchmarks.subject import Subject
+    from benchmarks.latency.student import Subject
 
 
 def prepare(subject: Subject) -> Prepared:

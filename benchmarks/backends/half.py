@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.backends import Prepared, Unavailable
-from benchmarks.backends.twin import full, twin
-from c2d.errors import first_line
+from benchmarks.backends.network_copy import full, twin
+from c2d.core.errors import first_line
 
 if TYPE_CHECKING:
-    from benchmarks.subject import Subject
+    from benchmarks.latency.student import Subject
 
 
 def fp16(subject: Subject) -> Prepared:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.backends import Unavailable
-from c2d.errors import first_line
+from c2d.core.errors import first_line
 
 
 def need(module: str, install: str) -> Any:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.backends import Call, Prepared, Unavailable
-from benchmarks.backends.export import INPUT, exporter, onnx_file, sha256
+from benchmarks.backends.onnx_export import INPUT, exporter, onnx_file, sha256
 from benchmarks.backends.onnx import say
 from benchmarks.backends.packages import need
 
 if TYPE_CHECKING:
-    from benchmarks.subject import Subject
+    from benchmarks.latency.student import Subject
 
 MOST = 32
 """Images in a batch."""

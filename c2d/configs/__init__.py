@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.errors import InputError, first_line, unknown
+from c2d.core.errors import InputError, first_line, unknown
 
 if TYPE_CHECKING:
     from mmengine import Config
@@ -58,7 +58,7 @@ def load_student(
     from mmengine import Config
 
     from c2d.configs.external import model_and_pipelines
-    from c2d.configs.inputs import apply_input_size, requested
+    from c2d.configs.input_size import apply_input_size, requested
 
     source = _read(name_or_path)
     # A shipped student, or a config of one's own in the same form, says its size; mmdet's own configs do not.

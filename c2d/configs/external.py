@@ -7,7 +7,7 @@ from typing import Any
 from mmengine import Config
 from mmengine.config import ConfigDict
 
-from c2d.errors import InputError
+from c2d.core.errors import InputError
 
 # Transforms that look at other images of the data set: they cannot be part of a one-image pipeline.
 MIXING = {"Mosaic", "MixUp", "CopyPaste", "YOLOXMixUp"}

@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from c2d.core.errors import InputError, unknown
+from c2d.core.run_folder import atomic_write_json
 from c2d.data.public import public_cards, refuse_false_name
-from c2d.errors import InputError, unknown
-from c2d.runfolder import atomic_write_json
 
 CARD_FILE = "card.json"
 CARD_FORMAT = 1

@@ -65,7 +65,7 @@ def voc(
     images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
 ) -> None:
     """Convert Pascal VOC layout to COCO JSON with a data card."""
-    from c2d.data.problems import ProblemsFound
+    from c2d.data.issues import ProblemsFound
     from c2d.data.voc import convert
 
     try:
@@ -99,8 +99,8 @@ def check(
     """Check COCO data sets: ids, sizes, boxes, categories, image files, leaks between splits. Exit 2 on errors."""
     import json
 
-    from c2d.data.check import check as run_check
-    from c2d.data.problems import lines
+    from c2d.data.check_coco import check as run_check
+    from c2d.data.issues import lines
     from c2d.data.register import pair, register
 
     pairs = pair(ann, images)

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from c2d.data.problems import Problem
+from c2d.data.issues import Problem
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from c2d.errors import InputError
+from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     from c2d.data.card import Card

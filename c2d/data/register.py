@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from c2d.core.errors import InputError
 from c2d.data.card import CARD_FILE, Card, annotation_digest, card_digest, load_card, make_card, read_coco
-from c2d.data.check import Report
-from c2d.errors import InputError
+from c2d.data.check_coco import Report
 
 _SPLIT_WORDS = re.compile(r"(train|val|test)", re.IGNORECASE)
 

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from c2d.data import ground
+from c2d.core.errors import InputError, RunError
+from c2d.core.run_folder import atomic_write_json
+from c2d.data import scene_backgrounds
+from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card, make_card
-from c2d.data.species import SPECIES, Sprite, draw_beetle
-from c2d.data.staging import staged_folder
-from c2d.errors import InputError, RunError
-from c2d.runfolder import atomic_write_json
+from c2d.data.scene_objects import SPECIES, Sprite, draw_beetle
 
 VERSION = 1  # raised when the pictures change
 SPLITS = {"train": 0, "val": 1}
@@ -134,11 +134,11 @@ def _lengths(size: int, rng: np.random.Generator) -> list[float]:
 def draw_scene(size: int, seed: int, split: str, index: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """Draw one picture: (size, size, 3) RGB and its objects [{category (label), box (x1, y1, x2, y2 px), iscrowd}]."""
     rng = np.random.default_rng([seed, SPLITS[split], index])
-    scene = _Scene(ground.draw_ground(size, rng), np.full((size, size), -1, np.int16))
+    scene = _Scene(scene_backgrounds.draw_ground(size, rng), np.full((size, size), -1, np.int16))
     for _ in range(int(rng.integers(0, 4))):
-        ground.add_leaf(scene.image, rng)
+        scene_backgrounds.add_leaf(scene.image, rng)
     for _ in range(int(rng.integers(0, 5))):
-        ground.add_pebble(scene.image, rng)
+        scene_backgrounds.add_pebble(scene.image, rng)
     if rng.uniform() >= _EMPTY:
         if rng.uniform() < _CROWDED / (1 - _EMPTY):
             _swarm(scene, rng)
@@ -149,7 +149,7 @@ def draw_scene(size: int, seed: int, split: str, index: int) -> tuple[NDArray[np
             sprite = draw_beetle(names[label] if marked else None, length, rng.normal(0, _TURN), rng)
             _place(scene, sprite, label if marked else None, rng)
     for _ in range(int(rng.choice(3, p=(0.6, 0.25, 0.15)))):
-        cover, rgb = ground.draw_blade(size, rng)
+        cover, rgb = scene_backgrounds.draw_blade(size, rng)
         scene.image += cover[..., None] * (rgb - scene.image)
     blur = rng.uniform(0.0, 0.5)
     if blur > 0.3:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from c2d.data.images import FoundImage
-from c2d.data.problems import Problem
+from c2d.data.issues import Problem
 
 
 def compare_class_lists(read: dict[str, dict[str, Any]], into: list[Problem]) -> list[str]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from c2d.core.errors import InputError, unknown
+from c2d.core.run_folder import atomic_write_json
+from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card, annotation_digest, card_digest, make_card
-from c2d.data.problems import ProblemsFound
-from c2d.data.staging import staged_folder
+from c2d.data.issues import ProblemsFound
 from c2d.data.voc_xml import BadAnnotation, VocImage, read_annotation
-from c2d.errors import InputError, unknown
-from c2d.runfolder import atomic_write_json
 
 Difficult = Literal["crowd", "keep"]
 Images = Literal["reference", "copy", "link"]

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d import safeload, taps
-from c2d.errors import InputError, unknown
-from c2d.pixels import Normalisation, convert
-from c2d.runfolder import RunFolder, read_json
-from c2d.spec import RunSpec, TeacherSchedule, parse_spec
-from c2d.teachers.fast import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, accelerate
-from c2d.teachers.logitcache import LogitCache
+from c2d.core.errors import InputError, unknown
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.detectors import hooks
+from c2d.detectors.normalization import Normalisation, convert
+from c2d.specs.spec import RunSpec, TeacherSchedule, parse_spec
+from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, accelerate
+from c2d.teachers.logit_cache import LogitCache
 from c2d.teachers.networks import build_network, stages
+from c2d.weights import safe_load
 
 
 class ClassifierTeacher:
@@ -35,7 +36,7 @@ class ClassifierTeacher:
         pixels: the normalisation its crops must have, see `normalise`.
         layers: names of its maps, finest first: l0, l1, ... (ResNets: l0 is the stem behind the max-pool).
         audit: what was loaded, None for a network given as it is.
-        cache: logits of ground-truth crops seen before, where a run asks for it (`c2d.teachers.logitcache`).
+        cache: logits of ground-truth crops seen before, where a run asks for it (`c2d.teachers.logit_cache`).
     """
 
     cache: LogitCache | None = None
@@ -49,7 +50,7 @@ class ClassifierTeacher:
         *,
         device: str | torch.device = "cpu",
         fast: bool = True,
-        audit: safeload.Audit | None = None,
+        audit: safe_load.Audit | None = None,
     ) -> None:
         """`network` itself is left alone; a frozen copy is run, by default rewritten to be faster (see `fast.py`)."""
         self._stages = stages(network)
@@ -66,7 +67,7 @@ class ClassifierTeacher:
     ) -> ClassifierTeacher:
         """A network by name with a weight file of its stock keys, every key accounted for."""
         module = build_network(network, len(classes))
-        audit = safeload.load_into(module, weights, who="teacher", strict=True)
+        audit = safe_load.load_into(module, weights, who="teacher", strict=True)
         return cls(module, classes, size, pixels, device=device, audit=audit)
 
     @classmethod
@@ -118,14 +119,14 @@ class ClassifierTeacher:
         if not layers:
             return {}
         names, deep = self._modules(layers), set(layers) != {self.layers[0]}
-        found = [taps.read(self.network, names, part) for part in self._parts(crops, deep)]
+        found = [hooks.read(self.network, names, part) for part in self._parts(crops, deep)]
         return self._joined(found, layers)
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """`logits` and `features` of one pass."""
         names, found, logits = self._modules(layers), [], []
         for part in self._parts(crops, deep=True):
-            with taps.tapped(self.network, names) as seen:
+            with hooks.tapped(self.network, names) as seen:
                 logits.append(self.network(part))
             found.append(seen)
         return torch.cat(logits), self._joined(found, layers)

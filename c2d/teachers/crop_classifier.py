@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d import batch as batches
-from c2d import compat
-from c2d.data import crops
-from c2d.errors import InputError
-from c2d.finite import FiniteLosses
-from c2d.pixels import Normalisation
-from c2d.teachers.fast import LARGE
+from c2d.core.errors import InputError
+from c2d.detectors import batch as batches
+from c2d.detectors import compat
+from c2d.detectors.finite_losses import FiniteLosses
+from c2d.detectors.normalization import Normalisation
+from c2d.teachers import crop_sampling
+from c2d.teachers.fused_inference import LARGE
 from c2d.teachers.networks import build_network
 
 #: Networks halve their maps five times; below this side nothing is left of a crop.
@@ -39,7 +39,7 @@ class CropClassifier(FiniteLosses):
     """A C-way classifier, trained on the ground-truth crops of detection batches.
 
     Args:
-        network: a torchvision name or `timm:NAME`; random weights (`c2d.backbones.initialise` brings others).
+        network: a torchvision name or `timm:NAME`; random weights (`c2d.weights.pretrained.initialise` brings others).
         num_classes: C.
         input: side of the crops in px.
         loss: weights {ce, bce}.
@@ -61,7 +61,7 @@ class CropClassifier(FiniteLosses):
         compat.prepare()
         from mmdet.models import DetDataPreprocessor
 
-        from c2d.pixels import IMAGENET
+        from c2d.detectors.normalization import IMAGENET
 
         pixels = IMAGENET if normalisation is None else of_recipe(normalisation)
         super().__init__(
@@ -88,14 +88,14 @@ class CropClassifier(FiniteLosses):
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """loss_ce and loss_bce (weighted), and the observations acc (0-1) and crops (their number)."""
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        chosen = crops.rounded(crops.choose(batch, self.per_image), TRAINED_TOGETHER)
+        chosen = crop_sampling.rounded(crop_sampling.choose(batch, self.per_image), TRAINED_TOGETHER)
         count = len(chosen.labels)
         if count == 0:
             # Attached to every weight, so that DDP finds each of them used.
             nothing = sum(weight.sum() * 0.0 for weight in self.network.parameters())
             assert isinstance(nothing, Tensor)
             return {"loss_ce": nothing, "loss_bce": nothing, "crops": nothing.detach()}
-        pixels = crops.cut(batch, chosen, self.size).contiguous(memory_format=self.layout)
+        pixels = crop_sampling.cut(batch, chosen, self.size).contiguous(memory_format=self.layout)
         if count == 1:
             # Batch norm cannot train on one crop whose last map is a single cell; twice the same changes no mean.
             pixels = pixels.repeat(2, 1, 1, 1)
@@ -116,10 +116,10 @@ class CropClassifier(FiniteLosses):
         For held-out scoring: no box is left out but those with a side below 2 px; call `eval()` first.
         """
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
-        chosen = crops.choose(batch)
+        chosen = crop_sampling.choose(batch)
         if len(chosen.labels) == 0:
             return inputs.new_zeros(0, self.num_classes), chosen.labels, chosen.areas()
-        pixels = crops.cut(batch, chosen, self.size).contiguous(memory_format=self.layout)
+        pixels = crop_sampling.cut(batch, chosen, self.size).contiguous(memory_format=self.layout)
         return self.network(pixels).float(), chosen.labels, chosen.areas()
 
 

@@ -15,15 +15,16 @@ from mmengine import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from c2d import compat, safeload, taps
-from c2d.batch import Batch
 from c2d.configs import without_pretrained
-from c2d.errors import InputError, first_line
-from c2d.heads import dense_head
-from c2d.outputs import Needs, Observed
-from c2d.pixels import Normalisation, convert
-from c2d.runfolder import RunFolder
-from c2d.watch import dense_outputs, map_layers, split
+from c2d.core.errors import InputError, first_line
+from c2d.core.run_folder import RunFolder
+from c2d.detectors import compat, hooks
+from c2d.detectors.batch import Batch
+from c2d.detectors.heads import dense_head
+from c2d.detectors.normalization import Normalisation, convert
+from c2d.detectors.outputs import Needs, Observed
+from c2d.detectors.recording import dense_outputs, map_layers, split
+from c2d.weights import safe_load
 
 
 class DetectorTeacher:
@@ -38,7 +39,7 @@ class DetectorTeacher:
     """
 
     def __init__(
-        self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safeload.Audit | None = None
+        self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safe_load.Audit | None = None
     ) -> None:
         """`network` is frozen in place and moved to `device`."""
         self.network = network.eval().requires_grad_(False).to(device)
@@ -67,7 +68,7 @@ class DetectorTeacher:
         with DefaultScope.overwrite_default_scope("mmdet"):
             network = MODELS.build(model)
         # Not strict: a checkpoint may hold averaged copies and the like; they are in the audit as unexpected.
-        audit = safeload.load_into(network, checkpoint, who="teacher", strict=False)
+        audit = safe_load.load_into(network, checkpoint, who="teacher", strict=False)
         teacher = cls(network, device=device, audit=audit)
         teacher.classes = _named_classes(source)
         return teacher
@@ -95,13 +96,13 @@ class DetectorTeacher:
         """What the teacher computes for a batch, no deeper than `needs` asks: one pass for all methods of a step.
 
         The images are converted to the teacher's normalisation; padding, which is zero for every detector, is zeroed
-        again where the conversion moved it. The second stage comes later (`c2d.secondstage`), on RoIs of the student.
+        again where the conversion moved it. The second stage comes later (`c2d.detectors.roi_stage`), on RoIs of the student.
         """
         detector: Any = self.network
         images = self.normalise(batch.images, batch.pixels)
         if self.pixels != batch.pixels:
             images = _without_padding(images, batch)
-        with taps.tapped(self.network, map_layers(self.network)) as seen:
+        with hooks.tapped(self.network, map_layers(self.network)) as seen:
             maps = detector.extract_feat(images)
         dense = None
         if needs.dense:
@@ -121,7 +122,7 @@ class DetectorTeacher:
             InputError: no such module, or one that the forward pass does not call.
         """
         try:
-            found = taps.read(_Raw(self.network), [f"network.{name}" for name in names], images)
+            found = hooks.read(_Raw(self.network), [f"network.{name}" for name in names], images)
         except KeyError as error:
             name = str(error.args[0]).removeprefix("network.")
             raise InputError(f"module {name} is never called itself; name a part of it, e.g. {name}.<part>") from None

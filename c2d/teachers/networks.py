@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d import backbones
-from c2d.errors import InputError, unknown
-from c2d.pixels import Normalisation
+from c2d.core.errors import InputError, unknown
+from c2d.detectors.normalization import Normalisation
+from c2d.weights import pretrained
 
 TIMM = "timm:"
 # Pixels a side of the image that the order of the stages is found with: 3 cells at stride 32.
@@ -38,7 +38,7 @@ def build_network(
         num_classes: C; the head is new, whatever the weights were trained for.
         weights: `none`, `torchvision:MODEL.WEIGHTS` or a file with the network's own keys; all but the head is loaded.
         pixels: what the network will see; compared with what the weights were trained on.
-        download: see `c2d.backbones.initialise`.
+        download: see `c2d.weights.pretrained.initialise`.
 
     Raises:
         InputError: unknown network, timm absent, or weights that do not fit.
@@ -46,8 +46,8 @@ def build_network(
     network = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
     if weights != "none":
         if pixels is not None:
-            backbones.check_pixels(weights, pixels)
-        backbones.load(network, backbones.find_weights(weights, download=download), classifier=True)
+            pretrained.check_pixels(weights, pixels)
+        pretrained.load(network, pretrained.find_weights(weights, download=download), classifier=True)
     return network
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2d.errors import unknown
+from c2d.core.errors import unknown
 
 KINDS = ("general", "ssd", "held-out")
 

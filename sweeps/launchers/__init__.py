@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.order import Launcher, Order, Say
+from sweeps.launchers.launch_request import Launcher, Order, Say
 
 
 def _dry(order: Order, say: Say) -> int:

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeps.order import Task
+from sweeps.launchers.launch_request import Task
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from c2d.errors import InputError
-from c2d.runfolder import RunFolder, read_json
-from sweeps import queue
-from sweeps.jobs import read_job, submission_folder
+from c2d.core.errors import InputError
+from c2d.core.job_file import read_job, submission_folder
+from c2d.core.run_folder import RunFolder, read_json
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
-from sweeps.launchers.parents import dependency, run_of
+from sweeps.launchers.dependencies import dependency, run_of
+from sweeps.launchers.launch_request import Order, Say, Task
+from sweeps.launchers.profile import Profile
 from sweeps.launchers.script import script
-from sweeps.order import Order, Say, Task
-from sweeps.profile import Profile
+from sweeps.scheduler import queue
 
 MOST_CHANGES = 12
 """A script that differs from the one before in more lines than these is printed in full."""

@@ -1,7 +1,7 @@
 """Runs on this machine: a few processes at once, teachers before students, the cores divided between them.
 
-Every run is a process of its own (`python -m sweeps.job`), with the code of the snapshot. A process that is killed from
-outside starts again within the rules of sweeps/policy.py; Ctrl-C and TERM are passed on, so that trainings save.
+Every run is a process of its own (`python -m sweeps.node.job`), with the code of the snapshot. A process that is killed from
+outside starts again within the rules of sweeps/failures/retry_policy.py; Ctrl-C and TERM are passed on, so that trainings save.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from c2d.errors import InputError
-from c2d.runfolder import RunFolder
-from sweeps import snapshot
-from sweeps.after import settle
-from sweeps.jobs import Job, read_attempts, read_job, submission_folder, write_job
+from c2d.core.errors import InputError
+from c2d.core.job_file import Job, read_attempts, read_job, submission_folder, write_job
+from c2d.core.run_folder import RunFolder
+from sweeps.failures.retry_policy import backoff_s
+from sweeps.launchers import snapshot
+from sweeps.launchers.launch_request import Order, Say, Task
 from sweeps.launchers.progress import progress, status
-from sweeps.order import Order, Say, Task
-from sweeps.plan import ALIVE, STALE_S, launched_since
-from sweeps.policy import backoff_s
-from sweeps.slices import Slice
+from sweeps.node.on_exit import settle
+from sweeps.scheduler.scontrol import Slice
+from sweeps.state.plan import ALIVE, STALE_S, launched_since
 
 WORKERS_VARIABLE = "C2D_LOCAL_WORKERS"
 LOOK_S = 0.2
@@ -151,7 +151,7 @@ def _start(task: Task, order: Order, logs: Path, threads: int, gpu: str | None) 
     words += ["--stop-after", str(task.stop_after)] if task.stop_after is not None else []
     with open(output(logs, task.run), "ab") as lines:
         return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.job", str(task.run.path), *words],
+            [sys.executable, "-m", "sweeps.node.job", str(task.run.path), *words],
             env=environment(order, threads, gpu, task.snapshot),
             stdin=subprocess.DEVNULL,
             stdout=lines,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from c2d.errors import InputError
-from c2d.runfolder import RunFolder
-from sweeps.order import Say
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder
+from sweeps.launchers.launch_request import Say
 
 LINE_S = 30.0
 Show = Callable[[dict[RunFolder, str]], None]

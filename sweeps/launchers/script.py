@@ -1,7 +1,7 @@
 r"""The text of one batch script. submitit writes it (no SLURM is needed for that), so `dry` prints what `slurm` sends.
 
 What runs: setup lines of the profile, exports, then ONE srun step with submitit's runner in every process, then the
-teardown, which hands a death to `sweeps.after` and passes the exit code on.
+teardown, which hands a death to `sweeps.node.on_exit` and passes the exit code on.
 
 `$NAME` and `${NAME}` in the profile's `environment` are the node's (`TMPDIR` differs on every node and job); all other
 characters are literal, a dollar sign before a name is written `\$`. `setup`, `python` and nothing else are shell code.
@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from c2d.errors import InputError
-from sweeps.jobs import submission_folder
+from c2d.core.errors import InputError
+from c2d.core.job_file import submission_folder
 from sweeps.launchers.arrays import Array
+from sweeps.launchers.launch_request import Order
+from sweeps.launchers.profile import Profile
+from sweeps.launchers.snapshot import folder as snapshot_folder
 from sweeps.launchers.submission import FOLDERS, pickle_name
-from sweeps.order import Order
-from sweeps.profile import Profile
-from sweeps.snapshot import folder as snapshot_folder
 
 OURS = (
     "array", "chdir", "dependency", "error", "job_name", "kill_on_invalid_dep", "no_requeue", "open_mode", "output",
@@ -181,7 +181,7 @@ def _teardown(folder: Path, profile: Profile) -> list[str]:
         "fi",
         'if [ "$rc" -ne 0 ]; then',
         '    trap "" TERM',  # a lost node, a preemption and a requeue send it: the death has to be noted all the same
-        f'    {python(profile)} -m sweeps.after {shlex.quote(str(folder / FOLDERS))} "$rc" && rc=0  # the run is done',
+        f'    {python(profile)} -m sweeps.node.on_exit {shlex.quote(str(folder / FOLDERS))} "$rc" && rc=0  # the run is done',
         "fi",
         'exit "$rc"',
     ]

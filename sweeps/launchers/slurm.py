@@ -1,7 +1,7 @@
 """Submit an order to SLURM as job arrays. Returns at once: nothing of it needs this process afterwards.
 
 Every run's job.json says `submitting` under the array's unique name before sbatch is called, so a launcher that dies
-at any moment leaves nothing that `sweeps.launchers.adopt` cannot find again. Nothing here ever cancels a job.
+at any moment leaves nothing that `sweeps.launchers.recover_submission` cannot find again. Nothing here ever cancels a job.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from c2d.errors import InputError, RunError
-from c2d.runfolder import atomic_write_text
-from sweeps import queue
-from sweeps.jobs import JOB_FILE, Job, read_job, submission_folder, write_job
+from c2d.core.errors import InputError, RunError
+from c2d.core.job_file import JOB_FILE, Job, read_job, submission_folder, write_job
+from c2d.core.run_folder import atomic_write_text
 from sweeps.launchers import submission
-from sweeps.launchers.adopt import completed
 from sweeps.launchers.arrays import Array, arrays
-from sweeps.launchers.parents import dependency, living, parents_of, still_going
-from sweeps.launchers.sbatch import NotSubmitted, sbatch
+from sweeps.launchers.dependencies import dependency, living, parents_of, still_going
+from sweeps.launchers.launch_request import Order, Say, Task
+from sweeps.launchers.recover_submission import completed
 from sweeps.launchers.script import script
-from sweeps.order import Order, Say, Task
+from sweeps.scheduler import queue
+from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
 NO_LIMIT = 10**6
-"""submitit ends a job after so many time-outs; how often a run may die is ours to say (sweeps/policy.py)."""
+"""submitit ends a job after so many time-outs; how often a run may die is ours to say (sweeps/failures/retry_policy.py)."""
 WRITERS = 8  # small files on a network file system: their writing is waiting
 
 
@@ -73,7 +73,7 @@ def submit_array(callables: Sequence[Callable[[], Any]], array: Array, order: Or
         callables: what each task calls on its node, in the order of `array.tasks`; anything that can be pickled.
 
     Raises:
-        NotSubmitted, queue.Unreachable: see `sweeps.launchers.sbatch`.
+        NotSubmitted, queue.Unreachable: see `sweeps.scheduler.sbatch`.
     """
     from submitit.core.utils import DelayedSubmission
 
@@ -100,7 +100,7 @@ def submit_array(callables: Sequence[Callable[[], Any]], array: Array, order: Or
 
 def train_call(task: Task, order: Order) -> Callable[[], Any]:
     """What a node calls for a task; importing it needs no torch."""
-    from sweeps.job import Train
+    from sweeps.node.job import Train
 
     profile = order.profile
     return Train(

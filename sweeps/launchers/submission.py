@@ -13,9 +13,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from c2d.errors import InputError
-from c2d.runfolder import RunFolder, atomic_write_json, atomic_write_text, read_json
-from sweeps import queue
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_text, read_json
+from sweeps.scheduler import queue
 
 FOLDERS = "folders.txt"
 ARRAY = "array.json"
@@ -62,7 +62,7 @@ def active(runs: Path, sweep: str) -> list[tuple[str, int]]:
     """(job number, tasks that may run at once) of the sweep's arrays that still wait or run; one call of squeue.
 
     Raises:
-        sweeps.queue.Unreachable: the controller does not answer.
+        sweeps.scheduler.queue.Unreachable: the controller does not answer.
     """
     folder = runs / "sweeps" / sweep
     known = [read_array(one) for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []

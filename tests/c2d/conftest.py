@@ -20,8 +20,8 @@ class Workshop:
     runs: Path
 
     def ask(self, iterations: int = 6, **changes: Any) -> Any:
-        from c2d.question import ask
-        from c2d.runfolder import RunFolder, atomic_write_json
+        from c2d.core.run_folder import RunFolder, atomic_write_json
+        from c2d.specs.resolve_spec import ask
 
         given: dict[str, Any] = {
             "dataset": "scenes",
@@ -38,7 +38,7 @@ class Workshop:
         return folder
 
     def machine(self, **options: Any) -> Any:
-        from c2d.train import Machine
+        from c2d.training.train import Machine
 
         return Machine(data=self.data, quiet=True, **options)
 
@@ -59,7 +59,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture(scope="session")
 def teacher(workshop: Workshop) -> Any:
     """A classifier teacher of four iterations; its min_top1 is 0, so that students may start under it."""
-    from c2d.train import train
+    from c2d.training.train import train
 
     schedule = {
         "name": "demo-classifier",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.compat import prepare
+from c2d.detectors.compat import prepare
 
 prepare()
 

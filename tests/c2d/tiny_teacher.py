@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from c2d.pixels import IMAGENET, Normalisation, convert
-from c2d.taps import read, tapped
+from c2d.detectors.hooks import read, tapped
+from c2d.detectors.normalization import IMAGENET, Normalisation, convert
 
 
 class TinyTeacher:

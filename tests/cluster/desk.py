@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c2d.runfolder import RunFolder
-from sweeps.jobs import Job, read_job
+from c2d.core.job_file import Job, read_job
+from c2d.core.run_folder import RunFolder
 from tests.cluster.slurm import NODES, Cluster
 
 TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"

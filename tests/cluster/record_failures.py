@@ -11,7 +11,7 @@ die for its own reason. Nothing is written by hand but `expected.json`, which sa
     status.json     of the run, and ranks/*.json, where the run wrote them
     expected.json   {class, rank, about}; rank is null where nothing can tell it
 
-In place of `sweeps.after` the batch script calls a recorder that copies this, so nothing is requeued by c2d. Names of
+In place of `sweeps.node.on_exit` the batch script calls a recorder that copies this, so nothing is requeued by c2d. Names of
 this machine are replaced: the store is /store, the environment /opt/venv, the host the node's name.
 """
 
@@ -34,14 +34,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from c2d.runfolder import RunFolder
-from sweeps import snapshot
-from sweeps.jobfacts import SACCT_FORMAT
-from sweeps.jobs import read_job
-from sweeps.launchers import slurm
-from sweeps.node import first_host
-from sweeps.order import Order, Task
-from sweeps.profile import Hours, Profile
+from c2d.core.job_file import read_job
+from c2d.core.run_folder import RunFolder
+from sweeps.launchers import slurm, snapshot
+from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.profile import Hours, Profile
+from sweeps.node.node_environment import first_host
+from sweeps.scheduler.slurm_output import SACCT_FORMAT
 from tests.c2d.conftest import TINY, Workshop
 from tests.cluster.slurm import NODES, Cluster, marked, missing
 
@@ -49,11 +48,11 @@ OUT = Path(__file__).parents[1] / "fixtures" / "failures"
 LINES = 80
 LONG = 1_000_000  # iterations nobody waits for
 
-# Stands in the profile's place of python: `sweeps.after FOLDERS RC` is answered by copying the evidence.
+# Stands in the profile's place of python: `sweeps.node.on_exit FOLDERS RC` is answered by copying the evidence.
 RECORDER = """\
 #!/bin/bash
 case "$*" in
-*sweeps.after*)
+*sweeps.node.on_exit*)
     printf '%s\\n' "${{@: -1}}" >{kept}/exit_code
     cp {run}/status.json {kept}/ 2>/dev/null
     cp -r {run}/ranks {kept}/ 2>/dev/null

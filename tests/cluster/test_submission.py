@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
+from c2d.core.job_file import read_attempts
+from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from c2d.runfolder import RunFolder, atomic_write_json
-from sweeps.jobs import read_attempts
+from sweeps.actions.submit import Place, submit
+from sweeps.definition.definition import read_definition
 from sweeps.launchers import local
-from sweeps.model import read_definition
-from sweeps.profile import load_profile
-from sweeps.record import promises
-from sweeps.submit import Place, submit
+from sweeps.launchers.profile import load_profile
+from sweeps.state.manifest import promises
 from tests.cluster.desk import TEACHER, Desk
 from tests.cluster.slurm import MAX_ARRAY, Cluster
 

@@ -1,6 +1,6 @@
 """A training survives everything a cluster does to it, and ends with the weights of one that nobody disturbed.
 
-Real runs of the tiny student on the emulated SLURM, submitted by `sweeps.submit`. What is asserted is what a user sees:
+Real runs of the tiny student on the emulated SLURM, submitted by `sweeps.actions.submit`. What is asserted is what a user sees:
 attempts.jsonl, status.json, the result, the final weights.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from c2d import checkpoint
-from c2d.runfolder import RunFolder
-from sweeps.policy import exhausted
-from sweeps.profile import Hours
+from c2d.core.run_folder import RunFolder
+from c2d.training import checkpoint
+from sweeps.failures.retry_policy import exhausted
+from sweeps.launchers.profile import Hours
 from tests.cluster.slurm import Cluster
 from tests.cluster.trial import Trial, assert_equal, undisturbed
 

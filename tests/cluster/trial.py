@@ -14,15 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from c2d.runfolder import RunFolder, atomic_write_json, read_json
-from sweeps import retry
-from sweeps.again import again
-from sweeps.jobs import Job, read_attempts, read_job
-from sweeps.model import Definition, parse_definition
-from sweeps.plan import Row, survey
-from sweeps.profile import Hours, Profile
-from sweeps.record import read_record
-from sweeps.submit import Place, resolve, submit
+from c2d.core.job_file import Job, read_attempts, read_job
+from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from sweeps.actions import select_retries as retry
+from sweeps.actions.relaunch import again
+from sweeps.actions.submit import Place, resolve, submit
+from sweeps.definition.definition import Definition, parse_definition
+from sweeps.launchers.profile import Hours, Profile
+from sweeps.state.manifest import read_record
+from sweeps.state.plan import Row, survey
 from tests.c2d.conftest import TINY
 from tests.cluster.slurm import Cluster
 
@@ -222,7 +222,7 @@ def undisturbed(root: Path, data: Path, *iterations: int) -> subprocess.Popen[by
         folder = RunFolder(place.runs / cell.run)
         atomic_write_json(folder.spec, cell.spec.to_json())
         calls.append(f"Train({str(folder.path)!r}, {str(data)!r}, threads={TEST_CLUSTER.cpus})()")
-    code = "; ".join(["from sweeps.job import Train", *calls])
+    code = "; ".join(["from sweeps.node.job import Train", *calls])
     environment = {**os.environ, "OMP_NUM_THREADS": str(TEST_CLUSTER.cpus), "OMP_WAIT_POLICY": "PASSIVE"}
     with (root / "log").open("wb") as log:
         return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=log, stderr=log)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from c2d.errors import InputError
-from c2d.runfolder import RunFolder
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder
 from sweeps.cli import SHOWN, app
+from tests.sweeps.actions.test_submit import GRID
 from tests.sweeps.fake_slurm.control import FakeSlurm
-from tests.sweeps.test_submit import GRID
 
 pytest.importorskip("submitit")
 

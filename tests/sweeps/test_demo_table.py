@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from c2d.runfolder import RunFolder, atomic_write_json
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.definition.definition import read_definition
 from sweeps.demo import Cell, Demo
 from sweeps.demo_table import gates, table
-from sweeps.model import read_definition
 
 ERRORS = {"Cls": 0.4, "Loc": 0.05, "Both": 0.01, "Dupe": 0.0, "Bkg": 0.02, "Miss": 0.0}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from analysis.table import Cell, Column, Ledger, Row, Table
+from analysis.tables.table import Cell, Column, Ledger, Row, Table
 
 NASTY = "_ % & # $ { } ~ ^ \\ | < > \" ' ` * [x](y) -- @a =1+1 www.b.c http://d.e "
 NASTY += "<script>alert(1)</script> ü ß λ 你好 \u2028\t\n$x$"

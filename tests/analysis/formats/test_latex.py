@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from analysis.formats import latex, markdown
-from analysis.table import Cell, Column, Ledger, Row, Table
+from analysis.tables.table import Cell, Column, Ledger, Row, Table
 
 CELL = {"AP": Cell(value=26.0, n=3, promised=3)}
 ROWS = (Row("method=a", ("a",), CELL), Row("method=b", ("b",), CELL))

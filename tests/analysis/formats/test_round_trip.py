@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from analysis.formats import FORMATS, csvfile, html, jsonfile, latex, markdown
 from analysis.formats.text import DASH, cell_of, clean, is_missing, number, one_line
-from analysis.table import Table
+from analysis.tables.table import Table
 from tests.analysis.formats import tables
 from tests.analysis.formats.parsers import html_rows, latex_grid, markdown_grid
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.formats.text import DASH, FEW, clean, common_n, header, number, one_line, p_value, word
-from analysis.table import Cell, Column, Ledger, Row, Table
+from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from tests.analysis.formats.tables import complete, difference, measured, paper, published
 
 AP = Column("AP", "AP", "%", 1)

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.formats import text
 from analysis.page import HERE, render, views
-from analysis.page.model import Report
+from analysis.page.page_model import Report
 from tests.analysis.page import examples
 
 VOID = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"])

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.frame import Study
+from analysis.load.load import read
+from analysis.load.schema import Study
 from analysis.plots import plot
 from analysis.plots.style import paper, reread, save
-from analysis.read import read
-from analysis.reportspec import parse
-from benchmarks.madestores import make_store, write
+from analysis.spec.report_spec import parse
+from benchmarks.suite.synthetic_store import make_store, write
 
 HOSTILE = ("baseline", "icod $\\alpha_1$", "c2d + fgfi_v2", "100 % mimic", "_hidden", "日本語", "<b>x</b>", "a,b;\"c'",
            "a very long name_with_many_underscores & $$ and more of it", "fgd {\\bf x}", "mgd", "0.10")  # fmt: skip

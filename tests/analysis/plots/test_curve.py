@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from analysis.errors import InputError
-from analysis.read import read
-from benchmarks.madestores import make_store, write
+from analysis.load.load import read
+from benchmarks.suite.synthetic_store import make_store, write
+from c2d.core.errors_analysis import InputError
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
 
 AXES = {"lambda": ["10", "0.1", "1e-3"]}

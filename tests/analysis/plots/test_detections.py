@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.plots import boxlabels, detections, images, sheet
+from analysis.load.load import read
+from analysis.plots import box_labels, detections, image_files, image_grid
 from analysis.plots.style import reread, save
-from analysis.read import read
-from analysis.reportspec import parse
-from benchmarks import madestores as stores
-from benchmarks.madestores import make_store, write_gz
+from analysis.spec.report_spec import parse
+from benchmarks.suite import synthetic_store as stores
+from benchmarks.suite.synthetic_store import make_store, write_gz
 
 SPEC = parse({"kind": "detections", "baseline": {"method": "baseline"}, "images": 2, "min_objects": 3})
 
@@ -131,10 +131,10 @@ def test_cards_are_found_as_c2d_writes_them(tmp_path: Path):
     (tmp_path / name / "card.json").write_text(json.dumps(card))
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "card.json").write_text("{")
-    assert images._public_digest(card) == public.digest
+    assert image_files._public_digest(card) == public.digest
     wanted = f"{name}/{splits['val']['images']}" if "val" in splits else None
-    assert images.image_folder(name, public.digest, tmp_path) == wanted
-    assert images.image_folder(name, "another", tmp_path) is None
+    assert image_files.image_folder(name, public.digest, tmp_path) == wanted
+    assert image_files.image_folder(name, "another", tmp_path) is None
 
 
 def test_the_figure_is_drawn_again_from_its_csv(tmp_path: Path):
@@ -163,15 +163,17 @@ def test_labels_lie_in_the_picture_and_on_no_other():
         for x in (0.0, 10.0, 75.0)
         for y in (0.0, 5.0, 80.0)
     ]
-    placed = boxlabels.place_labels(boxes, 1.2, 1.2, 120.0, 120.0)
+    placed = box_labels.place_labels(boxes, 1.2, 1.2, 120.0, 120.0)
     assert 6 <= len(placed) <= 9
     for label in placed:
         assert label.left >= -0.01
         assert label.left + label.width <= 120.01
-        assert -0.01 <= label.top <= 120.01 - boxlabels.LINE
+        assert -0.01 <= label.top <= 120.01 - box_labels.LINE
     for k, a in enumerate(placed):
-        assert sum(boxlabels._shared(a, b) for b in placed[:k]) <= boxlabels.MAY_COVER * a.width * boxlabels.LINE + 1e-6
+        assert (
+            sum(box_labels._shared(a, b) for b in placed[:k]) <= box_labels.MAY_COVER * a.width * box_labels.LINE + 1e-6
+        )
 
 
 def test_images_stand_in_even_blocks():
-    assert [sheet.columns(n) for n in (1, 4, 6, 7, 8, 12, 13, 24)] == [1, 4, 6, 4, 4, 6, 5, 6]
+    assert [image_grid.columns(n) for n in (1, 4, 6, 7, 8, 12, 13, 24)] == [1, 4, 6, 4, 4, 6, 5, 6]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.frame import IOUS
+from analysis.load.schema import IOUS
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from matplotlib.patches import Rectangle
 
-from analysis.errors import InputError
+from analysis.load.load import read
 from analysis.plots import per_class
 from analysis.plots.style import reread, save
-from analysis.read import read
-from analysis.reportspec import parse
-from benchmarks.madestores import CLASSES, make_store
+from analysis.spec.report_spec import parse
+from benchmarks.suite.synthetic_store import CLASSES, make_store
+from c2d.core.errors_analysis import InputError
 
 SPEC = parse({"kind": "per_class", "baseline": {"method": "baseline"}})
 HOSTILE = ("$\\frac{1}{2}$", "a_b^c", "line\nbreak", "x" * 80, "0.10", "_hidden")

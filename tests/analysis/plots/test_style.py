@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from analysis.errors import InputError
 from analysis.plots import PLOTS, plot, style
-from analysis.plots.labels import Name, place
+from analysis.plots.point_labels import Name, place
 from analysis.plots.style import reread, save
+from c2d.core.errors_analysis import InputError
 from tests.analysis.plots.figures import HOSTILE, overlaps, texts
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.load.load import read
 from analysis.plots import tide_curves
 from analysis.plots.style import reread, save
-from analysis.read import read
-from analysis.reportspec import parse
-from benchmarks.madestores import make_store
+from analysis.spec.report_spec import parse
+from benchmarks.suite.synthetic_store import make_store
 
 SPEC = parse({"kind": "tide_curves"})
 
@@ -23,7 +23,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_curve_is_the_mean_over_seeds_at_ten_thresholds(tmp_path: Path):
-    from analysis import tide
+    from c2d.metrics import tide
 
     runs = tmp_path / "runs"
     make_store(runs, {"method": ["baseline"]}, seeds=2, with_detections=True)

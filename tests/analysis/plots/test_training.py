@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.plots import curves, training
+from analysis.load.load import read
+from analysis.plots import training, training_curves
 from analysis.plots.style import reread, save
-from analysis.read import read
-from analysis.reportspec import parse
-from benchmarks.madestores import make_store
+from analysis.spec.report_spec import parse
+from benchmarks.suite.synthetic_store import make_store
 
 SPEC = parse({"kind": "training", "points": 10})
 
@@ -84,10 +84,10 @@ def test_no_metrics_is_said_in_words(tmp_path: Path):
 
 
 def test_scales():
-    assert curves.scale_of([1.0, 2.0]).log is False
-    assert curves.scale_of([0.01, 2.0]).log is True
-    assert curves.scale_of([0.0, 2.0]).log is False
-    assert curves.scale_of([]).high == 1.0
+    assert training_curves.scale_of([1.0, 2.0]).log is False
+    assert training_curves.scale_of([0.01, 2.0]).log is True
+    assert training_curves.scale_of([0.0, 2.0]).log is False
+    assert training_curves.scale_of([]).high == 1.0
 
 
 def test_many_rows_are_a_page_and_not_a_wall(tmp_path: Path):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import backends, parity
-from benchmarks.backends import export, int8, onnx
-from benchmarks.subject import Subject, load
+from benchmarks import backends
+from benchmarks.backends import int8, onnx, onnx_export
+from benchmarks.latency import parity
+from benchmarks.latency.student import Subject, load
 from c2d.data.scenes import make_scenes
 
 RUN = "tiny-retinanet-baseline-10e2263c0d72-s0"
@@ -55,7 +56,7 @@ def test_a_perturbed_export_fails(subject: Subject) -> None:
     """One of the box branch's 288 weights off by 0.01 is found; the file as it was exported is equal."""
     import onnx as library
 
-    good = export.onnx_file(subject)
+    good = onnx_export.onnx_file(subject)
     model = library.load(str(good))
     weights = next(one for one in model.graph.initializer if one.name.endswith("retina_reg.weight"))
     values = library.numpy_helper.to_array(weights).copy()
@@ -71,13 +72,13 @@ def test_a_perturbed_export_fails(subject: Subject) -> None:
 
 
 def test_an_export_is_made_once_and_belongs_to_its_weights(subject: Subject) -> None:
-    path = export.onnx_file(subject)
-    before = export.sha256(path), path.stat().st_mtime_ns
-    assert export.onnx_file(subject) == path
-    assert (export.sha256(path), path.stat().st_mtime_ns) == before
+    path = onnx_export.onnx_file(subject)
+    before = onnx_export.sha256(path), path.stat().st_mtime_ns
+    assert onnx_export.onnx_file(subject) == path
+    assert (onnx_export.sha256(path), path.stat().st_mtime_ns) == before
     with torch.no_grad():
         next(subject.network.parameters()).add_(1e-3)
-    assert export._digest(subject) not in path.name
+    assert onnx_export._digest(subject) not in path.name
 
 
 def test_the_quantiser_sees_each_image_once(subject: Subject) -> None:

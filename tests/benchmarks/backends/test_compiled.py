@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks import backends
 from benchmarks.backends import Unavailable, compiled
 from benchmarks.backends.compiled import Compilations
-from c2d.errors import InputError
+from c2d.core.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2d.core.errors import InputError
+from c2d.core.run_folder import atomic_write_json
 from c2d.data.card import annotation_digest, data_reference, find_card, load_card, make_card, verify
 from c2d.data.public import PublicCard, public_cards, public_digest
-from c2d.errors import InputError
-from c2d.runfolder import atomic_write_json
 
 
 def _card(root: Path, write: Any, coco: dict[str, Any]) -> Any:

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from c2d.core.errors import InputError
 from c2d.data.card import load_card, verify
-from c2d.data.check import check
+from c2d.data.check_coco import check
+from c2d.data.scene_objects import SPECIES, draw_beetle
 from c2d.data.scenes import draw_scene, make_scenes
-from c2d.data.species import SPECIES, draw_beetle
-from c2d.errors import InputError
 
 
 def _files(root: Path) -> dict[str, bytes]:

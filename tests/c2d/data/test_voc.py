@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
+from c2d.core.errors import InputError
 from c2d.data.card import load_card, verify
-from c2d.data.check import check
+from c2d.data.check_coco import check
 from c2d.data.cli import app
-from c2d.data.problems import ProblemsFound
+from c2d.data.issues import ProblemsFound
 from c2d.data.voc import convert
-from c2d.errors import InputError
 
 OBJECT = (
     "<object><name>{name}</name><difficult>{difficult}</difficult><bndbox><xmin>{0}</xmin><ymin>{1}</ymin>"

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from c2d.errors import InputError
-from c2d.pixels import IMAGENET, Normalisation, convert
-from c2d.spec import RunSpec
-from c2d.taps import read
+from c2d.core.errors import InputError
+from c2d.detectors.hooks import read
+from c2d.detectors.normalization import IMAGENET, Normalisation, convert
+from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher, check_teacher
-from c2d.teachers.fast import BlockConv
+from c2d.teachers.fused_inference import BlockConv
 from c2d.teachers.networks import build_network, stages
 
 FAMILIES = [

@@ -14,9 +14,9 @@ from mmengine import Config
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from c2d import compat
-from c2d.errors import InputError, RunError
-from c2d.pixels import Normalisation
+from c2d.core.errors import InputError, RunError
+from c2d.detectors import compat
+from c2d.detectors.normalization import Normalisation
 from c2d.teachers.crop_classifier import CropClassifier, joint_loss
 from c2d.teachers.pipelines import KINDS, teacher_pipeline
 
@@ -173,7 +173,7 @@ def coco(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pipelines_deliver_boxes(kind: str, coco: tuple[Path, Path]) -> None:
-    from c2d.evaluate import build_dataset
+    from c2d.training.evaluate import build_dataset
 
     annotations, images = coco
     dataset = build_dataset(
@@ -215,8 +215,8 @@ class Card:
 
 
 def test_the_shipped_file_is_scored_on_held_out_crops(coco: tuple[Path, Path], tmp_path: Path) -> None:
-    from c2d.evaluate import coco_dataset
-    from c2d.teachers.evaluation import evaluate_classifier
+    from c2d.training.evaluate import coco_dataset
+    from c2d.training.evaluate_classifier import evaluate_classifier
 
     card: Any = Card(*coco, ["ant", "bee"])
     model: dict[str, Any] = {

@@ -10,10 +10,10 @@ import torch
 from mmengine import Config
 
 from c2d.configs import load_student
-from c2d.errors import InputError
-from c2d.evaluate import build_student
-from c2d.pixels import IMAGENET, Normalisation, convert
+from c2d.core.errors import InputError
+from c2d.detectors.normalization import IMAGENET, Normalisation, convert
 from c2d.teachers.detector import DetectorTeacher
+from c2d.training.evaluate import build_student
 
 
 @pytest.fixture(scope="module", params=["retinanet-qr18", "faster-rcnn-qr18"])

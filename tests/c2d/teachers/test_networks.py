@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from c2d.backbones import head_keys
-from c2d.errors import InputError
-from c2d.pixels import IMAGENET, Normalisation
+from c2d.core.errors import InputError
+from c2d.detectors.normalization import IMAGENET, Normalisation
 from c2d.teachers.networks import build_network, stages
+from c2d.weights.pretrained import head_keys
 
 RESNET = ["maxpool", "layer1", "layer2", "layer3", "layer4"]
 

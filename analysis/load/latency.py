@@ -1,0 +1,242 @@
+"""Raw latency samples -> quantiles with intervals; refuses to compare what was measured under other conditions.
+
+`analysis.load.latency_file` reads the files, `analysis.stats.quantiles` says what becomes of the samples. Any condition in which
+two files differ keeps them apart, but for those that belong to a student (`OF_STUDENT`): a detector for 300 x 300
+pixels is timed on such images, and stands beside one for larger images with a note. FLOPs, MACs and parameters do not
+depend on the device, nor on what else it did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.load.latency_file import COUNTS, MEMORY, Measurement, files
+from analysis.load.schema import Study
+from analysis.stats.quantiles import QUANTILES, of_launches
+from c2d.core.errors_analysis import InputError, some, unknown
+from c2d.core.json_values import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = "file"
+"""As a condition: the name of a latency file, for what nothing else tells apart."""
+OF_STUDENT = ("input", "score_threshold")
+"""Conditions in which two students may differ; runs of one student may not."""
+_MOST = 3  # versions named in one note
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """frame: as `of_runs` returns it. problems: files that were left out, and why."""
+
+    frame: pd.DataFrame
+    problems: list[Problem]
+
+
+def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> pd.DataFrame:
+    """Latency of some runs under one set of conditions, indexed by run, a row for each in the order given.
+
+    Columns: device, conditions (as text), launches, n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and
+    so on (95 %), interval (how it was made), AP of the artefact in 0-1, flops, macs, params of one image, peak memory
+    as inference_mib and training_mib, note. A run without a usable file has NaN and says why in `note`; a run that was
+    timed says there what a reader should know: few launches or samples, an input or a version that is not that of other
+    runs. Where the chosen file has no counts they are those of `counts`.
+
+    Args:
+        conditions: {"device": ..., "precision": ..., any key of a file's conditions, or "file": its name}, compared as
+            text; only files that have all of them count.
+
+    Raises:
+        InputError: an unknown condition; runs, or files of one run, measured on other devices or otherwise differently.
+    """
+    return measure(study, runs, conditions).frame
+
+
+def counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """flops, macs and params of one image, for where no time is asked: as `of_runs`, but without any latency.
+
+    They are read from all latency files of a run, whatever the device and its load; files that count differently give
+    NaN, and `note` says so. Of `conditions` only those of `OF_STUDENT` choose files.
+
+    Raises:
+        InputError: an unknown condition.
+    """
+    import pandas as pd
+
+    read: dict[str, list[Measurement]] = {run: files(study.runs, run, []) for run in dict.fromkeys(runs)}
+    _check_known(conditions or {}, [one for found in read.values() for one in found])
+    chosen = {key: wanted for key, wanted in (conditions or {}).items() if key in OF_STUDENT}
+    rows = []
+    for run in runs:
+        found = [one for one in read[run] if _fits(one, chosen)]
+        row, notes = _counted(found)
+        rows.append(_nothing("; ".join(notes) if found else _why_none(read[run], [], chosen)) | row)
+    return pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
+
+
+def measure(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> Latencies:
+    """`of_runs`, with what was left out."""
+    import pandas as pd
+
+    problems: list[Problem] = []
+    read: dict[str, list[Measurement]] = {run: files(study.runs, run, problems) for run in dict.fromkeys(runs)}
+    _check_known(conditions, [one for found in read.values() for one in found])
+    chosen: dict[str, list[Measurement]] = {}
+    why: dict[str, str] = {}
+    for run, found in read.items():
+        wanted = [one for one in found if _fits(one, conditions)]
+        chosen[run] = [one for one in wanted if not one.disturbed]
+        problems += [
+            Problem(one.path, f"left out, the measurement was disturbed: {one.disturbed}")
+            for one in wanted
+            if one.disturbed
+        ]
+        why[run] = "" if chosen[run] else _why_none(found, wanted, conditions)
+    _refuse_mixed(study, chosen, conditions)
+    taken = {run: found[0] for run, found in chosen.items() if found}
+    notes = _differences(list(taken.values()))
+    rows = []
+    for run in runs:
+        same = [one for one in read[run] if _fits(one, _of_student(taken.get(run), conditions))]
+        row = _row(taken[run], notes[run]) if run in taken else _nothing(why[run])
+        rows.append(row | {key: number for key, number in _counted(same)[0].items() if math.isnan(row[key])})
+    frame = pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
+    return Latencies(frame, problems)
+
+
+def _fits(one: Measurement, conditions: Mapping[str, str]) -> bool:
+    return all(
+        (one.path.name if key == FILE else one.conditions.get(key)) == str(wanted) for key, wanted in conditions.items()
+    )
+
+
+def _of_student(taken: Measurement | None, conditions: Mapping[str, str]) -> dict[str, str]:
+    """The conditions that files must share for their counts to be of the same thing."""
+    given = conditions if taken is None else taken.conditions
+    return {key: str(given[key]) for key in OF_STUDENT if key in given}
+
+
+def _counted(found: Sequence[Measurement]) -> tuple[dict[str, float], list[str]]:
+    """({one of COUNTS: what all files say, NaN where none does or they disagree}, who disagrees)."""
+    row, notes = {}, []
+    for key in COUNTS:
+        said = sorted({one.counts[key] for one in found if not math.isnan(one.counts[key])})
+        row[key] = said[0] if len(said) == 1 else math.nan
+        if len(said) > 1:
+            notes.append(f"its latency files count different {key}: {', '.join(f'{number:.12g}' for number in said)}")
+    return row, notes
+
+
+def _check_known(conditions: Mapping[str, str], everything: Sequence[Measurement]) -> None:
+    known = list(dict.fromkeys(key for one in everything for key in one.conditions))
+    for key in conditions if everything else ():
+        if key not in (*known, FILE):
+            raise unknown("condition of the latency files", key, [*known, FILE], "mend `latency` in the report spec")
+
+
+def _why_none(found: Sequence[Measurement], wanted: Sequence[Measurement], conditions: Mapping[str, str]) -> str:
+    if not found:
+        return "no latency file"
+    if not wanted:
+        asked = ", ".join(f"{key}: {value}" for key, value in conditions.items())
+        return f"none of its {len(found)} latency files was measured with {asked}"
+    return "disturbed: " + "; ".join(dict.fromkeys(one.disturbed for one in wanted))
+
+
+def _refuse_mixed(study: Study, chosen: Mapping[str, Sequence[Measurement]], conditions: Mapping[str, str]) -> None:
+    """Numbers beside each other must differ in the artefact alone."""
+    everything = [one for found in chosen.values() for one in found]
+    differing = _differing(everything, lambda key: key not in OF_STUDENT)
+    students = _students(study)
+    of_student: dict[tuple[str, ...], list[Measurement]] = {}
+    for one in everything:
+        of_student.setdefault(students.get(one.run, (one.run,)), []).append(one)
+    for its in of_student.values():
+        differing = {**_differing(its, lambda key: key in OF_STUDENT), **differing}
+    if differing:
+        listed = "; ".join(f"{key}: {some(values)}" for key, values in differing.items())
+        stated = {key: next(v for v in values if v != "not stated") for key, values in differing.items()}
+        raise InputError(
+            f"latencies under different conditions are not compared ({listed}); choose one in the report spec, "
+            f"e.g. `latency: {_yaml({**conditions, **stated})}`"
+        )
+    for run, found in chosen.items():
+        twins = [one.path.name for one in found]
+        if len(twins) > 1:
+            raise InputError(
+                f"run {run} has {len(twins)} latency files under the same conditions ({', '.join(twins)}); remove "
+                f"all but one, or choose it in the report spec: `latency: {_yaml({**conditions, FILE: twins[-1]})}`"
+            )
+
+
+def _differing(found: Sequence[Measurement], counts_in: Callable[[str], bool]) -> dict[str, list[str]]:
+    """{condition: its values} where two files differ in one that counts."""
+    keys = dict.fromkeys(key for one in found for key in one.conditions if counts_in(key))
+    values = {key: list(dict.fromkeys(one.conditions.get(key, "not stated") for one in found)) for key in keys}
+    return {key: several for key, several in values.items() if len(several) > 1}
+
+
+def _students(study: Study) -> dict[str, tuple[str, ...]]:
+    """{run: what is equal for runs of one student, by its spec}."""
+    frame = study.frame
+    columns = [frame[name].astype(str) for name in ("student", "student_digest", "network", "input", "overrides_json")]
+    return {str(run): tuple(said) for run, *said in zip(frame["run"], *columns, strict=True)}
+
+
+def _differences(taken: Sequence[Measurement]) -> dict[str, list[str]]:
+    """{run: what of its input and its software is not that of the other runs}."""
+    notes: dict[str, list[str]] = {one.run: [] for one in taken}
+    for key in _differing(taken, lambda key: key in OF_STUDENT):
+        for one in taken:
+            notes[one.run].append(f"timed at {key} {one.conditions.get(key, 'not stated')}, that of its student")
+    packages = dict.fromkeys(name for one in taken for name in one.versions)
+    usual = {name: Counter(one.versions.get(name, "") for one in taken).most_common(1)[0][0] for name in packages}
+    for one in taken:
+        other = [name for name in packages if one.versions.get(name, "") != usual[name]]
+        told = [f"{name} {one.versions.get(name, 'not recorded')} (others: {usual[name] or 'not recorded'})"
+                for name in other]  # fmt: skip
+        if told:
+            notes[one.run].append(f"timed with {', '.join(told[:_MOST])}{' and more' * (len(told) > _MOST)}")
+    return notes
+
+
+def _yaml(conditions: Mapping[str, str]) -> str:
+    pairs = (f"{key}: {value if _is_plain(value) else _quoted(value)}" for key, value in conditions.items())
+    return "{" + ", ".join(pairs) + "}"
+
+
+def _is_plain(value: str) -> bool:
+    """True for what a flow mapping of YAML takes as it stands."""
+    return bool(value) and value == value.strip() and value[0].isalnum() and not any(c in value for c in ",:#{}[]'\"")
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _columns() -> list[str]:
+    quantiles = [f"{name}{end}_ms" for name in QUANTILES for end in ("", "_low", "_high")]
+    return [*("device", "conditions", "launches", "n_samples"), *quantiles, "interval", "AP", *COUNTS, *MEMORY, "note"]
+
+
+def _nothing(note: str) -> dict[str, Any]:
+    texts = dict.fromkeys(("device", "conditions", "interval"), "")
+    return {**dict.fromkeys(_columns(), math.nan), **texts, "launches": 0, "n_samples": 0, "note": note}
+
+
+def _row(one: Measurement, notes: Sequence[str]) -> dict[str, Any]:
+    found = of_launches(one.launches)
+    return {
+        "device": one.conditions["device"],
+        "conditions": ", ".join(f"{key}: {value}" for key, value in one.conditions.items() if key != "device"),
+        **found,
+        "AP": one.ap,
+        **one.counts,
+        **one.memory,
+        "note": "; ".join(filter(None, [found["note"], *notes])),
+    }

@@ -1,0 +1,136 @@
+"""One file of raw latency samples, as `c2d bench latency` writes it.
+
+Format 1 of `<run>/latency/<device>-<digest>.json`, one file for one artefact under one set of conditions:
+
+    {"format": 1,
+     "device": "NVIDIA H100 80GB HBM3",
+     "conditions": {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": null,
+                    "stage": "end to end", "images": "real", "score_threshold": 0.05, "nms": "in"},
+     "launches": [{"samples_ms": [7.91, 7.88, ...]}, ...],      one entry a process, samples in the order taken
+     "disturbed": null,                                         or why the samples are not to be trusted
+     "artefact": {"sha256": "...", "AP": 0.25},                 what was timed, and its AP in 0-1 (null: not known)
+     "flops": 1, "macs": 1, "params": 1,                        of one image; null where nobody could count them
+     "memory": {"inference_mib": 90.5, "training_mib": null},   peaks beyond the imported packages; null: not measured
+     "env": {...}}                                              versions and machine: one attempt of env.json
+
+`conditions` may have more keys; values are text, numbers, truth values or null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c2d.core.json_values import LATENCY, Problem, Wrong, at, items, kind, maybe, number, plain, read_object, text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COUNTS = ("flops", "macs", "params")
+MEMORY = ("inference_mib", "training_mib")
+SOFTWARE = ("torch", "torchvision", "mmdet", "onedl-mmdetection", "mmcv", "mmcv-lite", "onedl-mmcv", "onnxruntime",
+            "onnxruntime-gpu", "tensorrt")  # fmt: skip
+"""Packages whose version can change a time."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One latency file.
+
+    conditions: {device, and every condition: as text}. launches: samples in ms of each process. counts: {one of COUNTS:
+    number, NaN where not counted}. memory: {one of MEMORY: MiB, NaN where not measured}. versions: {python and what
+    `SOFTWARE` names: version}, as far as it was recorded.
+    """
+
+    run: str
+    path: Path
+    conditions: dict[str, str]
+    launches: list[np.ndarray]
+    disturbed: str
+    ap: float
+    counts: dict[str, float]
+    memory: dict[str, float]
+    versions: dict[str, str]
+
+
+def read_file(path: Path, run: str = "") -> Measurement | Problem:
+    """One latency file, or a Problem that says what is wrong with it."""
+    value = read_object(path)
+    if isinstance(value, Problem):
+        return value
+    try:
+        return _measurement(path, run, value)
+    except Wrong as error:
+        return Problem(path, f"cannot be used: {error}")
+
+
+def files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
+    """All files of a run that can be used, by name; what is wrong with the others is added to `problems`."""
+    try:
+        paths = sorted(path for path in (runs / run / LATENCY).iterdir() if path.suffix == ".json")
+    except OSError:
+        return []
+    found = [read_file(path, run) for path in paths if not path.name.startswith(".")]
+    problems += [one for one in found if isinstance(one, Problem)]
+    return [one for one in found if isinstance(one, Measurement)]
+
+
+def _measurement(path: Path, run: str, value: Mapping[str, Any]) -> Measurement:
+    import numpy as np
+
+    device = text(at(value, "device"), "device")
+    given = at(value, "conditions")
+    if not device:
+        raise Wrong("device is empty")
+    if not isinstance(given, dict):
+        raise Wrong(f"conditions is {kind(given)} where an object belongs")
+    launches = []
+    for index, launch in enumerate(items(at(value, "launches"), "launches")):
+        name = f"launches[{index}].samples_ms"
+        samples = [number(one, name, 0) for one in items(at(launch, "samples_ms"), name)]
+        if not samples or any(not one for one in samples):
+            raise Wrong(f"{name} holds {'nothing' if not samples else 'a sample that is no time'}")
+        launches.append(np.array(samples, dtype=np.float64))
+    if not launches:
+        raise Wrong("launches is empty")
+    disturbed = maybe(value, "disturbed")
+    if disturbed is not None and not isinstance(disturbed, str):
+        disturbed = "no reason given" if disturbed is not False else ""
+    ap = number(maybe(value, "artefact", "AP"), "artefact.AP", 0, 1)
+    counts = {key: number(maybe(value, key), key, 0) for key in COUNTS}
+    memory = {key: number(maybe(value, "memory", key), f"memory.{key}", 0) for key in MEMORY}
+    return Measurement(
+        run,
+        path,
+        {"device": device, **{plain(key): _as_text(one, key) for key, one in given.items() if key != "device"}},
+        launches,
+        plain(disturbed or ""),
+        math.nan if ap is None else ap,
+        {key: math.nan if found is None else found for key, found in counts.items()},
+        {key: math.nan if found is None else found for key, found in memory.items()},
+        _versions(value),
+    )
+
+
+def _as_text(value: Any, name: str) -> str:
+    """As in the file; 1.0 is 1."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "null"
+    return f"{number(value, f'conditions.{name}'):.12g}"
+
+
+def _versions(value: Mapping[str, Any]) -> dict[str, str]:
+    packages = maybe(value, "env", "packages") or {}
+    if not isinstance(packages, dict):
+        raise Wrong(f"env.packages is {kind(packages)} where an object belongs")
+    by_name = {str(name).lower().replace("_", "-"): version for name, version in packages.items()}
+    found = {"python": text(maybe(value, "env", "python"), "env.python")}
+    found |= {name: text(by_name[name], f"env.packages.{name}") for name in SOFTWARE if name in by_name}
+    return {name: version for name, version in found.items() if version}

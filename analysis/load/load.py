@@ -1,0 +1,180 @@
+"""A store of run folders and sweep records -> one tidy frame in which holes are rows too.
+
+`frame.py` says what a row and its columns are. Nothing here computes a number: values go from the files into the frame
+as they were written; those of single classes, curves and detections stay where they are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.load import cache as caches
+from analysis.load import run_row
+from analysis.load.cache import Cache
+from analysis.load.flatten import ENV_COLUMNS, NUMBERS, RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, TEACHERS, Values
+from analysis.load.run_row import Standing
+from analysis.load.schema import AXIS, Study
+from analysis.load.sweep_record import axes_of, read_record, runs_of
+from c2d.core import json_values
+from c2d.core.errors_analysis import InputError, unknown
+from c2d.core.json_values import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SINGLE_AXES = ("student", "method", "question")
+"""Axes of the runs that no sweep has asked for."""
+
+
+def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, now: float | None = None) -> Study:
+    """Everything a store knows of some sweeps, or of all of them and the single runs.
+
+    Args:
+        runs: the store.
+        sweeps: names; none: all sweeps of the store by name, then the runs that no sweep has asked for, by id.
+        cache: folder of the warm cache; $C2D_CACHE or ~/.cache/c2d where it is None. One in the store is not used.
+        now: seconds since the epoch, by which a heartbeat is old; the clock's where it is None.
+
+    Raises:
+        InputError: no such store, or a sweep that was never submitted to it. What is damaged in the store becomes a
+            Problem, and everything else is read.
+    """
+    runs = Path(runs)
+    found = _entries(runs)
+    place = caches.folder(cache)
+    problems = list(found.problems)
+    if place is not None and caches.is_inside(place, runs):
+        problems.append(Problem(place, "lies in the store, which holds runs only; read without a cache"))
+    records: dict[str, dict[str, Any]] = {}
+    for name in _chosen(runs, sweeps):
+        record = read_record(runs, name)
+        if isinstance(record, Problem):
+            problems.append(record)
+        else:
+            records[name] = record
+    remembered = caches.load(place, runs)
+    here = _Store(runs, frozenset(found.runs), remembered, time.time() if now is None else now)
+    rows = [row for name, record in records.items() for row in here.sweep(name, record)]
+    if not sweeps:
+        asked = set().union(*map(runs_of, records.values()))
+        rows += [row for run in found.runs if run not in asked for row in here.single(run)]
+    remembered.keep_only(found.runs)
+    remembered.save()
+    axes = dict.fromkeys([*(axis for record in records.values() for axis in axes_of(record)), *SINGLE_AXES])
+    return Study(runs, to_frame(rows, axes), records, problems + here.problems(), cache)
+
+
+def columns(axes: Iterable[str] = ()) -> list[str]:
+    """Every column of the frame, in order."""
+    labels = [AXIS + axis for axis in axes]
+    return [*("sweep", "role", "seed", "run"), *labels, *STATUS_COLUMNS, *SPEC_COLUMNS, *RESULT_COLUMNS, *ENV_COLUMNS]
+
+
+def to_frame(rows: Sequence[Mapping[str, float | str | None]], axes: Iterable[str] = ()) -> pd.DataFrame:
+    """Rows as a frame: numbers float64, text object with "" for nothing, labels object with NaN for no such axis."""
+    import numpy as np
+    import pandas as pd
+
+    def column(name: str) -> Any:
+        if name in NUMBERS:
+            values = [row.get(name) for row in rows]
+            return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+        nothing: float | str = math.nan if name.startswith(AXIS) else ""
+        return pd.Series([row.get(name, nothing) for row in rows], dtype=object)
+
+    return pd.DataFrame({name: column(name) for name in columns(axes)})
+
+
+class _Store:
+    """One store while it is read: every run is looked at once, however many cells it answers."""
+
+    def __init__(self, runs: Path, folders: frozenset[str], cache: Cache, now: float) -> None:
+        self.runs, self.folders, self.cache, self.now = runs, folders, cache, now
+        self.seen: dict[str, Standing] = {}
+        self.mismatches: list[Problem] = []
+
+    def sweep(self, name: str, record: Mapping[str, Any]) -> Iterator[Values]:
+        """Rows of a sweep: its cells in their order, its teachers, the runs it no longer asks for."""
+        for cell in record["cells"]:
+            labels = {AXIS + axis: label for axis, label in cell["labels"].items()}
+            yield self.row(cell["run"], name, "student", labels, float(cell["seed"]))
+        for role, key in (("teacher", "teachers"), ("orphan", "orphans")):
+            for run in dict.fromkeys(record[key]):
+                yield self.row(run, name, role, {})
+
+    def single(self, run: str) -> Iterator[Values]:
+        """The row of a run that no sweep has asked for; none for a folder that is no run."""
+        found = self.look(run)
+        if not found.is_run:
+            problem = Problem(self.runs / run, f"is no run: it has no {json_values.SPEC}; left out")
+            self.seen[run] = Standing(found.values, (problem,), is_run=False)
+            return
+        values = found.values
+        if "method" not in values:
+            yield self.row(run, "", "single", {})
+            return
+        labels = (values["student"] or values["network"], values["method"], run.rpartition("-s")[0] or run)
+        yield self.row(run, "", "single", {AXIS + axis: label for axis, label in zip(SINGLE_AXES, labels, strict=True)})
+
+    def row(self, run: str, sweep: str, role: str, labels: Values, seed: float | None = None) -> Values:
+        """One row. A cell whose run answers another seed is damaged: it would be paired with the wrong one."""
+        found = self.look(run)
+        values = {**found.values, **self.teachers(found)}
+        own = values.get("seed")
+        if seed is not None and own not in (None, seed):
+            reason = f"{json_values.SPEC} has seed {own:g}, the record of sweep {sweep} seed {seed:g}"
+            problem = Problem(self.runs / run / json_values.SPEC, f"does not fit its cell: {reason}")
+            self.mismatches += [] if problem in self.mismatches else [problem]
+            values = run_row.damaged(values, (), reason).values
+        if seed is None:
+            seed = float(own) if own is not None else run_row.seed_of(run)
+        return {**values, **labels, "sweep": sweep, "role": role, "seed": seed, "run": run}
+
+    def look(self, run: str) -> Standing:
+        if run not in self.seen:
+            is_here = run in self.folders
+            self.seen[run] = run_row.stand(self.runs, run, self.cache, self.now) if is_here else run_row.no_folder()
+        return self.seen[run]
+
+    def teachers(self, found: Standing) -> Values:
+        """What the run recorded of its teachers; of one it did not, what that teacher's own result says."""
+        made: Values = {}
+        for kind, metric in TEACHERS.items():
+            known = found.values.get(f"teacher_{metric}")
+            teacher = found.values.get(f"teacher.{kind}")
+            if known is None and found.values["state"] == "done" and teacher and json_values.is_run_id(teacher):
+                known = self.look(str(teacher)).values.get(metric)
+            made[f"teacher_{metric}"] = known
+        return made
+
+    def problems(self) -> list[Problem]:
+        """What was wrong with the runs that were looked at, in the order of their names."""
+        return [problem for run in sorted(self.seen) for problem in self.seen[run].problems] + self.mismatches
+
+
+def _entries(runs: Path) -> json_values.Entries:
+    if not os.path.isdir(runs):
+        what = "is a file" if runs.exists() else "does not exist"
+        raise InputError(f"the store {runs} {what}; give the folder that holds the run folders with --runs")
+    if (runs / json_values.SPEC).exists():
+        store_of = os.path.dirname(os.path.realpath(runs))
+        raise InputError(f"{runs} is a run, not a store; give the folder that holds it, {store_of}")
+    try:
+        return json_values.entries(runs)
+    except OSError as error:
+        raise InputError(f"the store {runs} cannot be read: {json_values.said(error)}; check its permissions") from None
+
+
+def _chosen(runs: Path, sweeps: Sequence[str]) -> list[str]:
+    known = json_values.sweep_names(runs)
+    for name in sweeps:
+        if name not in known:
+            raise unknown(
+                f"sweep in {runs}/{json_values.SWEEPS}", name, known, "submit it first, or name another store"
+            )
+    return list(dict.fromkeys(sweeps)) or known

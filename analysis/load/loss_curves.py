@@ -1,0 +1,113 @@
+"""metrics.jsonl -> curves. One event a line; what the training wrote last of an iteration is what counts.
+
+A resumed attempt repeats the iterations after its checkpoint, a killed one leaves half a line: both are normal. NaN and
+Infinity are kept, for a curve that ends in them tells why a run failed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c2d.core.json_values import Wrong, read_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VALIDATED = ("AP", "AP50", "AP75")
+AT_ONCE = 1000
+"""Lines read together: enough for speed, few enough that one bad line costs little."""
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Train events: columns iteration, loss, every term with `loss` in its name, every kd_*; one row an iteration.
+
+    Rows rise by iteration; a value that an event lacks, or that is no number, is NaN. `attrs["skipped"]` counts the
+    lines that could not be used. No file, or an empty one, gives no row.
+    """
+    iterations, found, skipped = _events(path, "train", lambda key: "loss" in key or key.startswith("kd_"))
+    terms = [key for key in found if key != "loss" and not key.startswith("kd_")]
+    return _frame(iterations, found, skipped, ["loss", *terms, *(key for key in found if key.startswith("kd_"))])
+
+
+def read_validation(path: Path) -> pd.DataFrame:
+    """Validation during training: columns iteration, AP, AP50, AP75 in 0-1, NaN where undefined; rows as above."""
+    return _frame(*_events(path, "val", VALIDATED.__contains__), VALIDATED)
+
+
+def _events(
+    path: Path, kind: str, wanted: Callable[[str], bool]
+) -> tuple[list[int], dict[str, list[tuple[int, list[float]]]], int]:
+    """(iteration of every event, {key: pieces of its values with the place of their first}, unusable lines)."""
+    try:
+        lines = read_bytes(path).split(b"\n")
+    except (OSError, Wrong):
+        return [], {}, 0
+    iterations: list[int] = []
+    found: dict[str, list[tuple[int, list[float]]]] = {}
+    skipped = 0
+    for start in range(0, len(lines), AT_ONCE):
+        events = []
+        for value in _values([line for line in lines[start : start + AT_ONCE] if line.strip()]):
+            iteration = value.get("iteration") if isinstance(value, dict) else None
+            if type(iteration) is not int or not 0 <= iteration < 2**53:
+                skipped += 1
+            elif value.get("event") == kind:
+                events.append(value)
+        for key in dict.fromkeys(key for event in events for key in event):
+            if key.isprintable() and wanted(key):
+                found.setdefault(key, []).append((len(iterations), [_number(event.get(key)) for event in events]))
+        iterations += [event["iteration"] for event in events]
+    return iterations, found, skipped
+
+
+def _values(lines: list[bytes]) -> list[Any]:
+    """The value of each line, None where it is no JSON. Where all are whole, they are read as one array: faster."""
+    try:
+        together = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(together) == len(lines):
+            return together
+    except (ValueError, RecursionError):
+        pass
+    return [_value(line) for line in lines]
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _frame(
+    iterations: list[int], found: dict[str, list[tuple[int, list[float]]]], skipped: int, keys: Sequence[str]
+) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    steps = np.array(iterations, dtype=np.int64)
+    distinct, from_end = np.unique(steps[::-1], return_index=True)
+    last = len(steps) - 1 - from_end  # of several events of an iteration, the one written last
+    columns = {"iteration": distinct}
+    for key in keys:
+        column = np.full(len(steps), math.nan)
+        for place, piece in found.get(key, ()):
+            column[place : place + len(piece)] = piece
+        columns[key] = column[last]
+    frame = pd.DataFrame(columns)
+    frame.attrs["skipped"] = skipped
+    return frame
+
+
+def _number(value: Any) -> float:
+    if type(value) is float:
+        return value
+    if type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    return math.nan

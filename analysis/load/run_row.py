@@ -1,0 +1,157 @@
+"""One run folder as it stands: its state with the reason in words, and every column of the frame that it can fill.
+
+What comes from a file's content is taken from the cache where the file has not changed. What depends on the clock or on
+several files together (stale, damaged) is decided anew each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from analysis.load import flatten
+from analysis.load.cache import Cache
+from analysis.load.flatten import Values
+from c2d.core import json_values
+from c2d.core.json_values import ENV, RESULT, SPEC, STATUS, Problem
+
+STALE_S = 300.0
+"""A running run whose heartbeat is older is stale: it has probably died without a word."""
+NO_FOLDER = "no run folder yet"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One run. values: columns of the frame (state and reason among them). problems: what of it could not be used.
+
+    is_run: False for a folder that holds none of a run's files.
+    """
+
+    values: Values
+    problems: tuple[Problem, ...] = ()
+    is_run: bool = True
+
+
+def no_folder() -> Standing:
+    """A run that was promised and never begun."""
+    return Standing({"state": "new", "reason": NO_FOLDER})
+
+
+def stand(runs: Path, run: str, cache: Cache, now: float) -> Standing:
+    """The standing of a run whose folder is there.
+
+    Args:
+        now: seconds since the epoch.
+    """
+    files = {name: _flat(runs / run / name, f"{run}/{name}", cache) for name in (SPEC, STATUS, ENV)}
+    spec, status = files[SPEC], files[STATUS]
+    state = str(status["state"]) if isinstance(status, dict) else ""
+    has_result = json_values.file_state(runs / run / RESULT) is not None
+    if spec is None and status is None and not has_result:
+        return Standing({"state": "new", "reason": f"its folder has no {SPEC} yet"}, is_run=False)
+
+    problems = [found for found in files.values() if isinstance(found, Problem)]
+    values: Values = {}
+    for found in files.values():
+        values.update(found if isinstance(found, dict) else {})
+    if spec is None:
+        problems.append(Problem(runs / run / SPEC, "is missing, so it is not known what was asked"))
+    if status is None and has_result:
+        problems.append(Problem(runs / run / STATUS, f"is missing although there is a {RESULT}"))
+    if state == "done":
+        result = _flat(runs / run / RESULT, f"{run}/{RESULT}", cache)
+        if isinstance(result, dict) and values.get("kind") not in (None, result["result_kind"]):
+            result = Problem(runs / run / RESULT, f"is of a {result['result_kind']}, {SPEC} of a {values['kind']}")
+        if isinstance(result, dict):
+            values.update(result)
+        else:
+            problems.append(result or Problem(runs / run / RESULT, f"is missing although {STATUS} says done"))
+        if files[ENV] is None:
+            problems.append(Problem(runs / run / ENV, "is missing: nobody knows which code and machine it was"))
+    serious = [problem for problem in problems if problem.path.name != ENV]  # numbers stand without their provenance
+    if serious:
+        return damaged(values, tuple(problems), "; ".join(f"{one.path.name} {one.message}" for one in serious))
+    state, reason = _state(values, now)
+    return Standing({**values, "state": state, "reason": reason}, tuple(problems))
+
+
+def damaged(values: Mapping[str, Any], problems: tuple[Problem, ...], reason: str) -> Standing:
+    """A run whose numbers cannot be used: none of them is left."""
+    kept = {key: value for key, value in values.items() if key not in flatten.RESULT_COLUMNS}
+    return Standing({**kept, "state": "damaged", "reason": f"damaged: {reason}"}, problems)
+
+
+def seed_of(run: str) -> float | None:
+    """The seed in a run id, `name-hash12-s<seed>`; None where there is none."""
+    found = re.search(r"-s([0-9]{1,15})\Z", run)
+    return float(found[1]) if found else None
+
+
+def _flat(path: Path, key: str, cache: Cache) -> Values | Problem | None:
+    """The columns of one file; None where there is no such file."""
+    state = json_values.file_state(path)
+    if state is None or isinstance(state, Problem):
+        return state
+    kept = cache.get(key, state)
+    if kept is None:
+        try:
+            raw = json_values.read_bytes(path)
+        except (OSError, json_values.Wrong) as error:  # not kept: a permission may change without changing the file
+            return Problem(path, f"cannot be read: {json_values.said(error)}")
+        kept = _flattened(path.name, raw)
+        cache.put(key, state, kept)
+    return kept if isinstance(kept, dict) else Problem(path, kept)
+
+
+def _flattened(name: str, raw: bytes) -> Values | str:
+    """The columns of a file's content, or what is wrong with it."""
+    try:
+        return flatten.FLATTEN[name](json_values.of_format(json_values.loads(raw)))
+    except json_values.Wrong as error:
+        return f"cannot be used: {error}"
+
+
+def _state(values: Values, now: float) -> tuple[str, str]:
+    """(state, reason) of a run whose files are in order."""
+    state = values.get("state", "waiting")
+    progress = _progress(values)
+    if state == "done":
+        return "done", ""
+    if state == "failed":
+        said = values.get("error") or values.get("reason") or "no reason was recorded"
+        return "failed", f"failed ({values.get('failure_class') or 'unknown'}): {said}"
+    if state == "running":
+        age_s = _age_s(str(values.get("heartbeat") or ""), now)
+        if age_s is None:
+            return "stale", f"stale: {progress}, no heartbeat was recorded"
+        if age_s > STALE_S:
+            return "stale", f"stale: {progress}, no heartbeat for {_span(age_s)}"
+        return "running", f"running: {progress}"
+    if not values.get("attempt"):
+        return "waiting", f"waiting: {values.get('reason') or 'not started yet'}"
+    return "waiting", f"waiting: {values.get('reason') or 'interrupted'} ({progress})"
+
+
+def _progress(values: Values) -> str:
+    total, done = values.get("iterations"), values.get("iteration")
+    if total:
+        return f"iteration {done or 0:.0f} of {total:.0f}"
+    return str(values.get("stage") or "starting")
+
+
+def _age_s(heartbeat: str, now: float) -> float | None:
+    try:
+        at = datetime.fromisoformat(heartbeat)
+        return now - (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _span(seconds: float) -> str:
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"

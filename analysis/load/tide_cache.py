@@ -1,0 +1,249 @@
+"""Numbers that stay in the run folders until somebody asks: TIDE over IoU thresholds and sizes, and classes one by one.
+
+TIDE comes from result.json, where the run itself recorded it; where it did not, it is computed from detections.json.gz
+and the ground truth of the run's data set, once: what was computed is kept beside the warm cache of `analysis.load.load`
+and taken while both files and `tide.VERSION` stay what they were. Both ways are the same code on the same files.
+
+Every function returns (frame, problems). A run that cannot give the numbers has no rows, and a `Problem` says why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.load import cache as caches
+from analysis.load.schema import COCO, TIDE, Study
+from c2d.core.errors_analysis import InputError
+from c2d.core.json_values import (
+    DETECTIONS,
+    RESULT,
+    SPEC,
+    FileState,
+    Problem,
+    Wrong,
+    at,
+    file_state,
+    is_run_id,
+    maybe,
+    number,
+    plain,
+    read_object,
+    targets_path,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from c2d.metrics.coco_data import Prepared
+
+IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+PARTS = ("per_iou", "per_size")
+SIZES = ("small", "medium", "large")
+COUNTED = TIDE[:6]
+RECORDS_ARE = "1"
+"""`tide.VERSION` of the records in result.json, which do not name it; under another version they are computed anew."""
+
+Result = Mapping[str, Any]
+"""What tide.evaluate returns: per_iou {"0.50": {dAP, counts}}, per_size {"small": {dAP, counts}}."""
+
+
+def tide_over_iou(study: Study, runs: Sequence[str], cache: Path | None = None) -> tuple[pd.DataFrame, list[Problem]]:
+    """TIDE totals at ten IoU thresholds: columns run, iou (0.5 to 0.95), error, dAP (0-1), count.
+
+    count is NaN for FalsePos and FalseNeg, dAP where it is undefined.
+
+    Args:
+        cache: folder of the warm cache, as in `analysis.load.load.read`; one in the store is not used.
+    """
+    return _tide(study, runs, cache, "per_iou", {f"{iou:.2f}": iou for iou in IOUS}, "iou")
+
+
+def tide_per_size(study: Study, runs: Sequence[str], cache: Path | None = None) -> tuple[pd.DataFrame, list[Problem]]:
+    """TIDE at IoU 0.5 of each size: columns run, size (small, medium, large), error, dAP, count as above."""
+    return _tide(study, runs, cache, "per_size", {size: size for size in SIZES}, "size")
+
+
+def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Problem]]:
+    """The COCO numbers of each class: columns run, class, AP ... ARl (0-1, NaN where undefined), boxes, detections."""
+    import pandas as pd
+
+    def rows(run: str) -> list[dict[str, Any]]:
+        classes = at(_result(study, run), "per_class")
+        if not isinstance(classes, dict):
+            raise Wrong("per_class is no object")
+        return [
+            {"run": run, "class": plain(name)}
+            | {key: _value(at(one, key), f"per_class.{plain(name)}.{key}", 0, 1) for key in COCO}
+            | {key: _value(maybe(one, key), f"per_class.{plain(name)}.{key}", 0) for key in ("boxes", "detections")}
+            for name, one in classes.items()
+        ]
+
+    found, problems = _of_each(study, runs, rows)
+    return pd.DataFrame(found, columns=["run", "class", *COCO, "boxes", "detections"]), problems
+
+
+def _tide(
+    study: Study, runs: Sequence[str], cache: Path | None, part: str, keys: Mapping[str, Any], column: str
+) -> tuple[pd.DataFrame, list[Problem]]:
+    import pandas as pd
+
+    computed = _Computed(study, cache)
+
+    def rows(run: str) -> list[dict[str, Any]]:
+        recorded = maybe(_result(study, run), "tide", part)
+        whole = isinstance(recorded, dict) and set(keys) <= set(recorded) and _trusts_records()
+        found = recorded if whole else computed.of(run)[part]
+        return list(_rows(run, found, keys, column, part))
+
+    every, problems = _of_each(study, runs, rows)
+    computed.save()
+    return pd.DataFrame(every, columns=["run", column, "error", "dAP", "count"]), problems
+
+
+def _trusts_records() -> bool:
+    from c2d.metrics import tide
+
+    return tide.VERSION == RECORDS_ARE
+
+
+def _rows(run: str, found: Result, keys: Mapping[str, Any], column: str, part: str) -> Iterator[dict[str, Any]]:
+    for key, value in keys.items():
+        for error in TIDE:
+            name = f"tide.{part}.{key}"
+            gain = _value(at(found, key, "dAP", error), f"{name}.dAP.{error}", -1, 1)
+            count = at(found, key, "counts", error) if error in COUNTED else None
+            yield {"run": run, column: value, "error": error, "dAP": gain,
+                   "count": _value(count, f"{name}.counts.{error}", 0)}  # fmt: skip
+
+
+def _value(given: Any, name: str, low: float, high: float = float("inf")) -> float:
+    found = number(given, name, low, high)
+    return float("nan") if found is None else found
+
+
+def _of_each(
+    study: Study, runs: Sequence[str], rows: Callable[[str], list[dict[str, Any]]]
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Rows of every run that has them, each run once, and why the others have none."""
+    found: list[dict[str, Any]] = []
+    problems = []
+    for run in dict.fromkeys(runs):
+        try:
+            found += rows(run)
+        except _Skipped as error:
+            problems.append(error.problem)
+        except Wrong as error:  # of result.json: what else is read has its own words
+            problems.append(Problem(study.runs / run / RESULT, f"cannot be used: {error}"))
+    return found, problems
+
+
+class _Skipped(Exception):
+    """A run that cannot give the numbers."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(path, message)
+
+
+def _result(study: Study, run: str) -> dict[str, Any]:
+    """result.json of a finished detector."""
+    row = _row(study, run)
+    if row["state"] != "done":
+        raise _Skipped(study.runs / run, f"is {row['state']}, not done, so it has no numbers")
+    if row["kind"] != "detector":
+        raise _Skipped(study.runs / run, f"is a {row['kind']}, not a detector; it has no boxes to score")
+    value = read_object(study.runs / run / RESULT)
+    if isinstance(value, Problem):
+        raise _Skipped(value.path, value.message)
+    return value
+
+
+def _row(study: Study, run: str) -> Mapping[str, Any]:
+    """The first row of a run; all its rows say the same about its files."""
+    frame = study.frame
+    at_run = frame.index[frame["run"] == run]
+    if not len(at_run):
+        raise _Skipped(study.runs / run, "is no run of this study")
+    return {str(key): value for key, value in frame.loc[at_run[0]].items()}
+
+
+class _Computed:
+    """TIDE from detections, kept between commands; the ground truth of one data set is read once."""
+
+    def __init__(self, study: Study, cache: Path | None) -> None:
+        self.study = study
+        place = caches.folder(cache)
+        inside = place is None or caches.is_inside(place, study.runs)
+        self.kept = caches.load(None if inside or place is None else place / "derived", study.runs)
+        self.truths: dict[Path, Prepared] = {}
+
+    def of(self, run: str) -> Result:
+        """Raises _Skipped."""
+        from c2d.metrics import tide
+
+        row = _row(self.study, run)
+        digest, detections = str(row["dataset_digest"]), self.study.runs / run / DETECTIONS
+        if not is_run_id(digest):  # it becomes a file name
+            raise _Skipped(self.study.runs / run / SPEC, f"names the data set {digest[:60]!a}, which is no digest")
+        targets = targets_path(self.study.runs, digest)
+        of_detections = _state(detections, "is missing, so its TIDE curves cannot be computed; evaluate the run again")
+        of_targets = _state(targets, f"is missing: the ground truth of {run}; evaluate the run again")
+        made_from = {"tide": tide.VERSION, "targets": [digest, *of_targets]}
+        key = f"{run}/{DETECTIONS}"
+        entry = self.kept.get(key, of_detections)
+        if not isinstance(entry, dict) or entry.get("made_from") != made_from:
+            data = self._read(targets, detections)
+            full = tide.evaluate(data, None, "own", ious=IOUS, per_class=False)
+            entry = {"made_from": made_from, "sizes": data.sizes} | {part: full[part] for part in PARTS}
+            if time.time_ns() - of_targets[1] > caches.SETTLED_NS:  # as `put` asks of the detections
+                self.kept.put(key, of_detections, entry)
+        _same_evaluation(row, entry["sizes"], detections)
+        return entry
+
+    def _read(self, targets: Path, detections: Path) -> Prepared:
+        from c2d.metrics import coco_json
+
+        path = targets
+        try:
+            if targets not in self.truths:
+                self.truths = {targets: coco_json.read_targets(targets)}
+            path = detections
+            return coco_json.read_detections(detections, self.truths[targets])
+        except InputError as error:
+            raise _Skipped(path, str(error).removeprefix(f"{path} ")) from None
+
+    def save(self) -> None:
+        """Written only where something new was computed; runs that are gone are forgotten."""
+        if self.kept.changed:
+            self.kept.keep_only({key.rpartition("/")[0] for key in self.kept.entries if self._is_here(key)})
+            self.kept.save()
+
+    def _is_here(self, key: str) -> bool:
+        return (self.study.runs / key).exists()
+
+
+def _state(path: Path, missing: str) -> FileState:
+    found = file_state(path)
+    if found is None:
+        raise _Skipped(path, missing)
+    if isinstance(found, Problem):
+        raise _Skipped(path, found.message)
+    return found
+
+
+def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detections: Path) -> None:
+    problem = other_evaluation(row, sizes)
+    if problem:
+        raise _Skipped(detections, problem)
+
+
+def other_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """Why files of these `Prepared.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
+    for key, here in sizes.items():
+        told = row.get(key)
+        if told is not None and told == told and told != here:  # NaN: result.json does not say
+            return f"and the ground truth have {here} {key}, {RESULT} says {told:g}: not one evaluation"
+    return ""

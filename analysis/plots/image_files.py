@@ -1,0 +1,82 @@
+"""Pixels of validation images: where the data root has them, and how they come into a figure without filling it.
+
+A data set is a folder with a `card.json` under the data root (`C2D_DATA`, else ./data); the card names the folder of
+the `val` images. The format is repeated here on purpose: this room meets the others on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from c2d.metrics.coco_data import Array
+
+CARD, ROOT_VARIABLE, DEFAULT_ROOT, SPLIT = "card.json", "C2D_DATA", "data", "val"
+COLOURS = 96
+"""Colours of an image in a figure: a palette is a third of the bytes of full colour, and enough under boxes."""
+
+
+def data_root() -> Path:
+    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+def image_folder(name: str, digest: str, root: Path) -> str | None:
+    """The folder of the validation images of a data set, relative to the data root; None where there is none.
+
+    Other data of the same name have other images, so the digest must be that of the runs.
+    """
+    for path in (*sorted(root.glob(f"*/{CARD}")), root / CARD):
+        card = _card(path)
+        images = _images(card)
+        if card.get("name") == name and images is not None and digest in (card.get("digest"), _public_digest(card)):
+            return os.path.relpath(path.parent / images, root)
+    return None
+
+
+def _public_digest(card: dict[str, Any]) -> str:
+    """What runs on a public data set name in the place of the card's own digest: that of name, classes and counts."""
+    try:
+        counts = {str(name): [split["n_images"], split["n_boxes"]] for name, split in card["splits"].items()}
+        content = {"name": card["name"], "classes": card["classes"], "counts": counts}
+    except (AttributeError, KeyError, TypeError):
+        return ""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _card(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _images(card: dict[str, Any]) -> str | None:
+    split = card.get("splits")
+    entry = split.get(SPLIT) if isinstance(split, dict) else None
+    images = entry.get("images") if isinstance(entry, dict) else None
+    return images if isinstance(images, str) else None
+
+
+def pixels(root: Path, relative: str, most: int) -> Array | None:
+    """(h, w, 3) uint8, at most `most` pixels on the longer side, `COLOURS` colours; None where there is no image.
+
+    Whatever is wrong with a file, a figure without its pixels is still one.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if not relative:
+        return None
+    try:
+        with Image.open(root / relative) as opened:
+            opened.draft("RGB", (most, most))
+            image = opened.convert("RGB")
+        image.thumbnail((most, most), Image.Resampling.LANCZOS)
+        return np.asarray(image.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

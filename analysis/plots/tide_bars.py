@@ -1,0 +1,118 @@
+"""Bars of what each TIDE error costs: dAP at IoU 0.5, a group of bars an error type, a bar a row.
+
+The main types and the two that stand for all false positives and all misses have a panel each: the latter are sums of
+effects, usually several times as large. A bar is the mean over seeds, every seed is a dot, the whisker is the 95 %
+interval over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.load.schema import TIDE
+from analysis.plots.fixed_layout import settle
+from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks, seed_values
+from analysis.plots.rows import in_order, rows_of
+from analysis.plots.style import DOUBLE_IN, GREY, INK, bar, finish, new_figure, paper, words
+from analysis.spec.columns import quantity
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.load.schema import Study
+    from analysis.spec.report_spec import TideBars
+
+MAIN, SPECIAL = TIDE[:6], TIDE[6:]
+COLUMNS = ("row", "baseline", "error", "point", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
+           "runs", "missing")  # fmt: skip
+NO_SUM = (
+    "The parts do not sum, neither to 100 − AP nor to FalsePos + FalseNeg: each type is fixed alone, and fixing one "
+    "changes what the others cost."
+)
+
+
+def data(study: Study, spec: TideBars, sweep: str) -> pd.DataFrame:
+    """Lines (row, error): dAP in percent, one of `point` "mean" and one of `point` "seed" a finished seed."""
+    import pandas as pd
+
+    lines: list[dict[str, Any]] = []
+    for row in rows_of(study, spec, sweep):
+        for error in TIDE:
+            found = seed_values(row.group, quantity(f"tide.{error}"))
+            same = {"row": row.name, "baseline": row.is_baseline, "error": error}
+            lines.append({**same, "point": "mean", **numbers(list(found.values())),
+                          **counts(row.group, list(found), "TIDE")})  # fmt: skip
+            alone = {"sd": np.nan, "low": np.nan, "high": np.nan, "interval": "", "promised": 1, "missing": ""}
+            lines += [
+                {**same, "point": "seed", "value": value, **counts(row.group, [seed]), **alone}
+                for seed, value in found.items()
+            ]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def draw(data: pd.DataFrame, spec: TideBars) -> Figure:
+    """Two panels side by side, the bars of a row in the same place of every group."""
+    from matplotlib.patches import Patch
+
+    means = data[data["point"] == "mean"]
+    if not (means["n"] > 0).any():
+        return words(nothing(means), DOUBLE_IN)
+    there = means[means["n"] > 0]
+    places = {name: place for place, name in enumerate(in_order(means)) if (there["row"] == name).any()}
+    weak = {
+        name: any(marked(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy())
+        for name in places
+    }
+    with paper():
+        figure, (left, right) = new_figure(DOUBLE_IN, 1.9, 1, 2, width_ratios=[len(MAIN), len(SPECIAL) + 0.3])
+        for axes, errors in ((left, MAIN), (right, SPECIAL)):
+            _panel(axes, data[data["error"].isin(errors)], errors, places, weak)
+        left.set_ylabel("ΔAP (%)")
+        said = "Bar: AP at IoU 0.5 that fixing all errors of a type would gain, mean over seeds; lower is better. "
+        said += "Dot: one seed."
+        said += f" Whisker: {INTERVAL}." if there["low"].notna().any() else ""
+        legend = [(Patch(**bar(place, weak[name])), name) for name, place in places.items()]
+        finish(figure, [said, NO_SUM, *remarks(means)], legend)
+        return settle(figure)
+
+
+def _panel(
+    axes: Axes, lines: pd.DataFrame, errors: Sequence[str], places: Mapping[str, int], weak: Mapping[str, bool]
+) -> None:
+    width = min(0.84 / len(places), 0.28)
+    for slot, (name, place) in enumerate(places.items()):
+        mine = lines[(lines["row"] == name) & lines["value"].notna()]
+        at = {error: k + width * (slot + 0.5 - len(places) / 2) for k, error in enumerate(errors)}
+        means, seeds = mine[mine["point"] == "mean"], mine[mine["point"] == "seed"]
+        x = np.array([at[error] for error in means["error"]])
+        y = means["value"].to_numpy(float)
+        axes.bar(x, y, 0.92 * width, **bar(place, weak[name]))
+        for error, group in seeds.groupby("error", sort=False):
+            spread = width * 0.25 * (np.linspace(-1, 1, len(group)) if len(group) > 1 else np.zeros(1))
+            axes.plot(at[str(error)] + spread, group["value"], linestyle="", marker="o", markersize=_dot(width, errors),
+                      markerfacecolor="white", markeredgecolor=INK, markeredgewidth=0.4, zorder=3)  # fmt: skip
+        known = means["low"].notna().to_numpy()
+        if known.any():
+            ends = np.abs(means[["low", "high"]].to_numpy(float).T - y)[:, known]
+            axes.errorbar(x[known], y[known], yerr=ends, fmt="none", ecolor=INK, elinewidth=0.7,
+                          capsize=min(1.5, 12 * width), zorder=4)  # fmt: skip
+    for between in np.arange(len(errors) - 1) + 0.5:
+        axes.axvline(between, color="#E2E2E2", linewidth=0.5, zorder=0)
+    axes.axhline(0, color=GREY, linewidth=0.5, zorder=1)
+    axes.set_xticks(range(len(errors)), errors)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(errors) - 0.5)
+    low, high = bounds(lines)
+    lowest = lines["value"].min()
+    axes.set_ylim(low if lowest < 0 else 0.0, max(high, 0.5))
+    axes.grid(axis="y")
+
+
+def _dot(width: float, errors: Sequence[str]) -> float:
+    """Diameter in points of the dots on bars that are `width` of a group."""
+    return float(np.clip(14 * width * 6 / max(len(errors), 5), 1.2, 2.4))

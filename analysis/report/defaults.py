@@ -1,0 +1,215 @@
+"""What a sweep's report holds when nobody said: tables of all its cells, and the figures that its axes make sense of.
+
+One axis is the series of the figures: `method` where there is one, else the axis with most labels. With few cells all
+axes together are the series; with many there is one set of figures for each combination of the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.load.schema import AXIS, Study
+from analysis.spec.report_spec import SHIPPED, FigureSpec, TableSpec, parse, read_spec
+from analysis.tables.groups import groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Axes = dict[str, list[str]]
+Item = TableSpec | FigureSpec
+MOST_SERIES = 8
+MOST_FACETS = 6
+ACCURACY = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"]
+ERRORS = ["AP50", *(f"tide.{error}" for error in ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "FalseNeg"))]
+COST = ["AP", "params", "gflops", "latency_p50", "latency_p99"]
+HOURS_FROM_S = 7200
+TIDE_TITLE = "TIDE: the AP50 that fixing one type of error alone would bring"
+COST_TITLE = "Cost at inference and in training"
+FIGURES = {
+    "seeds": "AP of every seed",
+    "tide": "What each error type costs",
+    "tide_curves": "What each error type costs, over the IoU threshold",
+    "iou": "AP over the IoU threshold",
+    "per_class": "Gain in each class",
+    "training": "Losses in training, and what distillation adds",
+    "detections": "Detections on the first validation images",
+}
+NEEDS_BASELINE = ("per_class",)
+
+
+def items(study: Study, sweep: str) -> list[Item]:
+    """The shipped reports of a sweep, or default tables where there are none; then default figures."""
+    axes = axes_of(study, sweep)
+    if not axes:
+        return []
+    shipped = [item for item in shipped_reports() if item.sweep == sweep]
+    tables = [item for item in shipped if isinstance(item, TableSpec)]
+    figures = [item for item in shipped if not isinstance(item, TableSpec)]
+    drawn = {(item.kind, getattr(item, "x", "")) for item in figures if item.kind in ("curve", "pareto")}
+    more = [item for item in _figures(study, sweep, axes) if (item.kind, getattr(item, "x", "")) not in drawn]
+    return [*(tables or _tables(study, sweep, axes)), *figures, *more]
+
+
+def left_out(study: Study, sweep: str) -> str:
+    """Why a default report has less than it could, in words; "" where it has all."""
+    rows, axes = _rows(study, sweep), axes_of(study, sweep)
+    if rows.empty:
+        return ""
+    if not axes:
+        return "its cells have no labels, so they are no rows of a table; `c2d explain` and runs.csv have their numbers"
+    if not list(_facets(study, sweep, axes)):
+        many = f"more than {MOST_SERIES} cells in more than {MOST_FACETS} combinations of the other axes"
+        return f"no figures by default: {many}; choose some with `where` in a spec"
+    return ""
+
+
+def shipped_reports() -> list[Item]:
+    """Every report of `analysis/reports`, by name."""
+    return [read_spec(path) for path in sorted(SHIPPED.glob("*.yaml"))]
+
+
+def axes_of(study: Study, sweep: str) -> Axes:
+    """{axis: labels} of a sweep, in its order; {} without any cell.
+
+    Those of runs of no sweep are student and method, or, where these do not tell two of them apart, their question.
+    """
+    rows = _rows(study, sweep)
+    known = study.sweeps[sweep]["axes"] if sweep else {"student": [], "method": []}
+    if not sweep and rows.duplicated([AXIS + "student", AXIS + "method", "seed"]).any():
+        known = {"question": []}
+    found = {
+        axis: [str(label) for label in rows[AXIS + axis].dropna().unique()] for axis in known if AXIS + axis in rows
+    }
+    return {axis: sorted(labels, key=_order(known[axis])) for axis, labels in found.items() if labels}
+
+
+def baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
+    """{axis: label} of the runs without a method, if one axis tells them apart: what the others are compared with.
+
+    Runs that are not there yet are asked nothing, so that a report keeps its baseline while its runs come in.
+    """
+    if not sweep and "question" in axes:
+        return {}  # runs that nobody asked for together
+    rows = _rows(study, sweep)
+    known = rows[rows["method"] != ""]
+    plain = known["method"] == "baseline"
+    for axis in sorted(axes, key=lambda axis: axis != "method"):
+        labels = {str(label) for label in known[AXIS + axis][plain]}
+        others = {str(label) for label in known[AXIS + axis][~plain]}
+        if len(labels) == 1 and not labels & others and len(axes[axis]) > 1:
+            return {axis: labels.pop()}
+    return {axis: "baseline" for axis, labels in axes.items() if "baseline" in labels and len(labels) > 1}
+
+
+def _rows(study: Study, sweep: str) -> pd.DataFrame:
+    frame = study.frame
+    role = "student" if sweep else "single"
+    return frame[(frame["sweep"] == sweep) & (frame["role"] == role) & (frame["kind"] != "classifier")]
+
+
+def _order(labels: Sequence[str]) -> Any:
+    places = {label: place for place, label in enumerate(labels)}
+    return lambda label: places.get(label, len(places))
+
+
+def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
+    name, question = file_name([sweep or "runs"]), study.sweeps.get(sweep, {}).get("question", "")
+    # Labels are named one by one: among the runs of no sweep are classifiers, which have no AP.
+    common: dict[str, Any] = {"kind": "table", "sweep": sweep, "rows": axes}
+    common |= {"baseline": baseline(study, sweep, axes)}
+    spent = "train_hours" if _rows(study, sweep)["train_s"].max() > HOURS_FROM_S else "train_minutes"
+    cost = [*COST, spent, *_teachers(study, sweep)]
+    kinds: list[dict[str, Any]] = [
+        {"name": name, "title": question or "Runs of no sweep", "columns": ACCURACY},
+        {"name": f"{name}-errors", "title": TIDE_TITLE, "columns": ERRORS, "differences": ["tide.Cls", "tide.Loc"]},
+        {"name": f"{name}-cost", "title": COST_TITLE, "columns": cost, "differences": []},
+    ]
+    return [parse({**common, **own}) for own in kinds]
+
+
+def _teachers(study: Study, sweep: str) -> list[str]:
+    """A column for each kind of teacher that somebody was taught by."""
+    rows, columns = _rows(study, sweep), {"classifier": "teacher_top1", "detector": "teacher_AP"}
+    return [column for kind, column in columns.items() if (rows[f"teacher.{kind}"] != "").any()]
+
+
+def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
+    name, plain = file_name([sweep or "runs"]), baseline(study, sweep, axes)
+    found: list[Item] = []
+    for suffix, addition, where, series in _facets(study, sweep, axes):
+        common: dict[str, Any] = {"sweep": sweep, "where": where, "series": series}
+        compared = bool(plain) and set(plain) <= set(series)
+        for kind, title in FIGURES.items():
+            if compared or kind not in NEEDS_BASELINE:
+                own = {"kind": kind, "name": f"{name}{suffix}-{kind.replace('_', '-')}", "title": title + addition}
+                found.append(parse({**common, **own, "baseline": plain if compared else {}}))
+    return [*found, *_over_numbers(name, sweep, axes, plain), *_tradeoff(study, name, sweep, axes)]
+
+
+def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Axes, list[str]]]:
+    """(suffix of the name, of the title, where, series) of each set of figures; none where there would be too many."""
+    if len(groups(study, sweep, axes)) <= MOST_SERIES:
+        yield "", "", {} if sweep else axes, list(axes)
+        return
+    main = "method" if "method" in axes else max(axes, key=lambda axis: len(axes[axis]))
+    others = {axis: labels for axis, labels in axes.items() if axis != main}
+    combinations = [dict(zip(others, labels, strict=True)) for labels in itertools.product(*others.values())]
+    facets = [where for where in combinations if groups(study, sweep, {main: axes[main]}, _lists(where))]
+    for where in facets if len(facets) <= MOST_FACETS else []:
+        words = ", ".join(f"{_short(axis)} {label}" for axis, label in where.items())
+        kept = {} if sweep else {main: axes[main]}
+        yield f"-{file_name(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
+
+
+def _over_numbers(name: str, sweep: str, axes: Axes, plain: dict[str, str]) -> Iterator[Item]:
+    """A curve for an axis of three numbers or more, a heat map for two axes beside that of the methods."""
+    several = {axis: labels for axis, labels in axes.items() if len(labels) > 1}
+    for axis, labels in several.items():
+        if len(labels) >= 3 and all(map(_is_number, labels)):
+            own: dict[str, Any] = {"kind": "curve", "x": axis, "series": [other for other in several if other != axis]}
+            own |= {"sweep": sweep, "baseline": plain, "name": f"{name}-{file_name([axis])}"}
+            yield parse({**own, "title": f"AP against {_short(axis)}"})
+    grid = [axis for axis in several if axis not in plain]
+    fixed = {axis: [label for label in several[axis] if label != plain[axis]] for axis in plain}
+    if len(grid) == 2 and all(len(labels) == 1 for labels in fixed.values()):
+        x, y = grid
+        title = f"AP over {_short(x)} and {_short(y)}"
+        own = {"kind": "heatmap", "x": x, "y": y, "where": fixed, "sweep": sweep}
+        yield parse({**own, "name": f"{name}-map", "title": title})
+
+
+def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]:
+    """Accuracy against latency where somebody measured it, else against parameters where they differ."""
+    rows = _rows(study, sweep)
+    common: dict[str, Any] = {"kind": "pareto", "sweep": sweep, "series": list(axes), "name": f"{name}-pareto"}
+    if any(next((study.runs / str(run) / "latency").glob("*.json"), None) for run in rows["run"]):
+        yield parse({**common, "title": "AP against latency"})
+    elif rows["params"].dropna().nunique() > 1:
+        yield parse({**common, "x": "params", "title": "AP against parameters"})
+
+
+def file_name(labels: Iterable[str]) -> str:
+    """Labels as part of a file name: plain letters, at most 60; what was cut is told apart by a digest."""
+    given = "-".join(labels)
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)
+    plain = "_" + plain[1:] if plain.startswith(".") else plain
+    return plain if len(plain) <= 60 else f"{plain[:51]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
+
+
+def _short(axis: str) -> str:
+    return axis.rpartition(".")[2]
+
+
+def _lists(where: dict[str, str]) -> Axes:
+    return {axis: [label] for axis, label in where.items()}
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True

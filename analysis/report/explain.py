@@ -1,0 +1,174 @@
+"""`c2d explain TABLE ROW COLUMN`: what stands behind one number of a table, down to commits, configs and files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.formats import csvfile
+from analysis.load.schema import Study, labels_of
+from analysis.spec.columns import QUANTITIES
+from analysis.tables.protocol_facts import teachers
+from c2d.core.errors_analysis import InputError, unknown
+from c2d.core.json_values import Wrong, read_bytes
+
+FILES = (
+    ("spec.json", "the question"),
+    ("config.py", "stock config of the student"),
+    ("train_config.py", "config of the training"),
+    ("env.json", "code, packages, machine"),
+    ("metrics.jsonl", "curves"),
+    ("result.json", "the numbers"),
+    ("detections.json.gz", "all detections"),
+    ("student.pth", "exported weights"),
+)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """One run behind a number.
+
+    value: the run's own, in the column's unit; None where it has none. facts: in words. files: {name in folder: what}.
+    """
+
+    run: str
+    seed: int | None
+    state: str
+    value: float | None
+    facts: dict[str, str]
+    folder: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One cell, as the table's CSV holds it, and the runs behind it."""
+
+    cell: dict[str, str]
+    runs: list[Behind]
+
+    def to_json(self) -> str:
+        return json.dumps({"cell": self.cell, "runs": [asdict(run) for run in self.runs]}, indent=2)
+
+    def text(self) -> str:
+        """For a person."""
+        cell = self.cell
+        shown = f"{cell['value']} {cell['unit']}".strip() if cell["value"] else f"no value: {cell['reason']}"
+        lines = [f"{cell['table']}: {cell['row']}, {cell['label']}: {shown}"]
+        if cell["kind"].startswith("published"):
+            lines.append(f"  published, not measured here; source: {cell['source']}")
+        elif cell["value"]:
+            spread = f", sample standard deviation {cell['sd']}" if cell["sd"] else ""
+            lines.append(f"  mean of {cell['n']} of {cell['promised']} seeds{spread}")
+            between = f"[{cell['low']}, {cell['high']}]: " if cell["low"] else ""
+            lines.append(f"  95 % interval: {between}{cell['interval']}")
+        if cell["test"]:
+            p = f"p {cell['p']}, after Holm {cell['p_holm']}: " if cell["p"] else ""
+            lines.append(f"  test: {p}{cell['test']}")
+        for run in self.runs:
+            value = f"  {run.value!r} {cell['unit']}".rstrip() if run.value is not None else ""
+            lines.append(f"  {run.run}  {'' if run.seed is None else f'seed {run.seed}  '}{run.state}{value}")
+            facts = {**run.facts, "folder": run.folder} if run.folder else run.facts
+            lines += [f"    {name:9} {fact}" for name, fact in facts.items()]
+            lines += [f"      {name:18} {what}" for name, what in run.files.items()]
+        return "\n".join(lines)
+
+
+def explain(table: Path, row: str, column: str, runs: Path) -> Explanation:
+    """The cell of a table that `c2d report` wrote, and its runs as they are in the store now.
+
+    Args:
+        table: .csv of a table, or another of its files.
+        row: its name, its labels as shown, or its number from 1. column: its key or header.
+        runs: the store.
+    Raises:
+        InputError: no such table, row, column; a file that is no table.
+    """
+    cells = _read(table)
+    names = list(dict.fromkeys(cell["row"] for cell in cells))
+    shown = {_labels(cell): cell["row"] for cell in cells}
+    number = int(row) if row.isdecimal() and len(row) < 10 else 0
+    wanted = names[number - 1] if 0 < number <= len(names) else shown.get(row, row)
+    if wanted not in names:
+        raise unknown("row", row, [*names, *(label for label in shown if label not in names)])
+    here = [cell for cell in cells if cell["row"] == wanted]
+    found = [cell for cell in here if column in (cell["column"], cell["label"])]
+    if not found:
+        raise unknown("column", column, [cell["column"] for cell in here])
+    return Explanation(found[0], _behind(found[0], runs))
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    given, what_next = path, "give the .csv that `c2d report` wrote into tables/"
+    if path.suffix in (".tex", ".md", ".html", ".json"):
+        path = path.with_suffix(".csv")
+    try:
+        cells = csvfile.read(read_bytes(path).decode("utf-8-sig"))
+    except Wrong as error:
+        beside = f" (beside {given})" if path != given else ""
+        raise InputError(f"table {path}{beside} {error}; {what_next}") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{path}: {error}; was it saved by another program? {what_next}") from None
+        raise InputError(f"cannot read {path}: {error}; {what_next}") from None
+    if not cells:
+        raise InputError(f"{path} has no cells: there was nothing to report when it was written")
+    return cells
+
+
+def _labels(cell: dict[str, str]) -> str:
+    """The row's labels as shown, joined by blanks."""
+    keys = list(cell)
+    return " ".join(cell[key] for key in keys[keys.index("row") + 1 : keys.index("column")] if cell[key])
+
+
+def _behind(cell: dict[str, str], runs: Path) -> list[Behind]:
+    from analysis.load.load import read
+
+    wanted = csvfile.run_ids(cell["runs"])
+    if not wanted:
+        return []
+    study = read(runs, ())
+    rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
+    return [_run(study, rows[run], cell) if run in rows else _gone(run, runs) for run in wanted]
+
+
+def _gone(run: str, runs: Path) -> Behind:
+    return Behind(run, None, f"not in {runs}", None, {})
+
+
+def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
+    quantity = QUANTITIES.get(cell["column"].removeprefix("delta."))
+    stored = row.get(quantity.frame) if quantity and quantity.frame else None
+    value = float(stored) * quantity.scale if quantity and isinstance(stored, float) and stored == stored else None
+    folder = study.runs / str(row["run"])
+    facts = {
+        "cell": ", ".join(f"{axis}={label}" for axis, label in labels_of(row).items()),
+        "commit": _code(str(row["code"] or "")),
+        "versions": ", ".join(
+            f"{name} {row[name]}" for name in ("c2d", "torch", "mmdet", "mmcv", "python") if row[name]
+        ),
+        "device": str(row["device"] or ""),
+        "trained": str(row["time"] or ""),
+        "data": f"{row['dataset']} ({str(row['dataset_digest'])[:12]})",
+        "schedule": _schedule(row),
+        "method": str(row["method_json"] or "") if row["method_json"] not in ("", "[]") else "none",
+        "teacher": teachers(row),
+    }
+    files = {name: what for name, what in FILES if (folder / name).is_file()}
+    seed = int(row["seed"]) if row["seed"] == row["seed"] else None
+    told = {name: fact for name, fact in facts.items() if fact}
+    return Behind(str(row["run"]), seed, str(row["state"]), value, told, str(folder), files)
+
+
+def _code(code: str) -> str:
+    return f"{code[:-1]} with uncommitted changes" if code.endswith("+") else code
+
+
+def _schedule(row: dict[Any, Any]) -> str:
+    def number(key: str) -> str:
+        return f"{row[key]:g}" if isinstance(row[key], int | float) and row[key] == row[key] else "?"
+
+    return f"{row['schedule']}: {number('iterations_planned')} iterations, batch {number('batch')}, lr {number('lr')}"

@@ -1,0 +1,58 @@
+"""The folder a report is written to. It is never inside the store: nothing that a run wrote is touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from c2d.core.errors_analysis import InputError
+
+
+class Folder:
+    """A folder for results; made when the first file is written.
+
+    Raises:
+        InputError: the folder is the store or lies inside it, or is a file.
+    """
+
+    def __init__(self, path: Path, store: Path) -> None:
+        # realpath bears what `Path.resolve` does not: links that point at themselves.
+        real, of_store = os.path.realpath(path), os.path.realpath(store)
+        if real == of_store or real.startswith(of_store + os.sep):
+            raise InputError(
+                f"--out {path} lies inside the store {store}, which reports never change; give another folder"
+            )
+        if os.path.lexists(path) and not os.path.isdir(path):
+            raise InputError(f"--out {path} is no folder; give one, or a name that is free")
+        self.path = path
+        self.written: list[Path] = []
+
+    def older(self, *names: str) -> int:
+        """How many files in these folders were not written by us."""
+        found = {path for name in names for path in (self.path / name).glob("*") if path.is_file()}
+        return len(found - set(self.written))
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file beside its final name, then rename it: readers see the old one or the new.
+
+        Raises:
+            InputError: the system refuses; what was written before stays.
+        """
+        path = self.path / name
+        draft = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content.encode() if isinstance(content, str) else content)
+            os.chmod(draft, 0o644)
+            os.replace(draft, path)
+        except OSError as error:
+            if draft:
+                Path(draft).unlink(missing_ok=True)
+            what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "look at what is there"
+            raise InputError(f"cannot write {path}: {error.strerror or error}; {what}, or give another --out") from None
+        self.written.append(path)
+        return path

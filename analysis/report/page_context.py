@@ -1,0 +1,92 @@
+"""What was made -> what the page shows: progress, failures, the list of runs, provenance."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from analysis.load.schema import STATES, Study, labels_of
+from analysis.page.page_model import Failure, Report, Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.report.types import Made, Request
+
+PACKAGES = ("c2d", "numpy", "pandas", "scipy", "matplotlib", "hotcoco")
+
+
+def filled(made: Made, asked: Request) -> Report:
+    """The page's content."""
+    study = made.study
+    runs = [_run(row) for row in _once(study).to_dict("records")]
+    titles = [record.get("question", "") for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
+    return Report(
+        title=titles[0] if titles else ", ".join(study.sweeps) or "Runs",
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        sweeps=_progress(study),
+        store=str(asked.runs),
+        tables=made.tables,
+        figures=made.figures,
+        failures=_failures(study),
+        problems=made.problems,
+        runs=runs,
+        skipped=[*made.skipped, *made.notes],
+        commits=dict(Counter(row["code"] for row in runs if row.get("code")).most_common()),
+        provenance=provenance(),
+        table_files={table.name: str(asked.out / "tables" / f"{table.name}.csv") for table in made.tables},
+    )
+
+
+def provenance() -> dict[str, str]:
+    """What the report was made with."""
+    found = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _progress(study: Study) -> list[Sweep]:
+    out = []
+    for name in [*study.sweeps, ""]:
+        rows = study.frame[study.frame["sweep"] == name].drop_duplicates("run")
+        rows = rows[rows["role"] != "orphan"]
+        if len(rows):
+            counts = rows["state"].value_counts()
+            states = {state: int(counts[state]) for state in reversed(STATES) if state in counts}
+            question = study.sweeps[name].get("question", "") if name else "runs of no sweep"
+            out.append(Sweep(name or "no sweep", question, states))
+    return out
+
+
+def _failures(study: Study) -> list[Failure]:
+    from analysis.load.failure_list import triage
+
+    reasons = dict(zip(study.frame["run"], study.frame["reason"], strict=True))
+    return [
+        Failure(f.run, f.failure_class, f.suggestion, "; ".join(f.cells), f.state, reasons.get(f.run, ""), f.lines)
+        for f in triage(study)
+    ]
+
+
+def _once(study: Study) -> pd.DataFrame:
+    return study.frame.drop_duplicates("run")
+
+
+def _run(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """One line of the list of runs; a missing value is None."""
+    plain = {str(key): None if value is None or value != value else value for key, value in row.items()}
+    keys = ("run", "sweep", "role", "seed", "state", "AP", "AP50", "top1", "train_s", "code", "c2d", "torch", "mmdet")
+    return {
+        **{key: plain.get(key) for key in (*keys, "device", "time", "reason")},
+        "cells": ", ".join(f"{axis} {label}" for axis, label in labels_of(row).items()),
+        "teacher": plain.get("teacher.classifier") or plain.get("teacher.detector"),
+    }

@@ -1,0 +1,139 @@
+"""`c2d report`: every table, figure and the page of a study, made from its run folders. Nothing in them is changed.
+
+What is asked for by name is made as a whole or refused; of what is made by default the rest is made, and the page says
+what is missing and why.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from analysis.load.schema import STATES, Study
+from analysis.page.page_model import Figure, Skipped
+from analysis.report import defaults
+from analysis.report.output_folder import Folder
+from analysis.report.types import Drawn, Made, Request
+from analysis.spec.report_spec import FigureSpec, TableSpec, read_spec
+from c2d.core.errors_analysis import InputError
+from c2d.core.json_values import Problem
+
+Say = Callable[[str], None]
+MOST_LINES = 12
+"""Kinds of problems that are printed."""
+
+
+def write_report(asked: Request, say: Say = lambda line: None) -> Made:
+    """Read the store, make tables and figures, write them and the page.
+
+    Raises:
+        InputError: nothing to report; a spec, sweep, axis or column that does not exist; rows of different protocols in
+            a table that was asked for by name. Nothing has been written then.
+    """
+    from analysis.load.load import read
+
+    specs = [read_spec(Path(given)) for given in asked.specs]
+    folder = Folder(asked.out, asked.runs)
+    named = [spec.sweep for spec in specs if spec.sweep]
+    study = read(asked.runs, tuple(dict.fromkeys([*asked.sweeps, *named])) if asked.sweeps else (), asked.cache)
+    if study.frame.empty:
+        raise InputError(f"no runs in {asked.runs}; train or submit something first, or name another store with --runs")
+    say(f"{asked.runs}: {counted(study)}")
+    made = Made(study, problems=list(study.problems))
+    sweeps = [sweep for sweep in asked.sweeps or (*study.sweeps, "") if defaults.axes_of(study, sweep)]
+    for spec in specs:
+        for sweep in [spec.sweep] if spec.sweep else sweeps:
+            name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
+            _make(made, spec, sweep, name, asked.allow_mixed)
+    for sweep in [] if specs else asked.sweeps or (*study.sweeps, ""):
+        _make_default(made, sweep, asked.allow_mixed)
+    _write(made, folder, asked)
+    for line in _passed_over(made.problems):
+        say(line)
+    for skipped in (*made.skipped, *made.notes):
+        say(f"not made: {skipped.name}: {skipped.reason}")
+    if older := folder.older("tables", "figures"):
+        say(f"{_many(older, 'older file')} of another report left in {asked.out}; another --out keeps them apart")
+    say(f"{_many(len(made.tables), 'table')} and {_many(len(made.figures), 'figure')}: {asked.out / 'report.html'}")
+    return made
+
+
+def _make_default(made: Made, sweep: str, allow_mixed: bool) -> None:
+    """All that is made of a sweep when nobody said what; what cannot be made is skipped with its reason."""
+    named = f"sweep {sweep}" if sweep else "runs of no sweep"
+    try:
+        found, why = defaults.items(made.study, sweep), defaults.left_out(made.study, sweep)
+    except InputError as error:
+        made.skipped.append(Skipped(named, str(error)))
+        return
+    if why:
+        made.notes.append(Skipped(named, why))
+    for item in found:
+        name, taken = item.name, {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}
+        name = next(free for k in itertools.count(1) if (free := name if k == 1 else f"{name}-{k}") not in taken)
+        try:
+            _make(made, item, sweep, name, allow_mixed)
+        except InputError as error:
+            made.skipped.append(Skipped(name, str(error)))
+
+
+def counted(study: Study) -> str:
+    """ "2 sweeps, 12 runs: 9 done, 2 failed, 1 waiting"."""
+    runs = study.frame.drop_duplicates("run")
+    counts = runs["state"].value_counts()
+    states = ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if state in counts)
+    return f"{_many(len(study.sweeps), 'sweep')}, {_many(len(runs), 'run')}: {states}"
+
+
+def _passed_over(problems: Sequence[Problem]) -> Iterator[str]:
+    """A line for each kind of thing that was wrong, by file name and what is said of it; the page has all of them."""
+    alike: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.path.name, problem.message[:40]), []).append(problem)
+    for same in list(alike.values())[:MOST_LINES]:
+        more = f" (and {len(same) - 1} more like it, see the page)" if len(same) > 1 else ""
+        yield f"passed over {same[0].path}: {same[0].message}{more}"
+    if len(alike) > MOST_LINES:
+        yield f"passed over {len(alike) - MOST_LINES} other kinds of things, see the page"
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _make(made: Made, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+    if name in {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}:
+        raise InputError(f"two reports are called {name!r}; give one of them another `name`")
+    if isinstance(spec, TableSpec):
+        from analysis.tables.build_table import build
+
+        made.tables.append(build(made.study, spec, sweep, name, allow_mixed))
+    else:
+        from analysis.plots import plot
+
+        module = plot(spec.kind)
+        data = module.data(made.study, spec, sweep)
+        made.problems += [problem for problem in data.attrs.get("problems", []) if problem not in made.problems]
+        made.drawn.append(Drawn(name, spec, data, module.draw(data, spec)))
+
+
+def _write(made: Made, folder: Folder, asked: Request) -> None:
+    """Tables in five formats, figures in two with their data, the frame, and the page that shows all of it."""
+    from analysis.formats import FORMATS
+    from analysis.page import render
+    from analysis.plots.style import rendered
+    from analysis.report.page_context import filled
+
+    for table in made.tables:
+        for extension, write in FORMATS.items():
+            folder.write(f"tables/{table.name}.{extension}", write(table))
+    for item in made.drawn:
+        files = rendered(item.figure, item.data)
+        paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in files.items()]
+        names = tuple(path.relative_to(folder.path).as_posix() for path in paths)
+        svg, csv = (files[suffix].decode() for suffix in (".svg", ".csv"))
+        made.figures.append(Figure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
+    folder.write("runs.csv", made.study.frame.to_csv(index=False))
+    folder.write("report.html", render(filled(made, asked)))
+    made.files = folder.written

@@ -1,0 +1,62 @@
+"""What a report is asked for and what it consists of: between `analysis.report.report`, which makes it, and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.load.schema import Study
+from analysis.page.page_model import Figure, Skipped
+from analysis.spec.report_spec import FigureSpec
+from c2d.core.json_values import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.tables.table import Table
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    runs: the store. out: folder of the results. sweeps: names, () for the whole store. specs: YAML files or names of
+    shipped reports, () for the default report. allow_mixed: rows of different protocols may share a table, with a
+    footnote. cache: folder of what was read before (None: the usual one).
+    """
+
+    runs: Path
+    out: Path
+    sweeps: tuple[str, ...] = ()
+    specs: tuple[str, ...] = ()
+    allow_mixed: bool = False
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, the data it was drawn from and its spec."""
+
+    name: str
+    spec: FigureSpec
+    data: pd.DataFrame
+    figure: Any
+
+
+@dataclass
+class Made:
+    """What a report consists of.
+
+    skipped: what could not be made by default. notes: what was left out on purpose. problems: files that could not be
+    used, by the reader or by a figure. files: everything that was written.
+    """
+
+    study: Study
+    tables: list[Table] = field(default_factory=list)
+    drawn: list[Drawn] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[Skipped] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)

@@ -1,0 +1,5 @@
+"""What a report asks for.
+
+In: a YAML file. Out: the specification of one table or one figure, and the quantities it may name.
+Every mistake is reported with its line.
+"""

@@ -1,0 +1,137 @@
+"""Two methods, several seeds each, one set of images: is one better for other seeds and for other images?
+
+Over seeds alone (`analysis.stats.seed_statistics`) the images are taken as given, over images alone (`analysis.stats.bootstrap`) the seeds.
+Here both are random. The difference of seed s is d_s; its mean over n seeds errs because seeds differ, because images
+differ, and because seeds differ more on some images than on others. Three variances say how much:
+
+    S   seeds          variance of the d_s / n; holds the seeds' own part and 1/n of the interaction
+    B   images         variance of the mean difference under the bootstrap over images (`c2d.metrics.resampled_ap`, the same
+                       draws for every seed); holds the images' own part and 1/n of the interaction, too
+    C   interaction    mean variance of a single d_s under the same bootstrap, less B, / (n - 1): that 1/n, held twice
+
+    variance = S + T,  T = max(B - C, 0)     mean ± t(df) sqrt(S + T),   df = (n - 1) (S + T) / S for many images
+
+A percentile bootstrap over 3 or 5 seeds and images covers too little, because so few seeds cannot show their spread;
+hence t. Satterthwaite's degrees of freedom, (n - 1) ((S + T) / S)^2, trust an S that came out small by luck: with 3
+seeds they cover 92 % where seeds matter most. The one power less covers 94 to 96 % whatever the share of seeds and
+images (docs/results/statistics.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.stats.bootstrap import FEW_IMAGES, Detections, curves_of, whole
+from analysis.stats.permutation import LEVEL
+from c2d.core.errors_analysis import InputError
+from c2d.metrics.coco_data import Array
+from c2d.metrics.resampled_ap import resampled
+
+ImageVariance = tuple[float, float]
+"""Variance over images of the mean of all seeds' differences, and the mean variance of a single seed's."""
+
+
+@dataclass(frozen=True)
+class SeedImageDifference:
+    """One method minus another over seeds and images, in 0-1.
+
+    mean: of the seeds' differences. sd: of those, ddof 1. low, high: 95 % interval. p: two-sided, None where nothing
+    varies. seed_variance, image_variance: the parts S and T of the variance of `mean`; their roots are standard errors.
+    """
+
+    mean: float
+    sd: float
+    n: int
+    images: int
+    low: float | None
+    high: float | None
+    p: float | None
+    seed_variance: float
+    image_variance: float
+    df: float | None
+    interval: str
+    test: str
+
+
+def compare(
+    targets: Mapping[str, Any] | None,
+    a: Sequence[Detections],
+    b: Sequence[Detections],
+    metric: str = "AP",
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> SeedImageDifference:
+    """a - b over seeds and images.
+
+    Args:
+        targets: COCO ground truth, or None where all detections are `Prepared` already.
+        a, b: one entry a seed, the same seeds in the same order: a COCO results list or a `Prepared`.
+        metric: AP, AP50 or AP75.
+        resamples: draws of the images.
+        seed: of the draws.
+
+    Raises:
+        InputError: fewer than 2 seeds, or not as many on both sides; else as `analysis.stats.bootstrap.compare`.
+    """
+    if len(a) != len(b):
+        raise InputError(f"{len(a)} seeds against {len(b)}: give the same seeds, in the same order, on both sides")
+    _enough(len(a))
+    n = len(a)
+    curves = curves_of(targets, [*a, *b], metric)
+    values = np.array(whole(curves))
+    drawn = resampled(curves, resamples, seed)
+    d = drawn[:n] - drawn[n:]
+    return combine(values[:n] - values[n:], lambda: bootstrap_variance(d), curves[0].images)
+
+
+def bootstrap_variance(drawn: Array) -> ImageVariance:
+    """From differences (n seeds, resamples) under the same draws of images; draws without any object are left out."""
+    defined = drawn[:, ~np.isnan(drawn).any(axis=0)]
+    return float(defined.mean(axis=0).var(ddof=1)), float(defined.var(axis=1, ddof=1).mean())
+
+
+def combine(differences: Array, image_variance: Callable[[], ImageVariance], images: int) -> SeedImageDifference:
+    """Interval and test from the seeds' differences (n,) and what the images add.
+
+    Args:
+        differences: one value a seed, on all images.
+        image_variance: gives the two variances over images; `compare` takes them from its bootstrap.
+        images: how many there are.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    d = np.asarray(differences, float)
+    n = len(d)
+    _enough(n)
+    mean, sd = float(d.mean()), float(d.std(ddof=1))
+    together, single = image_variance()
+    seeds = sd**2 / n
+    over = max(together - max(single - together, 0.0) / (n - 1), 0.0)
+    total = seeds + over
+    few = "; n = 2 covers 90 to 97 %" if n == 2 else ""
+    few += f"; {images} images are few: covers less than 95 %" if images < FEW_IMAGES else ""
+    name = f"over {n} seeds and {images} images"
+    if total == 0:
+        reason = f"none: no spread {name}"
+        return SeedImageDifference(mean, sd, n, images, None, None, None, 0.0, 0.0, None, reason, reason)
+    df = total / (seeds / (n - 1) + over / (images - 1))
+    half = float(stdtrit(df, 0.5 + LEVEL / 2)) * math.sqrt(total)
+    p = float(2 * stdtr(df, -abs(mean) / math.sqrt(total)))
+    return SeedImageDifference(
+        mean, sd, n, images, mean - half, mean + half, p, seeds, over, df,
+        f"95 % t of variance components {name}{few}", f"t of variance components {name}",
+    )  # fmt: skip
+
+
+def _enough(n: int) -> None:
+    if n < 2:
+        raise InputError(
+            f"{n} seed on each side cannot show how seeds differ; give 2 or more, "
+            "or compare the two checkpoints over images (analysis.stats.bootstrap.compare)"
+        )

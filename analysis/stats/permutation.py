@@ -1,0 +1,43 @@
+"""The sign-flip test of a mean and the interval that inverts it, and how p and interval come from ordered values.
+
+If there is no effect and the differences d are symmetric, each might as well have had the other sign. Flipping the set
+F of seeds raises the sum of d - theta exactly when the mean of d over F lies below theta. So the one-sided p value of
+theta counts subset means (Hartigan's typical values, 1969): p = (1 + #{F: mean_F <= theta}) / 2^n, and the ends of the
+interval are subset means themselves. Two-sided: twice the smaller side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from c2d.metrics.coco_data import Array
+
+LEVEL = 0.95
+EXACT_TO = 14  # seeds up to which all 2^n sign patterns are tried
+_ZERO = 1e-12  # sums below this part of the values are 0 but for rounding
+
+
+def sign_flip(d: Array, flips: int, seed: int) -> tuple[float, float, float, str]:
+    """p, low, high and the test's name for differences (n,); above `EXACT_TO` of them with `flips` random patterns."""
+    n = len(d)
+    if n <= EXACT_TO:
+        sets = (np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1 == 1  # all but the empty set, which the 1 + counts
+        name = f"sign-flip, exact, {2**n} patterns"
+    else:
+        sets = np.random.default_rng(seed).random((flips, n)) < 0.5
+        sets = sets[sets.any(axis=1)]
+        name = f"sign-flip, {len(sets)} random patterns"
+    typical = np.sort(sets @ d / sets.sum(axis=1))
+    typical[np.abs(typical) <= _ZERO * np.abs(d).max()] = 0.0
+    return *ends(typical), name
+
+
+def ends(ordered: Array) -> tuple[float, float, float]:
+    """p of 0, low and high from rising values; p < 0.05 exactly when low > 0 or high < 0."""
+    total = len(ordered) + 1
+    p = min(1.0, 2 * (1 + min(int((ordered <= 0).sum()), int((ordered >= 0).sum()))) / total)
+    # theta stays while 1 + count >= (1 - LEVEL) / 2 * total: from the k-th smallest value on.
+    k = max(1, math.ceil((1 - LEVEL) / 2 * total - 1e-9) - 1)
+    return p, float(ordered[k - 1]), float(ordered[-k])

@@ -1,0 +1,139 @@
+"""Seeds -> one measured cell: the mean with its spread, n and interval, or in words why there is nothing to show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.load.schema import COCO
+from analysis.spec.columns import Quantity
+from analysis.stats.seed_statistics import summary
+from analysis.tables.groups import Group
+from analysis.tables.table import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW = 3
+"""A cell with fewer seeds is marked."""
+FEW_NOTE = "fewer than three seeds"
+_LATENCY = {"gflops": "flops", "gmacs": "macs"} | {f"latency_{p}": f"{p}_ms" for p in ("p50", "p90", "p99")}
+_LATENCY |= {f"memory_{kind}": f"{kind}_mib" for kind in ("inference", "training")}
+_STATE_WORDS = {"new": "not started", "stale": "without a sign of life"}
+_NO_TEACHER = {"teacher_top1": "no classifier as teacher", "teacher_AP": "no detector as teacher"}
+_OBJECTS = "no such objects in the validation set"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One row's numbers of one kind, in the shown unit.
+
+    values: {seed: number}. runs: {seed: run} of those. promised: all seeds asked for. undefined: seeds that are done
+    and have no number. reason: why there is no value at all, or no value of some seeds; "" where nothing is missing.
+    notes: sentences on how the numbers came about.
+    """
+
+    values: dict[int, float]
+    runs: dict[int, str]
+    promised: tuple[int, ...]
+    undefined: int
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+def is_timed(quantity: Quantity) -> bool:
+    """Whether the number is read from latency files, not from the frame."""
+    return quantity.frame == ""
+
+
+def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Samples:
+    """One row's numbers; `timed` is what `analysis.load.latency.of_runs` says, None where no column asks for it."""
+    values, runs = {}, {}
+    done = group.done
+    for seed, run, number in zip(done["seed"], done["run"], _numbers(done, quantity, timed), strict=True):
+        if np.isfinite(number):
+            values[int(seed)] = quantity.scale * float(number)
+            runs[int(seed)] = str(run)
+    undefined = len(done) - len(values)
+    without = done[~done["run"].isin(runs.values())]
+    reason = progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
+    promised = tuple(int(seed) for seed in group.rows["seed"])
+    notes = _notes(list(runs.values()), timed) if quantity.under_conditions else ()
+    return Samples(values, runs, promised, undefined, reason, notes)
+
+
+def cell(found: Samples, quantity: Quantity) -> Cell:
+    """The cell; its notes are sentences, which `analysis.tables.footnotes` turns into marks."""
+    promised = len(found.promised)
+    if not found.values:
+        return Cell(kind="missing", promised=promised, reason=found.reason)
+    seeds = sorted(found.values)
+    mean = summary([found.values[seed] for seed in seeds])
+    sd, interval = mean.sd, mean.interval
+    if mean.sd == 0 and not quantity.better:  # one network, or one teacher: no spread that seeds could show
+        sd, interval = None, "none: the same in every run"
+    notes = [FEW_NOTE] if mean.n < FEW else []
+    notes += found.notes
+    if found.undefined:
+        whole = mean.n + found.undefined
+        notes.append(f"{found.undefined} of {whole} finished seeds without a number ({found.reason})")
+    return Cell(
+        value=mean.mean,
+        n=mean.n,
+        promised=promised,
+        sd=sd,
+        low=mean.low,
+        high=mean.high,
+        interval=interval,
+        notes=tuple(notes),
+        runs=tuple(found.runs[seed] for seed in seeds),
+    )
+
+
+def progress(group: Group) -> str:
+    """ "2 of 3 seeds done; 1 failed (nan)"; "" where all are done."""
+    rows = group.rows
+    left = rows[rows["state"] != "done"]
+    if left.empty:
+        return ""
+    counted = Counter(_standing(*pair) for pair in zip(left["state"], left["failure_class"], strict=True))
+    told = ", ".join(f"{number} {words}" for words, number in counted.items())
+    return f"{len(rows) - len(left)} of {len(rows)} seeds done; {told}"
+
+
+def _standing(state: str, failure: str) -> str:
+    words = _STATE_WORDS.get(state, state)
+    return f"{words} ({failure})" if state == "failed" and failure else words
+
+
+def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> list[float]:
+    if not is_timed(quantity):
+        return [float(number) for number in done[quantity.frame]]
+    column = _LATENCY[quantity.key]
+    there = {} if timed is None else dict(zip(map(str, timed.index), timed[column], strict=True))
+    return [float(there.get(str(run), np.nan)) for run in done["run"]]
+
+
+def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
+    """What `analysis.load.latency.of_runs` says of some runs, each sentence once."""
+    told = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
+    return tuple(dict.fromkeys(filter(None, told)))
+
+
+def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> str:
+    """Why the finished runs of `done` have no number."""
+    if is_timed(quantity):
+        told = _notes(list(done["run"]), timed) if quantity.under_conditions else ("not counted",)
+        return "; ".join(told) or "not measured"
+    of_classifier = quantity.frame in ("top1", "top5", "ece")
+    of_detector = quantity.frame in COCO or quantity.frame.startswith(("iou.", "tide."))
+    kinds = set(done["kind"])
+    if (of_detector and kinds == {"classifier"}) or (of_classifier and kinds == {"detector"}):
+        return f"not defined for a {kinds.pop()}"
+    if of_detector and not quantity.frame.startswith("tide."):
+        return f"undefined: {_OBJECTS}"
+    return _NO_TEACHER.get(quantity.frame, "not recorded")

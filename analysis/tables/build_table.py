@@ -1,0 +1,195 @@
+"""A table spec and a study -> the table, as data: rows, measured means, differences, published numbers, footnotes.
+
+One row is one group of equal cells, and a cell is a mean over its finished seeds: never a best one, never over an axis
+that the spec does not name, and never a number for what is undefined.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.load.schema import Study
+from analysis.spec.columns import QUANTITIES, quantity
+from analysis.spec.report_spec import TableSpec
+from analysis.stats.seed_statistics import Leaders, leaders
+from analysis.tables import aggregate, differences, footnotes, protocol_check, published
+from analysis.tables import notes as wording
+from analysis.tables.aggregate import Samples
+from analysis.tables.difference_tests import Differences
+from analysis.tables.groups import Group, baseline_of, groups
+from analysis.tables.table import Cell, Column, Row, Table
+from c2d.core.errors_analysis import InputError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Found = dict[str, dict[str, Samples]]
+"""{row key: {column key: its seeds}}."""
+
+
+def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed: bool = False) -> Table:
+    """The table of one sweep ("": of the runs of no sweep).
+
+    Args:
+        name: of the table; the spec's where it is "".
+        allow_mixed: rows that were trained under different protocols get a footnote instead of being refused.
+    Raises:
+        InputError: unknown axes or labels; no cells; a baseline that is no row; mixed protocols; published conditions
+            that single out no row; latency files that do not fit together; a kind of uncertainty that cannot be had.
+    """
+    if spec.seeds:
+        frame = study.frame
+        study = dataclasses.replace(study, frame=frame[frame["seed"].isin(spec.seeds) | (frame["role"] == "teacher")])
+    rows = groups(study, sweep, spec.rows, spec.where, spec.labels)
+    if spec.published is not None:
+        published.check(spec.published, study, sweep, spec.rows)
+    if not rows:
+        seeds = f", and seeds {spec.seeds}" if spec.seeds else ""
+        raise InputError(f"no cell has these labels in `rows` and `where`{seeds}; take labels that occur together")
+    baselines = _baselines(spec, rows)
+    entries = protocol_check.make(study, sweep, rows, baselines, allow_mixed)
+    timed = _timed(study, spec, rows)
+    found = {row.key: {key: aggregate.samples(row, quantity(key), timed) for key in _keys(spec)} for row in rows}
+    cells = {row.key: {key: aggregate.cell(found[row.key][key], quantity(key)) for key in spec.columns} for row in rows}
+    bold = _embolden(spec, entries.families, found, cells)
+    _subtract(study, spec, rows, baselines, found, cells)
+    if spec.published is not None:
+        for row in rows:
+            cells[row.key] |= published.cells(spec.published, row, bool(spec.baseline))
+    columns = _columns(spec)
+    drafts = [
+        _row(row, baseline, cells[row.key], columns, entries.notes[row.key])
+        for row, baseline in zip(rows, baselines, strict=True)
+    ]
+    numbered, notes = footnotes.number(drafts, columns)
+    return Table(
+        name=name or spec.name or "table",
+        title=spec.title,
+        row_axes=tuple(spec.rows),
+        columns=columns,
+        rows=numbered,
+        caption=spec.caption,
+        notes=notes,
+        ledger=entries.ledger,
+        statistics=tuple(wording.statistics(spec, drafts, columns, bold, timed)),
+        store=str(study.runs),
+        tex_ledger=spec.ledger_in_latex,
+        tex_wide=spec.wide,
+    )
+
+
+def _keys(spec: TableSpec) -> list[str]:
+    return list(dict.fromkeys([*spec.columns, *(spec.differences if spec.baseline else ())]))
+
+
+def _columns(spec: TableSpec) -> tuple[Column, ...]:
+    """Measured, published beside it; the difference, and the published one beside that; what has no measured last."""
+    shown = list(spec.published.columns) if spec.published else []
+    gains = list(spec.published.differences) if spec.published and spec.baseline else []
+    made: dict[str, Column] = {}
+    for key in dict.fromkeys([*spec.columns, *shown, *(spec.differences if spec.baseline else ()), *gains]):
+        known = QUANTITIES[key]
+        digits = spec.digits.get(key, known.digits)
+        plain = Column(key, known.label, known.unit, digits, "measured", known.better)
+        delta = dataclasses.replace(plain, label=f"Δ{known.label}")
+        if key in spec.columns:
+            made[key] = plain
+        if key in shown:
+            made[f"published.{key}"] = dataclasses.replace(plain, key=f"published.{key}", kind="published", better="")
+        if spec.baseline and key in spec.differences:
+            made[f"delta.{key}"] = dataclasses.replace(delta, key=f"delta.{key}", kind="difference")
+        if key in gains:
+            name = f"published.delta.{key}"
+            made[name] = dataclasses.replace(delta, key=name, kind="published difference", better="")
+    return tuple(made.values())
+
+
+def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
+    """The row that each row is compared with: itself for a baseline, None without one."""
+    for axis, label in spec.baseline.items():
+        if axis not in spec.rows:
+            raise unknown(
+                "axis of the baseline", axis, spec.rows, "a row is compared with a row, so name an axis of `rows`"
+            )
+        if not any(label in row.values(axis) for row in rows):
+            known = dict.fromkeys(label for row in rows for label in sorted(row.values(axis)))
+            raise unknown(f"label of the baseline on axis {axis}", label, known, "the baseline must be among the rows")
+    return [baseline_of(row, rows, spec.baseline) for row in rows]
+
+
+def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame | None:
+    """What the latency files of all rows say, where a column asks for it; without times where none is shown."""
+    asked = [key for key in _keys(spec) if aggregate.is_timed(quantity(key))]
+    if not asked:
+        return None
+    from analysis.load import latency
+
+    read = latency.of_runs if any(quantity(key).under_conditions for key in asked) else latency.counts
+    return read(study, [run for row in rows for run in row.runs], spec.latency)
+
+
+def _embolden(
+    spec: TableSpec,
+    families: Mapping[str, tuple[str, ...]],
+    found: Found,
+    cells: dict[str, dict[str, Cell]],
+) -> dict[tuple[str, str], Leaders]:
+    """Make the leading cells of each family bold; {(column, first row of a family): who leads and why}.
+
+    Families are those of the ledger: nothing is bold against rows whose protocol was not compared.
+    """
+    together: dict[tuple[str, ...], list[str]] = {}
+    for row, family in families.items():
+        together.setdefault(family, []).append(row)
+    told = {}
+    for key in spec.columns:
+        for compared in together.values():
+            samples = {row: found[row][key].values for row in compared}
+            if not quantity(key).better or sum(map(bool, samples.values())) < 2:
+                continue
+            leading = leaders(samples, quantity(key).better)
+            told[key, compared[0]] = leading
+            for best in leading.best:
+                cells[best][key] = dataclasses.replace(cells[best][key], bold=True)
+    return told
+
+
+def _subtract(
+    study: Study,
+    spec: TableSpec,
+    rows: Sequence[Group],
+    baselines: Sequence[Group | None],
+    found: Found,
+    cells: dict[str, dict[str, Cell]],
+) -> None:
+    """Add the difference cells, with Holm's p over all of them."""
+    if not spec.baseline:
+        return
+    made = Differences(study, spec)
+    drafts: dict[tuple[str, str], Cell] = {}
+    for row, baseline in zip(rows, baselines, strict=True):
+        for key in spec.differences:
+            if baseline is None:
+                drafts[row.key, key] = differences.blank("no row of the table is its baseline")
+            elif baseline is row:
+                drafts[row.key, key] = differences.blank("baseline")
+            else:
+                drafts[row.key, key] = made.cell(key, found[row.key][key], found[baseline.key][key])
+    made.check()
+    for (row_key, key), cell in zip(drafts, differences.corrected(list(drafts.values())), strict=True):
+        cells[row_key][f"delta.{key}"] = cell
+
+
+def _row(
+    group: Group,
+    baseline: Group | None,
+    cells: Mapping[str, Cell],
+    columns: Sequence[Column],
+    notes: Sequence[str],
+) -> Row:
+    """One row, whose own notes stand at its first cell."""
+    row = Row(group.key, group.shown, dict(cells), is_baseline=baseline is group)
+    told = [*filter(None, [aggregate.progress(group)]), *notes, *wording.one_teacher(group, cells, columns)]
+    return footnotes.add(row, columns[0].key, told)

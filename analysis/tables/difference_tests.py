@@ -1,0 +1,143 @@
+"""What the intervals and tests of a table's differences speak about: other seeds, other images, or both.
+
+Over seeds the numbers of the runs are enough. The other two draw images anew and read the detections of both rows, so
+they are for AP, AP50 and AP75 only.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from analysis.load.schema import Study
+from analysis.load.tide_cache import other_evaluation
+from analysis.spec.columns import quantity
+from analysis.spec.report_spec import TableSpec
+from analysis.tables import differences
+from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
+from analysis.tables.table import Cell
+from c2d.core.errors_analysis import InputError
+from c2d.core.json_values import DETECTIONS, RESULT, targets_path
+
+if TYPE_CHECKING:
+    from c2d.metrics.coco_data import Prepared
+
+FROM_DETECTIONS = ("AP", "AP50", "AP75")
+_MOST_KEPT = 8
+"""Lists of detections held in memory: a baseline is compared with row after row."""
+_SAME = 1e-6
+"""Two ways to compute one AP, in 0-1, agree so far."""
+
+
+class Differences:
+    """Makes the difference cells of one table."""
+
+    def __init__(self, study: Study, spec: TableSpec) -> None:
+        """Refuses columns that the wanted kind of uncertainty cannot speak about."""
+        self._study = study
+        self._kind = spec.uncertainty
+        self._truths: dict[str, Prepared] = {}
+        self._read: OrderedDict[str, Prepared] = OrderedDict()
+        frame = study.frame
+        sizes = frame[["run", "dataset_digest", "images", "boxes", "detections"]].drop_duplicates("run")
+        self._rows = {str(row["run"]): {str(key): value for key, value in row.items()}
+                      for row in sizes.to_dict("records")}  # fmt: skip
+        self._agrees: set[tuple[str, str]] = set()
+        self._made = 0
+        self._refused: list[str] = []
+        others = [key for key in spec.differences if key not in FROM_DETECTIONS]
+        if self._kind != "seeds" and others:
+            raise InputError(
+                f"uncertainty {self._kind!r} draws images anew, which is possible for {', '.join(FROM_DETECTIONS)}; "
+                f"take {', '.join(others)} out of `differences`, or use `uncertainty: seeds`"
+            )
+
+    def cell(self, key: str, row: Samples, baseline: Samples) -> Cell:
+        """The difference of one column between a row and its baseline."""
+        plain = differences.cell(row, baseline)
+        if self._kind == "seeds" or plain.kind == "missing":
+            return plain
+        common = sorted(row.values.keys() & baseline.values.keys())
+        if not common:
+            reason = f"no seed in common with its baseline, which uncertainty {self._kind!r} needs"
+            return Cell(kind="missing", promised=plain.promised, reason=reason)
+        if wrong := self._wrong_number(row.runs[common[0]], len(common)):
+            if self._kind == "images" or plain.promised < 2:  # else more seeds may come
+                self._refused.append(wrong)
+            return Cell(kind="missing", promised=plain.promised, reason=wrong)
+        self._made += 1
+        try:
+            mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
+            return self._over_images(key, mine, theirs, plain)
+        except InputError as error:
+            return Cell(kind="missing", promised=plain.promised, reason=f"cannot be drawn from images: {error}")
+
+    def check(self) -> None:
+        """After all cells: refuses the kind of uncertainty where it can speak about none of the differences."""
+        if self._refused and not self._made:
+            raise InputError(self._refused[0])
+
+    def _wrong_number(self, run: str, seeds: int) -> str:
+        """Why that many common seeds are not what this kind compares; "" where they are."""
+        if self._kind == "images" and seeds > 1:
+            return (
+                f"uncertainty 'images' compares one checkpoint with one other, here are {seeds} seeds "
+                f"({run}, ...); choose one with `seeds: [0]`, or use `uncertainty: seeds+images`"
+            )
+        if self._kind == "seeds+images" and seeds == 1:
+            return (
+                f"uncertainty 'seeds+images' needs two seeds on each side, here is one ({run}); "
+                "use `uncertainty: images` for two checkpoints as they are"
+            )
+        return ""
+
+    def _over_images(self, key: str, mine: list[Prepared], theirs: list[Prepared], plain: Cell) -> Cell:
+        scale = quantity(key).scale
+
+        def shown(value: float | None) -> float | None:
+            return None if value is None else scale * value
+
+        notes = (FEW_NOTE,) if len(mine) < FEW else ()
+        if self._kind == "images":
+            from analysis.stats import bootstrap
+
+            one = bootstrap.compare(None, mine[0], theirs[0], key)
+            value, sd, low, high, p = one.difference, None, one.low, one.high, one.p
+            return Cell("value", shown(value), 1, plain.promised, sd, shown(low), shown(high), one.interval, p,
+                        test=one.test, notes=notes, runs=plain.runs)  # fmt: skip
+        from analysis.stats import hierarchical
+
+        many = hierarchical.compare(None, mine, theirs, key)
+        return Cell("value", shown(many.mean), many.n, plain.promised, shown(many.sd), shown(many.low),
+                    shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=plain.runs)  # fmt: skip
+
+    def _detections(self, key: str, found: Samples, seed: int) -> Prepared:
+        """The detections of one seed, which must be those that its result was computed from."""
+        run = found.runs[seed]
+        data = self._prepared(run)
+        if (run, key) not in self._agrees:
+            from analysis.stats.bootstrap import whole
+            from c2d.metrics.resampled_ap import Curves
+
+            value, told = whole([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
+            if not abs(value - told) <= _SAME:
+                path = self._study.runs / run / DETECTIONS
+                raise InputError(f"{path} gives {key} {value:.4f}, {RESULT} says {told:.4f}: not one evaluation")
+            self._agrees.add((run, key))
+        return data
+
+    def _prepared(self, run: str) -> Prepared:
+        from c2d.metrics.coco_json import read_detections, read_targets
+
+        if run not in self._read:
+            path, digest = self._study.runs / run / DETECTIONS, str(self._rows[run]["dataset_digest"])
+            if digest not in self._truths:
+                self._truths[digest] = read_targets(targets_path(self._study.runs, digest))
+            data = read_detections(path, self._truths[digest])
+            if problem := other_evaluation(self._rows[run], data.sizes):
+                raise InputError(f"{path} {problem}")
+            self._read[run] = data
+            if len(self._read) > _MOST_KEPT:
+                self._read.popitem(last=False)
+        self._read.move_to_end(run)
+        return self._read[run]

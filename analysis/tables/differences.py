@@ -1,0 +1,62 @@
+"""A row minus its baseline, seed by seed, with interval and test; Holm over all differences of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from analysis.stats.seed_statistics import holm, paired, unpaired
+from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
+from analysis.tables.table import Cell
+
+UNPAIRED = "no seed in common with the baseline: compared unpaired"
+
+
+def blank(reason: str) -> Cell:
+    """A cell without difference: the baseline itself, or a row that has none."""
+    return Cell(kind="missing", reason=reason)
+
+
+def cell(row: Samples, baseline: Samples) -> Cell:
+    """The difference over the seeds that both have; over all seeds, unpaired, where they share none."""
+    promised = len(set(row.promised) & set(baseline.promised))
+    if not row.values:
+        return Cell(kind="missing", promised=promised, reason=row.reason)
+    if not baseline.values:
+        return Cell(kind="missing", promised=promised, reason=f"its baseline has no value ({baseline.reason})")
+    common = sorted(row.values.keys() & baseline.values.keys())
+    if common:
+        made = paired([row.values[seed] for seed in common], [baseline.values[seed] for seed in common])
+        runs = [row.runs[seed] for seed in common] + [baseline.runs[seed] for seed in common]
+        sd, notes = made.sd, []
+    else:
+        made = unpaired(list(row.values.values()), list(baseline.values.values()))
+        runs = [*row.runs.values(), *baseline.runs.values()]
+        sd, notes = None, [UNPAIRED]
+    if made.n < FEW:
+        notes.append(FEW_NOTE)
+    return Cell(
+        value=made.mean,
+        n=made.n,
+        promised=promised or max(len(row.promised), len(baseline.promised)),
+        sd=sd,
+        low=made.low,
+        high=made.high,
+        interval=made.interval,
+        p=made.p,
+        test=made.test,
+        notes=tuple(notes),
+        runs=tuple(runs),
+    )
+
+
+def corrected(cells: Sequence[Cell]) -> list[Cell]:
+    """The same cells with Holm's p over all of them: one family is one table."""
+    adjusted = holm([cell.p for cell in cells])
+    return [dataclasses.replace(cell, p_holm=p) for cell, p in zip(cells, adjusted, strict=True)]
+
+
+def tests(cells: Sequence[Cell]) -> tuple[list[str], int]:
+    """(the tests that were made, by name; their number)."""
+    made = [cell.test for cell in cells if cell.p is not None]
+    return sorted(set(made)), len(made)

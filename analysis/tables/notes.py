@@ -1,0 +1,107 @@
+"""What a table says of its own numbers: how spread, intervals, tests and bold came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.spec.columns import QUANTITIES
+from analysis.spec.report_spec import TableSpec
+from analysis.stats.seed_statistics import Leaders
+from analysis.tables import differences
+from analysis.tables.groups import Group
+from analysis.tables.table import Cell, Column, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
+_MOST_SOURCES = 3
+_MOST_REASONS = 3
+_ABOUT = {
+    "seeds": "what other seeds of the same methods would give",
+    "images": "what the same two checkpoints would give on other images; another seed may say otherwise",
+    "seeds+images": "what other seeds would give on other images",
+}
+
+
+def one_teacher(group: Group, cells: Mapping[str, Cell], columns: Sequence[Column]) -> list[str]:
+    """The sentence on a teacher that several seeds share, where the row has an interval that it is missing from."""
+    done = group.done
+    if len(done) < 2 or not any(cells[column.key].low is not None for column in columns):
+        return []
+    teachers = [set(done[f"teacher.{kind}"]) for kind in ("classifier", "detector")]
+    shared = any(names != {""} for names in teachers) and all(len(names) == 1 for names in teachers)
+    return [ONE_TEACHER] if shared else []
+
+
+def statistics(
+    spec: TableSpec,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    bold: Mapping[tuple[str, str], Leaders],
+    timed: pd.DataFrame | None,
+) -> Iterator[str]:
+    """The sentences, in the order in which a reader asks for them."""
+    plain = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
+    delta = [row.cells[column.key] for row in rows for column in columns if column.kind == "difference"]
+    yield "Every number is the mean over the finished seeds of the cell, n of them; none is a best run"
+    if spec.seeds:
+        yield f"The spec asked for seeds {', '.join(map(str, spec.seeds))} alone; the sweep may have more"
+    if any(cell.sd is not None for cell in plain):
+        yield "± is the sample standard deviation over seeds (ddof 1)"
+    made = sorted({cell.interval for cell in plain if cell.low is not None})
+    if made:
+        yield f"Intervals of means, in the data files: {', '.join(made)}"
+    if any(cell.kind == "value" for cell in delta):
+        yield from _differences(spec, delta)
+    if any(cell.bold for cell in plain):
+        compared = "rows with one baseline" if spec.baseline else "rows of one student and data set"
+        yield (
+            f"Bold: within {compared}, the best mean and every row not distinguishable from it "
+            "(differences of common seeds, Holm, p >= 0.05)"
+        )
+    yield from _nothing_bold(bold)
+    if timed is not None and len(timed):
+        yield from _latency(timed)
+    if any(column.is_published for column in columns):
+        yield "Published numbers are their sources' own, of another protocol; they enter no mean, test or bold"
+        cells = [row.cells[column.key] for row in rows for column in columns if column.kind == "published"]
+        sources = list(dict.fromkeys(cell.source for cell in cells if cell.source))
+        more = f" and {len(sources) - _MOST_SOURCES} more" if len(sources) > _MOST_SOURCES else ""
+        if sources:
+            yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
+
+
+def _nothing_bold(bold: Mapping[tuple[str, str], Leaders]) -> Iterator[str]:
+    """Why nothing is bold in a column, columns with one reason together; the first few reasons, the rest counted."""
+    labels: dict[str, list[str]] = {}
+    for (key, _), leading in bold.items():
+        if not leading.best:
+            labels.setdefault(leading.reason, []).append(QUANTITIES[key].label)
+    told = [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in sorted(labels.items())]
+    yield from told[:_MOST_REASONS]
+    more = len(told) - _MOST_REASONS
+    if more > 0:
+        yield f"{more} more such reason{'s' * (more > 1)} in other rows"
+
+
+def _differences(spec: TableSpec, cells: Sequence[Cell]) -> Iterator[str]:
+    wanted = ", ".join(f"{axis} {label}" for axis, label in spec.baseline.items())
+    yield f"Δ is the mean difference to the row with {wanted} over the seeds that both have"
+    intervals = sorted({cell.interval for cell in cells if cell.low is not None})
+    if intervals:
+        yield f"Its interval ({', '.join(intervals)}) speaks about {_ABOUT[spec.uncertainty]}"
+    names, number = differences.tests(cells)
+    if number:
+        tests = "1 test" if number == 1 else f"{number} tests"
+        yield f"p: {', '.join(names)}; p after Holm over the {tests} of this table"
+    else:
+        yield "No difference of this table could be tested"
+
+
+def _latency(timed: pd.DataFrame) -> Iterator[str]:
+    there = timed[timed["p50_ms"].notna()]
+    found = [sorted({str(value) for value in there[column]}) for column in ("device", "conditions")]
+    if found[0]:
+        yield f"Latency: mean over the seeds of each run's quantile, on {', '.join(found[0])}; {'; '.join(found[1])}"

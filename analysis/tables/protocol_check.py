@@ -1,0 +1,226 @@
+"""The fairness ledger: what differs between the rows of a table, and whether rows that are compared may be.
+
+Rows are compared with their baseline; where there is none, rows of one student with each other. They must have been
+trained under one protocol: data, start, input, schedule, overrides, student and the engine that scored them. What an
+axis of the rows sets is the question and no fault, for rows that have different labels on it; a footnote says what a
+row's label changed beside its name. Software, machines and versions of a distiller are no protocol: where they differ
+from those of the row that is compared with, a footnote says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from analysis.load.schema import Study
+from analysis.tables import protocol_facts
+from analysis.tables.groups import Group
+from analysis.tables.protocol_facts import Facts
+from analysis.tables.table import Ledger
+from c2d.core.errors_analysis import InputError
+
+_SETS = {"dataset digest": "dataset", "student digest": "student"}
+"""{fact: the key of a sweep that decides it}, where they are called otherwise."""
+_WHOLE = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
+"""Keys of a sweep without a dot: axes of these names set the key itself, whatever their values look like."""
+_MOST_TOLD = 4
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The ledger, {row key: sentences} that belong to a row as footnotes, and {row key: its family}.
+
+    Rows of one family have one baseline (without one: one student) and one data set, and may be told apart in bold. A
+    row without finished runs is in none, which is ().
+    """
+
+    ledger: Ledger
+    notes: dict[str, list[str]]
+    families: dict[str, tuple[str, ...]]
+
+
+def make(
+    study: Study, sweep: str, groups: Sequence[Group], baselines: Sequence[Group | None], allow_mixed: bool
+) -> Entries:
+    """The ledger of a table.
+
+    Args:
+        groups: one a row. baselines: the row each is compared with; itself where it is one.
+        allow_mixed: rows under different protocols are told, not refused.
+    Raises:
+        InputError: rows that are compared were trained under different protocols.
+    """
+    known = {group.key: protocol_facts.of(group) for group in groups}
+    axes = _axes(study, sweep, groups)
+    notes: dict[str, list[str]] = {group.key: [] for group in groups}
+    for group in groups:
+        notes[group.key] += _within(known[group.key])
+    families = {
+        group.key: _family(baseline, known[group.key]) for group, baseline in zip(groups, baselines, strict=True)
+    }
+    for group, other in _compared(groups, baselines, known, families):
+        notes[group.key] += _protocol(group, other, known, axes)
+    mixed = {key: list(dict.fromkeys(told)) for key, told in notes.items() if told}
+    if mixed and not allow_mixed:
+        told = [f"{key}: {sentence}" for key, sentences in mixed.items() for sentence in sentences]
+        more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        raise InputError(
+            f"rows under different protocols cannot share a table: {'; '.join(told[:_MOST_TOLD])}{more}; "
+            "leave them out (`rows`, `where`), or pass --allow-mixed, which adds footnotes"
+        )
+    for group, baseline in zip(groups, baselines, strict=True):
+        if baseline:
+            notes[group.key] += _labelled(group, baseline, known, axes)
+        notes[group.key] += _environment(known[group.key], known[baseline.key] if baseline else {})
+    for key, sentence in _versions(known, families):
+        notes[key].append(sentence)
+    same, differs = _compare(known)
+    told = [f"{key}: {sentence}" for key, sentences in mixed.items() for sentence in sentences]
+    on_data = {key: (*family, *known[key].get("dataset digest", ())) for key, family in families.items()}
+    return Entries(Ledger(same, differs, tuple(told)), notes, on_data)
+
+
+def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """(facts that all rows share, {fact: {row: value}} of the others); rows without finished runs have "" there."""
+    same: dict[str, str] = {}
+    differs: dict[str, dict[str, str]] = {}
+    rows = {key: found for key, found in known.items() if found}
+    for name in dict.fromkeys(name for found in rows.values() for name in found if name != "method"):
+        values = {protocol_facts.shown(found.get(name, ())) for found in rows.values()}
+        if values == {"none"}:
+            continue
+        if len(values) == 1:
+            same[name] = values.pop()
+        else:
+            differs[name] = {
+                key: protocol_facts.shown(found.get(name, ())) if found else "" for key, found in known.items()
+            }
+    return same, differs
+
+
+def _family(baseline: Group | None, found: Facts) -> tuple[str, ...]:
+    """What rows that are compared share: their baseline; where there is none, their student."""
+    if not found:
+        return ()
+    return ("baseline", baseline.key) if baseline else ("student", *found["student"])
+
+
+def _compared(
+    groups: Sequence[Group],
+    baselines: Sequence[Group | None],
+    known: Mapping[str, Facts],
+    families: Mapping[str, tuple[str, ...]],
+) -> Iterator[tuple[Group, Group]]:
+    """(row, the row whose protocol it must share): the baseline, or the first row that has been trained."""
+    first: dict[tuple[str, ...], Group] = {}
+    for group, baseline in zip(groups, baselines, strict=True):
+        if not known[group.key]:
+            continue
+        if baseline is not None and known.get(baseline.key):
+            other = baseline
+        else:
+            other = first.setdefault(families[group.key], group)
+        if other is not group:
+            yield group, other
+
+
+def _within(found: Facts) -> Iterator[str]:
+    """What the seeds of one row do not share, though they must."""
+    for name, values in found.items():
+        if len(values) > 1 and protocol_facts.is_protocol(name):
+            yield f"its seeds differ in {name}: {protocol_facts.shown(values)}"
+    if len(found.get("method", ())) > 1:
+        yield "its seeds differ in the parameters or the version of their method"
+
+
+def _protocol(
+    group: Group, other: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """In what a row's protocol differs from another's though no axis of the rows says so."""
+    for name, mine, theirs, axis in _unequal(group, other, known, axes):
+        if not axis:
+            yield f"{name} is {mine}, but {theirs} in {other.key}, which it is compared with"
+
+
+def _labelled(
+    group: Group, baseline: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """In what a row's protocol differs from its baseline's because of its label; an axis `init` says so itself."""
+    told: dict[str, list[str]] = {}
+    for name, mine, theirs, axis in _unequal(group, baseline, known, axes):
+        if axis and axis != _SETS.get(name, name):
+            told.setdefault(axis, []).append(f"{name} is {mine}, but {theirs} in its baseline")
+    for axis, found in told.items():
+        more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+        yield f"{axis} also sets the protocol: {'; '.join(found[:_MOST_TOLD])}{more}"
+
+
+def _unequal(
+    group: Group, other: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, str, str, str]]:
+    """(fact of the protocol, a row's value, another's, the axis that sets it or "") where two trained rows differ."""
+    mine, theirs = known[group.key], known[other.key]
+    apart = [axis for axis in axes if not group.values(axis) & other.values(axis)]
+    for name in dict.fromkeys([*mine, *theirs]) if mine and theirs else ():
+        here, there = mine.get(name, ("",)), theirs.get(name, ("",))
+        if protocol_facts.is_protocol(name) and set(here) != set(there):
+            by = next((axis for axis in apart if any(_decides(key, name) for key in axes[axis])), "")
+            yield name, protocol_facts.shown(here), protocol_facts.shown(there), by
+
+
+def _decides(key: str, fact: str) -> bool:
+    """Whether a key of a sweep sets a fact: `schedule` sets all of `schedule.*`."""
+    name = _SETS.get(fact, fact)
+    return name == key or name.startswith(f"{key}.")
+
+
+def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:
+    """Sentences on software and machines: within a row, and against its baseline."""
+    if not mine:
+        return
+    for name in protocol_facts.ENVIRONMENT:
+        if len(mine[name]) > 1:
+            yield f"seeds ran with {name} {protocol_facts.shown(tuple(sorted(mine[name])))}"
+    other = [name for name in protocol_facts.ENVIRONMENT if baseline and set(mine[name]) != set(baseline[name])]
+    if other:
+        here = ", ".join(f"{name} {protocol_facts.shown(mine[name])}" for name in other)
+        there = ", ".join(f"{name} {protocol_facts.shown(baseline[name])}" for name in other)
+        yield f"ran with {here}; its baseline with {there}"
+
+
+def _versions(known: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    """(row, sentence) where a row used another version of a distiller than the first row of its family that has it."""
+    first: dict[tuple[tuple[str, ...], str], tuple[tuple[str, ...], str]] = {}
+    for key, found in known.items():
+        for name, own in protocol_facts.versions(found).items():
+            other, row = first.setdefault((families[key], name), (own, key))
+            if set(own) != set(other):
+                yield key, f"{name} of version {protocol_facts.shown(own)}, but {protocol_facts.shown(other)} in {row}"
+
+
+def _axes(study: Study, sweep: str, groups: Sequence[Group]) -> dict[str, list[str]]:
+    """{axis of the rows: the keys of a sweep that it sets}; a bundle sets what its labels name in the definition."""
+    named = list(groups[0].labels) if groups else []
+    definition = _definition(study.sweeps.get(sweep, {}))
+    return {axis: _keys(axis, definition.get(axis)) for axis in named}
+
+
+def _keys(axis: str, values: Any) -> list[str]:
+    """Only a bundle has a name that is no key of its own: a schedule may be a mapping too."""
+    is_key = axis in _WHOLE or "." in axis
+    if not is_key and isinstance(values, dict) and values and all(isinstance(value, dict) for value in values.values()):
+        return sorted({str(key) for value in values.values() for key in value})
+    return [axis]
+
+
+def _definition(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The axes as the sweep's author wrote them; nothing where the record does not hold them."""
+    try:
+        read = yaml.load(record.get("definition", ""), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
+        return {}
+    axes = read.get("axes") if isinstance(read, dict) else None
+    return axes if isinstance(axes, dict) else {}

@@ -1,0 +1,120 @@
+"""What is known of the runs behind one row of a table: the question they answer, and where and with what they ran.
+
+A fact is a name and the different values that the row's finished runs have, as text. Names of what a sweep can set are
+spelled as a sweep sets them: `init`, `schedule.optimizer.lr`, `overrides.KEY`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from analysis.tables.groups import Group
+
+Facts = dict[str, tuple[str, ...]]
+"""{name: values}; empty for a row without finished runs."""
+PROTOCOL = ("dataset digest", "student digest", "init", "input", "engine")
+PREFIXES = ("schedule.", "overrides.")
+NO_PROTOCOL = ("schedule.val_interval",)
+"""How often a run looks at itself decides nothing."""
+ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
+_SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
+_READ = ("dataset", "dataset_digest", "student", "student_digest", "init", "input", "method_json", "teacher.classifier",
+         "teacher.detector", "teacher_top1", "teacher_AP", "schedule", "schedule_json", "overrides_json", "engine",
+         "code", *_SOFTWARE)  # fmt: skip
+_SHORT = 12  # digits of a hash
+
+
+def is_protocol(fact: str) -> bool:
+    """Whether rows that are compared must agree in it."""
+    return fact in PROTOCOL or (fact.startswith(PREFIXES) and fact not in NO_PROTOCOL)
+
+
+def of(group: Group) -> Facts:
+    """The facts of a row, in the order in which a ledger lists them."""
+    done = group.done.sort_values("seed", kind="stable")
+    found: dict[str, list[str]] = {}
+    columns = {name: done[name].tolist() for name in _READ}
+    for place in range(len(done)):
+        for name, value in _pairs({column: values[place] for column, values in columns.items()}):
+            found.setdefault(name, []).append(value)
+    for values in found.values():  # a key that only some seeds have is a difference too
+        values += [""] * (len(done) - len(values))
+    facts = {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
+    if facts:
+        facts["seeds"] = (", ".join(str(int(seed)) for seed in done["seed"]),)
+    return facts
+
+
+def versions(found: Facts) -> dict[str, tuple[str, ...]]:
+    """{distiller: the versions of it that a row used}."""
+    pairs = [pair for text in found.get("method", ()) for pair in _versions(text)]
+    return {name: tuple(dict.fromkeys(own for other, own in pairs if other == name)) for name, _ in pairs}
+
+
+def shown(values: tuple[str, ...]) -> str:
+    """ "2.12.0 and 2.15.0"; "none" where there is nothing."""
+    return " and ".join(value or "none" for value in values) or "none"
+
+
+def teachers(row: Mapping[Any, Any]) -> str:
+    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
+    named = []
+    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
+        run, metric = row[f"teacher.{kind}"], row[column]
+        if run:
+            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
+    return " + ".join(named)
+
+
+def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "dataset", row["dataset"]
+    yield "dataset digest", row["dataset_digest"][:_SHORT]
+    yield "student", row["student"]
+    yield "student digest", row["student_digest"][:_SHORT]
+    yield "init", row["init"]
+    yield "input", _number(row["input"])
+    yield "method version", ", ".join(f"{name} {version}" for name, version in _versions(row["method_json"]))
+    yield "method", row["method_json"]
+    yield "teacher", teachers(row)
+    yield "schedule", row["schedule"]
+    yield from _flat("schedule", _loaded(row["schedule_json"], dict))
+    for key, value in _loaded(row["overrides_json"], dict).items():
+        yield f"overrides.{key}", _text(value)
+    engine, _, version = row["engine"].partition(" ")
+    yield "engine", engine
+    yield "engine version", version
+    for name in _SOFTWARE:
+        yield name, row[name]
+    sha, dirty = row["code"].rstrip("+"), row["code"].endswith("+")
+    yield "code", (sha if sha.startswith("snapshot") else sha[:_SHORT]) + "+" * dirty
+
+
+def _versions(method: str) -> list[tuple[str, str]]:
+    """[(distiller, version)] of a method's JSON."""
+    return [(name, str(values.get("version"))) for item in _loaded(method, list) for name, values in item.items()]
+
+
+def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{name}.{key}", value)
+        else:
+            yield f"{name}.{key}", _text(value)
+
+
+def _text(value: Any) -> str:
+    """One spelling of every value: 2.0 and 2 are one number, null is nothing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:g}"
+
+
+def _loaded(text: str, kind: type) -> Any:
+    value = json.loads(text) if text else kind()
+    return value if isinstance(value, kind) else kind()

@@ -1,0 +1,170 @@
+"""Published numbers, to stand beside measured ones: each with its source, none in a test, none ever bold.
+
+published.csv holds what papers, model zoos and repositories print; `analysis.load.published_file` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from analysis.load.published_file import COLUMNS, OTHER, SHIPPED, Entry, as_number, equal, load
+from analysis.load.schema import AXIS, Study
+from analysis.spec.report_spec import Published
+from analysis.tables.groups import Group
+from analysis.tables.table import Cell
+from c2d.core.errors_analysis import InputError, some, unknown
+
+_BESIDE = ("paper_key", "table", "dataset", "split", "detector", "student_backbone")
+"""What a row has in common with the baseline row that its own gain is computed from."""
+_OVERRULED = frozenset({"paper_key", "table"})
+"""Columns in which a later axis wins over an earlier one."""
+
+
+def check(spec: Published, study: Study, sweep: str, axes: Collection[str]) -> None:
+    """Refuse what is in `published.rows` and nowhere in the table: its numbers would be missing without a word.
+
+    Args:
+        axes: of the table's rows.
+    Raises:
+        InputError: an axis that no row has, a label that the sweep does not have, with the nearest known one.
+    """
+    record = study.sweeps.get(sweep, {}).get("axes", {})
+    cells = study.frame[study.frame["sweep"] == sweep]
+    for axis, wanted in spec.rows.items():
+        if axis not in axes:
+            raise unknown("axis in `published.rows`", axis, axes, "conditions of every row belong into `all`")
+        known = dict.fromkeys([*map(str, record.get(axis, ())), *map(str, cells[AXIS + axis].dropna())])
+        for label in wanted:
+            if label not in known:
+                raise unknown(f"label of axis {axis} in `published.rows`", label, known)
+
+
+def pick(spec: Published, group: Group) -> Entry | None:
+    """The published row that stands beside a row of the table; None for a row without conditions, or not published.
+
+    A row has conditions when every axis of `spec.rows` has some for its label; axes that made no difference to it are
+    passed over. An axis may overrule `all`, and name another paper or table than an earlier one; two axes that set any
+    other column to different values speak of a combination that is not published. So is one that its paper does not
+    have; a condition that no row of the paper fulfils is a mistake.
+
+    Raises:
+        InputError: an unknown column or table; a condition that nothing fits; several rows that fit: with candidates.
+    """
+    for column in dict.fromkeys(column for part in _parts(spec) for column in part):
+        if not column.startswith(OTHER) and column not in COLUMNS:
+            raise unknown("column of published results", column, [*COLUMNS, "other.NAME"])
+    conditions = _conditions(spec, group)
+    if conditions is None:
+        return None
+    entries = load(Path(spec.file) if spec.file else SHIPPED)
+    found = [entry for entry in entries if entry.fits(conditions)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        _refuse(group, conditions, "several published rows fit; add conditions", found)
+    paper = [entry for entry in entries if entry.text["paper_key"] == conditions["paper_key"]]
+    table = [entry for entry in paper if entry.text["table"] == conditions["table"]]
+    if not paper:
+        raise unknown(
+            "published paper", conditions["paper_key"], sorted({entry.text["paper_key"] for entry in entries})
+        )
+    if not table:
+        tables = sorted({entry.text["table"] for entry in paper})
+        raise unknown(f"table of {conditions['paper_key']}", conditions["table"], tables)
+    for column, value in conditions.items():
+        if not any(entry.fits({column: value}) for entry in paper):
+            _refuse(group, conditions, f"no published row of the paper has {column}: {value}; change it", table)
+    return None
+
+
+def _conditions(spec: Published, group: Group) -> dict[str, str] | None:
+    axes = [axis for axis in spec.rows if axis not in group.labels or group.depends(axis)]
+    if not axes or any(group.labels.get(axis) not in spec.rows[axis] for axis in axes):
+        return None
+    set_by_axes: dict[str, str] = {}
+    for axis in axes:
+        own = spec.rows[axis][group.labels[axis]]
+        if any(not equal(set_by_axes.get(column, own[column]), own[column]) for column in own.keys() - _OVERRULED):
+            return None
+        set_by_axes |= own
+    return {"paper_key": spec.paper, "table": spec.table, **spec.all, **set_by_axes}
+
+
+def _parts(spec: Published) -> list[Mapping[str, str]]:
+    """Every set of conditions of a spec."""
+    return [spec.all, *(conditions for labels in spec.rows.values() for conditions in labels.values())]
+
+
+def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[Entry]) -> NoReturn:
+    asked = ", ".join(f"{column}: {value}" for column, value in conditions.items())
+    varying = [name for name in COLUMNS[:11] if len({entry.text[name] for entry in near}) > 1]
+    told = some((_described(entry, varying) for entry in near), 12)
+    raise InputError(f"row {group.key}, published {{{asked}}}: {problem}; candidates: {told}")
+
+
+def _described(entry: Entry, varying: Sequence[str]) -> str:
+    pairs = [(name, entry.text[name]) for name in varying] + [
+        (OTHER + name, text) for name, text in entry.other.items()
+    ]
+    return ", ".join(f"{name}: {text}" for name, text in pairs if text) or f"line {entry.line}"
+
+
+def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
+    """(published difference to the published baseline in percent points, where it is from or why there is none)."""
+    if entry.text["method"] == "baseline":
+        return None, "baseline"
+    printed = as_number(entry.text["delta_AP"]) if key == "AP" else None
+    if printed is not None:
+        return printed, f"{entry.source} (difference as printed)"
+    beside = [
+        other
+        for other in load(Path(spec.file) if spec.file else SHIPPED)
+        if other.text["method"] == "baseline" and all(other.text[name] == entry.text[name] for name in _BESIDE)
+    ]
+    where = "its baseline row"
+    if not beside:  # an ablation without a baseline of its own: that of the paper's other tables, if they agree on one
+        same = [name for name in (*_BESIDE, "schedule") if name != "table"]
+        beside = [
+            other
+            for other in load(Path(spec.file) if spec.file else SHIPPED)
+            if other.text["method"] == "baseline" and all(other.text[name] == entry.text[name] for name in same)
+        ]
+        where = f"the baseline of {beside[0].text['table']}" if beside else ""
+    others = sorted({other.text["schedule"] or "unknown" for other in beside})
+    beside = [other for other in beside if other.text["schedule"] == entry.text["schedule"]]
+    if others and not beside:
+        return None, f"not published (its baseline is of another schedule, {', '.join(others)})"
+    own, lows = entry.number(key), {other.number(key) for other in beside} - {None}
+    if own is None or len(lows) != 1:
+        return None, "not published" if own is None or not lows else "several published baselines"
+    low = lows.pop()
+    assert low is not None
+    # Percent with one or two decimals: their difference has no more, so the binary tail is cut off.
+    return round(own - low, 6), f"{entry.source} (difference computed from {where}, {low:g})"
+
+
+def cells(spec: Published, group: Group, gains: bool) -> dict[str, Cell]:
+    """{column key: cell} of what was published about a row; `gains`: with its differences."""
+    entry = pick(spec, group)
+    nothing = Cell(kind="missing", reason="not published")
+    made = {}
+    for key in spec.columns:
+        value = entry.number(key) if entry else None
+        made[f"published.{key}"] = (
+            nothing if entry is None or value is None else Cell(value=value, source=_where(entry, entry.source))
+        )
+    for key in spec.differences if gains else ():
+        value, source = gain(entry, key, spec) if entry else (None, "not published")
+        made[f"published.delta.{key}"] = (
+            Cell(kind="missing", reason=source)
+            if entry is None or value is None
+            else Cell(value=value, source=_where(entry, source))
+        )
+    return made
+
+
+def _where(entry: Entry, source: str) -> str:
+    """The source with the paper and table it speaks of."""
+    return f"{entry.text['paper_key']}, {entry.text['table']}: {source}"

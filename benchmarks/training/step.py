@@ -1,0 +1,230 @@
+"""What a distilled training step costs: plain and distilled steps in turn, their ratio, memory, and the floor.
+
+The floor is what no implementation can avoid: the plain step plus the teacher's layers, forward and backward to their
+input, on one crop of every positive used. For a student smaller than the teacher's stem the ratio is large because the
+floor is; the distance between the two is what our code adds.
+
+Inputs are made: uniform noise images, boxes of the size that gives the wanted number of positives. All samples are kept
+(ms, in the order taken); medians are taken where they are printed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.machine import peak_memory
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a student at its training size and the teacher's side."""
+
+    student: str
+    network: str
+    batch: int
+    size: int
+    objects: int
+    crop: int
+    max_positives: int | None
+    side: float
+    """Side of the made boxes as a share of the image: chosen so that the positives are as many as the case names."""
+    classes: int = 80
+
+
+CASES = (
+    Case("ssd300-vgg16", "resnet50", batch=4, size=300, objects=7, crop=112, max_positives=None, side=0.45),
+    Case("retinanet-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10),
+    Case(
+        "faster-rcnn-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10
+    ),
+)
+
+
+def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, Any]:
+    """Samples of plain and distilled steps and of the teacher's floor, in turn.
+
+    Returns:
+        {case, device, threads, torch, plain_ms, distilled_ms, floor_ms: lists; positives, used}.
+    """
+    device = start(threads)
+    plain, distilled, teacher = _models(case, device)
+    inputs, samples = _made_batch(case, device)
+    calls: dict[str, Callable[[], Any]] = {
+        "plain": _step(plain, inputs, samples),
+        "distilled": _step(distilled, inputs, samples),
+    }
+    for call in calls.values():
+        call()
+    seen = calls["distilled"]()
+    positives = int(seen["kd_icod_positives"])
+    used = int(seen.get("kd_icod_positives_used", positives))
+    calls["floor"] = _teacher_floor(teacher, case.crop, used, case.batch * case.objects, device)
+    calls["floor"]()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            times[name].append(milliseconds(call, device))
+    return {
+        "case": asdict(case),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        **{f"{name}_ms": values for name, values in times.items()},
+        "positives": positives,
+        "used": used,
+    }
+
+
+def peak_mib(case: Case, variant: str, threads: int | None = None) -> float:
+    """Peak memory of two steps of `plain` or `distilled`, MiB beyond the imported packages; in this process, which
+    should do nothing else."""
+    device = start(threads)
+    base = peak_memory.base_mib(device)
+    plain, distilled, teacher = _models(case, device)
+    model = {"plain": plain, "distilled": distilled}[variant]
+    del plain, distilled, teacher
+    return peak_memory.of_calls(_step(model, *_made_batch(case, device)), device, base)
+
+
+def start(threads: int | None) -> str:
+    """Close the host's gaps, import what a training imports, set threads and seed; the device to measure on."""
+    import c2d.training.build  # noqa: F401  (with all that a training imports)
+    from benchmarks.latency.student import register
+
+    register()
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _step(model: Any, inputs: Tensor, samples: Callable[[], list[Any]]) -> Callable[[], dict[str, float]]:
+    """One training step as a call; it returns the observations about positives."""
+    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
+
+    def once() -> dict[str, float]:
+        total, log = model.parse_losses(model(inputs.clone(), samples(), mode="loss"))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        return {key: float(value) for key, value in log.items() if "positives" in key}
+
+    return once
+
+
+def markdown(records: list[dict[str, Any]]) -> str:
+    """The step table: medians, and the median of the ratios pair by pair."""
+    lines = [
+        "| student | teacher, crop px | batch | positives (used) | plain step ms | ICOD step ms "
+        "| ratio | floor ratio | plain MiB | ICOD MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for record in records:
+        case = record["case"]
+        pairs = list(zip(record["plain_ms"], record["distilled_ms"], record["floor_ms"], strict=True))
+        ratio = statistics.median(distilled / plain for plain, distilled, _ in pairs)
+        floor = statistics.median((plain + teacher) / plain for plain, _, teacher in pairs)
+        lines.append(
+            f"| {case['student']} | {case['network']}, {case['crop']} | {case['batch']} "
+            f"| {record['positives']} ({record['used']}) "
+            f"| {statistics.median(record['plain_ms']):.0f} | {statistics.median(record['distilled_ms']):.0f} "
+            f"| {ratio:.2f} | {floor:.2f} "
+            f"| {record['plain_mib']:.0f} | {record['distilled_mib']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
+    """The same student plain and under ICOD, and the (random) teacher."""
+    from c2d.configs import load_student
+    from c2d.detectors.normalization import Normalisation
+    from c2d.distillation.wrapper import Distillation, TeacherSet
+    from c2d.methods.base import Context
+    from c2d.specs.resolve_spec import distiller_catalog
+    from c2d.specs.spec import resolve_method
+    from c2d.teachers.classifier import ClassifierTeacher
+    from c2d.teachers.networks import build_network
+    from c2d.training.build import distillers
+    from c2d.training.evaluate import build_student
+
+    size = None if case.student.startswith("ssd") else case.size
+    config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
+    pixels = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
+    network = build_network(case.network, case.classes)
+    teacher = ClassifierTeacher(
+        network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device
+    )
+    teachers = TeacherSet(classifier=teacher)
+    plain = Distillation(build_student(config), {}, TeacherSet(), case.classes, 0)
+    student = build_student(config)
+    method = resolve_method([{"icod": {"max_positives": case.max_positives}}], distiller_catalog())
+    context = Context(case.classes, teacher, None, student)
+    distilled = Distillation(student, distillers(method, context), teachers, case.classes, 0)
+    return plain.to(device).train(), distilled.to(device).train(), teacher
+
+
+def _made_batch(case: Case, device: str) -> tuple[Tensor, Callable[[], list[Any]]]:
+    """Noise images (B, 3, S, S) and a maker of fresh mmdet samples with `objects` square boxes each, xyxy px."""
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(case.batch, 3, case.size, case.size, generator=generator).to(device)
+    side = case.side * case.size
+    corners = torch.rand(case.batch, case.objects, 2, generator=generator) * (case.size - side)
+    boxes = torch.cat([corners, corners + side], dim=2).to(device)
+    labels = torch.randint(case.classes, (case.batch, case.objects), generator=generator).to(device)
+
+    def samples() -> list[Any]:
+        made = []
+        for index in range(case.batch):
+            shape = (case.size, case.size)
+            sample = DetDataSample(
+                metainfo={
+                    "img_shape": shape,
+                    "pad_shape": shape,
+                    "batch_input_shape": shape,
+                    "scale_factor": (1.0, 1.0),
+                    "img_id": index,
+                }
+            )
+            sample.gt_instances = InstanceData(bboxes=boxes[index].clone(), labels=labels[index].clone())
+            sample.ignored_instances = InstanceData(bboxes=boxes.new_zeros(0, 4), labels=labels.new_zeros(0))
+            made.append(sample)
+        return made
+
+    return inputs, samples
+
+
+def _teacher_floor(teacher: Any, size: int, positives: int, truths: int, device: str) -> Callable[[], None]:
+    """The teacher alone: all of it on every ground-truth crop, its first layer forward and back on every positive."""
+    truth = torch.randn(truths, 3, size, size, device=device)
+    crops = torch.randn(positives, 3, size, size, device=device)
+
+    def once() -> None:
+        with torch.no_grad():
+            for part in truth.split(16):
+                teacher.logits(part)
+        for part in crops.split(16):
+            part = part.detach().requires_grad_(True)
+            teacher.features(part, ["l0"])["l0"].mean().backward()
+
+    return once
+
+
+def milliseconds(call: Callable[[], Any], device: str) -> float:
+    """One call, in ms; on CUDA with everything it queued."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    begun = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - begun)

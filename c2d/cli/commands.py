@@ -1,0 +1,198 @@
+"""`c2d train`, `c2d evaluate`, `c2d methods`: parse, call, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
+Data = Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")]
+
+
+def train(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question (docs/spec.md), or a run to continue")
+    ],
+    runs: Runs = None,
+    data: Data = None,
+    workers: Annotated[int, typer.Option(min=0, help="data loading processes; results do not depend on it")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of this process")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="allow torchvision to fetch pretrained weights")] = False,
+    stop_after: Annotated[
+        int | None, typer.Option("--stop-after", min=1, help="save and leave after this iteration, to see that it runs")
+    ] = None,
+    monitor: Annotated[
+        int | None,
+        typer.Option(min=1, help="every so many iterations, each distillation term's gradient beside the task's"),
+    ] = None,
+    cache_teacher: Annotated[
+        Path | None,
+        typer.Option("--cache-teacher", metavar="DIR", help="keep the classifier teacher's logits; no augmentation"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="log to log.txt only")] = False,
+) -> None:
+    """Train one run, export the stock student and evaluate it; call again to continue an interrupted one."""
+    from c2d.core.attempt import Interrupted
+    from c2d.core.errors import Busy, InputError
+    from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+    from c2d.specs.resolve_spec import ask, find_run, read_yaml, store
+
+    root, created = store(runs), False
+    if spec.endswith((".yaml", ".yml")):
+        given = read_yaml(Path(spec))
+        question = ask(given, where=spec, runs=root, data=data)
+        data = data or _root_of(given["dataset"])
+        folder = RunFolder(root / question.id)
+        if not folder.spec.exists():
+            created = not folder.path.exists()
+            atomic_write_json(folder.spec, question.to_json())
+        elif read_json(folder.spec) != json.loads(json.dumps(question.to_json())):
+            raise InputError(
+                f"{folder.path} holds another question than {spec}; move that folder away, or use another --runs"
+            )
+    else:
+        folder = find_run(spec, root)
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        import torch
+
+        torch.set_num_threads(threads)
+    from c2d.training.train import Machine, train
+
+    try:
+        machine = Machine(data, workers, checkpoint_every, download, quiet, stop_after, monitor, cache_teacher)
+        result = train(folder, machine)
+    except Interrupted as stop:
+        if not stop.planned:
+            raise
+        print(f"{stop}\nrun folder: {folder.path}")
+        return
+    except InputError as error:
+        if (
+            created
+            and int(os.environ.get("RANK", "0")) == 0
+            and not folder.log.exists()
+            and not isinstance(error, Busy)  # then it is somebody else's as well
+        ):  # refused at the door: leave nothing behind
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    if result:
+        print(summary(result))
+        print(f"run folder: {folder.path}")
+
+
+def _root_of(dataset: Any) -> Path | None:
+    """Where to look for a data set that was given by path: the folder around its card's; None for a name."""
+    if not isinstance(dataset, str) or not Path(dataset).exists():
+        return None
+    path = Path(dataset)
+    return (path.parent if path.is_file() else path).absolute().parent
+
+
+def evaluate(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="a finished run")] = None,
+    config: Annotated[Path | None, typer.Option(help="a stock mmdet config")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="its weights, stock keys")] = None,
+    card: Annotated[
+        str | None, typer.Option("--data", help="data card: a name or a path; for a RUN: the root of the cards")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="run both engines; fail beyond 1e-6 (COCO) or 0.05 AP (TIDE)")
+    ] = False,
+    runs: Runs = None,
+    out: Annotated[Path | None, typer.Option(help="where to write the result (JSON)")] = None,
+) -> None:
+    """Evaluate exported weights: the numbers of a run again, or of any stock config, checkpoint and data set."""
+    from c2d.specs.resolve_spec import store
+    from c2d.training.evaluate_run import evaluate_files, evaluate_run
+
+    if run is not None:
+        result, lines = evaluate_run(run, store(runs), Path(card) if card else None, check)
+    else:
+        result, lines = evaluate_files(config, checkpoint, card, store(runs), check)
+    for line in lines:
+        print(line)
+    print(summary(result))
+    if out is not None:
+        from c2d.core.run_folder import atomic_write_json
+
+        atomic_write_json(out, result)
+
+
+def inspect(
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
+    images: Annotated[int, typer.Option("--images", min=1, max=16, help="training images to show")] = 4,
+    out: Annotated[Path, typer.Option(help="the picture (PNG)")] = Path("inspect.png"),
+    runs: Runs = None,
+    data: Data = None,
+) -> None:
+    """Draw what a method looks at (masks, boxes, crops, attention) in some training images, before anyone trains."""
+    from c2d.preflight.setup import prepare
+    from c2d.preflight.visualize import draw
+    from c2d.specs.resolve_spec import store
+
+    for line in draw(prepare(spec, store(runs), data), images, _writable(out)):
+        print(line)
+    print(f"picture: {out}")
+
+
+def suggest_weight(
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
+    steps: Annotated[int, typer.Option(min=1, help="training steps, in memory only")] = 200,
+    every: Annotated[int, typer.Option(min=1, help="steps between two looks at the gradients")] = 10,
+    runs: Runs = None,
+    data: Data = None,
+) -> None:
+    """Train some steps, compare the gradients of each term with the task's, and propose weights for a sweep."""
+    from c2d.preflight.setup import prepare
+    from c2d.preflight.suggest_weight import listen, suggest, table
+    from c2d.specs.resolve_spec import store
+
+    def say(step: int, numbers: dict[str, float]) -> None:
+        print(f"step {step}/{steps}  loss {numbers['loss']:.3f}  |g_task| {numbers['kd_task_grad']:.3g}", flush=True)
+
+    print(table([suggest(heard) for heard in listen(prepare(spec, store(runs), data), steps, every, say)]))
+
+
+def _writable(path: Path) -> Path:
+    from c2d.core.errors import InputError
+
+    if path.suffix.lower() != ".png" or not path.absolute().parent.is_dir():
+        raise InputError(f"--out {path}: wanted a file name that ends in .png, in a folder that exists")
+    return path
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one method, with its parameters")] = None,
+) -> None:
+    """List the distillation methods, or show one: what it is, its sources and parameters, what is unverified."""
+    from c2d.core.errors import unknown
+    from c2d.specs import method_docs
+    from c2d.specs.resolve_spec import distiller_catalog
+
+    catalog = distiller_catalog()
+    if name is not None and name not in catalog:
+        raise unknown("method", name, catalog, "see `c2d methods`")
+    print(method_docs.listing(catalog) if name is None else method_docs.shown(name, catalog[name]))
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The numbers of a result in one or two lines; undefined ones are a dash."""
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    if result["kind"] == "classifier":
+        scores = f"top-1 {percent(result['top1'])}  top-5 {percent(result['top5'])}  ECE {percent(result['ece'])}"
+        return f"{scores}  ({result['n']} held-out crops)"
+    main = "  ".join(f"{key} {percent(result[key])}" for key in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
+    errors = "  ".join(f"{key} {percent(value)}" for key, value in result["tide"]["dAP"].items())
+    return f"{main}\nTIDE dAP at IoU .50: {errors}"

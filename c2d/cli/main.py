@@ -1,0 +1,84 @@
+"""The `c2d` command. It imports no room: every room registers its commands under the entry-point group `c2d.commands`.
+
+An entry point is a function with typer annotations (one command) or a `typer.Typer` (a group of commands). Their
+modules import nothing heavy at the top, so `c2d --help` needs neither torch nor mmdet.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+HELP = (
+    "Classifier-to-detector distillation: train one run, look at it, measure it. Exit codes: 0 done, "
+    "1 something failed and was recorded, 2 bad input (nothing was changed), 130 interrupted (call again to continue)."
+)
+
+
+class Face(TyperGroup):
+    """A group whose commands are found among the entry points and loaded when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(point.name for point in entry_points(group="c2d.commands"))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = [point for point in entry_points(group="c2d.commands") if point.name == cmd_name]
+        if not found:
+            return None
+        loaded = found[0].load()
+        if isinstance(loaded, typer.Typer):
+            command = typer.main.get_command(loaded)
+        else:
+            single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+            single.command(help=loaded.__doc__)(loaded)
+            command = typer.main.get_command(single)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
+            from c2d.core.errors import unknown
+
+            raise unknown("command", args[0], self.list_commands(ctx), "see `c2d --help`")
+        return super().resolve_command(ctx, args)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from c2d import __version__
+
+        print(f"c2d {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=Face, help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="print the version"),
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and turn errors into one line and an exit code; tracebacks are for defects only."""
+    try:
+        code = app(args=arguments, prog_name="c2d", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        if hasattr(error, "show"):  # a usage error: typer shows the usage with it
+            error.show()
+        else:
+            print(f"error: {error}", file=sys.stderr)
+    if code == 130:  # some versions of typer return it, others raise
+        print("interrupted; call the same command again to continue", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,157 @@
+"""One number decides how large a student's images are, and everything measured in pixels follows it.
+
+`input_size` is an int s, images fitted into s x s, or a pair (long, short). The test pipeline's resize is the
+reference: where a pipeline names that very size it gets the new one, and every other pixel size (multi-scale ranges,
+crops, padding) is scaled by the ratio of the short sides. Anchors of FPN detectors are in strides and stay; SSD's are
+in pixels of the input and are scaled with it, on the maps the network then has.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from c2d.core.errors import InputError
+
+Size = int | tuple[int, int]
+# Keys that hold pixel sizes of images, in the transforms that mmdet and mmcv ship.
+PIXEL_KEYS = {
+    "Resize": ("scale",),
+    "FixScaleResize": ("scale",),
+    "RandomResize": ("scale",),
+    "RandomChoiceResize": ("scales",),
+    "FixShapeResize": ("width", "height"),
+    "ResizeShortestEdge": ("scale", "max_size"),
+    "Pad": ("size",),
+    "BatchFixedSizePad": ("size",),
+    "BatchSyncRandomResize": ("random_size_range",),
+    "CachedMosaic": ("img_scale",),
+    "CachedMixUp": ("img_scale",),
+}
+
+
+def requested(own: Any, test_pipeline: list[dict[str, Any]], override: int | None) -> Size:
+    """The size to use: the student's own (or, without one, its test pipeline's), with its short side overridden."""
+    if own is None:
+        own = reference(test_pipeline)
+    size: Size = own if isinstance(own, int) else (max(own), min(own))
+    if override is None:
+        return size
+    if override < 32:
+        raise InputError(f"input size {override} is too small: a detector's coarsest map needs at least 32 px")
+    if isinstance(size, int):
+        return override
+    return (round(size[0] * override / size[1]), override)
+
+
+def reference(pipeline: list[dict[str, Any]]) -> Size:
+    """The size that a test pipeline resizes to: int for a square, else (long, short)."""
+    for step in pipeline:
+        if step.get("type") in ("Resize", "FixScaleResize") and step.get("scale") is not None:
+            scale = step["scale"]
+            pair = (scale, scale) if isinstance(scale, int) else (max(scale), min(scale))
+            return int(pair[0]) if pair[0] == pair[1] else (int(pair[0]), int(pair[1]))
+    raise InputError("the test pipeline has no Resize with a `scale`; the student's input size cannot be read from it")
+
+
+def apply_input_size(
+    model: dict[str, Any], train: list[dict[str, Any]], test: list[dict[str, Any]], size: Size, name: str
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """(model, train, test) with every pixel size following `size`. A stock size changes nothing."""
+    stock = reference(test)
+    if size == stock:
+        return model, train, test
+    factor = _short(size) / _short(stock)
+
+    def scaled(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            pair = tuple(value)
+            if len(pair) == 2 and all(isinstance(v, int) for v in pair) and (max(pair), min(pair)) == _pair(stock):
+                long, short = _pair(size)
+                return type(value)((long, short) if pair[0] >= pair[1] else (short, long))
+            return type(value)(scaled(v) for v in value)
+        return max(1, round(value * factor)) if isinstance(value, (int, float)) else value
+
+    def followed(step: dict[str, Any]) -> dict[str, Any]:
+        keys = PIXEL_KEYS.get(str(step.get("type")), ())
+        # RandomCrop's crop_size is in pixels only when it says so; otherwise it is a fraction.
+        if step.get("type") == "RandomCrop" and str(step.get("crop_type", "absolute")).startswith("absolute"):
+            keys = ("crop_size",)
+        return {key: scaled(value) if key in keys else _inside(value, followed) for key, value in step.items()}
+
+    augments = (model.get("data_preprocessor") or {}).get("batch_augments")
+    if augments:
+        model["data_preprocessor"]["batch_augments"] = [followed(step) for step in augments]
+    _scale_ssd(model, _short(size), _short(stock), name)
+    return model, [followed(step) for step in train], [followed(step) for step in test]
+
+
+def _inside(value: Any, followed: Any) -> Any:
+    """Transforms nested in transforms (RandomChoice, RandomApply, TestTimeAug) follow too."""
+    if isinstance(value, dict) and "type" in value:
+        return followed(value)
+    if isinstance(value, list):
+        return [_inside(item, followed) for item in value]
+    return value
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _short(size: Size) -> int:
+    return size if isinstance(size, int) else min(size)
+
+
+def _scale_ssd(model: dict[str, Any], size: int, stock: int, name: str) -> None:
+    """SSD: anchor sizes scaled with the input; strides are input over map size where maps do not halve exactly."""
+    head, neck = model.get("bbox_head") or {}, model.get("neck") or {}
+    generator = head.get("anchor_generator") if isinstance(head, dict) else None
+    if not isinstance(generator, dict) or generator.get("type") != "SSDAnchorGenerator":
+        return
+    low, high = ssd_anchor_sizes(generator)
+    strides = [s if isinstance(s, int) else s[0] for s in generator["strides"]]
+    maps = ssd_maps(neck, size, strides)
+    if min(maps) < 1:
+        raise InputError(f"student '{name}' cannot have input size {size}: its maps would be {maps} cells; use {stock}")
+    was = ssd_maps(neck, stock, strides)
+    # The stock strides are the nominal ones (8, 16, ... or input / cells); keep what the stock file did at each level.
+    exact = [abs(stock / cells - stride) <= 0.5 for cells, stride in zip(was, strides, strict=True)]
+    generator.update(
+        min_sizes=[value * size / stock for value in low],
+        max_sizes=[value * size / stock for value in high],
+        strides=[
+            round(size / cells) if by_map and not _power_of_two(stride) else stride
+            for cells, stride, by_map in zip(maps, strides, exact, strict=True)
+        ],
+    )
+    for key in ("basesize_ratio_range", "input_size"):
+        generator.pop(key, None)
+
+
+def _power_of_two(value: int) -> bool:
+    return value & (value - 1) == 0
+
+
+def ssd_maps(neck: dict[str, Any], size: int, strides: list[int]) -> list[int]:
+    """Cells a side of each SSD map at a square input: two from the backbone, the rest from the neck's convolutions."""
+    maps = [math.ceil(size / strides[0]), math.ceil(math.ceil(size / strides[0]) / 2)]
+    levels = list(zip(neck["level_strides"], neck["level_paddings"], strict=True))
+    for index, (stride, padding) in enumerate(levels):
+        kernel = neck.get("last_kernel_size", 3) if index == len(levels) - 1 else 3
+        maps.append((maps[-1] + 2 * padding - kernel) // stride + 1 if maps[-1] > 0 else 0)
+    return maps
+
+
+def ssd_anchor_sizes(generator: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """(min_sizes, max_sizes) in pixels of an SSD anchor generator, by building the stock one."""
+    if generator.get("min_sizes"):
+        return list(generator["min_sizes"]), list(generator["max_sizes"])
+    from c2d.detectors import compat
+
+    compat.prepare()
+    from mmdet.models.task_modules.prior_generators import SSDAnchorGenerator
+
+    built = SSDAnchorGenerator(**{key: value for key, value in generator.items() if key != "type"})
+    low = [float(value) for value in built.base_sizes]
+    return low, [value * float(scales[1]) ** 2 for value, scales in zip(low, built.scales, strict=True)]

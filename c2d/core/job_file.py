@@ -1,0 +1,96 @@
+"""What a launcher leaves in a run folder: job.json (how the run was launched last) and attempts.jsonl (how it died).
+
+job.json has one writer, the launcher, under the store's submission lock. attempts.jsonl is appended on the node, one
+line for every attempt that ended without a result; it is what bounds retries and counts wasted hours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from c2d.core.run_folder import RunFolder, atomic_write_json
+
+JOB_FILE = "job.json"
+ATTEMPTS_FILE = "attempts.jsonl"
+
+
+class Job(BaseModel):
+    """The last launch of a run. `state` submitting: the launcher may have died before it knew the job's number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: Literal[1] = 1
+    sweep: str
+    where: Literal["local", "slurm"]
+    state: Literal["submitting", "submitted", "cancelled"]
+    name: str  # unique, so that a job can be found again when sbatch timed out after it had submitted
+    job: str | None = None  # SLURM: "123_4" or "123"; local: None
+    folder: str = ""  # pickles, script and logs of this submission
+    task: int = 0  # place in the submission's folders.txt, and in the array
+    profile: str | None = None
+    size: Literal["small", "large"] = "small"
+    gpus: int = 0  # of all nodes together
+    threads: int = 0  # of a local run's process; kept when it is continued, sums of floats depend on it
+    mem_gb: float | None = None
+    hours: float | None = None
+    exclude: list[str] = []  # nodes
+    data: str = ""  # root of the data cards at submission
+    snapshot: str = ""
+    depends: list[str] = []  # run ids of unfinished teachers (and the canary) at submission
+    submissions: int = 1  # of this run so far
+    submitted: str = ""  # UTC
+    host: str = ""
+    pid: int = 0
+
+
+def read_job(run: RunFolder) -> Job | None:
+    """job.json, or None where a run was never launched (or its file is of another format)."""
+    try:
+        return Job.model_validate_json((run.path / JOB_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_job(run: RunFolder, job: Job) -> None:
+    atomic_write_json(run.path / JOB_FILE, job.model_dump())
+
+
+def read_attempts(run: RunFolder) -> list[dict[str, Any]]:
+    """Deaths, oldest first; a line cut off by a crash is passed over."""
+    try:
+        lines = (run.path / ATTEMPTS_FILE).read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def note_attempt(run: RunFolder, **facts: Any) -> None:
+    """Append one death: class, reason, job, node, exit_code, seconds, lost_s, iteration, requeued, by.
+
+    One `write` of one line in append mode: lines of two writers do not mix.
+    """
+    line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, allow_nan=False) + "\n"
+    run.path.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run.path / ATTEMPTS_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, line.encode())
+    finally:
+        os.close(handle)
+
+
+def submission_folder(runs: Path, sweep: str, name: str) -> Path:
+    """Where one submission keeps its pickles, its script, its folders.txt and its logs."""
+    return runs / "sweeps" / sweep / name

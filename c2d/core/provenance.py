@@ -1,0 +1,116 @@
+"""env.json: what code, packages and machine an attempt ran on, so that every number can be traced. No torch needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from c2d import __version__
+
+SLURM_FACTS = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURM_JOB_NODELIST",
+    "SLURM_JOB_PARTITION",
+    "SLURM_NTASKS",
+)
+KEPT_VARIABLES = re.compile(r"^(C2D|SLURM|CUDA|OMP|MKL|NCCL|PYTORCH|TORCH|MMENGINE)_|^(LOCAL_)?RANK$|^WORLD_SIZE$")
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CRED", re.IGNORECASE)
+
+
+def attempt_facts() -> dict[str, Any]:
+    """One attempt: time (UTC), code, packages, machine, command, SLURM's facts and the masked environment."""
+    snapshot = snapshot_facts(Path(__file__).parents[2])
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "c2d": __version__,
+        "git": snapshot["git"] if snapshot else git_state(Path(__file__).parents[1]),
+        "snapshot": snapshot["digest"] if snapshot else None,
+        "python": platform.python_version(),
+        "packages": dict(sorted({item.metadata["Name"]: item.version for item in distributions()}.items())),
+        "machine": {
+            "host": socket.gethostname(),
+            "system": platform.platform(),
+            "cpu": _cpu(),
+            "cpus": os.cpu_count(),
+            **_gpu(),
+        },
+        "command": sys.argv,
+        "slurm": {key: os.environ[key] for key in SLURM_FACTS if key in os.environ},
+        "environment": {
+            key: "***" if SECRET.search(key) else value
+            for key, value in sorted(os.environ.items())
+            if KEPT_VARIABLES.search(key)
+        },
+    }
+
+
+def snapshot_facts(root: Path) -> dict[str, Any] | None:
+    """{digest, git} where the code at `root` is a snapshot that a sweep took (C2D_SNAPSHOT, snapshot.json); else None.
+
+    `git` is the state of the checkout at the time, uncommitted changes as a digest; None outside a repository.
+    """
+    if not os.environ.get("C2D_SNAPSHOT"):
+        return None
+    try:
+        facts = json.loads((root / "snapshot.json").read_bytes())
+        return {"digest": facts["digest"], "git": facts["git"]}
+    except (OSError, ValueError, KeyError, TypeError):  # the variable is set, but other code was imported
+        return None
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """{sha, dirty, diff_sha256} of the checkout the code runs from; None outside a repository."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    sha = git("rev-parse", "HEAD")
+    if (
+        sha is None or git("ls-files", "--error-unmatch", "spec.py") is None
+    ):  # somebody else's repository around an installed copy
+        return None
+    diff = (git("diff", "HEAD") or "") + (git("ls-files", "--others", "--exclude-standard") or "")
+    return {
+        "sha": sha.strip(),
+        "dirty": bool(diff),
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+    }
+
+
+def _cpu() -> str:
+    try:
+        models = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor()
+
+
+def _gpu() -> dict[str, Any]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"gpu": None, "cuda": torch.version.cuda, "cudnn": None}
+    return {
+        "gpu": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }

@@ -1,0 +1,203 @@
+"""Every file name of a run, and how its files are written: whole files by rename, curves by append.
+
+A run is a folder of plain files (`runs/<run id>/`). This module is the only one that spells their names; it needs the
+standard library alone, so a login node can read the state of a thousand runs in a moment.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import tempfile
+import time
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from c2d.core.errors import InputError, RunError
+
+STATES = ("waiting", "running", "done", "failed")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. Properties are paths; whether they exist is another question."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.py"
+
+    @property
+    def train_config(self) -> Path:
+        return self.path / "train_config.py"
+
+    @property
+    def env(self) -> Path:
+        return self.path / "env.json"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result.json"
+
+    @property
+    def detections(self) -> Path:
+        return self.path / "detections.json.gz"
+
+    @property
+    def student(self) -> Path:
+        return self.path / "student.pth"
+
+    @property
+    def classifier(self) -> Path:
+        return self.path / "classifier.pth"
+
+    @property
+    def latency(self) -> Path:
+        return self.path / "latency"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    def checkpoint(self, iteration: int) -> Path:
+        return self.checkpoints / f"iter_{iteration:08d}.pth"
+
+    def targets(self, data_digest: str) -> Path:
+        """Evaluation ground truth, once per data set, shared by all runs of the store."""
+        return self.path.parent / "targets" / f"{data_digest}.json.gz"
+
+    def student_config(self, digest: str) -> Path:
+        """The resolved config of a student that was given as a file, shared by all runs of the store."""
+        return self.path.parent / "students" / f"{digest}.py"
+
+    def weights(self, sha256: str) -> Path:
+        """A weight file named by its content, shared by all runs of the store."""
+        return self.path.parent / "weights" / f"{sha256}.pth"
+
+    @property
+    def is_done(self) -> bool:
+        """True when the run has ended well and its result is there."""
+        return self.result.exists() and self.read_status()["state"] == "done"
+
+    def read_status(self) -> dict[str, Any]:
+        """status.json, or state `waiting` when it is not there yet."""
+        return read_json(self.status) if self.status.exists() else {"state": "waiting", "attempt": 0}
+
+    def write_status(self, state: str, **facts: Any) -> None:
+        """Replace status.json: `state`, who writes, the heartbeat (UTC) and whatever `facts` say; others are kept.
+
+        `elapsed_s` counts the seconds of all attempts; one killed outright counts up to its last heartbeat.
+        """
+        if state not in STATES:
+            raise ValueError(f"state {state!r} is none of {STATES}")
+        before = self.read_status()
+        now = datetime.now(UTC)
+        begun = facts.get("begun", before.get("begun"))
+        status = {**before, "format": 1, "state": state, "host": socket.gethostname(), "pid": os.getpid(), **facts}
+        status["heartbeat"] = now.isoformat(timespec="seconds")
+        if begun is not None:
+            status["elapsed_s"] = round(status.get("elapsed_before_s", 0.0) + now.timestamp() - begun, 3)
+        atomic_write_json(self.status, status)
+
+    def touch_heartbeat(self, stage: str, every_s: float = 10.0) -> None:
+        """Renew the heartbeat unless it is younger than `every_s`."""
+        last = self.status.stat().st_mtime if self.status.exists() else 0.0
+        if time.time() - last > every_s:
+            self.write_status("running", stage=stage)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` beside `path`, flush it to disk and rename it: readers see the old file or the new, never half."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise disk_error(path, error) from error
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def disk_error(path: Path, error: OSError) -> RunError:
+    """What a failed write is called: the file, the system's reason, and what to do."""
+    return RunError(
+        f"cannot write {path}: {error.strerror or error}; free some space or give another folder with --runs, "
+        "then call the same command again",
+        "disk",
+    )
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: Path, value: Any) -> None:
+    """Indented, keys in the order given, NaN refused: a number that is undefined is null."""
+    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+
+
+def atomic_write_json_gz(path: Path, value: Any) -> None:
+    """Compressed JSON; no time stamp inside, so equal values give equal files."""
+    data = json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain).encode()
+    atomic_write_bytes(path, gzip.compress(data, compresslevel=6, mtime=0))
+
+
+def _plain(value: Any) -> Any:
+    """numpy and Path values as JSON ones."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a .json or .json.gz file; a missing or broken one is an InputError that names it."""
+    path = Path(path)
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return json.loads(raw)
+    except FileNotFoundError:
+        raise InputError(f"no file {path}; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; give a JSON file") from None
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is not valid JSON ({error}); write it again or remove it") from None

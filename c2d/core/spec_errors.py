@@ -1,0 +1,62 @@
+"""What pydantic finds wrong with a spec, in the words of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from c2d.core.errors_analysis import unknown
+from c2d.core.yaml_text import Place
+
+
+def in_words(wrong: Any, place: Place, kind: str, models: Mapping[str, type[BaseModel]]) -> str:
+    """One error of pydantic as: what was given, what is allowed, what to do next.
+
+    Args:
+        wrong: an item of `ValidationError.errors()`.
+        place: where in the file.
+        models: {kind of spec: its model}.
+    """
+    given, fault, limits = wrong["input"], wrong["type"], wrong.get("ctx", {})
+    if fault == "union_tag_invalid":
+        return str(unknown("kind", kind, models))
+    if fault == "union_tag_not_found":
+        return f"no `kind`; write `kind: table`, or one of {', '.join(list(models)[1:])}"
+    if fault == "extra_forbidden":
+        return str(unknown("key", place[-1], _known_keys(models[kind], place)))
+    if fault == "missing":
+        return "is missing; write it"
+    if fault == "value_error":
+        return str(limits["error"])
+    if fault == "literal_error":
+        return f"wanted {limits['expected']}, given {_shown(given)}"
+    wanted = {
+        "string_type": "a text",
+        "list_type": "a list, e.g. [one, another]",
+        "dict_type": "a mapping, e.g. {method: baseline}",
+        "model_type": "keys and values",
+        "int_parsing": "a whole number",
+        "int_type": "a whole number",
+        "float_parsing": "a number",
+        "float_type": "a number",
+        "too_short": "at least one",
+    }
+    return (
+        f"wanted {wanted[fault]}, given {_shown(given)}" if fault in wanted else f"{wrong['msg']}, not {_shown(given)}"
+    )
+
+
+def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that the mapping around `place` may have."""
+    for part in place[:-1]:
+        options = get_args(model.model_fields[str(part)].annotation)
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+    return list(model.model_fields)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return f"{'a' if value else 'an empty'} {'mapping' if isinstance(value, dict) else 'list'}"
+    return repr(value) if value else "nothing"

@@ -1,0 +1,71 @@
+"""One training batch in plain tensors: mmdet's data samples come in here and go no further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from c2d.detectors.normalization import Normalisation
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the student was shown.
+
+    Attributes:
+        images: (B, 3, H, W), normalised as `pixels` says and zero-padded to the largest image.
+        boxes: per image (G_i, 4) fp32 xyxy, pixels of `images` (so after augmentation and resizing).
+        labels: per image (G_i,) long, 0..num_classes-1.
+        sizes: per image (height, width) without the padding.
+        pixels: the normalisation of `images`.
+        num_classes: number of foreground classes C.
+        paths: per image its file, as far as the pipeline hands it on; else empty.
+    """
+
+    images: Tensor
+    boxes: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
+    sizes: tuple[tuple[int, int], ...]
+    pixels: Normalisation
+    num_classes: int
+    paths: tuple[str, ...] = ()
+
+    def all_boxes(self) -> tuple[Tensor, Tensor]:
+        """Every ground-truth box of the batch, images one after the other: boxes (G, 4) and their image (G,) long."""
+        device = self.images.device
+        counts = torch.tensor([len(b) for b in self.boxes], device=device)
+        image = torch.repeat_interleave(torch.arange(len(self.boxes), device=device), counts)
+        return torch.cat(self.boxes), image
+
+    def offsets(self) -> Tensor:
+        """(B,) long: where the boxes of image i begin in `all_boxes()`."""
+        counts = torch.tensor([0, *(len(b) for b in self.boxes)], device=self.images.device)
+        return counts.cumsum(0)[:-1]
+
+
+def from_mmdet(inputs: Tensor, data_samples: Sequence[Any], pixels: Normalisation, num_classes: int) -> Batch:
+    """The batch that `detector.loss(inputs, data_samples)` sees.
+
+    Args:
+        inputs: (B, 3, H, W) out of the data preprocessor.
+        data_samples: B `DetDataSample`s; `gt_instances` may hold `HorizontalBoxes` or a tensor. Ignored instances
+            (crowds) are no ground truth and stay out.
+        pixels: normalisation of `inputs`, usually `Normalisation.of_preprocessor(detector.data_preprocessor)`.
+        num_classes: number of foreground classes.
+    """
+    boxes, labels, sizes, paths = [], [], [], []
+    for sample in data_samples:
+        truth = sample.gt_instances
+        given = truth.bboxes
+        tensor: Tensor = getattr(given, "tensor", given)
+        boxes.append(tensor.detach().to(device=inputs.device, dtype=torch.float32).reshape(-1, 4))
+        labels.append(truth.labels.to(device=inputs.device, dtype=torch.long))
+        height, width = sample.metainfo["img_shape"][:2]
+        sizes.append((int(height), int(width)))
+        paths.append(str(sample.metainfo.get("img_path", "")))
+    named = tuple(paths) if all(paths) else ()
+    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), pixels, num_classes, named)

@@ -1,0 +1,176 @@
+"""What a detector is made of: levels with stride and channels, the layout of its dense head. Probed, not declared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from c2d.core.errors import InputError
+from c2d.detectors import heads, hooks
+from c2d.detectors.heads import Kind
+from c2d.detectors.recording import map_layers, split
+
+PROBE = 256
+"""Side of the probing image in px, where the detector does not ask for its own."""
+
+STOCK_PX = 14.0
+"""P1's finest scale over the finest stride: 56 px at stride 4, as in the released code and mmdet's RoI extractor."""
+
+STOCK_ANCHOR = {"retinanet": 4, "atss": 8, "gfl": 8}
+"""`octave_base_scale` of mmdet's stock heads, for which `STOCK_PX` is meant."""
+
+NAMES = {
+    "RetinaHead": "retinanet",
+    "FCOSHead": "fcos",
+    "ATSSHead": "atss",
+    "GFLHead": "gfl",
+    "SSDHead": "ssd",
+    "StandardRoIHead": "faster-rcnn",
+    "CascadeRoIHead": "cascade-rcnn",
+}
+"""Head class of mmdet -> how methods call the detector."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One map: the layer it comes from, px per cell, channels, and its (height, width) at the probing image."""
+
+    layer: str
+    stride: int
+    channels: int
+    size: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.channels} channels, stride {self.stride}, {self.size[0]}x{self.size[1]})"
+
+
+@dataclass(frozen=True)
+class HeadLayout:
+    """A dense head: the layer, logits per prior, priors per cell of each level, numbers a box is written in."""
+
+    layer: str
+    classes: int
+    kind: Kind
+    priors: tuple[int, ...]
+    numbers: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __str__(self) -> str:
+        def shown(values: tuple[int, ...]) -> str:
+            return "/".join(map(str, values if len(set(values)) > 1 else values[:1]))
+
+        return (
+            f"{self.layer} ({self.classes} {self.kind} logits, {shown(self.priors)} priors a cell, boxes in "
+            f"{shown(self.numbers)} numbers, strides {shown(self.strides)})"
+        )
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A detector as methods see it.
+
+    Attributes:
+        detector: retinanet, fcos, atss, gfl, ssd, faster-rcnn, cascade-rcnn; else the name of the mmdet class.
+        neck, backbone: their maps, finest first.
+        dense: the dense head (of two-stage detectors the RPN); None where it cannot be read.
+        scale: how large its objects are beside mmdet's stock detector of this kind: the finest scale of its RoI
+            extractor, its anchors or its regression ranges over the stock ones; 1 where none of them says.
+    """
+
+    detector: str
+    neck: tuple[Level, ...]
+    backbone: tuple[Level, ...]
+    dense: HeadLayout | None
+    scale: float = 1.0
+
+    def base_px(self, stride: int) -> float:
+        """P1's finest scale for a pyramid that begins at `stride` px (ours but for stock detectors from stride 4)."""
+        return STOCK_PX * stride * self.scale
+
+    @property
+    def stages(self) -> str:
+        """`two-stage` or `one-stage`."""
+        return "two-stage" if self.detector.endswith("rcnn") else "one-stage"
+
+
+@torch.no_grad()
+def probe(detector: Any) -> Anatomy:
+    """One small image through backbone, neck and dense head, in eval mode; the detector is left as it was."""
+    side = _side(detector)
+    weight = next(detector.parameters())
+    images = torch.zeros(1, 3, side, side, device=weight.device)
+    modes = {module: module.training for module in detector.modules()}
+    detector.eval()
+    try:
+        with hooks.tapped(detector, map_layers(detector)) as seen:
+            detector.extract_feat(images)
+        neck, backbone = split(seen)
+        head = _dense(detector)
+        layout = _layout(detector, head, neck) if head is not None else None
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    known = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
+    name = "neck" if len(map_layers(detector)) == 2 else "backbone"
+    levels = _levels(name, neck, side, known), _levels("backbone", backbone, side, None)
+    return Anatomy(_name(detector), *levels, layout, _scale(detector))
+
+
+def _levels(layer: str, maps: tuple[Tensor, ...], side: int, strides: tuple[int, ...] | None) -> tuple[Level, ...]:
+    found = []
+    for index, level in enumerate(maps):
+        _, channels, height, width = level.shape
+        # Maps of strided layers are rounded up, so the stride is the power of two behind the quotient.
+        stride = strides[index] if strides is not None else 2 ** round(torch.tensor(side / height).log2().item())
+        found.append(Level(f"{layer}[{index}]", stride, channels, (height, width)))
+    return tuple(found)
+
+
+def _layout(detector: Any, head: Any, neck: tuple[Tensor, ...]) -> HeadLayout:
+    scores, deltas = head(neck)[:2]
+    classes = head.cls_out_channels
+    priors = tuple(s.shape[1] // classes for s in scores)
+    numbers = tuple(d.shape[1] // n for d, n in zip(deltas, priors, strict=True))
+    layer = "rpn_head" if getattr(detector, "rpn_head", None) is head else "bbox_head"
+    return HeadLayout(layer, classes, heads.dense_kind(head), priors, numbers, heads.strides(head))
+
+
+def _dense(detector: Any) -> Any:
+    try:
+        return heads.dense_head(detector)
+    except InputError:
+        return None
+
+
+def _name(detector: Any) -> str:
+    head = getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)
+    for parent in type(head).__mro__:
+        if parent.__name__ in NAMES and parent.__module__.startswith("mmdet."):
+            return NAMES[parent.__name__]
+    return type(detector).__name__
+
+
+def _scale(detector: Any) -> float:
+    roi_head = getattr(detector, "roi_head", None)
+    if roi_head is not None:
+        extractor: Any = roi_head.bbox_roi_extractor
+        extractor = extractor[-1] if isinstance(extractor, nn.ModuleList) else extractor
+        finest = getattr(extractor, "finest_scale", None)
+        return 1.0 if finest is None else finest / (STOCK_PX * extractor.featmap_strides[0])
+    head = getattr(detector, "bbox_head", None)
+    anchor = getattr(getattr(head, "prior_generator", None), "octave_base_scale", None)
+    ranges = getattr(head, "regress_ranges", None)
+    if anchor is not None:
+        return float(anchor) / STOCK_ANCHOR.get(_name(detector), anchor)
+    if ranges is not None:  # stock FCOS: up to 64 px at stride 8
+        return float(ranges[0][1]) / (8 * heads.strides(head)[0])
+    return 1.0
+
+
+def _side(detector: Any) -> int:
+    generator = getattr(getattr(detector, "bbox_head", None), "prior_generator", None)
+    own = getattr(generator, "input_size", None)  # SSD's maps allow no other
+    return int(own) if isinstance(own, int) else PROBE

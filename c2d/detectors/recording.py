@@ -1,0 +1,124 @@
+"""What a student computes during its `loss`, recorded without a second pass and without editing it.
+
+    with watching(student, needs) as watch:
+        losses = student.loss(inputs, data_samples)
+    watch.observed(batch), watch.positives(batch)
+
+Maps are read by hooks, head outputs by shadowing the head's own methods; both are gone after the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from c2d.detectors import heads, hooks, positives
+from c2d.detectors.batch import Batch
+from c2d.detectors.outputs import Dense, Needs, Observed, RoIs
+from c2d.detectors.positives import Positives, Recording, RoIStages
+from c2d.detectors.replaced_method import shadow
+
+
+class Watch:
+    """What one `student.loss` left behind. Made by `watching`."""
+
+    def __init__(self) -> None:
+        self.maps: dict[str, Any] = {}
+        self.dense: Dense | None = None
+        self.rois: RoIs | None = None
+        self.record: Recording | None = None
+
+    def positives(self, batch: Batch) -> list[Positives]:
+        """The positives of the batch, one entry per recorded stage; none where no method asked."""
+        return self.record.positives(batch) if self.record is not None else []
+
+    def observed(self) -> Observed:
+        """Maps and head outputs, in fp32, with the student's graph."""
+        return Observed(*split(self.maps), self.dense, self.rois)
+
+
+@contextmanager
+def watching(student: Any, needs: Needs, roi_stages: RoIStages = "last") -> Iterator[Watch]:
+    """Record what `needs` names while the block lasts.
+
+    Raises:
+        InputError: the head belongs to no family that can be read.
+    """
+    watch = Watch()
+    with ExitStack() as stack:
+        if needs.neck or needs.backbone or needs.proposals:
+            watch.maps = stack.enter_context(hooks.tapped(student, map_layers(student)))
+        if needs.dense:
+            _watch_dense(stack, watch, student)
+        if needs.rois:
+            _watch_rois(stack, watch, student)
+        if needs.positives:
+            watch.record = stack.enter_context(positives.recording(student, roi_stages))
+        yield watch
+
+
+def map_layers(detector: Any) -> list[str]:
+    """The modules whose outputs are the maps: backbone, and neck where there is one."""
+    return ["backbone", "neck"] if getattr(detector, "neck", None) is not None else ["backbone"]
+
+
+def split(maps: dict[str, Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """(neck maps, backbone maps) in fp32 of what `map_layers` gave; without a neck both are the backbone's."""
+    floats = {name: tuple(m.float() for m in found) for name, found in maps.items()}
+    backbone = floats.get("backbone", ())
+    return floats.get("neck", backbone), backbone
+
+
+def _watch_dense(stack: ExitStack, watch: Watch, student: Any) -> None:
+    head = heads.dense_head(student)
+    loss_by_feat = head.loss_by_feat
+
+    def loss(cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
+        watch.dense = dense_outputs(head, cls_scores, bbox_preds)
+        return loss_by_feat(cls_scores, bbox_preds, *args, **kwargs)
+
+    stack.enter_context(shadow(head, "loss_by_feat", loss))
+
+
+def dense_outputs(head: Any, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]) -> Dense:
+    """A dense head's outputs; FCOS's distances in strides whether it trains or not."""
+    strides = heads.strides(head)
+    deltas = [d.float() for d in bbox_preds]
+    if getattr(head, "norm_on_bbox", False) and not head.training:
+        deltas = [d / stride for d, stride in zip(deltas, strides, strict=True)]
+    scores = tuple(s.float() for s in cls_scores)
+    return Dense(scores, tuple(deltas), head.cls_out_channels, heads.dense_kind(head), strides)
+
+
+def _watch_rois(stack: ExitStack, watch: Watch, student: Any) -> None:
+    head, cascaded = heads.roi_head(student)
+    bbox_loss = head.bbox_loss
+
+    def loss(*args: Any, **kwargs: Any) -> Any:
+        result = bbox_loss(*args, **kwargs)
+        sampled = kwargs["sampling_results"] if "sampling_results" in kwargs else args[-1]
+        bbox_head = head.bbox_head[args[0] if args else kwargs["stage"]] if cascaded else head.bbox_head
+        watch.rois = roi_outputs(bbox_head, result, sampled)  # of a cascade, the last stage stays
+        return result
+
+    stack.enter_context(shadow(head, "bbox_loss", loss))
+
+
+def roi_outputs(bbox_head: Any, result: dict[str, Any], sampled: Sequence[Any]) -> RoIs:
+    """Predictions of a second stage with the sampling they belong to (mmdet's `SamplingResult`s)."""
+    device, background = result["cls_score"].device, bbox_head.num_classes
+    rois, labels, gt = [], [], []
+    for image, one in enumerate(sampled):
+        priors = heads.plain(one.priors)[:, :4].detach().float()
+        rois.append(torch.cat([priors.new_full((len(priors), 1), image), priors], dim=1))
+        negatives = torch.full((len(one.neg_priors),), -1, dtype=torch.long, device=device)
+        labels.append(torch.cat([one.pos_gt_labels, background + 1 + negatives]))
+        gt.append(torch.cat([one.pos_assigned_gt_inds, negatives]))
+    return RoIs(
+        torch.cat(rois), result["cls_score"].float(), result["bbox_pred"].float(), result["bbox_feats"].float(),
+        torch.cat(labels), torch.cat(gt), bool(bbox_head.reg_class_agnostic),
+    )  # fmt: skip

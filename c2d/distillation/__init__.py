@@ -1,0 +1,6 @@
+"""Student, teachers and methods in one training step.
+
+In: a stock student, frozen teachers, methods with weights and schedules. Out: one dict of losses and observations a
+step.
+The student is never edited.
+"""

@@ -1,0 +1,168 @@
+"""What every distiller is: parameters in, a view of one training step in, named loss terms out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from c2d.core.errors import InputError
+from c2d.detectors.batch import Batch
+from c2d.detectors.layout import Anatomy
+from c2d.detectors.outputs import Dense, Needs, Observed
+from c2d.detectors.positives import Positives
+
+if TYPE_CHECKING:
+    from c2d.teachers.classifier import ClassifierTeacher
+
+
+class Term(NamedTuple):
+    """One trained loss term: raw scalar in fp32, with its graph, and the weight it enters the sum with."""
+
+    value: Tensor
+    weight: float
+
+
+@dataclass
+class View:
+    """One training step as a distiller sees it.
+
+    `generator` (CPU) follows from seed, iteration, rank and method; `progress` is iteration / iterations, from 0.
+    """
+
+    batch: Batch
+    positives: list[Positives]
+    classifier: ClassifierTeacher | None
+    detector: Any
+    generator: torch.Generator
+    student: Observed = field(default_factory=Observed)
+    teacher: Observed = field(default_factory=Observed)
+    progress: float = 0.0
+
+    def dense(self) -> tuple[Dense, Dense]:
+        """Raw head outputs of student and teacher, for methods whose `needs` name them."""
+        student, teacher = self.student.dense, self.teacher.dense
+        if student is None or teacher is None:
+            raise RuntimeError("no dense outputs were recorded: the method's `needs` have to say dense=True")
+        return student, teacher
+
+
+def unverified(why: str) -> dict[str, Any]:
+    """`json_schema_extra` of a parameter whose default no source confirms; `c2d methods` says so."""
+    return {"unverified": why}
+
+
+class Params(BaseModel):
+    """Base of every method's parameters: immutable, an unknown name is an error. These five are common to all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    #: Values of parameters that are null by default, as the authors set them for a detector: detector or `one-stage`
+    #: or `two-stage` -> {parameter: value}.
+    BY_DETECTOR: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    weight: float = Field(default=1.0, ge=0, description="factor on all terms of the method")
+    start: int = Field(default=0, ge=0, description="first iteration with the method on")
+    ramp: int = Field(default=0, ge=0, description="iterations from `start` over which the weight rises linearly to 1")
+    decay: Literal["none", "linear", "cosine"] = Field(
+        default="none", description="fall to 0 at the end of the run: 1 - i/N, or (1 + cos(pi i/N)) / 2"
+    )
+    stop: int | None = Field(default=None, gt=0, description="first iteration with the method off again")
+
+    def settled(self, anatomy: Anatomy) -> Self:
+        """The same with every null of `BY_DETECTOR` replaced by this detector's value."""
+        table = self.BY_DETECTOR
+        known = table.get(anatomy.stages, {}) | table.get(anatomy.detector, {})
+        return self.model_copy(update={key: value for key, value in known.items() if getattr(self, key) is None})
+
+
+class Context(NamedTuple):
+    """What is known when a distiller is built, before the optimizer and DDP are.
+
+    Attributes:
+        anatomy, teacher_anatomy: of the student and of the detector teacher, where a method has one.
+        iterations: of the run.
+        samples: the training images as at test time, for methods that look at all of them (see `c2d.detectors.training_images`).
+        batch: images per iteration over all processes.
+    """
+
+    num_classes: int
+    classifier: ClassifierTeacher | None = None
+    detector: Any = None
+    student: Any = None
+    anatomy: Anatomy | None = None
+    teacher_anatomy: Anatomy | None = None
+    iterations: int = 1
+    samples: Any = None
+    batch: int = 1
+
+    def both(self, method: str) -> tuple[Anatomy, Anatomy]:
+        """Anatomies of student and teacher.
+
+        Raises:
+            InputError: no detector teacher was given.
+        """
+        if self.anatomy is None or self.teacher_anatomy is None:
+            raise InputError(f"{method} needs a detector teacher and none was given; set teachers: {{detector: ...}}")
+        return self.anatomy, self.teacher_anatomy
+
+
+class Sight(NamedTuple):
+    """What a method looks at, for `c2d inspect`; parts that a method does not have stay empty.
+
+    Attributes:
+        name: of the mask, e.g. `object mask, stride 8`.
+        heat: (B, h, w), drawn over the images from 0 to its maximum.
+        boxes: per image (k, 4) xyxy px.
+        crops: per image (k, 3, s, s), normalised like the batch.
+    """
+
+    name: str
+    heat: Tensor | None = None
+    boxes: list[Tensor] | None = None
+    crops: list[Tensor] | None = None
+
+
+class Distiller(nn.Module):
+    """A method. `forward(view)` returns trained terms and observations (scalars without a graph); see the wrapper.
+
+    `WEIGHTS`: term -> the parameter that weighs it. `GATED`: terms that are 0 whenever their gate is shut. `DETECTORS`:
+    the students it teaches. `COST` and `SOURCE` are words for `c2d methods`. `ADDED`: parameters younger than the
+    method's first runs; with their default they are no part of a run's id. Methods compute in fp32, autocast off,
+    unless they choose their precision themselves (`OWN_PRECISION`).
+    """
+
+    NAME: ClassVar[str]
+    VERSION: ClassVar[int]
+    TEACHERS: ClassVar[tuple[str, ...]]
+    Params: ClassVar[type[Params]]
+    WEIGHTS: ClassVar[dict[str, str]] = {}
+    GATED: ClassVar[tuple[str, ...]] = ()
+    DETECTORS: ClassVar[tuple[str, ...]] = ()
+    COST: ClassVar[str] = ""
+    SOURCE: ClassVar[str] = ""
+    ADDED: ClassVar[tuple[str, ...]] = ()
+    OWN_PRECISION: ClassVar[bool] = False
+
+    params: Any
+    needs: Needs = Needs()
+    notes: list[str]
+
+    def __init__(self, params: Any) -> None:
+        super().__init__()
+        self.params, self.notes = params, []
+
+    def sights(self, view: View) -> list[Sight]:
+        """What this method looks at in `view`; nothing where it looks at whole maps alike."""
+        return []
+
+    #: For methods that look at the training set before a step: called with the student when `due(iteration)`.
+    refresh: Callable[[Any], None] | None = None
+
+    def due(self, iteration: int) -> bool:
+        """Whether `refresh` has to run before this iteration."""
+        return False

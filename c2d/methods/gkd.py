@@ -1,0 +1,262 @@
+"""GKD: Distilling Object Detectors with Global Knowledge. Tang, Zhang, Cheng, Lu, Xu, Niu, He, ECCV 2022.
+
+https://arxiv.org/abs/2210.09022. A few instances per class, the prototypes, represent the training set in the student's
+and the teacher's neck at once (`c2d.ops.matching_pursuit`, `c2d.methods.parts.gkd_prototypes`). What an instance is like is said by its cosines to
+them, and instances on which both disagree are trusted less:
+
+    omega   = max(0, 1 - |max_p cos(f_s, P_s[p]) - max_p cos(f_t, P_t[p])|)   over the prototypes p of its class
+    fg, bg    sum m (phi(S) - T)^2 / max(1, 2 M sum m)     m: omega inside the boxes of a level, or 1 in all other cells
+    soft      mean over positives of omega_k T^2 KL(sm(z_t/T) || sm(z_s/T)) / classes
+    global    mean over instances and prototypes of all classes of SmoothL1(omega cos(f_s, P_s), omega cos(f_t, P_t))
+
+f: means of the neck, not adapted, over the cells of a box on its own level. Instances are the student's positive RoIs
+or anchors. fg, bg and global fade as 1 - i/N. Gradients: student's neck (fg, bg, global), its head (soft).
+
+Departures from the paper or the released code:
+  * P!=C: the released configuration switches the global term off. Here it is on, as the code would compute it; the
+    paper's form (squared differences of projection coefficients) and its weight are unverified.
+  * The released student starts from a trained student; here it starts as the question says. Set `start` to let a new
+    one learn first: prototypes of random features mean nothing.
+  * fg and bg are means over levels; the one-stage code sums them. Global is one mean over all levels' instances.
+  * omega below 0 counts as 0, and is 1 for a class without any instance in the training set. Ours: a class without
+    a large or dense instance takes its prototypes from all it has.
+  * One-stage soft labels of sigmoid heads: KL of Bernoulli distributions, per class. FCOS points count as squares.
+  * Fading per iteration, prototypes once per pass over the images; both are per epoch in the code. fp32, not fp16.
+  * BUG(C): the one-stage 3x3 convolutions have no padding, so their maps do not fit; padded here.
+  * Cascades: the last stage. P1's base of 56 px belongs to pyramids from stride 4; others are unverified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from c2d.core.errors import InputError
+from c2d.detectors import roi_stage
+from c2d.detectors.anchors import Priors
+from c2d.detectors.heads import Kind, dense_head
+from c2d.detectors.outputs import Needs
+from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.parts.gkd_prototypes import Prototypes, pool
+from c2d.ops.adapters import PairedMaps, conv, nothing, pair_levels, same_heads
+from c2d.ops.masks import level_of, painted, square_distance
+
+
+class GKDParams(Params):
+    """Values of the released configuration. For one-stage students they are unverified: the released code adds the
+    levels up there, five times the pull of the mean over five levels that is taken here for all."""
+
+    lambda_fg: float = Field(
+        default=1.0, ge=0, description="weight inside boxes", json_schema_extra=unverified("for one-stage students")
+    )
+    lambda_bg: float = Field(
+        default=4.0, ge=0, description="weight outside boxes", json_schema_extra=unverified("for one-stage students")
+    )
+    lambda_soft: float = Field(default=1.0, ge=0, description="weight of the soft labels; needs like heads")
+    lambda_global: float = Field(
+        default=5.0, ge=0, description="weight of the global term: the factor in the code",
+        json_schema_extra=unverified("the paper's weight is unknown; the released configuration has this term off"),
+    )  # fmt: skip
+    T: float = Field(default=2.0, gt=0, description="temperature of the soft labels")
+    attenuation: bool = Field(default=True, description="fg, bg and global times 1 - i/N; the soft labels stay")
+    proposals: bool = Field(default=True, description="instances: positive RoIs or anchors; false: ground-truth boxes")
+    prototypes: int = Field(default=10, gt=0, description="prototypes per class and level")
+    alpha: float = Field(default=10.0, ge=0, description="how tightly the pursuit ties student and teacher")
+    every: int | None = Field(default=None, gt=0, description="iterations between prototypes; null: once per epoch")
+    images: int = Field(default=800, gt=0, description="images per class at most, that prototypes are sought in")
+    min_px: float = Field(default=30.0, ge=0, description="smaller sides, in px of the file, make no prototype")
+    seed: int = Field(default=1, ge=0, description="of the choice of these images")
+    base_px: float | None = Field(
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
+        "times how small the student's anchors or RoI levels are beside mmdet's stock",
+        json_schema_extra=unverified("56 is known for pyramids from stride 4; the rule for others is ours"),
+    )  # fmt: skip
+    levels: tuple[int, ...] | None = Field(
+        default=None, description="strides of the neck levels, e.g. [8, 16, 32]; null: all that both have"
+    )
+
+
+class Instances(NamedTuple):
+    """Boxes (N, 4) xyxy px, their image (N,) and class (N,)."""
+
+    boxes: Tensor
+    image: Tensor
+    labels: Tensor
+
+
+class GKD(Distiller):
+    """Every head family; the teacher may be of another with lambda_soft 0 (and proposals false, for two stages)."""
+
+    NAME = "gkd"
+    VERSION = 1
+    TEACHERS = ("detector",)
+    Params = GKDParams
+    WEIGHTS: ClassVar = {"fg": "lambda_fg", "bg": "lambda_bg", "soft": "lambda_soft", "global": "lambda_global"}
+    DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+    COST = "teacher to its heads; one pass of the student over up to `images` images per class for each `every`"
+    SOURCE = "the authors' released code; the paper's abstract; global term and its weight in part unverified"
+
+    def __init__(self, params: GKDParams, context: Context) -> None:
+        super().__init__(params)
+        student, teacher = context.both(self.NAME)
+        pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
+        adapt = conv(3) if params.lambda_fg > 0 or params.lambda_bg > 0 else nothing
+        self.phi = PairedMaps(pairs, adapt, "by a 3x3 convolution")
+        self.table = Prototypes(
+            pairs, context.samples, context.detector, context.num_classes, count=params.prototypes, alpha=params.alpha,
+            images=params.images, min_px=params.min_px, seed=params.seed,
+        )  # fmt: skip
+        self.base_px = params.base_px or student.base_px(pairs[0].stride)
+        self.notes += [*self.phi.notes, f"boxes below {2 * self.base_px:g} px belong to stride {pairs[0].stride}"]
+        self.samples, self.batch, self.two_stage = context.samples, context.batch, student.stages == "two-stage"
+        soft, single = params.lambda_soft > 0, not self.two_stage
+        some = soft or params.proposals
+        self.needs = Needs(neck=True, positives=some and single, dense=soft and single, rois=some and not single)
+        if self.needs.positives:
+            self.priors = Priors(dense_head(context.student))
+        if self.needs.dense:
+            remedy = "choose such a teacher, or set method.gkd.lambda_soft to 0"
+            same_heads(self.NAME, student, teacher, remedy)
+            if not self.priors.lie_like(Priors(dense_head(context.detector.network))):
+                raise InputError(
+                    f"gkd compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
+                )
+        if self.needs.rois:
+            roi_stage.check(self.NAME, context.student, context.detector, context.num_classes)
+        if self.needs.rois and soft:
+            both = (context.student, context.detector.network)
+            self.taken = [roi_stage.extractor(self.NAME, one, self.phi.strides) for one in both]
+
+    def due(self, iteration: int) -> bool:
+        first, every = self.params.start + (1 if self.params.ramp else 0), self.params.every
+        if every is None:
+            every = max(1, round(len(self.samples) / self.batch)) if self.samples is not None else 1
+        return iteration >= first and (iteration - first) % every == 0
+
+    def refresh(self, student: Any) -> None:
+        self.table.seek(student)
+
+    def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        p, terms = self.params, {}
+        fading = 1 - view.progress if p.attenuation else 1.0
+        here = self._instances(view)
+        cos_s, cos_t, omega = self._compared(view, here)
+        masks = self._masks(view, here, omega)
+        seen = {"instances": omega.new_tensor(float(len(omega))), "omega": omega.sum() / max(len(omega), 1)}
+        seen |= {"mask": torch.stack([m.sum() for m in masks]).sum()}
+        maps = self.phi(view.student, view.teacher)
+        if p.lambda_fg > 0:
+            terms["fg"] = Term(points(maps, masks), p.lambda_fg * fading)
+        if p.lambda_bg > 0:
+            terms["bg"] = Term(points(maps, [(m == 0).to(m.dtype) for m in masks]), p.lambda_bg * fading)
+        if p.lambda_soft > 0:
+            terms["soft"] = Term(self._soft(view, omega), p.lambda_soft)
+        if p.lambda_global > 0:
+            terms["global"] = Term(global_pair(cos_s, cos_t, omega, self.table.valid), p.lambda_global * fading)
+        return terms, seen
+
+    def sights(self, view: View) -> list[Sight]:
+        here = self._instances(view)
+        masks = self._masks(view, here, self._compared(view, here)[2])
+        boxes = [here.boxes[here.image == number] for number in range(len(view.batch.boxes))]
+        heats = [Sight(f"omega, stride {s}", heat=m) for m, s in zip(masks, self.phi.strides, strict=True)]
+        return [Sight("instances", boxes=boxes), *heats]
+
+    def _instances(self, view: View) -> Instances:
+        truths = Instances(*view.batch.all_boxes(), torch.cat(view.batch.labels))
+        return self._positives(view) if self.params.proposals else truths
+
+    def _positives(self, view: View) -> Instances:
+        if self.two_stage:
+            of: Any = view.student.rois
+            rois = of.rois[of.positive]
+            return Instances(rois[:, 1:], rois[:, 0].long(), of.labels[of.positive])
+        found = view.positives[-1]
+        sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.neck]
+        anchors = torch.cat(self.priors.levels(sizes, found.image.device))
+        labels = torch.cat(view.batch.labels)[view.batch.offsets()[found.image] + found.gt]
+        return Instances(anchors[found.prior], found.image, labels)
+
+    def _compared(self, view: View, here: Instances) -> tuple[Tensor, Tensor, Tensor]:
+        """Cosines (N, P) of the student's and the teacher's vectors to all prototypes, and omega (N,)."""
+        level, found = level_of(here.boxes, self.base_px, len(self.phi.pairs)), []
+        maps = zip(*self.phi.raw(view.student, view.teacher), strict=True)
+        for one, tables in zip(maps, self.table.tables(), strict=True):
+            means = [pool(m, here.boxes, here.image, s) for m, s in zip(one, self.phi.strides, strict=True)]
+            found.append(cosines(means, tables, level))
+        return found[0], found[1], reliability(found[0], found[1], self.table.of(here.labels))
+
+    def _masks(self, view: View, here: Instances, omega: Tensor) -> list[Tensor]:
+        """m inside boxes, per level (B, h, w)."""
+        level, found = level_of(here.boxes, self.base_px, len(self.phi.pairs)), []
+        for index, pair in enumerate(self.phi.pairs):
+            own, (height, width) = level == index, view.teacher.neck[pair.t].shape[-2:]
+            shape = (len(view.batch.boxes), height, width)
+            found.append(painted(here.boxes[own], here.image[own], omega[own], shape, pair.stride))
+        return found
+
+    def _soft(self, view: View, omega: Tensor) -> Tensor:
+        positives = self._positives(view)
+        if self.two_stage:
+            # omega_k of what each head itself sees: the means of its RoI features, on the level it took them from.
+            both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
+            kept, found = both[0].positive, []
+            for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
+                level = roi_stage.level_of(positives.boxes, finest, len(places))
+                means = rois.features[kept].mean((2, 3))
+                found.append(cosines([means] * len(places), [tables[place] for place in places], level))
+            omega = reliability(found[0], found[1], self.table.of(positives.labels))
+            return soft_label(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
+        if not self.params.proposals:
+            omega = self._compared(view, positives)[2]
+        heads: tuple[Any, Any] = (view.student.dense, view.teacher.dense)
+        z_s, z_t = (head.scores_of(positives.image, view.positives[-1].prior) for head in heads)
+        return soft_label(z_s, z_t, omega, self.params.T, heads[0].kind)
+
+
+def cosines(vectors: Sequence[Tensor], tables: Sequence[Tensor], level: Tensor) -> Tensor:
+    """(N, P): cosines of vectors (N, M) to tables (P, M), both given per level, on the level (N,) of each row."""
+    found = vectors[0].new_zeros(len(level), len(tables[0]))
+    for index, (rows, table) in enumerate(zip(vectors, tables, strict=True)):
+        cos = F.normalize(rows, dim=1) @ F.normalize(table, dim=1).T
+        found = torch.where((level == index)[:, None], cos, found)
+    return found
+
+
+def reliability(cos_s: Tensor, cos_t: Tensor, own: Tensor) -> Tensor:
+    """omega (N,) of cosines (N, P); own (N, P): the prototypes of the row's class. No graph; 1 without prototypes."""
+    best_s, best_t = (cos.detach().masked_fill(~own, -torch.inf).amax(1) for cos in (cos_s, cos_t))
+    return torch.where(own.any(1), 1 - (best_s - best_t).abs(), 1).clamp(min=0)
+
+
+def points(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Tensor:
+    """fg or bg: (S, T) (B, M, h, w) under masks (B, h, w); mean over levels."""
+    found = []
+    for (s, t), mask in zip(maps, masks, strict=True):
+        total = (mask[:, None] * square_distance(s, t)).sum()
+        found.append(total / (2 * s.shape[1] * mask.sum()).clamp(min=1))
+    return torch.stack(found).mean()
+
+
+def soft_label(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: Kind) -> Tensor:
+    """Mean over positives (K,) of omega T^2 times the mean over classes of the divergence of logits (K, classes)."""
+    z_s, z_t = z_s / T, z_t.detach() / T
+    if kind == "softmax":
+        apart = F.kl_div(z_s.log_softmax(1), z_t.log_softmax(1), reduction="none", log_target=True)
+    else:
+        p_t = z_t.sigmoid()
+        apart = F.binary_cross_entropy_with_logits(z_s, p_t, reduction="none")
+        apart = apart - F.binary_cross_entropy_with_logits(z_t, p_t, reduction="none")
+    return (omega * T**2 * apart.mean(1)).sum() / max(len(omega), 1)
+
+
+def global_pair(cos_s: Tensor, cos_t: Tensor, omega: Tensor, valid: Tensor) -> Tensor:
+    """Mean over instances and valid (P,) prototypes of SmoothL1 of cosines (N, P) times omega (N,)."""
+    trusted = omega[:, None] * valid
+    apart = F.smooth_l1_loss(cos_s * trusted, cos_t.detach() * trusted, reduction="sum")
+    return apart / (len(omega) * valid.sum()).clamp(min=1)

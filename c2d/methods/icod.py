@@ -1,0 +1,269 @@
+"""ICOD: Distilling Image Classifiers in Object Detectors. Guo, Alvarez, Salzmann, NeurIPS 2021.
+
+https://arxiv.org/abs/2106.05209. The authors' code (DICOD) is non-commercial; it was not looked at. Everything here
+follows a written specification of the formulas (its sections in brackets), under this repository's licence.
+
+An image classifier, trained on crops of the ground-truth boxes, teaches a detector during its training:
+
+    L = L_det + lambda_kc L_kd-cls + lambda_kl L_kd-loc + lambda_l L_loc
+
+    cls    L_kd-cls   what the classifier says about the ground-truth crop of a positive  -> its class logits
+    crop   L_loc      pixels inside the predicted box against those inside the true box   -> its box
+    feat   L_kd-loc   the classifier's features of these two crops                        -> its box
+
+Departures from the paper and from the released code:
+  * Layer l0 is the output after the stem's max-pooling, as in the code; the paper says first convolution.
+  * All four sides of a predicted box are clamped to the batch tensor, and sides are at least 1e-3 px; the code clamps
+    one side each, which mirrors the crop of a box that lies outside.
+  * Student and teacher may normalise differently: crops are taken from the student's tensor (outside: zero, its mean
+    colour) and converted for the teacher. The crop term compares the student's pixels.
+  * Equal-valued, cheaper forms: folded sampling, each ground truth cropped once, the teacher run only as deep as
+    needed, the ground truth pooled once, gradients taken chunk by chunk.
+  * RoI heads: sampled RoIs count as constants; the RPN is not distilled. Cascades: the last stage, or the mean of all.
+  * GFL's logits are joint class and quality scores; they are taught as class logits.
+  * `max_positives` (off by default) is ours: the localisation terms over an unbiased random subset.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, field_validator
+from torch import Tensor
+
+from c2d.core.errors import InputError, unknown
+from c2d.detectors.outputs import Needs
+from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.parts.icod_positives import Shared, join, subset
+from c2d.ops.chunked_sum import summed
+from c2d.ops.crop import crop
+from c2d.teachers.crop_teacher import PIXELS as CROP
+from c2d.teachers.crop_teacher import CropTeacher, student_precision
+
+Scalars = dict[str, Tensor]
+Layers = TypeVar("Layers", tuple[str, ...], dict[str, int])
+
+
+class ICODParams(Params):
+    """The paper's symbols, with the values of its SSD300; for other students lambda_kl and lambda_l are unverified."""
+
+    T: float = Field(default=2.0, gt=0, description="temperature of L_kd-cls; the paper uses 2 throughout")
+    lambda_kc: float = Field(default=0.4, ge=0, description="weight of L_kd-cls; 0 saves the teacher's full pass")
+    lambda_kl: float = Field(
+        default=0.15, ge=0, description="weight of L_kd-loc", json_schema_extra=unverified("SSD300's; others unknown")
+    )
+    lambda_l: float = Field(
+        default=0.15, ge=0, description="weight of L_loc", json_schema_extra=unverified("SSD300's; others unknown")
+    )
+    layers: tuple[str, ...] = Field(
+        default=(CROP, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
+    )
+    pooling: dict[str, PositiveInt] = Field(
+        default={CROP: 4, "l0": 8},
+        description="side g of the pooled grid per layer; a layer that is not named here gets "
+        "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead",
+    )
+    size: int | None = Field(
+        default=None, gt=0, description="side of the crops in px; null: the teacher's (112 in the paper)"
+    )
+    max_positives: int | None = Field(
+        default=None, gt=0, description="localisation terms over a random subset of so many positives (per stage); ours"
+    )
+    normaliser: Literal["exact", "per_image_floor"] = Field(
+        default="exact",
+        description="K of L_kd-cls: positives, or the sum of max(positives of an image, 1) as in the SSD code",
+    )
+    sigmoid_kd: Literal["bernoulli", "l1"] = Field(
+        default="bernoulli",
+        description="sigmoid students: per-class KL (the paper), or KL of scores normalised over classes",
+    )
+    roi_stages: Literal["last", "all"] = Field(
+        default="last", description="cascades: the last stage, or the mean over all"
+    )
+
+    @field_validator("layers", "pooling")
+    @classmethod
+    def _known_layers(cls, given: Layers) -> Layers:
+        wrong = [name for name in given if name != CROP and not (name[:1] == "l" and name[1:].isdecimal())]
+        if wrong:
+            raise ValueError(f"unknown layer '{wrong[0]}'; known: crop, l0, l1, l2, ... (as deep as the teacher goes)")
+        if len(set(given)) < len(given):
+            raise ValueError(f"a layer is listed twice in {list(given)}; name each once")
+        return given
+
+    def side(self, layer: str) -> int:
+        """Pooled grid side g_l of a layer."""
+        place = 0 if layer == CROP else int(layer[1:]) + 1
+        return self.pooling.get(layer, 4 * 2**place)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Lambda: the teacher's layers of L_kd-loc; empty when it is switched off."""
+        return tuple(name for name in self.layers if name != CROP) if self.lambda_kl > 0 else ()
+
+    @property
+    def pixels(self) -> bool:
+        """Whether L_loc is computed."""
+        return CROP in self.layers and self.lambda_l > 0
+
+
+class ICOD(Distiller):
+    """Teaches every head family that `c2d.detectors.positives` reads; terms `cls`, `crop`, `feat`."""
+
+    NAME = "icod"
+    VERSION = 1
+    TEACHERS = ("classifier",)
+    Params = ICODParams
+    WEIGHTS: ClassVar = {"cls": "lambda_kc", "crop": "lambda_l", "feat": "lambda_kl"}
+    DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+    COST = "the classifier on every ground-truth crop, its stem forward and backward on every positive"
+    SOURCE = "paper (arXiv 2106.05209, submission text); SSD300 values also in the released code"
+    OWN_PRECISION = True
+    ADDED = ("weight", "start", "ramp", "decay", "stop")
+
+    needs = Needs(positives=True)
+
+    #: Boxes per pass through the teacher; bounds memory, does not change values. Caches are small on a CPU.
+    CHUNK: ClassVar[dict[str, int]] = {"cpu": 16, "cuda": 256}
+
+    def __init__(self, params: ICODParams, context: Context) -> None:
+        """Check that the teacher fits.
+
+        Raises:
+            InputError: there is no classifier, its classes are not the student's, or it has no such layer.
+        """
+        super().__init__(params)
+        teacher = context.classifier
+        if teacher is None:
+            raise InputError("icod needs a classifier teacher and none was given; set teachers: {classifier: ...}")
+        if len(teacher.classes) != context.num_classes:
+            raise InputError(
+                f"the classifier teacher knows {len(teacher.classes)} classes, the student {context.num_classes}; "
+                "icod needs the same classes in the same order: train a teacher on this data set"
+            )
+        for name in params.features:
+            if name not in teacher.layers:
+                raise unknown("teacher layer", name, [CROP, *teacher.layers], "see method.icod.layers")
+        self.roi_stages = params.roi_stages
+        self.size = params.size or int(teacher.size)
+
+    def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        p, batch = self.params, view.batch
+        device = batch.images.device
+        stages = view.positives if p.roi_stages == "all" else view.positives[-1:]
+        # KD in fp32 whatever the student trains in; only the teacher follows the student's precision, on CUDA.
+        precision = student_precision(device.type)
+        with torch.autocast(device.type, enabled=False):
+            taught = join(stages, batch, p.normaliser)
+            placed = subset(taught, p.max_positives, view.generator)
+            seen = {"positives": len(taught.boxes), "positives_used": len(placed.boxes)}
+            teacher = CropTeacher(view.classifier, batch, self.size, self.CHUNK.get(device.type, 64), precision)
+            values, top1 = self._terms(taught, placed, teacher)
+        weights = {"cls": p.lambda_kc, "crop": p.lambda_l, "feat": p.lambda_kl}
+        observed = {name: torch.tensor(float(n), device=device) for name, n in seen.items()} | top1
+        return {name: Term(value, weights[name]) for name, value in values.items()}, observed
+
+    def sights(self, view: View) -> list[Sight]:
+        batch, found = view.batch, view.positives[-1]
+        images = range(len(batch.boxes))
+        predicted = [found.boxes[found.image == i].detach() for i in images]
+        crops = [crop(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
+                 for i, b in enumerate(batch.boxes)]  # fmt: skip
+        return [Sight("true crops", crops=crops), Sight("predictions of the positives", boxes=predicted)]
+
+    def _terms(self, taught: Shared, placed: Shared, teacher: CropTeacher) -> tuple[Scalars, Scalars]:
+        """Enabled terms of the positives `taught` (classes) and `placed` (boxes), and the teacher's top-1."""
+        p = self.params
+        layers = {name: p.side(name) for name in ((CROP,) if p.pixels else ()) + p.features}
+        if len(taught.boxes) == 0:
+            # Zeros that hang on the student's graph: under DDP every weight takes part in every step.
+            parts = {"cls": p.lambda_kc > 0, "crop": p.pixels, "feat": bool(p.features)}
+            of = {"cls": taught.logits}
+            return {name: 0 * of.get(name, taught.boxes).float().sum() for name, on in parts.items() if on}, {}
+        if not layers and p.lambda_kc == 0:
+            return {}, {}
+        truths = torch.unique(taught.truth if p.lambda_kc > 0 else placed.truth)
+        logits, targets = teacher.truth(truths, layers, with_logits=p.lambda_kc > 0)
+        values, observed = {}, {}
+        if logits is not None:
+            z_t = logits[torch.searchsorted(truths, taught.truth)]
+            kind = "l1" if taught.kind == "sigmoid" and p.sigmoid_kd == "l1" else taught.kind
+            per_row = kd_cls(taught.logits, z_t, p.T, kind)
+            values["cls"] = (taught.share_cls * per_row).sum()
+            labels = torch.cat(teacher.batch.labels)[truths]
+            observed["teacher_top1"] = (logits.argmax(1) == labels).float().mean()
+        if layers:
+            values |= localisation(placed, torch.searchsorted(truths, placed.truth), teacher, targets, layers)
+        return values, observed
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# L_kd-cls (1.3)
+
+
+def kd_cls(z_s: Tensor, z_t: Tensor, T: float, kind: str) -> Tensor:
+    """Per positive (K,): the student's logits z_s against the teacher's logits z_t (K, C) of its ground truth.
+
+    kind: how z_s is read: softmax (K, C + 1), sigmoid (K, C), or l1 for the second sigmoid form.
+    """
+    z_s, z_t = z_s.to(torch.promote_types(z_s.dtype, torch.float32)), z_t.detach()
+    return {"softmax": kl_softmax, "sigmoid": kl_bernoulli, "l1": kl_scores}[kind](z_s, z_t, T)
+
+
+def kl_softmax(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
+    """(a) T^2 KL([sm(z_t/T), 0] || sm(z_s/T)): z_s (K, C+1) with the background last, z_t (K, C) -> (K,).
+
+    The teacher's background probability is 0, so its term vanishes; the background stays in the student's normaliser.
+    """
+    log_p_t = F.log_softmax(z_t / T, dim=1)
+    log_p_s = F.log_softmax(z_s / T, dim=1)[:, :-1]
+    return T**2 * (log_p_t.exp() * (log_p_t - log_p_s)).sum(1)
+
+
+def kl_bernoulli(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
+    """(b) T^2 times the mean over classes of KL(Bernoulli(sigma(z_t/T)) || Bernoulli(sigma(z_s/T))): (K, C) -> (K,)."""
+    q_t = torch.sigmoid(z_t / T)
+    cross = F.binary_cross_entropy_with_logits(z_s / T, q_t, reduction="none")
+    entropy = F.binary_cross_entropy_with_logits(z_t / T, q_t, reduction="none")
+    return T**2 * (cross - entropy).mean(1)
+
+
+def kl_scores(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
+    """The released code's other sigmoid form: T^2 KL of sigmoid scores divided by their sum over classes -> (K,)."""
+    log_s, log_t = F.logsigmoid(z_s / T), F.logsigmoid(z_t / T)
+    log_p_s = log_s - log_s.logsumexp(1, keepdim=True)
+    log_p_t = log_t - log_t.logsumexp(1, keepdim=True)
+    return T**2 * (log_p_t.exp() * (log_p_t - log_p_s)).sum(1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# L_loc and L_kd-loc (1.4)
+
+
+def localisation(placed: Shared, truth: Tensor, teacher: CropTeacher, targets: dict[str, Tensor],
+                 layers: dict[str, int]) -> dict[str, Tensor]:  # fmt: skip
+    """The crop and feature terms of predicted boxes.
+
+    Args:
+        placed: the positives, K of them.
+        truth: (K,) row of each one's ground truth in `targets`.
+        targets: layer -> pooled maps (U, M, g, g) of the ground-truth crops.
+        layers: layer -> pooled side g; crop and Lambda.
+    """
+    features = [name for name in layers if name != CROP]
+
+    def terms(boxes: Tensor, rows: slice) -> dict[str, Tensor]:
+        pooled = teacher.pooled(boxes, placed.image[rows], layers)
+        # (1/(M g^2)) || AP(O^p) - AP(O^gt) ||_1, a mean over the pooled map; AP is linear, so it comes before the
+        # difference and the ground truth is pooled once.
+        apart = {name: (pooled[name] - targets[name][truth[rows]]).abs().mean((1, 2, 3)) for name in layers}
+        share, found = placed.share[rows], {}
+        if CROP in layers:
+            found["crop"] = (share * apart[CROP]).sum()
+        if features:
+            found["feat"] = (share * torch.stack([apart[name] for name in features]).mean(0)).sum()
+        return found
+
+    return summed(terms, placed.boxes, teacher.chunk, scale=float(2**12 * len(placed.boxes)))

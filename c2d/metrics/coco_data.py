@@ -1,0 +1,243 @@
+"""COCO ground truth and a COCO results list -> columns, checked once at the door.
+
+Everything after this file works on arrays. Image and category ids become dense positions in ascending id order, the
+order in which COCO breaks ties between equal scores; annotation ids are replaced by list positions, because pycocotools
+takes a box whose id is 0 for "no box".
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2d.core.errors_analysis import InputError, some
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Ground truth and detections in columns. Boxes are xywh in pixels of the original image.
+
+    `gt_*` have one row per annotation in file order, `dt_*` one per detection in list order. `*_image` and `*_class`
+    are positions in `image_ids` and `class_ids` (both ascending). `gt_area` is the annotation's area, or its box's.
+    """
+
+    image_ids: list[Any]
+    class_ids: list[Any]
+    class_names: list[str]
+    gt_image: Array  # (G,) int64
+    gt_class: Array  # (G,) int64
+    gt_box: Array  # (G, 4) float64
+    gt_area: Array  # (G,) float64
+    gt_crowd: Array  # (G,) bool
+    dt_image: Array  # (D,) int64
+    dt_class: Array  # (D,) int64
+    dt_box: Array  # (D, 4) float64
+    dt_score: Array  # (D,) float64
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def objects_per_class(self) -> Array:
+        """Ground-truth boxes that are not crowd regions, (K,) int64: the denominators of recall."""
+        return np.bincount(self.gt_class[~self.gt_crowd], minlength=len(self.class_ids))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How much was evaluated: images, boxes (crowd regions are counted apart) and detections."""
+        crowds = int(self.gt_crowd.sum())
+        return {
+            "images": len(self.image_ids),
+            "boxes": len(self.gt_image) - crowds,
+            "crowds": crowds,
+            "detections": len(self.dt_image),
+        }
+
+    def with_detections(self, image: Array, cls: Array, box: Array, score: Array) -> Prepared:
+        """The same ground truth with these detections: columns as documented above, already checked."""
+        return replace(self, dt_image=image, dt_class=cls, dt_box=box, dt_score=score, cache={})
+
+    def only(self, gt_rows: Array, dt_rows: Array) -> Prepared:
+        """The same images and classes with some of the objects and detections."""
+        columns = {name: getattr(self, name)[gt_rows if name.startswith("gt") else dt_rows] for name in _COLUMNS}
+        return replace(self, **columns, cache={})
+
+
+_COLUMNS = ("gt_image", "gt_class", "gt_box", "gt_area", "gt_crowd", "dt_image", "dt_class", "dt_box", "dt_score")
+
+
+def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[str, Any]] | None) -> Prepared:
+    """Check and convert; a `Prepared` passes through, so that several evaluations share one conversion.
+
+    Args:
+        targets: COCO ground truth: `images`, `annotations`, `categories`. `area` and `iscrowd` may be absent (box area,
+            0); `segmentation` is never read. Or a `Prepared`, then `detections` must be None.
+        detections: COCO results: `image_id`, `category_id`, `bbox` [x, y, width, height], `score`. May be empty.
+
+    Raises:
+        InputError: a missing key, an id that the targets do not have, a repeated id or class name, a box or score that
+            is not finite, a negative width or height.
+    """
+    if isinstance(targets, Prepared):
+        if detections is not None:
+            raise InputError("prepared input already holds its detections; pass None in their place")
+        return targets
+    if detections is None:
+        raise InputError("no detections given: expected a COCO results list (an empty list is allowed)")
+    return add_detections(read_truth(targets), detections)
+
+
+def read_truth(targets: Mapping[str, Any]) -> Prepared:
+    """The ground truth alone, for several lists of detections; errors as in `prepare`."""
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(targets, Mapping) or not isinstance(targets.get(key), list):
+            raise InputError(f"ground truth has no list {key!r}; a COCO file has images, annotations and categories")
+    images, categories, boxes = targets["images"], targets["categories"], targets["annotations"]
+    image_ids = _ids(images, "images")
+    class_ids = _ids(categories, "categories")
+    name_of = {category["id"]: str(category.get("name", category["id"])) for category in categories}
+    class_names = [name_of[class_id] for class_id in class_ids]
+    if repeated := [name for name, n in Counter(class_names).items() if n > 1]:
+        raise InputError(f"class name {some(repeated)} stands for several categories; names must be unique")
+    gt_box = _boxes(boxes, "annotation")
+    if repeated := [key for key, n in Counter(_hashable(box["id"]) for box in boxes if "id" in box).items() if n > 1]:
+        raise InputError(f"annotation id {some(repeated)} occurs more than once; ids must be unique")
+    area = [box.get("area") for box in boxes]
+    own = (gt_box[:, 2] * gt_box[:, 3]).tolist()
+    return Prepared(
+        image_ids=image_ids,
+        class_ids=class_ids,
+        class_names=class_names,
+        gt_image=_positions(boxes, "image_id", _places(image_ids), "annotation"),
+        gt_class=_positions(boxes, "category_id", _places(class_ids), "annotation"),
+        gt_box=gt_box,
+        gt_area=_finite([o if a is None else a for a, o in zip(area, own, strict=True)], "annotation", "area"),
+        gt_crowd=np.fromiter((bool(box.get("iscrowd", 0)) for box in boxes), dtype=bool, count=len(boxes)),
+        dt_image=np.zeros(0, np.int64),
+        dt_class=np.zeros(0, np.int64),
+        dt_box=np.zeros((0, 4)),
+        dt_score=np.zeros(0),
+    )
+
+
+def add_detections(truth: Prepared, detections: Sequence[Mapping[str, Any]]) -> Prepared:
+    """Ground truth read before, with a results list in the place of its detections; errors as in `prepare`."""
+    if not isinstance(detections, Sequence) or isinstance(detections, str | bytes):
+        raise InputError(
+            f"detections are {detections!r:.40}, not a list; expected COCO results, one record with image_id, "
+            "category_id, bbox and score per detection"
+        )
+    return truth.with_detections(
+        _positions(detections, "image_id", _places(truth.image_ids), "detection"),
+        _positions(detections, "category_id", _places(truth.class_ids), "detection"),
+        _boxes(detections, "detection"),
+        _finite(_column(detections, "score", "detection"), "detection", "score"),
+    )
+
+
+def _places(ids: list[Any]) -> dict[Any, int]:
+    return {key: place for place, key in enumerate(ids)}
+
+
+def _ids(records: list[Any], where: str) -> list[Any]:
+    try:
+        ids = [record["id"] for record in records]
+        ordered = sorted(set(ids))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{where}: every entry needs an 'id', all of one type ({error})") from None
+    if len(ordered) != len(ids):
+        repeated = [key for key, n in Counter(ids).items() if n > 1]
+        raise InputError(f"{where}: id {some(repeated)} occurs more than once; ids must be unique")
+    return ordered
+
+
+def _column(records: Sequence[Mapping[str, Any]], key: str, what: str) -> list[Any]:
+    try:
+        return [record[key] for record in records]
+    except (KeyError, TypeError):
+        at = next(i for i, record in enumerate(records) if not isinstance(record, Mapping) or key not in record)
+        raise InputError(f"{what} number {at} has no {key!r}: {records[at]!r:.120}") from None
+
+
+def _positions(records: Sequence[Mapping[str, Any]], key: str, known: Mapping[Any, int], what: str) -> Array:
+    values = _column(records, key, what)
+    try:
+        return np.fromiter(map(known.__getitem__, values), dtype=np.int64, count=len(values))
+    except (KeyError, TypeError):
+        strange = [value for value in dict.fromkeys(map(_hashable, values)) if value not in known]
+        raise InputError(
+            f"{what}s name {key} {some(strange)}, which the ground truth does not have "
+            f"(it has {len(known)}: {some(known, 3)}); evaluate against the set they were made for"
+        ) from None
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
+
+
+def _boxes(records: Sequence[Mapping[str, Any]], what: str) -> Array:
+    """(N, 4) float64 xywh; finite, width and height not negative."""
+    return _table(_column(records, "bbox", what), what)
+
+
+def _table(boxes: list[Any], what: str) -> Array:
+    try:
+        if any(n != 4 for n in map(len, boxes)):
+            raise ValueError
+        flat = np.fromiter(chain.from_iterable(boxes), dtype=np.float64, count=4 * len(boxes))
+    except OverflowError:
+        return _table([[_float(value) for value in box] for box in boxes], what)
+    except (TypeError, ValueError):
+        at = next((i for i, box in enumerate(boxes) if not _four_numbers(box)), 0)
+        given = f"{what} number {at}: bbox {boxes[at]!r:.80}"
+        raise InputError(f"{given} is not four numbers [x, y, width, height]") from None
+    table = flat.reshape(-1, 4)
+    _refuse(~np.all(np.isfinite(table), axis=1), boxes, f"{what} number {{}}: bbox {{}} is not finite")
+    _refuse(np.any(table[:, 2:] < 0, axis=1), boxes, f"{what} number {{}}: bbox {{}} has a negative width or height")
+    return table
+
+
+def _four_numbers(box: Any) -> bool:
+    try:
+        return len(box) == 4 and all(isinstance(float(_float(value)), float) for value in box)
+    except (TypeError, ValueError):
+        return False
+
+
+def _finite(values: list[Any], what: str, key: str) -> Array:
+    """(N,) float64, every one a finite number."""
+    try:
+        numbers = np.fromiter(values, dtype=np.float64, count=len(values))
+    except OverflowError:
+        return _finite([_float(value) for value in values], what, key)
+    except (TypeError, ValueError):
+        at = next((i for i, value in enumerate(values) if not isinstance(value, int | float | np.number)), 0)
+        raise InputError(f"{what} number {at}: {key} {values[at]!r:.80} is not a number") from None
+    _refuse(~np.isfinite(numbers), values, f"{what} number {{}}: {key} {{}} is not finite")
+    return numbers
+
+
+def _float(value: Any) -> Any:
+    """An integer beyond every float as infinity, so that it is called not finite; anything else as it is."""
+    beyond = isinstance(value, int) and abs(value) > sys.float_info.max
+    return (math.inf if value > 0 else -math.inf) if beyond else value
+
+
+def _refuse(bad: Any, values: Sequence[Any], message: str) -> None:
+    """Raise for the first row that is bad, and say how many there are."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        raise InputError(message.format(rows[0], values[rows[0]]) + more)

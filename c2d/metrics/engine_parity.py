@@ -1,0 +1,103 @@
+"""Do two engines say the same about these files? Used by `c2d evaluate --check`.
+
+COCO: hotcoco against pycocotools, every number the suite reports (the 12 numbers, AP at each IoU, and the 12 of each
+class), at most 1e-6 apart, counts equal. TIDE at the given IoU: the totals over the set, that is AP and the eight dAP,
+of hotcoco, tidecv and our own code, each against each, at most 0.05 AP points (0.0005 in 0-1) apart; the six counts of
+hotcoco and our own code equal. tidecv's detection lists are integrated on COCO's recall points over the classes with
+ground truth (see `c2d.metrics.engine_reference`); what tidecv itself would print stands beside, as `native`, and is not compared,
+nor are its counts: of two objects in the same place it matches another one than COCO does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from c2d.metrics import coco, tide
+from c2d.metrics.coco_data import Prepared, prepare
+
+COCO_TOLERANCE = 1e-6
+TIDE_TOLERANCE = 0.0005  # 0.05 AP points
+
+
+def check(
+    targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[str, Any]] | None = None, iou: float = 0.5
+) -> dict[str, Any]:
+    """Run all engines on the same input and compare.
+
+    Returns:
+        `ok`; `lines`, one sentence per comparison for a person to read; `coco` and `tide`, each {"ok", "compared":
+        number of values, "beyond": how many are too far apart, "largest": largest difference, "at": where it is,
+        "tolerance"}; `native`: tidecv's own dAP, None where it cannot give one.
+
+    Raises:
+        InputError: see `c2d.metrics.coco_data.prepare`; or tidecv or pycocotools is not installed.
+    """
+    data = prepare(targets, detections)
+    c_fast, c_reference = coco.evaluate(data, None, "fast"), coco.evaluate(data, None, "reference")
+    runs = {engine: tide.evaluate(data, None, engine, iou, per_size=False) for engine in tide.ENGINES}
+    values = {engine: {key: run[key] for key in ("AP", "dAP")} for engine, run in runs.items()}
+    counts = {engine: {"counts": runs[engine]["counts"]} for engine in ("fast", "own")}
+    of_coco = _compare([("coco", _numbers_of(c_fast), _numbers_of(c_reference))], COCO_TOLERANCE)
+    of_tide = _compare(
+        [
+            ("hotcoco and tidecv", values["fast"], values["reference"]),
+            ("own code and hotcoco", values["own"] | counts["own"], values["fast"] | counts["fast"]),
+            ("own code and tidecv", values["own"], values["reference"]),
+        ],
+        TIDE_TOLERANCE,
+    )
+    names = f"{_label(c_fast)} and {_label(c_reference)}", f"{_label(runs['fast'])}, {_label(runs['reference'])}, own"
+    return {
+        "ok": of_coco["ok"] and of_tide["ok"],
+        "lines": [_line("COCO", names[0], of_coco), _line(f"TIDE at IoU {iou:g}", names[1], of_tide)],
+        "coco": of_coco,
+        "tide": of_tide,
+        "native": runs["reference"].get("native"),
+    }
+
+
+def _numbers_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key != "engine"}
+
+
+def _label(result: Mapping[str, Any]) -> str:
+    return f"{result['engine']['name']} {result['engine']['version']}"
+
+
+def _compare(pairs: list[tuple[str, Any, Any]], tolerance: float) -> dict[str, Any]:
+    largest, at, compared, wrong = 0.0, None, 0, 0
+    for name, a, b in pairs:
+        for where, gap, allowed in _gaps(a, b, name, tolerance):
+            compared += 1
+            wrong += gap > allowed
+            if gap > largest:
+                largest, at = gap, where
+    return {
+        "ok": wrong == 0,
+        "compared": compared,
+        "beyond": wrong,
+        "largest": largest,
+        "at": at,
+        "tolerance": tolerance,
+    }
+
+
+def _gaps(a: Any, b: Any, where: str, tolerance: float) -> Iterator[tuple[str, float, float]]:
+    """Place, difference and allowed difference of every pair of values; whole numbers must be equal."""
+    if isinstance(a, Mapping):
+        for key in a:
+            yield from _gaps(a[key], b[key], f"{where}/{key}", tolerance)
+    elif a is None or b is None:
+        yield where, 0.0 if a is b else float("inf"), tolerance
+    else:
+        yield where, abs(a - b), 0.0 if isinstance(a, int) else tolerance
+
+
+def _line(what: str, engines: str, found: Mapping[str, Any]) -> str:
+    verdict = "agree" if found["ok"] else f"DISAGREE in {found['beyond']} places"
+    at = f" at {found['at']}" if found["at"] else ""
+    return (
+        f"{what}: {engines} {verdict}: {found['compared']} values compared, largest difference "
+        f"{found['largest']:.2g}{at}, allowed {found['tolerance']:g}, of counts 0"
+    )

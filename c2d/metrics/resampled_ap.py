@@ -1,0 +1,171 @@
+"""COCO's AP of a data set whose images are drawn with replacement, without matching or sorting anything again.
+
+An image that is drawn w times counts w times: matching happens inside an image, so it is done once for each IoU
+threshold. What remains for a resample is counting, for every class and threshold:
+
+    T   true positives up to this one              weights of the images of the true positives, summed
+    D   kept detections up to this one             the same for all detections that are not forgiven
+    R   recall points reached after T of n objects looked up; n is the resample's own number of objects
+    AP  mean over the 101 recall points of the largest T / D from there on
+
+Only true positives change recall, and precision can only rise at one, so the curve is known from its true positives;
+detections behind the last of them never matter. The w copies of a true positive stand together and each raises
+precision, so the last copy speaks for all. Resamples are treated in blocks, as matrices of (true positives, resamples).
+
+This equals evaluating the set with its images repeated under new ids, each copy right behind the one before. The one
+thing that is a convention there: where two detections of one image and class have equal scores, all copies of the first
+come before all copies of the second.
+
+A class that loses all its objects in a resample is left out of that resample's mean, as COCO leaves out a class without
+ground truth. A resample without any object has no AP (NaN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from c2d.core.errors_analysis import unknown
+from c2d.metrics.coco import IOUS
+from c2d.metrics.coco_data import Array, Prepared
+from c2d.metrics.matching import inside_crowd, match, overlaps
+
+METRICS: dict[str, tuple[float, ...]] = {"AP": IOUS, "AP50": (0.5,), "AP75": (0.75,)}
+_BLOCK = 250  # resamples at once: matrices of a class stay inside a core's cache
+_POINTS = np.linspace(0.0, 1.0, 101)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One class at one IoU threshold; a row is a true positive, best score first."""
+
+    place: Array  # (n,) its row among the class's `steps`
+    image: Array  # (n,) its image
+    forgiven_image: Array  # (f,) images of detections of this class that a crowd region forgives
+    forgiven_before: Array  # (n,) how many of those come before it
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One class with ground truth. steps: (u, images) sparse, detections since the true positive (of any threshold)
+    before, by image; the running sum over rows counts the detections up to each true positive."""
+
+    steps: Any
+    levels: tuple[_Level, ...]
+
+
+class Curves:
+    """One checkpoint's detections, matched at the thresholds of `metric`, ready to be weighted by image.
+
+    Args:
+        data: ground truth and detections.
+        metric: AP (mean over .50:.05:.95), AP50 or AP75.
+    """
+
+    def __init__(self, data: Prepared, metric: str = "AP") -> None:
+        from scipy import sparse
+
+        if metric not in METRICS:
+            raise unknown("metric of a comparison over images", metric, METRICS)
+        found = overlaps(data)
+        shape = len(data.class_ids), len(data.image_ids)
+        rows = ~data.gt_crowd
+        ones = np.ones(int(rows.sum()), np.int32)
+        self.objects = sparse.csr_matrix((ones, (data.gt_class[rows], data.gt_image[rows])), shape=shape)  # sums up
+        self.images = len(data.image_ids)
+        taken = [match(data, found, iou) for iou in METRICS[metric]]
+        forgiven = [inside_crowd(found, t, iou) for t, iou in zip(taken, METRICS[metric], strict=True)]
+        begins = np.searchsorted(data.dt_class[found.kept], np.arange(len(data.class_ids) + 1))
+        image = data.dt_image[found.kept]
+        self.classes: dict[int, _Class] = {}
+        for k in np.flatnonzero(data.objects_per_class):
+            part = slice(begins[k], begins[k + 1])
+            self.classes[int(k)] = _class(image[part], [t[part] >= 0 for t in taken], [f[part] for f in forgiven])
+
+    def ap(self, counts: Array) -> Array:
+        """(R,) AP in 0-1 of each column of `counts` (images, R) int32: how often an image was drawn."""
+        objects = np.asarray(self.objects @ counts)  # (K, R)
+        levels = max((len(one.levels) for one in self.classes.values()), default=1)
+        total, classes = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
+        for k, one in self.classes.items():
+            present = objects[k] > 0
+            classes += present
+            if one.steps.shape[0]:
+                total += np.where(present, _class_ap(one, objects[k], counts), 0.0)
+        with np.errstate(invalid="ignore"):
+            return total / classes / levels
+
+
+def _class(image: Array, correct: Sequence[Array], forgiven: Sequence[Array]) -> _Class:
+    """One class: detections in order of falling score, (N,) each; `correct`, `forgiven`: one array a threshold."""
+    from scipy import sparse
+
+    steps = np.flatnonzero(np.any(correct, axis=0))
+    many = int(steps[-1]) + 1 if len(steps) else 0
+    bounds = np.append(0, steps + 1)
+    table = sparse.csr_matrix(
+        (np.ones(many, np.int32), image[:many].astype(np.int32), bounds.astype(np.int32)),
+        shape=(len(steps), int(image.max()) + 1 if len(image) else 0),
+    )
+    levels = []
+    for true, free in zip(correct, forgiven, strict=True):
+        hits, gone = np.flatnonzero(true), np.flatnonzero(free)
+        levels.append(_Level(np.searchsorted(steps, hits), image[hits], image[gone], np.searchsorted(gone, hits)))
+    return _Class(table, tuple(levels))
+
+
+def _class_ap(one: _Class, objects: Array, counts: Array) -> Array:
+    """(R,) AP of one class, summed over its thresholds."""
+    so_far = np.cumsum(one.steps @ counts[: one.steps.shape[1]], axis=0, dtype=np.int32)  # (u, R)
+    table, offset = _reached(objects)
+    out = np.zeros(counts.shape[1])
+    for level in one.levels:
+        if not len(level.place):
+            continue
+        true = np.cumsum(counts[level.image], axis=0, dtype=np.int32)
+        kept = so_far[level.place]
+        if len(level.forgiven_image):
+            gone = np.cumsum(counts[level.forgiven_image], axis=0, dtype=np.int32)
+            kept -= np.concatenate([np.zeros_like(gone[:1]), gone])[level.forgiven_before]
+        # No copy of a true positive, no step in recall: its precision is that of the one before, or lower, and unused.
+        best = np.maximum.accumulate((true / np.maximum(kept, 1))[::-1], axis=0)[::-1]
+        points = table.take(true + offset, mode="clip")
+        points[1:] -= points[:-1].copy()
+        out += np.einsum("ij,ij->j", best, points)
+    return out / len(_POINTS)
+
+
+def _reached(objects: Array) -> tuple[Array, Array]:
+    """How many of the 101 recall points T of n objects reach: table[offset + T] for T = 0..n, one offset a resample.
+
+    The comparison is COCO's own, in floating point: 35 of 100 objects do not reach the point 0.35000000000000003.
+    """
+    sizes, which = np.unique(objects, return_inverse=True)
+    begins = np.cumsum(sizes + 1) - (sizes + 1)
+    true = np.arange(int((sizes + 1).sum())) - np.repeat(begins, sizes + 1)
+    recall = true / np.repeat(np.maximum(sizes, 1), sizes + 1)
+    table = np.searchsorted(_POINTS, recall, side="right")
+    table[true == 0] = 0  # even the point 0 stands at the first true positive
+    return table.astype(np.uint8), begins[which]
+
+
+def draws(images: int, resamples: int, seed: int, block: int = _BLOCK) -> Iterator[Array]:
+    """Blocks of counts (images, up to `block`) int32: each column is `images` draws with replacement.
+
+    The same seed gives the same columns, whatever the size of a block.
+    """
+    rng = np.random.default_rng(seed)
+    for begin in range(0, resamples, block):
+        columns = [
+            np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(min(block, resamples - begin))
+        ]
+        yield np.ascontiguousarray(np.array(columns, np.int32).T)
+
+
+def resampled(curves: Sequence[Curves], resamples: int, seed: int) -> Array:
+    """(len(curves), resamples) AP; every checkpoint sees the same draws, so differences are paired."""
+    blocks = [[one.ap(counts) for one in curves] for counts in draws(curves[0].images, resamples, seed)]
+    return np.concatenate([np.array(block) for block in blocks], axis=1)

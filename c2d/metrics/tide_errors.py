@@ -1,0 +1,190 @@
+"""The TIDE error types of one IoU threshold and what fixing each is worth, in numpy.
+
+`classify` names every false positive and every missed object, `Run.aps` gives each class's AP before and after each
+oracle. Definitions are in `c2d.metrics.tide`; this file is how they are computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from c2d.metrics.coco_data import Array, Prepared
+from c2d.metrics.matching import Overlaps, inside_crowd, kept_detections, match, overlaps
+
+MAIN = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
+SPECIAL = ("FalsePos", "FalseNeg")
+SIZES = ("small", "medium", "large")
+_CLS, _LOC, _BOTH, _DUPE, _BKG = range(5)
+_CORRECT, _FORGIVEN = 5, 6
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What each kept detection and each object is at one IoU threshold. Rows as in `Overlaps` and `Prepared`."""
+
+    kind: Array  # (N,) position in MAIN, or _CORRECT, or _FORGIVEN (inside a crowd region)
+    aim: Array  # (N,) object a Cls or Loc error stands at, -1 for the other kinds
+    promoted: Array  # (N,) bool: fixing this error yields a true positive for `aim`
+    unmatched: Array  # (G,) bool: objects without a correct detection (not crowd regions)
+    missed: Array  # (G,) bool: those of them at which no Cls or Loc error stands
+    size: Array  # (N,) position in SIZES of an error: of `aim` for Cls and Loc, else of the detection itself
+    gt_size: Array  # (G,) position in SIZES
+
+
+def size_of(area: Array) -> Array:
+    """Position in SIZES: small up to 32 x 32 px, medium up to 96 x 96 px, else large."""
+    return np.searchsorted([32.0**2, 96.0**2], area, side="left")
+
+
+def classify(data: Prepared, found: Overlaps, iou: float, background: float) -> Classified:
+    """Sort detections and objects into types; the order of the tests is tidecv's: Loc, Cls, Dupe, Bkg, Both."""
+    taken = match(data, found, iou)
+    kind = np.full(len(taken), _BOTH)
+    kind[found.other_iou <= background] = _BKG
+    kind[found.same_iou > iou] = _DUPE  # not matched in spite of that overlap: a better detection has the object
+    kind[found.other_iou >= iou] = _CLS
+    kind[(found.same_iou >= background) & (found.same_iou <= iou)] = _LOC
+    kind[inside_crowd(found, taken, iou)] = _FORGIVEN
+    kind[taken >= 0] = _CORRECT
+
+    unmatched = ~data.gt_crowd
+    unmatched[taken[taken >= 0]] = False
+    aim = np.where(kind == _LOC, found.same_gt, np.where(kind == _CLS, found.other_gt, -1))
+    # An object can be won back once: by the error with the highest score, be it Cls or Loc.
+    runners = np.flatnonzero(aim >= 0)
+    runners = runners[unmatched[aim[runners]]]
+    rows = found.kept[runners]
+    best_first = runners[np.lexsort((rows, -data.dt_score[rows]))]
+    first_at = np.unique(aim[best_first], return_index=True)[1]
+    promoted = np.zeros(len(kind), bool)
+    promoted[best_first[first_at]] = True
+    missed = unmatched.copy()
+    missed[aim[runners]] = False
+
+    gt_size = size_of(data.gt_area)
+    box = data.dt_box[found.kept]
+    size = size_of(box[:, 2] * box[:, 3])
+    size[aim >= 0] = gt_size[aim[aim >= 0]]
+    return Classified(kind, aim, promoted, unmatched, missed, size, gt_size)
+
+
+class Run:
+    """One threshold on one data set: AP per class before and after each oracle, and counts."""
+
+    def __init__(self, data: Prepared, iou: float, background: float) -> None:
+        self.data, self.found = data, overlaps(data)
+        self.result = classify(data, self.found, iou, background)
+        box = data.dt_box[self.found.kept]
+        self.box_size = size_of(box[:, 2] * box[:, 3])
+
+    def native(self) -> None:
+        """Our own code has no other way to report its numbers."""
+
+    def counts(self, size: int | None = None) -> Array:
+        """Errors per class and main type, (K, 6) int64; false positives count for the detection's class."""
+        data, result, classes = self.data, self.result, len(self.data.class_ids)
+        errors = (result.kind < _CORRECT) & (size is None or result.size == size)
+        table = np.bincount(data.dt_class[self.found.kept[errors]] * 6 + result.kind[errors], minlength=classes * 6)
+        table = table.reshape(classes, 6)
+        missed = result.missed & (size is None or result.gt_size == size)
+        table[:, MAIN.index("Miss")] = np.bincount(data.gt_class[missed], minlength=classes)
+        return table
+
+    def aps(self, size: int | None = None) -> dict[str, Array]:
+        """AP of each class, (K,) in 0-1, as it is ("AP") and after each oracle; NaN for a class without ground truth.
+
+        Args:
+            size: fix only errors of this size (position in SIZES); None fixes all of a type.
+        """
+        data, result = self.data, self.result
+        cls, objects = data.dt_class[self.found.kept], data.objects_per_class
+        correct, counted, wrong = result.kind == _CORRECT, result.kind != _FORGIVEN, result.kind < _CORRECT
+
+        def fewer(gone: Array) -> Array:
+            """Objects per class when some no longer have to be found."""
+            gone = gone & (size is None or result.gt_size == size)
+            return objects - np.bincount(data.gt_class[gone], minlength=len(objects))
+
+        out = {"AP": average_precision(cls, counted, correct, objects)}
+        for code, name in enumerate(MAIN[:5]):
+            fixing = (result.kind == code) & (size is None or result.size == size)
+            won = fixing & result.promoted
+            if code == _CLS:  # the corrected detection moves into the curve of its object's class
+                where, to = _places(data, self.found, cls, result, won)
+                keep, true = np.insert(counted & ~fixing, where, True), np.insert(correct, where, True)
+                out[name] = average_precision(np.insert(cls, where, to), keep, true, objects)
+            else:
+                out[name] = average_precision(cls, counted & ~fixing | won, correct | won, objects)
+        out["Miss"] = average_precision(cls, counted, correct, fewer(result.missed))
+        wrong = wrong & (size is None or self.box_size == size)
+        out["FalsePos"] = average_precision(cls, counted & ~wrong, correct, objects)
+        out["FalseNeg"] = average_precision(cls, counted, correct, fewer(result.unmatched))
+        return {name: np.where(objects > 0, values, np.nan) for name, values in out.items()}
+
+
+def countable(data: Prepared, iou: float) -> tuple[Array, Array]:
+    """Rows of objects and of detections that count at `iou`: no crowd regions, nothing that one of them forgives.
+
+    Matching is the same without them, so an engine that treats crowd regions in its own way can be asked all the same.
+    Detections come in list order, at most 100 per image and class.
+    """
+    rows = np.sort(kept_detections(data))
+    crowded = np.zeros(len(data.image_ids), bool)
+    crowded[data.gt_image[data.gt_crowd]] = True
+    near = rows[crowded[data.dt_image[rows]]]
+    part = data.only(np.flatnonzero(crowded[data.gt_image]), near)
+    found = overlaps(part)
+    forgiven = near[found.kept[inside_crowd(found, match(part, found, iou), iou)]]
+    return np.flatnonzero(~data.gt_crowd), np.setdiff1d(rows, forgiven, assume_unique=True)
+
+
+def _places(data: Prepared, found: Overlaps, cls: Array, result: Classified, won: Array) -> tuple[Array, Array]:
+    """Where promoted Cls errors enter the curves of other classes: after equal scores of that class."""
+    rows = np.flatnonzero(won)
+    score, to = data.dt_score[found.kept], data.gt_class[result.aim[rows]]
+    order = np.lexsort((rows, -score[rows], to))
+    rows, to = rows[order], to[order]
+    where = np.empty(len(rows), np.int64)
+    begins = np.searchsorted(cls, np.arange(len(data.class_ids) + 1))
+    for k in np.unique(to):
+        begin, end = begins[k], begins[k + 1]
+        where[to == k] = begin + np.searchsorted(-score[begin:end], -score[rows[to == k]], side="right")
+    return where, to
+
+
+def average_precision(cls: Array, keep: Array, correct: Array, objects: Array) -> Array:
+    """COCO's 101-point AP of every class at once, (K,); 0 where there is nothing to find or nothing was found.
+
+    Args:
+        cls: (N,) class of each detection, rising; inside a class in order of falling score.
+        keep: (N,) bool, detections that count.
+        correct: (N,) bool, true positives (all of them kept).
+        objects: (K,) number of objects to be found.
+    """
+    out = np.zeros(len(objects))
+    so_far = np.cumsum(keep)
+    hits = np.flatnonzero(correct)
+    begins = np.searchsorted(cls, np.arange(len(objects) + 1))
+    before = np.append(0, so_far)[begins[:-1]]
+    rank = so_far[hits] - before[cls[hits]]  # place among the kept detections of its class, from 1
+    bounds = np.searchsorted(hits, begins)
+    for k in np.flatnonzero(objects):
+        ranks = rank[bounds[k] : bounds[k + 1]]
+        if not len(ranks):
+            continue
+        # Precision can only rise at a true positive, so the interpolated curve is known from these alone.
+        precision = np.arange(1, len(ranks) + 1) / ranks
+        best = np.maximum.accumulate(precision[::-1])[::-1]
+        needed = _hits_needed(int(objects[k]))
+        out[k] = best[needed[needed < len(ranks)]].sum() / 101
+    return out
+
+
+@lru_cache(maxsize=65536)
+def _hits_needed(objects: int) -> Array:
+    """For COCO's 101 recall points the true positive (from 0) that first reaches them, (101,)."""
+    recall = np.arange(1, objects + 1) / objects
+    return np.searchsorted(recall, np.linspace(0.0, 1.0, 101), side="left")

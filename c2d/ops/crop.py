@@ -1,0 +1,75 @@
+"""Image regions by box, differentiable in the box: the spatial transformer of ICOD, in its cheap form.
+
+The literal form repeats the image once per box. Here the grids of all boxes of an image are laid below each other as
+one tall grid, so that `grid_sample` reads the image in place; value and gradient are the same.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from c2d.ops import boxes as frames
+
+#: Padding the grids of a batch to the fullest image may cost this much sampling; beyond, each image has its own call.
+MAX_WASTE = 1.25
+
+
+def crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int, chunk: int | None = None) -> Tensor:
+    """Regions of images, resized to size x size by bilinear sampling with zeros outside (`align_corners=False`).
+
+    Args:
+        images: (B, 3, H, W). Gets no gradient.
+        boxes: (K, 4) xyxy, pixels of `images`; clamped to the (padded) image here. Gets the gradient.
+        image_index: (K,) long, the image of each box.
+        size: side of the regions in pixels.
+        chunk: at most so many boxes in one sampling call; does not change the value. None: all in one.
+
+    Returns:
+        (K, 3, size, size), in fp32 (fp64 for fp64 images) also under autocast, since a half-precision grid would move
+        samples by whole pixels.
+    """
+    dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+    with torch.autocast(images.device.type, enabled=False):
+        images, boxes = images.detach().to(dtype), boxes.to(dtype)
+        if chunk is None or len(boxes) <= chunk:
+            return _crop(images, boxes, image_index, size)
+        parts = zip(boxes.split(chunk), image_index.split(chunk), strict=True)
+        return torch.cat([_crop(images, b, i, size) for b, i in parts])
+
+
+def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
+    n_images, channels, height, width = images.shape
+    if len(boxes) == 0:
+        # Attached to the boxes, so that an empty batch still has a graph.
+        return boxes.sum() * images.new_zeros(0, channels, size, size)
+    grids = frames.to_grid(frames.clamp(boxes, height, width), size, height, width)
+    order = torch.argsort(image_index, stable=True)
+    grouped = bool((image_index.diff() >= 0).all())
+    if not grouped:
+        grids = grids.index_select(0, order)
+    counts = torch.bincount(image_index, minlength=n_images).tolist()
+    if n_images * max(counts) <= MAX_WASTE * len(boxes):
+        regions = _one_call(images, grids, counts)
+    else:
+        parts = zip(images.split(1), grids.split(counts), counts, strict=True)
+        regions = torch.cat([_one_call(image, grid, [n]) for image, grid, n in parts if n])
+    # Positives usually come image by image already; index_select, as indexing has a slow gradient.
+    return regions if grouped else regions.index_select(0, torch.argsort(order))
+
+
+def _one_call(images: Tensor, grids: Tensor, counts: list[int]) -> Tensor:
+    """Grids (K, s, s, 2) grouped by image, counts[i] of them for image i, sampled in one call: (K, 3, s, s)."""
+    n_images, channels = images.shape[:2]
+    size, most = grids.shape[1], max(counts)
+    if len(grids) < n_images * most:
+        # Fill the shorter images up with an arbitrary grid; its samples are dropped below, so it gets no gradient.
+        filled = torch.cat([torch.arange(n, device=grids.device) + i * most for i, n in enumerate(counts)])
+        padded = grids.new_zeros(n_images * most, size, size, 2).index_copy(0, filled, grids)
+    else:
+        filled, padded = None, grids
+    folded = padded.reshape(n_images, most * size, size, 2)
+    sampled = F.grid_sample(images, folded, mode="bilinear", padding_mode="zeros", align_corners=False)
+    regions = sampled.reshape(n_images, channels, most, size, size).transpose(1, 2).flatten(0, 1)
+    return regions if filled is None else regions.index_select(0, filled)

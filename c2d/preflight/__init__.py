@@ -1,0 +1,5 @@
+"""What can be found out before anyone trains.
+
+In: a spec. Out: one step on synthetic images, a picture of what each method uses, a proposal of loss weights.
+Writes no run folder.
+"""

@@ -1,0 +1,148 @@
+"""Stand-ins for what a rehearsal does not have: the data set, a batch of it, untrained teachers, weights not fetched.
+
+They have the structure of the real things (files, keys, classes, shapes) and random contents, so that the same code
+runs on them; what depends on contents, such as a teacher's accuracy, is not in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from c2d.configs.input_size import reference
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.data.card import LoadedCard, make_card
+from c2d.specs.spec import RunSpec, TeacherSchedule
+from c2d.teachers.classifier import ClassifierTeacher
+from c2d.teachers.crop_classifier import of_recipe
+from c2d.teachers.detector import DetectorTeacher
+from c2d.teachers.networks import build_network
+from c2d.training import config, evaluate
+from c2d.weights.pretrained import HEADS
+
+#: The two images: (width, height) in px of their files, and their boxes as fractions x, y, w, h.
+IMAGE = (640, 480)
+BOXES = (((0.1, 0.15, 0.2, 0.25), (0.55, 0.5, 0.25, 0.2)), ((0.4, 0.4, 0.2, 0.2),))
+#: Side of the batch in px: every map of an FPN has a cell, and a step of a ResNet-50 takes a second or two.
+SMALL = 128
+
+
+def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
+    """A data set of two noise images with their boxes, card included, in `folder`."""
+    from PIL import Image
+
+    width, height = IMAGE
+    noise = np.random.default_rng(0)
+    images: list[dict[str, Any]] = []
+    boxes: list[dict[str, Any]] = []
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for number, inside in enumerate(BOXES, start=1):
+        pixels = noise.integers(0, 256, (height // 32, width // 32, 3), dtype=np.uint8)
+        name = f"{number}.png"
+        Image.fromarray(pixels).resize(IMAGE, Image.Resampling.NEAREST).save(folder / "images" / name)
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        for x, y, w, h in inside:
+            kind, index = 1 + len(boxes) % len(classes), len(boxes) + 1
+            box = {"bbox": [x * width, y * height, w * width, h * height], "area": w * width * h * height}
+            boxes.append({"id": index, "image_id": number, "category_id": kind, "iscrowd": 0, **box})
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    atomic_write_json(folder / "boxes.json", {"images": images, "annotations": boxes, "categories": categories})
+    split = (folder / "boxes.json", folder / "images")
+    return LoadedCard(make_card(folder, "rehearsal", classes, {"train": split, "val": split}), folder)
+
+
+def sides(resolved: config.Resolved) -> list[int]:
+    """Sides in px of the square batches to try, smallest first; SSD's maps allow none but its own."""
+    model, pipeline = resolved.train["model"], resolved.student["test_dataloader"]["dataset"]["pipeline"]
+    size = reference([dict(step) for step in pipeline])
+    own = size if isinstance(size, int) else min(size)
+    head = model.get("bbox_head")
+    generator = head.get("anchor_generator") if isinstance(head, dict) else None
+    if isinstance(generator, dict) and generator.get("type") == "SSDAnchorGenerator":
+        return [own]
+    return [SMALL, own] if own > SMALL else [own]
+
+
+def batch(side: int, num_classes: int) -> dict[str, Any]:
+    """Two square images with their boxes, as the loader hands them to the data preprocessor."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmengine.structures import InstanceData
+
+    noise = torch.Generator().manual_seed(0)
+    inputs, samples = [], []
+    for number, inside in enumerate(BOXES):
+        inputs.append(torch.randint(0, 256, (3, side, side), generator=noise, dtype=torch.uint8))
+        corners = torch.tensor([[x, y, x + w, y + h] for x, y, w, h in inside]) * side
+        labels = (torch.arange(len(inside)) + number) % num_classes
+        sample = DetDataSample(
+            metainfo={
+                "img_id": number,
+                "img_path": f"{number}.png",
+                "img_shape": (side, side),
+                "ori_shape": (side, side),
+                "scale_factor": (1.0, 1.0),
+                "flip": False,
+                "flip_direction": None,
+            }
+        )
+        sample.gt_instances = InstanceData(bboxes=HorizontalBoxes(corners), labels=labels)
+        sample.ignored_instances = InstanceData(
+            bboxes=HorizontalBoxes(torch.zeros(0, 4)), labels=torch.zeros(0, dtype=torch.long)
+        )
+        samples.append(sample)
+    return {"inputs": inputs, "data_samples": samples}
+
+
+def classifier_teacher(spec: RunSpec, classes: Sequence[str]) -> ClassifierTeacher:
+    """The teacher that `spec` will train, with random weights."""
+    recipe = spec.schedule.values
+    if spec.kind != "classifier" or spec.network is None or not isinstance(recipe, TeacherSchedule):
+        raise InputError(f"run {spec.id} is a {spec.kind}, a classifier teacher is wanted; give one with a network")
+    if spec.input is None:
+        raise InputError(f"teacher {spec.id} does not say the crop size (`input`); ask the question again with it")
+    pixels = of_recipe(recipe.normalisation.model_dump())
+    return ClassifierTeacher(build_network(spec.network, len(classes)), classes, spec.input, pixels)
+
+
+def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> DetectorTeacher:
+    """The teacher that `spec` will train, with the weights its code initialises."""
+    if spec.kind != "detector":
+        raise InputError(f"run {spec.id} is a {spec.kind}, a detector teacher is wanted; give one with a student")
+    return DetectorTeacher(evaluate.build_student(config.resolve(spec, card, folder).student))
+
+
+def fetched(init: str) -> bool:
+    """Whether torch's cache has the file of `torchvision:MODEL.WEIGHTS`; both names are known to exist."""
+    import torchvision
+
+    model, _, name = init.partition(":")[2].partition(".")
+    url = str(torchvision.models.get_model_weights(model)[name].url)
+    return (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file()
+
+
+def weights(init: str, folder: Path, *, head: bool) -> Path:
+    """A file of zeros with the keys and shapes of `torchvision:MODEL.WEIGHTS`; no download.
+
+    Args:
+        head: with the classifier's head, which a detector's backbone has no place for and which is most of a VGG.
+    """
+    import torchvision
+
+    model = init.partition(":")[2].partition(".")[0]
+    path = folder / f"{model}{'' if head else '-trunk'}.pth"
+    if not path.exists():
+        try:
+            with torch.device("meta"):  # shapes without the seconds that random numbers for a VGG take
+                network = torchvision.models.get_model(model, weights=None)
+        except (NotImplementedError, RuntimeError):  # a network that computes with its tensors while it is built
+            network = torchvision.models.get_model(model, weights=None)
+        state = network.state_dict()
+        kept = {key: torch.zeros_like(v, device="cpu") for key, v in state.items() if head or not key.startswith(HEADS)}
+        torch.save(kept, path)
+    return path

@@ -1,0 +1,118 @@
+"""`c2d inspect`: what each method looks at, drawn over the first training images, before anyone trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from c2d.core.errors import InputError, first_line
+from c2d.detectors.batch import Batch
+from c2d.detectors.normalization import Normalisation, convert
+from c2d.methods.base import Sight
+from c2d.preflight.setup import Trial
+
+MOST_CROPS = 9
+MOST_COLUMNS = 6
+PANEL_INCHES = 2.2
+PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3, "rgb")
+
+
+def draw(trial: Trial, images: int, path: Path) -> list[str]:
+    """One picture: a band for each method with a row for each image. Returns lines to print.
+
+    Raises:
+        InputError: the run has no method.
+    """
+    model = trial.built.model
+    if not getattr(model, "distillers", None):
+        raise InputError("this question has no method, so there is nothing to look at; give one with `method`")
+    inputs, samples = next(trial.batches(1, images))
+    view = model.view(inputs, samples)
+    bands: list[tuple[str, list[Sight]]] = []
+    lines = []
+    for name, method in model.distillers.items():
+        view.generator = model.random(name)
+        with torch.no_grad():
+            found = method.sights(view)
+        bands += [(name, found[i : i + MOST_COLUMNS]) for i in range(0, len(found), MOST_COLUMNS)]
+        lines.append(f"{name}: {'; '.join(s.name for s in found) or 'looks at every cell alike'}")
+    _figure(view.batch, bands, path)
+    return lines
+
+
+def _figure(batch: Batch, bands: list[tuple[str, list[Sight]]], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    pixels = (convert(batch.images, batch.pixels, PLAIN) / 255).clamp(0, 1).cpu()
+    count, width = len(pixels), 1 + max((len(sights) for _, sights in bands), default=0)
+    rows = count * max(len(bands), 1)
+    figure = Figure(figsize=(PANEL_INCHES * width, (PANEL_INCHES + 0.1) * rows), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, width, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for band, (name, sights) in enumerate(bands or [("", [])]):
+        for image in range(count):
+            row = axes[band * count + image]
+            picture, first = pixels[image].permute(1, 2, 0).numpy(), image == 0
+            _panel(row[0], picture, f"{name}: ground truth".strip(": ") if first else "")
+            _boxes(row[0], batch.boxes[image], "#ffd500")
+            for axis, sight in zip(row[1:], sights, strict=False):
+                _panel(axis, picture, sight.name if first else "")
+                _sight(axis, sight, image, batch)
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {first_line(error)}; give --out another place") from error
+
+
+def _panel(axes: Any, picture: np.ndarray, title: str) -> None:
+    axes.imshow(picture)
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=8)
+
+
+def _sight(axes: Any, sight: Sight, row: int, batch: Batch) -> None:
+    height, width = batch.images.shape[-2:]
+    if sight.crops is not None:
+        axes.images[0].set_visible(False)
+        _mosaic(axes, sight.crops[row], batch)
+    if sight.heat is not None:
+        heat = sight.heat[row].detach().float().cpu()
+        top = max(float(sight.heat.max()), 1e-12)
+        shown = F.interpolate(heat[None, None], size=(height, width), mode="nearest")[0, 0].numpy() / top
+        axes.images[0].set_alpha(0.45)
+        axes.imshow(shown, cmap="viridis", vmin=0, vmax=1, alpha=0.6)
+        axes.text(2, height - 3, f"max {float(heat.max()):.3g}", fontsize=6, color="white",
+                  bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "linewidth": 0})  # fmt: skip
+    if sight.boxes is not None:
+        _boxes(axes, sight.boxes[row], "#ff5c8a")
+
+
+def _boxes(axes: Any, boxes: Tensor, colour: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    for x1, y1, x2, y2 in boxes.detach().cpu().tolist():
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.0))
+
+
+def _mosaic(axes: Any, crops: Tensor, batch: Batch) -> None:
+    """The first crops in a square."""
+    chosen = (convert(crops[:MOST_CROPS], batch.pixels, PLAIN) / 255).clamp(0, 1).detach().cpu()
+    side = max(1, int(np.ceil(np.sqrt(max(len(chosen), 1)))))
+    size = crops.shape[-1] if len(crops) else 1
+    canvas = np.ones((side * (size + 2), side * (size + 2), 3), dtype=np.float32)
+    for place, one in enumerate(chosen):
+        y, x = divmod(place, side)
+        top, left = y * (size + 2), x * (size + 2)
+        canvas[top : top + size, left : left + size] = one.permute(1, 2, 0).numpy()
+    axes.imshow(canvas)
+    axes.set_xlim(0, canvas.shape[1])
+    axes.set_ylim(canvas.shape[0], 0)

@@ -1,0 +1,161 @@
+"""RunSpec -> the resolved stock student config (config.py) and the whole training config (train_config.py)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine import Config
+
+from c2d.configs import load_student, student_digest
+from c2d.core.errors import InputError, unknown
+from c2d.core.run_folder import RunFolder, atomic_write_text
+from c2d.data.card import LoadedCard
+from c2d.specs.spec import RunSpec, TeacherSchedule
+from c2d.training.evaluate import coco_dataset
+from c2d.training.loop import optimisation
+
+QUESTION = ("method", "teachers", "init", "seed")
+"""Keys of train_config.py that show parts of the spec; overriding the picture would change nothing but the run id."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The two configs of a run: the stock student (or classifier) that is shipped, and how it is trained."""
+
+    student: Config
+    train: Config
+
+
+def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
+    """Both configs of a run. Nothing is read but config files and the data card.
+
+    Raises:
+        InputError: unknown student, or an override whose key does not exist.
+    """
+    return _classifier(spec, card) if spec.kind == "classifier" else _detector(spec, card, folder)
+
+
+def write(resolved: Resolved, folder: RunFolder) -> None:
+    """config.py and train_config.py, each readable by stock mmengine."""
+    atomic_write_text(folder.config, resolved.student.pretty_text)
+    atomic_write_text(folder.train_config, resolved.train.pretty_text)
+
+
+def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
+    assert spec.student is not None
+    kept = folder.student_config(spec.student.digest)
+    name = str(kept) if kept.exists() else spec.student.name
+    if student_digest(name) != spec.student.digest:
+        raise InputError(
+            f"student {spec.student.name} is {student_digest(name)[:12]} here, "
+            f"the run asks for {spec.student.digest[:12]}; the toolbox or the config changed since: "
+            "use the versions of its env.json, or ask the question anew"
+        )
+    source = load_student(
+        name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
+    )
+    training = _training(
+        spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]
+    )
+    _override(training, spec.overrides)
+    train = Config(training)
+    student = Config(
+        {
+            "default_scope": "mmdet",
+            "model": train["model"],
+            "test_dataloader": {
+                "batch_size": 1,
+                "num_workers": 0,
+                "dataset": coco_dataset(card, "val", source["test_pipeline"], test=True),
+            },
+        }
+    )
+    return Resolved(student, train)
+
+
+def _classifier(spec: RunSpec, card: LoadedCard) -> Resolved:
+    from c2d.teachers.pipelines import teacher_pipeline
+
+    recipe = spec.schedule.values
+    assert isinstance(recipe, TeacherSchedule)
+    model = {
+        "network": spec.network,
+        "num_classes": len(card.card.classes),
+        "input": spec.input,
+        "loss": recipe.loss.model_dump(),
+        "per_image": recipe.crops.per_image,
+        "normalisation": recipe.normalisation.model_dump(),
+    }
+    pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
+    training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
+    _override(training, spec.overrides)
+    train = Config(training)
+    student = Config(
+        {
+            "default_scope": "mmdet",
+            "model": train["model"],
+            "test_dataloader": {
+                "batch_size": 8,
+                "num_workers": 0,
+                "dataset": coco_dataset(card, "val", teacher_pipeline("held-out", recipe.crops.image_size), test=True),
+            },
+        }
+    )
+    return Resolved(student, train)
+
+
+def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    wrapper, schedulers = optimisation(spec.schedule.values)
+    return {
+        "default_scope": "mmdet",
+        "model": model,
+        "method": copy.deepcopy(spec.method),
+        "teachers": spec.teachers.model_dump(),
+        "init": spec.init,
+        "train_dataloader": {"batch_size": spec.schedule.values.batch, "dataset": dataset},
+        "train_cfg": {"max_iters": spec.schedule.values.iterations, "val_interval": spec.schedule.values.val_interval},
+        "optim_wrapper": wrapper,
+        "param_scheduler": schedulers,
+        "find_unused_parameters": False,
+        "seed": spec.seed,
+    }
+
+
+def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
+    """Apply {dotted key: value}. The key has to exist, or its parent for a key a type may take: a typing error must not
+    pass for an ablation."""
+    for dotted, value in overrides.items():
+        if dotted.split(".")[0] in QUESTION or dotted == "train_cfg.val_interval":
+            raise InputError(f"override '{dotted}' is a part of the question itself; set it there, not as an override")
+        node: Any = training
+        *parents, last = dotted.split(".")
+        for part in parents:
+            node = _step(node, part, dotted)
+        if isinstance(node, list):
+            _step(node, last, dotted)
+            node[int(last)] = value
+        elif not isinstance(node, dict):
+            raise unknown("override", dotted, [], "its parent is a value, not keys; keys are those of train_config.py")
+        elif last in node or "type" in node:
+            node[last] = value
+        else:
+            raise unknown(
+                "override", dotted, [".".join([*parents, key]) for key in node], "keys are those of train_config.py"
+            )
+
+
+def _step(node: Any, part: str, dotted: str) -> Any:
+    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+        return node[int(part)]
+    if isinstance(node, dict) and part in node:
+        return node[part]
+    known = (
+        list(node)
+        if isinstance(node, dict)
+        else [str(index) for index in range(len(node))]
+        if isinstance(node, list)
+        else []
+    )
+    raise unknown(f"part of override '{dotted}':", part, known, "keys are those of train_config.py")

@@ -1,0 +1,72 @@
+"""classifier.pth on the ground-truth crops of the held-out split: top-1, calibration, per class."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import Config
+from mmengine.dataset import pseudo_collate
+
+from c2d.core.errors import InputError
+from c2d.data.card import LoadedCard
+from c2d.teachers.crop_classifier import CropClassifier
+from c2d.weights import safe_load
+
+
+def evaluate_classifier(
+    config: Config, weights: Path, card: LoadedCard, device: str, beat: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """The result of a classifier run, from the file that is shipped and in fp32, whatever it was trained in.
+
+    Args:
+        config: config.py of the run: `model` for CropClassifier, `test_dataloader` with the data set.
+        weights: classifier.pth.
+        card: data, whose `val` split is scored; every box but crowds and those with a side below 2 px.
+        device: `cpu` or `cuda:N`.
+        beat: called after every batch.
+
+    Raises:
+        InputError: weights of another network, or other classes.
+    """
+    from c2d.metrics import classification
+    from c2d.training.evaluate import build_dataset
+
+    begun = time.monotonic()
+    loader = config["test_dataloader"]
+    classes = list(loader["dataset"]["metainfo"]["classes"])
+    if classes != list(card.card.classes):
+        raise InputError(
+            f"the config's classes ({', '.join(classes[:4])}, ...) are not those of data set {card.card.name} "
+            f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the teacher was trained for"
+        )
+    model = CropClassifier(**config["model"])
+    audit = safe_load.load_into(model.network, weights, who="teacher", strict=True)
+    model.to(device).eval()
+    dataset = build_dataset(
+        {**loader["dataset"], "ann_file": str(card.annotations("val")), "data_prefix": {"img": str(card.images("val"))}}
+    )
+    logits, labels = [], []
+    size = loader["batch_size"]
+    for start in range(0, len(dataset), size):
+        batch = pseudo_collate([dataset[index] for index in range(start, min(start + size, len(dataset)))])
+        z, y, _ = model(**model.data_preprocessor(batch, False), mode="predict")
+        logits.append(z.cpu())
+        labels.append(y.cpu())
+        beat()
+    found = torch.cat(logits) if logits else torch.zeros(0, len(classes))
+    truth = torch.cat(labels) if labels else torch.zeros(0, dtype=torch.long)
+    return {
+        "format": 1,
+        "kind": "classifier",
+        **classification.score(found.double().numpy(), truth.numpy(), classes),
+        "classes": classes,
+        "network": config["model"]["network"],
+        "input": config["model"]["input"],
+        "params": sum(weight.numel() for weight in model.network.parameters()),
+        "audit": audit.to_dict(),
+        "seconds": {"score": round(time.monotonic() - begun, 3)},
+    }

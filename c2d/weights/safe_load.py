@@ -1,0 +1,255 @@
+"""The only way a weight file is read: tensors only, nothing executed, and an account of which key went where.
+
+A pickle may name any function and have it called while it is read; `torch.load(weights_only=True)` calls only a fixed
+list. `load` uses that, widens the list by what OpenMMLab's own checkpoints hold beside their weights (numpy arrays and
+scalars; their logging history, which becomes an inert object), and answers everything else in one line. `load_into`
+then puts the tensors into a model and returns an `Audit`; nothing is renamed, stripped or skipped without being in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickletools
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from c2d.core.errors import InputError, first_line
+from c2d.weights.audit import Audit, explain, tidy
+
+Who = Literal["teacher", "student", "backbone"]
+# Under WRAPPERS other programs keep the weights inside a checkpoint; the first that holds tensors is taken.
+SUFFIXES = (".pth", ".pt", ".safetensors")
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
+
+RESAVE = "where you trust it, load it with what wrote it and keep the tensors: torch.save(model.state_dict(), path)"
+
+__all__ = ["Audit", "Corrupt", "Refused", "load", "load_into", "weights_of"]
+
+
+class Refused(InputError):
+    """The file is a pickle that asks for more than tensors; nothing of it was executed."""
+
+
+class Corrupt(InputError):
+    """The file is empty, cut short, damaged, or no torch file at all."""
+
+
+class Inert:
+    """Stands for an object of a checkpoint that is no weight: takes any arguments and state and does nothing."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Inert:
+        return object.__new__(cls)
+
+    def __setstate__(self, _state: Any) -> None:
+        """Forget the state."""
+
+
+def _allowed() -> list[Any]:
+    """What torch's list lacks and mmengine's checkpoints hold; each entry builds plain data or an Inert, nothing else.
+
+    `getattr` occurs there because a HistoryBuffer pickles its statistics as attributes; Inert takes its place, so no
+    attribute of anything is ever looked up.
+    """
+    array, dtype = np.zeros(0), np.dtype
+    rebuild = array.__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    named = [(rebuild, f"{home}.multiarray._reconstruct") for home in ("numpy.core", "numpy._core")]
+    named += [(scalar, f"{home}.multiarray.scalar") for home in ("numpy.core", "numpy._core")]
+    named += [(Inert, "mmengine.logging.history_buffer.HistoryBuffer"), (Inert, "builtins.getattr")]
+    kinds = {type(dtype(code)) for code in "?bhilqBHILQefdSU"}
+    return [*named, Inert, np.ndarray, dtype, *kinds]
+
+
+def load(path: str | Path) -> Any:
+    """The content of a torch file (or .safetensors), tensors on the CPU.
+
+    Raises:
+        Refused: it holds something that is no plain data; the offending name is in the message.
+        Corrupt: empty, truncated, damaged (checksums of torch's zip format are verified), or not a torch file.
+        InputError: no such file, or not a file.
+    """
+    path = Path(path)
+    _exists(path)
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    try:
+        _intact(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_allowed()):
+            warnings.simplefilter("ignore")  # torch comments on protocols that it then refuses; we do that in one line
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except UnpicklingError as error:
+        raise _refusal(path, str(error)) from error
+    except EOFError as error:
+        raise Corrupt(f"{path} ends too early; it was not written completely: copy or download it again") from error
+    except Exception as error:  # whatever damaged bytes can make a reader say
+        if "weights_only" in str(error):
+            kind = "TorchScript archive" if "TorchScript" in str(error) else "tar archive of torch before 0.4"
+            raise Refused(f"{path} is a {kind}, which can hold code; {RESAVE}") from error
+        raise Corrupt(f"{path} is damaged ({first_line(error)}); copy or download it again") from error
+
+
+def _exists(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, a weight file is needed; it has {_listing(path)}")
+    if not path.exists():
+        raise InputError(f"there is no weight file {path}; {path.parent} has {_listing(path.parent)}")
+    if not path.stat().st_size:
+        raise Corrupt(f"{path} is empty; it was not written completely: copy or download it again")
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES) if folder.is_dir() else []
+    return ", ".join(names[:10]) or f"no {', '.join(SUFFIXES)} file"
+
+
+def _intact(path: Path) -> None:
+    """torch does not look at the checksums of its zip files; a resumed run should not begin from a flipped bit."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return
+    if not zipfile.is_zipfile(path):
+        raise Corrupt(f"{path} is cut short (its end is missing); copy or download it again")
+    with zipfile.ZipFile(path) as archive:
+        if (bad := archive.testzip()) is not None:
+            raise Corrupt(f"{path} is damaged (checksum of {bad}); copy or download it again")
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise InputError(
+            f"{path} needs the package safetensors, which is not installed; pip install safetensors"
+        ) from None
+    try:
+        return dict(load_file(path, device="cpu"))
+    except Exception as error:
+        raise Corrupt(f"{path} is damaged ({first_line(error)}); copy or download it again") from error
+
+
+def _refusal(path: Path, message: str) -> InputError:
+    """The one line for a pickle that torch would not read: what it asked for, and what to do."""
+    found = re.search(r"GLOBAL (\S+)", message)
+    names = [found.group(1)] if found else _globals(path)
+    with path.open("rb") as file:
+        head = file.read(24)
+    if names:
+        return Refused(f"{path} is refused: reading it would call or build {', '.join(names[:5])}; {RESAVE}")
+    if head[:1] != b"\x80" and not zipfile.is_zipfile(path):
+        pointer = b"git-lfs" in head
+        why = "a Git LFS pointer; fetch the file with: git lfs pull" if pointer else f"no torch file (begins {head!r})"
+        return Corrupt(f"{path} is {why}" + ("" if pointer else "; give a .pth file written by torch.save"))
+    return Refused(f"{path} is refused: a pickle that torch.save did not write; {RESAVE}")
+
+
+def _globals(path: Path) -> list[str]:
+    """Names that a pickle would import, found without running it; STACK_GLOBAL takes the two strings before it."""
+    names: list[str] = []
+    strings: list[str] = []
+    with contextlib.suppress(ValueError, EOFError, UnicodeDecodeError), _pickle_of(path) as file:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in ("GLOBAL", "INST"):
+                names.append(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                names.append(".".join(strings[-2:]))
+            elif isinstance(argument, str):
+                strings.append(argument)
+    return list(dict.fromkeys(names))
+
+
+def _pickle_of(path: Path) -> IO[bytes]:
+    """The file itself, or the pickle within torch's zip format."""
+    if not zipfile.is_zipfile(path):
+        return path.open("rb")
+    with zipfile.ZipFile(path) as archive:
+        inside = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        return io.BytesIO(archive.read(inside[0]) if inside else b"")
+
+
+def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str, Tensor], str]:
+    """The mapping of tensors in what `load` returned, and the name of the entry it was found under ("" at the top)."""
+
+    def tensors(value: Any) -> bool:
+        return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
+
+    if tensors(loaded):
+        return loaded, ""
+    if isinstance(loaded, Mapping):
+        for name in WRAPPERS:
+            if tensors(loaded.get(name)):
+                return loaded[name], name
+        raise InputError(
+            f"{source} holds no weights: its entries are {', '.join(map(str, list(loaded)[:10])) or 'none'}; "
+            f"they are looked for at the top and under {', '.join(WRAPPERS)}"
+        )
+    raise InputError(f"{source} holds a {type(loaded).__name__}, no state dict; {RESAVE}")
+
+
+def load_into(
+    model: nn.Module,
+    source: Mapping[str, Any] | str | Path,
+    *,
+    who: Who,
+    strict: bool,
+    strip: str | Sequence[str] = (),
+    rename: Callable[[str], str | None] | None = None,
+    allow_missing: Sequence[str] = (),
+) -> Audit:
+    """Copy weights into `model` (in place) and account for every key.
+
+    Args:
+        model: any module; its `state_dict()` says which keys and shapes are wanted.
+        source: a weight file, or what `load` returned (wrappers as in WRAPPERS are looked through, and reported).
+        who: whose weights they are, for messages. A teacher or backbone must be filled: keys that are missing or of
+            another shape stop the run. A student with strict=False may be filled in part, but at least by half.
+        strict: unexpected keys stop the run as well.
+        strip: prefix or prefixes to take off the file's keys, the first that fits each key. "module." (written by
+            DataParallel) is taken off by itself when every key has it. Both are reported.
+        rename: file key -> model key, after `strip`; None leaves the key out, which is reported.
+        allow_missing: patterns (fnmatch) of model keys that the file may lack. `*.num_batches_tracked` always may.
+    Raises:
+        InputError: see above; the message names the first ten keys and, if one is found, the prefix that would fit.
+    """
+    name = str(source) if isinstance(source, (str, Path)) else "the given state"
+    state, wrapper = weights_of(load(source) if isinstance(source, (str, Path)) else source, name)
+    wanted = model.state_dict()
+    prefixes = (strip,) if isinstance(strip, str) else tuple(strip)
+    mapped, notes, dropped = tidy(state, name, prefixes, rename, wanted)
+    if wrapper:
+        notes = (f"weights found under '{wrapper}'", *notes)
+    mismatched = tuple(
+        (key, tuple(mapped[key].shape), tuple(wanted[key].shape))
+        for key in wanted
+        if key in mapped and mapped[key].shape != wanted[key].shape
+    )
+    bad = {key for key, _, _ in mismatched}
+    kept = OrderedDict((key, mapped[key]) for key in wanted if key in mapped and key not in bad)
+    audit = Audit(
+        loaded=len(kept),
+        missing=tuple(key for key in wanted if key not in mapped),
+        unexpected=tuple(key for key in mapped if key not in wanted),
+        mismatched=mismatched,
+        who=who,
+        source=name,
+        wanted=len(wanted),
+        dropped=dropped,
+        notes=notes,
+    )
+    explain(audit, list(mapped), list(wanted), strict=strict, allow_missing=allow_missing)
+    # versions of modules: without them mmcv and torch take a plain dict for an old checkpoint and convert it
+    kept._metadata = getattr(state, "_metadata", None) or wanted._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(kept, strict=False)
+    return audit

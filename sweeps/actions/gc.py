@@ -1,0 +1,179 @@
+"""What may go: old checkpoints, logs of finished submissions, what a crash left behind, code that no run names.
+
+`plan` only looks; `remove` removes what was planned. The newest complete checkpoint of a run always stays, a run that
+runs or waits in a queue is not touched, and targets/, weights/ and students/ are no rubbish. Links are not followed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2d.core.errors import RunError
+from c2d.core.job_file import JOB_FILE
+from c2d.core.run_folder import RunFolder
+from sweeps.launchers.submission import FOLDERS
+from sweeps.state.plan import Row
+
+DAY_S = 86_400.0
+HOUR_S = 3_600.0
+"""A submission whose files are younger may still have a job that is about to end."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One file or folder, its size on disk and the reason, in words."""
+
+    path: Path
+    bytes: int
+    why: str
+
+
+def plan(rows: Iterable[Row], runs: Path, now: float | None = None) -> list[Removal]:
+    """What can be removed without losing anything. Looks, changes nothing.
+
+    Args:
+        rows: of one sweep; only its runs and submissions are looked at, and snapshots, which the store shares.
+        now: seconds since the epoch.
+    """
+    clock = time.time() if now is None else now
+    every = list(rows)
+    if runs.is_symlink() or not runs.is_dir():
+        return []
+    found: list[Removal] = []
+    for row in every:
+        if _resting(row) and row.run.path.parent == runs and _is_folder(row.run.path):
+            found += _checkpoints(row.run)
+            found += _leftovers(row.run, clock)
+    return [*found, *_submissions(every, runs, clock), *_snapshots(runs, clock)]
+
+
+def remove(removals: Iterable[Removal]) -> int:
+    """Remove what `plan` listed, and return the bytes that are free now. What is gone already is no error.
+
+    Raises:
+        RunError: something could not be removed; everything else was.
+    """
+    freed, failed = 0, []
+    for removal in removals:
+        path = removal.path
+        if (path.parent.parent / "lock").exists() or (path.parent / "lock").exists():
+            continue  # the run has been started since
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            freed += removal.bytes
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failed.append(f"{path}: {error.strerror or error}")
+    if failed:
+        raise RunError(f"{len(failed)} things could not be removed, first {failed[0]}; look at its permissions", "disk")
+    return freed
+
+
+def _resting(row: Row) -> bool:
+    """True when no process and no queue holds the run."""
+    held = row.state == "running" or (row.state == "waiting" and not row.launch) or row.run.lock.exists()
+    return not held and row.status.get("state") != "running"
+
+
+def _checkpoints(run: RunFolder) -> Iterator[Removal]:
+    """All but the newest complete one, and what is newer than that: a broken file is not thrown away unseen."""
+    if not _is_folder(run.checkpoints):
+        return
+    files = sorted(path for path in run.checkpoints.glob("iter_*.pth") if path.is_file() and not path.is_symlink())
+    complete = [place for place, path in enumerate(files) if _whole(path)]
+    for path in files[: complete[-1]] if complete else []:
+        yield Removal(path, path.stat().st_size, "older than the newest complete checkpoint")
+
+
+def _whole(path: Path) -> bool:
+    """c2d names a checkpoint when it is written whole; a disk can still break it. torch writes zip files with sums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _leftovers(run: RunFolder, now: float) -> Iterator[Removal]:
+    """Temporary files of writers that were killed: beside a file, with a dot before its name."""
+    for folder in (run.path, run.checkpoints, run.path / "ranks", run.latency):
+        if not _is_folder(folder):
+            continue
+        for path in sorted(folder.iterdir()):
+            name = path.name
+            ours = name.startswith(".") or name.endswith(".partial")
+            if ours and path.is_file() and not path.is_symlink() and now - path.stat().st_mtime > DAY_S:
+                yield Removal(path, path.stat().st_size, "a temporary file that a killed process left")
+
+
+def _submissions(rows: list[Row], runs: Path, now: float) -> Iterator[Removal]:
+    """Folders of pickles and logs of which every run is done."""
+    mine = {row.run.id for row in rows}
+    held = {row.run.id for row in rows if not _resting(row)}
+    for folders in sorted((runs / "sweeps").glob(f"*/*/{FOLDERS}")):
+        place = folders.parent
+        if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(runs / "sweeps")):
+            continue
+        try:
+            members = [RunFolder(runs / Path(line).name) for line in folders.read_text().splitlines() if line]
+            young = now - max(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(place)) < HOUR_S
+        except OSError:
+            continue
+        ids = {run.id for run in members}
+        if ids & mine and not ids & held and not young and all(_is_done(run) for run in members):
+            yield Removal(place, _size(place), f"logs and pickles of a submission whose {len(ids)} runs are done")
+
+
+def _is_done(run: RunFolder) -> bool:
+    status = _json(run.status)
+    return status is not None and status.get("state") == "done" and run.result.exists()
+
+
+def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
+    """Code that no job.json of the store names; none at all where one of them cannot be read."""
+    place = runs / "snapshots"
+    if not _is_folder(place):
+        return
+    named = set()
+    for path in runs.glob(f"*/{JOB_FILE}"):
+        job = _json(path)
+        if job is None:
+            return
+        named.add(str(job.get("snapshot")))
+    for folder in sorted(place.iterdir()):
+        if folder.name not in named and _is_folder(folder) and now - folder.stat().st_mtime > DAY_S:
+            yield Removal(folder, _size(folder), "a copy of code that no run of the store names")
+
+
+def _json(path: Path) -> dict[str, object] | None:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below, links as such."""
+    total = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(base, name)).st_size
+    return total

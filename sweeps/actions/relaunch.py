@@ -1,0 +1,85 @@
+"""Launching failed or blocked runs once more: with the code, the profile and the data of their last launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from c2d.core.job_file import read_job
+from sweeps.actions import select_retries
+from sweeps.actions.submit import Place, Where, claim, run_here, settle_submissions, submission_lock
+from sweeps.launchers import LAUNCHERS, snapshot
+from sweeps.launchers.launch_request import Order, Say
+from sweeps.launchers.profile import Profile, remember, remembered
+from sweeps.state.plan import Row
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a person wants to be different this time; None: as it was.
+
+    where: local or slurm.
+    update_code: take the code as it is now; env.json of the next attempt says so.
+    """
+
+    where: Where | None = None
+    profile: Profile | None = None
+    data: Path | None = None
+    update_code: bool = False
+
+
+def again(
+    record: dict[str, Any], rows: list[Row], chosen: list[Row], place: Place, say: Say, changes: Changes = Changes()
+) -> int:
+    """Launch the chosen rows; returns the launchers' worst exit code.
+
+    A run that another shell has launched since `rows` were read is left to it.
+
+    Args:
+        rows: of the whole sweep; nodes that fail often and unfinished teachers are known from them.
+        chosen: see `sweeps.actions.select_retries.choose`.
+        place: its `where` and `profile` hold for runs that were never launched before.
+    """
+    worst = 0
+    for where in ("slurm", "local"):  # the local launcher stays until its runs have ended
+        with submission_lock(place.runs):
+            settle_submissions((row.run.id for row in chosen), place.runs)
+            mine = [row for row in chosen if (changes.where or (row.job.where if row.job else place.where)) == where]
+            free = [row for row in mine if read_job(row.run) == row.job]
+            for row in mine:
+                if row not in free:
+                    say(f"{row.run.id}: launched by another shell meanwhile")
+            select_retries.note(free)
+            orders = list(_orders(record["name"], rows, free, place, say, changes))
+            for order in orders:
+                if where == "slurm":
+                    worst = max(worst, LAUNCHERS["slurm"](order, say))
+                else:
+                    claim(order)
+        if where == "local":
+            worst = max([worst, *(run_here(order, say) for order in orders)])
+    return worst
+
+
+def _orders(
+    sweep: str, rows: list[Row], chosen: list[Row], place: Place, say: Say, changes: Changes
+) -> Iterator[Order]:
+    """Teachers, then students; of each one order for all rows with equal profile and data."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in chosen:  # teachers come first
+        job = row.job
+        data = changes.data or Path((job.data if job else "") or place.data)
+        key = (row.kind, job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
+        groups.setdefault(key, []).append(row)
+    for (_, owner, profile, root), group in groups.items():
+        machine = changes.profile or (remembered(place.runs, owner, profile) if profile else place.profile)
+        tasks = []
+        for row in group:
+            job = row.job
+            kept = job is not None and not changes.update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
+            code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
+            tasks.append(replace(select_retries.raised(row, rows, machine, say), snapshot=code))
+        remember(place.runs, sweep, machine)
+        yield Order(sweep, place.runs, Path(root).absolute(), tasks, machine, tasks[0].snapshot)

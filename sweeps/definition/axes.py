@@ -1,0 +1,228 @@
+"""The axes of a sweep, the rules that take cells away or add some, and the cells they make together."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from c2d.core.errors import InputError, unknown
+from c2d.core.yaml_lines import Marked, Path, guess
+from c2d.specs.spec import resolve_method
+from sweeps.definition.settable_keys import ELSEWHERE, WHOLE, key_mistake
+
+MOST_CELLS = 100_000
+Labels = tuple[str, ...]
+"""One label an axis, in the order of the axes."""
+
+
+class Axis(BaseModel):
+    """One axis: labels, and what each of them sets.
+
+    Attributes:
+        name: a settable key; of a bundle any other name.
+        values: label -> value of that key; of a bundle {key: value}.
+        bundle: whether each value is a mapping of settable keys.
+        listed: whether it was given as a list, whose labels are the values as they were written.
+        added: values that only `include` rules name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    values: dict[str, Any]
+    bundle: bool = False
+    listed: bool = False
+    added: dict[str, Any] = {}
+
+    @property
+    def labels(self) -> list[str]:
+        """Every label, those that only `include` rules name last."""
+        return [*self.values, *self.added]
+
+    def sets(self, label: str) -> dict[str, Any]:
+        """{settable key: value} of one label."""
+        value = self.values[label] if label in self.values else self.added[label]
+        return value if self.bundle else {self.name: value}
+
+    def keys(self) -> set[str]:
+        """Every key that some label sets."""
+        return {key for label in self.labels for key in self.sets(label)}
+
+    def find(self, text: str, value: Any) -> str | None:
+        """The label that a rule means, by what was written or by an equal value."""
+        if text in self.values or text in self.added:
+            return text
+        if self.bundle:
+            return None
+        known = {**self.values, **self.added}
+        return next((label for label, own in known.items() if _key(own) == _key(value)), None)
+
+
+def _key(value: Any) -> str:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return json.dumps(float(value) if number else value, sort_keys=True)
+
+
+def read_assignments(given: Any, path: Path, marked: Marked, methods: Mapping[str, Any]) -> dict[str, Any]:
+    """{settable key: value} of `base` or of one value of a bundle; wrong keys are noted and left out."""
+    if not isinstance(given, dict):
+        marked.mistakes.add(path, f"wanted keys and values, given {_shown(given)}; e.g. {{dataset: scenes}}")
+        return {}
+    right = {}
+    for key, value in given.items():
+        wrong = key_mistake(key, methods)
+        if wrong:
+            marked.mistakes.add((*path, key), wrong)
+        else:
+            right[key] = value
+            if not marked.mistakes.below((*path, key)):
+                check_value(key, value, (*path, key), marked, methods)
+    return right
+
+
+def check_value(key: str, value: Any, path: Path, marked: Marked, methods: Mapping[str, Any]) -> None:
+    """Note what can be said about a value without looking anything up: distillers and their parameters."""
+    if key != "method":
+        return
+    if not isinstance(value, list):
+        marked.mistakes.add(path, f"a method is a list such as [{{icod: {{T: 2}}}}], given {_shown(value)}")
+        return
+    try:
+        resolve_method([{item: {}} if isinstance(item, str) else item for item in value], dict(methods))
+    except InputError as error:
+        marked.mistakes.add(path, str(error))
+
+
+def read_axes(given: Any, marked: Marked, methods: Mapping[str, Any]) -> dict[str, Axis]:
+    """Every axis of the file that is right; the mistakes of the others are noted."""
+    if not isinstance(given, dict):
+        marked.mistakes.add(
+            ("axes",), f"wanted axes by name, given {_shown(given)}; e.g. {{student: [ssd300-vgg16, retinanet-r50]}}"
+        )
+        return {}
+    axes = {name: _read_axis(name, values, marked, methods) for name, values in given.items()}
+    return {name: axis for name, axis in axes.items() if axis is not None}
+
+
+def _read_axis(name: str, given: Any, marked: Marked, methods: Mapping[str, Any]) -> Axis | None:
+    path, mistakes = ("axes", name), marked.mistakes
+    wrong = key_mistake(name, methods)
+    if wrong and name not in ELSEWHERE and "." not in name:
+        if isinstance(given, dict) and given and all(isinstance(value, dict) for value in given.values()):
+            return _read_bundle(name, given, marked, methods)
+        wrong += "; an axis of another name is a bundle, whose named values are mappings of such keys"
+    if wrong:
+        mistakes.add(path, wrong)
+        return None
+    if not isinstance(given, dict | list) or not given:
+        mistakes.add(path, f"wanted a list of values or named values, given {_shown(given)}")
+        return None
+    axis = Axis(name=name, values={}, listed=isinstance(given, list))
+    for place, value in enumerate(given) if isinstance(given, list) else given.items():
+        here: Path = (*path, place)
+        if mistakes.below(here):
+            continue
+        label = marked.text(here) if axis.listed else str(place)
+        if axis.listed and (same := axis.find(label, value)) is not None:
+            mistakes.add(here, f"{label} is given twice (as {same}); keep one of them")
+        elif not label.strip() or not label.isprintable():
+            mistakes.add(here, f"{label!r} makes no label; give the values names: {{name: value}}")
+        else:
+            check_value(name, value, here, marked, methods)
+            axis.values[label] = value
+    return axis
+
+
+def _read_bundle(name: str, given: dict[str, Any], marked: Marked, methods: Mapping[str, Any]) -> Axis:
+    """An axis whose labels set several keys at once. Its name may be a mistyped key: then the closest is named."""
+    before = len(marked.mistakes.found)
+    values = {}
+    for label, value in given.items():
+        values[label] = read_assignments(value, ("axes", name, label), marked, methods)
+    if close := guess(name, WHOLE, cutoff=0.75):
+        told = marked.mistakes.found[before:]
+        hint = f" (axis '{name}' is no key, so its values are mappings of keys; did you mean '{close}'?)"
+        marked.mistakes.found[before:] = [(line, text + hint) for line, text in told]
+    return Axis(name=name, values=values, bundle=True)
+
+
+def read_rules(given: Any, section: str, axes: dict[str, Axis], marked: Marked) -> list[dict[str, str]]:
+    """`exclude` or `include` as {axis: label}; an include's new value of a listed axis is added to that axis."""
+    if not isinstance(given, list):
+        marked.mistakes.add((section,), f"wanted a list of rules such as [{{axis: label}}], given {_shown(given)}")
+        return []
+    rules = []
+    for place, rule in enumerate(given):
+        path: Path = (section, place)
+        if not isinstance(rule, dict) or not rule:
+            marked.mistakes.add(path, f"wanted {{axis: label, ...}} with at least one axis, given {_shown(rule)}")
+            continue
+        labels = {axis: _label(axis, value, (*path, axis), axes, marked) for axis, value in rule.items()}
+        if None not in labels.values():
+            rules.append({axis: str(label) for axis, label in labels.items()})
+    return rules
+
+
+def _label(name: str, value: Any, path: Path, axes: dict[str, Axis], marked: Marked) -> str | None:
+    if name in ("seed", "seeds"):
+        marked.mistakes.add(path, "is no axis; every cell has every seed, name cells by their other axes")
+        return None
+    if name not in axes:
+        # An axis with mistakes of its own is not in `axes`; it is known all the same.
+        given = marked.value.get("axes")
+        if not isinstance(given, dict) or name not in given:
+            marked.mistakes.add(path, str(unknown("axis", name, axes, "rules name axes of this file")))
+        return None
+    axis, text = axes[name], marked.text(path)
+    label = axis.find(text, value)
+    if label is None and path[0] == "include" and axis.listed:
+        axis.added[text] = value
+        return text
+    if label is None:
+        marked.mistakes.add(path, str(unknown(f"label of axis {name}", text, axis.labels)))
+    return label
+
+
+def too_many(axes: Mapping[str, Axis], seeds: int) -> str:
+    """What to say about a grid that nobody means; "" for others."""
+    cells = math.prod(len(axis.values) for axis in axes.values()) * seeds
+    return f"{cells:,} cells; at most {MOST_CELLS:,} make a sweep: fewer values, or several sweeps" * (
+        cells > MOST_CELLS
+    )
+
+
+def grid(
+    axes: Mapping[str, Axis], exclude: Sequence[Mapping[str, str]], include: Sequence[Mapping[str, str]]
+) -> tuple[list[Labels], list[int]]:
+    """(the cells without their seeds, the include rules that add none).
+
+    Axes in file order, the last one fastest; then what the include rules add. In an include rule an axis that it does
+    not name takes every value of its own, without those that other rules add. Excludes do not touch includes.
+    """
+    names = list(axes)
+    rules = [[(names.index(name), label) for name, label in rule.items()] for rule in exclude]
+    cells = [
+        cell
+        for cell in itertools.product(*(axis.values for axis in axes.values()))
+        if not any(all(cell[place] == label for place, label in rule) for rule in rules)
+    ]
+    seen, idle = set(cells), []
+    for place, rule in enumerate(include):
+        new = [
+            cell
+            for cell in itertools.product(*([rule[name]] if name in rule else axes[name].values for name in names))
+            if cell not in seen
+        ]
+        seen.update(new)
+        cells += new
+        if not new:
+            idle.append(place)
+    return cells, idle
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(value) if len(repr(value)) < 60 else type(value).__name__

@@ -1,0 +1,215 @@
+"""A sweep's definition: one question, as YAML, with every mistake told at once and by its line."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from c2d.core.errors import InputError, unknown
+from c2d.core.yaml_lines import Marked
+from c2d.specs.resolve_spec import distiller_catalog
+from sweeps.definition.axes import Axis, Labels, grid, read_assignments, read_axes, read_rules, too_many
+from sweeps.definition.settable_keys import SUBJECT, block_mistake, distillers_in
+from sweeps.launchers.profile import Size
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+KEYS = ("question", "name", "base", "axes", "seeds", "exclude", "include", "teachers", "size")
+DEFS = "sweeps/defs"
+
+
+class Definition(BaseModel):
+    """What a sweep asks. Made by `read_definition`; everything in it is checked but names that need looking up.
+
+    Attributes:
+        base: {settable key: value} of every cell, unless an axis sets the key.
+        axes: in file order.
+        seeds: distinct, not negative.
+        exclude, include: {axis: label} rules.
+        teachers: kind -> block of a question, or the id of a finished run.
+        size: which of a profile's wall-clock limits its runs need.
+        source: file name for messages.
+        text: the file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=f"^{NAME}$")
+    question: str = Field(min_length=1)
+    base: dict[str, Any] = {}
+    axes: dict[str, Axis] = {}
+    seeds: list[int] = [0]
+    exclude: list[dict[str, str]] = []
+    include: list[dict[str, str]] = []
+    teachers: dict[str, dict[str, Any] | str] = {}
+    size: Size = "small"
+    source: str
+    text: str
+
+    @field_validator("question")
+    @classmethod
+    def _asks(cls, given: str) -> str:
+        if not given.strip():
+            raise ValueError("is empty; say in a sentence what the sweep asks")
+        return " ".join(given.split())
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, given: Any) -> list[int]:
+        """n -> 0, ..., n - 1."""
+        listed = given if isinstance(given, list) else [given]
+        if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed) or not listed:
+            raise ValueError("wanted a number of seeds, or a list of whole numbers")
+        if isinstance(given, int):
+            if not 1 <= given <= 10_000:
+                raise ValueError("wanted at least 1 seed and at most 10000; `seeds: [7]` is seed 7")
+            return list(range(given))
+        if min(listed) < 0 or len(set(listed)) < len(listed):
+            raise ValueError("seeds are distinct and not negative")
+        return listed
+
+    def cells(self) -> list[Labels]:
+        """The labels of every cell, seeds apart; see `grid`."""
+        return grid(self.axes, self.exclude, self.include)[0]
+
+
+def definition_names() -> list[str]:
+    """The shipped definitions."""
+    folder = resources.files("sweeps") / "defs"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def read_definition(given: str) -> Definition:
+    """A definition by the path of its file, or a shipped one by name.
+
+    Raises:
+        InputError: no such file, or one line for every mistake in it.
+    """
+    if given in definition_names():
+        text = (resources.files("sweeps") / "defs" / f"{given}.yaml").read_text(encoding="utf-8")
+        return parse_definition(text, f"{DEFS}/{given}.yaml", given)
+    path = Path(given)
+    if path.is_file():
+        try:
+            return parse_definition(path.read_text(encoding="utf-8"), given, path.stem)
+        except UnicodeDecodeError:
+            raise InputError(f"{given} is not text; give a YAML file") from None
+        except PermissionError:
+            raise InputError(f"{given} cannot be read; check its permissions") from None
+    raise unknown("sweep", given, definition_names(), "or give the path of a YAML file (docs/sweeps.md)")
+
+
+def parse_definition(text: str, source: str, stem: str) -> Definition:
+    """A definition from its text; `stem` is its name unless the text gives one."""
+    marked = Marked(text, source)
+    given, mistakes = marked.value, marked.mistakes
+    if not isinstance(given, dict):
+        if not mistakes.found:
+            mistakes.add((), "holds no keys and values; a definition has at least question, base and axes")
+        mistakes.refuse()
+    methods = distiller_catalog()
+    for key in given:
+        if key not in KEYS:
+            mistakes.add((key,), str(unknown("key", key, KEYS)))
+    if "question" not in given:
+        mistakes.add((), "question: is missing; say in a sentence what the sweep asks")
+    value: dict[str, Any] = {
+        "name": given.get("name", stem),
+        "question": given.get("question", "?"),
+        "size": given.get("size", "small"),
+        "seeds": given.get("seeds", 1),
+        "base": read_assignments(given.get("base", {}), ("base",), marked, methods),
+        "axes": read_axes(given.get("axes", {}), marked, methods),
+        "teachers": _read_teachers(given.get("teachers", {}), marked),
+        "source": source,
+        "text": text,
+    }
+    for section in ("exclude", "include"):
+        value[section] = read_rules(given.get(section, []), section, value["axes"], marked)
+    _check_effects(value, marked, methods)
+    definition = None
+    try:
+        definition = Definition.model_validate(value)
+    except ValidationError as error:
+        _note(error, given, stem, marked)
+    if definition is not None and not mistakes.found:  # half a grid says nothing of the whole
+        if crowd := too_many(definition.axes, len(definition.seeds)):
+            mistakes.add(("axes",), crowd)
+        else:
+            cells, idle = grid(definition.axes, definition.exclude, definition.include)
+            for place in idle:
+                mistakes.add(("include", place), "adds no cell that is not there already; leave it out")
+            if not cells:
+                mistakes.add(("exclude",), "leaves no cell; exclude less")
+    mistakes.refuse()
+    assert definition is not None
+    return definition
+
+
+def _note(error: ValidationError, given: dict[str, Any], stem: str, marked: Marked) -> None:
+    """pydantic's findings about the simple keys, unless the value could not be read at all."""
+    for item in error.errors():
+        key = str(item["loc"][0])
+        if marked.mistakes.below((key,)):
+            continue
+        message, shown = item["msg"].removeprefix("Value error, "), given.get(key, item["input"])
+        if key == "name":
+            message = f"wanted a name of letters, digits and . _ + - ({NAME})"
+            message += "" if "name" in given else f"; it is the file's ({stem}): add `name:`"
+        short = "nothing" if shown is None else repr(shown)
+        marked.mistakes.add((key,) if key in given else (), f"{message} (given {short})")
+
+
+def _read_teachers(given: Any, marked: Marked) -> dict[str, Any]:
+    """{kind: block, or run id}; what is wrong is noted and left out."""
+    if not isinstance(given, dict):
+        marked.mistakes.add(("teachers",), "wanted {classifier: {network: ..., schedule: ...}}, or a run id for it")
+        return {}
+    right: dict[str, Any] = {}
+    for kind, block in given.items():
+        path = ("teachers", kind)
+        if kind not in SUBJECT:
+            marked.mistakes.add(path, str(unknown("kind of teacher", kind, SUBJECT)))
+        elif isinstance(block, str) and block:
+            right[kind] = block
+        elif not isinstance(block, dict):
+            marked.mistakes.add(path, f"wanted a block such as {{{SUBJECT[kind]}: ..., schedule: ...}}, or a run id")
+        else:
+            right[kind] = {}
+            for key, value in block.items():
+                if wrong := block_mistake(kind, key):
+                    marked.mistakes.add((*path, key), wrong)
+                else:
+                    right[kind][key] = value
+    return right
+
+
+def _check_effects(value: dict[str, Any], marked: Marked, methods: dict[str, Any]) -> None:
+    """Note keys that two axes set, and keys that could never change anything."""
+    axes: dict[str, Axis] = value["axes"]
+    used = distillers_in(value["base"].get("method"))
+    for axis in axes.values():
+        used |= {name for label in axis.labels for name in distillers_in(axis.sets(label).get("method"))}
+    needed = {kind for name in used & set(methods) for kind in methods[name]["teachers"]}
+    # A method that is spelled wrong is told once, not again by everything that would act on it.
+    setters = [("axes", name) for name, axis in axes.items() if axis.bundle or name == "method"]
+    unsure = any(marked.mistakes.below(path) for path in (("base", "method"), *setters))
+    owner: dict[str, str] = {}
+    settings = [("base", key) for key in value["base"]]
+    settings += [(name, key) for name, axis in axes.items() for key in sorted(axis.keys())]
+    for name, key in settings:
+        path = ("base", key) if name == "base" else ("axes", name)
+        about = "" if key == name or name == "base" else f"{key} "
+        if name != "base" and owner.setdefault(key, name) != name:
+            marked.mistakes.add(path, f"{about}is set by axis '{owner[key]}' as well; one axis sets a key")
+        head, *rest = key.split(".")
+        if unsure:
+            continue
+        if head == "method" and rest and rest[0] not in used:
+            marked.mistakes.add(path, f"{about}changes nothing: no method of this sweep contains {rest[0]}")
+        elif head == "teacher" and isinstance(value["teachers"].get(rest[0]), str):
+            run = value["teachers"][rest[0]]
+            marked.mistakes.add(path, f"{about}cannot change the finished run {run}; describe the teacher in a block")
+        elif head == "teacher" and rest[0] not in needed:
+            marked.mistakes.add(path, f"{about}changes nothing: no method of this sweep needs a {rest[0]} teacher")

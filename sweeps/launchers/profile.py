@@ -1,0 +1,133 @@
+"""A profile says what a machine offers, and nothing of the question: partition, GPUs, hours, set-up, environment."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from c2d.core.errors import InputError, unknown
+from c2d.core.run_folder import atomic_write_json, read_json
+from c2d.specs.resolve_spec import read_yaml
+from c2d.specs.spec import explain
+
+Size = Literal["small", "large"]
+
+
+class Hours(BaseModel):
+    """Wall-clock limit of one slice of a run, by the size a definition states."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    small: float = Field(default=4.0, gt=0)
+    large: float = Field(default=24.0, gt=0)
+
+
+class Profile(BaseModel):
+    """One machine or partition. Everything has a default that suits a small cluster with one GPU a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = ""
+    about: str = ""
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gres: str | None = Field(default=None, description="verbatim --gres; instead of gpus and gpu_type")
+    gpus: int = Field(default=1, ge=0, description="per node; one process each")
+    gpu_type: str | None = None
+    nodes: int = Field(default=1, ge=1, description="per run")
+    processes: int | None = Field(default=None, ge=1, description="per node, where it is not one a GPU (CPU clusters)")
+    cpus: int = Field(default=8, ge=1, description="per process")
+    mem_gb: float = Field(default=32.0, gt=0, description="per node")
+    max_mem_gb: float = Field(default=128.0, gt=0, description="what retry may raise mem_gb to")
+    hours: Hours = Hours()
+    max_hours: float = Field(default=72.0, gt=0, description="what retry may raise a limit to")
+    array_cap: int = Field(default=64, ge=1, description="runs of one sweep that may run at once")
+    signal_delay_s: int = Field(default=120, ge=10, description="USR2 so long before the limit")
+    workers: int = Field(default=4, ge=0, description="loader processes of each process")
+    setup: list[str] = Field(default=[], description="shell lines before python: module load, conda activate")
+    environment: dict[str, str] = {}
+    python: str | None = Field(default=None, description="python's path, or a container command that ends in python")
+    stage_data: str | None = Field(
+        default=None, description="node-local folder the data set is copied to, e.g. $TMPDIR"
+    )
+    tmp: str | None = Field(
+        default=None, description="folder for temporary files of a job (default: TMPDIR, else /tmp)"
+    )
+    download: bool = Field(default=False, description="jobs may fetch pretrained weights")
+    sbatch: dict[str, str | int | bool] = Field(default={}, description="more sbatch flags, e.g. {reservation: cvpr}")
+    srun: list[str] = Field(default=[], description="more srun flags")
+
+    @property
+    def processes_per_node(self) -> int:
+        return self.processes or max(1, self.gpus)
+
+    @property
+    def world(self) -> int:
+        """Processes of one run; the schedule's batch has to divide by it."""
+        return self.nodes * self.processes_per_node
+
+    @property
+    def all_gpus(self) -> int:
+        """GPUs of one run over all nodes: what GPU hours count."""
+        return self.nodes * self.gpus
+
+    def limit_min(self, size: Size, hours: float | None = None) -> int:
+        """Wall-clock limit in whole minutes, at least one."""
+        return max(1, round(60 * min(hours or getattr(self.hours, size), self.max_hours)))
+
+
+def profile_names() -> list[str]:
+    folder = resources.files("sweeps") / "profiles"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_profile(given: str | None) -> Profile:
+    """A shipped profile by name, or a YAML file by path; without either C2D_PROFILE, else `default`.
+
+    Raises:
+        InputError: unknown name, or a key or value that is not allowed.
+    """
+    chosen = given or os.environ.get("C2D_PROFILE") or "default"
+    if chosen in profile_names():
+        where, values = f"profile {chosen}", read_yaml_text(chosen)
+    elif Path(chosen).is_file():
+        where, values = chosen, read_yaml(Path(chosen))
+    else:
+        raise unknown("profile", chosen, profile_names(), "or give the path of a YAML file (docs/sweeps.md)")
+    for key in values:
+        if key not in Profile.model_fields:
+            raise unknown(f"key of {where}:", str(key), Profile.model_fields)
+    try:
+        return Profile.model_validate({"name": Path(chosen).stem, **values})
+    except ValidationError as error:
+        raise InputError(f"{where}: {explain(error)}") from None
+
+
+def remember(runs: Path, sweep: str, profile: Profile) -> None:
+    """Keep the profile of a submission in the store: a retry in another shell, or another folder, needs it."""
+    atomic_write_json(_kept(runs, sweep, profile.name), profile.model_dump())
+
+
+def remembered(runs: Path, sweep: str, name: str) -> Profile:
+    """The profile a sweep was last submitted with under that name; else the one `load_profile` finds.
+
+    Raises:
+        InputError: neither is there.
+    """
+    kept = _kept(runs, sweep, name)
+    return Profile.model_validate(read_json(kept)) if kept.is_file() else load_profile(name)
+
+
+def _kept(runs: Path, sweep: str, name: str) -> Path:
+    return runs / "sweeps" / sweep / f"profile-{name}.json"
+
+
+def read_yaml_text(name: str) -> dict[str, Any]:
+    import yaml
+
+    value: dict[str, Any] = yaml.safe_load((resources.files("sweeps") / "profiles" / f"{name}.yaml").read_text())
+    return value or {}

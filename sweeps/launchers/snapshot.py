@@ -1,0 +1,132 @@
+"""The code of a launch, kept: a copy of the four packages as they are on disk, named by its content.
+
+Jobs wait in a queue for days while somebody edits the checkout; they run what was submitted, uncommitted and untracked
+files included. Runs of the same code share one copy (about a megabyte). A copy wins over an installed or a checked-out
+c2d by PYTHONPATH=<copy> together with PYTHONSAFEPATH=1, which keeps the current folder out of the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from c2d.core.errors import InputError
+from c2d.core.run_folder import atomic_write_json, disk_error
+
+FORMAT = 1
+PACKAGES = ("c2d", "sweeps", "analysis", "benchmarks")
+FACTS = "snapshot.json"
+DIGITS = 16
+
+
+def take(runs: Path) -> str:
+    """Copy the code that this process imports into `runs`/snapshots, unless it is there; returns its digest.
+
+    Two shells may take the same snapshot at once: each writes a folder of its own, and the first to rename it wins.
+
+    Raises:
+        InputError: a package of the suite is not installed.
+        RunError: the disk is full.
+    """
+    content = _content()
+    digest = digest_of(content)
+    place = folder(runs, digest)
+    if (place / FACTS).is_file():
+        with suppress(OSError):
+            os.utime(place)  # wanted again: `gc` takes old ones that no job names yet
+        return digest
+    draft = place.with_name(f".{digest}.{uuid.uuid4().hex[:8]}")
+    try:
+        for name, data in content.items():
+            path = draft / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o444)  # what ran is not edited afterwards
+        facts = {
+            "format": FORMAT,
+            "digest": digest,
+            "git": _git(),
+            "files": len(content),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        atomic_write_json(draft / FACTS, facts)
+        if place.exists() and not (place / FACTS).exists():  # the rest of a removal that was interrupted
+            place.rename(place.with_name(f".{digest}.{uuid.uuid4().hex[:8]}.old"))
+        with suppress(FileExistsError):
+            _rename(draft, place)
+    except OSError as error:
+        raise disk_error(place, error) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return digest
+
+
+def folder(runs: Path, digest: str) -> Path:
+    """Where a snapshot lies; what PYTHONPATH has to be for a job to run it."""
+    return Path(runs) / "snapshots" / digest
+
+
+def variables(runs: Path, digest: str) -> dict[str, str]:
+    """The environment in which python runs this snapshot, whatever is installed or lies in the current folder."""
+    return {"PYTHONPATH": str(folder(runs, digest)), "PYTHONSAFEPATH": "1", "C2D_SNAPSHOT": digest}
+
+
+def digest_of(content: dict[str, bytes]) -> str:
+    """Hex digest over relative names and contents; neither time stamps nor the order of reading enter."""
+    total = hashlib.sha256()
+    for name in sorted(content):
+        total.update(f"{name}\0{hashlib.sha256(content[name]).hexdigest()}\n".encode())
+    return total.hexdigest()[:DIGITS]
+
+
+def _content() -> dict[str, bytes]:
+    """{relative name: bytes} of the packages as they are on disk now; compiled python and hidden files stay out."""
+    found: dict[str, bytes] = {}
+    for package, root in _roots().items():
+        for path in root.rglob("*"):
+            parts = path.relative_to(root).parts
+            if path.suffix == ".pyc" or "__pycache__" in parts or any(part.startswith(".") for part in parts):
+                continue
+            try:
+                if path.is_file():
+                    found["/".join((package, *parts))] = path.read_bytes()
+            except FileNotFoundError:  # an editor's file that came and went
+                continue
+    return found
+
+
+def _roots() -> dict[str, Path]:
+    """Where each package lies: in a checkout, in site-packages, or in another snapshot. Nothing is imported for it."""
+    roots = {}
+    for package in PACKAGES:
+        spec = find_spec(package)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        if not places:
+            raise InputError(f"package {package} is not installed beside c2d; install c2d again (pip install c2d)")
+        roots[package] = Path(places[0])
+    return roots
+
+
+def _git() -> dict[str, object] | None:
+    """{sha, dirty, diff_sha256} of the checkout; what a snapshot says of itself where the code comes from one."""
+    from c2d.core.provenance import git_state, snapshot_facts
+
+    root = _roots()["c2d"]
+    facts = snapshot_facts(root.parent)
+    return facts["git"] if facts else git_state(root)
+
+
+def _rename(draft: Path, place: Path) -> None:
+    """Rename a folder; FileExistsError where somebody else was first."""
+    try:
+        os.rename(draft, place)
+    except OSError as error:
+        if (place / FACTS).is_file():
+            raise FileExistsError(place) from error
+        raise

@@ -1,0 +1,124 @@
+"""A data set on the node's own disk: copied once a node, used by every later job there.
+
+Thousands of small files read from a shared disk by sixty-four jobs at once are what slows a cluster down. Staging is a
+convenience: whatever goes wrong with it, the run reads the shared files, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from filelock import FileLock
+
+from c2d.core.errors import InputError, first_line
+from c2d.core.run_folder import atomic_write_json
+from c2d.data.card import CARD_FILE, LoadedCard, find_card, load_card, verify
+
+STAGED = "staged.json"
+COPIERS = 8  # threads; the time goes into waiting for the shared disk
+
+
+def stage(name: str, digest: str, data: Path, target: str, say: Callable[[str], None] = print) -> Path:
+    """Where this node should read data set `name` from: its copy under `target`, or `data` where that is not possible.
+
+    Args:
+        data: root of the data cards on the shared disk.
+        target: a folder of this node; environment variables and ~ are the node's.
+        say: is told what was copied, or why nothing was.
+    Raises:
+        InputError: the data set is not in `data`, or has changed.
+    """
+    card = find_card(name, digest, data)
+    try:
+        return _copy_of(card, _place(target), say)
+    except (OSError, NotImplementedError, InputError) as error:
+        why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else first_line(error)
+        say(f"warning: data set {name} is read from {card.root}, not from a copy on this node: {why}")
+        return data
+
+
+def _place(target: str) -> Path:
+    place = os.path.expanduser(os.path.expandvars(target))
+    if "$" in place:
+        raise InputError(f"stage_data is {target}, and a variable of it is not set on this node")
+    if not os.path.isabs(place):
+        raise InputError(f"stage_data is {target}, which is no absolute path on this node")
+    return Path(place)
+
+
+def _copy_of(card: LoadedCard, place: Path, say: Callable[[str], None]) -> Path:
+    """The folder of a complete copy, made now if need be.
+
+    A lock of the kernel (not a lock file): the disk is local, and a job that is killed while it copies lets go of it.
+    """
+    final = place / f"{card.card.name}-{card.card.digest[:16]}"
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / f".{final.name}.lock"):
+        if _complete(final):
+            return final
+        for rest in [final, *place.glob(f".{final.name}.*.part")]:
+            shutil.rmtree(rest, ignore_errors=True)
+        draft = place / f".{final.name}.{os.getpid()}.part"
+        begun = time.monotonic()
+        try:
+            files, size = _copy(card, draft)
+            atomic_write_json(draft / STAGED, {"files": files, "annotations": _sizes(card, draft)})
+            verify(load_card(str(draft)))  # a copy that was cut short is found here, not in the middle of a training
+            os.rename(draft, final)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        taken = f"{files} files, {size / 2**20:.1f} MiB in {time.monotonic() - begun:.1f} s"
+        say(f"data set {card.card.name} copied to {final}: {taken}")
+    return final
+
+
+def _complete(final: Path) -> bool:
+    """False for no copy, and for one that a cleaner of temporary folders has eaten into.
+
+    The digests were compared when it was made, and the run compares them again; here names and sizes have to do.
+    """
+    try:
+        wanted = json.loads((final / STAGED).read_bytes())
+        if _sizes(load_card(str(final)), final) != wanted["annotations"]:
+            return False
+    except (OSError, ValueError, KeyError, InputError):
+        return False
+    return sum(len(names) for _, _, names in os.walk(final)) - 1 == wanted["files"]
+
+
+def _sizes(card: LoadedCard, root: Path) -> dict[str, int]:
+    """{annotation file: bytes} under `root`."""
+    names = sorted({entry.annotations for entry in card.card.splits.values()})
+    return {name: (root / name).stat().st_size for name in names}
+
+
+def _copy(card: LoadedCard, draft: Path) -> tuple[int, int]:
+    """Card, annotations and the images they name; (files, bytes). What lies outside the card's folder stays there."""
+    wanted = {CARD_FILE}
+    for entry in card.card.splits.values():
+        inside = [path for path in (entry.annotations, entry.images) if not os.path.isabs(path)]
+        if entry.annotations in inside:
+            wanted.add(entry.annotations)
+        if entry.images in inside:
+            coco = json.loads((card.root / entry.annotations).read_bytes())
+            wanted |= {os.path.join(entry.images, image["file_name"]) for image in coco["images"]}
+    names = sorted(name for name in wanted if ".." not in Path(name).parts)
+    for parent in {(draft / name).parent for name in names}:
+        parent.mkdir(parents=True, exist_ok=True)
+
+    def one(name: str) -> int | None:
+        try:
+            shutil.copyfile(card.root / name, draft / name)
+        except FileNotFoundError:  # an image that is missing is named by the run, as it is without staging
+            return None
+        return (draft / name).stat().st_size
+
+    with ThreadPoolExecutor(COPIERS) as pool:
+        sizes = [size for size in pool.map(one, names) if size is not None]
+    return len(sizes), sum(sizes)

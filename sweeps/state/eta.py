@@ -1,0 +1,79 @@
+"""How long it will still take: measured paces of running runs, measured lengths of finished ones, nothing assumed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sweeps.state.plan import Row
+
+METRICS_BYTES = 65536
+
+
+def left_s(row: Row, elapsed_s: float) -> float | None:
+    """Seconds to the last iteration, at the pace of the last ones; of the whole run so far where these say nothing."""
+    done, total = row.status.get("iteration") or 0, row.status.get("iterations") or 0
+    if not total:
+        return None
+    pace_s = _pace_s(row.run.metrics)
+    if pace_s is None and done and elapsed_s:
+        pace_s = elapsed_s / done
+    return None if pace_s is None else round(pace_s * max(0, total - done), 1)
+
+
+def _pace_s(metrics: Path) -> float | None:
+    """Seconds per iteration over the last lines of metrics.jsonl, of the newest attempt only."""
+    try:
+        with metrics.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - METRICS_BYTES))
+            lines = stream.read().splitlines()
+    except OSError:
+        return None
+    points: list[tuple[int, float]] = []
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            event = json.loads(line)
+            if event.get("event") == "train":
+                point = int(event["iteration"]), float(event["time"])
+                if points and point[0] <= points[-1][0]:  # it began again from a checkpoint
+                    points.clear()
+                points.append(point)
+    if len(points) < 2:
+        return None
+    (first, began), (last, ended) = points[0], points[-1]
+    return (ended - began) / (last - first) if ended > began else None
+
+
+def eta_s(runs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds until the last run is done, if as many run at once as now; None where a length is not known."""
+    durations: dict[str, list[float]] = {}
+    for run in runs:
+        whole = run["elapsed_s"]
+        if run["state"] == "running":
+            whole = whole + run["left_s"] if whole and run["left_s"] is not None else None
+        if whole and run["state"] in ("running", "done"):
+            durations.setdefault(_like(run), []).append(whole)
+            durations.setdefault(run["kind"], []).append(whole)
+    running = [run for run in runs if run["state"] == "running"]
+    left: list[float | None] = []
+    for run in runs:
+        if run["state"] == "running":
+            left.append(run["left_s"])
+        elif run["state"] in ("new", "waiting"):
+            known = durations.get(_like(run)) or durations.get(run["kind"])
+            done_share = (run["iteration"] or 0) / run["iterations"] if run["iterations"] else 0.0
+            left.append(median(known) * max(0.0, 1 - done_share) if known else None)
+    if any(value is None for value in left):
+        return None
+    known_left = [value for value in left if value is not None]
+    return round(max([sum(known_left) / max(1, len(running)), *known_left], default=0.0), 1)
+
+
+def _like(run: Mapping[str, Any]) -> str:
+    """Student and method: a run id without its hash and seed."""
+    return re.sub(r"-[0-9a-f]{12}-s\d+$", "", str(run["run"]))

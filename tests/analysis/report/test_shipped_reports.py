@@ -1,0 +1,139 @@
+"""The shipped reports on the shipped sweeps: the paper's rows in its order, its numbers beside the right ones."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.load.load import read
+from analysis.load.schema import Study
+from analysis.plots import plot
+from analysis.report import defaults
+from analysis.spec.report_spec import TableSpec, read_spec
+from analysis.tables.build_table import build
+from analysis.tables.table import Table
+from benchmarks.suite.synthetic_store import fill_store, make_store, write
+from sweeps.actions.submit import Place, plan, resolve
+from sweeps.definition.definition import read_definition
+from sweeps.launchers.profile import load_profile
+
+PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
+           "icod-detectors", "rivals")  # fmt: skip
+TABLES = [item for item in defaults.shipped_reports() if isinstance(item, TableSpec)]
+
+
+@cache
+def record_of(sweep: str) -> dict[str, Any]:
+    """The record of a shipped sweep as submission would write it; no data set is needed."""
+    nowhere = Path("no-such-folder")
+    definition = read_definition(sweep)
+    return plan(definition, resolve(definition, Place(nowhere, nowhere, "dry", load_profile("default"))), nowhere)[0]
+
+
+def finished(tmp_path: Path, spec: Any) -> Study:
+    """A store in which the sweep of a report is finished, with made-up numbers."""
+    runs = tmp_path / "runs"
+    record = record_of(spec.sweep)
+    write(runs / "sweeps" / f"{spec.sweep}.json", record)
+    fill_store(runs, record)
+    return read(runs, (), tmp_path / "cache")
+
+
+def published(table: Table, column: str = "AP") -> list[float | None]:
+    return [row.cells[f"published.{column}"].value for row in table.rows]
+
+
+def test_every_planned_sweep_of_the_paper_has_a_report() -> None:
+    assert {item.sweep for item in TABLES} >= set(PLANNED)
+
+
+@pytest.mark.parametrize("spec", TABLES, ids=lambda spec: spec.name)
+def test_a_table_is_complete_and_in_the_papers_order(tmp_path: Path, spec: TableSpec) -> None:
+    study = finished(tmp_path, spec)
+    assert study.problems == []
+    table = build(study, spec, spec.sweep, spec.name, False)
+    assert len(table.rows) >= 4
+    main = next(key for key in spec.columns if key.startswith("A"))
+    assert all(row.cells[main].n == 3 for row in table.rows)
+    keys = [column.key for column in table.columns]
+    assert [key for key in keys if key in spec.columns] == spec.columns
+    first = next(iter(spec.rows))
+    shown = [row.labels[0] for row in table.rows if row.labels[0]]
+    wanted = [spec.labels.get(first, {}).get(label, label) for label in spec.rows[first]]
+    assert list(dict.fromkeys(shown)) == wanted
+    if spec.published:
+        assert any(value is not None for column in spec.published.columns for value in published(table, column))
+
+
+PAPER = {
+    "icod-table1": [25.6, 26.3, 27.1, 27.2, 27.9, 29.4, 30.3, 30.8, 31.0, 32.1, 23.3, 25.9, 24.2, 24.3, 27.2, 31.9,
+                    32.6, 32.2, 32.3, 32.7],
+    "icod-table3a": [25.6, 25.8, 25.4, 25.8, 26.0, 26.1, 26.3, 26.0],
+    "icod-table3b": [None, 25.9, 26.2, 26.3, 26.2, 25.3],
+    "icod-table4a": [None, 26.4, 26.7, 26.8, 27.0, 27.0],
+    "icod-table4b": [None, 26.6, 27.0, 27.1, 26.9],
+    "icod-table4c": [None, 27.1, 26.8, 27.2, 26.9],
+    "icod-table5": [25.6, 26.3, 27.2, 27.9],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_numbers_stand_beside_the_right_rows(tmp_path: Path, name: str) -> None:
+    """The lists above are read from the paper's tables, row by row."""
+    spec = read_spec(defaults.SHIPPED / f"{name}.yaml")
+    table = build(finished(tmp_path, spec), spec, spec.sweep, name, False)
+    assert published(table) == PAPER[name]
+
+
+def test_what_a_paper_does_not_have_is_a_dash_with_that_reason(tmp_path: Path) -> None:
+    """Table 2 has no GID for MobileNetV2; in a sweep that has it, the row is there all the same."""
+    spec = read_spec(defaults.SHIPPED / "icod-table2.yaml")
+    make_store(tmp_path / "runs", spec.rows, seeds=3, name=spec.sweep)
+    table = build(read(tmp_path / "runs", (), tmp_path / "cache"), spec, spec.sweep, spec.name, False)
+    (row,) = [row for row in table.rows if row.key == "model=frcnn-mv2, method=gid"]
+    assert (row.cells["published.AP"].value, row.cells["published.AP"].reason) == (None, "not published")
+    (row,) = [row for row in table.rows if row.key == "model=frcnn-qr50, method=fkd"]
+    assert row.cells["published.AP"].value == 26.1
+    assert row.cells["published.delta.AP"].value == pytest.approx(26.1 - 23.3)
+
+
+def test_table_5_has_the_papers_numbers_at_every_threshold_asked_for(tmp_path: Path) -> None:
+    spec = read_spec(defaults.SHIPPED / "icod-table5.yaml")
+    asked = spec.published.model_copy(update={"columns": ["AP", "iou.0.50", "iou.0.90"]})
+    table = build(finished(tmp_path, spec), spec.model_copy(update={"published": asked}), spec.sweep, spec.name, False)
+    assert published(table, "iou.0.50") == [43.8, 45.2, 43.3, 45.1]
+    assert published(table, "iou.0.90") == [5.2, 5.1, 8.4, 8.8]
+
+
+def test_students_of_two_input_sizes_are_timed_in_one_table(tmp_path: Path) -> None:
+    """SSD300 takes 300 x 300 pixels and Faster R-CNN 1333 x 800: each is timed at its own, and the table says so."""
+    spec = read_spec(defaults.SHIPPED / "icod-table1-cost.yaml")
+    study = finished(tmp_path, spec)
+    rows = study.frame[study.frame["role"] == "student"]
+    for run, model in zip(rows["run"], rows["axis.model"], strict=True):
+        conditions = {"backend": "eager", "input": {"ssd300": "300x300", "ssd512": "512x512"}.get(model, "1333x800")}
+        samples = [{"samples_ms": [8.0 + launch + k / 100 for k in range(100)]} for launch in range(3)]
+        timed = {"format": 1, "device": "GPU A", "conditions": conditions, "launches": samples, "flops": 10**9}
+        write(study.runs / run / "latency" / "a.json", timed)
+    table = build(study, spec, spec.sweep, spec.name, False)
+    assert {row.cells["latency_p50"].n for row in table.rows} == {3}
+    told = {sentence for sentence in table.notes.values() if sentence.startswith("timed at")}
+    assert told == {f"timed at input {size}, that of its student" for size in ("300x300", "512x512", "1333x800")}
+
+
+@pytest.mark.parametrize("sweep", PLANNED)
+def test_the_default_figures_of_a_planned_sweep_can_be_drawn(tmp_path: Path, sweep: str) -> None:
+    spec = next(item for item in TABLES if item.sweep == sweep)
+    study = finished(tmp_path, spec)
+    figures = [item for item in defaults.items(study, sweep) if not isinstance(item, TableSpec)]
+    assert figures
+    quick = [item for item in figures if item.kind in ("curve", "heatmap", "pareto", "seeds")]
+    assert quick
+    for item in quick:
+        module = plot(item.kind)
+        data = module.data(study, item, sweep)
+        assert data["value" if "value" in data else "y"].notna().any()
+        assert module.draw(data, item).axes

@@ -1,0 +1,135 @@
+"""A student's stages together are its evaluation, image for image; files that do not belong are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.backends import prepare
+from benchmarks.latency import pipeline
+from benchmarks.latency.student import Subject, load
+from c2d.core.errors import InputError
+from c2d.data.scenes import make_scenes
+from c2d.training.evaluate import detect
+
+RUN = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / "tiny-retinanet-baseline-10e2263c0d72-s0"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fixture's config and weights, beside images where the config looks for them."""
+    folder = tmp_path_factory.mktemp("subject")
+    for name in ("config.py", "student.pth"):
+        shutil.copy(RUN / name, folder / name)
+    make_scenes(folder / "data" / "scenes", train=1, val=5, size=96, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def subject(place: Path) -> Subject:
+    here = Path.cwd()
+    os.chdir(place)
+    try:
+        found = load(Path("config.py"), Path("student.pth"))
+        _ = found.dataset  # read while its relative paths hold
+        return found
+    finally:
+        os.chdir(here)
+
+
+@pytest.fixture(autouse=True)
+def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_end_to_end_is_the_evaluation(subject: Subject, size: int) -> None:
+    expected = detect(subject.detector, subject.dataset)
+    paths = subject.images(5)
+    call = prepare("eager", subject)
+    found = [one for begin in range(0, 5, size) for one in subject.end_to_end(paths[begin : begin + size], call)]
+    rows = [
+        (subject.dataset.get_data_info(index)["img_id"], subject.dataset.cat_ids[label], score)
+        for index, one in enumerate(found)
+        for label, score in zip(one.labels.tolist(), one.scores.double().tolist(), strict=True)
+    ]
+    assert len(rows) == len(expected) > 20
+    for (image, category, score), one in zip(rows, expected, strict=True):
+        assert (image, category) == (one["image_id"], one["category_id"])
+        assert score == pytest.approx(one["score"], abs=1e-5)  # a batch may take another kernel than one image
+
+
+def test_images_are_spread_over_the_set(subject: Subject) -> None:
+    assert [path.name for path in subject.images(2)] == ["val_000000.png", "val_000002.png"]  # of 5: 0 and 2.5
+    assert len(subject.images(99)) == 5
+
+
+def test_stages_hand_each_other_what_they_should(subject: Subject) -> None:
+    arrays = subject.read(subject.images(2))
+    assert [(array.shape, array.dtype.name) for array in arrays] == [((96, 96, 3), "uint8")] * 2
+    batch = subject.to_device(subject.preprocess(arrays, ids=[7, 9]))
+    assert batch.inputs.shape == (2, 3, 64, 64)
+    assert batch.inputs.dtype == torch.float32
+    assert [sample.img_id for sample in batch.samples] == [7, 9]
+    raw = subject.run(subject.model, batch)
+    assert all(isinstance(one, torch.Tensor) and len(one) == 2 for one in raw)
+    for one in subject.post(raw, batch):
+        assert one.boxes.shape == (len(one.scores), 4) == (len(one.labels), 4)
+
+
+def test_another_size(place: Path) -> None:
+    found = load(place / "config.py", place / "student.pth", size=(96, 96))
+    assert (found.size, found.resized, found.padded) == ((96, 96), True, (96, 96))
+    assert found.preprocess(found.read([place / "data/scenes/val/val_000000.png"])).inputs.shape[-2:] == (96, 96)
+
+
+def test_sizes_in_a_pipeline() -> None:
+    steps: list[dict[str, Any]] = [
+        {"type": "LoadImageFromFile"},
+        {"type": "Resize", "scale": (1333, 800), "keep_ratio": True},
+        {"type": "Pad", "size": (1333, 800)},
+        {"type": "Pad", "size": (7, 7)},
+    ]
+    assert pipeline.size_of(steps) == (800, 1333)  # mmcv's scale is width, height
+    changed = pipeline.at_size(steps, (300, 400))
+    assert [step.get("scale") or step.get("size") for step in changed] == [None, (400, 300), (400, 300), (7, 7)]
+    assert steps[1]["scale"] == (1333, 800)
+    with pytest.raises(InputError, match="no step with a `scale`"):
+        pipeline.size_of(steps[:1])
+    with pytest.raises(InputError, match="begins with Resize, not with LoadImageFromFile"):
+        pipeline.build(steps[1:])
+
+
+def test_files_that_do_not_belong(place: Path, tmp_path: Path) -> None:
+    config, weights = place / "config.py", place / "student.pth"
+    with pytest.raises(InputError, match=r"no config .*; give a whole mmdet config"):
+        load(tmp_path / "none.py", weights)
+    with pytest.raises(InputError, match=r"no checkpoint .*; give the student.pth"):
+        load(config, tmp_path / "none.pth")
+    (tmp_path / "half.py").write_text("model = dict(type='RetinaNet')")
+    with pytest.raises(InputError, match="has no `test_dataloader`"):
+        load(tmp_path / "half.py", weights)
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(InputError, match=r"cannot read .*text.pth as tensors only"):
+        load(config, tmp_path / "text.pth")
+    torch.save({"iteration": 3}, tmp_path / "empty.pth")
+    with pytest.raises(InputError, match="holds no weights by name"):
+        load(config, tmp_path / "empty.pth")
+
+
+def test_weights_inside_a_checkpoint_are_found(place: Path, tmp_path: Path) -> None:
+    state = torch.load(place / "student.pth", weights_only=True)
+    torch.save({"meta": {"epoch": 1}, "state_dict": state}, tmp_path / "mm.pth")
+    assert load(place / "config.py", tmp_path / "mm.pth").size == (64, 64)
+
+
+def test_a_data_set_that_is_gone_is_named(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = load(place / "config.py", place / "student.pth")
+    with pytest.raises(InputError, match=r"no annotations data/scenes/annotations.*--images random"):
+        found.images(1)

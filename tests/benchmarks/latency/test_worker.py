@@ -1,0 +1,108 @@
+"""One process's work on a student that is made up: what does not fit, what fails, what is not there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.backends import Prepared
+from benchmarks.latency import stages, worker
+from benchmarks.latency.timing import Rule
+from benchmarks.latency.worker import Request, measure
+from benchmarks.machine.peak_memory import short_of_memory
+
+QUICK = Rule(min_s=0, min_count=3, warm_s=0, warm_max_s=0.05)
+
+
+def request(**more: Any) -> Request:
+    return Request("c.py", "k.pth", "eager", "out", "work", rule=QUICK, **more)
+
+
+def lines_of(asked: Request, call_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a process says whose stages are made by `call_of(stage, batch)`."""
+    monkeypatch.setattr(stages, "call_of", lambda subject, call, stage, batch, paths: call_of(stage, batch))
+    subject: Any = SimpleNamespace(device=SimpleNamespace(type="cpu"), network=SimpleNamespace(nms="out"))
+    said: list[dict[str, Any]] = []
+    measure(subject, Prepared(lambda inputs: (inputs,)), asked, [Path("a")], said.append)
+    return said
+
+
+def test_a_request_survives_its_way_through_text() -> None:
+    asked = request(size=(300, 400), batches=(1, 8), interval_ms=10.0, threads=2, ap=0.25)
+    assert Request.parse(asked.dump()) == asked
+    assert Request.parse(request().dump()) == request()
+
+
+def test_samples_and_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request(batches=(1,), stages=("model",))
+    begin, line = lines_of(asked, lambda stage, batch: lambda: time.sleep(0.002), monkeypatch)
+    assert begin == {"begin": [1, "model"]}
+    assert len(line["samples_ms"]) == 3
+    assert min(line["samples_ms"]) >= 2
+    assert (line["batch"], line["stage"], line["nms"], line["clock"]) == (1, "model", "out", "perf_counter")
+    assert set(line["seen"]) == {"before", "after"}
+
+
+def test_a_batch_that_does_not_fit_stops_larger_ones_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call_of(stage: str, batch: int) -> Callable[[], None]:
+        def work() -> None:
+            if batch >= 4:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+        return work
+
+    said = lines_of(request(batches=(8, 1, 4), stages=("model", "end to end")), call_of, monkeypatch)
+    rows = {(line["batch"], line["stage"]): line for line in said if "stage" in line}
+    assert len(rows[1, "model"]["samples_ms"]) == len(rows[1, "end to end"]["samples_ms"]) == 3
+    for key in ((4, "model"), (4, "end to end"), (8, "model"), (8, "end to end")):
+        assert rows[key]["reason"].startswith("batch 4 does not fit in memory (DefaultCPUAllocator: can't allocate")
+
+
+def test_another_error_is_one_rows_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call_of(stage: str, batch: int) -> Callable[[], None]:
+        if stage == "host to device":
+            raise stages.Nothing("there is nothing to copy")
+        if stage == "model":
+            raise ValueError("made to fail")
+        return lambda: None
+
+    said = lines_of(request(stages=("host to device", "model", "end to end")), call_of, monkeypatch)
+    nothing, failed, good = [line for line in said if "stage" in line]
+    assert (nothing["reason"], nothing["nothing"]) == ("there is nothing to copy", True)
+    assert failed["reason"] == "ValueError: made to fail"
+    assert len(good["samples_ms"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), True),
+        (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("onnxruntime: Failed to allocate memory for requested buffer of size 1"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_who_is_short_of_memory(error: BaseException, expected: bool) -> None:
+    assert short_of_memory(error) is expected
+
+
+def test_a_real_allocation_that_is_too_large_is_known_by_its_words() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert short_of_memory(caught.value)
+
+
+def test_what_the_user_can_mend_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = []
+    worker.serve(Request(str(tmp_path / "c.py"), "k.pth", "eager", "out", str(tmp_path)), said.append)
+    (line,) = said
+    assert line["kind"] == "input"
+    assert line["failed"].startswith(f"no config {tmp_path / 'c.py'}; give")

@@ -1,0 +1,86 @@
+"""What disturbs a measurement, on machines made of text files: two cores, ticks of a hundredth of a second."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.machine import cpu
+from benchmarks.machine.cpu import Look, disturbed, look, machine
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def made(root: Path, busy_s: float = 0.0, stolen_s: float = 0.0, heat: int = 0, quota_us: int = 0) -> Path:
+    """A machine of two cores whose counters stand where they are said to."""
+    user, steal = int(busy_s * TICKS), int(stolen_s * TICKS)
+    texts = {
+        "proc/stat": f"cpu  {user} 0 0 100000 7 0 0 {steal} 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0 0 0\n",
+        "proc/loadavg": "1.50 1.00 0.50 2/300 4242\n",
+        "proc/cpuinfo": "processor\t: 0\nmodel name\t: Made CPU @ 3.00GHz\n",
+        "proc/meminfo": "MemTotal:        8388608 kB\n",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+        "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor": "performance\n",
+        "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": f"{heat}\n",
+        "sys/fs/cgroup/cpu.stat": f"usage_usec 5\nnr_throttled 1\nthrottled_usec {quota_us}\n",
+    }
+    for name, text in texts.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def at(found: Look, time_s: float, own_s: float) -> Look:
+    return replace(found, time_s=time_s, own_s=own_s)
+
+
+@pytest.mark.parametrize(
+    ("after", "own_s", "said"),
+    [
+        ({"busy_s": 10.0}, 10.0, None),  # all work of ten seconds was ours
+        ({"busy_s": 11.0}, 10.0, None),  # 1 s of 20 core seconds: 5 %
+        ({"busy_s": 13.0}, 10.0, "other processes used 15% of the 2 cores"),  # (3 - 0.04) / 20
+        ({"busy_s": 10.0, "stolen_s": 0.1}, 10.0, None),  # 0.5 %
+        ({"busy_s": 10.0, "stolen_s": 1.0}, 10.0, "the hypervisor took 5% of the cores"),
+        ({"busy_s": 10.0, "heat": 3}, 10.0, "slowed for their temperature 3 times"),
+        ({"busy_s": 10.0, "quota_us": 500_000}, 10.0, "out of its CPU quota for 5%"),
+    ],
+)
+def test_what_disturbs(tmp_path: Path, after: dict[str, float], own_s: float, said: str | None) -> None:
+    begun = at(look(made(tmp_path)), 0.0, 0.0)
+    ended = at(look(made(tmp_path, **after)), 10.0, own_s)  # type: ignore[arg-type]
+    found = disturbed(begun, ended)
+    assert found is None if said is None else said in str(found)
+
+
+def test_several_reasons_are_all_said(tmp_path: Path) -> None:
+    begun = at(look(made(tmp_path)), 0.0, 0.0)
+    found = disturbed(begun, at(look(made(tmp_path, busy_s=20, stolen_s=2, heat=1)), 10.0, 0.0))
+    assert found is not None
+    assert found.count(";") == 2
+
+
+def test_the_machine(tmp_path: Path) -> None:
+    found = machine(made(tmp_path))
+    assert found["cpu"] == "Made CPU @ 3.00GHz"
+    assert found["governor"] == "performance, powersave"
+    assert found["memory_mib"] == 8192
+    assert look(tmp_path).load == 1.5
+
+
+def test_where_nothing_is_known_nothing_disturbs(tmp_path: Path) -> None:
+    begun, ended = look(tmp_path), look(tmp_path)
+    assert (begun.busy_s, begun.heat, begun.quota_s, begun.load) == (None, None, None, None)
+    assert disturbed(begun, ended) is None
+    assert machine(tmp_path)["governor"] is None
+
+
+def test_this_machine_can_be_looked_at() -> None:
+    begun = look()
+    assert begun.cores >= 1
+    assert cpu.cores() >= 1
+    assert disturbed(begun, begun) is None

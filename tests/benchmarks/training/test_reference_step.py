@@ -1,0 +1,42 @@
+"""The slow reference beside ours: asked of the checkout's own tests, and missed where there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.training.reference_step import beside
+from tests.c2d.methods import reference_step_times as asked
+
+
+def test_a_reference_is_slower_and_agrees() -> None:
+    found, why = beside(["fgd"], "retinanet-qr18")
+    assert why == ""
+    assert found["fgd"]["deviation"] < 1e-5
+    assert found["fgd"]["reference_ms"] > 5 * found["fgd"]["ours_ms"] > 0
+
+
+def test_no_checkout_and_a_method_that_has_none(tmp_path: Path) -> None:
+    assert beside(["fgd"], "retinanet-qr18", tmp_path) == ({}, "no slow reference beside ours: not a checkout")
+    found, why = beside(["nothing"], "retinanet-qr18")
+    assert found == {}
+    assert why.startswith("no slow reference beside nothing: ")
+
+
+def test_time_is_taken_once_of_functions_that_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that advances by one second at each look: the outer looks at 1 and 3, the inner at 2."""
+    ticks = iter(range(1, 100))
+    monkeypatch.setattr(asked.time, "perf_counter", lambda: float(next(ticks)))
+    watch = asked.Stopwatch()
+    inner = watch.around(lambda: 5)
+    outer = watch.around(lambda: inner() + 1)
+    assert outer() == 6
+    assert watch.ms == 2000
+
+
+@pytest.mark.parametrize(
+    ("student", "tiny"), [("retinanet-qr18", "retinanet"), ("faster-rcnn-r50", "faster"), ("x", None)]
+)
+def test_families(student: str, tiny: str | None) -> None:
+    assert asked.family(student) == tiny

@@ -1,0 +1,42 @@
+"""The step benchmark on a case small enough for a test: samples are kept raw, the table is made of them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from benchmarks.training.step import Case, markdown, measure, peak_mib
+
+SMALL = Case("retinanet-qr18", "resnet18", batch=2, size=96, objects=3, crop=32, max_positives=8, side=0.3, classes=3)
+
+
+def test_samples_positives_and_memory() -> None:
+    record = measure(SMALL, repeats=3)
+    assert [len(record[f"{name}_ms"]) for name in ("plain", "distilled", "floor")] == [3, 3, 3]
+    assert min(record["plain_ms"] + record["distilled_ms"] + record["floor_ms"]) > 0
+    assert record["positives"] >= record["used"] == 8
+    assert record["case"]["student"] == "retinanet-qr18"
+
+
+def test_memory_is_what_two_steps_hold_beyond_the_packages() -> None:
+    """At least weights and gradients of the student, 2.3 M numbers of 4 bytes each; the teacher's weights on top."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        plain, distilled = (pool.submit(peak_mib, SMALL, kind, 1).result() for kind in ("plain", "distilled"))
+    assert 15 < plain < 300
+    assert distilled > plain + 20
+
+
+def test_the_table_takes_medians_and_ratios_pair_by_pair() -> None:
+    case = {"student": "s", "network": "n", "crop": 1, "batch": 1}
+    record = {
+        "case": case,
+        "plain_ms": [10.0, 20.0, 40.0],
+        "distilled_ms": [20.0, 30.0, 60.0],
+        "floor_ms": [1.0, 2.0, 8.0],
+        "positives": 5,
+        "used": 4,
+        "plain_mib": 100.0,
+        "distilled_mib": 120.0,
+    }
+    row = markdown([record]).splitlines()[-1]
+    assert row == "| s | n, 1 | 1 | 5 (4) | 20 | 30 | 1.50 | 1.10 | 100 | 120 |"

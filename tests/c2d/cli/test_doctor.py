@@ -1,0 +1,324 @@
+"""doctor: every check against machines that are made up, and the command on this one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from c2d.cli import system_checks
+from c2d.cli.doctor import doctor
+
+CONTINUED = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1"}
+UPSTREAM = {"mmengine": "0.10.7", "mmcv": "2.2.0", "mmdet": "3.3.0"}
+
+Machine = Callable[..., None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """machine({"torch": "2.15.0"}, modules={...}, tools={...}): that and nothing else is installed.
+
+    A module given as an exception raises it when it is imported; one that is not given imports as an empty module.
+    """
+
+    def make(
+        versions: dict[str, str], modules: dict[str, Any] | None = None, tools: dict[str, str] | None = None
+    ) -> None:
+        def version(name: str) -> str:
+            if name not in versions:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return versions[name]
+
+        def load(name: str) -> Any:
+            module = (modules or {}).get(name, ModuleType(name))
+            if isinstance(module, Exception):
+                raise module
+            return module
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+        monkeypatch.setattr(system_checks, "load", load)
+        monkeypatch.setattr("shutil.which", lambda tool: (tools or {}).get(tool))
+
+    return make
+
+
+def fake_torch(cuda: str | None = None, cards: int = 0) -> Any:
+    card = SimpleNamespace(name="Big GPU", total_memory=80 * 2**30)
+    return SimpleNamespace(
+        __version__="2.15.0",
+        version=SimpleNamespace(cuda=cuda),
+        zeros=lambda *size: size,
+        cuda=SimpleNamespace(
+            is_available=lambda: cards > 0, device_count=lambda: cards, get_device_properties=lambda i: card
+        ),
+    )
+
+
+def test_the_core_alone_is_no_failure_and_nothing_crashes(machine: Machine, tmp_path: Path) -> None:
+    core = {"numpy": "2.4.6", "pycocotools": "2.0.11", "hotcoco": "1.3.0", "opencv-python-headless": "4.12.0"}
+    machine(core, modules={"cv2": SimpleNamespace(__version__="4.12.0")})
+    checks = {check.name: check for check in system_checks.collect(tmp_path)}
+    assert [name for name, check in checks.items() if check.status == "fail"] == []
+    for name in ("torch", "torchvision", "host"):
+        assert checks[name].status == "warn"
+        assert "c2d[train]" in checks[name].fix
+    assert checks["GPU"].found.startswith("not asked")
+
+
+def test_an_empty_machine_names_every_problem_with_a_fix(machine: Machine, tmp_path: Path) -> None:
+    machine({})
+    problems = [check for check in system_checks.collect(tmp_path) if check.status != "ok"]
+    assert {check.name for check in problems} >= {"torch", "host", "numpy", "OpenCV", "pycocotools", "hotcoco"}
+    assert all(check.fix for check in problems)
+
+
+def test_a_check_that_breaks_is_a_line_and_the_others_go_on(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine({})
+
+    def broken() -> system_checks.Check:
+        raise OSError("no\nsuch device")
+
+    monkeypatch.setattr(system_checks, "gpu", broken)
+    checks = {check.name: check for check in system_checks.collect(tmp_path)}
+    assert checks["GPU"].status == "fail"
+    assert checks["GPU"].found == "the check broke: OSError: no such device"
+    assert checks["disk"].status in ("ok", "warn", "fail")
+
+
+def test_torch_that_does_not_import(machine: Machine) -> None:
+    machine({"torch": "2.15.0"}, modules={"torch": OSError("libcudart.so.13: cannot open shared object file")})
+    check = system_checks.torch_itself()
+    assert check.status == "fail"
+    assert "libcudart" in check.found
+    assert "2.15.0" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("versions", "status"),
+    [
+        ({}, "warn"),
+        ({"torch": "2.15.0"}, "fail"),
+        ({"torchvision": "0.29.2"}, "fail"),
+        ({"torch": "2.15.0", "torchvision": "0.29.2"}, "ok"),
+    ],
+)
+def test_torchvision_and_torch_come_as_a_pair(machine: Machine, versions: dict[str, str], status: str) -> None:
+    machine(versions, modules={"torch": fake_torch(), "torchvision.ops": SimpleNamespace(nms=lambda *a: a)})
+    assert system_checks.torchvision_pair().status == status
+
+
+def test_torchvision_whose_operators_do_not_fit(machine: Machine) -> None:
+    def nms(*_: Any) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    versions = {"torch": "2.14.0", "torchvision": "0.29.2"}
+    machine(versions, modules={"torch": fake_torch(), "torchvision.ops": SimpleNamespace(nms=nms)})
+    check = system_checks.torchvision_pair()
+    assert check.status == "fail"
+    assert "torchvision::nms does not exist" in check.found
+    assert "torch torchvision" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("versions", "status", "found", "fix"),
+    [
+        (CONTINUED, "ok", "continued: onedl-mmengine 0.10.12", ""),
+        (UPSTREAM, "warn", "upstream: mmengine 0.10.7", "pip uninstall -y mmengine mmcv mmdet"),
+        (CONTINUED | UPSTREAM, "fail", "both flavours", "pip uninstall -y onedl-mmengine onedl-mmcv"),
+        (CONTINUED | {"mmcv": "2.2.0"}, "fail", "both flavours", "mmcv"),
+        ({"onedl-mmcv": "2.3.6"}, "fail", "without onedl-mmengine, onedl-mmdetection", "pip install onedl-mmengine"),
+        ({}, "warn", "not installed", "c2d[train]"),
+    ],
+)
+def test_flavours_of_the_host(machine: Machine, versions: dict[str, str], status: str, found: str, fix: str) -> None:
+    machine(versions)
+    check = system_checks.host()
+    assert check.status == status
+    assert found in check.found
+    assert fix in check.fix
+
+
+@pytest.mark.parametrize(("ext", "found"), [("compiled", "mmcv's own"), ("stand-in", "stand-ins on torchvision")])
+def test_compiled_or_standing_in(machine: Machine, ext: str, found: str) -> None:
+    compat = SimpleNamespace(prepare=lambda: SimpleNamespace(ext=ext), install_command=lambda: "pip install X")
+    machine(CONTINUED | {"torch": "2.15.0"}, modules={"c2d.detectors.compat": compat})
+    check = system_checks.compiled_ops()
+    assert check.status == "ok"
+    assert found in check.found
+
+
+def test_ops_that_cannot_be_loaded(machine: Machine) -> None:
+    def prepare() -> None:
+        raise ImportError("mmcv's compiled ops are installed but cannot be loaded")
+
+    machine(CONTINUED | {"torch": "2.15.0"}, modules={"c2d.detectors.compat": SimpleNamespace(prepare=prepare)})
+    check = system_checks.compiled_ops()
+    assert check.status == "fail"
+    assert "cannot be loaded" in check.found
+
+
+def test_gpus(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions, smi = {"torch": "2.15.0"}, {"nvidia-smi": "/usr/bin/nvidia-smi"}
+    answer = SimpleNamespace(returncode=0, stdout="580.65.06\n580.65.06\n")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: answer)
+
+    machine(versions, modules={"torch": fake_torch("13.2", cards=2)}, tools=smi)
+    assert system_checks.gpu() == system_checks.Check(
+        "GPU", "ok", "Big GPU (80 GiB), Big GPU (80 GiB); driver 580.65.06"
+    )
+    machine(versions, modules={"torch": fake_torch(None)}, tools=smi)
+    assert system_checks.gpu().status == "warn"
+    assert "CPU only" in system_checks.gpu().found
+    machine(versions, modules={"torch": fake_torch("13.2")}, tools=smi)
+    assert "built for CUDA 13.2" in system_checks.gpu().found
+    machine(versions, modules={"torch": fake_torch(None)})
+    assert system_checks.gpu() == system_checks.Check("GPU", "ok", "none; everything runs on the CPU")
+
+
+def test_opencv(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"opencv-python": "5.0.0", "opencv-python-headless": "4.12.0"}
+    cv2 = {"cv2": SimpleNamespace(__version__="5.0.0")}
+    monkeypatch.setattr(system_checks, "_whole", lambda name: False)
+    machine(both, modules=cv2)
+    check = system_checks.opencv()
+    assert check.status == "warn"
+    assert "overwritten by opencv-python;" in check.found
+    assert "pip uninstall -y opencv-python opencv-python-headless" in check.fix
+    assert "opencv-python-headless==4.12.0" in check.fix
+
+    monkeypatch.setattr(system_checks, "_whole", lambda name: True)
+    assert system_checks.opencv().status == "ok"
+    machine({"opencv-python": "5.0.0"}, modules=cv2)
+    assert system_checks.opencv().status == "ok"
+    machine(both, modules={"cv2": ImportError("libGL.so.1: cannot open shared object file")})
+    assert system_checks.opencv().status == "fail"
+    assert "libGL" in system_checks.opencv().found
+
+
+def test_a_distribution_is_whole_when_its_files_have_the_recorded_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.so").write_bytes(b"12345")
+
+    def files(size: int | None, name: str = "a.so") -> list[Any]:
+        return [SimpleNamespace(size=size, locate=lambda: tmp_path / name)]
+
+    for recorded, whole in ((files(5), True), (files(6), False), (files(None), True), (files(5, "b.so"), False)):
+        monkeypatch.setattr(importlib.metadata, "files", lambda name, recorded=recorded: recorded)
+        assert system_checks._whole("x") is whole
+
+
+@pytest.mark.parametrize(
+    ("tools", "silent", "status", "found"),
+    [
+        (
+            system_checks.SLURM,
+            "",
+            "ok",
+            "23.11.4, partitions main, gpu, accounting; sbatch, squeue, sacct, scontrol at /opt/bin",
+        ),
+        (system_checks.SLURM, "sacct", "warn", "23.11.4, partitions main, gpu, no accounting; sbatch"),
+        (system_checks.SLURM, "sinfo", "warn", "23.11.4: the controller does not answer; sbatch"),
+        (("sbatch", "squeue"), "", "warn", "sbatch, squeue but not sacct, scontrol"),
+        ((), "", "ok", "none on this machine"),
+    ],
+)
+def test_slurm(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tools: tuple[str, ...], silent: str, status: str, found: str
+) -> None:
+    machine({}, tools={tool: f"/opt/bin/{tool}" for tool in tools})
+    said = {"sbatch": "slurm 23.11.4\n", "sinfo": "main\ngpu\nmain\n", "sacct": ""}
+
+    def run(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, int(command[0] == silent), said[command[0]], "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    check = system_checks.slurm()
+    assert check.status == status
+    assert check.found.startswith(found)
+    assert bool(check.fix) == (status != "ok")
+
+
+def test_a_tool_that_hangs_or_is_missing_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(command: tuple[str, ...], **_: Any) -> None:
+        raise subprocess.TimeoutExpired(command, 20)
+
+    assert system_checks._ask("no-such-tool") == ""
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert system_checks._ask("sinfo", empty="x") == ""
+
+
+def test_timm_is_optional_and_packages_must_import(machine: Machine) -> None:
+    machine({})
+    assert system_checks.timm().status == "ok"
+    machine({"timm": "1.0", "hotcoco": "1.3"}, modules={"timm": ImportError("x"), "hotcoco": ImportError("y")})
+    assert system_checks.timm().status == "warn"
+    check = system_checks.package("hotcoco", "hotcoco", "warn", "; until then: --engine reference")
+    assert "does not import (ImportError: y)" in check.found
+    assert "--engine reference" in check.fix
+
+
+@pytest.mark.parametrize(("gib", "status"), [(100, "ok"), (5, "warn"), (0.5, "fail")])
+def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, status: str) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=int(gib * 2**30)))
+    assert system_checks.disk("disk", tmp_path).status == status
+    monkeypatch.setattr("os.access", lambda *a: False)
+    assert "not writable" in system_checks.disk("disk", tmp_path).found
+
+
+def test_the_store_is_looked_at_where_there_is_one(machine: Machine, tmp_path: Path) -> None:
+    machine({})
+    assert "disk of runs/" not in [check.name for check in system_checks.collect(tmp_path)]
+    (tmp_path / "runs").mkdir()
+    assert system_checks.collect(tmp_path)[-1].name == "disk of runs/"
+
+
+def command() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(doctor)
+    return app
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("warn", 0), ("fail", 1)])
+def test_the_command_prints_fixes_and_exits_by_the_worst(
+    monkeypatch: pytest.MonkeyPatch, status: Any, code: int
+) -> None:
+    check = system_checks.Check("torch", status, "found [this]", "pip install " + "x" * 200)
+    monkeypatch.setattr(system_checks, "collect", lambda: [check])
+    table = CliRunner().invoke(command(), [])
+    assert table.exit_code == code
+    assert "found [this]" in table.output
+    assert (f"torch: {check.fix}\n" in table.output) == (status != "ok")
+    answer = CliRunner().invoke(command(), ["--json"])
+    assert answer.exit_code == code
+    content = json.loads(answer.output)
+    assert content["ok"] == (code == 0)
+    assert content["checks"] == [{"name": "torch", "status": status, "found": "found [this]", "fix": check.fix}]
+
+
+def test_the_command_on_this_machine(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "c2d", "doctor", "--json"], capture_output=True, text=True, timeout=300, check=False
+    )
+    content = json.loads(done.stdout)
+    assert done.returncode == (0 if content["ok"] else 1)
+    assert {check["name"] for check in content["checks"]} >= {"python", "torch", "host", "GPU", "SLURM", "disk"}
+    assert all(check["fix"] for check in content["checks"] if check["status"] != "ok")
+
+
+def test_modules_of_the_command_import_nothing_heavy() -> None:
+    code = "import sys, c2d.cli.doctor, c2d.cli.system_checks; print([m for m in ('torch', 'numpy', 'rich.table') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,142 @@
+"""One writer at a time: who is taken for alive, what is recorded, and whose status is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import SoftFileLock
+
+from c2d.core.attempt import STALE_S, UNEXPLAINED_S, Interrupted, attempt, class_of, refusing, writer
+from c2d.core.errors import Busy, InputError, RunError
+from c2d.core.run_folder import RunFolder
+
+NOBODY = 2**22 + 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    (tmp_path / "run").mkdir()
+    return RunFolder(tmp_path / "run")
+
+
+def running(folder: RunFolder, age_s: float = 0.0, **facts: Any) -> None:
+    folder.write_status("running", **facts)
+    beat = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="seconds")
+    folder.status.write_text(json.dumps(json.loads(folder.status.read_text()) | {"heartbeat": beat}))
+    folder.lock.touch()
+
+
+@pytest.mark.parametrize(
+    ("facts", "age_s", "alive"),
+    [
+        ({"pid": os.getppid()}, 1, True),
+        ({"pid": os.getppid()}, 10 * STALE_S, False),  # that process is younger than the heartbeat: another one
+        ({"pid": NOBODY}, 1, False),
+        ({"pid": NOBODY, "host": "another"}, 1, True),
+        ({"pid": NOBODY, "host": "another"}, STALE_S + 5, False),
+    ],
+)
+def test_who_is_alive(
+    folder: RunFolder, facts: dict[str, Any], age_s: float, alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if age_s > STALE_S and facts["pid"] != NOBODY:
+        age_s = time.time()  # longer ago than any process here has lived
+    running(folder, age_s, **facts)
+    assert (writer(folder) is not None) == alive
+    if alive:
+        with pytest.raises(Busy, match=r"is being written by pid \d+ on"), attempt(folder, quiet=True):
+            pytest.fail("two writers")
+    else:
+        with attempt(folder, quiet=True):
+            assert folder.read_status()["pid"] == os.getpid()
+    assert folder.lock.exists() == alive
+
+
+@pytest.mark.parametrize("state", ["waiting", "done"])
+def test_a_lock_without_an_explanation_does_not_block_for_ever(folder: RunFolder, state: str) -> None:
+    """Its owner was killed between taking it and saying so, or between saying how it ended and letting go."""
+    folder.write_status(state)
+    folder.lock.touch()
+    assert writer(folder) is not None
+    for path in (folder.lock, folder.status):
+        os.utime(path, (time.time() - UNEXPLAINED_S - 1,) * 2)
+    assert writer(folder) is None
+    with attempt(folder, quiet=True):
+        pass
+    assert not folder.lock.exists()
+
+
+def test_nobody_writes_a_run_without_a_lock(folder: RunFolder) -> None:
+    assert writer(folder) is None
+    folder.write_status("running", host="another")
+    assert writer(folder) is None
+
+
+def test_busy_is_bad_input_for_a_person(folder: RunFolder) -> None:
+    running(folder, pid=os.getppid())
+    with pytest.raises(InputError, match="wait for it, or remove") as caught, attempt(folder, quiet=True):
+        pass
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ImportError("cannot import name x"), "import"),
+        (ModuleNotFoundError("No module named 'x'"), "import"),
+        (MemoryError(), "host-oom"),
+        (KeyError("x"), "user-code"),
+        (InputError("x"), "config"),
+        (RunError("x", "disk"), "disk"),
+        (type("DistBackendError", (RuntimeError,), {})("NCCL"), "hang"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "cuda-oom"),
+    ],
+)
+def test_classes(folder: RunFolder, error: Exception, kind: str) -> None:
+    assert class_of(error) == kind
+    with pytest.raises((RunError, InputError)), attempt(folder, quiet=True):
+        raise error
+    assert folder.read_status()["failure_class"] == kind
+
+
+def test_an_import_error_while_building_is_recorded(folder: RunFolder) -> None:
+    with pytest.raises(RunError) as caught, refusing(folder):
+        raise ImportError("undefined symbol")
+    assert caught.value.failure_class == "import"
+    assert folder.read_status()["failure_class"] == "import"
+
+
+def test_a_failed_build_does_not_speak_for_a_run_that_lives_elsewhere(folder: RunFolder) -> None:
+    running(folder, host="another")
+    before = folder.status.read_bytes()
+    with pytest.raises(RunError), refusing(folder):
+        raise KeyError("mine")
+    assert folder.status.read_bytes() == before
+
+
+def test_a_stop_says_who_asked(folder: RunFolder) -> None:
+    with pytest.raises(Interrupted), attempt(folder, quiet=True):
+        raise Interrupted("interrupted by SIGUSR2; call again to continue", by="SIGUSR2")
+    status = folder.read_status()
+    assert (status["state"], status["reason"]) == ("waiting", "interrupted by SIGUSR2; call again to continue")
+
+
+def test_one_writer_even_when_both_come_at_once(folder: RunFolder) -> None:
+    with attempt(folder, quiet=True):
+        assert writer(folder) == f"pid {os.getpid()} on {socket.gethostname()} (heartbeat {_beat(folder)})"
+        with pytest.raises(Busy), attempt(folder, quiet=True):
+            pass
+        with pytest.raises(TimeoutError):
+            SoftFileLock(folder.lock).acquire(timeout=0)
+    assert folder.read_status()["state"] == "done"
+
+
+def _beat(folder: RunFolder) -> str:
+    return str(folder.read_status()["heartbeat"])

@@ -1,0 +1,67 @@
+"""Reading module outputs without leaving anything behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from c2d.core.errors import InputError
+from c2d.detectors.hooks import read, tapped
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2)
+        self.ran: list[str] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name in ("first", "second", "third"):
+            self.ran.append(name)
+            x = getattr(self, name)(x).tanh()
+        return x
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def test_tapped_outputs_are_those_of_the_modules_with_their_graph() -> None:
+    net, x = Net(), torch.rand(2, 3)
+    with tapped(net, ["first", "third"]) as seen:
+        out = net(x)
+    assert torch.equal(seen["first"], net.first(x))
+    assert torch.equal(seen["third"].tanh(), out)
+    assert seen["first"].requires_grad
+    assert hooks(net) == 0
+
+
+def test_read_stops_behind_the_deepest_module_asked_for() -> None:
+    net, x = Net(), torch.rand(2, 3)
+    got = read(net, ["second", "first"], x)
+    assert list(got) == ["second", "first"]
+    assert net.ran == ["first", "second"]
+    assert torch.equal(got["second"], net.second(net.first(x).tanh()))
+    net.ran.clear()
+    read(net, ["first"], x, stop=False)
+    assert net.ran == ["first", "second", "third"]
+    assert hooks(net) == 0
+
+
+def test_reading_nothing_runs_nothing() -> None:
+    net = Net()
+    assert read(net, [], torch.rand(2, 3)) == {}
+    assert net.ran == []
+
+
+def test_hooks_go_away_after_an_error_in_the_model() -> None:
+    net = Net()
+    with pytest.raises(RuntimeError), tapped(net, ["first"]):
+        net(torch.rand(2, 7))
+    assert hooks(net) == 0
+
+
+def test_unknown_module_is_named_with_the_closest_one() -> None:
+    with pytest.raises(InputError, match="unknown module 'secnd'; did you mean 'second'"):
+        read(Net(), ["secnd"], torch.rand(2, 3))

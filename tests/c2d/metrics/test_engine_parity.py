@@ -1,0 +1,52 @@
+"""The check finds agreement where there is some, and a difference where one is put in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from c2d.metrics import engine_parity, tide
+from c2d.metrics.coco_data import prepare
+from tests.analysis.toy_scenes import found, synthetic, truth
+
+
+@pytest.mark.parametrize("digits", [None, 1])
+def test_engines_pass_the_check(digits):
+    report = engine_parity.check(*synthetic(40, 4, 6, 40, seed=9, digits=digits))
+    assert report["ok"]
+    assert report["coco"]["largest"] <= 1e-12
+    assert report["tide"]["largest"] <= 1e-12
+    assert (
+        report["coco"]["compared"] == 12 + 10 + 4 * 14 + 4
+    )  # numbers, IoUs, classes with two counts, sizes of the set
+    assert report["tide"]["compared"] == 3 * 9 + 6
+    assert all("agree" in line for line in report["lines"])
+    assert set(report["native"]) == {*tide.MAIN, *tide.SPECIAL}
+    json.dumps(report, allow_nan=False)
+
+
+@pytest.mark.parametrize("detections", [[], found([(1, 1, (0, 0, 9, 9), 0.5)])])
+def test_check_works_without_detections_or_ground_truth(detections):
+    assert engine_parity.check(truth([(1, 1, (0, 0, 9, 9))]), detections)["ok"]
+    assert engine_parity.check(truth([]), detections)["ok"]
+
+
+def test_a_difference_is_found_and_named(monkeypatch):
+    data = prepare(*synthetic(10, 3, 5, 20, seed=1))
+    honest = engine_parity.tide.evaluate
+
+    def bent(*args, **options):
+        result = honest(*args, **options)
+        if result["engine"]["name"] == "tidecv":
+            result["dAP"]["Loc"] += 0.0006
+        return result
+
+    monkeypatch.setattr(engine_parity.tide, "evaluate", bent)
+    report = engine_parity.check(data)
+    assert not report["ok"]
+    assert report["coco"]["ok"]
+    assert report["tide"]["beyond"] == 2
+    assert report["tide"]["largest"] == pytest.approx(0.0006)
+    assert "DISAGREE in 2 places" in report["lines"][1]
+    assert "dAP/Loc" in report["lines"][1]

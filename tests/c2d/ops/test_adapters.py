@@ -1,0 +1,114 @@
+"""Levels pair by stride across families; what cannot work names layers, shapes and the closest that would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from c2d.core.errors import InputError
+from c2d.detectors.layout import Level, probe
+from c2d.detectors.outputs import Observed
+from c2d.ops.adapters import PairedMaps, conv, conv_where_needed, pair_levels
+from tests.c2d import tiny_detectors
+from tests.c2d.methods.tiny_setup import WIDE, stage, teaching
+
+
+def levels(*strides: int, channels: int = 16) -> list[Level]:
+    return [Level(f"neck[{i}]", s, channels, (256 // s, 256 // s)) for i, s in enumerate(strides)]
+
+
+@pytest.mark.parametrize("name", tiny_detectors.NAMES)
+def test_a_probe_finds_strides_and_channels_and_leaves_the_detector_alone(name: str) -> None:
+    detector = tiny_detectors.build(name)
+    modes = [m.training for m in detector.modules()]
+    before = {key: value.clone() for key, value in detector.state_dict().items()}
+    found = probe(detector)
+    wanted = {"faster": "faster-rcnn", "cascade": "cascade-rcnn"}.get(name, name)
+    assert found.detector == wanted
+    assert found.stages == ("two-stage" if wanted.endswith("rcnn") else "one-stage")
+    assert [level.stride for level in found.neck] == [4, 8, 16]
+    assert [level.channels for level in found.neck] == ([8, 16, 32] if name == "ssd" else [16] * 3)
+    assert [level.stride for level in found.backbone] == [4, 8, 16]
+    assert found.dense is not None
+    assert found.dense.layer == ("rpn_head" if wanted.endswith("rcnn") else "bbox_head")
+    assert found.dense.classes == {"ssd": 4}.get(name, 1 if wanted.endswith("rcnn") else 3)
+    assert found.dense.numbers[0] == (36 if name == "gfl" else 4)
+    assert [m.training for m in detector.modules()] == modes
+    assert all(torch.equal(value, before[key]) for key, value in detector.state_dict().items())
+
+
+def test_levels_pair_by_stride_not_by_place() -> None:
+    pairs = pair_levels("cwd", levels(4, 8, 16, 32), levels(8, 16, 32, 64))
+    assert [(pair.stride, pair.s, pair.t) for pair in pairs] == [(8, 1, 0), (16, 2, 1), (32, 3, 2)]
+    assert [pair.stride for pair in pair_levels("cwd", levels(4, 8), levels(4, 8), [8])] == [8]
+
+
+def test_pairs_that_cannot_be_are_named() -> None:
+    with pytest.raises(InputError, match=r"cwd: no level of stride 4 in the teacher; student: neck\[0\] \(16 channels, "
+                       r"stride 4, 64x64\).*teacher: .*closest that both have: stride 8, stride 16"):  # fmt: skip
+        pair_levels("cwd", levels(4, 8, 16), levels(8, 16, 32), [4])
+    with pytest.raises(InputError, match="no stride in common"):
+        pair_levels("cwd", levels(4), levels(8))
+
+
+def test_maps_come_out_in_the_teachers_channels_and_size_and_the_choice_is_said() -> None:
+    pairs = pair_levels("x", levels(8), [Level("neck[2]", 8, 5, (31, 32))])
+    phi = PairedMaps(pairs, conv(1), "by a 1x1 convolution")
+    assert phi.notes == [
+        "stride 8: student neck[0] -> teacher neck[2], 16 -> 5 channels by a 1x1 convolution, resized bilinearly"
+    ]
+    maps = Observed(neck=(torch.randn(2, 16, 32, 32),)), Observed(neck=(torch.randn(2, 5, 31, 32),))
+    ((ours, theirs),) = phi(*maps)
+    assert ours.shape == theirs.shape == (2, 5, 31, 32)
+    assert isinstance(conv_where_needed()(4, 4), nn.Identity)
+
+
+def test_the_small_initialisation_is_small() -> None:
+    layer = conv(3, init="small")(4, 6)
+    assert isinstance(layer, nn.Conv2d)
+    assert 0 < float(layer.weight.detach().abs().max()) <= 2e-4
+    assert float(layer.bias.detach().abs().max()) == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("student", "teacher"), [("faster", "retinanet"), ("ssd", "fcos"), ("fcos", "cascade")])
+def test_a_teacher_of_another_family_teaches_necks(student: str, teacher: str) -> None:
+    play = stage("fitnets", student, teacher)
+    assert torch.isfinite(play.terms()["hint"])
+    assert any(f"-> {WIDE} channels" in note for note in play.method.notes)
+
+
+def test_first_weights_of_a_method_do_not_depend_on_its_company() -> None:
+    alone, beside = stage("fitnets"), stage({"fgd": {}, "fitnets": {}})
+    ours, theirs = alone.method.state_dict(), beside.model.distillers["fitnets"].state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    network: Any = teaching("retinanet", True, 1)
+    assert network.neck.out_channels == WIDE
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("retinanet", 1.0),  # octave base scale 4, as stock
+        ("atss", 1.0),  # 8, as stock
+        ("fcos", 0.5),  # up to 16 px at stride 4; stock up to 64 at stride 8
+        ("faster", 16 / 56),  # finest scale 16 at stride 4; stock 56
+        ("ssd", 1.0),  # nothing says
+    ],
+)
+def test_levels_of_boxes_follow_the_students_own_scale(name: str, scale: float) -> None:
+    """Objects of a student for small images would all fall on its finest level by the stock rule."""
+    found = probe(tiny_detectors.build(name))
+    assert found.scale == pytest.approx(scale)
+    assert found.base_px(4) == pytest.approx(56 * scale)
+
+
+def test_the_small_students_have_half_the_stock_scale() -> None:
+    from c2d.configs import load_student
+    from c2d.training.evaluate import build_student
+
+    for name in ("retinanet-qr18", "gfl-qr18", "faster-rcnn-qr18", "retinanet-r50", "faster-rcnn-r50"):
+        student = build_student(load_student(name, num_classes=3, pretrained=False))
+        assert probe(student).scale == (0.5 if "qr18" in name else 1.0), name

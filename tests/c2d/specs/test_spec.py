@@ -1,0 +1,130 @@
+"""RunSpec: one question, one id; however it is spelled."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c2d.core.errors import InputError
+from c2d.specs.resolve_spec import distiller_catalog, load_schedule
+from c2d.specs.spec import RunSpec, needed_teachers, parse_spec, resolve_method, run_name
+
+HASH = "a" * 64
+
+
+def value(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "retinanet-qr18-baseline",
+        "kind": "detector",
+        "dataset": {"name": "scenes", "digest": HASH},
+        "student": {"name": "retinanet-qr18", "digest": HASH},
+        "schedule": load_schedule("smoke", "detector"),
+        **changes,
+    }
+
+
+def test_id_is_name_hash_and_seed() -> None:
+    spec = parse_spec(value(seed=3), "test")
+    name, digest, seed = spec.id.rsplit("-", 2)
+    assert (name, seed, len(digest)) == ("retinanet-qr18-baseline", "s3", 12)
+
+
+def test_seed_and_name_are_not_hashed() -> None:
+    first, second = parse_spec(value(seed=0), "a"), parse_spec(value(seed=1, name="other"), "b")
+    assert first.canonical() == second.canonical()
+
+
+@settings(max_examples=50)
+@given(st.permutations(list(value().items())), st.sampled_from([1, 1.0]))
+def test_key_order_and_number_spelling_do_not_matter(items: list[tuple[str, Any]], gamma: float) -> None:
+    shuffled = dict(items)
+    changed = json.loads(json.dumps(shuffled))
+    changed["overrides"] = {"a.b": gamma}
+    assert parse_spec(changed, "test").id == parse_spec(value(overrides={"a.b": 1}), "test").id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": {"name": "scenes", "digest": "b" * 64}},
+        {"student": {"name": "retinanet-qr18", "digest": "b" * 64}},
+        {"input": 200},
+        {"init": "torchvision:resnet18.IMAGENET1K_V1"},
+        {"teachers": {"classifier": "resnet18-classifier-0123456789ab-s0"}},
+        {"method": [{"icod": {"T": 2}}]},
+        {"method": [{"icod": {"T": 3}}]},
+        {"schedule": load_schedule({"name": "smoke", "values": {"iterations": 5}}, "detector")},
+        {"overrides": {"model.bbox_head.loss_cls.gamma": 1.5}},
+    ],
+)
+def test_every_part_of_the_question_changes_the_id(change: dict[str, Any]) -> None:
+    assert parse_spec(value(**change), "test").id != parse_spec(value(), "test").id
+
+
+def test_spec_json_round_trip() -> None:
+    spec = parse_spec(value(method=[{"icod": {"T": 2.0}}]), "test")
+    assert parse_spec(json.loads(json.dumps(spec.to_json())), "again") == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sead": 1}, "sead"),
+        ({"student": None}, "a detector run has a student"),
+        ({"network": "resnet18"}, "no network"),
+        ({"init": "weights.pth"}, "init"),
+        ({"seed": -1}, "seed"),
+        ({"schedule": {"name": "x", "values": {"iterations": 0}}}, "iterations"),
+    ],
+)
+def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_spec(value(**change), "test.yaml")
+
+
+def test_method_defaults_are_written_out() -> None:
+    catalog = distiller_catalog()
+    ((params,),) = [list(item.values()) for item in resolve_method([{"icod": {}}], catalog)]
+    assert params["version"] == catalog["icod"]["version"]
+    # Parameters younger than the first runs are left out while they change nothing, so those runs keep their ids.
+    later = set(catalog["icod"]["added"])
+    assert later == {"weight", "start", "ramp", "decay", "stop"}
+    assert set(params) == {"version", *catalog["icod"]["schema"]["properties"]} - later
+    ((changed,),) = [list(item.values()) for item in resolve_method([{"icod": {"start": 5, "stop": None}}], catalog)]
+    assert set(changed) - set(params) == {"start"}
+    assert (params["T"], params["lambda_kc"], params["lambda_kl"], params["lambda_l"]) == (2, 0.4, 0.15, 0.15)
+    assert resolve_method([{"icod": params}], catalog) == resolve_method([{"icod": {"T": 2}}], catalog)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ([{"icdo": {}}], "unknown distiller 'icdo'; did you mean 'icod'"),
+        ([{"icod": {"lambda_kx": 1}}], "did you mean"),
+        ([{"icod": {}}, {"icod": {}}], "listed twice"),
+        ([{"icod": {"version": 99}}], "version 99"),
+        (["icod"], "write e.g."),
+    ],
+)
+def test_method_mistakes(method: list[Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve_method(method, distiller_catalog())
+
+
+def test_needed_teachers_and_names() -> None:
+    catalog = distiller_catalog()
+    assert needed_teachers([], catalog) == set()
+    assert needed_teachers([{"icod": {}}], catalog) == {"classifier"}
+    assert run_name("detector", "retinanet-qr18", []) == "retinanet-qr18-baseline"
+    assert run_name("detector", "mmdet::yolox/yolox_s.py", [{"icod": {}}]) == "yolox-yolox_s.py-icod"
+    assert run_name("classifier", "timm:resnet10t", []) == "timm-resnet10t-classifier"
+
+
+def test_a_spec_is_frozen() -> None:
+    spec: RunSpec = parse_spec(value(), "test")
+    with pytest.raises(ValueError, match="frozen"):
+        spec.seed = 2

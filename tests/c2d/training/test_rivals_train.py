@@ -1,0 +1,212 @@
+"""Detector teachers in whole runs: resume in the middle, files, refusals at the door, pictures and suggestions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from c2d.core.attempt import Interrupted
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.training import checkpoint
+from c2d.training.train import train
+from c2d.weights import safe_load
+from tests.c2d.conftest import Workshop
+
+# One that draws random numbers, one with adapters, one that keeps tables of the training set, and ICOD beside them.
+COMPOSED: list[dict[str, Any]] = [
+    {"icod": {"max_positives": 8}}, {"fkd": {}}, {"mgd": {"start": 1}}, {"gkd": {"every": 4}}, {"gid": {}},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def detector(workshop: Workshop) -> RunFolder:
+    """A detector teacher: the student's config, trained for four iterations from another seed."""
+    folder: RunFolder = workshop.ask(4, seed=7)
+    train(folder, workshop.machine())
+    return folder
+
+
+def ask(shop: Workshop, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any) -> RunFolder:
+    teachers = {"classifier": teacher.id, "detector": detector.id}
+    folder: RunFolder = shop.ask(method=method, teachers=teachers, **more)
+    return folder
+
+
+def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    straight = ask(workshop, teacher, detector, COMPOSED, seed=1)
+    result = train(straight, workshop.machine(monitor=2))
+    weights = safe_load.load(straight.student)
+    events = [json.loads(line) for line in straight.metrics.read_text().splitlines()]
+    assert {"loss_kd_icod_cls", "loss_kd_fkd_am", "loss_kd_mgd_gen", "loss_kd_gkd_fg", "loss_kd_gid_feature"} <= set(
+        events[-1]
+    )
+    assert "kd_fkd_am_cosine" in events[0]
+    assert "kd_fkd_am_cosine" not in events[1]
+    assert "loss_kd_mgd_idle" in events[0]
+    assert "loss_kd_mgd_gen" not in events[0]
+    assert result["teachers"]["detector"]["run"] == detector.id
+    assert result["teachers"]["detector"]["audit"]["missing"] == []
+    log = straight.log.read_text()
+    assert "fkd: stride" in log
+    assert "detector teacher" in log
+    assert not any("teacher" in key for key in weights)
+    state = checkpoint.newest(straight, lambda _: None)
+    assert state is not None
+    assert not any("teacher" in key for key in state["model"])
+
+    again = ask(workshop.elsewhere(workshop.runs.parent / "again"), teacher, detector, [], seed=99)
+    for run in (teacher, detector):  # the same store of teachers, an empty one of students
+        (again.path.parent / run.id).symlink_to(run.path)
+    other = RunFolder(again.path.parent / straight.id)
+    other.path.mkdir()
+    other.spec.write_text(straight.spec.read_text())
+    for stop in (2, 5):
+        with pytest.raises(Interrupted):
+            train(other, workshop.machine(stop_after=stop))
+    train(other, workshop.machine())
+    found = safe_load.load(other.student)
+    assert [key for key in weights if not torch.equal(weights[key], found[key])] == []
+    assert read_json(other.result)["AP"] == result["AP"]
+
+
+def test_a_look_at_the_training_set_is_a_sign_of_life(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages: list[str] = []
+    monkeypatch.setattr(RunFolder, "touch_heartbeat", lambda self, stage: stages.append(stage))
+    folder = ask(workshop, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
+    with pytest.raises(Interrupted):
+        train(folder, workshop.machine(stop_after=1))
+    assert stages
+    assert set(stages) == {"fit"}
+
+
+def test_a_run_that_could_never_teach_is_refused_at_the_door(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    folder = ask(workshop, teacher, detector, [{"fgfi": {"start": 400}}])
+    with pytest.raises(InputError, match="fgfi starts at iteration 400, but the run has 6"):
+        train(folder, workshop.machine())
+    assert not folder.metrics.exists()
+
+
+def test_a_method_that_does_not_teach_this_student_says_which_it_teaches(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    folder = ask(workshop, teacher, detector, [{"tadf": {}}])
+    with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
+        train(folder, workshop.machine())
+
+
+def test_inspect_draws_what_the_methods_look_at(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    from c2d.preflight.setup import prepare
+    from c2d.preflight.visualize import draw
+
+    folder = ask(workshop, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
+    lines = draw(prepare(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
+    assert lines[0].startswith("icod: true crops; predictions of the positives")
+    assert lines[1].startswith("fgd: ")
+    assert lines[2] == "pkd: looks at every cell alike"
+    width, height = Image.open(tmp_path / "seen.png").size
+    assert width > 600
+    assert height > 300
+    assert not folder.status.exists()  # nothing was started
+
+
+def test_suggested_weights_come_from_real_gradients(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    from c2d.preflight.setup import prepare
+    from c2d.preflight.suggest_weight import listen, suggest, table
+
+    folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3)
+    steps: list[int] = []
+    heard = listen(prepare(folder.id, workshop.runs, workshop.data), 4, 2, lambda step, _: steps.append(step))
+    assert steps == [0, 2]
+    assert {(h.method, h.term, h.parameter) for h in heard} == {
+        ("icod", "cls", "lambda_kc"), ("icod", "crop", "lambda_l"), ("icod", "feat", "lambda_kl"),
+        ("fitnets", "hint", "lambda_hint"),
+    }  # fmt: skip
+    for one in heard:
+        assert len(one.ratios) == 2
+        assert one.ratio > 0
+        assert [w * one.ratio for w in suggest(one).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.06)
+    assert "try  method.fitnets.lambda_hint: [" in table([suggest(one) for one in heard])
+    assert not folder.status.exists()
+
+
+def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(workshop: Workshop, detector: RunFolder) -> None:
+    from c2d.training.build import check_classes
+    from tests.c2d.methods.tiny_setup import stage
+
+    for method, fits in (("pkd", True), ("frs", False)):
+        model = stage(method).model
+        model.teachers.detector.classes = ("cat", "dog", "bird")
+        if fits:
+            check_classes(model, ["dog", "cat", "bird"])
+        else:
+            with pytest.raises(InputError, match=r"frs compares the heads' outputs.*cat, dog, bird"):
+                check_classes(model, ["dog", "cat", "bird"])
+        check_classes(model, ["cat", "dog", "bird"])
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"pkd": {"weight": 0}}, "pkd would never teach: its weight is 0"),
+        ({"frs": {"alpha": 0, "gamma": 0}}, "frs would never teach: alpha, gamma are all 0"),
+    ],
+)
+def test_a_baseline_under_another_name_is_refused(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, method: dict[str, Any], message: str
+) -> None:
+    folder = ask(workshop, teacher, detector, [method])
+    with pytest.raises(InputError, match=message):
+        train(folder, workshop.machine())
+
+
+def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    from c2d.preflight.setup import prepare
+
+    folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 10}}])
+    notes = prepare(folder.id, workshop.runs, workshop.data).built.notes
+    assert "frs: at most 50% of its weight by its start, ramp, decay and stop in 6 steps" in notes
+    assert any("it detects next to nothing" in note for note in notes)
+
+
+def test_a_picture_that_cannot_be_written_is_bad_input(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
+) -> None:
+    from c2d.preflight.setup import prepare
+    from c2d.preflight.visualize import draw
+
+    folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
+    with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
+        draw(prepare(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
+
+
+def test_a_question_is_measured_beside_its_plain_step(
+    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+) -> None:
+    from benchmarks.training.step_of_spec import measure
+
+    folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4)
+    (record,) = measure([folder.id], workshop.runs, workshop.data, repeats=3, threads=1)
+    assert record["methods"] == "icod+frs"
+    assert [len(record[f"{kind}_ms"]) for kind in ("plain", "distilled", "teacher")] == [3, 3, 3]
+    assert min(record["distilled_ms"]) > min(record["plain_ms"]) > 0
+    assert record["distilled_mib"] > record["plain_mib"] > 0
+    assert not folder.status.exists()

@@ -1,0 +1,53 @@
+"""student.pth in a process that has mmdet and compat.py and nothing else of ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.detectors import compat
+from c2d.training.train import train
+from tests.c2d.conftest import Workshop
+
+SCRIPT = """
+import json, sys
+import compat
+compat.prepare()
+import torch
+from mmengine import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+from mmdet.registry import DATASETS, MODELS
+DefaultScope.get_instance("stranger", scope_name="mmdet")
+config = Config.fromfile("config.py")
+model = MODELS.build(config.model)
+model.load_state_dict(torch.load("student.pth", weights_only=True), strict=True)
+model.eval()
+dataset = DATASETS.build(config.test_dataloader.dataset)
+found = []
+with torch.no_grad():
+    for index in range(len(dataset)):
+        sample = model.test_step(pseudo_collate([dataset[index]]))[0]
+        found += sample.pred_instances.scores.double().tolist()
+assert not [name for name in sys.modules if name.split(".")[0] in ("c2d", "analysis")], "something of ours was loaded"
+json.dump(found, open("scores.json", "w"))
+"""
+
+
+def test_the_exported_student_is_stock(workshop: Workshop, tmp_path: Path) -> None:
+    folder: RunFolder = workshop.ask(seed=11)
+    train(folder, workshop.machine())
+    for path in (folder.config, folder.student, Path(compat.__file__)):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    code = "import sys; sys.path.insert(0, '.'); exec(open('script.py').read())"
+    done = subprocess.run([sys.executable, "-P", "-c", code],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    here = [item["score"] for item in read_json(folder.detections)]
+    assert here
+    assert json.loads((tmp_path / "scores.json").read_text()) == here

@@ -1,0 +1,297 @@
+"""One run, end to end on the CPU: every file, exact resume, polite and rude ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from c2d.core.errors import InputError, RunError
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.training import checkpoint
+from c2d.training.train import train
+from c2d.weights import safe_load
+from tests.c2d.conftest import Workshop
+
+ICOD = [{"icod": {"max_positives": 8}}]
+
+
+def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
+    return safe_load.load(folder.student)
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert not different
+
+
+def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolder) -> None:
+    folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
+    result = train(folder, workshop.machine())
+    for path in (
+        folder.spec,
+        folder.config,
+        folder.train_config,
+        folder.env,
+        folder.status,
+        folder.metrics,
+        folder.result,
+    ):
+        assert path.stat().st_size > 0, path
+    assert folder.detections.exists()
+    assert folder.student.exists()
+    assert folder.log.exists()
+    assert not folder.lock.exists()
+    assert folder.read_status()["state"] == "done"
+    assert result == read_json(folder.result)
+    assert result["teachers"]["classifier"]["run"] == teacher.id
+    assert result["teachers"]["classifier"]["audit"]["missing"] == []
+    assert 0 <= result["AP"] <= 1
+    events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert [event["iteration"] for event in events] == [1, 2, 3, 4, 5, 6]
+    for event in events:
+        for term in ("cls", "crop", "feat"):
+            raw, weighted = event[f"kd_icod_{term}_raw"], event[f"loss_kd_icod_{term}"]
+            assert weighted == pytest.approx(raw * {"cls": 0.4}.get(term, 0.15), rel=1e-5)
+        assert event["loss"] == pytest.approx(sum(v for k, v in event.items() if k.startswith("loss_")), rel=1e-5)
+        assert 0 < event["kd_icod_positives_used"] <= 8
+        assert event["lr"] == 1e-3
+    (attempt,) = read_json(folder.env)["attempts"]
+    assert attempt["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert read_json(folder.targets(read_json(folder.spec)["dataset"]["digest"]))["categories"]
+
+
+def test_a_finished_run_is_not_run_again(workshop: Workshop, teacher: RunFolder) -> None:
+    folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
+    train(folder, workshop.machine())
+    before = folder.status.stat().st_mtime_ns
+    assert train(folder, workshop.machine()) == read_json(folder.result)
+    assert folder.status.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("died_after", [1, 3, 4])
+def test_killed_and_resumed_equals_uninterrupted(
+    workshop: Workshop, teacher: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died_after: int
+) -> None:
+    question: dict[str, Any] = {"method": ICOD, "teachers": {"classifier": teacher.id}, "seed": 2}
+    question["schedule"] = {
+        "name": "smoke",
+        "values": {"iterations": 6, "batch": 4, "ema": 0.5, "warmup": {"iterations": 4}},
+    }
+    whole = workshop.ask(**question)
+    train(whole, workshop.machine())
+    other = workshop.elsewhere(tmp_path)
+    os.symlink(teacher.path, _made(other.runs) / teacher.id)
+    broken = other.ask(**question)
+
+    from c2d.training.metrics_logger import Recorder
+
+    def die(self: Any, runner: Any, batch_idx: int, **_: Any) -> None:
+        if batch_idx + 1 > died_after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "after_train_iter", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken, other.machine(checkpoint_every=2))
+    assert broken.read_status()["state"] == "waiting"
+    saved = [int(path.stem.split("_")[1]) for path in checkpoint.listing(broken)]
+    assert saved == [2 * n for n in range(1, died_after // 2 + 1)]
+    train(broken, other.machine(checkpoint_every=2, workers=2))
+    assert_equal(weights(whole), weights(broken))
+    assert read_json(whole.detections) == read_json(broken.detections)
+    assert broken.read_status()["attempt"] == 2
+    lines = [json.loads(line)["iteration"] for line in broken.metrics.read_text().splitlines()]
+    assert lines == sorted(set(lines))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Path) -> None:
+    other = workshop.elsewhere(tmp_path)
+    broken = other.ask(iterations=60, seed=3)
+    command = [
+        sys.executable,
+        "-m",
+        "c2d",
+        "train",
+        str(broken.path),
+        "--runs",
+        str(other.runs),
+        "--data",
+        str(other.data),
+        "--checkpoint-every",
+        "5",
+        "--threads",
+        str(torch.get_num_threads()),  # sums of floats depend on the number of threads
+        "--quiet",
+    ]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 120
+    while len(checkpoint.listing(broken)) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert broken.read_status()["state"] == "running"
+    reached = read_json(broken.status).get("iteration", 0)
+    assert reached < 60
+    process = subprocess.Popen(command)  # takes over the dead process's lock, and is then asked to stop
+    begun = checkpoint.listing(broken)[-1]
+    while checkpoint.listing(broken)[-1] == begun and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+    assert broken.read_status()["state"] == "waiting"
+    train(broken, other.machine())
+    whole = workshop.ask(iterations=60, seed=3)
+    train(whole, workshop.machine())
+    assert_equal(weights(whole), weights(broken))
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop) -> None:
+    folder = workshop.ask(
+        seed=4,
+        schedule={
+            "name": "smoke",
+            "values": {"iterations": 40, "batch": 4, "clip_grad_norm": None, "optimizer": {"type": "SGD", "lr": 1e9}},
+        },
+    )
+    with pytest.raises(RunError, match=r"not finite|loss is") as caught:
+        train(folder, workshop.machine(checkpoint_every=1))
+    assert caught.value.failure_class == "nan"
+    status = folder.read_status()
+    assert (status["state"], status["failure_class"]) == ("failed", "nan")
+    for path in checkpoint.listing(folder):
+        assert all(value.isfinite().all() for value in safe_load.load(path)["model"].values())
+
+
+def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Path) -> None:
+    other = workshop.elsewhere(tmp_path)
+    folder = other.ask(seed=5)
+    train(folder, other.machine(checkpoint_every=2))
+    first = weights(folder)
+    newest = checkpoint.listing(folder)[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    folder.result.unlink()
+    folder.write_status("failed")
+    train(folder, other.machine(checkpoint_every=2))
+    assert "falling back" in folder.log.read_text()
+    assert_equal(first, weights(folder))
+
+
+def test_one_writer_at_a_time(workshop: Workshop) -> None:
+    from filelock import SoftFileLock
+
+    folder = workshop.ask(seed=6)
+    folder.write_status("running")
+    with SoftFileLock(folder.lock), pytest.raises(InputError, match="is being written by pid"):
+        train(folder, workshop.machine())
+
+
+def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher: RunFolder, tmp_path: Path) -> None:
+    other = workshop.elsewhere(tmp_path)
+    weak = _made(other.runs / teacher.id)
+    for path in (teacher.status, teacher.classifier, teacher.result):
+        (weak / path.name).write_bytes(path.read_bytes())
+    spec = read_json(teacher.spec)
+    spec["schedule"]["values"]["min_top1"] = 0.99
+    (weak / "spec.json").write_text(json.dumps(spec))
+    folder = other.ask(method=ICOD, teachers={"classifier": teacher.id})
+    with pytest.raises(InputError, match=r"min_top1"):
+        train(folder, other.machine())
+    assert not folder.log.exists()
+
+
+def test_students_start_equal_under_every_method(workshop: Workshop, teacher: RunFolder) -> None:
+    from c2d.data.card import load_card
+    from c2d.specs.spec import parse_spec
+    from c2d.training import config
+    from c2d.training.build import build
+
+    card = load_card("scenes", workshop.data)
+    states = []
+    for method in ([], ICOD):
+        folder = workshop.ask(method=method, teachers={"classifier": teacher.id}, seed=7)
+        spec = parse_spec(read_json(folder.spec), "test")
+        built = build(spec, config.resolve(spec, card, folder), card, folder, "cpu", download=False)
+        states.append(built.model.student.state_dict())
+        assert not any("teacher" in key or "network" in key for key in built.model.state_dict())
+    assert_equal(states[0], states[1])
+
+
+def test_two_processes_train_one_run(workshop: Workshop, teacher: RunFolder) -> None:
+    folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=8)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "c2d"]
+    done = subprocess.run(
+        [*launch, "train", str(folder.path), "--runs", str(workshop.runs), "--data", str(workshop.data), "--quiet"],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert folder.read_status()["state"] == "done"
+    assert read_json(folder.result)["AP"] is not None
+
+
+def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop: Workshop, tmp_path: Path) -> None:
+    from c2d.core.attempt import Interrupted
+
+    whole = workshop.ask(seed=9, iterations=5)
+    train(whole, workshop.machine())
+    other = workshop.elsewhere(tmp_path)
+    folder = other.ask(seed=9, iterations=5)
+    for _ in range(2):  # the second call finds that nothing is to be done, and does nothing
+        with pytest.raises(Interrupted) as caught:
+            train(folder, other.machine(stop_after=3))
+        assert caught.value.planned
+        assert [path.name for path in checkpoint.listing(folder)][-1] == folder.checkpoint(3).name
+        status = folder.read_status()
+        assert (status["state"], status["iteration"]) == ("waiting", 3)
+        assert status["reason"] == "stopped after iteration 3 of 5 as asked; call again to continue"
+    train(folder, other.machine(stop_after=5))  # as long as the run: the run
+    assert_equal(weights(whole), weights(folder))
+    assert read_json(whole.detections) == read_json(folder.detections)
+
+
+def test_a_data_set_that_is_missing_or_changed_is_of_class_data(workshop: Workshop, tmp_path: Path) -> None:
+    from c2d.training.train import Machine
+
+    folder = workshop.elsewhere(tmp_path).ask(seed=9)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match="unknown data set 'scenes'") as caught:
+        train(folder, Machine(data=tmp_path / "nothing", quiet=True))
+    assert caught.value.failure_class == "data"
+    shutil.copytree(workshop.data / "scenes", tmp_path / "data" / "scenes")
+    annotations = next((tmp_path / "data" / "scenes").rglob("*train*.json"))
+    annotations.write_text(annotations.read_text().replace('"area": ', '"area": 1', 1))
+    with pytest.raises(InputError, match="has changed since its card was made") as caught:
+        train(folder, Machine(data=tmp_path / "data", quiet=True))
+    assert caught.value.failure_class == "data"
+    assert not folder.status.exists()
+
+
+def test_ranks_that_do_not_find_each_other_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    from c2d.training import distributed
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for key, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+            monkeypatch.setenv(key, value)
+        with pytest.raises(RunError, match=f"rank 0 of 2 could not join the others at 127.0.0.1:{port}") as caught:
+            distributed.join()
+    assert caught.value.failure_class == "hang"

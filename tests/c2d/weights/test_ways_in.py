@@ -1,0 +1,88 @@
+"""A file that wants to run code is refused on every way in: resume, teacher, student, backbone; and it does not run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from c2d.core.run_folder import RunFolder
+from c2d.training.train import train
+from c2d.weights import safe_load
+from tests.c2d.conftest import Workshop
+
+
+class Evil:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": Evil(tmp_path / "mark")}, path)
+    return path
+
+
+def refused(tmp_path: Path, call: Any) -> None:
+    with pytest.raises(safe_load.Refused) as caught:
+        call()
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "mark").exists()
+
+
+def test_the_file_is_dangerous(evil: Path, tmp_path: Path) -> None:
+    torch.load(evil, weights_only=False)
+    assert (tmp_path / "mark").exists()
+
+
+def test_resume(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
+    other = workshop.elsewhere(tmp_path)
+    folder = other.ask(seed=31)
+    folder.checkpoints.mkdir(parents=True)
+    folder.checkpoint(3).write_bytes(evil.read_bytes())
+    refused(tmp_path, lambda: train(folder, other.machine()))
+
+
+def test_teacher(workshop: Workshop, teacher: RunFolder, evil: Path, tmp_path: Path) -> None:
+    other = workshop.elsewhere(tmp_path)
+    copy = other.runs / teacher.id
+    copy.mkdir(parents=True)
+    for path in (teacher.spec, teacher.status, teacher.result):
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "classifier.pth").write_bytes(evil.read_bytes())
+    folder = other.ask(method=[{"icod": {}}], teachers={"classifier": teacher.id})
+    refused(tmp_path, lambda: train(folder, other.machine()))
+
+
+def test_student(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
+    from c2d.training.evaluate_run import evaluate_files
+
+    folder = workshop.ask(seed=32)
+    train(folder, workshop.machine())
+    refused(
+        tmp_path,
+        lambda: evaluate_files(folder.config, evil, str(workshop.data / "scenes"), tmp_path / "runs", check=False),
+    )
+
+
+def test_backbone(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
+    other = workshop.elsewhere(tmp_path)
+    folder = other.ask(init=str(evil))
+    refused(tmp_path, lambda: train(folder, other.machine()))
+    assert not folder.log.exists()
+
+
+def test_a_bare_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "bare.pth"
+    path.write_bytes(pickle.dumps(Evil(tmp_path / "mark")))
+    refused(tmp_path, lambda: safe_load.load(path))

@@ -1,0 +1,246 @@
+"""What `gc` would remove, and above all what it must not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c2d.core.errors import RunError
+from c2d.core.job_file import Job, write_job
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.actions import gc
+from sweeps.state.plan import Row
+
+NOW = time.time()
+OLD = NOW - 3 * gc.DAY_S
+
+
+def write(path: Path, text: str = "x", at: float = OLD) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (at, at))
+    return path
+
+
+def checkpoint(run: RunFolder, iteration: int, broken: bool = False) -> Path:
+    path = run.checkpoint(iteration)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if broken:
+        path.write_bytes(b"PK\x03\x04 cut off")
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("data.pkl", b"w" * 10)
+    return path
+
+
+def row(runs: Path, name: str, state: Any = "done", **facts: Any) -> Row:
+    run = RunFolder(runs / name)
+    run.path.mkdir(parents=True, exist_ok=True)
+    read = {"state": {"blocked": "waiting", "new": "waiting"}.get(state, state), "attempt": 1}
+    atomic_write_json(run.status, read)
+    if state == "done":
+        atomic_write_json(run.result, {})
+    given: dict[str, Any] = {"kind": "student", "cells": (), "reason": "x", "launch": False, "status": read} | facts
+    return Row(run, state=state, **given)
+
+
+def paths(removals: Iterable[gc.Removal]) -> set[Path]:
+    return {removal.path for removal in removals}
+
+
+def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
+    first = row(tmp_path, "a")
+    files = [checkpoint(first.run, number) for number in (1, 20, 300)]
+    removals = gc.plan([first], tmp_path, NOW)
+    assert paths(removals) == set(files[:2])
+    assert all(removal.bytes == removal.path.stat().st_size for removal in removals)
+    assert gc.remove(removals) == sum(removal.bytes for removal in removals)
+    assert [path.exists() for path in files] == [False, False, True]
+    assert gc.plan([first], tmp_path, NOW) == []
+
+
+def test_a_broken_newest_one_protects_the_one_before(tmp_path: Path) -> None:
+    first = row(tmp_path, "a", "failed")
+    files = [checkpoint(first.run, 1), checkpoint(first.run, 2), checkpoint(first.run, 3, broken=True)]
+    assert paths(gc.plan([first], tmp_path, NOW)) == {files[0]}
+    only = row(tmp_path, "b", "failed")
+    checkpoint(only.run, 1, broken=True)
+    checkpoint(only.run, 2, broken=True)
+    assert gc.plan([only], tmp_path, NOW) == [], "nothing complete: nothing is thrown away"
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "touched"),
+    [
+        ("done", {}, True),
+        ("failed", {}, True),
+        ("blocked", {}, True),
+        ("waiting", {"launch": True}, True),
+        ("waiting", {}, False),
+        ("running", {}, False),
+        ("failed", {"status": {"state": "running"}}, False),
+    ],
+)
+def test_runs_that_run_or_wait_are_left_alone(tmp_path: Path, state: str, facts: Any, touched: bool) -> None:
+    first = row(tmp_path, "a", state, **facts)
+    checkpoint(first.run, 1)
+    checkpoint(first.run, 2)
+    write(first.run.path / ".status.json.x8f3")
+    assert len(gc.plan([first], tmp_path, NOW)) == (2 if touched else 0)
+    first.run.lock.write_text("1\nhost")
+    assert gc.plan([first], tmp_path, NOW) == []
+
+
+def test_a_run_that_started_since_is_not_touched(tmp_path: Path) -> None:
+    first = row(tmp_path, "a")
+    old = checkpoint(first.run, 1)
+    checkpoint(first.run, 2)
+    removals = gc.plan([first], tmp_path, NOW)
+    first.run.lock.write_text("1\nhost")
+    assert gc.remove(removals) == 0
+    assert old.exists()
+
+
+def test_leftovers_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
+    run = row(tmp_path, "a").run
+    gone = [
+        write(run.path / ".metrics.jsonl.ab12"),
+        write(run.checkpoints / ".iter_00000007.pth.k3"),
+        write(run.path / "weights.pth.partial"),
+        write(run.path / "ranks" / ".0.json.x"),
+    ]
+    write(run.path / ".status.json.new", at=NOW - 60)
+    write(run.path / "notes.txt")
+    assert paths(gc.plan([row(tmp_path, "a")], tmp_path, NOW)) == set(gone)
+
+
+def submission(runs: Path, name: str, members: list[str], at: float = OLD) -> Path:
+    place = runs / "sweeps" / "s" / name
+    write(place / "folders.txt", "".join(f"{runs / member}\n" for member in members), at)
+    write(place / "7_0_0_log.out", "x" * 100, at)
+    write(place / "task_0.pkl", at=at)
+    return place
+
+
+def test_submissions_go_when_all_their_runs_are_done(tmp_path: Path) -> None:
+    rows = [row(tmp_path, "a"), row(tmp_path, "b"), row(tmp_path, "c", "failed"), row(tmp_path, "d", "running")]
+    row(tmp_path, "other")
+    finished = submission(tmp_path, "j1", ["a", "b"])
+    for name, members in (("j2", ["a", "c"]), ("j3", ["a", "d"]), ("j4", ["other"]), ("j5", ["a", "gone"]), ("j6", [])):
+        submission(tmp_path, name, members)
+    submission(tmp_path, "j7", ["a"], at=NOW - 60)
+    write(tmp_path / "sweeps" / "s.json", "{}")
+    (removal,) = gc.plan(rows, tmp_path, NOW)
+    assert (removal.path, removal.why) == (finished, "logs and pickles of a submission whose 2 runs are done")
+    assert removal.bytes == sum(path.stat().st_size for path in finished.iterdir())
+    gc.remove([removal])
+    assert not finished.exists()
+    assert (tmp_path / "sweeps" / "s" / "j2").exists()
+
+
+def named(run: RunFolder, digest: str) -> None:
+    write_job(run, Job(sweep="s", where="local", state="submitted", name="n", snapshot=digest))
+
+
+def test_snapshots_that_nobody_names_go(tmp_path: Path) -> None:
+    rows = [row(tmp_path, "a"), row(tmp_path, "b", "running")]
+    named(rows[0].run, "d1")
+    named(rows[1].run, "d2")
+    for digest in ("d1", "d2", "d3", ".d4.draft"):
+        write(tmp_path / "snapshots" / digest / "c2d" / "fit.py")
+        os.utime(tmp_path / "snapshots" / digest, (OLD, OLD))
+    write(tmp_path / "snapshots" / "d5" / "snapshot.json")  # taken just now: its job.json is about to be written
+    assert paths(gc.plan([], tmp_path, NOW)) == {tmp_path / "snapshots" / name for name in ("d3", ".d4.draft")}
+    (rows[0].run.path / "job.json").write_text("{half")
+    assert gc.plan([], tmp_path, NOW) == [], "who cannot be read may need any of them"
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    store, outside = tmp_path / "runs", tmp_path / "outside"
+    first, linked, folders = row(store, "a"), row(outside, "b"), row(store, "c")
+    real = [checkpoint(linked.run, number) for number in (1, 2, 3)]
+    (store / "b").symlink_to(linked.run.path)
+    shutil.rmtree(folders.run.checkpoints, ignore_errors=True)
+    folders.run.checkpoints.symlink_to(linked.run.checkpoints)
+    checkpoint(first.run, 9)
+    first.run.checkpoint(1).symlink_to(real[0])
+    place = submission(outside, "j", ["a"])
+    (store / "sweeps").symlink_to(outside / "sweeps")
+    (store / "snapshots").symlink_to(outside)
+    os.utime(place, (OLD, OLD))
+    rows = [
+        first,
+        Row(RunFolder(store / "b"), **{k: v for k, v in vars(linked).items() if k != "run"}),
+        folders,
+        linked,
+    ]
+    assert gc.plan(rows, store, NOW) == []
+    (tmp_path / "link").symlink_to(store)
+    assert gc.plan(rows, tmp_path / "link", NOW) == []
+    assert gc.plan(rows, tmp_path / "nowhere", NOW) == []
+
+
+def test_what_cannot_be_removed_is_said_after_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, gone = write(tmp_path / "r" / "kept"), write(tmp_path / "r" / "gone")
+    unlink = Path.unlink
+
+    def refuse(path: Path, *rest: Any) -> None:
+        if path == kept:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, *rest)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RunError, match=r"1 things could not be removed, first .*kept: Permission denied"):
+        gc.remove([gc.Removal(path, 1, "") for path in (kept, gone, tmp_path / "never")])
+    assert not gone.exists()
+
+
+STATES = ("new", "waiting", "running", "done", "failed", "blocked")
+one_run = st.tuples(
+    st.sampled_from(STATES),
+    st.booleans(),  # launch
+    st.lists(st.tuples(st.integers(1, 50), st.booleans()), max_size=5, unique_by=lambda item: item[0]),
+    st.booleans(),  # a lock
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(one_run, min_size=1, max_size=4), st.lists(st.lists(st.integers(0, 5), max_size=3), max_size=3))
+def test_nothing_that_is_needed_goes(given_runs: list[Any], submissions: list[list[int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "runs"
+        rows = [row(store, f"r{n}", state, launch=launch) for n, (state, launch, *_) in enumerate(given_runs)]
+        newest, untouched = [], []
+        for found, (state, launch, files, lock) in zip(rows, given_runs, strict=True):
+            written = [(number, checkpoint(found.run, number, broken), broken) for number, broken in files]
+            complete = [(number, path) for number, path, broken in written if not broken]
+            newest += [max(complete)[1]] if complete else []
+            write(found.run.path / ".left.x")
+            if lock:
+                found.run.lock.write_text("1\nh")
+            if lock or state == "running" or (state == "waiting" and not launch):
+                untouched.append(found.run.path)
+        for number, members in enumerate(submissions):
+            place = submission(store, f"j{number}", [f"r{member}" for member in members])
+            if any(member < len(rows) and rows[member].run.path in untouched for member in members):
+                untouched.append(place)
+        keep = [write(store / name / "f.pth") for name in ("weights", "targets", "students")]
+        keep.append(write(store / "weights" / ".f.pth.x"))
+        before = {path: path.read_bytes() for place in untouched for path in place.rglob("*") if path.is_file()}
+        elsewhere = write(Path(folder) / "elsewhere" / ".x")
+        removals = gc.plan(rows, store, NOW)
+        assert all(removal.path.is_relative_to(store) for removal in removals)
+        gc.remove(removals)
+        assert all(path.exists() for path in [*newest, *keep, elsewhere])
+        assert {path: path.read_bytes() for path in before} == before
+        assert all(found.run.status.exists() for found in rows)

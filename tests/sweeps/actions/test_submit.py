@@ -1,0 +1,310 @@
+"""Submitting as a user does, to a fake SLURM and without any data: what is launched, what is not, and why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d.core.errors import InputError
+from c2d.core.job_file import read_attempts, read_job, write_job
+from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from sweeps.actions import submit as submitting
+from sweeps.actions.cancel import cancel, stoppable
+from sweeps.actions.relaunch import again
+from sweeps.actions.select_retries import choose
+from sweeps.actions.submit import Place, claim, submission_lock, submit
+from sweeps.actions.tasks import tasks_of, to_launch
+from sweeps.definition.definition import parse_definition
+from sweeps.launchers.launch_request import Order
+from sweeps.launchers.profile import Profile
+from sweeps.state.manifest import read_record
+from sweeps.state.plan import Row, survey
+from tests.sweeps.fake_slurm.control import FakeSlurm
+
+pytest.importorskip("submitit")
+
+GRID = """
+question: How warm, and how much?
+base: {dataset: coco2017, student: retinanet-r50, schedule: 1x-dense}
+teachers:
+  classifier: {network: resnet50, schedule: coco-general}
+axes:
+  method:
+    baseline: []
+    icod: [{icod: {}}]
+  method.icod.T: [1, 2]
+  method.icod.lambda_kc: [0.2, 0.4]
+seeds: 1
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return FakeSlurm(tmp_path / "slurm", monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "runs", tmp_path / "data", "slurm", Profile(name="p", array_cap=8))
+
+
+def launch(place: Place, text: str = GRID, **how: Any) -> tuple[int, list[str], list[str]]:
+    said: list[str] = []
+    reasons: list[str] = []
+    definition = parse_definition(text, "grid.yaml", "grid")
+    code = submit(definition, place, forward=False, say=said.append, explain=reasons.append, **how)
+    return code, said, reasons
+
+
+def rows(place: Place) -> dict[str, Row]:
+    return {row.run.id: row for row in survey(read_record(place.runs, "grid"), place.runs)[0]}
+
+
+def finish(run: RunFolder) -> None:
+    run.write_status("done")
+    atomic_write_json(run.result, {"top1": 0.9})
+
+
+def fail(run: RunFolder, failure_class: str) -> None:
+    run.write_status("failed", attempt=1, failure_class=failure_class, reason="because")
+
+
+def started(fake: FakeSlurm) -> int:
+    return sum(len(job["states"]) for job in fake.jobs.values())
+
+
+def test_a_grid_is_launched_once(fake: FakeSlurm, place: Place) -> None:
+    code, _, reasons = launch(place)
+    assert code == 0
+    assert len(reasons) == 6  # one teacher, one baseline (of four equal cells), four icod
+    assert all(line.startswith("-> new") for line in reasons)
+    assert started(fake) == 6
+    found = rows(place)
+    assert {row.state for row in found.values()} == {"waiting"}
+    assert all(read_json(row.run.spec)["format"] == 1 for row in found.values())
+    code, said, reasons = launch(place)
+    assert (code, said) == (0, ["nothing to launch"])
+    assert all(line.startswith("   waiting") for line in reasons)
+    assert started(fake) == 6
+
+
+def test_two_shells_at_once_launch_every_run_once(fake: FakeSlurm, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "grid.yaml").write_text(GRID)
+    words = ["sweep", "submit", str(tmp_path / "grid.yaml"), "--where", "slurm", "--no-forward", "--runs"]
+    command = [sys.executable, "-m", "c2d", *words, str(place.runs), "--data", str(place.data)]
+    shells = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [shell.communicate(timeout=120) for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0], told
+    assert started(fake) == 6
+    assert sum("nothing to launch" in out for out, _ in told) == 1
+
+
+def test_extending_a_grid_runs_only_what_is_new(fake: FakeSlurm, place: Place) -> None:
+    two = GRID.replace("    baseline: []\n", "")
+    launch(place, two)
+    before = started(fake)
+    assert before == 1 + 4
+    three = two.replace("T: [1, 2]", "T: [1, 2, 3]").replace("kc: [0.2, 0.4]", "kc: [0.2, 0.4, 0.8]")
+    _, _, reasons = launch(place, three)
+    assert started(fake) - before == 5
+    assert sum(line.startswith("-> new") for line in reasons) == 5
+
+
+def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: FakeSlurm, place: Place) -> None:
+    launch(place)
+    every = set(rows(place))
+    launch(place, GRID.replace("T: [1, 2]", "T: [1]"))
+    assert fake.calls("scancel") == []
+    record = read_record(place.runs, "grid")
+    assert len(record["orphans"]) == 2
+    found = rows(place)
+    assert set(found) == every
+    assert {row.run.id for row in found.values() if row.kind == "orphan"} == set(record["orphans"])
+    assert choose(list(found.values()), ids=[], asked=True) == []
+    launch(place)
+    assert read_record(place.runs, "grid")["orphans"] == []
+
+
+def test_students_wait_for_their_teacher_in_one_flag_and_not_for_a_finished_one(fake: FakeSlurm, place: Place) -> None:
+    launch(place, GRID.replace("    baseline: []\n", ""), filters=["method.icod.T=1"])
+    flags = [flag for job in fake.jobs.values() for flag in job["flags"] if flag.startswith("dependency=")]
+    assert [flag.split(":")[0] for flag in flags] == ["dependency=afterok"]
+    (teacher,) = [row.run for row in rows(place).values() if row.kind == "teacher"]
+    finish(teacher)
+    launch(place, GRID.replace("    baseline: []\n", ""))
+    flags = [flag for job in fake.jobs.values() for flag in job["flags"] if flag.startswith("dependency=afterok")]
+    assert len(flags) == 1
+
+
+def test_a_filter_brings_the_teacher_along_and_a_baseline_needs_none(fake: FakeSlurm, place: Place) -> None:
+    launch(place, filters=["method=baseline"])
+    assert started(fake) == 1
+    launch(place, filters=["method=icod", "method.icod.T=2"], limit=1)
+    assert started(fake) == 3
+    with pytest.raises(InputError, match="did you mean 'method'"):
+        launch(place, filters=["methd=icod"])
+
+
+def test_a_canary_goes_first_and_everything_else_waits_for_it(fake: FakeSlurm, place: Place) -> None:
+    launch(place, canary=7)
+    jobs = fake.jobs
+    assert started(fake) == 7  # the canary's run has two jobs
+    waits = {name: [flag for flag in job["flags"] if flag.startswith("dependency=")] for name, job in jobs.items()}
+    teacher, bird, *rest = jobs
+    assert waits[teacher] == []
+    assert waits[bird] == [f"dependency=afterok:{teacher}"]
+    assert rest
+    assert all(bird in waits[name][0] for name in rest)
+
+
+def test_nothing_is_written_when_something_is_wrong(fake: FakeSlurm, place: Place) -> None:
+    with pytest.raises(InputError, match="unknown parameter of icod 'lambda'"):
+        launch(place, GRID.replace("icod: {}", "icod: {lambda: 1}"))
+    assert not place.runs.exists()
+    world = Place(place.runs, place.data, "slurm", Profile(name="p", gpus=7))
+    with pytest.raises(InputError, match=r"grid.yaml: \d problems?, nothing was launched"):
+        launch(world)
+    assert not place.runs.exists()
+    assert fake.calls("sbatch") == []
+
+
+def test_dry_writes_nothing(fake: FakeSlurm, place: Place) -> None:
+    code, said, _ = launch(Place(place.runs, place.data, "dry", place.profile))
+    assert code == 0
+    assert any("#SBATCH --dependency=afterok:JOB" in line for line in said)
+    assert not place.runs.exists()
+    assert fake.calls("sbatch") == []
+
+
+def test_another_question_under_the_same_id_is_refused(fake: FakeSlurm, place: Place) -> None:
+    launch(place)
+    run = next(iter(rows(place).values())).run
+    atomic_write_json(run.spec, {**read_json(run.spec), "init": "torchvision:resnet18.IMAGENET1K_V1"})
+    with pytest.raises(InputError, match="holds another question"):
+        launch(place)
+
+
+def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place: Place) -> None:
+    launch(place)
+    (teacher,) = [row.run for row in rows(place).values() if row.kind == "teacher"]
+    fail(teacher, "nan")
+    for number in fake.jobs:
+        fake.change(number, state="CANCELLED")
+    found = rows(place)
+    students = [row for row in found.values() if row.needs]
+    assert {row.state for row in students} == {"blocked"}
+    assert all(row.reason == f"blocked by {teacher.id} (nan)" for row in students)
+    every = list(found.values())
+    assert choose(every, ids=[]) == []  # code is never run again without being asked
+    before, said = started(fake), list[str]()
+    chosen = choose(every, ids=[teacher.id], asked=True)
+    assert len(chosen) == 1 + len(students)
+    record = read_record(place.runs, "grid")
+    _older(teacher)
+    assert again(record, every, chosen, place, said.append) == 0
+    assert started(fake) - before == len(chosen)
+    job = read_job(teacher)
+    assert job is not None
+    assert job.submissions == 2
+    assert [death["class"] for death in read_attempts(teacher)] == ["nan"]
+
+
+def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_took_meanwhile(
+    fake: FakeSlurm, place: Place
+) -> None:
+    launch(place, filters=["method=baseline"])
+    (row,) = [row for row in rows(place).values() if "baseline" in row.run.id]
+    fail(row.run, "nan")
+    fake.change(next(iter(fake.jobs)), state="FAILED")
+    every, said, record = list(rows(place).values()), list[str](), read_record(place.runs, "grid")
+    chosen = choose(every, classes=["nan"], asked=True)
+    elsewhere = Place(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
+    assert again(record, every, chosen, elsewhere, said.append) == 0
+    job = read_job(row.run)
+    assert job is not None
+    assert (job.profile, job.submissions) == ("p", 2)  # p is no file and no shipped profile: the store has kept it
+    assert again(record, every, chosen, elsewhere, said.append) == 0
+    assert said[-1] == f"{row.run.id}: launched by another shell meanwhile"
+    assert started(fake) == 2
+
+
+def _older(run: RunFolder) -> None:
+    """The failure is a minute old: stamps have whole seconds."""
+    status = read_json(run.status)
+    status["heartbeat"] = status["heartbeat"].replace("20", "19", 1)
+    atomic_write_json(run.status, status)
+
+
+def test_a_second_submission_waits_for_the_first_and_says_for_whom(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "LOCK_WAIT_S", 0.1)
+    with (
+        submission_lock(place.runs),
+        pytest.raises(InputError, match=f"pid {os.getpid()} on"),
+        submission_lock(place.runs),
+    ):
+        pass
+    with submission_lock(place.runs):
+        assert (place.runs / "sweeps" / ".submission.lock").exists()
+
+
+def test_a_local_claim_is_seen_by_the_next_shell(place: Place) -> None:
+    definition = parse_definition(GRID, "grid.yaml", "grid")
+    here = Place(place.runs, place.data, "local", place.profile)
+    grid = submitting.resolve(definition, here)
+    record, found = submitting.plan(definition, grid, place.runs)
+    tasks = tasks_of(to_launch(found, (), None), definition, None)
+    for task in tasks:
+        atomic_write_json(task.run.spec, submitting.specs_of(grid)[task.run.id].to_json())
+    tasks[0] = replace(tasks[0], snapshot="begun")
+    claim(Order("grid", place.runs, place.data, tasks, place.profile, "code"))
+    _, found = submitting.plan(definition, grid, place.runs)
+    assert {(row.state, row.launch) for row in found} == {("waiting", False)}
+    kept = {row.run.id: row.job.snapshot for row in found if row.job is not None}
+    assert kept == {task.run.id: task.snapshot or "code" for task in tasks}  # what has begun keeps its code
+    assert kept[tasks[0].run.id] == "begun"
+    assert record["teachers"] == [found[0].run.id]
+
+
+def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place: Place) -> None:
+    launch(place)
+    found = list(rows(place).values())
+    finish(found[0].run)
+    picked = [row for row in stoppable(list(rows(place).values())) if "icod" in row.run.id]
+    assert len(picked) == 4
+    lines = cancel(picked, place.runs)
+    for number in fake.jobs:
+        if len(fake.jobs[number]["states"]) == 4:
+            fake.change(number, state="CANCELLED")
+    assert lines[0].startswith("cancelled 4 jobs")
+    (call,) = fake.calls("scancel")
+    assert sorted(word for word in call[1:] if "_" in word or word.isdigit()) == sorted(
+        str(row.job.job) for row in picked if row.job
+    )
+    assert {row.failure_class for row in rows(place).values() if "icod" in row.run.id} == {"cancelled"}
+    baseline = next(row for row in rows(place).values() if "baseline" in row.run.id)
+    assert baseline.state == "waiting"
+
+
+def test_a_dead_launchers_submission_is_settled_by_the_next(fake: FakeSlurm, place: Place) -> None:
+    launch(place)
+    row = next(row for row in rows(place).values() if "baseline" in row.run.id)
+    assert row.job is not None
+    old = "2020-01-01T00:00:00+00:00"
+    gone = {"state": "submitting", "job": None, "pid": 2**22 + 1, "submitted": old}
+    write_job(row.run, row.job.model_copy(update=gone))
+    before = started(fake)
+    launch(place)
+    assert read_job(row.run) == row.job.model_copy(update={**gone, "state": "submitted", "job": row.job.job})
+    assert started(fake) == before
+    Path(row.job.folder, "array.json").unlink()  # the launcher died before it could write the number,
+    write_job(row.run, row.job.model_copy(update={**gone, "name": "never-submitted"}))
+    launch(place)
+    assert started(fake) == before + 1  # and SLURM has never heard of that name

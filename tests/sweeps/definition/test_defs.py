@@ -1,0 +1,207 @@
+"""The shipped definitions: how many cells, runs and teachers each has, counted by hand, and without any data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.data.scenes import make_scenes
+from c2d.specs.resolve_spec import Known, ask, gather
+from sweeps.definition.definition import definition_names, read_definition
+from sweeps.definition.expand import Cell, Grid, expand, mentions
+
+NOWHERE = Path("no") / "such" / "folder"
+DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
+
+SMALL = ("demo", "demo-full", "methods")
+SSD = ("icod-students", "icod-weight-temperature", "icod-crop-size", "icod-pooling", "icod-layers")
+
+# name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
+COUNTS = {
+    "demo": (12, 12, 1),
+    "demo-full": (3 * 8, 3 * 8, 2),
+    "methods": (3 * (3 * 17 - 6), 3 * 45, 4),
+    "icod-students": (3 * 4 * 5, 60, 2),  # 4 students x 5 rows; SSD's teacher and the others'
+    "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
+    "icod-teacher": (3 * 2 * 5, 3 * (5 + 1), 5),
+    "icod-crop-size": (3 * 2 * 5, 3 * (5 + 1), 1),
+    "icod-pooling": (3 * 2 * 4, 3 * (4 + 1), 1),
+    "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
+    "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
+    "rivals": (3 * (9 + 8), 51, 3),
+}
+
+
+def planned(name: str, runs: Path = NOWHERE) -> Grid:
+    definition = read_definition(name)
+    known = gather(mentions(definition), runs, NOWHERE)
+    if name in SMALL:  # procedural scenes are made before they are asked about; these are the demo's
+        known = Known(known.methods, {"scenes": ("scenes", DEMO_DATA)}, known.students, known.schedules, known.inits)
+    return expand(definition, known)
+
+
+def distinct(cells: list[Cell], *keys: str) -> set[tuple[str, ...]]:
+    return {tuple(cell.labels[key] for key in keys) for cell in cells}
+
+
+def test_every_definition_is_counted() -> None:
+    assert set(COUNTS) == set(definition_names())
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_cells_runs_and_teachers(name: str) -> None:
+    found = planned(name)
+    assert (len(found.cells), len({c.run for c in found.cells}), len(found.teachers)) == COUNTS[name]
+    assert {cell.seed for cell in found.cells} == {0, 1, 2}
+    assert "baseline" in {cell.labels["method"] for cell in found.cells}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_definition_opens_as_a_question(name: str) -> None:
+    definition = read_definition(name)
+    assert definition.question.endswith("?")
+    first = next(line for line in definition.text.splitlines() if not line.startswith("#"))
+    assert first.startswith("question: ")
+    assert definition.size == ("small" if name in SMALL else "large")
+
+
+def test_the_demo_asks_what_it_asked_before_it_was_a_sweep() -> None:
+    found = planned("demo")
+    assert [spec.id for spec in found.teachers] == ["resnet18-classifier-0e1dbdaf7c31-s0"]
+    assert {cell.labels["method"]: cell.run for cell in found.cells if cell.seed == 0} == {
+        "baseline": "retinanet-qr18-baseline-06e0a0359dfb-s0",
+        "kd_cls": "retinanet-qr18-icod-9769f0599b5d-s0",
+        "loc": "retinanet-qr18-icod-d34135ed46b0-s0",
+        "c2d": "retinanet-qr18-icod-5bd026a8ee6b-s0",
+    }
+
+
+def test_the_demos_cells_are_those_that_train_would_make(tmp_path: Path) -> None:
+    make_scenes(tmp_path / "data" / "scenes", train=2, val=1, size=64, seed=0)
+    runs, definition = tmp_path / "runs", read_definition("demo")
+    found = expand(definition, gather(mentions(definition), runs, tmp_path / "data"))
+    given = {"network": "resnet18", "schedule": "demo-classifier", "dataset": "scenes"}
+    teacher = ask(given, where="demo", runs=runs, data=tmp_path / "data")
+    atomic_write_json(RunFolder(runs / teacher.id).spec, teacher.to_json())
+    small = {"max_positives": 64}
+    asked: dict[str, list[Any]] = {
+        "baseline": [],
+        "kd_cls": [{"icod": {"lambda_kl": 0, "lambda_l": 0, **small}}],
+        "loc": [{"icod": {"lambda_kc": 0, **small}}],
+        "c2d": [{"icod": small}],
+    }
+    for name, method in asked.items():
+        question: dict[str, Any] = {
+            "student": "retinanet-qr18",
+            "schedule": "demo",
+            "dataset": "scenes",
+            "method": method,
+            "seed": 2,
+        }
+        spec = ask(
+            {**question, "teachers": {"classifier": teacher.id}}, where="demo", runs=runs, data=tmp_path / "data"
+        )
+        (cell,) = [cell for cell in found.cells if cell.labels["method"] == name and cell.seed == 2]
+        assert (cell.run, cell.spec) == (spec.id, spec)
+
+
+def test_table_1_has_the_papers_students_under_their_own_schedules_and_teachers() -> None:
+    found = planned("icod-students")
+    teachers = {spec.id: spec for spec in found.teachers}
+    facts = {
+        cell.labels["model"]: (
+            cell.spec.student.name,
+            cell.spec.schedule.name,
+            cell.spec.init,
+            teachers[cell.spec.teachers.classifier].schedule.name,
+            teachers[cell.spec.teachers.classifier].init,
+        )
+        for cell in found.cells
+        if cell.labels["method"] == "all" and cell.spec.student and cell.spec.teachers.classifier
+    }
+    vgg, imagenet = "torchvision:vgg16.IMAGENET1K_FEATURES", "torchvision:resnet50.IMAGENET1K_V1"
+    assert facts == {
+        "ssd300": ("ssd300-vgg16", "ssd", vgg, "coco-ssd", "none"),
+        "ssd512": ("ssd512-vgg16", "ssd", vgg, "coco-ssd", "none"),
+        "frcnn-qr50": ("faster-rcnn-qr50", "1x", "none", "coco-general", imagenet),
+        "frcnn-mv2": ("faster-rcnn-mbv2", "1x", "torchvision:mobilenet_v2.IMAGENET1K_V1", "coco-general", imagenet),
+    }
+    assert {spec.network for spec in found.teachers} == {"resnet50"}
+    weights = {
+        cell.labels["method"]: tuple(cell.spec.method[0]["icod"][key] for key in ("lambda_kc", "lambda_l", "lambda_kl"))
+        for cell in found.cells
+        if cell.spec.method
+    }
+    assert weights == {
+        "kd_cls": (0.4, 0, 0),
+        "loc": (0, 0.15, 0),
+        "loc+kd_loc": (0, 0.15, 0.15),
+        "all": (0.4, 0.15, 0.15),
+    }
+
+
+def test_table_3a_is_exactly_the_published_pairs() -> None:
+    found = planned("icod-weight-temperature")
+    taught = [cell for cell in found.cells if cell.spec.method]
+    published = {(0.1, 1), (0.1, 2), (0.2, 1), (0.3, 1), (0.4, 1), (0.4, 2), (0.4, 3)}
+    params = [cell.spec.method[0]["icod"] for cell in taught]
+    assert {(p["lambda_kc"], p["T"]) for p in params} == published
+    assert len(taught) == 3 * 7
+    assert all((p["lambda_kl"], p["lambda_l"]) == (0, 0) for p in params)
+    assert len({cell.run for cell in found.cells if cell.seed == 0 and not cell.spec.method}) == 1
+
+
+def test_table_3b_is_three_networks_and_two_more_sizes() -> None:
+    teachers = [(spec.network, spec.input) for spec in planned("icod-teacher").teachers]
+    assert sorted(teachers, key=str) == [
+        ("resnet18", 112),
+        ("resnet50", 112),
+        ("resnet50", 224),
+        ("resnet50", 56),
+        ("resnext101_32x8d", 112),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "values"),
+    [
+        ("icod-crop-size", "size", [14, 28, 56, 112, 224]),
+        ("icod-pooling", "pooling", [{"crop": g, "l0": 2 * g} for g in (2, 4, 8, 16)]),
+        ("icod-layers", "layers", [["crop"], ["l0"], ["crop", "l0"], ["crop", "l0", "l1"]]),
+    ],
+)
+def test_tables_4a_to_4c(name: str, key: str, values: list[object]) -> None:
+    cells = [cell for cell in planned(name).cells if cell.spec.method and cell.seed == 0]
+    assert [cell.spec.method[0]["icod"][key] for cell in cells] == values
+    assert all(cell.spec.method[0]["icod"]["lambda_kc"] == 0 for cell in cells)
+
+
+def test_the_ssd_sweeps_share_their_teacher() -> None:
+    shared = {planned(name).teachers[0].id for name in COUNTS if name in SSD}
+    assert len(shared) == 1
+    assert shared <= {spec.id for spec in planned("icod-teacher").teachers}
+
+
+def test_the_full_demo_holds_the_demos_runs() -> None:
+    small, full = ({cell.run for cell in planned(name).cells} for name in ("demo", "demo-full"))
+    assert small < full
+    assert {spec.kind for spec in planned("demo-full").teachers} == {"classifier", "detector"}
+
+
+def test_table_2_has_the_papers_cells() -> None:
+    rows = distinct(planned("icod-detectors").cells, "model", "method")
+    assert len(rows) == 25
+    assert {method for model, method in rows if model == "ssd512"} == {"baseline", "fkd", "icod", "icod+fkd"}
+    both = next(c.spec for c in planned("icod-detectors").cells if c.labels["method"] == "icod+fkd")
+    assert [next(iter(item)) for item in both.method] == ["icod", "fkd"]
+    assert both.teachers.classifier
+    assert both.teachers.detector
+
+
+def test_looking_ahead_writes_nothing(tmp_path: Path) -> None:
+    for name in COUNTS:
+        planned(name, tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == []

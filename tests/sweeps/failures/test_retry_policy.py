@@ -1,0 +1,83 @@
+"""What may be started again by itself, and how often: the table of classes, budgets and back-off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.failures.retry_policy import AUTOMATIC, BACKOFF_S, RULES, backoff_s, exhausted
+
+FORGIVEN = [name for name, rule in RULES.items() if rule.forgiven]
+COUNTED = [name for name in AUTOMATIC if not RULES[name].forgiven]
+CODE = [name for name in RULES if name not in AUTOMATIC]
+deaths = st.lists(
+    st.fixed_dictionaries({"class": st.sampled_from([*RULES, "?"]), "iteration": st.none() | st.integers(0, 50)}),
+    max_size=30,
+)
+
+
+def of(name: str, *iterations: int | None) -> list[dict[str, Any]]:
+    return [{"class": name, "iteration": iteration} for iteration in iterations]
+
+
+def test_every_class_has_a_suggestion_and_resources_say_what_is_raised() -> None:
+    assert all(rule.suggestion for rule in RULES.values())
+    assert {name for name, rule in RULES.items() if rule.kind == "resource"} == {"host-oom"}
+    assert RULES["host-oom"].raises == "mem_gb"
+    assert set(FORGIVEN) == {"preempted", "node-failure", "time-limit"}
+
+
+@pytest.mark.parametrize("name", FORGIVEN)
+def test_fifty_slices_that_come_further_are_no_failure(name: str) -> None:
+    assert not exhausted(name, of(name, *range(1, 51)))
+
+
+@pytest.mark.parametrize("name", FORGIVEN)
+def test_slices_that_get_nowhere_end(name: str) -> None:
+    allowed = RULES[name].attempts
+    assert not exhausted(name, of(name, *[7] * allowed))
+    assert exhausted(name, of(name, *[7] * (allowed + 1)))
+    assert not exhausted(name, of(name, *[7] * allowed, 8)), "progress forgives what was before"
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_other_deaths_count_even_with_progress(name: str) -> None:
+    allowed = RULES[name].attempts
+    assert not exhausted(name, of(name, *range(1, allowed + 1)))
+    assert exhausted(name, of(name, *range(1, allowed + 2)))
+
+
+@pytest.mark.parametrize("name", [*CODE, "no such class"])
+def test_code_and_unknown_classes_are_never_started_by_themselves(name: str) -> None:
+    assert exhausted(name, [])
+    assert exhausted(name, of(name, 1, 2, 3))
+
+
+def test_classes_are_counted_apart() -> None:
+    mixed = [*of("killed", 1), *of("hang", 1), *of("killed", 1), *of("hang", 1), *of("killed", 1)]
+    assert not exhausted("killed", mixed)
+    assert exhausted("killed", [*mixed, *of("killed", 1)])
+
+
+def test_an_iteration_that_is_missing_is_none() -> None:
+    assert not exhausted("killed", [{"class": "killed"}, {"class": "killed", "iteration": None}])
+
+
+@given(deaths, st.sampled_from([*RULES, "?"]))
+def test_a_stub_that_always_fails_at_one_place_stops(before: list[dict[str, Any]], name: str) -> None:
+    found = list(before)
+    for _ in range(60):
+        found.append({"class": name, "iteration": 50})
+        if exhausted(name, found):
+            break
+    assert exhausted(name, found)
+    assert len(found) - len(before) <= max(rule.attempts for rule in RULES.values()) + 2
+
+
+@given(st.integers(-3, 1000))
+def test_back_off_rises_and_is_bounded(count: int) -> None:
+    assert BACKOFF_S[0] <= backoff_s(count) <= backoff_s(count + 1) <= BACKOFF_S[-1]
+    assert backoff_s(1) == 0

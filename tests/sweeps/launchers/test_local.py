@@ -1,0 +1,364 @@
+"""The local launcher. The runs of most tests are scripts of a few lines: who starts when, and what follows an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d.core.errors import InputError
+from c2d.core.job_file import read_attempts, read_job, write_job
+from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from sweeps.launchers import LAUNCHERS, local, snapshot
+from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.profile import Profile, load_profile
+from tests.c2d.conftest import Workshop, teacher, workshop  # noqa: F401
+
+ROOT = Path(__file__).parents[3]
+JOB = """
+import json, os, signal, sys, time
+from pathlib import Path
+from c2d.core.run_folder import RunFolder
+folder = RunFolder(Path(sys.argv[1]))
+script = json.loads((folder.path / "script.json").read_text())
+number = folder.read_status().get("attempt", 0) + 1
+with open(folder.path / "starts", "a") as stream:
+    facts = {"words": sys.argv[2:], "begun": time.time(), "env": dict(os.environ)}
+    print(json.dumps(facts), file=stream)
+folder.write_status("running", attempt=number, begun=time.time(), iteration=number, iterations=9)
+act = script[min(number, len(script)) - 1]
+if act == "wait":
+    def leave(*_):
+        folder.write_status("waiting", reason="interrupted by SIGTERM; call again to continue")
+        sys.exit(130)
+    signal.signal(signal.SIGTERM, leave)
+    time.sleep(30)
+if act == "slow":
+    time.sleep(0.8)
+if act == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if act == "failed":
+    print("its last words", file=sys.stderr)
+    folder.write_status("failed", reason="loss is nan", failure_class="nan")
+    sys.exit(1)
+if "--stop-after" in sys.argv:
+    folder.write_status("waiting", reason="stopped as asked")
+else:
+    folder.write_status("done")
+    folder.result.write_text("{}")
+(folder.path / "ended").write_text(str(time.time()))
+"""
+
+
+class Shop:
+    """A store whose snapshot holds a stand-in for sweeps.node.job."""
+
+    def __init__(self, root: Path) -> None:
+        self.runs, self.said = root / "runs", list[str]()
+        code = snapshot.folder(self.runs, "standin") / "sweeps" / "node"
+        code.mkdir(parents=True)
+        (code / "__init__.py").touch()
+        (code.parent / "__init__.py").touch()
+        (code / "job.py").write_text(JOB)
+
+    def run(self, name: str, *script: str) -> RunFolder:
+        folder = RunFolder(self.runs / name)
+        atomic_write_json(folder.path / "script.json", list(script or ["well"]))
+        return folder
+
+    def order(self, *tasks: Task, **profile: Any) -> Order:
+        return Order("s", self.runs, self.runs.parent / "data", list(tasks), Profile(name="p", **profile), "standin")
+
+    def launch(self, *tasks: Task, at_once: int | None = 2, **profile: Any) -> int:
+        return local.launch(self.order(*tasks, **profile), self.said.append, at_once=at_once)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def starts(run: RunFolder) -> list[dict[str, Any]]:
+    path = run.path / "starts"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def ended(run: RunFolder) -> float:
+    return float((run.path / "ended").read_text())
+
+
+def test_teachers_come_before_their_students(shop: Shop) -> None:
+    teach = shop.run("teacher", "slow")
+    students = [shop.run(f"student{index}", "slow") for index in range(3)]
+    free = shop.run("baseline")
+    tasks = [Task(teach), *(Task(run, after=("teacher",)) for run in students), Task(free)]
+    assert shop.launch(*tasks) == 0
+    for run in students:
+        assert starts(run)[0]["begun"] > ended(teach)
+    assert starts(free)[0]["begun"] < ended(teach)  # it waits for nobody
+    begun = sorted(starts(run)[0]["begun"] for run in students)
+    assert begun[1] < min(ended(run) for run in students)  # two at once,
+    assert begun[2] > min(ended(run) for run in students)  # not three
+    assert shop.said == []
+
+
+def test_a_failed_teacher_blocks_its_students_and_nobody_else(shop: Shop) -> None:
+    teach, free = shop.run("teacher", "failed"), shop.run("baseline", "slow")
+    student, grandchild = shop.run("student"), shop.run("grandchild")
+    tasks = [Task(teach), Task(student, after=("teacher",)), Task(grandchild, after=("student",)), Task(free)]
+    assert shop.launch(*tasks) == 1
+    assert starts(student) == starts(grandchild) == []
+    assert free.read_status()["state"] == "done"
+    job = read_job(teach)
+    assert job is not None
+    log = Path(job.folder) / "teacher.out"
+    assert f"failed: teacher (nan): loss is nan; log: {log}" in shop.said
+    assert "its last words" in log.read_text()
+    assert "blocked: student by teacher" in shop.said
+    assert "blocked: grandchild by student" in shop.said
+    assert shop.said[-1] == "1 done, 1 failed, 2 blocked"
+    assert read_attempts(teach)[0]["class"] == "nan"
+
+
+def test_a_process_killed_from_outside_starts_again(shop: Shop) -> None:
+    run = shop.run("run", "killed", "well")
+    assert shop.launch(Task(run)) == 0
+    (death,) = read_attempts(run)
+    assert (death["class"], death["exit_code"], death["requeued"], death["by"]) == ("killed", 137, True, "local")
+    assert len(starts(run)) == 2
+    assert any("run ended (killed)" in line and "starts again" in line for line in shop.said)
+
+
+def test_it_does_not_start_again_for_ever(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "backoff_s", lambda deaths: 0.0)
+    run = shop.run("run", "killed")
+    assert shop.launch(Task(run)) == 1
+    assert len(starts(run)) == len(read_attempts(run)) == 4  # three retries
+    assert run.read_status()["failure_class"] == "killed"
+
+
+def test_deaths_in_a_row_are_given_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def pause(deaths: int) -> float:
+        asked.append(deaths)
+        return 0.3 * (deaths - 1)
+
+    monkeypatch.setattr(local, "backoff_s", pause)
+    run = shop.run("run", "killed", "killed", "well")
+    assert shop.launch(Task(run)) == 0
+    assert asked == [1, 2]
+    begun = [start["begun"] for start in starts(run)]
+    assert begun[2] - begun[1] > 0.3
+
+
+def test_a_canary_comes_before_its_run_and_the_others(shop: Shop) -> None:
+    bird, other = shop.run("bird", "slow"), shop.run("other")
+    canary = Task(bird, stop_after=5)
+    assert shop.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 0
+    first, second = starts(bird)
+    assert first["words"][-2:] == ["--stop-after", "5"]
+    assert "--stop-after" not in second["words"]
+    assert starts(other)[0]["begun"] > first["begun"] + 0.5
+    assert bird.read_status()["state"] == "done"
+
+
+def test_a_sick_canary_stops_everything(shop: Shop) -> None:
+    bird, other = shop.run("bird", "failed"), shop.run("other")
+    canary = Task(bird, stop_after=5)
+    assert shop.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 1
+    assert starts(other) == []
+    assert shop.said[-1] == "0 done, 1 failed, 2 blocked"
+
+
+def test_a_teacher_of_another_launch_is_waited_for(shop: Shop) -> None:
+    teach, student = shop.run("teacher", "slow"), shop.run("student")
+    elsewhere = Shop.__new__(Shop)
+    elsewhere.runs, elsewhere.said = shop.runs, []
+    thread = threading.Thread(target=elsewhere.launch, args=(Task(teach),))
+    thread.start()
+    while not (teach.path / "job.json").exists():
+        time.sleep(0.01)
+    assert shop.launch(Task(student, after=("teacher",))) == 0
+    thread.join()
+    assert starts(student)[0]["begun"] > ended(teach)
+
+
+def test_a_teacher_that_nobody_runs_blocks(shop: Shop) -> None:
+    shop.run("teacher")
+    assert shop.launch(Task(shop.run("student"), after=("teacher",))) == 1
+    assert shop.said[0] == "blocked: student by teacher"
+
+
+def test_what_a_run_sees(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    teach, one, two = shop.run("teacher"), shop.run("one"), shop.run("two")
+    tasks = [Task(teach), Task(one, after=("teacher",)), Task(two, after=("teacher",))]
+    assert shop.launch(*tasks, workers=4, environment={"MINE": "1"}, download=True, tmp="/scratch") == 0
+    first, second = starts(teach)[0], starts(one)[0]
+    assert first["words"] == [
+        "--data", str(shop.runs.parent / "data"), "--threads", "4", "--workers", "3", "--download", "--tmp", "/scratch"
+    ]  # fmt: skip
+    assert second["words"] == first["words"]
+    seen = second["env"]
+    assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"], seen["MINE"]) == ("4", "PASSIVE", "1")
+    assert (seen["C2D_SNAPSHOT"], seen["PYTHONSAFEPATH"]) == ("standin", "1")
+    assert seen["PYTHONPATH"] == str(snapshot.folder(shop.runs, "standin"))
+    assert not [name for name in seen if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE")]
+
+
+def test_a_run_that_has_begun_keeps_its_threads(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    one, two = shop.run("one"), shop.run("two")
+    assert shop.launch(Task(one), Task(two)) == 0
+    one.write_status("waiting", attempt=1)  # interrupted; the other one is finished
+    assert shop.launch(Task(one)) == 0
+    assert [start["words"][3] for start in starts(one)] == ["4", "4"]
+    assert shop.launch(Task(shop.run("three"))) == 0
+    assert starts(RunFolder(shop.runs / "three"))[0]["words"][3] == "8"
+
+
+def test_a_run_that_is_cancelled_before_its_turn_does_not_start(shop: Shop) -> None:
+    first, second = shop.run("first", "slow"), shop.run("second")
+    thread = threading.Thread(target=shop.launch, args=(Task(first), Task(second)), kwargs={"at_once": 1})
+    thread.start()
+    while not starts(first):
+        time.sleep(0.01)
+    job = read_job(second)
+    assert job is not None
+    write_job(second, job.model_copy(update={"state": "cancelled"}))
+    thread.join()
+    assert starts(second) == []
+    assert "second: cancelled before its turn" in shop.said
+
+
+def test_every_gpu_has_a_run_of_its_own(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    runs = [shop.run(f"run{index}", "slow") for index in range(3)]
+    assert shop.launch(*map(Task, runs), at_once=None) == 0
+    shown = [starts(run)[0]["env"]["CUDA_VISIBLE_DEVICES"] for run in runs]
+    assert shown[:2] == ["2", "5"]
+    assert shown[2] in ("2", "5")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert local.gpus() == []
+
+
+def test_how_many_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("C2D_LOCAL_WORKERS", "1")
+    runs = [shop.run(f"run{index}", "slow") for index in range(2)]
+    assert shop.launch(*map(Task, runs), at_once=None) == 0
+    assert starts(runs[1])[0]["begun"] > ended(runs[0])
+    monkeypatch.setenv("C2D_LOCAL_WORKERS", "many")
+    with pytest.raises(InputError, match="C2D_LOCAL_WORKERS is 'many'; give the number"):
+        shop.launch(Task(runs[0]), at_once=None)
+
+
+def interrupting(shop: Shop, tmp_path: Path, until: Callable[[], bool]) -> tuple[int, str]:
+    """Launch from a process of its own, and send it what Ctrl-C sends once `until` holds."""
+    script = tmp_path / "launch.py"
+    script.write_text(
+        "import sys; from pathlib import Path; from c2d.core.run_folder import RunFolder\n"
+        "from sweeps.launchers import local; from sweeps.launchers.launch_request import Order, Task\n"
+        "from sweeps.launchers.profile import Profile\n"
+        f"runs = Path({str(shop.runs)!r})\n"
+        "tasks = [Task(RunFolder(runs / name)) for name in ('a', 'b', 'c')]\n"
+        "order = Order('s', runs, runs, tasks, Profile(), 'standin')\n"
+        "sys.exit(local.launch(order, lambda line: print(line, flush=True), at_once=2))\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    deadline = time.monotonic() + 30
+    while not until() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    return process.wait(timeout=30), process.communicate()[0]
+
+
+def test_interrupted_is_130_and_continues(shop: Shop, tmp_path: Path) -> None:
+    first, second, third = shop.run("a", "wait", "well"), shop.run("b", "wait", "well"), shop.run("c")
+    code, said = interrupting(
+        shop, tmp_path, lambda: all(run.read_status()["state"] == "running" for run in (first, second))
+    )
+    assert code == 130
+    assert "interrupted: 0 done, 3 to do, state saved; call again to continue" in said
+    assert first.read_status()["reason"].startswith("interrupted by SIGTERM")
+    assert starts(third) == []
+    assert read_attempts(first) == []  # a person's wish is no death
+    assert shop.launch(Task(first), Task(second), Task(third)) == 0
+
+
+def test_who_runs_it_is_written_down(shop: Shop) -> None:
+    run = shop.run("run")
+    assert LAUNCHERS["local"](shop.order(Task(run)), shop.said.append) == 0
+    job = read_job(run)
+    assert job is not None
+    assert (job.where, job.sweep, job.pid, job.profile, job.snapshot) == ("local", "s", os.getpid(), "p", "standin")
+    assert job.submissions == 1
+
+
+@pytest.mark.timeout(300)
+def test_teacher_and_student_for_real_with_a_kill(
+    workshop: Workshop,  # noqa: F811
+    teacher: RunFolder,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """The snapshot's code, two processes, one of them killed outright in the middle of its training."""
+    from c2d.core.run_folder import atomic_write_json as write
+    from c2d.specs.spec import parse_spec
+
+    runs = tmp_path / "runs"
+    spec = parse_spec(read_json(teacher.spec), "test")
+    teach = RunFolder(runs / spec.id)
+    write(teach.spec, spec.to_json())
+    before = Workshop(workshop.data, workshop.runs).ask(
+        iterations=12, method=[{"icod": {"max_positives": 8}}], teachers={"classifier": teacher.id}, seed=41
+    )
+    shutil.copytree(workshop.runs / "students", runs / "students")  # the student is given by a file
+    student = RunFolder(runs / before.id)
+    write(student.spec, read_json(before.spec))
+    order = Order(
+        "s",
+        runs,
+        workshop.data,
+        [Task(teach), Task(student, after=(teach.id,))],
+        load_profile("cpu"),
+        snapshot.take(runs),
+    )
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.005):
+            if student.metrics.exists() and student.metrics.read_text().count("\n") >= 2:
+                killed.append(student.read_status()["pid"])
+                os.kill(killed[0], signal.SIGKILL)
+                return
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    said: list[str] = []
+    try:
+        code = local.launch(order, said.append, at_once=2, threads=1)
+    finally:
+        over.set()
+        thread.join()
+    assert code == 0, said
+    assert len(killed) == 1
+    assert student.read_status()["state"] == "done"
+    assert student.read_status()["attempt"] == 2
+    (death,) = read_attempts(student)
+    assert (death["class"], death["attempt"]) == ("killed", 1)
+    facts = read_json(student.env)["attempts"]
+    assert [fact["snapshot"] for fact in facts] == [order.snapshot] * 2
+    assert read_json(student.result)["AP"] is not None

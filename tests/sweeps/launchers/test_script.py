@@ -1,0 +1,261 @@
+"""The batch script: read by eye, by bash, and run under bash with a fake srun."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2d.core.errors import InputError
+from c2d.core.job_file import submission_folder
+from c2d.core.run_folder import RunFolder
+from sweeps.launchers.arrays import Array
+from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.profile import Hours, Profile
+from sweeps.launchers.script import node_quote, script
+from tests.sweeps.fake_slurm.control import FakeSlurm
+
+pytest.importorskip("submitit")
+
+FULL = Profile(
+    name="full", partition="gpu", account="vision", qos="high", constraint="a100|h100", gpus=2, gpu_type="a100",
+    nodes=2, cpus=6, mem_gb=47.5, hours=Hours(small=1.5), signal_delay_s=90,
+    setup=["module load cuda/12 && true", "set -e"],
+    environment={"NCCL_DEBUG": "warn", "CACHE": "$TMPDIR/a b"}, python="apptainer exec img.sif python",
+    sbatch={"reservation": "cvpr 27", "exclusive": True, "no-kill": False, "mail-type": "END"}, srun=["--mpi=none"],
+)  # fmt: skip
+
+
+def order(tmp_path: Path, profile: Profile, count: int = 3, **task) -> tuple[Array, Order]:
+    tasks = [Task(RunFolder(tmp_path / "runs" / f"run{i}"), **task) for i in range(count)]
+    made = Order("demo", tmp_path / "runs", tmp_path / "data", tasks, profile, "abc123")
+    return Array("c2d-demo-0a1b2c3d", tuple(tasks), throttle=2), made
+
+
+def flags(text: str) -> list[str]:
+    return [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
+
+
+def test_every_flag_by_eye(tmp_path: Path) -> None:
+    text = script(*order(tmp_path, FULL, exclude=("n1", "n7")), dependency="afterok:12_3:14,afterany:15")
+    folder = tmp_path / "runs/sweeps/demo/c2d-demo-0a1b2c3d"
+    assert flags(text) == [
+        "--account=vision",
+        "--array=0-2%2",
+        f"--chdir={tmp_path}/runs/snapshots/abc123",
+        "--constraint='a100|h100'",
+        "--cpus-per-task=6",
+        "--dependency=afterok:12_3:14,afterany:15",
+        "--exclude=n1,n7",
+        "--exclusive",
+        "--gres=gpu:a100:2",
+        "--job-name=c2d-demo-0a1b2c3d",
+        "--kill-on-invalid-dep=yes",
+        "--mail-type=END",
+        "--mem=48640M",
+        "--nodes=2",
+        "--ntasks-per-node=2",
+        "--open-mode=append",
+        f"--output={folder}/%A_%a_0_log.out",
+        "--partition=gpu",
+        "--qos=high",
+        "--requeue",
+        "--reservation='cvpr 27'",
+        "--signal=USR2@90",
+        "--time=90",
+    ]
+    lines = text.splitlines()
+    assert "module load cuda/12 && true" in lines
+    assert 'export CACHE="$TMPDIR/a b"' in lines
+    assert f"export C2D_DATA={tmp_path}/data" in lines
+    assert "export OMP_NUM_THREADS=6" in lines
+    assert "export PYTHONSAFEPATH=1" in lines
+    [step] = [line for line in lines if line.startswith("srun")]
+    assert step == (
+        f"srun --unbuffered --output {folder}/%A_%a_%t_log.out --kill-on-bad-exit=1 --wait=0 "
+        "--open-mode=append --export=ALL "
+        f"--cpus-per-task=6 --mpi=none apptainer exec img.sif python -u -m submitit.core._submit {folder} || rc=$?"
+    )
+    assert "scancel" not in text
+
+
+def test_one_task_is_a_plain_job(tmp_path: Path) -> None:
+    text = script(*order(tmp_path, Profile(gpus=0), 1))
+    assert not [flag for flag in flags(text) if flag.startswith(("--array", "--gres", "--dependency", "--partition"))]
+    assert f"--output={tmp_path}/runs/sweeps/demo/c2d-demo-0a1b2c3d/%j_0_log.out" in flags(text)
+
+
+def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
+    text = script(*order(tmp_path, Profile(), mem_gb=48.0, hours=6.0, size="large"))
+    assert {"--mem=49152M", "--time=360", "--gres=gpu:1"} <= set(flags(text))
+    assert "--time=1440" in flags(script(*order(tmp_path, Profile(), size="large")))
+    assert "--gres=gpu:v100:4,nvme:1" in flags(script(*order(tmp_path, Profile(gres="gpu:v100:4,nvme:1"))))
+
+
+@pytest.mark.parametrize(
+    "key", ["array", "job-name", "job_name", "dependency", "requeue", "signal", "o", "--no-requeue"]
+)
+def test_flags_a_launch_rests_on_are_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match="cannot be given; not allowed are array, chdir"):
+        script(*order(tmp_path, Profile(name="mine", sbatch={key: "x"})))
+
+
+def test_a_flag_of_the_profile_replaces_ours(tmp_path: Path) -> None:
+    text = script(*order(tmp_path, Profile(sbatch={"mem": 0, "ntasks-per-node": 3})))
+    assert {"--mem=0", "--ntasks-per-node=3"} <= set(flags(text))
+    assert len([flag for flag in flags(text) if flag.startswith(("--mem", "--ntasks"))]) == 2
+
+
+def test_a_variable_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'1 X' is no name of a variable"):
+        script(*order(tmp_path, Profile(environment={"1 X": "y"})))
+
+
+@given(st.text(alphabet=st.characters(blacklist_characters="\0\n\r", blacklist_categories=["Cs"])))
+def test_text_without_a_reference_reaches_the_node_as_it_is(text: str) -> None:
+    plain = text.replace("$", "")
+    assert bash(f"printf %s {node_quote(plain)}") == plain
+
+
+def test_references_expand_on_the_node_and_nothing_else_does() -> None:
+    value = r"$WHERE/${WHERE}x/`echo no`/$(echo no)/\$WHERE/\n $1 ${WHERE:-no}"
+    expected = r"/n d/${WHERE}x/`echo no`/$(echo no)/$WHERE/\n $1 ${WHERE:-no}".replace("${WHERE}x", "/n dx")
+    assert bash(f"printf %s {node_quote(value)}", WHERE="/n d") == expected
+
+
+@pytest.mark.parametrize("profile", [FULL, Profile(), Profile(gpus=0, setup=["source 'x y'"])])
+def test_bash_and_shellcheck_accept_it(tmp_path: Path, profile: Profile) -> None:
+    made, asked = order(tmp_path / "a 'quoted' $folder", profile)
+    path = tmp_path / "script.sh"
+    path.write_text(script(made, asked, "afterok:1"))
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    if shutil.which("shellcheck"):
+        # SC1091: the file of a setup line is not here; SC2016: '$folder' of this test's path is meant as it stands.
+        subprocess.run(["shellcheck", "-e", "SC1091,SC2016", str(path)], check=True)
+
+
+def run_script(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    *,
+    setup: tuple[str, ...] = (),
+    ranks: int = 1,
+    task: int = 1,
+    result: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run an array's task under bash; its "python" notes what it is called with and leaves with `code`."""
+    FakeSlurm(tmp_path / "slurm", monkeypatch)
+    fake = tmp_path / "python.sh"
+    fake.write_text(
+        f'#!/bin/bash\necho "$PYTHONPATH|$SLURM_PROCID|$*" >> {tmp_path}/calls\n'
+        'case "$*" in *sweeps.node.on_exit*) exit 7;; esac\necho "rank $SLURM_PROCID"\n'
+        + (
+            'echo > "${@: -1}/${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_PROCID}_result.pkl"\n'
+            if result
+            else ""
+        )
+        + f"exit {code}\n"
+    )
+    fake.chmod(0o755)
+    made, asked = order(tmp_path / "st ore", Profile(python=str(fake), setup=list(setup)))
+    folder = submission_folder(asked.runs, asked.sweep, made.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"task_{task}.pkl").write_text("pickle")
+    (folder / "s.sh").write_text(script(made, asked))
+    environment = {
+        "SLURM_ARRAY_JOB_ID": "12",
+        "SLURM_ARRAY_TASK_ID": str(task),
+        "SLURM_JOB_ID": "14",
+        "FAKE_NTASKS": str(ranks),
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    return subprocess.run(["bash", str(folder / "s.sh")], capture_output=True, text=True, check=False, timeout=60)
+
+
+def calls(tmp_path: Path) -> list[list[str]]:
+    return [line.split("|") for line in (tmp_path / "calls").read_text().splitlines()]
+
+
+def test_a_run_that_ends_well_needs_no_teardown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run_script(tmp_path, monkeypatch, 0, ranks=2)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "st ore/runs/sweeps/demo/c2d-demo-0a1b2c3d"
+    snapshot = str(tmp_path / "st ore/runs/snapshots/abc123")
+    assert calls(tmp_path) == [[snapshot, rank, f"-u -m submitit.core._submit {folder}"] for rank in "01"]
+    assert (folder / "12_1_submitted.pkl").read_text() == "pickle"
+    assert not (folder / "task_1.pkl").exists()
+    assert (folder / "12_1_1_log.out").read_text() == "rank 1\n"
+
+
+@pytest.mark.parametrize("code", [1, 2, 130, 137])
+@pytest.mark.parametrize("setup", [(), ("set -euo pipefail",)])
+def test_a_death_reaches_the_teardown_and_its_code_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, setup: tuple[str, ...]
+) -> None:
+    done = run_script(tmp_path, monkeypatch, code, setup=setup)
+    assert done.returncode == code, done.stderr
+    folder = tmp_path / "st ore/runs/sweeps/demo/c2d-demo-0a1b2c3d"
+    assert calls(tmp_path)[-1][2] == f"-m sweeps.node.on_exit {folder}/folders.txt {code}"
+    assert len(calls(tmp_path)) == 2
+
+
+def test_a_step_that_ends_with_0_without_a_result_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What srun does when its node fails."""
+    done = run_script(tmp_path, monkeypatch, 0, result=False)
+    assert done.returncode == 143, done.stderr
+    assert calls(tmp_path)[-1][2].endswith("folders.txt 143")
+
+
+def test_the_script_outlives_the_signal_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The step ends by itself, as it does when it has saved; bash got the same TERM meanwhile.
+    done = run_script(tmp_path, monkeypatch, 130, setup=("(sleep 0.2; kill -TERM $$) & sleep 0.4",))
+    assert done.returncode == 130, done.stderr
+    assert "sweeps.node.on_exit" in calls(tmp_path)[-1][2]
+
+
+def test_a_second_job_of_the_same_submission_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_script(tmp_path, monkeypatch, 0).returncode == 0
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "13")
+    script_file = tmp_path / "st ore/runs/sweeps/demo/c2d-demo-0a1b2c3d/s.sh"
+    twin = subprocess.run(["bash", str(script_file)], capture_output=True, text=True, check=False, timeout=60)
+    assert (twin.returncode, twin.stdout) == (0, "another job of this submission has taken task 1; nothing to do\n")
+    assert len(calls(tmp_path)) == 1
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")  # the first one, requeued
+    assert subprocess.run(["bash", str(script_file)], check=False, timeout=60).returncode == 0
+    assert len(calls(tmp_path)) == 2
+
+
+def test_the_runner_finds_its_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """submitit's own runner, from pickle to result, without SLURM."""
+    import functools
+    import operator
+    import pickle
+
+    from sweeps.launchers.slurm import submit_array
+
+    FakeSlurm(tmp_path / "slurm", monkeypatch)
+    made, asked = order(tmp_path, Profile(gpus=0, cpus=1, python=sys.executable))
+    functions = [functools.partial(operator.mul, task, 7) for task in range(3)]
+    number = submit_array(functions, made, asked, "", print)
+    folder = submission_folder(asked.runs, asked.sweep, made.name)
+    for name, value in {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "999"}.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run(["bash", str(folder / "submission.sh")], check=True, timeout=120)
+    assert pickle.loads((folder / f"{number}_2_0_result.pkl").read_bytes()) == ("success", 14)
+
+
+def bash(command: str, **variables: str) -> str:
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, env={"LC_ALL": "C.UTF-8", **variables}, check=True
+    )
+    return done.stdout.decode()

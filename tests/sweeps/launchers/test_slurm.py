@@ -1,0 +1,391 @@
+"""Submitting to a fake SLURM what a real one will not do on demand: busy, silent, late, limited, forgetful."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from c2d.core.errors import InputError, RunError
+from c2d.core.job_file import Job, read_job, submission_folder, write_job
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.launchers import LAUNCHERS, slurm, submission
+from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.profile import Profile
+from sweeps.launchers.recover_submission import adopt
+from sweeps.scheduler import queue, sbatch
+from tests.sweeps.fake_slurm.control import FakeSlurm
+
+pytest.importorskip("submitit")
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return FakeSlurm(tmp_path / "slurm", monkeypatch)
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that a back-off would have waited; nobody waits."""
+    seconds: list[float] = []
+    monkeypatch.setattr(sbatch, "wait_s", seconds.append)
+    return seconds
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def tasks(store: Path, count: int, *after: str, name: str = "run") -> list[Task]:
+    return [Task(RunFolder(store / f"{name}{i}"), after) for i in range(count)]
+
+
+def order(store: Path, *given: Task, **profile) -> Order:
+    return Order("demo", store, store.parent / "data", list(given), Profile(name="p", gpus=2, **profile), "abc123")
+
+
+def launch(asked: Order) -> tuple[int, list[str]]:
+    said: list[str] = []
+    return LAUNCHERS["slurm"](asked, said.append), said
+
+
+def flag(job: dict, name: str) -> list[str]:
+    return [value.split("=", 1)[1] for value in job["flags"] if value.startswith(f"{name}=")]
+
+
+def test_25_cells_and_a_max_array_size_of_10_are_three_arrays(fake: FakeSlurm, store: Path) -> None:
+    fake.behave(max_array_size=10)
+    code, said = launch(order(store, *tasks(store, 25), array_cap=8))
+    assert code == 0
+    assert [len(job["states"]) for job in fake.jobs.values()] == [9, 8, 8]
+    assert [flag(job, "array") for job in fake.jobs.values()] == [["0-8%3"], ["0-7%2"], ["0-7%3"]]
+    assert said[-1].startswith("submitted: 25 runs in 3 jobs")
+    assert fake.calls("scancel") == []
+
+
+def test_what_every_run_and_submission_knows_afterwards(fake: FakeSlurm, store: Path) -> None:
+    launch(order(store, *tasks(store, 3), array_cap=2))
+    job = read_job(RunFolder(store / "run2"))
+    assert job is not None
+    assert (job.where, job.state, job.job, job.task) == ("slurm", "submitted", "100_2", 2)
+    assert (job.profile, job.gpus, job.snapshot, job.data) == ("p", 2, "abc123", str(store.parent / "data"))
+    assert (job.submissions, job.pid, job.depends) == (1, os.getpid(), [])
+    folder = submission_folder(store, "demo", job.name)
+    assert job.folder == str(folder)
+    assert [run.path for run in submission.read_folders(folder)] == [store / f"run{i}" for i in range(3)]
+    facts = submission.read_array(folder)
+    assert facts is not None
+    assert (facts["job"], facts["tasks"], facts["throttle"]) == ("100", 3, 2)
+    delayed = pickle.loads((folder / "task_1.pkl").read_bytes())
+    assert (delayed.function.run, delayed.function.data) == (str(store / "run1"), str(store.parent / "data"))
+    assert (delayed._timeout_min, delayed._timeout_countdown) == (240, 10**6)
+    assert submission.active(store, "demo") == [("100", 2)]
+
+
+def test_teachers_first_with_exactly_one_dependency_flag(fake: FakeSlurm, store: Path) -> None:
+    teachers = tasks(store, 2, name="teacher")
+    students = [*tasks(store, 4, "teacher0", "teacher1"), *tasks(store, 2, "teacher1", name="other")]
+    launch(order(store, *teachers, *students))
+    first, second, third = fake.jobs.values()
+    assert flag(first, "dependency") == []
+    assert flag(second, "dependency") == ["afterok:100_0:100_1"]
+    assert flag(third, "dependency") == ["afterok:100_1"]
+    job = read_job(RunFolder(store / "run0"))
+    assert job is not None
+    assert job.depends == ["teacher0", "teacher1"]
+
+
+def test_a_cap_smaller_than_the_arrays_makes_them_wait_in_the_same_flag(fake: FakeSlurm, store: Path) -> None:
+    fake.behave(max_array_size=2)
+    launch(order(store, *tasks(store, 1, name="teacher"), *tasks(store, 4, "teacher0"), array_cap=1))
+    assert [flag(job, "dependency") for job in fake.jobs.values()] == [
+        [], ["afterok:100"], ["afterok:100,afterany:101"],
+    ]  # fmt: skip
+
+
+def test_a_finished_teacher_is_no_dependency(fake: FakeSlurm, store: Path) -> None:
+    RunFolder(store / "teacher0").write_status("done")
+    launch(order(store, *tasks(store, 2, "teacher0")))
+    [job] = fake.jobs.values()
+    assert flag(job, "dependency") == []
+
+
+def test_a_teacher_of_an_earlier_submission_is_waited_for(fake: FakeSlurm, store: Path) -> None:
+    launch(order(store, *tasks(store, 2, name="teacher")))
+    launch(order(store, *tasks(store, 2, "teacher1")))
+    assert flag(fake.jobs["101"], "dependency") == ["afterok:100_1"]
+    fake.change("100", state="COMPLETED")  # its status.json is still on its way
+    launch(order(store, *tasks(store, 2, "teacher1", name="more")))
+    assert flag(fake.jobs["102"], "dependency") == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"), [({"state": "FAILED"}, "FAILED"), ({"state": "X", "purged": True}, "does not")]
+)
+def test_a_teacher_whose_job_is_over_and_not_done_stops_it(
+    fake: FakeSlurm, store: Path, facts: dict, said: str
+) -> None:
+    """SLURM takes a dependency on a job it has forgotten as fulfilled, so it must not come so far."""
+    launch(order(store, *tasks(store, 1, name="teacher")))
+    fake.change("100", **facts)
+    if facts.get("purged"):
+        (fake.state.parent / "bin" / "sacct").unlink()
+    with pytest.raises(RunError, match=rf"teacher0 is not done and its job 100 is over \(.*{said}"):
+        launch(order(store, *tasks(store, 2, "teacher0")))
+    assert len(fake.jobs) == 1
+    assert read_job(RunFolder(store / "run0")) is None
+
+
+def test_a_teacher_that_was_never_launched_or_runs_elsewhere_stops_it(fake: FakeSlurm, store: Path) -> None:
+    with pytest.raises(InputError, match="run0 waits for teacher0, which is not done and has no SLURM job"):
+        launch(order(store, *tasks(store, 1, "teacher0")))
+    write_job(RunFolder(store / "teacher0"), Job(sweep="x", where="local", state="submitted", name="x", host="lab7"))
+    with pytest.raises(InputError, match=r"launched local on lab7"):
+        launch(order(store, *tasks(store, 1, "teacher0")))
+    assert fake.calls("sbatch") == []
+
+
+def test_a_dependency_refused_because_the_parent_has_just_left(fake: FakeSlurm, store: Path) -> None:
+    launch(order(store, *tasks(store, 1, name="teacher")))
+    fake.behave(sbatch=["dependency"])
+    launch(order(store, *tasks(store, 2, "teacher0")))  # still there: the same dependency is sent again
+    assert [flag(job, "dependency") for job in fake.jobs.values()] == [[], ["afterok:100"]]
+    assert len(fake.calls("sbatch")) == 3
+
+
+def test_busy_twice_is_one_submission(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+    fake.behave(sbatch=["busy", "busy"])
+    code, said = launch(order(store, *tasks(store, 3)))
+    assert code == 0
+    assert len(fake.jobs) == 1
+    assert len(fake.calls("sbatch")) == 3
+    assert waited == [1, 2]
+    assert sum("SLURM is busy" in line for line in said) == 2
+
+
+def test_a_time_out_that_had_submitted_is_adopted_not_sent_again(
+    fake: FakeSlurm, store: Path, waited: list[float]
+) -> None:
+    fake.behave(sbatch=["timeout"])
+    code, said = launch(order(store, *tasks(store, 3)))
+    assert code == 0
+    assert len(fake.calls("sbatch")) == len(fake.jobs) == 1
+    assert any("had been submitted all the same, as job 100" in line for line in said)
+    job = read_job(RunFolder(store / "run1"))
+    assert job is not None
+    assert job.job == "100_1"
+
+
+def test_a_time_out_that_was_lost_is_sent_again_after_looking_long_enough(
+    fake: FakeSlurm, store: Path, waited: list[float]
+) -> None:
+    fake.behave(sbatch=["lost"])
+    assert launch(order(store, *tasks(store, 3)))[0] == 0
+    assert (len(fake.calls("sbatch")), len(fake.jobs)) == (2, 1)
+    assert sum(waited) >= sbatch.DOUBT_S
+    assert len(fake.calls("squeue")) >= 2
+
+
+def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
+    fake: FakeSlurm, store: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.behave(sbatch=["timeout"])
+    monkeypatch.setattr(queue, "find_by_name", lambda name: None)  # the controller has not got round to it
+    code, said = launch(order(store, *tasks(store, 3)))
+    assert code == 0
+    assert len(fake.jobs) == 2
+    assert any("SLURM has taken it 2 times (100, 101); only one of them does the work" in line for line in said)
+    assert fake.calls("scancel") == []
+
+
+def test_a_controller_that_stays_busy_leaves_nothing_behind(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+    fake.behave(sbatch=["busy"] * 99)
+    with pytest.raises(RunError, match=r"temporarily unavailable; still so after 1\d\d s"):
+        launch(order(store, *tasks(store, 3)))
+    assert max(waited) <= 32
+    assert 120 <= sum(waited) <= 160
+    assert read_job(RunFolder(store / "run0")) is None
+    assert list((store / "sweeps" / "demo").iterdir()) == []
+
+
+def test_silence_after_a_time_out_is_settled_later(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+    fake.behave(sbatch=["timeout"], silent=["squeue", "sacct"])
+    with pytest.raises(queue.Unreachable):
+        launch(order(store, *tasks(store, 3)))
+    assert len(fake.calls("sbatch")) == 1
+    job = read_job(RunFolder(store / "run1"))
+    assert job is not None
+    assert job.state == "submitting"
+    assert adopt(job) == job  # still silent: nobody knows
+    fake.behave()
+    done = adopt(job)
+    assert done is not None
+    assert (done.state, done.job) == ("submitted", "100_1")
+    other = read_job(RunFolder(store / "run0"))
+    assert other is not None
+    assert other.job == "100_0"
+
+
+def draft(store: Path, fake: FakeSlurm, name: str, **facts) -> Job:
+    folder = submission_folder(store, "demo", name)
+    submission.write_folders(folder, [RunFolder(store / "run0"), RunFolder(store / "run1")])
+    job = Job(
+        sweep="demo", where="slurm", state="submitting", name=name, folder=str(folder), task=1,
+        submitted="2026-01-01T00:00:00+00:00", host="lab7", pid=1,
+    )  # fmt: skip
+    job = job.model_copy(update=facts)
+    for task in range(2):
+        write_job(RunFolder(store / f"run{task}"), job.model_copy(update={"task": task}))
+    return job
+
+
+def test_a_launcher_that_died_before_sbatch_is_cleared(fake: FakeSlurm, store: Path) -> None:
+    job = draft(store, fake, "c2d-demo-1")
+    assert adopt(job) is None
+    assert read_job(RunFolder(store / "run0")) is None
+    assert read_job(RunFolder(store / "run1")) is None
+
+
+def test_a_launcher_that_died_after_sbatch_is_completed_with_one_question(fake: FakeSlurm, store: Path) -> None:
+    launch(order(store, *tasks(store, 2)))
+    job = read_job(RunFolder(store / "run1"))
+    assert job is not None
+    for name, task in (("run0", 0), ("run1", 1)):
+        write_job(
+            RunFolder(store / name),
+            job.model_copy(update={"state": "submitting", "job": None, "task": task, "host": "lab7"}),
+        )
+    (Path(job.folder) / "array.json").unlink()
+    before = len(fake.calls("squeue"))
+    for name in ("run0", "run1"):
+        unknown = read_job(RunFolder(store / name))
+        assert unknown is not None
+        found = adopt(unknown)
+        assert found is not None
+        assert (found.state, found.job) == ("submitted", f"100_{unknown.task}")
+    assert len(fake.calls("squeue")) == before + 1
+
+
+def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path) -> None:
+    import socket
+    from datetime import UTC, datetime
+
+    here = socket.gethostname()
+    job = draft(store, fake, "c2d-demo-1", host=here, pid=os.getppid())
+    assert adopt(job) == job
+    # Dead, but a moment ago: what it sent may still arrive.
+    job = draft(store, fake, "c2d-demo-2", host=here, pid=2**22 + 1, submitted=datetime.now(UTC).isoformat())
+    assert adopt(job) == job
+    assert read_job(RunFolder(store / "run0")) is not None
+
+
+def test_a_limit_on_submitted_jobs_keeps_what_is_in_and_says_how_to_go_on(fake: FakeSlurm, store: Path) -> None:
+    fake.behave(max_submit=12, max_array_size=10)  # 9, then 8 are too many, 4 too, 2 are not
+    code, said = launch(order(store, *tasks(store, 25)))
+    assert code == 1
+    assert [len(job["states"]) for job in fake.jobs.values()] == [9, 2]
+    assert "submitted: 11 of 25 runs; the same command continues with the rest later" in said[-1]
+    assert "QOSMaxSubmitJobPerUserLimit" in "".join(said)
+    assert read_job(RunFolder(store / "run10")) is not None
+    assert read_job(RunFolder(store / "run11")) is None
+    folders = [folder for folder in (store / "sweeps" / "demo").iterdir() if folder.is_dir()]
+    assert sorted(len(submission.read_folders(folder)) for folder in folders) == [2, 9]
+    assert fake.calls("scancel") == []
+
+
+def test_a_limit_that_tomorrow_will_not_lift_is_a_refusal(fake: FakeSlurm, store: Path) -> None:
+    fake.behave(sbatch=["wall"])
+    with pytest.raises(InputError, match=r"QOSMaxWallDurationPerJobLimit.*mend the profile"):
+        launch(order(store, *tasks(store, 3)))
+    assert len(fake.calls("sbatch")) == 1
+
+
+def test_a_refusal_restores_what_the_runs_said_before(fake: FakeSlurm, store: Path) -> None:
+    before = Job(sweep="demo", where="slurm", state="submitted", name="c2d-demo-old", job="7_0", mem_gb=48.0)
+    write_job(RunFolder(store / "run0"), before)
+    fake.behave(sbatch=["partition"])
+    with pytest.raises(InputError, match=r"Invalid partition name.*--where dry.*Nothing was submitted"):
+        launch(order(store, *tasks(store, 2)))
+    assert read_job(RunFolder(store / "run0")) == before
+    assert read_job(RunFolder(store / "run1")) is None
+
+
+def test_a_refusal_of_a_later_array_says_what_is_in(fake: FakeSlurm, store: Path) -> None:
+    fake.behave(sbatch=["ok", "partition"])
+    with pytest.raises(RunError, match="Runs submitted, and kept: 1"):
+        launch(order(store, *tasks(store, 1, name="teacher"), *tasks(store, 2, "teacher0")))
+    assert read_job(RunFolder(store / "teacher0")) is not None
+
+
+def test_a_second_submission_of_a_sweep_shares_the_cap(fake: FakeSlurm, store: Path) -> None:
+    launch(order(store, *tasks(store, 20), array_cap=8))
+    launch(order(store, *tasks(store, 4, name="more"), array_cap=8))
+    assert flag(fake.jobs["101"], "dependency") == ["afterany:100"]
+    fake.change("100", states=["COMPLETED"] * 17 + ["RUNNING"] * 3)
+    fake.change("101", state="COMPLETED")
+    launch(order(store, *tasks(store, 4, name="third"), array_cap=8))
+    assert (flag(fake.jobs["102"], "dependency"), flag(fake.jobs["102"], "array")) == ([], ["0-3%4"])
+
+
+def test_a_canary_and_the_rest(fake: FakeSlurm, store: Path) -> None:
+    bird = Task(RunFolder(store / "run0"), stop_after=20)
+    launch(order(store, bird, *tasks(store, 3, bird.id)))
+    assert flag(fake.jobs["101"], "dependency") == ["afterok:100"]
+    job = read_job(RunFolder(store / "run0"))
+    assert job is not None
+    assert (job.job, job.depends) == ("101_0", ["run0#canary"])
+    name = fake.jobs["100"]["name"]
+    assert pickle.loads((submission_folder(store, "demo", name) / "task_0.pkl").read_bytes()).function.stop_after == 20
+
+
+def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeSlurm(tmp_path / "none", monkeypatch, ())
+    with pytest.raises(InputError, match="no sbatch and squeue on this machine"):
+        launch(order(store, *tasks(store, 1)))
+    FakeSlurm(tmp_path / "all", monkeypatch)
+    with pytest.raises(InputError, match="SLURM reads % in the path"):
+        launch(order(tmp_path / "100%", *tasks(store, 1)))
+
+
+def test_a_store_on_a_local_disk_is_warned_of(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm.tempfile, "gettempdir", lambda: str(store.parent))
+    _, said = launch(order(store, *tasks(store, 1)))
+    assert said[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine alone")
+
+
+def test_variables_do_not_overrule_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_ACCOUNT", "SBATCH_WAIT", "SLURM_JOB_ID", "RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    kept = sbatch.environment("#!/bin/bash\n#SBATCH --partition=gpu\n#SBATCH --time=5\n")
+    assert [name for name in sorted(kept) if name.startswith(("SBATCH_", "SLURM_")) or name == "RANK"] == [
+        "SBATCH_ACCOUNT", "SLURM_CONF",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("Batch job submission failed: Socket timed out on send/recv operation", "busy"),
+        ("Batch job submission failed: Unable to contact slurm controller (connect failure)", "busy"),
+        ("Batch job submission failed: Resource temporarily unavailable", "busy"),
+        ("AssocMaxSubmitJobLimit; Batch job submission failed: Job violates accounting/QOS policy", "limit"),
+        ("Batch job submission failed: Job violates accounting/QOS policy (job submit limit)", "limit"),
+        ("AssocGrpCPUMinutesLimit; Job violates accounting/QOS policy", "refused"),
+        ("Batch job submission failed: Job dependency problem", "dependency"),
+        ("Batch job submission failed: Invalid job array specification", "array"),
+        ("Batch job submission failed: Invalid account or account/partition combination specified", "refused"),
+    ],
+)
+def test_why_sbatch_said_no(text: str, cause: str) -> None:
+    assert sbatch.cause_of(text) == cause
+
+
+def test_a_damaged_array_file_is_no_active_array(fake: FakeSlurm, store: Path) -> None:
+    launch(order(store, *tasks(store, 2)))
+    [folder] = [one for one in (store / "sweeps" / "demo").iterdir() if one.is_dir()]
+    atomic_write_json(folder / "array.json", {"format": 1, "job": "rm -rf"})
+    assert submission.active(store, "demo") == []

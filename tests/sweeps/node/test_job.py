@@ -1,0 +1,381 @@
+"""What a job does on its node. The training is a stand-in here, except in the last test."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import SoftFileLock
+
+from c2d.core.attempt import Interrupted
+from c2d.core.errors import Busy, InputError, RunError
+from c2d.core.job_file import read_attempts
+from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from sweeps.node import job
+from sweeps.node.job import Train
+from sweeps.node.node_environment import FIRST_PORT, PORTS, first_host, own_tmp, rank_variables
+from tests.c2d.conftest import Workshop, workshop  # noqa: F401
+
+ROOT = Path(__file__).parents[3]
+FINISHED = ROOT / "tests/fixtures/runs/tiny-retinanet-baseline-10e2263c0d72-s0"
+SLURM = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "70"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    (tmp_path / "run").mkdir()
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture(autouse=True)
+def outside_of_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+            monkeypatch.delenv(name)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def training(monkeypatch: pytest.MonkeyPatch, act: Callable[..., Any]) -> list[dict[str, Any]]:
+    """Puts `act(folder, machine)` in the place of c2d.training.train.train; returns what it was called with."""
+    calls: list[dict[str, Any]] = []
+
+    def train(folder: RunFolder, machine: dict[str, Any]) -> Any:
+        calls.append(machine)
+        return act(folder, machine)
+
+    module = types.ModuleType("c2d.training.train")
+    module.Machine, module.train = dict, train  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "c2d.training.train", module)
+    return calls
+
+
+def run(folder: RunFolder, **options: Any) -> str:
+    return Train(run=str(folder.path), data="/data", **options)()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("n1", "n1"),
+        ("n[1-3,5]", "n1"),
+        ("n[5,1-3]", "n5"),
+        ("n[001-064]", "n001"),
+        ("a,b[01-02]", "a"),
+        ("gpu-a100-[07-09,12],cpu[1-2]", "gpu-a100-07"),
+        ("rack[02-03]n[7,9],x", "rack02n7"),
+        ("n[1-3]-ib,n9", "n1-ib"),
+    ],
+)
+def test_first_host_of_a_node_list(nodes: str, first: str) -> None:
+    from submitit.slurm.slurm import _parse_node_list
+
+    assert first_host(nodes) == first
+    if nodes.count("[") < 2 or "," in nodes.replace("],", ""):
+        assert _parse_node_list(nodes)[0] == first
+
+
+def test_ranks_come_from_slurm() -> None:
+    found = rank_variables({**SLURM, "SLURM_JOB_NODELIST": "n[2-3]"})
+    assert found == {
+        "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "n2", "MASTER_PORT": str(FIRST_PORT + 70)
+    }  # fmt: skip
+    assert rank_variables({**SLURM, "SLURM_NTASKS": "1"}) == {}
+    assert rank_variables({}) == {}
+
+
+def test_every_job_and_every_start_has_its_own_port() -> None:
+    def port(job: int, restarts: int = 0) -> int:
+        facts = {"SLURM_JOB_ID": str(job), "SLURM_RESTART_COUNT": str(restarts), "SLURM_JOB_NODELIST": "n1"}
+        return int(rank_variables({**SLURM, **facts})["MASTER_PORT"])
+
+    ports = [port(job) for job in range(4_000_000, 4_000_000 + PORTS)]
+    assert len(set(ports)) == PORTS
+    assert (min(ports), max(ports)) == (FIRST_PORT, FIRST_PORT + PORTS - 1)
+    assert max(ports) < 32768  # Linux lends those above to anybody
+    assert len({port(7, restarts) for restarts in range(50)}) == 50
+
+
+def test_a_finished_run_costs_a_glance() -> None:
+    code = (
+        "import sys; from sweeps.node.job import Train\n"
+        f"print(Train({str(FINISHED)!r}, '/nowhere')(), end=' ')\n"
+        "print([name for name in ('torch', 'pydantic', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == f"{FINISHED.name} []\n"
+    assert done.stderr == ""
+
+
+def test_a_job_is_pickled_by_reference(folder: RunFolder) -> None:
+    given = Train(str(folder.path), "/data", workers=3, stop_after=5)
+    raw = pickle.dumps(given)
+    assert pickle.loads(raw) == given
+    assert b"sweeps.node.job" in raw
+    assert given.checkpoint("ignored").function == given
+
+
+def test_the_training_is_told_what_the_machine_offers(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = training(monkeypatch, lambda *_: {})
+    assert run(folder, workers=3, download=True, stop_after=7) == "run"
+    assert calls == [{"data": Path("/data"), "workers": 3, "download": True, "quiet": True, "stop_after": 7}]
+
+
+def test_asked_to_stop_is_130(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    def stop(*_: Any) -> None:
+        raise Interrupted("interrupted by SIGUSR2", by="SIGUSR2")
+
+    training(monkeypatch, stop)
+    with pytest.raises(SystemExit) as caught:
+        run(folder)
+    assert caught.value.code == 130
+    assert "asked to stop by SIGUSR2; it continues" in capfd.readouterr().err
+
+
+def test_a_canary_that_got_there_is_a_success(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    def stop(*_: Any) -> None:
+        raise Interrupted("stopped after iteration 5 of 9 as asked; call again to continue", planned=True)
+
+    training(monkeypatch, stop)
+    assert run(folder, stop_after=5) == "run"
+    assert capfd.readouterr().out == "run: stopped after iteration 5 of 9 as asked; call again to continue\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_before_the_training_is_130_too(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def build(*_: Any) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    training(monkeypatch, build)
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as caught:
+        run(folder)
+    assert caught.value.code == 130
+    assert signal.getsignal(number) == before
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def act(*_: Any) -> None:
+        raise error
+
+    return act
+
+
+def data_error() -> InputError:
+    error = InputError("data set scenes has digest a, the run asks for b")
+    error.failure_class = "data"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "line"),
+    [
+        (InputError("spec.json: seed is no number"), "config", "spec.json: seed is no number"),
+        (data_error(), "data", "data set scenes has digest a, the run asks for b"),
+        (RunError("the loss is not finite", "nan"), "nan", "the loss is not finite"),
+        (ModuleNotFoundError("No module named 'mmdet'"), "import", "ModuleNotFoundError: No module named 'mmdet'"),
+        (MemoryError(), "host-oom", "MemoryError: MemoryError"),
+        (ZeroDivisionError("division by zero"), "user-code", "ZeroDivisionError: division by zero"),
+        (RuntimeError("[/x/gloo/transport/tcp/pair.cc:5] Connection closed by peer"), "hang", None),
+    ],
+)
+def test_an_end_that_nobody_recorded_is_recorded(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any, error: Exception, kind: str, line: str | None
+) -> None:
+    training(monkeypatch, raising(error))
+    with pytest.raises(SystemExit) as caught:
+        run(folder)
+    assert caught.value.code == 1
+    status = folder.read_status()
+    assert (status["state"], status["failure_class"]) == ("failed", kind)
+    assert line is None or status["reason"] == line
+    rank = read_json(folder.path / "ranks" / "0.json")
+    assert (rank["rank"], rank["class"], rank["host"]) == (0, kind, socket.gethostname())
+    assert f"run failed ({kind}): {status['reason']}" in capfd.readouterr().err
+
+
+def test_what_the_training_recorded_stays(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(folder: RunFolder, _: Any) -> None:
+        folder.write_status("failed", reason="in its own words", failure_class="nan", iteration=8)
+        raise RunError("in other words", "nan")
+
+    training(monkeypatch, act)
+    with pytest.raises(SystemExit):
+        run(folder)
+    assert folder.read_status()["reason"] == "in its own words"
+
+
+def test_ranks_beside_the_first_leave_a_note_of_their_own(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write_status("running", attempt=2)
+    for key, value in {**SLURM, "SLURM_JOB_NODELIST": "n1"}.items():
+        monkeypatch.setenv(key, value)
+    training(monkeypatch, raising(RunError("out of memory on this one", "cuda-oom")))
+    with pytest.raises(SystemExit):
+        run(folder)
+    assert os.listdir(folder.path / "ranks") == ["3.json"]
+    rank = read_json(folder.path / "ranks" / "3.json")
+    assert (rank["class"], rank["line"], rank["attempt"]) == ("cuda-oom", "out of memory on this one", 2)
+    assert folder.read_status()["state"] == "running"
+
+
+def test_notes_of_earlier_starts_are_removed_by_the_first_rank(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in {**SLURM, "SLURM_PROCID": "0", "SLURM_RESTART_COUNT": "1", "SLURM_JOB_NODELIST": "n1"}.items():
+        monkeypatch.setenv(key, value)
+    atomic_write_json(folder.path / "ranks" / "1.json", {"start": "70-0"})
+    atomic_write_json(folder.path / "ranks" / "2.json", {"start": "70-1"})  # faster than the first rank
+    training(monkeypatch, lambda *_: {})
+    run(folder)
+    assert os.listdir(folder.path / "ranks") == ["2.json"]
+
+
+def test_a_busy_run_is_waited_for(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.05)
+    calls = training(monkeypatch, lambda *_: {})
+    folder.write_status("running", host="another", attempt=1)
+    lock = SoftFileLock(folder.lock, thread_local=False)
+    lock.acquire()
+    threading.Timer(0.5, lock.release).start()
+    begun = time.monotonic()
+    assert run(folder) == "run"
+    assert 0.4 < time.monotonic() - begun < 3
+    assert len(calls) == 1
+    assert capfd.readouterr().err.count("is being written by pid") == 1
+
+
+def test_a_run_that_becomes_busy_at_the_door_is_tried_again(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: Iterator[Any] = iter([Busy("somebody was faster"), {}])
+
+    def act(*_: Any) -> Any:
+        answer = next(answers)
+        if isinstance(answer, Busy):
+            raise answer
+        return answer
+
+    calls = training(monkeypatch, act)
+    assert run(folder) == "run"
+    assert len(calls) == 2
+
+
+def test_a_run_that_stays_busy_is_left_to_its_writer(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.02)
+    monkeypatch.setattr(job, "PATIENCE_S", 0.2 - job._stale_s())
+    training(monkeypatch, raising(Busy("run is being written by pid 1 on another")))
+    folder.write_status("running", host="another", attempt=4)
+    before = folder.status.read_bytes()
+    with SoftFileLock(folder.lock), pytest.raises(SystemExit) as caught:
+        run(folder)
+    assert caught.value.code == 1
+    assert folder.status.read_bytes() == before
+    assert not (folder.path / "ranks").exists()
+
+
+def test_a_death_that_nobody_saw_is_noted_at_the_next_start(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    folder.write_status("running", attempt=3, begun=now - 500, elapsed_before_s=0.0, iteration=40, pid=2**22 + 1)
+    folder.checkpoints.mkdir()
+    for iteration, age in ((20, 300), (30, 100)):
+        folder.checkpoint(iteration).touch()
+        os.utime(folder.checkpoint(iteration), (now - age, now - age))
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    training(monkeypatch, lambda *_: {})
+    run(folder)
+    (death,) = read_attempts(folder)
+    assert (death["class"], death["attempt"], death["iteration"], death["by"]) == ("node-failure", 3, 40, "job")
+    assert death["lost_s"] == pytest.approx(100, abs=3)
+    assert death["seconds"] == pytest.approx(500, abs=3)
+    run(folder)
+    assert len(read_attempts(folder)) == 1  # noted once
+
+
+@pytest.mark.parametrize(
+    ("job", "reason", "noted"),
+    [
+        ("12", "interrupted by SIGTERM; call again to continue", 1),
+        ("12", "stopped after iteration 40 of 90 as asked; call again to continue", 0),  # a canary
+        ("9", "interrupted by SIGINT; call again to continue", 0),  # somebody's, before the run came to this job
+    ],
+)
+def test_a_run_that_saved_while_its_node_went_down_has_died_as_well(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, job: str, reason: str, noted: int
+) -> None:
+    """Nothing noted it: a node that goes down takes the batch script with it."""
+    folder.write_status("waiting", attempt=3, begun=time.time() - 50, iteration=40, reason=reason)
+    atomic_write_json(folder.env, {"format": 1, "attempts": [{"attempt": 3, "slurm": {"SLURM_JOB_ID": job}}]})
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    training(monkeypatch, lambda *_: {})
+    run(folder)
+    run(folder)
+    deaths = read_attempts(folder)
+    assert [(death["class"], death["attempt"], death["lost_s"]) for death in deaths] == [
+        ("node-failure", 3, 0.0)
+    ] * noted
+
+
+def test_temporary_files_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_DISK", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    left, alive = tmp_path / "scratch" / f"c2d-77-0-{2**22 + 1}-x", tmp_path / "scratch" / f"c2d-77-0-{os.getppid()}-x"
+    other = tmp_path / "scratch" / f"c2d-78-0-{2**22 + 1}-x"
+    for path in (left, alive, other):
+        path.mkdir(parents=True)
+    before = os.environ.get("TMPDIR")
+
+    def fail() -> None:
+        with own_tmp("$NODE_DISK/scratch") as place:
+            assert place.parent == tmp_path / "scratch"
+            assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(place)
+            assert place.stat().st_mode & 0o077 == 0
+            (place / "cache").mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert sorted((tmp_path / "scratch").iterdir()) == sorted([alive, other])
+    assert os.environ.get("TMPDIR") == before
+
+
+def test_without_the_asked_for_folder_temporary_files_go_to_tmp(tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "file").touch()
+    with own_tmp(str(tmp_path / "file" / "x")) as place:
+        assert place.parent == Path("/tmp")
+    assert "warning: temporary files go to" in capfd.readouterr().err
+
+
+def test_a_real_run_in_two_slices_through_the_command(workshop: Workshop, tmp_path: Path) -> None:  # noqa: F811
+    other = workshop.elsewhere(tmp_path)
+    folder = other.ask(iterations=6, seed=31)
+    words = [sys.executable, "-m", "sweeps.node.job", str(folder.path), "--data", str(other.data), "--threads", "1"]
+    first = subprocess.run([*words, "--stop-after", "4"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (first.returncode, first.stdout) == (
+        0, f"{folder.id}: stopped after iteration 4 of 6 as asked; call again to continue\n"
+    ), first.stderr  # fmt: skip
+    assert folder.read_status()["state"] == "waiting"
+    assert [path.name for path in folder.checkpoints.iterdir()] != []
+    second = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (second.returncode, second.stdout) == (0, ""), second.stderr
+    status = folder.read_status()
+    assert (status["state"], status["attempt"]) == ("done", 2)
+    lines = [json.loads(line)["iteration"] for line in folder.metrics.read_text().splitlines()]
+    assert lines == [1, 2, 3, 4, 5, 6]

@@ -1,0 +1,318 @@
+"""What follows a death: the decision table, what is noted, and a batch script that always gets its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import SoftFileLock
+
+from c2d.core.job_file import Job, note_attempt, read_attempts, write_job
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.node.on_exit import Verdict, folder_of_task, judge, settle
+from sweeps.scheduler import scontrol
+from sweeps.scheduler.scontrol import Slice, own_job, parse_slice, requeue
+
+ROOT = Path(__file__).parents[3]
+DEAD = 2**22 + 1  # no process has this number
+RUNNING = Slice("12", "RUNNING", "n1", 0, 600.0, 3600.0)
+# What SLURM 22.05 says in the batch script of a job that is ... (other lines left out)
+SHOWN = {
+    "running": "JobId=12 JobName=a\n JobState=RUNNING Reason=None Dependency=(null)\n Requeue=1 Restarts=0\n "
+    "RunTime=00:10:00 TimeLimit=01:00:00 TimeMin=N/A\n StartTime=2026-11-20T22:05:49 EndTime=2026-11-20T23:05:49\n "
+    "PreemptEligibleTime=2026-11-20T22:05:49 PreemptTime=None\n NodeList=n2\n BatchHost=n2",
+}
+SHOWN["cancelled"] = SHOWN["running"].replace("RUNNING", "COMPLETING")
+SHOWN["preempted"] = SHOWN["running"].replace("PreemptTime=None", "PreemptTime=2026-11-20T22:15:49")
+SHOWN["requeued"] = SHOWN["cancelled"].replace("Restarts=0", "Restarts=1")
+SHOWN["over"] = SHOWN["cancelled"].replace("00:10:00", "01:00:01")
+SHOWN["preempted before"] = SHOWN["running"].replace("PreemptTime=None", "PreemptTime=2026-11-20T22:01:49")
+SHOWN["limit"] = SHOWN["cancelled"].replace("Reason=None", "Reason=TimeLimit")
+SHOWN["pending"] = SHOWN["requeued"].replace("COMPLETING", "PENDING")
+SHOWN["silent"] = ""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    (tmp_path / "run").mkdir()
+    return RunFolder(tmp_path / "run")
+
+
+def died(folder: RunFolder, state: str = "running", **facts: Any) -> None:
+    """A run whose process is gone."""
+    now = time.time()
+    folder.write_status(state, **{"attempt": 1, "begun": now - 300, "iteration": 10, "pid": DEAD, **facts})
+
+
+def slice_of(name: str) -> Slice:
+    return parse_slice(SHOWN[name]) if SHOWN[name] else Slice(job="12")
+
+
+FAILED = {"state": "failed", "reason": "said so"}
+SAVED = {"state": "waiting", "reason": "interrupted by SIGUSR2; call again to continue"}
+ASKED = {"state": "waiting", "reason": "interrupted by SIGTERM; call again to continue"}
+RUNS = {"state": "running"}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "shown", "action", "kind"),
+    [
+        (130, SAVED, "running", "again", "time-limit"),
+        (130, ASKED, "running", "again", "preempted"),
+        (130, ASKED, "preempted", "again", "preempted"),  # it left within the grace time: SLURM would not requeue it
+        (130, SAVED, "preempted", "again", "preempted"),
+        (130, ASKED, "preempted before", "again", "preempted"),
+        (130, ASKED, "cancelled", "stop", "cancelled"),
+        (130, ASKED, "requeued", "slurm", "preempted"),
+        (130, ASKED, "silent", "stop", "preempted"),
+        (137, RUNS, "running", "again", "killed"),
+        (137, RUNS, "requeued", "slurm", "killed"),
+        (137, RUNS, "preempted", "again", "preempted"),
+        (137, RUNS, "cancelled", "stop", "cancelled"),
+        (143, RUNS, "over", "again", "time-limit"),
+        (130, ASKED, "limit", "again", "time-limit"),
+        (143, RUNS, "pending", "slurm", "killed"),
+        (1, {**FAILED, "failure_class": "nan"}, "running", "stop", "nan"),
+        (1, {**FAILED, "failure_class": "hang"}, "running", "again", "hang"),
+        (
+            1,
+            {**FAILED, "failure_class": "host-oom"},
+            "running",
+            "stop",
+            "host-oom",
+        ),  # more memory is another submission
+        (1, {**FAILED, "failure_class": "data"}, "running", "stop", "data"),
+        (1, {**FAILED, "failure_class": "user-code"}, "running", "stop", "user-code"),
+        (1, RUNS, "running", "stop", "unknown"),
+    ],
+)
+def test_decisions(folder: RunFolder, code: int, status: dict[str, Any], shown: str, action: str, kind: str) -> None:
+    died(folder, **status)
+    verdict = judge(folder, code, slice_of(shown))
+    assert (verdict.action, verdict.failure_class) == (action, kind)
+
+
+def test_a_rank_that_failed_is_the_reason_although_the_others_left_politely(folder: RunFolder) -> None:
+    """srun ends the other ranks with TERM, and returns the highest of all exit codes."""
+    died(folder, **ASKED)
+    now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    note = {"time": now, "rank": 1, "host": "n2", "class": "nan", "line": "the loss is not finite", "attempt": 1}
+    atomic_write_json(folder.path / "ranks" / "1.json", note)
+    verdict = judge(folder, 130, RUNNING)
+    assert verdict == Verdict("stop", "nan", "the loss is not finite")
+
+
+def test_progress_is_what_was_saved(folder: RunFolder) -> None:
+    """Slices that each get a little further are started again without end; those that get nowhere are not."""
+    folder.checkpoints.mkdir()
+    for slice_ in range(12):
+        died(folder, **ASKED)
+        folder.checkpoint(100 + slice_).touch()
+        settle(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
+    assert [death["iteration"] for death in read_attempts(folder)] == list(range(100, 112))
+    for _ in range(4):
+        died(folder, **ASKED)
+        assert judge(folder, 130, RUNNING).action == "again"
+        settle(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
+    died(folder, **ASKED)
+    assert judge(folder, 130, RUNNING).action == "stop"
+
+
+def test_a_cancelled_launch_is_never_started_again(folder: RunFolder) -> None:
+    died(folder, **ASKED)
+    write_job(folder, Job(sweep="s", where="slurm", state="cancelled", name="n"))
+    assert judge(folder, 130, RUNNING).failure_class == "cancelled"
+
+
+def test_a_finished_run_and_a_run_that_lives_elsewhere_are_left_alone(folder: RunFolder) -> None:
+    died(folder, host="another")
+    before = folder.status.read_bytes()
+    said: list[str] = []
+    with SoftFileLock(folder.lock):
+        settle(folder, 1, RUNNING, said.append, pytest.fail, by="after")
+    assert "is now written by pid" in said[0]
+    assert folder.status.read_bytes() == before
+    folder.write_status("done")
+    folder.result.write_text("{}")
+    settle(folder, 137, RUNNING, said.append, pytest.fail, by="after")
+    assert "the run is done" in said[1]
+    assert read_attempts(folder) == []
+
+
+def test_a_death_is_noted_before_the_job_starts_again(folder: RunFolder) -> None:
+    died(folder)
+    folder.lock.touch()
+    folder.checkpoints.mkdir()
+    folder.checkpoint(8).touch()
+    os.utime(folder.checkpoint(8), (time.time() - 40, time.time() - 40))
+    said: list[str] = []
+
+    def start() -> str:
+        (death,) = read_attempts(folder)
+        assert (death["class"], death["exit_code"], death["iteration"]) == ("killed", 137, 10)
+        assert (death["requeued"], death["by"], death["attempt"], death["job"]) == (True, "after", 1, "12")
+        assert death["lost_s"] == pytest.approx(40, abs=2)
+        assert death["seconds"] == pytest.approx(300, abs=2)
+        assert folder.read_status()["state"] == "waiting"
+        assert not folder.lock.exists()  # the next start need not find out that its owner is dead
+        assert "it starts again" in said[0]
+        return ""
+
+    settle(folder, 137, RUNNING, said.append, start, by="after")
+    assert len(said) == 1
+
+
+def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
+    died(folder, **ASKED)
+    settle(folder, 130, RUNNING, lambda _: None, lambda: "Job is no longer there", by="after")
+    status = folder.read_status()
+    assert (status["state"], status["failure_class"]) == ("failed", "preempted")
+    assert status["reason"].endswith("could not be started again: Job is no longer there")
+
+
+def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> None:
+    died(folder)
+    for _ in range(3):
+        note_attempt(folder, **{"class": "killed", "iteration": 10})
+    said: list[str] = []
+    settle(folder, 137, RUNNING, said.append, pytest.fail, by="after")
+    status = folder.read_status()
+    assert (status["state"], status["failure_class"]) == ("failed", "killed")
+    assert read_attempts(folder)[-1]["requeued"] is False
+
+
+def test_words_of_an_earlier_start_are_not_taken_for_this_one(folder: RunFolder) -> None:
+    """The node's python did not even begin: status.json still tells of the attempt before."""
+    died(folder, "failed", failure_class="nan", reason="old words", begun=time.time() - 9000)
+    now = parse_slice(SHOWN["running"])
+    old = time.time() - 8000
+    status = json.loads(folder.status.read_text())
+    status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(old))
+    folder.status.write_text(json.dumps(status))
+    verdict = judge(folder, 127, now)
+    assert verdict.failure_class != "nan"
+    assert "old words" not in verdict.reason
+    settle(folder, 127, now, lambda _: None, pytest.fail, by="after")
+    (death,) = read_attempts(folder)
+    assert (death["attempt"], death["seconds"], death["lost_s"]) == (None, 600.0, 0.0)
+
+
+def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: Any) -> Slice:
+    """A run that ended 12 seconds ago, and whose job was started again 5 seconds ago."""
+    died(folder, state, reason=reason, begun=time.time() - 20, **facts)
+    status = json.loads(folder.status.read_text())
+    status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() - 12))
+    folder.status.write_text(json.dumps(status))
+    return Slice("12", "RUNNING", "n1", 1, 5.0, 3600.0)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(130, "preempted"), (137, "killed"), (140, "time-limit")])
+def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
+    folder: RunFolder, code: int, kind: str
+) -> None:
+    """The attempt before was warned by USR2 and noted so; this start has not begun an attempt of its own."""
+    now = soon_again(folder, "interrupted by SIGUSR2; call again to continue")
+    note_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
+    assert judge(folder, code, now, 1).failure_class == kind
+    settle(folder, code, now, lambda _: None, lambda: "", by="after", starts=1)
+    death = read_attempts(folder)[-1]
+    assert (death["class"], death["attempt"], death["seconds"], death["lost_s"]) == (kind, None, 5.0, 0.0)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: RunFolder, noted: bool) -> None:
+    """`scontrol requeue` by an operator: RunTime is 0 then, although the attempt took its 300 seconds."""
+    died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
+    if noted:  # the attempt in status.json is of an earlier start
+        note_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
+    now = Slice("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
+    settle(folder, 130, now, lambda _: None, pytest.fail, by="after", starts=0)
+    death = read_attempts(folder)[-1]
+    assert (death["class"], death["attempt"]) == ("preempted", None if noted else 1)
+    assert death["seconds"] == pytest.approx(0 if noted else 300, abs=3)
+
+
+def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
+    died(folder)
+    note_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
+    assert judge(folder, 137, RUNNING).failure_class == "killed"
+
+
+def test_a_failure_in_the_start_up_replaces_what_failed_before(folder: RunFolder) -> None:
+    now = soon_again(folder, "old words", "failed", failure_class="nan")
+    settle(folder, 127, now, lambda _: None, pytest.fail, by="after", starts=1)
+    status = folder.read_status()
+    assert status["failure_class"] != "nan"
+    assert status["reason"] == "its process ended with exit code 127"
+
+
+def test_slurm_is_read() -> None:
+    assert slice_of("running") == Slice("12", "RUNNING", "n2", 0, 600.0, 3600.0, False)
+    assert slice_of("preempted").preempted
+    assert not slice_of("preempted before").preempted  # an earlier start was
+    assert parse_slice("RunTime=1-02:03:04 TimeLimit=UNLIMITED Restarts=x").run_s == 93784.0
+    assert parse_slice("TimeLimit=UNLIMITED").limit_s is None
+    assert slice_of("over").over_limit
+    assert slice_of("limit").over_limit
+
+
+def test_the_task_finds_its_run(tmp_path: Path) -> None:
+    (tmp_path / "folders.txt").write_text("/runs/a\n/runs/b\n")
+    assert folder_of_task(tmp_path / "folders.txt", {}).id == "a"
+    assert folder_of_task(tmp_path / "folders.txt", {"SLURM_ARRAY_TASK_ID": "1"}).id == "b"
+
+
+def test_the_last_task_of_an_array_does_not_speak_for_all_of_it() -> None:
+    last = {"SLURM_JOB_ID": "11", "SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "2"}  # seen: equal numbers
+    assert own_job(last) == "11_2"
+    assert own_job({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "0"}) == "11_0"
+    assert own_job({"SLURM_JOB_ID": "12"}) == "12"
+    assert own_job({}) == ""
+
+
+def test_requeue_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scontrol, "PAUSE_S", 0.01)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = tmp_path / "scontrol"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ $(wc -l < {tmp_path}/calls) -ge 3 ] || exit 1\n')
+    script.chmod(0o755)
+    assert requeue("12") == ""
+    assert (tmp_path / "calls").read_text() == "requeue 12\n" * 3
+    script.write_text("#!/bin/sh\necho 'slurm_update error: Job is gone' >&2; exit 1\n")
+    assert requeue("12") == "slurm_update error: Job is gone"
+
+
+def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> None:
+    """The whole way with a stand-in for scontrol; and nothing that goes wrong in it is an exit code."""
+    died(folder, **ASKED)
+    (tmp_path / "folders.txt").write_text(f"{folder.path}\n")
+    (tmp_path / "shown").write_text(SHOWN["running"])
+    script = tmp_path / "scontrol"
+    script.write_text(f'#!/bin/sh\n[ "$1" = show ] && exec cat {tmp_path}/shown\necho "$@" > {tmp_path}/calls\n')
+    script.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "12"}
+    words = [sys.executable, "-m", "sweeps.node.on_exit"]
+    begun = time.monotonic()
+    done = subprocess.run(
+        [*words, str(tmp_path / "folders.txt"), "130"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1  # 0 would say that the run is done
+    assert time.monotonic() - begun < 3
+    assert done.stdout == "run ended (preempted): asked to stop; it starts again\n"
+    assert (tmp_path / "calls").read_text() == "requeue 12\n"
+    assert len(read_attempts(folder)) == 1
+    broken = subprocess.run([*words, "/nowhere", "x"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert broken.returncode == 1
+    assert broken.stdout.startswith("warning: nothing could be done about this end")
+    assert broken.stderr == ""

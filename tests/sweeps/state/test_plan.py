@@ -1,0 +1,213 @@
+"""Where a promised run stands: every combination of run files and queue that a person can meet, by hand."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2d.core.job_file import Job, write_job
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.scheduler.queue import JobFacts
+from sweeps.state.manifest import Promise
+from sweeps.state.plan import Row, look, slurm_jobs
+
+NOW = time.time()
+ELSEWHERE = {"host": "node17", "pid": 4}
+DEAD_PID = 2**22 + 1  # above the largest pid
+
+
+def stamp(ago_s: float = 0.0) -> str:
+    return datetime.fromtimestamp(NOW - ago_s, UTC).isoformat(timespec="seconds")
+
+
+def status(run: RunFolder, state: str, ago_s: float = 0.0, **facts: Any) -> None:
+    atomic_write_json(run.status, {"state": state, "attempt": 1, "heartbeat": stamp(ago_s), **ELSEWHERE, **facts})
+
+
+def job(run: RunFolder, ago_s: float = 600.0, **facts: Any) -> None:
+    given = {"sweep": "s", "where": "slurm", "state": "submitted", "name": "c2d-s-1", "job": "7_0", **facts}
+    write_job(run, Job(submitted=stamp(ago_s), **given))
+
+
+def stand(run: RunFolder, fact: JobFacts | None = None, *, queue: bool = True, **promise: Any) -> Row:
+    asked = Promise(run.id, "student", ({"method": "icod", "seed": "0"},), **promise)
+    (row,) = look([asked], run.path.parent, {"7_0": fact} if fact else {}, queue_asked=queue, now=NOW)
+    return row
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "ssd-icod-0123456789ab-s0")
+    atomic_write_json(folder.spec, {})
+    return folder
+
+
+def test_a_run_without_a_folder_is_new(tmp_path: Path) -> None:
+    row = stand(RunFolder(tmp_path / "nothing"))
+    assert (row.state, row.launch, row.reason) == ("new", True, "not asked before")
+    assert look([Promise("x", "student")], tmp_path / "no store", {}, queue_asked=False)[0].state == "new"
+
+
+def test_a_folder_with_a_question_only_is_new(run: RunFolder) -> None:
+    assert (stand(run).state, stand(run).launch) == ("new", True)
+
+
+def test_done_needs_the_result_as_well(run: RunFolder) -> None:
+    status(run, "done")
+    assert stand(run).state != "done"
+    atomic_write_json(run.result, {})
+    assert (stand(run).state, stand(run).launch) == ("done", False)
+
+
+def test_a_fresh_heartbeat_is_a_running_run(run: RunFolder) -> None:
+    status(run, "running", ago_s=20, iteration=30, iterations=90)
+    row = stand(run)
+    assert (row.state, row.reason) == ("running", "iteration 30 of 90")
+
+
+def test_a_stale_heartbeat_is_a_death_unless_the_queue_says_it_runs(run: RunFolder) -> None:
+    status(run, "running", ago_s=400, iteration=30, iterations=90)
+    job(run)
+    assert stand(run, queue=False).state == "failed"
+    assert stand(run, JobFacts("7_0", state="NODE_FAIL")).failure_class == "node-failure"
+    alive = stand(run, JobFacts("7_0", state="RUNNING"))
+    assert alive.state == "running"
+    assert "no heartbeat for 7 min" in alive.reason
+
+
+def test_a_dead_process_of_this_host_is_known_at_once(run: RunFolder) -> None:
+    status(run, "running", host=socket.gethostname(), pid=DEAD_PID, iteration=3, iterations=9)
+    row = stand(run, queue=False)
+    assert (row.state, row.launch) == ("waiting", True)  # a person's own training, or one whose launcher died with it
+    assert row.reason == "killed, iteration 3 of 9; continues from its checkpoint"
+    job(run)
+    assert stand(run, queue=False).state == "failed"
+    status(run, "running", host=socket.gethostname(), pid=os.getpid())
+    assert stand(run, queue=False).state == "running"
+
+
+def test_a_requeued_job_waits_and_says_where_it_continues(run: RunFolder) -> None:
+    status(run, "running", ago_s=400, iteration=30, iterations=90)
+    job(run)
+    row = stand(run, JobFacts("7_0", state="PENDING", reason="BeginTime"))
+    assert row.state == "waiting"
+    assert "requeued, continues at iteration 30 of 90" in row.reason
+    assert "BeginTime" in row.reason
+
+
+def test_a_failure_that_was_submitted_again_waits(run: RunFolder) -> None:
+    status(run, "failed", ago_s=100, failure_class="nan", reason="loss is nan")
+    assert (stand(run).state, stand(run).failure_class) == ("failed", "nan")
+    job(run, ago_s=50)
+    assert stand(run, JobFacts("7_0", state="PENDING")).state == "waiting"
+    job(run, ago_s=200)
+    assert stand(run, JobFacts("7_0", state="FAILED")).state == "failed"
+
+
+def test_an_interrupted_run_is_continued(run: RunFolder) -> None:
+    status(run, "waiting", iteration=3, iterations=9, reason="interrupted; call again to continue")
+    row = stand(run)
+    assert (row.state, row.launch) == ("waiting", True)
+    assert "iteration 3 of 9" in row.reason
+
+
+def test_the_local_queue_lives_as_long_as_its_launcher(run: RunFolder) -> None:
+    job(run, where="local", job=None, host=socket.gethostname(), pid=os.getpid())
+    assert (stand(run).state, stand(run).launch) == ("waiting", False)
+    job(run, where="local", job=None, host=socket.gethostname(), pid=DEAD_PID)
+    assert (stand(run).state, stand(run).launch) == ("new", True)
+    status(run, "waiting", iteration=3, iterations=9)
+    assert (stand(run).state, stand(run).launch) == ("waiting", True)
+
+
+@pytest.mark.parametrize(
+    ("fact", "state"),
+    [
+        (JobFacts("7_0", state="PENDING", reason="Priority"), "waiting"),
+        (JobFacts("7_0", state="RUNNING", node="n1"), "running"),
+        (JobFacts("7_0", state="COMPLETED"), "waiting"),  # finishing: the files are on their way
+        (JobFacts("7_0", state="TIMEOUT"), "failed"),
+        (JobFacts("7_0", state="CANCELLED"), "failed"),
+        (JobFacts("7_0", state="OUT_OF_MEMORY"), "failed"),
+    ],
+)
+def test_before_the_run_says_anything_the_queue_does(run: RunFolder, fact: JobFacts, state: str) -> None:
+    job(run)
+    row = stand(run, fact)
+    assert (row.state, row.launch) == (state, False)
+
+
+def test_a_job_that_nobody_knows(run: RunFolder) -> None:
+    job(run)
+    assert stand(run, queue=False).state == "waiting"  # no queue to ask: it is believed
+    assert stand(run).state == "failed"  # purged, and no trace of it
+    job(run, ago_s=5)
+    assert stand(run).state == "waiting"  # just submitted: accounting is slow
+
+
+def test_a_submission_under_way_is_not_submitted_twice(run: RunFolder) -> None:
+    job(run, state="submitting", job=None, host="login1", pid=9)
+    row = stand(run)
+    assert (row.state, row.launch) == ("waiting", False)
+    assert "c2d-s-1 (pid 9 on login1)" in row.reason
+
+
+def test_students_of_a_failed_teacher_are_blocked_and_say_by_whom(run: RunFolder) -> None:
+    teacher = RunFolder(run.path.parent / "resnet18-classifier-0123456789ab-s0")
+    status(teacher, "failed", failure_class="nan", reason="loss is nan")
+    promised = [
+        Promise(teacher.id, "teacher"),
+        Promise(run.id, "student", ({"seed": "0"},), (teacher.id,)),
+        Promise("other", "student", ({"seed": "0"},)),
+    ]
+    rows = look(promised, run.path.parent, {}, queue_asked=False, now=NOW)
+    assert [row.state for row in rows] == ["failed", "blocked", "new"]
+    assert rows[1].reason == f"blocked by {teacher.id} (nan)"
+    assert not rows[1].launch
+    status(run, "done")
+    atomic_write_json(run.result, {})
+    assert look(promised, run.path.parent, {}, queue_asked=False, now=NOW)[1].state == "done"
+
+
+def test_what_slurm_took_out_is_started_again_once_its_teacher_is_well(run: RunFolder) -> None:
+    job(run)
+    gone = JobFacts("7_0", state="CANCELLED", reason="Dependency")
+    assert (stand(run, gone).state, stand(run, gone).launch) == ("waiting", True)
+    teacher = RunFolder(run.path.parent / "teacher")
+    status(teacher, "failed", failure_class="nan")
+    promised = [Promise(teacher.id, "teacher"), Promise(run.id, "student", (), (teacher.id,))]
+    assert look(promised, run.path.parent, {"7_0": gone}, queue_asked=True, now=NOW)[1].state == "blocked"
+
+
+def test_what_a_sick_canary_held_back_is_blocked_and_names_it(run: RunFolder) -> None:
+    canary = RunFolder(run.path.parent / "bird")
+    status(canary, "failed", failure_class="nan")
+    job(run, depends=["bird#canary"])
+    row = stand(run, JobFacts("7_0", state="CANCELLED", reason="DependencyNeverSatisfied"))
+    assert (row.state, row.reason, row.launch) == ("blocked", "blocked by the canary bird", False)
+
+
+def test_a_complete_job_without_a_result_is_a_failure_after_a_while(run: RunFolder) -> None:
+    job(run)
+    began = datetime.fromtimestamp(NOW - 600, UTC).astimezone().replace(tzinfo=None).isoformat(timespec="seconds")
+    assert stand(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=590)).state == "waiting"
+    assert stand(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=300)).state == "failed"
+
+
+def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
+    run.status.write_text('{"state": "runn')
+    assert stand(run).state == "new"
+
+
+def test_jobs_of_finished_runs_are_not_asked_about(run: RunFolder) -> None:
+    job(run)
+    asked = [Promise(run.id, "student"), Promise("not there", "student")]
+    assert slurm_jobs(asked, run.path.parent) == ["7_0"]
+    status(run, "done")
+    assert slurm_jobs(asked, run.path.parent) == []
