@@ -7,9 +7,12 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# Two threads are enough for the small tensors of the tests and leave the other cores alone.
-test test-cluster test-web: export OMP_NUM_THREADS ?= 2
-# Threads that spin while they wait cost ten times the time on a machine that does something else as well.
+# A process for each core, at most 8 (each holds up to 2 GiB of imported packages), and one thread in each of them: the
+# tensors of the tests are small. A file stays in one process, so that its fixtures are made once.
+WORKERS ?= auto
+test: export OMP_NUM_THREADS ?= 1
+test-cluster test-web: export OMP_NUM_THREADS ?= 2
+# Threads that spin while they wait need ten times the time on a machine that has other work as well.
 test test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
@@ -21,8 +24,8 @@ help: ## this text
 demo: $(READY) ## the demo: four cells on procedural scenes, then their table (ARGS=--full for all of it)
 	@$(BIN)/c2d demo $(ARGS)
 
-test: $(READY) ## the tests (at most 20 minutes on 2 cores; ARGS="-k icod" to choose)
-	$(BIN)/python -m pytest -q -m "not slow and not cluster and not web" $(ARGS)
+test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to choose)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow and not cluster and not web" $(ARGS)
 
 test-cluster: $(READY) ## tests on a real SLURM, started for them (root, and the packages that .ci/slurm installs)
 	@bash .ci/marked cluster $(BIN)/python $(ARGS)
@@ -35,7 +38,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY) ## mend what ruff can mend
+format: $(READY) ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -49,4 +52,4 @@ pins: $(READY) ## write what .venv holds to constraints/pyXY.txt (remove that fi
 	@bash .ci/pins $(BIN)/python
 
 clean: ## remove .venv and caches; runs and data stay
-	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist c2d.egg-info
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist c2d_suite.egg-info

@@ -77,4 +77,4 @@ def _needs_extra() -> None:
 
     missing = [name for name in ("pandas", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
     if missing:
-        raise InputError(f"reports need {', '.join(missing)}, not installed here; pip install 'c2d[analysis]'")
+        raise InputError(f"reports need {', '.join(missing)}, not installed here; pip install 'c2d-suite[analysis]'")

@@ -125,7 +125,7 @@ def load(place: Path | None, store: Path) -> Cache:
 def _made_by() -> dict[str, Any]:
     """Format, version, and a digest of the code that flattens files: a cache of other code is foreign."""
     try:
-        version = metadata.version("c2d")
+        version = metadata.version("c2d-suite")
     except metadata.PackageNotFoundError:
         version = ""
     code = hashlib.sha256()

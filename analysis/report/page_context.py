@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import STATES, Study, labels_of
 from analysis.page.page_model import Failure, Report, Sweep
+from c2d import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.report.types import Made, Request
 
-PACKAGES = ("c2d", "numpy", "pandas", "scipy", "matplotlib", "hotcoco")
+PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "hotcoco")
 
 
 def filled(made: Made, asked: Request) -> Report:
@@ -45,7 +46,7 @@ def filled(made: Made, asked: Request) -> Report:
 
 def provenance() -> dict[str, str]:
     """What the report was made with."""
-    found = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version()}
+    found = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version(), "c2d": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.backends import Prepared, Unavailable
-from benchmarks.backends.onnx_export import EXTRA, INPUT, exporter, onnx_file, sha256
 from benchmarks.backends.onnx import say, session
+from benchmarks.backends.onnx_export import EXTRA, INPUT, exporter, onnx_file, sha256
 from benchmarks.backends.packages import need
 from c2d.core.errors import InputError, first_line
 

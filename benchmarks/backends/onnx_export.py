@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.latency.student import Subject
 
 INPUT = "images"
-EXTRA = "'c2d[export]'"
+EXTRA = "'c2d-suite[export]'"
 """What pip installs for this."""
 
 

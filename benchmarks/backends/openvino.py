@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.backends import Prepared, Unavailable
-from benchmarks.backends.onnx_export import exporter, onnx_file, sha256
 from benchmarks.backends.onnx import say
+from benchmarks.backends.onnx_export import exporter, onnx_file, sha256
 from benchmarks.backends.packages import need
 from c2d.core.errors import first_line
 
 if TYPE_CHECKING:
     from benchmarks.latency.student import Subject
 
-EXTRA = "'c2d[openvino]'"
+EXTRA = "'c2d-suite[openvino]'"
 
 
 def prepare(subject: Subject) -> Prepared:

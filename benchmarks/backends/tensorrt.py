@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.backends import Call, Prepared, Unavailable
-from benchmarks.backends.onnx_export import INPUT, exporter, onnx_file, sha256
 from benchmarks.backends.onnx import say
+from benchmarks.backends.onnx_export import INPUT, exporter, onnx_file, sha256
 from benchmarks.backends.packages import need
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-TRAIN = "pip install 'c2d[train]'"
+TRAIN = "pip install 'c2d-suite[train]'"
 FLAVOURS = {
     "continued": ("onedl-mmengine", "onedl-mmcv", "onedl-mmdetection"),
     "upstream": ("mmengine", "mmcv", "mmdet"),

@@ -26,7 +26,7 @@ def version(distribution: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         raise InputError(
             f"engine 'reference' needs {distribution}, which is not installed; "
-            f"install c2d[analysis], or use engine 'fast'"
+            f"install c2d-suite[analysis], or use engine 'fast'"
         ) from None
 
 

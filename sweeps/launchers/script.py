@@ -113,7 +113,9 @@ def _sbatch_string() -> Any:
     try:
         from submitit.slurm.slurm import _make_sbatch_string
     except ImportError:
-        raise InputError("batch scripts need submitit; pip install 'c2d[slurm]', or --where local") from None
+        raise InputError(
+            "missing: submitit, which writes batch scripts; fix: pip install submitit, or use --where local"
+        ) from None
     return _make_sbatch_string
 
 

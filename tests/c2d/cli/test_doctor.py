@@ -71,7 +71,7 @@ def test_the_core_alone_is_no_failure_and_nothing_crashes(machine: Machine, tmp_
     assert [name for name, check in checks.items() if check.status == "fail"] == []
     for name in ("torch", "torchvision", "host"):
         assert checks[name].status == "warn"
-        assert "c2d[train]" in checks[name].fix
+        assert "c2d-suite[train]" in checks[name].fix
     assert checks["GPU"].found.startswith("not asked")
 
 
@@ -139,7 +139,7 @@ def test_torchvision_whose_operators_do_not_fit(machine: Machine) -> None:
         (CONTINUED | UPSTREAM, "fail", "both flavours", "pip uninstall -y onedl-mmengine onedl-mmcv"),
         (CONTINUED | {"mmcv": "2.2.0"}, "fail", "both flavours", "mmcv"),
         ({"onedl-mmcv": "2.3.6"}, "fail", "without onedl-mmengine, onedl-mmdetection", "pip install onedl-mmengine"),
-        ({}, "warn", "not installed", "c2d[train]"),
+        ({}, "warn", "not installed", "c2d-suite[train]"),
     ],
 )
 def test_flavours_of_the_host(machine: Machine, versions: dict[str, str], status: str, found: str, fix: str) -> None:
