@@ -353,7 +353,7 @@ def demo(
 def _place(runs: Path | None, data: Path | None, where: WhereTo, profile: str | None) -> Place:
     from c2d.specs.resolve_spec import store
     from sweeps.actions.submit import Place
-    from sweeps.launchers.profile import load_profile
+    from sweeps.definition.profile import load_profile
 
     named = profile or os.environ.get("C2D_PROFILE") or ("cpu" if where is WhereTo.local else None)
     root = data or Path(os.environ.get("C2D_DATA") or "data")

@@ -15,8 +15,8 @@ from c2d.core.errors import RunError
 from c2d.core.run_folder import RunFolder, read_json
 from sweeps.actions.submit import Place, submit
 from sweeps.definition.definition import Definition, read_definition
+from sweeps.definition.profile import load_profile
 from sweeps.launchers.launch_request import Say
-from sweeps.launchers.profile import load_profile
 from sweeps.state.manifest import promises, read_record
 
 NAME, FULL = "demo", "demo-full"

@@ -10,9 +10,9 @@ from typing import Any
 from c2d.core.job_file import read_job
 from sweeps.actions import select_retries
 from sweeps.actions.submit import Place, Where, claim, run_here, settle_submissions, submission_lock
+from sweeps.definition.profile import Profile, store_profile, stored_profile
 from sweeps.launchers import LAUNCHERS, snapshot
 from sweeps.launchers.launch_request import Order, Say
-from sweeps.launchers.profile import Profile, remember, remembered
 from sweeps.state.plan import Row
 
 
@@ -74,12 +74,12 @@ def _orders(
         key = (row.kind, job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
         groups.setdefault(key, []).append(row)
     for (_, owner, profile, root), group in groups.items():
-        machine = changes.profile or (remembered(place.runs, owner, profile) if profile else place.profile)
+        machine = changes.profile or (stored_profile(place.runs, owner, profile) if profile else place.profile)
         tasks = []
         for row in group:
             job = row.job
             kept = job is not None and not changes.update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
             code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
             tasks.append(replace(select_retries.raised(row, rows, machine, say), snapshot=code))
-        remember(place.runs, sweep, machine)
+        store_profile(place.runs, sweep, machine)
         yield Order(sweep, place.runs, Path(root).absolute(), tasks, machine, tasks[0].snapshot)

@@ -14,9 +14,9 @@ from typing import Any
 
 from c2d.core import job_file
 from c2d.core.errors import InputError, unknown
+from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES, RULES, backoff_s, exhausted
 from sweeps.launchers.launch_request import Say, Task
-from sweeps.launchers.profile import Profile
 from sweeps.state.plan import STATES, Row
 
 NODE_FAULTS = ("node-failure", "killed", "hang")

@@ -28,9 +28,9 @@ from sweeps.actions.tasks import tasks_of, to_launch
 from sweeps.checks.check_sweep import Problem, check
 from sweeps.definition.definition import Definition
 from sweeps.definition.expand import Grid, expand, mentions
+from sweeps.definition.profile import Profile, store_profile
 from sweeps.launchers import LAUNCHERS, snapshot
 from sweeps.launchers.launch_request import Order, Say, Task
-from sweeps.launchers.profile import Profile, remember
 from sweeps.state.manifest import read_record, record_of, record_path, write_record
 from sweeps.state.plan import Row, survey
 
@@ -141,7 +141,7 @@ def submit(
         order = _order(definition.name, tasks, place, snapshot.take(place.runs))
         if begun := sum(task.snapshot not in ("", order.snapshot) for task in tasks):
             say(f"{begun} runs continue with the code they have begun with (retry --state waiting --update-code: not)")
-        remember(place.runs, definition.name, place.profile)
+        store_profile(place.runs, definition.name, place.profile)
         if place.where == "slurm":
             return LAUNCHERS["slurm"](order, say)
         claim(order)

@@ -17,8 +17,8 @@ from c2d.specs.spec import RunSpec
 from sweeps.checks import static_checks
 from sweeps.checks.dry_run_process import Question, rehearse
 from sweeps.checks.static_checks import Fault
+from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import Say
-from sweeps.launchers.profile import Profile
 
 if TYPE_CHECKING:
     from sweeps.definition.definition import Definition

@@ -19,11 +19,11 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import submission_folder
 from c2d.core.run_folder import RunFolder
 from c2d.specs.resolve_spec import store
+from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
 from sweeps.launchers import snapshot
 from sweeps.launchers.arrays import Array
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Profile, load_profile
 from sweeps.launchers.slurm import submit_array
 from sweeps.node.probe_job import Look
 from sweeps.scheduler import queue

@@ -13,8 +13,8 @@ from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard, find_card, find_file, public_cards, verify
 from c2d.specs.resolve_spec import student_catalog, teacher_result, teacher_run
 from c2d.specs.spec import RunSpec
+from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import Say
-from sweeps.launchers.profile import Profile
 
 VERIFIED_MB = 64
 """Annotation files are read and compared with their card up to this size; larger ones when a run starts."""

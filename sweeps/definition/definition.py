@@ -12,8 +12,8 @@ from c2d.core.errors import InputError, unknown
 from c2d.core.yaml_lines import Marked
 from c2d.specs.resolve_spec import distiller_catalog
 from sweeps.definition.axes import Axis, Labels, grid, read_assignments, read_axes, read_rules, too_many
+from sweeps.definition.profile import Size
 from sweeps.definition.settable_keys import SUBJECT, block_mistake, distillers_in
-from sweeps.launchers.profile import Size
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 KEYS = ("question", "name", "base", "axes", "seeds", "exclude", "include", "teachers", "size")

@@ -18,11 +18,11 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.core.job_file import read_job, submission_folder
 from c2d.core.run_folder import RunFolder, read_json
+from sweeps.definition.profile import Profile
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
 from sweeps.launchers.dependencies import dependency, run_of
 from sweeps.launchers.launch_request import Order, Say, Task
-from sweeps.launchers.profile import Profile
 from sweeps.launchers.script import script
 from sweeps.scheduler import queue
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from c2d.core.run_folder import RunFolder
-from sweeps.launchers.profile import Profile, Size
+from sweeps.definition.profile import Profile, Size
 
 Say = Callable[[str], None]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.job_file import submission_folder
+from sweeps.definition.profile import Profile
 from sweeps.launchers.arrays import Array
 from sweeps.launchers.launch_request import Order
-from sweeps.launchers.profile import Profile
 from sweeps.launchers.snapshot import folder as snapshot_folder
 from sweeps.launchers.submission import FOLDERS, pickle_name
 

@@ -36,9 +36,9 @@ from typing import Any
 
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder
+from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers import slurm, snapshot
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Hours, Profile
 from sweeps.node.node_environment import first_host
 from sweeps.scheduler.slurm_output import SACCT_FORMAT
 from tests.c2d.conftest import TINY, Workshop

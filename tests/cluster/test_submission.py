@@ -18,8 +18,8 @@ from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
 from sweeps.actions.submit import Place, submit
 from sweeps.definition.definition import read_definition
+from sweeps.definition.profile import load_profile
 from sweeps.launchers import local
-from sweeps.launchers.profile import load_profile
 from sweeps.state.manifest import promises
 from tests.cluster.desk import TEACHER, Desk
 from tests.cluster.slurm import MAX_ARRAY, Cluster

@@ -19,10 +19,10 @@ from c2d.data.scenes import make_scenes
 from sweeps.actions.submit import Place, plan, resolve, submit
 from sweeps.checks.check_sweep import check
 from sweeps.definition.definition import read_definition
+from sweeps.definition.profile import Hours, Profile, load_profile
 from sweeps.launchers import slurm, snapshot
 from sweeps.launchers.arrays import Array
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Hours, Profile, load_profile
 from sweeps.launchers.slurm import submit_array
 from sweeps.node.job import Train
 from tests.cluster.desk import Desk

@@ -17,8 +17,8 @@ import pytest
 
 from c2d.core.run_folder import RunFolder
 from c2d.training import checkpoint
+from sweeps.definition.profile import Hours
 from sweeps.failures.retry_policy import exhausted
-from sweeps.launchers.profile import Hours
 from tests.cluster.slurm import Cluster
 from tests.cluster.trial import Trial, assert_equal, undisturbed
 

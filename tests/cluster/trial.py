@@ -20,7 +20,7 @@ from sweeps.actions import select_retries as retry
 from sweeps.actions.relaunch import again
 from sweeps.actions.submit import Place, resolve, submit
 from sweeps.definition.definition import Definition, parse_definition
-from sweeps.launchers.profile import Hours, Profile
+from sweeps.definition.profile import Hours, Profile
 from sweeps.state.manifest import read_record
 from sweeps.state.plan import Row, survey
 from tests.c2d.conftest import TINY

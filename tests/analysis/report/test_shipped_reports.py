@@ -18,7 +18,7 @@ from analysis.tables.table import Table
 from benchmarks.suite.synthetic_store import fill_store, make_store, write
 from sweeps.actions.submit import Place, plan, resolve
 from sweeps.definition.definition import read_definition
-from sweeps.launchers.profile import load_profile
+from sweeps.definition.profile import load_profile
 
 PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
            "icod-detectors", "rivals")  # fmt: skip

@@ -13,8 +13,8 @@ from c2d.core.errors import InputError
 from c2d.core.job_file import Job, note_attempt, read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.actions import select_retries
+from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import AUTOMATIC, RULES
-from sweeps.launchers.profile import Profile
 from sweeps.state.plan import Row
 
 NOW = time.time()

@@ -21,8 +21,8 @@ from sweeps.actions.select_retries import choose
 from sweeps.actions.submit import Place, claim, submission_lock, submit
 from sweeps.actions.tasks import tasks_of, to_launch
 from sweeps.definition.definition import parse_definition
+from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import Order
-from sweeps.launchers.profile import Profile
 from sweeps.state.manifest import read_record
 from sweeps.state.plan import Row, survey
 from tests.sweeps.fake_slurm.control import FakeSlurm

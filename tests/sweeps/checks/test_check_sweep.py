@@ -19,7 +19,7 @@ from sweeps.checks import dry_run_process
 from sweeps.checks.check_sweep import Problem, check
 from sweeps.definition.definition import Definition
 from sweeps.definition.expand import Cell, Grid
-from sweeps.launchers.profile import Profile
+from sweeps.definition.profile import Profile
 
 TINY = Path(__file__).parents[2] / "fixtures" / "students" / "tiny-retinanet.py"
 DEFINITION = Definition(name="corpus", question="What is found?", source="corpus.yaml", text="")

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from c2d.cli.doctor import doctor
 from c2d.core.errors import InputError
 from sweeps.checks import probe
-from sweeps.launchers.profile import Profile
+from sweeps.definition.profile import Profile
 from sweeps.node import probe_job
 from sweeps.scheduler import queue
 from tests.sweeps.fake_slurm.control import FakeSlurm

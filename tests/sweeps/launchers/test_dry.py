@@ -11,9 +11,9 @@ import pytest
 
 from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers import LAUNCHERS
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Hours, Profile
 from sweeps.launchers.script import script
 from tests.sweeps.fake_slurm.control import FakeSlurm
 

@@ -19,9 +19,9 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.core.job_file import read_attempts, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from sweeps.definition.profile import Profile, load_profile
 from sweeps.launchers import LAUNCHERS, local, snapshot
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Profile, load_profile
 from tests.c2d.conftest import Workshop, teacher, workshop  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
@@ -271,7 +271,7 @@ def interrupting(shop: Shop, tmp_path: Path, until: Callable[[], bool]) -> tuple
     script.write_text(
         "import sys; from pathlib import Path; from c2d.core.run_folder import RunFolder\n"
         "from sweeps.launchers import local; from sweeps.launchers.launch_request import Order, Task\n"
-        "from sweeps.launchers.profile import Profile\n"
+        "from sweeps.definition.profile import Profile\n"
         f"runs = Path({str(shop.runs)!r})\n"
         "tasks = [Task(RunFolder(runs / name)) for name in ('a', 'b', 'c')]\n"
         "order = Order('s', runs, runs, tasks, Profile(), 'standin')\n"

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from c2d.core.errors import InputError
 from c2d.core.job_file import submission_folder
 from c2d.core.run_folder import RunFolder
+from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers.arrays import Array
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Hours, Profile
 from sweeps.launchers.script import node_quote, script
 from tests.sweeps.fake_slurm.control import FakeSlurm
 

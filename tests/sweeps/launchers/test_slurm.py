@@ -11,9 +11,9 @@ import pytest
 from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import Job, read_job, submission_folder, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.definition.profile import Profile
 from sweeps.launchers import LAUNCHERS, slurm, submission
 from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.profile import Profile
 from sweeps.launchers.recover_submission import adopt
 from sweeps.scheduler import queue, sbatch
 from tests.sweeps.fake_slurm.control import FakeSlurm

@@ -81,12 +81,13 @@ class Profile(BaseModel):
 
 
 def profile_names() -> list[str]:
+    """Names of the shipped profiles."""
     folder = resources.files("sweeps") / "profiles"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def load_profile(given: str | None) -> Profile:
-    """A shipped profile by name, or a YAML file by path; without either C2D_PROFILE, else `default`.
+    """Read a shipped profile by name, or a YAML file by path; without either C2D_PROFILE, else `default`.
 
     Raises:
         InputError: unknown name, or a key or value that is not allowed.
@@ -107,22 +108,22 @@ def load_profile(given: str | None) -> Profile:
         raise InputError(f"{where}: {explain(error)}") from None
 
 
-def remember(runs: Path, sweep: str, profile: Profile) -> None:
-    """Keep the profile of a submission in the store: a retry in another shell, or another folder, needs it."""
-    atomic_write_json(_kept(runs, sweep, profile.name), profile.model_dump())
+def store_profile(runs: Path, sweep: str, profile: Profile) -> None:
+    """Store the profile of a submission beside its manifest: a retry from another shell or folder needs it."""
+    atomic_write_json(_stored_file(runs, sweep, profile.name), profile.model_dump())
 
 
-def remembered(runs: Path, sweep: str, name: str) -> Profile:
-    """The profile a sweep was last submitted with under that name; else the one `load_profile` finds.
+def stored_profile(runs: Path, sweep: str, name: str) -> Profile:
+    """Read the profile that a sweep was last submitted with under that name; else the one `load_profile` finds.
 
     Raises:
-        InputError: neither is there.
+        InputError: neither exists.
     """
-    kept = _kept(runs, sweep, name)
-    return Profile.model_validate(read_json(kept)) if kept.is_file() else load_profile(name)
+    file = _stored_file(runs, sweep, name)
+    return Profile.model_validate(read_json(file)) if file.is_file() else load_profile(name)
 
 
-def _kept(runs: Path, sweep: str, name: str) -> Path:
+def _stored_file(runs: Path, sweep: str, name: str) -> Path:
     return runs / "sweeps" / sweep / f"profile-{name}.json"
 
 
