@@ -1,15 +1,15 @@
-"""Read outputs of a model's named modules inside a `with`; nothing stays behind.
+"""Hooks on a running model: record what named modules return, and replace a method of one instance for a while.
 
-    with tapped(model, ["layer1", "layer2"]) as seen:
+    with record_outputs(model, ["layer1", "layer2"]) as outputs:
         model(images)
-    seen["layer1"]
+    outputs["layer1"]
 
-`read` does the same in one call and stops the forward pass behind the last module asked for.
+Everything is undone at the end of the block, after an error too. Classes are never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,18 +19,25 @@ from torch.utils.hooks import RemovableHandle
 from c2d.core.errors import unknown
 
 
-class _Enough(BaseException):
-    """Everything asked for has been seen. A BaseException, so that no `except Exception` in a model swallows it."""
+class _StopForward(BaseException):
+    """Ends the forward pass once every output is recorded.
+
+    A BaseException, so that no `except Exception` inside a model catches it.
+    """
 
 
 @contextmanager
-def tapped(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterator[dict[str, Any]]:
-    """Collect what the modules `names` (as in `model.named_modules()`) return, as long as the block lasts.
+def record_outputs(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterator[dict[str, Any]]:
+    """Record what the modules `names` return while the block runs.
 
-    Yields a dict that fills up as the model runs, with the graph of the outputs; a module that runs several times
-    leaves its last output; an output that a later module overwrites in place stays overwritten. With `stop`, the
-    forward pass ends silently as soon as every name has been seen, and the block with it. All hooks are removed at the
-    end, after an error too.
+    Args:
+        model: any module.
+        names: as in `model.named_modules()`.
+        stop: end the forward pass, and the block with it, as soon as every name has an output.
+
+    Yields:
+        Module name -> its last output, with the graph. An output that a later module overwrites in place stays
+        overwritten.
 
     Raises:
         InputError: a name is no module of the model.
@@ -39,31 +46,57 @@ def tapped(model: nn.Module, names: Sequence[str], stop: bool = False) -> Iterat
     for name in names:
         if name not in modules or name == "":
             raise unknown("module", name, [n for n in modules if n], f"modules of {type(model).__name__}")
-    seen: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
 
-    def keep(name: str) -> Any:
+    def recorder(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            seen[name] = output
-            if stop and len(seen) == len(set(names)):
-                raise _Enough
+            outputs[name] = output
+            if stop and len(outputs) == len(set(names)):
+                raise _StopForward
 
         return hook
 
     handles: list[RemovableHandle] = []
     try:
-        handles.extend(modules[name].register_forward_hook(keep(name)) for name in dict.fromkeys(names))
-        yield seen
-    except _Enough:
+        handles.extend(modules[name].register_forward_hook(recorder(name)) for name in dict.fromkeys(names))
+        yield outputs
+    except _StopForward:
         return
     finally:
         for handle in handles:
             handle.remove()
 
 
-def read(model: nn.Module, names: Sequence[str], inputs: Any, stop: bool = True) -> dict[str, Any]:
-    """Outputs of the modules `names` for `model(inputs)`; by default the model runs only to the deepest of them."""
+def extract_outputs(model: nn.Module, names: Sequence[str], inputs: Any, stop: bool = True) -> dict[str, Any]:
+    """Return the outputs of the modules `names` for `model(inputs)`.
+
+    Args:
+        model: any module.
+        names: as in `model.named_modules()`.
+        inputs: what the model is called with.
+        stop: run the model only to the deepest of the modules.
+    """
     if not names:
         return {}
-    with tapped(model, names, stop=stop) as seen:
+    with record_outputs(model, names, stop=stop) as outputs:
         model(inputs)
-    return {name: seen[name] for name in names}
+    return {name: outputs[name] for name in names}
+
+
+@contextmanager
+def replace_method(instance: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+    """Replace the bound method `name` of one instance inside the block.
+
+    The replacement is an entry of the instance's `__dict__`; afterwards the dict is what it was before.
+    """
+    attributes = vars(instance)
+    missing = object()
+    before = attributes.get(name, missing)
+    attributes[name] = replacement
+    try:
+        yield
+    finally:
+        if before is missing:
+            del attributes[name]
+        else:
+            attributes[name] = before

@@ -105,7 +105,7 @@ def probe(detector: Any) -> Anatomy:
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:
-        with hooks.tapped(detector, map_layers(detector)) as seen:
+        with hooks.record_outputs(detector, map_layers(detector)) as seen:
             detector.extract_feat(images)
         neck, backbone = split(seen)
         head = _dense(detector)

@@ -21,7 +21,7 @@ from torch import Tensor
 from c2d.detectors import heads
 from c2d.detectors.batch import Batch
 from c2d.detectors.heads import DenseFamily, Kind
-from c2d.detectors.replaced_method import shadow
+from c2d.detectors.hooks import replace_method
 
 RoIStages = Literal["last", "all"]
 
@@ -148,8 +148,8 @@ def _watch_dense(stack: ExitStack, record: Recording, head: Any, family: DenseFa
         return (labels, *rest)
 
     single = without_assigner if family.sampling is None else with_assigner
-    stack.enter_context(shadow(head, "loss_by_feat", loss))
-    stack.enter_context(shadow(head, "_get_targets_single", single))
+    stack.enter_context(replace_method(head, "loss_by_feat", loss))
+    stack.enter_context(replace_method(head, "_get_targets_single", single))
 
 
 def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor],
@@ -208,7 +208,7 @@ def _watch_roi(stack: ExitStack, record: Recording, head: Any, cascaded: bool, r
         record._read = lambda: [read() for read in (stages if roi_stages == "all" else stages[-1:])]
         return result
 
-    stack.enter_context(shadow(head, "bbox_loss", loss))
+    stack.enter_context(replace_method(head, "bbox_loss", loss))
 
 
 def _roi_positives(bbox_head: Any, logits: Tensor, raw: Tensor, sampled: Sequence[Any]) -> Positives:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from c2d.detectors import heads, hooks, positives
 from c2d.detectors.batch import Batch
+from c2d.detectors.hooks import replace_method
 from c2d.detectors.outputs import Dense, Needs, Observed, RoIs
 from c2d.detectors.positives import Positives, Recording, RoIStages
-from c2d.detectors.replaced_method import shadow
 
 
 class Watch:
@@ -51,7 +51,7 @@ def watching(student: Any, needs: Needs, roi_stages: RoIStages = "last") -> Iter
     watch = Watch()
     with ExitStack() as stack:
         if needs.neck or needs.backbone or needs.proposals:
-            watch.maps = stack.enter_context(hooks.tapped(student, map_layers(student)))
+            watch.maps = stack.enter_context(hooks.record_outputs(student, map_layers(student)))
         if needs.dense:
             _watch_dense(stack, watch, student)
         if needs.rois:
@@ -81,7 +81,7 @@ def _watch_dense(stack: ExitStack, watch: Watch, student: Any) -> None:
         watch.dense = dense_outputs(head, cls_scores, bbox_preds)
         return loss_by_feat(cls_scores, bbox_preds, *args, **kwargs)
 
-    stack.enter_context(shadow(head, "loss_by_feat", loss))
+    stack.enter_context(replace_method(head, "loss_by_feat", loss))
 
 
 def dense_outputs(head: Any, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]) -> Dense:
@@ -105,7 +105,7 @@ def _watch_rois(stack: ExitStack, watch: Watch, student: Any) -> None:
         watch.rois = roi_outputs(bbox_head, result, sampled)  # of a cascade, the last stage stays
         return result
 
-    stack.enter_context(shadow(head, "bbox_loss", loss))
+    stack.enter_context(replace_method(head, "bbox_loss", loss))
 
 
 def roi_outputs(bbox_head: Any, result: dict[str, Any], sampled: Sequence[Any]) -> RoIs:

@@ -119,14 +119,14 @@ class ClassifierTeacher:
         if not layers:
             return {}
         names, deep = self._modules(layers), set(layers) != {self.layers[0]}
-        found = [hooks.read(self.network, names, part) for part in self._parts(crops, deep)]
+        found = [hooks.extract_outputs(self.network, names, part) for part in self._parts(crops, deep)]
         return self._joined(found, layers)
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """`logits` and `features` of one pass."""
         names, found, logits = self._modules(layers), [], []
         for part in self._parts(crops, deep=True):
-            with hooks.tapped(self.network, names) as seen:
+            with hooks.record_outputs(self.network, names) as seen:
                 logits.append(self.network(part))
             found.append(seen)
         return torch.cat(logits), self._joined(found, layers)

@@ -102,7 +102,7 @@ class DetectorTeacher:
         images = self.normalise(batch.images, batch.pixels)
         if self.pixels != batch.pixels:
             images = _without_padding(images, batch)
-        with hooks.tapped(self.network, map_layers(self.network)) as seen:
+        with hooks.record_outputs(self.network, map_layers(self.network)) as seen:
             maps = detector.extract_feat(images)
         dense = None
         if needs.dense:
@@ -122,7 +122,7 @@ class DetectorTeacher:
             InputError: no such module, or one that the forward pass does not call.
         """
         try:
-            found = hooks.read(_Raw(self.network), [f"network.{name}" for name in names], images)
+            found = hooks.extract_outputs(_Raw(self.network), [f"network.{name}" for name in names], images)
         except KeyError as error:
             name = str(error.args[0]).removeprefix("network.")
             raise InputError(f"module {name} is never called itself; name a part of it, e.g. {name}.<part>") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from c2d.detectors.hooks import read, tapped
+from c2d.detectors.hooks import extract_outputs, record_outputs
 from c2d.detectors.normalization import IMAGENET, Normalisation, convert
 
 
@@ -42,11 +42,11 @@ class TinyTeacher:
 
     def features(self, crops: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         self.shown.append(("features", len(crops)))
-        return read(self.network, layers, crops)
+        return extract_outputs(self.network, layers, crops)
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         self.shown.append(("both", len(crops)))
-        with tapped(self.network, layers) as seen:
+        with record_outputs(self.network, layers) as seen:
             out: Tensor = self.network(crops)
         return out, dict(seen)
 

@@ -191,7 +191,7 @@ def neck_maps(detector: Any, images: Tensor) -> tuple[Tensor, ...]:
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:
-        with hooks.tapped(detector, map_layers(detector)) as seen:
+        with hooks.record_outputs(detector, map_layers(detector)) as seen:
             detector.extract_feat(images)
         return split(seen)[0]
     finally:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.hooks import read, tapped
+from c2d.detectors.hooks import extract_outputs, record_outputs
 
 
 class Net(nn.Module):
@@ -27,9 +27,9 @@ def hooks(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-def test_tapped_outputs_are_those_of_the_modules_with_their_graph() -> None:
+def test_recorded_outputs_are_those_of_the_modules_with_their_graph() -> None:
     net, x = Net(), torch.rand(2, 3)
-    with tapped(net, ["first", "third"]) as seen:
+    with record_outputs(net, ["first", "third"]) as seen:
         out = net(x)
     assert torch.equal(seen["first"], net.first(x))
     assert torch.equal(seen["third"].tanh(), out)
@@ -37,31 +37,31 @@ def test_tapped_outputs_are_those_of_the_modules_with_their_graph() -> None:
     assert hooks(net) == 0
 
 
-def test_read_stops_behind_the_deepest_module_asked_for() -> None:
+def test_extract_outputs_stops_behind_the_deepest_module_asked_for() -> None:
     net, x = Net(), torch.rand(2, 3)
-    got = read(net, ["second", "first"], x)
+    got = extract_outputs(net, ["second", "first"], x)
     assert list(got) == ["second", "first"]
     assert net.ran == ["first", "second"]
     assert torch.equal(got["second"], net.second(net.first(x).tanh()))
     net.ran.clear()
-    read(net, ["first"], x, stop=False)
+    extract_outputs(net, ["first"], x, stop=False)
     assert net.ran == ["first", "second", "third"]
     assert hooks(net) == 0
 
 
-def test_reading_nothing_runs_nothing() -> None:
+def test_no_names_run_no_forward_pass() -> None:
     net = Net()
-    assert read(net, [], torch.rand(2, 3)) == {}
+    assert extract_outputs(net, [], torch.rand(2, 3)) == {}
     assert net.ran == []
 
 
 def test_hooks_go_away_after_an_error_in_the_model() -> None:
     net = Net()
-    with pytest.raises(RuntimeError), tapped(net, ["first"]):
+    with pytest.raises(RuntimeError), record_outputs(net, ["first"]):
         net(torch.rand(2, 7))
     assert hooks(net) == 0
 
 
 def test_unknown_module_is_named_with_the_closest_one() -> None:
     with pytest.raises(InputError, match="unknown module 'secnd'; did you mean 'second'"):
-        read(Net(), ["secnd"], torch.rand(2, 3))
+        extract_outputs(Net(), ["secnd"], torch.rand(2, 3))

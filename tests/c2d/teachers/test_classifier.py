@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.hooks import read
+from c2d.detectors.hooks import extract_outputs
 from c2d.detectors.normalization import IMAGENET, Normalisation, convert
 from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher, check_teacher
@@ -59,7 +59,7 @@ def test_logits_and_features_are_the_plain_networks(name: str, size: int) -> Non
     crops = torch.randn(3, 3, size, size)
     with torch.no_grad():
         wanted = plain(crops)
-        maps = read(plain, list(stages(plain).values()), crops)
+        maps = extract_outputs(plain, list(stages(plain).values()), crops)
         logits, features = asked.logits_and_features(crops, asked.layers)
         close(logits, wanted)
         close(asked.logits(crops), wanted)
@@ -78,7 +78,10 @@ def test_gradients_to_the_crops_are_the_plain_networks() -> None:
     crops = torch.randn(20, 3, 48, 48, dtype=torch.float64)
     weights = torch.randn(20, 64, 12, 12, dtype=torch.float64)
     gradients = []
-    for features in (lambda x: read(plain, ["maxpool"], x)["maxpool"], lambda x: asked.features(x, ["l0"])["l0"]):
+    for features in (
+        lambda x: extract_outputs(plain, ["maxpool"], x)["maxpool"],
+        lambda x: asked.features(x, ["l0"])["l0"],
+    ):
         given = crops.clone().requires_grad_()
         (features(given) * weights).sum().backward()
         gradients.append(given.grad)

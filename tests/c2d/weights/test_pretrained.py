@@ -55,10 +55,10 @@ def saved(network: nn.Module, path: Path, **wrapping: Any) -> str:
 
 
 def stage_maps(network: nn.Module, image: torch.Tensor, cuts: list[str]) -> list[torch.Tensor]:
-    from c2d.detectors.hooks import read
+    from c2d.detectors.hooks import extract_outputs
 
     with torch.no_grad():
-        return list(read(network, cuts, image).values())
+        return list(extract_outputs(network, cuts, image).values())
 
 
 @pytest.mark.parametrize("depth", [18, 50])
