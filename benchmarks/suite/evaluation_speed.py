@@ -41,9 +41,9 @@ def make(folder: Path, images: int, seed: int = 0, compressed: bool = False) -> 
     """
     import numpy as np
 
-    from benchmarks.suite.synthetic_dataset import synthetic, with_polygons
+    from benchmarks.suite.synthetic_dataset import synthetic_coco, with_polygons
 
-    targets, found = synthetic(images, CLASSES, OBJECTS, DETECTIONS, seed)
+    targets, found = synthetic_coco(images, CLASSES, OBJECTS, DETECTIONS, seed)
     noise = np.random.default_rng(seed + 1).normal(0, 0.05, len(found)).tolist()
     other = [{**one, "score": one["score"] + by} for one, by in zip(found, noise, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)

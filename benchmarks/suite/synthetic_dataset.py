@@ -1,6 +1,6 @@
-"""Made evaluation sets of any size, in COCO's formats: for speed, where real detections would have to be fetched.
+"""Synthetic evaluation sets of any size in COCO's formats, to measure speed without real detections.
 
-Sizes, overlaps and scores are drawn; the same seed draws the same set. Nothing here says how good a detector is.
+Box sizes, overlaps and scores are random; the same seed gives the same set. The AP of such a set means nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 
 
-def found(boxes: list[tuple[int, int, Any, float]]) -> list[dict[str, Any]]:
-    """Results list from (image, class, box, score)."""
+def coco_results(boxes: list[tuple[int, int, Any, float]]) -> list[dict[str, Any]]:
+    """Return COCO's list of results for (image id, category id, box xywh px, score) of each detection."""
     return [{"image_id": i, "category_id": k, "bbox": list(box), "score": score} for i, k, box, score in boxes]
 
 
-def synthetic(
+def synthetic_coco(
     images: int, classes: int, objects: int, detections: int, seed: int = 0, digits: int | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A set of the given size (`objects` and `detections` per image); six detections in ten lie near an object.
+    """Return (ground truth, results) in COCO's formats.
 
-    Two objects in a hundred are crowd regions. `digits` rounds the scores.
+    60 % of the detections lie near an object, 2 % of the objects are crowd regions.
+
+    Args:
+        images, classes: number of images and classes of the set.
+        objects, detections: number per image.
+        digits: decimals of the scores; None: not rounded.
     """
     rng = np.random.default_rng(seed)
 
@@ -60,13 +65,14 @@ def synthetic(
         ],
     }
     rows = zip(d_image.tolist(), d_class.tolist(), d_box.tolist(), score.tolist(), strict=True)
-    return targets, found([(7 * i + 3, 3 * k + 1, b, s) for i, k, b, s in rows])
+    return targets, coco_results([(7 * i + 3, 3 * k + 1, b, s) for i, k, b, s in rows])
 
 
 def with_polygons(targets: dict[str, Any]) -> dict[str, Any]:
-    """The same targets as other engines want them, in place: object ids from 1, image names and sizes, polygons.
+    """Add to the ground truth what pycocotools and tidecv need, in place, and return it.
 
-    pycocotools takes a match with object 0 for none; tidecv wants polygons, here the boxes.
+    Object ids begin at 1, because pycocotools takes a match with object 0 for no match. tidecv needs polygons: here the
+    corners of the boxes. Images get a file name and a size.
     """
     for image in targets["images"]:
         image |= {"file_name": f"{image['id']:012}.jpg", "width": 500, "height": 500}

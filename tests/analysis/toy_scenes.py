@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from benchmarks.suite.synthetic_dataset import found, synthetic
+from benchmarks.suite.synthetic_dataset import coco_results, synthetic_coco
 
-__all__ = ["CLASS_IDS", "IMAGE_IDS", "found", "small_sets", "synthetic", "truth"]
+__all__ = ["CLASS_IDS", "IMAGE_IDS", "coco_results", "small_sets", "synthetic_coco", "truth"]
 
 
 def truth(boxes: list[tuple[Any, ...]], classes: int = 2, images: int = 1) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def small_sets(draw: st.DrawFn, distinct: bool = False) -> tuple[dict[str, Any],
         )
     ]
     score = st.sampled_from((0.1, 0.25, 0.5, 0.75, 0.9, 1.0))
-    detections = found(draw(st.lists(st.tuples(image, category, near, score), max_size=14)))
+    detections = coco_results(draw(st.lists(st.tuples(image, category, near, score), max_size=14)))
     targets = {
         "images": [{"id": i} for i in IMAGE_IDS],
         "categories": [{"id": k, "name": f"class {k}"} for k in CLASS_IDS],

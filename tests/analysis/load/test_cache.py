@@ -20,8 +20,9 @@ from analysis.load import cache
 from analysis.load.cache import Cache
 from analysis.load.load import read
 from analysis.load.schema import Study
-from benchmarks.suite import synthetic_store as stores
-from benchmarks.suite.synthetic_store import make_large_store, make_store, write
+from benchmarks.suite import synthetic_run
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_large_store, make_store
 from c2d.core import json_values
 
 NOW = 1_795_207_551.0
@@ -85,7 +86,7 @@ def test_a_file_of_this_moment_is_read_again(tmp_path: Path, opened: list[str]) 
 def test_named_sweeps_leave_the_rest_of_the_cache_alone(tmp_path: Path, opened: list[str]) -> None:
     runs = tmp_path / "runs"
     record = make_store(runs, METHODS, seeds=1)
-    write(runs / "sweeps" / "half.json", {**record, "name": "half", "cells": record["cells"][:1]})
+    write_json(runs / "sweeps" / "half.json", {**record, "name": "half", "cells": record["cells"][:1]})
     _age(runs)
     read(runs, cache=tmp_path / "cache")
     shutil.rmtree(runs / record["cells"][1]["run"])
@@ -224,7 +225,7 @@ def test_warm_is_cold_after_any_changes(
         if action == "touch":
             os.utime(path, ns=(0, pick * 10**9))
         elif action == "replace":
-            write(path.with_name("new"), {"format": 1, "pick": pick})
+            write_json(path.with_name("new"), {"format": 1, "pick": pick})
             os.replace(path.with_name("new"), path)
         elif action == "overwrite":  # in place, at once, and of the same length
             raw = path.read_bytes()
@@ -234,7 +235,10 @@ def test_warm_is_cold_after_any_changes(
         elif action == "damage" and path.parent.name != "sweeps":
             path.write_bytes(random.Random(pick).randbytes(pick))
         elif action == "state" and (path.parent / "status.json").exists():
-            write(path.parent / "status.json", stores._status(["running", "failed", "done", "waiting"][pick % 4]))
+            write_json(
+                path.parent / "status.json",
+                synthetic_run.status_json(["running", "failed", "done", "waiting"][pick % 4]),
+            )
         elif action == "remove" and path.parent.name != "sweeps":
             shutil.rmtree(path.parent)
         elif action == "restore":

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from analysis.load.failure_list import SHOWN, STALE, SUGGESTIONS, WIDTH, Failure, triage
 from analysis.load.load import read
-from benchmarks.suite.synthetic_store import make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_store
 from sweeps.failures.retry_policy import RULES
 
 NOW = 1_795_207_600.0
@@ -83,7 +84,7 @@ def test_the_class_is_the_runs_own_or_else_the_nodes(
 ) -> None:
     folder = _store(tmp_path / "runs")
     status = json.loads((folder / "status.json").read_text())
-    write(folder / "status.json", {**status, "failure_class": own})
+    write_json(folder / "status.json", {**status, "failure_class": own})
     (folder / "attempts.jsonl").write_text(json.dumps({"class": noted}) + "\n")
     assert _one(tmp_path / "runs").failure_class == expected
 
@@ -93,8 +94,8 @@ def test_a_run_of_two_cells_is_listed_once(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "sweeps" / "made.json"
     record = json.loads(path.read_text())
     record["cells"].append({"labels": {"method": "again"}, "seed": 0, "run": folder.name})
-    write(path, record)
-    write(path.with_name("other.json"), {**record, "name": "other", "cells": record["cells"][:2]})
+    write_json(path, record)
+    write_json(path.with_name("other.json"), {**record, "name": "other", "cells": record["cells"][:2]})
     assert _one(tmp_path / "runs").cells == ("sweep made: method=c2d, seed 0", "sweep made: method=again, seed 0")
 
 
@@ -103,7 +104,7 @@ def test_teachers_and_single_runs_fail_too(tmp_path: Path) -> None:
     make_store(runs, {"method": ["baseline"]}, seeds=1, state=lambda labels, seed: "failed")
     teacher = json.loads((runs / "sweeps" / "made.json").read_text())["teachers"][0]
     status = json.loads((runs / teacher / "status.json").read_text())
-    write(runs / teacher / "status.json", {**status, "state": "failed"})
+    write_json(runs / teacher / "status.json", {**status, "state": "failed"})
     found = triage(read(runs, cache=tmp_path / "cache"))
     assert [failure.cells for failure in found] == [
         ("sweep made: method=baseline, seed 0",),

@@ -25,7 +25,8 @@ from analysis.spec.report_spec import parse
 from analysis.stats import quantiles
 from analysis.stats.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval, variation
 from analysis.tables.build_table import build
-from benchmarks.suite.synthetic_store import make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors_analysis import InputError
 from c2d.core.json_values import Problem
 
@@ -61,7 +62,7 @@ def study(tmp_path: Path) -> Study:
 
 def _put(study: Study, run: str, value: dict[str, Any], name: str = "a-1.json") -> Path:
     path = study.runs / run / "latency" / name
-    write(path, value)
+    write_json(path, value)
     return path
 
 

@@ -21,7 +21,8 @@ from analysis.load.flatten import NUMBERS
 from analysis.load.load import columns, read
 from analysis.load.schema import AXIS, COCO, IOUS, STATES, TIDE, Study
 from analysis.tables.groups import groups
-from benchmarks.suite.synthetic_store import make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors_analysis import InputError
 from sweeps.state.manifest import promises
 
@@ -44,7 +45,7 @@ def _read(runs: Path, *sweeps: str, now: float = BEAT) -> Study:
 def _edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     value = json.loads(path.read_text())
     change(value)
-    write(path, value)
+    write_json(path, value)
 
 
 def _run(record: dict[str, Any], method: str, seed: int = 0) -> str:
@@ -281,7 +282,7 @@ def test_a_run_of_two_sweeps_has_rows_in_both_in_the_order_asked_for(runs: Path)
     record = make_store(runs, METHODS, seeds=1)
     other = {**record, "name": "another", "axes": {"how": ["x"]}, "orphans": ["gone-s2", record["cells"][1]["run"]]}
     other["cells"] = [{"labels": {"how": "x"}, "seed": 0, "run": record["cells"][0]["run"]}]
-    write(runs / "sweeps" / "another.json", other)
+    write_json(runs / "sweeps" / "another.json", other)
     frame = _read(runs).frame
     assert frame["sweep"].tolist() == ["another"] * 4 + ["made"] * 3
     assert frame["role"].tolist() == ["student", "teacher", "orphan", "orphan", "student", "student", "teacher"]
@@ -296,7 +297,7 @@ def test_equal_cells_have_a_row_each(runs: Path) -> None:
     for cell in record["cells"]:
         if cell["labels"]["method"] == "baseline":
             cell["run"] = record["cells"][0]["run"]
-    write(runs / "sweeps" / "made.json", record)
+    write_json(runs / "sweeps" / "made.json", record)
     study = _read(runs, "made")
     assert len(study.frame) == 5
     assert [group.shown for group in groups(study, "made", {"method": [], "T": []})] == [

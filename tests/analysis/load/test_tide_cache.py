@@ -17,7 +17,7 @@ from analysis.load import tide_cache
 from analysis.load.load import read
 from analysis.load.schema import COCO, TIDE, Study
 from analysis.load.tide_cache import per_class, tide_over_iou, tide_per_size
-from benchmarks.suite import synthetic_store as stores
+from benchmarks.suite import synthetic_run, synthetic_store
 from c2d.metrics import tide
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "runs"
@@ -33,7 +33,7 @@ def _age(folder: Path) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     runs = tmp_path / "runs"
-    stores.make_store(runs, {"method": ["baseline", "c2d"]}, seeds=2, with_detections=True)
+    synthetic_store.make_store(runs, {"method": ["baseline", "c2d"]}, seeds=2, with_detections=True)
     _age(runs)
     return runs
 
@@ -72,7 +72,7 @@ def test_the_frame_of_curves(tmp_path, store):
     assert one["iou"].unique().tolist() == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
     assert one["error"].tolist() == list(TIDE) * 10
     by_hand = tide.evaluate(
-        stores.targets(),
+        synthetic_run.targets(),
         json.loads(gzip.decompress((store / runs[1] / "detections.json.gz").read_bytes())),
         "own",
         iou=0.75,
@@ -159,11 +159,11 @@ def test_a_run_that_cannot_give_curves_is_named_and_the_others_stay(tmp_path, st
     elif damage == "cut":
         (run / "detections.json.gz").write_bytes((run / "detections.json.gz").read_bytes()[:-9])
     elif damage == "no list":
-        stores.write_gz(run / "detections.json.gz", {})
+        synthetic_run.write_json_gz(run / "detections.json.gz", {})
     elif damage == "other images":
-        stores.write_gz(run / "detections.json.gz", [*boxes[1:], {**boxes[0], "image_id": 77}])
+        synthetic_run.write_json_gz(run / "detections.json.gz", [*boxes[1:], {**boxes[0], "image_id": 77}])
     elif damage == "other count":
-        stores.write_gz(run / "detections.json.gz", boxes[1:])
+        synthetic_run.write_json_gz(run / "detections.json.gz", boxes[1:])
     elif damage == "other digest":
         study.frame.loc[study.frame["run"] == runs[1], "dataset_digest"] = "f"
     elif damage == "hostile digest":
@@ -208,7 +208,7 @@ def test_classes_one_by_one(tmp_path, store):
     (store / runs[3] / "result.json").write_text(json.dumps(whole))
     found, problems = per_class(study, runs)
     assert list(found.columns) == ["run", "class", *COCO, "boxes", "detections"]
-    assert found["class"].tolist() == list(stores.CLASSES) * 3
+    assert found["class"].tolist() == list(synthetic_run.CLASSES) * 3
     assert found["boxes"].tolist() == [10, 11, 12] * 3
     last = found.iloc[-1]
     assert last["AP"] == whole["per_class"]["t_rex"]["AP"]

@@ -16,7 +16,8 @@ from analysis.load.schema import Study
 from analysis.plots import plot
 from analysis.plots.style import paper, reread, save
 from analysis.spec.report_spec import parse
-from benchmarks.suite.synthetic_store import make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_store
 
 HOSTILE = ("baseline", "icod $\\alpha_1$", "c2d + fgfi_v2", "100 % mimic", "_hidden", "日本語", "<b>x</b>", "a,b;\"c'",
            "a very long name_with_many_underscores & $$ and more of it", "fgd {\\bf x}", "mgd", "0.10")  # fmt: skip
@@ -83,7 +84,7 @@ def add_latency(runs: Path, p50_ms: Mapping[str, float], device: str = "made-up 
     """Latency files of finished runs: three launches of a hundred equal samples, a little apart. {run: p50}."""
     for run, value in p50_ms.items():
         launches = [{"samples_ms": [value + shift] * 100} for shift in (-0.1, 0.0, 0.1)]
-        write(runs / run / "latency" / "gpu-0.json", {
+        write_json(runs / run / "latency" / "gpu-0.json", {
             "format": 1, "device": device, "conditions": {"precision": "fp32", "batch": 1}, "launches": launches,
             "disturbed": None, "artefact": {"sha256": "a" * 64, "AP": 0.25}, "flops": 2_000_000_000,
             "macs": 1_000_000_000, "params": 1_300_000,

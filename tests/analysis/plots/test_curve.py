@@ -5,7 +5,8 @@ import json
 import pytest
 
 from analysis.load.load import read
-from benchmarks.suite.synthetic_store import make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors_analysis import InputError
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
 
@@ -51,7 +52,7 @@ def flat_study(tmp_path):
     for cell in record["cells"]:
         if cell["labels"]["method"] == "baseline":
             cell["run"] = first.setdefault(cell["seed"], cell["run"])
-    write(runs / "sweeps" / "made.json", record)
+    write_json(runs / "sweeps" / "made.json", record)
     return read(runs, ["made"], cache=tmp_path / "cache")
 
 

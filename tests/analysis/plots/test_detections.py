@@ -13,8 +13,9 @@ from analysis.load.load import read
 from analysis.plots import box_labels, detections, image_files, image_grid
 from analysis.plots.style import reread, save
 from analysis.spec.report_spec import parse
-from benchmarks.suite import synthetic_store as stores
-from benchmarks.suite.synthetic_store import make_store, write_gz
+from benchmarks.suite import synthetic_run
+from benchmarks.suite.synthetic_run import write_json_gz
+from benchmarks.suite.synthetic_store import make_store
 
 SPEC = parse({"kind": "detections", "baseline": {"method": "baseline"}, "images": 2, "min_objects": 3})
 
@@ -35,7 +36,7 @@ def found(image: int, category: int, box: list[float], score: float) -> dict[str
 def test_verdicts_by_hand(tmp_path: Path):
     record = make_store(tmp_path, {"method": ["baseline"]}, seeds=1, with_detections=True)
     # Image 1 of the made store: 16-px boxes at x = 4, 23, 42, 61, 80, y = 22; classes 2, 3, 1, 2, 3.
-    truth = [box for box in stores.targets()["annotations"] if box["image_id"] == 1]
+    truth = [box for box in synthetic_run.targets()["annotations"] if box["image_id"] == 1]
     x, y = truth[0]["bbox"][:2]
     right, wrong = truth[0]["category_id"], truth[1]["category_id"] % 3 + 1
     listed = [
@@ -46,7 +47,7 @@ def test_verdicts_by_hand(tmp_path: Path):
         found(1, right, [70, 80, 16, 16], 0.2),  # below min_score
     ]
     run = tmp_path / record["cells"][0]["run"]
-    write_gz(run / "detections.json.gz", listed)
+    write_json_gz(run / "detections.json.gz", listed)
     data = detections.data(read(tmp_path), SPEC, "made")
     shown = data[(data["part"] == "found") & (data["image"] == "1")]
     assert list(zip(shown["verdict"], shown["object"], shown["score"], strict=True)) == [
@@ -57,10 +58,10 @@ def test_verdicts_by_hand(tmp_path: Path):
 
 def test_a_detection_in_a_crowd_is_left_out(tmp_path: Path):
     record = make_store(tmp_path, {"method": ["baseline"]}, seeds=1, with_detections=True)
-    truth = stores.targets()
+    truth = synthetic_run.targets()
     crowd = {"id": 999, "image_id": 1, "category_id": 1, "area": 900.0, "iscrowd": 1, "bbox": [50, 60, 30, 30]}
-    write_gz(next((tmp_path / "targets").iterdir()), {**truth, "annotations": [*truth["annotations"], crowd]})
-    write_gz(tmp_path / record["cells"][0]["run"] / "detections.json.gz",
+    write_json_gz(next((tmp_path / "targets").iterdir()), {**truth, "annotations": [*truth["annotations"], crowd]})
+    write_json_gz(tmp_path / record["cells"][0]["run"] / "detections.json.gz",
              [found(1, 1, [55, 65, 10, 10], 0.9), found(1, 2, [55, 65, 10, 10], 0.5)])  # fmt: skip
     data = detections.data(read(tmp_path), SPEC, "made")
     # Only the better one of a place is judged, and that one lies in a crowd of its class.
@@ -70,9 +71,9 @@ def test_a_detection_in_a_crowd_is_left_out(tmp_path: Path):
 
 def test_images_are_the_first_with_enough_objects(tmp_path: Path):
     record = make_store(tmp_path, {"method": ["baseline"]}, seeds=1, with_detections=True)
-    truth = stores.targets()
+    truth = synthetic_run.targets()
     kept = [box for box in truth["annotations"] if box["image_id"] != 2 or box["id"] % 5 == 0]
-    write_gz(next((tmp_path / "targets").iterdir()), {**truth, "annotations": kept})
+    write_json_gz(next((tmp_path / "targets").iterdir()), {**truth, "annotations": kept})
     data = detections.data(read(tmp_path), SPEC, "made")
     assert record["cells"]
     assert list(data[data["part"] == "image"]["image"]) == ["1", "3"]
@@ -101,7 +102,7 @@ def test_pixels_come_from_the_data_root(tmp_path: Path):
     (folder / "pictures").mkdir(parents=True)
     for k in range(6):
         Image.fromarray(np.full((100, 100, 3), 30 * k + 30, np.uint8)).save(folder / "pictures" / f"{k}.png")
-    card = {"format": 1, "name": "scenes", "digest": stores.DIGEST, "classes": [],
+    card = {"format": 1, "name": "scenes", "digest": synthetic_run.DIGEST, "classes": [],
             "splits": {"val": {"annotations": "x.json", "images": "pictures"}}}  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card))
     data = detections.data(read(tmp_path / "runs"), SPEC, "made")

@@ -12,7 +12,8 @@ from analysis.load.load import read
 from analysis.plots import per_class
 from analysis.plots.style import reread, save
 from analysis.spec.report_spec import parse
-from benchmarks.suite.synthetic_store import CLASSES, make_store
+from benchmarks.suite.synthetic_run import CLASSES
+from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors_analysis import InputError
 
 SPEC = parse({"kind": "per_class", "baseline": {"method": "baseline"}})

@@ -11,7 +11,8 @@ from analysis.load.load import read
 from analysis.load.schema import Study
 from analysis.report import defaults
 from analysis.spec.report_spec import TableSpec, read_spec
-from benchmarks.suite.synthetic_store import make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import make_store
 
 METHODS = {"method": ["baseline", "kd_cls", "c2d"]}
 ALWAYS = {"seeds", "tide", "tide_curves", "iou", "per_class", "training", "detections"}
@@ -46,7 +47,7 @@ def test_the_method_axis_tells_the_baseline_even_where_another_could(tmp_path: P
     record = make_store(tmp_path / "runs", {"model": ["big", "small"], "method": ["baseline", "kd"]}, seeds=1)
     cells = [cell for cell in record["cells"] if cell["labels"] != {"model": "small", "method": "baseline"}]
     cells = [cell for cell in cells if cell["labels"] != {"model": "big", "method": "kd"}]
-    write(tmp_path / "runs" / "sweeps" / "made.json", {**record, "cells": cells})
+    write_json(tmp_path / "runs" / "sweeps" / "made.json", {**record, "cells": cells})
     study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
     assert defaults.baseline(study, "made", defaults.axes_of(study, "made")) == {"method": "baseline"}
 

@@ -15,7 +15,8 @@ from analysis.report import defaults
 from analysis.spec.report_spec import TableSpec, read_spec
 from analysis.tables.build_table import build
 from analysis.tables.table import Table
-from benchmarks.suite.synthetic_store import fill_store, make_store, write
+from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import fill_store, make_store
 from sweeps.actions.submit import Place, plan, resolve
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
@@ -37,7 +38,7 @@ def finished(tmp_path: Path, spec: Any) -> Study:
     """A store in which the sweep of a report is finished, with made-up numbers."""
     runs = tmp_path / "runs"
     record = record_of(spec.sweep)
-    write(runs / "sweeps" / f"{spec.sweep}.json", record)
+    write_json(runs / "sweeps" / f"{spec.sweep}.json", record)
     fill_store(runs, record)
     return read(runs, (), tmp_path / "cache")
 
@@ -117,7 +118,7 @@ def test_students_of_two_input_sizes_are_timed_in_one_table(tmp_path: Path) -> N
         conditions = {"backend": "eager", "input": {"ssd300": "300x300", "ssd512": "512x512"}.get(model, "1333x800")}
         samples = [{"samples_ms": [8.0 + launch + k / 100 for k in range(100)]} for launch in range(3)]
         timed = {"format": 1, "device": "GPU A", "conditions": conditions, "launches": samples, "flops": 10**9}
-        write(study.runs / run / "latency" / "a.json", timed)
+        write_json(study.runs / run / "latency" / "a.json", timed)
     table = build(study, spec, spec.sweep, spec.name, False)
     assert {row.cells["latency_p50"].n for row in table.rows} == {3}
     told = {sentence for sentence in table.notes.values() if sentence.startswith("timed at")}

@@ -19,7 +19,7 @@ from c2d.metrics.coco_data import Prepared, prepare
 from c2d.metrics.matching import kept_detections
 from c2d.metrics.resampled_ap import Curves, draws, resampled
 from tests.analysis.toy_detectors import two_detectors
-from tests.analysis.toy_scenes import found, small_sets, synthetic, truth
+from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 
 
 def untied(data: Prepared) -> Prepared:
@@ -49,7 +49,10 @@ def repeated(data: Prepared, counts: Any) -> Prepared:
 
 @pytest.mark.parametrize("metric", ["AP", "AP50", "AP75"])
 def test_unweighted_is_the_engines_ap(metric):
-    for data in (prepare(*synthetic(60, 5, 7, 120, seed=3)), prepare(*synthetic(40, 3, 7, 30, seed=1, digits=2))):
+    for data in (
+        prepare(*synthetic_coco(60, 5, 7, 120, seed=3)),
+        prepare(*synthetic_coco(40, 3, 7, 30, seed=1, digits=2)),
+    ):
         [value] = bootstrap.whole([Curves(data, metric)])
         assert value == pytest.approx(coco.evaluate(data)[metric], abs=1e-12)
         assert value > 0.01
@@ -74,7 +77,7 @@ def test_a_resample_is_the_set_with_images_repeated(case, counts):
 
 
 def test_resamples_of_a_middling_set_are_the_set_with_images_repeated():
-    data = prepare(*synthetic(60, 6, 5, 40, seed=5))
+    data = prepare(*synthetic_coco(60, 6, 5, 40, seed=5))
     assert data.gt_crowd.any()
     counts = next(draws(60, 6, seed=1))
     expected = [coco.evaluate(repeated(data, column))["AP"] for column in counts.T]
@@ -85,7 +88,7 @@ def test_resamples_of_a_middling_set_are_the_set_with_images_repeated():
 def test_a_class_that_loses_its_objects_is_left_out_of_the_mean():
     # Class a is found in image 1, class b is missed in image 2; without image 2 only class a is left.
     box = (0, 0, 40, 40)
-    data = prepare(truth([(1, 1, box), (2, 2, box)], images=3), found([(1, 1, box, 0.9)]))
+    data = prepare(truth([(1, 1, box), (2, 2, box)], images=3), coco_results([(1, 1, box, 0.9)]))
     counts = np.array([[1, 1, 1], [3, 0, 0], [0, 2, 1], [0, 0, 3]], np.int32).T
     assert Curves(data).ap(counts) == pytest.approx([0.5, 1.0, 0.0, np.nan], nan_ok=True)
 
@@ -93,7 +96,7 @@ def test_a_class_that_loses_its_objects_is_left_out_of_the_mean():
 def test_by_paper_and_pencil_a_false_positive_weighs_as_often_as_its_image():
     # Image 1: the object, found with score 0.8. Image 2: a box on nothing with score 0.9. Image 2 twice: AP = 1/3.
     box = (0, 0, 40, 40)
-    data = prepare(truth([(1, 1, box)], images=2), found([(1, 1, box, 0.8), (2, 1, box, 0.9)]))
+    data = prepare(truth([(1, 1, box)], images=2), coco_results([(1, 1, box, 0.8), (2, 1, box, 0.9)]))
     counts = np.array([[1, 1], [1, 2], [1, 0], [2, 1]], np.int32).T
     assert Curves(data).ap(counts) == pytest.approx([1 / 2, 1 / 3, 1.0, 2 / 3])
 
@@ -147,7 +150,7 @@ def test_equal_checkpoints_differ_by_nothing():
 def test_coco_dicts_are_welcome_and_draws_without_objects_are_left_out():
     box = (0, 0, 40, 40)
     targets = truth([(1, 1, box), (2, 1, box)], images=9)
-    found_both, found_one = found([(1, 1, box, 0.9), (2, 1, box, 0.8)]), found([(1, 1, box, 0.9)])
+    found_both, found_one = coco_results([(1, 1, box, 0.9), (2, 1, box, 0.8)]), coco_results([(1, 1, box, 0.9)])
     result = bootstrap.compare(targets, found_both, found_one, resamples=300)
     assert result.a == 1
     assert result.b == pytest.approx(51 / 101)
@@ -210,7 +213,7 @@ def test_every_checkpoint_sees_the_same_draws():
 @pytest.mark.slow
 def test_a_thousand_resamples_of_five_thousand_images():
     """480,000 detections each; run with -s for the figures. Reading is not in them, matching is."""
-    targets, detections = synthetic(5000, 80, 7, 96)
+    targets, detections = synthetic_coco(5000, 80, 7, 96)
     rng = np.random.default_rng(1)
     moved = [{**one, "score": one["score"] + rng.normal(0, 0.05)} for one in detections]
     a, b = prepare(targets, detections), prepare(targets, moved)

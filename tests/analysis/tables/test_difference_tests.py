@@ -13,7 +13,7 @@ from analysis.spec.report_spec import parse
 from analysis.stats import bootstrap, hierarchical
 from analysis.tables.build_table import build
 from analysis.tables.table import Table
-from benchmarks.suite import synthetic_store as stores
+from benchmarks.suite import synthetic_run, synthetic_store
 from c2d.core.errors_analysis import InputError
 from c2d.metrics import coco
 
@@ -22,9 +22,9 @@ QUALITY = {"baseline": 0.3, "kd": 0.6}
 
 def study(tmp_path: Path, seeds: int, monkeypatch: pytest.MonkeyPatch, images: int = 10, **kwargs: Any) -> Study:
     """A store whose results are those of its detections."""
-    truth = stores.targets(images)
-    monkeypatch.setattr(stores, "targets", lambda: truth)
-    stores.make_store(
+    truth = synthetic_run.targets(images)
+    monkeypatch.setattr(synthetic_run, "targets", lambda: truth)
+    synthetic_store.make_store(
         tmp_path / "runs", {"method": list(QUALITY)}, seeds=seeds, value=lambda at, s: QUALITY[at["method"]] + 0.01 * s,
         with_detections=True, **kwargs,
     )  # fmt: skip
@@ -42,13 +42,13 @@ def table(of: Study, uncertainty: str, **keys: Any) -> Table:
 
 
 def found(method: str, seed: int) -> list[dict[str, Any]]:
-    return stores.detections(QUALITY[method] + 0.01 * seed, seed)
+    return synthetic_run.detections(QUALITY[method] + 0.01 * seed, seed)
 
 
 def test_images_of_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = table(study(tmp_path, 1, monkeypatch), "images")
     for metric in ("AP", "AP50"):
-        alone = bootstrap.compare(stores.targets(), found("kd", 0), found("baseline", 0), metric)
+        alone = bootstrap.compare(synthetic_run.targets(), found("kd", 0), found("baseline", 0), metric)
         cell = made.rows[1].cells[f"delta.{metric}"]
         assert cell.value == pytest.approx(100 * alone.difference)
         assert (cell.low, cell.high) == (pytest.approx(100 * alone.low), pytest.approx(100 * alone.high))
@@ -61,7 +61,7 @@ def test_images_of_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_seeds_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = table(study(tmp_path, 3, monkeypatch), "seeds+images")
     alone = hierarchical.compare(
-        stores.targets(), [found("kd", s) for s in range(3)], [found("baseline", s) for s in range(3)], "AP"
+        synthetic_run.targets(), [found("kd", s) for s in range(3)], [found("baseline", s) for s in range(3)], "AP"
     )
     cell = made.rows[1].cells["delta.AP"]
     assert (cell.value, cell.sd) == (pytest.approx(100 * alone.mean), pytest.approx(100 * alone.sd))

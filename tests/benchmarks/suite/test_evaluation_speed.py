@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.suite import evaluation_speed
-from benchmarks.suite.synthetic_dataset import synthetic, with_polygons
+from benchmarks.suite.synthetic_dataset import synthetic_coco, with_polygons
 from c2d.core.errors import InputError, RunError
 
 
@@ -68,7 +68,7 @@ def test_made_files(tmp_path: Path) -> None:
 
 
 def test_polygons_are_boxes_and_ids_begin_with_one() -> None:
-    targets = with_polygons(synthetic(2, 3, 2, 1)[0])
+    targets = with_polygons(synthetic_coco(2, 3, 2, 1)[0])
     assert min(one["id"] for one in targets["annotations"]) == 1
     x, y, w, h = targets["annotations"][0]["bbox"]
     assert targets["annotations"][0]["segmentation"] == [[x, y, x + w, y, x + w, y + h, x, y + h]]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from c2d.core.errors_analysis import InputError
 from c2d.metrics import coco
 from c2d.metrics.coco_data import prepare
-from tests.analysis.toy_scenes import found, small_sets, synthetic, truth
+from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 
 A1, A2, B = (0, 0, 40, 40), (100, 0, 40, 40), (0, 100, 40, 40)
 ENGINES = coco.ENGINES
@@ -33,7 +33,9 @@ def test_two_boxes_by_paper_and_pencil(engine):
     # First a box on nothing (0.9), then one of the two objects with IoU 3/4 (0.8): precision 1/2 up to recall 1/2, that
     # is at 51 of 101 recall points, at the thresholds .50 to .75 (6 of 10).
     targets = truth([(1, 1, A1), (1, 1, A2)])
-    result = coco.evaluate(targets, found([(1, 1, (300, 300, 40, 40), 0.9), (1, 1, (0, 0, 40, 30), 0.8)]), engine)
+    result = coco.evaluate(
+        targets, coco_results([(1, 1, (300, 300, 40, 40), 0.9), (1, 1, (0, 0, 40, 30), 0.8)]), engine
+    )
     assert result["AP50"] == pytest.approx(51 / 101 / 2)
     assert result["AP75"] == pytest.approx(51 / 101 / 2)
     assert result["AP"] == pytest.approx(0.6 * 51 / 101 / 2)
@@ -68,7 +70,7 @@ def test_zero_detections_are_zero_and_no_ground_truth_is_undefined(engine):
     assert nothing_found["AP"] == nothing_found["AR100"] == nothing_found["AP_per_iou"]["0.50"] == 0
     assert nothing_found["APs"] is None
     for targets in (truth([]), truth([(1, 1, A1, True)]), {"images": [], "annotations": [], "categories": []}):
-        result = coco.evaluate(targets, found([(1, 1, A1, 0.9)]) if targets["images"] else [], engine)
+        result = coco.evaluate(targets, coco_results([(1, 1, A1, 0.9)]) if targets["images"] else [], engine)
         assert {result[number] for number in coco.NUMBERS} == set(result["AP_per_iou"].values()) == {None}
         json.dumps([nothing_found, result], allow_nan=False)
 
@@ -77,16 +79,16 @@ def test_zero_detections_are_zero_and_no_ground_truth_is_undefined(engine):
 def test_crowd_regions_forgive_and_do_not_count(engine):
     targets = truth([(1, 1, A1), (1, 1, (200, 0, 100, 100), True)])
     inside = (1, 1, (210, 10, 30, 30), 0.95)
-    assert coco.evaluate(targets, found([inside, (1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(1)
+    assert coco.evaluate(targets, coco_results([inside, (1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(1)
     outside = (1, 1, (210, 210, 30, 30), 0.95)
-    assert coco.evaluate(targets, found([outside, (1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(0.5)
+    assert coco.evaluate(targets, coco_results([outside, (1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_annotation_whose_id_is_zero_can_be_found(engine):
     targets = truth([(1, 1, A1)])
     assert targets["annotations"][0]["id"] == 0  # pycocotools, asked directly, would call this one unmatched
-    assert coco.evaluate(targets, found([(1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(1)
+    assert coco.evaluate(targets, coco_results([(1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(1)
 
 
 @given(small_sets())
@@ -98,7 +100,7 @@ def test_engines_are_equal_on_ties_crowds_empty_images_and_odd_ids(case):
 
 @pytest.mark.parametrize("digits", [None, 2])
 def test_engines_are_equal_on_a_middling_set(digits):
-    data = prepare(*synthetic(80, 5, 8, 120, seed=3, digits=digits))
+    data = prepare(*synthetic_coco(80, 5, 8, 120, seed=3, digits=digits))
     fast = coco.evaluate(data, None, "fast")
     assert 0.05 < fast["AP"] < 0.5
     assert None not in {fast[number] for number in coco.NUMBERS}
@@ -107,7 +109,7 @@ def test_engines_are_equal_on_a_middling_set(digits):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_is_printed_and_the_input_stays_as_it_was(engine, capfd):
-    targets, detections = truth([(1, 1, A1)]), found([(1, 1, A1, 0.9)])
+    targets, detections = truth([(1, 1, A1)]), coco_results([(1, 1, A1, 0.9)])
     before = json.dumps([targets, detections])
     coco.evaluate(targets, detections, engine)
     captured = capfd.readouterr()

@@ -11,11 +11,11 @@ import pytest
 from c2d.core.errors_analysis import InputError
 from c2d.metrics import coco, tide
 from c2d.metrics.coco_data import add_detections, prepare, read_truth
-from tests.analysis.toy_scenes import found, truth
+from tests.analysis.toy_scenes import coco_results, truth
 
 BOX = [0.0, 0.0, 40.0, 40.0]
 TARGETS = truth([(1, 1, BOX), (1, 2, BOX)])
-DETECTIONS = found([(1, 1, BOX, 0.9)])
+DETECTIONS = coco_results([(1, 1, BOX, 0.9)])
 
 
 def _with(records: list[dict[str, Any]], **changes: Any) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def test_ground_truth_that_cannot_be_used(change, message):
 
 def test_many_strangers_are_counted_not_listed():
     with pytest.raises(InputError, match=r"image_id 10, 11, 12, 13, 14 and 15 more"):
-        prepare(TARGETS, found([(10 + i, 1, BOX, 0.5) for i in range(20)]))
+        prepare(TARGETS, coco_results([(10 + i, 1, BOX, 0.5) for i in range(20)]))
 
 
 def test_area_and_iscrowd_are_derived_and_a_null_area_too():

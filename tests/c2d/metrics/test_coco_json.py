@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from c2d.core.errors_analysis import InputError
 from c2d.metrics import coco_json
 from c2d.metrics.coco_data import Prepared, add_detections, prepare, read_truth
-from tests.analysis.toy_scenes import found, small_sets, synthetic, truth
+from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 
 BOX = [0.0, 0.0, 40.0, 40.0]
 TARGETS = truth([(1, 1, BOX), (1, 2, BOX)])
-DETECTIONS = found([(1, 1, BOX, 0.9)])
+DETECTIONS = coco_results([(1, 1, BOX, 0.9)])
 
 
 def _write(folder: Path, targets: bytes, detections: bytes) -> tuple[Path, Path]:
@@ -218,7 +218,7 @@ def test_targets_one_by_one(tmp_path, change):
 
 @pytest.mark.parametrize("ending", ["json", "json.gz"])
 def test_regular_files_never_go_the_slow_way(tmp_path, monkeypatch, ending):
-    scene = synthetic(20, 5, 6, 30)
+    scene = synthetic_coco(20, 5, 6, 30)
     paths = [tmp_path / f"{name}.{ending}" for name in ("targets", "detections")]
     for path, value in zip(paths, scene, strict=True):
         raw = json.dumps(value).encode()

@@ -8,12 +8,12 @@ import pytest
 
 from c2d.metrics import engine_parity, tide
 from c2d.metrics.coco_data import prepare
-from tests.analysis.toy_scenes import found, synthetic, truth
+from tests.analysis.toy_scenes import coco_results, synthetic_coco, truth
 
 
 @pytest.mark.parametrize("digits", [None, 1])
 def test_engines_pass_the_check(digits):
-    report = engine_parity.check(*synthetic(40, 4, 6, 40, seed=9, digits=digits))
+    report = engine_parity.check(*synthetic_coco(40, 4, 6, 40, seed=9, digits=digits))
     assert report["ok"]
     assert report["coco"]["largest"] <= 1e-12
     assert report["tide"]["largest"] <= 1e-12
@@ -26,14 +26,14 @@ def test_engines_pass_the_check(digits):
     json.dumps(report, allow_nan=False)
 
 
-@pytest.mark.parametrize("detections", [[], found([(1, 1, (0, 0, 9, 9), 0.5)])])
+@pytest.mark.parametrize("detections", [[], coco_results([(1, 1, (0, 0, 9, 9), 0.5)])])
 def test_check_works_without_detections_or_ground_truth(detections):
     assert engine_parity.check(truth([(1, 1, (0, 0, 9, 9))]), detections)["ok"]
     assert engine_parity.check(truth([]), detections)["ok"]
 
 
 def test_a_difference_is_found_and_named(monkeypatch):
-    data = prepare(*synthetic(10, 3, 5, 20, seed=1))
+    data = prepare(*synthetic_coco(10, 3, 5, 20, seed=1))
     honest = engine_parity.tide.evaluate
 
     def bent(*args, **options):

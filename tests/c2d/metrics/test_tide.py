@@ -13,7 +13,7 @@ from c2d.core.errors_analysis import InputError
 from c2d.metrics import tide
 from c2d.metrics.coco_data import prepare
 from c2d.metrics.tide import MAIN, SPECIAL
-from tests.analysis.toy_scenes import CLASS_IDS, found, small_sets, synthetic, truth
+from tests.analysis.toy_scenes import CLASS_IDS, coco_results, small_sets, synthetic_coco, truth
 from tests.reference import tide_reference
 
 ENGINES = tide.ENGINES
@@ -52,14 +52,14 @@ def _close(a: Any, b: Any, tolerance: float = 1e-12) -> bool:
     ],
 )  # fmt: skip
 def test_a_scene_with_one_error_gives_its_one_type(engine, extra, count, gain):
-    result = tide.evaluate(OBJECTS, found(GOOD + extra), engine)
+    result = tide.evaluate(OBJECTS, coco_results(GOOD + extra), engine)
     assert result["counts"] == dict.fromkeys(MAIN, 0) | count
     assert _close({error: result["dAP"][error] for error in MAIN}, dict.fromkeys(MAIN, 0.0) | gain)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_ground_truth_as_predictions_has_no_error(engine):
-    targets, _ = synthetic(8, 4, 6, 0)
+    targets, _ = synthetic_coco(8, 4, 6, 0)
     boxes = [b for b in targets["annotations"] if not b["iscrowd"]]
     result = tide.evaluate(targets, [{**b, "score": 0.5} for b in boxes], engine, ious=(0.5, 0.95))
     assert result["AP"] == pytest.approx(1, abs=1e-12)
@@ -72,7 +72,7 @@ def test_ground_truth_as_predictions_has_no_error(engine):
 def test_special_errors_by_paper_and_pencil(engine):
     # class a alone: false positive first, then one of two objects: AP = 51/101 * 1/2
     result = tide.evaluate(
-        truth([(1, 1, A1), (1, 1, A2)]), found([(1, 1, (300, 300, 9, 9), 0.9), (1, 1, A1, 0.5)]), engine
+        truth([(1, 1, A1), (1, 1, A2)]), coco_results([(1, 1, (300, 300, 9, 9), 0.9), (1, 1, A1, 0.5)]), engine
     )
     assert result["AP"] == pytest.approx(HALF / 2)
     assert result["dAP"]["FalsePos"] == pytest.approx(HALF / 2)  # precision 1 up to recall 0.5
@@ -85,7 +85,7 @@ def test_one_object_is_won_back_once_by_its_highest_score(engine):
     # A Cls error (0.9) and a Loc error (0.8) stand at A1: the Loc fix only removes its error.
     boxes = truth([(1, 1, A1), (1, 1, (200, 200, 40, 40)), (1, 2, (400, 400, 40, 40))])
     good = [(1, 1, (200, 200, 40, 40), 0.6), (1, 2, (400, 400, 40, 40), 0.5)]
-    dets = found([(1, 2, A1, 0.9), (1, 1, (20, 20, 40, 40), 0.8), *good])
+    dets = coco_results([(1, 2, A1, 0.9), (1, 1, (20, 20, 40, 40), 0.8), *good])
     result = tide.evaluate(boxes, dets, engine)
     assert result["counts"] == {"Cls": 1, "Loc": 1, "Both": 0, "Dupe": 0, "Bkg": 0, "Miss": 0}
     assert result["AP"] == pytest.approx((HALF / 2 + 0.5) / 2)
@@ -98,10 +98,10 @@ def test_thresholds_are_inclusive(engine):
     # IoU exactly 1/2 is correct; a second one there is Loc, not Dupe; IoU exactly 0.1 is Loc, with another class Bkg.
     half, tenth = (0, 0, 40, 20), (0, 0, 40, 4)
     boxes = truth([(1, 1, A1)])
-    assert tide.evaluate(boxes, found([(1, 1, half, 0.9)]), engine)["AP"] == pytest.approx(1)
-    assert tide.evaluate(boxes, found([(1, 1, A1, 0.9), (1, 1, half, 0.8)]), engine)["counts"]["Loc"] == 1
-    assert tide.evaluate(boxes, found([(1, 1, tenth, 0.9)]), engine)["counts"]["Loc"] == 1
-    assert tide.evaluate(boxes, found([(1, 2, tenth, 0.9)]), engine)["counts"]["Bkg"] == 1
+    assert tide.evaluate(boxes, coco_results([(1, 1, half, 0.9)]), engine)["AP"] == pytest.approx(1)
+    assert tide.evaluate(boxes, coco_results([(1, 1, A1, 0.9), (1, 1, half, 0.8)]), engine)["counts"]["Loc"] == 1
+    assert tide.evaluate(boxes, coco_results([(1, 1, tenth, 0.9)]), engine)["counts"]["Loc"] == 1
+    assert tide.evaluate(boxes, coco_results([(1, 2, tenth, 0.9)]), engine)["counts"]["Bkg"] == 1
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -109,11 +109,11 @@ def test_crowd_regions_are_no_objects_and_forgive_what_lies_inside(engine):
     crowd = (1, 1, (200, 0, 100, 100), True)
     boxes = truth([(1, 1, A1), crowd])
     inside, beside = (1, 1, (210, 10, 30, 30), 0.95), (1, 1, (180, 0, 30, 30), 0.94)
-    result = tide.evaluate(boxes, found([inside, (1, 1, A1, 0.9)]), engine)
+    result = tide.evaluate(boxes, coco_results([inside, (1, 1, A1, 0.9)]), engine)
     assert result["AP"] == pytest.approx(1)
     assert sum(result["counts"].values()) == 0
     # a third of it lies in the region: neither forgiven nor badly placed on an object
-    assert tide.evaluate(boxes, found([beside, (1, 1, A1, 0.9)]), engine)["counts"]["Bkg"] == 1
+    assert tide.evaluate(boxes, coco_results([beside, (1, 1, A1, 0.9)]), engine)["counts"]["Bkg"] == 1
     assert (result["boxes"], result["crowds"], result["detections"]) == (1, 1, 2)
 
 
@@ -125,7 +125,7 @@ def test_zero_detections_and_no_ground_truth(engine):
     assert _close(nothing_found["dAP"], dict.fromkeys(ALL, 0.0))  # documented: nothing left to find keeps AP 0
     assert "no object was found of 'a', 'b'" in nothing_found["warnings"][0]
     assert nothing_found["ties"] is None
-    no_truth = tide.evaluate(truth([]), found(GOOD), engine, ious=(0.75,))
+    no_truth = tide.evaluate(truth([]), coco_results(GOOD), engine, ious=(0.75,))
     assert no_truth["AP"] is None
     assert set(no_truth["dAP"].values()) == {None}
     assert no_truth["counts"] == dict.fromkeys(MAIN, 0) | {"Bkg": 2}
@@ -138,7 +138,7 @@ def test_zero_detections_and_no_ground_truth(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_classes_that_have_only_detections_do_not_enter_the_mean(engine):
     boxes = truth([(1, 1, A1)])
-    result = tide.evaluate(boxes, found([(1, 1, A1, 0.9), (1, 2, B, 0.8)]), engine)
+    result = tide.evaluate(boxes, coco_results([(1, 1, A1, 0.9), (1, 2, B, 0.8)]), engine)
     assert result["AP"] == pytest.approx(1)
     assert result["per_class"]["b"]["AP"] is None
     if engine == "reference":
@@ -148,7 +148,7 @@ def test_classes_that_have_only_detections_do_not_enter_the_mean(engine):
 def test_a_class_error_of_a_class_without_ground_truth_still_wins_its_object_back():
     boxes = truth([(1, 1, A1)])
     for engine in ENGINES:
-        assert tide.evaluate(boxes, found([(1, 2, A1, 0.9)]), engine)["dAP"]["Cls"] == pytest.approx(1)
+        assert tide.evaluate(boxes, coco_results([(1, 2, A1, 0.9)]), engine)["dAP"]["Cls"] == pytest.approx(1)
 
 
 def _agrees_with_the_slow_reference(targets: Any, detections: Any, engine: str) -> None:
@@ -191,7 +191,7 @@ def test_tidecv_equals_the_slow_reference(case):
 
 @pytest.mark.parametrize("digits", [None, 2])
 def test_engines_agree_on_a_middling_set(digits):
-    targets, detections = synthetic(120, 5, 8, 60, seed=4, digits=digits)
+    targets, detections = synthetic_coco(120, 5, 8, 60, seed=4, digits=digits)
     data = prepare(targets, detections)
     results = {e: tide.evaluate(data, None, e, ious=(0.5, 0.7, 0.95)) for e in ENGINES}
     for name in ("fast", "reference"):
@@ -209,7 +209,7 @@ def test_engines_agree_on_a_middling_set(digits):
 def test_scores_may_be_any_numbers_and_boxes_may_be_empty():
     # logits as scores; a box without width overlaps nothing
     boxes = truth([(1, 1, A1), (1, 1, A2), (1, 2, (5, 5, 0, 9))])
-    dets = found([(1, 1, (20, 0, 40, 40), -7.5), (1, 2, A2, -3.0), (1, 2, (5, 5, 0, 9), 12.0)])
+    dets = coco_results([(1, 1, (20, 0, 40, 40), -7.5), (1, 2, A2, -3.0), (1, 2, (5, 5, 0, 9), 12.0)])
     results = [tide.evaluate(boxes, dets, engine) for engine in ENGINES]
     assert results[0]["counts"] == {"Cls": 1, "Loc": 1, "Both": 0, "Dupe": 0, "Bkg": 1, "Miss": 1}
     for result in results[1:]:
@@ -220,12 +220,12 @@ def test_the_limit_is_100_detections_per_image_and_class():
     boxes = truth([(1, 1, A1)])
     many = [(1, 1, (300, 300, 9, 9), 0.9)] * 100 + [(1, 1, A1, 0.1), (1, 2, B, 0.1)]
     for engine in ENGINES:
-        result = tide.evaluate(boxes, found(many), engine)
+        result = tide.evaluate(boxes, coco_results(many), engine)
         assert result["counts"] == dict.fromkeys(MAIN, 0) | {"Bkg": 101, "Miss": 1}, engine
 
 
 def test_ties_are_counted_within_a_class():
-    dets = found([(1, 1, A1, 0.5), (1, 2, A1, 0.5), (1, 1, A2, 0.5), (1, 1, B, 0.25)])
+    dets = coco_results([(1, 1, A1, 0.5), (1, 2, A1, 0.5), (1, 1, A2, 0.5), (1, 1, B, 0.25)])
     assert tide.evaluate(OBJECTS, dets)["ties"] == 0.5
 
 
@@ -241,7 +241,7 @@ def test_ties_are_those_that_a_look_at_every_pair_finds(scene):
 def test_many_ties_are_more_than_a_tenth():
     def warned(tied: int, of: int) -> bool:
         scores = [0.5] * tied + [0.6 + 0.001 * i for i in range(of - tied)]
-        result = tide.evaluate(OBJECTS, found([(1, 1, A1, score) for score in scores]))
+        result = tide.evaluate(OBJECTS, coco_results([(1, 1, A1, score) for score in scores]))
         return any(f"{tied / of:.0%} of the detections share their score" in line for line in result["warnings"])
 
     assert not warned(2, 20)  # a tenth
@@ -250,7 +250,7 @@ def test_many_ties_are_more_than_a_tenth():
 
 
 def test_parts_that_were_not_asked_for_are_none():
-    result = tide.evaluate(OBJECTS, found(GOOD), per_class=False, per_size=False)
+    result = tide.evaluate(OBJECTS, coco_results(GOOD), per_class=False, per_size=False)
     assert result["per_class"] is result["per_size"] is result["per_iou"] is None
     assert result["engine"]["name"] == "hotcoco"
     assert result["dAP"]["Miss"] == pytest.approx((1 - HALF) / 2)
