@@ -1,4 +1,4 @@
-"""compat: what is missing says so, the repair of SSD, and a host that stays quiet. Values: test_compat_ops.py."""
+"""compat: errors for missing ops, the repair of SSD, and a quiet import. Values of the ops: test_fallback_ops.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch import nn
 
 pytest.importorskip("mmdet", reason="mmdet is not installed")
 
-from c2d.detectors import compat
+from c2d.detectors import compat, fallback_ops
 
 REPORT = compat.prepare()
 ops = importlib.import_module("mmcv.ops")  # only now: without compiled ops it needs the stand-in
@@ -32,7 +32,7 @@ stand_in_only = pytest.mark.skipif(REPORT.ext == "compiled", reason="this mmcv h
 
 
 def ops_of_mmcv() -> list[str]:
-    """Every name that mmcv's Python asks its extension for."""
+    """Every name that mmcv's Python code needs of its extension."""
     source = "".join(p.read_text(encoding="utf-8") for p in Path(ops.__path__[0]).glob("*.py"))
     lists = re.findall(r"load_ext\(\s*'_ext',\s*\[(.*?)\]", source, re.DOTALL)
     return sorted(set(re.findall(r"'(\w+)'", " ".join(lists))))
@@ -161,9 +161,10 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_importing_the_host_prints_nothing_and_needs_this_one_file(tmp_path: Path) -> None:
-    """A stranger with mmdet and a copy of compat.py: quiet, nothing of ours imported, SSD repaired, ops served."""
-    shutil.copy(compat.__file__, tmp_path / "compat.py")
+def test_importing_the_host_prints_nothing_and_needs_these_two_files(tmp_path: Path) -> None:
+    """mmdet with copies of compat.py and fallback_ops.py: quiet, nothing else of ours imported, SSD repaired, ops work."""
+    for module in (compat, fallback_ops):
+        shutil.copy(str(module.__file__), tmp_path)
     code = (
         "import random, sys, compat, numpy, torch; before = random.getstate(), torch.get_rng_state().tolist();"
         "drawn = str(numpy.random.get_state()); compat.prepare();"
@@ -178,13 +179,13 @@ def test_importing_the_host_prints_nothing_and_needs_this_one_file(tmp_path: Pat
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_only_the_known_chatter_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_listed_lines_are_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with compat.quiet_import():
-            print(compat.CHATTER[0])
+            print(compat.DROPPED_LINES[0])
             print("something else")
-            warnings.warn(f"{compat.CHATTER_WARNINGS[0]}, metrics will not be computed", stacklevel=1)
+            warnings.warn(f"{compat.DROPPED_WARNINGS[0]}, metrics will not be computed", stacklevel=1)
             warnings.warn("a real warning", stacklevel=1)
     assert capsys.readouterr().out == "something else\n"
     assert [str(item.message) for item in caught] == ["a real warning"]
