@@ -69,7 +69,7 @@ class HeadLayout:
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class DetectorLayout:
     """A detector as methods see it.
 
     Attributes:
@@ -97,7 +97,7 @@ class Anatomy:
 
 
 @torch.no_grad()
-def probe(detector: Any) -> Anatomy:
+def probe_layout(detector: Any) -> DetectorLayout:
     """One small image through backbone, neck and dense head, in eval mode; the detector is left as it was."""
     side = _side(detector)
     weight = next(detector.parameters())
@@ -116,7 +116,7 @@ def probe(detector: Any) -> Anatomy:
     known = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
     name = "neck" if len(map_layers(detector)) == 2 else "backbone"
     levels = _levels(name, neck, side, known), _levels("backbone", backbone, side, None)
-    return Anatomy(_name(detector), *levels, layout, _scale(detector))
+    return DetectorLayout(_name(detector), *levels, layout, _scale(detector))
 
 
 def _levels(layer: str, maps: tuple[Tensor, ...], side: int, strides: tuple[int, ...] | None) -> tuple[Level, ...]:

@@ -60,7 +60,7 @@ class AT(Distiller):
 
     def __init__(self, params: ATParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.beta > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         self.maps = PairedMaps(pairs, nothing, "")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch
-from c2d.detectors.layout import Anatomy
+from c2d.detectors.layout import DetectorLayout
 from c2d.detectors.outputs import Dense, Needs, Observed
 from c2d.detectors.positives import Positives
 
@@ -73,10 +73,10 @@ class Params(BaseModel):
     )
     stop: int | None = Field(default=None, gt=0, description="first iteration with the method off again")
 
-    def settled(self, anatomy: Anatomy) -> Self:
+    def settled(self, layout: DetectorLayout) -> Self:
         """The same with every null of `BY_DETECTOR` replaced by this detector's value."""
         table = self.BY_DETECTOR
-        known = table.get(anatomy.stages, {}) | table.get(anatomy.detector, {})
+        known = table.get(layout.stages, {}) | table.get(layout.detector, {})
         return self.model_copy(update={key: value for key, value in known.items() if getattr(self, key) is None})
 
 
@@ -84,7 +84,7 @@ class Context(NamedTuple):
     """What is known when a distiller is built, before the optimizer and DDP are.
 
     Attributes:
-        anatomy, teacher_anatomy: of the student and of the detector teacher, where a method has one.
+        student_layout, teacher_layout: of the student and of the detector teacher, where a method has one.
         iterations: of the run.
         samples: the training images as at test time, for methods that look at all of them (see `c2d.detectors.training_images`).
         batch: images per iteration over all processes.
@@ -94,21 +94,21 @@ class Context(NamedTuple):
     classifier: ClassifierTeacher | None = None
     detector: Any = None
     student: Any = None
-    anatomy: Anatomy | None = None
-    teacher_anatomy: Anatomy | None = None
+    student_layout: DetectorLayout | None = None
+    teacher_layout: DetectorLayout | None = None
     iterations: int = 1
     samples: Any = None
     batch: int = 1
 
-    def both(self, method: str) -> tuple[Anatomy, Anatomy]:
-        """Anatomies of student and teacher.
+    def layouts(self, method: str) -> tuple[DetectorLayout, DetectorLayout]:
+        """Layouts of student and teacher.
 
         Raises:
             InputError: no detector teacher was given.
         """
-        if self.anatomy is None or self.teacher_anatomy is None:
+        if self.student_layout is None or self.teacher_layout is None:
             raise InputError(f"{method} needs a detector teacher and none was given; set teachers: {{detector: ...}}")
-        return self.anatomy, self.teacher_anatomy
+        return self.student_layout, self.teacher_layout
 
 
 class Sight(NamedTuple):

@@ -84,7 +84,7 @@ class Chen(Distiller):
 
     def __init__(self, params: ChenParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         heads_too = params.mu_soft > 0 or params.nu > 0
         self.needs = Needs(neck=params.gamma > 0, dense=heads_too, rois=heads_too)
         if params.gamma > 0:

@@ -59,7 +59,7 @@ class CWD(Distiller):
 
     def __init__(self, params: CWDParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.lambda_cwd > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         self.phi = PairedMaps(pairs if self.needs.neck else [], conv_where_needed(1), "by a 1x1 convolution")

@@ -115,7 +115,7 @@ class DeFeat(Distiller):
 
     def __init__(self, params: DeFeatParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=True, backbone=params.backbone, proposals=params.proposals)
         self.pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         finest = self.pairs[0].stride

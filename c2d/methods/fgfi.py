@@ -85,7 +85,7 @@ class FGFI(Distiller):
             InputError: the student's dense head cannot be read, or has no anchors of a level's stride.
         """
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.lambda_imit > 0)
         self.priors = Priors(heads.dense_head(context.student))
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)

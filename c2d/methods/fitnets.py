@@ -52,7 +52,7 @@ class FitNets(Distiller):
 
     def __init__(self, params: FitNetsParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.lambda_hint > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels) if self.needs.neck else []
         self.phi = PairedMaps(pairs, conv(params.kernel), f"by a {params.kernel}x{params.kernel} convolution")

@@ -93,7 +93,7 @@ class FKD(Distiller):
     needs = Needs(neck=True)
 
     def __init__(self, params: FKDParams, context: Context) -> None:
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         super().__init__(params.settled(student))
         p = self.params
         self.weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items() if getattr(p, name) > 0}

@@ -79,7 +79,7 @@ class FRS(Distiller):
     SOURCE = "the authors' released code (duzhixing/FRS decd60c)"
 
     def __init__(self, params: FRSParams, context: Context) -> None:
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         super().__init__(params.settled(student))
         self.notes.append(f"{student.detector}: alpha {self.params.alpha}, gamma {self.params.gamma}")
         if teacher.dense is None:

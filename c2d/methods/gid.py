@@ -88,7 +88,7 @@ class GID(Distiller):
 
     def __init__(self, params: GIDParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         layout = same_heads(self.NAME, student, teacher, "choose a teacher of the student's family and settings")
         self.ours, self.theirs = (Priors(heads.dense_head(d)) for d in (context.student, context.detector.network))
         if layout.kind != "sigmoid":

@@ -103,7 +103,7 @@ class GKD(Distiller):
 
     def __init__(self, params: GKDParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         adapt = conv(3) if params.lambda_fg > 0 or params.lambda_bg > 0 else nothing
         self.phi = PairedMaps(pairs, adapt, "by a 3x3 convolution")

@@ -125,11 +125,11 @@ class LD(Distiller):
 
 def check_heads(context: Context) -> None:
     """Raises InputError where student and teacher do not write edges in the same way at the same places."""
-    student, teacher = context.both(LD.NAME)
-    for who, anatomy in (("student", student), ("teacher", teacher)):
-        if anatomy.detector != "gfl":
+    student, teacher = context.layouts(LD.NAME)
+    for who, layout in (("student", student), ("teacher", teacher)):
+        if layout.detector != "gfl":
             raise InputError(
-                f"ld compares the edge distributions of two GFL heads, and the {who} is '{anatomy.detector}'; give a "
+                f"ld compares the edge distributions of two GFL heads, and the {who} is '{layout.detector}'; give a "
                 f"GFL {who}, or take a method on the neck, such as pkd"
             )
     same_heads(LD.NAME, student, teacher, "give a GFL teacher of this data set with the student's reg_max and strides")

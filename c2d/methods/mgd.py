@@ -67,7 +67,7 @@ class MGD(Distiller):
     needs = Needs(neck=True)
 
     def __init__(self, params: MGDParams, context: Context) -> None:
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         super().__init__(params.settled(student))
         p = self.params
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)

@@ -68,7 +68,7 @@ class PKD(Distiller):
     SOURCE = "released code and configurations (mmrazor), for RetinaNet and Faster R-CNN students"
 
     def __init__(self, params: PKDParams, context: Context) -> None:
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         super().__init__(params.settled(student))
         self.needs = Needs(neck=self.params.lambda_pkd > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)

@@ -99,7 +99,7 @@ class TADF(Distiller):
 
     def __init__(self, params: TADFParams, context: Context) -> None:
         super().__init__(params)
-        student, teacher = context.both(self.NAME)
+        student, teacher = context.layouts(self.NAME)
         own = params.proposals == "student"
         self.needs = Needs(neck=params.lambda_feat > 0, rois=params.heads and own, proposals=params.heads and not own)
         if params.lambda_feat > 0:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.layout import Anatomy, HeadLayout, Level
+from c2d.detectors.layout import DetectorLayout, HeadLayout, Level
 from c2d.detectors.outputs import Observed
 
 
@@ -62,7 +62,7 @@ def pair_levels(
     return [Pair(at_s[stride], at_t[stride], student[at_s[stride]], teacher[at_t[stride]]) for stride in chosen]
 
 
-def same_heads(method: str, student: Anatomy, teacher: Anatomy, remedy: str) -> HeadLayout:
+def same_heads(method: str, student: DetectorLayout, teacher: DetectorLayout, remedy: str) -> HeadLayout:
     """The layout of both dense heads, which has to be one and the same: prediction r of one answers r of the other.
 
     Args:
@@ -73,8 +73,8 @@ def same_heads(method: str, student: Anatomy, teacher: Anatomy, remedy: str) -> 
     """
     ours, theirs = student.dense, teacher.dense
     if ours is None or theirs is None:
-        who, anatomy = ("student", student) if ours is None else ("teacher", teacher)
-        raise InputError(f"{method}: the dense head of the {who} ({anatomy.detector}) cannot be read; {remedy}")
+        who, layout = ("student", student) if ours is None else ("teacher", teacher)
+        raise InputError(f"{method}: the dense head of the {who} ({layout.detector}) cannot be read; {remedy}")
     if replace(ours, layer="") != replace(theirs, layer=""):
         raise InputError(
             f"{method} compares the dense heads prediction by prediction, and they differ; student: {ours}; "

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from c2d.core.errors import InputError, unknown
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
-from c2d.detectors.layout import probe
+from c2d.detectors.layout import probe_layout
 from c2d.detectors.training_images import Samples
 from c2d.distillation.weight_schedule import check as check_schedule
 from c2d.distillation.weight_schedule import factor
@@ -196,8 +196,8 @@ def context_of(
     iterations, batch = spec.schedule.values.iterations, spec.schedule.values.batch
     if teachers.detector is None:
         return Context(num_classes, teachers.classifier, None, student, iterations=iterations, batch=batch)
-    anatomies = probe(student), probe(teachers.detector.network)
-    return Context(num_classes, teachers.classifier, teachers.detector, student, *anatomies, iterations, samples, batch)
+    layouts = probe_layout(student), probe_layout(teachers.detector.network)
+    return Context(num_classes, teachers.classifier, teachers.detector, student, *layouts, iterations, samples, batch)
 
 
 def distillers(method: Method, context: Context, seed: int = 0) -> dict[str, Distiller]:
@@ -213,9 +213,13 @@ def distillers(method: Method, context: Context, seed: int = 0) -> dict[str, Dis
     for name, given in parameters(method).items():
         kind: Any = DISTILLERS[name]
         check_schedule(name, given, context.iterations)
-        if context.anatomy is not None and kind.DETECTORS and context.anatomy.detector not in kind.DETECTORS:
+        if (
+            context.student_layout is not None
+            and kind.DETECTORS
+            and context.student_layout.detector not in kind.DETECTORS
+        ):
             raise InputError(
-                f"{name} does not teach {context.anatomy.detector} students; it teaches {', '.join(kind.DETECTORS)}: "
+                f"{name} does not teach {context.student_layout.detector} students; it teaches {', '.join(kind.DETECTORS)}: "
                 "choose one of these, or another method (`c2d methods`)"
             )
         with random_state(mix(seed, zlib.crc32(name.encode()), 4)):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from c2d.detectors.layout import Anatomy
+from c2d.detectors.layout import DetectorLayout
 from c2d.methods import DISTILLERS, catalog
 from c2d.methods.__main__ import pages, text
 from c2d.methods.base import Distiller, Params
@@ -61,7 +61,7 @@ def test_nulls_become_the_values_of_the_students_detector() -> None:
         a: float | None = None
         b: float | None = None
 
-    fcos, ssd, faster = (Anatomy(name, (), (), None) for name in ("fcos", "ssd", "faster-rcnn"))
+    fcos, ssd, faster = (DetectorLayout(name, (), (), None) for name in ("fcos", "ssd", "faster-rcnn"))
     assert (P().settled(fcos).a, P().settled(fcos).b) == (3.0, 2.0)
     assert (P(a=0.5).settled(ssd).a, P().settled(ssd).a) == (0.5, 1.0)
     assert (P().settled(faster).a, P().settled(faster).b) == (5.0, None)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors import batch as batches
-from c2d.detectors.layout import probe
+from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import Dense, Needs
 from c2d.detectors.recording import watching
 from c2d.methods.base import Context
@@ -196,15 +196,15 @@ def test_refusals() -> None:
     ],
 )
 def test_other_layouts_are_refused(what: str, value: Any, message: str) -> None:
-    anatomy = context(stage("ld", "gfl"))
-    other = replace(anatomy.teacher_anatomy, dense=replace(anatomy.teacher_anatomy.dense, **{what: value}))
+    setup = context(stage("ld", "gfl"))
+    other = replace(setup.teacher_layout, dense=replace(setup.teacher_layout.dense, **{what: value}))
     with pytest.raises(InputError, match=message):
-        LD(LDParams(), anatomy._replace(teacher_anatomy=other))
+        LD(LDParams(), setup._replace(teacher_layout=other))
 
 
 def context(play: Stage) -> Any:
     student, teacher = play.model.student, play.model.teachers.detector
-    return Context(3, None, teacher, student, probe(student), probe(teacher.network))
+    return Context(3, None, teacher, student, probe_layout(student), probe_layout(teacher.network))
 
 
 @pytest.mark.parametrize("name", ["ssd", "retinanet", "atss", "gfl", "fcos"])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.detectors.layout import probe
+from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import Observed
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods.base import Context, Distiller, View
@@ -74,7 +74,14 @@ def stage(method: str | dict[str, dict[str, Any]], student: str = "retinanet", t
     network = copy.deepcopy(taught) if same else teaching(teacher or student, wide, seed + 1)
     detector = DetectorTeacher(network)
     context = Context(
-        tiny_detectors.NUM_CLASSES, None, detector, taught, probe(taught), probe(network), iterations, samples
+        tiny_detectors.NUM_CLASSES,
+        None,
+        detector,
+        taught,
+        probe_layout(taught),
+        probe_layout(network),
+        iterations,
+        samples,
     )
     given = [{method: params}] if isinstance(method, str) else [{name: p} for name, p in method.items()]
     parameters(given)  # refused here, as a run would be

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.layout import Level, probe
+from c2d.detectors.layout import Level, probe_layout
 from c2d.detectors.outputs import Observed
 from c2d.ops.adapters import PairedMaps, conv, conv_where_needed, pair_levels
 from tests.c2d import tiny_detectors
@@ -25,7 +25,7 @@ def test_a_probe_finds_strides_and_channels_and_leaves_the_detector_alone(name: 
     detector = tiny_detectors.build(name)
     modes = [m.training for m in detector.modules()]
     before = {key: value.clone() for key, value in detector.state_dict().items()}
-    found = probe(detector)
+    found = probe_layout(detector)
     wanted = {"faster": "faster-rcnn", "cascade": "cascade-rcnn"}.get(name, name)
     assert found.detector == wanted
     assert found.stages == ("two-stage" if wanted.endswith("rcnn") else "one-stage")
@@ -100,7 +100,7 @@ def test_first_weights_of_a_method_do_not_depend_on_its_company() -> None:
 )
 def test_levels_of_boxes_follow_the_students_own_scale(name: str, scale: float) -> None:
     """Objects of a student for small images would all fall on its finest level by the stock rule."""
-    found = probe(tiny_detectors.build(name))
+    found = probe_layout(tiny_detectors.build(name))
     assert found.scale == pytest.approx(scale)
     assert found.base_px(4) == pytest.approx(56 * scale)
 
@@ -111,4 +111,4 @@ def test_the_small_students_have_half_the_stock_scale() -> None:
 
     for name in ("retinanet-qr18", "gfl-qr18", "faster-rcnn-qr18", "retinanet-r50", "faster-rcnn-r50"):
         student = build_student(load_student(name, num_classes=3, pretrained=False))
-        assert probe(student).scale == (0.5 if "qr18" in name else 1.0), name
+        assert probe_layout(student).scale == (0.5 if "qr18" in name else 1.0), name
