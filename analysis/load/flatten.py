@@ -90,7 +90,8 @@ def status(value: Mapping[str, Any]) -> Values:
         "reason": text(maybe(value, "reason"), "reason"),
         "stage": text(maybe(value, "stage"), "stage"),
         **{key: number(maybe(value, key), key) for key in STATUS_NUMBERS},
-        **{key: text(maybe(value, key), key) for key in ("failure_class", "error", "heartbeat")},
+        **{key: text(maybe(value, key), key) for key in ("failure_class", "error", "heartbeat", "host")},
+        "pid": number(maybe(value, "pid"), "pid"),
     }
 
 

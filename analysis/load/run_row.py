@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from analysis.load.cache import Cache
 from analysis.load.flatten import Values
 from c2d.core import json_values
 from c2d.core.json_values import ENV, RESULT, SPEC, STATUS, Problem
+from c2d.core.run_state import liveness
 
-STALE_S = 300.0
-"""A running run whose heartbeat is older is stale: it has probably died without a word."""
 NO_FOLDER = "no run folder yet"
 
 
@@ -125,12 +123,11 @@ def _state(values: Values, now: float) -> tuple[str, str]:
         said = values.get("error") or values.get("reason") or "no reason was recorded"
         return "failed", f"failed ({values.get('failure_class') or 'unknown'}): {said}"
     if state == "running":
-        age_s = _age_s(str(values.get("heartbeat") or ""), now)
-        if age_s is None:
-            return "stale", f"stale: {progress}, no heartbeat was recorded"
-        if age_s > STALE_S:
-            return "stale", f"stale: {progress}, no heartbeat for {_span(age_s)}"
-        return "running", f"running: {progress}"
+        pid = values.get("pid")
+        found = liveness({**values, "pid": int(pid) if isinstance(pid, float) else None}, now)
+        if found.state == "alive":
+            return "running", f"running: {progress}"
+        return "stale", f"stale: {progress}, {found.reason}"
     if not values.get("attempt"):
         return "waiting", f"waiting: {values.get('reason') or 'not started yet'}"
     return "waiting", f"waiting: {values.get('reason') or 'interrupted'} ({progress})"
@@ -141,17 +138,3 @@ def _progress(values: Values) -> str:
     if total:
         return f"iteration {done or 0:.0f} of {total:.0f}"
     return str(values.get("stage") or "starting")
-
-
-def _age_s(heartbeat: str, now: float) -> float | None:
-    try:
-        at = datetime.fromisoformat(heartbeat)
-        return now - (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def _span(seconds: float) -> str:
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"

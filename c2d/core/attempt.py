@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -13,22 +12,13 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from filelock import SoftFileLock, Timeout
 
 from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.provenance import attempt_facts
 from c2d.core.run_folder import RunFolder, atomic_write_json, disk_error, read_json
-
-STALE_S = 300.0
-"""A running run whose heartbeat is older is taken for dead (architecture: 5 minutes)."""
-
-
-UNEXPLAINED_S = 60.0
-"""A lock is left alone for so long when its owner never said `running`, or has said how it ended: it needs moments."""
+from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
 
 
 class Interrupted(KeyboardInterrupt):
@@ -58,9 +48,9 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
     except OSError as error:
         if not isinstance(error, Timeout):
             raise disk_error(folder.path, error) from error
+        owner = owner_text(folder.read_status())
         raise Busy(
-            f"run {folder.id} is being written by {_who(folder.read_status())}; wait for it, or remove {folder.lock} "
-            "if that process is gone"
+            f"run {folder.id} is being written by {owner}; wait for it, or remove {folder.lock} if that process is gone"
         ) from None
     log = _logger(folder, quiet)
     before = folder.read_status()
@@ -104,24 +94,9 @@ def refusing(folder: RunFolder) -> Iterator[None]:
         raise
     except Exception as error:
         line, kind = f"{type(error).__name__}: {first_line(error)}", class_of(error)
-        if writer(folder) is None:  # the status of a run that is alive elsewhere is not ours
+        if lock_owner(folder) is None:  # the status of a run that is alive elsewhere is not ours
             folder.write_status("failed", reason=line, failure_class=kind, error=line)
         raise RunError(f"{folder.id} could not be built: {line}", kind) from error
-
-
-def writer(folder: RunFolder) -> str | None:
-    """Who writes this run at the moment, `pid 12 on node3 (heartbeat ...)`; None when nobody does.
-
-    Looks only: the lock of a dead process stays where it is, and the next attempt takes it over.
-    """
-    if not folder.lock.exists():
-        return None
-    now = folder.read_status()
-    return None if _dead(folder, now) else _who(now)
-
-
-def _who(status: dict[str, Any]) -> str:
-    return f"pid {status.get('pid')} on {status.get('host')} (heartbeat {status.get('heartbeat')})"
 
 
 def class_of(error: BaseException) -> str:
@@ -166,45 +141,11 @@ def _fail(folder: RunFolder, log: logging.Logger, line: str, failure_class: str)
 
 def clear_dead_lock(folder: RunFolder) -> None:
     """A process killed outright leaves its lock. It is renamed away: only one contender can do that."""
-    if folder.lock.exists() and _dead(folder, folder.read_status()):
+    if folder.lock.exists() and is_lock_dead(folder, folder.read_status()):
         with suppress(FileNotFoundError):
             os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
         for dead in folder.path.glob(".lock.*"):
             dead.unlink(missing_ok=True)
-
-
-def _dead(folder: RunFolder, now: dict[str, Any]) -> bool:
-    """True when the owner of the lock is gone: on its own host by its pid, elsewhere by a heartbeat beyond STALE_S.
-
-    Where status.json does not say `running`, the owner was killed in the moment before it could say so, or in the
-    moment after it had said how it ended.
-    """
-    if now["state"] != "running" or not isinstance(now.get("pid"), int):
-        newest = 0.0
-        for path in (folder.lock, folder.status):
-            with suppress(FileNotFoundError):
-                newest = max(newest, path.stat().st_mtime)
-        return time.time() - newest > UNEXPLAINED_S
-    beat = datetime.fromisoformat(now["heartbeat"]).timestamp()
-    if now.get("host") == socket.gethostname():
-        return not _alive(now["pid"], beat)
-    return time.time() - beat > STALE_S
-
-
-def _alive(pid: int, beat: float) -> bool:
-    """Whether the process that wrote a heartbeat at `beat` (seconds since 1970) lives; a younger one has its number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    try:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
-    except (OSError, StopIteration, IndexError, ValueError):
-        return True
-    return int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK") < beat + 5
 
 
 def _note_environment(folder: RunFolder, number: int) -> None:

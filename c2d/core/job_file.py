@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from c2d.core.process import is_process_alive
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
 
 JOB_FILE = "job.json"
 ATTEMPTS_FILE = "attempts.jsonl"
+LAUNCHER_HEARTBEAT = "alive"
+"""File in the folder of a submission that a local launcher touches every half minute."""
 
 
 class Job(BaseModel):
@@ -58,6 +64,30 @@ def read_job(run: RunFolder) -> Job | None:
 
 def write_job(run: RunFolder, job: Job) -> None:
     atomic_write_json(run.path / JOB_FILE, job.model_dump())
+
+
+def is_launcher_alive(job: Job) -> bool:
+    """Return whether the process that wrote job.json is still running; False for one of another host."""
+    return job.host == socket.gethostname() and is_process_alive(job.pid, time_stamp(job.submitted))
+
+
+def has_launcher_ended(job: Job, now: float) -> bool:
+    """Return whether a local launcher has ended: by its pid on this host, elsewhere by the file that it touches.
+
+    Args:
+        now: seconds since the epoch.
+    """
+    if job.host == socket.gethostname() and not is_launcher_alive(job):
+        return True
+    try:
+        return bool(job.folder) and now - (Path(job.folder) / LAUNCHER_HEARTBEAT).stat().st_mtime > HEARTBEAT_LIMIT_S
+    except OSError:
+        return False
+
+
+def launched_since(status: Mapping[str, Any], job: Job | None) -> bool:
+    """Return whether a run was launched after status.json was last written."""
+    return job is not None and (time_stamp(job.submitted) or 0.0) > (time_stamp(status.get("heartbeat")) or 0.0)
 
 
 def read_attempts(run: RunFolder) -> list[dict[str, Any]]:

@@ -113,6 +113,13 @@ class RunFolder:
         """status.json, or state `waiting` when it is not there yet."""
         return read_json(self.status) if self.status.exists() else {"state": "waiting", "attempt": 0}
 
+    def try_read_status(self) -> dict[str, Any]:
+        """status.json, or state `waiting` when it is missing, damaged or just being replaced on a slow file system."""
+        try:
+            return self.read_status()
+        except (InputError, OSError):
+            return {"state": "waiting", "attempt": 0}
+
     def write_status(self, state: str, **facts: Any) -> None:
         """Replace status.json: `state`, who writes, the heartbeat (UTC) and whatever `facts` say; others are kept.
 

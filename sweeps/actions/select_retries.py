@@ -17,7 +17,8 @@ from c2d.core.errors import InputError, unknown
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES, RULES, backoff_s, exhausted
 from sweeps.launchers.launch_request import Say, Task
-from sweeps.state.plan import STATES, Row
+from sweeps.state.plan import Row
+from sweeps.state.state_rules import STATES
 
 NODE_FAULTS = ("node-failure", "killed", "hang")
 """Deaths that speak against a node. Who was preempted or ran out of time met no fault of the node."""

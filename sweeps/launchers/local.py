@@ -19,15 +19,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2d.core.errors import InputError
-from c2d.core.job_file import Job, read_attempts, read_job, submission_folder, write_job
+from c2d.core.job_file import (
+    LAUNCHER_HEARTBEAT,
+    Job,
+    has_launcher_ended,
+    launched_since,
+    read_attempts,
+    read_job,
+    submission_folder,
+    write_job,
+)
 from c2d.core.run_folder import RunFolder
+from c2d.core.run_state import HEARTBEAT_LIMIT_S
 from sweeps.failures.retry_policy import backoff_s
 from sweeps.launchers import snapshot
 from sweeps.launchers.launch_request import Order, Say, Task
-from sweeps.launchers.progress import progress, status
+from sweeps.launchers.progress import progress
 from sweeps.node.on_exit import settle
 from sweeps.scheduler.scontrol import Slice
-from sweeps.state.plan import ALIVE, STALE_S, launched_since
 
 WORKERS_VARIABLE = "C2D_LOCAL_WORKERS"
 LOOK_S = 0.2
@@ -81,7 +90,7 @@ def launch(order: Order, say: Say, at_once: int | None = None, threads: int | No
                 _ended(task, process.returncode, place, logs, say)
             show(_known(place, order))
             if time.monotonic() - touched > ALIVE_S:
-                (logs / ALIVE).touch()
+                (logs / LAUNCHER_HEARTBEAT).touch()
                 touched = time.monotonic()
     return _sum_up(place, say)
 
@@ -120,7 +129,7 @@ def _asked_width() -> int | None:
 def _begun_with(run: RunFolder) -> int:
     """Threads of a local run that has begun; 0 for all others."""
     job = read_job(run)
-    return job.threads if job is not None and job.where == "local" and status(run).get("attempt") else 0
+    return job.threads if job is not None and job.where == "local" and run.try_read_status().get("attempt") else 0
 
 
 def _announce(order: Order, shares: dict[str, int]) -> Path:
@@ -207,15 +216,15 @@ def _block(place: _Place, order: Order, say: Say) -> None:
 def _elsewhere(need: str, order: Order) -> str:
     """done, coming or gone: a task of another launch, of which only its run folder tells."""
     run = RunFolder(order.runs / need.partition("#")[0])
-    now = status(run)
+    now = run.try_read_status()
     job = read_job(run)
     if now["state"] == "done" or (now["state"] == "failed" and not launched_since(now, job)):
         return "done" if now["state"] == "done" else "gone"
     if job is None or job.state == "cancelled":
         return "gone"
-    ended = job.where == "local" and job.host == socket.gethostname() and not Path(f"/proc/{job.pid}").exists()
+    ended = job.where == "local" and has_launcher_ended(job, time.time())
     beat = run.status.stat().st_mtime if now["state"] == "running" else 0.0
-    return "gone" if ended and time.time() - beat > STALE_S else "coming"
+    return "gone" if ended and time.time() - beat > HEARTBEAT_LIMIT_S else "coming"
 
 
 def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
@@ -228,7 +237,7 @@ def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
         said: list[str] = []
         settle(task.run, code, Slice(state="RUNNING"), said.append, lambda: "", by="local")
         line = said[-1]
-        now = status(task.run)
+        now = task.run.try_read_status()
         if now["state"] == "waiting":
             same = [death["class"] for death in read_attempts(task.run)]
             row = next((index for index, kind in enumerate(reversed(same)) if kind != same[-1]), len(same))

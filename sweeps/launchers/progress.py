@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from sweeps.launchers.launch_request import Say
 
@@ -49,7 +48,7 @@ def _bars() -> Iterator[Show]:
                 if (run not in rows and what != "running") or shown.get(run) == what in ENDED:
                     continue  # a bar for what runs and has run here
                 shown[run] = what
-                now = status(run)
+                now = run.try_read_status()
                 if run not in rows:
                     rows[run] = bars.add_task(run.id, total=None, start=False, stage=what)
                 if what == "running":
@@ -77,17 +76,9 @@ def _lines(say: Say) -> Show:
         running = []
         for run, what in known.items():
             if what == "running":
-                now = status(run)
+                now = run.try_read_status()
                 running.append(f"{run.id} {now.get('iteration', 0)}/{now.get('iterations', '?')}")
         rest = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
         say("  " + "; ".join([*running, rest] if rest else running))
 
     return show
-
-
-def status(folder: RunFolder) -> dict[str, Any]:
-    """status.json, or `waiting` while it cannot be read."""
-    try:
-        return folder.read_status()
-    except (OSError, InputError):
-        return {"state": "waiting"}

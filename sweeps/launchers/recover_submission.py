@@ -7,7 +7,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
-from c2d.core.job_file import JOB_FILE, Job, read_job, write_job
+from c2d.core.job_file import JOB_FILE, Job, is_launcher_alive, read_job, write_job
 from sweeps.launchers import submission
 from sweeps.scheduler import queue
 
@@ -21,7 +21,7 @@ def adopt(job: Job) -> Job | None:
     A job that is not `submitting`, one whose launcher still works on it, and one of which nobody can say anything now,
     come back as they are. Completes, or clears, job.json of every run of that array.
     """
-    if job.where != "slurm" or job.state != "submitting" or _at_work(job):
+    if job.where != "slurm" or job.state != "submitting" or (job.pid != os.getpid() and is_launcher_alive(job)):
         return job
     folder = Path(job.folder)
     members = submission.read_folders(folder)
@@ -50,19 +50,6 @@ def adopt(job: Job) -> Job | None:
 def completed(job: Job, number: str, count: int) -> Job:
     """job.json once the number of its array (of `count` tasks) is known."""
     return job.model_copy(update={"state": "submitted", "job": submission.job_id(number, job.task, count)})
-
-
-def _at_work(job: Job) -> bool:
-    """True when the launcher that wrote it still runs; one of another host is not known to."""
-    if job.host != socket.gethostname() or job.pid in (0, os.getpid()):
-        return False
-    try:
-        os.kill(job.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _age_s(job: Job) -> float:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from c2d.core.run_state import HEARTBEAT_LIMIT_S
 from sweeps.node.node_environment import own_tmp, rank_variables
 
 POLL_S = 5.0
@@ -86,7 +87,7 @@ class Train:
         return DelayedSubmission(self)
 
     def _train(self, folder: RunFolder) -> None:
-        deadline = time.monotonic() + _stale_s() + PATIENCE_S
+        deadline = time.monotonic() + HEARTBEAT_LIMIT_S + PATIENCE_S
         first, alone = _rank() == 0, _world() == 1
         if first:
             _wait_until_free(folder, deadline)
@@ -154,20 +155,14 @@ def _wait_until_free(folder: RunFolder, deadline: float) -> None:
 
     An old attempt on a node that was declared down may still be at work there.
     """
-    from c2d.core.attempt import writer
+    from c2d.core.run_state import lock_owner
 
     told = False
-    while (who := writer(folder)) is not None and time.monotonic() < deadline:
+    while (who := lock_owner(folder)) is not None and time.monotonic() < deadline:
         if not told:
             _say(f"{folder.id} is being written by {who}; waiting for it")
         told = True
         time.sleep(min(POLL_S, max(0.1, deadline - time.monotonic())))
-
-
-def _stale_s() -> float:
-    from c2d.core.attempt import STALE_S
-
-    return STALE_S
 
 
 def _forget_ranks(folder: RunFolder) -> None:
@@ -209,8 +204,9 @@ def _of_this_job(folder: RunFolder) -> bool:
 
 def _failed(folder: RunFolder, error: Exception) -> int:
     """Record a failure that the training has not recorded itself, say it in one line; returns the exit code."""
-    from c2d.core.attempt import class_of, writer
+    from c2d.core.attempt import class_of
     from c2d.core.errors import Busy, InputError, RunError, first_line
+    from c2d.core.run_state import lock_owner
 
     known = isinstance(error, (RunError, InputError))
     kind, line = class_of(error), first_line(error)
@@ -226,7 +222,7 @@ def _failed(folder: RunFolder, error: Exception) -> int:
         when = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "attempt": status.get("attempt", 0)}
         atomic_write_json(folder.path / "ranks" / f"{_rank()}.json", {**when, **facts, "start": _start()})
         here = status.get("pid") == os.getpid() and status.get("host") == socket.gethostname()
-        if _rank() == 0 and not (here and status["state"] == "failed") and writer(folder) is None:
+        if _rank() == 0 and not (here and status["state"] == "failed") and lock_owner(folder) is None:
             folder.write_status("failed", reason=line, failure_class=kind, error=line)
     return 1
 

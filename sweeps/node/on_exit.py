@@ -20,9 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from c2d.core.attempt import clear_dead_lock, writer
+from c2d.core.attempt import clear_dead_lock
 from c2d.core.job_file import note_attempt, read_attempts, read_job
 from c2d.core.run_folder import RunFolder
+from c2d.core.run_state import lock_owner
 from sweeps.failures.retry_policy import RULES, exhausted
 from sweeps.scheduler.scontrol import Slice, own_job, requeue, this_slice
 
@@ -53,7 +54,7 @@ def judge(folder: RunFolder, exit_code: int, now: Slice, start: int = 0) -> Verd
     status = folder.read_status()
     if folder.is_done:
         return Verdict("nothing", reason="the run is done")
-    who = writer(folder)
+    who = lock_owner(folder)
     if who is not None:
         return Verdict("nothing", reason=f"the run is now written by {who}")
     kind, reason = _diagnosis(folder, exit_code, now)

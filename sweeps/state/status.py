@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from c2d.core.job_file import read_attempts
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
 from sweeps.actions import select_retries
 from sweeps.state.eta import eta_s, left_s
-from sweeps.state.plan import LAG_S, STALE_S, STATES, Row, ended_ago_s
+from sweeps.state.plan import Row
+from sweeps.state.run_facts import FILE_DELAY_S, completed_s_ago
+from sweeps.state.state_rules import STATES
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,8 +61,8 @@ def _one(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any]:
     wasted_s = elapsed_s if row.state == "failed" else min(lost_s, elapsed_s)
     gpus = job.gpus if job is not None else 0
     age_s = _heartbeat_age_s(status, now) if row.state == "running" else None
-    late, stopped_s = row.state in ("running", "waiting", "failed"), ended_ago_s(fact, now)
-    finishing = late and stopped_s is not None and stopped_s <= LAG_S and not _recorded_failure(row)
+    late, stopped_s = row.state in ("running", "waiting", "failed"), completed_s_ago(fact, now)
+    finishing = late and stopped_s is not None and stopped_s <= FILE_DELAY_S and not _recorded_failure(row)
     return {
         "run": row.run.id,
         "kind": row.kind,
@@ -73,7 +75,7 @@ def _one(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any]:
         "iterations": status.get("iterations"),
         "stage": status.get("stage"),
         "heartbeat_age_s": age_s,
-        "stale": age_s is not None and age_s > STALE_S,
+        "stale": age_s is not None and age_s > HEARTBEAT_LIMIT_S,
         "attempt": status.get("attempt", 0),
         "deaths": len(attempts),
         "job": job.job if job is not None else None,
@@ -92,10 +94,8 @@ def _recorded_failure(row: Row) -> bool:
 
 
 def _heartbeat_age_s(status: Mapping[str, Any], now: float) -> float | None:
-    try:
-        return round(max(0.0, now - datetime.fromisoformat(str(status.get("heartbeat"))).timestamp()), 1)
-    except ValueError:
-        return None
+    written_at = time_stamp(status.get("heartbeat"))
+    return None if written_at is None else round(max(0.0, now - written_at), 1)
 
 
 def table(found: Summary) -> RenderableType:
@@ -145,7 +145,7 @@ def heading(found: Summary) -> list[str]:
         f"{cost}, of these wasted {wasted:.2f}; left {duration(found['eta_s'])}",
     ]
     if found["stale"]:
-        lines.append(f"{found['stale']} without a heartbeat for more than {STALE_S / 60:.0f} minutes")
+        lines.append(f"{found['stale']} without a heartbeat for more than {HEARTBEAT_LIMIT_S / 60:.0f} minutes")
     if found["retries"]:
         lines.append(f"{found['retries']} will be retried by `c2d sweep status --watch` or `c2d sweep retry`")
     return [f"{found['sweep']}: {found['question']}", *lines] if found.get("sweep") else lines

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from filelock import SoftFileLock
 
-from c2d.core.attempt import STALE_S, UNEXPLAINED_S, Interrupted, attempt, class_of, refusing, writer
+from c2d.core.attempt import Interrupted, attempt, class_of, refusing
 from c2d.core.errors import Busy, InputError, RunError
 from c2d.core.run_folder import RunFolder
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, LOCK_LIMIT_S, lock_owner
 
 NOBODY = 2**22 + 1
 
@@ -37,19 +38,23 @@ def running(folder: RunFolder, age_s: float = 0.0, **facts: Any) -> None:
     ("facts", "age_s", "alive"),
     [
         ({"pid": os.getppid()}, 1, True),
-        ({"pid": os.getppid()}, 10 * STALE_S, False),  # that process is younger than the heartbeat: another one
+        (
+            {"pid": os.getppid()},
+            10 * HEARTBEAT_LIMIT_S,
+            False,
+        ),  # that process is younger than the heartbeat: another one
         ({"pid": NOBODY}, 1, False),
         ({"pid": NOBODY, "host": "another"}, 1, True),
-        ({"pid": NOBODY, "host": "another"}, STALE_S + 5, False),
+        ({"pid": NOBODY, "host": "another"}, HEARTBEAT_LIMIT_S + 5, False),
     ],
 )
 def test_who_is_alive(
     folder: RunFolder, facts: dict[str, Any], age_s: float, alive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if age_s > STALE_S and facts["pid"] != NOBODY:
+    if age_s > HEARTBEAT_LIMIT_S and facts["pid"] != NOBODY:
         age_s = time.time()  # longer ago than any process here has lived
     running(folder, age_s, **facts)
-    assert (writer(folder) is not None) == alive
+    assert (lock_owner(folder) is not None) == alive
     if alive:
         with pytest.raises(Busy, match=r"is being written by pid \d+ on"), attempt(folder, quiet=True):
             pytest.fail("two writers")
@@ -64,19 +69,19 @@ def test_a_lock_without_an_explanation_does_not_block_for_ever(folder: RunFolder
     """Its owner was killed between taking it and saying so, or between saying how it ended and letting go."""
     folder.write_status(state)
     folder.lock.touch()
-    assert writer(folder) is not None
+    assert lock_owner(folder) is not None
     for path in (folder.lock, folder.status):
-        os.utime(path, (time.time() - UNEXPLAINED_S - 1,) * 2)
-    assert writer(folder) is None
+        os.utime(path, (time.time() - LOCK_LIMIT_S - 1,) * 2)
+    assert lock_owner(folder) is None
     with attempt(folder, quiet=True):
         pass
     assert not folder.lock.exists()
 
 
 def test_nobody_writes_a_run_without_a_lock(folder: RunFolder) -> None:
-    assert writer(folder) is None
+    assert lock_owner(folder) is None
     folder.write_status("running", host="another")
-    assert writer(folder) is None
+    assert lock_owner(folder) is None
 
 
 def test_busy_is_bad_input_for_a_person(folder: RunFolder) -> None:
@@ -130,7 +135,7 @@ def test_a_stop_says_who_asked(folder: RunFolder) -> None:
 
 def test_one_writer_even_when_both_come_at_once(folder: RunFolder) -> None:
     with attempt(folder, quiet=True):
-        assert writer(folder) == f"pid {os.getpid()} on {socket.gethostname()} (heartbeat {_beat(folder)})"
+        assert lock_owner(folder) == f"pid {os.getpid()} on {socket.gethostname()} (heartbeat {_beat(folder)})"
         with pytest.raises(Busy), attempt(folder, quiet=True):
             pass
         with pytest.raises(TimeoutError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from c2d.core import process
 from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import Job, read_job, submission_folder, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
@@ -269,11 +270,13 @@ def test_a_launcher_that_died_after_sbatch_is_completed_with_one_question(fake: 
     assert len(fake.calls("squeue")) == before + 1
 
 
-def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path) -> None:
+def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
     from datetime import UTC, datetime
 
     here = socket.gethostname()
+    assert adopt(draft(store, fake, "c2d-demo-0", host=here, pid=os.getppid())) is None  # its pid was used again
+    monkeypatch.setattr(process, "process_start", lambda pid: 0.0)  # before its submission
     job = draft(store, fake, "c2d-demo-1", host=here, pid=os.getppid())
     assert adopt(job) == job
     # Dead, but a moment ago: what it sent may still arrive.

@@ -278,7 +278,7 @@ def test_a_run_that_becomes_busy_at_the_door_is_tried_again(folder: RunFolder, m
 
 def test_a_run_that_stays_busy_is_left_to_its_writer(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "POLL_S", 0.02)
-    monkeypatch.setattr(job, "PATIENCE_S", 0.2 - job._stale_s())
+    monkeypatch.setattr(job, "PATIENCE_S", 0.2 - job.HEARTBEAT_LIMIT_S)
     training(monkeypatch, raising(Busy("run is being written by pid 1 on another")))
     folder.write_status("running", host="another", attempt=4)
     before = folder.status.read_bytes()

@@ -118,7 +118,7 @@ def test_an_interrupted_run_is_continued(run: RunFolder) -> None:
 
 
 def test_the_local_queue_lives_as_long_as_its_launcher(run: RunFolder) -> None:
-    job(run, where="local", job=None, host=socket.gethostname(), pid=os.getpid())
+    job(run, ago_s=0, where="local", job=None, host=socket.gethostname(), pid=os.getpid())
     assert (stand(run).state, stand(run).launch) == ("waiting", False)
     job(run, where="local", job=None, host=socket.gethostname(), pid=DEAD_PID)
     assert (stand(run).state, stand(run).launch) == ("new", True)

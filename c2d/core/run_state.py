@@ -1,0 +1,116 @@
+"""Whether a run that says `running` is alive, dead or stale, and which process holds its lock.
+
+The attempt, the plan of a sweep and the reports decide with these functions, so they agree about a run. Only the
+standard library is needed.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from c2d.core.process import is_process_alive
+from c2d.core.run_folder import RunFolder
+
+HEARTBEAT_LIMIT_S = 300.0
+"""A heartbeat older than this is stale: its process has probably died without recording it."""
+LOCK_LIMIT_S = 60.0
+"""Age at which a lock without a status `running` is taken over. Its owner needs moments: it writes the status right
+after it took the lock, and removes the lock right after the last status."""
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """State of the process behind a status `running`.
+
+    Attributes:
+        state: alive: its heartbeat is fresh. dead: it ran on this host and is gone. stale: its heartbeat is old, or
+            there is none.
+        reason: one phrase, "" when alive.
+        process_exists: True when the process was found on this host; stale as well means that it hangs.
+    """
+
+    state: Literal["alive", "dead", "stale"]
+    reason: str = ""
+    process_exists: bool = False
+
+
+def liveness(status: Mapping[str, Any], now: float) -> Liveness:
+    """Decide whether the process that wrote a status is alive.
+
+    On its own host the pid decides: a process that is gone is dead at once. Elsewhere only the heartbeat can tell.
+
+    Args:
+        status: status.json with state `running`: host, pid and heartbeat are read.
+        now: seconds since the epoch.
+    """
+    written_at = time_stamp(status.get("heartbeat"))
+    if written_at is None:
+        return Liveness("stale", "no heartbeat was recorded")
+    pid = status.get("pid")
+    is_local = status.get("host") == socket.gethostname() and isinstance(pid, int)
+    if is_local and not is_process_alive(pid, written_at):
+        return Liveness("dead", f"its process (pid {pid}) is gone")
+    if now - written_at > HEARTBEAT_LIMIT_S:
+        return Liveness("stale", f"no heartbeat for {duration_text(now - written_at)}", is_local)
+    return Liveness("alive", process_exists=is_local)
+
+
+def lock_owner(folder: RunFolder) -> str | None:
+    """Return which process writes this run, as `pid 12 on node3 (heartbeat ...)`; None when there is none.
+
+    Changes nothing: the lock of a dead process stays, and the next attempt takes it over.
+    """
+    if not folder.lock.exists():
+        return None
+    status = folder.read_status()
+    return None if is_lock_dead(folder, status) else owner_text(status)
+
+
+def owner_text(status: Mapping[str, Any]) -> str:
+    """Name the process that wrote a status."""
+    return f"pid {status.get('pid')} on {status.get('host')} (heartbeat {status.get('heartbeat')})"
+
+
+def is_lock_dead(folder: RunFolder, status: Mapping[str, Any]) -> bool:
+    """Return whether the owner of the lock is gone.
+
+    Where the status is not `running`, the owner was killed in the moment before it wrote that, or in the moment after
+    it wrote how it ended. A process of this host that hangs still owns its lock.
+    """
+    if status["state"] != "running" or not isinstance(status.get("pid"), int):
+        newest = 0.0
+        for path in (folder.lock, folder.status):
+            with suppress(FileNotFoundError):
+                newest = max(newest, path.stat().st_mtime)
+        return time.time() - newest > LOCK_LIMIT_S
+    owner = liveness(status, time.time())
+    return owner.state == "dead" or (owner.state == "stale" and not owner.process_exists)
+
+
+def time_stamp(stamp: Any) -> float | None:
+    """Return an ISO time as seconds since the epoch; None for anything else. Without a zone it is UTC.
+
+    >>> time_stamp("1970-01-01T00:01:00+00:00"), time_stamp("1970-01-01T00:01:00"), time_stamp("soon"), time_stamp(None)
+    (60.0, 60.0, None, None)
+    """
+    try:
+        at = datetime.fromisoformat(str(stamp))
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def duration_text(seconds: float) -> str:
+    """
+    >>> [duration_text(s) for s in (430, 7300, 200000)]
+    ['7 min', '2 h', '2 days']
+    """
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"

@@ -1,0 +1,193 @@
+"""The state of one run of a sweep, as a table: the first rule whose conditions all hold decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from sweeps.failures.diagnose import diagnose, gather_evidence
+from sweeps.scheduler.queue import JobFacts
+from sweeps.state.run_facts import (
+    RunFacts,
+    always,
+    has_attempt,
+    has_ended,
+    has_ended_badly,
+    has_failed_canary,
+    has_no_launcher,
+    has_no_queue,
+    has_status_failed,
+    has_status_running,
+    is_cancelled,
+    is_cancelled_by_dependency,
+    is_dead,
+    is_done,
+    is_just_completed,
+    is_just_submitted,
+    is_live,
+    is_local,
+    is_not_live,
+    is_not_relaunched,
+    is_queued,
+    is_stale,
+    is_submitting,
+    is_unknown_to_slurm,
+    is_unlaunched,
+)
+
+State = Literal["new", "waiting", "running", "done", "failed", "blocked"]
+STATES: tuple[State, ...] = ("new", "waiting", "running", "done", "failed", "blocked")
+
+
+class Decision(NamedTuple):
+    """State of a run with its reason.
+
+    Attributes:
+        launch: whether `submit` starts the run, or continues it.
+        failure_class: of a failed run.
+    """
+
+    state: State
+    reason: str
+    launch: bool = False
+    failure_class: str | None = None
+
+
+class Rule(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        conditions: all of them must hold.
+        state: then the run is in this state.
+        reason: a text, or a function that makes it. None: the diagnosis of the failure.
+        launch: whether `submit` starts the run, or continues it.
+    """
+
+    conditions: tuple[Callable[[RunFacts], bool], ...]
+    state: State
+    reason: str | Callable[[RunFacts], str] | None
+    launch: bool = False
+
+
+def decide(facts: RunFacts) -> Decision:
+    """Return the state of a run by the first rule that fits."""
+    rule = next(rule for rule in RULES if all(holds(facts) for holds in rule.conditions))
+    if rule.reason is None:
+        return _diagnosed(facts)
+    reason = rule.reason if isinstance(rule.reason, str) else rule.reason(facts)
+    return Decision(rule.state, reason, rule.launch, "cancelled" if rule.state == "failed" else None)
+
+
+def _finished(facts: RunFacts) -> str:
+    return f"finished {facts.status.get('heartbeat', '')}".strip()
+
+
+def _in_queue(facts: RunFacts) -> str:
+    assert facts.slurm is not None
+    requeued = f"requeued, continues at {_progress(facts)}; " if has_attempt(facts) else ""
+    why = f" ({facts.slurm.reason})" if facts.slurm.reason not in ("", "None") else ""
+    return f"{requeued}job {facts.slurm.job} {facts.slurm.state.lower()}{why}"
+
+
+def _killed(facts: RunFacts) -> str:
+    return f"killed, {_progress(facts)}; continues from its checkpoint"
+
+
+def _running(facts: RunFacts) -> str:
+    return ", ".join(part for part in (_progress(facts), facts.liveness.reason) if part)
+
+
+def _starting(facts: RunFacts) -> str:
+    assert facts.slurm is not None
+    return f"job {facts.slurm.job} on {facts.slurm.node or 'a node'}, starting"
+
+
+def _interrupted(facts: RunFacts) -> str:
+    return f"{facts.status.get('reason') or 'interrupted'} ({_progress(facts)})"
+
+
+def _launcher_ended(facts: RunFacts) -> str:
+    return f"interrupted, {_progress(facts)}; its launcher is gone"
+
+
+def _in_local_queue(facts: RunFacts) -> str:
+    assert facts.job is not None
+    return f"in the local queue of pid {facts.job.pid} on {facts.job.host}"
+
+
+def _submitting(facts: RunFacts) -> str:
+    assert facts.job is not None
+    return f"submission under way as {facts.job.name} (pid {facts.job.pid} on {facts.job.host})"
+
+
+def _no_queue(facts: RunFacts) -> str:
+    assert facts.job is not None
+    return f"submitted as job {facts.job.job}; no queue to ask here"
+
+
+def _just_submitted(facts: RunFacts) -> str:
+    assert facts.job is not None
+    return f"submitted as job {facts.job.job}, not yet in the queue's list"
+
+
+def _finishing(facts: RunFacts) -> str:
+    assert facts.slurm is not None
+    return f"finishing: job {facts.slurm.job} is complete, its files are on their way"
+
+
+def _behind_canary(facts: RunFacts) -> str:
+    return f"blocked by the canary {facts.failed_canary}"
+
+
+def _progress(facts: RunFacts) -> str:
+    status = facts.status
+    if status.get("iterations"):
+        return f"iteration {status.get('iteration', 0)} of {status['iterations']}"
+    return str(status.get("stage") or "starting")
+
+
+def _diagnosed(facts: RunFacts) -> Decision:
+    found = diagnose(gather_evidence(facts.run, facts.slurm))
+    line = found.lines[-1] if found.lines else _job_end(facts.slurm)
+    reason = f"{found.failure_class}: {facts.status.get('reason') or line}"
+    return Decision("failed", reason, failure_class=found.failure_class)
+
+
+def _job_end(fact: JobFacts | None) -> str:
+    if fact is None:
+        return "the job left the queue without a trace"
+    return f"job {fact.job} ended as {fact.state}" + (f" with exit code {fact.exit_code}" if fact.exit_code else "")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule((is_done,), "done", _finished),
+    Rule((is_cancelled, has_ended), "failed", "cancelled"),
+    Rule((is_queued,), "waiting", _in_queue),
+    Rule((has_status_running, has_ended_badly), "failed", None),
+    Rule((has_status_running, is_dead, is_not_live, has_no_launcher), "waiting", _killed, launch=True),
+    Rule((has_status_running, is_dead, is_not_live), "failed", None),
+    Rule((has_status_running, is_stale, is_not_live), "failed", None),
+    Rule((has_status_running,), "running", _running),
+    Rule((is_live,), "running", _starting),
+    Rule((has_status_failed, is_not_relaunched), "failed", None),
+    Rule((is_unlaunched, has_attempt), "waiting", _interrupted, launch=True),
+    Rule((is_unlaunched,), "new", "planned, never launched", launch=True),
+    Rule((is_local, has_no_launcher, has_failed_canary), "blocked", _behind_canary),
+    Rule((is_local, has_no_launcher, has_attempt), "waiting", _launcher_ended, launch=True),
+    Rule((is_local, has_no_launcher), "new", "its launcher ended before its turn", launch=True),
+    Rule((is_local,), "waiting", _in_local_queue),
+    Rule((is_submitting,), "waiting", _submitting),
+    Rule((has_no_queue,), "waiting", _no_queue),
+    Rule((is_unknown_to_slurm, is_just_submitted), "waiting", _just_submitted),
+    Rule((is_unknown_to_slurm,), "failed", None),
+    Rule((is_just_completed,), "waiting", _finishing),
+    Rule((is_cancelled_by_dependency, has_failed_canary), "blocked", _behind_canary),
+    Rule(
+        (is_cancelled_by_dependency,),
+        "waiting",
+        "removed from the queue by SLURM: what it waited for failed",
+        launch=True,
+    ),
+    Rule((always,), "failed", None),
+)
+"""In this order; the first rule that fits decides. The last one always does."""

@@ -1,0 +1,97 @@
+"""Alive, dead or stale: one decision, and the same one in the attempt, the plan of a sweep and the reports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.load.cache import Cache
+from analysis.load.run_row import stand
+from c2d.core import process
+from c2d.core.job_file import Job, has_launcher_ended, is_launcher_alive
+from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, Liveness, liveness, lock_owner
+from sweeps.state.run_facts import RunFacts
+from sweeps.state.state_rules import decide
+
+HERE = socket.gethostname()
+NO_PROCESS = 2**22 + 1
+NOW = time.time()
+
+
+def stamp(ago_s: float) -> str:
+    return datetime.fromtimestamp(NOW - ago_s, UTC).isoformat(timespec="seconds")
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "reason"),
+    [
+        ({"host": HERE, "pid": os.getpid(), "heartbeat": stamp(0)}, "alive", ""),
+        ({"host": HERE, "pid": NO_PROCESS, "heartbeat": stamp(0)}, "dead", f"its process (pid {NO_PROCESS}) is gone"),
+        ({"host": "node3", "pid": NO_PROCESS, "heartbeat": stamp(0)}, "alive", ""),
+        ({"host": "node3", "pid": os.getpid(), "heartbeat": stamp(720)}, "stale", "no heartbeat for 12 min"),
+        ({"host": HERE, "heartbeat": stamp(0)}, "alive", ""),
+        ({"host": HERE, "heartbeat": stamp(HEARTBEAT_LIMIT_S + 60)}, "stale", "no heartbeat for 6 min"),
+        ({"host": HERE, "pid": os.getpid()}, "stale", "no heartbeat was recorded"),
+        ({"host": HERE, "pid": os.getpid(), "heartbeat": "soon"}, "stale", "no heartbeat was recorded"),
+    ],
+)
+def test_liveness(status: dict[str, Any], state: str, reason: str) -> None:
+    found = liveness(status, NOW)
+    assert (found.state, found.reason) == (state, reason)
+
+
+def test_a_process_that_hangs_is_stale_and_keeps_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _running(tmp_path, os.getppid(), ago_s=2 * HEARTBEAT_LIMIT_S)
+    monkeypatch.setattr(process, "process_start", lambda pid: 0.0)
+    assert liveness(run.read_status(), NOW) == Liveness("stale", "no heartbeat for 10 min", process_exists=True)
+    assert lock_owner(run) is not None
+
+
+def _running(runs: Path, pid: int, ago_s: float = 0.0) -> RunFolder:
+    run = RunFolder(runs / "net-icod-0123456789ab-s0")
+    facts = {"iteration": 3, "iterations": 9, "attempt": 1, "host": HERE, "pid": pid, "heartbeat": stamp(ago_s)}
+    atomic_write_json(run.status, {"format": 1, "state": "running", **facts})
+    (run.path / "spec.json").write_bytes(SPEC.read_bytes())
+    run.lock.touch()
+    return run
+
+
+SPEC = next((Path(__file__).parents[2] / "fixtures" / "runs").glob("*-s0/spec.json"))
+
+
+@pytest.mark.parametrize("case", ["alive", "reused", "gone"])
+def test_attempt_plan_and_report_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """A living process of another program that started after the heartbeat is not the writer, and all three know it."""
+    run = _running(tmp_path, NO_PROCESS if case == "gone" else os.getppid())
+    later = NOW + 60 if case == "reused" else 0.0
+    monkeypatch.setattr(process, "process_start", lambda pid: later)
+    plan = decide(RunFacts(run, run.read_status(), None, None, False, NOW))
+    report = stand(tmp_path, run.id, Cache(), NOW).values
+    if case == "alive":
+        assert lock_owner(run) is not None
+        assert (plan.state, report["state"]) == ("running", "running")
+        return
+    assert lock_owner(run) is None
+    assert plan == ("waiting", "killed, iteration 3 of 9; continues from its checkpoint", True, None)
+    assert report["state"] == "stale"
+    assert report["reason"] == f"stale: iteration 3 of 9, its process (pid {run.read_status()['pid']}) is gone"
+
+
+def test_a_launcher_with_a_reused_pid_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(sweep="s", where="local", state="submitted", name="n", host=HERE, pid=os.getppid(), submitted=stamp(0))
+    monkeypatch.setattr(process, "process_start", lambda pid: NOW - 60)
+    assert (is_launcher_alive(job), has_launcher_ended(job, NOW)) == (True, False)
+    monkeypatch.setattr(process, "process_start", lambda pid: NOW + 60)
+    assert (is_launcher_alive(job), has_launcher_ended(job, NOW)) == (False, True)
+    other = job.model_copy(update={"host": "node3", "folder": str(tmp_path)})
+    assert not has_launcher_ended(other, NOW)  # no file that it touches: nothing is known
+    (tmp_path / "alive").touch()
+    assert not has_launcher_ended(other, NOW)
+    assert has_launcher_ended(other, NOW + 2 * HEARTBEAT_LIMIT_S)
