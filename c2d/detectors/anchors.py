@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 
 from c2d.detectors import heads
 from c2d.detectors.layout import HeadLayout
-from c2d.detectors.outputs import Dense
+from c2d.detectors.outputs import DenseOutputs
 
 
 class Priors:
@@ -37,7 +37,7 @@ class Priors:
         half = [self.SIDE * stride / 2 for stride in self.strides]
         return [torch.cat([p - h, p + h], 1) for p, h in zip(found, half, strict=True)]
 
-    def decode(self, dense: Dense) -> Tensor:
+    def decode(self, dense: DenseOutputs) -> Tensor:
         """Boxes (B, N, 4) xyxy px of raw deltas, not clipped, without a graph."""
         sizes = [tuple(s.shape[-2:]) for s in dense.scores]
         device = dense.scores[0].device
@@ -69,7 +69,9 @@ class Priors:
             scores = [torch.zeros(1, a * layout.classes, 2, 2, device=device) for a in layout.priors]
             width = [a * n for a, n in zip(layout.priors, layout.numbers, strict=True)]
             deltas = [torch.linspace(0, 1, 4 * w, device=device).reshape(1, w, 2, 2) for w in width]
-            made.append(priors.decode(Dense(tuple(scores), tuple(deltas), layout.classes, layout.kind, layout.strides)))
+            made.append(
+                priors.decode(DenseOutputs(tuple(scores), tuple(deltas), layout.classes, layout.kind, layout.strides))
+            )
         return torch.allclose(made[0].cpu(), made[1].cpu(), rtol=1e-4, atol=1e-2)
 
     def matched(self, boxes: Tensor, sizes: Sequence[tuple[int, int]], threshold: float) -> Tensor:

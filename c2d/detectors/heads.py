@@ -34,7 +34,7 @@ def _decode_distances(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) ->
 
 
 def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-    """Boxes (N, 4) of raw numbers (N, D) in the convention of `outputs.Dense`, whether the head trains or not.
+    """Boxes (N, 4) of raw numbers (N, D) in the convention of `outputs.DenseOutputs`, whether the head trains or not.
 
     Args:
         priors: (N, 4) anchors, or (N, 2) points.

@@ -40,7 +40,7 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Dense:
+class DenseOutputs:
     """Raw outputs of a dense head, finest level first, A priors a cell.
 
     Attributes:
@@ -98,7 +98,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class RoIs:
+class RoIOutputs:
     """Predictions of a second stage for R RoIs; rows of an image are its positives, then its negatives.
 
     Attributes:
@@ -134,16 +134,16 @@ class RoIs:
 
 
 @dataclass(frozen=True)
-class Observed:
+class DetectorOutputs:
     """What one detector computed; parts that no method needs are empty."""
 
     neck: tuple[Tensor, ...] = ()
     backbone: tuple[Tensor, ...] = ()
-    dense: Dense | None = None
-    rois: RoIs | None = None
-    proposals: RoIs | None = None
+    dense: DenseOutputs | None = None
+    rois: RoIOutputs | None = None
+    proposals: RoIOutputs | None = None
 
-    def with_rois(self, rois: RoIs | None, proposals: RoIs | None) -> Observed:
+    def with_rois(self, rois: RoIOutputs | None, proposals: RoIOutputs | None) -> DetectorOutputs:
         """The same with the second stage's part, which is computed last."""
         return replace(self, rois=rois, proposals=proposals)
 

@@ -1,6 +1,6 @@
 """What the student's head called positive: logits, decoded boxes, and which ground truth each was assigned to.
 
-    with recording(student) as record:
+    with record_positives(student) as record:
         losses = student.loss(inputs, data_samples)
     found = record.positives(batch)
 
@@ -37,7 +37,7 @@ class Positives:
         gt: (K,) long, index into `batch.boxes[image]`.
         kind: how the logits are to be read.
         per_image: number of positives of each image.
-        prior: (K,) long, place among the dense head's flattened priors (see `outputs.Dense`); None for RoI heads.
+        prior: (K,) long, place among the dense head's flattened priors (see `outputs.DenseOutputs`); None for RoI heads.
     """
 
     logits: Tensor
@@ -49,8 +49,8 @@ class Positives:
     prior: Tensor | None = None
 
 
-class Recording:
-    """What passed through the head in the last `student.loss`. Made by `recording`."""
+class PositivesRecorder:
+    """What passed through the head in the last `student.loss`. Made by `record_positives`."""
 
     def __init__(self) -> None:
         self._read: Callable[[], list[Positives]] | None = None
@@ -61,7 +61,9 @@ class Recording:
         Without any positive, K is 0 and `logits` and `boxes` are still attached to the student's graph.
         """
         if self._read is None:
-            raise RuntimeError("nothing was recorded: call student.loss(...) inside the `with recording(...)` block")
+            raise RuntimeError(
+                "nothing was recorded: call student.loss(...) inside the `with record_positives(...)` block"
+            )
         found = self._read()
         for entry in found:
             if len(entry.per_image) != len(batch.boxes):
@@ -70,8 +72,8 @@ class Recording:
 
 
 @contextmanager
-def recording(student: Any, roi_stages: RoIStages = "last") -> Iterator[Recording]:
-    """Watch the head of an mmdet detector while its `loss` runs.
+def record_positives(student: Any, roi_stages: RoIStages = "last") -> Iterator[PositivesRecorder]:
+    """ForwardRecorder the head of an mmdet detector while its `loss` runs.
 
     Args:
         student: the detector itself, outside any wrapper.
@@ -80,7 +82,7 @@ def recording(student: Any, roi_stages: RoIStages = "last") -> Iterator[Recordin
         InputError: the head belongs to no supported family.
     """
     head, family = heads.head_of(student)
-    record = Recording()
+    record = PositivesRecorder()
     with ExitStack() as stack:
         if isinstance(family, DenseFamily):
             _watch_dense(stack, record, head, family)
@@ -102,7 +104,7 @@ class _Target:
     priors: Tensor
 
 
-def _watch_dense(stack: ExitStack, record: Recording, head: Any, family: DenseFamily) -> None:
+def _watch_dense(stack: ExitStack, record: PositivesRecorder, head: Any, family: DenseFamily) -> None:
     loss_by_feat, targets_single = head.loss_by_feat, head._get_targets_single
     targets: list[_Target] = []
 
@@ -190,7 +192,7 @@ def _foreground(labels: Tensor, num_classes: int) -> Tensor:
 # RoI heads
 
 
-def _watch_roi(stack: ExitStack, record: Recording, head: Any, cascaded: bool, roi_stages: RoIStages) -> None:
+def _watch_roi(stack: ExitStack, record: PositivesRecorder, head: Any, cascaded: bool, roi_stages: RoIStages) -> None:
     bbox_loss = head.bbox_loss
     for bbox_head in head.bbox_head if cascaded else [head.bbox_head]:
         heads.check_box_head(bbox_head)

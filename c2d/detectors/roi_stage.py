@@ -11,7 +11,7 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors import heads
 from c2d.detectors.batch import Batch
-from c2d.detectors.outputs import RoIs
+from c2d.detectors.outputs import RoIOutputs
 from c2d.detectors.recording import roi_outputs
 
 Maps = tuple[Tensor, ...]
@@ -77,17 +77,17 @@ def forward(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict[str, Any
 
 
 @torch.no_grad()
-def same_rois(teacher: Any, neck: Maps, student: RoIs) -> RoIs:
+def same_rois(teacher: Any, neck: Maps, student: RoIOutputs) -> RoIOutputs:
     """The teacher's predictions for the RoIs that the student sampled; row k is the same RoI for both."""
     bbox_head, result = forward(teacher, neck, student.rois)
-    return RoIs(
+    return RoIOutputs(
         student.rois, result["cls_score"].float(), result["bbox_pred"].float(), result["bbox_feats"].float(),
         student.labels, student.gt, bool(bbox_head.reg_class_agnostic),
     )  # fmt: skip
 
 
 def on_proposals(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, batch: Batch,
-                 samples: Sequence[Any], generator: torch.Generator) -> tuple[RoIs, RoIs]:  # fmt: skip
+                 samples: Sequence[Any], generator: torch.Generator) -> tuple[RoIOutputs, RoIOutputs]:  # fmt: skip
     """(student, teacher) on RoIs sampled from the teacher's proposals by the student's own assigner and sampler.
 
     Labels and positives are those of this sampling. The sampler's random numbers come from `generator`, so they do not

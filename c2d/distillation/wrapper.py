@@ -19,8 +19,8 @@ from c2d.detectors import roi_stage
 from c2d.detectors.batch import Batch
 from c2d.detectors.finite_losses import FiniteLosses
 from c2d.detectors.normalization import Normalisation
-from c2d.detectors.outputs import Needs, Observed, RoIs
-from c2d.detectors.recording import Watch, watching
+from c2d.detectors.outputs import DetectorOutputs, Needs, RoIOutputs
+from c2d.detectors.recording import ForwardRecorder, record_forward
 from c2d.distillation.gradient_check import Liveness
 from c2d.distillation.gradient_monitor import Monitor
 from c2d.distillation.weight_schedule import factor
@@ -125,11 +125,11 @@ class Distillation(FiniteLosses):
                 method.refresh(self.student)
         batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
         needs = reduce(or_, (method.needs for method in active.values()), Needs())
-        by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else Observed()
+        by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else DetectorOutputs()
         stages = {getattr(method, "roi_stages", "last") for method in active.values()}
-        with watching(self.student, needs, "all" if "all" in stages else "last") as watch:
+        with record_forward(self.student, needs, "all" if "all" in stages else "last") as recorder:
             losses = dict(self.student.loss(inputs, data_samples))
-        return losses, self._view(batch, watch, by_teacher, needs, data_samples), needs
+        return losses, self._view(batch, recorder, by_teacher, needs, data_samples), needs
 
     def random(self, name: str) -> torch.Generator:
         """The random numbers of one method in this iteration."""
@@ -138,12 +138,17 @@ class Distillation(FiniteLosses):
         return torch.Generator().manual_seed(mix(self.seed, self.iteration, get_rank(), 2, *own))
 
     def _view(
-        self, batch: Batch, watch: Watch, by_teacher: Observed, needs: Needs, data_samples: Sequence[Any]
+        self,
+        batch: Batch,
+        recorder: ForwardRecorder,
+        by_teacher: DetectorOutputs,
+        needs: Needs,
+        data_samples: Sequence[Any],
     ) -> View:
-        by_student, teacher = watch.observed(), self.teachers.detector
+        by_student, teacher = recorder.outputs(), self.teachers.detector
         if needs.rois or needs.proposals:
-            same: RoIs | None = None
-            shared: tuple[RoIs | None, RoIs | None] = None, None
+            same: RoIOutputs | None = None
+            shared: tuple[RoIOutputs | None, RoIOutputs | None] = None, None
             if needs.rois and by_student.rois is not None:
                 same = roi_stage.same_rois(teacher.network, by_teacher.neck, by_student.rois)
             if needs.proposals:
@@ -154,7 +159,7 @@ class Distillation(FiniteLosses):
             by_student = by_student.with_rois(by_student.rois, shared[0])
             by_teacher = by_teacher.with_rois(same, shared[1])
         return View(
-            batch, watch.positives(batch), self.teachers.classifier, teacher, self.random("icod"), by_student,
+            batch, recorder.positives(batch), self.teachers.classifier, teacher, self.random("icod"), by_student,
             by_teacher, self.iteration / max(self.iterations, 1),
         )  # fmt: skip
 

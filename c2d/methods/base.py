@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch
 from c2d.detectors.layout import DetectorLayout
-from c2d.detectors.outputs import Dense, Needs, Observed
+from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs
 from c2d.detectors.positives import Positives
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class View:
     classifier: ClassifierTeacher | None
     detector: Any
     generator: torch.Generator
-    student: Observed = field(default_factory=Observed)
-    teacher: Observed = field(default_factory=Observed)
+    student: DetectorOutputs = field(default_factory=DetectorOutputs)
+    teacher: DetectorOutputs = field(default_factory=DetectorOutputs)
     progress: float = 0.0
 
-    def dense(self) -> tuple[Dense, Dense]:
+    def dense(self) -> tuple[DenseOutputs, DenseOutputs]:
         """Raw head outputs of student and teacher, for methods whose `needs` name them."""
         student, teacher = self.student.dense, self.teacher.dense
         if student is None or teacher is None:

@@ -40,7 +40,7 @@ from torchvision.ops import nms, roi_align
 from c2d.core.errors import InputError
 from c2d.detectors import heads
 from c2d.detectors.anchors import Priors
-from c2d.detectors.outputs import Dense, Needs
+from c2d.detectors.outputs import DenseOutputs, Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.ops.adapters import PairedMaps, conv, pair_levels, same_heads
 from c2d.ops.masks import per_image
@@ -142,13 +142,13 @@ class GID(Distiller):
         return [m for m, _ in by_level], [F.pad(b, (1, 0), value=float(image)) for image, b in enumerate(chosen)]
 
     @torch.no_grad()
-    def match(self, dense: Dense, rois: Tensor) -> Tensor:
+    def match(self, dense: DenseOutputs, rois: Tensor) -> Tensor:
         """M: (B, N) bool."""
         sizes = [(s.shape[-2], s.shape[-1]) for s in dense.scores]
         taken = self.ours.matched(rois[:, 1:], sizes, self.params.matched)
         return per_image(taken[:, None].float(), rois[:, 0].long(), len(dense.scores[0]))[:, 0] > 0
 
-    def numbers(self, dense: Dense, taken: Tensor) -> tuple[Tensor, Tensor]:
+    def numbers(self, dense: DenseOutputs, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N_m, C) and box numbers (N_m, 4) where M is set, level by level."""
         logits, raw, stride = dense.picked(taken)
         return logits, edges(raw / stride[:, None] if self.in_px else raw)

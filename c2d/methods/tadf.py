@@ -40,7 +40,7 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors import heads, roi_stage
 from c2d.detectors.batch import Batch
-from c2d.detectors.outputs import Needs, RoIs
+from c2d.detectors.outputs import Needs, RoIOutputs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.ops import boxes as geometry
 from c2d.ops.adapters import PairedMaps, conv, pair_levels
@@ -148,7 +148,7 @@ class TADF(Distiller):
         sizes = [tuple(view.teacher.neck[pair.t].shape[-2:]) for pair in self.phi.pairs]
         return gaussian_masks(view.batch, sizes, self.phi.strides, self.base_px)  # type: ignore[arg-type]
 
-    def shared(self, view: View) -> tuple[RoIs, RoIs]:
+    def shared(self, view: View) -> tuple[RoIOutputs, RoIOutputs]:
         """Both second stages on the same RoIs."""
         place = "rois" if self.params.proposals == "student" else "proposals"
         return getattr(view.student, place), getattr(view.teacher, place)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.layout import DetectorLayout, HeadLayout, Level
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 
 
 class Pair(NamedTuple):
@@ -126,11 +126,11 @@ class PairedMaps(nn.Module):
         """px per cell of each pair."""
         return [pair.stride for pair in self.pairs]
 
-    def forward(self, student: Observed, teacher: Observed) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, student: DetectorOutputs, teacher: DetectorOutputs) -> list[tuple[Tensor, Tensor]]:
         """Per pair (phi(S), T): both (B, M_t, h_t, w_t) fp32; T carries no graph."""
         return [(resized(phi(s), t), t) for phi, (s, t) in zip(self.phi, self.raw(student, teacher), strict=True)]
 
-    def raw(self, student: Observed, teacher: Observed) -> list[tuple[Tensor, Tensor]]:
+    def raw(self, student: DetectorOutputs, teacher: DetectorOutputs) -> list[tuple[Tensor, Tensor]]:
         """Per pair (S, T) as the detectors gave them."""
         of_s, of_t = getattr(student, self.source), getattr(teacher, self.source)
         return [(of_s[pair.s], of_t[pair.t].detach()) for pair in self.pairs]

@@ -22,7 +22,7 @@ from c2d.detectors import compat, hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.heads import dense_head
 from c2d.detectors.normalization import Normalisation, convert
-from c2d.detectors.outputs import Needs, Observed
+from c2d.detectors.outputs import DetectorOutputs, Needs
 from c2d.detectors.recording import dense_outputs, map_layers, split
 from c2d.weights import safe_load
 
@@ -92,7 +92,7 @@ class DetectorTeacher:
         return convert(images, src, self.pixels)
 
     @torch.no_grad()
-    def observe(self, batch: Batch, needs: Needs) -> Observed:
+    def observe(self, batch: Batch, needs: Needs) -> DetectorOutputs:
         """What the teacher computes for a batch, no deeper than `needs` asks: one pass for all methods of a step.
 
         The images are converted to the teacher's normalisation; padding, which is zero for every detector, is zeroed
@@ -108,7 +108,7 @@ class DetectorTeacher:
         if needs.dense:
             head = dense_head(self.network)
             dense = dense_outputs(head, *head(maps)[:2])
-        return Observed(*split(seen), dense)
+        return DetectorOutputs(*split(seen), dense)
 
     @torch.no_grad()
     def read(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:

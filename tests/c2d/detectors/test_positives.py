@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch, from_mmdet
 from c2d.detectors.normalization import Normalisation
-from c2d.detectors.positives import Positives, recording
+from c2d.detectors.positives import Positives, record_positives
 from tests.c2d import tiny_detectors
 
 DENSE = ["ssd", "retinanet", "atss", "gfl", "fcos"]
@@ -35,7 +35,7 @@ def batch_of(student: nn.Module, inputs: Tensor, samples: Any) -> Batch:
 
 def record(student: Any, inputs: Tensor, samples: Any, stages: Any = "last") -> tuple[list[Positives], dict[str, Any]]:
     torch.manual_seed(7)  # RoI samplers draw from the global generator
-    with recording(student, stages) as seen:
+    with record_positives(student, stages) as seen:
         losses = student.loss(inputs, samples)
     return seen.positives(batch_of(student, inputs, samples)), losses
 
@@ -74,7 +74,7 @@ def test_losses_and_the_student_stay_the_same(name: str, head: dict[str, Any]) -
 def test_shadows_are_removed_after_an_error(name: str) -> None:
     student = tiny_detectors.build(name)
     before = state(student)
-    with pytest.raises(ZeroDivisionError), recording(student):
+    with pytest.raises(ZeroDivisionError), record_positives(student):
         raise ZeroDivisionError
     assert state(student) == before
 
@@ -276,7 +276,7 @@ def test_unsupported_heads_are_named_together_with_those_that_work() -> None:
     student: Any = nn.Module()
     student.bbox_head = nn.Linear(1, 1)
     with pytest.raises(InputError, match=r"head 'Linear'.*supported heads: SSDHead, RetinaHead, ATSSHead, GFLHead"):
-        recording(student).__enter__()
+        record_positives(student).__enter__()
 
 
 def test_subclass_with_its_own_loss_is_not_taken_for_its_parent() -> None:
@@ -292,17 +292,17 @@ def test_subclass_with_its_own_loss_is_not_taken_for_its_parent() -> None:
             return super().loss_by_feat(*args, **kwargs)
 
     student.bbox_head.__class__ = Same
-    with recording(student):
+    with record_positives(student):
         pass
     student.bbox_head.__class__ = Other
     with pytest.raises(InputError, match="head 'Other'"):
-        recording(student).__enter__()
+        record_positives(student).__enter__()
 
 
 def test_reading_before_the_loss_is_an_error() -> None:
     student = tiny_detectors.build("ssd")
     inputs, samples = tiny_detectors.sample(1, 96, 1)
-    with recording(student) as seen:
+    with record_positives(student) as seen:
         pass
     with pytest.raises(RuntimeError, match="nothing was recorded"):
         seen.positives(batch_of(student, inputs, samples))

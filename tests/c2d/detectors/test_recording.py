@@ -14,7 +14,7 @@ from c2d.detectors.batch import from_mmdet
 from c2d.detectors.heads import dense_head, roi_head
 from c2d.detectors.normalization import Normalisation
 from c2d.detectors.outputs import Needs
-from c2d.detectors.recording import watching
+from c2d.detectors.recording import record_forward
 from c2d.detectors.roi_stage import on_proposals, same_rois
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors
@@ -33,9 +33,9 @@ def setting(name: str, seed: int = 0, pad: int = 8):
 def test_a_teacher_with_the_students_weights_computes_what_the_student_does(name: str) -> None:
     student, inputs, samples, batch = setting(name)
     teacher = DetectorTeacher(copy.deepcopy(student))
-    with watching(student, EVERY) as watch:
+    with record_forward(student, EVERY) as recorder:
         student.loss(inputs, copy.deepcopy(samples))
-    ours, theirs = watch.observed(), teacher.observe(batch, EVERY)
+    ours, theirs = recorder.outputs(), teacher.observe(batch, EVERY)
     pairs = [*zip(ours.neck, theirs.neck, strict=True), *zip(ours.backbone, theirs.backbone, strict=True)]
     assert ours.dense is not None
     assert theirs.dense is not None
@@ -52,9 +52,9 @@ def test_a_teacher_with_the_students_weights_computes_what_the_student_does(name
 def test_decoded_boxes_agree_with_the_positives_recording(name: str) -> None:
     student, inputs, samples, batch = setting(name)
     dense = name in ("ssd", "retinanet", "atss", "gfl", "fcos")
-    with watching(student, Needs(dense=True, positives=dense)) as watch:
+    with record_forward(student, Needs(dense=True, positives=dense)) as recorder:
         student.loss(inputs, copy.deepcopy(samples))
-    seen = watch.observed().dense
+    seen = recorder.outputs().dense
     assert seen is not None
     priors = Priors(dense_head(student))
     boxes = priors.decode(seen)
@@ -64,7 +64,7 @@ def test_decoded_boxes_agree_with_the_positives_recording(name: str) -> None:
     assert count == boxes.shape[1]
     assert count == seen.flat_scores().shape[1]
     if dense:
-        (found,) = watch.positives(batch)
+        (found,) = recorder.positives(batch)
         gaps = torch.cdist(found.boxes.detach(), boxes.reshape(-1, 4), compute_mode="donot_use_mm_for_euclid_dist").min(
             1
         )
@@ -76,9 +76,9 @@ def test_both_second_stages_see_the_same_rois(name: str) -> None:
     student, inputs, samples, batch = setting(name)
     teacher = DetectorTeacher(tiny_detectors.build(name, seed=5))
     needs = Needs(neck=True, rois=True)
-    with watching(student, needs) as watch:
+    with record_forward(student, needs) as recorder:
         student.loss(inputs, copy.deepcopy(samples))
-    ours, maps = watch.observed().rois, teacher.observe(batch, needs).neck
+    ours, maps = recorder.outputs().rois, teacher.observe(batch, needs).neck
     assert ours is not None
     theirs = same_rois(teacher.network, maps, ours)
     assert theirs.logits.shape == ours.logits.shape == (len(ours.rois), 4)
@@ -91,7 +91,7 @@ def test_both_second_stages_see_the_same_rois(name: str) -> None:
     assert not theirs.logits.requires_grad
     generator = torch.Generator().manual_seed(1)
     state = torch.random.get_rng_state()
-    pair = on_proposals(teacher.network, maps, student, watch.observed().neck, batch, samples, generator)
+    pair = on_proposals(teacher.network, maps, student, recorder.outputs().neck, batch, samples, generator)
     assert torch.equal(state, torch.random.get_rng_state())  # the student's random numbers are not disturbed
     assert torch.equal(pair[0].rois, pair[1].rois)
     assert pair[0].logits.requires_grad

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from c2d.detectors import batch as batches
 from c2d.detectors.normalization import Normalisation, convert
-from c2d.detectors.positives import Positives, recording
+from c2d.detectors.positives import Positives, record_positives
 from c2d.methods.base import Context, View
 from c2d.methods.icod import ICOD, ICODParams
 from tests.c2d import tiny_detectors as tiny
@@ -143,7 +143,7 @@ def setting(name: str, counts: tuple[int, ...] = BOXES) -> Setting:
     if name == "crowd":
         crowded(samples[0])
     torch.manual_seed(11)
-    with recording(student, roi_stages="all") as record:
+    with record_positives(student, roi_stages="all") as record:
         student.loss(inputs, copy.deepcopy(samples))
     batch = batches.from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
     production = record.positives(batch)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from tests.c2d.methods.tiny_setup import deviation, stage
 
 SIZE = 48
@@ -39,8 +39,8 @@ def neck_parity(
     ours = play.method(view)[0][term].value
     phi = getattr(play.method, maps)
     exact = copy.deepcopy(phi).double()
-    teacher = Observed(neck=tuple(m.double() for m in view.teacher.neck))
-    adapted = exact(Observed(neck=tuple(slow)), teacher)
+    teacher = DetectorOutputs(neck=tuple(m.double() for m in view.teacher.neck))
+    adapted = exact(DetectorOutputs(neck=tuple(slow)), teacher)
     theirs = reference([s for s, _ in adapted], [t for _, t in adapted])
     assert ours.dtype == torch.float32
     assert theirs.dtype == torch.float64

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from c2d.methods.defeat import DeFeat, resized_masks, two_groups, two_regions
 from c2d.ops.adapters import PairedMaps
 from c2d.ops.masks import object_masks
@@ -30,7 +30,7 @@ def exact(phi: PairedMaps, view: Any) -> tuple[list[Tensor], list[Tensor], list[
     leaves = [m.detach().double().requires_grad_() for m in getattr(view.student, phi.source)]
     student: dict[str, Any] = {phi.source: tuple(leaves)}
     teacher: dict[str, Any] = {phi.source: tuple(m.double() for m in getattr(view.teacher, phi.source))}
-    pairs = copy.deepcopy(phi).double()(Observed(**student), Observed(**teacher))
+    pairs = copy.deepcopy(phi).double()(DetectorOutputs(**student), DetectorOutputs(**teacher))
     return leaves, [s for s, _ in pairs], [t for _, t in pairs]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.anchors import Priors
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from c2d.methods.base import Context
 from c2d.methods.fgfi import FGFI, FGFIParams, active, imitation, near_objects
 from tests.c2d import tiny_detectors
@@ -41,8 +41,8 @@ def parity(student: str = "retinanet", **params: Any) -> float:
             weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
     view, phi = play.view(), play.method.phi
     leaves = [m.detach().double().requires_grad_() for m in view.student.neck]
-    teacher = Observed(neck=tuple(m.double() for m in view.teacher.neck))
-    pairs = copy.deepcopy(phi).double()(Observed(neck=tuple(leaves)), teacher)
+    teacher = DetectorOutputs(neck=tuple(m.double() for m in view.teacher.neck))
+    pairs = copy.deepcopy(phi).double()(DetectorOutputs(neck=tuple(leaves)), teacher)
     sizes = [tuple(t.shape[-2:]) for _, t in pairs]
     masks = reference.masks(
         anchors_of(play, view), sizes, view.batch.boxes, play.method.params.psi, base=20.0,

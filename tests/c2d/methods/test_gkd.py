@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from c2d.methods.gkd import global_pair, points, reliability
 from c2d.ops import boxes as geometry
 from c2d.ops import masks
@@ -146,7 +146,9 @@ def parity(student: str = "retinanet") -> float:
     given = replace(view, student=replace(view.student, neck=tuple(neck), **head))
     ours = {name: term.value for name, term in play.method(given)[0].items()}
     neck_t = [m.double() for m in view.teacher.neck]
-    adapted = copy.deepcopy(play.method.phi).double()(Observed(neck=tuple(neck64)), Observed(neck=tuple(neck_t)))
+    adapted = copy.deepcopy(play.method.phi).double()(
+        DetectorOutputs(neck=tuple(neck64)), DetectorOutputs(neck=tuple(neck_t))
+    )
     strides, base = play.method.phi.strides, 56.0
     split = [here.boxes[here.image == i] for i in range(len(view.batch.boxes))]
     f_s, level = reference.instance_vectors(neck64, split, strides, base)

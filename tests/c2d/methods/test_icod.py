@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch, from_mmdet
 from c2d.detectors.normalization import IMAGENET, Normalisation
-from c2d.detectors.positives import Positives, recording
+from c2d.detectors.positives import Positives, record_positives
 from c2d.methods.base import Context, Term, View
 from c2d.methods.icod import ICOD, kl_bernoulli, kl_scores, kl_softmax
 from tests.c2d import tiny_detectors
@@ -413,7 +413,7 @@ def test_teacher_top1_is_that_of_the_ground_truth_crops() -> None:
 
 def distil(student: Any, inputs: Tensor, samples: Any, **params: Any) -> Result:
     torch.manual_seed(0)
-    with recording(student, "all") as record:
+    with record_positives(student, "all") as record:
         student.loss(inputs, samples)
     batch = from_mmdet(inputs, samples, Normalisation.of_preprocessor(student.data_preprocessor), 3)
     return run(record.positives(batch), batch, TinyTeacher(), **params)

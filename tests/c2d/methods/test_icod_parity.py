@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors import batch as batches
-from c2d.detectors.positives import recording
+from c2d.detectors.positives import record_positives
 from tests.c2d import tiny_detectors as tiny
 from tests.c2d.methods.icod_parity import (
     LAYERS,
@@ -135,7 +135,7 @@ def test_all_stages_of_a_cascade_are_their_mean() -> None:
 def test_a_batch_without_boxes_is_an_attached_zero(name: str) -> None:
     student: Any = tiny.build(name)
     inputs, samples = tiny.sample(2, 64, 0)
-    with recording(student, roi_stages="all") as record:
+    with record_positives(student, roi_stages="all") as record:
         student.loss(inputs, samples)
     batch = batches.from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
     terms = produced(batch, record.positives(batch), LAYERS["l0"])

@@ -13,8 +13,8 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors import batch as batches
 from c2d.detectors.layout import probe_layout
-from c2d.detectors.outputs import Dense, Needs
-from c2d.detectors.recording import watching
+from c2d.detectors.outputs import DenseOutputs, Needs
+from c2d.detectors.recording import record_forward
 from c2d.methods.base import Context
 from c2d.methods.ld import LD, LDParams, classification, localisation, tempered_kl, vlr_weights
 from c2d.training.build import distillers
@@ -212,10 +212,10 @@ def test_a_positive_knows_its_prior(name: str) -> None:
     play = stage("fitnets", name, counts=(3, 2))
     student = play.model.student
     batch = batches.from_mmdet(play.inputs, play.samples, play.model.pixels, 3)
-    with watching(student, Needs(positives=True, dense=True)) as watch:
+    with record_forward(student, Needs(positives=True, dense=True)) as recorder:
         student.loss(play.inputs, play.samples)
-    (found,) = watch.positives(batch)
-    dense = watch.observed().dense
-    assert isinstance(dense, Dense)
+    (found,) = recorder.positives(batch)
+    dense = recorder.outputs().dense
+    assert isinstance(dense, DenseOutputs)
     assert len(found.image) > 0
     assert torch.equal(dense.flat_scores()[found.image, found.prior], found.logits)

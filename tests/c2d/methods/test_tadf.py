@@ -11,7 +11,7 @@ import torch
 
 from c2d.core.errors import InputError
 from c2d.detectors.heads import roi_boxes
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from c2d.distillation.weight_schedule import factor
 from c2d.methods.tadf import TADF, bell, features, gated_mean, gaussian_masks, knows_better, log_complement, soft_bce
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched, without_adapters
@@ -46,8 +46,8 @@ def parity(student: str = "faster", **params: Any) -> float:
             weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
     view, phi = play.view(), play.method.phi
     leaves = [m.detach().double().requires_grad_() for m in view.student.neck]
-    teacher = Observed(neck=tuple(m.double() for m in view.teacher.neck))
-    pairs = copy.deepcopy(phi).double()(Observed(neck=tuple(leaves)), teacher)
+    teacher = DetectorOutputs(neck=tuple(m.double() for m in view.teacher.neck))
+    pairs = copy.deepcopy(phi).double()(DetectorOutputs(neck=tuple(leaves)), teacher)
     sizes = [tuple(t.shape[-2:]) for _, t in pairs]
     masks = reference.gaussian_masks(view.batch.boxes, phi.strides, sizes, 20.0)
     whole = play.method.params.normaliser == "elements"

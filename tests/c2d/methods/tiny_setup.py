@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors.layout import probe_layout
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods.base import Context, Distiller, View
 from c2d.ops.adapters import PairedMaps
@@ -120,7 +120,7 @@ def without_adapters(stage: Stage) -> Stage:
 
 def view_of(student: list[Tensor], teacher: list[Tensor], batch: Any, **parts: Any) -> View:
     """A view made by hand: neck maps of both, finest first."""
-    seen = Observed(neck=tuple(student)), Observed(neck=tuple(teacher))
+    seen = DetectorOutputs(neck=tuple(student)), DetectorOutputs(neck=tuple(teacher))
     return View(batch, [], None, None, torch.Generator().manual_seed(0), *seen, **parts)
 
 

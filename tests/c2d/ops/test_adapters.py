@@ -10,7 +10,7 @@ from torch import nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.layout import Level, probe_layout
-from c2d.detectors.outputs import Observed
+from c2d.detectors.outputs import DetectorOutputs
 from c2d.ops.adapters import PairedMaps, conv, conv_where_needed, pair_levels
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import WIDE, stage, teaching
@@ -60,7 +60,7 @@ def test_maps_come_out_in_the_teachers_channels_and_size_and_the_choice_is_said(
     assert phi.notes == [
         "stride 8: student neck[0] -> teacher neck[2], 16 -> 5 channels by a 1x1 convolution, resized bilinearly"
     ]
-    maps = Observed(neck=(torch.randn(2, 16, 32, 32),)), Observed(neck=(torch.randn(2, 5, 31, 32),))
+    maps = DetectorOutputs(neck=(torch.randn(2, 16, 32, 32),)), DetectorOutputs(neck=(torch.randn(2, 5, 31, 32),))
     ((ours, theirs),) = phi(*maps)
     assert ours.shape == theirs.shape == (2, 5, 31, 32)
     assert isinstance(conv_where_needed()(4, 4), nn.Identity)
