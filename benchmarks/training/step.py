@@ -144,7 +144,7 @@ def markdown(records: list[dict[str, Any]]) -> str:
 def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
     """The same student plain and under ICOD, and the (random) teacher."""
     from c2d.configs import load_student
-    from c2d.detectors.normalization import Normalisation
+    from c2d.detectors.normalization import Normalization
     from c2d.distillation.wrapper import Distillation, TeacherSet
     from c2d.methods.base import Context
     from c2d.specs.resolve_spec import distiller_catalog
@@ -156,7 +156,7 @@ def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
 
     size = None if case.student.startswith("ssd") else case.size
     config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
-    pixels = Normalisation(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
+    pixels = Normalization(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
     network = build_network(case.network, case.classes)
     teacher = ClassifierTeacher(
         network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device

@@ -133,7 +133,7 @@ def _beside(found: dict[str, dict[str, float]]) -> str:
 
 
 def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
-    from c2d.detectors import batch as batches
+    from c2d.detectors.batch import batch_from_mmdet
     from c2d.detectors.outputs import Needs
     from c2d.distillation.wrapper import Distillation, TeacherSet
 
@@ -150,7 +150,7 @@ def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
         "distilled": _step(model, inputs, samples),
     }
     if needs.detector:
-        view = batches.from_mmdet(inputs, samples, model.pixels, model.num_classes)
+        view = batch_from_mmdet(inputs, samples, model.normalization, model.num_classes)
         calls["teacher"] = lambda: model.teachers.detector.observe(view, needs)
     facts = {
         "student": trial.spec.student.name if trial.spec.student else trial.spec.network,

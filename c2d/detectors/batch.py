@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Batch:
     """What the student was shown.
 
     Attributes:
-        images: (B, 3, H, W), normalised as `pixels` says and zero-padded to the largest image.
+        images: (B, 3, H, W), normalised as `normalization` says and zero-padded to the largest image.
         boxes: per image (G_i, 4) fp32 xyxy, pixels of `images` (so after augmentation and resizing).
         labels: per image (G_i,) long, 0..num_classes-1.
         sizes: per image (height, width) without the padding.
-        pixels: the normalisation of `images`.
+        normalization: the normalisation of `images`.
         num_classes: number of foreground classes C.
         paths: per image its file, as far as the pipeline hands it on; else empty.
     """
@@ -30,7 +30,7 @@ class Batch:
     boxes: tuple[Tensor, ...]
     labels: tuple[Tensor, ...]
     sizes: tuple[tuple[int, int], ...]
-    pixels: Normalisation
+    normalization: Normalization
     num_classes: int
     paths: tuple[str, ...] = ()
 
@@ -47,14 +47,16 @@ class Batch:
         return counts.cumsum(0)[:-1]
 
 
-def from_mmdet(inputs: Tensor, data_samples: Sequence[Any], pixels: Normalisation, num_classes: int) -> Batch:
+def batch_from_mmdet(
+    inputs: Tensor, data_samples: Sequence[Any], normalization: Normalization, num_classes: int
+) -> Batch:
     """The batch that `detector.loss(inputs, data_samples)` sees.
 
     Args:
         inputs: (B, 3, H, W) out of the data preprocessor.
         data_samples: B `DetDataSample`s; `gt_instances` may hold `HorizontalBoxes` or a tensor. Ignored instances
             (crowds) are no ground truth and stay out.
-        pixels: normalisation of `inputs`, usually `Normalisation.of_preprocessor(detector.data_preprocessor)`.
+        normalization: normalisation of `inputs`, usually `Normalization.from_preprocessor(detector.data_preprocessor)`.
         num_classes: number of foreground classes.
     """
     boxes, labels, sizes, paths = [], [], [], []
@@ -68,4 +70,4 @@ def from_mmdet(inputs: Tensor, data_samples: Sequence[Any], pixels: Normalisatio
         sizes.append((int(height), int(width)))
         paths.append(str(sample.metainfo.get("img_path", "")))
     named = tuple(paths) if all(paths) else ()
-    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), pixels, num_classes, named)
+    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, named)

@@ -15,7 +15,7 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """`x = (value - mean) / std` with values in 0-255; mean and std are listed in the channel order `order`."""
 
     mean: Triple
@@ -23,7 +23,7 @@ class Normalisation:
     order: Literal["rgb", "bgr"]
 
     @classmethod
-    def of_preprocessor(cls, preprocessor: Any) -> Normalisation:
+    def from_preprocessor(cls, preprocessor: Any) -> Normalization:
         """The normalisation of an mmdet `DetDataPreprocessor`; without a mean, pixels stay as they are.
 
         mmdet reads images as BGR, so a preprocessor that swaps channels (in either name) hands out RGB; its mean and
@@ -34,17 +34,17 @@ class Normalisation:
             return cls((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), order)
         return cls(_triple(preprocessor.mean), _triple(preprocessor.std), order)
 
-    def flipped(self) -> Normalisation:
+    def reversed_channels(self) -> Normalization:
         """The same normalisation, listed in the other channel order."""
         mean, std = self.mean[::-1], self.std[::-1]
-        return Normalisation(mean, std, "bgr" if self.order == "rgb" else "rgb")
+        return Normalization(mean, std, "bgr" if self.order == "rgb" else "rgb")
 
 
 #: torchvision's ImageNet statistics on the 0-255 scale.
-IMAGENET = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
 
 
-def convert(images: Tensor, src: Normalisation, dst: Normalisation) -> Tensor:
+def renormalize(images: Tensor, src: Normalization, dst: Normalization) -> Tensor:
     """Pixels normalised as `src`, normalised as `dst` instead; differentiable, the identity when both are equal.
 
     Args:
@@ -57,7 +57,7 @@ def convert(images: Tensor, src: Normalisation, dst: Normalisation) -> Tensor:
         orders differ. Padding that was zero in `src` is the mean colour of `src`, and keeps that colour.
     """
     if src.order != dst.order:
-        images, src = images.flip(-3), src.flipped()
+        images, src = images.flip(-3), src.reversed_channels()
     if src == dst:
         return images
     scale = images.new_tensor([s / d for s, d in zip(src.std, dst.std, strict=True)])

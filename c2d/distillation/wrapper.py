@@ -14,11 +14,10 @@ import torch
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from c2d.detectors import batch as batches
 from c2d.detectors import roi_stage
-from c2d.detectors.batch import Batch
+from c2d.detectors.batch import Batch, batch_from_mmdet
 from c2d.detectors.finite_losses import FiniteLosses
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import DetectorOutputs, Needs, RoIOutputs
 from c2d.detectors.recording import ForwardRecorder, record_forward
 from c2d.distillation.gradient_check import Liveness
@@ -67,7 +66,7 @@ class Distillation(FiniteLosses):
         self.distillers = nn.ModuleDict(distillers)
         self.teachers = teachers
         self.num_classes, self.seed, self.iteration, self.iterations = num_classes, seed, 0, iterations
-        self.pixels = Normalisation.of_preprocessor(student.data_preprocessor)
+        self.normalization = Normalization.from_preprocessor(student.data_preprocessor)
         self.liveness = Liveness(get_rank())
         self.monitor: Monitor | None = None
         self.scheduled = True
@@ -123,7 +122,7 @@ class Distillation(FiniteLosses):
         for method in refreshed.values():
             if method.refresh is not None:
                 method.refresh(self.student)
-        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
+        batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
         needs = reduce(or_, (method.needs for method in active.values()), Needs())
         by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else DetectorOutputs()
         stages = {getattr(method, "roi_stages", "last") for method in active.values()}

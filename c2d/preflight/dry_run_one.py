@@ -20,7 +20,7 @@ from torch import nn
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.data.card import LoadedCard, find_card, find_file, verify
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.detectors.training_images import Samples
 from c2d.distillation.wrapper import TeacherSet
 from c2d.ops.seeding import seed_everything
@@ -194,7 +194,7 @@ class Tryout:
         """
         if init == "none":
             return []
-        pretrained.check_pixels(init, Normalisation.of_preprocessor(model.data_preprocessor))
+        pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
         if not init.startswith(pretrained.PREFIX) or synthetic.fetched(init):
             return [f"first weights {init}: {pretrained.initialise(model, init, folder, download=False).summary()}"]
         classifier = hasattr(model, "network")

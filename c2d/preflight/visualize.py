@@ -12,14 +12,14 @@ from torch import Tensor
 
 from c2d.core.errors import InputError, first_line
 from c2d.detectors.batch import Batch
-from c2d.detectors.normalization import Normalisation, convert
+from c2d.detectors.normalization import Normalization, renormalize
 from c2d.methods.base import Sight
 from c2d.preflight.setup import Trial
 
 MOST_CROPS = 9
 MOST_COLUMNS = 6
 PANEL_INCHES = 2.2
-PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3, "rgb")
+PLAIN = Normalization((0.0,) * 3, (1.0,) * 3, "rgb")
 
 
 def draw(trial: Trial, images: int, path: Path) -> list[str]:
@@ -49,7 +49,7 @@ def _figure(batch: Batch, bands: list[tuple[str, list[Sight]]], path: Path) -> N
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    pixels = (convert(batch.images, batch.pixels, PLAIN) / 255).clamp(0, 1).cpu()
+    pixels = (renormalize(batch.images, batch.normalization, PLAIN) / 255).clamp(0, 1).cpu()
     count, width = len(pixels), 1 + max((len(sights) for _, sights in bands), default=0)
     rows = count * max(len(bands), 1)
     figure = Figure(figsize=(PANEL_INCHES * width, (PANEL_INCHES + 0.1) * rows), dpi=100, layout="constrained")
@@ -105,7 +105,7 @@ def _boxes(axes: Any, boxes: Tensor, colour: str) -> None:
 
 def _mosaic(axes: Any, crops: Tensor, batch: Batch) -> None:
     """The first crops in a square."""
-    chosen = (convert(crops[:MOST_CROPS], batch.pixels, PLAIN) / 255).clamp(0, 1).detach().cpu()
+    chosen = (renormalize(crops[:MOST_CROPS], batch.normalization, PLAIN) / 255).clamp(0, 1).detach().cpu()
     side = max(1, int(np.ceil(np.sqrt(max(len(chosen), 1)))))
     size = crops.shape[-1] if len(crops) else 1
     canvas = np.ones((side * (size + 2), side * (size + 2), 3), dtype=np.float32)

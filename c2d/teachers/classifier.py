@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError, unknown
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
-from c2d.detectors.normalization import Normalisation, convert
+from c2d.detectors.normalization import Normalization, renormalize
 from c2d.specs.spec import RunSpec, TeacherSchedule, parse_spec
 from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, accelerate
 from c2d.teachers.logit_cache import LogitCache
@@ -33,7 +33,7 @@ class ClassifierTeacher:
         network: the module that is run.
         classes: names, in the order of the logits.
         size: side of its crops in px.
-        pixels: the normalisation its crops must have, see `normalise`.
+        normalization: the normalisation its crops must have, see `normalize`.
         layers: names of its maps, finest first: l0, l1, ... (ResNets: l0 is the stem behind the max-pool).
         audit: what was loaded, None for a network given as it is.
         cache: logits of ground-truth crops seen before, where a run asks for it (`c2d.teachers.logit_cache`).
@@ -46,7 +46,7 @@ class ClassifierTeacher:
         network: nn.Module,
         classes: Sequence[str],
         size: int,
-        pixels: Normalisation,
+        normalization: Normalization,
         *,
         device: str | torch.device = "cpu",
         fast: bool = True,
@@ -58,17 +58,23 @@ class ClassifierTeacher:
         self.network = frozen.to(device)
         # Only a rewritten stem brings its maps back from channels last by itself.
         self._rewritten = isinstance(getattr(frozen, "conv1", None), BlockConv)
-        self.classes, self.size, self.pixels, self.audit = tuple(classes), size, pixels, audit
+        self.classes, self.size, self.normalization, self.audit = tuple(classes), size, normalization, audit
         self.layers = tuple(self._stages)
 
     @classmethod
     def from_parts(
-        cls, network: str, weights: Path, classes: Sequence[str], size: int, pixels: Normalisation, device: str = "cpu"
+        cls,
+        network: str,
+        weights: Path,
+        classes: Sequence[str],
+        size: int,
+        normalization: Normalization,
+        device: str = "cpu",
     ) -> ClassifierTeacher:
         """A network by name with a weight file of its stock keys, every key accounted for."""
         module = build_network(network, len(classes))
         audit = safe_load.load_into(module, weights, who="teacher", strict=True)
-        return cls(module, classes, size, pixels, device=device, audit=audit)
+        return cls(module, classes, size, normalization, device=device, audit=audit)
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> ClassifierTeacher:
@@ -89,8 +95,8 @@ class ClassifierTeacher:
         if spec.input is None:
             raise InputError(f"{run.spec} does not say the crop size (`input`); ask the question again with it")
         classes = read_json(run.result)["classes"]
-        pixels = Normalisation(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
-        return cls.from_parts(spec.network, run.classifier, classes, spec.input, pixels, device)
+        normalization = Normalization(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
+        return cls.from_parts(spec.network, run.classifier, classes, spec.input, normalization, device)
 
     @property
     def module(self) -> nn.Module:
@@ -102,9 +108,9 @@ class ClassifierTeacher:
         self.network.to(device)
         return self
 
-    def normalise(self, crops: Tensor, src: Normalisation) -> Tensor:
+    def normalize(self, crops: Tensor, src: Normalization) -> Tensor:
         """Crops (K, 3, s, s) normalised as `src`, in the teacher's own normalisation."""
-        return convert(crops, src, self.pixels)
+        return renormalize(crops, src, self.normalization)
 
     def logits(self, crops: Tensor) -> Tensor:
         """(K, 3, s, s) in the teacher's pixels -> (K, C) logits."""

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors import batch as batches
 from c2d.detectors import compat
+from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.finite_losses import FiniteLosses
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.teachers import crop_sampling
 from c2d.teachers.fused_inference import LARGE
 from c2d.teachers.networks import build_network
@@ -63,16 +63,18 @@ class CropClassifier(FiniteLosses):
 
         from c2d.detectors.normalization import IMAGENET
 
-        pixels = IMAGENET if normalisation is None else of_recipe(normalisation)
+        normalization = IMAGENET if normalisation is None else of_recipe(normalisation)
         super().__init__(
-            DetDataPreprocessor(mean=list(pixels.mean), std=list(pixels.std), bgr_to_rgb=pixels.order == "rgb")
+            DetDataPreprocessor(
+                mean=list(normalization.mean), std=list(normalization.std), bgr_to_rgb=normalization.order == "rgb"
+            )
         )
         self.network = build_network(network, num_classes)
         # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are the
         # same.
         self.layout = torch.channels_last if input >= LARGE else torch.contiguous_format
         self.network.to(memory_format=self.layout)
-        self.num_classes, self.size, self.per_image, self.pixels = num_classes, input, per_image, pixels
+        self.num_classes, self.size, self.per_image, self.normalization = num_classes, input, per_image, normalization
         self.weights = {"ce": 1.0, "bce": 1.0, **(loss or {})}
         self.iteration = 0  # set by the training loop
 
@@ -87,7 +89,7 @@ class CropClassifier(FiniteLosses):
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """loss_ce and loss_bce (weighted), and the observations acc (0-1) and crops (their number)."""
-        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
+        batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
         chosen = crop_sampling.rounded(crop_sampling.choose(batch, self.per_image), TRAINED_TOGETHER)
         count = len(chosen.labels)
         if count == 0:
@@ -115,7 +117,7 @@ class CropClassifier(FiniteLosses):
 
         For held-out scoring: no box is left out but those with a side below 2 px; call `eval()` first.
         """
-        batch = batches.from_mmdet(inputs, data_samples, self.pixels, self.num_classes)
+        batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
         chosen = crop_sampling.choose(batch)
         if len(chosen.labels) == 0:
             return inputs.new_zeros(0, self.num_classes), chosen.labels, chosen.areas()
@@ -130,11 +132,11 @@ def joint_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return ce, F.binary_cross_entropy_with_logits(logits, target)
 
 
-def of_recipe(recipe: Mapping[str, Any]) -> Normalisation:
-    """The Normalisation of a {mean, std, order} mapping."""
+def of_recipe(recipe: Mapping[str, Any]) -> Normalization:
+    """The Normalization of a {mean, std, order} mapping."""
     mean, std = tuple(recipe["mean"]), tuple(recipe["std"])
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise InputError(
             f"normalisation {dict(recipe)}: give three means and three positive standard deviations (0-255)"
         )
-    return Normalisation(mean, std, recipe.get("order", "rgb"))
+    return Normalization(mean, std, recipe.get("order", "rgb"))

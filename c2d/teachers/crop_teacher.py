@@ -79,7 +79,7 @@ class CropTeacher:
         features = [name for name in layers if name != PIXELS]
         maps, logits = {PIXELS: crops}, None
         if features or with_logits:
-            shown = self.network.normalise(crops, self.batch.pixels)
+            shown = self.network.normalize(crops, self.batch.normalization)
             with _teacher_precision(crops.device.type, self.precision):
                 if not with_logits:
                     maps |= self.network.features(shown, features)

@@ -21,7 +21,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.detectors import compat, hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.heads import dense_head
-from c2d.detectors.normalization import Normalisation, convert
+from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
 from c2d.detectors.recording import dense_outputs, map_layers, split
 from c2d.weights import safe_load
@@ -32,7 +32,7 @@ class DetectorTeacher:
 
     Attributes:
         network: the mmdet detector.
-        pixels: the normalisation its images must have, see `normalise`.
+        normalization: of the images it takes, see `normalize`.
         num_classes: foreground classes, None where the head does not say.
         classes: their names in the order of the logits, None where the config does not say.
         audit: which keys of the checkpoint went where.
@@ -43,7 +43,7 @@ class DetectorTeacher:
     ) -> None:
         """`network` is frozen in place and moved to `device`."""
         self.network = network.eval().requires_grad_(False).to(device)
-        self.pixels = Normalisation.of_preprocessor(self.network.data_preprocessor)
+        self.normalization = Normalization.from_preprocessor(self.network.data_preprocessor)
         self.num_classes = _classes(self.network)
         self.classes: tuple[str, ...] | None = None
         self.audit = audit
@@ -87,9 +87,9 @@ class DetectorTeacher:
         """The module that is run."""
         return self.network
 
-    def normalise(self, images: Tensor, src: Normalisation) -> Tensor:
+    def normalize(self, images: Tensor, src: Normalization) -> Tensor:
         """Images (B, 3, H, W) normalised as `src`, in the teacher's own normalisation."""
-        return convert(images, src, self.pixels)
+        return renormalize(images, src, self.normalization)
 
     @torch.no_grad()
     def observe(self, batch: Batch, needs: Needs) -> DetectorOutputs:
@@ -99,8 +99,8 @@ class DetectorTeacher:
         again where the conversion moved it. The second stage comes later (`c2d.detectors.roi_stage`), on RoIs of the student.
         """
         detector: Any = self.network
-        images = self.normalise(batch.images, batch.pixels)
-        if self.pixels != batch.pixels:
+        images = self.normalize(batch.images, batch.normalization)
+        if self.normalization != batch.normalization:
             images = _without_padding(images, batch)
         with hooks.record_outputs(self.network, map_layers(self.network)) as seen:
             maps = detector.extract_feat(images)

@@ -146,7 +146,7 @@ def open_cache(folder: Path, teacher: Any, dataset: Mapping[str, Any], preproces
         raise InputError(f"--cache-teacher {folder} is a file; give a folder, new or used before")
     context = {
         "teacher": weights_digest(teacher.module),
-        "pixels": [list(teacher.pixels.mean), list(teacher.pixels.std), teacher.pixels.order],
+        "pixels": [list(teacher.normalization.mean), list(teacher.normalization.std), teacher.normalization.order],
         "pipeline": [{**step, "type": str(step["type"])} for step in dataset["pipeline"]],
         "preprocessor": dict(preprocessor),
     }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError, unknown
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.weights import pretrained
 
 TIMM = "timm:"
@@ -28,7 +28,7 @@ def build_network(
     num_classes: int,
     weights: str = "none",
     *,
-    pixels: Normalisation | None = None,
+    normalization: Normalization | None = None,
     download: bool | None = None,
 ) -> nn.Module:
     """A C-way classifier, (N, 3, s, s) -> (N, C) logits.
@@ -37,7 +37,7 @@ def build_network(
         name: a torchvision classification model, or `timm:NAME`.
         num_classes: C; the head is new, whatever the weights were trained for.
         weights: `none`, `torchvision:MODEL.WEIGHTS` or a file with the network's own keys; all but the head is loaded.
-        pixels: what the network will see; compared with what the weights were trained on.
+        normalization: what the network will see; compared with what the weights were trained on.
         download: see `c2d.weights.pretrained.initialise`.
 
     Raises:
@@ -45,8 +45,8 @@ def build_network(
     """
     network = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
     if weights != "none":
-        if pixels is not None:
-            pretrained.check_pixels(weights, pixels)
+        if normalization is not None:
+            pretrained.check_pixels(weights, normalization)
         pretrained.load(network, pretrained.find_weights(weights, download=download), classifier=True)
     return network
 

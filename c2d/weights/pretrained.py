@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError, unknown
 from c2d.core.run_folder import RunFolder
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.weights import safe_load
 
 PREFIX, KEPT = "torchvision:", "sha256:"
@@ -56,7 +56,7 @@ def initialise(
     """
     target = getattr(model, "network", None) or model.backbone
     assert isinstance(target, nn.Module)
-    check_pixels(init, Normalisation.of_preprocessor(model.data_preprocessor))
+    check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
     return load(target, find_weights(init, folder, download=download), classifier=hasattr(model, "network"))
 
 
@@ -123,17 +123,17 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
     return path
 
 
-def pretrained_pixels(init: str) -> Normalisation | None:
+def pretrained_pixels(init: str) -> Normalization | None:
     """The normalisation that weights were trained with, on the 0-255 scale; None for files, which do not say."""
     if not init.startswith(PREFIX):
         return None
     preset = _weights(init).transforms()
     mean, std = ([round(255 * value, 3) for value in values] for values in (preset.mean, preset.std))
-    return Normalisation((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), "rgb")
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), "rgb")
 
 
-def check_pixels(init: str, pixels: Normalisation) -> None:
-    """Refuse torchvision weights whose images were normalised otherwise than `pixels` says.
+def check_pixels(init: str, normalization: Normalization) -> None:
+    """Refuse torchvision weights whose images were normalised differently than `normalization`.
 
     Means may differ by two grey levels and standard deviations by 2 %, which covers the roundings in use; channel order
     and scale may not differ.
@@ -141,12 +141,12 @@ def check_pixels(init: str, pixels: Normalisation) -> None:
     trained = pretrained_pixels(init)
     if trained is None:
         return
-    fits = trained.order == pixels.order
-    fits &= all(abs(a - b) <= MEAN_TOLERANCE for a, b in zip(trained.mean, pixels.mean, strict=True))
-    fits &= all(abs(a / b - 1) <= STD_TOLERANCE for a, b in zip(trained.std, pixels.std, strict=True))
+    fits = trained.order == normalization.order
+    fits &= all(abs(a - b) <= MEAN_TOLERANCE for a, b in zip(trained.mean, normalization.mean, strict=True))
+    fits &= all(abs(a / b - 1) <= STD_TOLERANCE for a, b in zip(trained.std, normalization.std, strict=True))
     if not fits:
         raise InputError(
-            f"weights {init} were trained on {_spell(trained)}, but this network sees {_spell(pixels)}; "
+            f"weights {init} were trained on {_spell(trained)}, but this network sees {_spell(normalization)}; "
             "take weights that fit the normalisation, or none"
         )
 
@@ -220,6 +220,6 @@ def _hash_prefix(path: Path) -> str | None:
     return found.group(1) if found else None
 
 
-def _spell(pixels: Normalisation) -> str:
-    numbers = [" ".join(f"{value:g}" for value in values) for values in (pixels.mean, pixels.std)]
-    return f"{pixels.order} pixels of 0-255 with mean ({numbers[0]}) and std ({numbers[1]})"
+def _spell(normalization: Normalization) -> str:
+    numbers = [" ".join(f"{value:g}" for value in values) for values in (normalization.mean, normalization.std)]
+    return f"{normalization.order} pixels of 0-255 with mean ({numbers[0]}) and std ({numbers[1]})"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors.hooks import extract_outputs, record_outputs
-from c2d.detectors.normalization import IMAGENET, Normalisation, convert
+from c2d.detectors.normalization import IMAGENET, Normalization, renormalize
 
 
 class TinyTeacher:
@@ -16,7 +16,7 @@ class TinyTeacher:
 
     layers = ("l0", "l1")
 
-    def __init__(self, num_classes: int = 3, size: int = 32, pixels: Normalisation = IMAGENET, seed: int = 0,
+    def __init__(self, num_classes: int = 3, size: int = 32, normalization: Normalization = IMAGENET, seed: int = 0,
                  dtype: torch.dtype = torch.float32, smooth: bool = False) -> None:  # fmt: skip
         torch.manual_seed(seed)
         act = nn.Tanh if smooth else nn.ReLU
@@ -32,7 +32,7 @@ class TinyTeacher:
         nn.init.normal_(last.weight, std=2.0)
         self.network.to(dtype).eval().requires_grad_(False)
         self.classes = [f"class{i}" for i in range(num_classes)]
-        self.size, self.pixels = size, pixels
+        self.size, self.normalization = size, normalization
         self.shown: list[tuple[str, int]] = []
 
     def logits(self, crops: Tensor) -> Tensor:
@@ -50,5 +50,5 @@ class TinyTeacher:
             out: Tensor = self.network(crops)
         return out, dict(seen)
 
-    def normalise(self, crops: Tensor, src: Normalisation) -> Tensor:
-        return convert(crops, src, self.pixels)
+    def normalize(self, crops: Tensor, src: Normalization) -> Tensor:
+        return renormalize(crops, src, self.normalization)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors import hooks
 from c2d.detectors.batch import Batch
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording import map_layers, split
 from c2d.detectors.training_images import Samples
@@ -148,7 +148,7 @@ def vectors(
         student: its preprocessor makes the batches, one image each, so that nobody's padding enters.
     """
     device = next(student.parameters()).device
-    pixels = Normalisation.of_preprocessor(student.data_preprocessor)
+    pixels = Normalization.from_preprocessor(student.data_preprocessor)
     rank, world = get_dist_info()
     found: list[list[Tensor]] = [[] for _ in spaces]
     first = 0
@@ -199,13 +199,13 @@ def neck_maps(detector: Any, images: Tensor) -> tuple[Tensor, ...]:
             module.training = training
 
 
-def _batch(one: Any, boxes: list[int], student: Any, pixels: Normalisation, device: torch.device) -> Batch:
+def _batch(one: Any, boxes: list[int], student: Any, normalization: Normalization, device: torch.device) -> Batch:
     data = student.data_preprocessor({"inputs": [one.inputs], "data_samples": [one.sample]}, False)
     height, width = one.sample.metainfo["img_shape"][:2]
     kept = torch.tensor(boxes, dtype=torch.long)
     return Batch(
         data["inputs"], (one.boxes[kept].to(device),), (one.labels[kept].to(device),), ((int(height), int(width)),),
-        pixels, 0,
+        normalization, 0,
     )  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.batch import Batch, from_mmdet
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.batch import Batch, batch_from_mmdet
+from c2d.detectors.normalization import Normalization
 from c2d.detectors.positives import Positives, record_positives
 from tests.c2d import tiny_detectors
 
@@ -29,8 +29,8 @@ IDS = [name + "".join(f"-{key}" for key in head) for name, head in VARIANTS]
 
 
 def batch_of(student: nn.Module, inputs: Tensor, samples: Any) -> Batch:
-    pixels = Normalisation.of_preprocessor(student.data_preprocessor)
-    return from_mmdet(inputs, samples, pixels, tiny_detectors.NUM_CLASSES)
+    pixels = Normalization.from_preprocessor(student.data_preprocessor)
+    return batch_from_mmdet(inputs, samples, pixels, tiny_detectors.NUM_CLASSES)
 
 
 def record(student: Any, inputs: Tensor, samples: Any, stages: Any = "last") -> tuple[list[Positives], dict[str, Any]]:

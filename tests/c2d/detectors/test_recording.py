@@ -10,9 +10,9 @@ import torch
 
 from c2d.core.errors import InputError
 from c2d.detectors.anchors import Priors
-from c2d.detectors.batch import from_mmdet
+from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.heads import dense_head, roi_head
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording import record_forward
 from c2d.detectors.roi_stage import on_proposals, same_rois
@@ -25,7 +25,7 @@ EVERY = Needs(neck=True, backbone=True, dense=True)
 def setting(name: str, seed: int = 0, pad: int = 8):
     detector = tiny_detectors.build(name, seed=seed)
     inputs, samples = tiny_detectors.sample(2, 96, [3, 0], seed, pad=pad)
-    batch = from_mmdet(inputs, samples, Normalisation.of_preprocessor(detector.data_preprocessor), 3)
+    batch = batch_from_mmdet(inputs, samples, Normalization.from_preprocessor(detector.data_preprocessor), 3)
     return detector, inputs, samples, batch
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.detectors import batch as batches
-from c2d.detectors.normalization import Normalisation, convert
+from c2d.detectors.batch import Batch, batch_from_mmdet
+from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.positives import Positives, record_positives
 from c2d.methods.base import Context, View
 from c2d.methods.icod import ICOD, ICODParams
@@ -26,8 +26,8 @@ T = 2.0
 BOXES = (2, 0, 1)  # ground truths of the images
 LAYERS = {"l0": ("crop", "l0"), "l1": ("crop", "l0", "l1")}
 POOLING = {"crop": 4, "l0": 8, "l1": 2}
-STUDENT = Normalisation.of_preprocessor(tiny.build("ssd").data_preprocessor)
-TEACHER = Normalisation((100.0, 110.0, 120.0), (50.0, 60.0, 70.0), "bgr")
+STUDENT = Normalization.from_preprocessor(tiny.build("ssd").data_preprocessor)
+TEACHER = Normalization((100.0, 110.0, 120.0), (50.0, 60.0, 70.0), "bgr")
 
 
 class Network(nn.Module):
@@ -53,7 +53,7 @@ class Classifier:
     classes = ("a", "b", "c")
     size = SIZE
     layers = ("l0", "l1")
-    pixels = TEACHER
+    normalization = TEACHER
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         torch.manual_seed(3)
@@ -61,8 +61,8 @@ class Classifier:
         nn.init.uniform_(self.network.norm.running_mean, -0.3, 0.3)
         self.network.to(dtype).eval().requires_grad_(False)
 
-    def normalise(self, crops: Tensor, src: Normalisation) -> Tensor:
-        return convert(crops, src, self.pixels)
+    def normalize(self, crops: Tensor, src: Normalization) -> Tensor:
+        return renormalize(crops, src, self.normalization)
 
     def logits(self, crops: Tensor) -> Tensor:
         return self.network(crops)["logits"]
@@ -89,7 +89,7 @@ class Setting:
     """One family: the production's positives beside those found by hand, stage by stage, each with its graph."""
 
     student: Any
-    batch: batches.Batch
+    batch: Batch
     production: list[Positives]
     reference: list[by_hand.Found]
     match: list[Tensor]  # row of the reference for every row of the production
@@ -145,7 +145,7 @@ def setting(name: str, counts: tuple[int, ...] = BOXES) -> Setting:
     torch.manual_seed(11)
     with record_positives(student, roi_stages="all") as record:
         student.loss(inputs, copy.deepcopy(samples))
-    batch = batches.from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
+    batch = batch_from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
     production = record.positives(batch)
     torch.manual_seed(11)
     reference = by_hand.find(student, inputs, samples, all_stages=True)
@@ -178,9 +178,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     return float((ours.double() - theirs.double()).abs().max() / theirs.double().abs().max())
 
 
-def produced(
-    batch: batches.Batch, positives: list[Positives], layers: tuple[str, ...], **more: Any
-) -> dict[str, Tensor]:
+def produced(batch: Batch, positives: list[Positives], layers: tuple[str, ...], **more: Any) -> dict[str, Tensor]:
     teacher: Any = Classifier(batch.images.dtype)
     params = ICODParams(T=T, layers=layers, pooling={k: POOLING[k] for k in layers}, **more)
     distiller = ICOD(params, Context(tiny.NUM_CLASSES, teacher))

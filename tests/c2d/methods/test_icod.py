@@ -11,15 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.batch import Batch, from_mmdet
-from c2d.detectors.normalization import IMAGENET, Normalisation
+from c2d.detectors.batch import Batch, batch_from_mmdet
+from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.detectors.positives import Positives, record_positives
 from c2d.methods.base import Context, Term, View
 from c2d.methods.icod import ICOD, kl_bernoulli, kl_scores, kl_softmax
 from tests.c2d import tiny_detectors
 from tests.c2d.tiny_teacher import TinyTeacher
 
-RAW = Normalisation((0.0,) * 3, (1.0,) * 3, "rgb")
+RAW = Normalization((0.0,) * 3, (1.0,) * 3, "rgb")
 Params = ICOD.Params
 Result = tuple[dict[str, Term], dict[str, Tensor]]
 
@@ -33,10 +33,10 @@ def positives(boxes: Tensor, image: list[int], gt: list[int], per_image: tuple[i
     )
 
 
-def batch_of(images: Tensor, boxes: list[Tensor], pixels: Normalisation = RAW) -> Batch:
+def batch_of(images: Tensor, boxes: list[Tensor], normalization: Normalization = RAW) -> Batch:
     labels = tuple(torch.arange(len(b)) % 3 for b in boxes)
     sizes = tuple(tuple(images.shape[-2:]) for _ in boxes)
-    return Batch(images, tuple(boxes), labels, sizes, pixels, 3)  # type: ignore[arg-type]
+    return Batch(images, tuple(boxes), labels, sizes, normalization, 3)  # type: ignore[arg-type]
 
 
 def run(found: list[Positives] | Positives, batch: Batch, teacher: Any = None, seed: int = 0, **params: Any) -> Result:
@@ -124,7 +124,7 @@ def test_each_positive_learns_from_its_own_ground_truth_crop(kind: str) -> None:
     from c2d.ops.crop import crop
 
     boxes, image = batch.all_boxes()
-    z_t = teacher.logits(teacher.normalise(crop(batch.images, boxes, image, 32), RAW))[[0, 1, 1, 2, 2]]
+    z_t = teacher.logits(teacher.normalize(crop(batch.images, boxes, image, 32), RAW))[[0, 1, 1, 2, 2]]
     form = kl_softmax if kind == "softmax" else kl_bernoulli
     assert values(result) == pytest.approx({"cls": float(form(found.logits, z_t, 2.0).mean().detach())}, rel=1e-5)
     assert not torch.allclose(z_t[1], z_t[0])
@@ -344,11 +344,11 @@ def test_teacher_sees_its_own_pixels_and_the_crop_term_the_students() -> None:
     found, batch = example()
     rgb = batch.images * 255
     shown = {}
-    for pixels in (IMAGENET, IMAGENET.flipped()):
+    for pixels in (IMAGENET, IMAGENET.reversed_channels()):
         mean, std = (torch.tensor(v)[:, None, None] for v in (pixels.mean, pixels.std))
         images = ((rgb if pixels.order == "rgb" else rgb.flip(1)) - mean) / std
         again = Batch(images, batch.boxes, batch.labels, batch.sizes, pixels, 3)
-        shown[pixels.order] = values(run(found, again, TinyTeacher(pixels=IMAGENET)))
+        shown[pixels.order] = values(run(found, again, TinyTeacher(normalization=IMAGENET)))
     assert shown["rgb"] == pytest.approx(shown["bgr"], rel=1e-4)
 
 
@@ -415,7 +415,7 @@ def distil(student: Any, inputs: Tensor, samples: Any, **params: Any) -> Result:
     torch.manual_seed(0)
     with record_positives(student, "all") as record:
         student.loss(inputs, samples)
-    batch = from_mmdet(inputs, samples, Normalisation.of_preprocessor(student.data_preprocessor), 3)
+    batch = batch_from_mmdet(inputs, samples, Normalization.from_preprocessor(student.data_preprocessor), 3)
     return run(record.positives(batch), batch, TinyTeacher(), **params)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from c2d.detectors import batch as batches
+from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.positives import record_positives
 from tests.c2d import tiny_detectors as tiny
 from tests.c2d.methods.icod_parity import (
@@ -137,7 +137,7 @@ def test_a_batch_without_boxes_is_an_attached_zero(name: str) -> None:
     inputs, samples = tiny.sample(2, 64, 0)
     with record_positives(student, roi_stages="all") as record:
         student.loss(inputs, samples)
-    batch = batches.from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
+    batch = batch_from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
     terms = produced(batch, record.positives(batch), LAYERS["l0"])
     assert set(terms) == {"cls", "crop", "feat"}
     assert all(float(value.detach()) == 0 and value.requires_grad for value in terms.values())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from c2d.detectors import batch as batches
+from c2d.detectors.batch import Batch
 from c2d.detectors.positives import Positives
 from c2d.methods.base import Context, View
 from c2d.methods.icod import ICOD, ICODParams
@@ -47,7 +47,7 @@ def test_boxes_outside_and_without_area_agree(kind: str) -> None:
         logits, boxes, torch.tensor(image), torch.tensor(gt), "softmax" if kind == "softmax" else "sigmoid", (4, 3)
     )
     labels = (torch.tensor([0, 2]), torch.tensor([1]))
-    batch = batches.Batch(images, (truth, truth[1:]), labels, ((32, 40), (30, 40)), STUDENT, tiny.NUM_CLASSES)
+    batch = Batch(images, (truth, truth[1:]), labels, ((32, 40), (30, 40)), STUDENT, tiny.NUM_CLASSES)
     ours = produced(batch, [positives], LAYERS["l1"], sigmoid_kd="l1" if kind == "scores" else "bernoulli")
     for term, leaf, twin in (("cls", logits, case.logits), ("crop", boxes, case.boxes), ("feat", boxes, case.boxes)):
         assert relative(ours[term].detach(), theirs[term].detach()) < 1e-9
@@ -92,7 +92,7 @@ def test_the_shipped_teacher_agrees_with_the_whole_network() -> None:
     positives = Positives(
         logits.requires_grad_(), boxes.requires_grad_(), torch.zeros(3).long(), torch.tensor([0, 1, 0]), "softmax", (3,)
     )
-    batch = batches.Batch(images, (truth,), (torch.tensor([0, 2]),), ((36, 16),), STUDENT, tiny.NUM_CLASSES)
+    batch = Batch(images, (truth,), (torch.tensor([0, 2]),), ((36, 16),), STUDENT, tiny.NUM_CLASSES)
     options: dict[str, Any] = {"T": T, "layers": LAYERS["l1"], "pooling": pooled}
     distiller = ICOD(ICODParams(**options), Context(tiny.NUM_CLASSES, teacher))
     terms, _ = distiller(View(batch, [positives], teacher, None, torch.Generator()))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors import batch as batches
+from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import DenseOutputs, Needs
 from c2d.detectors.recording import record_forward
@@ -211,7 +211,7 @@ def context(play: Stage) -> Any:
 def test_a_positive_knows_its_prior(name: str) -> None:
     play = stage("fitnets", name, counts=(3, 2))
     student = play.model.student
-    batch = batches.from_mmdet(play.inputs, play.samples, play.model.pixels, 3)
+    batch = batch_from_mmdet(play.inputs, play.samples, play.model.normalization, 3)
     with record_forward(student, Needs(positives=True, dense=True)) as recorder:
         student.loss(play.inputs, play.samples)
     (found,) = recorder.positives(batch)

@@ -11,10 +11,10 @@ from hypothesis import strategies as some
 from torch import Tensor
 
 from c2d.detectors.batch import Batch
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.ops.masks import bounds, cell_means, inside, level_of, object_masks, per_image, square_distance
 
-RAW = Normalisation((0.0,) * 3, (1.0,) * 3, "rgb")
+RAW = Normalization((0.0,) * 3, (1.0,) * 3, "rgb")
 
 
 def raster(box: list[float], stride: float, height: int, width: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.hooks import extract_outputs
-from c2d.detectors.normalization import IMAGENET, Normalisation, convert
+from c2d.detectors.normalization import IMAGENET, Normalization, renormalize
 from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher, check_teacher
 from c2d.teachers.fused_inference import BlockConv
@@ -164,9 +164,9 @@ def test_without_rewriting_the_numbers_are_bit_equal() -> None:
 
 def test_normalise_converts_to_the_teachers_pixels() -> None:
     asked = teacher()
-    ssd = Normalisation(IMAGENET.mean, (1.0, 1.0, 1.0), "bgr")
+    ssd = Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "bgr")
     crops = torch.randn(2, 3, 8, 8)
-    assert torch.equal(asked.normalise(crops, ssd), convert(crops, ssd, IMAGENET))
+    assert torch.equal(asked.normalize(crops, ssd), renormalize(crops, ssd, IMAGENET))
 
 
 def test_an_unknown_layer_is_answered() -> None:
@@ -221,7 +221,7 @@ def test_a_teacher_comes_out_of_its_run_folder(run: Path) -> None:
     asked = ClassifierTeacher.from_run(run)
     assert asked.classes == ("ant", "bee")
     assert asked.size == 48
-    assert asked.pixels == Normalisation((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "bgr")
+    assert asked.normalization == Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "bgr")
     assert asked.audit is not None
     assert asked.audit.loaded == asked.audit.wanted
     crops = torch.randn(2, 3, 48, 48)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from c2d.core.errors import InputError, RunError
 from c2d.detectors import compat
-from c2d.detectors.normalization import Normalisation
+from c2d.detectors.normalization import Normalization
 from c2d.teachers.crop_classifier import CropClassifier, joint_loss
 from c2d.teachers.pipelines import KINDS, teacher_pipeline
 
@@ -80,11 +80,11 @@ def test_the_loss_weights_weigh() -> None:
 
 def test_the_network_sees_its_own_pixels() -> None:
     model = classifier(normalisation={"mean": [0, 0, 0], "std": [255, 255, 255], "order": "bgr"})
-    assert model.pixels == Normalisation((0, 0, 0), (255, 255, 255), "bgr")
+    assert model.normalization == Normalization((0, 0, 0), (255, 255, 255), "bgr")
     given = batch(*BOXES)
     data = model.data_preprocessor(given, False)
     torch.testing.assert_close(data["inputs"][0], given["inputs"][0] / 255)
-    assert Normalisation.of_preprocessor(model.data_preprocessor) == model.pixels
+    assert Normalization.from_preprocessor(model.data_preprocessor) == model.normalization
 
 
 def test_an_image_without_boxes_gives_an_attached_zero() -> None:

@@ -11,7 +11,7 @@ from mmengine import Config
 
 from c2d.configs import load_student
 from c2d.core.errors import InputError
-from c2d.detectors.normalization import IMAGENET, Normalisation, convert
+from c2d.detectors.normalization import IMAGENET, Normalization, renormalize
 from c2d.teachers.detector import DetectorTeacher
 from c2d.training.evaluate import build_student
 
@@ -76,10 +76,10 @@ def test_the_heads_can_be_read_too(made: tuple[Config, Any, Path]) -> None:
 def test_it_has_its_own_pixels(made: tuple[Config, Any, Path]) -> None:
     config, _, path = made
     teacher = DetectorTeacher.from_parts(config, path)
-    assert teacher.pixels == IMAGENET
-    ssd = Normalisation(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
+    assert teacher.normalization == IMAGENET
+    ssd = Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
     images = torch.randn(1, 3, 8, 8)
-    assert torch.equal(teacher.normalise(images, ssd), convert(images, ssd, IMAGENET))
+    assert torch.equal(teacher.normalize(images, ssd), renormalize(images, ssd, IMAGENET))
 
 
 def test_missing_keys_stop(made: tuple[Config, Any, Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.normalization import IMAGENET, Normalisation
+from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.teachers.networks import build_network, stages
 from c2d.weights.pretrained import head_keys
 
@@ -77,9 +77,9 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_weights_that_saw_other_pixels_are_refused() -> None:
-    mean_only = Normalisation(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
+    mean_only = Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
     with pytest.raises(InputError, match="were trained on"):
-        build_network("resnet50", 4, "torchvision:resnet50.IMAGENET1K_V1", pixels=mean_only)
+        build_network("resnet50", 4, "torchvision:resnet50.IMAGENET1K_V1", normalization=mean_only)
 
 
 def test_unknown_networks_are_answered() -> None:

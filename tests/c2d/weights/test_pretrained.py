@@ -14,7 +14,7 @@ from torch import nn
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import compat
-from c2d.detectors.normalization import IMAGENET, Normalisation
+from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.weights import pretrained
 
 compat.prepare()
@@ -23,18 +23,18 @@ compat.prepare()
 class Detector(nn.Module):
     """A backbone with the data preprocessor that says what it sees."""
 
-    def __init__(self, backbone: nn.Module, pixels: Normalisation = IMAGENET) -> None:
+    def __init__(self, backbone: nn.Module, normalization: Normalization = IMAGENET) -> None:
         super().__init__()
         from mmdet.models import DetDataPreprocessor
 
         self.data_preprocessor = DetDataPreprocessor(
-            mean=list(pixels.mean), std=list(pixels.std), bgr_to_rgb=pixels.order == "rgb"
+            mean=list(normalization.mean), std=list(normalization.std), bgr_to_rgb=normalization.order == "rgb"
         )
         self.backbone = backbone
 
 
-def mean_only() -> Normalisation:
-    return Normalisation(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
+def mean_only() -> Normalization:
+    return Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
 
 
 def random_network(name: str) -> nn.Module:
@@ -160,10 +160,10 @@ def test_torchvision_says_what_its_weights_saw() -> None:
     [
         ("torchvision:resnet50.IMAGENET1K_V1", IMAGENET),
         ("torchvision:vgg16.IMAGENET1K_FEATURES", mean_only()),
-        ("anything.pth", Normalisation((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), "bgr")),
+        ("anything.pth", Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0), "bgr")),
     ],
 )
-def test_fitting_pixels_pass(init: str, pixels: Normalisation) -> None:
+def test_fitting_pixels_pass(init: str, pixels: Normalization) -> None:
     pretrained.check_pixels(init, pixels)
 
 
@@ -172,11 +172,11 @@ def test_fitting_pixels_pass(init: str, pixels: Normalisation) -> None:
     [
         ("torchvision:resnet50.IMAGENET1K_V1", mean_only()),
         ("torchvision:vgg16.IMAGENET1K_FEATURES", IMAGENET),
-        ("torchvision:resnet50.IMAGENET1K_V1", IMAGENET.flipped()),
-        ("torchvision:resnet50.IMAGENET1K_V1", Normalisation((0.0, 0.0, 0.0), IMAGENET.std, "rgb")),
+        ("torchvision:resnet50.IMAGENET1K_V1", IMAGENET.reversed_channels()),
+        ("torchvision:resnet50.IMAGENET1K_V1", Normalization((0.0, 0.0, 0.0), IMAGENET.std, "rgb")),
     ],
 )
-def test_pixels_that_do_not_fit_are_refused_by_both_names(init: str, pixels: Normalisation) -> None:
+def test_pixels_that_do_not_fit_are_refused_by_both_names(init: str, pixels: Normalization) -> None:
     with pytest.raises(InputError) as info:
         pretrained.check_pixels(init, pixels)
     assert init in str(info.value)
@@ -193,7 +193,7 @@ def test_the_shipped_students_fit_the_weights_they_are_meant_for() -> None:
         "ssdlite-mbv2": "torchvision:mobilenet_v2.IMAGENET1K_V1",
     }.items():
         student = build_student(load_student(name))
-        pretrained.check_pixels(init, Normalisation.of_preprocessor(student.data_preprocessor))
+        pretrained.check_pixels(init, Normalization.from_preprocessor(student.data_preprocessor))
 
 
 def test_nothing_is_downloaded_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
