@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from sweeps.actions.submit import Place
+    from sweeps.actions.submit import Workspace
     from sweeps.state.plan import Row
 
 app = typer.Typer(
@@ -139,7 +139,7 @@ def submit(
         limit=limit,
         canary=canary,
         forward=forward,
-        say=say,
+        print_line=say,
         explain=reasons.append,
         at_once=at_once,
     )
@@ -243,7 +243,7 @@ def retry_(
 ) -> None:
     """Run failed cells again: infrastructure and resource deaths by themselves, code only when asked by class or id."""
     from sweeps.actions import select_retries
-    from sweeps.actions.relaunch import Changes, again
+    from sweeps.actions.relaunch import RelaunchOptions, again
     from sweeps.state.manifest import read_record
     from sweeps.state.plan import survey
 
@@ -265,7 +265,7 @@ def retry_(
         print("nothing to retry: no infrastructure or resource death; name a class or an id for others (see triage)")
     if not picked or where is WhereTo.dry:
         return
-    changes = Changes(
+    changes = RelaunchOptions(
         place.where if where else None, place.profile if profile else None, place.data if data else None, update_code
     )
     code = again(record, rows, picked, place, _line, changes)
@@ -350,14 +350,14 @@ def demo(
         raise typer.Exit(1)
 
 
-def _place(runs: Path | None, data: Path | None, where: WhereTo, profile: str | None) -> Place:
+def _place(runs: Path | None, data: Path | None, where: WhereTo, profile: str | None) -> Workspace:
     from c2d.specs.resolve_spec import store
-    from sweeps.actions.submit import Place
+    from sweeps.actions.submit import Workspace
     from sweeps.definition.profile import load_profile
 
     named = profile or os.environ.get("C2D_PROFILE") or ("cpu" if where is WhereTo.local else None)
     root = data or Path(os.environ.get("C2D_DATA") or "data")
-    return Place(store(runs).absolute(), root.absolute(), where.value, load_profile(named))
+    return Workspace(store(runs).absolute(), root.absolute(), where.value, load_profile(named))
 
 
 def _line(line: str) -> None:
@@ -380,8 +380,8 @@ def _flush(lines: list[str], verbose: bool) -> None:
 
 
 def _show(rows: list[Row], verbose: bool) -> None:
-    from sweeps.actions.submit import explained
+    from sweeps.actions.submit import plan_lines
 
-    _flush(explained(rows, {row.run.id for row in rows if row.launch}), verbose)
+    _flush(plan_lines(rows, {row.run.id for row in rows if row.launch}), verbose)
     counts = {state: sum(row.state == state for row in rows) for state in dict.fromkeys(row.state for row in rows)}
     print(", ".join(f"{count} {state}" for state, count in counts.items()) or "no run fits")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from c2d.core.errors import RunError
 from c2d.core.run_folder import RunFolder, read_json
-from sweeps.actions.submit import Place, submit
+from sweeps.actions.submit import Workspace, submit
 from sweeps.definition.definition import Definition, read_definition
 from sweeps.definition.profile import load_profile
-from sweeps.launchers.launch_request import Say
+from sweeps.launchers.launch_request import PrintLine
 from sweeps.state.manifest import promises, read_record
 
 NAME, FULL = "demo", "demo-full"
@@ -44,7 +44,7 @@ class Demo:
         return len(self.definition.seeds)
 
 
-def run_demo(runs: Path, data: Path, full: bool, say: Say) -> Demo:
+def run_demo(runs: Path, data: Path, full: bool, print_line: PrintLine) -> Demo:
     """Scenes, then the sweep.
 
     Args:
@@ -62,9 +62,9 @@ def run_demo(runs: Path, data: Path, full: bool, say: Say) -> Demo:
         code = subprocess.run([sys.executable, "-m", "c2d", "data", "scenes", str(scenes)], check=False).returncode
         if code:
             raise RunError(f"making the scenes ended with exit code {code}; its message is above")
-    place = Place(runs, data, "local", load_profile("cpu"))
+    place = Workspace(runs, data, "local", load_profile("cpu"))
     filters = [] if full else [f"seed={definition.seeds[0]}"]
-    code = submit(definition, place, filters=filters, forward=False, say=say, explain=lambda line: None)
+    code = submit(definition, place, filters=filters, forward=False, print_line=print_line, explain=lambda line: None)
     if code == 130:
         raise KeyboardInterrupt
     if code:

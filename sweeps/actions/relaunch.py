@@ -9,15 +9,16 @@ from typing import Any
 
 from c2d.core.job_file import read_job
 from sweeps.actions import select_retries
-from sweeps.actions.submit import Place, Where, claim, run_here, settle_submissions, submission_lock
+from sweeps.actions.submit import Where, Workspace, recover_submissions, run_local, submission_lock, write_local_jobs
 from sweeps.definition.profile import Profile, store_profile, stored_profile
-from sweeps.launchers import LAUNCHERS, snapshot
-from sweeps.launchers.launch_request import Order, Say
+from sweeps.launchers import LAUNCHERS
+from sweeps.launchers.launch_request import LaunchRequest, PrintLine
+from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
 from sweeps.state.plan import Row
 
 
 @dataclass(frozen=True)
-class Changes:
+class RelaunchOptions:
     """What a person wants to be different this time; None: as it was.
 
     where: local or slurm.
@@ -31,7 +32,12 @@ class Changes:
 
 
 def again(
-    record: dict[str, Any], rows: list[Row], chosen: list[Row], place: Place, say: Say, changes: Changes = Changes()
+    record: dict[str, Any],
+    rows: list[Row],
+    chosen: list[Row],
+    place: Workspace,
+    print_line: PrintLine,
+    changes: RelaunchOptions = RelaunchOptions(),
 ) -> int:
     """Launch the chosen rows; returns the launchers' worst exit code.
 
@@ -45,27 +51,27 @@ def again(
     worst = 0
     for where in ("slurm", "local"):  # the local launcher stays until its runs have ended
         with submission_lock(place.runs):
-            settle_submissions((row.run.id for row in chosen), place.runs)
+            recover_submissions((row.run.id for row in chosen), place.runs)
             mine = [row for row in chosen if (changes.where or (row.job.where if row.job else place.where)) == where]
             free = [row for row in mine if read_job(row.run) == row.job]
             for row in mine:
                 if row not in free:
-                    say(f"{row.run.id}: launched by another shell meanwhile")
+                    print_line(f"{row.run.id}: launched by another shell meanwhile")
             select_retries.note(free)
-            orders = list(_orders(record["name"], rows, free, place, say, changes))
-            for order in orders:
+            orders = list(_orders(record["name"], rows, free, place, print_line, changes))
+            for request in orders:
                 if where == "slurm":
-                    worst = max(worst, LAUNCHERS["slurm"](order, say))
+                    worst = max(worst, LAUNCHERS["slurm"](request, print_line))
                 else:
-                    claim(order)
+                    write_local_jobs(request)
         if where == "local":
-            worst = max([worst, *(run_here(order, say) for order in orders)])
+            worst = max([worst, *(run_local(request, print_line) for request in orders)])
     return worst
 
 
 def _orders(
-    sweep: str, rows: list[Row], chosen: list[Row], place: Place, say: Say, changes: Changes
-) -> Iterator[Order]:
+    sweep: str, rows: list[Row], chosen: list[Row], place: Workspace, print_line: PrintLine, changes: RelaunchOptions
+) -> Iterator[LaunchRequest]:
     """Teachers, then students; of each one order for all rows with equal profile and data."""
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in chosen:  # teachers come first
@@ -78,8 +84,8 @@ def _orders(
         tasks = []
         for row in group:
             job = row.job
-            kept = job is not None and not changes.update_code and snapshot.folder(place.runs, job.snapshot).is_dir()
-            code = job.snapshot if job is not None and kept else snapshot.take(place.runs)
-            tasks.append(replace(select_retries.raised(row, rows, machine, say), snapshot=code))
+            kept = job is not None and not changes.update_code and snapshot_folder(place.runs, job.snapshot).is_dir()
+            code = job.snapshot if job is not None and kept else take_snapshot(place.runs)
+            tasks.append(replace(select_retries.raised(row, rows, machine, print_line), snapshot=code))
         store_profile(place.runs, sweep, machine)
-        yield Order(sweep, place.runs, Path(root).absolute(), tasks, machine, tasks[0].snapshot)
+        yield LaunchRequest(sweep, place.runs, Path(root).absolute(), tasks, machine, tasks[0].snapshot)

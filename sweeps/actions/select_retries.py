@@ -16,7 +16,7 @@ from c2d.core import job_file
 from c2d.core.errors import InputError, unknown
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES, RULES, backoff_s, exhausted
-from sweeps.launchers.launch_request import Say, Task
+from sweeps.launchers.launch_request import PrintLine, Task
 from sweeps.state.plan import Row
 from sweeps.state.state_rules import STATES
 
@@ -209,7 +209,7 @@ def note(rows: Iterable[Row]) -> None:
             job_file.note_attempt(row.run, **facts, lost_s=lost)
 
 
-def raised(row: Row, rows: Iterable[Row], profile: Profile, say: Say) -> Task:
+def raised(row: Row, rows: Iterable[Row], profile: Profile, print_line: PrintLine) -> Task:
     """The task of a row's next launch, with more of what it ran out of; what was changed is said in words.
 
     Args:
@@ -222,15 +222,15 @@ def raised(row: Row, rows: Iterable[Row], profile: Profile, say: Say) -> Task:
         now = mem_gb or profile.mem_gb
         mem_gb = min(now * MORE_MEMORY, max(profile.max_mem_gb, now))
         at_most = f"; {now:g} GB is the most that profile {profile.name} allows (max_mem_gb)"
-        say(f"{run}: out of memory" + (f", {now:g} -> {mem_gb:g} GB" if mem_gb > now else at_most))
+        print_line(f"{run}: out of memory" + (f", {now:g} -> {mem_gb:g} GB" if mem_gb > now else at_most))
     if row.failure_class == "time-limit" and not _progressed(deaths(row)):
         now = profile.limit_min(size, hours) / 60
         hours = min(now * MORE_HOURS, max(profile.max_hours, now))
         at_most = f"; {now:g} h is the most that profile {profile.name} allows (max_hours)"
-        say(f"{run}: no progress within its limit" + (f", {now:g} -> {hours:g} h" if hours > now else at_most))
+        print_line(f"{run}: no progress within its limit" + (f", {now:g} -> {hours:g} h" if hours > now else at_most))
     bad = bad_nodes(every)
     if bad:
-        say(f"{run}: not on {', '.join(bad)}, where runs of this sweep died {NODE_FAILURES} times or more")
+        print_line(f"{run}: not on {', '.join(bad)}, where runs of this sweep died {NODE_FAILURES} times or more")
     unfinished = {other.run.id for other in every if other.state != "done"}
     return Task(
         row.run,

@@ -29,8 +29,9 @@ from sweeps.checks.check_sweep import Problem, check
 from sweeps.definition.definition import Definition
 from sweeps.definition.expand import Grid, expand, mentions
 from sweeps.definition.profile import Profile, store_profile
-from sweeps.launchers import LAUNCHERS, snapshot
-from sweeps.launchers.launch_request import Order, Say, Task
+from sweeps.launchers import LAUNCHERS
+from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
+from sweeps.launchers.snapshot import take_snapshot
 from sweeps.state.manifest import read_record, record_of, record_path, write_record
 from sweeps.state.plan import Row, survey
 
@@ -39,7 +40,7 @@ LOCK_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """Where runs and data lie, and where runs are launched."""
 
     runs: Path
@@ -48,7 +49,7 @@ class Place:
     profile: Profile
 
 
-def resolve(definition: Definition, place: Place) -> Grid:
+def resolve(definition: Definition, place: Workspace) -> Grid:
     """Every cell of a definition, with its run id.
 
     Raises:
@@ -83,14 +84,14 @@ def plan(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str, Any]
 
 def submit(
     definition: Definition,
-    place: Place,
+    place: Workspace,
     *,
     filters: Sequence[str] = (),
     limit: int | None = None,
     canary: int | None = None,
     forward: bool = True,
-    say: Say,
-    explain: Say | None = None,
+    print_line: PrintLine,
+    explain: PrintLine | None = None,
     at_once: int | None = None,
 ) -> int:
     """Launch what a sweep has promised and nobody runs yet; returns the launcher's exit code.
@@ -101,7 +102,7 @@ def submit(
         canary: one cell trains so many iterations first; the rest starts only if that went well.
         forward: rehearse one forward of every structure before anything is launched.
         say: takes a line about what is done.
-        explain: takes a line per run: its state and the reason. Default: `say`.
+        explain: takes a line per run: its state and the reason. Default: `print_line`.
         at_once: local launcher: processes at once.
     Raises:
         InputError: something is wrong with the sweep; nothing was launched and nothing written.
@@ -114,40 +115,44 @@ def submit(
         cells = [cell for cell in grid.cells if cell.run in wanted]
         needed = wanted | {need for row in chosen for need in row.needs}
         part = Grid(cells, [spec for spec in grid.teachers if spec.id in needed])
-        problems = check(definition, part, place.runs, place.data, _profile_to_check(place), forward, say)
+        problems = check(definition, part, place.runs, place.data, _profile_to_check(place), forward, print_line)
         if problems:
             raise InputError(report(definition, problems))
     if place.where == "dry":
         tasks = tasks_of(chosen, definition, canary)
-        _explain(rows, tasks, filters, explain or say)
-        order = _order(definition.name, tasks, place, digest="")
+        _explain(rows, tasks, filters, explain or print_line)
+        request = _order(definition.name, tasks, place, digest="")
         questions = {run: spec.to_json() for run, spec in specs_of(grid).items()}
-        return LAUNCHERS["dry"](replace(order, questions=questions), say)
+        return LAUNCHERS["dry"](replace(request, questions=questions), print_line)
     with submission_lock(place.runs):
-        settle_submissions(specs_of(grid), place.runs)
+        recover_submissions(specs_of(grid), place.runs)
         record, rows = plan(definition, grid, place.runs)
         chosen = to_launch(rows, filters, limit)
         tasks = tasks_of(chosen, definition, canary)
-        _explain(rows, tasks, filters, explain or say)
+        _explain(rows, tasks, filters, explain or print_line)
         write_record(place.runs, record)
         asked = specs_of(grid)
         fresh = [row.run for row in chosen if not row.run.spec.is_file()]
         with ThreadPoolExecutor(8) as writers:  # a disk flushes eight files about as fast as one
             list(writers.map(lambda run: atomic_write_json(run.spec, asked[run.id].to_json()), fresh))
-        _tell_orphans(record, rows, say)
+        _tell_orphans(record, rows, print_line)
         if not tasks:
-            say("nothing to launch")
+            print_line("nothing to launch")
             return 0
-        order = _order(definition.name, tasks, place, snapshot.take(place.runs))
-        if begun := sum(task.snapshot not in ("", order.snapshot) for task in tasks):
-            say(f"{begun} runs continue with the code they have begun with (retry --state waiting --update-code: not)")
+        request = _order(definition.name, tasks, place, take_snapshot(place.runs))
+        if begun := sum(task.snapshot not in ("", request.snapshot) for task in tasks):
+            print_line(
+                f"{begun} runs continue with the code they have begun with (retry --state waiting --update-code: not)"
+            )
         store_profile(place.runs, definition.name, place.profile)
         if place.where == "slurm":
-            return LAUNCHERS["slurm"](order, say)
-        claim(order)
-    code = run_here(order, say, at_once)
+            return LAUNCHERS["slurm"](request, print_line)
+        write_local_jobs(request)
+    code = run_local(request, print_line, at_once)
     if code == 0:
-        say(f"{len({task.run for task in order.tasks})} runs done; `c2d sweep status {order.sweep}` shows all of them")
+        print_line(
+            f"{len({task.run for task in request.tasks})} runs done; `c2d sweep status {request.sweep}` shows all of them"
+        )
     return code
 
 
@@ -170,33 +175,33 @@ def submission_lock(runs: Path) -> Iterator[None]:
         lock.release()
 
 
-def settle_submissions(ids: Iterable[str], runs: Path) -> None:
+def recover_submissions(ids: Iterable[str], runs: Path) -> None:
     """Find out what became of launches whose launcher died before it knew the job's number. Under the lock."""
-    from sweeps.launchers.recover_submission import adopt
+    from sweeps.launchers.recover_submission import recover_submission
 
     for name in ids:
         job = read_job(RunFolder(runs / name))
         if job is not None and job.state == "submitting":
-            adopt(job)
+            recover_submission(job)
 
 
-def claim(order: Order) -> None:
+def write_local_jobs(request: LaunchRequest) -> None:
     """Mark the runs of a local order as taken, so that no other shell launches them as well."""
-    for task in order.tasks:
+    for task in request.tasks:
         before = read_job(task.run)
         write_job(
             task.run,
             Job(
-                sweep=order.sweep,
+                sweep=request.sweep,
                 where="local",
                 state="submitted",
-                name=f"c2d-{order.sweep}-local-{os.getpid()}",
-                profile=order.profile.name,
+                name=f"c2d-{request.sweep}-local-{os.getpid()}",
+                profile=request.profile.name,
                 size=task.size,
-                gpus=order.profile.all_gpus,
+                gpus=request.profile.all_gpus,
                 threads=before.threads if before and before.where == "local" else 0,
-                data=str(order.data),
-                snapshot=task.snapshot or order.snapshot,
+                data=str(request.data),
+                snapshot=task.snapshot or request.snapshot,
                 depends=list(task.after),
                 submissions=1 + (before.submissions if before else 0),
                 submitted=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -213,14 +218,14 @@ def report(definition: Definition, problems: Iterable[Problem]) -> str:
     return f"{definition.source}: {len(found)} problem{'s' if len(found) > 1 else ''}, nothing was launched\n{lines}"
 
 
-def run_here(order: Order, say: Say, at_once: int | None = None) -> int:
+def run_local(request: LaunchRequest, print_line: PrintLine, at_once: int | None = None) -> int:
     """The local launcher, outside of the lock: it returns when the runs have ended."""
     from sweeps.launchers import local
 
-    return local.launch(order, say, at_once=at_once)
+    return local.launch(request, print_line, at_once=at_once)
 
 
-def _profile_to_check(place: Place) -> Profile | None:
+def _profile_to_check(place: Workspace) -> Profile | None:
     return place.profile if place.where != "local" else None
 
 
@@ -232,18 +237,18 @@ def _compare(run: RunFolder, spec: RunSpec) -> None:
         )
 
 
-def _tell_orphans(record: dict[str, Any], rows: list[Row], say: Say) -> None:
+def _tell_orphans(record: dict[str, Any], rows: list[Row], print_line: PrintLine) -> None:
     live = sum(row.kind == "orphan" for row in rows)
     if record["orphans"]:
         said = f"{len(record['orphans'])} runs of earlier versions of this sweep are no longer asked for and are kept"
-        say(said + (f"; {live} of them wait or run (`c2d sweep cancel` stops them)" if live else ""))
+        print_line(said + (f"; {live} of them wait or run (`c2d sweep cancel` stops them)" if live else ""))
 
 
-def _order(sweep: str, tasks: list[Task], place: Place, digest: str) -> Order:
-    return Order(sweep, place.runs.absolute(), place.data.absolute(), tasks, place.profile, digest)
+def _order(sweep: str, tasks: list[Task], place: Workspace, digest: str) -> LaunchRequest:
+    return LaunchRequest(sweep, place.runs.absolute(), place.data.absolute(), tasks, place.profile, digest)
 
 
-def explained(rows: list[Row], launched: set[str]) -> list[str]:
+def plan_lines(rows: list[Row], launched: set[str]) -> list[str]:
     """A line per run: what happens to it, its state, its id, its cell and the reason."""
     lines = []
     for row in rows:
@@ -254,9 +259,9 @@ def explained(rows: list[Row], launched: set[str]) -> list[str]:
     return lines
 
 
-def _explain(rows: list[Row], tasks: list[Task], filters: Sequence[str], say: Say) -> None:
+def _explain(rows: list[Row], tasks: list[Task], filters: Sequence[str], print_line: PrintLine) -> None:
     """A line for what is launched and for what the filters mean; all of it without filters."""
     launched = {task.run.id for task in tasks}
     meant = launched | {row.run.id for row in select_retries.filtered(rows, filters)}
-    for line in explained([row for row in rows if row.run.id in meant], launched):
-        say(line)
+    for line in plan_lines([row for row in rows if row.run.id in meant], launched):
+        print_line(line)

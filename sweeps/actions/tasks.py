@@ -9,8 +9,8 @@ from typing import Any
 from c2d.core.run_folder import RunFolder
 from sweeps.actions import select_retries
 from sweeps.definition.definition import Definition
-from sweeps.launchers import snapshot
 from sweeps.launchers.launch_request import Task
+from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.state.plan import Row
 
 
@@ -46,7 +46,7 @@ def _task(row: Row, after: tuple[str, ...], definition: Definition) -> Task:
     job = row.job
     if job is None:
         return Task(row.run, after, definition.size)
-    begun = row.status.get("attempt") and snapshot.folder(row.run.path.parent, job.snapshot).is_dir()
+    begun = row.status.get("attempt") and snapshot_folder(row.run.path.parent, job.snapshot).is_dir()
     return Task(
         row.run,
         after,

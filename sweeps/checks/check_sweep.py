@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from c2d.core.run_folder import RunFolder
 from c2d.specs.spec import RunSpec
 from sweeps.checks import static_checks
-from sweeps.checks.dry_run_process import Question, rehearse
-from sweeps.checks.static_checks import Fault
+from sweeps.checks.dry_run_process import Question, dry_run
+from sweeps.checks.static_checks import RunProblem
 from sweeps.definition.profile import Profile
-from sweeps.launchers.launch_request import Say
+from sweeps.launchers.launch_request import PrintLine
 
 if TYPE_CHECKING:
     from sweeps.definition.definition import Definition
@@ -46,7 +46,7 @@ def check(
     data: Path | None,
     profile: Profile | None,
     forward: bool = True,
-    say: Say = print,
+    print_line: PrintLine = print,
 ) -> list[Problem]:
     """All problems of a grid, those of the files first; an empty list when there is none.
 
@@ -66,12 +66,12 @@ def check(
         specs.setdefault(cell.run, cell.spec)
         cells.setdefault(cell.run, []).append(_label(cell.labels, cell.seed))
     planned = {teacher.id: teacher for teacher in grid.teachers}
-    cards, found = static_checks.datasets(specs, data, say)
+    cards, found = static_checks.datasets(specs, data, print_line)
     found += static_checks.batches(specs, profile)
     found += static_checks.students(specs, runs)
-    found += static_checks.first_weights(specs, runs, profile, say)
+    found += static_checks.first_weights(specs, runs, profile, print_line)
     found += static_checks.teachers(specs, planned, cards, runs)
-    problems = _store(definition.source, specs, runs, say)
+    problems = _store(definition.source, specs, runs, print_line)
     if forward:
         stopped = {item.run for item in found if item.stops}
         asked = [
@@ -85,8 +85,8 @@ def check(
             if run not in stopped
         ]
         if stopped:
-            say(f"{len(stopped)} of {len(specs)} runs have a problem already and are not rehearsed")
-        found += [Fault(*item) for item in rehearse(asked, runs, data, say)]
+            print_line(f"{len(stopped)} of {len(specs)} runs have a problem already and are not rehearsed")
+        found += [RunProblem(*item) for item in dry_run(asked, runs, data, print_line)]
     return problems + _merged(found, cells)
 
 
@@ -94,7 +94,7 @@ def _label(labels: dict[str, str], seed: int) -> str:
     return ", ".join(f"{axis}={label}" for axis, label in {**labels, "seed": seed}.items())
 
 
-def _merged(found: list[Fault], cells: dict[str, list[str]]) -> list[Problem]:
+def _merged(found: list[RunProblem], cells: dict[str, list[str]]) -> list[Problem]:
     """One problem for each message, with the cells it concerns."""
     where: dict[tuple[str, str], dict[str, None]] = {}  # ordered, and looked up in constant time
     for item in found:
@@ -106,7 +106,7 @@ def _some(places: list[str]) -> str:
     return "; ".join(places[:SHOWN]) + (f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
 
 
-def _store(source: str, specs: dict[str, RunSpec], runs: Path, say: Say) -> list[Problem]:
+def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: PrintLine) -> list[Problem]:
     """Can it be written to, and is there room? Little room is said, not refused: files of other runs may go."""
     place = runs.absolute()
     while not place.exists():
@@ -118,7 +118,7 @@ def _store(source: str, specs: dict[str, RunSpec], runs: Path, say: Say) -> list
     if free < FREE_GIB:
         new = [run for run in specs if RunFolder(runs / run).read_status()["state"] != "done"]
         each = _typical_gib(runs)
-        say(
+        print_line(
             f"warning: {free:.1f} GiB are free in {place}; {len(new)} new runs need about {len(new) * each:.1f} GiB "
             f"({each:.2f} each); `c2d sweep gc` shows what can go"
         )

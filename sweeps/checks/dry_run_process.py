@@ -20,7 +20,7 @@ from typing import Any
 
 from c2d.core.run_folder import atomic_write_json
 from c2d.specs.spec import RunSpec
-from sweeps.launchers.launch_request import Say
+from sweeps.launchers.launch_request import PrintLine
 
 NEEDED = ("torch", "torchvision", "mmengine", "mmcv", "mmdet")
 THREADS = 4
@@ -39,24 +39,26 @@ class Question:
     classes: list[str] | None
 
 
-def rehearse(questions: list[Question], runs: Path, data: Path | None, say: Say) -> list[tuple[str, str, str]]:
+def dry_run(
+    questions: list[Question], runs: Path, data: Path | None, print_line: PrintLine
+) -> list[tuple[str, str, str]]:
     """(run, message, failure class) of every run whose rehearsal found something wrong."""
     missing = next((name for name in NEEDED if find_spec(name) is None), None)
     if missing or not questions:
         if missing:
-            say(f"forward not rehearsed: {missing} is not installed here")
+            print_line(f"forward not rehearsed: {missing} is not installed here")
         return []
     same: dict[str, list[str]] = {}
     for question in questions:
         same.setdefault(question.run.rpartition("-s")[0], []).append(question.run)
     first = {question.run: question for question in questions}
     todo = [first[group[0]] for group in same.values()]
-    say(f"rehearsing {len(todo)} questions of {len(questions)} runs: one step of each structure, on stand-ins")
-    begun, answers = time.monotonic(), _answers(todo, runs, data, say)
+    print_line(f"rehearsing {len(todo)} questions of {len(questions)} runs: one step of each structure, on stand-ins")
+    begun, answers = time.monotonic(), _answers(todo, runs, data, print_line)
     steps = sum("same structure as" not in " ".join(answer["notes"]) for answer in answers.values())
-    say(f"rehearsed {len(todo)} questions of {steps} structures in {time.monotonic() - begun:.0f} s")
+    print_line(f"rehearsed {len(todo)} questions of {steps} structures in {time.monotonic() - begun:.0f} s")
     for note, run in _notes(answers).items():
-        say(f"note on {run}: {note}")
+        print_line(f"note on {run}: {note}")
     return [
         (run, answers[group[0]]["problem"], answers[group[0]]["failure_class"])
         for group in same.values()
@@ -75,7 +77,7 @@ def _notes(answers: dict[str, dict[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _answers(todo: list[Question], runs: Path, data: Path | None, say: Say) -> dict[str, dict[str, Any]]:
+def _answers(todo: list[Question], runs: Path, data: Path | None, print_line: PrintLine) -> dict[str, dict[str, Any]]:
     """Answer of each question by run id; one that ends the process is named, and the others are asked again."""
     found: dict[str, dict[str, Any]] = {}
     said, broken, deaths = time.monotonic(), 0, 0
@@ -87,7 +89,7 @@ def _answers(todo: list[Question], runs: Path, data: Path | None, say: Say) -> d
                 broken += not answer["ok"]
                 if time.monotonic() - said > EVERY_S:
                     said = time.monotonic()
-                    say(f"  {len(found)} of {len(todo)} rehearsed, {broken} with a problem")
+                    print_line(f"  {len(found)} of {len(todo)} rehearsed, {broken} with a problem")
             unanswered = [question for question in rest if question.run not in found]
             deaths = deaths + 1 if len(unanswered) == len(rest) else 0
             for question in unanswered if deaths == DEATHS else unanswered[:1]:

@@ -21,10 +21,10 @@ from c2d.core.run_folder import RunFolder
 from c2d.specs.resolve_spec import store
 from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
-from sweeps.launchers import snapshot
 from sweeps.launchers.arrays import Array
-from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
+from sweeps.launchers.snapshot import take_snapshot
 from sweeps.node.probe_job import Look
 from sweeps.scheduler import queue
 from sweeps.scheduler.sbatch import NotSubmitted
@@ -69,7 +69,12 @@ class Report:
 
 
 def probe(
-    profile: str, runs: Path | None, data: Path | None, wait_s: float, as_json: bool, say: Callable[[str], None] = print
+    profile: str,
+    runs: Path | None,
+    data: Path | None,
+    wait_s: float,
+    as_json: bool,
+    print_line: Callable[[str], None] = print,
 ) -> int:
     """Send the probe and print what it saw; 0, or 1 where something has to be mended.
 
@@ -80,37 +85,41 @@ def probe(
     if not queue.available():
         raise InputError("no sbatch and squeue on this machine; call it on the cluster's login node")
     root = data or Path(os.environ.get("C2D_DATA") or "data")
-    report = send(machine, store(runs).absolute(), root.absolute(), wait_s, (lambda line: None) if as_json else say)
+    report = send(
+        machine, store(runs).absolute(), root.absolute(), wait_s, (lambda line: None) if as_json else print_line
+    )
     if as_json:
         facts = {"profile": report.profile, "ok": not report.problems, "job": report.job, "problems": report.problems}
-        say(json.dumps(facts | {"facts": dict(report.facts), "answers": report.answers}, indent=1))
+        print_line(json.dumps(facts | {"facts": dict(report.facts), "answers": report.answers}, indent=1))
     else:
         width = max((len(name) for name, _ in report.facts), default=0)
         for name, text in report.facts:
-            say(f"{name:<{width}}  {text}")
+            print_line(f"{name:<{width}}  {text}")
         for problem in report.problems:
-            say(f"problem: {problem}")
-        say(f"{len(report.problems)} problems" if report.problems else "a job of this profile sees what it needs")
+            print_line(f"problem: {problem}")
+        print_line(
+            f"{len(report.problems)} problems" if report.problems else "a job of this profile sees what it needs"
+        )
     return 1 if report.problems else 0
 
 
-def send(machine: Profile, runs: Path, data: Path, wait_s: float, say: Callable[[str], None]) -> Report:
+def send(machine: Profile, runs: Path, data: Path, wait_s: float, print_line: Callable[[str], None]) -> Report:
     """Submit, wait at most `wait_s` seconds, and read the answer. A probe that has not started by then is cancelled."""
     name = f"c2d-probe-{uuid.uuid4().hex[:8]}"
     place = runs / SWEEP / name
     report = Report(machine.name)
     task = Task(RunFolder(place), hours=LIMIT_H)
     short = machine.model_copy(update={"signal_delay_s": 10})
-    order = Order(SWEEP, runs, data, [task], short, snapshot.take(runs))
+    request = LaunchRequest(SWEEP, runs, data, [task], short, take_snapshot(runs))
     look = Look(str(place), str(runs), str(data), machine.tmp)
     sent = time.time()
     try:
-        report.job = submit_array([look], Array(name, (task,)), order, "", say)
+        report.job = submit_array([look], Array(name, (task,)), request, "", print_line)
     except NotSubmitted as error:
         report.problems.append(f"sbatch refused the job: {error.text}; mend the profile {machine.name}")
         return report
-    say(f"job {report.job} is submitted; waiting {wait_s:.0f} s at most")
-    answers, seen, facts = _wait(place, report.job, machine.world, sent + wait_s, say)
+    print_line(f"job {report.job} is submitted; waiting {wait_s:.0f} s at most")
+    answers, seen, facts = _wait(place, report.job, machine.world, sent + wait_s, print_line)
     if answers:
         report.answers = answers
         judge(report, machine, sent, seen)
@@ -120,7 +129,7 @@ def send(machine: Profile, runs: Path, data: Path, wait_s: float, say: Callable[
 
 
 def _wait(
-    place: Path, job: str, world: int, deadline: float, say: Callable[[str], None]
+    place: Path, job: str, world: int, deadline: float, print_line: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], float, queue.JobFacts | None]:
     """(answers by rank, when the first one's was seen, what the queue said last)."""
     facts: queue.JobFacts | None = None
@@ -138,7 +147,7 @@ def _wait(
             try:
                 facts = queue.look_up([job]).get(job, facts)
             except RunError as error:  # a controller that is silent now; the answer comes by another way
-                say(f"warning: {error}")
+                print_line(f"warning: {error}")
             if facts is not None and facts.state in queue.FINISHED:
                 over = over or now
         time.sleep(POLL_S)

@@ -14,7 +14,7 @@ from c2d.data.card import LoadedCard, find_card, find_file, public_cards, verify
 from c2d.specs.resolve_spec import student_catalog, teacher_result, teacher_run
 from c2d.specs.spec import RunSpec
 from sweeps.definition.profile import Profile
-from sweeps.launchers.launch_request import Say
+from sweeps.launchers.launch_request import PrintLine
 
 VERIFIED_MB = 64
 """Annotation files are read and compared with their card up to this size; larger ones when a run starts."""
@@ -23,7 +23,7 @@ Cards = dict[tuple[str, str], LoadedCard | None]
 
 
 @dataclass(frozen=True)
-class Fault:
+class RunProblem:
     """One thing wrong with one run. `stops`: a rehearsal of the run would only say the same."""
 
     run: str
@@ -37,7 +37,7 @@ def kinds(spec: RunSpec) -> dict[str, str]:
     return {kind: run for kind, run in spec.teachers.model_dump().items() if run}
 
 
-def datasets(specs: dict[str, RunSpec], data: Path | None, say: Say) -> tuple[Cards, list[Fault]]:
+def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine) -> tuple[Cards, list[RunProblem]]:
     """(card of each data set, None where it is not here; problems). Each data set is looked at once."""
     cards: Cards = {}
     wrong: dict[tuple[str, str], str] = {}
@@ -45,11 +45,11 @@ def datasets(specs: dict[str, RunSpec], data: Path | None, say: Say) -> tuple[Ca
         try:
             cards[key] = _card(*key, data)
             if cards[key] is None:
-                say(f"data set {key[0]} is not here; verified at start")
+                print_line(f"data set {key[0]} is not here; verified at start")
         except InputError as error:
             cards[key], wrong[key] = None, str(error)
     concerned = ((run, (spec.dataset.name, spec.dataset.digest)) for run, spec in specs.items())
-    return cards, [Fault(run, wrong[key], "data", stops=False) for run, key in concerned if key in wrong]
+    return cards, [RunProblem(run, wrong[key], "data", stops=False) for run, key in concerned if key in wrong]
 
 
 def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
@@ -82,12 +82,12 @@ def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
 # One run
 
 
-def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[Fault]:
+def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[RunProblem]:
     """Images of an iteration are dealt to processes evenly; an override may set their number."""
     for run, spec in specs.items():
         images: Any = spec.overrides.get("train_dataloader.batch_size", spec.schedule.values.batch)
         if profile is not None and isinstance(images, int) and images % profile.world:
-            yield Fault(
+            yield RunProblem(
                 run,
                 f"the batch of {images} ({spec.schedule.name}) does not divide by the {profile.world} processes of "
                 f"profile {profile.name or 'default'} ({profile.nodes} nodes x {profile.processes_per_node}); "
@@ -96,7 +96,7 @@ def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[Faul
             )
 
 
-def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[Fault]:
+def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
     """A student given as a file is kept in the store; a shipped one has to be the one that is shipped now."""
     shipped = student_catalog()
     for run, spec in specs.items():
@@ -106,26 +106,28 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[Fault]:
         if RunFolder(runs / run).student_config(asked.digest).is_file():
             continue
         if asked.name in shipped:
-            yield Fault(
+            yield RunProblem(
                 run,
                 f"student {asked.name} is {shipped[asked.name][:12]} here, the run asks for {asked.digest[:12]}; "
                 "its config changed since: plan the sweep anew",
             )
         else:
-            yield Fault(
+            yield RunProblem(
                 run,
                 f"student {asked.name} ({asked.digest[:12]}) is neither shipped nor kept in {runs}/students; "
                 "give its config file again",
             )
 
 
-def first_weights(specs: dict[str, RunSpec], runs: Path, profile: Profile | None, say: Say) -> Iterator[Fault]:
+def first_weights(
+    specs: dict[str, RunSpec], runs: Path, profile: Profile | None, print_line: PrintLine
+) -> Iterator[RunProblem]:
     """Files that the store keeps have to be there; torchvision's may still be fetched, so their absence is said."""
     for run, spec in specs.items():
         if spec.init.startswith("sha256:"):
             kept = RunFolder(runs / run).weights(spec.init.removeprefix("sha256:"))
             if not kept.is_file():
-                yield Fault(
+                yield RunProblem(
                     run, f"no weight file {kept} in the store; give the file itself as `init`, so that it is kept"
                 )
     if profile is None or profile.download:
@@ -135,13 +137,13 @@ def first_weights(specs: dict[str, RunSpec], runs: Path, profile: Profile | None
     for init in sorted({spec.init for spec in specs.values() if spec.init.startswith("torchvision:")}):
         model = init.removeprefix("torchvision:").partition(".")[0]
         if "$" not in home and not any(cache.glob(f"{model}*")):
-            say(
+            print_line(
                 f"warning: weights {init} are not in {cache}, and the jobs of profile {profile.name or 'default'} may "
                 "not download; fetch them once where the jobs find them, or set `download: true` in the profile"
             )
 
 
-def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Cards, runs: Path) -> Iterator[Fault]:
+def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Cards, runs: Path) -> Iterator[RunProblem]:
     """A teacher is part of the grid, or finished in the store, good enough, and knows the student's classes."""
     looked: dict[tuple[str, str], list[str] | InputError | None] = {}
     for run, spec in specs.items():
@@ -154,9 +156,9 @@ def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Card
                     looked[kind, teacher] = error
             taught = looked[kind, teacher]
             if isinstance(taught, InputError):
-                yield Fault(run, str(taught))
+                yield RunProblem(run, str(taught))
             elif kind == "classifier" and taught is not None and own is not None and taught != own:
-                yield Fault(
+                yield RunProblem(
                     run,
                     f"teacher {teacher} knows other classes ({', '.join(taught[:4])}, ...; {len(taught)}) than data "
                     f"set {spec.dataset.name} ({', '.join(own[:4])}, ...; {len(own)}); train a teacher on this data",

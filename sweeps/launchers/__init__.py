@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from sweeps.launchers.launch_request import Launcher, Order, Say
+from sweeps.launchers.launch_request import Launcher, LaunchRequest, PrintLine
 
 
-def _dry(order: Order, say: Say) -> int:
+def _dry(request: LaunchRequest, print_line: PrintLine) -> int:
     from sweeps.launchers import dry
 
-    return dry.launch(order, say)
+    return dry.launch(request, print_line)
 
 
-def _local(order: Order, say: Say) -> int:
+def _local(request: LaunchRequest, print_line: PrintLine) -> int:
     from sweeps.launchers import local
 
-    return local.launch(order, say)
+    return local.launch(request, print_line)
 
 
-def _slurm(order: Order, say: Say) -> int:
+def _slurm(request: LaunchRequest, print_line: PrintLine) -> int:
     from sweeps.launchers import slurm
 
-    return slurm.launch(order, say)
+    return slurm.launch(request, print_line)
 
 
 LAUNCHERS: dict[str, Launcher] = {"dry": _dry, "local": _local, "slurm": _slurm}

@@ -8,8 +8,8 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder
 from sweeps.launchers.arrays import Array
-from sweeps.launchers.launch_request import Order
-from sweeps.launchers.recover_submission import adopt
+from sweeps.launchers.launch_request import LaunchRequest
+from sweeps.launchers.recover_submission import recover_submission
 from sweeps.scheduler import queue
 
 
@@ -19,7 +19,7 @@ def dependency(parents: Iterable[str], waits: Sequence[str]) -> str:
     return ",".join(f"{kind}:{':'.join(jobs)}" for kind, jobs in parts if jobs)
 
 
-def parents_of(array: Array, order: Order, jobs: Mapping[str, str]) -> dict[str, str]:
+def parent_jobs(array: Array, request: LaunchRequest, jobs: Mapping[str, str]) -> dict[str, str]:
     """{task id: job} of the parents this array has to wait for; one that is done is none.
 
     Args:
@@ -33,11 +33,11 @@ def parents_of(array: Array, order: Order, jobs: Mapping[str, str]) -> dict[str,
     here = {parent: jobs[parent] for parent in array.depends if parent in jobs}
     before = {}
     for parent in array.depends:
-        run = run_of(parent, order)
+        run = run_folder_of(parent, request)
         if parent in jobs or run.read_status()["state"] == "done":
             continue
         job = read_job(run)
-        job = adopt(job) if job is not None else None
+        job = recover_submission(job) if job is not None else None
         if job is None or job.job is None or job.where != "slurm" or job.state != "submitted":
             where = f"launched {job.where} on {job.host} ({job.state})" if job else "not launched"
             raise InputError(
@@ -46,10 +46,10 @@ def parents_of(array: Array, order: Order, jobs: Mapping[str, str]) -> dict[str,
             )
         before[parent] = job.job
     # SLURM takes a dependency on a job it has forgotten as fulfilled (seen with 22.05), however that job ended.
-    return here | living(before, order)
+    return here | unfinished_parents(before, request)
 
 
-def living(parents: Mapping[str, str], order: Order) -> dict[str, str]:
+def unfinished_parents(parents: Mapping[str, str], request: LaunchRequest) -> dict[str, str]:
     """Those parents whose jobs still wait or run; one that has ended well is nothing to wait for.
 
     Raises:
@@ -59,7 +59,7 @@ def living(parents: Mapping[str, str], order: Order) -> dict[str, str]:
     left = {}
     facts = queue.look_up(parents.values()) if parents else {}
     for parent, job in parents.items():
-        if run_of(parent, order).read_status()["state"] == "done":
+        if run_folder_of(parent, request).read_status()["state"] == "done":
             continue
         state = facts[job].state if job in facts else ""
         if state and state not in queue.FINISHED:
@@ -67,17 +67,17 @@ def living(parents: Mapping[str, str], order: Order) -> dict[str, str]:
         elif state != "COMPLETED":
             raise RunError(
                 f"{parent} is not done and its job {job} is over ({state or 'SLURM does not know it any more'}); see "
-                f"`c2d sweep triage {order.sweep}`, then retry it: that releases what waits for it"
+                f"`c2d sweep triage {request.sweep}`, then retry it: that releases what waits for it"
             )
     return left
 
 
-def still_going(arrays: Sequence[str]) -> list[str]:
+def unfinished_arrays(arrays: Sequence[str]) -> list[str]:
     """Those arrays (numbers) that have tasks left."""
     going = queue.unfinished(arrays) if arrays else {}
     return [array for array in arrays if going.get(array)]
 
 
-def run_of(parent: str, order: Order) -> RunFolder:
+def run_folder_of(parent: str, request: LaunchRequest) -> RunFolder:
     """The run folder of a task id; a canary's is its run's."""
-    return RunFolder(order.runs / parent.split("#")[0])
+    return RunFolder(request.runs / parent.split("#")[0])

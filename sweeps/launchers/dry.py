@@ -21,8 +21,8 @@ from c2d.core.run_folder import RunFolder, read_json
 from sweeps.definition.profile import Profile
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
-from sweeps.launchers.dependencies import dependency, run_of
-from sweeps.launchers.launch_request import Order, Say, Task
+from sweeps.launchers.dependencies import dependency, run_folder_of
+from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.script import script
 from sweeps.scheduler import queue
 
@@ -30,66 +30,71 @@ MOST_CHANGES = 12
 """A script that differs from the one before in more lines than these is printed in full."""
 
 
-def launch(order: Order, say: Say) -> int:
+def launch(request: LaunchRequest, print_line: PrintLine) -> int:
     """Print everything; always 0.
 
     Raises:
         InputError: the profile cannot be written as a script.
     """
-    order = replace(order, snapshot=order.snapshot or "SNAPSHOT")
-    planned = plan(order)
+    request = replace(request, snapshot=request.snapshot or "SNAPSHOT")
+    planned = plan(request)
     jobs: dict[str, str] = {}
     scripts: list[str] = []
     for number, array in enumerate(planned, 1):
         for place, task in enumerate(array.tasks):
             jobs[task.id] = submission.job_id(f"JOB{number}", place, len(array.tasks))
     names = {array.name: f"JOB{number}" for number, array in enumerate(planned, 1)}
-    count = len(order.tasks)
-    say(
-        f"dry run, nothing is written or submitted: {_many(count, 'run')} of {order.sweep} in "
-        f"{_many(len(planned), 'job array')}, at most {order.profile.array_cap} at once "
-        f"(profile {order.profile.name or 'without a name'})"
+    count = len(request.tasks)
+    print_line(
+        f"dry run, nothing is written or submitted: {_many(count, 'run')} of {request.sweep} in "
+        f"{_many(len(planned), 'job array')}, at most {request.profile.array_cap} at once "
+        f"(profile {request.profile.name or 'without a name'})"
     )
     for number, array in enumerate(planned, 1):
         flag = dependency(
-            (job for job in (_job_of(parent, order, jobs) for parent in array.depends) if job),
+            (job for job in (_job_of(parent, request, jobs) for parent in array.depends) if job),
             [names.get(name, name) for name in array.waits],
         )
-        _print_array(number, array, order.profile, flag, jobs, say)
-        scripts.append(script(array, order, flag))
-    folders = [str(submission_folder(order.runs, order.sweep, array.name)) for array in planned]
+        _print_array(number, array, request.profile, flag, jobs, print_line)
+        scripts.append(script(array, request, flag))
+    folders = [str(submission_folder(request.runs, request.sweep, array.name)) for array in planned]
     for number, (text, folder) in enumerate(zip(scripts, folders, strict=True), 1):
         earlier = scripts[number - 2].replace(folders[number - 2], folder) if number > 1 else ""
-        _print_script(number, text, earlier, say)
-    for line in hours(order):
-        say(line)
+        _print_script(number, text, earlier, print_line)
+    for line in hours(request):
+        print_line(line)
     return 0
 
 
-def plan(order: Order) -> list[Array]:
+def plan(request: LaunchRequest) -> list[Array]:
     """The arrays of an order as `slurm` would make them, with names counted from 1.
 
     Arrays of the sweep that are in the queue already count where there is a queue.
     """
     try:
-        active = submission.active(order.runs, order.sweep)
+        active = submission.active(request.runs, request.sweep)
     except queue.Unreachable:
         active = []
     numbers = itertools.count(1)
     return arrays(
-        order.tasks, order.sweep, order.profile.array_cap, queue.max_array_size(), active, lambda: str(next(numbers))
+        request.tasks,
+        request.sweep,
+        request.profile.array_cap,
+        queue.max_array_size(),
+        active,
+        lambda: str(next(numbers)),
     )
 
 
-def hours(order: Order) -> list[str]:
+def hours(request: LaunchRequest) -> list[str]:
     """What the order may cost at most, and what it will cost by the finished runs of the store that ask the same."""
-    profile, tasks = order.profile, order.tasks
+    profile, tasks = request.profile, request.tasks
     unit, each = _unit(profile)
     limits = [profile.limit_min(task.size, task.hours) / 60 for task in tasks]
     lines = [f"at most {sum(limits) * each:.1f} {unit} in one slice each (limits of the profile)"]
-    seconds = _measured_s(order.runs)
-    specs = [order.questions.get(task.run.id) or _spec(task) for task in tasks]
-    keys = [likeness(spec) if spec else name_of(task.run) for task, spec in zip(tasks, specs, strict=True)]
+    seconds = _measured_s(request.runs)
+    specs = [request.questions.get(task.run.id) or _spec(task) for task in tasks]
+    keys = [cost_key(spec) if spec else name_of(task.run) for task, spec in zip(tasks, specs, strict=True)]
     found = [seconds[key] / 3600 if key in seconds else None for key in keys]
     if all(value is None for value in found):
         return [*lines, "no finished run like them in this store, so no better estimate"]
@@ -108,7 +113,7 @@ def name_of(run: RunFolder) -> str:
     return run.id.rsplit("-", 2)[0]
 
 
-def likeness(spec: dict[str, Any]) -> str:
+def cost_key(spec: dict[str, Any]) -> str:
     """What two runs have in common that take about equally long: data, model, methods (not their weights), schedule."""
     schedule, student = spec.get("schedule") or {}, spec.get("student") or {}
     same = [
@@ -134,7 +139,7 @@ def _measured_s(runs: Path) -> dict[str, float]:
         try:
             status, spec = read_json(run.status), read_json(run.spec)
             if status.get("state") == "done":
-                elapsed_s, keys = float(status["elapsed_s"]), (likeness(spec), name_of(run))
+                elapsed_s, keys = float(status["elapsed_s"]), (cost_key(spec), name_of(run))
                 for key in keys:
                     found.setdefault(key, []).append(elapsed_s)
         except (InputError, AttributeError, KeyError, TypeError, ValueError):
@@ -157,11 +162,11 @@ def _unit(profile: Profile) -> tuple[str, float]:
     return "core hours (the profile has no GPU)", profile.world * profile.cpus
 
 
-def _job_of(parent: str, order: Order, jobs: dict[str, str]) -> str | None:
+def _job_of(parent: str, request: LaunchRequest, jobs: dict[str, str]) -> str | None:
     """The job a parent has, or will have; None where it is done."""
     if parent in jobs:
         return jobs[parent]
-    run = run_of(parent, order)
+    run = run_folder_of(parent, request)
     try:
         if run.read_status()["state"] == "done":
             return None
@@ -171,7 +176,9 @@ def _job_of(parent: str, order: Order, jobs: dict[str, str]) -> str | None:
     return job.job if job and job.job else f"JOB-OF-{run.id}"
 
 
-def _print_array(number: int, array: Array, profile: Profile, flag: str, jobs: dict[str, str], say: Say) -> None:
+def _print_array(
+    number: int, array: Array, profile: Profile, flag: str, jobs: dict[str, str], print_line: PrintLine
+) -> None:
     first, count = array.tasks[0], len(array.tasks)
     facts = [
         _many(count, "run"),
@@ -183,24 +190,24 @@ def _print_array(number: int, array: Array, profile: Profile, flag: str, jobs: d
         *([f"canary: {first.stop_after} iterations"] if first.stop_after is not None else []),
         *([f"starts {flag}"] if flag else []),
     ]
-    say("")
-    say(f"JOB{number}  {', '.join(facts)}")
+    print_line("")
+    print_line(f"JOB{number}  {', '.join(facts)}")
     for task in array.tasks:
-        say(f"  {jobs[task.id]:10} {task.run.id}")
+        print_line(f"  {jobs[task.id]:10} {task.run.id}")
 
 
-def _print_script(number: int, text: str, earlier: str, say: Say) -> None:
+def _print_script(number: int, text: str, earlier: str, print_line: PrintLine) -> None:
     """In full, or as the lines in which it differs from the script before it; its own folder is no difference."""
     changes = [] if not earlier else list(_changes(earlier.splitlines(), text.splitlines()))
-    say("")
+    print_line("")
     if not earlier or len(changes) > MOST_CHANGES:
-        say(f"script of JOB{number}:")
+        print_line(f"script of JOB{number}:")
         for line in text.splitlines():
-            say(f"    {line}".rstrip())
+            print_line(f"    {line}".rstrip())
         return
-    say(f"script of JOB{number}: that of JOB{number - 1} with its own folder, and")
+    print_line(f"script of JOB{number}: that of JOB{number - 1} with its own folder, and")
     for line in changes:
-        say(f"    {line}")
+        print_line(f"    {line}")
 
 
 def _changes(old: list[str], new: list[str]) -> Iterable[str]:

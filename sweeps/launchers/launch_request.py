@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from c2d.core.run_folder import RunFolder
 from sweeps.definition.profile import Profile, Size
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Order:
+class LaunchRequest:
     """One launch. Paths are absolute; a task comes after those it waits for."""
 
     sweep: str
@@ -54,4 +54,4 @@ class Order:
 class Launcher(Protocol):
     """WHERE, in one function: dry prints, local runs, slurm submits. Returns an exit code."""
 
-    def __call__(self, order: Order, say: Say) -> int: ...
+    def __call__(self, request: LaunchRequest, print_line: PrintLine) -> int: ...

@@ -32,11 +32,11 @@ from c2d.core.job_file import (
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
 from sweeps.failures.retry_policy import backoff_s
-from sweeps.launchers import snapshot
-from sweeps.launchers.launch_request import Order, Say, Task
+from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.progress import progress
-from sweeps.node.on_exit import settle
-from sweeps.scheduler.scontrol import Slice
+from sweeps.launchers.snapshot import snapshot_environment
+from sweeps.node.on_exit import handle_exit
+from sweeps.scheduler.scontrol import JobStart
 
 WORKERS_VARIABLE = "C2D_LOCAL_WORKERS"
 LOOK_S = 0.2
@@ -57,7 +57,9 @@ class _Place:
     stopping: bool = False
 
 
-def launch(order: Order, say: Say, at_once: int | None = None, threads: int | None = None) -> int:
+def launch(
+    request: LaunchRequest, print_line: PrintLine, at_once: int | None = None, threads: int | None = None
+) -> int:
     """Run all tasks; returns 0 when all ended well, 1 when some failed or are blocked, 130 when interrupted.
 
     Args:
@@ -67,32 +69,32 @@ def launch(order: Order, say: Say, at_once: int | None = None, threads: int | No
     """
     cores, cards = os.cpu_count() or 1, gpus()
     width = at_once or _asked_width() or (len(cards) if cards else min(2, cores))
-    share = threads or max(1, cores // max(1, min(width, len({task.run for task in order.tasks}))))
-    shares = {task.id: threads or _begun_with(task.run) or share for task in order.tasks}
-    place = _Place(list(order.tasks))
-    logs, touched = _announce(order, shares), 0.0
-    with _signals(place, say), progress(say) as show:
+    share = threads or max(1, cores // max(1, min(width, len({task.run for task in request.tasks}))))
+    shares = {task.id: threads or _begun_with(task.run) or share for task in request.tasks}
+    place = _Place(list(request.tasks))
+    logs, touched = _announce(request, shares), 0.0
+    with _signals(place, print_line), progress(print_line) as show:
         while place.running or (place.waiting and not place.stopping):
             if not place.stopping:
-                _block(place, order, say)
-                for task in _ready(place, order)[: width - len(place.running)]:
+                _block(place, request, print_line)
+                for task in _ready(place, request)[: width - len(place.running)]:
                     slot = min(set(range(width)) - {taken for _, taken in place.running.values()})
                     place.waiting.remove(task)
                     if taken := _taken(task.run, logs.name):
                         place.failed[task.id] = f"{task.id}: {taken} before its turn"
-                        say(place.failed[task.id])
+                        print_line(place.failed[task.id])
                         continue
-                    process = _start(task, order, logs, shares[task.id], cards[slot % len(cards)] if cards else None)
+                    process = _start(task, request, logs, shares[task.id], cards[slot % len(cards)] if cards else None)
                     place.running[process] = (task, slot)
             time.sleep(LOOK_S)
             for process in [process for process in place.running if process.poll() is not None]:
                 task, _ = place.running.pop(process)
-                _ended(task, process.returncode, place, logs, say)
-            show(_known(place, order))
+                _ended(task, process.returncode, place, logs, print_line)
+            show(_known(place, request))
             if time.monotonic() - touched > ALIVE_S:
                 (logs / LAUNCHER_HEARTBEAT).touch()
                 touched = time.monotonic()
-    return _sum_up(place, say)
+    return _sum_up(place, print_line)
 
 
 def gpus() -> list[str]:
@@ -104,14 +106,14 @@ def gpus() -> list[str]:
     return [str(index) for index in range(len(list(found.iterdir())))] if found.is_dir() else []
 
 
-def environment(order: Order, task_threads: int, gpu: str | None, code: str = "") -> dict[str, str]:
+def environment(request: LaunchRequest, task_threads: int, gpu: str | None, code: str = "") -> dict[str, str]:
     """What a run's process sees: the snapshot's code, its share of the cores, nothing of a surrounding job."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(_OTHERS)}
     # passive: on a machine shared with others, threads that spin while they wait cost ten times the time
-    share = {"OMP_NUM_THREADS": str(task_threads), "OMP_WAIT_POLICY": "PASSIVE", "C2D_DATA": str(order.data)}
+    share = {"OMP_NUM_THREADS": str(task_threads), "OMP_WAIT_POLICY": "PASSIVE", "C2D_DATA": str(request.data)}
     card = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-    given = {key: os.path.expandvars(value) for key, value in order.profile.environment.items()}
-    ours = snapshot.variables(order.runs, code or order.snapshot)
+    given = {key: os.path.expandvars(value) for key, value in request.profile.environment.items()}
+    ours = snapshot_environment(request.runs, code or request.snapshot)
     if theirs := os.environ.get("PYTHONPATH"):
         ours["PYTHONPATH"] += os.pathsep + theirs
     return {**kept, **share, **card, **given, **ours}
@@ -132,17 +134,17 @@ def _begun_with(run: RunFolder) -> int:
     return job.threads if job is not None and job.where == "local" and run.try_read_status().get("attempt") else 0
 
 
-def _announce(order: Order, shares: dict[str, int]) -> Path:
+def _announce(request: LaunchRequest, shares: dict[str, int]) -> Path:
     """Make the folder of the processes' output, and write who runs these tasks into their job.json."""
-    name = f"c2d-{order.sweep}-local-{os.getpid()}"
-    logs = submission_folder(order.runs, order.sweep, name)
+    name = f"c2d-{request.sweep}-local-{os.getpid()}"
+    logs = submission_folder(request.runs, request.sweep, name)
     logs.mkdir(parents=True, exist_ok=True)
-    for index, (run, task) in enumerate({task.run: task for task in order.tasks}.items()):
+    for index, (run, task) in enumerate({task.run: task for task in request.tasks}.items()):
         job = read_job(run)
         if job is None or (job.where, job.pid, job.host) != ("local", os.getpid(), socket.gethostname()):
             job = Job(
-                sweep=order.sweep, where="local", state="submitted", name=name, profile=order.profile.name,
-                snapshot=task.snapshot or order.snapshot, submissions=1 + (job.submissions if job else 0),
+                sweep=request.sweep, where="local", state="submitted", name=name, profile=request.profile.name,
+                snapshot=task.snapshot or request.snapshot, submissions=1 + (job.submissions if job else 0),
                 host=socket.gethostname(), pid=os.getpid(),
             )  # fmt: skip
         known = {"folder": str(logs), "task": index, "state": "submitted", "threads": shares[task.id]}
@@ -150,9 +152,9 @@ def _announce(order: Order, shares: dict[str, int]) -> Path:
     return logs
 
 
-def _start(task: Task, order: Order, logs: Path, threads: int, gpu: str | None) -> subprocess.Popen[bytes]:
-    profile = order.profile
-    words = ["--data", str(order.data), "--threads", str(threads)]
+def _start(task: Task, request: LaunchRequest, logs: Path, threads: int, gpu: str | None) -> subprocess.Popen[bytes]:
+    profile = request.profile
+    words = ["--data", str(request.data), "--threads", str(threads)]
     words += ["--workers", str(min(profile.workers, threads - 1))]
     words += ["--download"] if profile.download else []
     words += ["--stage-data", profile.stage_data] if profile.stage_data else []
@@ -161,7 +163,7 @@ def _start(task: Task, order: Order, logs: Path, threads: int, gpu: str | None) 
     with open(output(logs, task.run), "ab") as lines:
         return subprocess.Popen(
             [sys.executable, "-m", "sweeps.node.job", str(task.run.path), *words],
-            env=environment(order, threads, gpu, task.snapshot),
+            env=environment(request, threads, gpu, task.snapshot),
             stdin=subprocess.DEVNULL,
             stdout=lines,
             stderr=lines,
@@ -182,40 +184,40 @@ def _taken(run: RunFolder, name: str) -> str:
     return "" if job.where == "local" and job.name == name else "launched by another shell"
 
 
-def _ready(place: _Place, order: Order) -> list[Task]:
+def _ready(place: _Place, request: LaunchRequest) -> list[Task]:
     """Waiting tasks whose teachers and canary have ended well, in order; never two tasks of one run at once."""
-    ours = {task.id for task in order.tasks}
+    ours = {task.id for task in request.tasks}
     busy = {task.run for task, _ in place.running.values()}
     ready = []
     for task in place.waiting:
         if task.run in busy or place.not_before.get(task.id, 0.0) > time.monotonic():
             continue
-        if all(need in place.done if need in ours else _elsewhere(need, order) == "done" for need in task.after):
+        if all(need in place.done if need in ours else _elsewhere(need, request) == "done" for need in task.after):
             ready.append(task)
             busy.add(task.run)
     return ready
 
 
-def _block(place: _Place, order: Order, say: Say) -> None:
+def _block(place: _Place, request: LaunchRequest, print_line: PrintLine) -> None:
     """Give up tasks that wait for something that will not come; what waits for them in turn is given up as well."""
-    ours = {task.id for task in order.tasks}
+    ours = {task.id for task in request.tasks}
     found = True
     while found:
         found = False
         for task in list(place.waiting):
             for need in task.after:
                 gone = need in place.failed or need in place.blocked
-                if gone or (need not in ours and _elsewhere(need, order) == "gone"):
+                if gone or (need not in ours and _elsewhere(need, request) == "gone"):
                     place.waiting.remove(task)
                     place.blocked[task.id] = need
-                    say(f"blocked: {task.id} by {need}")
+                    print_line(f"blocked: {task.id} by {need}")
                     found = True
                     break
 
 
-def _elsewhere(need: str, order: Order) -> str:
+def _elsewhere(need: str, request: LaunchRequest) -> str:
     """done, coming or gone: a task of another launch, of which only its run folder tells."""
-    run = RunFolder(order.runs / need.partition("#")[0])
+    run = RunFolder(request.runs / need.partition("#")[0])
     now = run.try_read_status()
     job = read_job(run)
     if now["state"] == "done" or (now["state"] == "failed" and not launched_since(now, job)):
@@ -227,7 +229,7 @@ def _elsewhere(need: str, order: Order) -> str:
     return "gone" if ended and time.time() - beat > HEARTBEAT_LIMIT_S else "coming"
 
 
-def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
+def _ended(task: Task, code: int, place: _Place, logs: Path, print_line: PrintLine) -> None:
     code = code if code >= 0 else 128 - code  # as a shell tells a signal
     if code == 0 or task.run.is_done:  # killed after its last line was written
         place.done.add(task.id)
@@ -235,7 +237,7 @@ def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
         place.waiting.append(task)
     else:
         said: list[str] = []
-        settle(task.run, code, Slice(state="RUNNING"), said.append, lambda: "", by="local")
+        handle_exit(task.run, code, JobStart(state="RUNNING"), said.append, lambda: "", by="local")
         line = said[-1]
         now = task.run.try_read_status()
         if now["state"] == "waiting":
@@ -243,33 +245,35 @@ def _ended(task: Task, code: int, place: _Place, logs: Path, say: Say) -> None:
             row = next((index for index, kind in enumerate(reversed(same)) if kind != same[-1]), len(same))
             place.not_before[task.id] = time.monotonic() + backoff_s(row)
             place.waiting.append(task)
-            say(line)
+            print_line(line)
         else:
             kind, reason = now.get("failure_class") or "unknown", now.get("reason") or line
             log = task.run.log if task.run.log.exists() else output(logs, task.run)
             place.failed[task.id] = f"failed: {task.id} ({kind}): {reason}; log: {log}"
-            say(place.failed[task.id])
+            print_line(place.failed[task.id])
 
 
-def _known(place: _Place, order: Order) -> dict[RunFolder, str]:
+def _known(place: _Place, request: LaunchRequest) -> dict[RunFolder, str]:
     """What to show of every run: running, done, failed, blocked or waiting; a canary is its run."""
     ends = {"done": place.done, "failed": place.failed, "blocked": place.blocked}
-    found = {task.run: next((end for end, ids in ends.items() if task.id in ids), "waiting") for task in order.tasks}
+    found = {task.run: next((end for end, ids in ends.items() if task.id in ids), "waiting") for task in request.tasks}
     return found | {task.run: "running" for task, _ in place.running.values()}
 
 
-def _sum_up(place: _Place, say: Say) -> int:
+def _sum_up(place: _Place, print_line: PrintLine) -> int:
     if place.stopping:
-        say(f"interrupted: {len(place.done)} done, {len(place.waiting)} to do, state saved; call again to continue")
+        print_line(
+            f"interrupted: {len(place.done)} done, {len(place.waiting)} to do, state saved; call again to continue"
+        )
         return 130
     if place.failed or place.blocked:
-        say(f"{len(place.done)} done, {len(place.failed)} failed, {len(place.blocked)} blocked")
+        print_line(f"{len(place.done)} done, {len(place.failed)} failed, {len(place.blocked)} blocked")
         return 1
     return 0
 
 
 @contextmanager
-def _signals(place: _Place, say: Say) -> Iterator[None]:
+def _signals(place: _Place, print_line: PrintLine) -> Iterator[None]:
     """The first Ctrl-C or TERM asks the trainings to save and leave; the next one ends them at once."""
 
     def pass_on(number: int, frame: object) -> None:
@@ -277,7 +281,7 @@ def _signals(place: _Place, say: Say) -> Iterator[None]:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL if place.stopping else signal.SIGTERM)
         if not place.stopping:
-            say("asked to stop: trainings save and leave; once more to end them at once")
+            print_line("asked to stop: trainings save and leave; once more to end them at once")
         place.stopping = True
 
     if threading.current_thread() is not threading.main_thread():

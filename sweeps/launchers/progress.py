@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from c2d.core.run_folder import RunFolder
-from sweeps.launchers.launch_request import Say
+from sweeps.launchers.launch_request import PrintLine
 
 LINE_S = 30.0
 Show = Callable[[dict[RunFolder, str]], None]
@@ -22,13 +22,13 @@ ENDED = ("done", "failed", "blocked")
 
 
 @contextmanager
-def progress(say: Say) -> Iterator[Show]:
+def progress(print_line: PrintLine) -> Iterator[Show]:
     """Gives a function that shows {run: what the launcher knows of it}; call it as often as you like."""
     if sys.stdout.isatty():
         with _bars() as show:
             yield show
     else:
-        yield _lines(say)
+        yield _lines(print_line)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def _bars() -> Iterator[Show]:
         yield show
 
 
-def _lines(say: Say) -> Show:
+def _lines(print_line: PrintLine) -> Show:
     last = time.monotonic()
 
     def show(known: dict[RunFolder, str]) -> None:
@@ -79,6 +79,6 @@ def _lines(say: Say) -> Show:
                 now = run.try_read_status()
                 running.append(f"{run.id} {now.get('iteration', 0)}/{now.get('iterations', '?')}")
         rest = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-        say("  " + "; ".join([*running, rest] if rest else running))
+        print_line("  " + "; ".join([*running, rest] if rest else running))
 
     return show

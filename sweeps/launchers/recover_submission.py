@@ -15,7 +15,7 @@ SETTLING_S = 60.0  # after a launcher's death its job may still appear in the qu
 FOREIGN_S = 600.0  # the launcher of another host cannot be asked whether it lives
 
 
-def adopt(job: Job) -> Job | None:
+def recover_submission(job: Job) -> Job | None:
     """What has become of a launch that says `submitting`: the completed Job, or None where it never reached SLURM.
 
     A job that is not `submitting`, one whose launcher still works on it, and one of which nobody can say anything now,
@@ -43,11 +43,11 @@ def adopt(job: Job) -> Job | None:
         if number is None:
             (run.path / JOB_FILE).unlink(missing_ok=True)
         else:
-            write_job(run, completed(current, number, len(members)))
-    return None if number is None else completed(job, number, len(members))
+            write_job(run, submitted_job(current, number, len(members)))
+    return None if number is None else submitted_job(job, number, len(members))
 
 
-def completed(job: Job, number: str, count: int) -> Job:
+def submitted_job(job: Job, number: str, count: int) -> Job:
     """job.json once the number of its array (of `count` tasks) is known."""
     return job.model_copy(update={"state": "submitted", "job": submission.job_id(number, job.task, count)})
 

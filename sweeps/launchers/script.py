@@ -19,8 +19,8 @@ from c2d.core.errors import InputError
 from c2d.core.job_file import submission_folder
 from sweeps.definition.profile import Profile
 from sweeps.launchers.arrays import Array
-from sweeps.launchers.launch_request import Order
-from sweeps.launchers.snapshot import folder as snapshot_folder
+from sweeps.launchers.launch_request import LaunchRequest
+from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.launchers.submission import FOLDERS, pickle_name
 
 OURS = (
@@ -35,7 +35,7 @@ NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _PROLOGUE = ["rc=0", "trap : TERM USR2"]
 
 
-def script(array: Array, order: Order, dependency: str = "") -> str:
+def script(array: Array, request: LaunchRequest, dependency: str = "") -> str:
     """The batch script of one array.
 
     Args:
@@ -44,16 +44,16 @@ def script(array: Array, order: Order, dependency: str = "") -> str:
     Raises:
         InputError: submitit is not installed; the profile names a flag or a variable that it cannot.
     """
-    profile, first = order.profile, array.tasks[0]
-    folder, snapshot = (
-        submission_folder(order.runs, order.sweep, array.name),
-        snapshot_folder(order.runs, array.tasks[0].snapshot or order.snapshot),
+    profile, first = request.profile, array.tasks[0]
+    folder, code = (
+        submission_folder(request.runs, request.sweep, array.name),
+        snapshot_folder(request.runs, array.tasks[0].snapshot or request.snapshot),
     )
     count = len(array.tasks)
     more: dict[str, Any] = {
         "requeue": True,
         "kill_on_invalid_dep": "yes",
-        "chdir": str(snapshot),
+        "chdir": str(code),
         **_more_flags(profile),
     }
     text = _sbatch_string()(
@@ -77,7 +77,7 @@ def script(array: Array, order: Order, dependency: str = "") -> str:
         stderr_to_stdout=True,
         map_count=count if count > 1 else None,
         array_parallelism=array.throttle,
-        setup=[*_PROLOGUE, *profile.setup, *_exports(order, snapshot), *_claim(folder)],
+        setup=[*_PROLOGUE, *profile.setup, *_exports(request, code), *_claim(folder)],
         teardown=_teardown(folder, profile),
         additional_parameters=more,
         # In a step neither the cores nor the environment nor the open mode of the job are a matter of course: srun has
@@ -138,12 +138,12 @@ def _more_flags(profile: Profile) -> dict[str, Any]:
     return {key: value for key, value in flags.items() if value is not False}
 
 
-def _exports(order: Order, snapshot: Path) -> list[str]:
-    profile = order.profile
+def _exports(request: LaunchRequest, code: Path) -> list[str]:
+    profile = request.profile
     values = {
         "PYTHONSAFEPATH": "1",  # the folder a job starts in is not searched for modules
-        "C2D_SNAPSHOT": shlex.quote(snapshot.name),
-        "C2D_DATA": shlex.quote(str(order.data)),
+        "C2D_SNAPSHOT": shlex.quote(code.name),
+        "C2D_DATA": shlex.quote(str(request.data)),
         "OMP_NUM_THREADS": str(profile.cpus),
         "OMP_WAIT_POLICY": "PASSIVE",
     }
@@ -154,7 +154,7 @@ def _exports(order: Order, snapshot: Path) -> list[str]:
             )
         values[name] = node_quote(value)
     # Last, so that nothing comes before the code that was submitted.
-    values["PYTHONPATH"] = shlex.quote(str(snapshot)) + '"${PYTHONPATH:+:$PYTHONPATH}"'
+    values["PYTHONPATH"] = shlex.quote(str(code)) + '"${PYTHONPATH:+:$PYTHONPATH}"'
     return [f"export {name}={value}" for name, value in values.items()]
 
 

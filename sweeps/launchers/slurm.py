@@ -22,9 +22,9 @@ from c2d.core.job_file import JOB_FILE, Job, read_job, submission_folder, write_
 from c2d.core.run_folder import atomic_write_text
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
-from sweeps.launchers.dependencies import dependency, living, parents_of, still_going
-from sweeps.launchers.launch_request import Order, Say, Task
-from sweeps.launchers.recover_submission import completed
+from sweeps.launchers.dependencies import dependency, parent_jobs, unfinished_arrays, unfinished_parents
+from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
+from sweeps.launchers.recover_submission import submitted_job
 from sweeps.launchers.script import script
 from sweeps.scheduler import queue
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
@@ -34,39 +34,43 @@ NO_LIMIT = 10**6
 WRITERS = 8  # small files on a network file system: their writing is waiting
 
 
-def launch(order: Order, say: Say) -> int:
+def launch(request: LaunchRequest, print_line: PrintLine) -> int:
     """Submit every task; 0, or 1 where a limit of the cluster left some for a later call.
 
     Raises:
         InputError: nothing can be submitted from here, or SLURM refused the first array.
         RunError: SLURM refused a later one, or does not answer. What was submitted stays submitted.
     """
-    _check_here(order, say)
+    _check_here(request, print_line)
     planned = arrays(
-        order.tasks,
-        order.sweep,
-        order.profile.array_cap,
+        request.tasks,
+        request.sweep,
+        request.profile.array_cap,
         queue.max_array_size(),
-        submission.active(order.runs, order.sweep),
+        submission.active(request.runs, request.sweep),
     )
     jobs: dict[str, str] = {}  # task id -> "123_4"
     numbers: dict[str, str] = {}  # array name -> "123"
     for array in planned:
         try:
-            sent = _send(array, order, jobs, numbers, say)
+            sent = _send(array, request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
                 raise _refused(error, len(jobs)) from error
-            say(f"SLURM takes no more of your jobs now ({error.text})")
-            sent = _send_less(array, order, jobs, numbers, say)
+            print_line(f"SLURM takes no more of your jobs now ({error.text})")
+            sent = _send_less(array, request, jobs, numbers, print_line)
         if sent < len(array.tasks):
-            say(f"submitted: {len(jobs)} of {len(order.tasks)} runs; the same command continues with the rest later")
+            print_line(
+                f"submitted: {len(jobs)} of {len(request.tasks)} runs; the same command continues with the rest later"
+            )
             return 1
-    say(f"submitted: {len(jobs)} runs in {len(numbers)} jobs; `c2d sweep status {order.sweep}` shows them")
+    print_line(f"submitted: {len(jobs)} runs in {len(numbers)} jobs; `c2d sweep status {request.sweep}` shows them")
     return 0
 
 
-def submit_array(callables: Sequence[Callable[[], Any]], array: Array, order: Order, dependency: str, say: Say) -> str:
+def submit_array(
+    callables: Sequence[Callable[[], Any]], array: Array, request: LaunchRequest, dependency: str, print_line: PrintLine
+) -> str:
     """Write one submission's files, call sbatch, and return the job's number. Touches no run folder.
 
     Args:
@@ -77,20 +81,20 @@ def submit_array(callables: Sequence[Callable[[], Any]], array: Array, order: Or
     """
     from submitit.core.utils import DelayedSubmission
 
-    folder = submission_folder(order.runs, order.sweep, array.name)
+    folder = submission_folder(request.runs, request.sweep, array.name)
     folder.mkdir(parents=True, exist_ok=True)
     first = array.tasks[0]
 
     def dump(numbered: tuple[int, Callable[[], Any]]) -> None:
         task, function = numbered
         delayed = DelayedSubmission(function)
-        delayed.set_timeout(order.profile.limit_min(first.size, first.hours), NO_LIMIT)
+        delayed.set_timeout(request.profile.limit_min(first.size, first.hours), NO_LIMIT)
         delayed.dump(folder / submission.pickle_name(task))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(dump, enumerate(callables)))
-    atomic_write_text(folder / submission.SCRIPT, script(array, order, dependency))
-    number = sbatch(folder / submission.SCRIPT, array.name, say)
+    atomic_write_text(folder / submission.SCRIPT, script(array, request, dependency))
+    number = sbatch(folder / submission.SCRIPT, array.name, print_line)
     submission.write_array(
         folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle, dependency=dependency,
         submitted=_now(),
@@ -98,14 +102,14 @@ def submit_array(callables: Sequence[Callable[[], Any]], array: Array, order: Or
     return number
 
 
-def train_call(task: Task, order: Order) -> Callable[[], Any]:
+def training_job(task: Task, request: LaunchRequest) -> Callable[[], Any]:
     """What a node calls for a task; importing it needs no torch."""
-    from sweeps.node.job import Train
+    from sweeps.node.job import TrainingJob
 
-    profile = order.profile
-    return Train(
+    profile = request.profile
+    return TrainingJob(
         run=str(task.run.path),
-        data=str(order.data),
+        data=str(request.data),
         workers=profile.workers,
         threads=profile.cpus,
         download=profile.download,
@@ -115,27 +119,32 @@ def train_call(task: Task, order: Order) -> Callable[[], Any]:
     )
 
 
-def _send(array: Array, order: Order, jobs: dict[str, str], numbers: dict[str, str], say: Say) -> int:
+def _send(
+    array: Array, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
+) -> int:
     """Submit one array with its runs' job.json; notes its jobs in `jobs` and `numbers`."""
-    folder = submission_folder(order.runs, order.sweep, array.name)
+    folder = submission_folder(request.runs, request.sweep, array.name)
     submission.write_folders(folder, [task.run for task in array.tasks])
-    parents = parents_of(array, order, jobs)
+    parents = parent_jobs(array, request, jobs)
     waits = [numbers.get(name, name) for name in array.waits]
-    callables = [train_call(task, order) for task in array.tasks]
+    callables = [training_job(task, request) for task in array.tasks]
     before = [read_job(task.run) for task in array.tasks]
     drafts = [
-        _draft(task, number, array, order, folder, earlier)
+        _draft(task, number, array, request, folder, earlier)
         for number, (task, earlier) in enumerate(zip(array.tasks, before, strict=True))
     ]
     _write_all(array, drafts)
     try:
         try:
-            number = submit_array(callables, array, order, dependency(parents.values(), waits), say)
+            number = submit_array(callables, array, request, dependency(parents.values(), waits), print_line)
         except NotSubmitted as error:
             if error.cause != "dependency":
                 raise
-            parents, waits = living(parents, order), still_going(waits)  # one may have ended meanwhile
-            number = submit_array(callables, array, order, dependency(parents.values(), waits), say)
+            parents, waits = (
+                unfinished_parents(parents, request),
+                unfinished_arrays(waits),
+            )  # one may have ended meanwhile
+            number = submit_array(callables, array, request, dependency(parents.values(), waits), print_line)
     except queue.Unreachable:
         raise  # it may be in the queue: job.json keeps saying `submitting`, see `adopt`
     except Exception:
@@ -143,22 +152,24 @@ def _send(array: Array, order: Order, jobs: dict[str, str], numbers: dict[str, s
         shutil.rmtree(folder, ignore_errors=True)
         raise
     count = len(array.tasks)
-    _write_all(array, [completed(draft, number, count) for draft in drafts])
+    _write_all(array, [submitted_job(draft, number, count) for draft in drafts])
     numbers[array.name] = number
     for place, task in enumerate(array.tasks):
         jobs[task.id] = submission.job_id(number, place, count)
     after = f", after {', '.join([*parents.values(), *waits])}" if parents or waits else ""
     many = f"{count} runs, {min(array.throttle, count)} at once" if count > 1 else "1 run"
-    say(f"job {number}: {many} ({array.name}{after})")
+    print_line(f"job {number}: {many} ({array.name}{after})")
     return count
 
 
-def _send_less(array: Array, order: Order, jobs: dict[str, str], numbers: dict[str, str], say: Say) -> int:
+def _send_less(
+    array: Array, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
+) -> int:
     """A limit counts the tasks of an array: send half of it, a quarter, ... until something is taken."""
     count = len(array.tasks) // 2
     while count:
         try:
-            return _send(replace(array, tasks=array.tasks[:count]), order, jobs, numbers, say)
+            return _send(replace(array, tasks=array.tasks[:count]), request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
                 raise _refused(error, len(jobs)) from error
@@ -166,22 +177,22 @@ def _send_less(array: Array, order: Order, jobs: dict[str, str], numbers: dict[s
     return 0
 
 
-def _draft(task: Task, number: int, array: Array, order: Order, folder: Path, before: Job | None) -> Job:
+def _draft(task: Task, number: int, array: Array, request: LaunchRequest, folder: Path, before: Job | None) -> Job:
     return Job(
-        sweep=order.sweep,
+        sweep=request.sweep,
         where="slurm",
         state="submitting",
         name=array.name,
         folder=str(folder),
         task=number,
-        profile=order.profile.name,
+        profile=request.profile.name,
         size=task.size,
-        gpus=order.profile.all_gpus,
+        gpus=request.profile.all_gpus,
         mem_gb=task.mem_gb,
         hours=task.hours,
         exclude=list(task.exclude),
-        data=str(order.data),
-        snapshot=task.snapshot or order.snapshot,
+        data=str(request.data),
+        snapshot=task.snapshot or request.snapshot,
         depends=list(array.depends),
         submissions=1 + (before.submissions if before else 0),
         submitted=_now(),
@@ -214,19 +225,21 @@ def _refused(error: NotSubmitted, submitted: int) -> Exception:
     return InputError(f"{error}; {hint}. Nothing was submitted")
 
 
-def _check_here(order: Order, say: Say) -> None:
+def _check_here(request: LaunchRequest, print_line: PrintLine) -> None:
     if not queue.available():
         raise InputError(
             "no sbatch and squeue on this machine; call it on the cluster's login node, or use --where local or dry"
         )
-    for place in (order.runs, order.data):
+    for place in (request.runs, request.data):
         if "%" in str(place) or "\n" in str(place):
             raise InputError(f"{place}: SLURM reads % in the path of a log; give a path without it")
     local = [Path(name).resolve() for name in ("/tmp", "/var/tmp", "/dev/shm", "/run", tempfile.gettempdir())]
-    here = [place for place in (order.runs, order.data) if any(place.resolve().is_relative_to(one) for one in local)]
+    here = [
+        place for place in (request.runs, request.data) if any(place.resolve().is_relative_to(one) for one in local)
+    ]
     if here:
         names = " and ".join(dict.fromkeys(map(str, here)))
-        say(f"warning: {names} may be on a disk of this machine alone; jobs on other nodes would not find it")
+        print_line(f"warning: {names} may be on a disk of this machine alone; jobs on other nodes would not find it")
 
 
 def _now() -> str:

@@ -25,7 +25,7 @@ FACTS = "snapshot.json"
 DIGITS = 16
 
 
-def take(runs: Path) -> str:
+def take_snapshot(runs: Path) -> str:
     """Copy the code that this process imports into `runs`/snapshots, unless it is there; returns its digest.
 
     Two shells may take the same snapshot at once: each writes a folder of its own, and the first to rename it wins.
@@ -36,7 +36,7 @@ def take(runs: Path) -> str:
     """
     content = _content()
     digest = digest_of(content)
-    place = folder(runs, digest)
+    place = snapshot_folder(runs, digest)
     if (place / FACTS).is_file():
         with suppress(OSError):
             os.utime(place)  # wanted again: `gc` takes old ones that no job names yet
@@ -67,14 +67,14 @@ def take(runs: Path) -> str:
     return digest
 
 
-def folder(runs: Path, digest: str) -> Path:
+def snapshot_folder(runs: Path, digest: str) -> Path:
     """Where a snapshot lies; what PYTHONPATH has to be for a job to run it."""
     return Path(runs) / "snapshots" / digest
 
 
-def variables(runs: Path, digest: str) -> dict[str, str]:
+def snapshot_environment(runs: Path, digest: str) -> dict[str, str]:
     """The environment in which python runs this snapshot, whatever is installed or lies in the current folder."""
-    return {"PYTHONPATH": str(folder(runs, digest)), "PYTHONSAFEPATH": "1", "C2D_SNAPSHOT": digest}
+    return {"PYTHONPATH": str(snapshot_folder(runs, digest)), "PYTHONSAFEPATH": "1", "C2D_SNAPSHOT": digest}
 
 
 def digest_of(content: dict[str, bytes]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
-from sweeps.node.node_environment import own_tmp, rank_variables
+from sweeps.node.node_environment import job_tmp, rank_variables
 
 POLL_S = 5.0
 PATIENCE_S = 60.0
@@ -32,7 +32,7 @@ PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainingJob:
     """Train one run on this node, from its newest checkpoint if there is one. Call it in every process of the job.
 
     Args:
@@ -65,15 +65,17 @@ class Train:
             return folder.id
         from sweeps.failures.log_patterns import BEGINS
 
-        _say(f"{BEGINS}: {folder.id} on {socket.gethostname()}, pid {os.getpid()}")
+        _print_error(f"{BEGINS}: {folder.id} on {socket.gethostname()}, pid {os.getpid()}")
         os.environ.update(rank_variables(os.environ))
         try:
-            with _polite(), own_tmp(self.tmp):
+            with _polite(), job_tmp(self.tmp):
                 self._train(folder)
         except KeyboardInterrupt as stop:  # Interrupted is one
             if not getattr(stop, "planned", False):
                 by = getattr(stop, "by", "") or str(stop)
-                _say(f"{folder.id}: asked to stop{f' by {by}' * bool(by)}; it continues from its newest checkpoint")
+                _print_error(
+                    f"{folder.id}: asked to stop{f' by {by}' * bool(by)}; it continues from its newest checkpoint"
+                )
                 raise SystemExit(130) from None
             print(f"{folder.id}: {stop}", flush=True)
         except Exception as error:
@@ -123,7 +125,7 @@ class Train:
 
         dataset = read_json(folder.spec)["dataset"]
         try:
-            return stage(dataset["name"], dataset["digest"], Path(self.data), self.stage_data, say=_say)
+            return stage(dataset["name"], dataset["digest"], Path(self.data), self.stage_data, print_line=_print_error)
         except InputError as error:
             error.failure_class = "data"
             raise
@@ -160,7 +162,7 @@ def _wait_until_free(folder: RunFolder, deadline: float) -> None:
     told = False
     while (who := lock_owner(folder)) is not None and time.monotonic() < deadline:
         if not told:
-            _say(f"{folder.id} is being written by {who}; waiting for it")
+            _print_error(f"{folder.id} is being written by {who}; waiting for it")
         told = True
         time.sleep(min(POLL_S, max(0.1, deadline - time.monotonic())))
 
@@ -186,13 +188,13 @@ def _note_unseen_death(folder: RunFolder) -> None:
     if status["state"] != "running" and not (status["state"] == "waiting" and left):
         return
     from c2d.core.job_file import read_attempts
-    from sweeps.node.on_exit import note_death
+    from sweeps.node.on_exit import record_failure
 
     number = status.get("attempt")
     if any(death.get("attempt") == number for death in read_attempts(folder)):
         return
     kind, reason = ("node-failure", "the node went away") if again else ("killed", "killed from outside")
-    note_death(folder, status, kind, f"{reason}; nobody was left to say more", requeued=True, by="job")
+    record_failure(folder, status, kind, f"{reason}; nobody was left to say more", requeued=True, by="job")
 
 
 def _of_this_job(folder: RunFolder) -> bool:
@@ -241,7 +243,7 @@ def _world() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -249,7 +251,7 @@ def main() -> None:
     """`python -m sweeps.node.job RUN_FOLDER --data ROOT`: one run in this process, for the local launcher."""
     import argparse
 
-    parser = argparse.ArgumentParser(prog="python -m sweeps.node.job", description=Train.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sweeps.node.job", description=TrainingJob.__doc__)
     parser.add_argument("run")
     parser.add_argument("--data", required=True)
     parser.add_argument("--workers", type=int, default=0)
@@ -258,7 +260,7 @@ def main() -> None:
     parser.add_argument("--stage-data")
     parser.add_argument("--tmp")
     parser.add_argument("--stop-after", type=int)
-    Train(**vars(parser.parse_args()))()
+    TrainingJob(**vars(parser.parse_args()))()
 
 
 if __name__ == "__main__":

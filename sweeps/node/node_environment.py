@@ -51,7 +51,7 @@ def first_host(nodes: str) -> str:
 
 
 @contextmanager
-def own_tmp(given: str | None) -> Iterator[Path]:
+def job_tmp(given: str | None) -> Iterator[Path]:
     """TMPDIR of this process: a folder of its own, gone afterwards, whatever happens.
 
     What a killed process of the same job left on this node is removed as well.

@@ -25,18 +25,18 @@ from c2d.core.job_file import note_attempt, read_attempts, read_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import lock_owner
 from sweeps.failures.retry_policy import RULES, exhausted
-from sweeps.scheduler.scontrol import Slice, own_job, requeue, this_slice
+from sweeps.scheduler.scontrol import JobStart, own_job, read_job_start, requeue
 
 CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
 ROUND_S = 2.0  # SLURM counts whole seconds, and status.json's heartbeat has no fractions
 WARNED = 128 + signal.SIGUSR2  # SLURM's warning came before python could listen
-UNKNOWN = Slice()
-Say = Callable[[str], None]
+UNKNOWN = JobStart()
+PrintLine = Callable[[str], None]
 Start = Callable[[], str]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What a death was, and what is done about it: `again` (we requeue), `slurm` (SLURM does), `stop`, `nothing`."""
 
     action: str
@@ -44,7 +44,7 @@ class Verdict:
     reason: str = ""
 
 
-def judge(folder: RunFolder, exit_code: int, now: Slice, start: int = 0) -> Verdict:
+def judge(folder: RunFolder, exit_code: int, now: JobStart, start: int = 0) -> Decision:
     """Decide about a job that ended with `exit_code`. Looks at the run folder, changes nothing.
 
     Args:
@@ -53,26 +53,28 @@ def judge(folder: RunFolder, exit_code: int, now: Slice, start: int = 0) -> Verd
     now = now.of_start(start)
     status = folder.read_status()
     if folder.is_done:
-        return Verdict("nothing", reason="the run is done")
+        return Decision("nothing", reason="the run is done")
     who = lock_owner(folder)
     if who is not None:
-        return Verdict("nothing", reason=f"the run is now written by {who}")
+        return Decision("nothing", reason=f"the run is now written by {who}")
     kind, reason = _diagnosis(folder, exit_code, now)
     if now.restarts > start or now.state == "PENDING":  # its node went down, its grace time is over, or an operator
-        return Verdict("slurm", "preempted" if now.preempted else kind, reason)
+        return Decision("slurm", "preempted" if now.preempted else kind, reason)
     job = read_job(folder)
     ended = now.state not in ("RUNNING", "") and not now.preempted and not now.over_limit
     if ended or (job is not None and job.state == "cancelled"):
-        return Verdict("stop", "cancelled", "somebody cancelled its job")
+        return Decision("stop", "cancelled", "somebody cancelled its job")
     if now.job and not now.state:
-        return Verdict("stop", kind, f"{reason}; SLURM does not say whether somebody cancelled it")
+        return Decision("stop", kind, f"{reason}; SLURM does not say whether somebody cancelled it")
     reached = max(status.get("iteration") or 0, _saved(folder))
     deaths = [*read_attempts(folder), {"class": kind, "iteration": reached}]
     again = RULES.get(kind, RULES["unknown"]).kind == "infrastructure" and not exhausted(kind, deaths)
-    return Verdict("again" if again else "stop", kind, reason)
+    return Decision("again" if again else "stop", kind, reason)
 
 
-def settle(folder: RunFolder, exit_code: int, now: Slice, say: Say, start: Start, by: str, starts: int = 0) -> None:
+def handle_exit(
+    folder: RunFolder, exit_code: int, now: JobStart, print_line: PrintLine, start: Start, by: str, starts: int = 0
+) -> None:
     """Judge, note the death, and start again or give up.
 
     Args:
@@ -84,15 +86,15 @@ def settle(folder: RunFolder, exit_code: int, now: Slice, say: Say, start: Start
     now = now.of_start(starts)
     verdict = judge(folder, exit_code, now, starts)
     if verdict.action == "nothing":
-        say(f"{folder.id}: exit code {exit_code}; {verdict.reason}")
+        print_line(f"{folder.id}: exit code {exit_code}; {verdict.reason}")
         return
     status, kind, again = folder.read_status(), verdict.failure_class, verdict.action != "stop"
-    note_death(folder, status, kind, verdict.reason, requeued=again, by=by, exit_code=exit_code, now=now)
+    record_failure(folder, status, kind, verdict.reason, requeued=again, by=by, exit_code=exit_code, now=now)
     clear_dead_lock(folder)
     if again:
         if status["state"] != "waiting":
             folder.write_status("waiting", reason=f"{verdict.reason}; starts again by itself")
-        say(f"{folder.id} ended ({kind}): {verdict.reason}; it starts again")
+        print_line(f"{folder.id} ended ({kind}): {verdict.reason}; it starts again")
         problem = start() if verdict.action == "again" else ""
         if not problem:
             return
@@ -100,10 +102,10 @@ def settle(folder: RunFolder, exit_code: int, now: Slice, say: Say, start: Start
     if again or status["state"] != "failed" or kind == "cancelled" or not said_in(status, now):
         folder.write_status("failed", reason=verdict.reason, failure_class=kind, error=verdict.reason)
     suggestion = RULES.get(kind, RULES["unknown"]).suggestion
-    say(f"{folder.id} ended ({kind}): {verdict.reason}; {suggestion}")
+    print_line(f"{folder.id} ended ({kind}): {verdict.reason}; {suggestion}")
 
 
-def note_death(
+def record_failure(
     folder: RunFolder,
     status: dict[str, Any],
     failure_class: str,
@@ -112,7 +114,7 @@ def note_death(
     requeued: bool,
     by: str,
     exit_code: int | None = None,
-    now: Slice = UNKNOWN,
+    now: JobStart = UNKNOWN,
 ) -> None:
     """A line in attempts.jsonl. `seconds` is what the attempt took, `lost_s` what of it has to be done again."""
     began = begun_in(status, now) and not _is_noted(folder, status)
@@ -133,7 +135,7 @@ def note_death(
     note_attempt(folder, **facts)
 
 
-def begun_in(status: dict[str, Any], now: Slice) -> bool:
+def begun_in(status: dict[str, Any], now: JobStart) -> bool:
     """False when status.json is that of an earlier start: this one died before its attempt began."""
     begun = status.get("begun")
     return begun is not None and begun > now.begun - ROUND_S
@@ -145,7 +147,7 @@ def _is_noted(folder: RunFolder, status: dict[str, Any]) -> bool:
     return number is not None and any(death.get("attempt") == number for death in read_attempts(folder))
 
 
-def said_in(status: dict[str, Any], now: Slice) -> bool:
+def said_in(status: dict[str, Any], now: JobStart) -> bool:
     """False when status.json was written by an earlier start. This one may have failed before its attempt began."""
     return _heartbeat(status) > now.begun - ROUND_S
 
@@ -167,7 +169,7 @@ def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
     return RunFolder(Path(lines[int(environment.get("SLURM_ARRAY_TASK_ID") or 0)]))
 
 
-def _diagnosis(folder: RunFolder, exit_code: int, now: Slice) -> tuple[str, str]:
+def _diagnosis(folder: RunFolder, exit_code: int, now: JobStart) -> tuple[str, str]:
     """(class, reason): by the signal that ended it politely, else by what triage makes of record, log and exit code."""
     from sweeps.failures import log_patterns
     from sweeps.failures.diagnose import diagnose, gather_evidence
@@ -215,7 +217,7 @@ def main(words: list[str]) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a preemption's and a requeue's; scontrol inherits it
         folder, code = folder_of_task(Path(words[0]), dict(os.environ)), int(words[1])
         job, starts = own_job(os.environ), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-        settle(folder, code, this_slice(job), _print, lambda: requeue(job), by="after", starts=starts)
+        handle_exit(folder, code, read_job_start(job), _print, lambda: requeue(job), by="after", starts=starts)
         return 0 if folder.is_done else 1
     except Exception as error:
         _print(f"warning: nothing could be done about this end: {type(error).__name__}: {error}")

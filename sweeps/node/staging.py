@@ -24,7 +24,7 @@ STAGED = "staged.json"
 COPIERS = 8  # threads; the time goes into waiting for the shared disk
 
 
-def stage(name: str, digest: str, data: Path, target: str, say: Callable[[str], None] = print) -> Path:
+def stage(name: str, digest: str, data: Path, target: str, print_line: Callable[[str], None] = print) -> Path:
     """Where this node should read data set `name` from: its copy under `target`, or `data` where that is not possible.
 
     Args:
@@ -36,10 +36,10 @@ def stage(name: str, digest: str, data: Path, target: str, say: Callable[[str], 
     """
     card = find_card(name, digest, data)
     try:
-        return _copy_of(card, _place(target), say)
+        return _copy_of(card, _place(target), print_line)
     except (OSError, NotImplementedError, InputError) as error:
         why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else first_line(error)
-        say(f"warning: data set {name} is read from {card.root}, not from a copy on this node: {why}")
+        print_line(f"warning: data set {name} is read from {card.root}, not from a copy on this node: {why}")
         return data
 
 
@@ -52,7 +52,7 @@ def _place(target: str) -> Path:
     return Path(place)
 
 
-def _copy_of(card: LoadedCard, place: Path, say: Callable[[str], None]) -> Path:
+def _copy_of(card: LoadedCard, place: Path, print_line: Callable[[str], None]) -> Path:
     """The folder of a complete copy, made now if need be.
 
     A lock of the kernel (not a lock file): the disk is local, and a job that is killed while it copies lets go of it.
@@ -74,7 +74,7 @@ def _copy_of(card: LoadedCard, place: Path, say: Callable[[str], None]) -> Path:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         taken = f"{files} files, {size / 2**20:.1f} MiB in {time.monotonic() - begun:.1f} s"
-        say(f"data set {card.card.name} copied to {final}: {taken}")
+        print_line(f"data set {card.card.name} copied to {final}: {taken}")
     return final
 
 

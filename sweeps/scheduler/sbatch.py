@@ -10,11 +10,11 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from c2d.core.errors import RunError
-from sweeps.launchers.launch_request import Say
 from sweeps.scheduler import queue
 
 Cause = Literal["busy", "limit", "dependency", "array", "refused"]
@@ -59,7 +59,7 @@ class NotSubmitted(RunError):
         self.text = text
 
 
-def sbatch(script: Path, name: str, say: Say) -> str:
+def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
     """Submit a script and return the job's number; a controller that stays busy is given about GIVE_UP_S seconds.
 
     Args:
@@ -73,12 +73,12 @@ def sbatch(script: Path, name: str, say: Say) -> str:
     while True:
         number, error = _call(script)
         if number is not None:
-            return _one_of(name, number, say) if doubt else number
+            return _one_of(name, number, print_line) if doubt else number
         cause = cause_of(error)
         doubt = doubt or bool(_DOUBTFUL.search(error))
         if cause != "busy":
             raise NotSubmitted(cause, error)
-        say(f"{name}: SLURM is busy ({error}); asking again")
+        print_line(f"{name}: SLURM is busy ({error}); asking again")
         absent = 0
         while True:
             if waited >= GIVE_UP_S:
@@ -93,7 +93,7 @@ def sbatch(script: Path, name: str, say: Say) -> str:
                 error, absent = silent.what, 0
                 continue
             if found is not None:
-                say(f"{name}: had been submitted all the same, as job {found}")
+                print_line(f"{name}: had been submitted all the same, as job {found}")
                 return found
             absent += 1
             if not doubt or (waited >= DOUBT_S and absent >= 2):
@@ -118,14 +118,16 @@ def environment(script: str) -> dict[str, str]:
     }
 
 
-def _one_of(name: str, number: str, say: Say) -> str:
+def _one_of(name: str, number: str, print_line: Callable[[str], None]) -> str:
     """The first of the jobs of that name. A twin does no harm: its tasks find their pickles taken and end."""
     try:
         numbers = queue.find_all_by_name(name)
     except queue.Unreachable:
         return number
     if len(numbers) > 1:
-        say(f"{name}: SLURM has taken it {len(numbers)} times ({', '.join(numbers)}); only one of them does the work")
+        print_line(
+            f"{name}: SLURM has taken it {len(numbers)} times ({', '.join(numbers)}); only one of them does the work"
+        )
     return numbers[0] if numbers else number
 
 

@@ -18,7 +18,7 @@ CALL_S = 20.0
 
 
 @dataclass(frozen=True)
-class Slice:
+class JobStart:
     """This start of the job, as `scontrol show job` tells it; empty where SLURM does not answer.
 
     SLURM calls a job COMPLETING when it was cancelled, when it was requeued and when it reached its limit: the rest
@@ -46,7 +46,7 @@ class Slice:
         """When this start began, seconds since 1970; 0 where it is not known."""
         return 0.0 if self.run_s is None else self.seen - self.run_s
 
-    def of_start(self, start: int) -> Slice:
+    def of_start(self, start: int) -> JobStart:
         """Without the time it has run where SLURM has given the job back, and counts for its next start."""
         given_back = self.restarts > start or self.state == "PENDING"
         return replace(self, run_s=None) if given_back else self
@@ -58,11 +58,11 @@ class Slice:
         return self.run_s is not None and self.limit_s is not None and self.run_s >= self.limit_s - 1
 
 
-def parse_slice(text: str) -> Slice:
+def parse_job_start(text: str) -> JobStart:
     """Of `scontrol show job`: what follows `=`; a value that makes no sense is left out."""
     words = dict(re.findall(r"(\w+)=(\S*)", text))
     restarts = words.get("Restarts", "")
-    return Slice(
+    return JobStart(
         job=words.get("JobId", ""),
         state=words.get("JobState", ""),
         node=words.get("BatchHost", ""),
@@ -74,14 +74,14 @@ def parse_slice(text: str) -> Slice:
     )
 
 
-def this_slice(job: str) -> Slice:
+def read_job_start(job: str) -> JobStart:
     """What SLURM says of this job at the moment; asked a few times, its controller may be busy."""
     for attempt in range(TRIES if job else 0):
         time.sleep(PAUSE_S * attempt)
         code, out = _call(["scontrol", "show", "job", job])
         if code == 0:
-            return replace(parse_slice(out), job=job)
-    return Slice(job=job)
+            return replace(parse_job_start(out), job=job)
+    return JobStart(job=job)
 
 
 def requeue(job: str) -> str:

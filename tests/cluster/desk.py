@@ -70,11 +70,11 @@ class Desk:
         return [sys.executable, "-m", "c2d", "sweep", name, given, *place, *words]
 
     def sweep(
-        self, name: str, sweep: str, *words: str, code: int | None = 0, say: str = "", **env: str
+        self, name: str, sweep: str, *words: str, code: int | None = 0, answer: str = "", **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """Call it and wait; `code` is the exit code it has to have (None: any), `say` its standard input."""
+        """Call it and wait; `code` is the exit code it has to have (None: any), `answer` its standard input."""
         done = subprocess.run(
-            self.command(name, sweep, *words), env=os.environ | env, input=say, capture_output=True, text=True,
+            self.command(name, sweep, *words), env=os.environ | env, input=answer, capture_output=True, text=True,
             timeout=120,
         )  # fmt: skip
         assert code is None or done.returncode == code, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"

@@ -37,8 +37,9 @@ from typing import Any
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder
 from sweeps.definition.profile import Hours, Profile
-from sweeps.launchers import slurm, snapshot
-from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers import slurm
+from sweeps.launchers.launch_request import LaunchRequest, Task
+from sweeps.launchers.snapshot import take_snapshot
 from sweeps.node.node_environment import first_host
 from sweeps.scheduler.slurm_output import SACCT_FORMAT
 from tests.c2d.conftest import TINY, Workshop
@@ -221,10 +222,10 @@ def record(name: str, scene: Scene, cluster: Cluster) -> None:
                 "hours": Hours(small=1 / 60), "workers": 0, "python": shlex.quote(str(recorder)), **scene.profile,
             }
         )  # fmt: skip
-        code = snapshot.take(workshop.runs)
+        code = take_snapshot(workshop.runs)
         if scene.prepare:
             scene.prepare(workshop, run)
-        slurm.launch(Order(name, workshop.runs, workshop.data, [Task(run)], profile, code), print)
+        slurm.launch(LaunchRequest(name, workshop.runs, workshop.data, [Task(run)], profile, code), print)
         launched = read_job(run)
         assert launched is not None
         assert launched.job is not None

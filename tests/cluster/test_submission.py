@@ -16,7 +16,7 @@ import yaml
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from sweeps.actions.submit import Place, submit
+from sweeps.actions.submit import Workspace, submit
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 from sweeps.launchers import local
@@ -91,7 +91,7 @@ def test_students_wait_for_their_teacher_and_never_for_one_that_is_done(desk: De
             assert RunFolder(desk.runs / run).result.exists()
 
         # cancel: nothing without a yes, then all that waits, and what is done stays done
-        desk.sweep("cancel", "wait", say="n\n", code=130)
+        desk.sweep("cancel", "wait", answer="n\n", code=130)
         assert len(desk.queued()) == 2
         assert "cancelled 2 jobs" in desk.sweep("cancel", "wait", "--yes").stdout
         desk.cluster.until(lambda: desk.queued() == [], "the queue is empty")
@@ -288,8 +288,8 @@ def test_the_demo_gives_the_same_numbers_here_and_through_slurm(desk: Desk, monk
     # one thread in both: sums of floats depend on it in their last digits
     monkeypatch.setattr(local, "launch", partial(local.launch, threads=1))
     here = desk.folder / "here"
-    place = Place(here, there.data, "local", load_profile(str(desk.folder / "tiny.yaml.profile")))
-    assert submit(read_definition(str(text)), place, forward=False, say=print) == 0
+    place = Workspace(here, there.data, "local", load_profile(str(desk.folder / "tiny.yaml.profile")))
+    assert submit(read_definition(str(text)), place, forward=False, print_line=print) == 0
 
     there.until("demo-short", "done", seconds=300)
     promised = [promise.run for promise in promises(there.record("demo-short"))]

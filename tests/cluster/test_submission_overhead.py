@@ -16,15 +16,16 @@ import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from sweeps.actions.submit import Place, plan, resolve, submit
+from sweeps.actions.submit import Workspace, plan, resolve, submit
 from sweeps.checks.check_sweep import check
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import Hours, Profile, load_profile
-from sweeps.launchers import slurm, snapshot
+from sweeps.launchers import slurm
 from sweeps.launchers.arrays import Array
-from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
-from sweeps.node.job import Train
+from sweeps.launchers.snapshot import take_snapshot
+from sweeps.node.job import TrainingJob
 from tests.cluster.desk import Desk
 from tests.cluster.slurm import Cluster, missing
 
@@ -70,21 +71,21 @@ def finished(tmp_path: Path) -> RunFolder:
 def test_an_array_of_no_ops_costs_what_one_written_by_hand_costs(
     wide: Cluster, finished: RunFolder, tmp_path: Path
 ) -> None:
-    """`Train` on a finished run, 200 times, on the same eight slots with the same code, three ways that take turns.
+    """`TrainingJob` on a finished run, 200 times, on the same eight slots with the same code, three ways that take turns.
 
     c2d: its files, its script, submitit's runner. Same: a script as one writes it oneself, `srun python -c`, that
     imports what the runner imports. Bare: the same script without that import, the least that can be had.
     Seconds are those from the call (c2d's writing of 200 pickles counts) to the end of the last task.
     """
     runs = finished.path.parent
-    order = Order("noop", runs, tmp_path, [], _profile(), snapshot.take(runs))
+    request = LaunchRequest("noop", runs, tmp_path, [], _profile(), take_snapshot(runs))
     names = (f"c2d-noop-{number}" for number in itertools.count())
     ways: dict[str, Callable[[], float]] = {
-        "c2d": lambda: through(order, finished, next(names), wide),
-        "same": lambda: by_hand(order, finished, tmp_path, wide, "import submitit.core._submit; "),
-        "bare": lambda: by_hand(order, finished, tmp_path, wide),
+        "c2d": lambda: through(request, finished, next(names), wide),
+        "same": lambda: by_hand(request, finished, tmp_path, wide, "import submitit.core._submit; "),
+        "bare": lambda: by_hand(request, finished, tmp_path, wide),
     }
-    through(order, finished, next(names), wide, count=8)  # the first jobs warm the caches of files
+    through(request, finished, next(names), wide, count=8)  # the first jobs warm the caches of files
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(REPETITIONS):
         for way in [*list(ways)[turn % 3 :], *list(ways)[: turn % 3]]:
@@ -101,24 +102,24 @@ def test_an_array_of_no_ops_costs_what_one_written_by_hand_costs(
     assert best["c2d"] / best["bare"] <= FLOOR
 
 
-def through(order: Order, run: RunFolder, name: str, cluster: Cluster, count: int = CELLS) -> float:
+def through(request: LaunchRequest, run: RunFolder, name: str, cluster: Cluster, count: int = CELLS) -> float:
     """Seconds of `count` no-ops through c2d's launcher."""
     array = Array(name, tuple(Task(run) for _ in range(count)), throttle=count)
-    call = Train(run=str(run.path), data=str(order.data))
+    call = TrainingJob(run=str(run.path), data=str(request.data))
     said: list[str] = []
     begun = time.time()
-    job = submit_array([call] * count, array, order, "", said.append)
+    job = submit_array([call] * count, array, request, "", said.append)
     return over(job, count, cluster) - begun
 
 
-def by_hand(order: Order, run: RunFolder, folder: Path, cluster: Cluster, imports: str = "") -> float:
+def by_hand(request: LaunchRequest, run: RunFolder, folder: Path, cluster: Cluster, imports: str = "") -> float:
     """Seconds of the same no-ops in a batch script such as one writes oneself."""
-    code = f"{imports}from sweeps.node.job import Train; Train(run={str(run.path)!r}, data={str(order.data)!r})()"
+    code = f"{imports}from sweeps.node.job import Train; Train(run={str(run.path)!r}, data={str(request.data)!r})()"
     script = folder / "plain.sh"
     script.write_text(
         "#!/bin/bash\n"
         f"#SBATCH --array=0-{CELLS - 1} --ntasks=1 --cpus-per-task=1 --mem={MEMORY_MB}M --time=5\n"
-        f"#SBATCH --output={folder}/plain_%a.out --chdir={order.runs}/snapshots/{order.snapshot}\n"
+        f"#SBATCH --output={folder}/plain_%a.out --chdir={request.runs}/snapshots/{request.snapshot}\n"
         f'srun {sys.executable} -c "{code}"\n'
     )
     begun = time.time()
@@ -158,7 +159,7 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
     make_scenes(tmp_path / "data" / "scenes", train=4, val=2, size=64, seed=0)
     desk = Desk(wide, tmp_path, tmp_path / "data")
     desk.profile(mem_gb=0.5)
-    place = Place(desk.runs, desk.data, "slurm", load_profile(str(desk.folder / "tiny.yaml.profile")))
+    place = Workspace(desk.runs, desk.data, "slurm", load_profile(str(desk.folder / "tiny.yaml.profile")))
     rates = [round(0.001 * step, 3) for step in range(1, 11)]
     desk.define("large", f"axes:\n  schedule.optimizer.lr: {rates}\nseeds: {PLANNED // len(rates)}")
     definition = read_definition(str(desk.folder / "large.yaml"))
@@ -183,13 +184,18 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
     _, rows = timed(f"plan {PLANNED}, empty store", lambda: plan(definition, grid, place.runs))
     assert sum(row.launch for row in rows) == PLANNED
 
-    parts = {"the code's snapshot": (snapshot, "take"), "claims, pickles, sbatch": (slurm, "_send")}
+    parts = {
+        "the code's snapshot": (sys.modules[submit.__module__], "take_snapshot"),
+        "job files, pickles, sbatch": (slurm, "_send"),
+    }
     for what, (module, name) in {**parts, "sbatch alone": (slurm, "sbatch")}.items():
         monkeypatch.setattr(module, name, clocked(f"of these {what}", getattr(module, name), timed))
     with desk.closed():
         code = timed(
             f"submit {SUBMITTED}, all of it",
-            lambda: submit(definition, place, limit=SUBMITTED, forward=False, say=said.append, explain=said.append),
+            lambda: submit(
+                definition, place, limit=SUBMITTED, forward=False, print_line=said.append, explain=said.append
+            ),
         )
         assert code == 0
         tasks = desk.queued()

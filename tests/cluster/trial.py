@@ -18,7 +18,7 @@ from c2d.core.job_file import Job, read_attempts, read_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.actions import select_retries as retry
 from sweeps.actions.relaunch import again
-from sweeps.actions.submit import Place, resolve, submit
+from sweeps.actions.submit import Workspace, resolve, submit
 from sweeps.definition.definition import Definition, parse_definition
 from sweeps.definition.profile import Hours, Profile
 from sweeps.state.manifest import read_record
@@ -58,10 +58,10 @@ class Trial:
     def __init__(self, cluster: Cluster, runs: Path, data: Path, iterations: int, **profile: Any) -> None:
         self.cluster = cluster
         self.definition = definition(iterations)
-        self.place = Place(runs, data, "slurm", TEST_CLUSTER.model_copy(update=profile))
+        self.place = Workspace(runs, data, "slurm", TEST_CLUSTER.model_copy(update=profile))
         self.run = RunFolder(runs / resolve(self.definition, self.place).cells[0].run)
         self.said: list[str] = []
-        assert submit(self.definition, self.place, forward=False, say=self.said.append) == 0
+        assert submit(self.definition, self.place, forward=False, print_line=self.said.append) == 0
 
     # -- what the user sees
 
@@ -217,7 +217,7 @@ def undisturbed(root: Path, data: Path, *iterations: int) -> subprocess.Popen[by
     """Train without SLURM and without interruption, one after the other, each in the store `root`/ITERATIONS."""
     calls = []
     for number in iterations:
-        place = Place(root / str(number), data, "local", TEST_CLUSTER)
+        place = Workspace(root / str(number), data, "local", TEST_CLUSTER)
         cell = resolve(definition(number), place).cells[0]
         folder = RunFolder(place.runs / cell.run)
         atomic_write_json(folder.spec, cell.spec.to_json())

@@ -18,11 +18,11 @@ from sweeps.actions import submit as submitting
 from sweeps.actions.cancel import cancel, stoppable
 from sweeps.actions.relaunch import again
 from sweeps.actions.select_retries import choose
-from sweeps.actions.submit import Place, claim, submission_lock, submit
+from sweeps.actions.submit import Workspace, submission_lock, submit, write_local_jobs
 from sweeps.actions.tasks import tasks_of, to_launch
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
-from sweeps.launchers.launch_request import Order
+from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.state.manifest import read_record
 from sweeps.state.plan import Row, survey
 from tests.sweeps.fake_slurm.control import FakeSlurm
@@ -50,19 +50,19 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "runs", tmp_path / "data", "slurm", Profile(name="p", array_cap=8))
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "runs", tmp_path / "data", "slurm", Profile(name="p", array_cap=8))
 
 
-def launch(place: Place, text: str = GRID, **how: Any) -> tuple[int, list[str], list[str]]:
+def launch(place: Workspace, text: str = GRID, **how: Any) -> tuple[int, list[str], list[str]]:
     said: list[str] = []
     reasons: list[str] = []
     definition = parse_definition(text, "grid.yaml", "grid")
-    code = submit(definition, place, forward=False, say=said.append, explain=reasons.append, **how)
+    code = submit(definition, place, forward=False, print_line=said.append, explain=reasons.append, **how)
     return code, said, reasons
 
 
-def rows(place: Place) -> dict[str, Row]:
+def rows(place: Workspace) -> dict[str, Row]:
     return {row.run.id: row for row in survey(read_record(place.runs, "grid"), place.runs)[0]}
 
 
@@ -79,7 +79,7 @@ def started(fake: FakeSlurm) -> int:
     return sum(len(job["states"]) for job in fake.jobs.values())
 
 
-def test_a_grid_is_launched_once(fake: FakeSlurm, place: Place) -> None:
+def test_a_grid_is_launched_once(fake: FakeSlurm, place: Workspace) -> None:
     code, _, reasons = launch(place)
     assert code == 0
     assert len(reasons) == 6  # one teacher, one baseline (of four equal cells), four icod
@@ -94,7 +94,7 @@ def test_a_grid_is_launched_once(fake: FakeSlurm, place: Place) -> None:
     assert started(fake) == 6
 
 
-def test_two_shells_at_once_launch_every_run_once(fake: FakeSlurm, place: Place, tmp_path: Path) -> None:
+def test_two_shells_at_once_launch_every_run_once(fake: FakeSlurm, place: Workspace, tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(GRID)
     words = ["sweep", "submit", str(tmp_path / "grid.yaml"), "--where", "slurm", "--no-forward", "--runs"]
     command = [sys.executable, "-m", "c2d", *words, str(place.runs), "--data", str(place.data)]
@@ -105,7 +105,7 @@ def test_two_shells_at_once_launch_every_run_once(fake: FakeSlurm, place: Place,
     assert sum("nothing to launch" in out for out, _ in told) == 1
 
 
-def test_extending_a_grid_runs_only_what_is_new(fake: FakeSlurm, place: Place) -> None:
+def test_extending_a_grid_runs_only_what_is_new(fake: FakeSlurm, place: Workspace) -> None:
     two = GRID.replace("    baseline: []\n", "")
     launch(place, two)
     before = started(fake)
@@ -116,7 +116,7 @@ def test_extending_a_grid_runs_only_what_is_new(fake: FakeSlurm, place: Place) -
     assert sum(line.startswith("-> new") for line in reasons) == 5
 
 
-def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: FakeSlurm, place: Place) -> None:
+def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     every = set(rows(place))
     launch(place, GRID.replace("T: [1, 2]", "T: [1]"))
@@ -131,7 +131,9 @@ def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: Fake
     assert read_record(place.runs, "grid")["orphans"] == []
 
 
-def test_students_wait_for_their_teacher_in_one_flag_and_not_for_a_finished_one(fake: FakeSlurm, place: Place) -> None:
+def test_students_wait_for_their_teacher_in_one_flag_and_not_for_a_finished_one(
+    fake: FakeSlurm, place: Workspace
+) -> None:
     launch(place, GRID.replace("    baseline: []\n", ""), filters=["method.icod.T=1"])
     flags = [flag for job in fake.jobs.values() for flag in job["flags"] if flag.startswith("dependency=")]
     assert [flag.split(":")[0] for flag in flags] == ["dependency=afterok"]
@@ -142,7 +144,7 @@ def test_students_wait_for_their_teacher_in_one_flag_and_not_for_a_finished_one(
     assert len(flags) == 1
 
 
-def test_a_filter_brings_the_teacher_along_and_a_baseline_needs_none(fake: FakeSlurm, place: Place) -> None:
+def test_a_filter_brings_the_teacher_along_and_a_baseline_needs_none(fake: FakeSlurm, place: Workspace) -> None:
     launch(place, filters=["method=baseline"])
     assert started(fake) == 1
     launch(place, filters=["method=icod", "method.icod.T=2"], limit=1)
@@ -151,7 +153,7 @@ def test_a_filter_brings_the_teacher_along_and_a_baseline_needs_none(fake: FakeS
         launch(place, filters=["methd=icod"])
 
 
-def test_a_canary_goes_first_and_everything_else_waits_for_it(fake: FakeSlurm, place: Place) -> None:
+def test_a_canary_goes_first_and_everything_else_waits_for_it(fake: FakeSlurm, place: Workspace) -> None:
     launch(place, canary=7)
     jobs = fake.jobs
     assert started(fake) == 7  # the canary's run has two jobs
@@ -163,26 +165,26 @@ def test_a_canary_goes_first_and_everything_else_waits_for_it(fake: FakeSlurm, p
     assert all(bird in waits[name][0] for name in rest)
 
 
-def test_nothing_is_written_when_something_is_wrong(fake: FakeSlurm, place: Place) -> None:
+def test_nothing_is_written_when_something_is_wrong(fake: FakeSlurm, place: Workspace) -> None:
     with pytest.raises(InputError, match="unknown parameter of icod 'lambda'"):
         launch(place, GRID.replace("icod: {}", "icod: {lambda: 1}"))
     assert not place.runs.exists()
-    world = Place(place.runs, place.data, "slurm", Profile(name="p", gpus=7))
+    world = Workspace(place.runs, place.data, "slurm", Profile(name="p", gpus=7))
     with pytest.raises(InputError, match=r"grid.yaml: \d problems?, nothing was launched"):
         launch(world)
     assert not place.runs.exists()
     assert fake.calls("sbatch") == []
 
 
-def test_dry_writes_nothing(fake: FakeSlurm, place: Place) -> None:
-    code, said, _ = launch(Place(place.runs, place.data, "dry", place.profile))
+def test_dry_writes_nothing(fake: FakeSlurm, place: Workspace) -> None:
+    code, said, _ = launch(Workspace(place.runs, place.data, "dry", place.profile))
     assert code == 0
     assert any("#SBATCH --dependency=afterok:JOB" in line for line in said)
     assert not place.runs.exists()
     assert fake.calls("sbatch") == []
 
 
-def test_another_question_under_the_same_id_is_refused(fake: FakeSlurm, place: Place) -> None:
+def test_another_question_under_the_same_id_is_refused(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     run = next(iter(rows(place).values())).run
     atomic_write_json(run.spec, {**read_json(run.spec), "init": "torchvision:resnet18.IMAGENET1K_V1"})
@@ -190,7 +192,7 @@ def test_another_question_under_the_same_id_is_refused(fake: FakeSlurm, place: P
         launch(place)
 
 
-def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place: Place) -> None:
+def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     (teacher,) = [row.run for row in rows(place).values() if row.kind == "teacher"]
     fail(teacher, "nan")
@@ -216,7 +218,7 @@ def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place
 
 
 def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_took_meanwhile(
-    fake: FakeSlurm, place: Place
+    fake: FakeSlurm, place: Workspace
 ) -> None:
     launch(place, filters=["method=baseline"])
     (row,) = [row for row in rows(place).values() if "baseline" in row.run.id]
@@ -224,7 +226,7 @@ def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_to
     fake.change(next(iter(fake.jobs)), state="FAILED")
     every, said, record = list(rows(place).values()), list[str](), read_record(place.runs, "grid")
     chosen = choose(every, classes=["nan"], asked=True)
-    elsewhere = Place(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
+    elsewhere = Workspace(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
     assert again(record, every, chosen, elsewhere, said.append) == 0
     job = read_job(row.run)
     assert job is not None
@@ -242,7 +244,7 @@ def _older(run: RunFolder) -> None:
 
 
 def test_a_second_submission_waits_for_the_first_and_says_for_whom(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submitting, "LOCK_WAIT_S", 0.1)
     with (
@@ -255,16 +257,16 @@ def test_a_second_submission_waits_for_the_first_and_says_for_whom(
         assert (place.runs / "sweeps" / ".submission.lock").exists()
 
 
-def test_a_local_claim_is_seen_by_the_next_shell(place: Place) -> None:
+def test_a_local_claim_is_seen_by_the_next_shell(place: Workspace) -> None:
     definition = parse_definition(GRID, "grid.yaml", "grid")
-    here = Place(place.runs, place.data, "local", place.profile)
+    here = Workspace(place.runs, place.data, "local", place.profile)
     grid = submitting.resolve(definition, here)
     record, found = submitting.plan(definition, grid, place.runs)
     tasks = tasks_of(to_launch(found, (), None), definition, None)
     for task in tasks:
         atomic_write_json(task.run.spec, submitting.specs_of(grid)[task.run.id].to_json())
     tasks[0] = replace(tasks[0], snapshot="begun")
-    claim(Order("grid", place.runs, place.data, tasks, place.profile, "code"))
+    write_local_jobs(LaunchRequest("grid", place.runs, place.data, tasks, place.profile, "code"))
     _, found = submitting.plan(definition, grid, place.runs)
     assert {(row.state, row.launch) for row in found} == {("waiting", False)}
     kept = {row.run.id: row.job.snapshot for row in found if row.job is not None}
@@ -273,7 +275,7 @@ def test_a_local_claim_is_seen_by_the_next_shell(place: Place) -> None:
     assert record["teachers"] == [found[0].run.id]
 
 
-def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place: Place) -> None:
+def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     found = list(rows(place).values())
     finish(found[0].run)
@@ -293,7 +295,7 @@ def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place:
     assert baseline.state == "waiting"
 
 
-def test_a_dead_launchers_submission_is_settled_by_the_next(fake: FakeSlurm, place: Place) -> None:
+def test_a_dead_launchers_submission_is_settled_by_the_next(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     row = next(row for row in rows(place).values() if "baseline" in row.run.id)
     assert row.job is not None

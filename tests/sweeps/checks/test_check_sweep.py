@@ -172,7 +172,8 @@ def test_data_whose_images_are_gone(store: Store, tmp_path: Path) -> None:
 def test_data_that_are_elsewhere_are_said(store: Store, tmp_path: Path) -> None:
     said: list[str] = []
     assert (
-        store.check(grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, say=said.append) == []
+        store.check(grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, print_line=said.append)
+        == []
     )
     assert said == ["data set scenes is not here; verified at start"]
 
@@ -185,16 +186,16 @@ def test_a_weight_file_that_is_not_kept(store: Store) -> None:
 def test_weights_the_jobs_may_not_fetch_are_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells, said = grid(changed(store.student, init="torchvision:resnet18.IMAGENET1K_V1")), []
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert store.check(cells, machine(name="p"), say=said.append) == []
+    assert store.check(cells, machine(name="p"), print_line=said.append) == []
     assert said[0].startswith("warning: weights torchvision:resnet18.IMAGENET1K_V1 are not in ")
     assert "the jobs of profile p may not download" in said[0]
     for profile in (None, machine(download=True)):
         said.clear()
-        assert store.check(cells, profile, say=said.append) == []
+        assert store.check(cells, profile, print_line=said.append) == []
         assert said == []
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
-    assert store.check(cells, machine(), say=said.append) == []
+    assert store.check(cells, machine(), print_line=said.append) == []
     assert said == []
 
 
@@ -228,7 +229,7 @@ def test_little_room_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     usage = shutil.disk_usage(store.runs)
     monkeypatch.setattr(checking.shutil, "disk_usage", lambda path: usage._replace(free=2 * 2**30))
     said: list[str] = []
-    assert store.check(grid(store.student), say=said.append) == []
+    assert store.check(grid(store.student), print_line=said.append) == []
     assert said[0].startswith("warning: 2.0 GiB are free in ")
     assert "1 new runs need about " in said[0]
 
@@ -300,7 +301,9 @@ def forward(store: Store) -> tuple[list[Problem], list[str]]:
         specs.append(changed(store.taught, **changes))
     specs.append(changed(specs[2], seed=1))
     said: list[str] = []
-    problems = store.check(grid(*specs, teachers=(store.teacher,)), machine(gpus=3), forward=True, say=said.append)
+    problems = store.check(
+        grid(*specs, teachers=(store.teacher,)), machine(gpus=3), forward=True, print_line=said.append
+    )
     return problems, said
 
 
@@ -326,7 +329,7 @@ def test_forward_and_files_report_together(forward: tuple[list[Problem], list[st
 def test_without_torch_one_line_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run_process, "find_spec", lambda name: None if name == "torch" else object())
     said: list[str] = []
-    assert store.check(grid(store.student), forward=True, say=said.append) == []
+    assert store.check(grid(store.student), forward=True, print_line=said.append) == []
     assert said == ["forward not rehearsed: torch is not installed here"]
 
 
@@ -334,11 +337,11 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.Question]:
     """The questions that `check` hands to a rehearsal, which finds nothing."""
     asked: list[dry_run_process.Question] = []
 
-    def rehearse(questions: list[dry_run_process.Question], *places: Any) -> list[Any]:
+    def dry_run(questions: list[dry_run_process.Question], *places: Any) -> list[Any]:
         asked.extend(questions)
         return []
 
-    monkeypatch.setattr(checking, "rehearse", rehearse)
+    monkeypatch.setattr(checking, "rehearse", dry_run)
     return asked
 
 
@@ -383,7 +386,7 @@ def test_what_is_broken_already_is_not_rehearsed(store: Store, monkeypatch: pyte
     asked = heard(monkeypatch)
     lost = changed(store.taught, teachers={"classifier": "no-such-run"})
     said: list[str] = []
-    store.check(grid(store.student, lost), forward=True, say=said.append)
+    store.check(grid(store.student, lost), forward=True, print_line=said.append)
     assert [question.run for question in asked] == [store.student.id]
     assert said == ["1 of 2 runs have a problem already and are not rehearsed"]
 

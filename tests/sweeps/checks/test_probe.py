@@ -31,7 +31,7 @@ GPU = Profile(name="gpu", gpus=2, cpus=2, mem_gb=8)
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    monkeypatch.setattr(probe.snapshot, "take", lambda runs: "0123456789abcdef")
+    monkeypatch.setattr(probe, "take_snapshot", lambda runs: "0123456789abcdef")
     return FakeSlurm(tmp_path / "fake", monkeypatch)
 
 

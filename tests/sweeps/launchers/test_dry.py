@@ -13,7 +13,7 @@ from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers import LAUNCHERS
-from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.script import script
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
@@ -27,11 +27,11 @@ def no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path / "slurm", monkeypatch, ())
 
 
-def order(store: Path, *tasks: Task, profile: Profile = PROFILE) -> Order:
-    return Order("demo", store, store.parent / "data", list(tasks), profile, "")
+def request(store: Path, *tasks: Task, profile: Profile = PROFILE) -> LaunchRequest:
+    return LaunchRequest("demo", store, store.parent / "data", list(tasks), profile, "")
 
 
-def dry(asked: Order) -> list[str]:
+def dry(asked: LaunchRequest) -> list[str]:
     said: list[str] = []
     assert LAUNCHERS["dry"](asked, said.append) == 0
     return said
@@ -58,7 +58,7 @@ def test_arrays_runs_dependencies_and_scripts_of_a_sweep(tmp_path: Path) -> None
     store = tmp_path / "runs"
     teacher = Task(run(store, "teacher-0-s0"))
     students = [Task(run(store, f"student-{i}-s0"), ("teacher-0-s0",)) for i in range(3)]
-    said = dry(order(store, teacher, *students))
+    said = dry(request(store, teacher, *students))
     assert said[0] == (
         "dry run, nothing is written or submitted: 4 runs of demo in 2 job arrays, at most 4 at once (profile lab)"
     )
@@ -77,7 +77,7 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
 
     store = tmp_path / "runs"
     asked = replace(
-        order(store, *(Task(run(store, f"r{i}"), mem_gb=[20.0, 40.0][i % 2]) for i in range(4))), snapshot="abc"
+        request(store, *(Task(run(store, f"r{i}"), mem_gb=[20.0, 40.0][i % 2]) for i in range(4))), snapshot="abc"
     )
     said = dry(asked)
     first, second = plan(asked)
@@ -100,7 +100,7 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
 def test_arrays_that_wait_for_each_other_are_named(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     profile = PROFILE.model_copy(update={"array_cap": 1})
-    said = dry(order(store, Task(run(store, "a")), Task(run(store, "b"), mem_gb=40.0), profile=profile))
+    said = dry(request(store, Task(run(store, "a")), Task(run(store, "b"), mem_gb=40.0), profile=profile))
     assert "JOB2  1 run, 1 at once, 3 h, 40 GB, 2 GPUs each, starts afterany:JOB1" in said
     assert "    + #SBATCH --dependency=afterany:JOB1" in said
 
@@ -114,7 +114,7 @@ def test_parents_of_an_earlier_launch(tmp_path: Path) -> None:
         Task(run(store, "b"), ("queued-0-s0",)),
         Task(run(store, "c"), ("new-0-s0",)),
     ]
-    said = [line for line in dry(order(store, *tasks)) if line.startswith("JOB")]
+    said = [line for line in dry(request(store, *tasks)) if line.startswith("JOB")]
     assert "starts" not in said[0]
     assert said[1].endswith("starts afterok:71_2")
     assert said[2].endswith("starts afterok:JOB-OF-new-0-s0")
@@ -128,7 +128,7 @@ def test_hours_at_most_and_by_what_was_measured(tmp_path: Path) -> None:
     atomic_write_json(run(store, "retina-icod-ccc-s0").spec, spec(seed=9))
     atomic_write_json(run(store, "retina-icod-ddd-s0").spec, spec(schedule="12x"))
     tasks = [Task(run(store, name)) for name in ("retina-icod-ccc-s0", "retina-icod-ddd-s0", "fcos-icod-eee-s0")]
-    said = dry(order(store, *tasks))
+    said = dry(request(store, *tasks))
     assert said[-2] == "at most 18.0 GPU hours in one slice each (limits of the profile)"
     # median 1 h, 50 h, and 3 h at the limit, with two GPUs each
     assert said[-1] == "by finished runs like them 108.0 GPU hours (1 run without a like one, at the limit)"
@@ -137,14 +137,14 @@ def test_hours_at_most_and_by_what_was_measured(tmp_path: Path) -> None:
 def test_a_run_that_is_not_planned_yet_is_compared_by_its_name(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     finished(store, "retina-icod-aaa-s0", 2)
-    said = dry(order(store, Task(run(store, "retina-icod-bbb-s0"))))
+    said = dry(request(store, Task(run(store, "retina-icod-bbb-s0"))))
     assert said[-1] == "by finished runs like them 4.0 GPU hours (1 run by name alone: the schedule may differ)"
 
 
 def test_without_a_gpu_cores_are_counted_and_an_empty_store_says_so(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     profile = Profile(name="cpu", gpus=0, cpus=4, hours=Hours(small=2))
-    said = dry(order(store, Task(run(store, "a-b-s0")), profile=profile))
+    said = dry(request(store, Task(run(store, "a-b-s0")), profile=profile))
     assert said[-2:] == [
         "at most 8.0 core hours (the profile has no GPU) in one slice each (limits of the profile)",
         "no finished run like them in this store, so no better estimate",
@@ -157,7 +157,7 @@ def test_damaged_runs_estimate_nothing(tmp_path: Path) -> None:
         run(store, name).path.mkdir(parents=True)
         run(store, name).status.write_text(text)
         run(store, name).spec.write_text(json.dumps(spec()))
-    assert dry(order(store, Task(run(store, "a-b-s0"))))[-1].startswith("no finished run like them")
+    assert dry(request(store, Task(run(store, "a-b-s0"))))[-1].startswith("no finished run like them")
 
 
 def test_dry_imports_neither_torch_nor_the_other_launchers() -> None:

@@ -20,8 +20,9 @@ from c2d.core.errors import InputError
 from c2d.core.job_file import read_attempts, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.definition.profile import Profile, load_profile
-from sweeps.launchers import LAUNCHERS, local, snapshot
-from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers import LAUNCHERS, local
+from sweeps.launchers.launch_request import LaunchRequest, Task
+from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
 from tests.c2d.conftest import Workshop, teacher, workshop  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
@@ -65,7 +66,7 @@ class Shop:
 
     def __init__(self, root: Path) -> None:
         self.runs, self.said = root / "runs", list[str]()
-        code = snapshot.folder(self.runs, "standin") / "sweeps" / "node"
+        code = snapshot_folder(self.runs, "standin") / "sweeps" / "node"
         code.mkdir(parents=True)
         (code / "__init__.py").touch()
         (code.parent / "__init__.py").touch()
@@ -76,11 +77,13 @@ class Shop:
         atomic_write_json(folder.path / "script.json", list(script or ["well"]))
         return folder
 
-    def order(self, *tasks: Task, **profile: Any) -> Order:
-        return Order("s", self.runs, self.runs.parent / "data", list(tasks), Profile(name="p", **profile), "standin")
+    def request(self, *tasks: Task, **profile: Any) -> LaunchRequest:
+        return LaunchRequest(
+            "s", self.runs, self.runs.parent / "data", list(tasks), Profile(name="p", **profile), "standin"
+        )
 
     def launch(self, *tasks: Task, at_once: int | None = 2, **profile: Any) -> int:
-        return local.launch(self.order(*tasks, **profile), self.said.append, at_once=at_once)
+        return local.launch(self.request(*tasks, **profile), self.said.append, at_once=at_once)
 
 
 @pytest.fixture
@@ -215,7 +218,7 @@ def test_what_a_run_sees(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = second["env"]
     assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"], seen["MINE"]) == ("4", "PASSIVE", "1")
     assert (seen["C2D_SNAPSHOT"], seen["PYTHONSAFEPATH"]) == ("standin", "1")
-    assert seen["PYTHONPATH"] == str(snapshot.folder(shop.runs, "standin"))
+    assert seen["PYTHONPATH"] == str(snapshot_folder(shop.runs, "standin"))
     assert not [name for name in seen if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE")]
 
 
@@ -300,7 +303,7 @@ def test_interrupted_is_130_and_continues(shop: Shop, tmp_path: Path) -> None:
 
 def test_who_runs_it_is_written_down(shop: Shop) -> None:
     run = shop.run("run")
-    assert LAUNCHERS["local"](shop.order(Task(run)), shop.said.append) == 0
+    assert LAUNCHERS["local"](shop.request(Task(run)), shop.said.append) == 0
     job = read_job(run)
     assert job is not None
     assert (job.where, job.sweep, job.pid, job.profile, job.snapshot) == ("local", "s", os.getpid(), "p", "standin")
@@ -327,13 +330,13 @@ def test_teacher_and_student_for_real_with_a_kill(
     shutil.copytree(workshop.runs / "students", runs / "students")  # the student is given by a file
     student = RunFolder(runs / before.id)
     write(student.spec, read_json(before.spec))
-    order = Order(
+    request = LaunchRequest(
         "s",
         runs,
         workshop.data,
         [Task(teach), Task(student, after=(teach.id,))],
         load_profile("cpu"),
-        snapshot.take(runs),
+        take_snapshot(runs),
     )
     killed: list[int] = []
     over = threading.Event()
@@ -349,7 +352,7 @@ def test_teacher_and_student_for_real_with_a_kill(
     thread.start()
     said: list[str] = []
     try:
-        code = local.launch(order, said.append, at_once=2, threads=1)
+        code = local.launch(request, said.append, at_once=2, threads=1)
     finally:
         over.set()
         thread.join()
@@ -360,5 +363,5 @@ def test_teacher_and_student_for_real_with_a_kill(
     (death,) = read_attempts(student)
     assert (death["class"], death["attempt"]) == ("killed", 1)
     facts = read_json(student.env)["attempts"]
-    assert [fact["snapshot"] for fact in facts] == [order.snapshot] * 2
+    assert [fact["snapshot"] for fact in facts] == [request.snapshot] * 2
     assert read_json(student.result)["AP"] is not None

@@ -16,7 +16,7 @@ from c2d.core.job_file import submission_folder
 from c2d.core.run_folder import RunFolder
 from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers.arrays import Array
-from sweeps.launchers.launch_request import Order, Task
+from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.script import node_quote, script
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
@@ -31,9 +31,9 @@ FULL = Profile(
 )  # fmt: skip
 
 
-def order(tmp_path: Path, profile: Profile, count: int = 3, **task) -> tuple[Array, Order]:
+def request(tmp_path: Path, profile: Profile, count: int = 3, **task) -> tuple[Array, LaunchRequest]:
     tasks = [Task(RunFolder(tmp_path / "runs" / f"run{i}"), **task) for i in range(count)]
-    made = Order("demo", tmp_path / "runs", tmp_path / "data", tasks, profile, "abc123")
+    made = LaunchRequest("demo", tmp_path / "runs", tmp_path / "data", tasks, profile, "abc123")
     return Array("c2d-demo-0a1b2c3d", tuple(tasks), throttle=2), made
 
 
@@ -42,7 +42,7 @@ def flags(text: str) -> list[str]:
 
 
 def test_every_flag_by_eye(tmp_path: Path) -> None:
-    text = script(*order(tmp_path, FULL, exclude=("n1", "n7")), dependency="afterok:12_3:14,afterany:15")
+    text = script(*request(tmp_path, FULL, exclude=("n1", "n7")), dependency="afterok:12_3:14,afterany:15")
     folder = tmp_path / "runs/sweeps/demo/c2d-demo-0a1b2c3d"
     assert flags(text) == [
         "--account=vision",
@@ -85,16 +85,16 @@ def test_every_flag_by_eye(tmp_path: Path) -> None:
 
 
 def test_one_task_is_a_plain_job(tmp_path: Path) -> None:
-    text = script(*order(tmp_path, Profile(gpus=0), 1))
+    text = script(*request(tmp_path, Profile(gpus=0), 1))
     assert not [flag for flag in flags(text) if flag.startswith(("--array", "--gres", "--dependency", "--partition"))]
     assert f"--output={tmp_path}/runs/sweeps/demo/c2d-demo-0a1b2c3d/%j_0_log.out" in flags(text)
 
 
 def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
-    text = script(*order(tmp_path, Profile(), mem_gb=48.0, hours=6.0, size="large"))
+    text = script(*request(tmp_path, Profile(), mem_gb=48.0, hours=6.0, size="large"))
     assert {"--mem=49152M", "--time=360", "--gres=gpu:1"} <= set(flags(text))
-    assert "--time=1440" in flags(script(*order(tmp_path, Profile(), size="large")))
-    assert "--gres=gpu:v100:4,nvme:1" in flags(script(*order(tmp_path, Profile(gres="gpu:v100:4,nvme:1"))))
+    assert "--time=1440" in flags(script(*request(tmp_path, Profile(), size="large")))
+    assert "--gres=gpu:v100:4,nvme:1" in flags(script(*request(tmp_path, Profile(gres="gpu:v100:4,nvme:1"))))
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,18 @@ def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
 )
 def test_flags_a_launch_rests_on_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match="cannot be given; not allowed are array, chdir"):
-        script(*order(tmp_path, Profile(name="mine", sbatch={key: "x"})))
+        script(*request(tmp_path, Profile(name="mine", sbatch={key: "x"})))
 
 
 def test_a_flag_of_the_profile_replaces_ours(tmp_path: Path) -> None:
-    text = script(*order(tmp_path, Profile(sbatch={"mem": 0, "ntasks-per-node": 3})))
+    text = script(*request(tmp_path, Profile(sbatch={"mem": 0, "ntasks-per-node": 3})))
     assert {"--mem=0", "--ntasks-per-node=3"} <= set(flags(text))
     assert len([flag for flag in flags(text) if flag.startswith(("--mem", "--ntasks"))]) == 2
 
 
 def test_a_variable_without_a_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'1 X' is no name of a variable"):
-        script(*order(tmp_path, Profile(environment={"1 X": "y"})))
+        script(*request(tmp_path, Profile(environment={"1 X": "y"})))
 
 
 @given(st.text(alphabet=st.characters(blacklist_characters="\0\n\r", blacklist_categories=["Cs"])))
@@ -130,7 +130,7 @@ def test_references_expand_on_the_node_and_nothing_else_does() -> None:
 
 @pytest.mark.parametrize("profile", [FULL, Profile(), Profile(gpus=0, setup=["source 'x y'"])])
 def test_bash_and_shellcheck_accept_it(tmp_path: Path, profile: Profile) -> None:
-    made, asked = order(tmp_path / "a 'quoted' $folder", profile)
+    made, asked = request(tmp_path / "a 'quoted' $folder", profile)
     path = tmp_path / "script.sh"
     path.write_text(script(made, asked, "afterok:1"))
     subprocess.run(["bash", "-n", str(path)], check=True)
@@ -163,7 +163,7 @@ def run_script(
         + f"exit {code}\n"
     )
     fake.chmod(0o755)
-    made, asked = order(tmp_path / "st ore", Profile(python=str(fake), setup=list(setup)))
+    made, asked = request(tmp_path / "st ore", Profile(python=str(fake), setup=list(setup)))
     folder = submission_folder(asked.runs, asked.sweep, made.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"task_{task}.pkl").write_text("pickle")
@@ -244,7 +244,7 @@ def test_the_runner_finds_its_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyP
     from sweeps.launchers.slurm import submit_array
 
     FakeSlurm(tmp_path / "slurm", monkeypatch)
-    made, asked = order(tmp_path, Profile(gpus=0, cpus=1, python=sys.executable))
+    made, asked = request(tmp_path, Profile(gpus=0, cpus=1, python=sys.executable))
     functions = [functools.partial(operator.mul, task, 7) for task in range(3)]
     number = submit_array(functions, made, asked, "", print)
     folder = submission_folder(asked.runs, asked.sweep, made.name)

@@ -14,8 +14,8 @@ from c2d.core.job_file import Job, read_job, submission_folder, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.definition.profile import Profile
 from sweeps.launchers import LAUNCHERS, slurm, submission
-from sweeps.launchers.launch_request import Order, Task
-from sweeps.launchers.recover_submission import adopt
+from sweeps.launchers.launch_request import LaunchRequest, Task
+from sweeps.launchers.recover_submission import recover_submission
 from sweeps.scheduler import queue, sbatch
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
@@ -44,11 +44,13 @@ def tasks(store: Path, count: int, *after: str, name: str = "run") -> list[Task]
     return [Task(RunFolder(store / f"{name}{i}"), after) for i in range(count)]
 
 
-def order(store: Path, *given: Task, **profile) -> Order:
-    return Order("demo", store, store.parent / "data", list(given), Profile(name="p", gpus=2, **profile), "abc123")
+def request(store: Path, *given: Task, **profile) -> LaunchRequest:
+    return LaunchRequest(
+        "demo", store, store.parent / "data", list(given), Profile(name="p", gpus=2, **profile), "abc123"
+    )
 
 
-def launch(asked: Order) -> tuple[int, list[str]]:
+def launch(asked: LaunchRequest) -> tuple[int, list[str]]:
     said: list[str] = []
     return LAUNCHERS["slurm"](asked, said.append), said
 
@@ -59,7 +61,7 @@ def flag(job: dict, name: str) -> list[str]:
 
 def test_25_cells_and_a_max_array_size_of_10_are_three_arrays(fake: FakeSlurm, store: Path) -> None:
     fake.behave(max_array_size=10)
-    code, said = launch(order(store, *tasks(store, 25), array_cap=8))
+    code, said = launch(request(store, *tasks(store, 25), array_cap=8))
     assert code == 0
     assert [len(job["states"]) for job in fake.jobs.values()] == [9, 8, 8]
     assert [flag(job, "array") for job in fake.jobs.values()] == [["0-8%3"], ["0-7%2"], ["0-7%3"]]
@@ -68,7 +70,7 @@ def test_25_cells_and_a_max_array_size_of_10_are_three_arrays(fake: FakeSlurm, s
 
 
 def test_what_every_run_and_submission_knows_afterwards(fake: FakeSlurm, store: Path) -> None:
-    launch(order(store, *tasks(store, 3), array_cap=2))
+    launch(request(store, *tasks(store, 3), array_cap=2))
     job = read_job(RunFolder(store / "run2"))
     assert job is not None
     assert (job.where, job.state, job.job, job.task) == ("slurm", "submitted", "100_2", 2)
@@ -89,7 +91,7 @@ def test_what_every_run_and_submission_knows_afterwards(fake: FakeSlurm, store: 
 def test_teachers_first_with_exactly_one_dependency_flag(fake: FakeSlurm, store: Path) -> None:
     teachers = tasks(store, 2, name="teacher")
     students = [*tasks(store, 4, "teacher0", "teacher1"), *tasks(store, 2, "teacher1", name="other")]
-    launch(order(store, *teachers, *students))
+    launch(request(store, *teachers, *students))
     first, second, third = fake.jobs.values()
     assert flag(first, "dependency") == []
     assert flag(second, "dependency") == ["afterok:100_0:100_1"]
@@ -101,7 +103,7 @@ def test_teachers_first_with_exactly_one_dependency_flag(fake: FakeSlurm, store:
 
 def test_a_cap_smaller_than_the_arrays_makes_them_wait_in_the_same_flag(fake: FakeSlurm, store: Path) -> None:
     fake.behave(max_array_size=2)
-    launch(order(store, *tasks(store, 1, name="teacher"), *tasks(store, 4, "teacher0"), array_cap=1))
+    launch(request(store, *tasks(store, 1, name="teacher"), *tasks(store, 4, "teacher0"), array_cap=1))
     assert [flag(job, "dependency") for job in fake.jobs.values()] == [
         [], ["afterok:100"], ["afterok:100,afterany:101"],
     ]  # fmt: skip
@@ -109,17 +111,17 @@ def test_a_cap_smaller_than_the_arrays_makes_them_wait_in_the_same_flag(fake: Fa
 
 def test_a_finished_teacher_is_no_dependency(fake: FakeSlurm, store: Path) -> None:
     RunFolder(store / "teacher0").write_status("done")
-    launch(order(store, *tasks(store, 2, "teacher0")))
+    launch(request(store, *tasks(store, 2, "teacher0")))
     [job] = fake.jobs.values()
     assert flag(job, "dependency") == []
 
 
 def test_a_teacher_of_an_earlier_submission_is_waited_for(fake: FakeSlurm, store: Path) -> None:
-    launch(order(store, *tasks(store, 2, name="teacher")))
-    launch(order(store, *tasks(store, 2, "teacher1")))
+    launch(request(store, *tasks(store, 2, name="teacher")))
+    launch(request(store, *tasks(store, 2, "teacher1")))
     assert flag(fake.jobs["101"], "dependency") == ["afterok:100_1"]
     fake.change("100", state="COMPLETED")  # its status.json is still on its way
-    launch(order(store, *tasks(store, 2, "teacher1", name="more")))
+    launch(request(store, *tasks(store, 2, "teacher1", name="more")))
     assert flag(fake.jobs["102"], "dependency") == []
 
 
@@ -130,36 +132,36 @@ def test_a_teacher_whose_job_is_over_and_not_done_stops_it(
     fake: FakeSlurm, store: Path, facts: dict, said: str
 ) -> None:
     """SLURM takes a dependency on a job it has forgotten as fulfilled, so it must not come so far."""
-    launch(order(store, *tasks(store, 1, name="teacher")))
+    launch(request(store, *tasks(store, 1, name="teacher")))
     fake.change("100", **facts)
     if facts.get("purged"):
         (fake.state.parent / "bin" / "sacct").unlink()
     with pytest.raises(RunError, match=rf"teacher0 is not done and its job 100 is over \(.*{said}"):
-        launch(order(store, *tasks(store, 2, "teacher0")))
+        launch(request(store, *tasks(store, 2, "teacher0")))
     assert len(fake.jobs) == 1
     assert read_job(RunFolder(store / "run0")) is None
 
 
 def test_a_teacher_that_was_never_launched_or_runs_elsewhere_stops_it(fake: FakeSlurm, store: Path) -> None:
     with pytest.raises(InputError, match="run0 waits for teacher0, which is not done and has no SLURM job"):
-        launch(order(store, *tasks(store, 1, "teacher0")))
+        launch(request(store, *tasks(store, 1, "teacher0")))
     write_job(RunFolder(store / "teacher0"), Job(sweep="x", where="local", state="submitted", name="x", host="lab7"))
     with pytest.raises(InputError, match=r"launched local on lab7"):
-        launch(order(store, *tasks(store, 1, "teacher0")))
+        launch(request(store, *tasks(store, 1, "teacher0")))
     assert fake.calls("sbatch") == []
 
 
 def test_a_dependency_refused_because_the_parent_has_just_left(fake: FakeSlurm, store: Path) -> None:
-    launch(order(store, *tasks(store, 1, name="teacher")))
+    launch(request(store, *tasks(store, 1, name="teacher")))
     fake.behave(sbatch=["dependency"])
-    launch(order(store, *tasks(store, 2, "teacher0")))  # still there: the same dependency is sent again
+    launch(request(store, *tasks(store, 2, "teacher0")))  # still there: the same dependency is sent again
     assert [flag(job, "dependency") for job in fake.jobs.values()] == [[], ["afterok:100"]]
     assert len(fake.calls("sbatch")) == 3
 
 
 def test_busy_twice_is_one_submission(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["busy", "busy"])
-    code, said = launch(order(store, *tasks(store, 3)))
+    code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.jobs) == 1
     assert len(fake.calls("sbatch")) == 3
@@ -171,7 +173,7 @@ def test_a_time_out_that_had_submitted_is_adopted_not_sent_again(
     fake: FakeSlurm, store: Path, waited: list[float]
 ) -> None:
     fake.behave(sbatch=["timeout"])
-    code, said = launch(order(store, *tasks(store, 3)))
+    code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.calls("sbatch")) == len(fake.jobs) == 1
     assert any("had been submitted all the same, as job 100" in line for line in said)
@@ -184,7 +186,7 @@ def test_a_time_out_that_was_lost_is_sent_again_after_looking_long_enough(
     fake: FakeSlurm, store: Path, waited: list[float]
 ) -> None:
     fake.behave(sbatch=["lost"])
-    assert launch(order(store, *tasks(store, 3)))[0] == 0
+    assert launch(request(store, *tasks(store, 3)))[0] == 0
     assert (len(fake.calls("sbatch")), len(fake.jobs)) == (2, 1)
     assert sum(waited) >= sbatch.DOUBT_S
     assert len(fake.calls("squeue")) >= 2
@@ -195,7 +197,7 @@ def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
 ) -> None:
     fake.behave(sbatch=["timeout"])
     monkeypatch.setattr(queue, "find_by_name", lambda name: None)  # the controller has not got round to it
-    code, said = launch(order(store, *tasks(store, 3)))
+    code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.jobs) == 2
     assert any("SLURM has taken it 2 times (100, 101); only one of them does the work" in line for line in said)
@@ -205,7 +207,7 @@ def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
 def test_a_controller_that_stays_busy_leaves_nothing_behind(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["busy"] * 99)
     with pytest.raises(RunError, match=r"temporarily unavailable; still so after 1\d\d s"):
-        launch(order(store, *tasks(store, 3)))
+        launch(request(store, *tasks(store, 3)))
     assert max(waited) <= 32
     assert 120 <= sum(waited) <= 160
     assert read_job(RunFolder(store / "run0")) is None
@@ -215,14 +217,14 @@ def test_a_controller_that_stays_busy_leaves_nothing_behind(fake: FakeSlurm, sto
 def test_silence_after_a_time_out_is_settled_later(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["timeout"], silent=["squeue", "sacct"])
     with pytest.raises(queue.Unreachable):
-        launch(order(store, *tasks(store, 3)))
+        launch(request(store, *tasks(store, 3)))
     assert len(fake.calls("sbatch")) == 1
     job = read_job(RunFolder(store / "run1"))
     assert job is not None
     assert job.state == "submitting"
-    assert adopt(job) == job  # still silent: nobody knows
+    assert recover_submission(job) == job  # still silent: nobody knows
     fake.behave()
-    done = adopt(job)
+    done = recover_submission(job)
     assert done is not None
     assert (done.state, done.job) == ("submitted", "100_1")
     other = read_job(RunFolder(store / "run0"))
@@ -245,13 +247,13 @@ def draft(store: Path, fake: FakeSlurm, name: str, **facts) -> Job:
 
 def test_a_launcher_that_died_before_sbatch_is_cleared(fake: FakeSlurm, store: Path) -> None:
     job = draft(store, fake, "c2d-demo-1")
-    assert adopt(job) is None
+    assert recover_submission(job) is None
     assert read_job(RunFolder(store / "run0")) is None
     assert read_job(RunFolder(store / "run1")) is None
 
 
 def test_a_launcher_that_died_after_sbatch_is_completed_with_one_question(fake: FakeSlurm, store: Path) -> None:
-    launch(order(store, *tasks(store, 2)))
+    launch(request(store, *tasks(store, 2)))
     job = read_job(RunFolder(store / "run1"))
     assert job is not None
     for name, task in (("run0", 0), ("run1", 1)):
@@ -264,7 +266,7 @@ def test_a_launcher_that_died_after_sbatch_is_completed_with_one_question(fake: 
     for name in ("run0", "run1"):
         unknown = read_job(RunFolder(store / name))
         assert unknown is not None
-        found = adopt(unknown)
+        found = recover_submission(unknown)
         assert found is not None
         assert (found.state, found.job) == ("submitted", f"100_{unknown.task}")
     assert len(fake.calls("squeue")) == before + 1
@@ -278,16 +280,16 @@ def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path, monkeypa
     assert adopt(draft(store, fake, "c2d-demo-0", host=here, pid=os.getppid())) is None  # its pid was used again
     monkeypatch.setattr(process, "process_start", lambda pid: 0.0)  # before its submission
     job = draft(store, fake, "c2d-demo-1", host=here, pid=os.getppid())
-    assert adopt(job) == job
+    assert recover_submission(job) == job
     # Dead, but a moment ago: what it sent may still arrive.
     job = draft(store, fake, "c2d-demo-2", host=here, pid=2**22 + 1, submitted=datetime.now(UTC).isoformat())
-    assert adopt(job) == job
+    assert recover_submission(job) == job
     assert read_job(RunFolder(store / "run0")) is not None
 
 
 def test_a_limit_on_submitted_jobs_keeps_what_is_in_and_says_how_to_go_on(fake: FakeSlurm, store: Path) -> None:
     fake.behave(max_submit=12, max_array_size=10)  # 9, then 8 are too many, 4 too, 2 are not
-    code, said = launch(order(store, *tasks(store, 25)))
+    code, said = launch(request(store, *tasks(store, 25)))
     assert code == 1
     assert [len(job["states"]) for job in fake.jobs.values()] == [9, 2]
     assert "submitted: 11 of 25 runs; the same command continues with the rest later" in said[-1]
@@ -302,7 +304,7 @@ def test_a_limit_on_submitted_jobs_keeps_what_is_in_and_says_how_to_go_on(fake: 
 def test_a_limit_that_tomorrow_will_not_lift_is_a_refusal(fake: FakeSlurm, store: Path) -> None:
     fake.behave(sbatch=["wall"])
     with pytest.raises(InputError, match=r"QOSMaxWallDurationPerJobLimit.*mend the profile"):
-        launch(order(store, *tasks(store, 3)))
+        launch(request(store, *tasks(store, 3)))
     assert len(fake.calls("sbatch")) == 1
 
 
@@ -311,7 +313,7 @@ def test_a_refusal_restores_what_the_runs_said_before(fake: FakeSlurm, store: Pa
     write_job(RunFolder(store / "run0"), before)
     fake.behave(sbatch=["partition"])
     with pytest.raises(InputError, match=r"Invalid partition name.*--where dry.*Nothing was submitted"):
-        launch(order(store, *tasks(store, 2)))
+        launch(request(store, *tasks(store, 2)))
     assert read_job(RunFolder(store / "run0")) == before
     assert read_job(RunFolder(store / "run1")) is None
 
@@ -319,23 +321,23 @@ def test_a_refusal_restores_what_the_runs_said_before(fake: FakeSlurm, store: Pa
 def test_a_refusal_of_a_later_array_says_what_is_in(fake: FakeSlurm, store: Path) -> None:
     fake.behave(sbatch=["ok", "partition"])
     with pytest.raises(RunError, match="Runs submitted, and kept: 1"):
-        launch(order(store, *tasks(store, 1, name="teacher"), *tasks(store, 2, "teacher0")))
+        launch(request(store, *tasks(store, 1, name="teacher"), *tasks(store, 2, "teacher0")))
     assert read_job(RunFolder(store / "teacher0")) is not None
 
 
 def test_a_second_submission_of_a_sweep_shares_the_cap(fake: FakeSlurm, store: Path) -> None:
-    launch(order(store, *tasks(store, 20), array_cap=8))
-    launch(order(store, *tasks(store, 4, name="more"), array_cap=8))
+    launch(request(store, *tasks(store, 20), array_cap=8))
+    launch(request(store, *tasks(store, 4, name="more"), array_cap=8))
     assert flag(fake.jobs["101"], "dependency") == ["afterany:100"]
     fake.change("100", states=["COMPLETED"] * 17 + ["RUNNING"] * 3)
     fake.change("101", state="COMPLETED")
-    launch(order(store, *tasks(store, 4, name="third"), array_cap=8))
+    launch(request(store, *tasks(store, 4, name="third"), array_cap=8))
     assert (flag(fake.jobs["102"], "dependency"), flag(fake.jobs["102"], "array")) == ([], ["0-3%4"])
 
 
 def test_a_canary_and_the_rest(fake: FakeSlurm, store: Path) -> None:
     bird = Task(RunFolder(store / "run0"), stop_after=20)
-    launch(order(store, bird, *tasks(store, 3, bird.id)))
+    launch(request(store, bird, *tasks(store, 3, bird.id)))
     assert flag(fake.jobs["101"], "dependency") == ["afterok:100"]
     job = read_job(RunFolder(store / "run0"))
     assert job is not None
@@ -347,15 +349,15 @@ def test_a_canary_and_the_rest(fake: FakeSlurm, store: Path) -> None:
 def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path / "none", monkeypatch, ())
     with pytest.raises(InputError, match="no sbatch and squeue on this machine"):
-        launch(order(store, *tasks(store, 1)))
+        launch(request(store, *tasks(store, 1)))
     FakeSlurm(tmp_path / "all", monkeypatch)
     with pytest.raises(InputError, match="SLURM reads % in the path"):
-        launch(order(tmp_path / "100%", *tasks(store, 1)))
+        launch(request(tmp_path / "100%", *tasks(store, 1)))
 
 
 def test_a_store_on_a_local_disk_is_warned_of(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.tempfile, "gettempdir", lambda: str(store.parent))
-    _, said = launch(order(store, *tasks(store, 1)))
+    _, said = launch(request(store, *tasks(store, 1)))
     assert said[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine alone")
 
 
@@ -388,7 +390,7 @@ def test_why_sbatch_said_no(text: str, cause: str) -> None:
 
 
 def test_a_damaged_array_file_is_no_active_array(fake: FakeSlurm, store: Path) -> None:
-    launch(order(store, *tasks(store, 2)))
+    launch(request(store, *tasks(store, 2)))
     [folder] = [one for one in (store / "sweeps" / "demo").iterdir() if one.is_dir()]
     atomic_write_json(folder / "array.json", {"format": 1, "job": "rm -rf"})
     assert submission.active(store, "demo") == []

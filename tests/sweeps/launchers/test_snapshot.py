@@ -13,7 +13,7 @@ import pytest
 
 from c2d.core.provenance import snapshot_facts
 from sweeps.launchers import snapshot
-from sweeps.launchers.snapshot import PACKAGES, folder, take, variables
+from sweeps.launchers.snapshot import PACKAGES, snapshot_environment, snapshot_folder, take_snapshot
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,13 +37,13 @@ def python(code: str, environment: dict[str, str], cwd: Path) -> str:
 
 
 def taken(checkout: Path, runs: Path) -> str:
-    code = f"from pathlib import Path; from sweeps.launchers.snapshot import take; print(take(Path({str(runs)!r})))"
+    code = f"from pathlib import Path; from sweeps.launchers.snapshot import take_snapshot; print(take_snapshot(Path({str(runs)!r})))"
     return python(code, {"PYTHONPATH": str(checkout)}, checkout)
 
 
 def test_what_is_kept(tmp_path: Path) -> None:
-    digest = take(tmp_path)
-    place = folder(tmp_path, digest)
+    digest = take_snapshot(tmp_path)
+    place = snapshot_folder(tmp_path, digest)
     facts = json.loads((place / "snapshot.json").read_text())
     assert facts["digest"] == digest == place.name
     kept = [path.relative_to(place) for path in place.rglob("*") if path.is_file() and path.name != "snapshot.json"]
@@ -56,10 +56,10 @@ def test_what_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_same_code_is_kept_once(tmp_path: Path) -> None:
-    digest = take(tmp_path)
-    before = (folder(tmp_path, digest) / "snapshot.json").stat().st_mtime_ns
-    assert take(tmp_path) == digest
-    assert (folder(tmp_path, digest) / "snapshot.json").stat().st_mtime_ns == before
+    digest = take_snapshot(tmp_path)
+    before = (snapshot_folder(tmp_path, digest) / "snapshot.json").stat().st_mtime_ns
+    assert take_snapshot(tmp_path) == digest
+    assert (snapshot_folder(tmp_path, digest) / "snapshot.json").stat().st_mtime_ns == before
 
 
 def test_untracked_and_edited_files_make_another_snapshot(checkout: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_untracked_and_edited_files_make_another_snapshot(checkout: Path, tmp_pa
     new.write_text("THEIRS = 1\n")
     try:
         second = taken(checkout, tmp_path)
-        assert (folder(tmp_path, second) / "c2d" / "methods" / "mine.py").exists()
+        assert (snapshot_folder(tmp_path, second) / "c2d" / "methods" / "mine.py").exists()
     finally:
         new.unlink()
     assert first != second
@@ -83,10 +83,10 @@ def test_jobs_run_the_code_as_it_was_at_submission(checkout: Path, tmp_path: Pat
     names.write_text(before + "\nEDITED = True\n")
     try:
         code = "import c2d.core.errors as e, sweeps.node.job as j; print(hasattr(e, 'EDITED'), e.__file__, j.__file__)"
-        edited, where, job = python(code, variables(tmp_path, digest), checkout).split()
+        edited, where, job = python(code, snapshot_environment(tmp_path, digest), checkout).split()
         assert edited == "False"
-        assert Path(where) == folder(tmp_path, digest) / "c2d" / "core" / "errors.py"
-        assert Path(job).is_relative_to(folder(tmp_path, digest))
+        assert Path(where) == snapshot_folder(tmp_path, digest) / "c2d" / "core" / "errors.py"
+        assert Path(job).is_relative_to(snapshot_folder(tmp_path, digest))
         now = python(code, {"PYTHONPATH": str(checkout)}, checkout)
         assert now.startswith("True")
     finally:
@@ -94,7 +94,7 @@ def test_jobs_run_the_code_as_it_was_at_submission(checkout: Path, tmp_path: Pat
 
 
 def test_two_shells_take_one_snapshot(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from sweeps.launchers.snapshot import take; print(take(Path({str(tmp_path)!r})))"
+    code = f"from pathlib import Path; from sweeps.launchers.snapshot import take_snapshot; print(take_snapshot(Path({str(tmp_path)!r})))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(4)
     ]
@@ -105,19 +105,19 @@ def test_two_shells_take_one_snapshot(tmp_path: Path) -> None:
 
 
 def test_one_that_was_half_removed_is_taken_again(tmp_path: Path) -> None:
-    digest = take(tmp_path)
-    place = folder(tmp_path, digest)
+    digest = take_snapshot(tmp_path)
+    place = snapshot_folder(tmp_path, digest)
     (place / "snapshot.json").unlink()
     (place / "c2d" / "core" / "errors.py").unlink()
-    assert take(tmp_path) == digest
+    assert take_snapshot(tmp_path) == digest
     assert (place / "c2d" / "core" / "errors.py").exists()
     assert (place / "snapshot.json").exists()
 
 
 def test_provenance_comes_from_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_git", lambda: {"sha": "a" * 40, "dirty": True, "diff_sha256": "b" * 64})
-    digest = take(tmp_path)
-    place = folder(tmp_path, digest)
+    digest = take_snapshot(tmp_path)
+    place = snapshot_folder(tmp_path, digest)
     assert snapshot_facts(place) is None  # nobody said that this is a job
     monkeypatch.setenv("C2D_SNAPSHOT", digest)
     facts = snapshot_facts(place)
@@ -127,5 +127,5 @@ def test_provenance_comes_from_the_snapshot(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_outside_of_a_repository_there_is_no_git_state(checkout: Path, tmp_path: Path) -> None:
-    place = folder(tmp_path, taken(checkout, tmp_path))
+    place = snapshot_folder(tmp_path, taken(checkout, tmp_path))
     assert json.loads((place / "snapshot.json").read_text())["git"] is None

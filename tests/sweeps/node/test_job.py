@@ -25,8 +25,8 @@ from c2d.core.errors import Busy, InputError, RunError
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.node import job
-from sweeps.node.job import Train
-from sweeps.node.node_environment import FIRST_PORT, PORTS, first_host, own_tmp, rank_variables
+from sweeps.node.job import TrainingJob
+from sweeps.node.node_environment import FIRST_PORT, PORTS, first_host, job_tmp, rank_variables
 from tests.c2d.conftest import Workshop, workshop  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
@@ -66,7 +66,7 @@ def training(monkeypatch: pytest.MonkeyPatch, act: Callable[..., Any]) -> list[d
 
 
 def run(folder: RunFolder, **options: Any) -> str:
-    return Train(run=str(folder.path), data="/data", **options)()
+    return TrainingJob(run=str(folder.path), data="/data", **options)()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_finished_run_costs_a_glance() -> None:
 
 
 def test_a_job_is_pickled_by_reference(folder: RunFolder) -> None:
-    given = Train(str(folder.path), "/data", workers=3, stop_after=5)
+    given = TrainingJob(str(folder.path), "/data", workers=3, stop_after=5)
     raw = pickle.dumps(given)
     assert pickle.loads(raw) == given
     assert b"sweeps.node.job" in raw
@@ -343,7 +343,7 @@ def test_temporary_files_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest
     before = os.environ.get("TMPDIR")
 
     def fail() -> None:
-        with own_tmp("$NODE_DISK/scratch") as place:
+        with job_tmp("$NODE_DISK/scratch") as place:
             assert place.parent == tmp_path / "scratch"
             assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(place)
             assert place.stat().st_mode & 0o077 == 0
@@ -358,7 +358,7 @@ def test_temporary_files_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest
 
 def test_without_the_asked_for_folder_temporary_files_go_to_tmp(tmp_path: Path, capfd: Any) -> None:
     (tmp_path / "file").touch()
-    with own_tmp(str(tmp_path / "file" / "x")) as place:
+    with job_tmp(str(tmp_path / "file" / "x")) as place:
         assert place.parent == Path("/tmp")
     assert "warning: temporary files go to" in capfd.readouterr().err
 

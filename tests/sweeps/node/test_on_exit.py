@@ -15,13 +15,13 @@ from filelock import SoftFileLock
 
 from c2d.core.job_file import Job, note_attempt, read_attempts, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from sweeps.node.on_exit import Verdict, folder_of_task, judge, settle
+from sweeps.node.on_exit import Decision, folder_of_task, handle_exit, judge
 from sweeps.scheduler import scontrol
-from sweeps.scheduler.scontrol import Slice, own_job, parse_slice, requeue
+from sweeps.scheduler.scontrol import JobStart, own_job, parse_job_start, requeue
 
 ROOT = Path(__file__).parents[3]
 DEAD = 2**22 + 1  # no process has this number
-RUNNING = Slice("12", "RUNNING", "n1", 0, 600.0, 3600.0)
+RUNNING = JobStart("12", "RUNNING", "n1", 0, 600.0, 3600.0)
 # What SLURM 22.05 says in the batch script of a job that is ... (other lines left out)
 SHOWN = {
     "running": "JobId=12 JobName=a\n JobState=RUNNING Reason=None Dependency=(null)\n Requeue=1 Restarts=0\n "
@@ -50,8 +50,8 @@ def died(folder: RunFolder, state: str = "running", **facts: Any) -> None:
     folder.write_status(state, **{"attempt": 1, "begun": now - 300, "iteration": 10, "pid": DEAD, **facts})
 
 
-def slice_of(name: str) -> Slice:
-    return parse_slice(SHOWN[name]) if SHOWN[name] else Slice(job="12")
+def slice_of(name: str) -> JobStart:
+    return parse_job_start(SHOWN[name]) if SHOWN[name] else JobStart(job="12")
 
 
 FAILED = {"state": "failed", "reason": "said so"}
@@ -105,7 +105,7 @@ def test_a_rank_that_failed_is_the_reason_although_the_others_left_politely(fold
     note = {"time": now, "rank": 1, "host": "n2", "class": "nan", "line": "the loss is not finite", "attempt": 1}
     atomic_write_json(folder.path / "ranks" / "1.json", note)
     verdict = judge(folder, 130, RUNNING)
-    assert verdict == Verdict("stop", "nan", "the loss is not finite")
+    assert verdict == Decision("stop", "nan", "the loss is not finite")
 
 
 def test_progress_is_what_was_saved(folder: RunFolder) -> None:
@@ -114,12 +114,12 @@ def test_progress_is_what_was_saved(folder: RunFolder) -> None:
     for slice_ in range(12):
         died(folder, **ASKED)
         folder.checkpoint(100 + slice_).touch()
-        settle(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
+        handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
     assert [death["iteration"] for death in read_attempts(folder)] == list(range(100, 112))
     for _ in range(4):
         died(folder, **ASKED)
         assert judge(folder, 130, RUNNING).action == "again"
-        settle(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
+        handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
     died(folder, **ASKED)
     assert judge(folder, 130, RUNNING).action == "stop"
 
@@ -135,12 +135,12 @@ def test_a_finished_run_and_a_run_that_lives_elsewhere_are_left_alone(folder: Ru
     before = folder.status.read_bytes()
     said: list[str] = []
     with SoftFileLock(folder.lock):
-        settle(folder, 1, RUNNING, said.append, pytest.fail, by="after")
+        handle_exit(folder, 1, RUNNING, said.append, pytest.fail, by="after")
     assert "is now written by pid" in said[0]
     assert folder.status.read_bytes() == before
     folder.write_status("done")
     folder.result.write_text("{}")
-    settle(folder, 137, RUNNING, said.append, pytest.fail, by="after")
+    handle_exit(folder, 137, RUNNING, said.append, pytest.fail, by="after")
     assert "the run is done" in said[1]
     assert read_attempts(folder) == []
 
@@ -164,13 +164,13 @@ def test_a_death_is_noted_before_the_job_starts_again(folder: RunFolder) -> None
         assert "it starts again" in said[0]
         return ""
 
-    settle(folder, 137, RUNNING, said.append, start, by="after")
+    handle_exit(folder, 137, RUNNING, said.append, start, by="after")
     assert len(said) == 1
 
 
 def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
     died(folder, **ASKED)
-    settle(folder, 130, RUNNING, lambda _: None, lambda: "Job is no longer there", by="after")
+    handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "Job is no longer there", by="after")
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "preempted")
     assert status["reason"].endswith("could not be started again: Job is no longer there")
@@ -181,7 +181,7 @@ def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> N
     for _ in range(3):
         note_attempt(folder, **{"class": "killed", "iteration": 10})
     said: list[str] = []
-    settle(folder, 137, RUNNING, said.append, pytest.fail, by="after")
+    handle_exit(folder, 137, RUNNING, said.append, pytest.fail, by="after")
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "killed")
     assert read_attempts(folder)[-1]["requeued"] is False
@@ -190,7 +190,7 @@ def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> N
 def test_words_of_an_earlier_start_are_not_taken_for_this_one(folder: RunFolder) -> None:
     """The node's python did not even begin: status.json still tells of the attempt before."""
     died(folder, "failed", failure_class="nan", reason="old words", begun=time.time() - 9000)
-    now = parse_slice(SHOWN["running"])
+    now = parse_job_start(SHOWN["running"])
     old = time.time() - 8000
     status = json.loads(folder.status.read_text())
     status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(old))
@@ -198,18 +198,18 @@ def test_words_of_an_earlier_start_are_not_taken_for_this_one(folder: RunFolder)
     verdict = judge(folder, 127, now)
     assert verdict.failure_class != "nan"
     assert "old words" not in verdict.reason
-    settle(folder, 127, now, lambda _: None, pytest.fail, by="after")
+    handle_exit(folder, 127, now, lambda _: None, pytest.fail, by="after")
     (death,) = read_attempts(folder)
     assert (death["attempt"], death["seconds"], death["lost_s"]) == (None, 600.0, 0.0)
 
 
-def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: Any) -> Slice:
+def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: Any) -> JobStart:
     """A run that ended 12 seconds ago, and whose job was started again 5 seconds ago."""
     died(folder, state, reason=reason, begun=time.time() - 20, **facts)
     status = json.loads(folder.status.read_text())
     status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() - 12))
     folder.status.write_text(json.dumps(status))
-    return Slice("12", "RUNNING", "n1", 1, 5.0, 3600.0)
+    return JobStart("12", "RUNNING", "n1", 1, 5.0, 3600.0)
 
 
 @pytest.mark.parametrize(("code", "kind"), [(130, "preempted"), (137, "killed"), (140, "time-limit")])
@@ -220,7 +220,7 @@ def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
     now = soon_again(folder, "interrupted by SIGUSR2; call again to continue")
     note_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
     assert judge(folder, code, now, 1).failure_class == kind
-    settle(folder, code, now, lambda _: None, lambda: "", by="after", starts=1)
+    handle_exit(folder, code, now, lambda _: None, lambda: "", by="after", starts=1)
     death = read_attempts(folder)[-1]
     assert (death["class"], death["attempt"], death["seconds"], death["lost_s"]) == (kind, None, 5.0, 0.0)
 
@@ -231,8 +231,8 @@ def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: 
     died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
     if noted:  # the attempt in status.json is of an earlier start
         note_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
-    now = Slice("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
-    settle(folder, 130, now, lambda _: None, pytest.fail, by="after", starts=0)
+    now = JobStart("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
+    handle_exit(folder, 130, now, lambda _: None, pytest.fail, by="after", starts=0)
     death = read_attempts(folder)[-1]
     assert (death["class"], death["attempt"]) == ("preempted", None if noted else 1)
     assert death["seconds"] == pytest.approx(0 if noted else 300, abs=3)
@@ -246,18 +246,18 @@ def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> N
 
 def test_a_failure_in_the_start_up_replaces_what_failed_before(folder: RunFolder) -> None:
     now = soon_again(folder, "old words", "failed", failure_class="nan")
-    settle(folder, 127, now, lambda _: None, pytest.fail, by="after", starts=1)
+    handle_exit(folder, 127, now, lambda _: None, pytest.fail, by="after", starts=1)
     status = folder.read_status()
     assert status["failure_class"] != "nan"
     assert status["reason"] == "its process ended with exit code 127"
 
 
 def test_slurm_is_read() -> None:
-    assert slice_of("running") == Slice("12", "RUNNING", "n2", 0, 600.0, 3600.0, False)
+    assert slice_of("running") == JobStart("12", "RUNNING", "n2", 0, 600.0, 3600.0, False)
     assert slice_of("preempted").preempted
     assert not slice_of("preempted before").preempted  # an earlier start was
-    assert parse_slice("RunTime=1-02:03:04 TimeLimit=UNLIMITED Restarts=x").run_s == 93784.0
-    assert parse_slice("TimeLimit=UNLIMITED").limit_s is None
+    assert parse_job_start("RunTime=1-02:03:04 TimeLimit=UNLIMITED Restarts=x").run_s == 93784.0
+    assert parse_job_start("TimeLimit=UNLIMITED").limit_s is None
     assert slice_of("over").over_limit
     assert slice_of("limit").over_limit
 
