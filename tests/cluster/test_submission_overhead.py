@@ -114,7 +114,7 @@ def through(request: LaunchRequest, run: RunFolder, name: str, cluster: Cluster,
 
 def by_hand(request: LaunchRequest, run: RunFolder, folder: Path, cluster: Cluster, imports: str = "") -> float:
     """Seconds of the same no-ops in a batch script such as one writes oneself."""
-    code = f"{imports}from sweeps.node.job import Train; Train(run={str(run.path)!r}, data={str(request.data)!r})()"
+    code = f"{imports}from sweeps.node.job import TrainingJob; TrainingJob(run={str(run.path)!r}, data={str(request.data)!r})()"
     script = folder / "plain.sh"
     script.write_text(
         "#!/bin/bash\n"

@@ -221,8 +221,8 @@ def undisturbed(root: Path, data: Path, *iterations: int) -> subprocess.Popen[by
         cell = resolve(definition(number), place).cells[0]
         folder = RunFolder(place.runs / cell.run)
         atomic_write_json(folder.spec, cell.spec.to_json())
-        calls.append(f"Train({str(folder.path)!r}, {str(data)!r}, threads={TEST_CLUSTER.cpus})()")
-    code = "; ".join(["from sweeps.node.job import Train", *calls])
+        calls.append(f"TrainingJob({str(folder.path)!r}, {str(data)!r}, threads={TEST_CLUSTER.cpus})()")
+    code = "; ".join(["from sweeps.node.job import TrainingJob", *calls])
     environment = {**os.environ, "OMP_NUM_THREADS": str(TEST_CLUSTER.cpus), "OMP_WAIT_POLICY": "PASSIVE"}
     with (root / "log").open("wb") as log:
         return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=log, stderr=log)

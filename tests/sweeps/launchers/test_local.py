@@ -204,6 +204,7 @@ def test_a_teacher_that_nobody_runs_blocks(shop: Shop) -> None:
 
 
 def test_what_a_run_sees(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)

@@ -113,8 +113,8 @@ def test_every_job_and_every_start_has_its_own_port() -> None:
 
 def test_a_finished_run_costs_a_glance() -> None:
     code = (
-        "import sys; from sweeps.node.job import Train\n"
-        f"print(Train({str(FINISHED)!r}, '/nowhere')(), end=' ')\n"
+        "import sys; from sweeps.node.job import TrainingJob\n"
+        f"print(TrainingJob({str(FINISHED)!r}, '/nowhere')(), end=' ')\n"
         "print([name for name in ('torch', 'pydantic', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
