@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache as once
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import c2d
+from analysis.load import columns, flatten
+from c2d.core import json_values
 from c2d.core.json_values import FileState
 
 SCHEMA = 1
@@ -123,15 +125,11 @@ def load(place: Path | None, store: Path) -> Cache:
 
 @once
 def _made_by() -> dict[str, Any]:
-    """Format, version, and a digest of the code that flattens files: a cache of other code is foreign."""
-    try:
-        version = metadata.version("c2d-suite")
-    except metadata.PackageNotFoundError:
-        version = ""
+    """Format, version and digest of the code that makes the entries: a cache of other code is not read."""
     code = hashlib.sha256()
-    for module in ("flatten.py", "schema.py", "../../c2d/core/json_values.py"):
+    for module in (columns, flatten, json_values):
         try:
-            code.update((Path(__file__).parent / module).read_bytes())
-        except OSError:  # a package without source files has a version
+            code.update(Path(module.__file__).read_bytes())
+        except OSError:  # a package without source files has its version
             continue
-    return {"schema": SCHEMA, "version": version, "code": code.hexdigest()}
+    return {"schema": SCHEMA, "version": c2d.__version__, "code": code.hexdigest()}

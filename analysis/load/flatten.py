@@ -1,132 +1,76 @@
-"""The four JSON files of a run, each flattened into columns of the frame, on its own and from its content alone.
+"""Flatten the four JSON files of a run into columns of the frame.
 
-Because nothing but the bytes of one file goes in, `analysis.load.cache` can keep what comes out. Every function takes the
-parsed object and raises `Wrong` with a sentence where something in it cannot be used: a number that is none is never
-passed over, for a mean over the rest would look like a result. Null numbers are NaN in the frame, here None.
+Each function takes the parsed object of one file and returns {column: value}; a null number is None.
+`analysis.load.cache` stores the result, which is why nothing but the content of that one file may enter. A value that
+is present but cannot be used raises `Wrong`: a mean over the remaining numbers would look like a result.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from analysis.load.schema import COCO, IOUS, TIDE
+from analysis.load.columns import RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, FrameColumn
 from c2d.core.json_values import ENV, RESULT, SPEC, STATUS, Wrong, at, items, maybe, number, text
 
 Values = dict[str, float | str | None]
-TEACHERS = {"classifier": "top1", "detector": "AP"}
-"""{kind of teacher: what tells how good it is}; the frame has teacher_top1 and teacher_AP, for a run may have both."""
-COUNTED = TIDE[:6]
-"""Errors that are counted; FalsePos and FalseNeg are sums of effects, not of things."""
 STATES = ("waiting", "running", "done", "failed")
-
-STATUS_NUMBERS = ("iteration", "iterations", "attempt", "elapsed_s")
-SPEC_NUMBERS = ("input", "iterations_planned", "batch", "lr")
-COST = ("params", "top1", "top5", "ece", "train_s", "detect_s")
-PER_IOU, EFFECTS, COUNTS = (
-    tuple(f"{prefix}{name}" for name in names)
-    for prefix, names in (("iou.", IOUS), ("tide.", TIDE), ("count.", COUNTED))
-)
-STATUS_COLUMNS = ("state", "reason", "failure_class", "error", *STATUS_NUMBERS, "heartbeat")
-SPEC_COLUMNS = ("name", "kind", "dataset", "dataset_digest", "student", "student_digest", "network", "input", "init",
-                "method", "method_json", "teacher.classifier", "teacher.detector", "schedule", "schedule_json",
-                "overrides_json", "iterations_planned", "batch", "lr", "precision")  # fmt: skip
-RESULT_COLUMNS = (*COCO, *PER_IOU, *EFFECTS, *COUNTS, *COST, "engine", "images", "boxes", "detections",
-                  "teacher_top1", "teacher_AP")  # fmt: skip
-ENV_COLUMNS = ("code", "c2d", "python", "torch", "mmdet", "mmcv", "device", "time")
-NUMBERS = frozenset({"seed", *STATUS_NUMBERS, *SPEC_NUMBERS, *RESULT_COLUMNS} - {"engine"})
-"""Columns that hold numbers; all others hold text."""
+KINDS = ("detector", "classifier")
 
 
 def spec(value: Mapping[str, Any]) -> Values:
-    """spec.json: what was asked. `schedule_json` holds the schedule's values, its name stands in `schedule`."""
-    subject = text(at(value, "kind"), "kind")
-    if subject not in ("detector", "classifier"):
-        raise Wrong(f"kind is {subject!r}, neither detector nor classifier")
-    is_detector = subject == "detector"
+    """Flatten spec.json. `schedule_json` holds the values of the schedule, `schedule` its name."""
+    kind = _kind(value)
+    is_detector = kind == "detector"
     method = items(at(value, "method"), "method")
     names = []
     for entry in method:
         if not isinstance(entry, dict) or len(entry) != 1 or not isinstance(next(iter(entry.values())), dict):
             raise Wrong("method is not a list of {distiller: parameters}")
         names.append(text(next(iter(entry)), "method"))
-    schedule = at(value, "schedule", "values")
     seed = number(at(value, "seed"), "seed", 0)
     if seed is None or seed != int(seed):
         raise Wrong("seed is no whole number")
     return {
         "seed": seed,
-        "name": text(at(value, "name"), "name"),
-        "kind": subject,
-        "dataset": text(at(value, "dataset", "name"), "dataset.name"),
-        "dataset_digest": text(at(value, "dataset", "digest"), "dataset.digest"),
+        "kind": kind,
         "student": text(at(value, "student", "name"), "student.name") if is_detector else "",
         "student_digest": text(at(value, "student", "digest"), "student.digest") if is_detector else "",
         "network": "" if is_detector else text(at(value, "network"), "network"),
-        "input": number(maybe(value, "input"), "input", 0),
-        "init": text(maybe(value, "init"), "init"),
         "method": ("+".join(names) or "baseline") if is_detector else "classifier",
         "method_json": _canonical(method),
-        "teacher.classifier": text(maybe(value, "teachers", "classifier"), "teachers.classifier"),
-        "teacher.detector": text(maybe(value, "teachers", "detector"), "teachers.detector"),
-        "schedule": text(at(value, "schedule", "name"), "schedule.name"),
-        "schedule_json": _canonical(schedule),
+        "schedule_json": _canonical(at(value, "schedule", "values")),
         "overrides_json": _canonical(maybe(value, "overrides") or {}),
-        "iterations_planned": number(at(schedule, "iterations"), "schedule.values.iterations", 0),
-        "batch": number(at(schedule, "batch"), "schedule.values.batch", 0),
-        "lr": number(at(schedule, "optimizer", "lr"), "schedule.values.optimizer.lr", 0),
-        "precision": text(at(schedule, "precision"), "schedule.values.precision"),
+        **_read(value, SPEC_COLUMNS),
     }
 
 
 def status(value: Mapping[str, Any]) -> Values:
-    """status.json as it was written; whether a running run is stale is a matter of the clock and of `analysis.load.load`."""
+    """Flatten status.json as it was written. Whether a run is stale depends on the clock: see `analysis.load.load`."""
     state = text(at(value, "state"), "state")
     if state not in STATES:
         raise Wrong(f"state is {state!r}, none of {', '.join(STATES)}")
     return {
         "state": state,
-        "reason": text(maybe(value, "reason"), "reason"),
-        "stage": text(maybe(value, "stage"), "stage"),
-        **{key: number(maybe(value, key), key) for key in STATUS_NUMBERS},
-        **{key: text(maybe(value, key), key) for key in ("failure_class", "error", "heartbeat", "host")},
+        **{key: text(maybe(value, key), key) for key in ("stage", "host")},
         "pid": number(maybe(value, "pid"), "pid"),
+        **_read(value, STATUS_COLUMNS),
     }
 
 
 def result(value: Mapping[str, Any]) -> Values:
-    """result.json: the numbers a finished run has, without those of single classes."""
-    subject = text(at(value, "kind"), "kind")
-    found: Values = {"result_kind": subject, "params": number(maybe(value, "params"), "params", 0)}
-    for column, key in (("train_s", "train"), ("detect_s", "detect")):
-        found[column] = number(maybe(value, "seconds", key), f"seconds.{key}")
-    if subject == "classifier":
-        for key in ("top1", "top5", "ece"):
-            found[key] = number(at(value, key) if key == "top1" else maybe(value, key), key, 0, 1)
-        return found
-    if subject != "detector":
-        raise Wrong(f"kind is {subject!r}, neither detector nor classifier")
-    for key in COCO:
-        found[key] = number(at(value, key), key, 0, 1)
-    for iou in IOUS:
-        found[f"iou.{iou}"] = number(at(value, "AP_per_iou", iou), f"AP_per_iou.{iou}", 0, 1)
-    for error in TIDE:  # raw differences: an oracle may also lose
-        found[f"tide.{error}"] = number(maybe(value, "tide", "dAP", error), f"tide.dAP.{error}", -1, 1)
-    for error in COUNTED:
-        found[f"count.{error}"] = number(maybe(value, "tide", "counts", error), f"tide.counts.{error}", 0)
-    for key in ("images", "boxes", "detections"):
-        found[key] = number(maybe(value, key), key, 0)
-    engine = [text(maybe(value, "engine", key), f"engine.{key}") for key in ("name", "version")]
-    found["engine"] = " ".join(part for part in engine if part)
-    for teacher, metric in TEACHERS.items():
-        taught_by = number(maybe(value, "teachers", teacher, metric), f"teachers.{teacher}.{metric}", 0, 1)
-        found[f"teacher_{metric}"] = taught_by
+    """Flatten result.json, without the numbers of single classes."""
+    kind = _kind(value)
+    found: Values = {"result_kind": kind, **_read(value, RESULT_COLUMNS, kind)}
+    if kind == "detector":
+        engine = [text(maybe(value, "engine", key), f"engine.{key}") for key in ("name", "version")]
+        found["engine"] = " ".join(part for part in engine if part)
     return found
 
 
 def env(value: Mapping[str, Any]) -> Values:
-    """env.json: code, packages and machine of the newest attempt."""
+    """Flatten the newest attempt of env.json: code, packages and machine."""
     attempts = items(at(value, "attempts"), "attempts")
     if not attempts:
         raise Wrong("lists no attempt")
@@ -160,6 +104,25 @@ FLATTEN: Final[dict[str, Callable[[Mapping[str, Any]], Values]]] = {
     RESULT: result,
     ENV: env,
 }
+
+
+def _kind(value: Mapping[str, Any]) -> str:
+    kind = text(at(value, "kind"), "kind")
+    if kind not in KINDS:
+        raise Wrong(f"kind is {kind!r}, neither detector nor classifier")
+    return kind
+
+
+def _read(value: Mapping[str, Any], columns: Sequence[FrameColumn], kind: str = "") -> Values:
+    """Read the columns that have keys and that this kind of run has."""
+    found: Values = {}
+    for column in columns:
+        if not column.keys or (column.run_kind and column.run_kind != kind):
+            continue
+        given = (at if column.required else maybe)(value, *column.keys)
+        name = ".".join(column.keys)
+        found[column.name] = number(given, name, column.low, column.high) if column.is_number else text(given, name)
+    return found
 
 
 def _device(newest: Mapping[str, Any]) -> str:

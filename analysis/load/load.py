@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.load import cache as caches
 from analysis.load import run_row
 from analysis.load.cache import Cache
-from analysis.load.flatten import ENV_COLUMNS, NUMBERS, RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, TEACHERS, Values
+from analysis.load.columns import FILE_COLUMNS, NUMBERS, TEACHERS
+from analysis.load.flatten import Values
 from analysis.load.run_row import Standing
 from analysis.load.schema import AXIS, Study
 from analysis.load.sweep_record import axes_of, read_record, runs_of
@@ -72,7 +73,7 @@ def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, n
 def columns(axes: Iterable[str] = ()) -> list[str]:
     """Every column of the frame, in order."""
     labels = [AXIS + axis for axis in axes]
-    return [*("sweep", "role", "seed", "run"), *labels, *STATUS_COLUMNS, *SPEC_COLUMNS, *RESULT_COLUMNS, *ENV_COLUMNS]
+    return [*("sweep", "role", "seed", "run"), *labels, *(column.name for column in FILE_COLUMNS)]
 
 
 def to_frame(rows: Sequence[Mapping[str, float | str | None]], axes: Iterable[str] = ()) -> pd.DataFrame:

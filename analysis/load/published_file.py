@@ -41,7 +41,7 @@ class Entry:
         return self.text["source"]
 
     def number(self, key: str) -> float | None:
-        """The number under a key of `analysis.spec.columns`, in percent; None where the source has none."""
+        """The number under a key of `analysis.load.columns`, in percent; None where the source has none."""
         if key in METRICS:
             return as_number(self.text[key])
         if key in _PER_IOU:  # a table over thresholds names them all; AP50 alone may be of another split

@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.load import flatten
 from analysis.load.cache import Cache
+from analysis.load.columns import RESULT_NAMES
 from analysis.load.flatten import Values
 from c2d.core import json_values
 from c2d.core.json_values import ENV, RESULT, SPEC, STATUS, Problem
@@ -79,7 +80,7 @@ def stand(runs: Path, run: str, cache: Cache, now: float) -> Standing:
 
 def damaged(values: Mapping[str, Any], problems: tuple[Problem, ...], reason: str) -> Standing:
     """A run whose numbers cannot be used: none of them is left."""
-    kept = {key: value for key, value in values.items() if key not in flatten.RESULT_COLUMNS}
+    kept = {key: value for key, value in values.items() if key not in RESULT_NAMES}
     return Standing({**kept, "state": "damaged", "reason": f"damaged: {reason}"}, problems)
 
 

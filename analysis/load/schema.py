@@ -1,25 +1,12 @@
-"""What one row of the tidy frame holds: one promised cell and seed, whatever became of its run.
+"""The frame and its rows: one row for each planned cell and seed, whatever the state of its run.
 
-`analysis.load.load` makes the frame, everything else reads it. A run that answers several equal cells has a row in each of
-them; a run that was asked for by no sweep has one row, in the sweep "". Holes are rows too: a cell that was never
-started, is unfinished or failed has a row without numbers and with its reason.
+`analysis.load.load` makes the frame, everything else reads it. A run that several equal cells share has a row in each
+of them. A run that no sweep planned has one row, in the sweep "". Cells without a finished run are rows without numbers
+and with their reason.
 
-Columns, by where they come from (text columns hold "" and number columns NaN where there is nothing):
-
-  the sweep    sweep, role, seed, run, axis.<axis> (the cell's label; missing where the sweep has no such axis). Runs of
-               no sweep have axis.student, axis.method and axis.question, which is the run's id without its seed
-  status.json  state, reason, failure_class, error, iteration, iterations, attempt, elapsed_s, heartbeat
-  spec.json    name, kind, dataset, dataset_digest, student, student_digest, network, input, init, method (as in the
-               run's name: "baseline", "icod", "icod+fgfi"), method_json, teacher.classifier, teacher.detector,
-               schedule, schedule_json, overrides_json, and what tables ask for: iterations_planned, batch, lr,
-               precision
-  result.json  AP ... ARl (`COCO`), iou.0.50 ... iou.0.95, tide.<error>, count.<error>, all in 0-1 or counts; params,
-               top1, top5, ece, train_s, detect_s, engine, images, boxes, detections; teacher_top1 of
-               the classifier and teacher_AP of the detector that taught it
-  env.json     of the newest attempt: code (sha, with + where it was dirty), c2d, python, torch, mmdet, mmcv, device,
-               time
-
-Numbers are stored as the run wrote them, in 0-1; percent is a matter of `analysis.spec.columns`.
+Columns: `sweep`, `role` (student, teacher, orphan: no longer planned, single: of no sweep), `seed`, `run`;
+`axis.<axis>`, the label of the cell, missing where the sweep has no such axis (runs of no sweep have axis.student,
+axis.method and axis.question, the run id without its seed); then the columns of `analysis.load.columns`.
 """
 
 from __future__ import annotations
@@ -37,15 +24,10 @@ if TYPE_CHECKING:
 AXIS = "axis."
 """Prefix of the columns that hold a cell's labels."""
 QUESTION = "axis.question"
-"""Of runs of no sweep: their id without the seed, which says nothing that the id does not say."""
+"""Axis of runs of no sweep: the run id without its seed."""
 STATES = ("new", "waiting", "running", "stale", "failed", "damaged", "done")
-"""new: promised, no folder yet. stale: says running, heartbeat older than 5 minutes. damaged: a file that a finished
-run must have is missing or unreadable. Only done rows carry numbers."""
-ROLES = ("student", "teacher", "orphan", "single")
-"""teacher: asked for by the sweep's students. orphan: once promised, no longer asked for. single: of no sweep."""
-COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-TIDE = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "FalseNeg")
-IOUS = tuple(f"{0.5 + 0.05 * step:.2f}" for step in range(10))
+"""new: planned, no folder yet. stale: state running, but the heartbeat is older than 5 minutes. damaged: a file that a
+finished run must have is missing or unreadable. Only done rows have numbers."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.load import cache as caches
-from analysis.load.schema import COCO, TIDE, Study
+from analysis.load.columns import COCO, COUNTED, TIDE
+from analysis.load.schema import Study
 from c2d.core.errors_analysis import InputError
 from c2d.core.json_values import (
     DETECTIONS,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 PARTS = ("per_iou", "per_size")
 SIZES = ("small", "medium", "large")
-COUNTED = TIDE[:6]
 RECORDS_ARE = "1"
 """`tide.VERSION` of the records in result.json, which do not name it; under another version they are computed anew."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.load.columns import Quantity, quantity
 from analysis.plots.points import (
     INTERVAL,
     bounds,
@@ -38,7 +39,6 @@ from analysis.plots.style import (
     width_in,
     words,
 )
-from analysis.spec.columns import Quantity, quantity
 from analysis.tables.groups import Group, groups
 from c2d.core.errors_analysis import InputError, some
 

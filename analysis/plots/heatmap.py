@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.load.columns import Quantity, quantity
 from analysis.plots.points import counts, nothing, numbers, point, records, seed_values, stored
 from analysis.plots.style import (
     DOUBLE_IN,
@@ -24,7 +25,6 @@ from analysis.plots.style import (
     width_in,
     words,
 )
-from analysis.spec.columns import Quantity, quantity
 from analysis.stats.seed_statistics import paired
 from analysis.tables.groups import Group, baseline_of, groups
 from c2d.core.errors_analysis import InputError

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.load.schema import IOUS
+from analysis.load.columns import IOUS, quantity
 from analysis.plots.points import INTERVAL, bounds, marked, nothing, point, remarks
 from analysis.plots.rows import in_order, rows_of
 from analysis.plots.style import SINGLE_IN, finish, line, look, new_figure, paper, words
-from analysis.spec.columns import quantity
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.load.columns import LATENCY_QUANTITIES, Quantity, quantity
 from analysis.plots.point_labels import Name, place
 from analysis.plots.points import (
     INTERVAL,
@@ -39,7 +40,6 @@ from analysis.plots.style import (
     percent_or_unit,
     words,
 )
-from analysis.spec.columns import Quantity, quantity
 from c2d.core.errors_analysis import InputError
 
 if TYPE_CHECKING:
@@ -51,14 +51,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing", "x", "x_low",
            "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline")  # fmt: skip
-MEASURED = {
-    "latency_p50": ("p50_ms", "p50_low_ms", "p50_high_ms"),
-    "latency_p90": ("p90_ms", "p90_low_ms", "p90_high_ms"),
-    "latency_p99": ("p99_ms", "p99_low_ms", "p99_high_ms"),
-    "gflops": ("flops", "flops", "flops"),
-    "gmacs": ("macs", "macs", "macs"),
-}
-"""Columns of `analysis.load.latency.of_runs` (value, low, high) by quantity."""
 
 
 def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
@@ -77,7 +69,7 @@ def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
         raise InputError(f"a pareto figure needs a y that can be better or worse; {spec.y!r} cannot, try AP")
     x = quantity(spec.x)
     rows = rows_of(study, spec, sweep)
-    costs = _measured(study, rows, x, spec.latency) if not x.frame else [_stored(row, x) for row in rows]
+    costs = _measured(study, rows, x, spec.latency) if not x.column else [_stored(row, x) for row in rows]
     out = [
         {"row": row.name, **point(row.group, y), **cost, "front": False, "baseline": row.is_baseline}
         for row, cost in zip(rows, costs, strict=True)
@@ -187,15 +179,16 @@ def _measured(
     study: Study, rows: Sequence[Row], asked: Quantity, conditions: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The x columns of a quantity of the latency files, for each row."""
-    from analysis.load.latency import counts as counted
-    from analysis.load.latency import of_runs
+    from analysis.load import latency
 
-    if asked.key not in MEASURED:
-        raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {', '.join(MEASURED)}")
+    if asked.key.startswith("memory"):
+        known = ", ".join(one.key for one in LATENCY_QUANTITIES if not one.key.startswith("memory"))
+        raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {known}")
     runs = list(dict.fromkeys(run for row in rows for run in row.group.runs))
     # Operations are those of the network, whatever it was timed on.
-    found = (of_runs if asked.under_conditions else counted)(study, runs, conditions)
-    value, low, high = MEASURED[asked.key]
+    found = (latency.of_runs if asked.depends_on_device else latency.counts)(study, runs, conditions)
+    value = asked.latency_column
+    low, high = (value.replace("_ms", end) for end in ("_low_ms", "_high_ms"))
     out = []
     for row in rows:
         mine = found.loc[list(row.group.runs)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.schema import COCO
+from analysis.load.columns import COCO, quantity
 from analysis.plots.fixed_layout import settle
 from analysis.plots.points import WIDE, bounds, counts, marked, nothing
 from analysis.plots.rows import in_order, left_out, problem_note, rows_of, run_of
@@ -27,7 +27,6 @@ from analysis.plots.style import (
     shown,
     words,
 )  # fmt: skip
-from analysis.spec.columns import quantity
 from analysis.stats.seed_statistics import paired
 from c2d.core.errors_analysis import InputError, unknown
 

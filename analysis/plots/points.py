@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.spec.columns import Quantity, quantity
+from analysis.load.columns import Quantity, quantity
 from analysis.stats.seed_statistics import summary
 from c2d.core.errors_analysis import InputError
 
@@ -36,7 +36,7 @@ def stored(key: str, figure: str) -> Quantity:
         InputError: an unknown one, or one that is measured beside the runs.
     """
     found = quantity(key)
-    if not found.frame:
+    if not found.column:
         raise InputError(
             f"a {figure} figure cannot show {key!r}: it is measured by `c2d bench latency`, not by a run; "
             "ask for a column of result.json such as AP, or for a pareto figure"
@@ -53,9 +53,9 @@ def point(group: Group, asked: Quantity) -> dict[str, Any]:
 def seed_values(group: Group, asked: Quantity) -> dict[int, float]:
     """{seed: shown number} of the finished runs that have one, by rising seed."""
     done = group.done
-    if asked.frame not in done.columns:
+    if asked.column not in done.columns:
         return {}
-    pairs = zip(done["seed"], done[asked.frame], strict=True)
+    pairs = zip(done["seed"], done[asked.column], strict=True)
     return {int(seed): float(value) * asked.scale for seed, value in pairs if np.isfinite(float(value))}
 
 

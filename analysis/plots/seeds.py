@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.load.columns import quantity
 from analysis.plots.points import (
     INTERVAL,
     bounds,
@@ -25,7 +26,6 @@ from analysis.plots.points import (
 )  # fmt: skip
 from analysis.plots.rows import rows_of
 from analysis.plots.style import GREY, INK, SINGLE_IN, distinct, finish, look, new_figure, paper, percent_or_unit, words
-from analysis.spec.columns import quantity
 
 if TYPE_CHECKING:
     import pandas as pd

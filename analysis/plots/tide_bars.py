@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.load.schema import TIDE
+from analysis.load.columns import TIDE, quantity
 from analysis.plots.fixed_layout import settle
 from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks, seed_values
 from analysis.plots.rows import in_order, rows_of
 from analysis.plots.style import DOUBLE_IN, GREY, INK, bar, finish, new_figure, paper, words
-from analysis.spec.columns import quantity
 
 if TYPE_CHECKING:
     import pandas as pd

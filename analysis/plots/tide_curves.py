@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.schema import TIDE
+from analysis.load.columns import TIDE
 from analysis.plots.fixed_layout import settle
 from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks
 from analysis.plots.rows import in_order, left_out, problem_note, rows_of

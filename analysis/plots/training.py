@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.load.columns import quantity
 from analysis.plots.points import counts
 from analysis.plots.rows import problem_note, rows_of
-from analysis.spec.columns import quantity
 from c2d.core.json_values import METRICS
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.formats import csvfile
+from analysis.load.columns import QUANTITIES
 from analysis.load.schema import Study, labels_of
-from analysis.spec.columns import QUANTITIES
 from analysis.tables.protocol_facts import teachers
 from c2d.core.errors_analysis import InputError, unknown
 from c2d.core.json_values import Wrong, read_bytes
@@ -141,7 +141,7 @@ def _gone(run: str, runs: Path) -> Behind:
 
 def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
     quantity = QUANTITIES.get(cell["column"].removeprefix("delta."))
-    stored = row.get(quantity.frame) if quantity and quantity.frame else None
+    stored = row.get(quantity.column) if quantity and quantity.column else None
     value = float(stored) * quantity.scale if quantity and isinstance(stored, float) and stored == stored else None
     folder = study.runs / str(row["run"])
     facts = {

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from analysis.spec.columns import quantity
+from analysis.load.columns import quantity
 from c2d.core.errors_analysis import InputError
 from c2d.core.spec_errors import in_words
 from c2d.core.yaml_text import Mistakes, read_text, read_values
@@ -44,7 +44,7 @@ def _once(keys: list[str]) -> list[str]:
 
 
 Key = Annotated[str, AfterValidator(_column)]
-"""A key of `analysis.spec.columns`."""
+"""A key of `analysis.load.columns`."""
 Keys = Annotated[list[Key], AfterValidator(_once)]
 Some = Annotated[list[Key], AfterValidator(_once), Field(min_length=1)]
 

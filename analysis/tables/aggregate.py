@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.load.schema import COCO
-from analysis.spec.columns import Quantity
+from analysis.load.columns import Quantity
 from analysis.stats.seed_statistics import summary
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell
@@ -21,11 +20,7 @@ if TYPE_CHECKING:
 FEW = 3
 """A cell with fewer seeds is marked."""
 FEW_NOTE = "fewer than three seeds"
-_LATENCY = {"gflops": "flops", "gmacs": "macs"} | {f"latency_{p}": f"{p}_ms" for p in ("p50", "p90", "p99")}
-_LATENCY |= {f"memory_{kind}": f"{kind}_mib" for kind in ("inference", "training")}
 _STATE_WORDS = {"new": "not started", "stale": "without a sign of life"}
-_NO_TEACHER = {"teacher_top1": "no classifier as teacher", "teacher_AP": "no detector as teacher"}
-_OBJECTS = "no such objects in the validation set"
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Samples:
 
 def is_timed(quantity: Quantity) -> bool:
     """Whether the number is read from latency files, not from the frame."""
-    return quantity.frame == ""
+    return quantity.column == ""
 
 
 def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Samples:
@@ -62,7 +57,7 @@ def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Sam
     without = done[~done["run"].isin(runs.values())]
     reason = progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
     promised = tuple(int(seed) for seed in group.rows["seed"])
-    notes = _notes(list(runs.values()), timed) if quantity.under_conditions else ()
+    notes = _notes(list(runs.values()), timed) if quantity.depends_on_device else ()
     return Samples(values, runs, promised, undefined, reason, notes)
 
 
@@ -112,8 +107,8 @@ def _standing(state: str, failure: str) -> str:
 
 def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> list[float]:
     if not is_timed(quantity):
-        return [float(number) for number in done[quantity.frame]]
-    column = _LATENCY[quantity.key]
+        return [float(number) for number in done[quantity.column]]
+    column = quantity.latency_column
     there = {} if timed is None else dict(zip(map(str, timed.index), timed[column], strict=True))
     return [float(there.get(str(run), np.nan)) for run in done["run"]]
 
@@ -127,13 +122,9 @@ def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
 def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> str:
     """Why the finished runs of `done` have no number."""
     if is_timed(quantity):
-        told = _notes(list(done["run"]), timed) if quantity.under_conditions else ("not counted",)
+        told = _notes(list(done["run"]), timed) if quantity.depends_on_device else ("not counted",)
         return "; ".join(told) or "not measured"
-    of_classifier = quantity.frame in ("top1", "top5", "ece")
-    of_detector = quantity.frame in COCO or quantity.frame.startswith(("iou.", "tide."))
     kinds = set(done["kind"])
-    if (of_detector and kinds == {"classifier"}) or (of_classifier and kinds == {"detector"}):
+    if quantity.run_kind and not quantity.column.startswith("teacher_") and quantity.run_kind not in kinds:
         return f"not defined for a {kinds.pop()}"
-    if of_detector and not quantity.frame.startswith("tide."):
-        return f"undefined: {_OBJECTS}"
-    return _NO_TEACHER.get(quantity.frame, "not recorded")
+    return quantity.reason

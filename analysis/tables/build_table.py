@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from analysis.load.columns import QUANTITIES, quantity
 from analysis.load.schema import Study
-from analysis.spec.columns import QUANTITIES, quantity
 from analysis.spec.report_spec import TableSpec
 from analysis.stats.seed_statistics import Leaders, leaders
 from analysis.tables import aggregate, differences, footnotes, protocol_check, published
@@ -126,7 +126,7 @@ def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame
         return None
     from analysis.load import latency
 
-    read = latency.of_runs if any(quantity(key).under_conditions for key in asked) else latency.counts
+    read = latency.of_runs if any(quantity(key).depends_on_device for key in asked) else latency.counts
     return read(study, [run for row in rows for run in row.runs], spec.latency)
 
 

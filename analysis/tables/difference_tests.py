@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from analysis.load.columns import quantity
 from analysis.load.schema import Study
 from analysis.load.tide_cache import other_evaluation
-from analysis.spec.columns import quantity
 from analysis.spec.report_spec import TableSpec
 from analysis.tables import differences
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.spec.columns import QUANTITIES
+from analysis.load.columns import QUANTITIES
 from analysis.spec.report_spec import TableSpec
 from analysis.stats.seed_statistics import Leaders
 from analysis.tables import differences

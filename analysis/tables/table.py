@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from analysis.spec.columns import Better
+from analysis.load.columns import Better
 
 ColumnKind = Literal["measured", "difference", "published", "published difference"]
 CellKind = Literal["value", "missing"]

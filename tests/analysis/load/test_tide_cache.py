@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from analysis.load import tide_cache
+from analysis.load.columns import COCO, TIDE
 from analysis.load.load import read
-from analysis.load.schema import COCO, TIDE, Study
+from analysis.load.schema import Study
 from analysis.load.tide_cache import per_class, tide_over_iou, tide_per_size
 from benchmarks.suite import synthetic_run, synthetic_store
 from c2d.metrics import tide

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.load.schema import IOUS
+from analysis.load.columns import IOUS
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of
 
 

@@ -1,0 +1,202 @@
+"""All columns of the frame and all numbers of a report, one line each.
+
+A `FrameColumn` names a column of the frame, the file and the keys that it is read from, and how reports show it.
+A new number of result.json is one line in `RESULT_COLUMNS`: `flatten` reads it, the frame holds it, tables and figures
+accept its key. The frame stores what the file has (AP and TIDE in 0-1, times in s); reports show `scale` times that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from c2d.core.errors_analysis import unknown
+
+Better = Literal["higher", "lower", ""]
+RunKind = Literal["detector", "classifier", ""]
+
+COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+TIDE = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "FalseNeg")
+COUNTED = TIDE[:6]
+"""Error types with a count. FalsePos and FalseNeg are sums of effects and have none."""
+IOUS = tuple(f"{0.5 + 0.05 * step:.2f}" for step in range(10))
+TEACHERS = {"classifier": "top1", "detector": "AP"}
+"""{kind of teacher: its metric}. A run may have both; the frame has teacher_top1 and teacher_AP."""
+_NO_OBJECTS = "undefined: no such objects in the validation set"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number that a table or figure can show.
+
+    Attributes:
+        key: name in a report spec.
+        column: column of the frame; "" for a number of the latency files.
+        label: header.
+        unit: of the shown number; "" for counts and ratios.
+        scale: shown = scale x stored.
+        digits: after the decimal point.
+        better: direction in which a row is ahead; numbers without direction are never bold.
+        run_kind: kind of run that has the number; "" for both.
+        latency_column: column of `analysis.load.latency.of_runs` for a number of the latency files.
+        reason: why a finished run has no value.
+    """
+
+    key: str
+    column: str
+    label: str
+    unit: str = "%"
+    scale: float = 100.0
+    digits: int = 1
+    better: Better = ""
+    run_kind: RunKind = ""
+    latency_column: str = ""
+    reason: str = "not recorded"
+
+    @property
+    def depends_on_device(self) -> bool:
+        """Whether device, backend and the other conditions of the measurement change the number."""
+        return self.key.startswith(("latency", "memory"))
+
+
+@dataclass(frozen=True)
+class FrameColumn:
+    """One column of the frame.
+
+    Attributes:
+        name: in the frame.
+        keys: keys in the JSON file, from the outside; () where a function of `flatten` computes the value.
+        is_number: float64 with NaN for a missing value; else text with "".
+        required: the file is damaged without it.
+        low, high: bounds of a number.
+        run_kind: kind of run whose file has it; "" for both.
+        quantities: how reports show it.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()
+    is_number: bool = False
+    required: bool = False
+    low: float = -inf
+    high: float = inf
+    run_kind: RunKind = ""
+    quantities: tuple[Quantity, ...] = ()
+
+
+def _text(name: str, *keys: str, required: bool = False) -> FrameColumn:
+    return FrameColumn(name, keys, required=required)
+
+
+def _number(name: str, *keys: str, required: bool = False, low: float = -inf, run_kind: RunKind = "",
+            quantities: tuple[Quantity, ...] = ()) -> FrameColumn:  # fmt: skip
+    return FrameColumn(name, keys, True, required, low, run_kind=run_kind, quantities=quantities)
+
+
+def _ratio(
+    name: str,
+    *keys: str,
+    label: str,
+    better: Better = "higher",
+    required: bool = False,
+    low: float = 0,
+    run_kind: RunKind = "detector",
+    reason: str = "not recorded",
+) -> FrameColumn:
+    """A number of at most 1 that reports show in percent."""
+    shown = Quantity(name, name, label, better=better, run_kind=run_kind, reason=reason)
+    return FrameColumn(name, keys, True, required, low, 1, run_kind, (shown,))
+
+
+STATUS_COLUMNS = (
+    _text("state"),
+    _text("reason", "reason"),
+    _text("failure_class", "failure_class"),
+    _text("error", "error"),
+    _number("iteration", "iteration"),
+    _number("iterations", "iterations"),
+    _number("attempt", "attempt"),
+    _number(
+        "elapsed_s", "elapsed_s", quantities=(Quantity("elapsed_hours", "elapsed_s", "elapsed", "h", 1 / 3600, 2),)
+    ),
+    _text("heartbeat", "heartbeat"),
+)  # fmt: skip
+SPEC_COLUMNS = (
+    _text("name", "name", required=True),
+    _text("kind"),
+    _text("dataset", "dataset", "name", required=True),
+    _text("dataset_digest", "dataset", "digest", required=True),
+    _text("student"),
+    _text("student_digest"),
+    _text("network"),
+    _number("input", "input", low=0),
+    _text("init", "init"),
+    _text("method"),
+    _text("method_json"),
+    _text("teacher.classifier", "teachers", "classifier"),
+    _text("teacher.detector", "teachers", "detector"),
+    _text("schedule", "schedule", "name", required=True),
+    _text("schedule_json"),
+    _text("overrides_json"),
+    _number("iterations_planned", "schedule", "values", "iterations", required=True, low=0),
+    _number("batch", "schedule", "values", "batch", required=True, low=0),
+    _number("lr", "schedule", "values", "optimizer", "lr", required=True, low=0),
+    _text("precision", "schedule", "values", "precision", required=True),
+)
+RESULT_COLUMNS = (
+    *(_ratio(name, name, label=name, required=True, reason=_NO_OBJECTS) for name in COCO),
+    *(_ratio(f"iou.{iou}", "AP_per_iou", iou, label=f"AP@{iou}", required=True, reason=_NO_OBJECTS) for iou in IOUS),
+    # dAP is a raw difference: fixing an error type can also lower AP.
+    *(_ratio(f"tide.{error}", "tide", "dAP", error, label=f"TIDE {error}", better="lower", low=-1) for error in TIDE),
+    *(_number(f"count.{error}", "tide", "counts", error, low=0, run_kind="detector") for error in COUNTED),
+    _number("params", "params", low=0, quantities=(Quantity("params", "params", "params", "M", 1e-6, 2),)),
+    _ratio("top1", "top1", label="top-1", required=True, run_kind="classifier"),
+    _ratio("top5", "top5", label="top-5", run_kind="classifier"),
+    _ratio("ece", "ece", label="ECE", better="lower", run_kind="classifier"),
+    _number("train_s", "seconds", "train", quantities=(
+        Quantity("train_hours", "train_s", "training", "h", 1 / 3600, 2),
+        Quantity("train_minutes", "train_s", "training", "min", 1 / 60, 1),
+    )),
+    _number("detect_s", "seconds", "detect"),
+    FrameColumn("engine"),
+    _number("images", "images", low=0, run_kind="detector"),
+    _number("boxes", "boxes", low=0, run_kind="detector"),
+    _number("detections", "detections", low=0, run_kind="detector"),
+    _ratio("teacher_top1", "teachers", "classifier", "top1", label="teacher top-1", better="",
+           reason="no classifier as teacher"),
+    _ratio("teacher_AP", "teachers", "detector", "AP", label="teacher AP", better="",
+           reason="no detector as teacher"),
+)  # fmt: skip
+ENV_COLUMNS = tuple(_text(name) for name in ("code", "c2d", "python", "torch", "mmdet", "mmcv", "device", "time"))
+"""Of the newest attempt. code: sha, with + where files were changed."""
+LATENCY_QUANTITIES = (
+    Quantity("gflops", "", "FLOPs", "G", 1e-9, 1, latency_column="flops"),
+    Quantity("gmacs", "", "MACs", "G", 1e-9, 1, latency_column="macs"),
+    *(Quantity(f"latency_{q}", "", q, "ms", 1.0, 1, "lower", latency_column=f"{q}_ms") for q in ("p50", "p90", "p99")),
+    Quantity("memory_inference", "", "peak memory", "MiB", 1.0, 0, "lower", latency_column="inference_mib"),
+    Quantity("memory_training", "", "peak memory, training", "MiB", 1.0, 0, "lower", latency_column="training_mib"),
+)
+
+FILE_COLUMNS = (*STATUS_COLUMNS, *SPEC_COLUMNS, *RESULT_COLUMNS, *ENV_COLUMNS)
+"""All columns that are read from files of a run, in the order of the frame."""
+NUMBERS = frozenset({"seed", *(column.name for column in FILE_COLUMNS if column.is_number)})
+"""Names of the columns that hold numbers; all others hold text."""
+RESULT_NAMES = frozenset(column.name for column in RESULT_COLUMNS)
+QUANTITIES: dict[str, Quantity] = {
+    quantity.key: quantity
+    for quantity in (
+        *(quantity for column in (*RESULT_COLUMNS, *STATUS_COLUMNS) for quantity in column.quantities),
+        *LATENCY_QUANTITIES,
+    )
+}
+
+
+def quantity(key: str) -> Quantity:
+    """Return the quantity of that name.
+
+    Raises:
+        InputError: an unknown name; lists the names and suggests the nearest.
+    """
+    if key not in QUANTITIES:
+        raise unknown("column", key, QUANTITIES)
+    return QUANTITIES[key]
