@@ -230,7 +230,7 @@ def _look_at(spec: RunSpec, data: Path | None) -> str:
 
 def _optimisation(model: nn.Module, resolved: config.Resolved) -> None:
     """Optimizer and schedulers as the engine will build them; overrides reach them too."""
-    with evaluate.scope():
+    with evaluate.mmdet_scope():
         try:
             wrapper = build_optim_wrapper(model, copy.deepcopy(resolved.train["optim_wrapper"].to_dict()))
             for item in resolved.train["param_scheduler"]:

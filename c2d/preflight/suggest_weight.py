@@ -21,7 +21,7 @@ from c2d.distillation.gradient_monitor import Monitor
 from c2d.ops.seeding import mix, seed_everything
 from c2d.preflight.setup import Trial
 from c2d.training import evaluate
-from c2d.training.loop import optimisation
+from c2d.training.optimization import optimization_config
 
 SHARES = (0.1, 0.3, 1.0)
 """Pulls to propose, as a share of the task's."""
@@ -78,8 +78,8 @@ def listen(trial: Trial, steps: int, every: int, say: Callable[[int, dict[str, f
     model = trial.built.model
     if not getattr(model, "distillers", None):
         raise InputError("this question has no method, so there is no weight to suggest; give one with `method`")
-    with evaluate.scope():
-        wrapper = build_optim_wrapper(model, optimisation(trial.spec.schedule.values)[0])
+    with evaluate.mmdet_scope():
+        wrapper = build_optim_wrapper(model, optimization_config(trial.spec.schedule.values)[0])
     model.monitor = Monitor(every)
     model.at_full_weight()  # a method that begins late, or rises slowly, is to be heard as well
     seen: dict[str, list[dict[str, float]]] = {}

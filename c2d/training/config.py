@@ -14,7 +14,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.data.card import LoadedCard
 from c2d.specs.spec import RunSpec, TeacherSchedule
 from c2d.training.evaluate import coco_dataset
-from c2d.training.loop import optimisation
+from c2d.training.optimization import optimization_config
 
 QUESTION = ("method", "teachers", "init", "seed")
 """Keys of train_config.py that show parts of the spec; overriding the picture would change nothing but the run id."""
@@ -107,7 +107,7 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> Resolved:
 
 
 def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    wrapper, schedulers = optimisation(spec.schedule.values)
+    wrapper, schedulers = optimization_config(spec.schedule.values)
     return {
         "default_scope": "mmdet",
         "model": model,

@@ -1,17 +1,20 @@
-"""The running average of the student's weights (EMA), when a schedule asks for one."""
+"""Exponential moving average (EMA) of the trained weights, where a schedule sets `ema`."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 
-class Average:
-    """w <- w + momentum * (weight - w) after every step; integer buffers (batch counts) are copied."""
+class EMA:
+    """Average of weights over the steps: average <- average + momentum * (weight - average).
+
+    Integer buffers (e.g. the batch count of a normalization layer) are copied.
+
+    Attributes:
+        momentum: share of the new weights, in (0, 1].
+        state: the average, under the keys of the model's state dict.
+    """
 
     def __init__(self, model: nn.Module, momentum: float) -> None:
         self.momentum = momentum
@@ -19,28 +22,23 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Add the weights of `model` to the average; called after each optimizer step."""
         for key, value in model.state_dict().items():
-            kept = self.state[key]
+            average = self.state[key]
             if value.is_floating_point():
-                kept.lerp_(value, self.momentum)
+                average.lerp_(value, self.momentum)
             else:
-                kept.copy_(value)
+                average.copy_(value)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Return the average, tensors of any shape under the keys of the model."""
         return self.state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore the average of a checkpoint.
+
+        Args:
+            state: tensors of any shape under the keys of the model.
+        """
         for key, value in state.items():
             self.state[key].copy_(value)
-
-
-class AverageHook(Hook):
-    """Updates the average after each optimizer step, before a checkpoint is written."""
-
-    priority = "VERY_LOW"
-
-    def __init__(self, average: Average) -> None:
-        self.average = average
-
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        self.average.update(runner.model.module if is_model_wrapper(runner.model) else runner.model)

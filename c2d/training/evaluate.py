@@ -34,7 +34,7 @@ def build_student(config: Config, device: str = "cpu") -> Any:
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
-    with scope():
+    with mmdet_scope():
         try:
             model = MODELS.build(config["model"])
         except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -55,7 +55,7 @@ def build_dataset(dataset: Any) -> Any:
     nothing = InputError(
         f"{dataset['ann_file']} leaves no image to look at (training drops images without boxes); check the annotations"
     )
-    with scope(), contextlib.redirect_stdout(io.StringIO()):
+    with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
         try:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
@@ -77,7 +77,7 @@ def build_dataset(dataset: Any) -> Any:
 
 
 @contextlib.contextmanager
-def scope() -> Iterator[None]:
+def mmdet_scope() -> Iterator[None]:
     """mmdet's registry scope, for as long as something is built."""
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield

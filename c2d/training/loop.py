@@ -1,120 +1,229 @@
-"""mmengine's Runner, cut down to what a run needs: the loop, optimizer, schedulers, hooks and DDP.
+"""The training loop: from iteration 0, or from the newest checkpoint, to the last iteration.
 
-Logging, visualisation, environment dumps and checkpoints of mmengine stay out: a run's files are c2d's own, and weights
-are read by safeload only.
+It uses mmengine's optimizer wrapper, schedulers and DDP wrapper, and not its Runner: seeds, data order, checkpoints,
+EMA and logs of a run are c2d's own. A step is `train_step`, then metrics, schedulers, EMA, checkpoint, in this order.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+import logging
+import math
+import resource
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import get_dist_info
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.utils.dl_utils import set_multi_processing
+from torch import Tensor
+from torch.utils.data import DataLoader
 
-from c2d.core.errors import RunError
+from c2d.core.attempt import Interrupted
+from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder
 from c2d.ops.seeding import mix, seed_everything
-from c2d.specs.spec import Schedule
 from c2d.training import checkpoint
 from c2d.training.distributed import device_index
-from c2d.training.ema import Average
-from c2d.training.mixed_precision import MixedPrecision
+from c2d.training.ema import EMA
+from c2d.training.evaluate import mmdet_scope
+from c2d.training.metrics_logger import MetricsLogger, rewind
+from c2d.training.optimization import build_optimizer
+from c2d.training.sampler import SeededDataset, Stream
+from c2d.training.signals import StopSignals
+
+Validate = Callable[[Any], dict[str, float | None]]
 
 
-class _NoVisualizer:
-    """mmengine wants one; it draws nothing."""
+def fit(
+    folder: RunFolder,
+    model: Any,
+    dataset: Any,
+    config: Config,
+    log: logging.Logger,
+    *,
+    ema: float | None,
+    workers: int = 0,
+    checkpoint_every: int | None = None,
+    stop_after: int | None = None,
+    validate: Validate | None = None,
+) -> None:
+    """Train to the end. Resuming is exact: a run on the CPU that is killed at any step and resumed has equal weights.
 
-    dataset_meta: Any = None
+    Args:
+        folder: run folder, for checkpoints, metrics.jsonl and status.json.
+        model: Distillation or CropClassifier, on its device.
+        dataset: mmdet data set of the training split.
+        config: train_config.py.
+        log: logger of the run.
+        ema: momentum of the averaged weights, or None.
+        workers: loader processes; the batches do not depend on their number.
+        checkpoint_every: iterations; default: a tenth of the run, 1000 at most.
+        stop_after: iteration after which to save and exit, as if a stop signal had arrived.
+        validate: called with the model at the schedule's val_interval; returns the AP values of a `val` event.
 
-    def add_config(self, *_: Any, **__: Any) -> None:
-        pass
+    Raises:
+        InputError: the batch does not divide by the number of processes.
+        Interrupted: a stop signal arrived, or `stop_after` is reached (`planned`); the state is saved.
+        RunError: a loss or weight is not finite, an image cannot be read, or the GPU's memory is full.
+    """
+    rank, world = get_dist_info()
+    total, batch = config["train_cfg"]["max_iters"], config["train_dataloader"]["batch_size"]
+    if batch % world:
+        raise InputError(f"the effective batch of {batch} does not divide by {world} processes; use a divisor of it")
+    state = checkpoint.newest(folder, log.warning)
+    start = state["iteration"] if state else 0
+    if state:
+        model.load_state_dict(state["model"], strict=True)
+        log.info(f"continuing after iteration {start} of {total}")
+    if rank == 0:
+        rewind(folder.metrics, start)
+    if start >= total:
+        return
+    if stop_after is not None and stop_after <= start:  # a canary that is started a second time
+        raise Interrupted(_planned(start, total), start, planned=True)
+    metrics = MetricsLogger(
+        folder, log, total, max(1, math.ceil(total / 2000)), config["train_cfg"]["val_interval"], validate
+    )
+    every = checkpoint_every or min(1000, max(1, total // 10))
+    with StopSignals() as signals, mmdet_scope():
+        try:
+            trainer = Trainer(model, config, EMA(model, ema) if ema else None)
+            if state:
+                trainer.resume(state)
+            loader = _loader(dataset, config, workers, start)
+            with metrics.progress(start):
+                stream, stopping = iter(loader), False
+                while trainer.iteration < total and not stopping:
+                    losses = trainer.step(_next(stream))
+                    done = trainer.iteration
+                    metrics.log_step(done, losses, trainer.optimizer, trainer.wrapped)
+                    trainer.update_averages()
+                    stopping = signals.on_any_rank()  # collective: on every rank at every step
+                    stopping = stopping or (stop_after is not None and stop_after <= done < total)
+                    if rank == 0 and (stopping or done % every == 0 or done == total):
+                        checkpoint.save(folder, trainer.state_dict(), done)
+                    if stopping and world > 1:  # a rank that exits before the state is saved ends the others
+                        torch.distributed.barrier()
+        except torch.OutOfMemoryError as error:
+            raise RunError(f"{error}; use a smaller batch, more GPUs, or amp", "cuda-oom") from error
+        if (done := trainer.iteration) < total:
+            log.info(f"stopped after iteration {done} of {total}; the state is saved")
+            if stop_after is not None and done >= stop_after:
+                raise Interrupted(_planned(done, total), done, planned=True)
+            how = f"interrupted by {signals.name}" if signals.name else "interrupted"
+            raise Interrupted(f"{how}; call again to continue", done, by=signals.name)
 
 
-class Engine(Runner):
-    """A Runner whose only folder is the run folder."""
+class Trainer:
+    """Model, optimizer, schedulers and EMA of a run, and the iteration that it has reached.
 
-    def __init__(
-        self, folder: RunFolder, state: dict[str, Any] | None, average: Average | None, **arguments: Any
-    ) -> None:
-        self.folder, self.state, self.average = folder, state, average
-        super().__init__(
-            work_dir=str(folder.path),
-            experiment_name=f"{folder.id}-{uuid.uuid4().hex[:8]}",
-            default_scope="mmdet",
-            **arguments,
-        )
+    Attributes:
+        model: Distillation or CropClassifier.
+        wrapped: the model under DDP, or the model itself where there is one process.
+        optimizer: mmengine's OptimWrapper.
+        schedulers: of the learning rate, in the order in which they step.
+        average: EMA of the weights, or None.
+        iteration: number of steps that are done.
+    """
 
-    def setup_env(self, env_cfg: dict[str, Any]) -> None:
-        super().setup_env(env_cfg)
-        self._timestamp = ""  # mmengine would make a folder named by the time
+    def __init__(self, model: Any, config: Config, average: EMA | None) -> None:
+        self.rank, world = get_dist_info()
+        self.seed, self.total = config["seed"], config["train_cfg"]["max_iters"]
+        set_multi_processing(distributed=world > 1)  # loader processes are forked, OpenCV starts no threads
+        if not MMLogger.check_instance_created("c2d"):  # mmengine prints every parameter group to its newest logger
+            MMLogger.get_instance("c2d", log_level="WARNING")
+        # Some heads (TOOD, BoxInst) read `epoch` and `iter` from the message hub, where mmengine's Runner writes them.
+        self.hub = MessageHub.get_current_instance()
+        self.hub.update_info_dict({"epoch": 0, "max_iters": self.total})
+        self.model, self.average, self.iteration = model, average, 0
+        self.wrapped = _distribute(model, config["find_unused_parameters"])
+        self.optimizer, self.schedulers = build_optimizer(self.wrapped, config)
+        self._count_accumulation()
 
-    def set_randomness(self, seed: int, **_: Any) -> None:
-        self._deterministic, self._seed = False, seed
-
-    def build_logger(self, log_level: int | str = "WARNING", **_: Any) -> MMLogger:
-        return MMLogger.get_instance(name=self._experiment_name, log_level="WARNING")
-
-    def build_visualizer(self, visualizer: Any = None) -> Any:
-        return _NoVisualizer()
-
-    def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        pass  # env.json
-
-    def dump_config(self) -> None:
-        pass  # config.py and train_config.py
-
-    def _init_model_weights(self) -> None:
-        pass  # done, audited and seeded before the model came here
-
-    def load_or_resume(self) -> None:
-        """Optimizer, scaler, schedulers, average and iteration from the checkpoint; the model has its weights."""
-        if self.state is None:
-            return
-        self.optim_wrapper.load_state_dict(self.state["optimizer"])
-        for scheduler, saved in zip(self.param_schedulers or [], self.state["schedulers"], strict=True):
+    def resume(self, state: dict[str, Any]) -> None:
+        """Load all but the model's weights from a checkpoint; `fit` loads those before DDP copies them to the ranks."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         if self.average is not None:
-            self.average.load_state_dict(self.state["average"])
-        self.train_loop._iter = self.state["iteration"]
+            self.average.load_state_dict(state["average"])
+        self.iteration = state["iteration"]
+        self._count_accumulation()
 
-    def resumable(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the iteration."""
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the iteration."""
         return {
-            "model": model.state_dict(),
+            "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
-            "optimizer": self.optim_wrapper.state_dict(),
-            "schedulers": [scheduler.state_dict() for scheduler in self.param_schedulers or []],
+            "optimizer": self.optimizer.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
 
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """Take one optimizer step (or, under accumulation, add to the gradients).
 
-class Loop(IterBasedTrainLoop):
-    """Steps until the end or until a stop was asked for; every step seeds itself from (seed, iteration, rank)."""
+        The step draws its random numbers from (seed, iteration, rank), so none has to be stored for a resume.
 
-    def run(self) -> Any:
-        runner = self.runner
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        runner.call_hook("before_train")
-        runner.call_hook("before_train_epoch")
-        stream = iter(self.dataloader)
-        while self._iter < self._max_iters and not self.stop_training:
-            runner.model.train()
-            data = _next(stream)
-            seed_everything(mix(runner.seed, self._iter, runner.rank, 3))
-            model.iteration = self._iter
-            self.run_iter(data)
-        runner.call_hook("after_train_epoch")
-        runner.call_hook("after_train")
-        return runner.model
+        Args:
+            batch: as the loader gives it, before the model's data preprocessor.
+
+        Returns:
+            Losses and observations of the step by name, each of shape ().
+        """
+        self.wrapped.train()
+        seed_everything(mix(self.seed, self.iteration, self.rank, 3))
+        self.model.iteration = self.iteration
+        self.hub.update_info("iter", self.iteration)
+        losses: dict[str, Tensor] = self.wrapped.train_step(batch, optim_wrapper=self.optimizer)
+        self.iteration += 1
+        return losses
+
+    def update_averages(self) -> None:
+        """Step the schedulers and update the EMA; after the metrics, which log the learning rate of this step."""
+        for scheduler in self.schedulers:
+            if not scheduler.by_epoch:
+                scheduler.step()
+        if self.average is not None:
+            self.average.update(self.model)
+
+    def _count_accumulation(self) -> None:
+        self.optimizer.initialize_count_status(self.wrapped, self.iteration, self.total)
+
+
+def _loader(dataset: Any, config: Config, workers: int, start: int) -> DataLoader[Any]:
+    rank, world = get_dist_info()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # loader processes pass each tensor as an open file
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(4096, soft), hard), hard))
+    batch, seed = config["train_dataloader"]["batch_size"], config["seed"]
+    return DataLoader(
+        SeededDataset(dataset, seed),
+        batch_size=batch // world,
+        sampler=Stream(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"]),
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_one_thread if workers else None,
+    )
+
+
+def _distribute(model: Any, find_unused_parameters: bool) -> Any:
+    """The model under DDP when there are several processes; alone, without SyncBatchNorm, when there is one."""
+    if get_dist_info()[1] == 1:
+        return revert_sync_batchnorm(model)
+    return MMDistributedDataParallel(
+        module=model,
+        device_ids=[device_index()] if torch.cuda.is_available() else None,
+        broadcast_buffers=False,
+        find_unused_parameters=find_unused_parameters,
+    )
 
 
 def _next(stream: Iterator[Any]) -> Any:
-    """The next batch; of an error in a loader process, the last line of its traceback counts."""
+    """The next batch; of an error in a loader process, only the last line of its traceback is reported."""
     try:
         return next(stream)
     except RunError as error:
@@ -122,73 +231,15 @@ def _next(stream: Iterator[Any]) -> Any:
         raise RunError(line, "data") from error
 
 
-class CheckpointHook(Hook):
-    """Saves every `interval` iterations, at the end, when a stop is asked for, and after iteration `stop_after`.
-
-    Runs after every other hook.
-    """
-
-    priority = "LOWEST"
-
-    def __init__(self, interval: int, stop: Any, stop_after: int | None = None) -> None:
-        self.interval, self.stop, self.stop_after = interval, stop, stop_after
-
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        done = batch_idx + 1
-        asked = self.stop.agreed()  # on every rank at every step, whatever else is true
-        asked = asked or (self.stop_after is not None and self.stop_after <= done < runner.max_iters)
-        if asked:
-            runner.train_loop.stop_training = True
-        if runner.rank == 0 and (asked or done % self.interval == 0 or done == runner.max_iters):
-            checkpoint.save(runner.folder, runner.resumable(), done)
-        if asked and runner.world_size > 1:  # nobody leaves before the state is saved: torchrun would end the others
-            torch.distributed.barrier()
+def _planned(reached: int, total: int) -> str:
+    return f"stopped after iteration {reached} of {total} as asked; call again to continue"
 
 
-def optimisation(schedule: Schedule) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(optim_wrapper, param_scheduler) in mmengine's words. Lengths in iterations."""
-    chosen = schedule.optimizer
-    optimizer: dict[str, Any] = {"type": chosen.type, "lr": chosen.lr, "weight_decay": chosen.weight_decay}
-    if chosen.type == "SGD":
-        optimizer["momentum"] = chosen.momentum
-    wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
-    if schedule.precision != "fp32":
-        dtype = {"amp-fp16": "float16", "amp-bf16": "bfloat16"}[schedule.precision]
-        wrapper |= {"type": MixedPrecision.__name__, "dtype": dtype}
-    if schedule.clip_grad_norm is not None:
-        wrapper["clip_grad"] = {"max_norm": schedule.clip_grad_norm, "norm_type": 2}
-    if not chosen.norm_weight_decay:
-        wrapper["paramwise_cfg"] = {"norm_decay_mult": 0.0}
-    warm = schedule.warmup.iterations
-    schedulers: list[dict[str, Any]] = []
-    if warm:
-        schedulers.append(
-            {"type": "LinearLR", "start_factor": schedule.warmup.factor, "by_epoch": False, "begin": 0, "end": warm}
-        )
-    if schedule.policy == "step" and schedule.milestones:
-        schedulers.append(
-            {"type": "MultiStepLR", "milestones": list(schedule.milestones), "gamma": schedule.gamma, "by_epoch": False}
-        )
-    elif schedule.policy == "cosine":
-        schedulers.append(
-            {
-                "type": "CosineAnnealingLR",
-                "T_max": schedule.iterations - warm,
-                "eta_min": 0.0,
-                "begin": warm,
-                "end": schedule.iterations,
-                "by_epoch": False,
-            }
-        )
-    return wrapper, schedulers
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+    try:
+        import cv2
 
-
-def model_wrapper(find_unused_parameters: bool) -> dict[str, Any]:
-    """How DDP wraps the model on this device."""
-    devices = [device_index()] if torch.cuda.is_available() else None
-    return {
-        "type": "MMDistributedDataParallel",
-        "device_ids": devices,
-        "broadcast_buffers": False,
-        "find_unused_parameters": find_unused_parameters,
-    }
+        cv2.setNumThreads(0)
+    except ImportError:
+        pass

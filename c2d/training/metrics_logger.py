@@ -1,4 +1,4 @@
-"""mmengine hook -> metrics.jsonl, status.json's heartbeat, log.txt and the terminal. One event a line."""
+"""Log of a training: metrics.jsonl (one event a line), the heartbeat of status.json, log.txt and the terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.dist import get_rank
+from mmengine.optim import OptimWrapper
+from torch import Tensor
 
 from c2d.core.run_folder import RunFolder, atomic_write_text, disk_error
 
@@ -20,14 +23,14 @@ HEARTBEAT_S = 10.0
 
 
 def memory_mib() -> float:
-    """Peak memory of this process so far: of the GPU where there is one, else resident. MiB."""
+    """Peak memory of this process so far in MiB: allocated on the GPU where there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def rewind(path: Path, iteration: int) -> None:
-    """Drop events after `iteration`: they belong to an attempt whose last steps were lost and are done again."""
+    """Drop the events after `iteration`: their steps were lost with an earlier attempt and are repeated."""
     if not path.exists():
         return
     kept = []
@@ -40,82 +43,91 @@ def rewind(path: Path, iteration: int) -> None:
     atomic_write_text(path, "".join(kept))
 
 
-class Recorder(Hook):
-    """Writes a `train` event every `interval` iterations and a `val` event every `val_interval`.
+class MetricsLogger:
+    """Log of the steps: `train` and `val` events, status.json's heartbeat, log lines, and a progress bar on a terminal.
+
+    Only rank 0 writes.
 
     Args:
-        validate: returns the current AP in 0-1 (null where undefined); None: no validation during training.
+        folder: run folder.
+        log: logger of the run.
+        total: iterations of the run.
+        interval: iterations between two `train` events.
+        val_interval: iterations between two `val` events, or None.
+        validate: returns the AP values of the current weights in 0-1 (None where undefined); None: no `val` events.
     """
-
-    priority = "BELOW_NORMAL"
 
     def __init__(
         self,
         folder: RunFolder,
         log: logging.Logger,
+        total: int,
         interval: int,
         val_interval: int | None = None,
         validate: Callable[[Any], dict[str, float | None]] | None = None,
     ) -> None:
-        self.folder, self.log, self.interval = folder, log, interval
+        self.folder, self.log, self.total, self.interval = folder, log, total, interval
         self.val_interval, self.validate = val_interval, validate
-        self.started = self.beat = time.monotonic()
+        self.started = self.heartbeat = time.monotonic()
         self.first = 0
-        self.progress: Any = None
+        self.bar: Any = None
 
-    def before_train(self, runner: Any) -> None:
-        self.first, self.started = runner.iter, time.monotonic()
+    @contextmanager
+    def progress(self, iteration: int) -> Iterator[None]:
+        """Time the steps after `iteration`; show a progress bar where rank 0 logs to a terminal."""
+        self.first, self.started = iteration, time.monotonic()
         on_screen = any(type(handler) is logging.StreamHandler for handler in self.log.handlers)  # not --quiet
-        if runner.rank == 0 and on_screen and sys.stdout.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self.progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("loss {task.fields[loss]}"),
-            )
-            self.progress.start()
-            self.task = self.progress.add_task(self.folder.id, total=runner.max_iters, completed=runner.iter, loss="-")
-
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if runner.rank != 0:
+        if not (get_rank() == 0 and on_screen and sys.stdout.isatty()):
+            yield
             return
-        done, total = batch_idx + 1, runner.max_iters
-        if self.progress is not None:
-            self.progress.update(self.task, completed=done, loss=f"{float(outputs['loss'].detach()):.3f}")
-        if done % self.interval == 0 or done in (1, total):
-            self._train_event(runner, done, outputs)
-        if self.validate is not None and self.val_interval and done % self.val_interval == 0 and done < total:
-            self._append({"event": "val", "iteration": done, **self.validate(runner.model)})
-        if time.monotonic() - self.beat > HEARTBEAT_S or done == total:
-            self.beat = time.monotonic()
-            self.folder.write_status("running", stage="fit", iteration=done, iterations=total)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def after_train(self, runner: Any) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("loss {task.fields[loss]}")) as self.bar:
+            self.bar.add_task(self.folder.id, total=self.total, completed=iteration, loss="-")
+            yield
+        self.bar = None
 
-    def _train_event(self, runner: Any, done: int, outputs: dict[str, Any]) -> None:
-        values = {key: float(value.detach()) for key, value in outputs.items()}
-        step_s = (time.monotonic() - self.started) / max(1, done - self.first)
-        rate = runner.optim_wrapper.get_lr()
+    def log_step(self, iteration: int, losses: dict[str, Tensor], optimizer: OptimWrapper, model: Any) -> None:
+        """Log one step where an event is due.
+
+        Args:
+            iteration: number of steps that are done.
+            losses: losses and observations by name, each of shape ().
+            optimizer: still with the learning rate of this step.
+            model: for `validate`.
+        """
+        if get_rank() != 0:
+            return
+        if self.bar is not None:
+            loss = f"{float(losses['loss'].detach()):.3f}"
+            self.bar.update(self.bar.task_ids[0], completed=iteration, loss=loss)
+        if iteration % self.interval == 0 or iteration in (1, self.total):
+            self._train_event(iteration, losses, next(iter(optimizer.get_lr().values()))[0])
+        validating = self.validate is not None and self.val_interval and iteration % self.val_interval == 0
+        if self.validate is not None and validating and iteration < self.total:
+            self._append({"event": "val", "iteration": iteration, **self.validate(model)})
+        if time.monotonic() - self.heartbeat > HEARTBEAT_S or iteration == self.total:
+            self.heartbeat = time.monotonic()
+            self.folder.write_status("running", stage="fit", iteration=iteration, iterations=self.total)
+
+    def _train_event(self, iteration: int, losses: dict[str, Tensor], lr: float) -> None:
+        values = {key: float(value.detach()) for key, value in losses.items()}
+        step_s = (time.monotonic() - self.started) / max(1, iteration - self.first)
         self._append(
             {
                 "event": "train",
-                "iteration": done,
+                "iteration": iteration,
                 "time": round(time.time(), 3),
                 "step_s": round(step_s, 5),
-                "lr": next(iter(rate.values()))[0],
+                "lr": lr,
                 "memory_mib": round(memory_mib(), 1),
                 **values,
             }
         )
         terms = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if "loss" in key)
-        left_min = (runner.max_iters - done) * step_s / 60
-        self.log.info(f"iter {done}/{runner.max_iters}  {terms}  {step_s:.3f} s/iter  {left_min:.1f} min left")
+        left_min = (self.total - iteration) * step_s / 60
+        self.log.info(f"iter {iteration}/{self.total}  {terms}  {step_s:.3f} s/iter  {left_min:.1f} min left")
 
     def _append(self, event: dict[str, Any]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A polite end: signals only set a flag; the ranks agree at a step boundary, save, and leave with exit code 130."""
+"""Stop signals: a handler only sets a flag; the ranks exchange it after a step, save, and exit with code 130."""
 
 from __future__ import annotations
 
@@ -12,35 +12,40 @@ from mmengine.dist import get_world_size
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
-class Stop:
-    """Installed for the time of the training; data workers (other processes) are not affected."""
+class StopSignals:
+    """Handlers of SIGINT, SIGTERM and SIGUSR2 during the training; loader processes keep their default behaviour.
+
+    Attributes:
+        requested: whether this process received a signal.
+        name: of the signal, e.g. SIGTERM; empty before one arrives, and on a rank that did not receive it itself.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
-        self.by = ""  # the signal's name, SIGTERM; "" while nobody asked, and on a rank that only heard of it
+        self.requested = False
+        self.name = ""
         self._before: dict[int, object] = {}
         self._pid = os.getpid()
 
-    def __enter__(self) -> Stop:
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # a forked data worker inherits the handler; it is ended by its parent
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a forked loader process inherits the handler; its parent ends it
             raise SystemExit(128 + number)
-        if self.asked and number == signal.SIGINT:  # asked twice at the keyboard: at once
+        if self.requested and number == signal.SIGINT:  # the second Ctrl-C stops at once
             raise KeyboardInterrupt
-        self.asked, self.by = True, signal.Signals(number).name
+        self.requested, self.name = True, signal.Signals(number).name
 
-    def agreed(self) -> bool:
-        """True on every rank at the same step, once any rank was asked."""
+    def on_any_rank(self) -> bool:
+        """Return whether any rank received a signal; collective, so that every rank stops after the same step."""
         if get_world_size() == 1:
-            return self.asked
+            return self.requested
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        flag = torch.tensor(float(self.asked), device=device)
+        flag = torch.tensor(float(self.requested), device=device)
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
         return bool(flag > 0)

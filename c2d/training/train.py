@@ -17,7 +17,7 @@ from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import checkpoint, config, evaluate, export
 from c2d.training.build import build, cached
 from c2d.training.distributed import is_main, join
-from c2d.training.fit import fit
+from c2d.training.loop import fit
 
 
 @dataclass(frozen=True)

@@ -94,14 +94,14 @@ def test_killed_and_resumed_equals_uninterrupted(
     os.symlink(teacher.path, _made(other.runs) / teacher.id)
     broken = other.ask(**question)
 
-    from c2d.training.metrics_logger import Recorder
+    from c2d.training.metrics_logger import MetricsLogger
 
-    def die(self: Any, runner: Any, batch_idx: int, **_: Any) -> None:
-        if batch_idx + 1 > died_after:
+    def die(self: Any, iteration: int, *_: Any) -> None:
+        if iteration > died_after:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "after_train_iter", die)
+        patch.setattr(MetricsLogger, "log_step", die)
         with pytest.raises(KeyboardInterrupt):
             train(broken, other.machine(checkpoint_every=2))
     assert broken.read_status()["state"] == "waiting"
