@@ -99,7 +99,5 @@ def build_optimizer(model: nn.Module, config: Config) -> tuple[OptimWrapper, lis
         arguments = copy.deepcopy(dict(item))
         # The whole run is one epoch, as in mmengine's loop over iterations.
         arguments.setdefault("end", 1 if arguments.get("by_epoch", True) else total)
-        schedulers.append(
-            PARAM_SCHEDULERS.build(arguments, default_args={"optimizer": wrapper, "epoch_length": total})
-        )
+        schedulers.append(PARAM_SCHEDULERS.build(arguments, default_args={"optimizer": wrapper, "epoch_length": total}))
     return wrapper, schedulers
