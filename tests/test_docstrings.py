@@ -42,7 +42,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "c2d/cli": ("missing", "words"),
     "c2d/core": ("missing", "words"),
     "c2d/data": ("missing", "words"),
-    "c2d/detectors": ("shape", "missing", "words"),
     "c2d/distillation": ("shape", "missing", "words"),
     "c2d/methods": ("shape", "missing", "forward", "words"),
     "c2d/methods/parts": ("shape", "words"),

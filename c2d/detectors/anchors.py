@@ -1,4 +1,4 @@
-"""The anchors or points of a dense head, and the boxes that its raw numbers stand for."""
+"""Priors (anchors or points) of a dense head, and the boxes that its raw outputs encode."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from c2d.detectors.outputs import DenseOutputs
 class Priors:
     """Priors of one dense head, in the order of its flattened outputs: level, row, column, prior of the cell.
 
-    Anchor-free heads have points; where a method wants anchors they get squares of side 8 strides (ours, as in ATSS).
-    A plain object: the head's weights stay the student's.
+    Anchor-free heads have points. Where a method needs anchors they are squares of side 8 strides (ours, as in ATSS).
+    It is no module, so it does not register the head's weights a second time.
+
+    Attributes:
+        point_based: whether the priors are points.
+        strides: px per cell of each level.
     """
 
     SIDE = 8
@@ -26,24 +30,32 @@ class Priors:
     def __init__(self, head: Any) -> None:
         """`head`: an mmdet dense head, see `heads.dense_head`."""
         self._head = head
-        self.points = type(head.prior_generator).__name__ == "MlvlPointGenerator"
+        self.point_based = type(head.prior_generator).__name__ == "MlvlPointGenerator"
         self.strides = heads.strides(head)
 
-    def levels(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
-        """Per level (h * w * A, 4) anchors xyxy in px; points as squares. Not clipped to the image."""
-        found = [heads.plain(p).float() for p in self._raw(sizes, device)]
-        if not self.points:
-            return found
+    def anchors(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
+        """Return the anchors of each level, points as squares, not clipped to the image.
+
+        Args:
+            sizes: (height, width) of each level in cells.
+            device: of the result.
+
+        Returns:
+            Per level (h * w * A, 4) fp32 xyxy, px of the batch tensor.
+        """
+        priors = [heads.box_tensor(p).float() for p in self._raw(sizes, device)]
+        if not self.point_based:
+            return priors
         half = [self.SIDE * stride / 2 for stride in self.strides]
-        return [torch.cat([p - h, p + h], 1) for p, h in zip(found, half, strict=True)]
+        return [torch.cat([p - h, p + h], 1) for p, h in zip(priors, half, strict=True)]
 
     def decode(self, dense: DenseOutputs) -> Tensor:
-        """Boxes (B, N, 4) xyxy px of raw deltas, not clipped, without a graph."""
+        """Decode all raw deltas to boxes (B, N, 4) xyxy, px of the batch tensor, not clipped, without a graph."""
         sizes = [tuple(s.shape[-2:]) for s in dense.scores]
         device = dense.scores[0].device
         raw = self._raw(sizes, device)  # type: ignore[arg-type]
         counts = [len(p) for p in raw]
-        flat = torch.cat([heads.plain(p).float() for p in raw])
+        flat = torch.cat([heads.box_tensor(p).float() for p in raw])
         stride = torch.repeat_interleave(
             torch.tensor(self.strides, device=device).float(), torch.tensor(counts, device=device)
         )
@@ -51,44 +63,62 @@ class Priors:
             rows = dense.flat_deltas()
             return torch.stack([heads.decode_dense(self._head, one, flat, stride) for one in rows])
 
-    def lie_like(self, other: Priors) -> bool:
-        """Whether prior r is the same anchor or point in another head of the same layout, whatever its coder."""
-        if self.points != other.points:
+    def same_priors(self, other: Priors) -> bool:
+        """Whether prior r is the same anchor or point in another head of the same layout; coders may differ."""
+        if self.point_based != other.point_based:
             return False
         sizes = [(2, 2)] * len(self.strides)
-        ours, theirs = (torch.cat(priors.levels(sizes, torch.device("cpu"))) for priors in (self, other))
+        ours, theirs = (torch.cat(priors.anchors(sizes, torch.device("cpu"))) for priors in (self, other))
         return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-2)
 
-    def writes_like(self, other: Priors, layout: HeadLayout) -> bool:
-        """Whether the same numbers mean the same boxes in another head of the same layout: priors and coder agree."""
-        if self.points != other.points:
+    def same_encoding(self, other: Priors, layout: HeadLayout) -> bool:
+        """Whether equal deltas mean equal boxes in another head of the same layout: priors and coder agree.
+
+        Both heads decode the same ramp of deltas on maps of 2 x 2 cells.
+        """
+        if self.point_based != other.point_based:
             return False
-        made = []
+        decoded = []
         for priors in (self, other):
             device = next(priors._head.parameters()).device
-            scores = [torch.zeros(1, a * layout.classes, 2, 2, device=device) for a in layout.priors]
-            width = [a * n for a, n in zip(layout.priors, layout.numbers, strict=True)]
-            deltas = [torch.linspace(0, 1, 4 * w, device=device).reshape(1, w, 2, 2) for w in width]
-            made.append(
-                priors.decode(DenseOutputs(tuple(scores), tuple(deltas), layout.classes, layout.kind, layout.strides))
-            )
-        return torch.allclose(made[0].cpu(), made[1].cpu(), rtol=1e-4, atol=1e-2)
+            scores = tuple(torch.zeros(1, a * layout.classes, 2, 2, device=device) for a in layout.priors)
+            widths = [a * n for a, n in zip(layout.priors, layout.box_channels, strict=True)]
+            deltas = tuple(torch.linspace(0, 1, 4 * w, device=device).reshape(1, w, 2, 2) for w in widths)
+            decoded.append(priors.decode(DenseOutputs(scores, deltas, layout.classes, layout.kind, layout.strides)))
+        return torch.allclose(decoded[0].cpu(), decoded[1].cpu(), rtol=1e-4, atol=1e-2)
 
-    def matched(self, boxes: Tensor, sizes: Sequence[tuple[int, int]], threshold: float) -> Tensor:
-        """(G, N) bool: the anchors of boxes (G, 4) by the rule of `max_iou`; of point heads, the points inside."""
-        anchors = torch.cat(self.levels(sizes, boxes.device))
-        return points_inside(boxes, anchors) if self.points else max_iou(boxes, anchors, threshold)
+    def match(self, boxes: Tensor, sizes: Sequence[tuple[int, int]], threshold: float) -> Tensor:
+        """Match priors to boxes: anchors by `match_max_iou`, points by `points_inside`.
+
+        Args:
+            boxes: (G, 4) xyxy, px of the batch tensor.
+            sizes: (height, width) of each level in cells.
+            threshold: IoU from which an anchor matches.
+
+        Returns:
+            (G, N) bool.
+        """
+        anchors = torch.cat(self.anchors(sizes, boxes.device))
+        return points_inside(boxes, anchors) if self.point_based else match_max_iou(boxes, anchors, threshold)
 
     def _raw(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> list[Any]:
-        given: list[Any] = self._head.prior_generator.grid_priors(sizes, device=device)
-        return given
+        priors: list[Any] = self._head.prior_generator.grid_priors(sizes, device=device)
+        return priors
 
 
-def max_iou(boxes: Tensor, anchors: Tensor, threshold: float) -> Tensor:
-    """(G, N) bool: anchors (N, 4) with at least so much IoU, and the best of each of boxes (G, 4), however low.
+def match_max_iou(boxes: Tensor, anchors: Tensor, threshold: float) -> Tensor:
+    """Match anchors to boxes by IoU; each box also gets its best anchors, however low their IoU.
 
-    The rule of RetinaNet's assigner, with two guards: a box that meets no anchor at all gets none, and what ties for
-    the best (many small boxes lie inside several anchors) does not hang on the last digit.
+    The rule of RetinaNet's assigner, with two guards: a box without overlap to any anchor gets none, and anchors within
+    1e-6 of the best count as best (a small box lies inside several anchors, with equal IoU up to rounding).
+
+    Args:
+        boxes: (G, 4) xyxy, px.
+        anchors: (N, 4) xyxy, px.
+        threshold: IoU from which an anchor matches.
+
+    Returns:
+        (G, N) bool.
     """
     iou = box_iou(boxes, anchors)
     best = iou.amax(1, keepdim=True)
@@ -96,7 +126,7 @@ def max_iou(boxes: Tensor, anchors: Tensor, threshold: float) -> Tensor:
 
 
 def points_inside(boxes: Tensor, squares: Tensor) -> Tensor:
-    """(G, N) bool: middles of squares (N, 4) strictly inside boxes (G, 4)."""
+    """(G, N) bool: whether the centres of squares (N, 4) lie strictly inside boxes (G, 4), both xyxy in px."""
     x, y = ((squares[:, :2] + squares[:, 2:]) / 2).unbind(1)
     x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
     return (x > x1) & (x < x2) & (y > y1) & (y < y2)

@@ -1,4 +1,4 @@
-"""One training batch in plain tensors: mmdet's data samples come in here and go no further."""
+"""One training batch in plain tensors, read from mmdet's data samples."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from c2d.detectors.normalization import Normalization
 
 @dataclass(frozen=True)
 class Batch:
-    """What the student was shown.
+    """One training batch, as the student sees it.
 
     Attributes:
-        images: (B, 3, H, W), normalised as `normalization` says and zero-padded to the largest image.
-        boxes: per image (G_i, 4) fp32 xyxy, pixels of `images` (so after augmentation and resizing).
+        images: (B, 3, H, W), normalized, and zero-padded to the largest image.
+        boxes: per image (G_i, 4) fp32 xyxy, px of `images` (so after augmentation and resizing).
         labels: per image (G_i,) long, 0..num_classes-1.
         sizes: per image (height, width) without the padding.
-        normalization: the normalisation of `images`.
+        normalization: of `images`.
         num_classes: number of foreground classes C.
-        paths: per image its file, as far as the pipeline hands it on; else empty.
+        paths: per image its file; empty where the pipeline drops it.
     """
 
     images: Tensor
@@ -35,14 +35,14 @@ class Batch:
     paths: tuple[str, ...] = ()
 
     def all_boxes(self) -> tuple[Tensor, Tensor]:
-        """Every ground-truth box of the batch, images one after the other: boxes (G, 4) and their image (G,) long."""
+        """Return all ground-truth boxes, image by image: boxes (G, 4) xyxy px, and their image (G,) long."""
         device = self.images.device
         counts = torch.tensor([len(b) for b in self.boxes], device=device)
         image = torch.repeat_interleave(torch.arange(len(self.boxes), device=device), counts)
         return torch.cat(self.boxes), image
 
     def offsets(self) -> Tensor:
-        """(B,) long: where the boxes of image i begin in `all_boxes()`."""
+        """Return the index (B,) long of the first box of each image in `all_boxes()`."""
         counts = torch.tensor([0, *(len(b) for b in self.boxes)], device=self.images.device)
         return counts.cumsum(0)[:-1]
 
@@ -50,13 +50,13 @@ class Batch:
 def batch_from_mmdet(
     inputs: Tensor, data_samples: Sequence[Any], normalization: Normalization, num_classes: int
 ) -> Batch:
-    """The batch that `detector.loss(inputs, data_samples)` sees.
+    """Convert the arguments of `detector.loss(inputs, data_samples)` to a batch.
 
     Args:
-        inputs: (B, 3, H, W) out of the data preprocessor.
+        inputs: (B, 3, H, W) from the data preprocessor.
         data_samples: B `DetDataSample`s; `gt_instances` may hold `HorizontalBoxes` or a tensor. Ignored instances
-            (crowds) are no ground truth and stay out.
-        normalization: normalisation of `inputs`, usually `Normalization.from_preprocessor(detector.data_preprocessor)`.
+            (crowds) are left out.
+        normalization: of `inputs`, usually `Normalization.from_preprocessor(detector.data_preprocessor)`.
         num_classes: number of foreground classes.
     """
     boxes, labels, sizes, paths = [], [], [], []
@@ -69,5 +69,5 @@ def batch_from_mmdet(
         height, width = sample.metainfo["img_shape"][:2]
         sizes.append((int(height), int(width)))
         paths.append(str(sample.metainfo.get("img_path", "")))
-    named = tuple(paths) if all(paths) else ()
-    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, named)
+    files = tuple(paths) if all(paths) else ()
+    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, files)

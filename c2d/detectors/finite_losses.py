@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite stops the run before the optimizer sees it."""
+"""A base model that stops the run at a loss that is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -13,12 +13,23 @@ from c2d.core.errors import RunError
 
 
 class FiniteLosses(BaseModel):
-    """Stops before the optimizer sees a loss that is NaN or infinite."""
+    """A model whose `parse_losses` raises on a loss that is NaN or infinite, before the optimizer step."""
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses.
+
+        Args:
+            losses: name -> tensor of any shape, or a list of them.
+
+        Returns:
+            The total, a scalar, and name -> scalar for the log.
+
+        Raises:
+            RunError: the total is not finite, on this rank or on another one.
+        """
         total, log = super().parse_losses(losses)
         broken = (~torch.isfinite(total.detach())).float()
-        if get_world_size() > 1:  # one decision for all ranks, so that each of them says why it stops
+        if get_world_size() > 1:  # one decision for all ranks, so that each of them reports why it stops
             torch.distributed.all_reduce(broken, op=torch.distributed.ReduceOp.MAX)
         if broken > 0:
             if torch.isfinite(total):

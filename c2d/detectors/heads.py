@@ -1,6 +1,6 @@
-"""What differs between mmdet's head families: where a head keeps its targets, and how it writes down a box.
+"""Differences between mmdet's head families: where a head keeps its targets, and how it encodes a box.
 
-Everything here reads; no class of mmdet is changed. Checked against mmdet 3.3 (`onedl-mmdetection` 3.5).
+Nothing here changes a class of mmdet. Checked against mmdet 3.3 (`onedl-mmdetection` 3.5).
 """
 
 from __future__ import annotations
@@ -14,36 +14,42 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 
-Kind = Literal["softmax", "sigmoid"]
+LogitKind = Literal["softmax", "sigmoid"]
+"""Activation of classification logits: C sigmoid channels, or C + 1 softmax channels, background last."""
 Decode = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
 
 def _decode_deltas(head: Any, raw: Tensor, priors: Tensor, _stride: Tensor) -> Tensor:
-    return plain(head.bbox_coder.decode(priors, raw))
+    return box_tensor(head.bbox_coder.decode(priors, raw))
 
 
 def _decode_distribution(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
     distances = head.integral(raw) * stride[:, None]
-    return plain(head.bbox_coder.decode(head.anchor_center(priors), distances))
+    return box_tensor(head.bbox_coder.decode(head.anchor_center(priors), distances))
 
 
 def _decode_distances(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
     # FCOS regresses distance / stride while it trains with norm_on_bbox, and pixels in every other case.
     in_strides = head.norm_on_bbox and head.training
-    return plain(head.bbox_coder.decode(priors, raw * stride[:, None] if in_strides else raw))
+    return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if in_strides else raw))
 
 
 def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-    """Boxes (N, 4) of raw numbers (N, D) in the convention of `outputs.DenseOutputs`, whether the head trains or not.
+    """Decode raw deltas in the convention of `outputs.DenseOutputs`, whether the head trains or not.
 
     Args:
-        priors: (N, 4) anchors, or (N, 2) points.
+        head: an mmdet dense head.
+        raw: (N, D) fp32.
+        priors: (N, 4) anchors, or (N, 2) points, px.
         stride: (N,) px per cell.
+
+    Returns:
+        (N, 4) xyxy, px, not clipped.
     """
     if getattr(head, "norm_on_bbox", None) is not None:
-        return plain(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
+        return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
     family: DenseFamily | None = _family(head, DENSE, ("loss_by_feat",))
-    decode = _decode_deltas if family is None else family.decode  # an RPN is of no family; it writes deltas
+    decode = _decode_deltas if family is None else family.decode  # an RPN belongs to no family; its outputs are deltas
     return decode(head, raw, priors, stride)
 
 
@@ -52,9 +58,9 @@ class DenseFamily:
     """A single-stage head: `loss_by_feat` sees the maps, `_get_targets_single` the assignment of each image.
 
     Attributes:
-        labels, sampling: places of the per-prior labels and of the `SamplingResult` in what `_get_targets_single`
-            returns; `sampling` is None where a head has no assigner (FCOS).
-        decode: (head, raw (K, D) fp32, priors (K, 4 or 2), stride (K,)) -> (K, 4) xyxy pixels, without clipping.
+        labels: index of the per-prior labels in the result of `_get_targets_single`.
+        sampling: index of the `SamplingResult` in it; None where a head has no assigner (FCOS).
+        decode: (head, raw (K, D) fp32, priors (K, 4) or (K, 2), stride (K,)) -> (K, 4) xyxy, px, not clipped.
     """
 
     labels: int
@@ -64,7 +70,11 @@ class DenseFamily:
 
 @dataclass(frozen=True)
 class RoIFamily:
-    """A second-stage head: `bbox_loss` sees the sampled RoIs and returns the predictions for them."""
+    """A second-stage head: `bbox_loss` sees the sampled RoIs and returns the predictions for them.
+
+    Attributes:
+        cascaded: whether it has several stages, with a box head each.
+    """
 
     cascaded: bool
 
@@ -78,16 +88,16 @@ DENSE = {
 }
 ROI = {"StandardRoIHead": RoIFamily(cascaded=False), "CascadeRoIHead": RoIFamily(cascaded=True)}
 
-# A subclass belongs to its parent's family as long as it keeps these methods: they are what the recording relies on.
+# A subclass belongs to its parent's family as long as it keeps these methods, because `positives` replaces them.
 _DENSE_METHODS = ("loss_by_feat", "get_targets", "_get_targets_single", "loss")
 _ROI_METHODS = ("bbox_loss", "loss")
 
 
-def head_of(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
-    """The head that classifies and regresses the final boxes of an mmdet detector, and its family.
+def final_head(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
+    """Return the head that predicts the final boxes of an mmdet detector, and its family.
 
     Raises:
-        InputError: the head belongs to no supported family; the message names it and those that are.
+        InputError: the head belongs to no supported family.
     """
     if getattr(student, "roi_head", None) is not None:
         head = student.roi_head
@@ -99,19 +109,19 @@ def head_of(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
         dense = _family(head, DENSE, _DENSE_METHODS)
         if dense is not None:
             return head, dense
-    known = ", ".join([*DENSE, *ROI])
+    supported = ", ".join([*DENSE, *ROI])
     raise InputError(
         f"no positives can be read from head '{type(head).__name__}' of student '{type(student).__name__}'; "
-        f"supported heads: {known}, and subclasses that keep their loss and targets; choose such a student, "
+        f"supported heads: {supported}, and subclasses that keep their loss and targets; choose such a student, "
         "or a method that needs no positives"
     )
 
 
 def dense_head(detector: Any) -> Any:
-    """The head that speaks about every cell: a single-stage detector's only head, or a two-stage detector's RPN.
+    """Return the head that predicts in every cell: the head of a single-stage detector, the RPN of a two-stage one.
 
     Raises:
-        InputError: none of a family whose outputs can be read.
+        InputError: its family is not supported.
     """
     head = getattr(detector, "rpn_head", None)
     if head is not None:
@@ -128,10 +138,10 @@ def dense_head(detector: Any) -> Any:
 
 
 def roi_head(detector: Any) -> tuple[Any, bool]:
-    """(second stage, whether it is a cascade).
+    """Return the second stage of a detector, and whether it is a cascade.
 
     Raises:
-        InputError: a detector without one, or of an unknown family.
+        InputError: the detector has none, or one of an unsupported family.
     """
     head = getattr(detector, "roi_head", None)
     family = _family(head, ROI, _ROI_METHODS) if head is not None else None
@@ -144,49 +154,60 @@ def roi_head(detector: Any) -> tuple[Any, bool]:
 
 
 def strides(head: Any) -> tuple[int, ...]:
-    """Pixels a cell of each level of a dense head."""
+    """Return the px per cell of each level of a dense head."""
     return tuple(int(s[0] if isinstance(s, Sequence) else s) for s in head.prior_generator.strides)
 
 
-def dense_kind(head: Any) -> Kind:
-    """How a dense head's logits are to be read: C sigmoid channels, or C + 1 softmax channels, background last."""
+def logit_kind(head: Any) -> LogitKind:
+    """Return the activation of a dense head's logits."""
     return "sigmoid" if head.use_sigmoid_cls else "softmax"
 
 
-def entries(maps: Tensor, image: Tensor, index: Tensor, width: int) -> Tensor:
-    """Entries (k, width) of maps (B, A * width, H, W); index counts as in permute(0, 2, 3, 1).reshape(B, -1, width).
+def gather_entries(maps: Tensor, image: Tensor, index: Tensor, width: int) -> Tensor:
+    """Gather the entries of single priors from a map, in place: copies of the finest levels are large.
 
-    Reads the k entries in place instead of copying the whole map first, which is large on the finest levels.
+    Args:
+        maps: (B, A * width, H, W).
+        image: (K,) long.
+        index: (K,) long, flat as in `maps.permute(0, 2, 3, 1).reshape(B, -1, width)`.
+        width: channels of one prior.
+
+    Returns:
+        (K, width).
     """
-    n, channels, height, wide = maps.shape
+    n, channels, rows, columns = maps.shape
     per_cell = channels // width
     cell, prior = index // per_cell, index % per_cell
-    return maps.view(n, per_cell, width, height, wide)[image, prior, :, cell // wide, cell % wide]
+    return maps.view(n, per_cell, width, rows, columns)[image, prior, :, cell // columns, cell % columns]
 
 
 def roi_boxes(bbox_head: Any, raw: Tensor, rois: Tensor, labels: Tensor) -> Tensor:
-    """Boxes (K, 4) that a RoI head predicts for its positives.
+    """Decode the boxes that a RoI head predicts for its positives.
 
-    Class-specific regression: the four deltas of the ground-truth class. RoIs count as constants.
+    Class-specific regression takes the four deltas of the ground-truth class. RoIs count as constants.
 
     Args:
+        bbox_head: an mmdet `BBoxHead`.
         raw: (K, 4) or (K, 4 C) deltas.
-        rois: (K, 4) xyxy pixels.
-        labels: (K,) class of the assigned ground truth.
+        rois: (K, 4) xyxy, px.
+        labels: (K,) long, class of the assigned ground truth.
+
+    Returns:
+        (K, 4) fp32 xyxy, px.
     """
     if not bbox_head.reg_class_agnostic:
         raw = raw.unflatten(1, (bbox_head.num_classes, -1))[torch.arange(len(raw), device=raw.device), labels]
-    return plain(bbox_head.bbox_coder.decode(rois.detach(), raw.float()))
+    return box_tensor(bbox_head.bbox_coder.decode(rois.detach(), raw.float()))
 
 
 def check_box_head(bbox_head: Any) -> None:
-    """A RoI head's box head has to give C + 1 logits and deltas in one tensor.
+    """Check that a RoI head's box head predicts C + 1 logits, and deltas in one tensor.
 
     Raises:
         InputError: it does not.
     """
-    plain = getattr(bbox_head, "with_cls", False) and getattr(bbox_head, "with_reg", False)
-    if not plain or bbox_head.custom_cls_channels:
+    complete = getattr(bbox_head, "with_cls", False) and getattr(bbox_head, "with_reg", False)
+    if not complete or bbox_head.custom_cls_channels:
         raise InputError(
             f"no positives can be read from box head '{type(bbox_head).__name__}'; it has to be a BBoxHead with class "
             "logits (C + 1, background last) and box deltas, such as Shared2FCBBoxHead"
@@ -201,7 +222,7 @@ def _family(head: Any, families: dict[str, Any], methods: tuple[str, ...]) -> An
     return None
 
 
-def plain(boxes: Any) -> Tensor:
-    """The tensor of mmdet's `HorizontalBoxes`, or of boxes that are one."""
+def box_tensor(boxes: Any) -> Tensor:
+    """Return the tensor (N, 4) of mmdet's `HorizontalBoxes`; a tensor is returned as it is."""
     tensor: Tensor = getattr(boxes, "tensor", boxes)
     return tensor

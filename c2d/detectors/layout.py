@@ -1,4 +1,4 @@
-"""What a detector is made of: levels with stride and channels, the layout of its dense head. Probed, not declared."""
+"""Layout of a detector: levels with stride and channels, its dense head. Measured with one forward pass."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors import heads, hooks
-from c2d.detectors.heads import Kind
-from c2d.detectors.recording import map_layers, split
+from c2d.detectors.heads import LogitKind
+from c2d.detectors.recording import feature_layers, split_maps
 
 PROBE = 256
-"""Side of the probing image in px, where the detector does not ask for its own."""
+"""Side of the probe image in px, for detectors without a fixed input size."""
 
 STOCK_PX = 14.0
 """P1's finest scale over the finest stride: 56 px at stride 4, as in the released code and mmdet's RoI extractor."""
@@ -22,7 +22,7 @@ STOCK_PX = 14.0
 STOCK_ANCHOR = {"retinanet": 4, "atss": 8, "gfl": 8}
 """`octave_base_scale` of mmdet's stock heads, for which `STOCK_PX` is meant."""
 
-NAMES = {
+HEAD_NAMES = {
     "RetinaHead": "retinanet",
     "FCOSHead": "fcos",
     "ATSSHead": "atss",
@@ -31,12 +31,19 @@ NAMES = {
     "StandardRoIHead": "faster-rcnn",
     "CascadeRoIHead": "cascade-rcnn",
 }
-"""Head class of mmdet -> how methods call the detector."""
+"""Head class of mmdet -> name of the detector in the methods' parameters."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One map: the layer it comes from, px per cell, channels, and its (height, width) at the probing image."""
+    """One feature map of a detector.
+
+    Attributes:
+        layer: the output it is, e.g. `neck[0]`.
+        stride: px per cell.
+        channels: M.
+        size: (height, width) in cells for the probe image.
+    """
 
     layer: str
     stride: int
@@ -49,13 +56,22 @@ class Level:
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """A dense head: the layer, logits per prior, priors per cell of each level, numbers a box is written in."""
+    """Layout of a dense head.
+
+    Attributes:
+        layer: `bbox_head` or `rpn_head`.
+        classes: logits per prior.
+        kind: their activation.
+        priors: per level, priors per cell.
+        box_channels: per level, channels that encode one box.
+        strides: per level, px per cell.
+    """
 
     layer: str
     classes: int
-    kind: Kind
+    kind: LogitKind
     priors: tuple[int, ...]
-    numbers: tuple[int, ...]
+    box_channels: tuple[int, ...]
     strides: tuple[int, ...]
 
     def __str__(self) -> str:
@@ -64,20 +80,20 @@ class HeadLayout:
 
         return (
             f"{self.layer} ({self.classes} {self.kind} logits, {shown(self.priors)} priors a cell, boxes in "
-            f"{shown(self.numbers)} numbers, strides {shown(self.strides)})"
+            f"{shown(self.box_channels)} numbers, strides {shown(self.strides)})"
         )
 
 
 @dataclass(frozen=True)
 class DetectorLayout:
-    """A detector as methods see it.
+    """Layout of a detector.
 
     Attributes:
         detector: retinanet, fcos, atss, gfl, ssd, faster-rcnn, cascade-rcnn; else the name of the mmdet class.
         neck, backbone: their maps, finest first.
         dense: the dense head (of two-stage detectors the RPN); None where it cannot be read.
-        scale: how large its objects are beside mmdet's stock detector of this kind: the finest scale of its RoI
-            extractor, its anchors or its regression ranges over the stock ones; 1 where none of them says.
+        scale: object size that it is configured for, relative to mmdet's stock detector of this kind: the finest scale
+            of its RoI extractor, its anchors or its regression ranges over the stock ones; 1 where it has none of them.
     """
 
     detector: str
@@ -87,7 +103,10 @@ class DetectorLayout:
     scale: float = 1.0
 
     def base_px(self, stride: int) -> float:
-        """P1's finest scale for a pyramid that begins at `stride` px (ours but for stock detectors from stride 4)."""
+        """Return the base scale in px of level assignment (P1) for a pyramid whose finest stride is `stride` px.
+
+        Ours, except for stock detectors from stride 4.
+        """
         return STOCK_PX * stride * self.scale
 
     @property
@@ -98,44 +117,47 @@ class DetectorLayout:
 
 @torch.no_grad()
 def probe_layout(detector: Any) -> DetectorLayout:
-    """One small image through backbone, neck and dense head, in eval mode; the detector is left as it was."""
+    """Measure the layout of a detector with one small image through backbone, neck and dense head.
+
+    It runs in eval mode; afterwards every module has its mode back.
+    """
     side = _side(detector)
     weight = next(detector.parameters())
     images = torch.zeros(1, 3, side, side, device=weight.device)
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:
-        with hooks.record_outputs(detector, map_layers(detector)) as seen:
+        with hooks.record_outputs(detector, feature_layers(detector)) as maps:
             detector.extract_feat(images)
-        neck, backbone = split(seen)
+        neck, backbone = split_maps(maps)
         head = _dense(detector)
         layout = _layout(detector, head, neck) if head is not None else None
     finally:
         for module, training in modes.items():
             module.training = training
-    known = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
-    name = "neck" if len(map_layers(detector)) == 2 else "backbone"
-    levels = _levels(name, neck, side, known), _levels("backbone", backbone, side, None)
+    strides = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
+    name = "neck" if len(feature_layers(detector)) == 2 else "backbone"
+    levels = _levels(name, neck, side, strides), _levels("backbone", backbone, side, None)
     return DetectorLayout(_name(detector), *levels, layout, _scale(detector))
 
 
 def _levels(layer: str, maps: tuple[Tensor, ...], side: int, strides: tuple[int, ...] | None) -> tuple[Level, ...]:
-    found = []
+    levels = []
     for index, level in enumerate(maps):
         _, channels, height, width = level.shape
-        # Maps of strided layers are rounded up, so the stride is the power of two behind the quotient.
+        # Maps of strided layers are rounded up, so the stride is the power of two nearest to the quotient.
         stride = strides[index] if strides is not None else 2 ** round(torch.tensor(side / height).log2().item())
-        found.append(Level(f"{layer}[{index}]", stride, channels, (height, width)))
-    return tuple(found)
+        levels.append(Level(f"{layer}[{index}]", stride, channels, (height, width)))
+    return tuple(levels)
 
 
 def _layout(detector: Any, head: Any, neck: tuple[Tensor, ...]) -> HeadLayout:
     scores, deltas = head(neck)[:2]
     classes = head.cls_out_channels
     priors = tuple(s.shape[1] // classes for s in scores)
-    numbers = tuple(d.shape[1] // n for d, n in zip(deltas, priors, strict=True))
+    box_channels = tuple(d.shape[1] // n for d, n in zip(deltas, priors, strict=True))
     layer = "rpn_head" if getattr(detector, "rpn_head", None) is head else "bbox_head"
-    return HeadLayout(layer, classes, heads.dense_kind(head), priors, numbers, heads.strides(head))
+    return HeadLayout(layer, classes, heads.logit_kind(head), priors, box_channels, heads.strides(head))
 
 
 def _dense(detector: Any) -> Any:
@@ -148,8 +170,8 @@ def _dense(detector: Any) -> Any:
 def _name(detector: Any) -> str:
     head = getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)
     for parent in type(head).__mro__:
-        if parent.__name__ in NAMES and parent.__module__.startswith("mmdet."):
-            return NAMES[parent.__name__]
+        if parent.__name__ in HEAD_NAMES and parent.__module__.startswith("mmdet."):
+            return HEAD_NAMES[parent.__name__]
     return type(detector).__name__
 
 

@@ -1,7 +1,7 @@
-"""What a pixel value means: the normalisation of a tensor, and the way from one normalisation to another.
+"""Normalization of image tensors (mean, standard deviation, channel order), and conversion between two of them.
 
-A detector and a classifier are trained with their own mean, standard deviation and channel order; whoever shows the
-pixels of one to the other converts them here (rule 6 of the methods' common rules).
+Every network is trained with its own normalization; images of the student are converted here before a teacher sees
+them (rule 6 of the methods' common rules).
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Normalization:
-    """`x = (value - mean) / std` with values in 0-255; mean and std are listed in the channel order `order`."""
+    """`x = (value - mean) / std`, with values in 0-255.
+
+    Attributes:
+        mean, std: per channel, listed in the channel order `order`.
+        order: channel order of the tensor.
+    """
 
     mean: Triple
     std: Triple
@@ -24,10 +29,10 @@ class Normalization:
 
     @classmethod
     def from_preprocessor(cls, preprocessor: Any) -> Normalization:
-        """The normalisation of an mmdet `DetDataPreprocessor`; without a mean, pixels stay as they are.
+        """Read the normalization of an mmdet `DetDataPreprocessor`; without a mean it is the identity.
 
-        mmdet reads images as BGR, so a preprocessor that swaps channels (in either name) hands out RGB; its mean and
-        std are applied after the swap, hence they are in the order handed out.
+        mmdet reads images as BGR, so the output of a preprocessor that swaps channels is RGB, whether the option is
+        called bgr_to_rgb or rgb_to_bgr. Mean and std are applied after the swap, so they are in the output order.
         """
         order: Literal["rgb", "bgr"] = "rgb" if getattr(preprocessor, "_channel_conversion", False) else "bgr"
         if not getattr(preprocessor, "_enable_normalize", False):
@@ -35,26 +40,26 @@ class Normalization:
         return cls(_triple(preprocessor.mean), _triple(preprocessor.std), order)
 
     def reversed_channels(self) -> Normalization:
-        """The same normalisation, listed in the other channel order."""
+        """Return the same normalization in the other channel order."""
         mean, std = self.mean[::-1], self.std[::-1]
         return Normalization(mean, std, "bgr" if self.order == "rgb" else "rgb")
 
 
-#: torchvision's ImageNet statistics on the 0-255 scale.
 IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "rgb")
+"""torchvision's ImageNet statistics on the 0-255 scale."""
 
 
 def renormalize(images: Tensor, src: Normalization, dst: Normalization) -> Tensor:
-    """Pixels normalised as `src`, normalised as `dst` instead; differentiable, the identity when both are equal.
+    """Convert images from one normalization to another; differentiable, the identity where both are equal.
 
     Args:
-        images: (..., 3, H, W), normalised as `src`.
-        src: what the values mean now.
-        dst: what they shall mean.
+        images: (..., 3, H, W), normalized as `src`.
+        src: normalization of `images`.
+        dst: normalization of the result.
 
     Returns:
         (..., 3, H, W) of the same dtype: `(images * sd_src + mu_src - mu_dst) / sd_dst` after a channel flip where the
-        orders differ. Padding that was zero in `src` is the mean colour of `src`, and keeps that colour.
+        orders differ. Padding that is zero in `src` is the mean colour of `src`, and keeps that colour.
     """
     if src.order != dst.order:
         images, src = images.flip(-3), src.reversed_channels()
@@ -66,7 +71,7 @@ def renormalize(images: Tensor, src: Normalization, dst: Normalization) -> Tenso
 
 
 def _triple(values: Tensor) -> Triple:
-    # The preprocessor keeps fp32 buffers; seven digits give back the number that the config wrote down.
+    # The preprocessor keeps fp32 buffers; seven digits restore the number of the config.
     numbers = [float(f"{v:.7g}") for v in values.reshape(-1).tolist()]
     if len(numbers) == 1:
         numbers = numbers * 3

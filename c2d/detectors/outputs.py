@@ -1,4 +1,4 @@
-"""What a detector computed for one batch: feature maps, raw head outputs, RoI predictions. Plain tensors in fp32."""
+"""Outputs of one detector for one batch: feature maps, raw head outputs, RoI predictions. Plain tensors in fp32."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from c2d.detectors.heads import Kind, entries
+from c2d.detectors.heads import LogitKind, gather_entries
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method looks at. The teacher runs only as deep as the deepest of it, and once for all methods.
+    """The outputs that a method uses. The teacher runs once for all methods, and only as deep as the deepest of them.
 
     Attributes:
         positives: the student's positives (see `c2d.detectors.positives`).
@@ -35,7 +35,7 @@ class Needs:
 
     @property
     def detector(self) -> bool:
-        """Whether any of it is the detector teacher's."""
+        """Whether a detector teacher has to run."""
         return self != Needs() and self != Needs(positives=True)
 
 
@@ -43,58 +43,66 @@ class Needs:
 class DenseOutputs:
     """Raw outputs of a dense head, finest level first, A priors a cell.
 
+    N is the number of priors of all levels, in the order level, row, column, prior of the cell; `prior` indexes it.
+
     Attributes:
         scores: per level (B, A * C, h, w) logits, A-major; of an RPN C = 1 (objectness).
-        deltas: per level (B, A * D, h, w), as the head writes boxes: deltas, distances in strides (FCOS with
-            norm_on_bbox) or pixels, or the logits of D = 4 * bins edge distributions (GFL).
+        deltas: per level (B, A * D, h, w), as the head encodes boxes: deltas, distances in strides (FCOS with
+            norm_on_bbox) or px, or the logits of D = 4 * bins edge distributions (GFL).
         classes: C (C + 1 for softmax heads, background last).
-        kind: how the logits are read.
+        kind: activation of the logits.
         strides: px per cell of each level.
     """
 
     scores: tuple[Tensor, ...]
     deltas: tuple[Tensor, ...]
     classes: int
-    kind: Kind
+    kind: LogitKind
     strides: tuple[int, ...]
 
-    def flat_scores(self) -> Tensor:
-        """(B, N, C): all priors of all levels, in the order of the head's anchors."""
-        return _flat(self.scores, [self.classes] * len(self.scores))
-
-    def scores_of(self, image: Tensor, prior: Tensor) -> Tensor:
-        """(K, C): logits of single priors, without a copy of the maps.
+    def gather_scores(self, image: Tensor, prior: Tensor) -> Tensor:
+        """Return the logits (K, C) of single priors, without a copy of the maps.
 
         Args:
             image: (K,) long.
-            prior: (K,) long, place in `flat_scores()[image]`.
+            prior: (K,) long, in 0..N-1.
         """
-        return _entries(self.scores, [s.shape[1] // self.classes for s in self.scores], image, prior)
+        return _gather(self.scores, self._priors_per_cell(), image, prior)
 
-    def deltas_of(self, image: Tensor, prior: Tensor) -> Tensor:
-        """(K, D) in the same way."""
-        return _entries(self.deltas, [s.shape[1] // self.classes for s in self.scores], image, prior)
+    def gather_deltas(self, image: Tensor, prior: Tensor) -> Tensor:
+        """Return the deltas (K, D) of single priors; arguments as in `gather_scores`."""
+        return _gather(self.deltas, self._priors_per_cell(), image, prior)
 
     def flat_deltas(self) -> Tensor:
-        """(B, N, D) in the same order."""
-        per_prior = [d.shape[1] * self.classes // s.shape[1] for s, d in zip(self.scores, self.deltas, strict=True)]
-        return _flat(self.deltas, per_prior)
+        """Return all deltas as one tensor (B, N, D)."""
+        width = [d.shape[1] // a for d, a in zip(self.deltas, self._priors_per_cell(), strict=True)]
+        flat = [d.permute(0, 2, 3, 1).reshape(len(d), -1, w) for d, w in zip(self.deltas, width, strict=True)]
+        return torch.cat(flat, dim=1)
 
-    def picked(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores (K, C), deltas (K, D) and strides (K,) of the priors chosen by (B, N) bool, level by level.
+    def select(self, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return scores, deltas and strides of the priors in a mask, level by level.
 
-        Reads them in place: flat copies of the finest levels are large.
+        The maps are read in place, because flat copies of the finest levels are large.
+
+        Args:
+            mask: (B, N) bool.
+
+        Returns:
+            Scores (K, C), deltas (K, D) and strides (K,) in px per cell.
         """
-        per_cell = [s.shape[1] // self.classes for s in self.scores]
+        per_cell = self._priors_per_cell()
         counts = [a * s.shape[2] * s.shape[3] for a, s in zip(per_cell, self.scores, strict=True)]
-        found = []
-        for level, part in enumerate(chosen.split(counts, 1)):
+        parts = []
+        for level, part in enumerate(mask.split(counts, 1)):
             (image, prior), deltas = part.nonzero(as_tuple=True), self.deltas[level]
-            scores = entries(self.scores[level], image, prior, self.classes)
+            scores = gather_entries(self.scores[level], image, prior, self.classes)
             stride = deltas.new_full((len(prior),), self.strides[level])
-            found.append((scores, entries(deltas, image, prior, deltas.shape[1] // per_cell[level]), stride))
-        scores, deltas, stride = (torch.cat(parts) for parts in zip(*found, strict=True))
+            parts.append((scores, gather_entries(deltas, image, prior, deltas.shape[1] // per_cell[level]), stride))
+        scores, deltas, stride = (torch.cat(column) for column in zip(*parts, strict=True))
         return scores, deltas, stride
+
+    def _priors_per_cell(self) -> list[int]:
+        return [s.shape[1] // self.classes for s in self.scores]
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class RoIOutputs:
     """Predictions of a second stage for R RoIs; rows of an image are its positives, then its negatives.
 
     Attributes:
-        rois: (R, 5): number of the image, then xyxy in pixels of the batch tensor.
+        rois: (R, 5): index of the image, then xyxy in px of the batch tensor.
         logits: (R, C + 1), background last.
         deltas: (R, 4) or, class-specific, (R, 4 C).
         features: (R, M, s, s) RoI-aligned maps.
@@ -121,21 +129,28 @@ class RoIOutputs:
 
     @property
     def positive(self) -> Tensor:
-        """(R,) bool."""
+        """(R,) bool: RoIs with a ground truth."""
         return self.gt >= 0
 
-    def deltas_of(self, labels: Tensor) -> Tensor:
-        """(R, 4): the deltas of each row's class; of background rows, those of class 0."""
+    def class_deltas(self, labels: Tensor) -> Tensor:
+        """Return the deltas (R, 4) of each row's class, labels (R,); of background rows, those of the last class."""
         if self.agnostic:
             return self.deltas
         rows = self.deltas.unflatten(1, (-1, 4))
-        picked = labels.clamp(max=rows.shape[1] - 1)
-        return rows.gather(1, picked[:, None, None].expand(-1, 1, 4)).squeeze(1)
+        index = labels.clamp(max=rows.shape[1] - 1)
+        return rows.gather(1, index[:, None, None].expand(-1, 1, 4)).squeeze(1)
 
 
 @dataclass(frozen=True)
 class DetectorOutputs:
-    """What one detector computed; parts that no method needs are empty."""
+    """Outputs of one detector; the parts that no method needs are empty.
+
+    Attributes:
+        neck, backbone: maps (B, M, h, w), finest first.
+        dense: raw outputs of the dense head.
+        rois: second stage on the RoIs that the student sampled.
+        proposals: second stage on RoIs sampled from the teacher's proposals.
+    """
 
     neck: tuple[Tensor, ...] = ()
     backbone: tuple[Tensor, ...] = ()
@@ -144,20 +159,17 @@ class DetectorOutputs:
     proposals: RoIOutputs | None = None
 
     def with_rois(self, rois: RoIOutputs | None, proposals: RoIOutputs | None) -> DetectorOutputs:
-        """The same with the second stage's part, which is computed last."""
+        """Return a copy with the second stage's outputs, which are computed last."""
         return replace(self, rois=rois, proposals=proposals)
 
 
-def _entries(maps: tuple[Tensor, ...], per_cell: list[int], image: Tensor, prior: Tensor) -> Tensor:
+def _gather(maps: tuple[Tensor, ...], per_cell: list[int], image: Tensor, prior: Tensor) -> Tensor:
+    """Entries of flat priors over all levels: every level is read at a clamped index, the right one is kept."""
     width, before = maps[0].shape[1] // per_cell[0], 0
-    found = maps[0].new_zeros(len(prior), width)
+    result = maps[0].new_zeros(len(prior), width)
     for level, priors in zip(maps, per_cell, strict=True):
         count = level.shape[2] * level.shape[3] * priors
-        here = (prior >= before) & (prior < before + count)
-        row = entries(level, image, (prior - before).clamp(0, count - 1), width)
-        found, before = torch.where(here[:, None], row, found), before + count
-    return found
-
-
-def _flat(maps: tuple[Tensor, ...], width: list[int]) -> Tensor:
-    return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, w) for m, w in zip(maps, width, strict=True)], dim=1)
+        on_level = (prior >= before) & (prior < before + count)
+        row = gather_entries(level, image, (prior - before).clamp(0, count - 1), width)
+        result, before = torch.where(on_level[:, None], row, result), before + count
+    return result

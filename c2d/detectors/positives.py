@@ -1,11 +1,11 @@
-"""What the student's head called positive: logits, decoded boxes, and which ground truth each was assigned to.
+"""Positives of the student's head: logits, decoded boxes, and the ground truth that each is assigned to.
 
-    with record_positives(student) as record:
+    with record_positives(student) as recorder:
         losses = student.loss(inputs, data_samples)
-    found = record.positives(batch)
+    found = recorder.positives(batch)
 
-The student is never edited: while the block lasts, bound methods of its head are shadowed *on the instance*, and the
-shadows are removed at its end, after an error too. The student's losses stay the same to the last bit.
+Inside the block methods of the head are replaced on the instance; they are restored at its end, after an error too.
+The student's losses stay equal to the last bit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from c2d.detectors import heads
 from c2d.detectors.batch import Batch
-from c2d.detectors.heads import DenseFamily, Kind
+from c2d.detectors.heads import DenseFamily, LogitKind
 from c2d.detectors.hooks import replace_method
 
 RoIStages = Literal["last", "all"]
@@ -32,31 +32,31 @@ class Positives:
 
     Attributes:
         logits: (K, C), or (K, C + 1) with the background last; with the student's graph.
-        boxes: (K, 4) fp32 xyxy, decoded predictions in pixels of the batch tensor, not clipped; with the graph.
+        boxes: (K, 4) fp32 xyxy, decoded predictions in px of the batch tensor, not clipped; with the graph.
         image: (K,) long.
         gt: (K,) long, index into `batch.boxes[image]`.
-        kind: how the logits are to be read.
+        kind: activation of the logits.
         per_image: number of positives of each image.
-        prior: (K,) long, place among the dense head's flattened priors (see `outputs.DenseOutputs`); None for RoI heads.
+        prior: (K,) long, index among the dense head's flattened priors (`outputs.DenseOutputs`); None for RoI heads.
     """
 
     logits: Tensor
     boxes: Tensor
     image: Tensor
     gt: Tensor
-    kind: Kind
+    kind: LogitKind
     per_image: tuple[int, ...]
     prior: Tensor | None = None
 
 
 class PositivesRecorder:
-    """What passed through the head in the last `student.loss`. Made by `record_positives`."""
+    """Records of the head in the last `student.loss`; created by `record_positives`."""
 
     def __init__(self) -> None:
         self._read: Callable[[], list[Positives]] | None = None
 
     def positives(self, batch: Batch) -> list[Positives]:
-        """The positives of `batch`: one entry, or one per stage of a cascade recorded with roi_stages="all".
+        """Return the positives of `batch`: one entry, or one per stage of a cascade recorded with roi_stages="all".
 
         Without any positive, K is 0 and `logits` and `boxes` are still attached to the student's graph.
         """
@@ -73,25 +73,25 @@ class PositivesRecorder:
 
 @contextmanager
 def record_positives(student: Any, roi_stages: RoIStages = "last") -> Iterator[PositivesRecorder]:
-    """ForwardRecorder the head of an mmdet detector while its `loss` runs.
+    """Record the positives of an mmdet detector while its `loss` runs.
 
     Args:
         student: the detector itself, outside any wrapper.
         roi_stages: of a cascade, the last stage or all of them.
+
     Raises:
         InputError: the head belongs to no supported family.
     """
-    head, family = heads.head_of(student)
-    record = PositivesRecorder()
+    head, family = heads.final_head(student)
+    recorder = PositivesRecorder()
     with ExitStack() as stack:
         if isinstance(family, DenseFamily):
-            _watch_dense(stack, record, head, family)
+            _record_dense(stack, recorder, head, family)
         else:
-            _watch_roi(stack, record, head, family.cascaded, roi_stages)
-        yield record
+            _record_roi(stack, recorder, head, family.cascaded, roi_stages)
+        yield recorder
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Single-stage heads
 
 
@@ -104,7 +104,7 @@ class _Target:
     priors: Tensor
 
 
-def _watch_dense(stack: ExitStack, record: PositivesRecorder, head: Any, family: DenseFamily) -> None:
+def _record_dense(stack: ExitStack, recorder: PositivesRecorder, head: Any, family: DenseFamily) -> None:
     loss_by_feat, targets_single = head.loss_by_feat, head._get_targets_single
     targets: list[_Target] = []
 
@@ -112,7 +112,7 @@ def _watch_dense(stack: ExitStack, record: PositivesRecorder, head: Any, family:
         targets.clear()
         result = loss_by_feat(cls_scores, bbox_preds, *args, **kwargs)
         seen = list(targets)
-        record._read = lambda: [_dense_positives(head, family, cls_scores, bbox_preds, seen)]
+        recorder._read = lambda: [_dense_positives(head, family, cls_scores, bbox_preds, seen)]
         return result
 
     def with_assigner(flat_anchors: Any, *args: Any, **kwargs: Any) -> Any:
@@ -121,11 +121,11 @@ def _watch_dense(stack: ExitStack, record: PositivesRecorder, head: Any, family:
         sampling = result[family.sampling]
         labels = result[family.labels]
         flat = _foreground(labels, head.num_classes)
-        # pos_inds counts the anchors inside the image, flat all of them; both ascend in the same order (P5).
+        # pos_inds indexes the anchors inside the image, flat all anchors; both ascend in the same order (P5).
         gt = sampling.pos_assigned_gt_inds[sampling.pos_inds.argsort()]
         if len(gt) != len(flat):
             raise RuntimeError(f"{type(head).__name__} assigned {len(gt)} positives but labelled {len(flat)}")
-        anchors = heads.plain(flat_anchors)
+        anchors = heads.box_tensor(flat_anchors)
         targets.append(_Target(flat, gt, anchors[flat]))
         return result
 
@@ -135,14 +135,13 @@ def _watch_dense(stack: ExitStack, record: PositivesRecorder, head: Any, family:
             none = torch.zeros(0, dtype=torch.long, device=points.device)
             targets.append(_Target(none, none, points[none]))
             return targets_single(gt_instances, points, *args, **kwargs)
-        # The head hands labels through its assignment: give it numbers that say which box, then write labels back.
-        # They begin above num_classes, which marks the background.
+        # FCOS copies the labels of the boxes to the points and keeps no box index. So pass the index as the label and
+        # write the labels back afterwards. Indices begin above num_classes, which is the background label.
         first = head.num_classes + 1
         numbered = gt_instances.new()
         numbered.labels = torch.arange(first, first + count, device=gt_instances.labels.device)
         numbers, *rest = targets_single(numbered, points, *args, **kwargs)
-        found = numbers >= first
-        flat = found.nonzero().squeeze(1)
+        flat = (numbers >= first).nonzero().squeeze(1)
         gt = numbers[flat] - first
         labels = numbers.to(gt_instances.labels.dtype)
         labels[flat] = gt_instances.labels[gt]
@@ -171,28 +170,28 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
     back = order.argsort()
 
     def gather(maps: Sequence[Tensor], width: Callable[[int], int]) -> Tensor:
-        parts = [heads.entries(m, *place, width(i)) for i, (m, place) in enumerate(zip(maps, places, strict=True))]
+        parts = [heads.gather_entries(m, *at, width(i)) for i, (m, at) in enumerate(zip(maps, places, strict=True))]
         return torch.cat(parts)[back]
 
     logits = gather(cls_scores, lambda _: channels)
-    # A level has as many predictions per cell in its box map as in its class map, whatever a box is written in.
+    # A level has as many priors per cell in its box map as in its class map, whatever channels encode a box.
     raw = gather(bbox_preds, lambda i: bbox_preds[i].shape[1] * channels // cls_scores[i].shape[1])
     stride = torch.tensor(heads.strides(head), device=device, dtype=torch.float32)[level]
     with torch.autocast(device.type, enabled=False):
         boxes = family.decode(head, raw.float(), priors, stride)
     gt = torch.cat([t.gt for t in targets])
-    return Positives(logits, boxes, image, gt, heads.dense_kind(head), per_image, flat)
+    return Positives(logits, boxes, image, gt, heads.logit_kind(head), per_image, flat)
 
 
 def _foreground(labels: Tensor, num_classes: int) -> Tensor:
     return ((labels >= 0) & (labels < num_classes)).nonzero().squeeze(1)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # RoI heads
 
 
-def _watch_roi(stack: ExitStack, record: PositivesRecorder, head: Any, cascaded: bool, roi_stages: RoIStages) -> None:
+def _record_roi(stack: ExitStack, recorder: PositivesRecorder, head: Any, cascaded: bool,
+                roi_stages: RoIStages) -> None:  # fmt: skip
     bbox_loss = head.bbox_loss
     for bbox_head in head.bbox_head if cascaded else [head.bbox_head]:
         heads.check_box_head(bbox_head)
@@ -207,7 +206,7 @@ def _watch_roi(stack: ExitStack, record: PositivesRecorder, head: Any, cascaded:
         if stage == 0:
             stages.clear()
         stages.append(lambda: _roi_positives(bbox_head, logits, raw, sampled))
-        record._read = lambda: [read() for read in (stages if roi_stages == "all" else stages[-1:])]
+        recorder._read = lambda: [read() for read in (stages if roi_stages == "all" else stages[-1:])]
         return result
 
     stack.enter_context(replace_method(head, "bbox_loss", loss))
@@ -223,7 +222,7 @@ def _roi_positives(bbox_head: Any, logits: Tensor, raw: Tensor, sampled: Sequenc
         first += count + len(result.neg_priors)
     row = torch.cat(rows)
     image = torch.repeat_interleave(torch.arange(len(sampled), device=device), torch.tensor(per_image, device=device))
-    rois = torch.cat([heads.plain(s.pos_priors)[:, :4] for s in sampled]).float()
+    rois = torch.cat([heads.box_tensor(s.pos_priors)[:, :4] for s in sampled]).float()
     labels = torch.cat([s.pos_gt_labels for s in sampled])
     with torch.autocast(device.type, enabled=False):
         boxes = heads.roi_boxes(bbox_head, raw[row], rois, labels)

@@ -1,10 +1,11 @@
-"""What a student computes during its `loss`, recorded without a second pass and without editing it.
+"""Record what a student computes during its `loss`: maps, head outputs, positives; no second forward pass.
 
     with record_forward(student, needs) as recorder:
         losses = student.loss(inputs, data_samples)
-    recorder.outputs(batch), recorder.positives(batch)
+    recorder.outputs(), recorder.positives(batch)
 
-Maps are read by hooks, head outputs by shadowing the head's own methods; both are gone after the block.
+Maps are recorded by forward hooks, head outputs by replacing methods of the head; both are removed at the end of the
+block.
 """
 
 from __future__ import annotations
@@ -24,77 +25,99 @@ from c2d.detectors.positives import Positives, PositivesRecorder, RoIStages
 
 
 class ForwardRecorder:
-    """What one `student.loss` left behind. Made by `record_forward`."""
+    """Records of one `student.loss`; created by `record_forward`.
+
+    Attributes:
+        maps: module name -> maps, see `feature_layers`.
+        dense: raw outputs of the dense head; None where no method needs them.
+        rois: predictions of the second stage, of a cascade its last stage; None where no method needs them.
+        positives_recorder: see `c2d.detectors.positives`; None where no method needs positives.
+    """
 
     def __init__(self) -> None:
         self.maps: dict[str, Any] = {}
         self.dense: DenseOutputs | None = None
         self.rois: RoIOutputs | None = None
-        self.record: PositivesRecorder | None = None
+        self.positives_recorder: PositivesRecorder | None = None
 
     def positives(self, batch: Batch) -> list[Positives]:
-        """The positives of the batch, one entry per recorded stage; none where no method asked."""
-        return self.record.positives(batch) if self.record is not None else []
+        """Return the positives of the batch, one entry per recorded stage; an empty list where no method needs them."""
+        return self.positives_recorder.positives(batch) if self.positives_recorder is not None else []
 
     def outputs(self) -> DetectorOutputs:
-        """Maps and head outputs, in fp32, with the student's graph."""
-        return DetectorOutputs(*split(self.maps), self.dense, self.rois)
+        """Return maps and head outputs in fp32, with the student's graph."""
+        return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois)
 
 
 @contextmanager
 def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -> Iterator[ForwardRecorder]:
-    """Record what `needs` names while the block lasts.
+    """Record the outputs named by `needs` while the block runs.
+
+    Args:
+        student: an mmdet detector, outside any wrapper.
+        needs: outputs to record.
+        roi_stages: positives of a cascade: those of its last stage, or of all.
 
     Raises:
-        InputError: the head belongs to no family that can be read.
+        InputError: the head belongs to no supported family.
     """
     recorder = ForwardRecorder()
     with ExitStack() as stack:
         if needs.neck or needs.backbone or needs.proposals:
-            recorder.maps = stack.enter_context(hooks.record_outputs(student, map_layers(student)))
+            recorder.maps = stack.enter_context(hooks.record_outputs(student, feature_layers(student)))
         if needs.dense:
-            _watch_dense(stack, recorder, student)
+            _record_dense(stack, recorder, student)
         if needs.rois:
-            _watch_rois(stack, recorder, student)
+            _record_rois(stack, recorder, student)
         if needs.positives:
-            recorder.record = stack.enter_context(positives.record_positives(student, roi_stages))
+            recorder.positives_recorder = stack.enter_context(positives.record_positives(student, roi_stages))
         yield recorder
 
 
-def map_layers(detector: Any) -> list[str]:
-    """The modules whose outputs are the maps: backbone, and neck where there is one."""
+def feature_layers(detector: Any) -> list[str]:
+    """Return the modules whose outputs are the maps: backbone, and neck where there is one."""
     return ["backbone", "neck"] if getattr(detector, "neck", None) is not None else ["backbone"]
 
 
-def split(maps: dict[str, Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """(neck maps, backbone maps) in fp32 of what `map_layers` gave; without a neck both are the backbone's."""
-    floats = {name: tuple(m.float() for m in found) for name, found in maps.items()}
+def split_maps(maps: dict[str, Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Split recorded maps into those of neck and backbone, in fp32; without a neck both are the backbone's.
+
+    Args:
+        maps: name of `feature_layers` -> maps (B, M, h, w), finest first.
+    """
+    floats = {name: tuple(level.float() for level in levels) for name, levels in maps.items()}
     backbone = floats.get("backbone", ())
     return floats.get("neck", backbone), backbone
 
 
-def _watch_dense(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> None:
+def _record_dense(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> None:
     head = heads.dense_head(student)
     loss_by_feat = head.loss_by_feat
 
     def loss(cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
-        recorder.dense = dense_outputs(head, cls_scores, bbox_preds)
+        recorder.dense = read_dense_outputs(head, cls_scores, bbox_preds)
         return loss_by_feat(cls_scores, bbox_preds, *args, **kwargs)
 
     stack.enter_context(replace_method(head, "loss_by_feat", loss))
 
 
-def dense_outputs(head: Any, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]) -> DenseOutputs:
-    """A dense head's outputs; FCOS's distances in strides whether it trains or not."""
+def read_dense_outputs(head: Any, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]) -> DenseOutputs:
+    """Convert the outputs of a dense head; FCOS's distances are in strides whether it trains or not.
+
+    Args:
+        head: an mmdet dense head.
+        cls_scores: per level (B, A * C, h, w).
+        bbox_preds: per level (B, A * D, h, w).
+    """
     strides = heads.strides(head)
     deltas = [d.float() for d in bbox_preds]
     if getattr(head, "norm_on_bbox", False) and not head.training:
         deltas = [d / stride for d, stride in zip(deltas, strides, strict=True)]
     scores = tuple(s.float() for s in cls_scores)
-    return DenseOutputs(scores, tuple(deltas), head.cls_out_channels, heads.dense_kind(head), strides)
+    return DenseOutputs(scores, tuple(deltas), head.cls_out_channels, heads.logit_kind(head), strides)
 
 
-def _watch_rois(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> None:
+def _record_rois(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> None:
     head, cascaded = heads.roi_head(student)
     bbox_loss = head.bbox_loss
 
@@ -102,18 +125,24 @@ def _watch_rois(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> No
         result = bbox_loss(*args, **kwargs)
         sampled = kwargs["sampling_results"] if "sampling_results" in kwargs else args[-1]
         bbox_head = head.bbox_head[args[0] if args else kwargs["stage"]] if cascaded else head.bbox_head
-        recorder.rois = roi_outputs(bbox_head, result, sampled)  # of a cascade, the last stage stays
+        recorder.rois = read_roi_outputs(bbox_head, result, sampled)  # overwritten by later stages of a cascade
         return result
 
     stack.enter_context(replace_method(head, "bbox_loss", loss))
 
 
-def roi_outputs(bbox_head: Any, result: dict[str, Any], sampled: Sequence[Any]) -> RoIOutputs:
-    """Predictions of a second stage with the sampling they belong to (mmdet's `SamplingResult`s)."""
+def read_roi_outputs(bbox_head: Any, result: dict[str, Any], sampled: Sequence[Any]) -> RoIOutputs:
+    """Convert the predictions of a second stage.
+
+    Args:
+        bbox_head: an mmdet `BBoxHead`.
+        result: of its `bbox_loss` or `_bbox_forward`.
+        sampled: mmdet's `SamplingResult` of each image.
+    """
     device, background = result["cls_score"].device, bbox_head.num_classes
     rois, labels, gt = [], [], []
     for image, one in enumerate(sampled):
-        priors = heads.plain(one.priors)[:, :4].detach().float()
+        priors = heads.box_tensor(one.priors)[:, :4].detach().float()
         rois.append(torch.cat([priors.new_full((len(priors), 1), image), priors], dim=1))
         negatives = torch.full((len(one.neg_priors),), -1, dtype=torch.long, device=device)
         labels.append(torch.cat([one.pos_gt_labels, background + 1 + negatives]))

@@ -1,4 +1,4 @@
-"""Second stages on RoIs that somebody else chose: the teacher on the student's, and both on the teacher's proposals."""
+"""Second stages on given RoIs: the teacher on the student's RoIs, and both on the teacher's proposals."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from c2d.core.errors import InputError
 from c2d.detectors import heads
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import RoIOutputs
-from c2d.detectors.recording import roi_outputs
+from c2d.detectors.recording import read_roi_outputs
 
 Maps = tuple[Tensor, ...]
 
 
-def check(method: str, student: Any, teacher: Any, num_classes: int) -> None:
-    """Both detectors need a second stage that can be read, for the same classes. `teacher`: a `DetectorTeacher`.
+def check_roi_stages(method: str, student: Any, teacher: Any, num_classes: int) -> None:
+    """Check that both detectors have a second stage that can be read, for the same number of classes.
+
+    Args:
+        method: name for messages.
+        student: an mmdet detector.
+        teacher: a `DetectorTeacher`.
+        num_classes: of the student.
 
     Raises:
-        InputError: one of them has none, or the classes differ in number.
+        InputError: one of them has no such stage, or the classes differ in number.
     """
     for who, detector in (("student", student), ("teacher", teacher.network)):
         try:
@@ -32,43 +38,66 @@ def check(method: str, student: Any, teacher: Any, num_classes: int) -> None:
             raise InputError(f"{method} compares second stages; {who}: {error}") from None
     if teacher.num_classes != num_classes:
         raise InputError(
-            f"{method} compares class logits; the teacher knows {teacher.num_classes} classes, the student "
+            f"{method} compares class logits; the teacher has {teacher.num_classes} classes, the student "
             f"{num_classes}: choose a teacher trained on the student's classes, in the same order"
         )
 
 
-def extractor(method: str, detector: Any, strides: Sequence[int]) -> tuple[float, list[int]]:
-    """(finest scale, place of each of its levels in `strides`) of an RoI extractor that takes each RoI from one level.
+def extractor_levels(method: str, detector: Any, strides: Sequence[int]) -> tuple[float, list[int]]:
+    """Return the level assignment of a `SingleRoIExtractor`, which pools each RoI from one level.
 
-    Of a cascade, the last stage's.
+    Of a cascade, that of the last stage.
+
+    Args:
+        method: name for messages.
+        detector: an mmdet detector with a second stage.
+        strides: px per cell of the levels that the method uses.
+
+    Returns:
+        Its finest scale in px, and the index of each of its levels in `strides`.
 
     Raises:
-        InputError: it is of another kind, or a level is not in `strides`.
+        InputError: the extractor is of another kind, or one of its levels is not in `strides`.
     """
     head, cascaded = heads.roi_head(detector)
     one = head.bbox_roi_extractor[-1] if cascaded else head.bbox_roi_extractor
     if not hasattr(one, "finest_scale"):
         raise InputError(
-            f"{method} has to know which level an RoI is taken from, and {type(one).__name__} does not say; choose a "
+            f"{method} needs the level that each RoI is pooled from, and {type(one).__name__} has none; choose a "
             "student with a SingleRoIExtractor"
         )
-    read = list(one.featmap_strides)
-    if not set(read) <= set(strides):
+    pooled = list(one.featmap_strides)
+    if not set(pooled) <= set(strides):
         raise InputError(
-            f"{method} judges RoIs on the levels they are taken from, strides {read}, but looks at {list(strides)}; "
+            f"{method} weighs RoIs on the levels they are pooled from, strides {pooled}, but uses {list(strides)}; "
             f"set method.{method}.levels to null, or choose a teacher whose pyramid has these strides"
         )
-    return float(one.finest_scale), [list(strides).index(stride) for stride in read]
+    return float(one.finest_scale), [list(strides).index(stride) for stride in pooled]
 
 
-def level_of(boxes: Tensor, finest: float, levels: int) -> Tensor:
-    """Level (N,) that such an extractor takes boxes (N, 4) from."""
+def assign_levels(boxes: Tensor, finest: float, levels: int) -> Tensor:
+    """Return the level (N,) long that a `SingleRoIExtractor` pools boxes from.
+
+    Args:
+        boxes: (N, 4) xyxy, px of the batch tensor.
+        finest: its finest scale in px.
+        levels: number of its levels.
+    """
     size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
     return torch.log2(size / finest + 1e-6).floor().clamp(0, levels - 1).long()
 
 
-def forward(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict[str, Any]]:
-    """(box head, its outputs) for RoIs (R, 5); of a cascade the last stage."""
+def forward_roi_head(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict[str, Any]]:
+    """Run the second stage, of a cascade its last stage.
+
+    Args:
+        detector: an mmdet detector with a second stage.
+        neck: its maps (B, M, h, w), finest first.
+        rois: (R, 5): index of the image, then xyxy in px of the batch tensor.
+
+    Returns:
+        The box head, and its outputs as mmdet names them (cls_score, bbox_pred, bbox_feats).
+    """
     head, cascaded = heads.roi_head(detector)
     if cascaded:
         stage = head.num_stages - 1
@@ -77,27 +106,43 @@ def forward(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict[str, Any
 
 
 @torch.no_grad()
-def same_rois(teacher: Any, neck: Maps, student: RoIOutputs) -> RoIOutputs:
-    """The teacher's predictions for the RoIs that the student sampled; row k is the same RoI for both."""
-    bbox_head, result = forward(teacher, neck, student.rois)
+def predict_same_rois(teacher: Any, neck: Maps, student: RoIOutputs) -> RoIOutputs:
+    """Predict with the teacher on the RoIs that the student sampled; row k is the same RoI for both.
+
+    Args:
+        teacher: an mmdet detector with a second stage.
+        neck: its maps (B, M, h, w), finest first.
+        student: RoIs (R, 5) and predictions of the student.
+    """
+    bbox_head, result = forward_roi_head(teacher, neck, student.rois)
     return RoIOutputs(
         student.rois, result["cls_score"].float(), result["bbox_pred"].float(), result["bbox_feats"].float(),
         student.labels, student.gt, bool(bbox_head.reg_class_agnostic),
     )  # fmt: skip
 
 
-def on_proposals(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, batch: Batch,
-                 samples: Sequence[Any], generator: torch.Generator) -> tuple[RoIOutputs, RoIOutputs]:  # fmt: skip
-    """(student, teacher) on RoIs sampled from the teacher's proposals by the student's own assigner and sampler.
+def predict_on_proposals(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, batch: Batch,
+                         samples: Sequence[Any],
+                         generator: torch.Generator) -> tuple[RoIOutputs, RoIOutputs]:  # fmt: skip
+    """Predict on RoIs sampled from the teacher's proposals by the student's own assigner and sampler.
 
-    Labels and positives are those of this sampling. The sampler's random numbers come from `generator`, so they do not
-    disturb the student's.
+    Labels and positives are those of this sampling.
+
+    Args:
+        teacher, student: mmdet detectors with a second stage.
+        teacher_neck, student_neck: their maps (B, M, h, w), finest first.
+        batch: the training batch.
+        samples: its mmdet data samples.
+        generator: source of the sampler's random numbers, so that the student's own stream does not change.
+
+    Returns:
+        Predictions of the student and of the teacher, for the same RoIs (R, 5).
     """
     with torch.no_grad():
         sampled = _sample(teacher, teacher_neck, student, student_neck, batch, samples, generator)
-        teacher_head, by_teacher = forward(teacher, teacher_neck, _rois(sampled))
-    student_head, by_student = forward(student, student_neck, _rois(sampled))
-    return roi_outputs(student_head, by_student, sampled), roi_outputs(teacher_head, by_teacher, sampled)
+        teacher_head, by_teacher = forward_roi_head(teacher, teacher_neck, _stack_rois(sampled))
+    student_head, by_student = forward_roi_head(student, student_neck, _stack_rois(sampled))
+    return read_roi_outputs(student_head, by_student, sampled), read_roi_outputs(teacher_head, by_teacher, sampled)
 
 
 def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, batch: Batch,
@@ -106,7 +151,8 @@ def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, 
 
     metas = [sample.metainfo for sample in samples]
     proposal_cfg = student.train_cfg.get("rpn_proposal", student.test_cfg.rpn)
-    found = teacher.rpn_head.predict_by_feat(*teacher.rpn_head(teacher_neck), batch_img_metas=metas, cfg=proposal_cfg)
+    raw = teacher.rpn_head(teacher_neck)
+    found = teacher.rpn_head.predict_by_feat(*raw, batch_img_metas=metas, cfg=proposal_cfg)
     head, cascaded = heads.roi_head(student)
     assigner, sampler = (
         (head.bbox_assigner[-1], head.bbox_sampler[-1]) if cascaded else (head.bbox_assigner, head.bbox_sampler)
@@ -117,18 +163,18 @@ def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, 
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         for i, (proposals, sample) in enumerate(zip(found, samples, strict=True)):
-            priors = InstanceData(priors=heads.plain(proposals.bboxes), scores=proposals.scores)
+            priors = InstanceData(priors=heads.box_tensor(proposals.bboxes), scores=proposals.scores)
             truth = InstanceData(bboxes=batch.boxes[i], labels=batch.labels[i])
             ignored = getattr(sample, "ignored_instances", None)
             if ignored is not None and "bboxes" in ignored:
-                ignored = InstanceData(bboxes=heads.plain(ignored.bboxes))
+                ignored = InstanceData(bboxes=heads.box_tensor(ignored.bboxes))
             feats = [level[i][None] for level in student_neck]
             sampled.append(sampler.sample(assigner.assign(priors, truth, ignored), priors, truth, feats=feats))
     return sampled
 
 
-def _rois(sampled: Sequence[Any]) -> Tensor:
+def _stack_rois(sampled: Sequence[Any]) -> Tensor:
     from mmdet.structures.bbox import bbox2roi
 
-    rois: Tensor = bbox2roi([heads.plain(one.priors) for one in sampled])
+    rois: Tensor = bbox2roi([heads.box_tensor(one.priors) for one in sampled])
     return rois.float()

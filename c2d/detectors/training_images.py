@@ -1,4 +1,4 @@
-"""The training images as at test time, one by one, with their boxes: for methods that look at all of them."""
+"""The training images under the test-time pipeline, with their boxes: for methods that use the whole training set."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 
 
-class Instances(NamedTuple):
-    """One image: (3, H, W) as the loader gives it (uint8, before normalisation), boxes (G, 4) xyxy px of it, labels
-    (G,), and the boxes' (width, height) in px of the file, (G, 2)."""
+class AnnotatedImage(NamedTuple):
+    """One image with its ground truth.
+
+    Attributes:
+        inputs: (3, H, W) uint8, before normalisation.
+        sample: its mmdet data sample.
+        boxes: (G, 4) fp32 xyxy, px of `inputs`.
+        labels: (G,) long.
+        sides: (G, 2) width and height of the boxes in px of the file.
+    """
 
     inputs: Tensor
     sample: Any
@@ -20,34 +27,36 @@ class Instances(NamedTuple):
     sides: Tensor
 
 
-class Samples:
-    """A training split seen through the test-time pipeline. Nothing is read before the first look.
+class TrainingImages:
+    """A training split under the test-time pipeline. The data set is built at the first access.
 
     Args:
-        build: makes the mmdet data set (test_mode, so that no image is dropped).
+        build: builds the mmdet data set (test_mode, so that no image is dropped).
 
-    `beat` is called before each image: a look at all of them outlasts the time after which a silent run counts as dead.
+    Attributes:
+        heartbeat: called before each image, because reading all of them takes longer than the limit after which a run
+            without heartbeat counts as dead.
     """
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build, self._dataset = build, None
-        self.beat: Callable[[], None] = lambda: None
+        self.heartbeat: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._data())
 
     def labels(self) -> list[tuple[list[int], list[tuple[float, float]]]]:
-        """Per image the classes and (width, height) in px of its boxes, without decoding it. Crowds are left out."""
-        found = []
+        """Return labels and (width, height) in px of each image's boxes, without crowds; decodes no image."""
+        annotations = []
         for index in range(len(self)):
             kept = [i for i in self._data().get_data_info(index)["instances"] if not i.get("ignore_flag")]
             sides = [(i["bbox"][2] - i["bbox"][0], i["bbox"][3] - i["bbox"][1]) for i in kept]
-            found.append(([i["bbox_label"] for i in kept], sides))
-        return found
+            annotations.append(([i["bbox_label"] for i in kept], sides))
+        return annotations
 
-    def __getitem__(self, index: int) -> Instances:
-        """One image, decoded and resized."""
-        self.beat()
+    def __getitem__(self, index: int) -> AnnotatedImage:
+        """Decode and resize one image."""
+        self.heartbeat()
         dataset = self._data()
         packed = dataset[index]
         sample = packed["data_samples"]
@@ -55,7 +64,7 @@ class Samples:
         boxes = torch.tensor([i["bbox"] for i in kept], dtype=torch.float32).reshape(-1, 4)
         scale = torch.tensor([*sample.metainfo.get("scale_factor", (1.0, 1.0))] * 2, dtype=torch.float32)
         labels = torch.tensor([i["bbox_label"] for i in kept], dtype=torch.long)
-        return Instances(packed["inputs"], sample, boxes * scale, labels, boxes[:, 2:] - boxes[:, :2])
+        return AnnotatedImage(packed["inputs"], sample, boxes * scale, labels, boxes[:, 2:] - boxes[:, :2])
 
     def _data(self) -> Any:
         if self._dataset is None:

@@ -149,9 +149,9 @@ class Distillation(FiniteLosses):
             same: RoIOutputs | None = None
             shared: tuple[RoIOutputs | None, RoIOutputs | None] = None, None
             if needs.rois and by_student.rois is not None:
-                same = roi_stage.same_rois(teacher.network, by_teacher.neck, by_student.rois)
+                same = roi_stage.predict_same_rois(teacher.network, by_teacher.neck, by_student.rois)
             if needs.proposals:
-                shared = roi_stage.on_proposals(
+                shared = roi_stage.predict_on_proposals(
                     teacher.network, by_teacher.neck, self.student, by_student.neck, batch, data_samples,
                     self.random("proposals"),
                 )  # fmt: skip

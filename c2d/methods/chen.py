@@ -95,7 +95,7 @@ class Chen(Distiller):
             layout = same_heads(self.NAME, student, teacher, "choose such a teacher, or set mu_soft and nu to 0")
             if layout.kind != "sigmoid" or layout.classes != 1:
                 raise InputError(f"chen reads RPNs with one logit per anchor, these have more: {layout}")
-            roi_stage.check(self.NAME, context.student, context.detector, context.num_classes)
+            roi_stage.check_roi_stages(self.NAME, context.student, context.detector, context.num_classes)
             self.rpn, self.coder = compared(context.student, context.detector.network, boxes=params.nu > 0)
             self.priors = Priors(heads.dense_head(context.student))
 
@@ -118,7 +118,7 @@ class Chen(Distiller):
         s: Any = view.student.dense
         t: Any = view.teacher.dense
         sizes = [(m.shape[-2], m.shape[-1]) for m in s.scores]
-        anchors = torch.cat(self.priors.levels(sizes, s.scores[0].device))
+        anchors = torch.cat(self.priors.anchors(sizes, s.scores[0].device))
         drawn = []
         for number, (boxes, size) in enumerate(zip(view.batch.boxes, view.batch.sizes, strict=True)):
             gt, positive, negative = assigned(anchors, boxes, size)
@@ -128,13 +128,15 @@ class Chen(Distiller):
         image, place, kept, positive, truth = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         count = kept.sum().clamp(min=1)
         if p.mu_soft > 0:
-            soft = soft_objectness(s.scores_of(image, place)[:, 0], t.scores_of(image, place)[:, 0], p.w_bg, p.T)
+            soft = soft_objectness(
+                s.gather_scores(image, place)[:, 0], t.gather_scores(image, place)[:, 0], p.w_bg, p.T
+            )
             values["rpn_cls"] = (soft * kept).sum() / count
         seen = {"rpn_batch": kept.sum().float(), "rpn_positives": positive.sum().float()}
         if p.nu > 0:
             here = anchors[place]
             y = self.rpn.encode(here, torch.where(positive[:, None], truth, here))
-            bound, gate = bounded(s.deltas_of(image, place), t.deltas_of(image, place), y, p.m)
+            bound, gate = bounded(s.gather_deltas(image, place), t.gather_deltas(image, place), y, p.m)
             values["rpn_reg"] = (bound * positive).sum() / count
             seen["rpn_worse"] = (gate & positive).sum().float()
         return values, seen
@@ -151,7 +153,7 @@ class Chen(Distiller):
             rois, labels = s.rois[kept], s.labels
             truth = view.batch.all_boxes()[0][view.batch.offsets()[rois[:, 0].long()] + s.gt[kept]]
             y = self.coder.encode(rois[:, 1:], truth)
-            bound, gate = bounded(s.deltas_of(labels)[kept], t.deltas_of(labels)[kept], y, p.m)
+            bound, gate = bounded(s.class_deltas(labels)[kept], t.class_deltas(labels)[kept], y, p.m)
             values["roi_reg"] = bound.sum() / count
             seen["roi_worse"] = gate.sum().float()
         return values, seen
@@ -164,7 +166,7 @@ def compared(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
         InputError: the anchors differ; or, with `boxes`, the scales in which boxes are written.
     """
     rpns = (heads.dense_head(student), heads.dense_head(teacher))
-    cells = [torch.cat(Priors(rpn).levels([(1, 1)] * len(heads.strides(rpn)), torch.device("cpu"))) for rpn in rpns]
+    cells = [torch.cat(Priors(rpn).anchors([(1, 1)] * len(heads.strides(rpn)), torch.device("cpu"))) for rpn in rpns]
     if not torch.equal(cells[0], cells[1]):
         raise InputError(
             "chen compares RPNs anchor by anchor, and the anchors differ; first ones, xyxy px: student "

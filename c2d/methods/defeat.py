@@ -130,7 +130,9 @@ class DeFeat(Distiller):
             self.phi_backbone = PairedMaps(maps, make, "by a 3x3 convolution with ReLU", "backbone")
             self.notes += self.phi_backbone.notes
         if params.proposals:
-            roi_stage.check("defeat with b_obj or b_bg", context.student, context.detector, context.num_classes)
+            roi_stage.check_roi_stages(
+                "defeat with b_obj or b_bg", context.student, context.detector, context.num_classes
+            )
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         p = self.params

@@ -100,7 +100,7 @@ class FGFI(Distiller):
         )
         self.base_px = params.base_px or student.base_px(pairs[0].stride)
         self.notes += self.phi.notes
-        if self.priors.points:
+        if self.priors.point_based:
             self.notes.append(f"the student has no anchors: squares of side {Priors.SIDE} strides")
         if not params.all_levels:
             self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {pairs[0].stride}")
@@ -121,7 +121,7 @@ class FGFI(Distiller):
         places = [head.index(pair.stride) for pair in pairs]
         for pair, place in zip(pairs, places, strict=True):
             sizes[place] = tuple(view.teacher.neck[pair.t].shape[-2:])
-        anchors = self.priors.levels(sizes, view.batch.images.device)  # type: ignore[arg-type]
+        anchors = self.priors.anchors(sizes, view.batch.images.device)  # type: ignore[arg-type]
         counted = None if self.params.all_levels else self.base_px
         used, cells = [anchors[place] for place in places], [sizes[place] for place in places]
         return near_objects(view.batch, used, cells, self.params.psi, counted)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.anchors import Priors
-from c2d.detectors.heads import Kind, dense_head
+from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.ops.adapters import PairedMaps, conv, pair_levels, same_heads
@@ -91,7 +91,7 @@ class FRS(Distiller):
             remedy = "choose a teacher of the student's family, or leave the term cls out: method.frs.gamma: 0"
             same_heads(self.NAME, student, teacher, remedy)
             ours, theirs = (Priors(dense_head(detector)) for detector in (context.student, context.detector.network))
-            if not ours.lie_like(theirs):
+            if not ours.same_priors(theirs):
                 raise InputError(
                     f"frs compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
                 )
@@ -128,7 +128,7 @@ class FRS(Distiller):
         return [Sight(f"richness, stride {s}", m) for s, m in zip(self.strides, self.masks(view), strict=True)]
 
 
-def richness(logits: Tensor, classes: int, kind: Kind) -> Tensor:
+def richness(logits: Tensor, classes: int, kind: LogitKind) -> Tensor:
     """M (B, h, w) of logits (B, A * C, h, w): the greatest score; of softmax heads among the foreground, C - 1."""
     if kind == "sigmoid":
         return logits.detach().amax(1).sigmoid()
@@ -140,7 +140,7 @@ def weighted(values: Tensor, mask: Tensor) -> Tensor:
     return (mask * values).sum() / mask.sum().clamp(min=1e-12)
 
 
-def cross_entropy(student: Tensor, teacher: Tensor, classes: int, kind: Kind) -> Tensor:
+def cross_entropy(student: Tensor, teacher: Tensor, classes: int, kind: LogitKind) -> Tensor:
     """(B, h, w): the teacher's scores as soft targets of logits (B, A * C, h, w), summed over channels."""
     teacher = teacher.detach()
     if kind == "sigmoid":

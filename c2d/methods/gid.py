@@ -93,7 +93,7 @@ class GID(Distiller):
         self.ours, self.theirs = (Priors(heads.dense_head(d)) for d in (context.student, context.detector.network))
         if layout.kind != "sigmoid":
             raise InputError(f"gid compares sigmoid scores, and the heads have {layout}; use sigmoid heads")
-        if not self.ours.writes_like(self.theirs, layout):
+        if not self.ours.same_encoding(self.theirs, layout):
             raise InputError(
                 f"gid compares prediction by prediction, and the student's head makes other boxes of the same numbers "
                 f"than the teacher's {layout}; choose a teacher with the student's anchors and box coder"
@@ -145,12 +145,12 @@ class GID(Distiller):
     def match(self, dense: DenseOutputs, rois: Tensor) -> Tensor:
         """M: (B, N) bool."""
         sizes = [(s.shape[-2], s.shape[-1]) for s in dense.scores]
-        taken = self.ours.matched(rois[:, 1:], sizes, self.params.matched)
+        taken = self.ours.match(rois[:, 1:], sizes, self.params.matched)
         return per_image(taken[:, None].float(), rois[:, 0].long(), len(dense.scores[0]))[:, 0] > 0
 
     def numbers(self, dense: DenseOutputs, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N_m, C) and box numbers (N_m, 4) where M is set, level by level."""
-        logits, raw, stride = dense.picked(taken)
+        logits, raw, stride = dense.select(taken)
         return logits, edges(raw / stride[:, None] if self.in_px else raw)
 
     @torch.no_grad()

@@ -39,7 +39,7 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors import roi_stage
 from c2d.detectors.anchors import Priors
-from c2d.detectors.heads import Kind, dense_head
+from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.methods.parts.gkd_prototypes import Prototypes, pool
@@ -122,15 +122,15 @@ class GKD(Distiller):
         if self.needs.dense:
             remedy = "choose such a teacher, or set method.gkd.lambda_soft to 0"
             same_heads(self.NAME, student, teacher, remedy)
-            if not self.priors.lie_like(Priors(dense_head(context.detector.network))):
+            if not self.priors.same_priors(Priors(dense_head(context.detector.network))):
                 raise InputError(
                     f"gkd compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
                 )
         if self.needs.rois:
-            roi_stage.check(self.NAME, context.student, context.detector, context.num_classes)
+            roi_stage.check_roi_stages(self.NAME, context.student, context.detector, context.num_classes)
         if self.needs.rois and soft:
             both = (context.student, context.detector.network)
-            self.taken = [roi_stage.extractor(self.NAME, one, self.phi.strides) for one in both]
+            self.taken = [roi_stage.extractor_levels(self.NAME, one, self.phi.strides) for one in both]
 
     def due(self, iteration: int) -> bool:
         first, every = self.params.start + (1 if self.params.ramp else 0), self.params.every
@@ -178,7 +178,7 @@ class GKD(Distiller):
             return Instances(rois[:, 1:], rois[:, 0].long(), of.labels[of.positive])
         found = view.positives[-1]
         sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.neck]
-        anchors = torch.cat(self.priors.levels(sizes, found.image.device))
+        anchors = torch.cat(self.priors.anchors(sizes, found.image.device))
         labels = torch.cat(view.batch.labels)[view.batch.offsets()[found.image] + found.gt]
         return Instances(anchors[found.prior], found.image, labels)
 
@@ -207,7 +207,7 @@ class GKD(Distiller):
             both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
             kept, found = both[0].positive, []
             for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
-                level = roi_stage.level_of(positives.boxes, finest, len(places))
+                level = roi_stage.assign_levels(positives.boxes, finest, len(places))
                 means = rois.features[kept].mean((2, 3))
                 found.append(cosines([means] * len(places), [tables[place] for place in places], level))
             omega = reliability(found[0], found[1], self.table.of(positives.labels))
@@ -215,7 +215,7 @@ class GKD(Distiller):
         if not self.params.proposals:
             omega = self._compared(view, positives)[2]
         heads: tuple[Any, Any] = (view.student.dense, view.teacher.dense)
-        z_s, z_t = (head.scores_of(positives.image, view.positives[-1].prior) for head in heads)
+        z_s, z_t = (head.gather_scores(positives.image, view.positives[-1].prior) for head in heads)
         return soft_label(z_s, z_t, omega, self.params.T, heads[0].kind)
 
 
@@ -243,7 +243,7 @@ def points(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Te
     return torch.stack(found).mean()
 
 
-def soft_label(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: Kind) -> Tensor:
+def soft_label(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: LogitKind) -> Tensor:
     """Mean over positives (K,) of omega T^2 times the mean over classes of the divergence of logits (K, classes)."""
     z_s, z_t = z_s / T, z_t.detach() / T
     if kind == "softmax":

@@ -105,7 +105,7 @@ class LD(Distiller):
         """Per level the weights (B, h w) of the VLR; 0 outside."""
         scores = view.dense()[0].scores
         sizes = [(s.shape[2], s.shape[3]) for s in scores]
-        anchors = self.priors.levels(sizes, scores[0].device)
+        anchors = self.priors.anchors(sizes, scores[0].device)
         per_image = [vlr_weights(anchors, boxes, self.params.k, self.params.gamma) for boxes in view.batch.boxes]
         return list(torch.stack(per_image).split([len(level) for level in anchors], 1))
 
@@ -148,7 +148,7 @@ def positive(view: View) -> Tensor:
 
 def predictions(view: View, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Class logits (n, C) and edge logits (n, 4, bins) of the student, then of the teacher, where `chosen` (B, N)."""
-    (classes_s, edges_s, _), (classes_t, edges_t, _) = (dense.picked(chosen) for dense in view.dense())
+    (classes_s, edges_s, _), (classes_t, edges_t, _) = (dense.select(chosen) for dense in view.dense())
     return classes_s, edges_s.unflatten(1, (4, -1)), classes_t, edges_t.unflatten(1, (4, -1))
 
 

@@ -109,7 +109,7 @@ class TADF(Distiller):
             self.notes += self.phi.notes
             self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {pairs[0].stride}")
         if params.heads:
-            roi_stage.check(self.NAME, context.student, context.detector, context.num_classes)
+            roi_stage.check_roi_stages(self.NAME, context.student, context.detector, context.num_classes)
         if params.lambda_box > 0:
             coders = [_coder(_box_head(one).bbox_coder) for one in (context.student, context.detector.network)]
             if coders[0] != coders[1]:
@@ -138,7 +138,7 @@ class TADF(Distiller):
                 seen["cls_kept"] = better.float().sum()
             if p.lambda_box > 0:
                 better = self.boxed_better(view)
-                apart = (s.deltas_of(s.labels)[kept] - t.deltas_of(t.labels)[kept].detach()).abs().mean(1)
+                apart = (s.class_deltas(s.labels)[kept] - t.class_deltas(t.labels)[kept].detach()).abs().mean(1)
                 terms["box"] = Term(gated_mean(apart, better), p.lambda_box)
                 seen["box_kept"] = better.float().sum()
         return terms, seen

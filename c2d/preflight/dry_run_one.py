@@ -21,7 +21,7 @@ from c2d.core.errors import InputError, RunError, first_line
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.data.card import LoadedCard, find_card, find_file, verify
 from c2d.detectors.normalization import Normalization
-from c2d.detectors.training_images import Samples
+from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.wrapper import TeacherSet
 from c2d.ops.seeding import seed_everything
 from c2d.preflight import synthetic
@@ -130,7 +130,7 @@ class Tryout:
                     teacher, found = self._teacher(kind, run_id, entry, card)
                     setattr(teachers, kind, teacher)
                     notes += found
-            samples = Samples(partial(build.as_at_test, resolved, card))
+            samples = TrainingImages(partial(build.as_at_test, resolved, card))
             model = build.distillation(spec, student, teachers, len(classes), samples)
             model.at_full_weight()
         _optimisation(model, resolved)

@@ -23,7 +23,7 @@ from c2d.detectors.batch import Batch
 from c2d.detectors.heads import dense_head
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
-from c2d.detectors.recording import dense_outputs, map_layers, split
+from c2d.detectors.recording import feature_layers, read_dense_outputs, split_maps
 from c2d.weights import safe_load
 
 
@@ -102,13 +102,13 @@ class DetectorTeacher:
         images = self.normalize(batch.images, batch.normalization)
         if self.normalization != batch.normalization:
             images = _without_padding(images, batch)
-        with hooks.record_outputs(self.network, map_layers(self.network)) as seen:
+        with hooks.record_outputs(self.network, feature_layers(self.network)) as seen:
             maps = detector.extract_feat(images)
         dense = None
         if needs.dense:
             head = dense_head(self.network)
-            dense = dense_outputs(head, *head(maps)[:2])
-        return DetectorOutputs(*split(seen), dense)
+            dense = read_dense_outputs(head, *head(maps)[:2])
+        return DetectorOutputs(*split_maps(seen), dense)
 
     @torch.no_grad()
     def read(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from c2d.core.errors import InputError, unknown
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.detectors.layout import probe_layout
-from c2d.detectors.training_images import Samples
+from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.weight_schedule import check as check_schedule
 from c2d.distillation.weight_schedule import factor
 from c2d.distillation.wrapper import Distillation, TeacherSet
@@ -47,7 +47,7 @@ class Built:
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     validator: Callable[[Any], Callable[[Any], dict[str, float | None]] | None] = lambda truth: None
-    samples: Samples | None = None
+    samples: TrainingImages | None = None
 
 
 def build(
@@ -80,7 +80,7 @@ def build(
     else:
         notes.append("student from scratch (init none): no pretrained weights")
     teachers, teacher_notes, teacher_facts = _teachers(spec, card, folder, device)
-    samples = Samples(partial(as_at_test, resolved, card))
+    samples = TrainingImages(partial(as_at_test, resolved, card))
     model = distillation(spec, student, teachers, len(card.card.classes), samples).to(device)
     check_classes(model, card.card.classes)
     notes_of_methods = [f"{name}: {note}" for name, method in model.methods.items() for note in method.notes]
@@ -130,7 +130,7 @@ def as_at_test(resolved: Resolved, card: LoadedCard) -> Any:
 
 
 def distillation(
-    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: Samples | None = None
+    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: TrainingImages | None = None
 ) -> Distillation:
     """The student under its methods; what `fit` trains.
 
@@ -190,7 +190,7 @@ def check_classes(model: Distillation, classes: Sequence[str]) -> None:
 
 
 def context_of(
-    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: Samples | None = None
+    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: TrainingImages | None = None
 ) -> Context:
     """What the methods of a run are built from; detectors are probed where a method has a detector teacher."""
     iterations, batch = spec.schedule.values.iterations, spec.schedule.values.batch

@@ -77,7 +77,7 @@ def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
             log.info(line)
         truth = evaluate.targets(card, folder)
         if built.samples is not None:
-            built.samples.beat = partial(folder.touch_heartbeat, "fit")
+            built.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
             training(log=log, validate=built.validator(truth))
         finally:

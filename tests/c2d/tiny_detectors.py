@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors.compat import prepare
+from c2d.detectors.outputs import DenseOutputs
 
 prepare()
 
@@ -277,3 +278,9 @@ def sample(B: int, size: int | tuple[int, int], G: int | Sequence[int], seed: in
         )  # fmt: skip
         samples.append(data_sample)
     return inputs, samples
+
+
+def flat_scores(dense: DenseOutputs) -> Tensor:
+    """All logits of a dense head as one tensor (B, N, C): the literal form of `DenseOutputs.gather_scores`."""
+    parts = [s.permute(0, 2, 3, 1).reshape(len(s), -1, dense.classes) for s in dense.scores]
+    return torch.cat(parts, dim=1)

@@ -18,8 +18,8 @@ from c2d.detectors import hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import Needs
-from c2d.detectors.recording import map_layers, split
-from c2d.detectors.training_images import Samples
+from c2d.detectors.recording import feature_layers, split_maps
+from c2d.detectors.training_images import TrainingImages
 from c2d.ops import matching_pursuit
 from c2d.ops.adapters import Pair
 from c2d.ops.masks import cell_means
@@ -49,7 +49,7 @@ class Prototypes(nn.Module):
 
     valid: Tensor
 
-    def __init__(self, pairs: Sequence[Pair], samples: Samples | None, teacher: Any, num_classes: int, *, count: int,
+    def __init__(self, pairs: Sequence[Pair], samples: TrainingImages | None, teacher: Any, num_classes: int, *, count: int,
                  alpha: float, images: int, min_px: float, seed: int) -> None:  # fmt: skip
         super().__init__()
         self.pairs, self.count, self.alpha, self.num_classes = tuple(pairs), count, alpha, num_classes
@@ -113,7 +113,7 @@ class Prototypes(nn.Module):
                 table_s[place], table_t[place] = of_s[picks], of_t[picks]
 
 
-def choose(samples: Samples, num_classes: int, images: int, min_px: float, seed: int) -> Chosen:
+def choose(samples: TrainingImages, num_classes: int, images: int, min_px: float, seed: int) -> Chosen:
     """Per class at most `images` random images, all its boxes there with both sides above `min_px` px of the file.
 
     A class without such a box is represented by all its boxes: ours.
@@ -139,7 +139,7 @@ def choose(samples: Samples, num_classes: int, images: int, min_px: float, seed:
 
 
 def vectors(
-    samples: Samples, chosen: Chosen, spaces: Sequence[Space], strides: Sequence[int], student: Any
+    samples: TrainingImages, chosen: Chosen, spaces: Sequence[Space], strides: Sequence[int], student: Any
 ) -> list[list[Tensor]]:
     """Per space and level (N, M) on the CPU: means over the cells of each box, every box on every level.
 
@@ -191,9 +191,9 @@ def neck_maps(detector: Any, images: Tensor) -> tuple[Tensor, ...]:
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:
-        with hooks.record_outputs(detector, map_layers(detector)) as seen:
+        with hooks.record_outputs(detector, feature_layers(detector)) as seen:
             detector.extract_feat(images)
-        return split(seen)[0]
+        return split_maps(seen)[0]
     finally:
         for module, training in modes.items():
             module.training = training

@@ -15,7 +15,7 @@ from c2d.detectors.heads import dense_head, roi_head
 from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording import record_forward
-from c2d.detectors.roi_stage import on_proposals, same_rois
+from c2d.detectors.roi_stage import predict_on_proposals, predict_same_rois
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors
 
@@ -45,7 +45,7 @@ def test_a_teacher_with_the_students_weights_computes_what_the_student_does(name
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
         assert a.requires_grad
         assert not b.requires_grad
-    assert ours.dense.flat_scores().shape[:2] == ours.dense.flat_deltas().shape[:2]
+    assert tiny_detectors.flat_scores(ours.dense).shape[:2] == ours.dense.flat_deltas().shape[:2]
 
 
 @pytest.mark.parametrize("name", tiny_detectors.NAMES)
@@ -59,10 +59,10 @@ def test_decoded_boxes_agree_with_the_positives_recording(name: str) -> None:
     priors = Priors(dense_head(student))
     boxes = priors.decode(seen)
     sizes = [tuple(s.shape[-2:]) for s in seen.scores]
-    counts = [len(level) for level in priors.levels(sizes, inputs.device)]  # type: ignore[arg-type]
+    counts = [len(level) for level in priors.anchors(sizes, inputs.device)]  # type: ignore[arg-type]
     count = sum(counts)
     assert count == boxes.shape[1]
-    assert count == seen.flat_scores().shape[1]
+    assert count == tiny_detectors.flat_scores(seen).shape[1]
     if dense:
         (found,) = recorder.positives(batch)
         gaps = torch.cdist(found.boxes.detach(), boxes.reshape(-1, 4), compute_mode="donot_use_mm_for_euclid_dist").min(
@@ -80,18 +80,18 @@ def test_both_second_stages_see_the_same_rois(name: str) -> None:
         student.loss(inputs, copy.deepcopy(samples))
     ours, maps = recorder.outputs().rois, teacher.observe(batch, needs).neck
     assert ours is not None
-    theirs = same_rois(teacher.network, maps, ours)
+    theirs = predict_same_rois(teacher.network, maps, ours)
     assert theirs.logits.shape == ours.logits.shape == (len(ours.rois), 4)
     assert torch.equal(theirs.rois, ours.rois)
     assert ours.positive.any()
     assert not ours.positive[ours.rois[:, 0] == 1].any()  # the image without boxes
     assert (ours.labels[~ours.positive] == 3).all()
-    assert ours.deltas_of(ours.labels).shape == (len(ours.rois), 4)
+    assert ours.class_deltas(ours.labels).shape == (len(ours.rois), 4)
     assert ours.logits.requires_grad
     assert not theirs.logits.requires_grad
     generator = torch.Generator().manual_seed(1)
     state = torch.random.get_rng_state()
-    pair = on_proposals(teacher.network, maps, student, recorder.outputs().neck, batch, samples, generator)
+    pair = predict_on_proposals(teacher.network, maps, student, recorder.outputs().neck, batch, samples, generator)
     assert torch.equal(state, torch.random.get_rng_state())  # the student's random numbers are not disturbed
     assert torch.equal(pair[0].rois, pair[1].rois)
     assert pair[0].logits.requires_grad

@@ -116,13 +116,13 @@ def parity(student: str = "faster", **params: Any) -> float:
     adapted = [layer(m) for layer, m in zip(phi, neck64, strict=True)]
     theirs = {"hint": reference.hint(adapted, [m.double() for m in t.neck])}
     dense64 = replace(s.dense, scores=tuple(scores64), deltas=tuple(deltas64))
-    anchors = torch.cat(method.priors.levels([(m.shape[-2], m.shape[-1]) for m in s.dense.scores], neck[0].device))
+    anchors = torch.cat(method.priors.anchors([(m.shape[-2], m.shape[-1]) for m in s.dense.scores], neck[0].device))
     rows: dict[str, list[Tensor]] = {"z_s": [], "z_t": [], "d_s": [], "d_t": [], "y": []}
     for i, (truth, size) in enumerate(zip(view.batch.boxes, view.batch.sizes, strict=True)):
         gt, positive, negative = assigned(anchors, truth, size)
         place, kept, taken = minibatch(positive, negative, 64, view.generator)
-        rows["z_s"].append(dense64.flat_scores()[i, place[kept], 0])
-        rows["z_t"].append(t.dense.flat_scores()[i, place[kept], 0].double())
+        rows["z_s"].append(tiny_detectors.flat_scores(dense64)[i, place[kept], 0])
+        rows["z_t"].append(tiny_detectors.flat_scores(t.dense)[i, place[kept], 0].double())
         at = place[taken]
         rows["d_s"].append(dense64.flat_deltas()[i, at])
         rows["d_t"].append(t.dense.flat_deltas()[i, at].double())
@@ -135,7 +135,7 @@ def parity(student: str = "faster", **params: Any) -> float:
     pairs = zip(s.rois.rois[kept], s.rois.gt[kept], strict=True)
     truths = torch.stack([view.batch.boxes[int(roi[0])][gt] for roi, gt in pairs])
     y = method.coder.encode(s.rois.rois[kept, 1:].double(), truths.double())
-    d_s, d_t = rois64.deltas_of(s.rois.labels)[kept], t.rois.deltas_of(s.rois.labels)[kept].double()
+    d_s, d_t = rois64.class_deltas(s.rois.labels)[kept], t.rois.class_deltas(s.rois.labels)[kept].double()
     theirs["roi_reg"] = reference.bounded_regression(d_s, d_t, y, 0.05, average=len(s.rois.rois))
     assert set(ours) == set(theirs) == TERMS
     worst = 0.0
@@ -192,7 +192,7 @@ def test_positives_of_the_rpn_overlap_their_boxes() -> None:
     _, seen = play.method(view)
     assert 0 < float(seen["rpn_positives"]) <= float(seen["rpn_batch"]) <= 2 * play.method.params.rpn_batch
     sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.dense.scores]  # type: ignore[union-attr]
-    anchors = torch.cat(play.method.priors.levels(sizes, view.batch.images.device))
+    anchors = torch.cat(play.method.priors.anchors(sizes, view.batch.images.device))
     gt, positive, _ = assigned(anchors, view.batch.boxes[0], view.batch.sizes[0])
     shared = geometry.iou(view.batch.boxes[0][:, None], anchors)
     assert set(gt[positive].tolist()) == {0, 1, 2}  # each box has its best anchor

@@ -30,7 +30,7 @@ def grid(side: int, stride: float, anchor: float) -> Tensor:
 
 def anchors_of(play: Stage, view: Any) -> list[Tensor]:
     sizes = [tuple(m.shape[-2:]) for m in view.student.neck]
-    return play.method.priors.levels(sizes, torch.device("cpu"))
+    return play.method.priors.anchors(sizes, torch.device("cpu"))
 
 
 def parity(student: str = "retinanet", **params: Any) -> float:

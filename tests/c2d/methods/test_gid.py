@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.anchors import max_iou, points_inside
+from c2d.detectors.anchors import match_max_iou, points_inside
 from c2d.methods.gid import (
     disagreement,
     edges,
@@ -23,6 +23,7 @@ from c2d.methods.gid import (
     response_cls,
     response_reg,
 )  # fmt: skip
+from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import Stage, stage, touched, without_adapters
 from tests.reference import gid_reference as literal
 
@@ -43,7 +44,7 @@ def numbers(raw: Tensor, stride: Tensor, in_px: bool) -> Tensor:
 def selected(play: Stage, view: Any) -> list[Tensor]:
     """The general instances by the reference, from the same raw outputs."""
     method, p, (s, t) = play.method, play.method.params, view.dense()
-    z = s.flat_scores().double(), t.flat_scores().double()
+    z = tiny_detectors.flat_scores(s).double(), tiny_detectors.flat_scores(t).double()
     decoded = method.ours.decode(s), method.theirs.decode(t)
     found = []
     for i, size in enumerate(view.batch.sizes):
@@ -71,14 +72,18 @@ def expected(play: Stage, view: Any) -> tuple[dict[str, Tensor], list[Tensor]]:
     )
     pooled = [pool(maps, phi.strides, rois) for maps in zip(*paired, strict=True)]
     dense = type(s)(tuple(scores), tuple(deltas), s.classes, s.kind, s.strides)
-    anchors = torch.cat(method.ours.levels([(m.shape[2], m.shape[3]) for m in scores], rois.device))
+    anchors = torch.cat(method.ours.anchors([(m.shape[2], m.shape[3]) for m in scores], rois.device))
     taken = torch.zeros(len(scores[0]), len(anchors), dtype=torch.bool)
     for image, *box in rois.tolist():
         overlap = [literal.iou(anchor, box) for anchor in anchors.tolist()]
         for r, (x1, y1, x2, y2) in enumerate(anchors.tolist()):
             inside = box[0] < (x1 + x2) / 2 < box[2] and box[1] < (y1 + y2) / 2 < box[3]
-            taken[int(image), r] |= inside if method.ours.points else overlap[r] >= min(0.5, max(overlap) - 1e-6)
-    flat = dense.flat_scores()[taken], t.flat_scores().double()[taken], dense.flat_deltas()[taken]
+            taken[int(image), r] |= inside if method.ours.point_based else overlap[r] >= min(0.5, max(overlap) - 1e-6)
+    flat = (
+        tiny_detectors.flat_scores(dense)[taken],
+        tiny_detectors.flat_scores(t).double()[taken],
+        dense.flat_deltas()[taken],
+    )
     stride = torch.cat(
         [torch.full((m[0].numel() // s.classes,), float(x)) for m, x in zip(scores, s.strides, strict=True)]
     )
@@ -180,7 +185,7 @@ def test_relation_on_a_line_and_its_invariances() -> None:
 def test_matching() -> None:
     anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 6], [40, 40, 50, 50], [44, 44, 54, 54]])
     boxes = torch.tensor([[0.0, 0, 10, 10], [47, 47, 60, 60], [80, 80, 90, 90]])
-    assert max_iou(boxes, anchors, 0.5).tolist() == [
+    assert match_max_iou(boxes, anchors, 0.5).tolist() == [
         [True, True, False, False],
         [False, False, False, True],
         [False] * 4,

@@ -178,8 +178,8 @@ def parity(student: str = "retinanet") -> float:
     else:
         found = view.positives[-1]
         heads: Any = view.student.dense, view.teacher.dense
-        flat = replace(heads[0], scores=tuple(logits64)).flat_scores()[found.image, found.prior]
-        z_t = heads[1].flat_scores()[found.image, found.prior].double()
+        flat = tiny_detectors.flat_scores(replace(heads[0], scores=tuple(logits64)))[found.image, found.prior]
+        z_t = tiny_detectors.flat_scores(heads[1])[found.image, found.prior].double()
         soft = reference.soft_label(flat, z_t, omega, kind="sigmoid")
     theirs = {"fg": fg, "bg": bg, "soft": soft, "global": torch.stack(pairs).mean()}
     assert set(ours) == set(theirs)
@@ -243,7 +243,7 @@ def test_instances_are_positive_anchors_or_ground_truths() -> None:
     assert float(geometry.iou(here.boxes, truths).min()) > 0.1
     assert view.student.dense is not None
     assert found.prior is not None
-    assert torch.equal(view.student.dense.scores_of(found.image, found.prior), found.logits)
+    assert torch.equal(view.student.dense.gather_scores(found.image, found.prior), found.logits)
     plain = gkd("retinanet", proposals=False)
     assert torch.equal(plain.method._instances(plain.view()).boxes, view.batch.all_boxes()[0])
 

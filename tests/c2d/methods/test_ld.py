@@ -18,6 +18,7 @@ from c2d.detectors.recording import record_forward
 from c2d.methods.base import Context
 from c2d.methods.ld import LD, LDParams, classification, localisation, tempered_kl, vlr_weights
 from c2d.training.build import distillers
+from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched
 from tests.reference import ld_reference as literal
 
@@ -191,7 +192,7 @@ def test_refusals() -> None:
 @pytest.mark.parametrize(
     ("what", "value", "message"),
     [
-        ("numbers", (68,) * 3, "boxes in 36 numbers.*boxes in 68 numbers.*reg_max"),
+        ("box_channels", (68,) * 3, "boxes in 36 numbers.*boxes in 68 numbers.*reg_max"),
         ("classes", 5, "3 sigmoid logits.*5 sigmoid logits"),
     ],
 )
@@ -218,4 +219,4 @@ def test_a_positive_knows_its_prior(name: str) -> None:
     dense = recorder.outputs().dense
     assert isinstance(dense, DenseOutputs)
     assert len(found.image) > 0
-    assert torch.equal(dense.flat_scores()[found.image, found.prior], found.logits)
+    assert torch.equal(tiny_detectors.flat_scores(dense)[found.image, found.prior], found.logits)

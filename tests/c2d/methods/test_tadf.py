@@ -28,7 +28,7 @@ def second_stage(play: Stage, view: Any) -> tuple[Any, ...]:
     kept = s.positive
     logits, deltas = (x.detach().double().requires_grad_() for x in (s.logits, s.deltas))
     labels = s.labels[kept]
-    by_s, by_t = (replace(r, deltas=d).deltas_of(r.labels)[kept] for r, d in ((s, deltas), (t, t.deltas.double())))
+    by_s, by_t = (replace(r, deltas=d).class_deltas(r.labels)[kept] for r, d in ((s, deltas), (t, t.deltas.double())))
     truths = [view.batch.boxes[int(i)][int(g)] for i, g in zip(t.rois[kept, 0], t.gt[kept], strict=True)]
     head = play.model.teachers.detector.network.roi_head.bbox_head
     head = head[-1] if isinstance(head, torch.nn.ModuleList) else head

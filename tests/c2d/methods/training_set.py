@@ -1,4 +1,4 @@
-"""A made-up training set for methods that look at all of it: `Samples` over four noise images."""
+"""A made-up training set for methods that look at all of it: `TrainingImages` over four noise images."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from mmdet.structures import DetDataSample
 
-from c2d.detectors.training_images import Samples
+from c2d.detectors.training_images import TrainingImages
 from tests.c2d.tiny_detectors import NUM_CLASSES
 
 
 class _Made:
-    """What `Samples` asks of an mmdet data set."""
+    """What `TrainingImages` asks of an mmdet data set."""
 
     def __init__(self, images: int, side: int) -> None:
         generator = torch.Generator().manual_seed(7)
@@ -39,6 +39,6 @@ class _Made:
         return {"inputs": self.images[index], "data_samples": sample}
 
 
-def samples_like(images: int = 4, side: int = 96) -> Samples:
+def samples_like(images: int = 4, side: int = 96) -> TrainingImages:
     """Four images of 96 px with four boxes each, every side above 30 px."""
-    return Samples(lambda: _Made(images, side))
+    return TrainingImages(lambda: _Made(images, side))

@@ -35,7 +35,7 @@ def test_a_probe_finds_strides_and_channels_and_leaves_the_detector_alone(name: 
     assert found.dense is not None
     assert found.dense.layer == ("rpn_head" if wanted.endswith("rcnn") else "bbox_head")
     assert found.dense.classes == {"ssd": 4}.get(name, 1 if wanted.endswith("rcnn") else 3)
-    assert found.dense.numbers[0] == (36 if name == "gfl" else 4)
+    assert found.dense.box_channels[0] == (36 if name == "gfl" else 4)
     assert [m.training for m in detector.modules()] == modes
     assert all(torch.equal(value, before[key]) for key, value in detector.state_dict().items())
 
