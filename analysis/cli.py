@@ -35,7 +35,7 @@ def report(
 ) -> None:
     """Tables, figures and one page from finished and unfinished runs; needs no torch. Run folders are never changed."""
     _needs_extra()
-    from c2d.core.errors_analysis import InputError
+    from c2d.core.errors import InputError
 
     if data and not data.is_dir():
         raise InputError(f"--data {data} is no folder; give the root of the data cards")
@@ -73,7 +73,7 @@ def _needs_extra() -> None:
     """The packages of the extra, or one line that says how to get them."""
     from importlib.util import find_spec
 
-    from c2d.core.errors_analysis import InputError
+    from c2d.core.errors import InputError
 
     missing = [name for name in ("pandas", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
     if missing:

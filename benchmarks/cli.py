@@ -52,9 +52,9 @@ def step(
 
     cases = [case for case in CASES if not student or case.student in student]
     if student and len(cases) < len(set(student)):
-        from c2d.core.errors import unknown
+        from c2d.core.errors import unknown_name
 
-        raise unknown(
+        raise unknown_name(
             "student of the step table",
             next(name for name in student if name not in {case.student for case in CASES}),
             [case.student for case in CASES],

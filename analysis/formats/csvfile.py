@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from analysis.formats.text import cell_of, sentence
 from analysis.tables.table import Row, Table
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 BEFORE = ("table", "row")
 NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_holm")

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 FORMAT = 1
 _TUPLES = ("notes", "runs")

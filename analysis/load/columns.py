@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from c2d.core.errors_analysis import unknown
+from c2d.core.errors import unknown_name
 
 Better = Literal["higher", "lower", ""]
 RunKind = Literal["detector", "classifier", ""]
@@ -198,5 +198,5 @@ def quantity(key: str) -> Quantity:
         InputError: an unknown name; lists the names and suggests the nearest.
     """
     if key not in QUANTITIES:
-        raise unknown("column", key, QUANTITIES)
+        raise unknown_name("column", key, QUANTITIES)
     return QUANTITIES[key]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load.latency_file import COUNTS, MEMORY, Measurement, files
 from analysis.load.schema import Study
 from analysis.stats.quantiles import QUANTILES, of_launches
-from c2d.core.errors_analysis import InputError, some, unknown
+from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.core.json_values import Problem
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ def _check_known(conditions: Mapping[str, str], everything: Sequence[Measurement
     known = list(dict.fromkeys(key for one in everything for key in one.conditions))
     for key in conditions if everything else ():
         if key not in (*known, FILE):
-            raise unknown("condition of the latency files", key, [*known, FILE], "mend `latency` in the report spec")
+            raise unknown_name(
+                "condition of the latency files", key, [*known, FILE], "mend `latency` in the report spec"
+            )
 
 
 def _why_none(found: Sequence[Measurement], wanted: Sequence[Measurement], conditions: Mapping[str, str]) -> str:
@@ -159,7 +161,7 @@ def _refuse_mixed(study: Study, chosen: Mapping[str, Sequence[Measurement]], con
     for its in of_student.values():
         differing = {**_differing(its, lambda key: key in OF_STUDENT), **differing}
     if differing:
-        listed = "; ".join(f"{key}: {some(values)}" for key, values in differing.items())
+        listed = "; ".join(f"{key}: {abbreviate(values)}" for key, values in differing.items())
         stated = {key: next(v for v in values if v != "not stated") for key, values in differing.items()}
         raise InputError(
             f"latencies under different conditions are not compared ({listed}); choose one in the report spec, "

@@ -22,7 +22,7 @@ from analysis.load.run_row import Standing
 from analysis.load.schema import AXIS, Study
 from analysis.load.sweep_record import axes_of, read_record, runs_of
 from c2d.core import json_values
-from c2d.core.errors_analysis import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.json_values import Problem
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _chosen(runs: Path, sweeps: Sequence[str]) -> list[str]:
     known = json_values.sweep_names(runs)
     for name in sweeps:
         if name not in known:
-            raise unknown(
+            raise unknown_name(
                 f"sweep in {runs}/{json_values.SWEEPS}", name, known, "submit it first, or name another store"
             )
     return list(dict.fromkeys(sweeps)) or known

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load import cache as caches
 from analysis.load.columns import COCO, COUNTED, TIDE
 from analysis.load.schema import Study
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import (
     DETECTIONS,
     RESULT,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from c2d.core.errors_analysis import unknown
+from c2d.core.errors import unknown_name
 
 PLOTS: dict[str, str] = {
     "pareto": "analysis.plots.pareto",
@@ -29,5 +29,5 @@ PLOTS: dict[str, str] = {
 def plot(kind: str) -> ModuleType:
     """The module that makes figures of that kind; imported (with pandas and matplotlib) when first asked for."""
     if kind not in PLOTS:
-        raise unknown("figure kind", kind, PLOTS)
+        raise unknown_name("figure kind", kind, PLOTS)
     return import_module(PLOTS[kind])

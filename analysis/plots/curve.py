@@ -40,7 +40,7 @@ from analysis.plots.style import (
     words,
 )
 from analysis.tables.groups import Group, groups
-from c2d.core.errors_analysis import InputError, some
+from c2d.core.errors import InputError, abbreviate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +157,7 @@ def number_of(label: str, axis: str, others: Sequence[str]) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(
-            f"axis {axis} has the label {label!r}, which is no number (labels: {some(others)}); a curve needs numbers: "
+            f"axis {axis} has the label {label!r}, which is no number (labels: {abbreviate(others)}); a curve needs numbers: "
             f"leave it out with `where: {{{axis}: [...]}}`, or use a heatmap or a seeds figure"
         )
     return value

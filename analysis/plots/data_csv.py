@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,7 @@ import numpy as np
 from analysis.plots.image_files import data_root, image_folder
 from analysis.plots.points import counts
 from analysis.plots.rows import rows_of
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import DETECTIONS, Problem, plain, read_json, targets_path
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from analysis.plots.style import (
 )
 from analysis.stats.seed_statistics import paired
 from analysis.tables.groups import Group, baseline_of, groups
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

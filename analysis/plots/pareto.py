@@ -40,7 +40,7 @@ from analysis.plots.style import (
     percent_or_unit,
     words,
 )
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

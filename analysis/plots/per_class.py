@@ -28,7 +28,7 @@ from analysis.plots.style import (
     words,
 )  # fmt: skip
 from analysis.stats.seed_statistics import paired
-from c2d.core.errors_analysis import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def data(study: Study, spec: PerClass, sweep: str) -> pd.DataFrame:
             f"add e.g. `baseline: {{{spec.series[0] if spec.series else 'method'}: baseline}}` to its spec"
         )
     if spec.y not in COCO:
-        raise unknown("number of a class", spec.y, COCO)
+        raise unknown_name("number of a class", spec.y, COCO)
     rows = rows_of(study, spec, sweep)
     found, problems = per_class(study, [run for row in rows for run in row.group.runs])
     of_run = {str(run): lines.set_index("class") for run, lines in found.groupby("run", sort=False)}

@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.load.columns import Quantity, quantity
 from analysis.stats.seed_statistics import summary
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

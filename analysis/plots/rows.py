@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from analysis.load.schema import AXIS
 from analysis.plots.style import series_label
 from analysis.tables.groups import Group, baseline_of, groups
-from c2d.core.errors_analysis import unknown
+from c2d.core.errors import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,9 +70,9 @@ def rows_of(study: Study, spec: SeriesSpec, sweep: str) -> list[Row]:
         return []
     for axis, label in spec.baseline.items():
         if axis not in spec.series:
-            raise unknown("axis of the baseline", axis, spec.series, "a baseline is one of the series")
+            raise unknown_name("axis of the baseline", axis, spec.series, "a baseline is one of the series")
         if AXIS + axis in frame and label not in (known := dict.fromkeys(frame[AXIS + axis].dropna())):
-            raise unknown(f"label of axis {axis} (the baseline)", label, known)
+            raise unknown_name(f"label of axis {axis} (the baseline)", label, known)
     found = groups(study, sweep, {axis: [] for axis in spec.series}, spec.where, spec.labels)
     against = [baseline_of(group, found, spec.baseline) for group in found]
     return [

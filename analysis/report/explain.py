@@ -11,7 +11,7 @@ from analysis.formats import csvfile
 from analysis.load.columns import QUANTITIES
 from analysis.load.schema import Study, labels_of
 from analysis.tables.protocol_facts import teachers
-from c2d.core.errors_analysis import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.json_values import Wrong, read_bytes
 
 FILES = (
@@ -92,11 +92,11 @@ def explain(table: Path, row: str, column: str, runs: Path) -> Explanation:
     number = int(row) if row.isdecimal() and len(row) < 10 else 0
     wanted = names[number - 1] if 0 < number <= len(names) else shown.get(row, row)
     if wanted not in names:
-        raise unknown("row", row, [*names, *(label for label in shown if label not in names)])
+        raise unknown_name("row", row, [*names, *(label for label in shown if label not in names)])
     here = [cell for cell in cells if cell["row"] == wanted]
     found = [cell for cell in here if column in (cell["column"], cell["label"])]
     if not found:
-        raise unknown("column", column, [cell["column"] for cell in here])
+        raise unknown_name("column", column, [cell["column"] for cell in here])
     return Explanation(found[0], _behind(found[0], runs))
 
 
@@ -109,9 +109,9 @@ def _read(path: Path) -> list[dict[str, str]]:
     except Wrong as error:
         beside = f" (beside {given})" if path != given else ""
         raise InputError(f"table {path}{beside} {error}; {what_next}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}; was it saved by another program? {what_next}") from None
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise InputError(f"{path}: {error}; was it saved by another program? {what_next}") from None
         raise InputError(f"cannot read {path}: {error}; {what_next}") from None
     if not cells:
         raise InputError(f"{path} has no cells: there was nothing to report when it was written")

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 
 class Folder:

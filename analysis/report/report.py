@@ -16,7 +16,7 @@ from analysis.report import defaults
 from analysis.report.output_folder import Folder
 from analysis.report.types import Drawn, Made, Request
 from analysis.spec.report_spec import FigureSpec, TableSpec, read_spec
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import Problem
 
 Say = Callable[[str], None]

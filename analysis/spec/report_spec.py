@@ -6,7 +6,6 @@ what they are; pydantic turns into numbers what must be one.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from analysis.load.columns import quantity
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError, closest_name
 from c2d.core.spec_errors import in_words
 from c2d.core.yaml_text import Mistakes, read_text, read_values
 
@@ -25,12 +24,15 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 def _column(key: str) -> str:
-    return quantity(key).key
+    try:
+        return quantity(key).key
+    except InputError as error:  # pydantic collects ValueErrors alone
+        raise ValueError(str(error)) from None
 
 
 def _file_name(name: str) -> str:
     if name and not _NAME.fullmatch(name):
-        raise InputError(
+        raise ValueError(
             f"{name!r} cannot be the name of files; take letters, digits, and . _ - but no dot in front, e.g. table-1"
         )
     return name
@@ -39,7 +41,7 @@ def _file_name(name: str) -> str:
 def _once(keys: list[str]) -> list[str]:
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
-        raise InputError(f"given twice: {', '.join(twice)}; a table has each column once")
+        raise ValueError(f"given twice: {', '.join(twice)}; a table has each column once")
     return keys
 
 
@@ -236,8 +238,8 @@ def _find(path: Path) -> Path:
     name = path.name.removesuffix(".yaml")
     if path.parent == Path() and name in shipped:
         return shipped[name]
-    close = difflib.get_close_matches(name, shipped, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
+    closest = closest_name(name, shipped)
+    guess = f"; did you mean '{closest}'?" if closest else ""
     raise InputError(f"no file {path}; give a YAML file, or a shipped report: {', '.join(shipped) or 'none'}{guess}")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from analysis.stats.permutation import ends
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Prepared, prepare
 from c2d.metrics.resampled_ap import Curves, resampled
 

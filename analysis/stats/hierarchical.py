@@ -28,7 +28,7 @@ import numpy as np
 
 from analysis.stats.bootstrap import FEW_IMAGES, Detections, curves_of, whole
 from analysis.stats.permutation import LEVEL
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
 from c2d.metrics.resampled_ap import resampled
 

@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.stats.permutation import LEVEL, sign_flip
-from c2d.core.errors_analysis import InputError, some, unknown
+from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.metrics.coco_data import Array
 
 FLIPS_FROM = 8  # seeds from which the sign-flip test is the default
@@ -116,7 +116,7 @@ def paired(
             at this n.
     """
     if method not in METHODS:
-        raise unknown("method", method, METHODS)
+        raise unknown_name("method", method, METHODS)
     x, y = _checked(a, "first values"), _checked(b, "second values")
     if len(x) != len(y):
         raise InputError(
@@ -191,7 +191,7 @@ def leaders(samples: Mapping[str, Mapping[int, float]], better: Literal["higher"
         samples: {row key: {seed: value}}; rows without a value are left out.
     """
     if better not in ("higher", "lower", ""):
-        raise unknown("direction", better, ("higher", "lower", ""))
+        raise unknown_name("direction", better, ("higher", "lower", ""))
 
     def nobody(reason: str) -> Leaders:
         return Leaders(frozenset(), f"nothing is bold: {reason}")
@@ -210,13 +210,15 @@ def leaders(samples: Mapping[str, Mapping[int, float]], better: Literal["higher"
     others = [key for key in rows if key != best]
     common = {key: sorted(rows[best].keys() & rows[key].keys()) for key in others}
     if short := [key for key in others if len(common[key]) < 2]:
-        return nobody(f"fewer than 2 seeds in common with {best}, the best, so no test is possible: {some(short)}")
+        return nobody(
+            f"fewer than 2 seeds in common with {best}, the best, so no test is possible: {abbreviate(short)}"
+        )
     found = {key: paired([rows[best][s] for s in common[key]], [rows[key][s] for s in common[key]]) for key in others}
     if behind := [key for key in others if sign * found[key].mean < 0 and not _equal(found[key], rows[best])]:
-        return nobody(f"{best} has the best mean, but over the seeds that both have it is behind {some(behind)}")
+        return nobody(f"{best} has the best mean, but over the seeds that both have it is behind {abbreviate(behind)}")
     if constant := [key for key in others if found[key].p is None and not _equal(found[key], rows[best])]:
         return nobody(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
-                      f"{some(constant)}")  # fmt: skip
+                      f"{abbreviate(constant)}")  # fmt: skip
     adjusted = dict(zip(others, holm([found[key].p for key in others]), strict=True))
     tied = [key for key in others if (p := adjusted[key]) is None or p >= 1 - LEVEL - 1e-15]
     how = sorted({f"{found[key].test}, n = {found[key].n}" for key in others})
@@ -224,7 +226,7 @@ def leaders(samples: Mapping[str, Mapping[int, float]], better: Literal["higher"
         return Leaders(frozenset([best]), f"{best} is ahead of all others ({'; '.join(how)}; Holm, p < 0.05)")
     return Leaders(
         frozenset([best, *tied]),
-        f"{best} has the best mean; not distinguishable from it: {some(tied)} ({'; '.join(how)}; Holm, p >= 0.05)",
+        f"{best} has the best mean; not distinguishable from it: {abbreviate(tied)} ({'; '.join(how)}; Holm, p >= 0.05)",
     )
 
 

@@ -20,7 +20,7 @@ from analysis.tables.aggregate import Samples
 from analysis.tables.difference_tests import Differences
 from analysis.tables.groups import Group, baseline_of, groups
 from analysis.tables.table import Cell, Column, Row, Table
-from c2d.core.errors_analysis import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,12 +110,14 @@ def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
     """The row that each row is compared with: itself for a baseline, None without one."""
     for axis, label in spec.baseline.items():
         if axis not in spec.rows:
-            raise unknown(
+            raise unknown_name(
                 "axis of the baseline", axis, spec.rows, "a row is compared with a row, so name an axis of `rows`"
             )
         if not any(label in row.values(axis) for row in rows):
             known = dict.fromkeys(label for row in rows for label in sorted(row.values(axis)))
-            raise unknown(f"label of the baseline on axis {axis}", label, known, "the baseline must be among the rows")
+            raise unknown_name(
+                f"label of the baseline on axis {axis}", label, known, "the baseline must be among the rows"
+            )
     return [baseline_of(row, rows, spec.baseline) for row in rows]
 
 

@@ -16,7 +16,7 @@ from analysis.spec.report_spec import TableSpec
 from analysis.tables import differences
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import DETECTIONS, RESULT, targets_path
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import AXIS, Study
-from c2d.core.errors_analysis import InputError, some, unknown
+from c2d.core.errors import InputError, abbreviate, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,14 +89,14 @@ def groups(
     frame = _cells(study, sweep)
     known = _known(study, sweep, frame)
     if not known:
-        there = some(study.sweeps) or "none is in it"
+        there = abbreviate(study.sweeps) or "none is in it"
         raise InputError(f"{_named(sweep)}: no cells in {study.runs}; report a sweep of this store ({there})")
     for axis, wanted in [*axes.items(), *(where or {}).items(), *(labels or {}).items()]:
         if axis not in known:
-            raise unknown(f"axis of {_named(sweep)}", axis, known)
+            raise unknown_name(f"axis of {_named(sweep)}", axis, known)
         for label in wanted:
             if label not in known[axis]:
-                raise unknown(f"label of axis {axis} in {_named(sweep)}", label, known[axis])
+                raise unknown_name(f"label of axis {axis} in {_named(sweep)}", label, known[axis])
     for axis, wanted in (where or {}).items():
         frame = frame[frame[AXIS + axis].isin(list(wanted))]
     order = {axis: {label: place for place, label in enumerate(axes[axis] or known[axis])} for axis in axes}
@@ -140,7 +140,9 @@ def _stands_for(group: Group, wanted: Mapping[str, str], baseline: Mapping[str, 
 def _cells(study: Study, sweep: str) -> pd.DataFrame:
     frame = study.frame
     if sweep and sweep not in study.sweeps:
-        raise unknown(f"sweep in {study.runs}/sweeps", sweep, study.sweeps, "submit it first, or name another store")
+        raise unknown_name(
+            f"sweep in {study.runs}/sweeps", sweep, study.sweeps, "submit it first, or name another store"
+        )
     role = "single" if not sweep else "student"
     return frame[(frame["sweep"] == sweep) & (frame["role"] == role)]
 
@@ -213,7 +215,7 @@ def _told_apart(found: Sequence[Group], sweep: str) -> list[Group]:
     apart = [dataclasses.replace(group, spelled=spelled[group.key]) for group in found]
     if repeated := [key for key, number in Counter(group.key for group in apart).items() if number > 1]:
         raise InputError(
-            f"{_named(sweep)}: different cells would all be called {some(repeated)}; keep one of them with `where`"
+            f"{_named(sweep)}: different cells would all be called {abbreviate(repeated)}; keep one of them with `where`"
         )
     return apart
 
@@ -233,7 +235,7 @@ def _mixed(rows: pd.DataFrame, combination: Mapping[str, str], hidden: Sequence[
     named = ", ".join(f"{axis}={label}" for axis, label in combination.items()) or "all cells"
     if not varying:
         return InputError(
-            f"{_named(sweep)} has several runs of one seed at {named}: {some(rows['run'])}; "
+            f"{_named(sweep)} has several runs of one seed at {named}: {abbreviate(rows['run'])}; "
             "give them different labels, or report a sweep"
         )
     # An axis that makes a difference has fewer runs for each of its labels than there are runs in all.
@@ -241,6 +243,6 @@ def _mixed(rows: pd.DataFrame, combination: Mapping[str, str], hidden: Sequence[
     least = {axis: rows.groupby(AXIS + axis)["run"].nunique().min() for axis in varying}
     axis = next((axis for axis in varying if least[axis] < runs), varying[0])
     return InputError(
-        f"{_named(sweep)}: {named} mixes the labels {some(_order(rows[AXIS + axis]))} of axis {axis}; "
+        f"{_named(sweep)}: {named} mixes the labels {abbreviate(_order(rows[AXIS + axis]))} of axis {axis}; "
         f"add {axis} to the rows (or series), or fix it with `where: {{{axis}: [LABEL]}}`"
     )

@@ -20,7 +20,7 @@ from analysis.tables import protocol_facts
 from analysis.tables.groups import Group
 from analysis.tables.protocol_facts import Facts
 from analysis.tables.table import Ledger
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 _SETS = {"dataset digest": "dataset", "student digest": "student"}
 """{fact: the key of a sweep that decides it}, where they are called otherwise."""

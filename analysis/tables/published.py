@@ -14,7 +14,7 @@ from analysis.load.schema import AXIS, Study
 from analysis.spec.report_spec import Published
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell
-from c2d.core.errors_analysis import InputError, some, unknown
+from c2d.core.errors import InputError, abbreviate, unknown_name
 
 _BESIDE = ("paper_key", "table", "dataset", "split", "detector", "student_backbone")
 """What a row has in common with the baseline row that its own gain is computed from."""
@@ -34,11 +34,11 @@ def check(spec: Published, study: Study, sweep: str, axes: Collection[str]) -> N
     cells = study.frame[study.frame["sweep"] == sweep]
     for axis, wanted in spec.rows.items():
         if axis not in axes:
-            raise unknown("axis in `published.rows`", axis, axes, "conditions of every row belong into `all`")
+            raise unknown_name("axis in `published.rows`", axis, axes, "conditions of every row belong into `all`")
         known = dict.fromkeys([*map(str, record.get(axis, ())), *map(str, cells[AXIS + axis].dropna())])
         for label in wanted:
             if label not in known:
-                raise unknown(f"label of axis {axis} in `published.rows`", label, known)
+                raise unknown_name(f"label of axis {axis} in `published.rows`", label, known)
 
 
 def pick(spec: Published, group: Group) -> Entry | None:
@@ -54,7 +54,7 @@ def pick(spec: Published, group: Group) -> Entry | None:
     """
     for column in dict.fromkeys(column for part in _parts(spec) for column in part):
         if not column.startswith(OTHER) and column not in COLUMNS:
-            raise unknown("column of published results", column, [*COLUMNS, "other.NAME"])
+            raise unknown_name("column of published results", column, [*COLUMNS, "other.NAME"])
     conditions = _conditions(spec, group)
     if conditions is None:
         return None
@@ -67,12 +67,12 @@ def pick(spec: Published, group: Group) -> Entry | None:
     paper = [entry for entry in entries if entry.text["paper_key"] == conditions["paper_key"]]
     table = [entry for entry in paper if entry.text["table"] == conditions["table"]]
     if not paper:
-        raise unknown(
+        raise unknown_name(
             "published paper", conditions["paper_key"], sorted({entry.text["paper_key"] for entry in entries})
         )
     if not table:
         tables = sorted({entry.text["table"] for entry in paper})
-        raise unknown(f"table of {conditions['paper_key']}", conditions["table"], tables)
+        raise unknown_name(f"table of {conditions['paper_key']}", conditions["table"], tables)
     for column, value in conditions.items():
         if not any(entry.fits({column: value}) for entry in paper):
             _refuse(group, conditions, f"no published row of the paper has {column}: {value}; change it", table)
@@ -100,7 +100,7 @@ def _parts(spec: Published) -> list[Mapping[str, str]]:
 def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[Entry]) -> NoReturn:
     asked = ", ".join(f"{column}: {value}" for column, value in conditions.items())
     varying = [name for name in COLUMNS[:11] if len({entry.text[name] for entry in near}) > 1]
-    told = some((_described(entry, varying) for entry in near), 12)
+    told = abbreviate((_described(entry, varying) for entry in near), 12)
     raise InputError(f"row {group.key}, published {{{asked}}}: {problem}; candidates: {told}")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.errors import unknown
+from c2d.core.errors import unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ def find(name: str) -> Backend:
         InputError: there is none; the message lists all.
     """
     if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS, "see benchmarks/backends")
+        raise unknown_name("backend", name, BACKENDS, "see benchmarks/backends")
     return BACKENDS[name]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _find(given: str, runs: Path) -> RunFolder:
         return RunFolder((runs / fits[0]).resolve())
     if fits:
         raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
-    raise unknown(f"run in {runs}/", given, here[:SHOWN], "train it first, or name another store with --runs")
+    raise unknown_name(f"run in {runs}/", given, here[:SHOWN], "train it first, or name another store with --runs")
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -152,7 +152,7 @@ def request(
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     for kind, given, allowed in (("device", where.partition(":")[0], DEVICES), ("kind of images", images, IMAGES)):
         if given not in allowed:
-            raise unknown(kind, given, allowed)
+            raise unknown_name(kind, given, allowed)
     by_default = [name for name in known.STAGES if name != known.COPY or where != "cpu"]
     return Request(
         config=str(target.config),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.backends import Call
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from benchmarks.latency.student import Subject
@@ -43,7 +43,7 @@ def check(names: Sequence[str]) -> tuple[str, ...]:
     """
     for name in names:
         if name not in STAGES:
-            raise unknown("stage", name, STAGES)
+            raise unknown_name("stage", name, STAGES)
     return tuple(name for name in STAGES if name in names)
 
 

@@ -174,13 +174,13 @@ def methods(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one method, with its parameters")] = None,
 ) -> None:
     """List the distillation methods, or show one: what it is, its sources and parameters, what is unverified."""
-    from c2d.core.errors import unknown
+    from c2d.core.errors import unknown_name
     from c2d.specs import method_docs
     from c2d.specs.resolve_spec import distiller_catalog
 
     catalog = distiller_catalog()
     if name is not None and name not in catalog:
-        raise unknown("method", name, catalog, "see `c2d methods`")
+        raise unknown_name("method", name, catalog, "see `c2d methods`")
     print(method_docs.listing(catalog) if name is None else method_docs.shown(name, catalog[name]))
 
 

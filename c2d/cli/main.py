@@ -41,9 +41,9 @@ class Face(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            from c2d.core.errors import unknown
+            from c2d.core.errors import unknown_name
 
-            raise unknown("command", args[0], self.list_commands(ctx), "see `c2d --help`")
+            raise unknown_name("command", args[0], self.list_commands(ctx), "see `c2d --help`")
         return super().resolve_command(ctx, args)
 
 

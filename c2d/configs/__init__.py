@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.errors import InputError, first_line, unknown
+from c2d.core.errors import InputError, first_line, unknown_name
 
 if TYPE_CHECKING:
     from mmengine import Config
@@ -104,7 +104,7 @@ def _read(name_or_path: str) -> Config:
             return Config.fromfile(name_or_path)
     except Exception as error:  # mmengine raises whatever the config raised; all of it is the user's file
         raise InputError(f"cannot read the student config '{name_or_path}': {first_line(error)}; {EXTERNAL}") from error
-    raise unknown("student", name_or_path, student_names(), EXTERNAL)
+    raise unknown_name("student", name_or_path, student_names(), EXTERNAL)
 
 
 def without_pretrained(node: Any) -> None:

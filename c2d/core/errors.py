@@ -1,7 +1,7 @@
-"""The two ways a command can end badly, and how an unknown name is answered.
+"""The errors that end a command with one line, and the texts that several of them share.
 
-An `InputError` means that nothing was changed and the user has to give something else (exit 2). A `RunError` means
-that work had begun, failed and was recorded (exit 1). Both are one line: what was given, what is allowed, what next.
+An `InputError` means bad input: nothing was changed (exit code 2). A `RunError` means that work had begun, failed and
+was recorded (exit code 1). A message is one line: what was given, what is allowed, how to fix it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,28 @@ from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Bad input, found before anything was changed. Printed as one line, without a traceback."""
+    """Bad input, found before anything was changed. The command prints one line, without a traceback.
+
+    Attributes:
+        exit_code: exit code of the command.
+        failure_class: class that status.json records when the input of a job is bad; an instance may set another one.
+    """
 
     exit_code = 2
     failure_class = "config"
-    """What status.json records where somebody records it; an instance may say otherwise (`data`)."""
 
 
 class Busy(InputError):
-    """Another process writes this run at the moment. Whoever can wait may try again."""
+    """Another process is writing the same run. A caller that can wait may retry."""
 
 
 class RunError(Exception):
-    """Work had begun and failed; `failure_class` is what status.json records (config, data, nan, disk, ...)."""
+    """Work had begun and failed.
+
+    Attributes:
+        exit_code: exit code of the command.
+        failure_class: class that status.json records (config, data, nan, disk, ...).
+    """
 
     exit_code = 1
 
@@ -33,18 +42,47 @@ class RunError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 300 characters; its type where it says nothing."""
+    """Return the first line of an error's message, at most 300 characters; the name of its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
-def unknown(kind: str, given: str, known: Iterable[str], hint: str = "") -> InputError:
-    """The answer to a name that does not exist: what was given, the closest name, all known names, what next.
+def closest_name(given: str, names: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return the most similar of `names`, or "" if none is similar.
 
-    >>> str(unknown("distiller", "icdo", ["icod", "fgfi"]))
-    "unknown distiller 'icdo'; did you mean 'icod'? known: fgfi, icod"
+    Args:
+        given: the name that does not exist.
+        names: the names that exist.
+        cutoff: smallest similarity, 0 to 1 (`difflib.SequenceMatcher.ratio`).
     """
-    given, names = str(given), sorted(map(str, known))
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    guess = f" did you mean '{close[0]}'?" if close else ""
-    listing = f" known: {', '.join(names)}" if names else " none is known"
-    return InputError(f"unknown {kind} '{given}';{guess}{listing}{'; ' + hint if hint else ''}")
+    return next(iter(difflib.get_close_matches(given, list(names), n=1, cutoff=cutoff)), "")
+
+
+def unknown_name(kind: str, given: object, names: Iterable[object], hint: str = "") -> InputError:
+    """Build the error for a name that does not exist: the closest name, all names, what to do next.
+
+    >>> str(unknown_name("distiller", "icdo", ["icod", "fgfi"]))
+    "unknown distiller 'icdo'; did you mean 'icod'? known: fgfi, icod"
+
+    Args:
+        kind: what the name stands for.
+        given: the name that does not exist.
+        names: the names that exist; listed in alphabetical order.
+        hint: how to find or make such a name.
+    """
+    text, known = str(given), sorted(map(str, names))
+    shown = f"'{text}'" if text.isprintable() else ascii(text)
+    closest = closest_name(text, known)
+    guess = f" did you mean '{closest}'?" if closest else ""
+    listing = f" known: {', '.join(known)}" if known else " none is known"
+    return InputError(f"unknown {kind} {shown};{guess}{listing}{'; ' + hint if hint else ''}")
+
+
+def abbreviate(values: Iterable[object], limit: int = 5) -> str:
+    """Return the first values as text, with the number of those left out.
+
+    >>> abbreviate([3, 7, 9], limit=2)
+    '3, 7 and 1 more'
+    """
+    items = list(values)
+    text = ", ".join(repr(item) for item in items[:limit])
+    return text if len(items) <= limit else f"{text} and {len(items) - limit} more"

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from c2d.core.errors_analysis import unknown
+from c2d.core.errors import unknown_name
 from c2d.core.yaml_text import Place
 
 
@@ -21,11 +21,11 @@ def in_words(wrong: Any, place: Place, kind: str, models: Mapping[str, type[Base
     """
     given, fault, limits = wrong["input"], wrong["type"], wrong.get("ctx", {})
     if fault == "union_tag_invalid":
-        return str(unknown("kind", kind, models))
+        return str(unknown_name("kind", kind, models))
     if fault == "union_tag_not_found":
         return f"no `kind`; write `kind: table`, or one of {', '.join(list(models)[1:])}"
     if fault == "extra_forbidden":
-        return str(unknown("key", place[-1], _known_keys(models[kind], place)))
+        return str(unknown_name("key", place[-1], _known_keys(models[kind], place)))
     if fault == "missing":
         return "is missing; write it"
     if fault == "value_error":

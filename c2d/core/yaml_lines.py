@@ -7,10 +7,8 @@ mistake that says how to write it.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -59,11 +57,6 @@ class Mistakes:
 def spell(path: Path) -> str:
     """`exclude[0].method` for ("exclude", 0, "method")."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-def guess(given: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """The closest name, or "" where none is close."""
-    return next(iter(difflib.get_close_matches(given, list(known), n=1, cutoff=cutoff)), "")
 
 
 class Marked:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import Wrong, file_state, read_bytes
 
 Place = tuple[str | int, ...]

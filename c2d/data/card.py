@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.public import public_cards, refuse_false_name
 
@@ -67,7 +67,7 @@ class LoadedCard:
     def split(self, split: str) -> Split:
         """The entry of one split; InputError names the splits there are."""
         if split not in self.card.splits:
-            raise unknown(f"split of data set '{self.card.name}'", split, self.card.splits)
+            raise unknown_name(f"split of data set '{self.card.name}'", split, self.card.splits)
         return self.card.splits[split]
 
     def annotations(self, split: str) -> Path:
@@ -202,7 +202,7 @@ def _absent(name: str, data_root: str | Path | None) -> InputError:
         f"looked in {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
         "`c2d data scenes|voc|check --card` make one"
     )
-    return unknown("data set", name, known | set(public_cards()), hint)
+    return unknown_name("data set", name, known | set(public_cards()), hint)
 
 
 def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedCard:
@@ -271,7 +271,7 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
     if is_public:
         raise _absent(name, data_root)
     known = [loaded.card.name for loaded in cards]
-    raise unknown("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
+    raise unknown_name("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
 
 
 def verify(loaded: LoadedCard) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card, annotation_digest, card_digest, make_card
@@ -35,7 +35,7 @@ def _members(src: Path, split: str) -> list[str]:
     folder = src / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not path.is_file():
-        raise unknown("split", split, [p.stem for p in folder.glob("*.txt")], f"looked in {folder}")
+        raise unknown_name("split", split, [p.stem for p in folder.glob("*.txt")], f"looked in {folder}")
     # per-class lists carry a flag in a second column; the name is the first
     try:
         stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -89,7 +89,7 @@ def _class_list(given: Sequence[str] | None, parts: dict[str, list[VocImage]], p
         return sorted(found)
     hint = "add it to --classes, or correct the XML"
     problems += [
-        f"{found[name]}.xml: {unknown('class', name, given, hint)}" for name in sorted(set(found) - set(given))
+        f"{found[name]}.xml: {unknown_name('class', name, given, hint)}" for name in sorted(set(found) - set(given))
     ]
     return list(given)
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from c2d.core.errors import unknown
+from c2d.core.errors import unknown_name
 
 
 class _StopForward(BaseException):
@@ -45,7 +45,7 @@ def record_outputs(model: nn.Module, names: Sequence[str], stop: bool = False) -
     modules = dict(model.named_modules())
     for name in names:
         if name not in modules or name == "":
-            raise unknown("module", name, [n for n in modules if n], f"modules of {type(model).__name__}")
+            raise unknown_name("module", name, [n for n in modules if n], f"modules of {type(model).__name__}")
     outputs: dict[str, Any] = {}
 
     def recorder(name: str) -> Any:

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.methods.parts.icod_positives import Shared, join, subset
@@ -145,7 +145,7 @@ class ICOD(Distiller):
             )
         for name in params.features:
             if name not in teacher.layers:
-                raise unknown("teacher layer", name, [CROP, *teacher.layers], "see method.icod.layers")
+                raise unknown_name("teacher layer", name, [CROP, *teacher.layers], "see method.icod.layers")
         self.roi_stages = params.roi_stages
         self.size = params.size or int(teacher.size)
 

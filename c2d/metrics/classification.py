@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 BINS = 15
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from c2d.core.errors_analysis import unknown
+from c2d.core.errors import unknown_name
 from c2d.metrics.coco_data import Array, Prepared, prepare
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
@@ -58,7 +58,7 @@ def evaluate(
         InputError: see `c2d.metrics.coco_data.prepare`; or an unknown engine.
     """
     if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+        raise unknown_name("engine", engine, ENGINES)
     data = prepare(targets, detections)
     # An engine is imported when it is asked for: reading numbers needs neither.
     if engine == "fast":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2d.core.errors_analysis import InputError, some
+from c2d.core.errors import InputError, abbreviate
 
 Array = NDArray[Any]
 
@@ -106,10 +106,10 @@ def read_truth(targets: Mapping[str, Any]) -> Prepared:
     name_of = {category["id"]: str(category.get("name", category["id"])) for category in categories}
     class_names = [name_of[class_id] for class_id in class_ids]
     if repeated := [name for name, n in Counter(class_names).items() if n > 1]:
-        raise InputError(f"class name {some(repeated)} stands for several categories; names must be unique")
+        raise InputError(f"class name {abbreviate(repeated)} stands for several categories; names must be unique")
     gt_box = _boxes(boxes, "annotation")
     if repeated := [key for key, n in Counter(_hashable(box["id"]) for box in boxes if "id" in box).items() if n > 1]:
-        raise InputError(f"annotation id {some(repeated)} occurs more than once; ids must be unique")
+        raise InputError(f"annotation id {abbreviate(repeated)} occurs more than once; ids must be unique")
     area = [box.get("area") for box in boxes]
     own = (gt_box[:, 2] * gt_box[:, 3]).tolist()
     return Prepared(
@@ -155,7 +155,7 @@ def _ids(records: list[Any], where: str) -> list[Any]:
         raise InputError(f"{where}: every entry needs an 'id', all of one type ({error})") from None
     if len(ordered) != len(ids):
         repeated = [key for key, n in Counter(ids).items() if n > 1]
-        raise InputError(f"{where}: id {some(repeated)} occurs more than once; ids must be unique")
+        raise InputError(f"{where}: id {abbreviate(repeated)} occurs more than once; ids must be unique")
     return ordered
 
 
@@ -174,8 +174,8 @@ def _positions(records: Sequence[Mapping[str, Any]], key: str, known: Mapping[An
     except (KeyError, TypeError):
         strange = [value for value in dict.fromkeys(map(_hashable, values)) if value not in known]
         raise InputError(
-            f"{what}s name {key} {some(strange)}, which the ground truth does not have "
-            f"(it has {len(known)}: {some(known, 3)}); evaluate against the set they were made for"
+            f"{what}s name {key} {abbreviate(strange)}, which the ground truth does not have "
+            f"(it has {len(known)}: {abbreviate(known, 3)}); evaluate against the set they were made for"
         ) from None
 
 

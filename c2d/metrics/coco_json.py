@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import Wrong, read_bytes, said
 from c2d.metrics.coco_data import Array, Prepared, add_detections, read_truth
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array, Prepared
 from c2d.metrics.tide_errors import MAIN, SPECIAL, average_precision, countable, size_of
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from c2d.core.errors_analysis import unknown
+from c2d.core.errors import unknown_name
 from c2d.metrics.coco import IOUS
 from c2d.metrics.coco_data import Array, Prepared
 from c2d.metrics.matching import inside_crowd, match, overlaps
@@ -69,7 +69,7 @@ class Curves:
         from scipy import sparse
 
         if metric not in METRICS:
-            raise unknown("metric of a comparison over images", metric, METRICS)
+            raise unknown_name("metric of a comparison over images", metric, METRICS)
         found = overlaps(data)
         shape = len(data.class_ids), len(data.image_ids)
         rows = ~data.gt_crowd

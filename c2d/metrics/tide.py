@@ -41,7 +41,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from c2d.core.errors_analysis import InputError, some, unknown
+from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.metrics import tide_errors
 from c2d.metrics.coco_data import Array, Prepared, prepare
 from c2d.metrics.matching import ranked_detections
@@ -100,7 +100,7 @@ def evaluate(
         InputError: see `c2d.metrics.coco_data.prepare`; unknown engine; thresholds outside 0 < background < iou < 1.
     """
     if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+        raise unknown_name("engine", engine, ENGINES)
     for value in (iou, *ious):
         if not 0 < background < value < 1:
             raise InputError(f"thresholds iou={value}, background={background}: need 0 < background < iou < 1")
@@ -213,7 +213,7 @@ def _warnings(ties: float | None, per_class: Mapping[str, Any]) -> list[str]:
     lost = [name for name, c in per_class.items() if c["AP"] is not None and c["AP"] + c["dAP"]["FalsePos"] == 0]
     if lost:
         lines.append(
-            f"no object was found of {some(lost)}; Miss and FalseNeg are 0 for such a class although all its objects "
+            f"no object was found of {abbreviate(lost)}; Miss and FalseNeg are 0 for such a class although all its objects "
             "are missed: see counts"
         )
     return lines

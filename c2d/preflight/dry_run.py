@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from c2d.core.errors import InputError, RunError, first_line, unknown
+from c2d.core.errors import InputError, RunError, first_line, unknown_name
 from c2d.core.run_folder import read_json
 from c2d.specs.resolve_spec import store
 from c2d.specs.spec import RunSpec, parse_spec
@@ -73,11 +73,11 @@ def _entry(item: Any, where: str) -> Entry:
         raise InputError(f"{where}: an entry has the keys {', '.join(allowed)}; `spec` is missing")
     for key in item:
         if key not in allowed:
-            raise unknown(f"key of {where}:", key, allowed)
+            raise unknown_name(f"key of {where}:", key, allowed)
     teachers = item.get("teachers") or {}
     for kind in teachers:
         if kind not in KINDS:
-            raise unknown(f"kind of teacher in {where}:", kind, KINDS)
+            raise unknown_name(f"kind of teacher in {where}:", kind, KINDS)
     classes = item.get("classes")
     return Entry(
         parse_spec(item["spec"], where),

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text, read_json
 from c2d.data.card import data_reference
 
@@ -171,7 +171,7 @@ def schedule_file(name: str, kind: str) -> dict[str, Any]:
         return {"name": name, "values": yaml.safe_load((folder / f"{name}.yaml").read_text())}
     if Path(name).is_file():
         return {"name": Path(name).stem, "values": read_yaml(Path(name))}
-    raise unknown(f"schedule of a {kind}", name, known, "or give the path of a YAML file")
+    raise unknown_name(f"schedule of a {kind}", name, known, "or give the path of a YAML file")
 
 
 def _student(given: Any, runs: Path) -> dict[str, str]:
@@ -198,7 +198,7 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
         return {"name": Path(name).stem, "digest": digest}
     if isinstance(given, dict) and RunFolder(runs / "any").student_config(str(given.get("digest"))).exists():
         return {"name": name, "digest": str(given["digest"])}
-    raise unknown("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
+    raise unknown_name("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
 
 
 def _init(given: str, runs: Path) -> str:
@@ -238,4 +238,4 @@ def find_run(given: str, runs: Path) -> RunFolder:
         return RunFolder(runs / fits[0])
     if fits:
         raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
-    raise unknown(f"run in {runs}/", given, here[:20], "train it first, or name another store with --runs")
+    raise unknown_name(f"run in {runs}/", given, here[:20], "train it first, or name another store with --runs")

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.specs.lookup import (
     KINDS,
@@ -118,7 +118,7 @@ def compose(given: dict[str, Any], known: Known, where: str) -> RunSpec:
 def _check_shape(given: dict[str, Any], where: str) -> None:
     for key in given:
         if key not in RunSpec.model_fields:
-            raise unknown(f"key of {where}:", key, RunSpec.model_fields)
+            raise unknown_name(f"key of {where}:", key, RunSpec.model_fields)
     if "dataset" not in given or "schedule" not in given or not ("student" in given or "network" in given):
         raise InputError(f"{where}: a question needs dataset, schedule and a student (or a network for a classifier)")
     for key in ("dataset", "student"):
@@ -199,7 +199,7 @@ def _student(given: Any, known: Known, where: str) -> dict[str, str]:
     """{name, digest}; a digest that the question states must be the one that is here."""
     student: dict[str, str] | None = found(known.students.get(mention(given)))
     if student is None:
-        raise unknown(
+        raise unknown_name(
             "student", str(given), student_catalog(), "or give an mmdet config: a path, or mmdet::folder/name.py"
         )
     if isinstance(given, dict) and given.get("digest", student["digest"]) != student["digest"]:
@@ -221,7 +221,7 @@ def _teachers(given: dict[str, Any], method: Method, known: Known, where: str) -
     """Full run ids of the teachers the methods need; a kind that no method needs is null."""
     for kind in given:
         if kind not in KINDS:
-            raise unknown("kind of teacher", kind, KINDS)
+            raise unknown_name("kind of teacher", kind, KINDS)
     ids: dict[str, str | None] = dict.fromkeys(KINDS)
     for kind in sorted(needed_teachers(method, known.methods)):
         if not given.get(kind):

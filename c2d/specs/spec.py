@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 
 FORMAT: Final = 1
 Method = list[dict[str, dict[str, Any]]]
@@ -237,7 +237,7 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
         if given is not None and not isinstance(given, dict):
             raise InputError(f"method {name}: parameters are keys and values, given {given!r}; write e.g. {{T: 2}}")
         if name not in catalog:
-            raise unknown("distiller", name, catalog, "see `c2d methods`")
+            raise unknown_name("distiller", name, catalog, "see `c2d methods`")
         defaults = {key: rule.get("default") for key, rule in catalog[name]["schema"]["properties"].items()}
         given = dict(given or {})
         version = given.pop("version", catalog[name]["version"])
@@ -248,7 +248,7 @@ def resolve_method(method: Method, catalog: dict[str, Any]) -> Method:
             )
         for key in given:
             if key not in defaults:
-                raise unknown(f"parameter of {name}", key, defaults, f"see `c2d methods {name}`")
+                raise unknown_name(f"parameter of {name}", key, defaults, f"see `c2d methods {name}`")
         added = catalog[name].get("added", ())  # younger than the first runs: left out while they change nothing
         params = {
             key: given.get(key, default)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
 from c2d.detectors.normalization import Normalization, renormalize
@@ -146,7 +146,7 @@ class ClassifierTeacher:
     def _modules(self, layers: Sequence[str]) -> list[str]:
         for layer in layers:
             if layer not in self._stages:
-                raise unknown(
+                raise unknown_name(
                     f"layer of {type(self.network).__name__}", layer, self.layers, "`crop` is the crop itself, no layer"
                 )
         return [self._stages[layer] for layer in layers]

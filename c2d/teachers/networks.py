@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.normalization import Normalization
 from c2d.weights import pretrained
 
@@ -108,7 +108,7 @@ def _torchvision(name: str, num_classes: int) -> nn.Module:
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise unknown("network", name, names, "or timm:NAME")
+        raise unknown_name("network", name, names, "or timm:NAME")
     # Those two return three outputs while training, which no classification loss here expects.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **extra)
@@ -121,6 +121,6 @@ def _timm(name: str, num_classes: int) -> nn.Module:
     except ImportError:
         raise InputError(f"network 'timm:{name}' needs timm: pip install timm, or take a torchvision network") from None
     if name not in timm.list_models():
-        raise unknown("timm network", name, timm.list_models(f"{name[:4]}*"), "see timm.list_models()")
+        raise unknown_name("timm network", name, timm.list_models(f"{name[:4]}*"), "see timm.list_models()")
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
     return network

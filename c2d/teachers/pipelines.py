@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from c2d.core.errors import unknown
+from c2d.core.errors import unknown_name
 
 KINDS = ("general", "ssd", "held-out")
 
@@ -50,4 +50,4 @@ def teacher_pipeline(kind: str, image_size: int) -> list[dict[str, Any]]:
             "hue_delta": 18,
         }
         return [*load, expand, cut, square, flip, distort, pack]
-    raise unknown("crop pipeline", kind, KINDS)
+    raise unknown_name("crop pipeline", kind, KINDS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.detectors.layout import probe_layout
@@ -237,7 +237,7 @@ def parameters(method: Method) -> dict[str, Params]:
     for item in method:
         ((name, params),) = item.items()
         if name not in DISTILLERS:
-            raise unknown("distiller", name, DISTILLERS, "see `c2d methods`")
+            raise unknown_name("distiller", name, DISTILLERS, "see `c2d methods`")
         try:
             found[name] = DISTILLERS[name].Params.model_validate(
                 {key: value for key, value in params.items() if key != "version"}

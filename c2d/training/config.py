@@ -9,7 +9,7 @@ from typing import Any
 from mmengine import Config
 
 from c2d.configs import load_student, student_digest
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.data.card import LoadedCard
 from c2d.specs.spec import RunSpec, TeacherSchedule
@@ -137,11 +137,13 @@ def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
             _step(node, last, dotted)
             node[int(last)] = value
         elif not isinstance(node, dict):
-            raise unknown("override", dotted, [], "its parent is a value, not keys; keys are those of train_config.py")
+            raise unknown_name(
+                "override", dotted, [], "its parent is a value, not keys; keys are those of train_config.py"
+            )
         elif last in node or "type" in node:
             node[last] = value
         else:
-            raise unknown(
+            raise unknown_name(
                 "override", dotted, [".".join([*parents, key]) for key in node], "keys are those of train_config.py"
             )
 
@@ -158,4 +160,4 @@ def _step(node: Any, part: str, dotted: str) -> Any:
         if isinstance(node, list)
         else []
     )
-    raise unknown(f"part of override '{dotted}':", part, known, "keys are those of train_config.py")
+    raise unknown_name(f"part of override '{dotted}':", part, known, "keys are those of train_config.py")

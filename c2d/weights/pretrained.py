@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder
 from c2d.detectors.normalization import Normalization
 from c2d.weights import safe_load
@@ -203,7 +203,7 @@ def _weights(init: str) -> Any:
     model, _, weights = init.removeprefix(PREFIX).partition(".")
     models = torchvision.models.list_models(module=torchvision.models)
     if model not in models:
-        raise unknown(
+        raise unknown_name(
             "torchvision model",
             model,
             models,
@@ -211,7 +211,7 @@ def _weights(init: str) -> Any:
         )
     entries = {entry.name: entry for entry in torchvision.models.get_model_weights(model)}
     if weights not in entries:
-        raise unknown(f"weights of {model}", weights, entries, f"write torchvision:{model}.WEIGHTS")
+        raise unknown_name(f"weights of {model}", weights, entries, f"write torchvision:{model}.WEIGHTS")
     return entries[weights]
 
 

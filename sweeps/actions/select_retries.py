@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from c2d.core import job_file
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES, RULES, backoff_s, exhausted
 from sweeps.launchers.launch_request import PrintLine, Task
@@ -44,9 +44,9 @@ def parse_filters(rows: Iterable[Row], given: Sequence[str]) -> dict[str, set[st
         if not sign:
             raise InputError(f"--filter {text!r} is not axis=label; known axes: {', '.join(sorted(known)) or 'none'}")
         if axis not in known:
-            raise unknown("axis", axis, known, "write --filter axis=label")
+            raise unknown_name("axis", axis, known, "write --filter axis=label")
         if label not in known[axis]:
-            raise unknown(f"label of axis {axis}:", label, known[axis])
+            raise unknown_name(f"label of axis {axis}:", label, known[axis])
         filters.setdefault(axis, set()).add(label)
     return filters
 
@@ -89,10 +89,10 @@ def choose(
     """
     for name in classes:
         if name not in RULES:
-            raise unknown("failure class", name, RULES)
+            raise unknown_name("failure class", name, RULES)
     for name in states:
         if name not in STATES:
-            raise unknown("state", name, STATES)
+            raise unknown_name("state", name, STATES)
     rows = [row for row in rows if row.kind != "orphan"]
     labels = filters if isinstance(filters, Mapping) else parse_filters(rows, filters)
     by_id = {row.run.id: row for row in rows}
@@ -138,7 +138,7 @@ def _ids(known: Collection[str], given: Collection[str]) -> list[str]:
     for text in given:
         fits = [text] if text in known else [run for run in known if text and run.startswith(text)]
         if not fits:
-            raise unknown("run of this sweep", text, known)
+            raise unknown_name("run of this sweep", text, known)
         found += fits
     return found
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from c2d.core.errors import InputError, unknown
-from c2d.core.yaml_lines import Marked, Path, guess
+from c2d.core.errors import InputError, closest_name, unknown_name
+from c2d.core.yaml_lines import Marked, Path
 from c2d.specs.spec import resolve_method
 from sweeps.definition.settable_keys import ELSEWHERE, WHOLE, key_mistake
 
@@ -143,7 +143,7 @@ def _read_bundle(name: str, given: dict[str, Any], marked: Marked, methods: Mapp
     values = {}
     for label, value in given.items():
         values[label] = read_assignments(value, ("axes", name, label), marked, methods)
-    if close := guess(name, WHOLE, cutoff=0.75):
+    if close := closest_name(name, WHOLE, cutoff=0.75):
         told = marked.mistakes.found[before:]
         hint = f" (axis '{name}' is no key, so its values are mappings of keys; did you mean '{close}'?)"
         marked.mistakes.found[before:] = [(line, text + hint) for line, text in told]
@@ -175,7 +175,7 @@ def _label(name: str, value: Any, path: Path, axes: dict[str, Axis], marked: Mar
         # An axis with mistakes of its own is not in `axes`; it is known all the same.
         given = marked.value.get("axes")
         if not isinstance(given, dict) or name not in given:
-            marked.mistakes.add(path, str(unknown("axis", name, axes, "rules name axes of this file")))
+            marked.mistakes.add(path, str(unknown_name("axis", name, axes, "rules name axes of this file")))
         return None
     axis, text = axes[name], marked.text(path)
     label = axis.find(text, value)
@@ -183,7 +183,7 @@ def _label(name: str, value: Any, path: Path, axes: dict[str, Axis], marked: Mar
         axis.added[text] = value
         return text
     if label is None:
-        marked.mistakes.add(path, str(unknown(f"label of axis {name}", text, axis.labels)))
+        marked.mistakes.add(path, str(unknown_name(f"label of axis {name}", text, axis.labels)))
     return label
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.yaml_lines import Marked
 from c2d.specs.resolve_spec import distiller_catalog
 from sweeps.definition.axes import Axis, Labels, grid, read_assignments, read_axes, read_rules, too_many
@@ -97,7 +97,7 @@ def read_definition(given: str) -> Definition:
             raise InputError(f"{given} is not text; give a YAML file") from None
         except PermissionError:
             raise InputError(f"{given} cannot be read; check its permissions") from None
-    raise unknown("sweep", given, definition_names(), "or give the path of a YAML file (docs/sweeps.md)")
+    raise unknown_name("sweep", given, definition_names(), "or give the path of a YAML file (docs/sweeps.md)")
 
 
 def parse_definition(text: str, source: str, stem: str) -> Definition:
@@ -111,7 +111,7 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
     methods = distiller_catalog()
     for key in given:
         if key not in KEYS:
-            mistakes.add((key,), str(unknown("key", key, KEYS)))
+            mistakes.add((key,), str(unknown_name("key", key, KEYS)))
     if "question" not in given:
         mistakes.add((), "question: is missing; say in a sentence what the sweep asks")
     value: dict[str, Any] = {
@@ -170,7 +170,7 @@ def _read_teachers(given: Any, marked: Marked) -> dict[str, Any]:
     for kind, block in given.items():
         path = ("teachers", kind)
         if kind not in SUBJECT:
-            marked.mistakes.add(path, str(unknown("kind of teacher", kind, SUBJECT)))
+            marked.mistakes.add(path, str(unknown_name("kind of teacher", kind, SUBJECT)))
         elif isinstance(block, str) and block:
             right[kind] = block
         elif not isinstance(block, dict):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.specs.resolve_spec import read_yaml
 from c2d.specs.spec import explain
@@ -98,10 +98,10 @@ def load_profile(given: str | None) -> Profile:
     elif Path(chosen).is_file():
         where, values = chosen, read_yaml(Path(chosen))
     else:
-        raise unknown("profile", chosen, profile_names(), "or give the path of a YAML file (docs/sweeps.md)")
+        raise unknown_name("profile", chosen, profile_names(), "or give the path of a YAML file (docs/sweeps.md)")
     for key in values:
         if key not in Profile.model_fields:
-            raise unknown(f"key of {where}:", str(key), Profile.model_fields)
+            raise unknown_name(f"key of {where}:", str(key), Profile.model_fields)
     try:
         return Profile.model_validate({"name": Path(chosen).stem, **values})
     except ValidationError as error:

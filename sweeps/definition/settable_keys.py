@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from c2d.core.errors import unknown
-from c2d.core.yaml_lines import guess
+from c2d.core.errors import closest_name, unknown_name
 from c2d.specs.spec import Schedule, TeacherSchedule
 
 WHOLE = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
@@ -40,10 +39,10 @@ def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
     head, *rest = key.split(".")
     if key in ELSEWHERE:
         return f"is no key of a question; {ELSEWHERE[key]}"
-    if not rest and (close := guess(key, [*WHOLE, *ELSEWHERE])) in ELSEWHERE:
+    if not rest and (close := closest_name(key, [*WHOLE, *ELSEWHERE])) in ELSEWHERE:
         return f"unknown key '{key}'; did you mean '{close}'? {ELSEWHERE[close]}"
     if not rest or head not in ("overrides", "schedule", "method", "teacher") or "" in rest:
-        return str(unknown("key", key, [*WHOLE, *DOTTED]))
+        return str(unknown_name("key", key, [*WHOLE, *DOTTED]))
     if head == "schedule":
         return _schedule_mistake(rest, (Schedule, TeacherSchedule))
     if head == "method":
@@ -54,14 +53,14 @@ def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
 def block_mistake(kind: str, key: str) -> str:
     """The same for a key of a teacher's block; `kind` classifier or detector."""
     if kind not in SUBJECT:
-        return str(unknown("kind of teacher", kind, SUBJECT))
+        return str(unknown_name("kind of teacher", kind, SUBJECT))
     allowed = (SUBJECT[kind], *BLOCK)
     head, *rest = key.split(".")
     if key in allowed or (head == "overrides" and rest and "" not in rest):
         return ""
     if head == "schedule" and rest:
         return _schedule_mistake(rest, (TeacherSchedule if kind == "classifier" else Schedule,))
-    return str(unknown(f"key of a {kind} teacher:", key, [*allowed, "schedule.VALUE", "overrides.KEY"]))
+    return str(unknown_name(f"key of a {kind} teacher:", key, [*allowed, "schedule.VALUE", "overrides.KEY"]))
 
 
 def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str:
@@ -71,7 +70,7 @@ def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str
         fields = {name: info.annotation for model in inside for name, info in model.model_fields.items()}
         if part not in fields:
             above = ".".join(["schedule", *rest[:place]])
-            return str(unknown(f"key of {above}:", part, fields) if fields else f"{above} has no keys inside")
+            return str(unknown_name(f"key of {above}:", part, fields) if fields else f"{above} has no keys inside")
         kind = fields[part]
         inside = [kind] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
     return ""
@@ -80,11 +79,11 @@ def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str
 def _method_mistake(rest: list[str], methods: Mapping[str, Any]) -> str:
     name = rest[0]
     if name not in methods:
-        return str(unknown("distiller", name, methods, "see `c2d methods`"))
+        return str(unknown_name("distiller", name, methods, "see `c2d methods`"))
     params = methods[name]["schema"]["properties"]
     if len(rest) != 2 or rest[1] not in params:
         given = ".".join(rest[1:]) or "nothing"
-        return str(unknown(f"parameter of {name}", given, params, f"write method.{name}.PARAMETER"))
+        return str(unknown_name(f"parameter of {name}", given, params, f"write method.{name}.PARAMETER"))
     return ""
 
 

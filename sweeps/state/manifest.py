@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from c2d.core.errors import InputError, unknown
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def read_record(runs: Path, given: str) -> dict[str, Any]:
         name = read_definition(given).name if Path(given).is_file() else Path(given).stem
     if not record_path(runs, name).is_file():
         known = sorted(path.stem for path in (runs / "sweeps").glob("*.json"))
-        raise unknown(f"sweep in {runs}/sweeps", name, known, "submit it first, or name another store with --runs")
+        raise unknown_name(f"sweep in {runs}/sweeps", name, known, "submit it first, or name another store with --runs")
     record = read_json(record_path(runs, name))
     if not isinstance(record, dict) or record.get("format") != FORMAT or "needs" not in record:
         raise InputError(f"{record_path(runs, name)} is not a sweep record of format {FORMAT}; submit the sweep again")

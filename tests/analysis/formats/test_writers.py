@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from analysis.formats import FORMATS, csvfile, html, jsonfile, latex, markdown, texchars
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from tests.analysis.formats import tables
 from tests.analysis.formats.golden import GOLDEN
 from tests.analysis.formats.parsers import latex_grid, plain

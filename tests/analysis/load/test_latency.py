@@ -27,7 +27,7 @@ from analysis.stats.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, o
 from analysis.tables.build_table import build
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.json_values import Problem
 
 CONDITIONS = {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": None,

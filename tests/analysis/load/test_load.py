@@ -22,7 +22,7 @@ from analysis.load.schema import AXIS, STATES, Study
 from analysis.tables.groups import groups
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from sweeps.state.manifest import promises
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "runs"

@@ -7,7 +7,7 @@ import pytest
 from analysis.load.load import read
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
 
 AXES = {"lambda": ["10", "0.1", "1e-3"]}

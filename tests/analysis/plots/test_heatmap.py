@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from analysis.plots import heatmap
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
 
 AXES = {"method": ["baseline", "c2d"], "T": ["1", "2", "10"]}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.load.load import read
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, add_latency, drawn, overlaps, said, study_of, texts
 
 AP = {"slow": 0.36, "good": 0.34, "beaten": 0.33, "fast": 0.30}

@@ -14,7 +14,7 @@ from analysis.plots.style import reread, save
 from analysis.spec.report_spec import parse
 from benchmarks.suite.synthetic_run import CLASSES
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 SPEC = parse({"kind": "per_class", "baseline": {"method": "baseline"}})
 HOSTILE = ("$\\frac{1}{2}$", "a_b^c", "line\nbreak", "x" * 80, "0.10", "_hidden")

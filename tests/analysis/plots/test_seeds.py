@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
 
 

@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from analysis.plots import PLOTS, plot, style
 from analysis.plots.point_labels import Name, place
 from analysis.plots.style import reread, save
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, overlaps, texts
 
 

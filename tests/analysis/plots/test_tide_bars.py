@@ -13,7 +13,7 @@ from analysis.plots import tide_bars
 from analysis.plots.style import reread, save
 from analysis.spec.report_spec import parse
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 SPEC = parse({"kind": "tide", "baseline": {"method": "baseline"}})
 

@@ -12,7 +12,7 @@ from analysis.formats import csvfile
 from analysis.report.explain import explain
 from analysis.tables.table import Cell, Column, Row, Table
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 
 @pytest.fixture

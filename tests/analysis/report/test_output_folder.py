@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.report.output_folder import Folder
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 
 def test_a_file_is_written_whole_and_counted(tmp_path: Path) -> None:

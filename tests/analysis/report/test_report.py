@@ -19,7 +19,7 @@ from analysis.report.report import write_report
 from analysis.report.types import Made, Request
 from benchmarks.suite.synthetic_store import make_store
 from c2d.cli.main import main
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 STORE = Path(__file__).parents[2] / "fixtures" / "runs"
 AXES = {"method": ["baseline", "kd_cls", "c2d"]}

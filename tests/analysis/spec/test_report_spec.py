@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.spec import report_spec
 from analysis.spec.report_spec import Pareto, TableSpec, read_spec
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.core.yaml_text import MOST_BYTES
 
 

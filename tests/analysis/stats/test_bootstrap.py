@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.stats import bootstrap, permutation
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import coco, engine_hotcoco
 from c2d.metrics.coco_data import Prepared, prepare
 from c2d.metrics.matching import kept_detections

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.stats import hierarchical
 from analysis.stats.seed_statistics import paired
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import coco
 from c2d.metrics.resampled_ap import Curves, resampled
 from tests.analysis.toy_detectors import two_detectors

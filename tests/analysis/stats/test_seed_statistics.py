@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from analysis.stats import seed_statistics
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 value = st.one_of(st.integers(-4, 4).map(lambda v: v / 10), st.floats(-1, 1, allow_subnormal=False))
 

@@ -23,7 +23,7 @@ from analysis.tables.footnotes import FEW as MARK
 from analysis.tables.footnotes import letters
 from analysis.tables.table import Row, Table
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 AP = {"baseline": (0.20, 0.22, 0.24), "kd": (0.25, 0.28, 0.28), "crop": (0.21, 0.20, 0.26)}
 METHODS = {"method": list(AP)}

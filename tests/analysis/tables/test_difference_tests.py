@@ -14,7 +14,7 @@ from analysis.stats import bootstrap, hierarchical
 from analysis.tables.build_table import build
 from analysis.tables.table import Table
 from benchmarks.suite import synthetic_run, synthetic_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import coco
 
 QUALITY = {"baseline": 0.3, "kd": 0.6}

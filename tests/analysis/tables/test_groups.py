@@ -14,7 +14,7 @@ from analysis.load.load import read
 from analysis.load.schema import Study
 from analysis.tables.groups import baseline_of, groups
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 AXES = {"method": ["baseline", "kd"], "T": ["1", "2", "3"]}
 

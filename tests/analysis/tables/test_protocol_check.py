@@ -16,7 +16,7 @@ from analysis.tables import protocol_check
 from analysis.tables.build_table import build
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from sweeps.definition.settable_keys import WHOLE
 
 METHODS = {"method": ["baseline", "kd"]}

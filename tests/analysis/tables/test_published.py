@@ -18,7 +18,7 @@ from analysis.tables.build_table import build
 from analysis.tables.groups import Group
 from analysis.tables.published import cells, check, gain, pick
 from benchmarks.suite.synthetic_store import make_store
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 
 TABLE_1 = {"paper": "icod", "table": "Table 1 (compact students)"}
 METHODS = {"baseline": {"method": "baseline"}, "kd": {"method": "kd_cls"}}

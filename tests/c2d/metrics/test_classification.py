@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics.classification import BINS, score
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import coco
 from c2d.metrics.coco_data import prepare
 from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import coco, tide
 from c2d.metrics.coco_data import add_detections, prepare, read_truth
 from tests.analysis.toy_scenes import coco_results, truth

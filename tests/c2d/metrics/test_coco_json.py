@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import coco_json
 from c2d.metrics.coco_data import Prepared, add_detections, prepare, read_truth
 from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2d.core.errors_analysis import InputError
+from c2d.core.errors import InputError
 from c2d.metrics import tide
 from c2d.metrics.coco_data import prepare
 from c2d.metrics.tide import MAIN, SPECIAL
