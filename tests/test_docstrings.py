@@ -46,7 +46,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "c2d/methods": ("shape", "missing", "forward", "words"),
     "c2d/methods/parts": ("shape", "words"),
     "c2d/metrics": ("words",),
-    "c2d/ops": ("shape", "missing"),
     "c2d/preflight": ("words",),
     "c2d/specs": ("missing", "words"),
     "c2d/teachers": ("shape", "missing", "words"),

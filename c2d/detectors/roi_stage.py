@@ -75,7 +75,7 @@ def extractor_levels(method: str, detector: Any, strides: Sequence[int]) -> tupl
     return float(one.finest_scale), [list(strides).index(stride) for stride in pooled]
 
 
-def assign_levels(boxes: Tensor, finest: float, levels: int) -> Tensor:
+def roi_levels(boxes: Tensor, finest: float, levels: int) -> Tensor:
     """Return the level (N,) long that a `SingleRoIExtractor` pools boxes from.
 
     Args:

@@ -24,7 +24,7 @@ from c2d.distillation.gradient_check import Liveness
 from c2d.distillation.gradient_monitor import Monitor
 from c2d.distillation.weight_schedule import factor
 from c2d.methods.base import Distiller, View
-from c2d.ops.seeding import mix
+from c2d.ops.seeding import derive_seed
 
 
 @dataclass
@@ -134,7 +134,7 @@ class Distillation(FiniteLosses):
         """The random numbers of one method in this iteration."""
         # ICOD had the stream to itself before there were others; its runs keep their numbers.
         own = () if name == "icod" else (zlib.crc32(name.encode()),)
-        return torch.Generator().manual_seed(mix(self.seed, self.iteration, get_rank(), 2, *own))
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.iteration, get_rank(), 2, *own))
 
     def _view(
         self,

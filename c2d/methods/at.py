@@ -27,7 +27,7 @@ from torch import Tensor
 
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, nothing, pair_levels
+from c2d.ops.adapters import FeatureAdapter, identity_adapter, pair_levels
 
 EPS = 1e-12
 """Least norm of an attention map: one of zeros stays zero."""
@@ -63,7 +63,7 @@ class AT(Distiller):
         student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.beta > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-        self.maps = PairedMaps(pairs, nothing, "")
+        self.maps = FeatureAdapter(pairs, identity_adapter, "")
         self.notes += self.maps.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:

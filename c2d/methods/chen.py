@@ -38,8 +38,8 @@ from c2d.detectors import heads, roi_stage
 from c2d.detectors.anchors import Priors
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, unverified
-from c2d.ops import boxes as geometry
-from c2d.ops.adapters import PairedMaps, conv, pair_levels, same_heads
+from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
+from c2d.ops.boxes import broadcast_iou
 
 Scalars = dict[str, Tensor]
 HIGH, LOW = 0.7, 0.3
@@ -89,10 +89,10 @@ class Chen(Distiller):
         self.needs = Needs(neck=params.gamma > 0, dense=heads_too, rois=heads_too)
         if params.gamma > 0:
             pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-            self.phi = PairedMaps(pairs, conv(1), "by a 1x1 convolution")
+            self.phi = FeatureAdapter(pairs, conv_adapter(1), "by a 1x1 convolution")
             self.notes += self.phi.notes
         if heads_too:
-            layout = same_heads(self.NAME, student, teacher, "choose such a teacher, or set mu_soft and nu to 0")
+            layout = check_same_heads(self.NAME, student, teacher, "choose such a teacher, or set mu_soft and nu to 0")
             if layout.kind != "sigmoid" or layout.classes != 1:
                 raise InputError(f"chen reads RPNs with one logit per anchor, these have more: {layout}")
             roi_stage.check_roi_stages(self.NAME, context.student, context.detector, context.num_classes)
@@ -194,7 +194,7 @@ def assigned(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Ten
     """
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2
     inside = (centre >= 0).all(1) & (centre < centre.new_tensor([size[1], size[0]])).all(1)
-    shared = geometry.iou(torch.cat([boxes, boxes.new_zeros(1, 4)])[:, None], anchors) * inside  # never without a row
+    shared = broadcast_iou(torch.cat([boxes, boxes.new_zeros(1, 4)])[:, None], anchors) * inside  # never without a row
     best = (shared == shared.amax(1, keepdim=True)) & (shared > 0)
     most = (shared + 2 * best).max(0)
     return most.indices, most.values >= HIGH, (most.values < LOW) & inside

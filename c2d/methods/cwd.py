@@ -6,7 +6,7 @@ a channel of the teacher is active, not how strongly:
     p = sm(T / tau),   q = sm(phi(S) / tau)                 softmax over the h w positions of each channel
     cwd    L = sum over levels of tau^2 / (B M) sum over images and channels of KL(p || q)
 
-`phi` is a 1x1 convolution where student and teacher differ in channels, else nothing.
+`phi` is a 1x1 convolution where student and teacher differ in channels, else identity_adapter.
 
 Departures from the paper or the released code:
   * `form: ce` is the older of two released detection versions: the cross-entropy of p and q, which is the KL plus the
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View
-from c2d.ops.adapters import PairedMaps, conv_where_needed, pair_levels
+from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 
 
 class CWDParams(Params):
@@ -62,7 +62,7 @@ class CWD(Distiller):
         student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.lambda_cwd > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-        self.phi = PairedMaps(pairs if self.needs.neck else [], conv_where_needed(1), "by a 1x1 convolution")
+        self.phi = FeatureAdapter(pairs if self.needs.neck else [], conv_adapter_if_needed(1), "by a 1x1 convolution")
         self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:

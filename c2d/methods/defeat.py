@@ -43,7 +43,7 @@ from torch import Tensor
 from c2d.detectors import roi_stage
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, conv, pair_levels
+from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.masks import object_masks, square_distance
 
 PROPOSALS = unverified("2 in the released config, which never switches it on; off in effect there, and here")
@@ -122,12 +122,12 @@ class DeFeat(Distiller):
         self.base_px = params.base_px or student.base_px(finest)
         self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {finest}")
         if params.neck:
-            self.phi = PairedMaps(self.pairs, conv(3, init="small"), "by a 3x3 convolution")
+            self.phi = FeatureAdapter(self.pairs, conv_adapter(3, init="small"), "by a 3x3 convolution")
             self.notes += self.phi.notes
         if params.backbone:
             maps = pair_levels(f"{self.NAME} (backbone)", student.backbone, teacher.backbone, params.backbone_levels)
-            make = conv(3, relu=True, init="small")
-            self.phi_backbone = PairedMaps(maps, make, "by a 3x3 convolution with ReLU", "backbone")
+            make = conv_adapter(3, relu=True, init="small")
+            self.phi_backbone = FeatureAdapter(maps, make, "by a 3x3 convolution with ReLU", "backbone")
             self.notes += self.phi_backbone.notes
         if params.proposals:
             roi_stage.check_roi_stages(
@@ -164,7 +164,7 @@ class DeFeat(Distiller):
         """(B, 1, h, w): the cells of all objects, on the finest level of the neck."""
         finest = self.pairs[0]
         maps = [view.teacher.neck[finest.t]]
-        return object_masks(view.batch, maps, [finest.stride], self.base_px, levelled=False)[0]
+        return object_masks(view.batch, maps, [finest.stride], self.base_px, by_level=False)[0]
 
     @torch.no_grad()
     def sights(self, view: View) -> list[Sight]:

@@ -43,8 +43,8 @@ from torch import Tensor, nn
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View
-from c2d.ops.adapters import PairedMaps, conv_where_needed, pair_levels
-from c2d.ops.masks import inside, per_image
+from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
+from c2d.ops.masks import cell_masks, max_per_image
 
 
 class FGDParams(Params):
@@ -98,7 +98,7 @@ class FGD(Distiller):
         self.weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items() if getattr(p, name) > 0}
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
         # What no term uses is not trained, so that DDP waits for nothing.
-        self.phi = PairedMaps(pairs if self.weights else [], conv_where_needed(1), "by a 1x1 convolution")
+        self.phi = FeatureAdapter(pairs if self.weights else [], conv_adapter_if_needed(1), "by a 1x1 convolution")
         widths = [pair.teacher.channels for pair in pairs if "rel" in self.weights]
         self.gc_s, self.gc_t = (nn.ModuleList(GlobalContext(width) for width in widths) for _ in range(2))
         values = ", ".join(f"{name} {getattr(p, name)}" for name in p.BY_DETECTOR[student.stages])
@@ -157,8 +157,8 @@ def foreground(boxes: Tensor, image: Tensor, frames: Tensor, height: int, width:
     low_x, low_y = (x0 / frame_w * width).floor(), (y0 / frame_h * height).floor()
     end_x, end_y = (x1 / frame_w * width).ceil() + 1, (y1 / frame_h * height).ceil() + 1
     area = (end_x - low_x) * (end_y - low_y)
-    cells = inside(torch.stack([low_x, low_y, end_x, end_y], 1).long(), height, width)
-    return per_image(cells / area[:, None, None], image, len(frames))
+    cells = cell_masks(torch.stack([low_x, low_y, end_x, end_y], 1).long(), height, width)
+    return max_per_image(cells / area[:, None, None], image, len(frames))
 
 
 def background(fg: Tensor) -> Tensor:

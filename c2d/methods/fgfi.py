@@ -35,9 +35,9 @@ from c2d.detectors.anchors import Priors
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops import boxes as geometry
-from c2d.ops.adapters import PairedMaps, conv, pair_levels
-from c2d.ops.masks import level_of, square_distance
+from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
+from c2d.ops.boxes import broadcast_iou
+from c2d.ops.masks import assign_levels, square_distance
 
 
 class FGFIParams(Params):
@@ -95,8 +95,8 @@ class FGFI(Distiller):
                     f"fgfi: the student's head has no anchors for {pair.student}, only for strides "
                     f"{', '.join(map(str, self.priors.strides))}; list the levels to use in method.fgfi.levels"
                 )
-        self.phi = PairedMaps(
-            pairs if self.needs.neck else [], conv(3, relu=True, init="small"), "by a 3x3 convolution with ReLU"
+        self.phi = FeatureAdapter(
+            pairs if self.needs.neck else [], conv_adapter(3, relu=True, init="small"), "by a 3x3 convolution with ReLU"
         )
         self.base_px = params.base_px or student.base_px(pairs[0].stride)
         self.notes += self.phi.notes
@@ -153,7 +153,7 @@ def near_objects(
         for boxes in batch.boxes:  # one image at a time: the overlaps of a batch would not fit
             here = torch.ones_like(boxes[:, 0], dtype=torch.bool)
             if base_px is not None:
-                here = level_of(boxes, base_px, len(anchors)) == level
+                here = assign_levels(boxes, base_px, len(anchors)) == level
             per_image.append(active(priors, boxes, here, psi, size[0] * size[1]).view(1, *size))
         masks.append(torch.stack(per_image).float())
     return masks
@@ -166,7 +166,7 @@ def active(anchors: Tensor, boxes: Tensor, here: Tensor, psi: float, cells: int)
         anchors: (cells * A, 4), the A anchors of a cell together.
         boxes: (G, 4); `here`, (G,) bool, says which of them count.
     """
-    overlap = geometry.iou(anchors[:, None], boxes[None])
+    overlap = broadcast_iou(anchors[:, None], boxes[None])
     floor = torch.where(here, psi * overlap.amax(0), torch.inf)
     return (overlap > floor).view(cells, -1).any(1)
 

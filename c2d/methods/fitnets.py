@@ -22,7 +22,7 @@ from torch import Tensor
 
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, conv, pair_levels
+from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 
 
 class FitNetsParams(Params):
@@ -55,7 +55,9 @@ class FitNets(Distiller):
         student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.lambda_hint > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels) if self.needs.neck else []
-        self.phi = PairedMaps(pairs, conv(params.kernel), f"by a {params.kernel}x{params.kernel} convolution")
+        self.phi = FeatureAdapter(
+            pairs, conv_adapter(params.kernel), f"by a {params.kernel}x{params.kernel} convolution"
+        )
         self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, conv, nothing, pair_levels, resized
+from c2d.ops.adapters import FeatureAdapter, conv_adapter, identity_adapter, pair_levels, resize_to
 
 UNSURE = unverified("from copies of the authors' code; the paper's value was not confirmed")
 EPS = 1e-12
@@ -98,7 +98,9 @@ class FKD(Distiller):
         p = self.params
         self.weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items() if getattr(p, name) > 0}
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
-        self.phi = PairedMaps(pairs, conv(1) if "am" in self.weights else nothing, "by a 1x1 convolution")
+        self.phi = FeatureAdapter(
+            pairs, conv_adapter(1) if "am" in self.weights else identity_adapter, "by a 1x1 convolution"
+        )
         widths = [(pair.student.channels, pair.teacher.channels) for pair in pairs]
         self.blocks = nn.ModuleList(self._blocks(place, *width) for place, width in enumerate(widths))
         values = ", ".join(f"{name} {getattr(p, name)}" for name in p.BY_DETECTOR[student.stages])
@@ -133,7 +135,7 @@ class FKD(Distiller):
     def _level(self, place: int, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """The unweighted terms of one level."""
         p, phi, block = self.params, self.phi.phi[place], cast(nn.ModuleDict, self.blocks[place])
-        s, found = resized(s, t), {}
+        s, found = resize_to(s, t), {}
         if "am" in self.weights:
             m_c = channel_mask(s, t, p.T) if p.channel_mask else None
             found["am"] = masked_distance(phi(s), t, spatial_mask(s, t, p.T), m_c)
@@ -145,7 +147,7 @@ class FKD(Distiller):
         return found
 
     def _masks(self, raw: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        return [spatial_mask(resized(s, t), t, self.params.T) for s, t in raw]
+        return [spatial_mask(resize_to(s, t), t, self.params.T) for s, t in raw]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, conv, pair_levels, same_heads
+from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
 from c2d.ops.masks import square_distance
 
 SOME = unverified("released for RetinaNet, FCOS, GFL and Faster R-CNN; ours for others; the paper's own are not known")
@@ -89,7 +89,7 @@ class FRS(Distiller):
             )
         if self.params.gamma > 0:
             remedy = "choose a teacher of the student's family, or leave the term cls out: method.frs.gamma: 0"
-            same_heads(self.NAME, student, teacher, remedy)
+            check_same_heads(self.NAME, student, teacher, remedy)
             ours, theirs = (Priors(dense_head(detector)) for detector in (context.student, context.detector.network))
             if not ours.same_priors(theirs):
                 raise InputError(
@@ -102,7 +102,7 @@ class FRS(Distiller):
         self.places = [teacher.dense.strides.index(stride) for stride in self.strides]
         self.needs = Needs(neck=self.params.alpha > 0, dense=True)
         if self.params.alpha > 0:
-            self.phi = PairedMaps(pairs, conv(3), "by a 3x3 convolution")
+            self.phi = FeatureAdapter(pairs, conv_adapter(3), "by a 3x3 convolution")
             self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:

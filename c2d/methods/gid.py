@@ -42,8 +42,8 @@ from c2d.detectors import heads
 from c2d.detectors.anchors import Priors
 from c2d.detectors.outputs import DenseOutputs, Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, conv, pair_levels, same_heads
-from c2d.ops.masks import per_image
+from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
+from c2d.ops.masks import max_per_image
 
 RETINANET = unverified("from the reproduction's RetinaNet; the paper's and other detectors' are not known")
 SIDE = 10  # cells of a pooled side
@@ -89,7 +89,7 @@ class GID(Distiller):
     def __init__(self, params: GIDParams, context: Context) -> None:
         super().__init__(params)
         student, teacher = context.layouts(self.NAME)
-        layout = same_heads(self.NAME, student, teacher, "choose a teacher of the student's family and settings")
+        layout = check_same_heads(self.NAME, student, teacher, "choose a teacher of the student's family and settings")
         self.ours, self.theirs = (Priors(heads.dense_head(d)) for d in (context.student, context.detector.network))
         if layout.kind != "sigmoid":
             raise InputError(f"gid compares sigmoid scores, and the heads have {layout}; use sigmoid heads")
@@ -104,7 +104,7 @@ class GID(Distiller):
         self.needs = Needs(neck=self.pooling, dense=True)
         if self.pooling:
             pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-            self.phi = PairedMaps(pairs, conv(3), "by one 3x3 convolution for all levels", shared=True)
+            self.phi = FeatureAdapter(pairs, conv_adapter(3), "by one 3x3 convolution for all levels", shared=True)
             self.canonical_px = 224.0 * student.scale
             self.notes += [*self.phi.notes, f"instances of {self.canonical_px:g} px are pooled at stride 16"]
 
@@ -146,7 +146,7 @@ class GID(Distiller):
         """M: (B, N) bool."""
         sizes = [(s.shape[-2], s.shape[-1]) for s in dense.scores]
         taken = self.ours.match(rois[:, 1:], sizes, self.params.matched)
-        return per_image(taken[:, None].float(), rois[:, 0].long(), len(dense.scores[0]))[:, 0] > 0
+        return max_per_image(taken[:, None].float(), rois[:, 0].long(), len(dense.scores[0]))[:, 0] > 0
 
     def numbers(self, dense: DenseOutputs, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N_m, C) and box numbers (N_m, 4) where M is set, level by level."""

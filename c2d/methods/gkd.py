@@ -43,8 +43,8 @@ from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.methods.parts.gkd_prototypes import Prototypes, pool
-from c2d.ops.adapters import PairedMaps, conv, nothing, pair_levels, same_heads
-from c2d.ops.masks import level_of, painted, square_distance
+from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, identity_adapter, pair_levels
+from c2d.ops.masks import assign_levels, paint_boxes, square_distance
 
 
 class GKDParams(Params):
@@ -105,8 +105,8 @@ class GKD(Distiller):
         super().__init__(params)
         student, teacher = context.layouts(self.NAME)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-        adapt = conv(3) if params.lambda_fg > 0 or params.lambda_bg > 0 else nothing
-        self.phi = PairedMaps(pairs, adapt, "by a 3x3 convolution")
+        adapt = conv_adapter(3) if params.lambda_fg > 0 or params.lambda_bg > 0 else identity_adapter
+        self.phi = FeatureAdapter(pairs, adapt, "by a 3x3 convolution")
         self.table = Prototypes(
             pairs, context.samples, context.detector, context.num_classes, count=params.prototypes, alpha=params.alpha,
             images=params.images, min_px=params.min_px, seed=params.seed,
@@ -121,7 +121,7 @@ class GKD(Distiller):
             self.priors = Priors(dense_head(context.student))
         if self.needs.dense:
             remedy = "choose such a teacher, or set method.gkd.lambda_soft to 0"
-            same_heads(self.NAME, student, teacher, remedy)
+            check_same_heads(self.NAME, student, teacher, remedy)
             if not self.priors.same_priors(Priors(dense_head(context.detector.network))):
                 raise InputError(
                     f"gkd compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
@@ -184,7 +184,7 @@ class GKD(Distiller):
 
     def _compared(self, view: View, here: Instances) -> tuple[Tensor, Tensor, Tensor]:
         """Cosines (N, P) of the student's and the teacher's vectors to all prototypes, and omega (N,)."""
-        level, found = level_of(here.boxes, self.base_px, len(self.phi.pairs)), []
+        level, found = assign_levels(here.boxes, self.base_px, len(self.phi.pairs)), []
         maps = zip(*self.phi.raw(view.student, view.teacher), strict=True)
         for one, tables in zip(maps, self.table.tables(), strict=True):
             means = [pool(m, here.boxes, here.image, s) for m, s in zip(one, self.phi.strides, strict=True)]
@@ -193,11 +193,11 @@ class GKD(Distiller):
 
     def _masks(self, view: View, here: Instances, omega: Tensor) -> list[Tensor]:
         """m inside boxes, per level (B, h, w)."""
-        level, found = level_of(here.boxes, self.base_px, len(self.phi.pairs)), []
+        level, found = assign_levels(here.boxes, self.base_px, len(self.phi.pairs)), []
         for index, pair in enumerate(self.phi.pairs):
             own, (height, width) = level == index, view.teacher.neck[pair.t].shape[-2:]
             shape = (len(view.batch.boxes), height, width)
-            found.append(painted(here.boxes[own], here.image[own], omega[own], shape, pair.stride))
+            found.append(paint_boxes(here.boxes[own], here.image[own], omega[own], shape, pair.stride))
         return found
 
     def _soft(self, view: View, omega: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class GKD(Distiller):
             both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
             kept, found = both[0].positive, []
             for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
-                level = roi_stage.assign_levels(positives.boxes, finest, len(places))
+                level = roi_stage.roi_levels(positives.boxes, finest, len(places))
                 means = rois.features[kept].mean((2, 3))
                 found.append(cosines([means] * len(places), [tables[place] for place in places], level))
             omega = reliability(found[0], found[1], self.table.of(positives.labels))

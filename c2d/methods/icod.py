@@ -37,8 +37,8 @@ from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
 from c2d.methods.parts.icod_positives import Shared, join, subset
-from c2d.ops.chunked_sum import summed
-from c2d.ops.crop import crop
+from c2d.ops.chunked_sum import chunked_sum
+from c2d.ops.crop import crop_and_resize
 from c2d.teachers.crop_teacher import PIXELS as CROP
 from c2d.teachers.crop_teacher import CropTeacher, student_precision
 
@@ -169,7 +169,7 @@ class ICOD(Distiller):
         batch, found = view.batch, view.positives[-1]
         images = range(len(batch.boxes))
         predicted = [found.boxes[found.image == i].detach() for i in images]
-        crops = [crop(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
+        crops = [crop_and_resize(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
                  for i, b in enumerate(batch.boxes)]  # fmt: skip
         return [Sight("true crops", crops=crops), Sight("predictions of the positives", boxes=predicted)]
 
@@ -266,4 +266,4 @@ def localisation(placed: Shared, truth: Tensor, teacher: CropTeacher, targets: d
             found["feat"] = (share * torch.stack([apart[name] for name in features]).mean(0)).sum()
         return found
 
-    return summed(terms, placed.boxes, teacher.chunk, scale=float(2**12 * len(placed.boxes)))
+    return chunked_sum(terms, placed.boxes, teacher.chunk, scale=float(2**12 * len(placed.boxes)))

@@ -37,7 +37,7 @@ from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops.adapters import same_heads
+from c2d.ops.adapters import check_same_heads
 
 MAIN, VLR = 4.0, 16.0
 """Divisors of main and vlr, as released."""
@@ -132,7 +132,9 @@ def check_heads(context: Context) -> None:
                 f"ld compares the edge distributions of two GFL heads, and the {who} is '{layout.detector}'; give a "
                 f"GFL {who}, or take a method on the neck, such as pkd"
             )
-    same_heads(LD.NAME, student, teacher, "give a GFL teacher of this data set with the student's reg_max and strides")
+    check_same_heads(
+        LD.NAME, student, teacher, "give a GFL teacher of this data set with the student's reg_max and strides"
+    )
 
 
 def positive(view: View) -> Tensor:

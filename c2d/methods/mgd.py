@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View
-from c2d.ops.adapters import PairedMaps, conv_where_needed, pair_levels
+from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 
 
 class MGDParams(Params):
@@ -72,7 +72,7 @@ class MGD(Distiller):
         p = self.params
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
         used = pairs if p.alpha > 0 else []  # without the term nothing is trained, so that DDP waits for nothing
-        self.phi = PairedMaps(used, conv_where_needed(1), "by a 1x1 convolution")
+        self.phi = FeatureAdapter(used, conv_adapter_if_needed(1), "by a 1x1 convolution")
         self.gen = nn.ModuleList(generator(pair.teacher.channels) for pair in used)
         self.notes += [f"{student.detector}: alpha {p.alpha}, lambda {p.lambda_mask}", *self.phi.notes]
 

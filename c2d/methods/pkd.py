@@ -31,7 +31,7 @@ from torch import Tensor
 
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, unverified
-from c2d.ops.adapters import PairedMaps, conv_where_needed, pair_levels
+from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 
 EPS = 1e-6
 """Added to the deviation; a dead channel divides by it."""
@@ -73,7 +73,7 @@ class PKD(Distiller):
         self.needs = Needs(neck=self.params.lambda_pkd > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         ours = "by a 1x1 convolution of ours (the paper has none: it needs equal channel counts)"
-        self.phi = PairedMaps(pairs if self.needs.neck else [], conv_where_needed(1), ours)
+        self.phi = FeatureAdapter(pairs if self.needs.neck else [], conv_adapter_if_needed(1), ours)
         self.notes += [f"lambda_pkd {self.params.lambda_pkd:g}", *self.phi.notes]
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:

@@ -42,9 +42,9 @@ from c2d.detectors import heads, roi_stage
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs, RoIOutputs
 from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.ops import boxes as geometry
-from c2d.ops.adapters import PairedMaps, conv, pair_levels
-from c2d.ops.masks import bounds, level_of, per_image, square_distance
+from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
+from c2d.ops.boxes import broadcast_iou
+from c2d.ops.masks import assign_levels, cell_bounds, max_per_image, square_distance
 
 UNKNOWN = unverified("the paper's text was not to be had; ours")
 
@@ -104,7 +104,7 @@ class TADF(Distiller):
         self.needs = Needs(neck=params.lambda_feat > 0, rois=params.heads and own, proposals=params.heads and not own)
         if params.lambda_feat > 0:
             pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-            self.phi = PairedMaps(pairs, conv(3, init="small"), "by a 3x3 convolution")
+            self.phi = FeatureAdapter(pairs, conv_adapter(3, init="small"), "by a 3x3 convolution")
             self.base_px = params.base_px or student.base_px(pairs[0].stride)
             self.notes += self.phi.notes
             self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {pairs[0].stride}")
@@ -161,7 +161,7 @@ class TADF(Distiller):
         image, rois = t.rois[kept, 0].long(), t.rois[kept, 1:]
         truths = view.batch.all_boxes()[0][view.batch.offsets()[image] + t.gt[kept]]
         found = heads.roi_boxes(_box_head(view.detector.network), t.deltas[kept], rois, t.labels[kept])
-        return geometry.iou(found, truths) > geometry.iou(rois, truths)
+        return broadcast_iou(found, truths) > broadcast_iou(rois, truths)
 
     @torch.no_grad()
     def sights(self, view: View) -> list[Sight]:
@@ -196,14 +196,14 @@ def _coder(coder: Any) -> str:
 def gaussian_masks(batch: Batch, sizes: list[tuple[int, int]], strides: list[int], base_px: float) -> list[Tensor]:
     """Per level (B, 1, h, w): the bells of the boxes that belong to it."""
     boxes, image = batch.all_boxes()
-    level = level_of(boxes, base_px, len(sizes))
+    level = assign_levels(boxes, base_px, len(sizes))
     masks = []
     for index, ((height, width), stride) in enumerate(zip(sizes, strides, strict=True)):
         x1, y1, x2, y2 = (boxes / stride).unbind(1)
-        first_x, first_y, last_x, last_y = bounds(boxes, stride, height, width).unbind(1)
+        first_x, first_y, last_x, last_y = cell_bounds(boxes, stride, height, width).unbind(1)
         across = bell(x1, x2, first_x, last_x, width) * (level == index)[:, None]
         down = bell(y1, y2, first_y, last_y, height)
-        masks.append(per_image(down[:, :, None] * across[:, None, :], image, len(batch.boxes))[:, None])
+        masks.append(max_per_image(down[:, :, None] * across[:, None, :], image, len(batch.boxes))[:, None])
     return masks
 
 

@@ -1,7 +1,7 @@
-"""Which level of the student learns from which level of the teacher, and how their maps are made comparable.
+"""Adapters between feature maps: pair the levels of student and teacher, and map the student's channels and size.
 
-Levels pair by stride, never by index: P3 of one detector may be the first map and of another the second. What was
-chosen is said in `notes`; what cannot work names the layers, both shapes and the closest that would.
+Levels pair by stride, never by index: P3 of one detector may be the first map and of another the second. `notes`
+describe the pairs; errors name the layers, both shapes and the closest strides that would work.
 """
 
 from __future__ import annotations
@@ -18,9 +18,17 @@ from c2d.core.errors import InputError
 from c2d.detectors.layout import DetectorLayout, HeadLayout, Level
 from c2d.detectors.outputs import DetectorOutputs
 
+LayerFactory = Callable[[int, int], nn.Module]
+"""(channels of the student, channels of the teacher) -> the adapter of one level."""
 
-class Pair(NamedTuple):
-    """A level of the student and one of the teacher with the same stride; `s` and `t` are their places."""
+
+class LevelPair(NamedTuple):
+    """A level of the student and a level of the teacher with the same stride.
+
+    Attributes:
+        s, t: their indices among the maps of the student and of the teacher.
+        student, teacher: the levels.
+    """
 
     s: int
     t: int
@@ -29,22 +37,24 @@ class Pair(NamedTuple):
 
     @property
     def stride(self) -> int:
+        """Px per cell, the same for both."""
         return self.student.stride
 
 
 def pair_levels(
     method: str, student: Sequence[Level], teacher: Sequence[Level], strides: Sequence[int] | None = None
-) -> list[Pair]:
-    """Levels of equal stride, finest first.
+) -> list[LevelPair]:
+    """Pair levels of equal stride, finest first.
 
     Args:
-        method: for messages.
+        method: name for messages.
+        student, teacher: their levels.
         strides: px per cell of the levels to use; None: every stride that both have.
 
     Raises:
-        InputError: a stride asked for that one of them lacks, or none in common.
+        InputError: one of them lacks a stride of `strides`, or they have none in common.
     """
-    at_s, at_t = ({level.stride: place for place, level in enumerate(levels)} for levels in (student, teacher))
+    at_s, at_t = ({level.stride: index for index, level in enumerate(levels)} for levels in (student, teacher))
     common = [stride for stride in at_s if stride in at_t]
     for stride in strides if strides is not None else ():
         if stride not in at_s or stride not in at_t:
@@ -59,17 +69,19 @@ def pair_levels(
             f"{method}: student and teacher have no stride in common; {_levels(student, teacher)}; "
             "choose a teacher whose pyramid begins where the student's does"
         )
-    return [Pair(at_s[stride], at_t[stride], student[at_s[stride]], teacher[at_t[stride]]) for stride in chosen]
+    return [LevelPair(at_s[stride], at_t[stride], student[at_s[stride]], teacher[at_t[stride]]) for stride in chosen]
 
 
-def same_heads(method: str, student: DetectorLayout, teacher: DetectorLayout, remedy: str) -> HeadLayout:
-    """The layout of both dense heads, which has to be one and the same: prediction r of one answers r of the other.
+def check_same_heads(method: str, student: DetectorLayout, teacher: DetectorLayout, remedy: str) -> HeadLayout:
+    """Check that both dense heads have one layout, so that prediction r of both belongs to the same prior; return it.
 
     Args:
+        method: name for messages.
+        student, teacher: layouts of the detectors.
         remedy: what the user can do, for the message.
 
     Raises:
-        InputError: a head cannot be read, or logits, priors, box numbers or strides differ.
+        InputError: a head cannot be read, or logits, priors, box channels or strides differ.
     """
     ours, theirs = student.dense, teacher.dense
     if ours is None or theirs is None:
@@ -92,22 +104,29 @@ def _closest(stride: int, common: Sequence[int]) -> str:
     return ", ".join(f"stride {other}" for other in sorted(near)) or "none"
 
 
-Make = Callable[[int, int], nn.Module]
-
-
-class PairedMaps(nn.Module):
-    """phi: the student's maps in the teacher's channels and size, level by level.
+class FeatureAdapter(nn.Module):
+    """Adapter phi: the student's maps in the teacher's channels and size, level by level.
 
     Args:
         pairs: from `pair_levels`.
-        make: (channels of the student, of the teacher) -> the adaptation layer of one level.
-        what: the layer in words, for the notes.
+        layer_factory: creates the adapter of one level.
+        description: of the layer, for the notes.
         source: `neck` or `backbone`.
         shared: one layer for all levels; their channel counts have to be equal.
+
+    Attributes:
+        pairs: the level pairs.
+        phi: the layer of each pair.
+        notes: one line a pair, for the log.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], make: Make, what: str, source: str = "neck", shared: bool = False
+        self,
+        pairs: Sequence[LevelPair],
+        layer_factory: LayerFactory,
+        description: str,
+        source: str = "neck",
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.pairs, self.source = tuple(pairs), source
@@ -117,49 +136,53 @@ class PairedMaps(nn.Module):
                 f"one layer cannot serve levels of different width: "
                 f"{_levels([p.student for p in pairs], [p.teacher for p in pairs])}"
             )
-        layers = [make(*width) for width in (widths[:1] if shared else widths)]
+        layers = [layer_factory(*width) for width in (widths[:1] if shared else widths)]
         self.phi = nn.ModuleList(layers * len(pairs) if shared else layers)
-        self.notes = [_note(pair, layer, what) for pair, layer in zip(self.pairs, self.phi, strict=True)]
+        self.notes = [_note(pair, layer, description) for pair, layer in zip(self.pairs, self.phi, strict=True)]
 
     @property
     def strides(self) -> list[int]:
-        """px per cell of each pair."""
+        """Px per cell of each pair."""
         return [pair.stride for pair in self.pairs]
 
     def forward(self, student: DetectorOutputs, teacher: DetectorOutputs) -> list[tuple[Tensor, Tensor]]:
-        """Per pair (phi(S), T): both (B, M_t, h_t, w_t) fp32; T carries no graph."""
-        return [(resized(phi(s), t), t) for phi, (s, t) in zip(self.phi, self.raw(student, teacher), strict=True)]
+        """Adapt the student's maps.
+
+        Returns:
+            Per pair phi(S) and T, both (B, M, h, w) fp32 in the teacher's channels and size; T carries no graph.
+        """
+        return [(resize_to(phi(s), t), t) for phi, (s, t) in zip(self.phi, self.raw(student, teacher), strict=True)]
 
     def raw(self, student: DetectorOutputs, teacher: DetectorOutputs) -> list[tuple[Tensor, Tensor]]:
-        """Per pair (S, T) as the detectors gave them."""
+        """Return per pair S (B, M_s, h_s, w_s) and T (B, M, h, w), not adapted; T carries no graph."""
         of_s, of_t = getattr(student, self.source), getattr(teacher, self.source)
         return [(of_s[pair.s], of_t[pair.t].detach()) for pair in self.pairs]
 
 
-def resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps in the size of `like`, bilinear; as they are where the sizes agree."""
+def resize_to(maps: Tensor, like: Tensor) -> Tensor:
+    """Resize maps (B, M, h, w) bilinearly to the size of `like` (B, N, H, W); unchanged where the sizes are equal."""
     if maps.shape[-2:] == like.shape[-2:]:
         return maps
     return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def _note(pair: Pair, layer: nn.Module, what: str) -> str:
-    by = "as it is" if isinstance(layer, nn.Identity) else what
+def _note(pair: LevelPair, layer: nn.Module, description: str) -> str:
+    by = "as it is" if isinstance(layer, nn.Identity) else description
     size = "" if pair.student.size == pair.teacher.size else ", resized bilinearly"
     return f"stride {pair.stride}: student {pair.student.layer} -> teacher {pair.teacher.layer}, " \
            f"{pair.student.channels} -> {pair.teacher.channels} channels {by}{size}"  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Adaptation layers
+# Layer factories
 
 
-def conv(kernel: int, relu: bool = False, init: str = "default") -> Make:
-    """A convolution with bias and the padding that keeps the size.
+def conv_adapter(kernel: int, relu: bool = False, init: str = "default") -> LayerFactory:
+    """Return a factory of convolutions with bias and the padding that keeps the size.
 
     Args:
-        relu: with a ReLU behind it.
-        init: `default` (torch's), or `small`: normal, cut at two standard deviations, times 1e-4, bias 0.
+        kernel: side of the kernel in cells, odd.
+        relu: append a ReLU.
+        init: `default` (torch's), or `small`: normal, truncated at two standard deviations, times 1e-4, bias 0.
     """
 
     def make(student: int, teacher: int) -> nn.Module:
@@ -175,15 +198,15 @@ def conv(kernel: int, relu: bool = False, init: str = "default") -> Make:
     return make
 
 
-def conv_where_needed(kernel: int = 1) -> Make:
-    """A convolution where the channel counts differ, else nothing."""
+def conv_adapter_if_needed(kernel: int = 1) -> LayerFactory:
+    """Return a factory of convolutions where the channel counts differ, else of identities."""
 
     def make(student: int, teacher: int) -> nn.Module:
-        return nn.Identity() if student == teacher else conv(kernel)(student, teacher)
+        return nn.Identity() if student == teacher else conv_adapter(kernel)(student, teacher)
 
     return make
 
 
-def nothing(student: int, teacher: int) -> nn.Module:
-    """No layer: for methods that allow any channel counts."""
+def identity_adapter(student: int, teacher: int) -> nn.Module:
+    """Create an identity: for methods that allow any channel counts."""
     return nn.Identity()

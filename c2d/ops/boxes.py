@@ -1,4 +1,4 @@
-"""The only place where boxes change frame.
+"""Boxes: clipping, IoU, and the conversion from px to sampling grids (the only change of frame in c2d).
 
 A box is (x1, y1, x2, y2) in pixel-edge coordinates: pixel i covers [i, i + 1], so the full image is (0, 0, W, H).
 """
@@ -8,18 +8,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: The smallest side of a region in pixels: keeps a degenerate prediction a region, with finite gradients.
 MIN_SIDE = 1e-3
+"""Smallest side of a clipped box in px, so that a degenerate prediction has an area and finite gradients."""
 
 
-def clamp(boxes: Tensor, height: int, width: int, min_side: float = MIN_SIDE) -> Tensor:
-    """Boxes (K, 4) xyxy moved into an image of height x width pixels, each side at least `min_side` long.
+def clip_to_image(boxes: Tensor, height: int, width: int, min_side: float = MIN_SIDE) -> Tensor:
+    """Clip boxes to an image; each side is at least `min_side` long.
 
-    All four coordinates are clamped (a one-sided clamp turns a box that lies outside into a mirrored one). A clamped
-    coordinate has gradient 0. A box entirely outside becomes a sliver at the border that it left by.
+    All four coordinates are clamped at both ends; with one end only, a box outside the image would be mirrored. A
+    clamped coordinate has gradient 0. A box entirely outside becomes a strip of width `min_side` at the nearest border.
+
+    Args:
+        boxes: (K, 4) xyxy, px of the image.
+        height, width: of the image in px.
+        min_side: px.
+
+    Returns:
+        (K, 4) xyxy, px.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)
-    # A sliver at the far border stays inside the image too.
+    # The strip of a box beyond the right or lower border lies inside the image too.
     x1, x2 = x1.clamp(0, width - min_side), x2.clamp(0, width)
     y1, y2 = y1.clamp(0, height - min_side), y2.clamp(0, height)
     # where() instead of maximum(): a side that is long enough keeps its own gradient, without ties.
@@ -28,8 +36,12 @@ def clamp(boxes: Tensor, height: int, width: int, min_side: float = MIN_SIDE) ->
     return torch.stack([x1, y1, x2, y2], dim=-1)
 
 
-def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes (..., 4) and (..., 4), broadcast against each other; 0 where both are empty."""
+def broadcast_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the IoU of boxes a (..., 4) and b (..., 4), xyxy, broadcast against each other; 0 where both are empty.
+
+    Returns:
+        (...,), the broadcast shape without the last axis.
+    """
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.unbind(-1), b.unbind(-1)
     width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
     height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
@@ -38,11 +50,19 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(union > 0, both / torch.where(union > 0, union, 1), 0)
 
 
-def to_grid(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
-    """Sampling grids (K, size, size, 2) of boxes (K, 4) for `grid_sample(..., align_corners=False)`.
+def sampling_grids(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
+    """Convert boxes to sampling grids for `grid_sample(..., align_corners=False)`.
 
     Sample j of a row sits at `x1 + (j + 0.5) / size * (x2 - x1)` pixels, as `affine_grid` with the matrix
-    [[(x2-x1)/W, 0, -1+(x1+x2)/W], [0, (y2-y1)/H, -1+(y1+y2)/H]] places it; the last axis holds (x, y) in [-1, 1].
+    [[(x2-x1)/W, 0, -1+(x1+x2)/W], [0, (y2-y1)/H, -1+(y1+y2)/H]] places it.
+
+    Args:
+        boxes: (K, 4) xyxy, px of the image.
+        size: samples per side.
+        height, width: of the image in px.
+
+    Returns:
+        (K, size, size, 2); the last axis holds (x, y) in [-1, 1].
     """
     steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size
     x1, y1, x2, y2 = boxes[:, :, None].unbind(1)

@@ -1,8 +1,8 @@
-"""Sums over many boxes, with the memory of a few.
+"""Sum per-box loss terms chunk by chunk, keeping only the gradient of the boxes. Memory is O(chunk), not O(K).
 
-Terms that are sums of independent per-box values need no graph across boxes: each chunk's gradient with respect to its
-boxes is taken at once, and its activations (the frozen teacher's, which dominate) are freed before the next chunk
-begins. The result carries the stored gradient, so that a later `backward` is the usual one.
+Terms that are sums of independent per-box values need no graph across boxes: the gradient of each chunk with respect
+to its boxes is computed at once, and its activations (mostly the frozen teacher's) are freed before the next chunk.
+The result carries the stored gradient, so that `backward` works as usual.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Terms = Callable[[Tensor, slice], dict[str, Tensor]]
+"""(boxes (k, 4), the slice of rows they are) -> name -> scalar, the sum over these k boxes."""
 
 
-class _Known(torch.autograd.Function):
-    """A value whose gradient with respect to the boxes is already known."""
+class _StoredGradient(torch.autograd.Function):
+    """A value whose gradient with respect to the boxes is already computed."""
 
     @staticmethod
     def forward(ctx: Any, boxes: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
@@ -32,16 +33,15 @@ class _Known(torch.autograd.Function):
         return upstream * gradient, None, None
 
 
-def summed(terms: Terms, boxes: Tensor, chunk: int, scale: float = 1.0) -> dict[str, Tensor]:
-    """Sum per-box terms over chunks of boxes; value and gradient do not depend on the chunk size.
+def chunked_sum(terms: Terms, boxes: Tensor, chunk: int, scale: float = 1.0) -> dict[str, Tensor]:
+    """Sum terms over chunks of boxes; value and gradient do not depend on the chunk size.
 
     Args:
-        terms: (boxes (k, 4), the slice of rows they are) -> name -> scalar, the sum over these k boxes. What it depends
-            on besides the boxes is taken as constant.
-        boxes: (K, 4), K >= 1; gets the gradient.
-        chunk: boxes at a time.
-        scale: factor on the terms while their gradient is taken, divided out again: keeps gradients inside a
-            half-precision teacher away from underflow.
+        terms: computes the terms of one chunk; everything but the boxes counts as constant.
+        boxes: (K, 4) xyxy, K >= 1; gets the gradient.
+        chunk: boxes per chunk.
+        scale: factor on the terms while their gradient is computed, divided out again, so that gradients inside a
+            half-precision teacher do not underflow.
 
     Returns:
         name -> scalar with a graph to `boxes` (once differentiable).
@@ -52,9 +52,9 @@ def summed(terms: Terms, boxes: Tensor, chunk: int, scale: float = 1.0) -> dict[
     for start in range(0, len(boxes), chunk):
         rows = slice(start, start + chunk)
         part = boxes[rows].detach().requires_grad_(wanted)
-        found = terms(part, rows)
-        left = len(found)
-        for name, value in found.items():
+        results = terms(part, rows)
+        left = len(results)
+        for name, value in results.items():
             left -= 1
             values.setdefault(name, []).append(value.detach())
             if wanted:
@@ -63,4 +63,4 @@ def summed(terms: Terms, boxes: Tensor, chunk: int, scale: float = 1.0) -> dict[
     totals = {name: torch.stack(parts).sum() for name, parts in values.items()}
     if not wanted:
         return totals
-    return {name: _Known.apply(boxes, total, torch.cat(gradients[name])) for name, total in totals.items()}
+    return {name: _StoredGradient.apply(boxes, total, torch.cat(gradients[name])) for name, total in totals.items()}

@@ -1,7 +1,7 @@
-"""Image regions by box, differentiable in the box: the spatial transformer of ICOD, in its cheap form.
+"""Crop image regions by box, differentiable in the box: a spatial transformer (Jaderberg et al., NeurIPS 2015).
 
-The literal form repeats the image once per box. Here the grids of all boxes of an image are laid below each other as
-one tall grid, so that `grid_sample` reads the image in place; value and gradient are the same.
+The literal form repeats the image once per box. Here the grids of all boxes of an image are concatenated along the
+height into one grid, so that `grid_sample` reads the image in place; value and gradient are the same.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.ops import boxes as frames
+from c2d.ops.boxes import clip_to_image, sampling_grids
 
-#: Padding the grids of a batch to the fullest image may cost this much sampling; beyond, each image has its own call.
 MAX_WASTE = 1.25
+"""Grids of a batch are padded to the image with the most boxes if that multiplies the samples by at most this factor;
+otherwise each image has a call of its own."""
 
 
-def crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int, chunk: int | None = None) -> Tensor:
-    """Regions of images, resized to size x size by bilinear sampling with zeros outside (`align_corners=False`).
+def crop_and_resize(images: Tensor, boxes: Tensor, image_index: Tensor, size: int, chunk: int | None = None) -> Tensor:
+    """Crop regions of images, resized to size x size by bilinear sampling with zeros outside (`align_corners=False`).
 
     Args:
         images: (B, 3, H, W). Gets no gradient.
-        boxes: (K, 4) xyxy, pixels of `images`; clamped to the (padded) image here. Gets the gradient.
+        boxes: (K, 4) xyxy, px of `images`; clipped to the (padded) image here. Gets the gradient.
         image_index: (K,) long, the image of each box.
-        size: side of the regions in pixels.
-        chunk: at most so many boxes in one sampling call; does not change the value. None: all in one.
+        size: side of the regions in px.
+        chunk: maximum number of boxes in one sampling call; does not change the value. None: all in one.
 
     Returns:
         (K, 3, size, size), in fp32 (fp64 for fp64 images) also under autocast, since a half-precision grid would move
@@ -44,7 +45,7 @@ def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int) -> Tens
     if len(boxes) == 0:
         # Attached to the boxes, so that an empty batch still has a graph.
         return boxes.sum() * images.new_zeros(0, channels, size, size)
-    grids = frames.to_grid(frames.clamp(boxes, height, width), size, height, width)
+    grids = sampling_grids(clip_to_image(boxes, height, width), size, height, width)
     order = torch.argsort(image_index, stable=True)
     grouped = bool((image_index.diff() >= 0).all())
     if not grouped:
@@ -55,7 +56,7 @@ def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int) -> Tens
     else:
         parts = zip(images.split(1), grids.split(counts), counts, strict=True)
         regions = torch.cat([_one_call(image, grid, [n]) for image, grid, n in parts if n])
-    # Positives usually come image by image already; index_select, as indexing has a slow gradient.
+    # index_select, because the backward pass of indexing is slow. Usually boxes are grouped by image already.
     return regions if grouped else regions.index_select(0, torch.argsort(order))
 
 
@@ -64,7 +65,7 @@ def _one_call(images: Tensor, grids: Tensor, counts: list[int]) -> Tensor:
     n_images, channels = images.shape[:2]
     size, most = grids.shape[1], max(counts)
     if len(grids) < n_images * most:
-        # Fill the shorter images up with an arbitrary grid; its samples are dropped below, so it gets no gradient.
+        # Images with fewer boxes get zero grids; their samples are dropped below, so they have no gradient.
         filled = torch.cat([torch.arange(n, device=grids.device) + i * most for i, n in enumerate(counts)])
         padded = grids.new_zeros(n_images * most, size, size, 2).index_copy(0, filled, grids)
     else:

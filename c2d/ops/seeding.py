@@ -1,4 +1,4 @@
-"""Seeds: derive one from several numbers, and draw from it without changing the global random states."""
+"""Seeds: derive one from several numbers, and seed all generators, for good or inside a block."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 
-def mix(*numbers: int) -> int:
-    """One 32-bit seed from several numbers; neighbouring inputs give unrelated seeds."""
+def derive_seed(*numbers: int) -> int:
+    """Derive a 32-bit seed from several numbers; neighbouring inputs give unrelated seeds."""
     return int(np.random.SeedSequence([int(number) for number in numbers]).generate_state(1)[0])
 
 
 @contextmanager
-def random_state(seed: int) -> Iterator[None]:
-    """Inside: python, numpy and torch (CPU) draw from `seed`. Outside: as if nothing had happened."""
+def temporary_seed(seed: int) -> Iterator[None]:
+    """Seed python, numpy and torch (CPU) inside the block; restore their states at its end."""
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     seed_everything(seed)
     try:
@@ -29,7 +29,7 @@ def random_state(seed: int) -> Iterator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    """python, numpy and torch on every device."""
+    """Seed python, numpy, and torch on every device."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -18,7 +18,7 @@ from mmengine.optim import build_optim_wrapper
 
 from c2d.core.errors import InputError
 from c2d.distillation.gradient_monitor import Monitor
-from c2d.ops.seeding import mix, seed_everything
+from c2d.ops.seeding import derive_seed, seed_everything
 from c2d.preflight.setup import Trial
 from c2d.training import evaluate
 from c2d.training.optimization import optimization_config
@@ -86,7 +86,7 @@ def listen(trial: Trial, steps: int, every: int, say: Callable[[int, dict[str, f
     for step, (inputs, samples) in enumerate(trial.batches(steps)):
         model.iteration = step
         _warm(wrapper, trial, step)
-        seed_everything(mix(trial.spec.seed, step, 0, 3))
+        seed_everything(derive_seed(trial.spec.seed, step, 0, 3))
         with wrapper.optim_context(model):
             losses = model(inputs, samples, mode="loss")
         total, log = model.parse_losses(losses)

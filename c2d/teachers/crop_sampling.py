@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from c2d.detectors.batch import Batch
-from c2d.ops import boxes as frames
-from c2d.ops.crop import crop
+from c2d.ops.boxes import clip_to_image
+from c2d.ops.crop import crop_and_resize
 
 #: Boxes with a shorter side than this, in pixels of the batch tensor after clipping, hold nothing to recognise.
 MIN_SIDE = 2.0
@@ -45,7 +45,7 @@ def choose(batch: Batch, per_image: int | None = None, generator: torch.Generato
     """
     kept_boxes, kept_image, kept_labels = [], [], []
     for index, (given, labels, (height, width)) in enumerate(zip(batch.boxes, batch.labels, batch.sizes, strict=True)):
-        clipped = frames.clamp(given, height, width)
+        clipped = clip_to_image(given, height, width)
         keep = ((clipped[:, 2:] - clipped[:, :2]) >= MIN_SIDE).all(dim=1).nonzero().flatten()
         if per_image is not None and len(keep) > per_image:
             drawn = torch.randperm(len(keep), generator=generator)[:per_image]
@@ -71,4 +71,4 @@ def rounded(chosen: Chosen, multiple: int) -> Chosen:
 
 def cut(batch: Batch, chosen: Chosen, size: int) -> Tensor:
     """Crops (K, 3, size, size) of the chosen boxes, in the normalisation of the batch."""
-    return crop(batch.images, chosen.boxes, chosen.image, size)
+    return crop_and_resize(batch.images, chosen.boxes, chosen.image, size)

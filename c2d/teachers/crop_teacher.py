@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from c2d.detectors.batch import Batch
-from c2d.ops.crop import crop
+from c2d.ops.crop import crop_and_resize
 
 #: The name of the crop itself among the layers; the teacher's own are l0, l1, ...
 PIXELS = "crop"
@@ -75,7 +75,7 @@ class CropTeacher:
 
     def _look(self, boxes: Tensor, image: Tensor, layers: dict[str, int],
               with_logits: bool) -> tuple[Tensor | None, dict[str, Tensor]]:  # fmt: skip
-        crops = crop(self.batch.images, boxes, image, self.size)
+        crops = crop_and_resize(self.batch.images, boxes, image, self.size)
         features = [name for name in layers if name != PIXELS]
         maps, logits = {PIXELS: crops}, None
         if features or with_logits:

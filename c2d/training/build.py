@@ -21,7 +21,7 @@ from c2d.distillation.weight_schedule import factor
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods import DISTILLERS
 from c2d.methods.base import Context, Distiller, Params
-from c2d.ops.seeding import mix, random_state, seed_everything
+from c2d.ops.seeding import derive_seed, seed_everything, temporary_seed
 from c2d.specs.resolve_spec import teacher_result, teacher_run
 from c2d.specs.spec import Method, RunSpec, explain
 from c2d.training import evaluate
@@ -222,7 +222,7 @@ def distillers(method: Method, context: Context, seed: int = 0) -> dict[str, Dis
                 f"{name} does not teach {context.student_layout.detector} students; it teaches {', '.join(kind.DETECTORS)}: "
                 "choose one of these, or another method (`c2d methods`)"
             )
-        with random_state(mix(seed, zlib.crc32(name.encode()), 4)):
+        with temporary_seed(derive_seed(seed, zlib.crc32(name.encode()), 4)):
             built[name] = kind(given, context)
     return built
 

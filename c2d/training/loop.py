@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from c2d.core.attempt import Interrupted
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder
-from c2d.ops.seeding import mix, seed_everything
+from c2d.ops.seeding import derive_seed, seed_everything
 from c2d.training import checkpoint
 from c2d.training.distributed import device_index
 from c2d.training.ema import EMA
@@ -175,7 +175,7 @@ class Trainer:
             Losses and observations of the step by name, each of shape ().
         """
         self.wrapped.train()
-        seed_everything(mix(self.seed, self.iteration, self.rank, 3))
+        seed_everything(derive_seed(self.seed, self.iteration, self.rank, 3))
         self.model.iteration = self.iteration
         self.hub.update_info("iter", self.iteration)
         losses: dict[str, Tensor] = self.wrapped.train_step(batch, optim_wrapper=self.optimizer)

@@ -16,7 +16,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from c2d.core.errors import RunError, first_line
-from c2d.ops.seeding import mix, random_state
+from c2d.ops.seeding import derive_seed, temporary_seed
 
 
 class Stream(Sampler[tuple[int, int]]):
@@ -62,7 +62,7 @@ class SeededDataset(Dataset[Any]):
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         position, index = key
-        with random_state(mix(self.seed, position, 1)):
+        with temporary_seed(derive_seed(self.seed, position, 1)):
             try:
                 return self.dataset[index]
             except Exception as error:  # whatever a pipeline raises at a broken image, the image has to be named

@@ -21,7 +21,7 @@ from c2d.detectors.outputs import Needs
 from c2d.detectors.recording import feature_layers, split_maps
 from c2d.detectors.training_images import TrainingImages
 from c2d.ops import matching_pursuit
-from c2d.ops.adapters import Pair
+from c2d.ops.adapters import LevelPair
 from c2d.ops.masks import cell_means
 
 Maps = Sequence[Tensor]
@@ -49,7 +49,7 @@ class Prototypes(nn.Module):
 
     valid: Tensor
 
-    def __init__(self, pairs: Sequence[Pair], samples: TrainingImages | None, teacher: Any, num_classes: int, *, count: int,
+    def __init__(self, pairs: Sequence[LevelPair], samples: TrainingImages | None, teacher: Any, num_classes: int, *, count: int,
                  alpha: float, images: int, min_px: float, seed: int) -> None:  # fmt: skip
         super().__init__()
         self.pairs, self.count, self.alpha, self.num_classes = tuple(pairs), count, alpha, num_classes
@@ -109,7 +109,7 @@ class Prototypes(nn.Module):
             self.valid[place] = True
             for s, t, table_s, table_t in levels:
                 of_s, of_t = s[rows].to(table_s.device), t[rows].to(table_t.device)
-                picks = matching_pursuit.prototypes(of_s, of_t, self.count, self.alpha)
+                picks = matching_pursuit.select_prototypes(of_s, of_t, self.count, self.alpha)
                 table_s[place], table_t[place] = of_s[picks], of_t[picks]
 
 

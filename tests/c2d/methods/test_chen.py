@@ -13,7 +13,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.methods.chen import assigned, bounded, minibatch, soft_classes, soft_objectness
-from c2d.ops import boxes as geometry
+from c2d.ops.boxes import broadcast_iou
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import stage, teaching, touched, without_adapters
 from tests.reference import chen_reference as reference
@@ -194,7 +194,7 @@ def test_positives_of_the_rpn_overlap_their_boxes() -> None:
     sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.dense.scores]  # type: ignore[union-attr]
     anchors = torch.cat(play.method.priors.anchors(sizes, view.batch.images.device))
     gt, positive, _ = assigned(anchors, view.batch.boxes[0], view.batch.sizes[0])
-    shared = geometry.iou(view.batch.boxes[0][:, None], anchors)
+    shared = broadcast_iou(view.batch.boxes[0][:, None], anchors)
     assert set(gt[positive].tolist()) == {0, 1, 2}  # each box has its best anchor
     assert bool((shared[gt[positive], positive.nonzero()[:, 0]] > 0).all())
 

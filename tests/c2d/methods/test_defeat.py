@@ -13,7 +13,7 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import DetectorOutputs
 from c2d.methods.defeat import DeFeat, resized_masks, two_groups, two_regions
-from c2d.ops.adapters import PairedMaps
+from c2d.ops.adapters import FeatureAdapter
 from c2d.ops.masks import object_masks
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import deviation, stage, touched, without_adapters
@@ -25,7 +25,7 @@ BACKBONE: dict[str, Any] = {"backbone_obj": 1.0, "backbone_bg": 1.0, "backbone_l
 PROPOSALS: dict[str, Any] = {"b_obj": 2.0, "b_bg": 2.0, "T_obj": 2.0}
 
 
-def exact(phi: PairedMaps, view: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def exact(phi: FeatureAdapter, view: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """In fp64: leaves that stand for the student's maps, the adapted maps of them, and the teacher's."""
     leaves = [m.detach().double().requires_grad_() for m in getattr(view.student, phi.source)]
     student: dict[str, Any] = {phi.source: tuple(leaves)}

@@ -15,8 +15,8 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import DetectorOutputs
 from c2d.methods.gkd import global_pair, points, reliability
-from c2d.ops import boxes as geometry
 from c2d.ops import masks
+from c2d.ops.boxes import broadcast_iou
 from tests.c2d import tiny_detectors
 from tests.c2d.methods import tiny_setup
 from tests.c2d.methods.tiny_setup import Stage, stage, touched, without_adapters
@@ -117,7 +117,7 @@ def test_painting_equals_the_reference() -> None:
         sides = torch.rand(5, 2, generator=generator) ** 3 * 40
         boxes = torch.cat([corner, torch.minimum(corner + sides, torch.tensor(64.0))], 1)
         omega, image = torch.rand(5, generator=generator), torch.tensor([0, 0, 0, 1, 1])
-        ours = masks.painted(boxes, image, omega, (2, 16, 16), 4)
+        ours = masks.paint_boxes(boxes, image, omega, (2, 16, 16), 4)
         (theirs,) = reference.masks([(16, 16)], boxes.split([3, 2]), omega.split([3, 2]), [4])
         assert torch.equal(ours, theirs)
 
@@ -240,7 +240,7 @@ def test_instances_are_positive_anchors_or_ground_truths() -> None:
     view = play.view()
     here, found = play.method._instances(view), view.positives[-1]
     truths = view.batch.all_boxes()[0][view.batch.offsets()[found.image] + found.gt]
-    assert float(geometry.iou(here.boxes, truths).min()) > 0.1
+    assert float(broadcast_iou(here.boxes, truths).min()) > 0.1
     assert view.student.dense is not None
     assert found.prior is not None
     assert torch.equal(view.student.dense.gather_scores(found.image, found.prior), found.logits)

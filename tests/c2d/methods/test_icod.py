@@ -121,10 +121,10 @@ def test_each_positive_learns_from_its_own_ground_truth_crop(kind: str) -> None:
     found, batch = example(kind=kind)
     teacher = TinyTeacher()
     result = run(found, batch, teacher, lambda_kl=0, lambda_l=0)
-    from c2d.ops.crop import crop
+    from c2d.ops.crop import crop_and_resize
 
     boxes, image = batch.all_boxes()
-    z_t = teacher.logits(teacher.normalize(crop(batch.images, boxes, image, 32), RAW))[[0, 1, 1, 2, 2]]
+    z_t = teacher.logits(teacher.normalize(crop_and_resize(batch.images, boxes, image, 32), RAW))[[0, 1, 1, 2, 2]]
     form = kl_softmax if kind == "softmax" else kl_bernoulli
     assert values(result) == pytest.approx({"cls": float(form(found.logits, z_t, 2.0).mean().detach())}, rel=1e-5)
     assert not torch.allclose(z_t[1], z_t[0])

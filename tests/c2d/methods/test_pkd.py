@@ -7,7 +7,7 @@ import torch
 
 from c2d.core.errors import InputError
 from c2d.methods.pkd import pkd_of_level, standardised
-from c2d.ops.adapters import resized
+from c2d.ops.adapters import resize_to
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.neck_parity import neck_parity
 from tests.c2d.methods.tiny_setup import deviation, stage, touched, without_adapters
@@ -51,7 +51,7 @@ def test_affine_maps_of_a_channel_do_not_matter() -> None:
 def test_equals_the_reference_in_value_and_gradient(size: tuple[int, int]) -> None:
     s = torch.randn(2, 5, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).requires_grad_()
     t = maps(1)
-    ours, theirs = pkd_of_level(resized(s, t), t), pkd_reference.pkd_of_level(s, t)
+    ours, theirs = pkd_of_level(resize_to(s, t), t), pkd_reference.pkd_of_level(s, t)
     assert deviation(ours, [s], theirs, [s]) < 1e-10
 
 

@@ -18,7 +18,7 @@ from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import DetectorOutputs
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods.base import Context, Distiller, View
-from c2d.ops.adapters import PairedMaps
+from c2d.ops.adapters import FeatureAdapter
 from c2d.teachers.detector import DetectorTeacher
 from c2d.training.build import distillers, parameters
 from tests.c2d import tiny_detectors
@@ -113,7 +113,7 @@ def teaching(name: str, wide: bool, seed: int) -> nn.Module:
 def without_adapters(stage: Stage) -> Stage:
     """Every phi becomes the identity; student and teacher need the same widths."""
     for module in stage.method.modules():
-        if isinstance(module, PairedMaps):
+        if isinstance(module, FeatureAdapter):
             module.phi = nn.ModuleList(nn.Identity() for _ in module.phi)
     return stage
 

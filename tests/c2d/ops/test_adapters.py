@@ -11,7 +11,7 @@ from torch import nn
 from c2d.core.errors import InputError
 from c2d.detectors.layout import Level, probe_layout
 from c2d.detectors.outputs import DetectorOutputs
-from c2d.ops.adapters import PairedMaps, conv, conv_where_needed, pair_levels
+from c2d.ops.adapters import FeatureAdapter, conv_adapter, conv_adapter_if_needed, pair_levels
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import WIDE, stage, teaching
 
@@ -56,18 +56,18 @@ def test_pairs_that_cannot_be_are_named() -> None:
 
 def test_maps_come_out_in_the_teachers_channels_and_size_and_the_choice_is_said() -> None:
     pairs = pair_levels("x", levels(8), [Level("neck[2]", 8, 5, (31, 32))])
-    phi = PairedMaps(pairs, conv(1), "by a 1x1 convolution")
+    phi = FeatureAdapter(pairs, conv_adapter(1), "by a 1x1 convolution")
     assert phi.notes == [
         "stride 8: student neck[0] -> teacher neck[2], 16 -> 5 channels by a 1x1 convolution, resized bilinearly"
     ]
     maps = DetectorOutputs(neck=(torch.randn(2, 16, 32, 32),)), DetectorOutputs(neck=(torch.randn(2, 5, 31, 32),))
     ((ours, theirs),) = phi(*maps)
     assert ours.shape == theirs.shape == (2, 5, 31, 32)
-    assert isinstance(conv_where_needed()(4, 4), nn.Identity)
+    assert isinstance(conv_adapter_if_needed()(4, 4), nn.Identity)
 
 
 def test_the_small_initialisation_is_small() -> None:
-    layer = conv(3, init="small")(4, 6)
+    layer = conv_adapter(3, init="small")(4, 6)
     assert isinstance(layer, nn.Conv2d)
     assert 0 < float(layer.weight.detach().abs().max()) <= 2e-4
     assert float(layer.bias.detach().abs().max()) == 0  # type: ignore[union-attr]

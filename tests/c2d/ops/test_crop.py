@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.ops import boxes as frames
-from c2d.ops import crop as regions
-from c2d.ops.crop import crop
+from c2d.ops.boxes import clip_to_image
+from c2d.ops.crop import crop_and_resize
 
 
 def random_boxes(count: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -22,7 +21,7 @@ def random_boxes(count: int, height: int, width: int, seed: int = 0) -> Tensor:
 def repeated(images: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
     """The literal form: one copy of the image per box and torch's own affine grid."""
     height, width = images.shape[-2:]
-    x1, y1, x2, y2 = frames.clamp(boxes, height, width).unbind(1)
+    x1, y1, x2, y2 = clip_to_image(boxes, height, width).unbind(1)
     zero = torch.zeros_like(x1)
     rows = [(x2 - x1) / width, zero, -1 + (x1 + x2) / width, zero, (y2 - y1) / height, -1 + (y1 + y2) / height]
     grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), [len(boxes), 3, size, size], align_corners=False)
@@ -31,7 +30,7 @@ def repeated(images: Tensor, boxes: Tensor, image: Tensor, size: int) -> Tensor:
 
 def test_full_image_box_is_the_identity() -> None:
     image = torch.rand(1, 3, 24, 24)
-    got = crop(image, torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([0]), 24)
+    got = crop_and_resize(image, torch.tensor([[0.0, 0.0, 24.0, 24.0]]), torch.tensor([0]), 24)
     assert (got - image).abs().max() < 1e-5
 
 
@@ -40,7 +39,10 @@ def test_flipped_image_with_mirrored_box_is_the_flipped_crop() -> None:
     box = torch.tensor([[3.2, 4.0, 17.7, 15.5]])
     mirrored = torch.tensor([[30 - 17.7, 4.0, 30 - 3.2, 15.5]])
     torch.testing.assert_close(
-        crop(image.flip(-1), mirrored, index, 16), crop(image, box, index, 16).flip(-1), rtol=0, atol=1e-5
+        crop_and_resize(image.flip(-1), mirrored, index, 16),
+        crop_and_resize(image, box, index, 16).flip(-1),
+        rtol=0,
+        atol=1e-5,
     )
 
 
@@ -51,7 +53,7 @@ def test_folded_crops_equal_repeated_images(counts: tuple[int, ...]) -> None:
     index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(1))]
     boxes = random_boxes(len(index), 40, 52).double()
     results = []
-    for form in (crop, repeated):
+    for form in (crop_and_resize, repeated):
         leaf = boxes.clone().requires_grad_()
         out = form(images, leaf, index, 14)
         (out * torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view_as(out)).sum().backward()
@@ -64,9 +66,9 @@ def test_padding_a_batch_of_grids_changes_nothing(monkeypatch: pytest.MonkeyPatc
     boxes = random_boxes(5, 30, 30)
     results = []
     for waste in (0.0, 100.0):
-        monkeypatch.setattr(regions, "MAX_WASTE", waste)
+        monkeypatch.setattr("c2d.ops.crop.MAX_WASTE", waste)
         leaf = boxes.clone().requires_grad_()
-        out = crop(images, leaf, index, 8)
+        out = crop_and_resize(images, leaf, index, 8)
         out.square().sum().backward()
         assert leaf.grad is not None
         results.append((out.detach(), leaf.grad))
@@ -78,13 +80,13 @@ def test_padding_a_batch_of_grids_changes_nothing(monkeypatch: pytest.MonkeyPatc
 def test_chunks_do_not_change_the_value(chunk: int) -> None:
     images, boxes = torch.rand(2, 3, 30, 30), random_boxes(7, 30, 30)
     index = torch.tensor([1, 0, 1, 1, 0, 0, 0])
-    assert torch.equal(crop(images, boxes, index, 8, chunk=chunk), crop(images, boxes, index, 8))
+    assert torch.equal(crop_and_resize(images, boxes, index, 8, chunk=chunk), crop_and_resize(images, boxes, index, 8))
 
 
 def test_gradient_reaches_the_box_and_not_the_image() -> None:
     images = torch.rand(1, 3, 30, 30, requires_grad=True)
     boxes = random_boxes(2, 30, 30).requires_grad_()
-    crop(images, boxes, torch.tensor([0, 0]), 8).square().sum().backward()
+    crop_and_resize(images, boxes, torch.tensor([0, 0]), 8).square().sum().backward()
     assert images.grad is None
     assert boxes.grad is not None
     assert (boxes.grad != 0).all()
@@ -95,14 +97,16 @@ def test_gradient_equals_finite_differences_of_a_smooth_image() -> None:
     ys, xs = torch.meshgrid(torch.arange(32.0), torch.arange(40.0), indexing="ij")
     images = torch.stack([xs, ys, 2 * xs - ys]).double()[None]
     boxes = torch.tensor([[5.3, 6.1, 20.2, 17.9], [10.0, 3.0, 30.0, 29.0]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda b: crop(images, b, torch.tensor([0, 0]), 4), (boxes,), eps=1e-4, atol=1e-6)
+    assert torch.autograd.gradcheck(
+        lambda b: crop_and_resize(images, b, torch.tensor([0, 0]), 4), (boxes,), eps=1e-4, atol=1e-6
+    )
 
 
 def test_coordinates_beyond_the_image_have_no_gradient_and_no_effect() -> None:
     images = torch.rand(1, 3, 20, 20)
     outside = torch.tensor([[-3.0, 2.0, 27.0, 15.0]], requires_grad=True)
-    got = crop(images, outside, torch.tensor([0]), 8)
-    assert torch.equal(got, crop(images, torch.tensor([[0.0, 2.0, 20.0, 15.0]]), torch.tensor([0]), 8))
+    got = crop_and_resize(images, outside, torch.tensor([0]), 8)
+    assert torch.equal(got, crop_and_resize(images, torch.tensor([[0.0, 2.0, 20.0, 15.0]]), torch.tensor([0]), 8))
     got.square().sum().backward()
     assert outside.grad is not None
     assert (outside.grad[0] == 0).tolist() == [True, False, True, False]
@@ -111,10 +115,10 @@ def test_coordinates_beyond_the_image_have_no_gradient_and_no_effect() -> None:
 @pytest.mark.parametrize("box", [[30.0, 5.0, 40.0, 9.0], [-9.0, -9.0, -2.0, -1.0], [8.0, 8.0, 8.0, 8.0]])
 def test_box_outside_or_without_area_is_a_sliver_with_finite_gradient(box: list[float]) -> None:
     boxes = torch.tensor([box], requires_grad=True)
-    x1, y1, x2, y2 = frames.clamp(boxes, 20, 20)[0].tolist()
+    x1, y1, x2, y2 = clip_to_image(boxes, 20, 20)[0].tolist()
     assert x2 - x1 >= 0.9e-3
     assert y2 - y1 >= 0.9e-3
-    out = crop(torch.rand(1, 3, 20, 20), boxes, torch.tensor([0]), 4)
+    out = crop_and_resize(torch.rand(1, 3, 20, 20), boxes, torch.tensor([0]), 4)
     out.sum().backward()
     assert torch.isfinite(out).all()
     assert boxes.grad is not None
@@ -123,7 +127,7 @@ def test_box_outside_or_without_area_is_a_sliver_with_finite_gradient(box: list[
 
 def test_no_box_gives_an_empty_crop_with_a_graph() -> None:
     boxes = torch.zeros(0, 4, requires_grad=True)
-    out = crop(torch.rand(2, 3, 8, 8), boxes, torch.zeros(0, dtype=torch.long), 5)
+    out = crop_and_resize(torch.rand(2, 3, 8, 8), boxes, torch.zeros(0, dtype=torch.long), 5)
     assert out.shape == (0, 3, 5, 5)
     out.sum().backward()
     assert boxes.grad is not None
@@ -132,6 +136,6 @@ def test_no_box_gives_an_empty_crop_with_a_graph() -> None:
 def test_autocast_leaves_crops_in_fp32() -> None:
     images, boxes, index = torch.rand(1, 3, 30, 30), random_boxes(3, 30, 30), torch.tensor([0, 0, 0])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = crop(images, boxes, index, 8)
+        got = crop_and_resize(images, boxes, index, 8)
     assert got.dtype == torch.float32
-    assert torch.equal(got, crop(images, boxes, index, 8))
+    assert torch.equal(got, crop_and_resize(images, boxes, index, 8))

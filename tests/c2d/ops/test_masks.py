@@ -12,13 +12,21 @@ from torch import Tensor
 
 from c2d.detectors.batch import Batch
 from c2d.detectors.normalization import Normalization
-from c2d.ops.masks import bounds, cell_means, inside, level_of, object_masks, per_image, square_distance
+from c2d.ops.masks import (
+    assign_levels,
+    cell_bounds,
+    cell_masks,
+    cell_means,
+    max_per_image,
+    object_masks,
+    square_distance,
+)
 
 RAW = Normalization((0.0,) * 3, (1.0,) * 3, "rgb")
 
 
 def raster(box: list[float], stride: float, height: int, width: int) -> Tensor:
-    return inside(bounds(torch.tensor([box]), stride, height, width), height, width)[0]
+    return cell_masks(cell_bounds(torch.tensor([box]), stride, height, width), height, width)[0]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +42,7 @@ def raster(box: list[float], stride: float, height: int, width: int) -> Tensor:
     ],
 )
 def test_p1_by_its_numbers(box: tuple[int, ...], level: int) -> None:
-    assert level_of(torch.tensor([box]).float(), 56.0, 5).tolist() == [level]
+    assert assign_levels(torch.tensor([box]).float(), 56.0, 5).tolist() == [level]
 
 
 def test_p2_by_its_numbers() -> None:
@@ -56,7 +64,7 @@ def test_p2_equals_the_loop_on_random_boxes(seed: int, stride: int) -> None:
     corner = torch.rand(6, 2, generator=generator) * 120
     boxes = torch.cat([corner, corner + torch.rand(6, 2, generator=generator) * 60], 1).clamp(max=127.9)
     side = 128 // stride
-    found = inside(bounds(boxes, stride, side, side), side, side)
+    found = cell_masks(cell_bounds(boxes, stride, side, side), side, side)
     for box, mask in zip(boxes.tolist(), found, strict=True):
         x0, y0 = math.trunc(box[0] / stride), math.trunc(box[1] / stride)
         x1, y1 = min(math.trunc(box[2] / stride), side), min(math.trunc(box[3] / stride), side)
@@ -86,13 +94,13 @@ def test_object_masks_put_a_box_on_its_level_and_nowhere_else() -> None:
     fine, coarse = object_masks(batch, maps, (4, 8), 56.0)
     assert (fine[0].sum(), coarse[0].sum()) == (32, 13 * 13)
     assert fine[1].sum() == coarse[1].sum() == 0
-    every = object_masks(batch, maps, (4, 8), 56.0, levelled=False)
+    every = object_masks(batch, maps, (4, 8), 56.0, by_level=False)
     assert every[0][0].sum() == 27 * 27
     assert fine.shape == (2, 1, 32, 32)
 
 
 def test_no_box_at_all_is_an_empty_mask() -> None:
-    assert per_image(torch.zeros(0, 3, 3), torch.zeros(0).long(), 2).shape == (2, 3, 3)
+    assert max_per_image(torch.zeros(0, 3, 3), torch.zeros(0).long(), 2).shape == (2, 3, 3)
 
 
 def test_p6_sums_over_channels() -> None:

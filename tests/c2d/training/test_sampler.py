@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2d.ops.seeding import mix, random_state
+from c2d.ops.seeding import derive_seed, temporary_seed
 from c2d.training.sampler import SeededDataset, Stream
 
 
@@ -66,7 +66,7 @@ def test_outside_the_dataset_nothing_happened() -> None:
     random.seed(0)
     got: tuple[list[float], list[float], list[float]] = ([], [], [])
     for position in range(2):
-        with random_state(7):
+        with temporary_seed(7):
             Noise()[position]
         got[0].append(float(torch.rand(())))
         got[1].append(float(np.random.rand()))
@@ -75,4 +75,7 @@ def test_outside_the_dataset_nothing_happened() -> None:
 
 
 def test_mixed_seeds_differ() -> None:
-    assert len({mix(seed, iteration, rank) for seed in range(5) for iteration in range(20) for rank in range(4)}) == 400
+    assert (
+        len({derive_seed(seed, iteration, rank) for seed in range(5) for iteration in range(20) for rank in range(4)})
+        == 400
+    )

@@ -28,7 +28,7 @@ def test_alpha_ties_the_coefficients(alpha: float, wanted: tuple[float, float]) 
 def test_the_gain_form_picks_as_the_direct_form_does(alpha: float, seed: int) -> None:
     a, b = F.normalize(noise(14, 6, seed=seed), dim=1), F.normalize(noise(14, 9, seed=seed + 50), dim=1)
     picks, errors = reference.matching_pursuit(a, b, [0, 3, 4, 7, 9, 12], 5, alpha)
-    assert matching_pursuit.pursue(a, b, torch.tensor([0, 3, 4, 7, 9, 12]), 5, alpha).tolist() == picks
+    assert matching_pursuit.joint_matching_pursuit(a, b, torch.tensor([0, 3, 4, 7, 9, 12]), 5, alpha).tolist() == picks
     assert errors == sorted(errors, reverse=True)
     both = reference.pursuit_weights(noise(3), noise(3, seed=1), alpha)
     for ours, theirs in zip(matching_pursuit.coefficients(noise(3), noise(3, seed=1), alpha), both, strict=True):
@@ -37,19 +37,25 @@ def test_the_gain_form_picks_as_the_direct_form_does(alpha: float, seed: int) ->
 
 def test_orthonormal_candidates_are_chosen_once_each() -> None:
     unit = torch.eye(5, dtype=torch.float64)
-    assert sorted(matching_pursuit.pursue(unit, unit, torch.arange(5), 5, 10.0).tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(matching_pursuit.joint_matching_pursuit(unit, unit, torch.arange(5), 5, 10.0).tolist()) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_prototypes_equal_the_reference() -> None:
     student, teacher = 1 + 0.4 * noise(25, 6, seed=3), 1 + 0.4 * noise(25, 8, seed=4)
-    picks = matching_pursuit.prototypes(student, teacher, 4, 10.0)
+    picks = matching_pursuit.select_prototypes(student, teacher, 4, 10.0)
     assert picks.tolist() == reference.prototypes(student, teacher, count=4)[2]
     rho = matching_pursuit.density(F.normalize(student, dim=1))
     torch.testing.assert_close(rho, torch.tensor(reference.density(student), dtype=torch.float64))
 
 
 def test_a_single_instance_is_its_own_prototype() -> None:
-    assert matching_pursuit.prototypes(noise(1, 4), noise(1, 6), 3).tolist() == [0, 0, 0]
+    assert matching_pursuit.select_prototypes(noise(1, 4), noise(1, 6), 3).tolist() == [0, 0, 0]
 
 
 class Listed:
