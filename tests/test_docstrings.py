@@ -54,7 +54,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "sweeps": ("missing", "words"),
     "sweeps/actions": ("words",),
     "sweeps/checks": ("words",),
-    "sweeps/definition": ("words",),
+    "sweeps/definition": ("missing", "words"),
     "sweeps/failures": ("missing", "words"),
     "sweeps/launchers": ("missing", "words"),
     "sweeps/node": ("words",),

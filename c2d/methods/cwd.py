@@ -6,7 +6,7 @@ a channel of the teacher is active, not how strongly:
     p = sm(T / tau),   q = sm(phi(S) / tau)                 softmax over the h w positions of each channel
     cwd    L = sum over levels of tau^2 / (B M) sum over images and channels of KL(p || q)
 
-`phi` is a 1x1 convolution where student and teacher differ in channels, else identity_adapter.
+`phi` is a 1x1 convolution where student and teacher differ in channels, else the identity.
 
 Departures from the paper or the released code:
   * `form: ce` is the older of two released detection versions: the cross-entropy of p and q, which is the KL plus the
