@@ -20,8 +20,8 @@ from typing import Any
 
 import c2d
 from analysis.load import columns, flatten
-from c2d.core import json_values
-from c2d.core.json_values import FileState
+from c2d.core import json_values, regular_file
+from c2d.core.regular_file import FileState
 
 SCHEMA = 1
 SETTLED_NS = 2_000_000_000
@@ -127,7 +127,7 @@ def load(place: Path | None, store: Path) -> Cache:
 def _made_by() -> dict[str, Any]:
     """Format, version and digest of the code that makes the entries: a cache of other code is not read."""
     code = hashlib.sha256()
-    for module in (columns, flatten, json_values):
+    for module in (columns, flatten, json_values, regular_file):
         try:
             code.update(Path(module.__file__).read_bytes())
         except OSError:  # a package without source files has its version

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.load.schema import Study, labels_of
-from c2d.core.json_values import ATTEMPTS, LOG, STATUS, Wrong, loads, plain, read_bytes, read_json
+from c2d.core.json_values import parse_json, read_json
+from c2d.core.regular_file import FormatError, printable, read_bytes
+from c2d.core.run_folder import ATTEMPTS_FILE, LOG_FILE, STATUS_FILE
 
 SUGGESTIONS: Final[dict[str, str]] = {
     "preempted": "nothing to do: it continues from its newest checkpoint",
@@ -70,7 +72,7 @@ def triage(study: Study) -> list[Failure]:
 
 
 def _failure(folder: Path, cells: tuple[str, ...], row: Mapping[str, Any]) -> Failure:
-    deaths = _deaths(folder / ATTEMPTS)
+    deaths = _deaths(folder / ATTEMPTS_FILE)
     noted = str(deaths[-1].get("class") or "") if deaths else ""
     state = str(row["state"])
     own = str(row["failure_class"])
@@ -98,15 +100,15 @@ def _in_words(row: Mapping[str, Any]) -> str:
 
 def _lines(folder: Path, deaths: list[dict[str, Any]]) -> tuple[str, ...]:
     """The end of the log, then what the last attempt and status.json say, unless the log has it."""
-    status = read_json(folder / STATUS)
+    status = read_json(folder / STATUS_FILE)
     facts = status if isinstance(status, dict) else {}
     said = [deaths[-1].get("reason") if deaths else None, facts.get("reason"), facts.get("error")]
     told: list[str] = []
     for words in said:
-        line = plain(words)[:WIDTH] if isinstance(words, str) else ""
+        line = printable(words)[:WIDTH] if isinstance(words, str) else ""
         if line and line not in told:
             told.append(line)
-    log = [line for line in _tail(folder / LOG) if not any(line.endswith(one) or one in line for one in told)]
+    log = [line for line in _tail(folder / LOG_FILE) if not any(line.endswith(one) or one in line for one in told)]
     return tuple([*log[-max(0, SHOWN - len(told)) :], *told][-SHOWN:]) if told else tuple(log[-SHOWN:])
 
 
@@ -114,11 +116,11 @@ def _tail(path: Path) -> list[str]:
     """The last lines of a log that hold something; of a progress bar's line what its last carriage return left."""
     try:
         raw = read_bytes(path, TAIL_BYTES)
-    except (OSError, Wrong):
+    except (OSError, FormatError):
         return []
     lines: deque[str] = deque(maxlen=4 * SHOWN)
     for line in raw.decode("utf-8", "replace").split("\n"):
-        if kept := plain(line.rstrip().rsplit("\r", 1)[-1])[:WIDTH].strip():
+        if kept := printable(line.rstrip().rsplit("\r", 1)[-1])[:WIDTH].strip():
             lines.append(kept)
     return list(lines)
 
@@ -127,15 +129,15 @@ def _deaths(path: Path) -> list[dict[str, Any]]:
     """Lines of attempts.jsonl, oldest first; a line cut off by a crash is passed over."""
     try:
         raw = read_bytes(path, ATTEMPTS_BYTES)
-    except (OSError, Wrong):
+    except (OSError, FormatError):
         return []
     found = []
     for line in raw.split(b"\n"):
         if not line.strip():
             continue
         try:
-            value = loads(line)
-        except Wrong:
+            value = parse_json(line)
+        except FormatError:
             continue
         if isinstance(value, dict):
             found.append(value)

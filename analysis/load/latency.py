@@ -18,7 +18,7 @@ from analysis.load.latency_file import COUNTS, MEMORY, Measurement, files
 from analysis.load.schema import Study
 from analysis.stats.quantiles import QUANTILES, of_launches
 from c2d.core.errors import InputError, abbreviate, unknown_name
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.json_values import LATENCY, Problem, Wrong, at, items, kind, maybe, number, plain, read_object, text
+from c2d.core.json_values import items, number, optional, read_object, required, text, type_name
+from c2d.core.regular_file import FormatError, Problem, printable
+from c2d.core.run_folder import LATENCY_FOLDER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,14 +65,14 @@ def read_file(path: Path, run: str = "") -> Measurement | Problem:
         return value
     try:
         return _measurement(path, run, value)
-    except Wrong as error:
+    except FormatError as error:
         return Problem(path, f"cannot be used: {error}")
 
 
 def files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
     """All files of a run that can be used, by name; what is wrong with the others is added to `problems`."""
     try:
-        paths = sorted(path for path in (runs / run / LATENCY).iterdir() if path.suffix == ".json")
+        paths = sorted(path for path in (runs / run / LATENCY_FOLDER).iterdir() if path.suffix == ".json")
     except OSError:
         return []
     found = [read_file(path, run) for path in paths if not path.name.startswith(".")]
@@ -81,33 +83,33 @@ def files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
 def _measurement(path: Path, run: str, value: Mapping[str, Any]) -> Measurement:
     import numpy as np
 
-    device = text(at(value, "device"), "device")
-    given = at(value, "conditions")
+    device = text(required(value, "device"), "device")
+    given = required(value, "conditions")
     if not device:
-        raise Wrong("device is empty")
+        raise FormatError("device is empty")
     if not isinstance(given, dict):
-        raise Wrong(f"conditions is {kind(given)} where an object belongs")
+        raise FormatError(f"conditions is {type_name(given)} where an object belongs")
     launches = []
-    for index, launch in enumerate(items(at(value, "launches"), "launches")):
+    for index, launch in enumerate(items(required(value, "launches"), "launches")):
         name = f"launches[{index}].samples_ms"
-        samples = [number(one, name, 0) for one in items(at(launch, "samples_ms"), name)]
+        samples = [number(one, name, 0) for one in items(required(launch, "samples_ms"), name)]
         if not samples or any(not one for one in samples):
-            raise Wrong(f"{name} holds {'nothing' if not samples else 'a sample that is no time'}")
+            raise FormatError(f"{name} holds {'nothing' if not samples else 'a sample that is no time'}")
         launches.append(np.array(samples, dtype=np.float64))
     if not launches:
-        raise Wrong("launches is empty")
-    disturbed = maybe(value, "disturbed")
+        raise FormatError("launches is empty")
+    disturbed = optional(value, "disturbed")
     if disturbed is not None and not isinstance(disturbed, str):
         disturbed = "no reason given" if disturbed is not False else ""
-    ap = number(maybe(value, "artefact", "AP"), "artefact.AP", 0, 1)
-    counts = {key: number(maybe(value, key), key, 0) for key in COUNTS}
-    memory = {key: number(maybe(value, "memory", key), f"memory.{key}", 0) for key in MEMORY}
+    ap = number(optional(value, "artefact", "AP"), "artefact.AP", 0, 1)
+    counts = {key: number(optional(value, key), key, 0) for key in COUNTS}
+    memory = {key: number(optional(value, "memory", key), f"memory.{key}", 0) for key in MEMORY}
     return Measurement(
         run,
         path,
-        {"device": device, **{plain(key): _as_text(one, key) for key, one in given.items() if key != "device"}},
+        {"device": device, **{printable(key): _as_text(one, key) for key, one in given.items() if key != "device"}},
         launches,
-        plain(disturbed or ""),
+        printable(disturbed or ""),
         math.nan if ap is None else ap,
         {key: math.nan if found is None else found for key, found in counts.items()},
         {key: math.nan if found is None else found for key, found in memory.items()},
@@ -118,7 +120,7 @@ def _measurement(path: Path, run: str, value: Mapping[str, Any]) -> Measurement:
 def _as_text(value: Any, name: str) -> str:
     """As in the file; 1.0 is 1."""
     if isinstance(value, str):
-        return plain(value)
+        return printable(value)
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -127,10 +129,10 @@ def _as_text(value: Any, name: str) -> str:
 
 
 def _versions(value: Mapping[str, Any]) -> dict[str, str]:
-    packages = maybe(value, "env", "packages") or {}
+    packages = optional(value, "env", "packages") or {}
     if not isinstance(packages, dict):
-        raise Wrong(f"env.packages is {kind(packages)} where an object belongs")
+        raise FormatError(f"env.packages is {type_name(packages)} where an object belongs")
     by_name = {str(name).lower().replace("_", "-"): version for name, version in packages.items()}
-    found = {"python": text(maybe(value, "env", "python"), "env.python")}
+    found = {"python": text(optional(value, "env", "python"), "env.python")}
     found |= {name: text(by_name[name], f"env.packages.{name}") for name in SOFTWARE if name in by_name}
     return {name: version for name, version in found.items() if version}

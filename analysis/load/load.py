@@ -21,9 +21,9 @@ from analysis.load.flatten import Values
 from analysis.load.run_row import Standing
 from analysis.load.schema import AXIS, Study
 from analysis.load.sweep_record import axes_of, read_record, runs_of
-from c2d.core import json_values
+from c2d.core import regular_file, run_folder, store_folder
 from c2d.core.errors import InputError, unknown_name
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ class _Store:
         """The row of a run that no sweep has asked for; none for a folder that is no run."""
         found = self.look(run)
         if not found.is_run:
-            problem = Problem(self.runs / run, f"is no run: it has no {json_values.SPEC}; left out")
+            problem = Problem(self.runs / run, f"is no run: it has no {run_folder.SPEC_FILE}; left out")
             self.seen[run] = Standing(found.values, (problem,), is_run=False)
             return
         values = found.values
@@ -128,8 +128,8 @@ class _Store:
         values = {**found.values, **self.teachers(found)}
         own = values.get("seed")
         if seed is not None and own not in (None, seed):
-            reason = f"{json_values.SPEC} has seed {own:g}, the record of sweep {sweep} seed {seed:g}"
-            problem = Problem(self.runs / run / json_values.SPEC, f"does not fit its cell: {reason}")
+            reason = f"{run_folder.SPEC_FILE} has seed {own:g}, the record of sweep {sweep} seed {seed:g}"
+            problem = Problem(self.runs / run / run_folder.SPEC_FILE, f"does not fit its cell: {reason}")
             self.mismatches += [] if problem in self.mismatches else [problem]
             values = run_row.damaged(values, (), reason).values
         if seed is None:
@@ -148,7 +148,7 @@ class _Store:
         for kind, metric in TEACHERS.items():
             known = found.values.get(f"teacher_{metric}")
             teacher = found.values.get(f"teacher.{kind}")
-            if known is None and found.values["state"] == "done" and teacher and json_values.is_run_id(teacher):
+            if known is None and found.values["state"] == "done" and teacher and store_folder.is_run_id(teacher):
                 known = self.look(str(teacher)).values.get(metric)
             made[f"teacher_{metric}"] = known
         return made
@@ -158,24 +158,26 @@ class _Store:
         return [problem for run in sorted(self.seen) for problem in self.seen[run].problems] + self.mismatches
 
 
-def _entries(runs: Path) -> json_values.Entries:
+def _entries(runs: Path) -> store_folder.StoreListing:
     if not os.path.isdir(runs):
         what = "is a file" if runs.exists() else "does not exist"
         raise InputError(f"the store {runs} {what}; give the folder that holds the run folders with --runs")
-    if (runs / json_values.SPEC).exists():
+    if (runs / run_folder.SPEC_FILE).exists():
         store_of = os.path.dirname(os.path.realpath(runs))
         raise InputError(f"{runs} is a run, not a store; give the folder that holds it, {store_of}")
     try:
-        return json_values.entries(runs)
+        return store_folder.list_store(runs)
     except OSError as error:
-        raise InputError(f"the store {runs} cannot be read: {json_values.said(error)}; check its permissions") from None
+        raise InputError(
+            f"the store {runs} cannot be read: {regular_file.error_text(error)}; check its permissions"
+        ) from None
 
 
 def _chosen(runs: Path, sweeps: Sequence[str]) -> list[str]:
-    known = json_values.sweep_names(runs)
+    known = store_folder.sweep_names(runs)
     for name in sweeps:
         if name not in known:
             raise unknown_name(
-                f"sweep in {runs}/{json_values.SWEEPS}", name, known, "submit it first, or name another store"
+                f"sweep in {runs}/{store_folder.SWEEPS}", name, known, "submit it first, or name another store"
             )
     return list(dict.fromkeys(sweeps)) or known

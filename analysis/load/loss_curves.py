@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.json_values import Wrong, read_bytes
+from c2d.core.regular_file import FormatError, read_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def _events(
     """(iteration of every event, {key: pieces of its values with the place of their first}, unusable lines)."""
     try:
         lines = read_bytes(path).split(b"\n")
-    except (OSError, Wrong):
+    except (OSError, FormatError):
         return [], {}, 0
     iterations: list[int] = []
     found: dict[str, list[tuple[int, list[float]]]] = {}

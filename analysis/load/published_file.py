@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from c2d.core.errors import InputError
-from c2d.core.json_values import Wrong, read_bytes, said
+from c2d.core.regular_file import FormatError, error_text, read_bytes
 
 SHIPPED = Path(__file__).parent / "published.csv"
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -78,8 +78,8 @@ def _load(path: Path) -> tuple[Entry, ...]:
             )
         return tuple(_entry(path, lines.line_num, dict(zip(header, row, strict=False)), len(header), len(row))
                      for row in lines if row)  # fmt: skip
-    except (OSError, Wrong) as error:
-        raise InputError(f"cannot read the results {path}: {said(error)}; give a CSV file") from None
+    except (OSError, FormatError) as error:
+        raise InputError(f"cannot read the results {path}: {error_text(error)}; give a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it anew") from None
 

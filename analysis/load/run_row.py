@@ -16,8 +16,9 @@ from analysis.load import flatten
 from analysis.load.cache import Cache
 from analysis.load.columns import RESULT_NAMES
 from analysis.load.flatten import Values
-from c2d.core import json_values
-from c2d.core.json_values import ENV, RESULT, SPEC, STATUS, Problem
+from c2d.core import json_values, regular_file
+from c2d.core.regular_file import Problem
+from c2d.core.run_folder import ENV_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
 from c2d.core.run_state import liveness
 
 NO_FOLDER = "no run folder yet"
@@ -46,32 +47,36 @@ def stand(runs: Path, run: str, cache: Cache, now: float) -> Standing:
     Args:
         now: seconds since the epoch.
     """
-    files = {name: _flat(runs / run / name, f"{run}/{name}", cache) for name in (SPEC, STATUS, ENV)}
-    spec, status = files[SPEC], files[STATUS]
+    files = {name: _flat(runs / run / name, f"{run}/{name}", cache) for name in (SPEC_FILE, STATUS_FILE, ENV_FILE)}
+    spec, status = files[SPEC_FILE], files[STATUS_FILE]
     state = str(status["state"]) if isinstance(status, dict) else ""
-    has_result = json_values.file_state(runs / run / RESULT) is not None
+    has_result = regular_file.file_state(runs / run / RESULT_FILE) is not None
     if spec is None and status is None and not has_result:
-        return Standing({"state": "new", "reason": f"its folder has no {SPEC} yet"}, is_run=False)
+        return Standing({"state": "new", "reason": f"its folder has no {SPEC_FILE} yet"}, is_run=False)
 
     problems = [found for found in files.values() if isinstance(found, Problem)]
     values: Values = {}
     for found in files.values():
         values.update(found if isinstance(found, dict) else {})
     if spec is None:
-        problems.append(Problem(runs / run / SPEC, "is missing, so it is not known what was asked"))
+        problems.append(Problem(runs / run / SPEC_FILE, "is missing, so it is not known what was asked"))
     if status is None and has_result:
-        problems.append(Problem(runs / run / STATUS, f"is missing although there is a {RESULT}"))
+        problems.append(Problem(runs / run / STATUS_FILE, f"is missing although there is a {RESULT_FILE}"))
     if state == "done":
-        result = _flat(runs / run / RESULT, f"{run}/{RESULT}", cache)
+        result = _flat(runs / run / RESULT_FILE, f"{run}/{RESULT_FILE}", cache)
         if isinstance(result, dict) and values.get("kind") not in (None, result["result_kind"]):
-            result = Problem(runs / run / RESULT, f"is of a {result['result_kind']}, {SPEC} of a {values['kind']}")
+            result = Problem(
+                runs / run / RESULT_FILE, f"is of a {result['result_kind']}, {SPEC_FILE} of a {values['kind']}"
+            )
         if isinstance(result, dict):
             values.update(result)
         else:
-            problems.append(result or Problem(runs / run / RESULT, f"is missing although {STATUS} says done"))
-        if files[ENV] is None:
-            problems.append(Problem(runs / run / ENV, "is missing: nobody knows which code and machine it was"))
-    serious = [problem for problem in problems if problem.path.name != ENV]  # numbers stand without their provenance
+            problems.append(result or Problem(runs / run / RESULT_FILE, f"is missing although {STATUS_FILE} says done"))
+        if files[ENV_FILE] is None:
+            problems.append(Problem(runs / run / ENV_FILE, "is missing: nobody knows which code and machine it was"))
+    serious = [
+        problem for problem in problems if problem.path.name != ENV_FILE
+    ]  # numbers stand without their provenance
     if serious:
         return damaged(values, tuple(problems), "; ".join(f"{one.path.name} {one.message}" for one in serious))
     state, reason = _state(values, now)
@@ -92,15 +97,18 @@ def seed_of(run: str) -> float | None:
 
 def _flat(path: Path, key: str, cache: Cache) -> Values | Problem | None:
     """The columns of one file; None where there is no such file."""
-    state = json_values.file_state(path)
+    state = regular_file.file_state(path)
     if state is None or isinstance(state, Problem):
         return state
     kept = cache.get(key, state)
     if kept is None:
         try:
-            raw = json_values.read_bytes(path)
-        except (OSError, json_values.Wrong) as error:  # not kept: a permission may change without changing the file
-            return Problem(path, f"cannot be read: {json_values.said(error)}")
+            raw = regular_file.read_bytes(path)
+        except (
+            OSError,
+            regular_file.FormatError,
+        ) as error:  # not kept: a permission may change without changing the file
+            return Problem(path, f"cannot be read: {regular_file.error_text(error)}")
         kept = _flattened(path.name, raw)
         cache.put(key, state, kept)
     return kept if isinstance(kept, dict) else Problem(path, kept)
@@ -109,8 +117,8 @@ def _flat(path: Path, key: str, cache: Cache) -> Values | Problem | None:
 def _flattened(name: str, raw: bytes) -> Values | str:
     """The columns of a file's content, or what is wrong with it."""
     try:
-        return flatten.FLATTEN[name](json_values.of_format(json_values.loads(raw)))
-    except json_values.Wrong as error:
+        return flatten.FLATTEN[name](json_values.check_format(json_values.parse_json(raw)))
+    except regular_file.FormatError as error:
         return f"cannot be used: {error}"
 
 

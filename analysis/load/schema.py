@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

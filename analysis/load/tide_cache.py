@@ -18,22 +18,10 @@ from analysis.load import cache as caches
 from analysis.load.columns import COCO, COUNTED, TIDE
 from analysis.load.schema import Study
 from c2d.core.errors import InputError
-from c2d.core.json_values import (
-    DETECTIONS,
-    RESULT,
-    SPEC,
-    FileState,
-    Problem,
-    Wrong,
-    at,
-    file_state,
-    is_run_id,
-    maybe,
-    number,
-    plain,
-    read_object,
-    targets_path,
-)
+from c2d.core.json_values import number, optional, read_object, required
+from c2d.core.regular_file import FileState, FormatError, Problem, file_state, printable
+from c2d.core.run_folder import DETECTIONS_FILE, RESULT_FILE, SPEC_FILE
+from c2d.core.store_folder import is_run_id, targets_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +59,16 @@ def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Pro
     import pandas as pd
 
     def rows(run: str) -> list[dict[str, Any]]:
-        classes = at(_result(study, run), "per_class")
+        classes = required(_result(study, run), "per_class")
         if not isinstance(classes, dict):
-            raise Wrong("per_class is no object")
+            raise FormatError("per_class is no object")
         return [
-            {"run": run, "class": plain(name)}
-            | {key: _value(at(one, key), f"per_class.{plain(name)}.{key}", 0, 1) for key in COCO}
-            | {key: _value(maybe(one, key), f"per_class.{plain(name)}.{key}", 0) for key in ("boxes", "detections")}
+            {"run": run, "class": printable(name)}
+            | {key: _value(required(one, key), f"per_class.{printable(name)}.{key}", 0, 1) for key in COCO}
+            | {
+                key: _value(optional(one, key), f"per_class.{printable(name)}.{key}", 0)
+                for key in ("boxes", "detections")
+            }
             for name, one in classes.items()
         ]
 
@@ -93,7 +84,7 @@ def _tide(
     computed = _Computed(study, cache)
 
     def rows(run: str) -> list[dict[str, Any]]:
-        recorded = maybe(_result(study, run), "tide", part)
+        recorded = optional(_result(study, run), "tide", part)
         whole = isinstance(recorded, dict) and set(keys) <= set(recorded) and _trusts_records()
         found = recorded if whole else computed.of(run)[part]
         return list(_rows(run, found, keys, column, part))
@@ -113,8 +104,8 @@ def _rows(run: str, found: Result, keys: Mapping[str, Any], column: str, part: s
     for key, value in keys.items():
         for error in TIDE:
             name = f"tide.{part}.{key}"
-            gain = _value(at(found, key, "dAP", error), f"{name}.dAP.{error}", -1, 1)
-            count = at(found, key, "counts", error) if error in COUNTED else None
+            gain = _value(required(found, key, "dAP", error), f"{name}.dAP.{error}", -1, 1)
+            count = required(found, key, "counts", error) if error in COUNTED else None
             yield {"run": run, column: value, "error": error, "dAP": gain,
                    "count": _value(count, f"{name}.counts.{error}", 0)}  # fmt: skip
 
@@ -135,8 +126,8 @@ def _of_each(
             found += rows(run)
         except _Skipped as error:
             problems.append(error.problem)
-        except Wrong as error:  # of result.json: what else is read has its own words
-            problems.append(Problem(study.runs / run / RESULT, f"cannot be used: {error}"))
+        except FormatError as error:  # of result.json: what else is read has its own words
+            problems.append(Problem(study.runs / run / RESULT_FILE, f"cannot be used: {error}"))
     return found, problems
 
 
@@ -155,7 +146,7 @@ def _result(study: Study, run: str) -> dict[str, Any]:
         raise _Skipped(study.runs / run, f"is {row['state']}, not done, so it has no numbers")
     if row["kind"] != "detector":
         raise _Skipped(study.runs / run, f"is a {row['kind']}, not a detector; it has no boxes to score")
-    value = read_object(study.runs / run / RESULT)
+    value = read_object(study.runs / run / RESULT_FILE)
     if isinstance(value, Problem):
         raise _Skipped(value.path, value.message)
     return value
@@ -185,14 +176,14 @@ class _Computed:
         from c2d.metrics import tide
 
         row = _row(self.study, run)
-        digest, detections = str(row["dataset_digest"]), self.study.runs / run / DETECTIONS
+        digest, detections = str(row["dataset_digest"]), self.study.runs / run / DETECTIONS_FILE
         if not is_run_id(digest):  # it becomes a file name
-            raise _Skipped(self.study.runs / run / SPEC, f"names the data set {digest[:60]!a}, which is no digest")
+            raise _Skipped(self.study.runs / run / SPEC_FILE, f"names the data set {digest[:60]!a}, which is no digest")
         targets = targets_path(self.study.runs, digest)
         of_detections = _state(detections, "is missing, so its TIDE curves cannot be computed; evaluate the run again")
         of_targets = _state(targets, f"is missing: the ground truth of {run}; evaluate the run again")
         made_from = {"tide": tide.VERSION, "targets": [digest, *of_targets]}
-        key = f"{run}/{DETECTIONS}"
+        key = f"{run}/{DETECTIONS_FILE}"
         entry = self.kept.get(key, of_detections)
         if not isinstance(entry, dict) or entry.get("made_from") != made_from:
             data = self._read(targets, detections)
@@ -245,5 +236,5 @@ def other_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     for key, here in sizes.items():
         told = row.get(key)
         if told is not None and told == told and told != here:  # NaN: result.json does not say
-            return f"and the ground truth have {here} {key}, {RESULT} says {told:g}: not one evaluation"
+            return f"and the ground truth have {here} {key}, {RESULT_FILE} says {told:g}: not one evaluation"
     return ""

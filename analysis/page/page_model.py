@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.tables.table import Table
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 
 @dataclass(frozen=True)

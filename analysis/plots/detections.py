@@ -24,7 +24,10 @@ from analysis.plots.image_files import data_root, image_folder
 from analysis.plots.points import counts
 from analysis.plots.rows import rows_of
 from c2d.core.errors import InputError
-from c2d.core.json_values import DETECTIONS, Problem, plain, read_json, targets_path
+from c2d.core.json_values import read_json
+from c2d.core.regular_file import Problem, printable
+from c2d.core.run_folder import DETECTIONS_FILE
+from c2d.core.store_folder import targets_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,9 +146,9 @@ def _sheet(
         lines += _objects(str(entry["id"]), place, truth)
     for row in rows:
         try:
-            found = read_detections(Path(study.runs) / row.done[seed] / DETECTIONS, truth)
+            found = read_detections(Path(study.runs) / row.done[seed] / DETECTIONS_FILE, truth)
         except InputError as error:
-            problems.append(Problem(Path(study.runs) / row.done[seed] / DETECTIONS, f"cannot be shown: {error}"))
+            problems.append(Problem(Path(study.runs) / row.done[seed] / DETECTIONS_FILE, f"cannot be shown: {error}"))
             heads[row.name] |= {**NOT_SHOWN, "note": f"{row.name}: {error}."}
             continue
         same = {"part": "found", "row": row.name, **counts(row.group, [seed])}
@@ -182,7 +185,7 @@ def _objects(image: str, place: int, truth: Prepared) -> list[dict[str, Any]]:
     there = np.flatnonzero((truth.gt_image == place) & ~truth.gt_crowd)
     return [
         {"part": "truth", "image": image, "object": str(number), **_box(truth.gt_box[at]),
-         "class": plain(truth.class_names[truth.gt_class[at]])}
+         "class": printable(truth.class_names[truth.gt_class[at]])}
         for number, at in enumerate(there, 1)
     ]  # fmt: skip
 
@@ -205,7 +208,7 @@ def _found(image: str, place: int, data: Prepared, min_score: float) -> list[dic
         hit = same if same.any() else near
         number = str(int(np.argmax(np.where(hit, overlap, -1))) + 1) if hit.any() else ""
         lines.append({"image": image, "object": number, **_box(box), "score": float(data.dt_score[at]),
-                      "class": plain(data.class_names[of_class]), "verdict": verdict})  # fmt: skip
+                      "class": printable(data.class_names[of_class]), "verdict": verdict})  # fmt: skip
     return lines
 
 

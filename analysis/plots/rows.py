@@ -14,7 +14,7 @@ from c2d.core.errors import unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from c2d.core.json_values import Problem
+    from c2d.core.regular_file import Problem
 from analysis.load.schema import Study
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from analysis.load.columns import quantity
 from analysis.plots.points import counts
 from analysis.plots.rows import problem_note, rows_of
-from c2d.core.json_values import METRICS
+from c2d.core.run_folder import METRICS_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def data(study: Study, spec: Training, sweep: str) -> pd.DataFrame:
 
     begun, rows = [], rows_of(study, spec, sweep)
     for row in rows[:MOST_ROWS]:
-        paths = {seed: Path(study.runs) / run / METRICS for seed, run in (row.done or row.run_of).items()}
+        paths = {seed: Path(study.runs) / run / METRICS_FILE for seed, run in (row.done or row.run_of).items()}
         begun.append((row, {seed: found for seed, path in paths.items() if len(found := read_metrics(path))}))
     lines = sum(len(_wanted(events)) for _, events in begun)
     points = min(spec.points, max(LEAST_POINTS, MOST_LINES // max(lines, 1)))
@@ -87,14 +87,16 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
     notes = [
         f"{row.name}: no run is finished; shown are those that have begun." if events and not row.done else "",
         f"{row.name}: {skipped} damaged lines left out." if skipped else "",
-        problem_note([problem for problem in study.problems if problem.path.name == METRICS], row.run_of.values()),
+        problem_note([problem for problem in study.problems if problem.path.name == METRICS_FILE], row.run_of.values()),
     ]
     head = {**same, **behind, "part": "row", "term": "", "iteration": 0, "window": 1,
             "note": " ".join(note for note in notes if note)}  # fmt: skip
     parts = [pd.DataFrame([head])]
     curves = _curves(events, points)
     validated = {
-        seed: found for seed in events if len(found := read_validation(Path(study.runs) / row.run_of[seed] / METRICS))
+        seed: found
+        for seed in events
+        if len(found := read_validation(Path(study.runs) / row.run_of[seed] / METRICS_FILE))
     }
     if validated:
         curves[("validation", "AP")] = _validation(validated)

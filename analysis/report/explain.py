@@ -12,7 +12,7 @@ from analysis.load.columns import QUANTITIES
 from analysis.load.schema import Study, labels_of
 from analysis.tables.protocol_facts import teachers
 from c2d.core.errors import InputError, unknown_name
-from c2d.core.json_values import Wrong, read_bytes
+from c2d.core.regular_file import FormatError, read_bytes
 
 FILES = (
     ("spec.json", "the question"),
@@ -106,7 +106,7 @@ def _read(path: Path) -> list[dict[str, str]]:
         path = path.with_suffix(".csv")
     try:
         cells = csvfile.read(read_bytes(path).decode("utf-8-sig"))
-    except Wrong as error:
+    except FormatError as error:
         beside = f" (beside {given})" if path != given else ""
         raise InputError(f"table {path}{beside} {error}; {what_next}") from None
     except InputError as error:

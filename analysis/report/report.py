@@ -17,7 +17,7 @@ from analysis.report.output_folder import Folder
 from analysis.report.types import Drawn, Made, Request
 from analysis.spec.report_spec import FigureSpec, TableSpec, read_spec
 from c2d.core.errors import InputError
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 Say = Callable[[str], None]
 MOST_LINES = 12

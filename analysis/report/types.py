@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load.schema import Study
 from analysis.page.page_model import Figure, Skipped
 from analysis.spec.report_spec import FigureSpec
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,8 @@ from analysis.tables import differences
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
 from c2d.core.errors import InputError
-from c2d.core.json_values import DETECTIONS, RESULT, targets_path
+from c2d.core.run_folder import DETECTIONS_FILE, RESULT_FILE
+from c2d.core.store_folder import targets_path
 
 if TYPE_CHECKING:
     from c2d.metrics.coco_data import Prepared
@@ -121,8 +122,8 @@ class Differences:
 
             value, told = whole([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
             if not abs(value - told) <= _SAME:
-                path = self._study.runs / run / DETECTIONS
-                raise InputError(f"{path} gives {key} {value:.4f}, {RESULT} says {told:.4f}: not one evaluation")
+                path = self._study.runs / run / DETECTIONS_FILE
+                raise InputError(f"{path} gives {key} {value:.4f}, {RESULT_FILE} says {told:.4f}: not one evaluation")
             self._agrees.add((run, key))
         return data
 
@@ -130,7 +131,7 @@ class Differences:
         from c2d.metrics.coco_json import read_detections, read_targets
 
         if run not in self._read:
-            path, digest = self._study.runs / run / DETECTIONS, str(self._rows[run]["dataset_digest"])
+            path, digest = self._study.runs / run / DETECTIONS_FILE, str(self._rows[run]["dataset_digest"])
             if digest not in self._truths:
                 self._truths[digest] = read_targets(targets_path(self._study.runs, digest))
             data = read_detections(path, self._truths[digest])

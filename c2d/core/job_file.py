@@ -19,9 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from c2d.core.process import is_process_alive
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
+from c2d.core.store_folder import SWEEPS
 
-JOB_FILE = "job.json"
-ATTEMPTS_FILE = "attempts.jsonl"
 LAUNCHER_HEARTBEAT = "alive"
 """File in the folder of a submission that a local launcher touches every half minute."""
 
@@ -57,13 +56,13 @@ class Job(BaseModel):
 def read_job(run: RunFolder) -> Job | None:
     """job.json, or None where a run was never launched (or its file is of another format)."""
     try:
-        return Job.model_validate_json((run.path / JOB_FILE).read_bytes())
+        return Job.model_validate_json(run.job.read_bytes())
     except (OSError, ValueError):
         return None
 
 
 def write_job(run: RunFolder, job: Job) -> None:
-    atomic_write_json(run.path / JOB_FILE, job.model_dump())
+    atomic_write_json(run.job, job.model_dump())
 
 
 def is_launcher_alive(job: Job) -> bool:
@@ -93,7 +92,7 @@ def launched_since(status: Mapping[str, Any], job: Job | None) -> bool:
 def read_attempts(run: RunFolder) -> list[dict[str, Any]]:
     """Deaths, oldest first; a line cut off by a crash is passed over."""
     try:
-        lines = (run.path / ATTEMPTS_FILE).read_text().splitlines()
+        lines = run.attempts.read_text().splitlines()
     except OSError:
         return []
     found = []
@@ -114,7 +113,7 @@ def note_attempt(run: RunFolder, **facts: Any) -> None:
     """
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, allow_nan=False) + "\n"
     run.path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run.path / ATTEMPTS_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = os.open(run.attempts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(handle, line.encode())
     finally:
@@ -123,4 +122,4 @@ def note_attempt(run: RunFolder, **facts: Any) -> None:
 
 def submission_folder(runs: Path, sweep: str, name: str) -> Path:
     """Where one submission keeps its pickles, its script, its folders.txt and its logs."""
-    return runs / "sweeps" / sweep / name
+    return runs / SWEEPS / sweep / name

@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
+from c2d.core.store_folder import STUDENTS, WEIGHTS, targets_path
 
+SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
+METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
+JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
+LATENCY_FOLDER = "latency"
 STATES = ("waiting", "running", "done", "failed")
 
 
@@ -35,7 +40,7 @@ class RunFolder:
 
     @property
     def spec(self) -> Path:
-        return self.path / "spec.json"
+        return self.path / SPEC_FILE
 
     @property
     def config(self) -> Path:
@@ -47,23 +52,23 @@ class RunFolder:
 
     @property
     def env(self) -> Path:
-        return self.path / "env.json"
+        return self.path / ENV_FILE
 
     @property
     def status(self) -> Path:
-        return self.path / "status.json"
+        return self.path / STATUS_FILE
 
     @property
     def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS_FILE
 
     @property
     def result(self) -> Path:
-        return self.path / "result.json"
+        return self.path / RESULT_FILE
 
     @property
     def detections(self) -> Path:
-        return self.path / "detections.json.gz"
+        return self.path / DETECTIONS_FILE
 
     @property
     def student(self) -> Path:
@@ -75,7 +80,7 @@ class RunFolder:
 
     @property
     def latency(self) -> Path:
-        return self.path / "latency"
+        return self.path / LATENCY_FOLDER
 
     @property
     def checkpoints(self) -> Path:
@@ -83,7 +88,15 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        return self.path / "log.txt"
+        return self.path / LOG_FILE
+
+    @property
+    def job(self) -> Path:
+        return self.path / JOB_FILE
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / ATTEMPTS_FILE
 
     @property
     def lock(self) -> Path:
@@ -94,15 +107,15 @@ class RunFolder:
 
     def targets(self, data_digest: str) -> Path:
         """Evaluation ground truth, once per data set, shared by all runs of the store."""
-        return self.path.parent / "targets" / f"{data_digest}.json.gz"
+        return targets_path(self.path.parent, data_digest)
 
     def student_config(self, digest: str) -> Path:
         """The resolved config of a student that was given as a file, shared by all runs of the store."""
-        return self.path.parent / "students" / f"{digest}.py"
+        return self.path.parent / STUDENTS / f"{digest}.py"
 
     def weights(self, sha256: str) -> Path:
         """A weight file named by its content, shared by all runs of the store."""
-        return self.path.parent / "weights" / f"{sha256}.pth"
+        return self.path.parent / WEIGHTS / f"{sha256}.pth"
 
     @property
     def is_done(self) -> bool:

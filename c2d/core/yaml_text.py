@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from c2d.core.errors import InputError
-from c2d.core.json_values import Wrong, file_state, read_bytes
+from c2d.core.regular_file import FormatError, file_state, read_bytes
 
 Place = tuple[str | int, ...]
 """Keys and places in lists, from the top of the file."""
@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
     try:
         state = file_state(path)
         raw = read_bytes(path) if isinstance(state, tuple) and state[0] <= MOST_BYTES else b""
-    except (OSError, Wrong) as error:
+    except (OSError, FormatError) as error:
         raise InputError(f"cannot read {path}: {error}; give a YAML file") from None
     if not isinstance(state, tuple):
         raise InputError(f"cannot read {path}: {state.message if state else 'it is missing'}; give a YAML file")

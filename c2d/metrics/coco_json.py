@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from c2d.core.errors import InputError
-from c2d.core.json_values import Wrong, read_bytes, said
+from c2d.core.regular_file import FormatError, error_text, read_bytes
 from c2d.metrics.coco_data import Array, Prepared, add_detections, read_truth
 
 Box = tuple[float, float, float, float]
@@ -101,12 +101,12 @@ def _bytes(path: Path) -> bytes:
     try:
         raw = read_bytes(Path(path))
         return gzip.decompress(raw) if Path(path).suffix == ".gz" else raw
-    except Wrong as error:
+    except FormatError as error:
         raise InputError(f"{path} {error}") from None
     except (EOFError, zlib.error) as error:
-        raise InputError(f"{path} is no whole gzip file ({said(error)}); write it again or remove it") from None
+        raise InputError(f"{path} is no whole gzip file ({error_text(error)}); write it again or remove it") from None
     except (OSError, MemoryError) as error:  # gzip.BadGzipFile is an OSError
-        raise InputError(f"{path} cannot be read: {said(error)}") from None
+        raise InputError(f"{path} cannot be read: {error_text(error)}") from None
 
 
 def _slow(path: Path, raw: bytes) -> Any:
@@ -115,7 +115,7 @@ def _slow(path: Path, raw: bytes) -> Any:
     except RecursionError:
         raise InputError(f"{path} is not valid JSON (nested too deeply); write it again or remove it") from None
     except ValueError as error:  # also where it is not UTF-8
-        raise InputError(f"{path} is not valid JSON ({said(error)}); write it again or remove it") from None
+        raise InputError(f"{path} is not valid JSON ({error_text(error)}); write it again or remove it") from None
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:

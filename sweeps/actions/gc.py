@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.errors import RunError
-from c2d.core.job_file import JOB_FILE
-from c2d.core.run_folder import RunFolder
+from c2d.core.run_folder import JOB_FILE, RunFolder
+from c2d.core.store_folder import SNAPSHOTS, SWEEPS
 from sweeps.launchers.submission import FOLDERS
 from sweeps.state.plan import Row
 
@@ -122,9 +122,9 @@ def _submissions(rows: list[Row], runs: Path, now: float) -> Iterator[Removal]:
     """Folders of pickles and logs of which every run is done."""
     mine = {row.run.id for row in rows}
     held = {row.run.id for row in rows if not _resting(row)}
-    for folders in sorted((runs / "sweeps").glob(f"*/*/{FOLDERS}")):
+    for folders in sorted((runs / SWEEPS).glob(f"*/*/{FOLDERS}")):
         place = folders.parent
-        if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(runs / "sweeps")):
+        if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(runs / SWEEPS)):
             continue
         try:
             members = [RunFolder(runs / Path(line).name) for line in folders.read_text().splitlines() if line]
@@ -143,7 +143,7 @@ def _is_done(run: RunFolder) -> bool:
 
 def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
     """Code that no job.json of the store names; none at all where one of them cannot be read."""
-    place = runs / "snapshots"
+    place = runs / SNAPSHOTS
     if not _is_folder(place):
         return
     named = set()

@@ -21,6 +21,7 @@ from filelock import SoftFileLock, Timeout
 from c2d.core.errors import InputError
 from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from c2d.core.store_folder import SWEEPS, sweep_record_path
 from c2d.specs.resolve_spec import gather
 from c2d.specs.spec import RunSpec
 from sweeps.actions import select_retries
@@ -32,7 +33,7 @@ from sweeps.definition.profile import Profile, store_profile
 from sweeps.launchers import LAUNCHERS
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.snapshot import take_snapshot
-from sweeps.state.manifest import read_record, record_of, record_path, write_record
+from sweeps.state.manifest import read_record, record_of, write_record
 from sweeps.state.plan import Row, survey
 
 Where = Literal["dry", "local", "slurm"]
@@ -70,7 +71,7 @@ def plan(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str, Any]
         InputError: a folder of the store holds another question under the same id.
     """
     before = None
-    if record_path(runs, definition.name).is_file():
+    if sweep_record_path(runs, definition.name).is_file():
         with suppress(InputError):  # damaged, or of an older format: it is written anew
             before = read_record(runs, definition.name)
     record = record_of(definition, grid, before)
@@ -159,7 +160,7 @@ def submit(
 @contextmanager
 def submission_lock(runs: Path) -> Iterator[None]:
     """One submission at a time in a store, also over a network file system."""
-    path = runs / "sweeps" / ".submission.lock"
+    path = runs / SWEEPS / ".submission.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLock(path)
     try:

@@ -7,7 +7,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
-from c2d.core.job_file import JOB_FILE, Job, is_launcher_alive, read_job, write_job
+from c2d.core.job_file import Job, is_launcher_alive, read_job, write_job
 from sweeps.launchers import submission
 from sweeps.scheduler import queue
 
@@ -41,7 +41,7 @@ def recover_submission(job: Job) -> Job | None:
         if current is None or current.name != job.name or current.state != "submitting":
             continue
         if number is None:
-            (run.path / JOB_FILE).unlink(missing_ok=True)
+            run.job.unlink(missing_ok=True)
         else:
             write_job(run, submitted_job(current, number, len(members)))
     return None if number is None else submitted_job(job, number, len(members))

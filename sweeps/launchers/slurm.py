@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.job_file import JOB_FILE, Job, read_job, submission_folder, write_job
+from c2d.core.job_file import Job, read_job, submission_folder, write_job
 from c2d.core.run_folder import atomic_write_text
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
@@ -205,7 +205,7 @@ def _write_all(array: Array, jobs: Sequence[Job | None]) -> None:
     def write(pair: tuple[Task, Job | None]) -> None:
         task, job = pair
         if job is None:
-            (task.run.path / JOB_FILE).unlink(missing_ok=True)
+            task.run.job.unlink(missing_ok=True)
         else:
             write_job(task.run, job)
 

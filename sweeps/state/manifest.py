@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
+from c2d.core.store_folder import SWEEPS, sweep_record_path
 
 if TYPE_CHECKING:
     from c2d.specs.spec import RunSpec
@@ -82,7 +83,7 @@ def promises(record: Mapping[str, Any]) -> list[Promise]:
 def also_in(runs: Path, name: str, ids: set[str]) -> dict[str, list[str]]:
     """{run: other sweeps of the store that ask for it as well} of those of `ids` that are shared."""
     found: dict[str, list[str]] = {}
-    for path in sorted((runs / "sweeps").glob("*.json")):
+    for path in sorted((runs / SWEEPS).glob("*.json")):
         if path.stem == name:
             continue
         try:
@@ -94,12 +95,8 @@ def also_in(runs: Path, name: str, ids: set[str]) -> dict[str, list[str]]:
     return found
 
 
-def record_path(runs: Path, name: str) -> Path:
-    return runs / "sweeps" / f"{name}.json"
-
-
 def write_record(runs: Path, record: dict[str, Any]) -> None:
-    atomic_write_json(record_path(runs, record["name"]), record)
+    atomic_write_json(sweep_record_path(runs, record["name"]), record)
 
 
 def read_record(runs: Path, given: str) -> dict[str, Any]:
@@ -113,10 +110,12 @@ def read_record(runs: Path, given: str) -> dict[str, Any]:
         from sweeps.definition.definition import read_definition
 
         name = read_definition(given).name if Path(given).is_file() else Path(given).stem
-    if not record_path(runs, name).is_file():
-        known = sorted(path.stem for path in (runs / "sweeps").glob("*.json"))
+    if not sweep_record_path(runs, name).is_file():
+        known = sorted(path.stem for path in (runs / SWEEPS).glob("*.json"))
         raise unknown_name(f"sweep in {runs}/sweeps", name, known, "submit it first, or name another store with --runs")
-    record = read_json(record_path(runs, name))
+    record = read_json(sweep_record_path(runs, name))
     if not isinstance(record, dict) or record.get("format") != FORMAT or "needs" not in record:
-        raise InputError(f"{record_path(runs, name)} is not a sweep record of format {FORMAT}; submit the sweep again")
+        raise InputError(
+            f"{sweep_record_path(runs, name)} is not a sweep record of format {FORMAT}; submit the sweep again"
+        )
     return record

@@ -23,7 +23,7 @@ from analysis.load.schema import Study
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_large_store, make_store
-from c2d.core import json_values
+from c2d.core import regular_file
 
 NOW = 1_795_207_551.0
 METHODS = {"method": ["baseline", "c2d"]}
@@ -45,13 +45,13 @@ def _same(one: Study, other: Study) -> bool:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were read."""
     names: list[str] = []
-    real = json_values.read_bytes
+    real = regular_file.read_bytes
 
     def spy(path: Path, last: int | None = None) -> bytes:
         names.append(path.name)
         return real(path, last)
 
-    monkeypatch.setattr(json_values, "read_bytes", spy)
+    monkeypatch.setattr(regular_file, "read_bytes", spy)
     return names
 
 

@@ -28,7 +28,7 @@ from analysis.tables.build_table import build
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 CONDITIONS = {"backend": "eager", "precision": "fp32", "batch": 1, "input": "300x300", "threads": None,
               "stage": "end to end", "images": "real", "score_threshold": 0.05, "nms": "in"}  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.page.page_model import Failure, Figure, Report, Skipped, Sweep
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"'&`{{ 7*7 }} {% raw %} \N{SNOWMAN}"
 METHODS = ("baseline", "kd_cls", "icod", "fgfi", "defeat", "icod+fgfi")

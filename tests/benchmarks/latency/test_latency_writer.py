@@ -11,7 +11,7 @@ import pytest
 from analysis.load.latency_file import read_file
 from benchmarks.latency import latency_writer
 from benchmarks.latency.measure import Row
-from c2d.core.json_values import Problem
+from c2d.core.regular_file import Problem
 
 
 def made(batch: int = 1, disturbed: str | None = None, examined_sha: str | None = None) -> Row:

@@ -1,4 +1,4 @@
-"""File names agree with the writer's; reading one file gives a value or a problem, whatever its bytes are."""
+"""Reading one file gives a value or a problem, whatever its bytes are."""
 
 from __future__ import annotations
 
@@ -11,42 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2d.core import json_values
-from c2d.core.job_file import ATTEMPTS_FILE
-from c2d.core.json_values import Problem, Wrong
-from c2d.core.run_folder import RunFolder
-from sweeps.state.manifest import record_path
+from c2d.core import json_values, regular_file
+from c2d.core.regular_file import FormatError, Problem
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "runs"
-
-
-def test_the_names_are_those_the_writers_use() -> None:
-    run, runs = RunFolder(Path("runs/a")), Path("runs")
-    assert [run.path / name for name in (json_values.SPEC, json_values.STATUS, json_values.RESULT, json_values.ENV, json_values.METRICS)] == [
-        run.spec, run.status, run.result, run.env, run.metrics,
-    ]  # fmt: skip
-    assert (run.path / json_values.DETECTIONS, run.path / json_values.LATENCY) == (run.detections, run.latency)
-    assert (run.path / json_values.LOG, json_values.ATTEMPTS) == (run.log, ATTEMPTS_FILE)
-    assert json_values.targets_path(runs, "ab") == run.targets("ab")
-    assert json_values.sweep_path(runs, "demo") == record_path(runs, "demo")
-    assert {run.student_config("x").parent.name, run.weights("x").parent.name} < set(json_values.SHARED)
-
-
-def test_entries_are_the_folders_that_may_be_runs(tmp_path: Path) -> None:
-    for name in ("b", "a", "sweeps", "targets", ".hidden", "line\nbreak"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
-    found = json_values.entries(tmp_path)
-    assert found.runs == ["a", "b"]
-    assert ["'line\\nbreak'" in problem.message for problem in found.problems] == [True]
-
-
-def test_a_folder_of_undecodable_name_is_a_problem(tmp_path: Path) -> None:
-    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    found = json_values.entries(tmp_path)
-    assert found.runs == []
-    found.problems[0].message.encode()
-    assert len(found.problems) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +50,7 @@ def test_what_is_no_file_is_a_problem_and_never_waited_for(tmp_path: Path) -> No
     messages = [json_values.read_json(tmp_path / name) for name in ("pipe", "folder", "loop", "none", "a\0b")]
     assert all(isinstance(found, Problem) for found in messages)
     assert "is missing" in messages[3].message
-    assert json_values.file_state(tmp_path / "none") is None
+    assert regular_file.file_state(tmp_path / "none") is None
 
 
 def test_compressed_files(tmp_path: Path) -> None:
@@ -123,7 +91,7 @@ def test_any_bytes_give_a_value_or_a_problem(tmp_path_factory: pytest.TempPathFa
     ],
 )
 def test_numbers_are_finite_numbers_within_bounds(value: object, message: str) -> None:
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(FormatError) as caught:
         json_values.number(value, "AP", 0, 1)
     assert str(caught.value) == message
     assert json_values.number(None, "AP", 0, 1) is None
@@ -133,27 +101,21 @@ def test_numbers_are_finite_numbers_within_bounds(value: object, message: str) -
 def test_text_is_one_line_that_can_be_written() -> None:
     assert json_values.text("\x1b[31mloss\x1b[0m is nan\n at 7\ud800", "reason") == "loss is nan at 7?"
     assert json_values.text("größer als 5 µs", "reason") == "größer als 5 µs"
-    with pytest.raises(Wrong, match="reason is 3 where text belongs"):
+    with pytest.raises(FormatError, match="reason is 3 where text belongs"):
         json_values.text(3, "reason")
 
 
 def test_at_and_maybe() -> None:
     value = {"a": {"b": 1, "n": None}}
     assert (
-        json_values.at(value, "a", "b"),
-        json_values.maybe(value, "a", "n", "x"),
-        json_values.maybe(value, "z"),
+        json_values.required(value, "a", "b"),
+        json_values.optional(value, "a", "n", "x"),
+        json_values.optional(value, "z"),
     ) == (1, None, None)
-    with pytest.raises(Wrong, match=r"^a\.c is missing"):
-        json_values.at(value, "a", "c")
-    with pytest.raises(Wrong, match=r"^a\.b is a number where an object belongs"):
-        json_values.maybe(value, "a", "b", "c")
-
-
-def test_the_end_of_a_long_file(tmp_path: Path) -> None:
-    (tmp_path / "log").write_bytes(b"0123456789")
-    assert json_values.read_bytes(tmp_path / "log", 4) == b"6789"
-    assert json_values.read_bytes(tmp_path / "log", 40) == b"0123456789"
+    with pytest.raises(FormatError, match=r"^a\.c is missing"):
+        json_values.required(value, "a", "c")
+    with pytest.raises(FormatError, match=r"^a\.b is a number where an object belongs"):
+        json_values.optional(value, "a", "b", "c")
 
 
 def test_every_json_file_of_the_fixture_is_readable() -> None:

@@ -91,3 +91,12 @@ def test_seconds_of_all_attempts_are_counted(tmp_path: Path) -> None:
     folder.write_status("running", attempt=2, begun=now - 5, elapsed_before_s=folder.read_status()["elapsed_s"])
     folder.write_status("done")
     assert folder.read_status()["elapsed_s"] == pytest.approx(15, abs=2)
+
+
+def test_the_names_of_the_files_of_a_run() -> None:
+    run = RunFolder(Path("runs/a"))
+    paths = (run.spec, run.status, run.result, run.env, run.metrics, run.log, run.detections, run.latency)
+    assert [path.relative_to(run.path).as_posix() for path in (*paths, run.job, run.attempts)] == [
+        "spec.json", "status.json", "result.json", "env.json", "metrics.jsonl", "log.txt", "detections.json.gz",
+        "latency", "job.json", "attempts.jsonl",
+    ]  # fmt: skip

@@ -44,7 +44,12 @@ class Store:
 
     def check(self, grid: Grid, profile: Profile | None = None, **changes: Any) -> list[Problem]:
         """Without the forward part unless it is asked for."""
-        arguments: dict[str, Any] = {"runs": self.runs, "data": self.data, "forward": False, "print_line": lambda line: None}
+        arguments: dict[str, Any] = {
+            "runs": self.runs,
+            "data": self.data,
+            "forward": False,
+            "print_line": lambda line: None,
+        }
         return check(DEFINITION, grid, profile=profile, **(arguments | changes))
 
     def finished(self, teacher: RunSpec, top1: float | None, classes: list[str]) -> RunSpec:

@@ -277,7 +277,9 @@ def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path, monkeypa
     from datetime import UTC, datetime
 
     here = socket.gethostname()
-    assert recover_submission(draft(store, fake, "c2d-demo-0", host=here, pid=os.getppid())) is None  # its pid was used again
+    assert (
+        recover_submission(draft(store, fake, "c2d-demo-0", host=here, pid=os.getppid())) is None
+    )  # its pid was used again
     monkeypatch.setattr(process, "process_start", lambda pid: 0.0)  # before its submission
     job = draft(store, fake, "c2d-demo-1", host=here, pid=os.getppid())
     assert recover_submission(job) == job

@@ -1,0 +1,95 @@
+"""Read regular files: their state and bytes, and short printable texts for what went wrong. Nothing here writes.
+
+A reader of a store meets files that other programs wrote, so a named pipe, a folder or a broken link under the name of
+a file is reported, never opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+FileState = tuple[int, int, int, int]
+"""(size in bytes, mtime in ns, ctime in ns, inode). If all four are the same, the content is the same: ctime reveals a
+file that was changed and then given its old mtime back."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file or folder of the store that cannot be used; the rest of the store was read.
+
+    Attributes:
+        path: the file or folder.
+        message: what is wrong with it; a clause that follows the path.
+    """
+
+    path: Path
+    message: str
+
+
+class FormatError(ValueError):
+    """A file or a value of another form than expected. The message is a clause that follows the name of the file."""
+
+
+def file_state(path: Path) -> FileState | Problem | None:
+    """Return the state of a regular file.
+
+    Args:
+        path: the file; a named pipe is not opened, because that would wait for ever.
+
+    Returns:
+        None if there is no such file; a Problem if something other than a file has its name.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return Problem(path, f"cannot be read: {error_text(error)}")
+    if not stat.S_ISREG(found.st_mode):
+        return Problem(path, "is no file; remove what has its name")
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def read_bytes(path: Path, last: int | None = None) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        last: read only this many bytes at its end.
+
+    Raises:
+        OSError: the system refuses.
+        FormatError: missing, or not a regular file.
+    """
+    state = file_state(path)
+    if state is None:
+        raise FormatError("is missing")
+    if isinstance(state, Problem):
+        raise FormatError(state.message)
+    with open(path, "rb") as stream:
+        if last is not None and state[0] > last:
+            stream.seek(-last, os.SEEK_END)
+            return stream.read(last)
+        return stream.read()
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line that can be shown and written everywhere.
+
+    Terminal codes are removed, control characters become blanks, lone surrogates become question marks.
+    """
+    if text.isprintable():
+        return text
+    text = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", text)
+    text = text.encode("utf-8", "replace").decode()
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+
+
+def error_text(error: BaseException) -> str:
+    """Return the message of an error in one line of at most 200 characters, without the path of an OSError."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(text)[:200] or type(error).__name__
