@@ -145,13 +145,13 @@ def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
     """The same student plain and under ICOD, and the (random) teacher."""
     from c2d.configs import load_student
     from c2d.detectors.normalization import Normalization
+    from c2d.distillation.build_methods import build_methods
     from c2d.distillation.wrapper import Distillation, TeacherSet
     from c2d.methods.base import Context
     from c2d.specs.resolve_spec import distiller_catalog
     from c2d.specs.spec import resolve_method
     from c2d.teachers.classifier import ClassifierTeacher
     from c2d.teachers.networks import build_network
-    from c2d.training.build import distillers
     from c2d.training.evaluate import build_student
 
     size = None if case.student.startswith("ssd") else case.size
@@ -166,7 +166,7 @@ def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
     student = build_student(config)
     method = resolve_method([{"icod": {"max_positives": case.max_positives}}], distiller_catalog())
     context = Context(case.classes, teacher, None, student)
-    distilled = Distillation(student, distillers(method, context), teachers, case.classes, 0)
+    distilled = Distillation(student, build_methods(method, context), teachers, case.classes, 0)
     return plain.to(device).train(), distilled.to(device).train(), teacher
 
 

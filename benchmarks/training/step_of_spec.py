@@ -43,16 +43,16 @@ def measure(
         teacher_ms: lists; positives, plain_mib, distilled_mib; reference: {method: {ours_ms, reference_ms, deviation}}
         of the terms alone on a tiny student, empty where no checkout is at hand}.
     """
-    from c2d.preflight.setup import prepare
     from c2d.specs.resolve_spec import store
+    from c2d.training.build import build_from_name
 
     device, runs = start(threads), store(runs)
     records: list[dict[str, Any]] = []
     plain_mib: dict[tuple[Any, ...], float] = {}  # the same plain step under every method
     references: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     for question in questions:
-        trial = prepare(question, runs, data)
-        calls, facts = _calls(trial)
+        run = build_from_name(question, runs, data)
+        calls, facts = _calls(run)
         for call in calls.values():
             call()
         samples: dict[str, list[float]] = {name: [] for name in calls}
@@ -64,7 +64,7 @@ def measure(
             plain_mib[subject] = _peak_apart(question, "plain", runs, data, threads)
         pair = facts["student"], facts["methods"]
         if pair not in references:
-            references[pair], why = reference_step.beside(list(trial.built.model.distillers), facts["student"])
+            references[pair], why = reference_step.beside(list(run.model.distillers), facts["student"])
             if why:
                 print(why, file=sys.stderr)
         records.append(
@@ -87,16 +87,16 @@ def peak_mib(question: str, kind: str, runs: Path, data: Path | None, threads: i
     """Peak memory of two steps (`plain`: without methods and teachers, or `distilled`), MiB, beyond what the imported
     packages take; in this process, which should do nothing else."""
     from c2d.distillation.wrapper import TeacherSet
-    from c2d.preflight.setup import prepare
+    from c2d.training.build import build_from_name
 
     device = start(threads)
     base = peak_memory.base_mib(device)
-    trial = prepare(question, runs, data)
-    model = trial.built.model
+    run = build_from_name(question, runs, data)
+    model = run.model
     if kind == "plain":
         model.distillers, model.teachers = torch.nn.ModuleDict(), TeacherSet()
     model.at_full_weight()
-    return peak_memory.of_calls(_step(model, *next(trial.batches(1))), device, base)
+    return peak_memory.of_calls(_step(model, *next(run.batches(1))), device, base)
 
 
 def markdown(records: Sequence[dict[str, Any]]) -> str:
@@ -132,13 +132,13 @@ def _beside(found: dict[str, dict[str, float]]) -> str:
     return ", ".join(told if len(told) > 1 else [text.split()[1] for text in told]) or "–"
 
 
-def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
+def _calls(run: Any) -> tuple[dict[str, Call], dict[str, Any]]:
     from c2d.detectors.batch import batch_from_mmdet
     from c2d.detectors.outputs import Needs
     from c2d.distillation.wrapper import Distillation, TeacherSet
 
-    model = trial.built.model
-    inputs, samples = next(trial.batches(1))
+    model = run.model
+    inputs, samples = next(run.batches(1))
     plain = Distillation(copy.deepcopy(model.student), {}, TeacherSet(), model.num_classes, model.seed)
     needs = reduce(or_, (method.needs for method in model.distillers.values()), Needs())
     model.at_full_weight()
@@ -153,7 +153,7 @@ def _calls(trial: Any) -> tuple[dict[str, Call], dict[str, Any]]:
         view = batch_from_mmdet(inputs, samples, model.normalization, model.num_classes)
         calls["teacher"] = lambda: model.teachers.detector.observe(view, needs)
     facts = {
-        "student": trial.spec.student.name if trial.spec.student else trial.spec.network,
+        "student": run.spec.student.name if run.spec.student else run.spec.network,
         "methods": "+".join(model.distillers) or "baseline",
         "batch": len(inputs),
         "image": "x".join(map(str, inputs.shape[-2:])),

@@ -65,11 +65,11 @@ def train(
         import torch
 
         torch.set_num_threads(threads)
-    from c2d.training.train import Machine, train
+    from c2d.training.train import RunOptions, train
 
     try:
-        machine = Machine(data, workers, checkpoint_every, download, quiet, stop_after, monitor, cache_teacher)
-        result = train(folder, machine)
+        options = RunOptions(data, workers, checkpoint_every, download, quiet, stop_after, monitor, cache_teacher)
+        result = train(folder, options)
     except Interrupted as stop:
         if not stop.planned:
             raise
@@ -135,11 +135,11 @@ def inspect(
     data: Data = None,
 ) -> None:
     """Draw what a method looks at (masks, boxes, crops, attention) in some training images, before anyone trains."""
-    from c2d.preflight.setup import prepare
     from c2d.preflight.visualize import draw
     from c2d.specs.resolve_spec import store
+    from c2d.training.build import build_from_name
 
-    for line in draw(prepare(spec, store(runs), data), images, _writable(out)):
+    for line in draw(build_from_name(spec, store(runs), data), images, _writable(out)):
         print(line)
     print(f"picture: {out}")
 
@@ -147,19 +147,20 @@ def inspect(
 def suggest_weight(
     spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
     steps: Annotated[int, typer.Option(min=1, help="training steps, in memory only")] = 200,
-    every: Annotated[int, typer.Option(min=1, help="steps between two looks at the gradients")] = 10,
+    every: Annotated[int, typer.Option(min=1, help="steps between two observations of the gradients")] = 10,
     runs: Runs = None,
     data: Data = None,
 ) -> None:
     """Train some steps, compare the gradients of each term with the task's, and propose weights for a sweep."""
-    from c2d.preflight.setup import prepare
-    from c2d.preflight.suggest_weight import listen, suggest, table
+    from c2d.preflight.suggest_weight import measure_gradients, suggest, table
     from c2d.specs.resolve_spec import store
+    from c2d.training.build import build_from_name
 
-    def say(step: int, numbers: dict[str, float]) -> None:
+    def report(step: int, numbers: dict[str, float]) -> None:
         print(f"step {step}/{steps}  loss {numbers['loss']:.3f}  |g_task| {numbers['kd_task_grad']:.3g}", flush=True)
 
-    print(table([suggest(heard) for heard in listen(prepare(spec, store(runs), data), steps, every, say)]))
+    run = build_from_name(spec, store(runs), data)
+    print(table([suggest(gradient) for gradient in measure_gradients(run, steps, every, report)]))
 
 
 def _writable(path: Path) -> Path:

@@ -1,8 +1,7 @@
-"""Is every distillation loss alive? Checked in the first steps, before a week is spent on a loss of exactly zero.
+"""Check in the first steps that every distillation loss is finite, is not zero, and reaches the student's weights.
 
-Teachers whose weights were never loaded, hooks that never matched and detached graphs all look the same in a log: the
-loss is zero or constant and the result equals the baseline. So each term has to be finite, non-zero and felt by the
-student's weights, while the teacher's weights feel nothing.
+A teacher whose weights were not loaded, a hook that never ran and a detached graph look the same in a log: the loss is
+zero or constant, and the result equals the baseline. The check finds them before the run has cost anything.
 """
 
 from __future__ import annotations
@@ -13,46 +12,53 @@ from torch import Tensor, nn
 from c2d.core.errors import RunError
 
 PATIENCE = 5
-"""Steps with positives in which a term has to show life once."""
+"""Steps with positives in which a term has to have a gradient once."""
 
 
-class Liveness:
-    """Watches terms until each has been alive once; then it costs nothing."""
+class GradientCheck:
+    """Test each term until it has had a gradient once; after that the check costs nothing.
+
+    Attributes:
+        rank: of this process, for messages.
+        failed_steps: term -> steps in which it was zero or had no gradient.
+        passed: terms that had a gradient.
+    """
 
     def __init__(self, rank: int = 0) -> None:
         self.rank = rank
-        self.seen: dict[str, int] = {}
-        self.alive: set[str] = set()
+        self.failed_steps: dict[str, int] = {}
+        self.passed: set[str] = set()
 
     def check(
         self, terms: dict[str, Tensor], student: nn.Module, teachers: list[nn.Module], layers: dict[str, str]
     ) -> None:
-        """Test the terms that have not been alive yet.
+        """Test the terms that have not passed yet, in one step.
 
         Args:
             terms: loss name -> scalar with its graph, from a step that has positives.
             student: its trainable parameters must receive a gradient.
-            teachers: none of their parameters may require one or have one.
-            layers: loss name -> where the term reads, for the message; terms that are not in it may be dead.
+            teachers: none of their parameters may require a gradient or have one.
+            layers: loss name -> where the term reads, for the message; terms without an entry are not tested.
+
         Raises:
-            RunError: a term is not finite; or stayed zero or without gradient for `PATIENCE` steps; or a teacher is
-                not frozen. It names the loss, the layer and the rank.
+            RunError: a term is not finite; or was zero or without gradient for `PATIENCE` steps; or a teacher is not
+                frozen. The message names the loss, the layer and the rank.
         """
         weights = [weight for weight in student.parameters() if weight.requires_grad]
         for name, value in terms.items():
-            if name in self.alive or name not in layers:
+            if name in self.passed or name not in layers:
                 continue
             place = f"{name} ({layers[name]}, rank {self.rank})"
             if not torch.isfinite(value):
                 raise RunError(
-                    f"{place} is {float(value.detach())} in its first step; look at its inputs, or use fp32", "nan"
+                    f"{place} is {float(value.detach())} in its first step; check its inputs, or use fp32", "nan"
                 )
             fault = _fault(value, weights)
             if fault is None:
-                self.alive.add(name)
+                self.passed.add(name)
                 continue
-            self.seen[name] = self.seen.get(name, 0) + 1
-            if self.seen[name] >= PATIENCE:
+            self.failed_steps[name] = self.failed_steps.get(name, 0) + 1
+            if self.failed_steps[name] >= PATIENCE:
                 raise RunError(
                     f"{place} {fault} in its first {PATIENCE} steps with positives, so it would teach nothing; "
                     "check the teacher's weights and the layer, or set its weight to 0 to leave it out",
@@ -67,7 +73,7 @@ class Liveness:
 
 
 def _fault(value: Tensor, weights: list[nn.Parameter]) -> str | None:
-    """What is dead about a term, or None."""
+    """Why a term trains nothing, or None where it does."""
     if float(value.detach()) == 0.0:
         return "is exactly 0"
     if not value.requires_grad:

@@ -1,4 +1,4 @@
-"""How much of a method enters at an iteration: step on, ramp, decay, stop; a factor in [0, 1]."""
+"""Schedule of a method's weight: start, ramp, decay and stop give a factor in [0, 1] for each iteration."""
 
 from __future__ import annotations
 
@@ -9,23 +9,35 @@ from c2d.core.errors import InputError
 
 
 def factor(params: Any, iteration: int, iterations: int) -> float:
-    """The factor at `iteration` (from 0) of a run of `iterations`; see the common parameters in `distillers.base`.
+    """Return the factor on a method's weight at one iteration.
 
-    `linear` gives 1 at the first iteration and 1/N at the last; the papers that decay do so once per epoch.
+    Args:
+        params: the method's parameters, with the common ones of `c2d.methods.base.Params`.
+        iteration: from 0.
+        iterations: N, of the whole run. Decay `linear` is 1 at the first iteration and 1/N at the last; the papers
+            that decay do so once per epoch.
+
+    Returns:
+        A factor in [0, 1].
     """
     if iteration < params.start or (params.stop is not None and iteration >= params.stop):
         return 0.0
-    risen = min(1.0, (iteration - params.start) / params.ramp) if params.ramp else 1.0
-    done = iteration / max(iterations, 1)
-    fallen = {"none": 1.0, "linear": 1.0 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}[params.decay]
-    return risen * fallen
+    rise = min(1.0, (iteration - params.start) / params.ramp) if params.ramp else 1.0
+    progress = iteration / max(iterations, 1)
+    fall = {"none": 1.0, "linear": 1.0 - progress, "cosine": 0.5 + 0.5 * math.cos(math.pi * progress)}[params.decay]
+    return rise * fall
 
 
-def check(method: str, params: Any, iterations: int) -> None:
-    """Refuse a schedule under which a method never teaches.
+def check_schedule(method: str, params: Any, iterations: int) -> None:
+    """Check that a method has a weight above 0 at some iteration.
+
+    Args:
+        method: its name, for the message.
+        params: its parameters.
+        iterations: of the whole run.
 
     Raises:
-        InputError: it starts behind the end of the run, or stops before it starts.
+        InputError: the method starts after the end of the run, or stops before it starts.
     """
     if params.start + (1 if params.ramp else 0) >= iterations:
         raise InputError(  # a ramp begins with 0

@@ -1,4 +1,4 @@
-"""Distillation: the student's own losses and the distillers' terms, one merged dict. The student is never edited."""
+"""The trained model: the student's own losses and the methods' terms in one dict. The student is never edited."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from c2d.detectors.finite_losses import FiniteLosses
 from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import DetectorOutputs, Needs, RoIOutputs
 from c2d.detectors.recording import ForwardRecorder, record_forward
-from c2d.distillation.gradient_check import Liveness
-from c2d.distillation.gradient_monitor import Monitor
+from c2d.distillation.gradient_check import GradientCheck
+from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.distillation.weight_schedule import factor
 from c2d.methods.base import Distiller, View
 from c2d.ops.seeding import derive_seed
@@ -29,27 +29,33 @@ from c2d.ops.seeding import derive_seed
 
 @dataclass
 class TeacherSet:
-    """Teachers as plain objects: the optimizer, DDP, EMA and checkpoints of the student never see them."""
+    """Frozen teachers of a run, as plain objects: optimizer, DDP, EMA and checkpoints of the student exclude them."""
 
     classifier: Any = None
     detector: Any = None
 
     def modules(self) -> list[nn.Module]:
+        """Return the networks of the teachers that exist."""
         return [teacher.module for teacher in (self.classifier, self.detector) if teacher is not None]
 
 
 class Distillation(FiniteLosses):
-    """A student under instruction.
+    """A student that is trained with distillation methods, or alone.
 
     Args:
         student: any mmdet detector.
-        distillers: name -> distiller; empty for a baseline.
-        teachers: what they learn from.
-        seed: of the run; the distillers' own random numbers follow from (seed, iteration, rank, method), so that they
-            never disturb the student's, nor one method another's.
-        iterations: of the run, for weights that decay.
+        distillers: name -> method; empty for a baseline. The name is part of the checkpoints' keys.
+        teachers: of the methods.
+        num_classes: foreground classes.
+        seed: of the run; the methods' own random numbers follow from (seed, iteration, rank, method), so that they
+            change neither the student's nor another method's.
+        iterations: of the run, for the schedules of the methods' weights.
 
-    `iteration` is set by the loop before each step; `monitor` by whoever wants gradients looked at.
+    Attributes:
+        iteration: set by the training loop before each step, from 0.
+        gradient_check: stops a run whose terms give the student no gradient.
+        gradient_monitor: set it to observe the gradients of the terms.
+        scheduled: False after `at_full_weight`.
     """
 
     def __init__(
@@ -67,18 +73,33 @@ class Distillation(FiniteLosses):
         self.teachers = teachers
         self.num_classes, self.seed, self.iteration, self.iterations = num_classes, seed, 0, iterations
         self.normalization = Normalization.from_preprocessor(student.data_preprocessor)
-        self.liveness = Liveness(get_rank())
-        self.monitor: Monitor | None = None
+        self.gradient_check = GradientCheck(get_rank())
+        self.gradient_monitor: GradientMonitor | None = None
         self.scheduled = True
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
-        """mode `loss`: the merged losses; other modes are the student's own."""
+        """Compute the merged losses in mode `loss`; other modes are the student's own.
+
+        Args:
+            inputs: normalized and padded images, (B, 3, H, W).
+            data_samples: B of mmdet's DetDataSample, boxes xyxy in px of `inputs`.
+            mode: `loss`, `predict` or `tensor`.
+        """
         if mode == "loss":
             return self.loss(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Any]:
-        """Student losses as they are named; trained terms loss_kd_<method>_<term>, observations kd_<method>_<name>."""
+        """Compute the losses of one step.
+
+        Args:
+            inputs: normalized and padded images, (B, 3, H, W).
+            data_samples: B of mmdet's DetDataSample, boxes xyxy in px of `inputs`.
+
+        Returns:
+            The student's losses under mmdet's names, trained terms `loss_kd_<method>_<term>` (scalars), and
+            observations `kd_<method>_<name>` (scalars without a graph).
+        """
         if not self.distillers:
             return self.student.loss(inputs, data_samples)
         factors = {
@@ -88,34 +109,52 @@ class Distillation(FiniteLosses):
         }
         active = {name: method for name, method in self.methods.items() if factors[name] > 0}
         due = {name: method for name, method in active.items() if self.scheduled and method.due(self.iteration)}
-        losses, view, needs = self._look(inputs, data_samples, active, due)
+        losses, view, needs = self._observe(inputs, data_samples, active, due)
         trained, raw, places = self._terms(active, factors, view, losses)
         if any(len(part.image) for part in view.positives) or (
             not needs.positives and any(len(boxes) for boxes in view.batch.boxes)
         ):
-            self.liveness.check(trained, self.student, self.teachers.modules(), places)
-        if self.monitor is not None and self.monitor.due(self.iteration):
-            losses |= self.monitor.look(self, losses, raw)
+            self.gradient_check.check(trained, self.student, self.teachers.modules(), places)
+        if self.gradient_monitor is not None and self.gradient_monitor.due(self.iteration):
+            losses |= self.gradient_monitor.observe(self, losses, raw)
         return losses | trained
 
     @property
     def methods(self) -> dict[str, Any]:
-        """The distillers by name."""
+        """The methods by name."""
         return dict(self.distillers.items())
 
     def at_full_weight(self) -> None:
-        """From here on every method enters with its whole weight, whatever its schedule says: to try a step, or time
-        one. Tables of the training set are made now, and not again."""
+        """Switch the schedules of the methods' weights off, to test or time a step with every method.
+
+        Tables of the training set are computed now and not again.
+        """
         for method in self.methods.values():
             if method.refresh is not None:
                 method.refresh(self.student)
         self.scheduled = False
 
     def view(self, inputs: Tensor, data_samples: Any) -> View:
-        """One step as the distillers see it, whatever their schedules say; nothing is trained."""
-        return self._look(inputs, data_samples, self.methods, self.methods)[1]
+        """Compute what the methods see of one step, whatever their schedules; nothing is trained.
 
-    def _look(
+        Args:
+            inputs: normalized and padded images, (B, 3, H, W).
+            data_samples: B of mmdet's DetDataSample, boxes xyxy in px of `inputs`.
+        """
+        return self._observe(inputs, data_samples, self.methods, self.methods)[1]
+
+    def generator(self, name: str = "") -> torch.Generator:
+        """Return the random numbers of one method, or of one purpose, in this iteration and rank.
+
+        Args:
+            name: of a method or purpose; empty for the stream without a name.
+        """
+        method = self.methods.get(name)
+        named = bool(name) and (method is None or method.NAMED_RANDOM_STREAM)
+        own = (zlib.crc32(name.encode()),) if named else ()
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.iteration, get_rank(), 2, *own))
+
+    def _observe(
         self, inputs: Tensor, data_samples: Any, active: Mapping[str, Any], refreshed: Mapping[str, Any]
     ) -> tuple[dict[str, Any], View, Needs]:
         """(the student's losses, what the active methods see, their needs): the teacher first, then the student."""
@@ -125,16 +164,10 @@ class Distillation(FiniteLosses):
         batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
         needs = reduce(or_, (method.needs for method in active.values()), Needs())
         by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else DetectorOutputs()
-        stages = {getattr(method, "roi_stages", "last") for method in active.values()}
+        stages = {method.roi_stages for method in active.values()}
         with record_forward(self.student, needs, "all" if "all" in stages else "last") as recorder:
             losses = dict(self.student.loss(inputs, data_samples))
         return losses, self._view(batch, recorder, by_teacher, needs, data_samples), needs
-
-    def random(self, name: str) -> torch.Generator:
-        """The random numbers of one method in this iteration."""
-        # ICOD had the stream to itself before there were others; its runs keep their numbers.
-        own = () if name == "icod" else (zlib.crc32(name.encode()),)
-        return torch.Generator().manual_seed(derive_seed(self.seed, self.iteration, get_rank(), 2, *own))
 
     def _view(
         self,
@@ -153,12 +186,12 @@ class Distillation(FiniteLosses):
             if needs.proposals:
                 shared = roi_stage.predict_on_proposals(
                     teacher.network, by_teacher.neck, self.student, by_student.neck, batch, data_samples,
-                    self.random("proposals"),
+                    self.generator("proposals"),
                 )  # fmt: skip
             by_student = by_student.with_rois(by_student.rois, shared[0])
             by_teacher = by_teacher.with_rois(same, shared[1])
         return View(
-            batch, recorder.positives(batch), self.teachers.classifier, teacher, self.random("icod"), by_student,
+            batch, recorder.positives(batch), self.teachers.classifier, teacher, self.generator(), by_student,
             by_teacher, self.iteration / max(self.iterations, 1),
         )  # fmt: skip
 
@@ -171,12 +204,12 @@ class Distillation(FiniteLosses):
         places: dict[str, str] = {}
         for name, method in self.methods.items():
             if name not in active:
-                # Weights of an idle method take part in the sum with 0, so that DDP waits for none of them.
+                # DDP waits for the gradient of every weight: those of an idle method enter the sum with factor 0.
                 parts = [weight.sum() for weight in method.parameters() if weight.requires_grad]
                 if parts:
                     trained[f"loss_kd_{name}_idle"] = 0.0 * torch.stack(parts).sum()
                 continue
-            view.generator = self.random(name)
+            view.generator = self.generator(name)
             exact = (
                 nullcontext() if method.OWN_PRECISION else torch.autocast(view.batch.images.device.type, enabled=False)
             )

@@ -133,7 +133,9 @@ class Distiller(nn.Module):
     `WEIGHTS`: term -> the parameter that weighs it. `GATED`: terms that are 0 whenever their gate is shut. `DETECTORS`:
     the students it teaches. `COST` and `SOURCE` are words for `c2d methods`. `ADDED`: parameters younger than the
     method's first runs; with their default they are no part of a run's id. Methods compute in fp32, autocast off,
-    unless they choose their precision themselves (`OWN_PRECISION`).
+    unless they choose their precision themselves (`OWN_PRECISION`). `CROP_LOGITS`: the parameter that weighs the term
+    on the classifier teacher's logits of ground-truth crops, which can be cached; empty where there is none.
+    `NAMED_RANDOM_STREAM`: whether the method's name is part of the seed of its random numbers.
     """
 
     NAME: ClassVar[str]
@@ -147,9 +149,13 @@ class Distiller(nn.Module):
     SOURCE: ClassVar[str] = ""
     ADDED: ClassVar[tuple[str, ...]] = ()
     OWN_PRECISION: ClassVar[bool] = False
+    CROP_LOGITS: ClassVar[str] = ""
+    NAMED_RANDOM_STREAM: ClassVar[bool] = True
 
     params: Any
     needs: Needs = Needs()
+    #: Which stages of a cascade its positives come from.
+    roi_stages: Literal["last", "all"] = "last"
     notes: list[str]
 
     def __init__(self, params: Any) -> None:
@@ -159,6 +165,11 @@ class Distiller(nn.Module):
     def sights(self, view: View) -> list[Sight]:
         """What this method looks at in `view`; nothing where it looks at whole maps alike."""
         return []
+
+    @property
+    def uses_crop_logits(self) -> bool:
+        """Whether a term uses the classifier teacher's logits of ground-truth crops."""
+        return bool(self.CROP_LOGITS) and getattr(self.params, self.CROP_LOGITS) > 0
 
     #: For methods that look at the training set before a step: called with the student when `due(iteration)`.
     refresh: Callable[[Any], None] | None = None

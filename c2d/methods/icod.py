@@ -121,6 +121,9 @@ class ICOD(Distiller):
     COST = "the classifier on every ground-truth crop, its stem forward and backward on every positive"
     SOURCE = "paper (arXiv 2106.05209, submission text); SSD300 values also in the released code"
     OWN_PRECISION = True
+    CROP_LOGITS = "lambda_kc"
+    # The first method of this project; the random numbers of its runs were drawn before methods had names in the seed.
+    NAMED_RANDOM_STREAM = False
     ADDED = ("weight", "start", "ramp", "decay", "stop")
 
     needs = Needs(positives=True)

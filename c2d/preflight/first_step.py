@@ -1,6 +1,6 @@
-"""The first step of a model, on stand-in images: finite losses, weights that are reached, teachers left alone.
+"""One step of a model on synthetic images: finite losses, gradients for the weights, unchanged teachers.
 
-What mmdet and torch raise is answered with the layer that was running.
+An exception of mmdet or torch is reported with the layer that was running.
 """
 
 from __future__ import annotations
@@ -19,7 +19,22 @@ from c2d.preflight import synthetic
 
 
 def first_step(model: Any, teachers: TeacherSet, sides: list[int], num_classes: int) -> list[str]:
-    """One step at the smallest side that works; only a side of the student's own can show that none does."""
+    """Take one step at the smallest side that works.
+
+    Only a failure at the largest side, which is the student's own, is an error: a small image can be too small.
+
+    Args:
+        model: on the CPU.
+        teachers: must not change.
+        sides: of the square images in px, smallest first.
+        num_classes: foreground classes.
+
+    Returns:
+        Notes on terms and weights without a gradient.
+
+    Raises:
+        RunError: the step failed, a loss is not finite, or a teacher was changed.
+    """
     roots = {"": model, "teacher": nn.ModuleList(teachers.modules())}
     for side in sides:
         try:
@@ -36,29 +51,23 @@ def first_step(model: Any, teachers: TeacherSet, sides: list[int], num_classes: 
 
 
 def _step(model: Any, teachers: TeacherSet, side: int, num_classes: int) -> list[str]:
-    """Losses and one backward pass; notes on terms that were dead and on weights without a part in them.
-
-    Raises:
-        RunError: a loss is not finite, or a teacher was changed by the step.
-    """
+    """Losses and one backward pass; notes on terms and weights without a gradient."""
     before = _fingerprint(teachers)
     model.train().zero_grad()
     data = model.data_preprocessor(synthetic.batch(side, num_classes), True)
-    with _Pooling() as pooling:
+    with _PoolingMonitor() as pooling:
         losses = model.loss(data["inputs"], data["data_samples"])
     for name, value in losses.items():
         if not all(torch.isfinite(part).all() for part in ([value] if isinstance(value, Tensor) else value)):
-            raise RunError(
-                f"{name} is not finite on images of {side} px with random weights; look at its weight", "nan"
-            )
+            raise RunError(f"{name} is not finite on images of {side} px with random weights; check its weight", "nan")
     total, _ = model.parse_losses(losses)
     total.backward()
     if _fingerprint(teachers) != before or any(w.grad is not None for t in teachers.modules() for w in t.parameters()):
         raise RunError("a teacher was changed by the step; teachers are frozen", "user-code")
     notes = [f"{size[0]} x {size[1]} cells are pooled to {to[0]} x {to[1]}: cells repeat" for size, to in pooling.up]
-    liveness = getattr(model, "liveness", None)
-    notes += [f"{name} was 0 or gave no gradient in the one step" for name in (liveness.seen if liveness else ())]
-    if liveness and getattr(model, "distillers", None) and not liveness.seen and not liveness.alive:
+    check = getattr(model, "gradient_check", None)
+    notes += [f"{name} was 0 or gave no gradient in the one step" for name in (check.failed_steps if check else ())]
+    if check and getattr(model, "distillers", None) and not check.failed_steps and not check.passed:
         notes.append("no positives in the one step, so no term of a method was computed")
     idle = [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
     if idle:
@@ -69,20 +78,20 @@ def _step(model: Any, teachers: TeacherSet, side: int, num_classes: int) -> list
     return notes
 
 
-class _Pooling(TorchFunctionMode):
-    """Notices maps that are average-pooled to more cells than they have."""
+class _PoolingMonitor(TorchFunctionMode):
+    """Record feature maps that are average-pooled to more cells than they have."""
 
     def __init__(self) -> None:
         super().__init__()
         self.up: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if func is F.adaptive_avg_pool2d:
-            sizes = tuple(args[0].shape[-2:]), tuple(found.shape[-2:])
+            sizes = tuple(args[0].shape[-2:]), tuple(result.shape[-2:])
             if (sizes[1][0] > sizes[0][0] or sizes[1][1] > sizes[0][1]) and sizes not in self.up:
                 self.up.append(sizes)
-        return found
+        return result
 
 
 def _fingerprint(teachers: TeacherSet) -> list[float]:

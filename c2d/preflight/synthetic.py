@@ -1,7 +1,7 @@
-"""Stand-ins for what a rehearsal does not have: the data set, a batch of it, untrained teachers, weights not fetched.
+"""Synthetic parts of a dry run: a data set, a batch of it, untrained teachers, weight files.
 
-They have the structure of the real things (files, keys, classes, shapes) and random contents, so that the same code
-runs on them; what depends on contents, such as a teacher's accuracy, is not in them.
+They have the structure of the real parts (files, keys, classes, shapes) and random contents, so the same code runs on
+them; what depends on contents, such as a teacher's accuracy, they cannot show.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ SMALL = 128
 
 
 def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
-    """A data set of two noise images with their boxes, card included, in `folder`."""
+    """Write a data set of two noise images with boxes, and its card.
+
+    Args:
+        classes: names, in order.
+        folder: for images and annotations.
+    """
     from PIL import Image
 
     width, height = IMAGE
@@ -53,11 +58,11 @@ def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     atomic_write_json(folder / "boxes.json", {"images": images, "annotations": boxes, "categories": categories})
     split = (folder / "boxes.json", folder / "images")
-    return LoadedCard(make_card(folder, "rehearsal", classes, {"train": split, "val": split}), folder)
+    return LoadedCard(make_card(folder, "synthetic", classes, {"train": split, "val": split}), folder)
 
 
 def sides(resolved: config.Resolved) -> list[int]:
-    """Sides in px of the square batches to try, smallest first; SSD's maps allow none but its own."""
+    """Return the sides in px of the square batches to try, smallest first; SSD accepts its own input size alone."""
     model, pipeline = resolved.train["model"], resolved.student["test_dataloader"]["dataset"]["pipeline"]
     size = reference([dict(step) for step in pipeline])
     own = size if isinstance(size, int) else min(size)
@@ -69,7 +74,15 @@ def sides(resolved: config.Resolved) -> list[int]:
 
 
 def batch(side: int, num_classes: int) -> dict[str, Any]:
-    """Two square images with their boxes, as the loader hands them to the data preprocessor."""
+    """Build a batch of two square images as the loader passes it to the data preprocessor.
+
+    Args:
+        side: of the images in px.
+        num_classes: labels are below it.
+
+    Returns:
+        `inputs`: two uint8 tensors (3, side, side); `data_samples`: their boxes, xyxy px.
+    """
     from mmdet.structures import DetDataSample
     from mmdet.structures.bbox import HorizontalBoxes
     from mmengine.structures import InstanceData
@@ -100,25 +113,42 @@ def batch(side: int, num_classes: int) -> dict[str, Any]:
 
 
 def classifier_teacher(spec: RunSpec, classes: Sequence[str]) -> ClassifierTeacher:
-    """The teacher that `spec` will train, with random weights."""
+    """Build the classifier teacher that `spec` will train, with random weights.
+
+    Args:
+        spec: of the teacher's run.
+        classes: names, in order.
+
+    Raises:
+        InputError: the spec is of another kind, or has no crop size.
+    """
     recipe = spec.schedule.values
     if spec.kind != "classifier" or spec.network is None or not isinstance(recipe, TeacherSchedule):
-        raise InputError(f"run {spec.id} is a {spec.kind}, a classifier teacher is wanted; give one with a network")
+        raise InputError(f"run {spec.id} is a {spec.kind}, a classifier teacher is needed; give one with a network")
     if spec.input is None:
-        raise InputError(f"teacher {spec.id} does not say the crop size (`input`); ask the question again with it")
+        raise InputError(f"teacher {spec.id} has no crop size; set `input` in its spec")
     pixels = of_recipe(recipe.normalisation.model_dump())
     return ClassifierTeacher(build_network(spec.network, len(classes)), classes, spec.input, pixels)
 
 
 def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> DetectorTeacher:
-    """The teacher that `spec` will train, with the weights its code initialises."""
+    """Build the detector teacher that `spec` will train, with the weights its code initialises.
+
+    Args:
+        spec: of the teacher's run.
+        card: the data set, for its classes.
+        folder: the teacher's run folder in the store, which may keep its student config.
+
+    Raises:
+        InputError: the spec is of another kind.
+    """
     if spec.kind != "detector":
-        raise InputError(f"run {spec.id} is a {spec.kind}, a detector teacher is wanted; give one with a student")
+        raise InputError(f"run {spec.id} is a {spec.kind}, a detector teacher is needed; give one with a student")
     return DetectorTeacher(evaluate.build_student(config.resolve(spec, card, folder).student))
 
 
-def fetched(init: str) -> bool:
-    """Whether torch's cache has the file of `torchvision:MODEL.WEIGHTS`; both names are known to exist."""
+def is_downloaded(init: str) -> bool:
+    """Return whether torch's cache has the file of `torchvision:MODEL.WEIGHTS`; both names must exist."""
     import torchvision
 
     model, _, name = init.partition(":")[2].partition(".")
@@ -127,10 +157,12 @@ def fetched(init: str) -> bool:
 
 
 def weights(init: str, folder: Path, *, head: bool) -> Path:
-    """A file of zeros with the keys and shapes of `torchvision:MODEL.WEIGHTS`; no download.
+    """Write a file of zeros with the keys and shapes of `torchvision:MODEL.WEIGHTS`; nothing is downloaded.
 
     Args:
-        head: with the classifier's head, which a detector's backbone has no place for and which is most of a VGG.
+        init: `torchvision:MODEL.WEIGHTS`.
+        folder: for the file.
+        head: include the classifier's head, which a detector's backbone does not have and which is most of a VGG.
     """
     import torchvision
 

@@ -1,4 +1,4 @@
-"""`c2d inspect`: what each method looks at, drawn over the first training images, before anyone trains."""
+"""`c2d inspect`: draw masks, boxes and crops of each method over the first training images, before a training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from c2d.core.errors import InputError, first_line
 from c2d.detectors.batch import Batch
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.methods.base import Sight
-from c2d.preflight.setup import Trial
+from c2d.training.build import TrainingRun
 
 MOST_CROPS = 9
 MOST_COLUMNS = 6
@@ -22,25 +22,33 @@ PANEL_INCHES = 2.2
 PLAIN = Normalization((0.0,) * 3, (1.0,) * 3, "rgb")
 
 
-def draw(trial: Trial, images: int, path: Path) -> list[str]:
-    """One picture: a band for each method with a row for each image. Returns lines to print.
+def draw(run: TrainingRun, images: int, path: Path) -> list[str]:
+    """Draw one picture: a band for each method with a row for each image.
+
+    Args:
+        run: built, in training mode.
+        images: number of images.
+        path: of the PNG.
+
+    Returns:
+        Lines to print.
 
     Raises:
-        InputError: the run has no method.
+        InputError: the run has no method, or the picture cannot be written.
     """
-    model = trial.built.model
+    model = run.model
     if not getattr(model, "distillers", None):
-        raise InputError("this question has no method, so there is nothing to look at; give one with `method`")
-    inputs, samples = next(trial.batches(1, images))
+        raise InputError("this spec has no method, so there is nothing to draw; give one with `method`")
+    inputs, samples = next(run.batches(1, images))
     view = model.view(inputs, samples)
     bands: list[tuple[str, list[Sight]]] = []
     lines = []
     for name, method in model.distillers.items():
-        view.generator = model.random(name)
+        view.generator = model.generator(name)
         with torch.no_grad():
-            found = method.sights(view)
-        bands += [(name, found[i : i + MOST_COLUMNS]) for i in range(0, len(found), MOST_COLUMNS)]
-        lines.append(f"{name}: {'; '.join(s.name for s in found) or 'looks at every cell alike'}")
+            sights = method.sights(view)
+        bands += [(name, sights[i : i + MOST_COLUMNS]) for i in range(0, len(sights), MOST_COLUMNS)]
+        lines.append(f"{name}: {'; '.join(s.name for s in sights) or 'looks at every cell alike'}")
     _figure(view.batch, bands, path)
     return lines
 

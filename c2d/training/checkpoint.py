@@ -1,8 +1,8 @@
-"""Resumable state: written whole or not at all, read back through safeload, two kept.
+"""Checkpoints of a training, and the export of the weights that are shipped.
 
-A checkpoint holds the weights of student and adapters, their running average, optimizer, loss scaler, schedulers and
-iteration. It holds no teacher (frozen, found by its run id). Random states are stored by nobody: every iteration seeds
-itself from (seed, iteration, rank), see sampling.py.
+A checkpoint holds the weights of student and adapters, their EMA, the optimizer with its loss scaler, the schedulers
+and the iteration. It holds no teacher (frozen, and identified by its run id) and no random state: every iteration seeds
+itself from (seed, iteration, rank), see `c2d.training.sampler`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, atomic_write_bytes
@@ -19,10 +20,21 @@ from c2d.weights import safe_load
 
 FORMAT = 1
 KEPT = 2
+"""Checkpoints of a run that are kept; a corrupt newest one leaves the one before it."""
+PREFIXES = {"detector": "student.", "classifier": "network."}
+"""Prefix of the exported weights in a checkpoint, by kind of run."""
 
 
 def save(folder: RunFolder, state: dict[str, Any], iteration: int) -> Path:
-    """Write the state after `iteration` iterations; older checkpoints beyond the newest two are removed.
+    """Write the state after `iteration` iterations, and remove all but the newest two checkpoints.
+
+    Args:
+        folder: run folder.
+        state: what `Trainer.state_dict` returns.
+        iteration: number of steps that are done.
+
+    Returns:
+        The path of the checkpoint; it is written whole or not at all.
 
     Raises:
         RunError: a weight is NaN or infinite (the last good checkpoint stays), or the disk is full.
@@ -38,21 +50,27 @@ def save(folder: RunFolder, state: dict[str, Any], iteration: int) -> Path:
     torch.save({"format": FORMAT, "run": folder.id, "iteration": iteration, **state}, buffer)
     path = folder.checkpoint(iteration)
     atomic_write_bytes(path, buffer.getvalue())
-    reached = [kept for kept in listing(folder) if kept <= path]  # a later one is corrupt: we resumed before it
-    for old in reached[:-KEPT]:
+    earlier = [item for item in listing(folder) if item <= path]  # a later one is corrupt: the run resumed before it
+    for old in earlier[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
 
 
 def listing(folder: RunFolder) -> list[Path]:
-    """Complete checkpoints, oldest first; half-written ones begin with a dot and are never seen."""
+    """Return the complete checkpoints, oldest first; the name of a half-written one begins with a dot."""
     return sorted(folder.checkpoints.glob("iter_*.pth"))
 
 
 def newest(folder: RunFolder, warn: Any = print) -> dict[str, Any] | None:
-    """The newest readable checkpoint of this run, or None; a corrupt one is passed over with a warning.
+    """Load the newest readable checkpoint of this run, or None; a corrupt one is skipped with a warning.
 
-    A file that wants to run code is not corrupt, it is an attack or a mistake: it stops the run.
+    Args:
+        folder: run folder.
+        warn: called with a line for each corrupt file.
+
+    Raises:
+        InputError: the file has another format or belongs to another run. A file that contains code is not corrupt
+            either: it is an attack or a mistake, and stops the run.
     """
     for path in reversed(listing(folder)):
         try:
@@ -66,3 +84,31 @@ def newest(folder: RunFolder, warn: Any = print) -> dict[str, Any] | None:
             raise InputError(f"{path} belongs to run {state['run']}, this is {folder.id}; remove it")
         return state
     return None
+
+
+def export(checkpoint: Path, out: Path, kind: str) -> dict[str, Tensor]:
+    """Write the weights that are shipped under stock keys: the EMA where there is one, else the last weights.
+
+    No teacher and no adapter is in them.
+
+    Args:
+        checkpoint: path of a checkpoint.
+        out: student.pth or classifier.pth.
+        kind: `detector` or `classifier`.
+
+    Returns:
+        The state dict that was written: tensors of any shape.
+
+    Raises:
+        InputError: the checkpoint is of a run of the other kind.
+    """
+    state = safe_load.load(checkpoint)
+    weights = state["average"] or state["model"]
+    prefix = PREFIXES[kind]
+    stock = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    if not stock:
+        raise InputError(f"{checkpoint} holds no weight under '{prefix}'; it is not a checkpoint of a {kind} run")
+    buffer = io.BytesIO()
+    torch.save(stock, buffer)
+    atomic_write_bytes(out, buffer.getvalue())
+    return stock

@@ -1,4 +1,4 @@
-"""RunSpec -> the resolved stock student config (config.py) and the whole training config (train_config.py)."""
+"""Configs of a run from its spec: the stock student (config.py) and the training (train_config.py)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,30 @@ from c2d.specs.spec import RunSpec, TeacherSchedule
 from c2d.training.evaluate import coco_dataset
 from c2d.training.optimization import optimization_config
 
-QUESTION = ("method", "teachers", "init", "seed")
-"""Keys of train_config.py that show parts of the spec; overriding the picture would change nothing but the run id."""
+SPEC_KEYS = ("method", "teachers", "init", "seed")
+"""Keys of train_config.py that repeat parts of the spec; an override would change nothing but the run id."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The two configs of a run: the stock student (or classifier) that is shipped, and how it is trained."""
+    """Configs of a run.
+
+    Attributes:
+        student: stock config of the student, or of the classifier, that is shipped with its weights.
+        train: the whole training.
+    """
 
     student: Config
     train: Config
 
 
 def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
-    """Both configs of a run. Nothing is read but config files and the data card.
+    """Resolve both configs of a run. Nothing is read but config files and the data card.
+
+    Args:
+        spec: of the run.
+        card: the data set.
+        folder: run folder; its store may keep the student config.
 
     Raises:
         InputError: unknown student, or an override whose key does not exist.
@@ -38,20 +48,20 @@ def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
 
 
 def write(resolved: Resolved, folder: RunFolder) -> None:
-    """config.py and train_config.py, each readable by stock mmengine."""
+    """Write config.py and train_config.py; stock mmengine reads each of them."""
     atomic_write_text(folder.config, resolved.student.pretty_text)
     atomic_write_text(folder.train_config, resolved.train.pretty_text)
 
 
 def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     assert spec.student is not None
-    kept = folder.student_config(spec.student.digest)
-    name = str(kept) if kept.exists() else spec.student.name
+    stored = folder.student_config(spec.student.digest)
+    name = str(stored) if stored.exists() else spec.student.name
     if student_digest(name) != spec.student.digest:
         raise InputError(
             f"student {spec.student.name} is {student_digest(name)[:12]} here, "
             f"the run asks for {spec.student.digest[:12]}; the toolbox or the config changed since: "
-            "use the versions of its env.json, or ask the question anew"
+            "use the versions of its env.json, or start a new run of the same spec"
         )
     source = load_student(
         name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
@@ -124,17 +134,20 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
 
 
 def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
-    """Apply {dotted key: value}. The key has to exist, or its parent for a key a type may take: a typing error must not
-    pass for an ablation."""
+    """Apply {dotted key: value}.
+
+    The key must exist, or its parent must have a `type` which may take the key: a misspelt key must not pass for an
+    ablation.
+    """
     for dotted, value in overrides.items():
-        if dotted.split(".")[0] in QUESTION or dotted == "train_cfg.val_interval":
-            raise InputError(f"override '{dotted}' is a part of the question itself; set it there, not as an override")
+        if dotted.split(".")[0] in SPEC_KEYS or dotted == "train_cfg.val_interval":
+            raise InputError(f"override '{dotted}' is a part of the spec itself; set it there, not as an override")
         node: Any = training
         *parents, last = dotted.split(".")
         for part in parents:
-            node = _step(node, part, dotted)
+            node = _child(node, part, dotted)
         if isinstance(node, list):
-            _step(node, last, dotted)
+            _child(node, last, dotted)
             node[int(last)] = value
         elif not isinstance(node, dict):
             raise unknown_name(
@@ -148,7 +161,7 @@ def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
             )
 
 
-def _step(node: Any, part: str, dotted: str) -> Any:
+def _child(node: Any, part: str, dotted: str) -> Any:
     if isinstance(node, list) and part.isdigit() and int(part) < len(node):
         return node[int(part)]
     if isinstance(node, dict) and part in node:

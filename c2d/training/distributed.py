@@ -1,9 +1,9 @@
-"""One process or several: joining the group, and who writes.
+"""Process group, device and rank of a training.
 
-Whoever starts the processes sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT: torchrun does, and
-sweeps/node/job.py does it from what SLURM says. A rank that dies ends the others: under SLURM within seconds, by srun's
---kill-on-bad-exit; under torchrun by its agent; without either, gloo notices the closed connection at the next step,
-and nccl at the latest after the time-out below, which has to be long because the first rank validates alone.
+The launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT: torchrun does, and sweeps/node/job.py does
+from SLURM's variables. When a rank dies, the others end too: under SLURM within seconds, by srun's --kill-on-bad-exit;
+under torchrun by its agent; without either, gloo detects the closed connection at the next step, and nccl at the latest
+after the time-out below, which has to be long because rank 0 validates alone.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from c2d.core.errors import RunError, first_line
 
 
 def join() -> str:
-    """Join the process group when one was asked for; returns this process's device, `cuda:N` or `cpu`.
+    """Join the process group where WORLD_SIZE is above 1; return this process's device, `cuda:N` or `cpu`.
 
     Raises:
-        RunError: class `hang`: the ranks did not find each other, e.g. because the port is taken.
+        RunError: of class `hang`: the ranks could not connect, e.g. because the port is taken.
     """
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(device_index())
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
         try:
-            # the first rank validates alone, and the others wait for it
+            # rank 0 validates alone, and the others wait for it
             torch.distributed.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=3))
         except (torch.distributed.DistError, TimeoutError) as error:
             where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
@@ -38,10 +38,10 @@ def join() -> str:
 
 
 def device_index() -> int:
-    """Which of the visible GPUs is this process's; where SLURM shows each process its own only, that is the first."""
+    """Return the index of this process's GPU; 0 where SLURM shows each process its own GPU only."""
     return int(os.environ.get("LOCAL_RANK", 0)) if torch.cuda.device_count() > 1 else 0
 
 
 def is_main() -> bool:
-    """True for the process that writes the run's files."""
+    """Return whether this process writes the run's files: rank 0."""
     return get_rank() == 0

@@ -1,6 +1,6 @@
-"""Stock config + exported weights -> detections and result. It never sees the wrapper, a teacher or a distiller.
+"""Evaluation of a detector from its stock config and exported weights, without wrapper, teacher or method.
 
-Every reported number of a detector comes from here, so from the file that is shipped.
+Every reported number of a detector comes from here, and so from the file that is shipped.
 """
 
 from __future__ import annotations
@@ -24,16 +24,23 @@ from c2d.data.card import LoadedCard
 from c2d.detectors import compat
 from c2d.weights import safe_load
 
-Beat = Callable[[], None]
+Heartbeat = Callable[[], None]
+"""Called after every image, so that a long evaluation is not taken for a dead run."""
 
 
 def build_student(config: Config, device: str = "cpu") -> Any:
-    """The stock student of a config, with the weights its code initialises."""
-    compat.prepare()
-    from mmdet.registry import MODELS
-    from mmdet.utils import register_all_modules
+    """Build the stock student of a config, with the weights its code initialises.
 
-    register_all_modules(init_default_scope=False)
+    Args:
+        config: with `model`.
+        device: `cpu` or `cuda:N`.
+
+    Raises:
+        InputError: mmdet cannot build the model.
+    """
+    _register_mmdet()
+    from mmdet.registry import MODELS
+
     with mmdet_scope():
         try:
             model = MODELS.build(config["model"])
@@ -46,52 +53,80 @@ def build_student(config: Config, device: str = "cpu") -> Any:
 
 
 def build_dataset(dataset: Any) -> Any:
-    """An mmdet data set from its config; what it prints while reading is kept off the terminal."""
-    compat.prepare()
-    from mmdet.registry import DATASETS
-    from mmdet.utils import register_all_modules
+    """Build an mmdet data set; what it prints while reading is dropped.
 
-    register_all_modules(init_default_scope=False)
-    nothing = InputError(
-        f"{dataset['ann_file']} leaves no image to look at (training drops images without boxes); check the annotations"
+    Args:
+        dataset: its config.
+
+    Raises:
+        InputError: the data set cannot be built, has no images, or image files are missing.
+    """
+    _register_mmdet()
+    from mmdet.registry import DATASETS
+
+    no_images = InputError(
+        f"{dataset['ann_file']} has no image to use (training drops images without boxes); check the annotations"
     )
     with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
         try:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
-            raise nothing from error
+            raise no_images from error
         except (AssertionError, KeyError, TypeError) as error:
             raise InputError(
                 f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
             ) from error
     paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
     if not paths:
-        raise nothing
+        raise no_images
     missing = [path for path in paths if not os.path.exists(path)]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(paths)} images of {dataset['ann_file']} are missing, first {missing[0]}; "
-            "restore them, or make the data card anew where the images are"
+            "restore them, or make the data card again where the images are"
         )
     return built
 
 
+def _register_mmdet() -> None:
+    compat.prepare()  # before the first import of mmdet
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+
+
 @contextlib.contextmanager
 def mmdet_scope() -> Iterator[None]:
-    """mmdet's registry scope, for as long as something is built."""
+    """Make mmdet's registry the default inside; mmengine builds a config by type name in the default registry."""
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield
 
 
 def load_student(config: Config, weights: Path, device: str = "cpu") -> tuple[Any, safe_load.Audit]:
-    """(model in eval mode, audit): every key must fit, as stock mmdet's strict=True asks."""
+    """Build a student and load its weights.
+
+    Args:
+        config: with `model`.
+        weights: student.pth, or any checkpoint of the model; every key must fit, as under `strict=True`.
+        device: `cpu` or `cuda:N`.
+
+    Returns:
+        (model in eval mode, audit).
+    """
     model = build_student(config, device)
     audit = safe_load.load_into(model, weights, who="student", strict=True)
     return model.to(device).eval(), audit
 
 
 def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: bool) -> dict[str, Any]:
-    """mmdet's CocoDataset of one split of a card; training keeps mmdet's rule for empty images unless overridden."""
+    """Return the config of mmdet's CocoDataset for one split of a card.
+
+    Args:
+        card: the data set.
+        split: `train` or `val`.
+        pipeline: of the images.
+        test: keep every image; training drops images without boxes, as mmdet does, unless it is overridden.
+    """
     dataset: dict[str, Any] = {
         "type": "CocoDataset",
         "data_root": "",
@@ -107,7 +142,12 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
 
 
 def targets(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
-    """Ground truth of the `val` split, boxes only, from the store (`runs/targets/`), where it is put at first use."""
+    """Read the ground truth of the `val` split (boxes only) from the store, `runs/targets/`; write it at first use.
+
+    Args:
+        card: the data set.
+        folder: any run of the store.
+    """
     path = folder.targets(card.card.digest)
     if path.exists():
         return read_json(path)
@@ -134,12 +174,21 @@ def targets(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def detect(model: Any, dataset: Any, beat: Beat = lambda: None) -> list[dict[str, Any]]:
-    """COCO results list of a data set: category ids of its annotation file, boxes x, y, w, h in pixels of the original
-    image, scores at full precision. The model keeps its training mode."""
+def detect(model: Any, dataset: Any, heartbeat: Heartbeat = lambda: None) -> list[dict[str, Any]]:
+    """Detect the objects of a data set, image by image.
+
+    Args:
+        model: mmdet detector; it is in eval mode meanwhile, and in its own mode afterwards.
+        dataset: mmdet data set in test mode.
+        heartbeat: called after every image.
+
+    Returns:
+        COCO results list: category ids of the annotation file, boxes x, y, w, h in px of the original image, scores at
+        full precision.
+    """
     was_training = model.training
     model.eval()
-    found: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
     for index in range(len(dataset)):
         (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         instances = sample.pred_instances.cpu()
@@ -148,18 +197,34 @@ def detect(model: Any, dataset: Any, beat: Beat = lambda: None) -> list[dict[str
         for box, score, label in zip(
             boxes.tolist(), instances.scores.double().tolist(), instances.labels.tolist(), strict=True
         ):
-            found.append(
+            detections.append(
                 {"image_id": sample.img_id, "category_id": dataset.cat_ids[label], "bbox": box, "score": score}
             )
-        beat()
+        heartbeat()
     model.train(was_training)
-    return found
+    return detections
 
 
 def evaluate_detector(
-    config: Config, weights: Path, card: LoadedCard, truth: dict[str, Any], device: str, beat: Beat = lambda: None
+    config: Config,
+    weights: Path,
+    card: LoadedCard,
+    truth: dict[str, Any],
+    device: str,
+    heartbeat: Heartbeat = lambda: None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(result, detections) of a stock student on the card's `val` split.
+    """Evaluate a stock student on the `val` split of a card.
+
+    Args:
+        config: with `model` and `test_dataloader`.
+        weights: student.pth, or any checkpoint of the model.
+        card: the data set.
+        truth: its ground truth, from `targets`.
+        device: `cpu` or `cuda:N`.
+        heartbeat: called after every image.
+
+    Returns:
+        (content of result.json, detections as `detect` returns them).
 
     Raises:
         InputError: weights of another architecture, or classes of config and data set that differ.
@@ -181,8 +246,8 @@ def evaluate_detector(
         "data_prefix": {"img": str(card.images("val"))},
     }
     model, audit = load_student(config, weights, device)
-    detections = detect(model, build_dataset(dataset_config), beat)
-    seen = time.monotonic()
+    detections = detect(model, build_dataset(dataset_config), heartbeat)
+    detected = time.monotonic()
     data = prepare(truth, detections)
     result = {
         "format": 1,
@@ -191,6 +256,6 @@ def evaluate_detector(
         "tide": tide.evaluate(data, ious=tide.IOUS),
         "params": sum(weight.numel() for weight in model.parameters()),
         "audit": audit.to_dict(),
-        "seconds": {"detect": round(seen - begun, 3), "score": round(time.monotonic() - seen, 3)},
+        "seconds": {"detect": round(detected - begun, 3), "score": round(time.monotonic() - detected, 3)},
     }
     return result, detections

@@ -1,4 +1,4 @@
-"""classifier.pth on the ground-truth crops of the held-out split: top-1, calibration, per class."""
+"""Evaluation of a classifier on the ground-truth crops of the `val` split: top-1, calibration, per class."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from c2d.weights import safe_load
 
 
 def evaluate_classifier(
-    config: Config, weights: Path, card: LoadedCard, device: str, beat: Callable[[], None] = lambda: None
+    config: Config, weights: Path, card: LoadedCard, device: str, heartbeat: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """The result of a classifier run, from the file that is shipped and in fp32, whatever it was trained in.
+    """Evaluate the file of a classifier that is shipped, in fp32 whatever the training's precision.
 
     Args:
         config: config.py of the run: `model` for CropClassifier, `test_dataloader` with the data set.
         weights: classifier.pth.
-        card: data, whose `val` split is scored; every box but crowds and those with a side below 2 px.
+        card: the data set; every box of its `val` split counts, but crowds and those with a side below 2 px.
         device: `cpu` or `cuda:N`.
-        beat: called after every batch.
+        heartbeat: called after every batch.
+
+    Returns:
+        The content of result.json.
 
     Raises:
         InputError: weights of another network, or other classes.
@@ -56,13 +59,13 @@ def evaluate_classifier(
         z, y, _ = model(**model.data_preprocessor(batch, False), mode="predict")
         logits.append(z.cpu())
         labels.append(y.cpu())
-        beat()
-    found = torch.cat(logits) if logits else torch.zeros(0, len(classes))
+        heartbeat()
+    scores = torch.cat(logits) if logits else torch.zeros(0, len(classes))
     truth = torch.cat(labels) if labels else torch.zeros(0, dtype=torch.long)
     return {
         "format": 1,
         "kind": "classifier",
-        **classification.score(found.double().numpy(), truth.numpy(), classes),
+        **classification.score(scores.double().numpy(), truth.numpy(), classes),
         "classes": classes,
         "network": config["model"]["network"],
         "input": config["model"]["input"],

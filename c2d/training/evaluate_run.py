@@ -1,4 +1,4 @@
-"""`c2d evaluate`: the numbers of a finished run again, or of any stock config, checkpoint and data set."""
+"""`c2d evaluate`: evaluate a finished run again, or any stock config, checkpoint and data set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ from c2d.training import evaluate
 from c2d.training.distributed import join
 
 
-def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tuple[dict[str, Any], list[str]]:
-    """Evaluate a run's exported file again; (result, lines). Nothing of the run folder is changed.
+def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple[dict[str, Any], list[str]]:
+    """Evaluate a run's exported file again. The run folder is not changed.
+
+    Args:
+        name: id of the run, or its beginning.
+        runs: the store.
+        data: root of the data cards (default: C2D_DATA, else ./data).
+        check: compare the engines of the metrics, too.
+
+    Returns:
+        (result, lines to print).
 
     Raises:
-        InputError: the run is not finished, or its data is not here.
+        InputError: the run is not finished, or its data set is missing.
         RunError: the numbers differ from those of result.json, or the engines from each other.
     """
-    folder = find_run(given, runs)
+    folder = find_run(name, runs)
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
     weights = folder.student if spec.kind == "detector" else folder.classifier
     if not weights.exists() or not folder.result.exists():
@@ -57,7 +66,22 @@ def evaluate_run(given: str, runs: Path, data: Path | None, check: bool) -> tupl
 def evaluate_files(
     config: Path | None, checkpoint: Path | None, card: str | None, runs: Path, check: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Evaluate a stock config with a checkpoint on the `val` split of a data card; (result, lines)."""
+    """Evaluate a stock config with a checkpoint on the `val` split of a data card.
+
+    Args:
+        config: path of an mmdet config.
+        checkpoint: path of its weights, stock keys.
+        card: name or path of a data card.
+        runs: the store, which keeps the ground truth.
+        check: compare the engines of the metrics, too.
+
+    Returns:
+        (result, lines to print).
+
+    Raises:
+        InputError: one of the three is missing or cannot be read, or the classes differ.
+        RunError: the engines differ.
+    """
     missing = [
         name for name, value in (("--config", config), ("--checkpoint", checkpoint), ("--data", card)) if value is None
     ]
@@ -69,7 +93,7 @@ def evaluate_files(
 
 
 def _stock(path: Path, card: LoadedCard) -> Config:
-    """Any mmdet config, with its test data set pointed at the card; classes it names must be the card's."""
+    """An mmdet config whose test data set is the card's; it keeps the class names of the config, if it has them."""
     if not path.is_file():
         raise InputError(f"no config {path}; check the path")
     try:

@@ -1,8 +1,8 @@
-"""Data order and augmentation as a function of (seed, iteration, index), so a resumed run sees what it would have seen.
+"""Data order and augmentation as a function of (seed, position), so a resumed run reads the same batches.
 
 mmengine restarts an epoch from its first batch and stores no random state. Here nothing has to be stored: the image at
 position p of the training stream, and every random number its pipeline draws, follow from the seed and p. Position
-p = iteration * batch + place in the effective batch, so one process and two processes of half the batch see the same
+p = iteration * batch + place in the effective batch, so one process and two processes of half the batch read the same
 stream; skipping to an iteration costs nothing.
 """
 
@@ -20,12 +20,13 @@ from c2d.ops.seeding import derive_seed, temporary_seed
 
 
 class Stream(Sampler[tuple[int, int]]):
-    """The endless training stream of one rank, from `start` on: yields (position, index of the image).
+    """Training stream of one rank, from iteration `start` on: yields (position, index of the image).
 
     Args:
         length: images in the data set.
         seed: of the run.
         batch: effective batch over all ranks; rank r owns the places r * batch / world .. (r + 1) * batch / world - 1.
+        rank, world: of this process, and their number.
         start: first iteration.
         stop: iteration after the last one.
     """
@@ -65,7 +66,7 @@ class SeededDataset(Dataset[Any]):
         with temporary_seed(derive_seed(self.seed, position, 1)):
             try:
                 return self.dataset[index]
-            except Exception as error:  # whatever a pipeline raises at a broken image, the image has to be named
+            except Exception as error:  # a pipeline may raise anything at a broken image
                 path = self.dataset.get_data_info(index).get("img_path", f"number {index}")
                 raise RunError(
                     f"training image {path}: {first_line(error)}; run `c2d data check` on the data set", "data"

@@ -1,4 +1,4 @@
-"""train(folder): configure, fit, export, evaluate. The main road of a run, on one screen."""
+"""`c2d train`: build, fit, export and evaluate one run."""
 
 from __future__ import annotations
 
@@ -9,123 +9,115 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.attempt import attempt, refusing
-from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
-from c2d.data.card import LoadedCard, find_card, verify
-from c2d.distillation.gradient_monitor import Monitor
-from c2d.specs.spec import RunSpec, parse_spec
-from c2d.training import checkpoint, config, evaluate, export
-from c2d.training.build import build, cached
+from c2d.distillation.gradient_monitor import GradientMonitor
+from c2d.specs.spec import parse_spec
+from c2d.training import checkpoint, config, evaluate
+from c2d.training.build import TrainingRun, build, cache_teacher_logits
 from c2d.training.distributed import is_main, join
 from c2d.training.loop import fit
+from c2d.training.sources import Sources, verified_card
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What a run may use here. Nothing of it changes the question."""
+class RunOptions:
+    """Options of one attempt. None of them changes the result.
+
+    Attributes:
+        data: root of the data cards (default: C2D_DATA, else ./data).
+        workers: loader processes.
+        checkpoint_every: iterations between two checkpoints.
+        download: fetch weight files that are not in the cache.
+        quiet: log to the file only.
+        stop_after: iteration after which to save and exit, e.g. of a canary.
+        monitor: iterations between two observations of the terms' gradients.
+        cache_teacher: folder for the classifier teacher's logits, for training without augmentation.
+    """
 
     data: Path | None = None
     workers: int = 0
     checkpoint_every: int | None = None
     download: bool = False
     quiet: bool = False
-    stop_after: int | None = None  # iteration at which to save and leave: a canary
-    monitor: int | None = None  # iterations between two looks at the terms' gradients
-    cache_teacher: Path | None = None  # folder of the classifier teacher's logits, for training without augmentation
+    stop_after: int | None = None
+    monitor: int | None = None
+    cache_teacher: Path | None = None
 
 
-def train(folder: RunFolder, machine: Machine = Machine()) -> dict[str, Any]:
-    """Answer the question in `folder/spec.json`; a finished run returns its result, an unfinished one continues.
+def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, Any]:
+    """Train the run of `folder/spec.json`; a finished run returns its result, an unfinished one continues.
+
+    Args:
+        folder: run folder.
+        options: of this attempt.
 
     Returns:
-        The content of result.json.
+        The content of result.json; on ranks other than 0 an empty dict.
+
     Raises:
-        InputError: something to be mended first; found before any step, and nothing but the status is written.
-            `failure_class` says config, or data when the data set is missing or has changed.
+        InputError: something to fix first; raised before any step, and nothing but the status is written.
+            `failure_class` is `config`, or `data` when the data set is missing or has changed.
         Busy: another process writes this run.
-        RunError: the run failed and says so in status.json.
-        Interrupted: asked to stop; the state is saved. `planned` when `machine.stop_after` was reached.
+        RunError: the run failed, which status.json records.
+        Interrupted: a stop signal arrived; the state is saved. `planned` when `options.stop_after` was reached.
     """
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
     device = join()
-    card = _checked_card(spec, machine.data)
+    sources = Sources(spec, folder, device, verified_card(spec, options.data), download=options.download)
     with refusing(folder):
-        resolved = config.resolve(spec, card, folder)
-        built = build(spec, resolved, card, folder, device, download=machine.download)
-        if machine.monitor and hasattr(built.model, "monitor"):
-            built.model.monitor = Monitor(machine.monitor)
-        cache = cached(built.model, resolved, machine.cache_teacher) if machine.cache_teacher else None
+        run = build(sources)
+        if options.monitor and spec.kind == "detector":
+            run.model.gradient_monitor = GradientMonitor(options.monitor)
+        cache = cache_teacher_logits(run, options.cache_teacher) if options.cache_teacher else None
     training = partial(
         fit,
         folder,
-        built.model,
-        built.dataset,
-        resolved.train,
+        run.model,
+        run.dataset,
+        run.resolved.train,
         ema=spec.schedule.values.ema,
-        workers=machine.workers,
-        checkpoint_every=machine.checkpoint_every,
-        stop_after=machine.stop_after,
+        workers=options.workers,
+        checkpoint_every=options.checkpoint_every,
+        stop_after=options.stop_after,
     )
-    if not is_main():  # ranks beside the first only train; files are the first one's business
+    if not is_main():  # the other ranks train with rank 0, which alone writes files
         training(log=logging.getLogger("c2d.silent"))
         return {}
-    with attempt(folder, machine.quiet) as log:
-        config.write(resolved, folder)
-        for line in built.notes:
+    with attempt(folder, options.quiet) as log:
+        config.write(run.resolved, folder)
+        for line in run.notes:
             log.info(line)
-        truth = evaluate.targets(card, folder)
-        if built.samples is not None:
-            built.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
+        truth = evaluate.targets(sources.card, folder)
+        if run.samples is not None:
+            run.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
-            training(log=log, validate=built.validator(truth))
+            training(log=log, validate=run.validation(truth))
         finally:
             if cache is not None:
                 log.info(cache.summary())
         folder.write_status("running", stage="export")
         trained_s = folder.read_status()["elapsed_s"]  # of all attempts
         weights = folder.student if spec.kind == "detector" else folder.classifier
-        export.export(checkpoint.listing(folder)[-1], weights, spec.kind)
+        checkpoint.export(checkpoint.listing(folder)[-1], weights, spec.kind)
         folder.write_status("running", stage="evaluate")
-        result = _measure(spec, resolved, card, truth, weights, folder, device)
+        result = _evaluate(run, sources, truth, weights)
         seconds = {**result["seconds"], "train": trained_s}
-        result |= built.facts | {"seconds": seconds}
+        result |= run.facts | {"seconds": seconds}
         atomic_write_json(folder.result, result)
     return result
 
 
-def _checked_card(spec: RunSpec, data: Path | None) -> LoadedCard:
-    """The data set as the question knows it; whatever is wrong with it is of class data."""
-    try:
-        card = find_card(spec.dataset.name, spec.dataset.digest, data)
-        verify(card)
-    except InputError as error:
-        error.failure_class = "data"
-        raise
-    return card
+def _evaluate(run: TrainingRun, sources: Sources, truth: dict[str, Any], weights: Path) -> dict[str, Any]:
+    """The result of the exported file; a detector's detections are written."""
+    folder, card, device = run.folder, sources.card, run.device
+    touch_heartbeat = partial(folder.touch_heartbeat, "evaluate")
+    if run.spec.kind == "classifier":
+        # imported here: the evaluation of a detector loads no teacher module
+        from c2d.training.evaluate_classifier import evaluate_classifier
 
-
-def _measure(
-    spec: RunSpec,
-    resolved: config.Resolved,
-    card: Any,
-    truth: dict[str, Any],
-    weights: Path,
-    folder: RunFolder,
-    device: str,
-) -> dict[str, Any]:
-    """The result of the exported file."""
-
-    def beat() -> None:
-        folder.touch_heartbeat("evaluate")
-
-    if spec.kind == "classifier":
-        from c2d.training.evaluate_classifier import (
-            evaluate_classifier,  # a detector's evaluation loads no teacher module
-        )
-
-        return evaluate_classifier(resolved.student, weights, card, device, beat)
-    result, detections = evaluate.evaluate_detector(resolved.student, weights, card, truth, device, beat)
+        return evaluate_classifier(run.resolved.student, weights, card, device, touch_heartbeat)
+    result, detections = evaluate.evaluate_detector(run.resolved.student, weights, card, truth, device, touch_heartbeat)
     atomic_write_json_gz(folder.detections, detections)
     return result

@@ -102,14 +102,14 @@ class TrainingJob:
 
             torch.set_num_threads(self.threads)
         from c2d.core.errors import Busy
-        from c2d.training.train import Machine, train
+        from c2d.training.train import RunOptions, train
 
-        machine = Machine(
+        options = RunOptions(
             data=data, workers=self.workers, download=self.download, quiet=True, stop_after=self.stop_after
         )
         while True:
             try:
-                train(folder, machine)
+                train(folder, options)
             except Busy:
                 if not alone or time.monotonic() > deadline:  # other ranks are in the middle of joining us
                     raise

@@ -37,10 +37,10 @@ class Workshop:
             atomic_write_json(folder.spec, spec.to_json())
         return folder
 
-    def machine(self, **options: Any) -> Any:
-        from c2d.training.train import Machine
+    def options(self, **options: Any) -> Any:
+        from c2d.training.train import RunOptions
 
-        return Machine(data=self.data, quiet=True, **options)
+        return RunOptions(data=self.data, quiet=True, **options)
 
     def elsewhere(self, folder: Path) -> Workshop:
         """The same data with an empty store."""
@@ -66,5 +66,5 @@ def teacher(workshop: Workshop) -> Any:
         "values": {"iterations": 4, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}},
     }
     folder = workshop.ask(network="resnet18", schedule=schedule, input=32)
-    train(folder, workshop.machine())
+    train(folder, workshop.options())
     return folder

@@ -48,8 +48,8 @@ def question(folder: Path, **changes: Any) -> Path:
             "a warm-up of 9 iterations does not fit",
         ),
         ({"overrides": {"model.bbox_head.los_cls.gamma": 1}}, "did you mean 'loss_cls'"),
-        ({"overrides": {"method.0.icod.T": 4}}, "a part of the question itself"),
-        ({"overrides": {"seed.x": 4}}, "a part of the question itself"),
+        ({"overrides": {"method.0.icod.T": 4}}, "a part of the spec itself"),
+        ({"overrides": {"seed.x": 4}}, "a part of the spec itself"),
         ({"overrides": {"train_cfg.max_iters.x": 4}}, "its parent is a value"),
         ({"overrides": {"train_dataloader.dataset.filter_cfgg": 1}}, "cannot build the data set"),
         ({"method": [{"icod": 5}]}, "parameters are keys and values"),
@@ -155,7 +155,7 @@ def test_evaluate_refuses_other_weights_and_classes(
     from c2d.training.train import train
 
     folder = workshop.ask(seed=21)
-    train(folder, workshop.machine())
+    train(folder, workshop.options())
     stock = ["--config", folder.config, "--data", workshop.data / "scenes", "--runs", tmp_path / "runs"]
     code, _, err = call(capsys, "evaluate", *stock, "--checkpoint", teacher.classifier)
     assert code == 2
@@ -222,7 +222,7 @@ def test_no_annotations_at_all(workshop: Workshop, tmp_path: Path, capsys: pytes
     small_set(tmp_path, workshop, annotations=[])
     code, _, err = call(capsys, "train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data")
     assert code == 2
-    assert "leaves no image to look at" in err
+    assert "has no image to use" in err
     assert len(err.strip().splitlines()) == 1
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from c2d.core.errors import RunError
-from c2d.distillation.gradient_check import PATIENCE, Liveness
+from c2d.distillation.gradient_check import PATIENCE, GradientCheck
 
 
 def setting() -> tuple[nn.Linear, nn.Linear, dict[str, str]]:
@@ -16,17 +16,19 @@ def setting() -> tuple[nn.Linear, nn.Linear, dict[str, str]]:
     return nn.Linear(2, 1), teacher, {"loss_kd_icod_feat": "icod: feat"}
 
 
-def check(watch: Liveness, value: torch.Tensor, student: nn.Module, teacher: nn.Module, layers: dict[str, str]) -> None:
-    watch.check({"loss_kd_icod_feat": value}, student, [teacher], layers)
+def check(
+    gradient_check: GradientCheck, value: torch.Tensor, student: nn.Module, teacher: nn.Module, layers: dict[str, str]
+) -> None:
+    gradient_check.check({"loss_kd_icod_feat": value}, student, [teacher], layers)
 
 
 def test_a_living_term_passes_once_and_is_left_alone() -> None:
     student, teacher, layers = setting()
-    watch = Liveness()
-    check(watch, student(torch.ones(1, 2)).square().sum(), student, teacher, layers)
-    assert watch.alive == {"loss_kd_icod_feat"}
+    gradient_check = GradientCheck()
+    check(gradient_check, student(torch.ones(1, 2)).square().sum(), student, teacher, layers)
+    assert gradient_check.passed == {"loss_kd_icod_feat"}
     assert student.weight.grad is None  # looking leaves no gradient behind
-    check(watch, torch.tensor(0.0), student, teacher, layers)
+    check(gradient_check, torch.tensor(0.0), student, teacher, layers)
 
 
 @pytest.mark.parametrize(
@@ -39,19 +41,19 @@ def test_a_living_term_passes_once_and_is_left_alone() -> None:
 )
 def test_a_dead_term_stops_the_run_after_some_patience(dead, fault: str) -> None:
     student, teacher, layers = setting()
-    watch = Liveness(rank=1)
+    gradient_check = GradientCheck(rank=1)
     for _ in range(PATIENCE - 1):
-        check(watch, dead(student), student, teacher, layers)
+        check(gradient_check, dead(student), student, teacher, layers)
     message = rf"loss_kd_icod_feat \(icod: feat, rank 1\) {fault} in its first {PATIENCE}"
     with pytest.raises(RunError, match=message) as caught:
-        check(watch, dead(student), student, teacher, layers)
+        check(gradient_check, dead(student), student, teacher, layers)
     assert caught.value.failure_class == "config"
 
 
 def test_nan_is_not_waited_for() -> None:
     student, teacher, layers = setting()
     with pytest.raises(RunError, match="is nan in its first step") as caught:
-        check(Liveness(), student(torch.full((1, 2), float("nan"))).sum(), student, teacher, layers)
+        check(GradientCheck(), student(torch.full((1, 2), float("nan"))).sum(), student, teacher, layers)
     assert caught.value.failure_class == "nan"
 
 
@@ -59,4 +61,4 @@ def test_a_teacher_that_learns_is_an_error() -> None:
     student, teacher, layers = setting()
     teacher.requires_grad_(True)
     with pytest.raises(RunError, match="teacher weight weight receives a gradient"):
-        check(Liveness(), student(torch.ones(1, 2)).sum(), student, teacher, layers)
+        check(GradientCheck(), student(torch.ones(1, 2)).sum(), student, teacher, layers)

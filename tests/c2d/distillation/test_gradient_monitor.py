@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from c2d.distillation.gradient_monitor import Monitor, gradients
-from c2d.preflight.suggest_weight import Loudness, _loudness, _rows, suggest, table
+from c2d.distillation.gradient_monitor import GradientMonitor, gradients
+from c2d.preflight.suggest_weight import TermGradient, _rows, _term_gradient, suggest, table
 from tests.c2d.methods.tiny_setup import stage
 
 
@@ -34,8 +34,8 @@ def test_a_planted_ratio_and_angle_are_found(ratio: float, angle: float) -> None
 def test_the_suggested_grid_gives_the_planted_problem_the_pulls_it_promises(ratio: float) -> None:
     found = {key: float(value) for key, value in planted(ratio, 0.0).items()}
     measured = found["kd_x_y_grad"] / found["kd_task_grad"]
-    heard = Loudness("x", "y", "lam", 0.5, (measured,) * 3, (1.0,) * 3)
-    proposal = suggest(heard)
+    gradient = TermGradient("x", "y", "lam", 0.5, (measured,) * 3, (1.0,) * 3)
+    proposal = suggest(gradient)
     assert [weight * ratio for weight in proposal.grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.05)
     assert proposal.share == pytest.approx(0.5 * ratio, rel=1e-4)
     assert f"try  method.x.lam: [{', '.join(f'{w:g}' for w in proposal.grid)}]" in table([proposal])
@@ -44,27 +44,27 @@ def test_the_suggested_grid_gives_the_planted_problem_the_pulls_it_promises(rati
 @pytest.mark.parametrize("common", [1.0, 0.1])
 def test_the_grid_holds_beside_the_common_weight(common: float) -> None:
     play = stage("cwd", weight=common)
-    play.model.monitor = Monitor(1)
+    play.model.gradient_monitor = GradientMonitor(1)
     _, log = play.model.parse_losses(play.losses())
     found = {key: float(value.detach()) for key, value in log.items()}
     ((name, row),) = _rows(found)
-    heard = _loudness(play.model, name, [row])
-    assert heard.weight == 10
-    assert suggest(heard).share == pytest.approx(found["kd_cwd_cwd_grad_weighted"] / found["kd_task_grad"], rel=1e-4)
+    gradient = _term_gradient(play.model, name, [row])
+    assert gradient.weight == 10
+    assert suggest(gradient).share == pytest.approx(found["kd_cwd_cwd_grad_weighted"] / found["kd_task_grad"], rel=1e-4)
     unit = row["ratio"] * common
-    assert [weight * unit for weight in suggest(heard).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.05)
+    assert [weight * unit for weight in suggest(gradient).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.05)
 
 
 def test_a_silent_term_and_one_that_pulls_back_are_said_so() -> None:
-    assert "no weight makes it teach" in table([suggest(Loudness("x", "y", "lam", 1.0, (0.0,), (0.0,)))])
-    assert "pulls against the task" in table([suggest(Loudness("x", "y", "lam", 1.0, (1.0,), (-0.9,)))])
+    assert "no weight makes it teach" in table([suggest(TermGradient("x", "y", "lam", 1.0, (0.0,), (0.0,)))])
+    assert "pulls against the task" in table([suggest(TermGradient("x", "y", "lam", 1.0, (1.0,), (-0.9,)))])
 
 
 def test_looking_leaves_the_training_as_it_was() -> None:
     weights = []
-    for monitor in (None, Monitor(2)):
+    for monitor in (None, GradientMonitor(2)):
         play = stage({"fkd": {}, "mgd": {}})
-        play.model.monitor = monitor
+        play.model.gradient_monitor = monitor
         optimizer = torch.optim.SGD(play.model.parameters(), lr=1e-3, momentum=0.9)
         for step in range(4):
             play.model.iteration = step
@@ -82,7 +82,7 @@ def test_looking_leaves_the_training_as_it_was() -> None:
 def test_observations_never_enter_the_sum() -> None:
     play = stage("fitnets")
     plain, _ = play.model.parse_losses(play.losses())
-    play.model.monitor = Monitor(1)
+    play.model.gradient_monitor = GradientMonitor(1)
     losses = play.losses()
     looked, _ = play.model.parse_losses(losses)
     assert torch.equal(plain, looked)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from c2d.core.errors import InputError
-from c2d.distillation.weight_schedule import check, factor
+from c2d.distillation.weight_schedule import check_schedule, factor
 from c2d.methods.base import Params
 from tests.c2d.methods.tiny_setup import stage
 
@@ -51,11 +51,11 @@ def test_a_factor_is_a_share(params: Params, iteration: int) -> None:
 
 def test_a_schedule_under_which_nothing_is_taught_is_refused() -> None:
     with pytest.raises(InputError, match=r"fgfi starts at iteration 400, but the run has 300.*method\.fgfi\.start"):
-        check("fgfi", Params(start=400), 300)
+        check_schedule("fgfi", Params(start=400), 300)
     with pytest.raises(InputError, match="would never teach"):
-        check("frs", Params(start=9, ramp=5), 10)
+        check_schedule("frs", Params(start=9, ramp=5), 10)
     with pytest.raises(InputError, match="stops at iteration 5 and starts at 5"):
-        check("fgfi", Params(start=5, stop=5), 300)
+        check_schedule("fgfi", Params(start=5, stop=5), 300)
 
 
 def test_an_idle_method_runs_no_teacher_and_keeps_its_weights_in_the_sum() -> None:

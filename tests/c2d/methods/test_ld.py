@@ -15,9 +15,9 @@ from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import DenseOutputs, Needs
 from c2d.detectors.recording import record_forward
+from c2d.distillation.build_methods import build_methods
 from c2d.methods.base import Context
 from c2d.methods.ld import LD, LDParams, classification, localisation, tempered_kl, vlr_weights
-from c2d.training.build import distillers
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched
 from tests.reference import ld_reference as literal
@@ -186,7 +186,7 @@ def test_refusals() -> None:
     with pytest.raises(InputError, match="retinanet"):
         stage("ld", "retinanet", "gfl")
     with pytest.raises(InputError, match="needs a detector teacher"):
-        distillers([{"ld": {}}], Context(3), 0)
+        build_methods([{"ld": {}}], Context(3), 0)
 
 
 @pytest.mark.parametrize(

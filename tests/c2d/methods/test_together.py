@@ -70,7 +70,7 @@ def test_twenty_steps_leave_teacher_and_student_as_they_should_be(name: str) -> 
     assert hooks(student) == clean
     assert hooks(network) == 0
     assert {id(m): set(vars(m)) for m in student.modules()} == own
-    assert set(play.model.liveness.alive) | {f"loss_kd_{name}_{term}" for term in DISTILLERS[name].GATED} >= {
+    assert set(play.model.gradient_check.passed) | {f"loss_kd_{name}_{term}" for term in DISTILLERS[name].GATED} >= {
         key for key in play.losses() if key.startswith("loss_kd_")
     }
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import DetectorOutputs
+from c2d.distillation.build_methods import build_methods, method_parameters
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods.base import Context, Distiller, View
 from c2d.ops.adapters import FeatureAdapter
 from c2d.teachers.detector import DetectorTeacher
-from c2d.training.build import distillers, parameters
 from tests.c2d import tiny_detectors
 
 WIDE = 24
@@ -84,8 +84,8 @@ def stage(method: str | dict[str, dict[str, Any]], student: str = "retinanet", t
         samples,
     )
     given = [{method: params}] if isinstance(method, str) else [{name: p} for name, p in method.items()]
-    parameters(given)  # refused here, as a run would be
-    built = distillers(given, context, seed)
+    method_parameters(given)  # refused here, as a run would be
+    built = build_methods(given, context, seed)
     model = Distillation(taught, built, TeacherSet(detector=detector), tiny_detectors.NUM_CLASSES, seed, iterations)
     inputs, truth = tiny_detectors.sample(len(counts), size, counts, seed, pad=pad)
     return Stage(model.train(), inputs, truth)

@@ -1,4 +1,4 @@
-"""Rehearsal: healthy questions pass with a word on what was not there, each broken one gives its line."""
+"""Dry run: healthy specs pass with a note on what was missing, each broken one gives its line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.distillation.wrapper import TeacherSet
 from c2d.preflight import dry_run
-from c2d.preflight.dry_run import Answer, Entry
+from c2d.preflight.dry_run import DryRunResult
+from c2d.preflight.dry_run_entry import Entry
 from c2d.preflight.first_step import first_step
 from c2d.specs.spec import RunSpec, parse_spec
 from tests.c2d.conftest import Workshop
@@ -37,8 +38,10 @@ def changed(spec: RunSpec, **changes: Any) -> RunSpec:
     return parse_spec({**spec.to_json(), **changes}, "test")
 
 
-def answers(workshop: Workshop, *entries: Entry, runs: Path | None = None, data: Path | None = None) -> list[Answer]:
-    return list(dry_run.rehearse(list(entries), runs or workshop.runs, data or workshop.data))
+def answers(
+    workshop: Workshop, *entries: Entry, runs: Path | None = None, data: Path | None = None
+) -> list[DryRunResult]:
+    return list(dry_run.run_entries(list(entries), runs or workshop.runs, data or workshop.data))
 
 
 def told(workshop: Workshop, entry: Entry, **places: Path) -> tuple[str, str]:
@@ -99,7 +102,7 @@ def test_nothing_is_written_to_the_store(workshop: Workshop, taught: RunSpec, na
     assert sorted((path, path.stat().st_mtime_ns) for path in workshop.runs.rglob("*")) == before
 
 
-def test_equal_structures_are_rehearsed_once(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
+def test_equal_structures_are_tried_once(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
     def icod(**params: Any) -> Entry:
         (method,) = taught.method
         return Entry(changed(taught, method=[{"icod": {**method["icod"], **params}}]), {}, names)
@@ -284,7 +287,7 @@ def test_a_detector_teacher_is_built_from_its_plan(
 
 
 @pytest.mark.parametrize("method", [{"fgfi": {"start": 3}}, {"frs": {"ramp": 4}}, {"gkd": {}}, {"gid": {}}])
-def test_a_method_is_rehearsed_under_a_planned_detector_at_the_whole_of_its_weight(
+def test_a_method_is_tried_under_a_planned_detector_at_the_whole_of_its_weight(
     workshop: Workshop, names: tuple[str, ...], method: dict[str, Any]
 ) -> None:
     other = spec_of(workshop.ask(seed=5))

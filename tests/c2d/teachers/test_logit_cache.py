@@ -142,7 +142,7 @@ def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, t
         store.runs.mkdir()
         (store.runs / teacher.id).symlink_to(teacher.path)
         folder = store.ask(**asked)
-        train(folder, store.machine(cache_teacher=cache))
+        train(folder, store.options(cache_teacher=cache))
         found[name] = losses(folder), folder.log.read_text()
     assert len(found["plain"][0]) == 6
     for name in ("cold", "warm"):
@@ -174,5 +174,5 @@ def test_a_run_that_flips_is_refused_and_leaves_nothing(
     assert {item.name for item in workshop.runs.iterdir()} | {"students"} == before
     code, _, err = call(capsys, "train", question(tmp_path, seed=77), *options)
     assert code == 2
-    assert "no method of this run asks for that" in err
+    assert "no method of this run uses them" in err
     assert not (tmp_path / "kept").exists()

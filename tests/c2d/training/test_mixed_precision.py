@@ -16,7 +16,7 @@ from tests.c2d.conftest import Workshop
 def test_a_distilled_run_in_mixed_precision(workshop: Workshop, teacher: RunFolder, precision: str) -> None:
     schedule = {"name": "smoke", "values": {"iterations": 3, "batch": 4, "precision": precision}}
     folder = workshop.ask(schedule=schedule, method=[{"icod": {}}], teachers={"classifier": teacher.id})
-    result = train(folder, workshop.machine())
+    result = train(folder, workshop.options())
     assert result["AP"] is not None
     events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     assert len(events) == 3

@@ -27,7 +27,7 @@ COMPOSED: list[dict[str, Any]] = [
 def detector(workshop: Workshop) -> RunFolder:
     """A detector teacher: the student's config, trained for four iterations from another seed."""
     folder: RunFolder = workshop.ask(4, seed=7)
-    train(folder, workshop.machine())
+    train(folder, workshop.options())
     return folder
 
 
@@ -41,7 +41,7 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder
 ) -> None:
     straight = ask(workshop, teacher, detector, COMPOSED, seed=1)
-    result = train(straight, workshop.machine(monitor=2))
+    result = train(straight, workshop.options(monitor=2))
     weights = safe_load.load(straight.student)
     events = [json.loads(line) for line in straight.metrics.read_text().splitlines()]
     assert {"loss_kd_icod_cls", "loss_kd_fkd_am", "loss_kd_mgd_gen", "loss_kd_gkd_fg", "loss_kd_gid_feature"} <= set(
@@ -69,8 +69,8 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     other.spec.write_text(straight.spec.read_text())
     for stop in (2, 5):
         with pytest.raises(Interrupted):
-            train(other, workshop.machine(stop_after=stop))
-    train(other, workshop.machine())
+            train(other, workshop.options(stop_after=stop))
+    train(other, workshop.options())
     found = safe_load.load(other.student)
     assert [key for key in weights if not torch.equal(weights[key], found[key])] == []
     assert read_json(other.result)["AP"] == result["AP"]
@@ -83,7 +83,7 @@ def test_a_look_at_the_training_set_is_a_sign_of_life(
     monkeypatch.setattr(RunFolder, "touch_heartbeat", lambda self, stage: stages.append(stage))
     folder = ask(workshop, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
     with pytest.raises(Interrupted):
-        train(folder, workshop.machine(stop_after=1))
+        train(folder, workshop.options(stop_after=1))
     assert stages
     assert set(stages) == {"fit"}
 
@@ -93,7 +93,7 @@ def test_a_run_that_could_never_teach_is_refused_at_the_door(
 ) -> None:
     folder = ask(workshop, teacher, detector, [{"fgfi": {"start": 400}}])
     with pytest.raises(InputError, match="fgfi starts at iteration 400, but the run has 6"):
-        train(folder, workshop.machine())
+        train(folder, workshop.options())
     assert not folder.metrics.exists()
 
 
@@ -102,7 +102,7 @@ def test_a_method_that_does_not_teach_this_student_says_which_it_teaches(
 ) -> None:
     folder = ask(workshop, teacher, detector, [{"tadf": {}}])
     with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
-        train(folder, workshop.machine())
+        train(folder, workshop.options())
 
 
 def test_inspect_draws_what_the_methods_look_at(
@@ -110,11 +110,11 @@ def test_inspect_draws_what_the_methods_look_at(
 ) -> None:
     from PIL import Image
 
-    from c2d.preflight.setup import prepare
     from c2d.preflight.visualize import draw
+    from c2d.training.build import build_from_name
 
     folder = ask(workshop, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
-    lines = draw(prepare(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
+    lines = draw(build_from_name(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
     assert lines[0].startswith("icod: true crops; predictions of the positives")
     assert lines[1].startswith("fgd: ")
     assert lines[2] == "pkd: looks at every cell alike"
@@ -127,27 +127,29 @@ def test_inspect_draws_what_the_methods_look_at(
 def test_suggested_weights_come_from_real_gradients(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    from c2d.preflight.setup import prepare
-    from c2d.preflight.suggest_weight import listen, suggest, table
+    from c2d.preflight.suggest_weight import measure_gradients, suggest, table
+    from c2d.training.build import build_from_name
 
     folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3)
     steps: list[int] = []
-    heard = listen(prepare(folder.id, workshop.runs, workshop.data), 4, 2, lambda step, _: steps.append(step))
+    gradients = measure_gradients(
+        build_from_name(folder.id, workshop.runs, workshop.data), 4, 2, lambda step, _: steps.append(step)
+    )
     assert steps == [0, 2]
-    assert {(h.method, h.term, h.parameter) for h in heard} == {
+    assert {(h.method, h.term, h.parameter) for h in gradients} == {
         ("icod", "cls", "lambda_kc"), ("icod", "crop", "lambda_l"), ("icod", "feat", "lambda_kl"),
         ("fitnets", "hint", "lambda_hint"),
     }  # fmt: skip
-    for one in heard:
+    for one in gradients:
         assert len(one.ratios) == 2
         assert one.ratio > 0
         assert [w * one.ratio for w in suggest(one).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.06)
-    assert "try  method.fitnets.lambda_hint: [" in table([suggest(one) for one in heard])
+    assert "try  method.fitnets.lambda_hint: [" in table([suggest(one) for one in gradients])
     assert not folder.status.exists()
 
 
 def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(workshop: Workshop, detector: RunFolder) -> None:
-    from c2d.training.build import check_classes
+    from c2d.distillation.build_methods import check_classes
     from tests.c2d.methods.tiny_setup import stage
 
     for method, fits in (("pkd", True), ("frs", False)):
@@ -173,16 +175,16 @@ def test_a_baseline_under_another_name_is_refused(
 ) -> None:
     folder = ask(workshop, teacher, detector, [method])
     with pytest.raises(InputError, match=message):
-        train(folder, workshop.machine())
+        train(folder, workshop.options())
 
 
 def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    from c2d.preflight.setup import prepare
+    from c2d.training.build import build_from_name
 
     folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 10}}])
-    notes = prepare(folder.id, workshop.runs, workshop.data).built.notes
+    notes = build_from_name(folder.id, workshop.runs, workshop.data).notes
     assert "frs: at most 50% of its weight by its start, ramp, decay and stop in 6 steps" in notes
     assert any("it detects next to nothing" in note for note in notes)
 
@@ -190,12 +192,12 @@ def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
 def test_a_picture_that_cannot_be_written_is_bad_input(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
 ) -> None:
-    from c2d.preflight.setup import prepare
     from c2d.preflight.visualize import draw
+    from c2d.training.build import build_from_name
 
     folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
     with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
-        draw(prepare(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
+        draw(build_from_name(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
 
 
 def test_a_question_is_measured_beside_its_plain_step(

@@ -37,7 +37,7 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
 
 def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolder) -> None:
     folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
-    result = train(folder, workshop.machine())
+    result = train(folder, workshop.options())
     for path in (
         folder.spec,
         folder.config,
@@ -73,9 +73,9 @@ def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolde
 
 def test_a_finished_run_is_not_run_again(workshop: Workshop, teacher: RunFolder) -> None:
     folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
-    train(folder, workshop.machine())
+    train(folder, workshop.options())
     before = folder.status.stat().st_mtime_ns
-    assert train(folder, workshop.machine()) == read_json(folder.result)
+    assert train(folder, workshop.options()) == read_json(folder.result)
     assert folder.status.stat().st_mtime_ns == before
 
 
@@ -89,7 +89,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         "values": {"iterations": 6, "batch": 4, "ema": 0.5, "warmup": {"iterations": 4}},
     }
     whole = workshop.ask(**question)
-    train(whole, workshop.machine())
+    train(whole, workshop.options())
     other = workshop.elsewhere(tmp_path)
     os.symlink(teacher.path, _made(other.runs) / teacher.id)
     broken = other.ask(**question)
@@ -103,11 +103,11 @@ def test_killed_and_resumed_equals_uninterrupted(
     with monkeypatch.context() as patch:
         patch.setattr(MetricsLogger, "log_step", die)
         with pytest.raises(KeyboardInterrupt):
-            train(broken, other.machine(checkpoint_every=2))
+            train(broken, other.options(checkpoint_every=2))
     assert broken.read_status()["state"] == "waiting"
     saved = [int(path.stem.split("_")[1]) for path in checkpoint.listing(broken)]
     assert saved == [2 * n for n in range(1, died_after // 2 + 1)]
-    train(broken, other.machine(checkpoint_every=2, workers=2))
+    train(broken, other.options(checkpoint_every=2, workers=2))
     assert_equal(weights(whole), weights(broken))
     assert read_json(whole.detections) == read_json(broken.detections)
     assert broken.read_status()["attempt"] == 2
@@ -155,9 +155,9 @@ def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Pa
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 130
     assert broken.read_status()["state"] == "waiting"
-    train(broken, other.machine())
+    train(broken, other.options())
     whole = workshop.ask(iterations=60, seed=3)
-    train(whole, workshop.machine())
+    train(whole, workshop.options())
     assert_equal(weights(whole), weights(broken))
 
 
@@ -170,7 +170,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
         },
     )
     with pytest.raises(RunError, match=r"not finite|loss is") as caught:
-        train(folder, workshop.machine(checkpoint_every=1))
+        train(folder, workshop.options(checkpoint_every=1))
     assert caught.value.failure_class == "nan"
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "nan")
@@ -181,13 +181,13 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
 def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Path) -> None:
     other = workshop.elsewhere(tmp_path)
     folder = other.ask(seed=5)
-    train(folder, other.machine(checkpoint_every=2))
+    train(folder, other.options(checkpoint_every=2))
     first = weights(folder)
     newest = checkpoint.listing(folder)[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     folder.result.unlink()
     folder.write_status("failed")
-    train(folder, other.machine(checkpoint_every=2))
+    train(folder, other.options(checkpoint_every=2))
     assert "falling back" in folder.log.read_text()
     assert_equal(first, weights(folder))
 
@@ -198,7 +198,7 @@ def test_one_writer_at_a_time(workshop: Workshop) -> None:
     folder = workshop.ask(seed=6)
     folder.write_status("running")
     with SoftFileLock(folder.lock), pytest.raises(InputError, match="is being written by pid"):
-        train(folder, workshop.machine())
+        train(folder, workshop.options())
 
 
 def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher: RunFolder, tmp_path: Path) -> None:
@@ -211,24 +211,24 @@ def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher
     (weak / "spec.json").write_text(json.dumps(spec))
     folder = other.ask(method=ICOD, teachers={"classifier": teacher.id})
     with pytest.raises(InputError, match=r"min_top1"):
-        train(folder, other.machine())
+        train(folder, other.options())
     assert not folder.log.exists()
 
 
 def test_students_start_equal_under_every_method(workshop: Workshop, teacher: RunFolder) -> None:
     from c2d.data.card import load_card
     from c2d.specs.spec import parse_spec
-    from c2d.training import config
     from c2d.training.build import build
+    from c2d.training.sources import Sources
 
     card = load_card("scenes", workshop.data)
     states = []
     for method in ([], ICOD):
         folder = workshop.ask(method=method, teachers={"classifier": teacher.id}, seed=7)
         spec = parse_spec(read_json(folder.spec), "test")
-        built = build(spec, config.resolve(spec, card, folder), card, folder, "cpu", download=False)
-        states.append(built.model.student.state_dict())
-        assert not any("teacher" in key or "network" in key for key in built.model.state_dict())
+        run = build(Sources(spec, folder, "cpu", card))
+        states.append(run.model.student.state_dict())
+        assert not any("teacher" in key or "network" in key for key in run.model.state_dict())
     assert_equal(states[0], states[1])
 
 
@@ -248,35 +248,35 @@ def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop:
     from c2d.core.attempt import Interrupted
 
     whole = workshop.ask(seed=9, iterations=5)
-    train(whole, workshop.machine())
+    train(whole, workshop.options())
     other = workshop.elsewhere(tmp_path)
     folder = other.ask(seed=9, iterations=5)
     for _ in range(2):  # the second call finds that nothing is to be done, and does nothing
         with pytest.raises(Interrupted) as caught:
-            train(folder, other.machine(stop_after=3))
+            train(folder, other.options(stop_after=3))
         assert caught.value.planned
         assert [path.name for path in checkpoint.listing(folder)][-1] == folder.checkpoint(3).name
         status = folder.read_status()
         assert (status["state"], status["iteration"]) == ("waiting", 3)
         assert status["reason"] == "stopped after iteration 3 of 5 as asked; call again to continue"
-    train(folder, other.machine(stop_after=5))  # as long as the run: the run
+    train(folder, other.options(stop_after=5))  # as long as the run: the run
     assert_equal(weights(whole), weights(folder))
     assert read_json(whole.detections) == read_json(folder.detections)
 
 
 def test_a_data_set_that_is_missing_or_changed_is_of_class_data(workshop: Workshop, tmp_path: Path) -> None:
-    from c2d.training.train import Machine
+    from c2d.training.train import RunOptions
 
     folder = workshop.elsewhere(tmp_path).ask(seed=9)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="unknown data set 'scenes'") as caught:
-        train(folder, Machine(data=tmp_path / "nothing", quiet=True))
+        train(folder, RunOptions(data=tmp_path / "nothing", quiet=True))
     assert caught.value.failure_class == "data"
     shutil.copytree(workshop.data / "scenes", tmp_path / "data" / "scenes")
     annotations = next((tmp_path / "data" / "scenes").rglob("*train*.json"))
     annotations.write_text(annotations.read_text().replace('"area": ', '"area": 1', 1))
     with pytest.raises(InputError, match="has changed since its card was made") as caught:
-        train(folder, Machine(data=tmp_path / "data", quiet=True))
+        train(folder, RunOptions(data=tmp_path / "data", quiet=True))
     assert caught.value.failure_class == "data"
     assert not folder.status.exists()
 

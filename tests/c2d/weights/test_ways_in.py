@@ -50,7 +50,7 @@ def test_resume(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
     folder = other.ask(seed=31)
     folder.checkpoints.mkdir(parents=True)
     folder.checkpoint(3).write_bytes(evil.read_bytes())
-    refused(tmp_path, lambda: train(folder, other.machine()))
+    refused(tmp_path, lambda: train(folder, other.options()))
 
 
 def test_teacher(workshop: Workshop, teacher: RunFolder, evil: Path, tmp_path: Path) -> None:
@@ -61,14 +61,14 @@ def test_teacher(workshop: Workshop, teacher: RunFolder, evil: Path, tmp_path: P
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / "classifier.pth").write_bytes(evil.read_bytes())
     folder = other.ask(method=[{"icod": {}}], teachers={"classifier": teacher.id})
-    refused(tmp_path, lambda: train(folder, other.machine()))
+    refused(tmp_path, lambda: train(folder, other.options()))
 
 
 def test_student(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
     from c2d.training.evaluate_run import evaluate_files
 
     folder = workshop.ask(seed=32)
-    train(folder, workshop.machine())
+    train(folder, workshop.options())
     refused(
         tmp_path,
         lambda: evaluate_files(folder.config, evil, str(workshop.data / "scenes"), tmp_path / "runs", check=False),
@@ -78,7 +78,7 @@ def test_student(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
 def test_backbone(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
     other = workshop.elsewhere(tmp_path)
     folder = other.ask(init=str(evil))
-    refused(tmp_path, lambda: train(folder, other.machine()))
+    refused(tmp_path, lambda: train(folder, other.options()))
     assert not folder.log.exists()
 
 

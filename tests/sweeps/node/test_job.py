@@ -52,15 +52,15 @@ def outside_of_jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def training(monkeypatch: pytest.MonkeyPatch, act: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Puts `act(folder, machine)` in the place of c2d.training.train.train; returns what it was called with."""
+    """Puts `act(folder, options)` in the place of c2d.training.train.train; returns what it was called with."""
     calls: list[dict[str, Any]] = []
 
-    def train(folder: RunFolder, machine: dict[str, Any]) -> Any:
-        calls.append(machine)
-        return act(folder, machine)
+    def train(folder: RunFolder, options: dict[str, Any]) -> Any:
+        calls.append(options)
+        return act(folder, options)
 
     module = types.ModuleType("c2d.training.train")
-    module.Machine, module.train = dict, train  # type: ignore[attr-defined]
+    module.RunOptions, module.train = dict, train  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "c2d.training.train", module)
     return calls
 

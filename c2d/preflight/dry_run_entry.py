@@ -1,0 +1,116 @@
+"""Input of a dry run: the specs of FILE.json, and the structure that decides which of them are equal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from c2d.core.errors import InputError, unknown_name
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.distillation.build_methods import method_parameters
+from c2d.specs.spec import RunSpec, parse_spec
+
+FORMAT = 1
+KINDS = ("classifier", "detector")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run to try.
+
+    Attributes:
+        spec: of the run.
+        teachers: kind -> spec of a teacher; a teacher that is not listed is looked up in the store.
+        classes: of the data set, or None where the caller does not know them.
+    """
+
+    spec: RunSpec
+    teachers: dict[str, RunSpec]
+    classes: tuple[str, ...] | None
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """Read the entries of FILE.json.
+
+    Raises:
+        InputError: another format, an unknown key, or a value that is no spec; the message has the entry's number.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("specs"), list):
+        raise InputError(
+            f'{path} is not {{"format": {FORMAT}, "specs": [...]}}; see `python -m c2d.preflight.dry_run --help`'
+        )
+    return [_entry(item, f"{path}, entry {number}") for number, item in enumerate(content["specs"], start=1)]
+
+
+def _entry(item: Any, where: str) -> Entry:
+    allowed = ("spec", "teachers", "classes")
+    if not isinstance(item, dict) or "spec" not in item:
+        raise InputError(f"{where}: an entry has the keys {', '.join(allowed)}; `spec` is missing")
+    for key in item:
+        if key not in allowed:
+            raise unknown_name(f"key of {where}:", key, allowed)
+    teachers = item.get("teachers") or {}
+    for kind in teachers:
+        if kind not in KINDS:
+            raise unknown_name(f"kind of teacher in {where}:", kind, KINDS)
+    classes = item.get("classes")
+    return Entry(
+        parse_spec(item["spec"], where),
+        {kind: parse_spec(value, f"{where}, {kind} teacher") for kind, value in teachers.items() if value is not None},
+        tuple(map(str, classes)) if classes else None,
+    )
+
+
+def is_finished(runs: Path, run_id: str | None) -> bool:
+    """Return whether the store has a finished run of this id."""
+    if run_id is None:
+        return False
+    run = RunFolder(runs / run_id)
+    return run.read_status()["state"] == "done" and run.result.exists()
+
+
+def structure(entry: Entry, runs: Path) -> str:
+    """Return a key that is equal for entries which build the same modules and compute the same terms.
+
+    Seed, name, lengths and rates of the schedule, and the size of float parameters are not part of it. Whether a float
+    is zero is part of it, because a term of weight 0 is not computed.
+
+    Args:
+        entry: the run; its methods' parameters are validated on the way.
+        runs: the store; a teacher that is finished there counts by its id, a planned one by its structure.
+
+    Raises:
+        InputError: a parameter's value is not allowed.
+    """
+    spec = entry.spec
+    parameters = {
+        name: {key: _sign(value) for key, value in params.model_dump().items()}
+        for name, params in method_parameters(spec.method).items()
+    }
+    schedule = spec.schedule.values.model_dump(
+        mode="json",
+        include={"optimizer": {"type"}, "precision": True, "policy": True, "crops": True, "normalisation": True},
+    )
+    teachers = {kind: run_id for kind, run_id in spec.teachers.model_dump().items() if run_id}
+    planned = {
+        kind: structure(teacher_entry(entry, teacher), runs)
+        for kind, teacher in entry.teachers.items()
+        if not is_finished(runs, teachers.get(kind))
+    }
+    key = spec.model_dump(mode="json", include={"kind", "dataset", "student", "network", "input", "init", "overrides"})
+    key |= {"method": parameters, "schedule": schedule, "teachers": teachers | planned, "classes": entry.classes}
+    return json.dumps(key, sort_keys=True, default=str)
+
+
+def teacher_entry(entry: Entry, teacher: RunSpec) -> Entry:
+    """Return the entry of a teacher: its own spec, the same classes, no teachers."""
+    return replace(entry, spec=teacher, teachers={})
+
+
+def _sign(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return f"{'zero' if value == 0 else 'positive' if value > 0 else 'negative'} float"

@@ -1,0 +1,137 @@
+"""Sources of a dry run: synthetic parts in the place of a data set, teachers and weights that do not exist yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.data.card import LoadedCard
+from c2d.detectors.normalization import Normalization
+from c2d.preflight import synthetic
+from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_entry
+from c2d.specs.resolve_spec import teacher_run
+from c2d.specs.spec import parse_spec
+from c2d.training.sources import Sources, TeacherSource
+from c2d.weights import pretrained
+
+UNKNOWN_CLASSES = ("one", "two", "three")
+
+
+class SyntheticParts:
+    """Synthetic data sets and teachers, each built once for all entries of a dry run.
+
+    Attributes:
+        runs: the store, for finished teachers, kept student configs and weight files; nothing is written to it.
+        scratch: an empty folder for synthetic files.
+    """
+
+    def __init__(self, runs: Path, scratch: Path) -> None:
+        self.runs, self.scratch = runs, scratch
+        self._cards: dict[tuple[str, ...], LoadedCard] = {}
+        self._teachers: dict[str, Any] = {}
+
+    def card(self, classes: Sequence[str]) -> LoadedCard:
+        """Return a data set of these classes."""
+        key = tuple(classes)
+        if key not in self._cards:
+            self._cards[key] = synthetic.dataset(key, self.scratch / f"data{len(self._cards)}")
+        return self._cards[key]
+
+    def teacher(self, kind: str, entry: Entry, card: LoadedCard) -> Any:
+        """Return the teacher that `entry` will train, with random weights.
+
+        Args:
+            kind: `classifier` or `detector`.
+            entry: of the teacher.
+            card: the data set, for its classes.
+        """
+        classes = card.card.classes
+        key = f"{kind} {structure(entry, self.runs)} {classes}"
+        if key not in self._teachers:
+            self._teachers[key] = (
+                synthetic.classifier_teacher(entry.spec, classes)
+                if kind == "classifier"
+                else synthetic.detector_teacher(entry.spec, card, RunFolder(self.runs / entry.spec.id))
+            )
+        return self._teachers[key]
+
+
+class SyntheticSources(Sources):
+    """Sources of one entry: a synthetic data set, and finished teachers and weight files where they exist.
+
+    Attributes:
+        notes: what was replaced, and what was loaded.
+    """
+
+    def __init__(self, entry: Entry, parts: SyntheticParts) -> None:
+        classes = entry.classes or UNKNOWN_CLASSES
+        super().__init__(entry.spec, RunFolder(parts.runs / entry.spec.id), "cpu", parts.card(classes))
+        self.entry, self.parts = entry, parts
+        self.notes: list[str] = []
+        if entry.classes is None:
+            name = entry.spec.dataset.name
+            self.notes.append(f"the classes of {name} are not known here; tried with {len(classes)}")
+
+    def first_weights(self, model: Any) -> tuple[dict[str, Any] | None, str]:
+        """Load `init` if its file exists here; else check its name, normalization, keys and shapes without a download.
+
+        Raises:
+            InputError: unknown or missing weights, another normalization, or another architecture.
+        """
+        init = self.spec.init
+        if init == "none":
+            return None, ""
+        pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
+        audit = None
+        if not init.startswith(pretrained.PREFIX) or synthetic.is_downloaded(init):
+            loaded = pretrained.initialise(model, init, self.folder, download=False)
+            audit, note = loaded.to_dict(), f"first weights {init}: {loaded.summary()}"
+        else:
+            self._check_weights(model)
+            note = f"weights {init} are not here; name, normalisation, keys and shapes fit; the run looks for the file"
+        self.notes.append(note)
+        return audit, note
+
+    def classifier_teacher(self, run_id: str) -> TeacherSource:
+        """Load a finished classifier, or build the planned one with random weights."""
+        return self._noted(super().classifier_teacher(run_id) if self._usable(run_id) else None, "classifier", run_id)
+
+    def detector_teacher(self, run_id: str) -> TeacherSource:
+        """Load a finished detector, or build the planned one with random weights."""
+        return self._noted(super().detector_teacher(run_id) if self._usable(run_id) else None, "detector", run_id)
+
+    def _usable(self, run_id: str) -> bool:
+        """A finished teacher has real classes, which the synthetic data set needs too."""
+        return self.entry.classes is not None and is_finished(self.parts.runs, run_id)
+
+    def _noted(self, finished: TeacherSource | None, kind: str, run_id: str) -> TeacherSource:
+        source = finished or self._planned_teacher(kind, run_id)
+        self.notes += source.note.splitlines()
+        return source
+
+    def _planned_teacher(self, kind: str, run_id: str) -> TeacherSource:
+        spec = self.entry.teachers.get(kind)
+        if spec is None:
+            run = teacher_run(run_id, self.folder)
+            spec = parse_spec(read_json(run.spec), str(run.spec))
+        if spec.id != run_id:
+            raise InputError(
+                f"the {kind} teacher given is {spec.id}, the spec names {run_id}; give the spec of that run"
+            )
+        teacher = self.parts.teacher(kind, teacher_entry(self.entry, spec), self.card)
+        note = f"{kind} teacher {run_id} is not trained yet; tried with random weights"
+        if spec.dataset != self.spec.dataset:
+            note += f"\nteacher {run_id} learns on {spec.dataset.name}; its classes are compared when it is finished"
+        return TeacherSource(teacher, {}, note)
+
+    def _check_weights(self, model: Any) -> None:
+        """Load zeros with the keys and shapes of `init`, and restore the model's weights."""
+        is_classifier = hasattr(model, "network")
+        target = model.network if is_classifier else model.backbone
+        own = {key: value.clone() for key, value in target.state_dict().items()}
+        zeros = synthetic.weights(self.spec.init, self.parts.scratch, head=is_classifier)
+        pretrained.load(target, zeros, classifier=is_classifier)
+        target.load_state_dict(own)

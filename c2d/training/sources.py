@@ -1,0 +1,121 @@
+"""Sources of a run's parts: its data set, teachers and first weights.
+
+`Sources` reads the real ones. `c2d.preflight.synthetic_sources` puts random ones in the place of those that do not
+exist yet, behind the same three methods.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder
+from c2d.data.card import LoadedCard, find_card, verify
+from c2d.specs.resolve_spec import teacher_result, teacher_run
+from c2d.specs.spec import RunSpec
+
+POOR_AP = 0.05
+"""A detector teacher below it gets a warning in the log. It is not an error, as a classifier below its min_top1 is: how
+good a detector can be depends on its data."""
+
+
+class TeacherSource(NamedTuple):
+    """A teacher with what result.json (`facts`) and the log (`note`) record about it."""
+
+    teacher: Any
+    facts: dict[str, Any]
+    note: str
+
+
+class Sources:
+    """The real data set, teachers and first weights of a run.
+
+    Attributes:
+        spec: of the run.
+        folder: the run's folder; its parent is the store, which holds the teachers and kept weight files.
+        device: `cpu` or `cuda:N`.
+        card: the data set.
+    """
+
+    def __init__(
+        self, spec: RunSpec, folder: RunFolder, device: str, card: LoadedCard, *, download: bool = False
+    ) -> None:
+        self.spec, self.folder, self.device, self.card = spec, folder, device, card
+        self.download = download
+
+    def first_weights(self, model: Any) -> tuple[dict[str, Any] | None, str]:
+        """Load the weights that the spec's `init` names into a detector's backbone or a classifier's network.
+
+        Returns:
+            (audit of the weight file or None, note for the log, empty where there is none).
+
+        Raises:
+            InputError: the file is missing or does not fit.
+        """
+        init, is_classifier = self.spec.init, self.spec.kind == "classifier"
+        if init == "none":
+            return None, "" if is_classifier else "student from scratch (init none): no pretrained weights"
+        from c2d.weights.pretrained import initialise
+
+        audit = initialise(model, init, self.folder, download=self.download)
+        return audit.to_dict(), f"{'network' if is_classifier else 'student backbone'} from {init}: {audit.summary()}"
+
+    def classifier_teacher(self, run_id: str) -> TeacherSource:
+        """Load the classifier of a finished run.
+
+        Raises:
+            InputError: the run is not finished, is below its min_top1, or has other classes than the student.
+        """
+        from c2d.teachers.classifier import ClassifierTeacher, check_teacher
+
+        run = teacher_run(run_id, self.folder)
+        teacher_spec, result = teacher_result(run, "classifier")
+        check_teacher(result, teacher_spec)
+        teacher = ClassifierTeacher.from_run(run.path, self.device)
+        classes = self.card.card.classes
+        if list(teacher.classes) != list(classes):
+            raise InputError(
+                f"teacher {run.id} knows the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), "
+                f"the data set {self.spec.dataset.name} has {', '.join(classes[:4])}, "
+                f"... ({len(classes)}); train a teacher on this data"
+            )
+        assert teacher.audit is not None  # from_run loads a file
+        facts = {"run": run.id, "top1": result["top1"], "audit": teacher.audit.to_dict()}
+        note = f"classifier teacher {run.id}: top-1 {result['top1']:.3f}, {teacher.audit.summary()}"
+        return TeacherSource(teacher, facts, note)
+
+    def detector_teacher(self, run_id: str) -> TeacherSource:
+        """Load the detector of a finished run.
+
+        Raises:
+            InputError: the run is not finished, or its weights do not fit its config.
+        """
+        from c2d.teachers.detector import DetectorTeacher
+
+        run = teacher_run(run_id, self.folder)
+        _, result = teacher_result(run, "detector")
+        teacher = DetectorTeacher.from_run(run.path, self.device)
+        assert teacher.audit is not None  # from_run loads a file
+        facts = {"run": run.id, "AP": result["AP"], "audit": teacher.audit.to_dict()}
+        poor = "" if (result["AP"] or 0) >= POOR_AP else "; it detects next to nothing, and that is what it would teach"
+        note = f"detector teacher {run.id}: AP {result['AP']}{poor}, {teacher.audit.summary()}"
+        return TeacherSource(teacher, facts, note)
+
+
+def verified_card(spec: RunSpec, data: Path | None) -> LoadedCard:
+    """Find the data set of a spec and compare its files with its card.
+
+    Args:
+        data: root of the data cards (default: C2D_DATA, else ./data).
+
+    Raises:
+        InputError: of class `data`: the data set is missing or has changed.
+    """
+    try:
+        card = find_card(spec.dataset.name, spec.dataset.digest, data)
+        verify(card)
+    except InputError as error:
+        error.failure_class = "data"
+        raise
+    return card
