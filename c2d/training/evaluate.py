@@ -38,10 +38,9 @@ def build_student(config: Config, device: str = "cpu") -> Any:
     Raises:
         InputError: mmdet cannot build the model.
     """
-    _register_mmdet()
-    from mmdet.registry import MODELS
-
     with mmdet_scope():
+        from mmdet.registry import MODELS
+
         try:
             model = MODELS.build(config["model"])
         except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -61,13 +60,12 @@ def build_dataset(dataset: Any) -> Any:
     Raises:
         InputError: the data set cannot be built, has no images, or image files are missing.
     """
-    _register_mmdet()
-    from mmdet.registry import DATASETS
-
     no_images = InputError(
         f"{dataset['ann_file']} has no image to use (training drops images without boxes); check the annotations"
     )
     with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
+        from mmdet.registry import DATASETS
+
         try:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
@@ -88,16 +86,13 @@ def build_dataset(dataset: Any) -> Any:
     return built
 
 
-def _register_mmdet() -> None:
+@contextlib.contextmanager
+def mmdet_scope() -> Iterator[None]:
+    """Register mmdet's classes, and make its registry the one in which mmengine looks up the type names of configs."""
     compat.prepare()  # before the first import of mmdet
     from mmdet.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
-
-
-@contextlib.contextmanager
-def mmdet_scope() -> Iterator[None]:
-    """Make mmdet's registry the default inside; mmengine builds a config by type name in the default registry."""
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield
 

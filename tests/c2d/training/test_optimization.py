@@ -1,0 +1,81 @@
+"""Optimizer and schedulers of a run: learning rates by formula, equal after a resume; iteration and epoch for heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from mmengine import Config
+from mmengine.logging import MessageHub
+from torch import nn
+
+from c2d.core.attempt import Interrupted
+from c2d.specs.spec import Schedule
+from c2d.training.evaluate import mmdet_scope
+from c2d.training.optimization import build_optimizer, optimization_config
+from c2d.training.train import train
+from tests.c2d.conftest import Workshop
+
+TOTAL, LR = 12, 0.1
+
+
+def built(schedule: dict[str, Any]) -> tuple[Any, list[Any]]:
+    values = {"iterations": TOTAL, "batch": 2, "optimizer": {"type": "SGD", "lr": LR}, **schedule}
+    wrapper, schedulers = optimization_config(Schedule.model_validate(values))
+    config = Config(
+        {"optim_wrapper": wrapper, "param_scheduler": schedulers, "train_cfg": {"max_iters": TOTAL}},
+    )
+    with mmdet_scope():
+        return build_optimizer(nn.Linear(2, 2), config)
+
+
+def rates(optimizer: Any, schedulers: list[Any], steps: int) -> list[float]:
+    """Learning rate of each step."""
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.get_lr()["lr"][0])
+        optimizer.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return found
+
+
+STEP = {"policy": "step", "milestones": [6, 9], "gamma": 0.5, "warmup": {"iterations": 4, "factor": 0.1}}
+COSINE = {"policy": "cosine", "warmup": {"iterations": 0}}
+
+
+def test_learning_rates_follow_warmup_and_milestones() -> None:
+    found = rates(*built(STEP), TOTAL)
+    warmup = [LR * (0.1 + 0.9 * step / 3) for step in range(4)]  # mmengine reaches the full rate at end - 1
+    assert found == pytest.approx([*warmup, *[LR] * 2, *[LR / 2] * 3, *[LR / 4] * 3])
+
+
+def test_a_cosine_falls_to_zero_at_the_end() -> None:
+    found = rates(*built(COSINE), TOTAL)
+    assert found == pytest.approx(
+        [LR * (1 + torch.cos(torch.tensor(torch.pi * i / TOTAL)).item()) / 2 for i in range(TOTAL)]
+    )
+
+
+@pytest.mark.parametrize("schedule", [STEP, COSINE])
+def test_resumed_schedulers_continue_the_curve(schedule: dict[str, Any]) -> None:
+    whole = rates(*built(schedule), TOTAL)
+    optimizer, schedulers = built(schedule)
+    first = rates(optimizer, schedulers, 5)
+    state = optimizer.state_dict(), [scheduler.state_dict() for scheduler in schedulers]
+    optimizer, schedulers = built(schedule)
+    optimizer.load_state_dict(state[0])
+    for scheduler, saved in zip(schedulers, state[1], strict=True):
+        scheduler.load_state_dict(saved)
+    assert [*first, *rates(optimizer, schedulers, TOTAL - 5)] == whole
+
+
+def test_heads_read_iteration_and_epoch_from_the_message_hub(workshop: Workshop) -> None:
+    """TOOD's head switches its assigner by `epoch`, BoxInst's warms up by `iter`; mmengine's Runner writes both."""
+    folder = workshop.ask(seed=31)
+    for stop in (2, 5):
+        with pytest.raises(Interrupted):
+            train(folder, workshop.options(stop_after=stop))
+        hub = MessageHub.get_current_instance()
+        assert (hub.get_info("epoch"), hub.get_info("iter"), hub.get_info("max_iters")) == (0, stop - 1, 6)
