@@ -1,7 +1,7 @@
 """The demo: does an image classifier teach a compact detector? The sweep `demo` on this machine, then its report.
 
-Scenes are made, then `sweeps/defs/demo.yaml` is submitted to the local launcher; everything else is a sweep's. What is
-finished is not done again, so an interrupted demo continues.
+The demo generates scenes and submits `sweeps/defs/demo.yaml` to the local launcher. Finished runs are not repeated, so
+an interrupted demo continues.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.errors import RunError
+from c2d.core.python_process import module_command, module_environment
 from c2d.core.run_folder import RunFolder, read_json
-from sweeps.actions.submit import Workspace, submit
+from sweeps.actions.submit import submit_sweep
+from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import Definition, read_definition
 from sweeps.definition.profile import load_profile
 from sweeps.launchers.launch_request import PrintLine
@@ -23,7 +25,7 @@ NAME, FULL = "demo", "demo-full"
 
 
 @dataclass(frozen=True)
-class Cell:
+class DemoCell:
     """One row of the table and its finished runs, one a seed."""
 
     name: str
@@ -32,68 +34,82 @@ class Cell:
 
 @dataclass(frozen=True)
 class Demo:
-    """The finished demo: rows in the definition's order, the teachers, and the seeds the sweep promises."""
+    """The finished demo.
+
+    Attributes:
+        teacher: run of the classifier teacher.
+        cells: in the definition's order.
+        detector: run of the detector teacher, if there is one.
+    """
 
     definition: Definition
     teacher: RunFolder
-    cells: list[Cell]
+    cells: list[DemoCell]
     detector: RunFolder | None = None
 
     @property
-    def seeds(self) -> int:
+    def n_seeds(self) -> int:
+        """Number of seeds in the definition."""
         return len(self.definition.seeds)
 
 
 def run_demo(runs: Path, data: Path, full: bool, print_line: PrintLine) -> Demo:
-    """Scenes, then the sweep.
+    """Generate the scenes, run the sweep, and return the finished demo.
 
     Args:
         runs: the store.
-        data: root of the data cards; `scenes` is made in it unless it is there.
+        data: root of the data cards; `scenes` is generated in it if it is missing.
         full: every cell and seed of `demo-full` instead of the demo's first seed.
-        say: takes a line about what is done.
+        print_line: called with a line about each step.
+
     Raises:
-        RunError: a run failed; the line above says which and why.
+        RunError: a run failed; the printed lines name it and the reason.
         KeyboardInterrupt: interrupted; the same call continues.
     """
     definition = read_definition(FULL if full else NAME)
     scenes = data / "scenes"
     if not (scenes / "card.json").exists():
-        code = subprocess.run([sys.executable, "-m", "c2d", "data", "scenes", str(scenes)], check=False).returncode
+        code = _run_command("data", "scenes", str(scenes))
         if code:
-            raise RunError(f"making the scenes ended with exit code {code}; its message is above")
-    place = Workspace(runs, data, "local", load_profile("cpu"))
+            raise RunError(f"generating the scenes failed with exit code {code}; its message is above")
+    workspace = Workspace(runs, data, "local", load_profile("cpu"))
     filters = [] if full else [f"seed={definition.seeds[0]}"]
-    code = submit(definition, place, filters=filters, forward=False, print_line=print_line, explain=lambda line: None)
+    code = submit_sweep(
+        definition, workspace, filters=filters, forward=False, print_line=print_line, print_run=lambda line: None
+    )
     if code == 130:
         raise KeyboardInterrupt
     if code:
         raise RunError("a run of the demo failed; it is named above, its log.txt is in its run folder")
-    return finished(definition, runs)
+    return read_demo(definition, runs)
 
 
 def make_report(name: str, runs: Path, data: Path) -> int:
-    """`c2d report` of the sweep `name` into `reports/NAME` beside the store; its exit code. It says what it made."""
-    command = [sys.executable, "-m", "c2d", "report", "--sweep", name, "--runs", str(runs), "--data", str(data)]
-    sys.stdout.flush()  # its words come after ours
-    return subprocess.run([*command, "--out", str(runs.parent / "reports" / name)], check=False).returncode
+    """Run `c2d report` on the sweep `name`, into `reports/NAME` beside the store; return its exit code."""
+    sys.stdout.flush()  # the report's output comes after ours
+    folder = runs.parent / "reports" / name
+    return _run_command("report", "--sweep", name, "--runs", str(runs), "--data", str(data), "--out", str(folder))
 
 
-def finished(definition: Definition, runs: Path) -> Demo:
-    """The demo as far as it has been run: cells with the runs that are done."""
+def _run_command(*arguments: str) -> int:
+    return subprocess.run(module_command("c2d", *arguments), env=module_environment(), check=False).returncode
+
+
+def read_demo(definition: Definition, runs: Path) -> Demo:
+    """Read the demo from the store: cells with their finished runs."""
     record = read_record(runs, definition.name)
     rows: dict[str, dict[str, RunFolder]] = {}
     for cell in record["cells"]:
         run = RunFolder(runs / cell["run"])
-        found = rows.setdefault(cell["labels"]["method"], {})
+        done = rows.setdefault(cell["labels"]["method"], {})
         if run.read_status()["state"] == "done":
-            found[run.id] = run
+            done[run.id] = run
     teachers = [RunFolder(runs / promise.run) for promise in promises(record) if promise.kind == "teacher"]
     kinds = {read_json(run.spec)["kind"]: run for run in teachers}
-    cells = [Cell(name, tuple(found.values())) for name, found in rows.items()]
+    cells = [DemoCell(name, tuple(done.values())) for name, done in rows.items()]
     return Demo(definition, kinds["classifier"], cells, kinds.get("detector"))
 
 
-def taught(run: RunFolder, kind: str = "classifier") -> bool:
-    """Whether a teacher of that kind taught this run."""
+def has_teacher(run: RunFolder, kind: str = "classifier") -> bool:
+    """Return whether the run was trained with a teacher of this kind."""
     return read_json(run.spec)["teachers"].get(kind) is not None

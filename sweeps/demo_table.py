@@ -1,4 +1,4 @@
-"""The demo's table and its gates: a table of zeros must not pass for a result."""
+"""The demo's table, and checks of its numbers: a table of zeros must not pass for a result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from c2d.core.run_folder import read_json
-from sweeps.demo import Cell, Demo, taught
+from sweeps.demo import Demo, DemoCell, has_teacher
 
 MIN_TOP1 = 0.90
 BASELINE_AP50 = (0.20, 0.60)
+"""Below, the student has not learned; above, a teacher has little left to improve."""
 MAIN_ERRORS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
     "AP": lambda result: result["AP"],
@@ -24,7 +25,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
 
 
 def table(demo: Demo) -> tuple[list[str], list[list[str]]]:
-    """(header, rows): values in percent, mean ± standard deviation where there are several seeds, seeds of three."""
+    """Return (header, rows): percent, mean ± standard deviation over several seeds; the last column is seeds n/N."""
     top1 = read_json(demo.teacher.result)["top1"]
     detector = None if demo.detector is None else read_json(demo.detector.result)["AP"]
     rows = []
@@ -35,46 +36,46 @@ def table(demo: Demo) -> tuple[list[str], list[list[str]]]:
             [
                 cell.name,
                 *(_percent([column(result) for result in results]) for column in COLUMNS.values()),
-                f"{100 * top1:.1f}" if any(taught(run) for run in cell.runs) else "-",
-                *([] if detector is None else [_percent([detector]) if _by_detector(cell) else "-"]),
+                f"{100 * top1:.1f}" if any(has_teacher(run) for run in cell.runs) else "-",
+                *([] if detector is None else [_percent([detector]) if _has_detector_teacher(cell) else "-"]),
                 f"{minutes:.1f}",
-                f"{len(results)}/{demo.seeds}",
+                f"{len(results)}/{demo.n_seeds}",
             ]
         )
     teachers = ["teacher top-1"] if detector is None else ["teacher top-1", "teacher AP"]
     return ["method", *COLUMNS, *teachers, "minutes", "seeds"], rows
 
 
-def _by_detector(cell: Cell) -> bool:
-    return any(taught(run, "detector") for run in cell.runs)
+def _has_detector_teacher(cell: DemoCell) -> bool:
+    return any(has_teacher(run, "detector") for run in cell.runs)
 
 
-def shown(demo: Demo) -> Table:
-    """The table as it is printed."""
+def printed_table(demo: Demo) -> Table:
+    """Return the table as rich prints it."""
     header, rows = table(demo)
-    found = Table(
+    printed = Table(
         title=demo.definition.question,
         title_justify="left",
         caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: cells say n of 3",
         caption_justify="left",
     )
     for index, name in enumerate(header):
-        found.add_column(name, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        printed.add_column(name, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
-        found.add_row(*row)
-    return found
+        printed.add_row(*row)
+    return printed
 
 
 def _percent(values: list[float | None]) -> str:
-    known = [100 * value for value in values if value is not None]
-    if not known:
+    defined = [100 * value for value in values if value is not None]
+    if not defined:
         return "-"
-    spread = f" ± {statistics.stdev(known):.1f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.1f}{spread}"
+    spread = f" ± {statistics.stdev(defined):.1f}" if len(defined) > 1 else ""
+    return f"{statistics.mean(defined):.1f}{spread}"
 
 
-def gates(demo: Demo) -> list[tuple[bool, str]]:
-    """(holds, sentence) of each gate, on the first seed."""
+def demo_checks(demo: Demo) -> list[tuple[bool, str]]:
+    """Return (passed, description) of each check, on the first seed."""
     teacher = read_json(demo.teacher.result)
     baseline = read_json(next(cell for cell in demo.cells if cell.name == "baseline").runs[0].result)
     errors = {name: baseline["tide"]["dAP"][name] for name in MAIN_ERRORS}

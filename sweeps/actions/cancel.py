@@ -1,4 +1,4 @@
-"""Stopping runs: only on demand, only what was listed. Changing or shrinking a definition never comes here."""
+"""Stop runs: only on demand, and only those that were listed. Changing a definition never stops a run."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from c2d.core.job_file import read_job, write_job
-from sweeps.actions.submit import submission_lock
+from sweeps.actions.workspace import submission_lock
 from sweeps.scheduler import queue
 from sweeps.state.plan import Row
 
 
-def stoppable(rows: list[Row]) -> list[Row]:
-    """Rows that wait in a queue or run."""
+def cancellable(rows: list[Row]) -> list[Row]:
+    """Return the rows that run, or wait in a queue."""
     return [row for row in rows if row.state in ("waiting", "running") and row.job and not row.launch]
 
 
-def cancel(rows: list[Row], runs: Path) -> list[str]:
-    """Cancel their jobs; returns a line about each kind of stop.
+def cancel_runs(rows: list[Row], runs: Path) -> list[str]:
+    """Cancel the jobs of rows, under the store's submission lock.
 
-    job.json says `cancelled` before the signal is sent, so that no teardown puts the job back into the queue; whoever
-    writes it holds the store's submission lock.
+    job.json has the state `cancelled` before the signal is sent, so that no teardown requeues the job.
+
+    Returns:
+        Lines about what was stopped.
 
     Raises:
-        sweeps.scheduler.queue.Unreachable: SLURM does not answer; the jobs live, and `cancel` can be called again.
+        sweeps.scheduler.queue.Unreachable: SLURM does not answer; the jobs continue, and the call can be repeated.
     """
     lines: list[str] = []
     jobs: list[str] = []
@@ -34,17 +36,17 @@ def cancel(rows: list[Row], runs: Path) -> list[str]:
         for row in rows:
             job = read_job(row.run)
             if job is None or job.state == "submitting" or job != row.job:
-                lines.append(f"{row.run.id}: another shell is launching it; call again in a minute")
+                lines.append(f"{row.run.id}: another shell is launching it; cancel it again in a minute")
                 continue
             write_job(row.run, job.model_copy(update={"state": "cancelled"}))
             if job.where == "slurm" and job.job is not None:
                 jobs.append(job.job)
             elif row.state == "waiting":
-                lines.append(f"{row.run.id}: taken out of the local queue of pid {job.pid} on {job.host}")
+                lines.append(f"{row.run.id}: removed from the local queue of pid {job.pid} on {job.host}")
             elif row.status.get("host") == socket.gethostname():
                 with suppress(ProcessLookupError):
                     os.kill(int(row.status["pid"]), signal.SIGTERM)
-                lines.append(f"{row.run.id}: asked pid {row.status['pid']} to save and stop")
+                lines.append(f"{row.run.id}: sent TERM to pid {row.status['pid']}, which saves and stops")
             else:
                 lines.append(f"{row.run.id}: still runs as pid {row.status.get('pid')} on {row.status.get('host')}")
         if jobs:

@@ -1,6 +1,6 @@
 """What may go: old checkpoints, logs of finished submissions, what a crash left behind, code that no run names.
 
-`plan` only looks; `remove` removes what was planned. The newest complete checkpoint of a run always stays, a run that
+`plan_removals` only looks; `remove` removes what was planned. The newest complete checkpoint of a run always stays, a run that
 runs or waits in a queue is not touched, and targets/, weights/ and students/ are no rubbish. Links are not followed.
 """
 
@@ -36,7 +36,7 @@ class Removal:
     why: str
 
 
-def plan(rows: Iterable[Row], runs: Path, now: float | None = None) -> list[Removal]:
+def plan_removals(rows: Iterable[Row], runs: Path, now: float | None = None) -> list[Removal]:
     """What can be removed without losing anything. Looks, changes nothing.
 
     Args:
@@ -56,7 +56,7 @@ def plan(rows: Iterable[Row], runs: Path, now: float | None = None) -> list[Remo
 
 
 def remove(removals: Iterable[Removal]) -> int:
-    """Remove what `plan` listed, and return the bytes that are free now. What is gone already is no error.
+    """Remove what `plan_removals` listed, and return the bytes that are free now. What is gone already is no error.
 
     Raises:
         RunError: something could not be removed; everything else was.

@@ -1,4 +1,4 @@
-"""Launching failed or blocked runs once more: with the code, the profile and the data of their last launch."""
+"""Launch failed or blocked runs again, with the code, the profile and the data of their last launch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.job_file import read_job
-from sweeps.actions import select_retries
-from sweeps.actions.submit import Where, Workspace, recover_submissions, run_local, submission_lock, write_local_jobs
+from sweeps.actions.select_retries import record_missing_failures
+from sweeps.actions.submit import run_local
+from sweeps.actions.tasks import retry_task
+from sweeps.actions.workspace import Where, Workspace, submission_lock
 from sweeps.definition.profile import Profile, store_profile, stored_profile
 from sweeps.launchers import LAUNCHERS
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine
+from sweeps.launchers.local_jobs import write_local_jobs
+from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
 from sweeps.state.plan import Row
 
 
 @dataclass(frozen=True)
 class RelaunchOptions:
-    """What a person wants to be different this time; None: as it was.
+    """What the next launch changes. None: as in the last launch.
 
-    where: local or slurm.
-    update_code: take the code as it is now; env.json of the next attempt says so.
+    Attributes:
+        where: launcher.
+        profile: the machine.
+        data: root of the data cards.
+        update_code: use the current code; env.json of the next attempt records it.
     """
 
     where: Where | None = None
@@ -31,61 +38,75 @@ class RelaunchOptions:
     update_code: bool = False
 
 
-def again(
+def relaunch(
     record: dict[str, Any],
     rows: list[Row],
     chosen: list[Row],
-    place: Workspace,
+    workspace: Workspace,
     print_line: PrintLine,
-    changes: RelaunchOptions = RelaunchOptions(),
+    options: RelaunchOptions = RelaunchOptions(),
 ) -> int:
-    """Launch the chosen rows; returns the launchers' worst exit code.
+    """Launch the chosen rows; return the launchers' worst exit code.
 
-    A run that another shell has launched since `rows` were read is left to it.
+    A run that another shell has launched since `rows` were read is left to that shell.
 
     Args:
-        rows: of the whole sweep; nodes that fail often and unfinished teachers are known from them.
-        chosen: see `sweeps.actions.select_retries.choose`.
-        place: its `where` and `profile` hold for runs that were never launched before.
+        record: of the sweep.
+        rows: of the whole sweep; they tell which nodes fail often and which teachers are not done.
+        chosen: see `sweeps.actions.select_retries`.
+        workspace: its `where` and `profile` are used for runs that were never launched.
     """
     worst = 0
-    for where in ("slurm", "local"):  # the local launcher stays until its runs have ended
-        with submission_lock(place.runs):
-            recover_submissions((row.run.id for row in chosen), place.runs)
-            mine = [row for row in chosen if (changes.where or (row.job.where if row.job else place.where)) == where]
-            free = [row for row in mine if read_job(row.run) == row.job]
-            for row in mine:
+    for where in ("slurm", "local"):  # the local launcher returns when its runs have ended, so it comes last
+        with submission_lock(workspace.runs):
+            recover_submissions((row.run.id for row in chosen), workspace.runs)
+            own = [row for row in chosen if _where(row, workspace, options) == where]
+            free = [row for row in own if read_job(row.run) == row.job]
+            for row in own:
                 if row not in free:
                     print_line(f"{row.run.id}: launched by another shell meanwhile")
-            select_retries.note(free)
-            orders = list(_orders(record["name"], rows, free, place, print_line, changes))
-            for request in orders:
+            record_missing_failures(free)
+            requests = list(_requests(record["name"], rows, free, workspace, print_line, options))
+            for request in requests:
                 if where == "slurm":
                     worst = max(worst, LAUNCHERS["slurm"](request, print_line))
                 else:
                     write_local_jobs(request)
         if where == "local":
-            worst = max([worst, *(run_local(request, print_line) for request in orders)])
+            worst = max([worst, *(run_local(request, print_line) for request in requests)])
     return worst
 
 
-def _orders(
-    sweep: str, rows: list[Row], chosen: list[Row], place: Workspace, print_line: PrintLine, changes: RelaunchOptions
+def _where(row: Row, workspace: Workspace, options: RelaunchOptions) -> Where:
+    return options.where or (row.job.where if row.job else workspace.where)
+
+
+def _requests(
+    sweep: str,
+    rows: list[Row],
+    chosen: list[Row],
+    workspace: Workspace,
+    print_line: PrintLine,
+    options: RelaunchOptions,
 ) -> Iterator[LaunchRequest]:
-    """Teachers, then students; of each one order for all rows with equal profile and data."""
+    """Yield requests for teachers, then for students; rows with equal profile and data share one."""
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in chosen:  # teachers come first
         job = row.job
-        data = changes.data or Path((job.data if job else "") or place.data)
+        data = options.data or Path((job.data if job else "") or workspace.data)
         key = (row.kind, job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
         groups.setdefault(key, []).append(row)
-    for (_, owner, profile, root), group in groups.items():
-        machine = changes.profile or (stored_profile(place.runs, owner, profile) if profile else place.profile)
+    for (_, owner, profile_name, root), group in groups.items():
+        profile = options.profile or (
+            stored_profile(workspace.runs, owner, profile_name) if profile_name else workspace.profile
+        )
         tasks = []
         for row in group:
             job = row.job
-            kept = job is not None and not changes.update_code and snapshot_folder(place.runs, job.snapshot).is_dir()
-            code = job.snapshot if job is not None and kept else take_snapshot(place.runs)
-            tasks.append(replace(select_retries.raised(row, rows, machine, print_line), snapshot=code))
-        store_profile(place.runs, sweep, machine)
-        yield LaunchRequest(sweep, place.runs, Path(root).absolute(), tasks, machine, tasks[0].snapshot)
+            kept = (
+                job is not None and not options.update_code and snapshot_folder(workspace.runs, job.snapshot).is_dir()
+            )
+            code = job.snapshot if job is not None and kept else take_snapshot(workspace.runs)
+            tasks.append(replace(retry_task(row, rows, profile, print_line), snapshot=code))
+        store_profile(workspace.runs, sweep, profile)
+        yield LaunchRequest(sweep, workspace.runs, Path(root).absolute(), tasks, profile, tasks[0].snapshot)

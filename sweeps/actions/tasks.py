@@ -1,37 +1,57 @@
-"""Rows of a plan -> tasks of an order: what is to be launched, what each run waits for, and the canary."""
+"""Rows of a plan -> tasks of a launch: what is launched or retried, what each run waits for, and the canary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder
-from sweeps.actions import select_retries
+from sweeps.actions.row_filters import filter_rows
+from sweeps.actions.select_retries import canary_runs, deaths
 from sweeps.definition.definition import Definition
-from sweeps.launchers.launch_request import Task
+from sweeps.definition.profile import Profile
+from sweeps.failures.retry_policy import NODE_FAILURES
+from sweeps.launchers.launch_request import PrintLine, Task
 from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.state.plan import Row
 
+NODE_FAULTS = ("node-failure", "killed", "hang")
+"""Failure classes that count against a node. A preemption or a time limit is no fault of the node."""
+MORE_MEMORY, MORE_HOURS = 1.5, 2.0
+"""Factors by which a retry raises what the last attempt ran out of."""
 
-def to_launch(rows: list[Row], filters: Sequence[str], limit: int | None) -> list[Row]:
-    """Rows to launch, with the unfinished teachers they need, in the order of the plan."""
-    cells = [row for row in select_retries.filtered(rows, filters) if row.launch and row.cells][:limit]
+
+def rows_to_launch(rows: list[Row], filters: Sequence[str], limit: int | None) -> list[Row]:
+    """Return the rows to launch, with the unfinished teachers they need, in the order of the plan.
+
+    Args:
+        filters: `axis=label` texts.
+        limit: most runs of cells; their teachers are returned in addition.
+    """
+    cells = [row for row in filter_rows(rows, filters) if row.launch and row.cells][:limit]
     wanted = {row.run.id for row in cells} | {need for row in cells for need in row.needs}
-    if not filters and limit is None:  # a teacher of its own accord: all its students may be done or elsewhere
+    if not filters and limit is None:  # also a teacher whose students are all done or launched elsewhere
         wanted |= {row.run.id for row in rows if row.kind == "teacher"}
     return [row for row in rows if row.launch and row.run.id in wanted]
 
 
 def tasks_of(chosen: list[Row], definition: Definition, canary: int | None) -> list[Task]:
-    """Tasks of the chosen rows; with a canary, everything but its teachers waits for it."""
-    unfinished = _unfinished(chosen)
+    """Return the tasks of the chosen rows; with a canary, every student waits for it.
+
+    Args:
+        canary: iterations of the canary; None: no canary.
+    """
+    unfinished = _unfinished_teachers(chosen)
     tasks = [_task(row, unfinished(row), definition) for row in chosen]
     students = [row for row in chosen if row.kind == "student"]
     if canary is None or not students:
         return tasks
-    bird = max(students, key=lambda row: (row.run.id.count("+"), bool(row.needs)))  # the fullest method, not a baseline
-    first = Task(bird.run, unfinished(bird), definition.size, stop_after=canary)
+    # The run with the most methods, not a baseline: it exercises most of the code.
+    row = max(students, key=lambda row: (row.run.id.count("+"), bool(row.needs)))
+    first = Task(row.run, unfinished(row), definition.size, stop_after=canary)
     teachers = [task for task, row in zip(tasks, chosen, strict=True) if row.kind == "teacher"]
     rest = [
         replace(task, after=(*task.after, first.id))
@@ -42,11 +62,11 @@ def tasks_of(chosen: list[Row], definition: Definition, canary: int | None) -> l
 
 
 def _task(row: Row, after: tuple[str, ...], definition: Definition) -> Task:
-    """The task of a row; a run that has begun keeps its code, and what a retry has raised for it."""
+    """Return the task of a row; a run that has started keeps its code, and what a retry has raised for it."""
     job = row.job
     if job is None:
         return Task(row.run, after, definition.size)
-    begun = row.status.get("attempt") and snapshot_folder(row.run.path.parent, job.snapshot).is_dir()
+    started = row.status.get("attempt") and snapshot_folder(row.run.path.parent, job.snapshot).is_dir()
     return Task(
         row.run,
         after,
@@ -54,19 +74,72 @@ def _task(row: Row, after: tuple[str, ...], definition: Definition) -> Task:
         mem_gb=job.mem_gb,
         hours=job.hours,
         exclude=tuple(job.exclude),
-        snapshot=job.snapshot if begun else "",
+        snapshot=job.snapshot if started else "",
     )
 
 
-def _unfinished(chosen: list[Row]) -> Any:
-    """Row -> teachers it has to wait for: those launched with it, and those of an earlier launch that are not done."""
+def _unfinished_teachers(chosen: list[Row]) -> Callable[[Row], tuple[str, ...]]:
+    """Return a function of a row: the teachers it waits for, launched with it or by an earlier launch."""
     launched = {row.run.id for row in chosen}
 
-    def waits(row: Row) -> tuple[str, ...]:
+    def unfinished(row: Row) -> tuple[str, ...]:
         return tuple(
             need
             for need in row.needs
             if need in launched or RunFolder(row.run.path.parent / need).read_status()["state"] != "done"
         )
 
-    return waits
+    return unfinished
+
+
+def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: PrintLine) -> Task:
+    """Return the task of a row's next launch, with more of the resource it ran out of.
+
+    Args:
+        rows: of the whole sweep; they tell which nodes fail often and which teachers are not done.
+        print_line: called with a line about each change.
+    """
+    every, run, job = list(rows), row.run.id, row.job
+    mem_gb, hours = (job.mem_gb, job.hours) if job else (None, None)
+    size = job.size if job else "small"
+    if row.failure_class == "host-oom":
+        old = mem_gb or profile.mem_gb
+        mem_gb = min(old * MORE_MEMORY, max(profile.max_mem_gb, old))
+        at_most = f"; {old:g} GB is the maximum of profile {profile.name} (max_mem_gb)"
+        print_line(f"{run}: out of memory" + (f", {old:g} -> {mem_gb:g} GB" if mem_gb > old else at_most))
+    if row.failure_class == "time-limit" and not _has_progressed(deaths(row)):
+        old = profile.limit_min(size, hours) / 60
+        hours = min(old * MORE_HOURS, max(profile.max_hours, old))
+        at_most = f"; {old:g} h is the maximum of profile {profile.name} (max_hours)"
+        print_line(f"{run}: no progress within its limit" + (f", {old:g} -> {hours:g} h" if hours > old else at_most))
+    excluded = nodes_to_exclude(every)
+    if excluded:
+        print_line(
+            f"{run}: not on {', '.join(excluded)}, where runs of this sweep failed {NODE_FAILURES} times or more"
+        )
+    unfinished = {other.run.id for other in every if other.state != "done"}
+    return Task(
+        row.run,
+        after=tuple(need for need in (*row.needs, *canary_runs(row)) if need in unfinished and need != run),
+        size=size,
+        mem_gb=mem_gb,
+        hours=hours,
+        exclude=tuple(sorted({*(job.exclude if job else ()), *excluded})),
+    )
+
+
+def nodes_to_exclude(rows: Iterable[Row]) -> list[str]:
+    """Return the nodes with NODE_FAILURES or more NODE_FAULTS in this sweep, without the domain of a host."""
+    counts = Counter(
+        str(attempt["node"]).split(".")[0]
+        for row in rows
+        for attempt in read_attempts(row.run)
+        if attempt.get("class") in NODE_FAULTS and attempt.get("node")
+    )
+    return sorted(node for node, count in counts.items() if count >= NODE_FAILURES)
+
+
+def _has_progressed(attempts: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the newest attempt reached a later iteration than all before it."""
+    iterations = [int(attempt.get("iteration") or 0) for attempt in attempts]
+    return bool(iterations) and iterations[-1] > max(iterations[:-1], default=0)

@@ -39,7 +39,7 @@ class Problem:
     failure_class: str = "config"
 
 
-def check(
+def check_sweep(
     definition: Definition,
     grid: Grid,
     runs: Path,

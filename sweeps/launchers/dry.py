@@ -93,7 +93,7 @@ def hours(request: LaunchRequest) -> list[str]:
     limits = [profile.limit_min(task.size, task.hours) / 60 for task in tasks]
     lines = [f"at most {sum(limits) * each:.1f} {unit} in one slice each (limits of the profile)"]
     seconds = _measured_s(request.runs)
-    specs = [request.questions.get(task.run.id) or _spec(task) for task in tasks]
+    specs = [request.specs.get(task.run.id) or _spec(task) for task in tasks]
     keys = [cost_key(spec) if spec else name_of(task.run) for task, spec in zip(tasks, specs, strict=True)]
     found = [seconds[key] / 3600 if key in seconds else None for key in keys]
     if all(value is None for value in found):

@@ -1,4 +1,4 @@
-"""What a launcher is handed: which runs, in which order, on what kind of machine, with which code."""
+"""What a launcher is given: which runs, in which order, on what kind of machine, with which code."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from c2d.core.run_folder import RunFolder
 from sweeps.definition.profile import Profile, Size
 
 PrintLine = Callable[[str], None]
+"""Called with one line of progress, without a newline."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run to start, or to continue.
+    """One run to start, or to continue. In a job array it is one task.
 
-    after: ids of the tasks (teachers, a canary) that have to end well first. They may be part of the same order, or
-        jobs of an earlier one that are still waiting or running.
-    mem_gb, hours, exclude: what a retry raised or left out; None and () take the profile's.
-    stop_after: a canary trains so many iterations, saves and ends well; the run itself continues from there.
-    snapshot: the code a run has begun with; "" for the order's.
+    Attributes:
+        run: its folder.
+        after: ids of the tasks (teachers, a canary) that have to succeed first: of the same request, or jobs of an
+            earlier one that are waiting or running.
+        size: chooses the time limit of the profile.
+        mem_gb: memory of a node in GB; None: the profile's. A retry may raise it.
+        hours: time limit in hours; None: the profile's. A retry may raise it.
+        exclude: nodes to avoid.
+        stop_after: a canary saves and exits with success after this iteration; the run itself continues from there.
+        snapshot: digest of the code the run has started with; "" for the request's.
     """
 
     run: RunFolder
@@ -35,23 +41,34 @@ class Task:
 
     @property
     def id(self) -> str:
+        """The run's id, with `#canary` for a canary."""
         return self.run.id if self.stop_after is None else f"{self.run.id}#canary"
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """One launch. Paths are absolute; a task comes after those it waits for."""
+    """One launch.
+
+    Attributes:
+        sweep: name.
+        runs: the store, absolute.
+        data: root of the data cards, absolute.
+        tasks: each after those it waits for.
+        profile: the machine.
+        snapshot: digest of the code; see sweeps/launchers/snapshot.py.
+        specs: {run id: spec} of runs that have no folder yet, which is the case in a dry run.
+    """
 
     sweep: str
     runs: Path
     data: Path
     tasks: list[Task]
     profile: Profile
-    snapshot: str  # digest of the code; see sweeps/launchers/snapshot.py
-    questions: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # specs of runs without a folder yet, by id
+    snapshot: str
+    specs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Launcher(Protocol):
-    """WHERE, in one function: dry prints, local runs, slurm submits. Returns an exit code."""
+    """Launch a request and return an exit code: dry prints it, local runs it, slurm submits it."""
 
     def __call__(self, request: LaunchRequest, print_line: PrintLine) -> int: ...

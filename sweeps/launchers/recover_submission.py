@@ -1,31 +1,46 @@
-"""Launches of which nobody knows the end: the launcher died, or SLURM did not answer, between two lines of job.json."""
+"""Recover launches whose outcome is unknown: the launcher died, or SLURM did not answer, before the job's number came."""
 
 from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from c2d.core.job_file import Job, is_launcher_alive, read_job, write_job
+from c2d.core.run_folder import RunFolder
 from sweeps.launchers import submission
 from sweeps.scheduler import queue
 
-SETTLING_S = 60.0  # after a launcher's death its job may still appear in the queue
-FOREIGN_S = 600.0  # the launcher of another host cannot be asked whether it lives
+APPEAR_S = 60.0  # a job may appear in the queue after its launcher has died
+OTHER_HOST_S = 600.0  # a launcher on another host may be running: its pid cannot be checked
+
+
+def recover_submissions(ids: Iterable[str], runs: Path) -> None:
+    """Recover every run of a store that is `submitting`. Call it under the submission lock.
+
+    Args:
+        ids: run ids.
+    """
+    for run_id in ids:
+        job = read_job(RunFolder(runs / run_id))
+        if job is not None and job.state == "submitting":
+            recover_submission(job)
 
 
 def recover_submission(job: Job) -> Job | None:
-    """What has become of a launch that says `submitting`: the completed Job, or None where it never reached SLURM.
+    """Complete, or remove, job.json of every run of an array that is `submitting`.
 
-    A job that is not `submitting`, one whose launcher still works on it, and one of which nobody can say anything now,
-    come back as they are. Completes, or clears, job.json of every run of that array.
+    Returns:
+        The completed Job; None where the array never reached SLURM; `job` itself where it is not `submitting`, where
+        its launcher is still running, or where the outcome cannot be known now.
     """
     if job.where != "slurm" or job.state != "submitting" or (job.pid != os.getpid() and is_launcher_alive(job)):
         return job
     folder = Path(job.folder)
     members = submission.read_folders(folder)
-    if job.task < len(members):  # another run of the array may have been asked about before
+    if job.task < len(members):  # a call for another run of the array may have recovered it
         current = read_job(members[job.task])
         if current is None or current.name != job.name or current.state != "submitting":
             return current
@@ -34,7 +49,7 @@ def recover_submission(job: Job) -> Job | None:
         number = str(facts["job"]) if facts else queue.find_by_name(job.name)
     except queue.Unreachable:
         return job
-    if number is None and _age_s(job) < (SETTLING_S if job.host == socket.gethostname() else FOREIGN_S):
+    if number is None and _age_s(job) < (APPEAR_S if job.host == socket.gethostname() else OTHER_HOST_S):
         return job
     for run in members:
         current = read_job(run)
@@ -48,7 +63,12 @@ def recover_submission(job: Job) -> Job | None:
 
 
 def submitted_job(job: Job, number: str, count: int) -> Job:
-    """job.json once the number of its array (of `count` tasks) is known."""
+    """Return the content of job.json when SLURM has taken its array.
+
+    Args:
+        number: of the array.
+        count: tasks of the array.
+    """
     return job.model_copy(update={"state": "submitted", "job": submission.job_id(number, job.task, count)})
 
 

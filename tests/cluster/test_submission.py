@@ -16,7 +16,8 @@ import yaml
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from sweeps.actions.submit import Workspace, submit
+from sweeps.actions.submit import submit_sweep
+from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 from sweeps.launchers import local
@@ -289,7 +290,7 @@ def test_the_demo_gives_the_same_numbers_here_and_through_slurm(desk: Desk, monk
     monkeypatch.setattr(local, "launch", partial(local.launch, threads=1))
     here = desk.folder / "here"
     place = Workspace(here, there.data, "local", load_profile(str(desk.folder / "tiny.yaml.profile")))
-    assert submit(read_definition(str(text)), place, forward=False, print_line=print) == 0
+    assert submit_sweep(read_definition(str(text)), place, forward=False, print_line=print) == 0
 
     there.until("demo-short", "done", seconds=300)
     promised = [promise.run for promise in promises(there.record("demo-short"))]

@@ -16,8 +16,9 @@ import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from sweeps.actions.submit import Workspace, plan, resolve, submit
-from sweeps.checks.check_sweep import check
+from sweeps.actions.submit import plan_sweep, resolve, submit_sweep
+from sweeps.actions.workspace import Workspace
+from sweeps.checks.check_sweep import check_sweep
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import Hours, Profile, load_profile
 from sweeps.launchers import slurm
@@ -177,15 +178,15 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
     assert (
         timed(
             f"check {PLANNED}, files only",
-            lambda: check(definition, grid, place.runs, place.data, place.profile, False, said.append),
+            lambda: check_sweep(definition, grid, place.runs, place.data, place.profile, False, said.append),
         )
         == []
     )
-    _, rows = timed(f"plan {PLANNED}, empty store", lambda: plan(definition, grid, place.runs))
+    _, rows = timed(f"plan {PLANNED}, empty store", lambda: plan_sweep(definition, grid, place.runs))
     assert sum(row.launch for row in rows) == PLANNED
 
     parts = {
-        "the code's snapshot": (sys.modules[submit.__module__], "take_snapshot"),
+        "the code's snapshot": (sys.modules[submit_sweep.__module__], "take_snapshot"),
         "job files, pickles, sbatch": (slurm, "_send"),
     }
     for what, (module, name) in {**parts, "sbatch alone": (slurm, "sbatch")}.items():
@@ -193,14 +194,14 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
     with desk.closed():
         code = timed(
             f"submit {SUBMITTED}, all of it",
-            lambda: submit(
+            lambda: submit_sweep(
                 definition, place, limit=SUBMITTED, forward=False, print_line=said.append, explain=said.append
             ),
         )
         assert code == 0
         tasks = desk.queued()
         assert len(tasks) == SUBMITTED
-        _, rows = timed(f"plan {PLANNED}, {SUBMITTED} in the queue", lambda: plan(definition, grid, place.runs))
+        _, rows = timed(f"plan {PLANNED}, {SUBMITTED} in the queue", lambda: plan_sweep(definition, grid, place.runs))
         assert sum(row.launch for row in rows) == PLANNED - SUBMITTED
         assert {row.state for row in rows if not row.launch} == {"waiting"}
         begun = time.perf_counter()

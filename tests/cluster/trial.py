@@ -16,9 +16,10 @@ from typing import Any
 
 from c2d.core.job_file import Job, read_attempts, read_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-from sweeps.actions import select_retries as retry
-from sweeps.actions.relaunch import again
-from sweeps.actions.submit import Workspace, resolve, submit
+from sweeps.actions import select_retries
+from sweeps.actions.relaunch import relaunch
+from sweeps.actions.submit import resolve, submit_sweep
+from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import Definition, parse_definition
 from sweeps.definition.profile import Hours, Profile
 from sweeps.state.manifest import read_record
@@ -61,7 +62,7 @@ class Trial:
         self.place = Workspace(runs, data, "slurm", TEST_CLUSTER.model_copy(update=profile))
         self.run = RunFolder(runs / resolve(self.definition, self.place).cells[0].run)
         self.said: list[str] = []
-        assert submit(self.definition, self.place, forward=False, print_line=self.said.append) == 0
+        assert submit_sweep(self.definition, self.place, forward=False, print_line=self.said.append) == 0
 
     # -- what the user sees
 
@@ -208,9 +209,9 @@ class Trial:
         """`c2d sweep retry --class ...`"""
         record = read_record(self.place.runs, "survival")
         rows, _ = survey(record, self.place.runs)
-        chosen = retry.choose(rows, classes=classes, asked=True)
+        chosen = select_retries.select_retries(rows, classes=classes, ignore_backoff=True)
         assert [row.run for row in chosen] == [self.run]
-        assert again(record, rows, chosen, self.place, self.said.append) == 0
+        assert relaunch(record, rows, chosen, self.place, self.said.append) == 0
 
 
 def undisturbed(root: Path, data: Path, *iterations: int) -> subprocess.Popen[bytes]:

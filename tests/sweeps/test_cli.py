@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
-from sweeps.cli import SHOWN, app
+from sweeps.cli import app
+from sweeps.command_options import MAX_LINES
 from tests.sweeps.actions.test_submit import GRID
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
@@ -48,7 +49,7 @@ def test_check_counts_and_says_what_is_not_here(shell: Shell) -> None:
     assert "grid: How warm, and how much?" in out
     assert "8 cells, 6 runs, of these 1 teachers" in out
     assert "data set coco2017 is not here; verified at start" in out
-    assert out.endswith("nothing is wrong\n")
+    assert out.endswith("no problem found\n")
 
 
 def test_a_mistake_is_an_input_error_with_its_line(shell: Shell) -> None:
@@ -71,7 +72,7 @@ def test_plan_as_lines_and_as_json(shell: Shell) -> None:
 def test_many_runs_are_counted_unless_all_are_asked_for(shell: Shell) -> None:
     shell.definition.write_text(GRID.replace("seeds: 1", "seeds: 50"))
     out = shell.run("plan", data=True)
-    assert SHOWN < 251
+    assert MAX_LINES < 251
     assert "251 -> new" in out
     assert out.count("\n") == 3
     assert shell.run("plan", "-v", data=True).count("-> new") == 251
@@ -112,7 +113,7 @@ def test_cancel_asks_and_no_is_no(shell: Shell, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, [*other, "--data", str(shell.data)]).exit_code == 0
     out = shell.run("cancel", "--yes")
     assert "cancelled 6 jobs" in out
-    assert out.count("also asked for by other") == 4  # teacher, baseline and two students
+    assert out.count("also in sweep other") == 4  # teacher, baseline and two students
 
 
 def test_gc_lists_and_removes_only_when_told(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""The demo's table and gates, from run folders written by hand."""
+"""The demo's table and checks, from run folders written by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.definition.definition import read_definition
-from sweeps.demo import Cell, Demo
-from sweeps.demo_table import gates, table
+from sweeps.demo import Demo, DemoCell
+from sweeps.demo_table import demo_checks, table
 
 ERRORS = {"Cls": 0.4, "Loc": 0.05, "Both": 0.01, "Dupe": 0.0, "Bkg": 0.02, "Miss": 0.0}
 
@@ -32,8 +32,8 @@ def store(tmp_path: Path) -> Path:
 
 def demo(store: Path, **baseline: Any) -> Demo:
     cells = [
-        Cell("baseline", (run(store, "baseline", taught=False, **baseline),)),
-        Cell("c2d", (run(store, "c2d-s0"), run(store, "c2d-s1", AP=0.34), run(store, "c2d-s2", AP=0.32))),
+        DemoCell("baseline", (run(store, "baseline", taught=False, **baseline),)),
+        DemoCell("c2d", (run(store, "c2d-s0"), run(store, "c2d-s1", AP=0.34), run(store, "c2d-s2", AP=0.32))),
     ]
     return Demo(read_definition("demo"), RunFolder(store / "teacher"), cells)
 
@@ -51,7 +51,7 @@ def test_a_detector_teacher_has_a_column_of_its_own(store: Path) -> None:
     found = replace(demo(store), detector=RunFolder(store / "detector"))
     taught = run(store, "pkd", taught=False)
     atomic_write_json(taught.spec, {"teachers": {"classifier": None, "detector": "detector"}})
-    header, rows = table(replace(found, cells=[*found.cells, Cell("pkd", (taught,))]))
+    header, rows = table(replace(found, cells=[*found.cells, DemoCell("pkd", (taught,))]))
     assert header[-4:] == ["teacher top-1", "teacher AP", "minutes", "seeds"]
     assert [row[-4:-2] for row in rows] == [["-", "-"], ["95.0", "-"], ["-", "52.5"]]
 
@@ -61,8 +61,8 @@ def test_undefined_numbers_are_a_dash(store: Path) -> None:
     assert rows[0][1] == "-"
 
 
-def test_gates_hold(store: Path) -> None:
-    assert [holds for holds, _ in gates(demo(store))] == [True, True, True]
+def test_checks_pass(store: Path) -> None:
+    assert [passed for passed, _ in demo_checks(demo(store))] == [True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_gates_hold(store: Path) -> None:
         ({"tide": {"dAP": {**ERRORS, "Loc": 0.41}}}, 0.95, 2),
     ],
 )
-def test_gates_fail(store: Path, baseline: dict[str, Any], top1: float, failing: int) -> None:
+def test_checks_fail(store: Path, baseline: dict[str, Any], top1: float, failing: int) -> None:
     atomic_write_json(RunFolder(store / "teacher").result, {"top1": top1, "n": 100})
-    found = gates(demo(store, **baseline))
-    assert [holds for holds, _ in found].index(False) == failing
-    assert sum(not holds for holds, _ in found) == 1
+    found = demo_checks(demo(store, **baseline))
+    assert [passed for passed, _ in found].index(False) == failing
+    assert sum(not passed for passed, _ in found) == 1

@@ -17,7 +17,8 @@ from analysis.tables.build_table import build
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import fill_store, make_store
-from sweeps.actions.submit import Workspace, plan, resolve
+from sweeps.actions.submit import plan_sweep, resolve
+from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 
@@ -31,7 +32,7 @@ def record_of(sweep: str) -> dict[str, Any]:
     """The record of a shipped sweep as submission would write it; no data set is needed."""
     nowhere = Path("no-such-folder")
     definition = read_definition(sweep)
-    return plan(definition, resolve(definition, Workspace(nowhere, nowhere, "dry", load_profile("default"))), nowhere)[
+    return plan_sweep(definition, resolve(definition, Workspace(nowhere, nowhere, "dry", load_profile("default"))), nowhere)[
         0
     ]
 

@@ -61,22 +61,22 @@ def paths(removals: Iterable[gc.Removal]) -> set[Path]:
 def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     files = [checkpoint(first.run, number) for number in (1, 20, 300)]
-    removals = gc.plan([first], tmp_path, NOW)
+    removals = gc.plan_removals([first], tmp_path, NOW)
     assert paths(removals) == set(files[:2])
     assert all(removal.bytes == removal.path.stat().st_size for removal in removals)
     assert gc.remove(removals) == sum(removal.bytes for removal in removals)
     assert [path.exists() for path in files] == [False, False, True]
-    assert gc.plan([first], tmp_path, NOW) == []
+    assert gc.plan_removals([first], tmp_path, NOW) == []
 
 
 def test_a_broken_newest_one_protects_the_one_before(tmp_path: Path) -> None:
     first = row(tmp_path, "a", "failed")
     files = [checkpoint(first.run, 1), checkpoint(first.run, 2), checkpoint(first.run, 3, broken=True)]
-    assert paths(gc.plan([first], tmp_path, NOW)) == {files[0]}
+    assert paths(gc.plan_removals([first], tmp_path, NOW)) == {files[0]}
     only = row(tmp_path, "b", "failed")
     checkpoint(only.run, 1, broken=True)
     checkpoint(only.run, 2, broken=True)
-    assert gc.plan([only], tmp_path, NOW) == [], "nothing complete: nothing is thrown away"
+    assert gc.plan_removals([only], tmp_path, NOW) == [], "nothing complete: nothing is thrown away"
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_runs_that_run_or_wait_are_left_alone(tmp_path: Path, state: str, facts:
     checkpoint(first.run, 1)
     checkpoint(first.run, 2)
     write(first.run.path / ".status.json.x8f3")
-    assert len(gc.plan([first], tmp_path, NOW)) == (2 if touched else 0)
+    assert len(gc.plan_removals([first], tmp_path, NOW)) == (2 if touched else 0)
     first.run.lock.write_text("1\nhost")
-    assert gc.plan([first], tmp_path, NOW) == []
+    assert gc.plan_removals([first], tmp_path, NOW) == []
 
 
 def test_a_run_that_started_since_is_not_touched(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     old = checkpoint(first.run, 1)
     checkpoint(first.run, 2)
-    removals = gc.plan([first], tmp_path, NOW)
+    removals = gc.plan_removals([first], tmp_path, NOW)
     first.run.lock.write_text("1\nhost")
     assert gc.remove(removals) == 0
     assert old.exists()
@@ -121,7 +121,7 @@ def test_leftovers_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
     ]
     write(run.path / ".status.json.new", at=NOW - 60)
     write(run.path / "notes.txt")
-    assert paths(gc.plan([row(tmp_path, "a")], tmp_path, NOW)) == set(gone)
+    assert paths(gc.plan_removals([row(tmp_path, "a")], tmp_path, NOW)) == set(gone)
 
 
 def submission(runs: Path, name: str, members: list[str], at: float = OLD) -> Path:
@@ -140,7 +140,7 @@ def test_submissions_go_when_all_their_runs_are_done(tmp_path: Path) -> None:
         submission(tmp_path, name, members)
     submission(tmp_path, "j7", ["a"], at=NOW - 60)
     write(tmp_path / "sweeps" / "s.json", "{}")
-    (removal,) = gc.plan(rows, tmp_path, NOW)
+    (removal,) = gc.plan_removals(rows, tmp_path, NOW)
     assert (removal.path, removal.why) == (finished, "logs and pickles of a submission whose 2 runs are done")
     assert removal.bytes == sum(path.stat().st_size for path in finished.iterdir())
     gc.remove([removal])
@@ -160,9 +160,9 @@ def test_snapshots_that_nobody_names_go(tmp_path: Path) -> None:
         write(tmp_path / "snapshots" / digest / "c2d" / "fit.py")
         os.utime(tmp_path / "snapshots" / digest, (OLD, OLD))
     write(tmp_path / "snapshots" / "d5" / "snapshot.json")  # taken just now: its job.json is about to be written
-    assert paths(gc.plan([], tmp_path, NOW)) == {tmp_path / "snapshots" / name for name in ("d3", ".d4.draft")}
+    assert paths(gc.plan_removals([], tmp_path, NOW)) == {tmp_path / "snapshots" / name for name in ("d3", ".d4.draft")}
     (rows[0].run.path / "job.json").write_text("{half")
-    assert gc.plan([], tmp_path, NOW) == [], "who cannot be read may need any of them"
+    assert gc.plan_removals([], tmp_path, NOW) == [], "who cannot be read may need any of them"
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
@@ -184,10 +184,10 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
         folders,
         linked,
     ]
-    assert gc.plan(rows, store, NOW) == []
+    assert gc.plan_removals(rows, store, NOW) == []
     (tmp_path / "link").symlink_to(store)
-    assert gc.plan(rows, tmp_path / "link", NOW) == []
-    assert gc.plan(rows, tmp_path / "nowhere", NOW) == []
+    assert gc.plan_removals(rows, tmp_path / "link", NOW) == []
+    assert gc.plan_removals(rows, tmp_path / "nowhere", NOW) == []
 
 
 def test_what_cannot_be_removed_is_said_after_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +238,7 @@ def test_nothing_that_is_needed_goes(given_runs: list[Any], submissions: list[li
         keep.append(write(store / "weights" / ".f.pth.x"))
         before = {path: path.read_bytes() for place in untouched for path in place.rglob("*") if path.is_file()}
         elsewhere = write(Path(folder) / "elsewhere" / ".x")
-        removals = gc.plan(rows, store, NOW)
+        removals = gc.plan_removals(rows, store, NOW)
         assert all(removal.path.is_relative_to(store) for removal in removals)
         gc.remove(removals)
         assert all(path.exists() for path in [*newest, *keep, elsewhere])

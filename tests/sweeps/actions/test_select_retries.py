@@ -12,7 +12,7 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.core.job_file import Job, note_attempt, read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from sweeps.actions import select_retries
+from sweeps.actions import row_filters, select_retries, tasks
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import AUTOMATIC, RULES
 from sweeps.state.plan import Row
@@ -103,8 +103,8 @@ def cells(tmp_path: Path) -> list[Row]:
     ],
 )
 def test_labels_of_one_axis_mean_or_and_axes_mean_and(cells: list[Row], filters: list[str], count: int) -> None:
-    assert len(select_retries.filtered(cells, filters)) == count
-    assert ids(select_retries.choose(cells, filters=filters)) == ids(select_retries.filtered(cells, filters))
+    assert len(row_filters.filter_rows(cells, filters)) == count
+    assert ids(select_retries.select_retries(cells, filters=filters)) == ids(row_filters.filter_rows(cells, filters))
 
 
 @pytest.mark.parametrize(
@@ -112,46 +112,48 @@ def test_labels_of_one_axis_mean_or_and_axes_mean_and(cells: list[Row], filters:
     [
         ("methd=icod", "unknown axis 'methd'; did you mean 'method'?"),
         ("method=icdo", "unknown label of axis method: 'icdo'; did you mean 'icod'?"),
-        ("method", "'method' is not axis=label; known axes: lr, method, seed"),
+        ("method", "'method' is not axis=label; axes: lr, method, seed"),
     ],
 )
 def test_a_wrong_filter_is_explained(cells: list[Row], text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
-        select_retries.filtered(cells, [text])
+        row_filters.filter_rows(cells, [text])
     assert said in str(caught.value)
 
 
 def test_equal_cells_match_by_any_of_them(tmp_path: Path) -> None:
     both = row(tmp_path, "b", cells=({"m": "a", "t": "1"}, {"m": "b", "t": "2"}))
-    assert select_retries.matches(both, {"m": {"b"}, "t": {"2"}})
-    assert not select_retries.matches(both, {"m": {"a"}, "t": {"2"}}), "one cell has to match as a whole"
-    assert not select_retries.matches(row(tmp_path, "teacher", kind="teacher"), {"m": {"a"}})
+    assert row_filters.matches(both, {"m": {"b"}, "t": {"2"}})
+    assert not row_filters.matches(both, {"m": {"a"}, "t": {"2"}}), "one cell has to match as a whole"
+    assert not row_filters.matches(row(tmp_path, "teacher", kind="teacher"), {"m": {"a"}})
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_by_itself_only_what_is_not_code_and_anything_by_name(tmp_path: Path, name: str) -> None:
     rows = [row(tmp_path, "a", failure_class=name)]
-    assert bool(select_retries.choose(rows)) == (name in AUTOMATIC)
-    assert select_retries.choose(rows, states=["failed"]) == select_retries.choose(rows), "a state is no class"
-    assert select_retries.choose(rows, classes=[name]) == rows
-    assert select_retries.choose(rows, ids=["a"]) == rows
+    assert bool(select_retries.select_retries(rows)) == (name in AUTOMATIC)
+    assert select_retries.select_retries(rows, states=["failed"]) == select_retries.select_retries(rows), (
+        "a state is no class"
+    )
+    assert select_retries.select_retries(rows, classes=[name]) == rows
+    assert select_retries.select_retries(rows, ids=["a"]) == rows
 
 
 @pytest.mark.parametrize("state", ["new", "waiting", "running", "done"])
 def test_other_states_are_left_alone(tmp_path: Path, state: str) -> None:
     rows = [row(tmp_path, "a", state)]
     assert (
-        select_retries.choose(rows)
-        == select_retries.choose(rows, states=[state])
-        == select_retries.choose(rows, ids=["a"])
+        select_retries.select_retries(rows)
+        == select_retries.select_retries(rows, states=[state])
+        == select_retries.select_retries(rows, ids=["a"])
         == []
     )
 
 
 def test_an_interrupted_run_continues_when_its_state_is_named(tmp_path: Path) -> None:
     rows = [row(tmp_path, "a", "waiting", launch=True)]
-    assert select_retries.choose(rows) == []
-    assert select_retries.choose(rows, states=["waiting"]) == rows
+    assert select_retries.select_retries(rows) == []
+    assert select_retries.select_retries(rows, states=["waiting"]) == rows
 
 
 @pytest.mark.parametrize(
@@ -165,35 +167,35 @@ def test_an_interrupted_run_continues_when_its_state_is_named(tmp_path: Path) ->
 )
 def test_unknown_names_are_explained(tmp_path: Path, given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as caught:
-        select_retries.choose([row(tmp_path, "a")], **given)
+        select_retries.select_retries([row(tmp_path, "a")], **given)
     assert said in str(caught.value)
 
 
 def test_a_beginning_of_an_id_is_enough(tmp_path: Path) -> None:
     rows = [row(tmp_path, f"ssd-icod-{HASH}-s{seed}", failure_class="nan") for seed in range(3)]
-    assert select_retries.choose(rows, ids=["ssd-icod-0123"]) == rows
-    assert select_retries.choose(rows, ids=[rows[1].run.id]) == rows[1:2]
+    assert select_retries.select_retries(rows, ids=["ssd-icod-0123"]) == rows
+    assert select_retries.select_retries(rows, ids=[rows[1].run.id]) == rows[1:2]
 
 
 def test_nobody_waits_longer_than_the_back_off(tmp_path: Path) -> None:
     first = row(tmp_path, "a", job={"submitted": stamp(1000)})
     died(first, 1, 2, ago_s=30)
-    assert select_retries.choose([first], now=NOW) == []
+    assert select_retries.select_retries([first], now=NOW) == []
     assert select_retries.pending([first]) == [first]
-    assert select_retries.choose([first], now=NOW + 60) == [first]
-    assert select_retries.choose([first], asked=True, now=NOW) == [first]
+    assert select_retries.select_retries([first], now=NOW + 60) == [first]
+    assert select_retries.select_retries([first], ignore_backoff=True, now=NOW) == [first]
 
 
 def test_the_budget_ends_it_and_a_person_overrules_it(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     died(first, *range(RULES["killed"].attempts + 1))
     assert (
-        select_retries.choose([first])
-        == select_retries.choose([first], asked=True)
+        select_retries.select_retries([first])
+        == select_retries.select_retries([first], ignore_backoff=True)
         == select_retries.pending([first])
         == []
     )
-    assert select_retries.choose([first], classes=["killed"]) == [first]
+    assert select_retries.select_retries([first], classes=["killed"]) == [first]
 
 
 @pytest.mark.parametrize("name", AUTOMATIC)
@@ -205,10 +207,10 @@ def test_a_stub_that_always_fails_stops(tmp_path: Path, name: str, noted: bool) 
         first = row(tmp_path, "a", failure_class=name, job={"submitted": stamp(1), "submissions": number + 1})
         if noted:
             note_attempt(first.run, **{"class": name, "iteration": 5, "requeued": False, "node": "n1"})
-        picked = select_retries.choose([first], asked=True)
+        picked = select_retries.select_retries([first], ignore_backoff=True)
         if not picked:
             break
-        select_retries.note(picked)
+        select_retries.record_missing_failures(picked)
         launches += 1
     assert 1 <= launches <= RULES[name].attempts
     assert all(death["class"] == name for death in read_attempts(RunFolder(tmp_path / "a")))
@@ -216,8 +218,8 @@ def test_a_stub_that_always_fails_stops(tmp_path: Path, name: str, noted: bool) 
 
 def test_a_death_is_noted_once(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
-    select_retries.note([first])
-    select_retries.note([first])
+    select_retries.record_missing_failures([first])
+    select_retries.record_missing_failures([first])
     (death,) = read_attempts(first.run)
     assert (death["class"], death["node"], death["iteration"], death["by"]) == ("killed", "n1", 5, "retry")
 
@@ -231,12 +233,14 @@ def test_a_failed_teacher_releases_its_students(tmp_path: Path) -> None:
         row(tmp_path, "c", "blocked", needs=("u",)),
     ]
     rows = [teacher, coded, *students]
-    assert ids(select_retries.choose(rows)) == ["t", "a"], "b has to wait for u as well"
-    assert ids(select_retries.choose(rows, classes=["nan"])) == ["u", "c"]
-    assert ids(select_retries.choose(rows, classes=["nan", "killed"])) == ids(rows)
-    assert ids(select_retries.choose(rows, ids=["t"])) == ["t", "a"]
-    assert ids(select_retries.choose(rows, ids=["c"])) == ["u", "c"], "who asks for a blocked run means its teacher"
-    assert ids(select_retries.choose(rows, states=["blocked"])) == ["t", "a"]
+    assert ids(select_retries.select_retries(rows)) == ["t", "a"], "b has to wait for u as well"
+    assert ids(select_retries.select_retries(rows, classes=["nan"])) == ["u", "c"]
+    assert ids(select_retries.select_retries(rows, classes=["nan", "killed"])) == ids(rows)
+    assert ids(select_retries.select_retries(rows, ids=["t"])) == ["t", "a"]
+    assert ids(select_retries.select_retries(rows, ids=["c"])) == ["u", "c"], (
+        "who asks for a blocked run means its teacher"
+    )
+    assert ids(select_retries.select_retries(rows, states=["blocked"])) == ["t", "a"]
 
 
 def test_a_chain_of_teachers_is_released(tmp_path: Path) -> None:
@@ -245,16 +249,16 @@ def test_a_chain_of_teachers_is_released(tmp_path: Path) -> None:
         row(tmp_path, "u", "blocked", kind="teacher", needs=("t",)),
         row(tmp_path, "a", "blocked", needs=("u",), cells=({"m": "1"},)),
     ]
-    assert ids(select_retries.choose(rows)) == ["t", "u", "a"]
-    assert ids(select_retries.choose(rows, ids=["a"])) == ["t", "u", "a"]
-    assert ids(select_retries.choose(rows, filters=["m=1"])) == ["t", "u", "a"]
+    assert ids(select_retries.select_retries(rows)) == ["t", "u", "a"]
+    assert ids(select_retries.select_retries(rows, ids=["a"])) == ["t", "u", "a"]
+    assert ids(select_retries.select_retries(rows, filters=["m=1"])) == ["t", "u", "a"]
 
 
 def test_a_limit_counts_students(tmp_path: Path) -> None:
     rows = [row(tmp_path, "t", kind="teacher"), row(tmp_path, "v", kind="teacher")]
     rows += [row(tmp_path, name, "blocked", needs=("t",)) for name in "abc"]
-    assert ids(select_retries.choose(rows, limit=2)) == ["t", "a", "b"]
-    assert ids(select_retries.choose(rows[:2], limit=1)) == ["t"]
+    assert ids(select_retries.select_retries(rows, limit=2)) == ["t", "a", "b"]
+    assert ids(select_retries.select_retries(rows[:2], limit=1)) == ["t"]
 
 
 PROFILE = Profile(name="p", mem_gb=32, max_mem_gb=64, max_hours=20)
@@ -265,14 +269,14 @@ PROFILE = Profile(name="p", mem_gb=32, max_mem_gb=64, max_hours=20)
     [
         (None, 48, "a: out of memory, 32 -> 48 GB"),
         (48.0, 64, "a: out of memory, 48 -> 64 GB"),
-        (64.0, 64, "a: out of memory; 64 GB is the most that profile p allows (max_mem_gb)"),
-        (80.0, 80, "a: out of memory; 80 GB is the most"),
+        (64.0, 64, "a: out of memory; 64 GB is the maximum of profile p (max_mem_gb)"),
+        (80.0, 80, "a: out of memory; 80 GB is the maximum"),
     ],
 )
 def test_memory_is_raised_up_to_the_profile(tmp_path: Path, had: float | None, gets: float, said: str) -> None:
     lines: list[str] = []
     first = row(tmp_path, "a", failure_class="host-oom", job={"mem_gb": had})
-    assert select_retries.raised(first, [first], PROFILE, lines.append).mem_gb == gets
+    assert tasks.retry_task(first, [first], PROFILE, lines.append).mem_gb == gets
     assert said in lines[0]
 
 
@@ -286,14 +290,14 @@ def test_hours_are_raised_where_a_slice_gets_nowhere(
     lines: list[str] = []
     first = row(tmp_path, "a", failure_class="time-limit", job={"hours": had})
     died(first, *iterations)
-    assert select_retries.raised(first, [first], PROFILE, lines.append).hours == gets
+    assert tasks.retry_task(first, [first], PROFILE, lines.append).hours == gets
     assert bool(lines) == (gets not in (None, had))
 
 
 def test_what_was_raised_once_stays_so_and_other_classes_raise_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
     first = row(tmp_path, "a", job={"mem_gb": 48, "hours": 6, "size": "large", "exclude": ["n9"]})
-    task = select_retries.raised(first, [first], PROFILE, lines.append)
+    task = tasks.retry_task(first, [first], PROFILE, lines.append)
     assert (task.mem_gb, task.hours, task.size, task.exclude, task.after) == (48, 6, "large", ("n9",), ())
     assert lines == []
 
@@ -304,21 +308,21 @@ def test_nodes_that_fail_are_left_out_and_named(tmp_path: Path) -> None:
     died(rows[1], 1, name="hang", node="n3")
     died(rows[1], 1, 2, 3, name="preempted", node="n4")
     died(rows[2], 1, name="killed", node="n5")
-    assert select_retries.bad_nodes(rows) == ["n3"]
+    assert tasks.nodes_to_exclude(rows) == ["n3"]
     lines: list[str] = []
-    assert select_retries.raised(rows[2], rows, PROFILE, lines.append).exclude == ("n3",)
-    assert lines == ["c: not on n3, where runs of this sweep died 2 times or more"]
+    assert tasks.retry_task(rows[2], rows, PROFILE, lines.append).exclude == ("n3",)
+    assert lines == ["c: not on n3, where runs of this sweep failed 2 times or more"]
 
 
 def test_a_student_waits_for_teachers_that_are_not_done(tmp_path: Path) -> None:
     rows = [row(tmp_path, "t", kind="teacher"), row(tmp_path, "u", "done", kind="teacher")]
     rows.append(row(tmp_path, "a", "blocked", needs=("t", "u")))
-    assert select_retries.raised(rows[2], rows, PROFILE, print).after == ("t",)
+    assert tasks.retry_task(rows[2], rows, PROFILE, print).after == ("t",)
 
 
 def test_a_run_that_was_never_launched_takes_the_profile(tmp_path: Path) -> None:
     first = Row(RunFolder(tmp_path / "a"), "student", (), "failed", "x", False, {"state": "failed"}, None, "killed")
-    task = select_retries.raised(first, [first], PROFILE, print)
+    task = tasks.retry_task(first, [first], PROFILE, print)
     assert (task.mem_gb, task.hours, task.size, task.exclude) == (None, None, "small", ())
     atomic_write_json(first.run.spec, {})
-    assert select_retries.choose([first]) == [first]
+    assert select_retries.select_retries([first]) == [first]

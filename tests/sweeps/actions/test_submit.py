@@ -14,15 +14,17 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.core.job_file import read_attempts, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-from sweeps.actions import submit as submitting
-from sweeps.actions.cancel import cancel, stoppable
-from sweeps.actions.relaunch import again
-from sweeps.actions.select_retries import choose
-from sweeps.actions.submit import Workspace, submission_lock, submit, write_local_jobs
-from sweeps.actions.tasks import tasks_of, to_launch
+from sweeps.actions import submit, workspace
+from sweeps.actions.cancel import cancel_runs, cancellable
+from sweeps.actions.relaunch import relaunch
+from sweeps.actions.select_retries import select_retries
+from sweeps.actions.submit import submit_sweep
+from sweeps.actions.tasks import rows_to_launch, tasks_of
+from sweeps.actions.workspace import Workspace, submission_lock
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import LaunchRequest
+from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.state.manifest import read_record
 from sweeps.state.plan import Row, survey
 from tests.sweeps.fake_slurm.control import FakeSlurm
@@ -58,7 +60,7 @@ def launch(place: Workspace, text: str = GRID, **how: Any) -> tuple[int, list[st
     said: list[str] = []
     reasons: list[str] = []
     definition = parse_definition(text, "grid.yaml", "grid")
-    code = submit(definition, place, forward=False, print_line=said.append, explain=reasons.append, **how)
+    code = submit_sweep(definition, place, forward=False, print_line=said.append, print_run=reasons.append, **how)
     return code, said, reasons
 
 
@@ -126,7 +128,7 @@ def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: Fake
     found = rows(place)
     assert set(found) == every
     assert {row.run.id for row in found.values() if row.kind == "orphan"} == set(record["orphans"])
-    assert choose(list(found.values()), ids=[], asked=True) == []
+    assert select_retries(list(found.values()), ids=[], ignore_backoff=True) == []
     launch(place)
     assert read_record(place.runs, "grid")["orphans"] == []
 
@@ -188,7 +190,7 @@ def test_another_question_under_the_same_id_is_refused(fake: FakeSlurm, place: W
     launch(place)
     run = next(iter(rows(place).values())).run
     atomic_write_json(run.spec, {**read_json(run.spec), "init": "torchvision:resnet18.IMAGENET1K_V1"})
-    with pytest.raises(InputError, match="holds another question"):
+    with pytest.raises(InputError, match="has the id of a run of this sweep and another spec"):
         launch(place)
 
 
@@ -203,13 +205,13 @@ def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place
     assert {row.state for row in students} == {"blocked"}
     assert all(row.reason == f"blocked by {teacher.id} (nan)" for row in students)
     every = list(found.values())
-    assert choose(every, ids=[]) == []  # code is never run again without being asked
+    assert select_retries(every, ids=[]) == []  # code is never run again without being asked
     before, said = started(fake), list[str]()
-    chosen = choose(every, ids=[teacher.id], asked=True)
+    chosen = select_retries(every, ids=[teacher.id], ignore_backoff=True)
     assert len(chosen) == 1 + len(students)
     record = read_record(place.runs, "grid")
     _older(teacher)
-    assert again(record, every, chosen, place, said.append) == 0
+    assert relaunch(record, every, chosen, place, said.append) == 0
     assert started(fake) - before == len(chosen)
     job = read_job(teacher)
     assert job is not None
@@ -225,13 +227,13 @@ def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_to
     fail(row.run, "nan")
     fake.change(next(iter(fake.jobs)), state="FAILED")
     every, said, record = list(rows(place).values()), list[str](), read_record(place.runs, "grid")
-    chosen = choose(every, classes=["nan"], asked=True)
+    chosen = select_retries(every, classes=["nan"], ignore_backoff=True)
     elsewhere = Workspace(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
-    assert again(record, every, chosen, elsewhere, said.append) == 0
+    assert relaunch(record, every, chosen, elsewhere, said.append) == 0
     job = read_job(row.run)
     assert job is not None
     assert (job.profile, job.submissions) == ("p", 2)  # p is no file and no shipped profile: the store has kept it
-    assert again(record, every, chosen, elsewhere, said.append) == 0
+    assert relaunch(record, every, chosen, elsewhere, said.append) == 0
     assert said[-1] == f"{row.run.id}: launched by another shell meanwhile"
     assert started(fake) == 2
 
@@ -246,7 +248,7 @@ def _older(run: RunFolder) -> None:
 def test_a_second_submission_waits_for_the_first_and_says_for_whom(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submitting, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(workspace, "LOCK_WAIT_S", 0.1)
     with (
         submission_lock(place.runs),
         pytest.raises(InputError, match=f"pid {os.getpid()} on"),
@@ -260,14 +262,14 @@ def test_a_second_submission_waits_for_the_first_and_says_for_whom(
 def test_a_local_claim_is_seen_by_the_next_shell(place: Workspace) -> None:
     definition = parse_definition(GRID, "grid.yaml", "grid")
     here = Workspace(place.runs, place.data, "local", place.profile)
-    grid = submitting.resolve(definition, here)
-    record, found = submitting.plan(definition, grid, place.runs)
-    tasks = tasks_of(to_launch(found, (), None), definition, None)
+    grid = submit.resolve(definition, here)
+    record, found = submit.plan_sweep(definition, grid, place.runs)
+    tasks = tasks_of(rows_to_launch(found, (), None), definition, None)
     for task in tasks:
-        atomic_write_json(task.run.spec, submitting.specs_of(grid)[task.run.id].to_json())
+        atomic_write_json(task.run.spec, submit.specs_of(grid)[task.run.id].to_json())
     tasks[0] = replace(tasks[0], snapshot="begun")
     write_local_jobs(LaunchRequest("grid", place.runs, place.data, tasks, place.profile, "code"))
-    _, found = submitting.plan(definition, grid, place.runs)
+    _, found = submit.plan_sweep(definition, grid, place.runs)
     assert {(row.state, row.launch) for row in found} == {("waiting", False)}
     kept = {row.run.id: row.job.snapshot for row in found if row.job is not None}
     assert kept == {task.run.id: task.snapshot or "code" for task in tasks}  # what has begun keeps its code
@@ -279,9 +281,9 @@ def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place:
     launch(place)
     found = list(rows(place).values())
     finish(found[0].run)
-    picked = [row for row in stoppable(list(rows(place).values())) if "icod" in row.run.id]
+    picked = [row for row in cancellable(list(rows(place).values())) if "icod" in row.run.id]
     assert len(picked) == 4
-    lines = cancel(picked, place.runs)
+    lines = cancel_runs(picked, place.runs)
     for number in fake.jobs:
         if len(fake.jobs[number]["states"]) == 4:
             fake.change(number, state="CANCELLED")

@@ -14,9 +14,8 @@ from c2d.data.card import CARD_FILE, load_card
 from c2d.data.scenes import make_scenes
 from c2d.specs.resolve_spec import ask
 from c2d.specs.spec import RunSpec, parse_spec
-from sweeps.checks import check_sweep as checking
-from sweeps.checks import dry_run_process
-from sweeps.checks.check_sweep import Problem, check
+from sweeps.checks import check_sweep, dry_run_process
+from sweeps.checks.check_sweep import Problem
 from sweeps.definition.definition import Definition
 from sweeps.definition.expand import Cell, Grid
 from sweeps.definition.profile import Profile
@@ -50,7 +49,7 @@ class Store:
             "forward": False,
             "print_line": lambda line: None,
         }
-        return check(DEFINITION, grid, profile=profile, **(arguments | changes))
+        return check_sweep.check_sweep(DEFINITION, grid, profile=profile, **(arguments | changes))
 
     def finished(self, teacher: RunSpec, top1: float | None, classes: list[str]) -> RunSpec:
         """A teacher that looks finished, in the store."""
@@ -232,7 +231,7 @@ def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
 
 def test_little_room_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(store.runs)
-    monkeypatch.setattr(checking.shutil, "disk_usage", lambda path: usage._replace(free=2 * 2**30))
+    monkeypatch.setattr(check_sweep.shutil, "disk_usage", lambda path: usage._replace(free=2 * 2**30))
     said: list[str] = []
     assert store.check(grid(store.student), print_line=said.append) == []
     assert said[0].startswith("warning: 2.0 GiB are free in ")
@@ -346,7 +345,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.Question]:
         asked.extend(questions)
         return []
 
-    monkeypatch.setattr(checking, "dry_run", dry_run)
+    monkeypatch.setattr(check_sweep, "dry_run", dry_run)
     return asked
 
 

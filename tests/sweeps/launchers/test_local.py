@@ -256,7 +256,7 @@ def test_every_gpu_has_a_run_of_its_own(shop: Shop, monkeypatch: pytest.MonkeyPa
     assert shown[:2] == ["2", "5"]
     assert shown[2] in ("2", "5")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert local.gpus() == []
+    assert local.visible_gpus() == []
 
 
 def test_how_many_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,12 +274,12 @@ def interrupting(shop: Shop, tmp_path: Path, until: Callable[[], bool]) -> tuple
     script = tmp_path / "launch.py"
     script.write_text(
         "import sys; from pathlib import Path; from c2d.core.run_folder import RunFolder\n"
-        "from sweeps.launchers import local; from sweeps.launchers.launch_request import Order, Task\n"
+        "from sweeps.launchers import local; from sweeps.launchers.launch_request import LaunchRequest, Task\n"
         "from sweeps.definition.profile import Profile\n"
         f"runs = Path({str(shop.runs)!r})\n"
         "tasks = [Task(RunFolder(runs / name)) for name in ('a', 'b', 'c')]\n"
-        "order = Order('s', runs, runs, tasks, Profile(), 'standin')\n"
-        "sys.exit(local.launch(order, lambda line: print(line, flush=True), at_once=2))\n"
+        "request = LaunchRequest('s', runs, runs, tasks, Profile(), 'standin')\n"
+        "sys.exit(local.launch(request, lambda line: print(line, flush=True), at_once=2))\n"
     )
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     deadline = time.monotonic() + 30
@@ -295,7 +295,7 @@ def test_interrupted_is_130_and_continues(shop: Shop, tmp_path: Path) -> None:
         shop, tmp_path, lambda: all(run.read_status()["state"] == "running" for run in (first, second))
     )
     assert code == 130
-    assert "interrupted: 0 done, 3 to do, state saved; call again to continue" in said
+    assert "interrupted: 0 done, 3 to do, state saved; run the same command again to continue" in said
     assert first.read_status()["reason"].startswith("interrupted by SIGTERM")
     assert starts(third) == []
     assert read_attempts(first) == []  # a person's wish is no death

@@ -1,0 +1,60 @@
+"""The workspace of a sweep command: store, data, launcher and profile; and the lock of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import SoftFileLock, Timeout
+
+from c2d.core.errors import InputError
+from c2d.core.store_folder import SWEEPS
+from sweeps.definition.profile import Profile
+
+Where = Literal["dry", "local", "slurm"]
+LOCK_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where runs and data are stored, and where runs are launched.
+
+    Attributes:
+        runs: the store of all runs.
+        data: root of the data cards.
+        where: launcher.
+        profile: the machine that the launcher uses.
+    """
+
+    runs: Path
+    data: Path
+    where: Where
+    profile: Profile
+
+
+@contextmanager
+def submission_lock(runs: Path) -> Iterator[None]:
+    """Hold the lock of a store: one submission at a time, also over a network file system.
+
+    Raises:
+        InputError: another process holds it for longer than LOCK_WAIT_S seconds.
+    """
+    path = runs / SWEEPS / ".submission.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A lock file, not a lock of the kernel: the latter does not hold between the hosts of every network file system.
+    lock = SoftFileLock(path)
+    try:
+        lock.acquire(timeout=LOCK_WAIT_S)
+    except Timeout:
+        owner = " on ".join(path.read_text().splitlines()[:2]) if path.exists() else "unknown"
+        raise InputError(
+            f"another submission to {runs} is in progress (pid {owner}); wait for it, or remove {path} if that process "
+            "has ended"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,167 @@
+"""Commands of `c2d sweep` that change something: submit, retry, cancel, gc."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sweeps.command_options import (
+    DataOption,
+    DefinitionArg,
+    FilterOption,
+    ForwardOption,
+    ProfileOption,
+    RunsOption,
+    VerboseOption,
+    Where,
+    WhereOption,
+    YesOption,
+    open_workspace,
+    print_line,
+    print_lines,
+)
+
+
+def submit_command(
+    definition: DefinitionArg,
+    where: WhereOption = Where.local,
+    profile: ProfileOption = None,
+    runs: RunsOption = None,
+    data: DataOption = None,
+    filters: FilterOption = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="launch at most this many runs, and their teachers")] = None,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="STEPS", help="one cell trains so many steps first; the rest starts if it succeeds"
+        ),
+    ] = None,
+    forward: ForwardOption = True,
+    at_once: Annotated[int | None, typer.Option(min=1, help="local: processes at once (default: 2)")] = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Launch every run of the sweep that is neither done nor running. Safe to repeat: only new runs start."""
+    from sweeps.actions.submit import submit_sweep
+    from sweeps.definition.definition import read_definition
+
+    workspace, sweep = open_workspace(runs, data, where, profile), read_definition(definition)
+    lines: list[str] = []
+
+    def print_after_plan(line: str) -> None:
+        print_lines(lines, verbose)
+        print_line(line)
+
+    code = submit_sweep(
+        sweep,
+        workspace,
+        filters=filters or (),
+        limit=limit,
+        canary=canary,
+        forward=forward,
+        print_line=print_after_plan,
+        print_run=lines.append,
+        at_once=at_once,
+    )
+    print_lines(lines, verbose)
+    if code:
+        raise typer.Exit(code)
+
+
+def retry_command(
+    definition: DefinitionArg,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="failure class, e.g. user-code; see triage")
+    ] = None,
+    states: Annotated[list[str] | None, typer.Option("--state", help="failed, blocked or waiting")] = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="a run id, or its beginning")] = None,
+    filters: FilterOption = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="launch at most this many runs, and their teachers")] = None,
+    where: Annotated[
+        Where | None, typer.Option("--where", help="local or slurm; default: where it last ran", show_choices=False)
+    ] = None,
+    profile: ProfileOption = None,
+    runs: RunsOption = None,
+    data: DataOption = None,
+    update_code: Annotated[bool, typer.Option("--update-code", help="use the current code; recorded")] = False,
+) -> None:
+    """Retry failed runs. Infrastructure and resource failures by default; code failures only by class or id."""
+    from sweeps.actions.relaunch import RelaunchOptions, relaunch
+    from sweeps.actions.select_retries import select_retries
+    from sweeps.state.manifest import read_record
+    from sweeps.state.plan import survey
+
+    workspace = open_workspace(runs, data, where or Where.local, profile)
+    record = read_record(workspace.runs, definition)
+    rows, _ = survey(record, workspace.runs)
+    chosen = select_retries(
+        rows,
+        classes=classes or (),
+        states=states or (),
+        filters=filters or (),
+        ids=ids or (),
+        limit=limit,
+        ignore_backoff=True,
+    )
+    for row in chosen:
+        print(f"retry: {row.run.id} ({row.reason})")
+    if not chosen:
+        print("nothing to retry: no infrastructure or resource failure; for others give a class or an id (see triage)")
+    if not chosen or where is Where.dry:
+        return
+    options = RelaunchOptions(
+        where=workspace.where if where else None,
+        profile=workspace.profile if profile else None,
+        data=workspace.data if data else None,
+        update_code=update_code,
+    )
+    code = relaunch(record, rows, chosen, workspace, print_line, options)
+    if code:
+        raise typer.Exit(code)
+
+
+def cancel_command(
+    definition: DefinitionArg, runs: RunsOption = None, filters: FilterOption = None, yes: YesOption = False
+) -> None:
+    """Stop waiting and running jobs of a sweep, after a list and a confirmation. Trainings save before they end."""
+    from sweeps.actions.cancel import cancel_runs, cancellable
+    from sweeps.actions.row_filters import filter_rows
+    from sweeps.state.manifest import also_in, read_record
+    from sweeps.state.plan import survey
+
+    workspace = open_workspace(runs, None, Where.local, None)
+    record = read_record(workspace.runs, definition)
+    rows, _ = survey(record, workspace.runs)
+    active = cancellable(filter_rows(rows, filters or ()))
+    if not active:
+        print("nothing is waiting or running")
+        return
+    shared = also_in(workspace.runs, record["name"], {row.run.id for row in active})
+    for row in active:
+        where = f"job {row.job.job}" if row.job and row.job.job else f"pid {row.status.get('pid')}"
+        others = f"  also in sweep {', '.join(shared[row.run.id])}" if row.run.id in shared else ""
+        print(f"  {row.state:8} {row.run.id}  {where}{others}")
+    if not yes and not typer.confirm(f"stop these {len(active)} runs?"):
+        raise typer.Exit(130)
+    for line in cancel_runs(active, workspace.runs):
+        print(line)
+
+
+def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOption = False) -> None:
+    """Remove old checkpoints, logs of finished submissions and unused snapshots. Without --yes it only lists them."""
+    from sweeps.actions.gc import plan_removals, remove
+    from sweeps.actions.workspace import submission_lock
+    from sweeps.state.manifest import read_record
+    from sweeps.state.plan import survey
+
+    workspace = open_workspace(runs, None, Where.local, None)
+    rows, _ = survey(read_record(workspace.runs, definition), workspace.runs)
+    removals = plan_removals(rows, workspace.runs)
+    for removal in removals:
+        print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
+    total_mib = sum(removal.bytes for removal in removals) / 2**20
+    if yes:
+        with submission_lock(workspace.runs):
+            remove(removals)
+    outcome = "removed" if yes else "would be removed; --yes removes them"
+    print(f"{len(removals)} files and folders, {total_mib:.1f} MiB {outcome}")
