@@ -1,6 +1,6 @@
 """A report spec: one YAML file is one table or one figure. Read without YAML's surprises, every mistake with its line.
 
-Scalars are taken as they are written (PyYAML's BaseLoader), because labels of a sweep are text: `0.10` and `no` stay
+Scalars are taken as they are written (`scalars_as_text`), because labels of a sweep are text: `0.10` and `no` stay
 what they are; pydantic turns into numbers what must be one.
 """
 
@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from analysis.load.columns import quantity
+from analysis.spec.validation_errors import error_message
 from c2d.core.errors import InputError, closest_name
-from c2d.core.spec_errors import in_words
-from c2d.core.yaml_text import Mistakes, read_text, read_values
+from c2d.core.yaml_lines import YamlDocument, read_text
 
 SHIPPED = Path(__file__).parents[1] / "reports"
 Labels = dict[str, str]
@@ -211,19 +211,19 @@ def read_spec(path: Path) -> Any:
         InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
     """
     file = _find(Path(path))
-    mistakes = Mistakes(file)
-    given = read_values(read_text(file), mistakes)
+    document = YamlDocument(read_text(file), str(file), scalars_as_text=True)
+    given = document.mapping("write `kind: table` and its keys")
     if not given.get("name"):
         given["name"] = file.stem
     try:
         spec = parse(given)
     except ValidationError as error:
-        for wrong in error.errors():
-            kind, place = str(given.get("kind")), tuple(part for part in wrong["loc"] if part != "[key]")
-            place = place[1:] if place and place[0] == kind else place
-            mistakes.add(place, in_words(wrong, place, kind, _models()))
-        mistakes.refuse()
-    mistakes.refuse()
+        for item in error.errors():
+            kind, path = str(given.get("kind")), tuple(part for part in item["loc"] if part != "[key]")
+            path = path[1:] if path and path[0] == kind else path
+            if not document.errors.has_error_in(path):
+                document.errors.add(path, error_message(item, path, kind, _models()))
+    document.errors.raise_if_any()
     if isinstance(spec, TableSpec) and spec.published is not None and spec.published.file:
         beside = spec.published.model_copy(update={"file": str(file.parent / spec.published.file)})
         spec = spec.model_copy(update={"published": beside})

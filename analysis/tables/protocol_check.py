@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from analysis.load.schema import Study
 from analysis.tables import protocol_facts
 from analysis.tables.groups import Group
 from analysis.tables.protocol_facts import Facts
 from analysis.tables.table import Ledger
 from c2d.core.errors import InputError
+from c2d.core.yaml_lines import YamlDocument
 
 _SETS = {"dataset digest": "dataset", "student digest": "student"}
 """{fact: the key of a sweep that decides it}, where they are called otherwise."""
@@ -218,9 +217,7 @@ def _keys(axis: str, values: Any) -> list[str]:
 
 def _definition(record: Mapping[str, Any]) -> dict[str, Any]:
     """The axes as the sweep's author wrote them; nothing where the record does not hold them."""
-    try:
-        read = yaml.load(record.get("definition", ""), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError):
-        return {}
+    document = YamlDocument(record.get("definition", ""), "definition", scalars_as_text=True)
+    read = {} if document.errors.found else document.value
     axes = read.get("axes") if isinstance(read, dict) else None
     return axes if isinstance(axes, dict) else {}

@@ -43,11 +43,12 @@ def train(
     from c2d.core.attempt import Interrupted
     from c2d.core.errors import Busy, InputError
     from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-    from c2d.specs.resolve_spec import ask, find_run, read_yaml, store
+    from c2d.core.yaml_lines import read_mapping
+    from c2d.specs.resolve_spec import ask, find_run, store
 
     root, created = store(runs), False
     if spec.endswith((".yaml", ".yml")):
-        given = read_yaml(Path(spec))
+        given = read_mapping(Path(spec))
         question = ask(given, where=spec, runs=root, data=data)
         data = data or _root_of(given["dataset"])
         folder = RunFolder(root / question.id)

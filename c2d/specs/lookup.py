@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
-
-import yaml
+from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text, read_json
+from c2d.core.yaml_lines import parse_mapping, read_mapping
 from c2d.data.card import data_reference
 
 KINDS = ("classifier", "detector")
+SCHEDULE_HINT = "see docs/spec.md for the keys of a schedule"
 
 
 @dataclass(frozen=True)
@@ -120,33 +120,6 @@ def gather(mentions: Mentions, runs: Path, data: Path | None = None) -> Known:
     )
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping; a mistake of syntax is named with file and line."""
-    try:
-        value = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no file {path}; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder without spec.json; give a SPEC.yaml or a run folder") from None
-    except PermissionError:
-        raise InputError(f"{path} cannot be read; check its permissions") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text; give a YAML file") from None
-    except yaml.YAMLError as error:
-        refuse_yaml(error, str(path))
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds {type(value).__name__}, not keys and values; see docs/spec.md")
-    return value
-
-
-def refuse_yaml(error: yaml.YAMLError, where: str) -> NoReturn:
-    """The InputError of text that is not YAML, with its line."""
-    mark = getattr(error, "problem_mark", None)
-    place = f"{where}:{mark.line + 1}" if mark else where
-    said = getattr(error, "problem", None) or getattr(error, "reason", error)
-    raise InputError(f"{place}: not valid YAML ({said}); mend the line") from None
-
-
 @cache
 def _shipped(file: str) -> str:
     return (resources.files("c2d") / file).read_text()
@@ -168,9 +141,12 @@ def schedule_file(name: str, kind: str) -> dict[str, Any]:
     folder = resources.files("c2d") / "configs" / ("teachers" if kind == "classifier" else "schedules")
     known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
     if name in known:
-        return {"name": name, "values": yaml.safe_load((folder / f"{name}.yaml").read_text())}
+        return {
+            "name": name,
+            "values": parse_mapping((folder / f"{name}.yaml").read_text(), f"{name}.yaml", SCHEDULE_HINT),
+        }
     if Path(name).is_file():
-        return {"name": Path(name).stem, "values": read_yaml(Path(name))}
+        return {"name": Path(name).stem, "values": read_mapping(Path(name), SCHEDULE_HINT)}
     raise unknown_name(f"schedule of a {kind}", name, known, "or give the path of a YAML file")
 
 

@@ -24,8 +24,6 @@ from c2d.specs.lookup import (
     found,
     gather,
     mention,
-    read_yaml,
-    refuse_yaml,
     schedule_file,
     student_catalog,
 )
@@ -44,8 +42,6 @@ __all__ = [
     "found",
     "gather",
     "load_schedule",
-    "read_yaml",
-    "refuse_yaml",
     "store",
     "student_catalog",
     "teacher_result",

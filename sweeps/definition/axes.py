@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from c2d.core.errors import InputError, closest_name, unknown_name
-from c2d.core.yaml_lines import Marked, Path
+from c2d.core.line_errors import KeyPath
+from c2d.core.yaml_lines import YamlDocument
 from c2d.specs.spec import resolve_method
 from sweeps.definition.settable_keys import ELSEWHERE, WHOLE, key_mistake
 
@@ -67,123 +68,122 @@ def _key(value: Any) -> str:
     return json.dumps(float(value) if number else value, sort_keys=True)
 
 
-def read_assignments(given: Any, path: Path, marked: Marked, methods: Mapping[str, Any]) -> dict[str, Any]:
+def read_assignments(given: Any, path: KeyPath, document: YamlDocument, methods: Mapping[str, Any]) -> dict[str, Any]:
     """{settable key: value} of `base` or of one value of a bundle; wrong keys are noted and left out."""
     if not isinstance(given, dict):
-        marked.mistakes.add(path, f"wanted keys and values, given {_shown(given)}; e.g. {{dataset: scenes}}")
+        document.errors.add(path, f"wanted keys and values, given {_shown(given)}; e.g. {{dataset: scenes}}")
         return {}
     right = {}
     for key, value in given.items():
         wrong = key_mistake(key, methods)
         if wrong:
-            marked.mistakes.add((*path, key), wrong)
+            document.errors.add((*path, key), wrong)
         else:
             right[key] = value
-            if not marked.mistakes.below((*path, key)):
-                check_value(key, value, (*path, key), marked, methods)
+            if not document.errors.has_error_in((*path, key)):
+                check_value(key, value, (*path, key), document, methods)
     return right
 
 
-def check_value(key: str, value: Any, path: Path, marked: Marked, methods: Mapping[str, Any]) -> None:
+def check_value(key: str, value: Any, path: KeyPath, document: YamlDocument, methods: Mapping[str, Any]) -> None:
     """Note what can be said about a value without looking anything up: distillers and their parameters."""
     if key != "method":
         return
     if not isinstance(value, list):
-        marked.mistakes.add(path, f"a method is a list such as [{{icod: {{T: 2}}}}], given {_shown(value)}")
+        document.errors.add(path, f"a method is a list such as [{{icod: {{T: 2}}}}], given {_shown(value)}")
         return
     try:
         resolve_method([{item: {}} if isinstance(item, str) else item for item in value], dict(methods))
     except InputError as error:
-        marked.mistakes.add(path, str(error))
+        document.errors.add(path, str(error))
 
 
-def read_axes(given: Any, marked: Marked, methods: Mapping[str, Any]) -> dict[str, Axis]:
+def read_axes(given: Any, document: YamlDocument, methods: Mapping[str, Any]) -> dict[str, Axis]:
     """Every axis of the file that is right; the mistakes of the others are noted."""
     if not isinstance(given, dict):
-        marked.mistakes.add(
+        document.errors.add(
             ("axes",), f"wanted axes by name, given {_shown(given)}; e.g. {{student: [ssd300-vgg16, retinanet-r50]}}"
         )
         return {}
-    axes = {name: _read_axis(name, values, marked, methods) for name, values in given.items()}
+    axes = {name: _read_axis(name, values, document, methods) for name, values in given.items()}
     return {name: axis for name, axis in axes.items() if axis is not None}
 
 
-def _read_axis(name: str, given: Any, marked: Marked, methods: Mapping[str, Any]) -> Axis | None:
-    path, mistakes = ("axes", name), marked.mistakes
+def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[str, Any]) -> Axis | None:
+    path, errors = ("axes", name), document.errors
     wrong = key_mistake(name, methods)
     if wrong and name not in ELSEWHERE and "." not in name:
         if isinstance(given, dict) and given and all(isinstance(value, dict) for value in given.values()):
-            return _read_bundle(name, given, marked, methods)
+            return _read_bundle(name, given, document, methods)
         wrong += "; an axis of another name is a bundle, whose named values are mappings of such keys"
     if wrong:
-        mistakes.add(path, wrong)
+        errors.add(path, wrong)
         return None
     if not isinstance(given, dict | list) or not given:
-        mistakes.add(path, f"wanted a list of values or named values, given {_shown(given)}")
+        errors.add(path, f"wanted a list of values or named values, given {_shown(given)}")
         return None
     axis = Axis(name=name, values={}, listed=isinstance(given, list))
     for place, value in enumerate(given) if isinstance(given, list) else given.items():
-        here: Path = (*path, place)
-        if mistakes.below(here):
+        here: KeyPath = (*path, place)
+        if errors.has_error_in(here):
             continue
-        label = marked.text(here) if axis.listed else str(place)
+        label = document.text(here) if axis.listed else str(place)
         if axis.listed and (same := axis.find(label, value)) is not None:
-            mistakes.add(here, f"{label} is given twice (as {same}); keep one of them")
+            errors.add(here, f"{label} is given twice (as {same}); keep one of them")
         elif not label.strip() or not label.isprintable():
-            mistakes.add(here, f"{label!r} makes no label; give the values names: {{name: value}}")
+            errors.add(here, f"{label!r} makes no label; give the values names: {{name: value}}")
         else:
-            check_value(name, value, here, marked, methods)
+            check_value(name, value, here, document, methods)
             axis.values[label] = value
     return axis
 
 
-def _read_bundle(name: str, given: dict[str, Any], marked: Marked, methods: Mapping[str, Any]) -> Axis:
+def _read_bundle(name: str, given: dict[str, Any], document: YamlDocument, methods: Mapping[str, Any]) -> Axis:
     """An axis whose labels set several keys at once. Its name may be a mistyped key: then the closest is named."""
-    before = len(marked.mistakes.found)
+    before = len(document.errors.found)
     values = {}
     for label, value in given.items():
-        values[label] = read_assignments(value, ("axes", name, label), marked, methods)
+        values[label] = read_assignments(value, ("axes", name, label), document, methods)
     if close := closest_name(name, WHOLE, cutoff=0.75):
-        told = marked.mistakes.found[before:]
         hint = f" (axis '{name}' is no key, so its values are mappings of keys; did you mean '{close}'?)"
-        marked.mistakes.found[before:] = [(line, text + hint) for line, text in told]
+        document.errors.extend_messages(before, hint)
     return Axis(name=name, values=values, bundle=True)
 
 
-def read_rules(given: Any, section: str, axes: dict[str, Axis], marked: Marked) -> list[dict[str, str]]:
+def read_rules(given: Any, section: str, axes: dict[str, Axis], document: YamlDocument) -> list[dict[str, str]]:
     """`exclude` or `include` as {axis: label}; an include's new value of a listed axis is added to that axis."""
     if not isinstance(given, list):
-        marked.mistakes.add((section,), f"wanted a list of rules such as [{{axis: label}}], given {_shown(given)}")
+        document.errors.add((section,), f"wanted a list of rules such as [{{axis: label}}], given {_shown(given)}")
         return []
     rules = []
     for place, rule in enumerate(given):
-        path: Path = (section, place)
+        path: KeyPath = (section, place)
         if not isinstance(rule, dict) or not rule:
-            marked.mistakes.add(path, f"wanted {{axis: label, ...}} with at least one axis, given {_shown(rule)}")
+            document.errors.add(path, f"wanted {{axis: label, ...}} with at least one axis, given {_shown(rule)}")
             continue
-        labels = {axis: _label(axis, value, (*path, axis), axes, marked) for axis, value in rule.items()}
+        labels = {axis: _label(axis, value, (*path, axis), axes, document) for axis, value in rule.items()}
         if None not in labels.values():
             rules.append({axis: str(label) for axis, label in labels.items()})
     return rules
 
 
-def _label(name: str, value: Any, path: Path, axes: dict[str, Axis], marked: Marked) -> str | None:
+def _label(name: str, value: Any, path: KeyPath, axes: dict[str, Axis], document: YamlDocument) -> str | None:
     if name in ("seed", "seeds"):
-        marked.mistakes.add(path, "is no axis; every cell has every seed, name cells by their other axes")
+        document.errors.add(path, "is no axis; every cell has every seed, name cells by their other axes")
         return None
     if name not in axes:
         # An axis with mistakes of its own is not in `axes`; it is known all the same.
-        given = marked.value.get("axes")
+        given = document.value.get("axes")
         if not isinstance(given, dict) or name not in given:
-            marked.mistakes.add(path, str(unknown_name("axis", name, axes, "rules name axes of this file")))
+            document.errors.add(path, str(unknown_name("axis", name, axes, "rules name axes of this file")))
         return None
-    axis, text = axes[name], marked.text(path)
+    axis, text = axes[name], document.text(path)
     label = axis.find(text, value)
     if label is None and path[0] == "include" and axis.listed:
         axis.added[text] = value
         return text
     if label is None:
-        marked.mistakes.add(path, str(unknown_name(f"label of axis {name}", text, axis.labels)))
+        document.errors.add(path, str(unknown_name(f"label of axis {name}", text, axis.labels)))
     return label
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from c2d.core.errors import InputError, unknown_name
-from c2d.core.yaml_lines import Marked
+from c2d.core.errors import unknown_name
+from c2d.core.yaml_lines import YamlDocument, read_text
 from c2d.specs.resolve_spec import distiller_catalog
 from sweeps.definition.axes import Axis, Labels, grid, read_assignments, read_axes, read_rules, too_many
 from sweeps.definition.profile import Size
@@ -91,101 +91,92 @@ def read_definition(given: str) -> Definition:
         return parse_definition(text, f"{DEFS}/{given}.yaml", given)
     path = Path(given)
     if path.is_file():
-        try:
-            return parse_definition(path.read_text(encoding="utf-8"), given, path.stem)
-        except UnicodeDecodeError:
-            raise InputError(f"{given} is not text; give a YAML file") from None
-        except PermissionError:
-            raise InputError(f"{given} cannot be read; check its permissions") from None
+        return parse_definition(read_text(path), given, path.stem)
     raise unknown_name("sweep", given, definition_names(), "or give the path of a YAML file (docs/sweeps.md)")
 
 
 def parse_definition(text: str, source: str, stem: str) -> Definition:
     """A definition from its text; `stem` is its name unless the text gives one."""
-    marked = Marked(text, source)
-    given, mistakes = marked.value, marked.mistakes
-    if not isinstance(given, dict):
-        if not mistakes.found:
-            mistakes.add((), "holds no keys and values; a definition has at least question, base and axes")
-        mistakes.refuse()
+    document = YamlDocument(text, source)
+    given, errors = document.mapping("a definition has at least question, base and axes"), document.errors
     methods = distiller_catalog()
     for key in given:
         if key not in KEYS:
-            mistakes.add((key,), str(unknown_name("key", key, KEYS)))
+            errors.add((key,), str(unknown_name("key", key, KEYS)))
     if "question" not in given:
-        mistakes.add((), "question: is missing; say in a sentence what the sweep asks")
+        errors.add((), "question: is missing; say in a sentence what the sweep asks")
     value: dict[str, Any] = {
         "name": given.get("name", stem),
         "question": given.get("question", "?"),
         "size": given.get("size", "small"),
         "seeds": given.get("seeds", 1),
-        "base": read_assignments(given.get("base", {}), ("base",), marked, methods),
-        "axes": read_axes(given.get("axes", {}), marked, methods),
-        "teachers": _read_teachers(given.get("teachers", {}), marked),
+        "base": read_assignments(given.get("base", {}), ("base",), document, methods),
+        "axes": read_axes(given.get("axes", {}), document, methods),
+        "teachers": _read_teachers(given.get("teachers", {}), document),
         "source": source,
         "text": text,
     }
     for section in ("exclude", "include"):
-        value[section] = read_rules(given.get(section, []), section, value["axes"], marked)
-    _check_effects(value, marked, methods)
+        value[section] = read_rules(given.get(section, []), section, value["axes"], document)
+    _check_effects(value, document, methods)
     definition = None
     try:
         definition = Definition.model_validate(value)
     except ValidationError as error:
-        _note(error, given, stem, marked)
-    if definition is not None and not mistakes.found:  # half a grid says nothing of the whole
+        _note(error, given, stem, document)
+    if definition is not None and not errors.found:  # half a grid says nothing of the whole
         if crowd := too_many(definition.axes, len(definition.seeds)):
-            mistakes.add(("axes",), crowd)
+            errors.add(("axes",), crowd)
         else:
             cells, idle = grid(definition.axes, definition.exclude, definition.include)
             for place in idle:
-                mistakes.add(("include", place), "adds no cell that is not there already; leave it out")
+                errors.add(("include", place), "adds no cell that is not there already; leave it out")
             if not cells:
-                mistakes.add(("exclude",), "leaves no cell; exclude less")
-    mistakes.refuse()
+                errors.add(("exclude",), "leaves no cell; exclude less")
+    errors.raise_if_any()
     assert definition is not None
     return definition
 
 
-def _note(error: ValidationError, given: dict[str, Any], stem: str, marked: Marked) -> None:
+def _note(error: ValidationError, given: dict[str, Any], stem: str, document: YamlDocument) -> None:
     """pydantic's findings about the simple keys, unless the value could not be read at all."""
     for item in error.errors():
         key = str(item["loc"][0])
-        if marked.mistakes.below((key,)):
+        if document.errors.has_error_in((key,)):
             continue
         message, shown = item["msg"].removeprefix("Value error, "), given.get(key, item["input"])
         if key == "name":
             message = f"wanted a name of letters, digits and . _ + - ({NAME})"
             message += "" if "name" in given else f"; it is the file's ({stem}): add `name:`"
         short = "nothing" if shown is None else repr(shown)
-        marked.mistakes.add((key,) if key in given else (), f"{message} (given {short})")
+        document.errors.add((key,) if key in given else (), f"{message} (given {short})")
 
 
-def _read_teachers(given: Any, marked: Marked) -> dict[str, Any]:
+def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
     """{kind: block, or run id}; what is wrong is noted and left out."""
     if not isinstance(given, dict):
-        marked.mistakes.add(("teachers",), "wanted {classifier: {network: ..., schedule: ...}}, or a run id for it")
+        document.errors.add(("teachers",), "wanted {classifier: {network: ..., schedule: ...}}, or a run id for it")
         return {}
     right: dict[str, Any] = {}
     for kind, block in given.items():
         path = ("teachers", kind)
         if kind not in SUBJECT:
-            marked.mistakes.add(path, str(unknown_name("kind of teacher", kind, SUBJECT)))
+            document.errors.add(path, str(unknown_name("kind of teacher", kind, SUBJECT)))
         elif isinstance(block, str) and block:
             right[kind] = block
         elif not isinstance(block, dict):
-            marked.mistakes.add(path, f"wanted a block such as {{{SUBJECT[kind]}: ..., schedule: ...}}, or a run id")
+            document.errors.add(path, f"wanted a block such as {{{SUBJECT[kind]}: ..., schedule: ...}}, or a run id")
         else:
             right[kind] = {}
             for key, value in block.items():
                 if wrong := block_mistake(kind, key):
-                    marked.mistakes.add((*path, key), wrong)
+                    document.errors.add((*path, key), wrong)
                 else:
                     right[kind][key] = value
     return right
 
 
-def _check_effects(value: dict[str, Any], marked: Marked, methods: dict[str, Any]) -> None:
+def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[str, Any]) -> None:
     """Note keys that two axes set, and keys that could never change anything."""
     axes: dict[str, Axis] = value["axes"]
     used = distillers_in(value["base"].get("method"))
@@ -194,7 +185,7 @@ def _check_effects(value: dict[str, Any], marked: Marked, methods: dict[str, Any
     needed = {kind for name in used & set(methods) for kind in methods[name]["teachers"]}
     # A method that is spelled wrong is told once, not again by everything that would act on it.
     setters = [("axes", name) for name, axis in axes.items() if axis.bundle or name == "method"]
-    unsure = any(marked.mistakes.below(path) for path in (("base", "method"), *setters))
+    unsure = any(document.errors.has_error_in(path) for path in (("base", "method"), *setters))
     owner: dict[str, str] = {}
     settings = [("base", key) for key in value["base"]]
     settings += [(name, key) for name, axis in axes.items() for key in sorted(axis.keys())]
@@ -202,14 +193,14 @@ def _check_effects(value: dict[str, Any], marked: Marked, methods: dict[str, Any
         path = ("base", key) if name == "base" else ("axes", name)
         about = "" if key == name or name == "base" else f"{key} "
         if name != "base" and owner.setdefault(key, name) != name:
-            marked.mistakes.add(path, f"{about}is set by axis '{owner[key]}' as well; one axis sets a key")
+            document.errors.add(path, f"{about}is set by axis '{owner[key]}' as well; one axis sets a key")
         head, *rest = key.split(".")
         if unsure:
             continue
         if head == "method" and rest and rest[0] not in used:
-            marked.mistakes.add(path, f"{about}changes nothing: no method of this sweep contains {rest[0]}")
+            document.errors.add(path, f"{about}changes nothing: no method of this sweep contains {rest[0]}")
         elif head == "teacher" and isinstance(value["teachers"].get(rest[0]), str):
             run = value["teachers"][rest[0]]
-            marked.mistakes.add(path, f"{about}cannot change the finished run {run}; describe the teacher in a block")
+            document.errors.add(path, f"{about}cannot change the finished run {run}; describe the teacher in a block")
         elif head == "teacher" and rest[0] not in needed:
-            marked.mistakes.add(path, f"{about}changes nothing: no method of this sweep needs a {rest[0]} teacher")
+            document.errors.add(path, f"{about}changes nothing: no method of this sweep needs a {rest[0]} teacher")

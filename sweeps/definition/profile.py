@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
-from c2d.specs.resolve_spec import read_yaml
+from c2d.core.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.spec import explain
 
 Size = Literal["small", "large"]
+HINT = "see docs/sweeps.md for the keys of a profile"
 
 
 class Hours(BaseModel):
@@ -94,9 +95,11 @@ def load_profile(given: str | None) -> Profile:
     """
     chosen = given or os.environ.get("C2D_PROFILE") or "default"
     if chosen in profile_names():
-        where, values = f"profile {chosen}", read_yaml_text(chosen)
+        where = f"profile {chosen}"
+        text = (resources.files("sweeps") / "profiles" / f"{chosen}.yaml").read_text(encoding="utf-8")
+        values = parse_mapping(text, where, HINT)
     elif Path(chosen).is_file():
-        where, values = chosen, read_yaml(Path(chosen))
+        where, values = chosen, read_mapping(Path(chosen), HINT)
     else:
         raise unknown_name("profile", chosen, profile_names(), "or give the path of a YAML file (docs/sweeps.md)")
     for key in values:
@@ -125,10 +128,3 @@ def stored_profile(runs: Path, sweep: str, name: str) -> Profile:
 
 def _stored_file(runs: Path, sweep: str, name: str) -> Path:
     return runs / "sweeps" / sweep / f"profile-{name}.json"
-
-
-def read_yaml_text(name: str) -> dict[str, Any]:
-    import yaml
-
-    value: dict[str, Any] = yaml.safe_load((resources.files("sweeps") / "profiles" / f"{name}.yaml").read_text())
-    return value or {}

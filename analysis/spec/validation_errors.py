@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a spec, in the words of this room."""
+"""Turn the errors of pydantic about a report spec into lines: what was given, what is allowed, how to fix it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from c2d.core.errors import unknown_name
-from c2d.core.yaml_text import Place
+from c2d.core.line_errors import KeyPath
 
 
-def in_words(wrong: Any, place: Place, kind: str, models: Mapping[str, type[BaseModel]]) -> str:
-    """One error of pydantic as: what was given, what is allowed, what to do next.
+def error_message(item: Mapping[str, Any], path: KeyPath, kind: str, models: Mapping[str, type[BaseModel]]) -> str:
+    """Return the message of one error.
 
     Args:
-        wrong: an item of `ValidationError.errors()`.
-        place: where in the file.
+        item: an item of `ValidationError.errors()`.
+        path: the value in the file.
+        kind: the kind of spec that the file names.
         models: {kind of spec: its model}.
     """
-    given, fault, limits = wrong["input"], wrong["type"], wrong.get("ctx", {})
+    given, fault, limits = item["input"], item["type"], item.get("ctx", {})
     if fault == "union_tag_invalid":
         return str(unknown_name("kind", kind, models))
     if fault == "union_tag_not_found":
         return f"no `kind`; write `kind: table`, or one of {', '.join(list(models)[1:])}"
     if fault == "extra_forbidden":
-        return str(unknown_name("key", place[-1], _known_keys(models[kind], place)))
+        return str(unknown_name("key", path[-1], _known_keys(models[kind], path)))
     if fault == "missing":
         return "is missing; write it"
     if fault == "value_error":
@@ -44,13 +45,13 @@ def in_words(wrong: Any, place: Place, kind: str, models: Mapping[str, type[Base
         "too_short": "at least one",
     }
     return (
-        f"wanted {wanted[fault]}, given {_shown(given)}" if fault in wanted else f"{wrong['msg']}, not {_shown(given)}"
+        f"wanted {wanted[fault]}, given {_shown(given)}" if fault in wanted else f"{item['msg']}, not {_shown(given)}"
     )
 
 
-def _known_keys(model: type[BaseModel], place: Place) -> list[str]:
-    """The keys that the mapping around `place` may have."""
-    for part in place[:-1]:
+def _known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
+    """The keys that the mapping around `path` may have."""
+    for part in path[:-1]:
         options = get_args(model.model_fields[str(part)].annotation)
         model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
     return list(model.model_fields)
