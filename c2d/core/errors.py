@@ -47,14 +47,16 @@ def first_line(error: BaseException) -> str:
 
 
 def closest_name(given: str, names: Iterable[str], cutoff: float = 0.5) -> str:
-    """Return the most similar of `names`, or "" if none is similar.
+    """Return the first of `names` that begins with `given`, else the most similar one, else "".
 
     Args:
         given: the name that does not exist.
         names: the names that exist.
         cutoff: smallest similarity, 0 to 1 (`difflib.SequenceMatcher.ratio`).
     """
-    return next(iter(difflib.get_close_matches(given, list(names), n=1, cutoff=cutoff)), "")
+    known = list(names)
+    begun = [name for name in known if len(given) > 2 and name.startswith(given)]
+    return next(iter([*begun, *difflib.get_close_matches(given, known, n=1, cutoff=cutoff)]), "")
 
 
 def unknown_name(kind: str, given: object, names: Iterable[object], hint: str = "") -> InputError:

@@ -344,7 +344,7 @@ def test_a_record_that_cannot_be_used_is_refused_as_a_whole(
 
 def test_stores_and_sweeps_that_are_not_there(runs: Path) -> None:
     record = make_store(runs, METHODS, seeds=1)
-    with pytest.raises(InputError, match=r"unknown sweep .*'mad'; known: made; did you mean 'made'\?"):
+    with pytest.raises(InputError, match=r"unknown sweep .*'mad'; did you mean 'made'\? known: made"):
         _read(runs, "mad")
     with pytest.raises(InputError, match="does not exist"):
         _read(runs / "none")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from analysis.spec import report_spec
 from analysis.spec.report_spec import Pareto, TableSpec, read_spec
 from c2d.core.errors import InputError
-from c2d.core.yaml_text import MOST_BYTES
+from c2d.core.yaml_lines import MAX_BYTES
 
 
 def spec(tmp_path: Path, text: str | bytes, name: str = "mine.yaml") -> Path:
@@ -63,7 +63,7 @@ uncertainty: seed
         "FILE:2: nam: unknown key 'nam'",
         "FILE:3: rows.method: wanted a list, e.g. [one, another], given 'baseline'",
         "FILE:6: columns[1]: unknown column 'AP5o'",
-        "FILE:7: columns: given twice, first in line 4",
+        "FILE:7: columns: is given twice, first in line 4",
         "FILE:8: digits.AP: wanted a whole number, given 'many'",
         "FILE:8: digits.FOO: unknown column 'FOO'",
         "FILE:9: published.table: is missing",
@@ -75,7 +75,7 @@ uncertainty: seed
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kind: tabel\nrows: {a: []}\n", "FILE:1: unknown kind 'tabel'; known: table, pareto"),
+        ("kind: tabel\nrows: {a: []}\n", "FILE:1: unknown kind 'tabel'; did you mean 'table'? known: curve, "),
         ("rows: {a: []}\n", "FILE:1: no `kind`; write `kind: table`"),
         ("kind: table\n", "FILE:1: rows: is missing"),
         ("kind: table\nrows: {}\n", "FILE:2: rows: "),
@@ -85,21 +85,21 @@ uncertainty: seed
         ("kind: sheet\n", "unknown kind 'sheet'"),
         ("kind: detections\nimages: 99\n", "FILE:2: images: "),
         ("kind: pareto\ny: APP\n", "FILE:2: y: unknown column 'APP'"),
-        ("", "FILE: empty"),
-        ("# nothing\n", "FILE: empty"),
-        ("- kind\n- table\n", "FILE:1: wanted `key: value` lines, given a list"),
-        ("table\n", "given a text"),
+        ("", "FILE:1: holds nothing, not keys and values; write `kind: table`"),
+        ("# nothing\n", "FILE:1: holds nothing"),
+        ("- kind\n- table\n", "FILE:1: holds a list, not keys and values"),
+        ("table\n", "holds a single value"),
         ("kind: table\nrows: [\n", "FILE:3: not valid YAML"),
         ("kind: [table\n", "not valid YAML"),
-        ("kind: &a table\nname: *a\n", "FILE:2: the alias *a is not read"),
-        ("kind: !!python/object:os.system x\n", "FILE:1: the tag tag:yaml.org,2002:python/object:os.system"),
+        ("kind: &a [*a]\n", "FILE:1: kind[0]: an alias (*) inside its own anchor"),
+        ("kind: !!python/object:os.system x\n", "FILE:1: kind: the tag tag:yaml.org,2002:python/object:os.system"),
         ("kind: table\n---\nkind: table\n", "a second document"),
         ("{[a]: b}\n", "a key is a list"),
         ("a: " + "[" * 3000, "nested too deeply"),
-        (b"\xff\xfe\x00k", "FILE:1: no UTF-8 text"),
-        (b"kind: table\n\x00\n", "null bytes"),
+        (b"\xff\xfe\x00k", "FILE:1: is not UTF-8 text"),
+        (b"kind: table\n\x00\n", "FILE:2: holds null bytes"),
         ("kind: \x07bell\n", "not valid YAML"),
-        ("#" * (MOST_BYTES + 1), "more than 1,000,000 bytes"),
+        ("#" * (MAX_BYTES + 1), "more than 1,000,000 bytes"),
     ],
 )
 def test_what_is_no_spec_is_refused_in_words(text: str | bytes, words: str, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_what_is_no_spec_is_refused_in_words(text: str | bytes, words: str, tmp_
 
 def test_ten_levels_of_aliases_cost_nothing(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
-    assert "the alias *a0 is not read" in mistakes(spec(tmp_path, bomb))[0]
+    assert "more than 200000 values with all aliases (*) filled in" in mistakes(spec(tmp_path, bomb))[0]
 
 
 def test_a_name_that_is_no_file_name_needs_one_of_its_own(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_missing_files_and_shipped_reports(tmp_path: Path, monkeypatch: pytest.M
         read_spec(Path("first-tabel"))
     with pytest.raises(InputError, match="no file"):
         read_spec(tmp_path / "sub" / "first-table.yaml")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="is a folder; give a YAML file"):
         read_spec(tmp_path)
 
 

@@ -92,7 +92,10 @@ def test_a_combination_that_no_paper_has_is_not_published() -> None:
         ({"all": {}}, "several published rows fit; add conditions; candidates: 'detector: SSD300"),
         ({"all": {"detector": "SSD3000"}}, "no published row of the paper has detector: SSD3000; change it; candid"),
         ({"all": {"detektor": "SSD300"}}, "unknown column of published results 'detektor'.*did you mean 'detector'"),
-        ({"table": "Table 1"}, "unknown table of icod 'Table 1'; known: Section 4.1 text, Table 1 .compact"),
+        (
+            {"table": "Table 1"},
+            "unknown table of icod 'Table 1'; did you mean 'Table 1 .compact.* known: Section 4.1 text, Table 1",
+        ),
         ({"paper": "icot"}, "unknown published paper 'icot'.*did you mean 'icod'"),
         ({"file": "nowhere.csv"}, "cannot read the results nowhere.csv"),
     ],
@@ -153,9 +156,9 @@ def test_two_axes_that_speak_of_different_things_have_no_number() -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ({"methd": {"kd": {}}}, "unknown axis in `published.rows` 'methd'; known: method; did you mean 'method'"),
-        ({"method": {"kdd": {}}}, "unknown label of axis method in `published.rows` 'kdd'; known: .* mean 'kd'"),
-        ({"model": {"ssd": {}}}, "unknown axis in `published.rows` 'model'; known: method"),
+        ({"methd": {"kd": {}}}, "unknown axis in `published.rows` 'methd'; did you mean 'method'. known: method;"),
+        ({"method": {"kdd": {}}}, "unknown label of axis method in `published.rows` 'kdd'; did you mean 'kd'. known: "),
+        ({"model": {"ssd": {}}}, "unknown axis in `published.rows` 'model'; did you mean 'method'. known: method"),
     ],
 )
 def test_mistyped_axes_and_labels_are_refused(study: Study, rows: dict[str, object], words: str) -> None:

@@ -96,7 +96,7 @@ def test_yaml_mistakes_name_the_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"{path}:3: not valid YAML" in err
     assert call(capsys, "train", tmp_path / "none.yaml")[0] == 2
     path.write_text("- a\n- list\n")
-    assert "holds list" in call(capsys, "train", path)[2]
+    assert "holds a list" in call(capsys, "train", path)[2]
 
 
 @pytest.mark.parametrize("wrong", ["trian", "evaluat"])

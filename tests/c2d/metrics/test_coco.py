@@ -123,7 +123,7 @@ def test_unknown_engine_is_answered_with_a_suggestion():
 
 
 def test_importing_the_room_loads_nothing_heavy():
-    heavy = ("torch", "mmdet", "mmengine", "pandas", "matplotlib", "tidecv", "pycocotools", "cv2", "c2d")
+    heavy = ("torch", "mmdet", "mmengine", "pandas", "matplotlib", "tidecv", "pycocotools", "cv2")
     code = (
         "import sys, c2d.metrics.coco, c2d.metrics.tide, c2d.metrics.classification, c2d.metrics.engine_parity\n"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -43,11 +43,11 @@ def said(text: str) -> list[str]:
 
 ONE_MISTAKE = [
     # the file
-    ("", "x.yaml:1: holds no keys and values"),
-    ("- a\n- b", "x.yaml:1: holds no keys and values"),
+    ("", "x.yaml:1: holds nothing, not keys and values"),
+    ("- a\n- b", "x.yaml:1: holds a list, not keys and values"),
     ("question: [unclosed\nbase: 1", "x.yaml:2: not valid YAML"),
     ("question: a\n\tbase: 1", "x.yaml:2: not valid YAML"),
-    ("question: a\n---\nquestion: b", "x.yaml:2: not valid YAML"),
+    ("question: a\n---\nquestion: b", "x.yaml:2: a second document (---)"),
     ("question: \x07", "x.yaml:1: not valid YAML"),
     # the keys at the top
     ("base: {dataset: a}", "x.yaml:1: question: is missing; say in a sentence what the sweep asks"),
@@ -268,7 +268,7 @@ def test_a_file_or_a_shipped_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown sweep"):
         read_definition(str(tmp_path))
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not text"):
+    with pytest.raises(InputError, match="a.yaml:1: is not UTF-8 text"):
         read_definition(str(tmp_path / "a.yaml"))
 
 
