@@ -23,7 +23,7 @@ from analysis.load.schema import Study
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_large_store, make_store
-from c2d.core import regular_file
+from c2d.core import json_values, regular_file
 
 NOW = 1_795_207_551.0
 METHODS = {"method": ["baseline", "c2d"]}
@@ -52,6 +52,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(path, last)
 
     monkeypatch.setattr(regular_file, "read_bytes", spy)
+    monkeypatch.setattr(json_values, "read_bytes", spy)
     return names
 
 
