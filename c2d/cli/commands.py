@@ -136,11 +136,11 @@ def inspect(
     data: Data = None,
 ) -> None:
     """Draw what a method looks at (masks, boxes, crops, attention) in some training images, before anyone trains."""
-    from c2d.preflight.visualize import draw
+    from c2d.preflight.visualize import draw_methods
     from c2d.specs.resolve_spec import store
     from c2d.training.build import build_from_name
 
-    for line in draw(build_from_name(spec, store(runs), data), images, _writable(out)):
+    for line in draw_methods(build_from_name(spec, store(runs), data), images, _writable(out)):
         print(line)
     print(f"picture: {out}")
 

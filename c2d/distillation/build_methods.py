@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.layout import probe_layout
 from c2d.detectors.training_images import TrainingImages
-from c2d.distillation.weight_schedule import check_schedule, factor
+from c2d.distillation.weight_schedule import check_schedule, weight_factor
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods import DISTILLERS
 from c2d.methods.base import Context, Distiller, Params
@@ -124,7 +124,7 @@ def schedule_notes(model: Distillation) -> list[str]:
     """Name the methods that never reach their full weight in this run."""
     notes, total = [], model.iterations
     for name, method in model.methods.items():
-        top = max(factor(method.params, i, total) for i in range(0, total, max(1, total // 1000)))
+        top = max(weight_factor(method.params, i, total) for i in range(0, total, max(1, total // 1000)))
         if top < 0.99:
             notes.append(f"{name}: at most {top:.0%} of its weight by its start, ramp, decay and stop in {total} steps")
     return notes

@@ -8,7 +8,7 @@ from typing import Any
 from c2d.core.errors import InputError
 
 
-def factor(params: Any, iteration: int, iterations: int) -> float:
+def weight_factor(params: Any, iteration: int, iterations: int) -> float:
     """Return the factor on a method's weight at one iteration.
 
     Args:

@@ -22,7 +22,7 @@ from c2d.detectors.outputs import DetectorOutputs, Needs, RoIOutputs
 from c2d.detectors.recording import ForwardRecorder, record_forward
 from c2d.distillation.gradient_check import GradientCheck
 from c2d.distillation.gradient_monitor import GradientMonitor
-from c2d.distillation.weight_schedule import factor
+from c2d.distillation.weight_schedule import weight_factor
 from c2d.methods.base import Distiller, View
 from c2d.ops.seeding import derive_seed
 
@@ -104,7 +104,7 @@ class Distillation(FiniteLosses):
             return self.student.loss(inputs, data_samples)
         factors = {
             name: method.params.weight
-            * (factor(method.params, self.iteration, self.iterations) if self.scheduled else 1.0)
+            * (weight_factor(method.params, self.iteration, self.iterations) if self.scheduled else 1.0)
             for name, method in self.methods.items()
         }
         active = {name: method for name, method in self.methods.items() if factors[name] > 0}

@@ -55,7 +55,7 @@ class DryRun:
         notes = list(sources.notes)
         if spec.schedule.values.precision != "fp32":
             notes.append(f"tried in fp32; {spec.schedule.values.precision} is for the run itself")
-        notes += first_step(run.model, teachers, synthetic.sides(run.resolved), len(sources.card.card.classes))
+        notes += first_step(run.model, teachers, synthetic.batch_sides(run.resolved), len(sources.card.card.classes))
         return [*notes, self._data_note(spec)]  # last: a damaged data set must not hide a mistake in the spec
 
     def _data_note(self, spec: RunSpec) -> str:

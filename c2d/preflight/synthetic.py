@@ -61,7 +61,7 @@ def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
     return LoadedCard(make_card(folder, "synthetic", classes, {"train": split, "val": split}), folder)
 
 
-def sides(resolved: config.Resolved) -> list[int]:
+def batch_sides(resolved: config.RunConfigs) -> list[int]:
     """Return the sides in px of the square batches to try, smallest first; SSD accepts its own input size alone."""
     model, pipeline = resolved.train["model"], resolved.student["test_dataloader"]["dataset"]["pipeline"]
     size = reference([dict(step) for step in pipeline])

@@ -22,7 +22,7 @@ PANEL_INCHES = 2.2
 PLAIN = Normalization((0.0,) * 3, (1.0,) * 3, "rgb")
 
 
-def draw(run: TrainingRun, images: int, path: Path) -> list[str]:
+def draw_methods(run: TrainingRun, images: int, path: Path) -> list[str]:
     """Draw one picture: a band for each method with a row for each image.
 
     Args:

@@ -26,8 +26,8 @@ from c2d.ops.seeding import seed_everything
 from c2d.specs.resolve_spec import ask, find_run
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config, evaluate
-from c2d.training.distributed import join
-from c2d.training.sampler import SeededDataset, Stream
+from c2d.training.distributed import join_process_group
+from c2d.training.sampler import ResumableSampler, SeededDataset
 from c2d.training.sources import Sources, verified_card
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TrainingRun:
 
     spec: RunSpec
     folder: RunFolder
-    resolved: config.Resolved
+    resolved: config.RunConfigs
     model: Any
     dataset: Any
     device: str
@@ -71,7 +71,7 @@ class TrainingRun:
         """
         batch = size or self.spec.schedule.values.batch
         data = SeededDataset(self.dataset, self.spec.seed)
-        keys = iter(Stream(len(data), self.spec.seed, batch, 0, 1, 0, count))
+        keys = iter(ResumableSampler(len(data), self.spec.seed, batch, 0, 1, 0, count))
         for _ in range(count):
             images = pseudo_collate([data[next(keys)] for _ in range(batch)])
             processed = self.model.data_preprocessor(images, True)
@@ -130,13 +130,13 @@ def build_from_name(name: str, runs: Path, data: Path | None) -> TrainingRun:
     else:
         folder = find_run(name, runs)
         spec = parse_spec(read_json(folder.spec), str(folder.spec))
-    device = join()
+    device = join_process_group()
     run = build(Sources(spec, RunFolder(runs / spec.id), device, verified_card(spec, data)))
     run.model.train()
     return run
 
 
-def dataset_at_test_time(resolved: config.Resolved, card: LoadedCard) -> Any:
+def dataset_at_test_time(resolved: config.RunConfigs, card: LoadedCard) -> Any:
     """Build the training split with the student's test-time pipeline."""
     pipeline = resolved.student["test_dataloader"]["dataset"]["pipeline"]
     return evaluate.build_dataset(evaluate.coco_dataset(card, "train", pipeline, test=True))
@@ -162,7 +162,7 @@ def cache_teacher_logits(run: TrainingRun, folder: Path) -> LogitCache:
     return open_cache(folder, run.model.teachers.classifier, dataset, preprocessor)
 
 
-def _detector(sources: Sources, resolved: config.Resolved, dataset: Any) -> TrainingRun:
+def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> TrainingRun:
     spec, card, folder = sources.spec, sources.card, sources.folder
     classes = card.card.classes
     student = evaluate.build_student(resolved.student)
@@ -188,7 +188,7 @@ def _detector(sources: Sources, resolved: config.Resolved, dataset: Any) -> Trai
     return TrainingRun(spec, folder, resolved, model, dataset, sources.device, facts, notes, samples)
 
 
-def _classifier(sources: Sources, resolved: config.Resolved, dataset: Any) -> TrainingRun:
+def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> TrainingRun:
     from c2d.teachers.crop_classifier import CropClassifier
 
     spec, folder, device = sources.spec, sources.folder, sources.device

@@ -50,18 +50,19 @@ def save(folder: RunFolder, state: dict[str, Any], iteration: int) -> Path:
     torch.save({"format": FORMAT, "run": folder.id, "iteration": iteration, **state}, buffer)
     path = folder.checkpoint(iteration)
     atomic_write_bytes(path, buffer.getvalue())
-    earlier = [item for item in listing(folder) if item <= path]  # a later one is corrupt: the run resumed before it
+    # A later checkpoint is corrupt: the run resumed from the one before it.
+    earlier = [item for item in list_checkpoints(folder) if item <= path]
     for old in earlier[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
 
 
-def listing(folder: RunFolder) -> list[Path]:
+def list_checkpoints(folder: RunFolder) -> list[Path]:
     """Return the complete checkpoints, oldest first; the name of a half-written one begins with a dot."""
     return sorted(folder.checkpoints.glob("iter_*.pth"))
 
 
-def newest(folder: RunFolder, warn: Any = print) -> dict[str, Any] | None:
+def load_newest(folder: RunFolder, warn: Any = print) -> dict[str, Any] | None:
     """Load the newest readable checkpoint of this run, or None; a corrupt one is skipped with a warning.
 
     Args:
@@ -72,7 +73,7 @@ def newest(folder: RunFolder, warn: Any = print) -> dict[str, Any] | None:
         InputError: the file has another format or belongs to another run. A file that contains code is not corrupt
             either: it is an attack or a mistake, and stops the run.
     """
-    for path in reversed(listing(folder)):
+    for path in reversed(list_checkpoints(folder)):
         try:
             state = safe_load.load(path)
         except safe_load.Corrupt as error:

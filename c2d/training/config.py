@@ -21,7 +21,7 @@ SPEC_KEYS = ("method", "teachers", "init", "seed")
 
 
 @dataclass(frozen=True)
-class Resolved:
+class RunConfigs:
     """Configs of a run.
 
     Attributes:
@@ -33,7 +33,7 @@ class Resolved:
     train: Config
 
 
-def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
+def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     """Resolve both configs of a run. Nothing is read but config files and the data card.
 
     Args:
@@ -47,13 +47,13 @@ def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
     return _classifier(spec, card) if spec.kind == "classifier" else _detector(spec, card, folder)
 
 
-def write(resolved: Resolved, folder: RunFolder) -> None:
+def write(resolved: RunConfigs, folder: RunFolder) -> None:
     """Write config.py and train_config.py; stock mmengine reads each of them."""
     atomic_write_text(folder.config, resolved.student.pretty_text)
     atomic_write_text(folder.train_config, resolved.train.pretty_text)
 
 
-def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
+def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     assert spec.student is not None
     stored = folder.student_config(spec.student.digest)
     name = str(stored) if stored.exists() else spec.student.name
@@ -82,10 +82,10 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Resolved:
             },
         }
     )
-    return Resolved(student, train)
+    return RunConfigs(student, train)
 
 
-def _classifier(spec: RunSpec, card: LoadedCard) -> Resolved:
+def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
     from c2d.teachers.pipelines import teacher_pipeline
 
     recipe = spec.schedule.values
@@ -113,7 +113,7 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> Resolved:
             },
         }
     )
-    return Resolved(student, train)
+    return RunConfigs(student, train)
 
 
 def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mmengine.dist import get_rank
 from c2d.core.errors import RunError, first_line
 
 
-def join() -> str:
+def join_process_group() -> str:
     """Join the process group where WORLD_SIZE is above 1; return this process's device, `cuda:N` or `cpu`.
 
     Raises:

@@ -136,7 +136,7 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
     return dataset
 
 
-def targets(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
+def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
     """Read the ground truth of the `val` split (boxes only) from the store, `runs/targets/`; write it at first use.
 
     Args:
@@ -214,7 +214,7 @@ def evaluate_detector(
         config: with `model` and `test_dataloader`.
         weights: student.pth, or any checkpoint of the model.
         card: the data set.
-        truth: its ground truth, from `targets`.
+        truth: its ground truth, from `load_ground_truth`.
         device: `cpu` or `cuda:N`.
         heartbeat: called after every image.
 

@@ -14,7 +14,7 @@ from c2d.data.card import LoadedCard, find_card, load_card, verify
 from c2d.specs.resolve_spec import find_run
 from c2d.specs.spec import parse_spec
 from c2d.training import evaluate
-from c2d.training.distributed import join
+from c2d.training.distributed import join_process_group
 
 
 def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple[dict[str, Any], list[str]]:
@@ -48,7 +48,7 @@ def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple
         from c2d.training.evaluate_classifier import evaluate_classifier
 
         lines: list[str] = []
-        result = evaluate_classifier(config, weights, card, join(), lambda: None)
+        result = evaluate_classifier(config, weights, card, join_process_group(), lambda: None)
         key = "top1"
     else:
         result, lines = _detector(config, weights, card, folder, check)
@@ -116,8 +116,8 @@ def _stock(path: Path, card: LoadedCard) -> Config:
 def _detector(
     config: Config, weights: Path, card: LoadedCard, folder: RunFolder, check: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    truth = evaluate.targets(card, folder)
-    result, detections = evaluate.evaluate_detector(config, weights, card, truth, join())
+    truth = evaluate.load_ground_truth(card, folder)
+    result, detections = evaluate.evaluate_detector(config, weights, card, truth, join_process_group())
     if not check:
         return result, []
     from c2d.metrics import engine_parity

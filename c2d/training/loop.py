@@ -30,9 +30,9 @@ from c2d.training import checkpoint
 from c2d.training.distributed import device_index
 from c2d.training.ema import EMA
 from c2d.training.evaluate import mmdet_scope
-from c2d.training.metrics_logger import MetricsLogger, rewind
+from c2d.training.metrics_logger import MetricsLogger, drop_events_after
 from c2d.training.optimization import build_optimizer
-from c2d.training.sampler import SeededDataset, Stream
+from c2d.training.sampler import ResumableSampler, SeededDataset
 from c2d.training.signals import StopSignals
 
 Validate = Callable[[Any], dict[str, float | None]]
@@ -74,13 +74,13 @@ def fit(
     total, batch = config["train_cfg"]["max_iters"], config["train_dataloader"]["batch_size"]
     if batch % world:
         raise InputError(f"the effective batch of {batch} does not divide by {world} processes; use a divisor of it")
-    state = checkpoint.newest(folder, log.warning)
+    state = checkpoint.load_newest(folder, log.warning)
     start = state["iteration"] if state else 0
     if state:
         model.load_state_dict(state["model"], strict=True)
         log.info(f"continuing after iteration {start} of {total}")
     if rank == 0:
-        rewind(folder.metrics, start)
+        drop_events_after(folder.metrics, start)
     if start >= total:
         return
     if stop_after is not None and stop_after <= start:  # a canary that is started a second time
@@ -202,7 +202,7 @@ def _loader(dataset: Any, config: Config, workers: int, start: int) -> DataLoade
     return DataLoader(
         SeededDataset(dataset, seed),
         batch_size=batch // world,
-        sampler=Stream(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"]),
+        sampler=ResumableSampler(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"]),
         num_workers=workers,
         collate_fn=pseudo_collate,
         pin_memory=torch.cuda.is_available(),

@@ -29,7 +29,7 @@ def memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def rewind(path: Path, iteration: int) -> None:
+def drop_events_after(path: Path, iteration: int) -> None:
     """Drop the events after `iteration`: their steps were lost with an earlier attempt and are repeated."""
     if not path.exists():
         return

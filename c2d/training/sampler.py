@@ -19,7 +19,7 @@ from c2d.core.errors import RunError, first_line
 from c2d.ops.seeding import derive_seed, temporary_seed
 
 
-class Stream(Sampler[tuple[int, int]]):
+class ResumableSampler(Sampler[tuple[int, int]]):
     """Training stream of one rank, from iteration `start` on: yields (position, index of the image).
 
     Args:

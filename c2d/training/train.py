@@ -14,7 +14,7 @@ from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.specs.spec import parse_spec
 from c2d.training import checkpoint, config, evaluate
 from c2d.training.build import TrainingRun, build, cache_teacher_logits
-from c2d.training.distributed import is_main, join
+from c2d.training.distributed import is_main, join_process_group
 from c2d.training.loop import fit
 from c2d.training.sources import Sources, verified_card
 
@@ -64,7 +64,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
-    device = join()
+    device = join_process_group()
     sources = Sources(spec, folder, device, verified_card(spec, options.data), download=options.download)
     with refusing(folder):
         run = build(sources)
@@ -89,7 +89,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         config.write(run.resolved, folder)
         for line in run.notes:
             log.info(line)
-        truth = evaluate.targets(sources.card, folder)
+        truth = evaluate.load_ground_truth(sources.card, folder)
         if run.samples is not None:
             run.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
@@ -100,7 +100,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         folder.write_status("running", stage="export")
         trained_s = folder.read_status()["elapsed_s"]  # of all attempts
         weights = folder.student if spec.kind == "detector" else folder.classifier
-        checkpoint.export(checkpoint.listing(folder)[-1], weights, spec.kind)
+        checkpoint.export(checkpoint.list_checkpoints(folder)[-1], weights, spec.kind)
         folder.write_status("running", stage="evaluate")
         result = _evaluate(run, sources, truth, weights)
         seconds = {**result["seconds"], "train": trained_s}

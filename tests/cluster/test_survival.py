@@ -100,10 +100,10 @@ def test_its_node_goes_down(short: Trial, client: Cluster, reference: Reference)
 
 
 def test_killed_outright_and_its_newest_checkpoint_is_damaged(short: Trial, reference: Reference) -> None:
-    short.until(lambda: len(checkpoint.listing(short.run)) == 2, "two checkpoints")
+    short.until(lambda: len(checkpoint.list_checkpoints(short.run)) == 2, "two checkpoints")
     assert short.signal(signal.SIGKILL)
     short.until_requeued()
-    older, newest = checkpoint.listing(short.run)
+    older, newest = checkpoint.list_checkpoints(short.run)
     newest.write_bytes(newest.read_bytes()[:1000])
     short.release()
     short.until_done()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from c2d.core.errors import InputError
-from c2d.distillation.weight_schedule import check_schedule, factor
+from c2d.distillation.weight_schedule import check_schedule, weight_factor
 from c2d.methods.base import Params
 from tests.c2d.methods.tiny_setup import stage
 
@@ -28,11 +28,11 @@ from tests.c2d.methods.tiny_setup import stage
     ],
 )
 def test_by_hand_over_five_iterations(params: dict[str, Any], wanted: list[float]) -> None:
-    assert [factor(Params(**params), i, 5) for i in range(5)] == pytest.approx(wanted)
+    assert [weight_factor(Params(**params), i, 5) for i in range(5)] == pytest.approx(wanted)
 
 
 def test_the_cosine_is_half_way_down_in_the_middle() -> None:
-    assert [factor(Params(decay="cosine"), i, 4) for i in (0, 2)] == pytest.approx([1, 0.5])
+    assert [weight_factor(Params(decay="cosine"), i, 4) for i in (0, 2)] == pytest.approx([1, 0.5])
 
 
 @given(
@@ -46,7 +46,7 @@ def test_the_cosine_is_half_way_down_in_the_middle() -> None:
     some.integers(0, 99),
 )
 def test_a_factor_is_a_share(params: Params, iteration: int) -> None:
-    assert 0 <= factor(params, iteration, 100) <= 1
+    assert 0 <= weight_factor(params, iteration, 100) <= 1
 
 
 def test_a_schedule_under_which_nothing_is_taught_is_refused() -> None:

@@ -12,7 +12,7 @@ import torch
 from c2d.core.errors import InputError
 from c2d.detectors.heads import roi_boxes
 from c2d.detectors.outputs import DetectorOutputs
-from c2d.distillation.weight_schedule import factor
+from c2d.distillation.weight_schedule import weight_factor
 from c2d.methods.tadf import TADF, bell, features, gated_mean, gaussian_masks, knows_better, log_complement, soft_bce
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched, without_adapters
 from tests.reference import tadf_reference as reference
@@ -143,7 +143,7 @@ def test_images_without_boxes_give_finite_terms(counts: Any, params: dict[str, A
 
 def test_weight_falls_linearly() -> None:
     params = stage("tadf", "faster").method.params
-    assert [factor(params, epoch - 1, 12) for epoch in (1, 12)] == pytest.approx(
+    assert [weight_factor(params, epoch - 1, 12) for epoch in (1, 12)] == pytest.approx(
         [reference.decay(epoch, 12) for epoch in (1, 12)]
     )
 

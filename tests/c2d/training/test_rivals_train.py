@@ -57,7 +57,7 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     assert "fkd: stride" in log
     assert "detector teacher" in log
     assert not any("teacher" in key for key in weights)
-    state = checkpoint.newest(straight, lambda _: None)
+    state = checkpoint.load_newest(straight, lambda _: None)
     assert state is not None
     assert not any("teacher" in key for key in state["model"])
 
@@ -110,11 +110,11 @@ def test_inspect_draws_what_the_methods_look_at(
 ) -> None:
     from PIL import Image
 
-    from c2d.preflight.visualize import draw
+    from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
 
     folder = ask(workshop, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
-    lines = draw(build_from_name(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
+    lines = draw_methods(build_from_name(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
     assert lines[0].startswith("icod: true crops; predictions of the positives")
     assert lines[1].startswith("fgd: ")
     assert lines[2] == "pkd: looks at every cell alike"
@@ -192,12 +192,12 @@ def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
 def test_a_picture_that_cannot_be_written_is_bad_input(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
 ) -> None:
-    from c2d.preflight.visualize import draw
+    from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
 
     folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
     with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
-        draw(build_from_name(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
+        draw_methods(build_from_name(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
 
 
 def test_a_question_is_measured_beside_its_plain_step(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2d.ops.seeding import derive_seed, temporary_seed
-from c2d.training.sampler import SeededDataset, Stream
+from c2d.training.sampler import ResumableSampler, SeededDataset
 
 
 class Noise:
@@ -29,20 +29,20 @@ class Noise:
 @settings(max_examples=40)
 @given(st.integers(1, 9), st.integers(0, 3), st.sampled_from([1, 2, 4]), st.integers(0, 7))
 def test_resumed_stream_is_the_tail_of_the_whole(length: int, seed: int, batch: int, start: int) -> None:
-    whole = list(Stream(length, seed, batch, 0, 1, 0, 8))
-    assert list(Stream(length, seed, batch, 0, 1, start, 8)) == whole[start * batch :]
+    whole = list(ResumableSampler(length, seed, batch, 0, 1, 0, 8))
+    assert list(ResumableSampler(length, seed, batch, 0, 1, start, 8)) == whole[start * batch :]
 
 
 def test_ranks_share_the_effective_batch() -> None:
-    whole = list(Stream(7, 1, 4, 0, 1, 0, 6))
-    halves = [list(Stream(7, 1, 4, rank, 2, 0, 6)) for rank in (0, 1)]
+    whole = list(ResumableSampler(7, 1, 4, 0, 1, 0, 6))
+    halves = [list(ResumableSampler(7, 1, 4, rank, 2, 0, 6)) for rank in (0, 1)]
     merged = [item for step in range(6) for half in halves for item in half[2 * step : 2 * step + 2]]
     assert merged == whole
-    assert [len(Stream(7, 1, 4, rank, 2, 0, 6)) for rank in (0, 1)] == [12, 12]
+    assert [len(ResumableSampler(7, 1, 4, rank, 2, 0, 6)) for rank in (0, 1)] == [12, 12]
 
 
 def test_every_epoch_sees_every_image_once() -> None:
-    indices = [index for _, index in Stream(6, 0, 3, 0, 1, 0, 4)]
+    indices = [index for _, index in ResumableSampler(6, 0, 3, 0, 1, 0, 4)]
     assert sorted(indices[:6]) == sorted(indices[6:]) == list(range(6))
     assert indices[:6] != indices[6:]
 

@@ -105,7 +105,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         with pytest.raises(KeyboardInterrupt):
             train(broken, other.options(checkpoint_every=2))
     assert broken.read_status()["state"] == "waiting"
-    saved = [int(path.stem.split("_")[1]) for path in checkpoint.listing(broken)]
+    saved = [int(path.stem.split("_")[1]) for path in checkpoint.list_checkpoints(broken)]
     assert saved == [2 * n for n in range(1, died_after // 2 + 1)]
     train(broken, other.options(checkpoint_every=2, workers=2))
     assert_equal(weights(whole), weights(broken))
@@ -141,7 +141,7 @@ def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Pa
     ]
     process = subprocess.Popen(command)
     deadline = time.monotonic() + 120
-    while len(checkpoint.listing(broken)) < 2 and time.monotonic() < deadline and process.poll() is None:
+    while len(checkpoint.list_checkpoints(broken)) < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.wait()
@@ -149,8 +149,8 @@ def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Pa
     reached = read_json(broken.status).get("iteration", 0)
     assert reached < 60
     process = subprocess.Popen(command)  # takes over the dead process's lock, and is then asked to stop
-    begun = checkpoint.listing(broken)[-1]
-    while checkpoint.listing(broken)[-1] == begun and time.monotonic() < deadline and process.poll() is None:
+    begun = checkpoint.list_checkpoints(broken)[-1]
+    while checkpoint.list_checkpoints(broken)[-1] == begun and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 130
@@ -174,7 +174,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
     assert caught.value.failure_class == "nan"
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "nan")
-    for path in checkpoint.listing(folder):
+    for path in checkpoint.list_checkpoints(folder):
         assert all(value.isfinite().all() for value in safe_load.load(path)["model"].values())
 
 
@@ -183,7 +183,7 @@ def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Pa
     folder = other.ask(seed=5)
     train(folder, other.options(checkpoint_every=2))
     first = weights(folder)
-    newest = checkpoint.listing(folder)[-1]
+    newest = checkpoint.list_checkpoints(folder)[-1]
     newest.write_bytes(newest.read_bytes()[:1000])
     folder.result.unlink()
     folder.write_status("failed")
@@ -255,7 +255,7 @@ def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop:
         with pytest.raises(Interrupted) as caught:
             train(folder, other.options(stop_after=3))
         assert caught.value.planned
-        assert [path.name for path in checkpoint.listing(folder)][-1] == folder.checkpoint(3).name
+        assert [path.name for path in checkpoint.list_checkpoints(folder)][-1] == folder.checkpoint(3).name
         status = folder.read_status()
         assert (status["state"], status["iteration"]) == ("waiting", 3)
         assert status["reason"] == "stopped after iteration 3 of 5 as asked; call again to continue"
@@ -293,5 +293,5 @@ def test_ranks_that_do_not_find_each_other_say_where(monkeypatch: pytest.MonkeyP
         for key, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
             monkeypatch.setenv(key, value)
         with pytest.raises(RunError, match=f"rank 0 of 2 could not join the others at 127.0.0.1:{port}") as caught:
-            distributed.join()
+            distributed.join_process_group()
     assert caught.value.failure_class == "hang"
