@@ -88,12 +88,12 @@ def retry_command(
     """Retry failed runs. Infrastructure and resource failures by default; code failures only by class or id."""
     from sweeps.actions.relaunch import RelaunchOptions, relaunch
     from sweeps.actions.select_retries import select_retries
-    from sweeps.state.manifest import read_record
-    from sweeps.state.plan import survey
+    from sweeps.state.manifest import load_manifest
+    from sweeps.state.plan import read_plan
 
     workspace = open_workspace(runs, data, where or Where.local, profile)
-    record = read_record(workspace.runs, definition)
-    rows, _ = survey(record, workspace.runs)
+    record = load_manifest(workspace.runs, definition)
+    rows, _ = read_plan(record, workspace.runs)
     chosen = select_retries(
         rows,
         classes=classes or (),
@@ -126,17 +126,17 @@ def cancel_command(
     """Stop waiting and running jobs of a sweep, after a list and a confirmation. Trainings save before they end."""
     from sweeps.actions.cancel import cancel_runs, cancellable
     from sweeps.actions.row_filters import filter_rows
-    from sweeps.state.manifest import also_in, read_record
-    from sweeps.state.plan import survey
+    from sweeps.state.manifest import load_manifest, sweeps_sharing
+    from sweeps.state.plan import read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
-    record = read_record(workspace.runs, definition)
-    rows, _ = survey(record, workspace.runs)
+    record = load_manifest(workspace.runs, definition)
+    rows, _ = read_plan(record, workspace.runs)
     active = cancellable(filter_rows(rows, filters or ()))
     if not active:
         print("nothing is waiting or running")
         return
-    shared = also_in(workspace.runs, record["name"], {row.run.id for row in active})
+    shared = sweeps_sharing(workspace.runs, record["name"], {row.run.id for row in active})
     for row in active:
         where = f"job {row.job.job}" if row.job and row.job.job else f"pid {row.status.get('pid')}"
         others = f"  also in sweep {', '.join(shared[row.run.id])}" if row.run.id in shared else ""
@@ -151,11 +151,11 @@ def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOptio
     """Remove old checkpoints, logs of finished submissions and unused snapshots. Without --yes it only lists them."""
     from sweeps.actions.gc import plan_removals, remove
     from sweeps.actions.workspace import submission_lock
-    from sweeps.state.manifest import read_record
-    from sweeps.state.plan import survey
+    from sweeps.state.manifest import load_manifest
+    from sweeps.state.plan import read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
-    rows, _ = survey(read_record(workspace.runs, definition), workspace.runs)
+    rows, _ = read_plan(load_manifest(workspace.runs, definition), workspace.runs)
     removals = plan_removals(rows, workspace.runs)
     for removal in removals:
         print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")

@@ -14,12 +14,13 @@ from pathlib import Path
 from c2d.core.errors import RunError
 from c2d.core.python_process import module_command, module_environment
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.sweep_manifest import planned_runs
 from sweeps.actions.submit import submit_sweep
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import Definition, read_definition
 from sweeps.definition.profile import load_profile
 from sweeps.launchers.launch_request import PrintLine
-from sweeps.state.manifest import promises, read_record
+from sweeps.state.manifest import load_manifest
 
 NAME, FULL = "demo", "demo-full"
 
@@ -97,14 +98,14 @@ def _run_command(*arguments: str) -> int:
 
 def read_demo(definition: Definition, runs: Path) -> Demo:
     """Read the demo from the store: cells with their finished runs."""
-    record = read_record(runs, definition.name)
+    record = load_manifest(runs, definition.name)
     rows: dict[str, dict[str, RunFolder]] = {}
     for cell in record["cells"]:
         run = RunFolder(runs / cell["run"])
         done = rows.setdefault(cell["labels"]["method"], {})
         if run.read_status()["state"] == "done":
             done[run.id] = run
-    teachers = [RunFolder(runs / promise.run) for promise in promises(record) if promise.kind == "teacher"]
+    teachers = [RunFolder(runs / planned.run) for planned in planned_runs(record) if planned.kind == "teacher"]
     kinds = {read_json(run.spec)["kind"]: run for run in teachers}
     cells = [DemoCell(name, tuple(done.values())) for name, done in rows.items()]
     return Demo(definition, kinds["classifier"], cells, kinds.get("detector"))

@@ -115,13 +115,13 @@ def triage_command(
 ) -> None:
     """Show why runs failed: by class, with the first failing rank, its last log lines and one suggestion."""
     from sweeps.actions.row_filters import filter_rows
-    from sweeps.failures import diagnose
-    from sweeps.state.manifest import read_record
-    from sweeps.state.plan import survey
+    from sweeps.state.failure_groups import group_failures
+    from sweeps.state.manifest import load_manifest
+    from sweeps.state.plan import read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
-    rows, facts = survey(read_record(workspace.runs, definition), workspace.runs)
-    groups = diagnose.grouped(filter_rows(rows, filters or ()), facts)
+    rows, facts = read_plan(load_manifest(workspace.runs, definition), workspace.runs)
+    groups = group_failures(filter_rows(rows, filters or ()), facts)
     if as_json:
         print(json.dumps([group.to_json() for group in groups], indent=1))
         return
@@ -134,11 +134,11 @@ def triage_command(
 def _read_summary(workspace: Workspace, definition: str, filters: FilterOption) -> Summary:
     from sweeps.actions.row_filters import filter_rows
     from sweeps.state import status
-    from sweeps.state.manifest import read_record
-    from sweeps.state.plan import survey
+    from sweeps.state.manifest import load_manifest
+    from sweeps.state.plan import read_plan
 
-    record = read_record(workspace.runs, definition)
-    rows, facts = survey(record, workspace.runs)
+    record = load_manifest(workspace.runs, definition)
+    rows, facts = read_plan(record, workspace.runs)
     summary = status.summary(filter_rows(rows, filters or ()), facts, time.time())
     return summary | {"sweep": record["name"], "question": record["question"]}
 
@@ -147,11 +147,11 @@ def _retry_failed(workspace: Workspace, definition: str, filters: FilterOption) 
     """Relaunch the SLURM runs whose failure class is retried automatically."""
     from sweeps.actions.relaunch import relaunch
     from sweeps.actions.select_retries import select_retries
-    from sweeps.state.manifest import read_record
-    from sweeps.state.plan import survey
+    from sweeps.state.manifest import load_manifest
+    from sweeps.state.plan import read_plan
 
-    record = read_record(workspace.runs, definition)
-    rows, _ = survey(record, workspace.runs)
+    record = load_manifest(workspace.runs, definition)
+    rows, _ = read_plan(record, workspace.runs)
     due = select_retries(rows, filters=filters or ())
     chosen = [row for row in due if row.job is not None and row.job.where == "slurm"]
     if chosen:

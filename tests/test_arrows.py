@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.node": ("c2d.core", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.launchers": (
-        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.state", "sweeps.node",
+        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
     ),
     "sweeps.checks": (
         "c2d.core", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.launchers", "sweeps.checks",
     ),
     "sweeps": (
-        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.failures", "sweeps.state", "sweeps.launchers",
+        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.state", "sweeps.launchers",
         "sweeps.checks", "sweeps.actions",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),

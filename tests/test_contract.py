@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.store_folder import RunStore
 from c2d.metrics import coco, tide
 from c2d.specs.spec import parse_spec
 
@@ -45,7 +46,11 @@ def test_spec_gives_the_folder_its_name(folder: RunFolder) -> None:
 def test_every_file_of_the_table_is_there(folder: RunFolder) -> None:
     files = [folder.spec, folder.config, folder.train_config, folder.env, folder.status, folder.metrics, folder.result]
     if folder in STUDENTS:
-        files += [folder.detections, folder.student, folder.targets(read_json(folder.spec)["dataset"]["digest"])]
+        files += [
+            folder.detections,
+            folder.student,
+            RunStore(folder.path.parent).targets(read_json(folder.spec)["dataset"]["digest"]),
+        ]
     assert [path.name for path in files if not path.is_file()] == []
     (attempt,) = read_json(folder.env)["attempts"]
     assert {"git", "packages", "python", "machine", "command", "slurm", "environment", "time"} <= set(attempt)
@@ -54,7 +59,7 @@ def test_every_file_of_the_table_is_there(folder: RunFolder) -> None:
 @pytest.mark.parametrize("folder", STUDENTS, ids=lambda folder: folder.id)
 def test_the_result_follows_from_detections_and_targets(folder: RunFolder) -> None:
     result = read_json(folder.result)
-    targets = read_json(folder.targets(read_json(folder.spec)["dataset"]["digest"]))
+    targets = read_json(RunStore(folder.path.parent).targets(read_json(folder.spec)["dataset"]["digest"]))
     again = coco.evaluate(targets, read_json(folder.detections))
     for key in coco.NUMBERS:
         assert result[key] == pytest.approx(again[key], abs=1e-12), key

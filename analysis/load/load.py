@@ -20,14 +20,15 @@ from analysis.load.columns import FILE_COLUMNS, NUMBERS, TEACHERS
 from analysis.load.flatten import Values
 from analysis.load.run_row import Standing
 from analysis.load.schema import AXIS, Study
-from analysis.load.sweep_record import axes_of, read_record, runs_of
 from c2d.core import regular_file, run_folder, store_folder
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import Problem
+from c2d.core.sweep_manifest import manifest_axes, manifest_runs, read_manifest, sweep_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
+RESUBMIT = "submit the sweep again, its finished runs are kept; until then its runs are listed as single runs"
 SINGLE_AXES = ("student", "method", "question")
 """Axes of the runs that no sweep has asked for."""
 
@@ -53,20 +54,22 @@ def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, n
         problems.append(Problem(place, "lies in the store, which holds runs only; read without a cache"))
     records: dict[str, dict[str, Any]] = {}
     for name in _chosen(runs, sweeps):
-        record = read_record(runs, name)
+        record = read_manifest(runs, name)
         if isinstance(record, Problem):
-            problems.append(record)
+            problems.append(
+                Problem(record.path, f"sweep {name!r} is left out: its manifest {record.message}; {RESUBMIT}")
+            )
         else:
             records[name] = record
     remembered = caches.load(place, runs)
     here = _Store(runs, frozenset(found.runs), remembered, time.time() if now is None else now)
     rows = [row for name, record in records.items() for row in here.sweep(name, record)]
     if not sweeps:
-        asked = set().union(*map(runs_of, records.values()))
+        asked = set().union(*map(manifest_runs, records.values()))
         rows += [row for run in found.runs if run not in asked for row in here.single(run)]
     remembered.keep_only(found.runs)
     remembered.save()
-    axes = dict.fromkeys([*(axis for record in records.values() for axis in axes_of(record)), *SINGLE_AXES])
+    axes = dict.fromkeys([*(axis for record in records.values() for axis in manifest_axes(record)), *SINGLE_AXES])
     return Study(runs, to_frame(rows, axes), records, problems + here.problems(), cache)
 
 
@@ -174,7 +177,7 @@ def _entries(runs: Path) -> store_folder.StoreListing:
 
 
 def _chosen(runs: Path, sweeps: Sequence[str]) -> list[str]:
-    known = store_folder.sweep_names(runs)
+    known = sweep_names(runs)
     for name in sweeps:
         if name not in known:
             raise unknown_name(

@@ -21,7 +21,7 @@ from c2d.core.errors import InputError
 from c2d.core.json_values import number, optional, read_object, required
 from c2d.core.regular_file import FileState, FormatError, Problem, file_state, printable
 from c2d.core.run_folder import DETECTIONS_FILE, RESULT_FILE, SPEC_FILE
-from c2d.core.store_folder import is_run_id, targets_path
+from c2d.core.store_folder import RunStore, is_run_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +179,7 @@ class _Computed:
         digest, detections = str(row["dataset_digest"]), self.study.runs / run / DETECTIONS_FILE
         if not is_run_id(digest):  # it becomes a file name
             raise _Skipped(self.study.runs / run / SPEC_FILE, f"names the data set {digest[:60]!a}, which is no digest")
-        targets = targets_path(self.study.runs, digest)
+        targets = RunStore(self.study.runs).targets(digest)
         of_detections = _state(detections, "is missing, so its TIDE curves cannot be computed; evaluate the run again")
         of_targets = _state(targets, f"is missing: the ground truth of {run}; evaluate the run again")
         made_from = {"tide": tide.VERSION, "targets": [digest, *of_targets]}

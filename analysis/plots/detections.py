@@ -27,7 +27,7 @@ from c2d.core.errors import InputError
 from c2d.core.json_values import read_json
 from c2d.core.regular_file import Problem, printable
 from c2d.core.run_folder import DETECTIONS_FILE
-from c2d.core.store_folder import targets_path
+from c2d.core.store_folder import RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,7 +127,7 @@ def _sheet(
     from c2d.metrics.coco_json import read_detections, read_targets
 
     digest = _digest(rows[0], seed)
-    path = targets_path(study.runs, digest)
+    path = RunStore(study.runs).targets(digest)
     raw = read_json(path)
     try:
         if isinstance(raw, Problem):

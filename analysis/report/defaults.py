@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load.schema import AXIS, Study
 from analysis.spec.report_spec import SHIPPED, FigureSpec, TableSpec, parse, read_spec
 from analysis.tables.groups import groups
+from c2d.core.run_folder import LATENCY_FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +186,7 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
     """Accuracy against latency where somebody measured it, else against parameters where they differ."""
     rows = _rows(study, sweep)
     common: dict[str, Any] = {"kind": "pareto", "sweep": sweep, "series": list(axes), "name": f"{name}-pareto"}
-    if any(next((study.runs / str(run) / "latency").glob("*.json"), None) for run in rows["run"]):
+    if any(next((study.runs / str(run) / LATENCY_FOLDER).glob("*.json"), None) for run in rows["run"]):
         yield parse({**common, "title": "AP against latency"})
     elif rows["params"].dropna().nunique() > 1:
         yield parse({**common, "x": "params", "title": "AP against parameters"})

@@ -13,15 +13,16 @@ from analysis.load.schema import Study, labels_of
 from analysis.tables.protocol_facts import teachers
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import FormatError, read_bytes
+from c2d.core.run_folder import DETECTIONS_FILE, ENV_FILE, METRICS_FILE, RESULT_FILE, SPEC_FILE
 
 FILES = (
-    ("spec.json", "the question"),
+    (SPEC_FILE, "the question"),
     ("config.py", "stock config of the student"),
     ("train_config.py", "config of the training"),
-    ("env.json", "code, packages, machine"),
-    ("metrics.jsonl", "curves"),
-    ("result.json", "the numbers"),
-    ("detections.json.gz", "all detections"),
+    (ENV_FILE, "code, packages, machine"),
+    (METRICS_FILE, "curves"),
+    (RESULT_FILE, "the numbers"),
+    (DETECTIONS_FILE, "all detections"),
     ("student.pth", "exported weights"),
 )
 

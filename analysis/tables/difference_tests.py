@@ -18,7 +18,7 @@ from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
 from c2d.core.errors import InputError
 from c2d.core.run_folder import DETECTIONS_FILE, RESULT_FILE
-from c2d.core.store_folder import targets_path
+from c2d.core.store_folder import RunStore
 
 if TYPE_CHECKING:
     from c2d.metrics.coco_data import Prepared
@@ -133,7 +133,7 @@ class Differences:
         if run not in self._read:
             path, digest = self._study.runs / run / DETECTIONS_FILE, str(self._rows[run]["dataset_digest"])
             if digest not in self._truths:
-                self._truths[digest] = read_targets(targets_path(self._study.runs, digest))
+                self._truths[digest] = read_targets(RunStore(self._study.runs).targets(digest))
             data = read_detections(path, self._truths[digest])
             if problem := other_evaluation(self._rows[run], data.sizes):
                 raise InputError(f"{path} {problem}")

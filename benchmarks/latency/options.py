@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.store_folder import find_run
 
 if TYPE_CHECKING:
     from benchmarks.latency.timing import Rule
     from benchmarks.latency.worker import Request
 
-SHOWN = 20
 IMAGES = ("real", "random")
 DEVICES = ("cpu", "cuda")
 
@@ -61,7 +61,7 @@ def choose(
 
 
 def _of_run(given: str, runs: Path, out: Path | None, data: Path | None) -> Target:
-    folder = _find(given, runs)
+    folder = RunFolder(find_run(given, runs).path.resolve())  # the measuring process has another working folder
     spec = read_json(folder.spec)
     if spec.get("kind") != "detector":
         raise InputError(f"run {folder.id} is no detector; latency is measured of students")
@@ -80,20 +80,6 @@ def _moved(spec: dict[str, Any], data: Path | None) -> dict[str, Any] | None:
     card = find_card(spec["dataset"]["name"], spec["dataset"]["digest"], data)
     files = card.annotations("val").resolve(), card.images("val").resolve()
     return {"data_root": "", "ann_file": str(files[0]), "data_prefix": {"img": str(files[1])}}
-
-
-def _find(given: str, runs: Path) -> RunFolder:
-    """A run by its folder, its id, or the beginning of its id where that fits one run only."""
-    for path in (Path(given), runs / given):
-        if (path / "spec.json").is_file():
-            return RunFolder(path.resolve())
-    here = sorted(path.parent.name for path in runs.glob("*/spec.json"))
-    fits = [name for name in here if name.startswith(given)]
-    if len(fits) == 1:
-        return RunFolder((runs / fits[0]).resolve())
-    if fits:
-        raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
-    raise unknown_name(f"run in {runs}/", given, here[:SHOWN], "train it first, or name another store with --runs")
 
 
 def size_of(text: str) -> tuple[int, int]:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from c2d.core.store_folder import find_run
+
 Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
 Data = Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")]
 
@@ -44,7 +46,7 @@ def train(
     from c2d.core.errors import Busy, InputError
     from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
     from c2d.core.yaml_lines import read_mapping
-    from c2d.specs.resolve_spec import ask, find_run, store
+    from c2d.specs.resolve_spec import ask, store
 
     root, created = store(runs), False
     if spec.endswith((".yaml", ".yml")):

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from filelock import SoftFileLock, Timeout
 
 from c2d.core.errors import Busy, InputError, RunError, first_line
+from c2d.core.failure_classes import classify_error
 from c2d.core.provenance import attempt_facts
 from c2d.core.run_folder import RunFolder, atomic_write_json, disk_error, read_json
 from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
@@ -75,7 +76,7 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         raise
     except Exception as error:
         log.error(traceback.format_exc())
-        line, kind = f"{type(error).__name__}: {first_line(error)}", class_of(error)
+        line, kind = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
         _fail(folder, log, line, kind)
         raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", kind) from error
     finally:
@@ -93,24 +94,10 @@ def refusing(folder: RunFolder) -> Iterator[None]:
     except (InputError, RunError):
         raise
     except Exception as error:
-        line, kind = f"{type(error).__name__}: {first_line(error)}", class_of(error)
+        line, kind = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
         if lock_owner(folder) is None:  # the status of a run that is alive elsewhere is not ours
             folder.write_status("failed", reason=line, failure_class=kind, error=line)
         raise RunError(f"{folder.id} could not be built: {line}", kind) from error
-
-
-def class_of(error: BaseException) -> str:
-    """The failure class of an error: its own, or, where nobody raised it on purpose, what its type says."""
-    if isinstance(error, (RunError, InputError)):
-        return error.failure_class
-    name = type(error).__name__
-    if name == "OutOfMemoryError":  # torch's, without importing torch
-        return "cuda-oom"
-    if (name.startswith("Dist") and name.endswith("Error")) or "gloo/" in str(error):
-        return "hang"  # DistBackendError and its kin: another rank is gone or silent, the reason lies there
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's allocator on the CPU
-        return "host-oom"
-    return "import" if isinstance(error, ImportError) else "user-code"
 
 
 @contextmanager

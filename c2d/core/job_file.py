@@ -10,16 +10,17 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from c2d.core.process import is_process_alive
+from c2d.core.json_values import parse_json
+from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
-from c2d.core.store_folder import SWEEPS
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, is_process_alive, time_stamp
 
 LAUNCHER_HEARTBEAT = "alive"
 """File in the folder of a submission that a local launcher touches every half minute."""
@@ -90,24 +91,22 @@ def launched_since(status: Mapping[str, Any], job: Job | None) -> bool:
 
 
 def read_attempts(run: RunFolder) -> list[dict[str, Any]]:
-    """Deaths, oldest first; a line cut off by a crash is passed over."""
+    """Return the lines of attempts.jsonl, oldest first. A line cut off by a crash is left out."""
     try:
-        lines = run.attempts.read_text().splitlines()
-    except OSError:
+        lines = read_bytes(run.attempts).split(b"\n")
+    except (OSError, ValueError):  # none, or no regular file
         return []
     found = []
     for line in lines:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
+        with suppress(ValueError):
+            value = parse_json(line)
+            if isinstance(value, dict):
+                found.append(value)
     return found
 
 
-def note_attempt(run: RunFolder, **facts: Any) -> None:
-    """Append one death: class, reason, job, node, exit_code, seconds, lost_s, iteration, requeued, by.
+def append_attempt(run: RunFolder, **facts: Any) -> None:
+    """Append one failed attempt: class, reason, job, node, exit_code, seconds, lost_s, iteration, requeued, by.
 
     One `write` of one line in append mode: lines of two writers do not mix.
     """
@@ -118,8 +117,3 @@ def note_attempt(run: RunFolder, **facts: Any) -> None:
         os.write(handle, line.encode())
     finally:
         os.close(handle)
-
-
-def submission_folder(runs: Path, sweep: str, name: str) -> Path:
-    """Where one submission keeps its pickles, its script, its folders.txt and its logs."""
-    return runs / SWEEPS / sweep / name

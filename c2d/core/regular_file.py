@@ -12,6 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+LOG_TAIL_BYTES = 65536
 FileState = tuple[int, int, int, int]
 """(size in bytes, mtime in ns, ctime in ns, inode). If all four are the same, the content is the same: ctime reveals a
 file that was changed and then given its old mtime back."""
@@ -75,6 +76,18 @@ def read_bytes(path: Path, last: int | None = None) -> bytes:
             stream.seek(-last, os.SEEK_END)
             return stream.read(last)
         return stream.read()
+
+
+def read_log_tail(path: Path, lines: int = 200) -> list[str]:
+    """Return the last lines of a log, of at most its last 64 KiB; [] where it is no regular file.
+
+    Of the line of a progress bar, the part after its last carriage return is returned, as a terminal shows it.
+    """
+    try:
+        text = read_bytes(path, LOG_TAIL_BYTES).decode(errors="replace")
+    except (OSError, FormatError):
+        return []
+    return [line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n")[-lines:]]
 
 
 def printable(text: str) -> str:

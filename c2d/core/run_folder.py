@@ -19,103 +19,115 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.store_folder import STUDENTS, WEIGHTS, targets_path
+
+STATES = ("waiting", "running", "done", "failed")
+
 
 SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
 METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
 JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
 LATENCY_FOLDER = "latency"
-STATES = ("waiting", "running", "done", "failed")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run. Properties are paths; whether they exist is another question."""
+    """The files of one run. Properties are paths that need not exist."""
 
     path: Path
 
     @property
     def id(self) -> str:
+        """The run id, which is the name of the folder."""
         return self.path.name
 
     @property
     def spec(self) -> Path:
+        """What the run trains: the full spec."""
         return self.path / SPEC_FILE
 
     @property
     def config(self) -> Path:
+        """Stock config of the student."""
         return self.path / "config.py"
 
     @property
     def train_config(self) -> Path:
+        """Config of the training."""
         return self.path / "train_config.py"
 
     @property
     def env(self) -> Path:
+        """Code, packages and machine of every attempt."""
         return self.path / ENV_FILE
 
     @property
     def status(self) -> Path:
+        """State, heartbeat and progress."""
         return self.path / STATUS_FILE
 
     @property
-    def metrics(self) -> Path:
-        return self.path / METRICS_FILE
-
-    @property
-    def result(self) -> Path:
-        return self.path / RESULT_FILE
-
-    @property
-    def detections(self) -> Path:
-        return self.path / DETECTIONS_FILE
-
-    @property
-    def student(self) -> Path:
-        return self.path / "student.pth"
-
-    @property
-    def classifier(self) -> Path:
-        return self.path / "classifier.pth"
-
-    @property
-    def latency(self) -> Path:
-        return self.path / LATENCY_FOLDER
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def log(self) -> Path:
-        return self.path / LOG_FILE
-
-    @property
     def job(self) -> Path:
+        """How the run was launched last (`c2d.core.job_file`)."""
         return self.path / JOB_FILE
 
     @property
     def attempts(self) -> Path:
+        """One line for every attempt that ended without a result (`c2d.core.job_file`)."""
         return self.path / ATTEMPTS_FILE
 
     @property
+    def metrics(self) -> Path:
+        """Curves of the training, one event a line."""
+        return self.path / METRICS_FILE
+
+    @property
+    def result(self) -> Path:
+        """The numbers of a finished run."""
+        return self.path / RESULT_FILE
+
+    @property
+    def detections(self) -> Path:
+        """All detections of the evaluation."""
+        return self.path / DETECTIONS_FILE
+
+    @property
+    def student(self) -> Path:
+        """Exported weights of a detector."""
+        return self.path / "student.pth"
+
+    @property
+    def classifier(self) -> Path:
+        """Exported weights of a classifier."""
+        return self.path / "classifier.pth"
+
+    @property
+    def latency(self) -> Path:
+        """Folder of latency measurements."""
+        return self.path / LATENCY_FOLDER
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of states to continue from."""
+        return self.path / "checkpoints"
+
+    @property
+    def ranks(self) -> Path:
+        """Folder with one file for every rank that failed."""
+        return self.path / "ranks"
+
+    @property
+    def log(self) -> Path:
+        """Log lines of all attempts."""
+        return self.path / LOG_FILE
+
+    @property
     def lock(self) -> Path:
+        """Exists while a process writes the run."""
         return self.path / "lock"
 
     def checkpoint(self, iteration: int) -> Path:
+        """The state after an iteration."""
         return self.checkpoints / f"iter_{iteration:08d}.pth"
-
-    def targets(self, data_digest: str) -> Path:
-        """Evaluation ground truth, once per data set, shared by all runs of the store."""
-        return targets_path(self.path.parent, data_digest)
-
-    def student_config(self, digest: str) -> Path:
-        """The resolved config of a student that was given as a file, shared by all runs of the store."""
-        return self.path.parent / STUDENTS / f"{digest}.py"
-
-    def weights(self, sha256: str) -> Path:
-        """A weight file named by its content, shared by all runs of the store."""
-        return self.path.parent / WEIGHTS / f"{sha256}.pth"
 
     @property
     def is_done(self) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a run that says `running` is alive, dead or stale, and which process holds its lock.
+"""Whether the process of a run is alive, dead or stale, and which process holds the lock of a run.
 
 The attempt, the plan of a sweep and the reports decide with these functions, so they agree about a run. Only the
 standard library is needed.
@@ -6,15 +6,16 @@ standard library is needed.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.process import is_process_alive
 from c2d.core.run_folder import RunFolder
 
 HEARTBEAT_LIMIT_S = 300.0
@@ -22,6 +23,10 @@ HEARTBEAT_LIMIT_S = 300.0
 LOCK_LIMIT_S = 60.0
 """Age at which a lock without a status `running` is taken over. Its owner needs moments: it writes the status right
 after it took the lock, and removes the lock right after the last status."""
+
+PROC = Path("/proc")
+START_TOLERANCE_S = 5.0
+"""Time stamps of files have whole seconds, the boot time in /proc/stat too, and the clock may be set after boot."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,38 @@ def is_lock_dead(folder: RunFolder, status: Mapping[str, Any]) -> bool:
         return time.time() - newest > LOCK_LIMIT_S
     owner = liveness(status, time.time())
     return owner.state == "dead" or (owner.state == "stale" and not owner.process_exists)
+
+
+def is_process_alive(pid: Any, written_at: float | None) -> bool:
+    """Return whether the process that wrote a time stamp is still running on this host.
+
+    A pid is used again after its process ended (after every reboot, or in a new container). A process that started
+    after the time stamp is therefore another one.
+
+    Args:
+        pid: the process id that stands beside the time stamp. Anything but a positive int belongs to no process.
+        written_at: the time stamp in seconds since the epoch; None: there is none, and the pid alone decides.
+    """
+    if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it exists and belongs to another user
+        pass
+    started = process_start(pid)
+    return started is None or written_at is None or started < written_at + START_TOLERANCE_S
+
+
+def process_start(pid: int) -> float | None:
+    """Return when a process started, in seconds since the epoch; None where /proc does not show it."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()  # the name may hold blanks and ")"
+        boot_line = next(line for line in (PROC / "stat").read_text().splitlines() if line.startswith("btime"))
+        return int(boot_line.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22: starttime, ticks
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None
 
 
 def time_stamp(stamp: Any) -> float | None:

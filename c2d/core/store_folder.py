@@ -1,4 +1,4 @@
-"""List a store (`runs/`): its run folders, the sweeps submitted to it, and the files that its runs share.
+"""A store (`runs/`): the files that its runs share, the list of its run folders, and the look-up of one run.
 
 Reports read stores whose folders other people and programs write, so names are checked before they are used.
 """
@@ -6,14 +6,56 @@ Reports read stores whose folders other people and programs write, so names are 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import Problem
+from c2d.core.run_folder import SPEC_FILE, RunFolder
 
 SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS = "sweeps", "targets", "students", "weights", "snapshots"
 SHARED_FOLDERS = (SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS)
 """Folders of a store that are not runs."""
+SHOWN = 20
+"""Ids that an error message lists."""
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """A store: the folder of all runs, with what they share. Properties are paths that need not exist."""
+
+    path: Path
+
+    @property
+    def sweeps(self) -> Path:
+        """One manifest a sweep, and a folder with its submissions."""
+        return self.path / SWEEPS
+
+    @property
+    def snapshots(self) -> Path:
+        """Copies of the code, one a digest."""
+        return self.path / SNAPSHOTS
+
+    def manifest(self, sweep: str) -> Path:
+        """The planned runs of a sweep (`c2d.core.sweep_manifest`)."""
+        return self.sweeps / f"{sweep}.json"
+
+    def submission(self, sweep: str, name: str) -> Path:
+        """Folder of one submission: its pickles, its script, its folders.txt and its logs."""
+        return self.sweeps / sweep / name
+
+    def targets(self, data_digest: str) -> Path:
+        """Ground truth of the evaluation, one file a data set."""
+        return self.path / TARGETS / f"{data_digest}.json.gz"
+
+    def student_config(self, digest: str) -> Path:
+        """The resolved config of a student that was given as a file."""
+        return self.path / STUDENTS / f"{digest}.py"
+
+    def weights(self, sha256: str) -> Path:
+        """A weight file named by its content."""
+        return self.path / WEIGHTS / f"{sha256}.pth"
 
 
 @dataclass(frozen=True)
@@ -52,29 +94,26 @@ def is_run_id(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and name.isprintable() and "/" not in name
 
 
-def sweep_names(runs: Path) -> list[str]:
-    """Return the names of the sweeps that were submitted to a store, sorted; none if it has no folder for them."""
-    try:
-        return sorted(
-            path.stem for path in (runs / SWEEPS).iterdir() if path.suffix == ".json" and is_run_id(path.stem)
-        )
-    except OSError:
-        return []
-
-
-def sweep_record_path(runs: Path, name: str) -> Path:
-    """Return the file that records a submitted sweep: its definition, axes and runs."""
-    return runs / SWEEPS / f"{name}.json"
-
-
-def targets_path(runs: Path, digest: str) -> Path:
-    """Return the file of the evaluation ground truth of a data set, which all runs of the store share.
+def find_run(given: str, runs: Path) -> RunFolder:
+    """Find a run.
 
     Args:
+        given: its id, the beginning of its id if that fits one run only, or its folder.
         runs: the store.
-        digest: digest of the data card.
+
+    Raises:
+        InputError: no run fits, or several do.
     """
-    return runs / TARGETS / f"{digest}.json.gz"
+    if (Path(given) / SPEC_FILE).is_file():
+        return RunFolder(Path(given).resolve())
+    ids = sorted(path.parent.name for path in runs.glob(f"*/{SPEC_FILE}"))
+    is_whole_id = re.search(r"-[0-9a-f]{12}-s\d+$", given)  # a whole id is no beginning of another: s1 is not s10
+    fits = [given] if given in ids else [] if is_whole_id else [name for name in ids if name.startswith(given)]
+    if len(fits) == 1:
+        return RunFolder(runs / fits[0])
+    if fits:
+        raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
+    raise unknown_name(f"run in {runs}/", given, ids[:SHOWN], "train it first, or name another store with --runs")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

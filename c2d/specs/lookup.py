@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text, read_json
+from c2d.core.store_folder import RunStore, find_run
 from c2d.core.yaml_lines import parse_mapping, read_mapping
 from c2d.data.card import data_reference
 
@@ -168,11 +168,12 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
         from c2d.configs import student_digest
         from c2d.configs.external import stock_text
 
-        digest, kept = student_digest(name), RunFolder(runs / "any")
-        if not kept.student_config(digest).exists():
-            atomic_write_text(kept.student_config(digest), stock_text(name))
+        digest = student_digest(name)
+        stored = RunStore(runs).student_config(digest)
+        if not stored.exists():
+            atomic_write_text(stored, stock_text(name))
         return {"name": Path(name).stem, "digest": digest}
-    if isinstance(given, dict) and RunFolder(runs / "any").student_config(str(given.get("digest"))).exists():
+    if isinstance(given, dict) and RunStore(runs).student_config(str(given.get("digest"))).exists():
         return {"name": name, "digest": str(given["digest"])}
     raise unknown_name("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
 
@@ -185,7 +186,7 @@ def _init(given: str, runs: Path) -> str:
     if not path.is_file():
         raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    kept = RunFolder(runs / "any").weights(digest)
+    kept = RunStore(runs).weights(digest)
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}.partial")
@@ -201,17 +202,3 @@ def _run(given: str, runs: Path) -> Found:
     except (OSError, ValueError):  # a run that is being written; who needs the teacher finds out
         kind = state = "unknown"
     return Found(folder.id, kind, state)
-
-
-def find_run(given: str, runs: Path) -> RunFolder:
-    """A run by its id, by the beginning of its id if that fits one run only, or by its folder."""
-    if (Path(given) / "spec.json").is_file():
-        return RunFolder(Path(given).resolve())
-    here = sorted(path.parent.name for path in runs.glob("*/spec.json"))
-    whole = re.search(r"-[0-9a-f]{12}-s\d+$", given)  # a whole id is no beginning of another: s1 is not s10
-    fits = [given] if given in here else [] if whole else [name for name in here if name.startswith(given)]
-    if len(fits) == 1:
-        return RunFolder(runs / fits[0])
-    if fits:
-        raise InputError(f"run '{given}' fits {len(fits)} runs ({', '.join(fits[:3])}, ...); give more of the id")
-    raise unknown_name(f"run in {runs}/", given, here[:20], "train it first, or name another store with --runs")

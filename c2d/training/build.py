@@ -16,6 +16,7 @@ from mmengine.dataset import pseudo_collate
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.store_folder import find_run
 from c2d.core.yaml_lines import read_mapping
 from c2d.data.card import LoadedCard
 from c2d.detectors.training_images import TrainingImages
@@ -23,7 +24,7 @@ from c2d.distillation.build_methods import build_distillation, check_classes, sc
 from c2d.distillation.wrapper import TeacherSet
 from c2d.methods import DISTILLERS
 from c2d.ops.seeding import seed_everything
-from c2d.specs.resolve_spec import ask, find_run
+from c2d.specs.resolve_spec import ask
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config, evaluate
 from c2d.training.distributed import join_process_group

@@ -11,6 +11,7 @@ from mmengine import Config
 from c2d.configs import load_student, student_digest
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text
+from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.specs.spec import RunSpec, TeacherSchedule
 from c2d.training.evaluate import coco_dataset
@@ -55,7 +56,7 @@ def write(resolved: RunConfigs, folder: RunFolder) -> None:
 
 def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     assert spec.student is not None
-    stored = folder.student_config(spec.student.digest)
+    stored = RunStore(folder.path.parent).student_config(spec.student.digest)
     name = str(stored) if stored.exists() else spec.student.name
     if student_digest(name) != spec.student.digest:
         raise InputError(

@@ -20,6 +20,7 @@ from mmengine.registry import DefaultScope
 
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
+from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.detectors import compat
 from c2d.weights import safe_load
@@ -143,7 +144,7 @@ def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
         card: the data set.
         folder: any run of the store.
     """
-    path = folder.targets(card.card.digest)
+    path = RunStore(folder.path.parent).targets(card.card.digest)
     if path.exists():
         return read_json(path)
     full = read_json(card.annotations("val"))

@@ -10,8 +10,8 @@ from mmengine import Config
 
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.store_folder import find_run
 from c2d.data.card import LoadedCard, find_card, load_card, verify
-from c2d.specs.resolve_spec import find_run
 from c2d.specs.spec import parse_spec
 from c2d.training import evaluate
 from c2d.training.distributed import join_process_group

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from c2d.detectors.normalization import Normalization
 from c2d.weights import safe_load
 
@@ -91,7 +92,7 @@ def _state(path: Path) -> Mapping[str, Tensor]:
 def find_weights(init: str, folder: RunFolder | None = None, *, download: bool | None = None) -> Path:
     """The file that `init` names; for torchvision's weights the one in torch's cache, fetched only if asked for."""
     if init.startswith(KEPT):
-        kept = folder.weights(init.removeprefix(KEPT)) if folder is not None else None
+        kept = RunStore(folder.path.parent).weights(init.removeprefix(KEPT)) if folder is not None else None
         if kept is None or not kept.is_file():
             raise InputError(
                 f"no weight file {kept or init} in the store; give the file itself as `init`, so that it is kept"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from c2d.core.errors import RunError
 from c2d.core.run_folder import JOB_FILE, RunFolder
-from c2d.core.store_folder import SNAPSHOTS, SWEEPS
+from c2d.core.store_folder import RunStore
 from sweeps.launchers.submission import FOLDERS
 from sweeps.state.plan import Row
 
@@ -64,7 +64,7 @@ def remove(removals: Iterable[Removal]) -> int:
     freed, failed = 0, []
     for removal in removals:
         path = removal.path
-        if (path.parent.parent / "lock").exists() or (path.parent / "lock").exists():
+        if RunFolder(path.parent.parent).lock.exists() or RunFolder(path.parent).lock.exists():
             continue  # the run has been started since
         try:
             if path.is_dir() and not path.is_symlink():
@@ -108,7 +108,7 @@ def _whole(path: Path) -> bool:
 
 def _leftovers(run: RunFolder, now: float) -> Iterator[Removal]:
     """Temporary files of writers that were killed: beside a file, with a dot before its name."""
-    for folder in (run.path, run.checkpoints, run.path / "ranks", run.latency):
+    for folder in (run.path, run.checkpoints, run.ranks, run.latency):
         if not _is_folder(folder):
             continue
         for path in sorted(folder.iterdir()):
@@ -122,9 +122,9 @@ def _submissions(rows: list[Row], runs: Path, now: float) -> Iterator[Removal]:
     """Folders of pickles and logs of which every run is done."""
     mine = {row.run.id for row in rows}
     held = {row.run.id for row in rows if not _resting(row)}
-    for folders in sorted((runs / SWEEPS).glob(f"*/*/{FOLDERS}")):
+    for folders in sorted(RunStore(runs).sweeps.glob(f"*/*/{FOLDERS}")):
         place = folders.parent
-        if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(runs / SWEEPS)):
+        if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(RunStore(runs).sweeps)):
             continue
         try:
             members = [RunFolder(runs / Path(line).name) for line in folders.read_text().splitlines() if line]
@@ -143,7 +143,7 @@ def _is_done(run: RunFolder) -> bool:
 
 def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
     """Code that no job.json of the store names; none at all where one of them cannot be read."""
-    place = runs / SNAPSHOTS
+    place = RunStore(runs).snapshots
     if not _is_folder(place):
         return
     named = set()

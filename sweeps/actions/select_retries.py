@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
 
 from c2d.core import job_file
 from c2d.core.errors import unknown_name
+from c2d.core.failure_classes import FAILURE_CLASSES
+from c2d.core.run_state import time_stamp
 from sweeps.actions.row_filters import Filters, matches, parse_filters
-from sweeps.failures.retry_policy import RULES, backoff_s, exhausted
+from sweeps.failures.retry_policy import backoff_s, exhausted
+from sweeps.state.failed_attempts import class_of_row, failed_attempts
 from sweeps.state.plan import Row
 from sweeps.state.state_rules import STATES
 
@@ -48,8 +49,8 @@ def select_retries(
         InputError: an unknown class, state, axis, label or id.
     """
     for name in classes:
-        if name not in RULES:
-            raise unknown_name("failure class", name, RULES)
+        if name not in FAILURE_CLASSES:
+            raise unknown_name("failure class", name, FAILURE_CLASSES)
     for name in states:
         if name not in STATES:
             raise unknown_name("state", name, STATES)
@@ -68,7 +69,9 @@ def select_retries(
             return row.launch and row.state in states  # an interrupted run, selected by its state
         if classes or ids:
             return True
-        return not exhausted(_class(row), deaths(row)) and (ignore_backoff or is_backoff_over(row, clock))
+        return not exhausted(class_of_row(row), failed_attempts(row)) and (
+            ignore_backoff or is_backoff_over(row, clock)
+        )
 
     chosen = {row.run.id for row in rows if is_selected(row) and is_allowed(row)}
     for row in reversed(rows):  # a blocked run is selected by retrying its failed teacher
@@ -125,41 +128,15 @@ def is_backoff_over(row: Row, now: float) -> bool:
     Args:
         now: seconds since the epoch.
     """
-    found = deaths(row)
+    found = failed_attempts(row)
     if not found:
         return True
     last, same = found[-1], 0
-    for death in reversed(found):
-        if death.get("class") != last.get("class"):
+    for attempt in reversed(found):
+        if attempt.get("class") != last.get("class"):
             break
         same += 1
-    return now >= _epoch(last.get("time")) + backoff_s(same)
-
-
-def pending(rows: Iterable[Row]) -> list[Row]:
-    """Failed rows that will be retried by themselves, now or after their back-off."""
-    return [row for row in rows if row.state == "failed" and not exhausted(_class(row), deaths(row))]
-
-
-def deaths(row: Row) -> list[dict[str, Any]]:
-    """attempts.jsonl, and the newest death as well where it is not noted there yet."""
-    found = job_file.read_attempts(row.run)
-    if row.state != "failed" or (found and _is_newest(found[-1], row)):
-        return found
-    status, job = row.status, row.job
-    newest = {
-        "time": status.get("heartbeat") or (job.submitted if job else ""),
-        "class": _class(row),
-        "reason": row.reason,
-        "job": job.job if job else None,
-        "node": status.get("host"),
-        "iteration": status.get("iteration", 0),
-        "attempt": status.get("attempt", 0),
-        "requeued": False,
-        "by": "retry",
-        "submission": job.submissions if job else 0,
-    }
-    return [*found, newest]
+    return now >= (time_stamp(last.get("time")) or 0.0) + backoff_s(same)
 
 
 def record_missing_failures(rows: Iterable[Row]) -> None:
@@ -167,27 +144,12 @@ def record_missing_failures(rows: Iterable[Row]) -> None:
     from sweeps.node.on_exit import lost_s
 
     for row in rows:
-        found = deaths(row)
+        found = failed_attempts(row)
         if len(found) > len(job_file.read_attempts(row.run)):
             facts = {key: value for key, value in found[-1].items() if key != "time"}
-            lost = lost_s(row.run, row.status, _epoch(row.status.get("heartbeat"))) if row.status.get("begun") else 0.0
-            job_file.note_attempt(row.run, **facts, lost_s=lost)
-
-
-def _class(row: Row) -> str:
-    return row.failure_class if row.failure_class in RULES else "unknown"
-
-
-def _is_newest(death: Mapping[str, Any], row: Row) -> bool:
-    """Whether this line is about the row's last launch, and about its end. Seconds are too coarse to tell our own."""
-    if death.get("by") == "retry":
-        return death.get("submission") == (row.job.submissions if row.job is not None else 0)
-    since = _epoch(row.job.submitted) if row.job is not None else 0.0
-    return not death.get("requeued") and _epoch(death.get("time")) >= since
-
-
-def _epoch(stamp: Any) -> float:
-    try:
-        return datetime.fromisoformat(str(stamp)).timestamp()
-    except ValueError:
-        return 0.0
+            lost = (
+                lost_s(row.run, row.status, time_stamp(row.status.get("heartbeat")) or 0.0)
+                if row.status.get("begun")
+                else 0.0
+            )
+            job_file.append_attempt(row.run, **facts, lost_s=lost)

@@ -15,7 +15,8 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-from c2d.core.store_folder import sweep_record_path
+from c2d.core.store_folder import RunStore
+from c2d.core.sweep_manifest import write_manifest
 from c2d.specs.resolve_spec import gather
 from c2d.specs.spec import RunSpec
 from sweeps.actions.row_filters import filter_rows
@@ -30,8 +31,8 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
-from sweeps.state.manifest import read_record, record_of, write_record
-from sweeps.state.plan import Row, survey
+from sweeps.state.manifest import build_manifest, load_manifest
+from sweeps.state.plan import Row, read_plan
 
 WRITERS = 8  # threads; a disk flushes eight files about as fast as one
 
@@ -57,11 +58,11 @@ def plan_sweep(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str
         InputError: a folder of the store has the id of a run and another spec.
     """
     earlier = None
-    if sweep_record_path(runs, definition.name).is_file():
+    if RunStore(runs).manifest(definition.name).is_file():
         with suppress(InputError):  # damaged, or of an older format: it is written again
-            earlier = read_record(runs, definition.name)
-    record = record_of(definition, grid, earlier)
-    rows, _ = survey(record, runs)
+            earlier = load_manifest(runs, definition.name)
+    record = build_manifest(definition, grid, earlier)
+    rows, _ = read_plan(record, runs)
     specs = specs_of(grid)
     for row in rows:
         if row.run.spec.is_file() and row.run.id in specs:
@@ -113,7 +114,7 @@ def submit_sweep(
         chosen = rows_to_launch(rows, filters, limit)
         tasks = tasks_of(chosen, definition, canary)
         _print_plan(rows, tasks, filters, print_run)
-        write_record(workspace.runs, record)
+        write_manifest(workspace.runs, record)
         _write_specs(chosen, specs_of(grid))
         _print_orphans(record, rows, print_line)
         if not tasks:

@@ -10,12 +10,13 @@ from typing import Any
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder
 from sweeps.actions.row_filters import filter_rows
-from sweeps.actions.select_retries import canary_runs, deaths
+from sweeps.actions.select_retries import canary_runs
 from sweeps.definition.definition import Definition
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES
 from sweeps.launchers.launch_request import PrintLine, Task
 from sweeps.launchers.snapshot import snapshot_folder
+from sweeps.state.failed_attempts import failed_attempts
 from sweeps.state.plan import Row
 
 NODE_FAULTS = ("node-failure", "killed", "hang")
@@ -107,7 +108,7 @@ def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: Prin
         mem_gb = min(old * MORE_MEMORY, max(profile.max_mem_gb, old))
         at_most = f"; {old:g} GB is the maximum of profile {profile.name} (max_mem_gb)"
         print_line(f"{run}: out of memory" + (f", {old:g} -> {mem_gb:g} GB" if mem_gb > old else at_most))
-    if row.failure_class == "time-limit" and not _has_progressed(deaths(row)):
+    if row.failure_class == "time-limit" and not _has_progressed(failed_attempts(row)):
         old = profile.limit_min(size, hours) / 60
         hours = min(old * MORE_HOURS, max(profile.max_hours, old))
         at_most = f"; {old:g} h is the maximum of profile {profile.name} (max_hours)"

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.job_file import submission_folder
+from c2d.core.regular_file import read_log_tail
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from c2d.specs.resolve_spec import store
 from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
@@ -124,7 +125,7 @@ def send(machine: Profile, runs: Path, data: Path, wait_s: float, print_line: Ca
         report.answers = answers
         judge(report, machine, sent, seen)
     else:
-        report.problems.append(_silence(report.job, facts, submission_folder(runs, SWEEP, name), wait_s))
+        report.problems.append(_silence(report.job, facts, RunStore(runs).submission(SWEEP, name), wait_s))
     return report
 
 
@@ -171,7 +172,7 @@ def _silence(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: float
         queue.cancel([job])
         told = f"{reason}: {words}" if words else reason
         return f"job {job} did not start within {wait_s:.0f} s and was cancelled ({told}); or wait longer with --wait"
-    log = "\n".join(line for path in sorted(folder.glob(f"{job}_*_log.*")) for line in log_patterns.tail(path))
+    log = "\n".join(line for path in sorted(folder.glob(f"{job}_*_log.*")) for line in read_log_tail(path))
     if facts.state not in queue.FINISHED:
         late = f"job {job} runs on {facts.node} and has not answered in {wait_s:.0f} s; wait longer with --wait"
         return f"{late}. {_last(log)}"

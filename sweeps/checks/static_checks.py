@@ -10,6 +10,7 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard, find_card, find_file, public_cards, verify
 from c2d.specs.resolve_spec import student_catalog, teacher_result, teacher_run
 from c2d.specs.spec import RunSpec
@@ -103,7 +104,7 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
         asked = spec.student
         if asked is None or asked.name.startswith("mmdet::") or shipped.get(asked.name) == asked.digest:
             continue
-        if RunFolder(runs / run).student_config(asked.digest).is_file():
+        if RunStore(runs).student_config(asked.digest).is_file():
             continue
         if asked.name in shipped:
             yield RunProblem(
@@ -125,7 +126,7 @@ def first_weights(
     """Files that the store keeps have to be there; torchvision's may still be fetched, so their absence is said."""
     for run, spec in specs.items():
         if spec.init.startswith("sha256:"):
-            kept = RunFolder(runs / run).weights(spec.init.removeprefix("sha256:"))
+            kept = RunStore(runs).weights(spec.init.removeprefix("sha256:"))
             if not kept.is_file():
                 yield RunProblem(
                     run, f"no weight file {kept} in the store; give the file itself as `init`, so that it is kept"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
+from c2d.core.store_folder import RunStore
 from c2d.core.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.spec import explain
 
@@ -127,4 +128,4 @@ def stored_profile(runs: Path, sweep: str, name: str) -> Profile:
 
 
 def _stored_file(runs: Path, sweep: str, name: str) -> Path:
-    return runs / "sweeps" / sweep / f"profile-{name}.json"
+    return RunStore(runs).sweeps / sweep / f"profile-{name}.json"

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c2d.core.failure_classes import FAILURE_CLASSES
 from sweeps.failures import log_patterns
-from sweeps.failures.retry_policy import RULES
 
 if TYPE_CHECKING:
     from c2d.core.run_folder import RunFolder
     from sweeps.scheduler.queue import JobFacts
-    from sweeps.state.plan import Row
 
 ACCOUNTED = {
     "OUT_OF_MEMORY": "host-oom",
@@ -59,45 +58,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """failure_class: a key of policy.RULES. rank: the first that went bad, if known. lines: at most five."""
+    """failure_class: a key of FAILURE_CLASSES. rank: the first that went bad, if known. lines: at most five."""
 
     failure_class: str
     rank: int | None
     lines: list[str]
     suggestion: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """All failed runs of one class."""
-
-    failure_class: str
-    cases: list[tuple[Row, Diagnosis]]
-    suggestion: str
-
-    def text(self) -> str:
-        """A heading, the suggestion, and for equal deaths one example: how many, which run and rank, its last lines."""
-        blocks = [f"{self.failure_class}: {len(self.cases)} run{'s' if len(self.cases) > 1 else ''}", self.suggestion]
-        alike: dict[str, list[tuple[Row, Diagnosis]]] = {}
-        for row, found in self.cases:
-            alike.setdefault(re.sub(r"0x[0-9a-f]+|\d+", "#", found.lines[-1] if found.lines else ""), []).append(
-                (row, found)
-            )
-        for cases in sorted(alike.values(), key=len, reverse=True):
-            row, found = cases[0]
-            more = f" and {len(cases) - 1} like it" if len(cases) > 1 else ""
-            where = f" (rank {found.rank})" if found.rank is not None else ""
-            blocks.append(f"  {row.run.id}{where}{more}")
-            blocks += [f"    {line}" for line in found.lines]
-        return "\n".join(blocks)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "class": self.failure_class,
-            "count": len(self.cases),
-            "suggestion": self.suggestion,
-            "runs": [{"run": row.run.id, "rank": found.rank, "lines": found.lines} for row, found in self.cases],
-        }
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -142,7 +108,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     lines = log_patterns.telling(log, rank, told)
     if not lines and evidence.exit_code is not None:
         lines = [f"the job's command ended with exit code {evidence.exit_code}"]
-    return Diagnosis(found, rank, lines, RULES[found].suggestion)
+    return Diagnosis(found, rank, lines, FAILURE_CLASSES[found].suggestion)
 
 
 def _recorded(evidence: Evidence, first: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -158,7 +124,7 @@ def _recorded(evidence: Evidence, first: Mapping[str, Any] | None) -> tuple[str,
         name, said = str(status["failure_class"]), str(status.get("error") or status.get("reason") or "")
     else:
         return "", ""
-    name = name if name in RULES else "unknown"
+    name = name if name in FAILURE_CLASSES else "unknown"
     if name in ("user-code", "unknown"):
         name = "" if log_patterns.is_cascade(said) else log_patterns.match(log_patterns.ERRORS, said) or name
     return name, said
@@ -204,7 +170,7 @@ def _noted(evidence: Evidence) -> str:
     """The class that the node noted when the run died; it may have known more than is left now."""
     last = evidence.attempts[-1] if evidence.attempts else {}
     name = str(last.get("class")) if isinstance(last, Mapping) else ""
-    return name if name in RULES and name != "unknown" and _is_new(last.get("time"), evidence) else ""
+    return name if name in FAILURE_CLASSES and name != "unknown" and _is_new(last.get("time"), evidence) else ""
 
 
 def _accounted(facts: JobFacts | None) -> str:
@@ -266,7 +232,7 @@ def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | Non
     submitted = (_epoch(job.submitted) if job is not None else None) or 0.0
     started = (_epoch(facts.started, zone=None) if facts is not None else None) or 0.0
     since = max(submitted, started if started <= time.time() else 0.0)  # not where the cluster's zone is another
-    ranks = [value for path in sorted((run.path / "ranks").glob("*.json")) if (value := _json(path)) is not None]
+    ranks = [value for path in sorted(run.ranks.glob("*.json")) if (value := _json(path)) is not None]
     log = log_patterns.read_logs(run, job, max(since, _epoch(status.get("begun")) or 0.0))
     return Evidence(status, read_attempts(run), facts, exit_code, log, ranks, since)
 
@@ -279,15 +245,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def grouped(rows: Iterable[Row], facts: Mapping[str, JobFacts] | None = None) -> list[Group]:
-    """Failed rows by class, in the order of policy.RULES; `facts` by job id, as `sweeps.scheduler.queue.look_up` gives them."""
-    cases: dict[str, list[tuple[Row, Diagnosis]]] = {}
-    for row in rows:
-        if row.state == "failed":
-            fact = (facts or {}).get(row.job.job) if row.job is not None and row.job.job is not None else None
-            found = diagnose(gather_evidence(row.run, fact))
-            name = row.failure_class if row.failure_class in RULES else found.failure_class
-            cases.setdefault(str(name), []).append((row, found))
-    return [Group(name, cases[name], rule.suggestion) for name, rule in RULES.items() if name in cases]

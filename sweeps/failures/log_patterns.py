@@ -12,17 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.failures.retry_policy import RULES
+from c2d.core.failure_classes import FAILURE_CLASSES
+from c2d.core.regular_file import read_log_tail
+from c2d.core.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from c2d.core.job_file import Job
-    from c2d.core.run_folder import RunFolder
 
 BEGINS = "c2d attempt begins"
 """What a job says first. SLURM appends, so one log holds all lives of a requeued job; this is where one starts."""
 ANEW = (BEGINS, "Starting with JobEnvironment(", "DUE TO JOB REQUEUE")
 SHOWN, WIDTH, LONGEST = 5, 200, 1000
-TAIL_LINES, TAIL_BYTES = 200, 65536
 Part = tuple[int | None, list[str]]  # (rank, its lines)
 
 SYSTEM = (  # SLURM, the kernel and submitit about the whole job
@@ -130,7 +130,7 @@ def error_sign(found: list[Part]) -> tuple[str, int | None]:
             if is_cascade(line):
                 continue
             noted = _OWN.search(line)
-            name = noted[1] if noted and noted[1] in RULES else match(ERRORS, line)
+            name = noted[1] if noted and noted[1] in FAILURE_CLASSES else match(ERRORS, line)
             if name not in ("", "user-code", "unknown"):
                 return name, own
             if not best[0] and (noted or _RAISED.match(line)):
@@ -200,19 +200,9 @@ def read_logs(run: RunFolder, job: Job | None, begun: float) -> str:
         logs = {0: [folder / f"{run.id}.out"]}
     texts = {}
     for rank, paths in logs.items():
-        lines = [line for path in paths for line in newest(tail(path), begun)]
+        lines = [line for path in paths for line in newest(read_log_tail(path), begun)]
         if any(lines):
             texts[rank] = "\n".join(lines)
     if len(texts) < 2:
-        return next(iter(texts.values()), "\n".join(tail(run.log)))
+        return next(iter(texts.values()), "\n".join(read_log_tail(run.log)))
     return "\n".join(f"==> rank {rank} <==\n{text}" for rank, text in sorted(texts.items()))
-
-
-def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:
-    """The last lines of a text file, [] where there is none; reads its last 64 KiB only."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - TAIL_BYTES))
-            return stream.read().decode(errors="replace").split("\n")[-lines:]
-    except OSError:
-        return []

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
-from c2d.core.job_file import read_job, submission_folder
+from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
@@ -57,7 +58,7 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
         )
         _print_array(number, array, request.profile, flag, jobs, print_line)
         scripts.append(script(array, request, flag))
-    folders = [str(submission_folder(request.runs, request.sweep, array.name)) for array in planned]
+    folders = [str(RunStore(request.runs).submission(request.sweep, array.name)) for array in planned]
     for number, (text, folder) in enumerate(zip(scripts, folders, strict=True), 1):
         earlier = scripts[number - 2].replace(folders[number - 2], folder) if number > 1 else ""
         _print_script(number, text, earlier, print_line)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from c2d.core.job_file import Job, read_job, submission_folder, write_job
+from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from sweeps.launchers.launch_request import LaunchRequest
 
 
@@ -54,7 +55,7 @@ def add_local_details(request: LaunchRequest, threads: Mapping[str, int]) -> Pat
         The folder.
     """
     name = local_name(request.sweep)
-    folder = submission_folder(request.runs, request.sweep, name)
+    folder = RunStore(request.runs).submission(request.sweep, name)
     folder.mkdir(parents=True, exist_ok=True)
     for index, (run, task) in enumerate({task.run: task for task in request.tasks}.items()):
         job = read_job(run)

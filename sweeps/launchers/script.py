@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
-from c2d.core.job_file import submission_folder
+from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
 from sweeps.launchers.arrays import Array
 from sweeps.launchers.launch_request import LaunchRequest
@@ -46,7 +46,7 @@ def script(array: Array, request: LaunchRequest, dependency: str = "") -> str:
     """
     profile, first = request.profile, array.tasks[0]
     folder, code = (
-        submission_folder(request.runs, request.sweep, array.name),
+        RunStore(request.runs).submission(request.sweep, array.name),
         snapshot_folder(request.runs, array.tasks[0].snapshot or request.snapshot),
     )
     count = len(array.tasks)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.job_file import Job, read_job, submission_folder, write_job
+from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import atomic_write_text
+from c2d.core.store_folder import RunStore
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import Array, arrays
 from sweeps.launchers.dependencies import dependency, parent_jobs, unfinished_arrays, unfinished_parents
@@ -81,7 +82,7 @@ def submit_array(
     """
     from submitit.core.utils import DelayedSubmission
 
-    folder = submission_folder(request.runs, request.sweep, array.name)
+    folder = RunStore(request.runs).submission(request.sweep, array.name)
     folder.mkdir(parents=True, exist_ok=True)
     first = array.tasks[0]
 
@@ -123,7 +124,7 @@ def _send(
     array: Array, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
 ) -> int:
     """Submit one array with its runs' job.json; notes its jobs in `jobs` and `numbers`."""
-    folder = submission_folder(request.runs, request.sweep, array.name)
+    folder = RunStore(request.runs).submission(request.sweep, array.name)
     submission.write_folders(folder, [task.run for task in array.tasks])
     parents = parent_jobs(array, request, jobs)
     waits = [numbers.get(name, name) for name in array.waits]

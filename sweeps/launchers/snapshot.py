@@ -18,6 +18,7 @@ from pathlib import Path
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json, disk_error
+from c2d.core.store_folder import RunStore
 
 FORMAT = 1
 PACKAGES = ("c2d", "sweeps", "analysis", "benchmarks")
@@ -69,7 +70,7 @@ def take_snapshot(runs: Path) -> str:
 
 def snapshot_folder(runs: Path, digest: str) -> Path:
     """Where a snapshot lies; what PYTHONPATH has to be for a job to run it."""
-    return Path(runs) / "snapshots" / digest
+    return RunStore(Path(runs)).snapshots / digest
 
 
 def snapshot_environment(runs: Path, digest: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_text, read_json
+from c2d.core.store_folder import RunStore
 from sweeps.scheduler import queue
 
 FOLDERS = "folders.txt"
@@ -64,7 +65,7 @@ def active(runs: Path, sweep: str) -> list[tuple[str, int]]:
     Raises:
         sweeps.scheduler.queue.Unreachable: the controller does not answer.
     """
-    folder = runs / "sweeps" / sweep
+    folder = RunStore(runs).sweeps / sweep
     known = [read_array(one) for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []
     throttles = {str(facts["job"]): int(facts.get("throttle") or 1) for facts in known if facts}
     left = queue.unfinished(throttles) if throttles else {}

@@ -169,7 +169,7 @@ def _wait_until_free(folder: RunFolder, deadline: float) -> None:
 
 def _forget_ranks(folder: RunFolder) -> None:
     """Remove what ranks of earlier starts of this run have said; a rank of this start may already be gone again."""
-    for path in (folder.path / "ranks").glob("*.json"):
+    for path in folder.ranks.glob("*.json"):
         with suppress(Exception):
             if read_json(path).get("start") == _start():
                 continue
@@ -206,12 +206,12 @@ def _of_this_job(folder: RunFolder) -> bool:
 
 def _failed(folder: RunFolder, error: Exception) -> int:
     """Record a failure that the training has not recorded itself, say it in one line; returns the exit code."""
-    from c2d.core.attempt import class_of
     from c2d.core.errors import Busy, InputError, RunError, first_line
+    from c2d.core.failure_classes import classify_error
     from c2d.core.run_state import lock_owner
 
     known = isinstance(error, (RunError, InputError))
-    kind, line = class_of(error), first_line(error)
+    kind, line = classify_error(error), first_line(error)
     if not known:
         line = f"{type(error).__name__}: {line}"
         traceback.print_exception(error)
@@ -222,7 +222,7 @@ def _failed(folder: RunFolder, error: Exception) -> int:
     with suppress(RunError, OSError):  # a full disk
         facts = {"rank": _rank(), "host": socket.gethostname(), "class": kind, "line": line}
         when = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "attempt": status.get("attempt", 0)}
-        atomic_write_json(folder.path / "ranks" / f"{_rank()}.json", {**when, **facts, "start": _start()})
+        atomic_write_json(folder.ranks / f"{_rank()}.json", {**when, **facts, "start": _start()})
         here = status.get("pid") == os.getpid() and status.get("host") == socket.gethostname()
         if _rank() == 0 and not (here and status["state"] == "failed") and lock_owner(folder) is None:
             folder.write_status("failed", reason=line, failure_class=kind, error=line)

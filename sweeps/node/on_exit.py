@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.attempt import clear_dead_lock
-from c2d.core.job_file import note_attempt, read_attempts, read_job
+from c2d.core.failure_classes import class_of_name
+from c2d.core.job_file import append_attempt, read_attempts, read_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import lock_owner
-from sweeps.failures.retry_policy import RULES, exhausted
+from sweeps.failures.retry_policy import exhausted
 from sweeps.scheduler.scontrol import JobStart, own_job, read_job_start, requeue
 
 CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
@@ -68,7 +69,7 @@ def judge(folder: RunFolder, exit_code: int, now: JobStart, start: int = 0) -> D
         return Decision("stop", kind, f"{reason}; SLURM does not say whether somebody cancelled it")
     reached = max(status.get("iteration") or 0, _saved(folder))
     deaths = [*read_attempts(folder), {"class": kind, "iteration": reached}]
-    again = RULES.get(kind, RULES["unknown"]).kind == "infrastructure" and not exhausted(kind, deaths)
+    again = class_of_name(kind).kind == "infrastructure" and not exhausted(kind, deaths)
     return Decision("again" if again else "stop", kind, reason)
 
 
@@ -101,7 +102,7 @@ def handle_exit(
         verdict = replace(verdict, reason=f"{verdict.reason}; could not be started again: {problem}")
     if again or status["state"] != "failed" or kind == "cancelled" or not said_in(status, now):
         folder.write_status("failed", reason=verdict.reason, failure_class=kind, error=verdict.reason)
-    suggestion = RULES.get(kind, RULES["unknown"]).suggestion
+    suggestion = class_of_name(kind).suggestion
     print_line(f"{folder.id} ended ({kind}): {verdict.reason}; {suggestion}")
 
 
@@ -132,7 +133,7 @@ def record_failure(
         "by": by,
         "attempt": status.get("attempt", 0) if began else None,
     }
-    note_attempt(folder, **facts)
+    append_attempt(folder, **facts)
 
 
 def begun_in(status: dict[str, Any], now: JobStart) -> bool:
@@ -182,7 +183,7 @@ def _diagnosis(folder: RunFolder, exit_code: int, now: JobStart) -> tuple[str, s
     if earlier or not said_in(status, now):
         status = {"state": "waiting"}
         evidence = replace(evidence, status=status)
-    told = any((folder.path / "ranks").glob("*.json"))  # a rank failed, and srun ended the others politely
+    told = any(folder.ranks.glob("*.json"))  # a rank failed, and srun ended the others politely
     if exit_code in (130, WARNED) and not told:
         lines = [line for _, part in log_patterns.parts(evidence.log_tail, evidence.since) for line in part]
         saved = "SIGUSR2" in str(status.get("reason")) and status["state"] == "waiting"

@@ -1,7 +1,7 @@
-"""Promised runs against the store and the queue: new, waiting, running, done, failed or blocked, each with its reason.
+"""The plan of a sweep: every planned run with its state (new, waiting, running, done, failed, blocked) and the reason.
 
-Run folders say most of it, so a plan needs neither SLURM nor a living launcher. What the queue knows is added where it
-is at hand. Nothing is written here.
+Run folders hold most of it, so a plan needs neither SLURM nor a running launcher. What SLURM reports is added where it
+is available. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from c2d.core.job_file import Job, read_job
 from c2d.core.run_folder import RunFolder
+from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.manifest import Labels, Promise, promises
 from sweeps.state.run_facts import RunFacts
 from sweeps.state.state_rules import State, decide
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run of a sweep and where it stands.
+    """One run of a plan.
 
-    cells: {axis: label, ..., "seed": "0"} of every cell this run answers; equal cells are one run.
-    launch: `submit` would start it, or continue it.
+    Attributes:
+        run: its folder, which a new run does not have yet.
+        kind: teacher, student, or orphan: planned by an earlier version of the sweep only.
+        cells: {axis: label, ..., "seed": "0"} of every cell that the run fills; equal cells are one run.
+        state: by the rules of `sweeps.state.state_rules`; blocked by its teachers as well.
+        launch: whether `submit` starts the run, or continues it.
+        status: status.json. job: job.json; None when no launcher started the run.
+        failure_class: of a failed run, a key of `c2d.core.failure_classes.FAILURE_CLASSES`.
+        needs: ids of the teachers that must be done before.
     """
 
     run: RunFolder
@@ -43,92 +50,90 @@ class Row:
     needs: tuple[str, ...] = ()
 
 
-def look(
-    promised: Iterable[Promise],
+def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
+    """Return the rows of a sweep as they are now, and what SLURM reports of its jobs.
+
+    Of the orphans, only those that still wait or run are listed. A SLURM that does not answer counts as none.
+
+    Args:
+        manifest: see `c2d.core.sweep_manifest`.
+        runs: the store.
+    """
+    planned = planned_runs(manifest)
+    facts: dict[str, JobFacts] = {}
+    answered = False
+    if (jobs := slurm_jobs(planned, runs)) and queue.available():
+        with suppress(queue.Unreachable):
+            facts, answered = queue.look_up(jobs), True
+    rows = plan_rows(planned, runs, facts, queue_answered=answered)
+    return [row for row in rows if row.kind != "orphan" or _is_active(row)], facts
+
+
+def plan_rows(
+    planned: Iterable[PlannedRun],
     runs: Path,
     facts: Mapping[str, JobFacts],
     *,
-    queue_asked: bool,
+    queue_answered: bool,
     now: float | None = None,
 ) -> list[Row]:
-    """A row for every promise, in their order.
+    """Return a row for every planned run, in their order.
 
     Args:
-        promised: teachers before the students that need them.
+        planned: teachers before the students that need them.
         runs: the store.
-        facts: what the queue knows, by job id.
-        queue_asked: whether there is a queue that could know; without one, a submitted job is believed to wait.
-        now: seconds since the epoch.
+        facts: what SLURM reports, by job id.
+        queue_answered: whether SLURM was asked and answered; if not, a submitted job is taken to wait.
+        now: seconds since the epoch; the clock's where it is None.
     """
     clock = time.time() if now is None else now
-    here = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
+    folders = _folders(runs)
     rows: dict[str, Row] = {}
-    for promise in promised:
-        run = RunFolder(runs / promise.run)
-        if promise.run in here:
-            job = read_job(run)
-            fact = facts.get(job.job) if job is not None and job.job is not None else None
-            known = RunFacts(run, run.try_read_status(), job, fact, queue_asked, clock)
-            row = _row(promise, known)
-        else:
-            row = Row(run, promise.kind, promise.cells, "new", "not asked before", True, {"state": "waiting"})
-        rows[promise.run] = _behind(row, promise, rows)
+    for entry in planned:
+        row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
+        row = replace(row, status={"state": "waiting"}, needs=entry.needs)
+        if entry.run in folders:
+            row = _decided(row, facts, queue_answered, clock)
+        rows[entry.run] = _blocked_by_teacher(row, rows)
     return list(rows.values())
 
 
-def survey(record: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
-    """(rows, what the queue knows) of a recorded sweep, now. A queue that does not answer is as good as none.
-
-    Of the runs that are no longer asked for, those that still wait or run are listed.
-    """
-    promised = promises(record)
-    facts: dict[str, JobFacts] = {}
-    asked = False
-    if (jobs := slurm_jobs(promised, runs)) and queue.available():
-        with suppress(queue.Unreachable):
-            facts, asked = queue.look_up(jobs), True
-    rows = look(promised, runs, facts, queue_asked=asked)
-    return [
-        row for row in rows if row.kind != "orphan" or (row.state in ("waiting", "running") and not row.launch)
-    ], facts
-
-
-def slurm_jobs(promised: Iterable[Promise], runs: Path) -> list[str]:
-    """Ids of the SLURM jobs that may still say something: those of runs that are not done."""
+def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
+    """Return the ids of the SLURM jobs of all runs that are not done."""
     found = []
-    here = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
-    for promise in promised:
-        if promise.run in here:
-            run = RunFolder(runs / promise.run)
+    folders = _folders(runs)
+    for entry in planned:
+        if entry.run in folders:
+            run = RunFolder(runs / entry.run)
             job = read_job(run)
             if job is not None and job.job is not None and run.try_read_status()["state"] != "done":
                 found.append(job.job)
     return found
 
 
-def _row(promise: Promise, facts: RunFacts) -> Row:
-    decision = decide(facts)
-    return Row(
-        facts.run,
-        promise.kind,
-        promise.cells,
-        decision.state,
-        decision.reason,
-        decision.launch,
-        dict(facts.status),
-        facts.job,
-        decision.failure_class,
-        promise.needs,
-    )
+def _folders(runs: Path) -> set[str]:
+    return {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
 
 
-def _behind(row: Row, promise: Promise, before: Mapping[str, Row]) -> Row:
-    """A run whose teacher failed is blocked; it says by whom."""
+def _is_active(row: Row) -> bool:
+    return row.state in ("waiting", "running") and not row.launch
+
+
+def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
+    """The row of a run that has a folder."""
+    status, job = row.run.try_read_status(), read_job(row.run)
+    slurm = facts.get(job.job) if job is not None and job.job is not None else None
+    decision = decide(RunFacts(row.run, status, job, slurm, queue_answered, now))
+    return replace(row, status=status, job=job, **decision._asdict())
+
+
+def _blocked_by_teacher(row: Row, before: Mapping[str, Row]) -> Row:
+    """A run whose teacher failed or is blocked is blocked as well; its reason names the teacher."""
     if row.state in ("done", "running"):
         return row
-    for need in promise.needs:
+    for need in row.needs:
         teacher = before.get(need)
         if teacher is not None and teacher.state in ("failed", "blocked"):
             reason = f"blocked by {need} ({teacher.failure_class or teacher.state})"
-            return Row(row.run, row.kind, row.cells, "blocked", reason, False, row.status, row.job, None, promise.needs)
-    return row if row.needs else Row(**{**vars(row), "needs": promise.needs})
+            return replace(row, state="blocked", reason=reason, launch=False, failure_class=None)
+    return row

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from c2d.core.job_file import read_attempts
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
-from sweeps.actions import select_retries
 from sweeps.state.eta import eta_s, left_s
+from sweeps.state.failed_attempts import pending_retries
 from sweeps.state.plan import Row
 from sweeps.state.run_facts import FILE_DELAY_S, completed_s_ago
 from sweeps.state.state_rules import STATES
@@ -37,7 +37,7 @@ def summary(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float) -> S
     counts: dict[str, int] = {}
     for run in runs:
         counts[run["state"]] = counts.get(run["state"], 0) + 1
-    due = [row for row in select_retries.pending(rows) if row.job is not None and row.job.where == "slurm"]
+    due = [row for row in pending_retries(rows) if row.job is not None and row.job.where == "slurm"]
     return {
         "counts": {state: counts[state] for state in (*STATES, "finishing") if state in counts},
         "runs": runs,

@@ -15,6 +15,7 @@ from typing import Any
 
 from c2d.core.job_file import Job, read_job
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from tests.cluster.slurm import NODES, Cluster
 
 TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"
@@ -90,7 +91,7 @@ class Desk:
         return {run["run"]: run for run in json.loads(done.stdout)["runs"]}
 
     def record(self, sweep: str) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads((self.runs / "sweeps" / f"{sweep}.json").read_text())
+        value: dict[str, Any] = json.loads((RunStore(self.runs).sweeps / f"{sweep}.json").read_text())
         return value
 
     def job(self, run: str) -> Job:
@@ -115,7 +116,7 @@ class Desk:
 
     def logs(self, sweep: str, lines: int = 25) -> str:
         """The last lines of every job's output."""
-        files = sorted((self.runs / "sweeps" / sweep).glob("*/*.out"))
+        files = sorted((RunStore(self.runs).sweeps / sweep).glob("*/*.out"))
         return "\n".join(
             f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-lines:]) for path in files[-4:]
         )

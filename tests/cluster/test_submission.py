@@ -15,13 +15,13 @@ import yaml
 
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.sweep_manifest import planned_runs
 from c2d.data.scenes import make_scenes
 from sweeps.actions.submit import submit_sweep
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 from sweeps.launchers import local
-from sweeps.state.manifest import promises
 from tests.cluster.desk import TEACHER, Desk
 from tests.cluster.slurm import MAX_ARRAY, Cluster
 
@@ -293,7 +293,7 @@ def test_the_demo_gives_the_same_numbers_here_and_through_slurm(desk: Desk, monk
     assert submit_sweep(read_definition(str(text)), place, forward=False, print_line=print) == 0
 
     there.until("demo-short", "done", seconds=300)
-    promised = [promise.run for promise in promises(there.record("demo-short"))]
+    promised = [planned.run for planned in planned_runs(there.record("demo-short"))]
     assert len(promised) == 5
     for run in promised:
         ours, theirs = RunFolder(here / run), RunFolder(there.runs / run)

@@ -22,8 +22,8 @@ from sweeps.actions.submit import resolve, submit_sweep
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import Definition, parse_definition
 from sweeps.definition.profile import Hours, Profile
-from sweeps.state.manifest import read_record
-from sweeps.state.plan import Row, survey
+from sweeps.state.manifest import load_manifest
+from sweeps.state.plan import Row, read_plan
 from tests.c2d.conftest import TINY
 from tests.cluster.slurm import Cluster
 
@@ -91,7 +91,7 @@ class Trial:
     @property
     def row(self) -> Row:
         """As `c2d sweep status` shows it."""
-        return survey(read_record(self.place.runs, "survival"), self.place.runs)[0][0]
+        return read_plan(load_manifest(self.place.runs, "survival"), self.place.runs)[0][0]
 
     @property
     def log(self) -> str:
@@ -207,8 +207,8 @@ class Trial:
 
     def retry(self, *classes: str) -> None:
         """`c2d sweep retry --class ...`"""
-        record = read_record(self.place.runs, "survival")
-        rows, _ = survey(record, self.place.runs)
+        record = load_manifest(self.place.runs, "survival")
+        rows, _ = read_plan(record, self.place.runs)
         chosen = select_retries.select_retries(rows, classes=classes, ignore_backoff=True)
         assert [row.run for row in chosen] == [self.run]
         assert relaunch(record, rows, chosen, self.place, self.said.append) == 0

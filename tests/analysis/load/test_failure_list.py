@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.failure_list import SHOWN, STALE, SUGGESTIONS, WIDTH, Failure, triage
+from analysis.load.failure_list import SHOWN, STALE, WIDTH, Failure, triage
 from analysis.load.load import read
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
-from sweeps.failures.retry_policy import RULES
+from c2d.core.failure_classes import FAILURE_CLASSES
 
 NOW = 1_795_207_600.0
 
@@ -36,11 +36,6 @@ def _one(runs: Path) -> Failure:
     return found
 
 
-def test_the_table_is_that_of_the_launcher() -> None:
-    assert {name: rule.suggestion for name, rule in RULES.items()} == SUGGESTIONS
-    assert list(RULES) == list(SUGGESTIONS)
-
-
 def test_a_failed_run_says_what_it_was_why_and_what_to_do(tmp_path: Path) -> None:
     folder = _store(tmp_path / "runs")
     (folder / "log.txt").write_text(
@@ -49,7 +44,7 @@ def test_a_failed_run_says_what_it_was_why_and_what_to_do(tmp_path: Path) -> Non
     found = _one(tmp_path / "runs")
     assert (found.run, found.state, found.failure_class) == (folder.name, "failed", "nan")
     assert found.cells == ("sweep made: method=c2d, seed 0",)
-    assert found.suggestion == RULES["nan"].suggestion
+    assert found.suggestion == FAILURE_CLASSES["nan"].suggestion
     assert found.lines == (
         "iter 7/20  loss 1.0",
         "iter 8/20  loss 1.0",
@@ -65,7 +60,7 @@ def test_a_stale_run_is_named_with_what_it_died_of_before(tmp_path: Path) -> Non
     (folder / "attempts.jsonl").write_text('{"class": "preempted", "reason": "asked to stop"}\n{"class": "ho')
     found = _one(tmp_path / "runs")
     assert (found.state, found.failure_class, found.lines) == ("stale", "preempted", ("asked to stop",))
-    assert RULES["preempted"].suggestion in found.suggestion
+    assert FAILURE_CLASSES["preempted"].suggestion in found.suggestion
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from analysis.tables.groups import groups
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
-from sweeps.state.manifest import promises
+from c2d.core.sweep_manifest import planned_runs
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "runs"
 BEAT = 1_795_207_551.0
@@ -308,7 +308,7 @@ def test_equal_cells_have_a_row_each(runs: Path) -> None:
 
 def test_every_run_that_the_launcher_knows_has_a_row(runs: Path) -> None:
     record = make_store(runs, METHODS, seeds=2)
-    assert {promise.run for promise in promises(record)} == set(_read(runs).frame["run"])
+    assert {planned.run for planned in planned_runs(record)} == set(_read(runs).frame["run"])
 
 
 @pytest.mark.parametrize(

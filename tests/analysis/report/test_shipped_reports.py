@@ -32,9 +32,9 @@ def record_of(sweep: str) -> dict[str, Any]:
     """The record of a shipped sweep as submission would write it; no data set is needed."""
     nowhere = Path("no-such-folder")
     definition = read_definition(sweep)
-    return plan_sweep(definition, resolve(definition, Workspace(nowhere, nowhere, "dry", load_profile("default"))), nowhere)[
-        0
-    ]
+    return plan_sweep(
+        definition, resolve(definition, Workspace(nowhere, nowhere, "dry", load_profile("default"))), nowhere
+    )[0]
 
 
 def finished(tmp_path: Path, spec: Any) -> Study:

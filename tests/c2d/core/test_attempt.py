@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from filelock import SoftFileLock
 
-from c2d.core.attempt import Interrupted, attempt, class_of, refusing
+from c2d.core.attempt import Interrupted, attempt, refusing
 from c2d.core.errors import Busy, InputError, RunError
+from c2d.core.failure_classes import classify_error
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, LOCK_LIMIT_S, lock_owner
 
@@ -105,7 +106,7 @@ def test_busy_is_bad_input_for_a_person(folder: RunFolder) -> None:
     ],
 )
 def test_classes(folder: RunFolder, error: Exception, kind: str) -> None:
-    assert class_of(error) == kind
+    assert classify_error(error) == kind
     with pytest.raises((RunError, InputError)), attempt(folder, quiet=True):
         raise error
     assert folder.read_status()["failure_class"] == kind

@@ -12,6 +12,7 @@ import pytest
 
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_json, atomic_write_json_gz, read_json
+from c2d.core.store_folder import RunStore
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_status_keeps_facts_and_renews_the_heartbeat(tmp_path: Path) -> None:
 
 def test_shared_files_lie_beside_the_runs(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "one")
-    assert folder.targets("d" * 4) == tmp_path / "runs" / "targets" / "dddd.json.gz"
+    assert RunStore(folder.path.parent).targets("d" * 4) == tmp_path / "runs" / "targets" / "dddd.json.gz"
     assert folder.checkpoint(12).name == "iter_00000012.pth"
 
 

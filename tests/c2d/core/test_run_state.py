@@ -13,10 +13,18 @@ import pytest
 
 from analysis.load.cache import Cache
 from analysis.load.run_row import stand
-from c2d.core import process
+from c2d.core import run_state
 from c2d.core.job_file import Job, has_launcher_ended, is_launcher_alive
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.core.run_state import HEARTBEAT_LIMIT_S, Liveness, liveness, lock_owner
+from c2d.core.run_state import (
+    HEARTBEAT_LIMIT_S,
+    START_TOLERANCE_S,
+    Liveness,
+    is_process_alive,
+    liveness,
+    lock_owner,
+    process_start,
+)
 from sweeps.state.run_facts import RunFacts
 from sweeps.state.state_rules import decide
 
@@ -49,7 +57,7 @@ def test_liveness(status: dict[str, Any], state: str, reason: str) -> None:
 
 def test_a_process_that_hangs_is_stale_and_keeps_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = _running(tmp_path, os.getppid(), ago_s=2 * HEARTBEAT_LIMIT_S)
-    monkeypatch.setattr(process, "process_start", lambda pid: 0.0)
+    monkeypatch.setattr(run_state, "process_start", lambda pid: 0.0)
     assert liveness(run.read_status(), NOW) == Liveness("stale", "no heartbeat for 10 min", process_exists=True)
     assert lock_owner(run) is not None
 
@@ -71,7 +79,7 @@ def test_attempt_plan_and_report_agree(tmp_path: Path, monkeypatch: pytest.Monke
     """A living process of another program that started after the heartbeat is not the writer, and all three know it."""
     run = _running(tmp_path, NO_PROCESS if case == "gone" else os.getppid())
     later = NOW + 60 if case == "reused" else 0.0
-    monkeypatch.setattr(process, "process_start", lambda pid: later)
+    monkeypatch.setattr(run_state, "process_start", lambda pid: later)
     plan = decide(RunFacts(run, run.read_status(), None, None, False, NOW))
     report = stand(tmp_path, run.id, Cache(), NOW).values
     if case == "alive":
@@ -86,12 +94,48 @@ def test_attempt_plan_and_report_agree(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_launcher_with_a_reused_pid_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(sweep="s", where="local", state="submitted", name="n", host=HERE, pid=os.getppid(), submitted=stamp(0))
-    monkeypatch.setattr(process, "process_start", lambda pid: NOW - 60)
+    monkeypatch.setattr(run_state, "process_start", lambda pid: NOW - 60)
     assert (is_launcher_alive(job), has_launcher_ended(job, NOW)) == (True, False)
-    monkeypatch.setattr(process, "process_start", lambda pid: NOW + 60)
+    monkeypatch.setattr(run_state, "process_start", lambda pid: NOW + 60)
     assert (is_launcher_alive(job), has_launcher_ended(job, NOW)) == (False, True)
     other = job.model_copy(update={"host": "node3", "folder": str(tmp_path)})
     assert not has_launcher_ended(other, NOW)  # no file that it touches: nothing is known
     (tmp_path / "alive").touch()
     assert not has_launcher_ended(other, NOW)
     assert has_launcher_ended(other, NOW + 2 * HEARTBEAT_LIMIT_S)
+
+
+def test_the_own_process_is_alive_and_started_before_now() -> None:
+    started = process_start(os.getpid())
+    assert started is not None
+    assert time.time() - 86400 < started < time.time() + START_TOLERANCE_S
+    assert is_process_alive(os.getpid(), time.time())
+
+
+@pytest.mark.parametrize("pid", [NO_PROCESS, 0, -1, None, "12", True, 2**80])
+def test_what_is_no_process(pid: Any) -> None:
+    assert not is_process_alive(pid, time.time())
+    assert process_start(NO_PROCESS) is None
+
+
+def test_a_process_that_started_after_the_stamp_is_another_one() -> None:
+    started = process_start(os.getpid())
+    assert started is not None
+    assert not is_process_alive(os.getpid(), started - START_TOLERANCE_S - 1)
+    assert is_process_alive(os.getpid(), started)
+    assert is_process_alive(os.getpid(), None)  # no stamp: the pid decides
+
+
+def test_without_proc_the_pid_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run_state, "PROC", tmp_path)
+    assert process_start(os.getpid()) is None
+    assert is_process_alive(os.getpid(), 0.0)
+
+
+def test_a_name_with_brackets_does_not_shift_the_fields(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    ticks = 50 * os.sysconf("SC_CLK_TCK")
+    (tmp_path / "7" / "stat").write_text(f"7 (a) b (c) S {' '.join(['0'] * 18)} {ticks} 0 0\n")
+    (tmp_path / "stat").write_text("cpu 1 2\nbtime 1000\n")
+    monkeypatch.setattr(run_state, "PROC", tmp_path)
+    assert process_start(7) == 1050.0

@@ -12,18 +12,9 @@ import pytest
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.store_folder import find_run
 from c2d.specs.method_schema import check_params
-from c2d.specs.resolve_spec import (
-    Found,
-    Known,
-    Mentions,
-    ask,
-    compose,
-    distiller_catalog,
-    find_run,
-    gather,
-    teacher_run,
-)
+from c2d.specs.resolve_spec import Found, Known, Mentions, ask, compose, distiller_catalog, gather, teacher_run
 
 RUNS = ("net-classifier-0123456789ab-s10", "net-classifier-0123456789ab-s2", "other-baseline-ba9876543210-s0")
 

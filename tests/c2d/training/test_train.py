@@ -17,6 +17,7 @@ import torch
 
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.store_folder import RunStore
 from c2d.training import checkpoint
 from c2d.training.train import train
 from c2d.weights import safe_load
@@ -68,7 +69,7 @@ def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolde
         assert event["lr"] == 1e-3
     (attempt,) = read_json(folder.env)["attempts"]
     assert attempt["packages"]["torch"] == torch.__version__.split("+")[0]
-    assert read_json(folder.targets(read_json(folder.spec)["dataset"]["digest"]))["categories"]
+    assert read_json(RunStore(folder.path.parent).targets(read_json(folder.spec)["dataset"]["digest"]))["categories"]
 
 
 def test_a_finished_run_is_not_run_again(workshop: Workshop, teacher: RunFolder) -> None:

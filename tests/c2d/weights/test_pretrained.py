@@ -13,6 +13,7 @@ from torch import nn
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from c2d.detectors import compat
 from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.weights import pretrained
@@ -139,8 +140,8 @@ def test_a_kept_file_is_found_by_its_content(tmp_path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(InputError, match="no weight file"):
         pretrained.initialise(Detector(ResNet(18)), f"sha256:{digest}", folder)
-    folder.weights(digest).parent.mkdir(parents=True)
-    path.rename(folder.weights(digest))
+    RunStore(folder.path.parent).weights(digest).parent.mkdir(parents=True)
+    path.rename(RunStore(folder.path.parent).weights(digest))
     backbone = ResNet(18)
     pretrained.initialise(Detector(backbone), f"sha256:{digest}", folder)
     assert torch.equal(backbone.state_dict()["conv1.weight"], network.state_dict()["conv1.weight"])

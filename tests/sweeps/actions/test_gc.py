@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from c2d.core.errors import RunError
 from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.store_folder import RunStore
 from sweeps.actions import gc
 from sweeps.state.plan import Row
 
@@ -125,7 +126,7 @@ def test_leftovers_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
 
 
 def submission(runs: Path, name: str, members: list[str], at: float = OLD) -> Path:
-    place = runs / "sweeps" / "s" / name
+    place = RunStore(runs).sweeps / "s" / name
     write(place / "folders.txt", "".join(f"{runs / member}\n" for member in members), at)
     write(place / "7_0_0_log.out", "x" * 100, at)
     write(place / "task_0.pkl", at=at)

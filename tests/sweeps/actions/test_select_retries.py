@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from c2d.core.errors import InputError
-from c2d.core.job_file import Job, note_attempt, read_attempts
+from c2d.core.failure_classes import FAILURE_CLASSES
+from c2d.core.job_file import Job, append_attempt, read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.actions import row_filters, select_retries, tasks
 from sweeps.definition.profile import Profile
-from sweeps.failures.retry_policy import AUTOMATIC, RULES
+from sweeps.failures.retry_policy import AUTOMATIC
+from sweeps.state.failed_attempts import pending_retries
 from sweeps.state.plan import Row
 
 NOW = time.time()
@@ -73,7 +75,7 @@ def ids(rows: list[Row]) -> list[str]:
 
 def died(row: Row, *iterations: int, name: str | None = None, ago_s: float = 7e4, **facts: Any) -> None:
     for iteration in iterations:
-        note_attempt(
+        append_attempt(
             row.run, **{"class": name or row.failure_class, "iteration": iteration, "requeued": False, **facts}
         )
     lines = (row.run.path / "attempts.jsonl").read_text().splitlines()
@@ -128,7 +130,7 @@ def test_equal_cells_match_by_any_of_them(tmp_path: Path) -> None:
     assert not row_filters.matches(row(tmp_path, "teacher", kind="teacher"), {"m": {"a"}})
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", FAILURE_CLASSES)
 def test_by_itself_only_what_is_not_code_and_anything_by_name(tmp_path: Path, name: str) -> None:
     rows = [row(tmp_path, "a", failure_class=name)]
     assert bool(select_retries.select_retries(rows)) == (name in AUTOMATIC)
@@ -181,18 +183,18 @@ def test_nobody_waits_longer_than_the_back_off(tmp_path: Path) -> None:
     first = row(tmp_path, "a", job={"submitted": stamp(1000)})
     died(first, 1, 2, ago_s=30)
     assert select_retries.select_retries([first], now=NOW) == []
-    assert select_retries.pending([first]) == [first]
+    assert pending_retries([first]) == [first]
     assert select_retries.select_retries([first], now=NOW + 60) == [first]
     assert select_retries.select_retries([first], ignore_backoff=True, now=NOW) == [first]
 
 
 def test_the_budget_ends_it_and_a_person_overrules_it(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
-    died(first, *range(RULES["killed"].attempts + 1))
+    died(first, *range(FAILURE_CLASSES["killed"].max_retries + 1))
     assert (
         select_retries.select_retries([first])
         == select_retries.select_retries([first], ignore_backoff=True)
-        == select_retries.pending([first])
+        == pending_retries([first])
         == []
     )
     assert select_retries.select_retries([first], classes=["killed"]) == [first]
@@ -206,13 +208,13 @@ def test_a_stub_that_always_fails_stops(tmp_path: Path, name: str, noted: bool) 
     for number in range(50):  # all within one second
         first = row(tmp_path, "a", failure_class=name, job={"submitted": stamp(1), "submissions": number + 1})
         if noted:
-            note_attempt(first.run, **{"class": name, "iteration": 5, "requeued": False, "node": "n1"})
+            append_attempt(first.run, **{"class": name, "iteration": 5, "requeued": False, "node": "n1"})
         picked = select_retries.select_retries([first], ignore_backoff=True)
         if not picked:
             break
         select_retries.record_missing_failures(picked)
         launches += 1
-    assert 1 <= launches <= RULES[name].attempts
+    assert 1 <= launches <= FAILURE_CLASSES[name].max_retries
     assert all(death["class"] == name for death in read_attempts(RunFolder(tmp_path / "a")))
 
 

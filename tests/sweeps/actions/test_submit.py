@@ -14,6 +14,7 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.core.job_file import read_attempts, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from c2d.core.store_folder import RunStore
 from sweeps.actions import submit, workspace
 from sweeps.actions.cancel import cancel_runs, cancellable
 from sweeps.actions.relaunch import relaunch
@@ -25,8 +26,8 @@ from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.local_jobs import write_local_jobs
-from sweeps.state.manifest import read_record
-from sweeps.state.plan import Row, survey
+from sweeps.state.manifest import load_manifest
+from sweeps.state.plan import Row, read_plan
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -65,7 +66,7 @@ def launch(place: Workspace, text: str = GRID, **how: Any) -> tuple[int, list[st
 
 
 def rows(place: Workspace) -> dict[str, Row]:
-    return {row.run.id: row for row in survey(read_record(place.runs, "grid"), place.runs)[0]}
+    return {row.run.id: row for row in read_plan(load_manifest(place.runs, "grid"), place.runs)[0]}
 
 
 def finish(run: RunFolder) -> None:
@@ -123,14 +124,14 @@ def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: Fake
     every = set(rows(place))
     launch(place, GRID.replace("T: [1, 2]", "T: [1]"))
     assert fake.calls("scancel") == []
-    record = read_record(place.runs, "grid")
+    record = load_manifest(place.runs, "grid")
     assert len(record["orphans"]) == 2
     found = rows(place)
     assert set(found) == every
     assert {row.run.id for row in found.values() if row.kind == "orphan"} == set(record["orphans"])
     assert select_retries(list(found.values()), ids=[], ignore_backoff=True) == []
     launch(place)
-    assert read_record(place.runs, "grid")["orphans"] == []
+    assert load_manifest(place.runs, "grid")["orphans"] == []
 
 
 def test_students_wait_for_their_teacher_in_one_flag_and_not_for_a_finished_one(
@@ -209,7 +210,7 @@ def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place
     before, said = started(fake), list[str]()
     chosen = select_retries(every, ids=[teacher.id], ignore_backoff=True)
     assert len(chosen) == 1 + len(students)
-    record = read_record(place.runs, "grid")
+    record = load_manifest(place.runs, "grid")
     _older(teacher)
     assert relaunch(record, every, chosen, place, said.append) == 0
     assert started(fake) - before == len(chosen)
@@ -226,7 +227,7 @@ def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_to
     (row,) = [row for row in rows(place).values() if "baseline" in row.run.id]
     fail(row.run, "nan")
     fake.change(next(iter(fake.jobs)), state="FAILED")
-    every, said, record = list(rows(place).values()), list[str](), read_record(place.runs, "grid")
+    every, said, record = list(rows(place).values()), list[str](), load_manifest(place.runs, "grid")
     chosen = select_retries(every, classes=["nan"], ignore_backoff=True)
     elsewhere = Workspace(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
     assert relaunch(record, every, chosen, elsewhere, said.append) == 0
@@ -256,7 +257,7 @@ def test_a_second_submission_waits_for_the_first_and_says_for_whom(
     ):
         pass
     with submission_lock(place.runs):
-        assert (place.runs / "sweeps" / ".submission.lock").exists()
+        assert (RunStore(place.runs).sweeps / ".submission.lock").exists()
 
 
 def test_a_local_claim_is_seen_by_the_next_shell(place: Workspace) -> None:

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2d.core.job_file import Job, note_attempt, write_job
+from c2d.core.failure_classes import FAILURE_CLASSES
+from c2d.core.job_file import Job, append_attempt, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from sweeps.failures.diagnose import Evidence, diagnose, gather_evidence, grouped
+from sweeps.failures.diagnose import Evidence, diagnose, gather_evidence
 from sweeps.failures.log_patterns import BEGINS
-from sweeps.failures.retry_policy import RULES
 from sweeps.scheduler.queue import FINISHED, JobFacts, parse_sacct
-from sweeps.state.plan import Row
 
 T = "2026-11-20T10:00:00+00:00"
 LATER = "2026-11-20T11:00:00+00:00"
@@ -57,7 +56,7 @@ def facts(state: str, exit_code: int | None = None, signal: int | None = None, *
 def test_states_of_accounting(state: str, found: str) -> None:
     answer = diagnose(Evidence(facts=facts(state)))
     assert answer.failure_class == found
-    assert answer.suggestion == RULES[found].suggestion
+    assert answer.suggestion == FAILURE_CLASSES[found].suggestion
     assert answer.lines == ([f"SLURM: job 7_0 {state} on n1"] if state else [])
 
 
@@ -330,7 +329,7 @@ def test_arbitrary_evidence_gives_a_class(
     log: str, status: dict[str, Any], ranks: list[dict[str, Any]], code: int | None, fact: JobFacts | None
 ) -> None:
     answer = diagnose(Evidence(status, ranks, fact, code, log, ranks, 1.0))
-    assert answer.failure_class in RULES
+    assert answer.failure_class in FAILURE_CLASSES
     assert len(answer.lines) <= 5
 
 
@@ -364,7 +363,7 @@ def test_evidence_is_gathered_from_the_newest_attempt(run: RunFolder, tmp_path: 
     launched(run, folder=str(logs), submitted=LATER)
     atomic_write_json(run.status, failed("nan", "old"))
     atomic_write_json(run.path / "ranks" / "1.json", {"time": LATER, "rank": 1, "class": "user-code", "line": "x"})
-    note_attempt(run, **{"class": "killed"})
+    append_attempt(run, **{"class": "killed"})
     found = gather_evidence(run, facts("FAILED", 1))
     assert "MemoryError" not in found.log_tail
     assert "another job" not in found.log_tail
@@ -382,21 +381,6 @@ def test_a_local_run_and_a_broken_folder(run: RunFolder, tmp_path: Path) -> None
     launched(run, where="local", job=None, folder=str(tmp_path))
     (tmp_path / f"{run.id}.out").write_text("MemoryError\n")
     assert diagnose(gather_evidence(run, None)).failure_class == "host-oom"
-
-
-def test_groups_are_printed_with_one_example_of_equal_deaths(tmp_path: Path) -> None:
-    rows = []
-    for seed, said in enumerate(["KeyError: 'a' at 0x7f1", "KeyError: 'a' at 0x7f2", "ValueError"]):
-        run = RunFolder(tmp_path / f"ssd-icod-0123456789ab-s{seed}")
-        atomic_write_json(run.status, failed("user-code", said))
-        rows.append(Row(run, "student", (), "failed", said, False, run.read_status(), None, "user-code"))
-    rows.append(replace(rows[0], state="done"))
-    (group,) = grouped(rows)
-    text = group.text()
-    assert text.startswith("user-code: 3 runs\n" + RULES["user-code"].suggestion)
-    assert "s0 and 1 like it" in text
-    assert group.to_json()["count"] == 3
-    assert json.dumps(group.to_json())
 
 
 def test_it_imports_the_standard_library_only() -> None:

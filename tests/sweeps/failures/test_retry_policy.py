@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.failures.retry_policy import AUTOMATIC, BACKOFF_S, RULES, backoff_s, exhausted
+from c2d.core.failure_classes import FAILURE_CLASSES
+from sweeps.failures.retry_policy import AUTOMATIC, BACKOFF_S, backoff_s, exhausted
 
-FORGIVEN = [name for name, rule in RULES.items() if rule.forgiven]
-COUNTED = [name for name in AUTOMATIC if not RULES[name].forgiven]
-CODE = [name for name in RULES if name not in AUTOMATIC]
+RESET = [name for name, rule in FAILURE_CLASSES.items() if rule.progress_resets]
+COUNTED = [name for name in AUTOMATIC if not FAILURE_CLASSES[name].progress_resets]
+CODE = [name for name in FAILURE_CLASSES if name not in AUTOMATIC]
 deaths = st.lists(
-    st.fixed_dictionaries({"class": st.sampled_from([*RULES, "?"]), "iteration": st.none() | st.integers(0, 50)}),
+    st.fixed_dictionaries(
+        {"class": st.sampled_from([*FAILURE_CLASSES, "?"]), "iteration": st.none() | st.integers(0, 50)}
+    ),
     max_size=30,
 )
 
@@ -24,20 +27,20 @@ def of(name: str, *iterations: int | None) -> list[dict[str, Any]]:
 
 
 def test_every_class_has_a_suggestion_and_resources_say_what_is_raised() -> None:
-    assert all(rule.suggestion for rule in RULES.values())
-    assert {name for name, rule in RULES.items() if rule.kind == "resource"} == {"host-oom"}
-    assert RULES["host-oom"].raises == "mem_gb"
-    assert set(FORGIVEN) == {"preempted", "node-failure", "time-limit"}
+    assert all(rule.suggestion for rule in FAILURE_CLASSES.values())
+    assert {name for name, rule in FAILURE_CLASSES.items() if rule.kind == "resource"} == {"host-oom"}
+    assert FAILURE_CLASSES["host-oom"].raised_resource == "mem_gb"
+    assert set(RESET) == {"preempted", "node-failure", "time-limit"}
 
 
-@pytest.mark.parametrize("name", FORGIVEN)
+@pytest.mark.parametrize("name", RESET)
 def test_fifty_slices_that_come_further_are_no_failure(name: str) -> None:
     assert not exhausted(name, of(name, *range(1, 51)))
 
 
-@pytest.mark.parametrize("name", FORGIVEN)
+@pytest.mark.parametrize("name", RESET)
 def test_slices_that_get_nowhere_end(name: str) -> None:
-    allowed = RULES[name].attempts
+    allowed = FAILURE_CLASSES[name].max_retries
     assert not exhausted(name, of(name, *[7] * allowed))
     assert exhausted(name, of(name, *[7] * (allowed + 1)))
     assert not exhausted(name, of(name, *[7] * allowed, 8)), "progress forgives what was before"
@@ -45,7 +48,7 @@ def test_slices_that_get_nowhere_end(name: str) -> None:
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_other_deaths_count_even_with_progress(name: str) -> None:
-    allowed = RULES[name].attempts
+    allowed = FAILURE_CLASSES[name].max_retries
     assert not exhausted(name, of(name, *range(1, allowed + 1)))
     assert exhausted(name, of(name, *range(1, allowed + 2)))
 
@@ -66,7 +69,7 @@ def test_an_iteration_that_is_missing_is_none() -> None:
     assert not exhausted("killed", [{"class": "killed"}, {"class": "killed", "iteration": None}])
 
 
-@given(deaths, st.sampled_from([*RULES, "?"]))
+@given(deaths, st.sampled_from([*FAILURE_CLASSES, "?"]))
 def test_a_stub_that_always_fails_at_one_place_stops(before: list[dict[str, Any]], name: str) -> None:
     found = list(before)
     for _ in range(60):
@@ -74,7 +77,7 @@ def test_a_stub_that_always_fails_at_one_place_stops(before: list[dict[str, Any]
         if exhausted(name, found):
             break
     assert exhausted(name, found)
-    assert len(found) - len(before) <= max(rule.attempts for rule in RULES.values()) + 2
+    assert len(found) - len(before) <= max(rule.max_retries for rule in FAILURE_CLASSES.values()) + 2
 
 
 @given(st.integers(-3, 1000))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
-from c2d.core.job_file import submission_folder
 from c2d.core.run_folder import RunFolder
+from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers.arrays import Array
 from sweeps.launchers.launch_request import LaunchRequest, Task
@@ -164,7 +164,7 @@ def run_script(
     )
     fake.chmod(0o755)
     made, asked = request(tmp_path / "st ore", Profile(python=str(fake), setup=list(setup)))
-    folder = submission_folder(asked.runs, asked.sweep, made.name)
+    folder = RunStore(asked.runs).submission(asked.sweep, made.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"task_{task}.pkl").write_text("pickle")
     (folder / "s.sh").write_text(script(made, asked))
@@ -247,7 +247,7 @@ def test_the_runner_finds_its_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made, asked = request(tmp_path, Profile(gpus=0, cpus=1, python=sys.executable))
     functions = [functools.partial(operator.mul, task, 7) for task in range(3)]
     number = submit_array(functions, made, asked, "", print)
-    folder = submission_folder(asked.runs, asked.sweep, made.name)
+    folder = RunStore(asked.runs).submission(asked.sweep, made.name)
     for name, value in {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "999"}.items():
         monkeypatch.setenv(name, value)
     subprocess.run(["bash", str(folder / "submission.sh")], check=True, timeout=120)

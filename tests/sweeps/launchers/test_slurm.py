@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from c2d.core import process
+from c2d.core import run_state
 from c2d.core.errors import InputError, RunError
-from c2d.core.job_file import Job, read_job, submission_folder, write_job
+from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
 from sweeps.launchers import LAUNCHERS, slurm, submission
 from sweeps.launchers.launch_request import LaunchRequest, Task
@@ -76,7 +77,7 @@ def test_what_every_run_and_submission_knows_afterwards(fake: FakeSlurm, store: 
     assert (job.where, job.state, job.job, job.task) == ("slurm", "submitted", "100_2", 2)
     assert (job.profile, job.gpus, job.snapshot, job.data) == ("p", 2, "abc123", str(store.parent / "data"))
     assert (job.submissions, job.pid, job.depends) == (1, os.getpid(), [])
-    folder = submission_folder(store, "demo", job.name)
+    folder = RunStore(store).submission("demo", job.name)
     assert job.folder == str(folder)
     assert [run.path for run in submission.read_folders(folder)] == [store / f"run{i}" for i in range(3)]
     facts = submission.read_array(folder)
@@ -233,7 +234,7 @@ def test_silence_after_a_time_out_is_settled_later(fake: FakeSlurm, store: Path,
 
 
 def draft(store: Path, fake: FakeSlurm, name: str, **facts) -> Job:
-    folder = submission_folder(store, "demo", name)
+    folder = RunStore(store).submission("demo", name)
     submission.write_folders(folder, [RunFolder(store / "run0"), RunFolder(store / "run1")])
     job = Job(
         sweep="demo", where="slurm", state="submitting", name=name, folder=str(folder), task=1,
@@ -280,7 +281,7 @@ def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path, monkeypa
     assert (
         recover_submission(draft(store, fake, "c2d-demo-0", host=here, pid=os.getppid())) is None
     )  # its pid was used again
-    monkeypatch.setattr(process, "process_start", lambda pid: 0.0)  # before its submission
+    monkeypatch.setattr(run_state, "process_start", lambda pid: 0.0)  # before its submission
     job = draft(store, fake, "c2d-demo-1", host=here, pid=os.getppid())
     assert recover_submission(job) == job
     # Dead, but a moment ago: what it sent may still arrive.
@@ -345,7 +346,9 @@ def test_a_canary_and_the_rest(fake: FakeSlurm, store: Path) -> None:
     assert job is not None
     assert (job.job, job.depends) == ("101_0", ["run0#canary"])
     name = fake.jobs["100"]["name"]
-    assert pickle.loads((submission_folder(store, "demo", name) / "task_0.pkl").read_bytes()).function.stop_after == 20
+    assert (
+        pickle.loads((RunStore(store).submission("demo", name) / "task_0.pkl").read_bytes()).function.stop_after == 20
+    )
 
 
 def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

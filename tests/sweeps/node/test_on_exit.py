@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import SoftFileLock
 
-from c2d.core.job_file import Job, note_attempt, read_attempts, write_job
+from c2d.core.job_file import Job, append_attempt, read_attempts, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.node.on_exit import Decision, folder_of_task, handle_exit, judge
 from sweeps.scheduler import scontrol
@@ -179,7 +179,7 @@ def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
 def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> None:
     died(folder)
     for _ in range(3):
-        note_attempt(folder, **{"class": "killed", "iteration": 10})
+        append_attempt(folder, **{"class": "killed", "iteration": 10})
     said: list[str] = []
     handle_exit(folder, 137, RUNNING, said.append, pytest.fail, by="after")
     status = folder.read_status()
@@ -218,7 +218,7 @@ def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
 ) -> None:
     """The attempt before was warned by USR2 and noted so; this start has not begun an attempt of its own."""
     now = soon_again(folder, "interrupted by SIGUSR2; call again to continue")
-    note_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
+    append_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
     assert judge(folder, code, now, 1).failure_class == kind
     handle_exit(folder, code, now, lambda _: None, lambda: "", by="after", starts=1)
     death = read_attempts(folder)[-1]
@@ -230,7 +230,7 @@ def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: 
     """`scontrol requeue` by an operator: RunTime is 0 then, although the attempt took its 300 seconds."""
     died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
     if noted:  # the attempt in status.json is of an earlier start
-        note_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
+        append_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
     now = JobStart("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
     handle_exit(folder, 130, now, lambda _: None, pytest.fail, by="after", starts=0)
     death = read_attempts(folder)[-1]
@@ -240,7 +240,7 @@ def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: 
 
 def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
     died(folder)
-    note_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
+    append_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
     assert judge(folder, 137, RUNNING).failure_class == "killed"
 
 

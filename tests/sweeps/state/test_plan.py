@@ -1,4 +1,4 @@
-"""Where a promised run stands: every combination of run files and queue that a person can meet, by hand."""
+"""Where a plan run stands: every combination of run files and queue that a person can meet, by hand."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from c2d.core.sweep_manifest import PlannedRun
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.manifest import Promise
-from sweeps.state.plan import Row, look, slurm_jobs
+from sweeps.state.plan import Row, plan_rows, slurm_jobs
 
 NOW = time.time()
 ELSEWHERE = {"host": "node17", "pid": 4}
@@ -35,9 +35,9 @@ def job(run: RunFolder, ago_s: float = 600.0, **facts: Any) -> None:
     write_job(run, Job(submitted=stamp(ago_s), **given))
 
 
-def stand(run: RunFolder, fact: JobFacts | None = None, *, queue: bool = True, **promise: Any) -> Row:
-    asked = Promise(run.id, "student", ({"method": "icod", "seed": "0"},), **promise)
-    (row,) = look([asked], run.path.parent, {"7_0": fact} if fact else {}, queue_asked=queue, now=NOW)
+def stand(run: RunFolder, fact: JobFacts | None = None, *, queue: bool = True, **planned: Any) -> Row:
+    asked = PlannedRun(run.id, "student", ({"method": "icod", "seed": "0"},), **planned)
+    (row,) = plan_rows([asked], run.path.parent, {"7_0": fact} if fact else {}, queue_answered=queue, now=NOW)
     return row
 
 
@@ -50,8 +50,8 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_a_run_without_a_folder_is_new(tmp_path: Path) -> None:
     row = stand(RunFolder(tmp_path / "nothing"))
-    assert (row.state, row.launch, row.reason) == ("new", True, "not asked before")
-    assert look([Promise("x", "student")], tmp_path / "no store", {}, queue_asked=False)[0].state == "new"
+    assert (row.state, row.launch, row.reason) == ("new", True, "no run folder yet")
+    assert plan_rows([PlannedRun("x", "student")], tmp_path / "no store", {}, queue_answered=False)[0].state == "new"
 
 
 def test_a_folder_with_a_question_only_is_new(run: RunFolder) -> None:
@@ -161,18 +161,18 @@ def test_a_submission_under_way_is_not_submitted_twice(run: RunFolder) -> None:
 def test_students_of_a_failed_teacher_are_blocked_and_say_by_whom(run: RunFolder) -> None:
     teacher = RunFolder(run.path.parent / "resnet18-classifier-0123456789ab-s0")
     status(teacher, "failed", failure_class="nan", reason="loss is nan")
-    promised = [
-        Promise(teacher.id, "teacher"),
-        Promise(run.id, "student", ({"seed": "0"},), (teacher.id,)),
-        Promise("other", "student", ({"seed": "0"},)),
+    plan = [
+        PlannedRun(teacher.id, "teacher"),
+        PlannedRun(run.id, "student", ({"seed": "0"},), (teacher.id,)),
+        PlannedRun("other", "student", ({"seed": "0"},)),
     ]
-    rows = look(promised, run.path.parent, {}, queue_asked=False, now=NOW)
+    rows = plan_rows(plan, run.path.parent, {}, queue_answered=False, now=NOW)
     assert [row.state for row in rows] == ["failed", "blocked", "new"]
     assert rows[1].reason == f"blocked by {teacher.id} (nan)"
     assert not rows[1].launch
     status(run, "done")
     atomic_write_json(run.result, {})
-    assert look(promised, run.path.parent, {}, queue_asked=False, now=NOW)[1].state == "done"
+    assert plan_rows(plan, run.path.parent, {}, queue_answered=False, now=NOW)[1].state == "done"
 
 
 def test_what_slurm_took_out_is_started_again_once_its_teacher_is_well(run: RunFolder) -> None:
@@ -181,8 +181,8 @@ def test_what_slurm_took_out_is_started_again_once_its_teacher_is_well(run: RunF
     assert (stand(run, gone).state, stand(run, gone).launch) == ("waiting", True)
     teacher = RunFolder(run.path.parent / "teacher")
     status(teacher, "failed", failure_class="nan")
-    promised = [Promise(teacher.id, "teacher"), Promise(run.id, "student", (), (teacher.id,))]
-    assert look(promised, run.path.parent, {"7_0": gone}, queue_asked=True, now=NOW)[1].state == "blocked"
+    plan = [PlannedRun(teacher.id, "teacher"), PlannedRun(run.id, "student", (), (teacher.id,))]
+    assert plan_rows(plan, run.path.parent, {"7_0": gone}, queue_answered=True, now=NOW)[1].state == "blocked"
 
 
 def test_what_a_sick_canary_held_back_is_blocked_and_names_it(run: RunFolder) -> None:
@@ -207,7 +207,7 @@ def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
 
 def test_jobs_of_finished_runs_are_not_asked_about(run: RunFolder) -> None:
     job(run)
-    asked = [Promise(run.id, "student"), Promise("not there", "student")]
+    asked = [PlannedRun(run.id, "student"), PlannedRun("not there", "student")]
     assert slurm_jobs(asked, run.path.parent) == ["7_0"]
     status(run, "done")
     assert slurm_jobs(asked, run.path.parent) == []

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from c2d.core.errors import RunError
-from c2d.core.job_file import Job, note_attempt
+from c2d.core.job_file import Job, append_attempt
 from c2d.core.run_folder import RunFolder
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state import status
@@ -54,8 +54,8 @@ def shown(found: status.Summary) -> str:
 
 def test_hours_are_counted_and_wasted_ones_apart(tmp_path: Path) -> None:
     lost = row(tmp_path, "b", "running", elapsed_s=7200, iteration=5, iterations=10)
-    note_attempt(lost.run, **{"class": "killed", "lost_s": 1800.0})
-    note_attempt(lost.run, **{"class": "killed", "lost_s": None})
+    append_attempt(lost.run, **{"class": "killed", "lost_s": 1800.0})
+    append_attempt(lost.run, **{"class": "killed", "lost_s": None})
     rows = [row(tmp_path, "a", "done", elapsed_s=3600), lost, row(tmp_path, "c", "failed", gpus=1, elapsed_s=1800)]
     found = status.summary(rows, {}, NOW)
     assert found["hours"] == {"total": 3.5, "wasted": 1.0}
@@ -67,7 +67,7 @@ def test_hours_are_counted_and_wasted_ones_apart(tmp_path: Path) -> None:
 
 def test_a_run_never_wastes_more_than_it_took(tmp_path: Path) -> None:
     first = row(tmp_path, "a", "done", elapsed_s=60)
-    note_attempt(first.run, **{"class": "killed", "lost_s": 1e9})
+    append_attempt(first.run, **{"class": "killed", "lost_s": 1e9})
     assert one(status.summary([first], {}, NOW), "a")["hours_wasted"] == 60 / 3600
 
 

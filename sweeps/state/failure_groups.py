@@ -1,0 +1,63 @@
+"""The failed runs of a sweep by failure class, as `c2d sweep triage` shows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from c2d.core.failure_classes import FAILURE_CLASSES
+from sweeps.failures.diagnose import Diagnosis, diagnose, gather_evidence
+from sweeps.scheduler.queue import JobFacts
+from sweeps.state.plan import Row
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """All failed runs of one class with their diagnoses."""
+
+    failure_class: str
+    cases: list[tuple[Row, Diagnosis]]
+    suggestion: str
+
+    def text(self) -> str:
+        """Return a heading, the suggestion, and one example of equal failures: their number, run, rank, last lines."""
+        count = len(self.cases)
+        blocks = [f"{self.failure_class}: {count} run{'s' if count > 1 else ''}", self.suggestion]
+        alike: dict[str, list[tuple[Row, Diagnosis]]] = {}
+        for row, found in self.cases:
+            last_line = found.lines[-1] if found.lines else ""
+            alike.setdefault(re.sub(r"0x[0-9a-f]+|\d+", "#", last_line), []).append((row, found))
+        for cases in sorted(alike.values(), key=len, reverse=True):
+            row, found = cases[0]
+            more = f" and {len(cases) - 1} like it" if len(cases) > 1 else ""
+            where = f" (rank {found.rank})" if found.rank is not None else ""
+            blocks.append(f"  {row.run.id}{where}{more}")
+            blocks += [f"    {line}" for line in found.lines]
+        return "\n".join(blocks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `c2d sweep triage --json` prints of the class."""
+        return {
+            "class": self.failure_class,
+            "count": len(self.cases),
+            "suggestion": self.suggestion,
+            "runs": [{"run": row.run.id, "rank": found.rank, "lines": found.lines} for row, found in self.cases],
+        }
+
+
+def group_failures(rows: Iterable[Row], jobs: Mapping[str, JobFacts] | None = None) -> list[FailureGroup]:
+    """Diagnose the failed rows and group them by class, in the order of FAILURE_CLASSES.
+
+    Args:
+        jobs: what SLURM reports, by job id (`sweeps.scheduler.queue.look_up`).
+    """
+    cases: dict[str, list[tuple[Row, Diagnosis]]] = {}
+    for row in rows:
+        if row.state == "failed":
+            job_id = row.job.job if row.job is not None else None
+            found = diagnose(gather_evidence(row.run, (jobs or {}).get(job_id) if job_id is not None else None))
+            name = row.failure_class if row.failure_class in FAILURE_CLASSES else found.failure_class
+            cases.setdefault(str(name), []).append((row, found))
+    return [FailureGroup(name, cases[name], item.suggestion) for name, item in FAILURE_CLASSES.items() if name in cases]
