@@ -1,4 +1,4 @@
-"""`c2d doctor`: what this machine has, what it lacks, and the command that mends it. The checks are in checkup.py."""
+"""`c2d doctor`: report what this machine has, what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import typer
 
 def doctor(
     as_json: bool = typer.Option(False, "--json", help="one JSON object instead of a table"),
-    profile: str | None = typer.Option(None, "--profile", help="send a short job with this profile; say what it sees"),
+    profile: str | None = typer.Option(
+        None, "--profile", help="send a short job with this profile and report what it finds"
+    ),
     wait_s: float = typer.Option(300.0, "--wait", min=1, help="with --profile: seconds to wait for the job at most"),
     runs: Path | None = typer.Option(None, "--runs", help="with --profile: the store (default: C2D_RUNS, else ./runs)"),
     data: Path | None = typer.Option(None, "--data", help="with --profile: root of the data cards (C2D_DATA, ./data)"),
 ) -> None:
-    """Look at python, torch, the mm* packages, ops, GPU, SLURM tools and disk; every problem with its fix."""
+    """Check python, torch, the mm* packages, ops, GPU, SLURM tools and disk; every problem with its fix."""
     import json
     import sys
     from dataclasses import asdict
 
     if profile is not None:
-        raise typer.Exit(_probe()(profile, runs, data, wait_s, as_json))
+        raise typer.Exit(_profile_check()(profile, runs, data, wait_s, as_json))
 
     from c2d import __version__
-    from c2d.cli.system_checks import collect
+    from c2d.cli.system_checks import run_checks
 
-    checks = collect()
+    checks = run_checks()
     failed = [check.name for check in checks if check.status == "fail"]
     if as_json:
         print(
@@ -41,24 +43,24 @@ def doctor(
             table.add_column(column, overflow="fold")
         colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
         for check in checks:
-            table.add_row(f"[{colours[check.status]}]{check.status}[/]", check.name, _plain(check.found))
+            table.add_row(f"[{colours[check.status]}]{check.status}[/]", check.name, _escaped(check.found))
         console = Console(file=sys.stdout)
         console.print(table)
         # below the table and unwrapped, so that a command can be copied
         for check in checks:
             if check.fix and check.status != "ok":
-                print(f"{check.name}: {check.fix}")
+                print(f"{check.name}: fix: {check.fix}")
         warned = sum(check.status == "warn" for check in checks)
-        print(f"{len(failed)} problems, {warned} warnings" if failed or warned else "everything is there")
+        print(f"{len(failed)} problems, {warned} warnings" if failed or warned else "no problems")
     if failed:
         raise typer.Exit(1)
 
 
-def _probe() -> Any:
-    """What sends the job lives with the launchers, in another room; it registers itself.
+def _profile_check() -> Any:
+    """Return the function that sends a job. It belongs to the sweeps, which register it as an entry point.
 
     Raises:
-        InputError: nothing has registered.
+        InputError: no function is registered.
     """
     from importlib.metadata import entry_points
 
@@ -66,11 +68,11 @@ def _probe() -> Any:
 
     for point in entry_points(group="c2d.doctor", name="profile"):
         return point.load()
-    raise InputError("--profile needs the sweeps, and they are not installed; install c2d again (pip install c2d)")
+    raise InputError("missing: the sweeps, which --profile needs; fix: pip install --force-reinstall c2d-suite")
 
 
-def _plain(text: str) -> str:
-    """rich reads [words] in brackets as markup; file names and errors are to be shown as they are."""
+def _escaped(text: str) -> str:
+    """Escape [words] in brackets, which rich would read as markup."""
     from rich.markup import escape
 
     return escape(text)

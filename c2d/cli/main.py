@@ -1,7 +1,7 @@
-"""The `c2d` command. It imports no room: every room registers its commands under the entry-point group `c2d.commands`.
+"""The `c2d` command. Every package registers its commands in the entry-point group `c2d.commands`.
 
-An entry point is a function with typer annotations (one command) or a `typer.Typer` (a group of commands). Their
-modules import nothing heavy at the top, so `c2d --help` needs neither torch nor mmdet.
+An entry point is a function with typer annotations (one command) or a `typer.Typer` (a group of commands). The modules
+of the commands import nothing heavy at the top, so `c2d --help` needs neither torch nor mmdet.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 HELP = (
-    "Classifier-to-detector distillation: train one run, look at it, measure it. Exit codes: 0 done, "
+    "Classifier-to-detector distillation: train one run, inspect it, measure it. Exit codes: 0 done, "
     "1 something failed and was recorded, 2 bad input (nothing was changed), 130 interrupted (call again to continue)."
 )
 
 
-class Face(TyperGroup):
-    """A group whose commands are found among the entry points and loaded when they are asked for."""
+class EntryPointGroup(TyperGroup):
+    """A group whose commands are entry points, each loaded when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, sorted."""
         return sorted(point.name for point in entry_points(group="c2d.commands"))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load the command of that name; None if there is none."""
         found = [point for point in entry_points(group="c2d.commands") if point.name == cmd_name]
         if not found:
             return None
@@ -40,6 +42,11 @@ class Face(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Resolve the command in `args`.
+
+        Raises:
+            InputError: there is no such command.
+        """
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
             from c2d.core.errors import unknown_name
 
@@ -55,7 +62,9 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(cls=Face, help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=EntryPointGroup, help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 @app.callback()
@@ -66,7 +75,11 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and turn errors into one line and an exit code; tracebacks are for defects only."""
+    """Run the command and exit. An error with an `exit_code` is one line; any other is a defect and gives a traceback.
+
+    Args:
+        arguments: what follows `c2d` on the command line; `sys.argv` by default.
+    """
     try:
         code = app(args=arguments, prog_name="c2d", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

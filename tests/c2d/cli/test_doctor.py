@@ -15,7 +15,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from c2d.cli import system_checks
+from c2d.cli import check_result, machine_checks, package_checks, system_checks
+from c2d.cli.check_result import CheckResult
 from c2d.cli.doctor import doctor
 
 CONTINUED = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1"}
@@ -46,7 +47,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             return module
 
         monkeypatch.setattr(importlib.metadata, "version", version)
-        monkeypatch.setattr(system_checks, "load", load)
+        monkeypatch.setattr(check_result, "load_module", load)
+        monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: {"c2d": ["c2d-suite"]})
         monkeypatch.setattr("shutil.which", lambda tool: (tools or {}).get(tool))
 
     return make
@@ -67,17 +69,17 @@ def fake_torch(cuda: str | None = None, cards: int = 0) -> Any:
 def test_the_core_alone_is_no_failure_and_nothing_crashes(machine: Machine, tmp_path: Path) -> None:
     core = {"numpy": "2.4.6", "pycocotools": "2.0.11", "hotcoco": "1.3.0", "opencv-python-headless": "4.12.0"}
     machine(core, modules={"cv2": SimpleNamespace(__version__="4.12.0")})
-    checks = {check.name: check for check in system_checks.collect(tmp_path)}
+    checks = {check.name: check for check in system_checks.run_checks(tmp_path)}
     assert [name for name, check in checks.items() if check.status == "fail"] == []
     for name in ("torch", "torchvision", "host"):
         assert checks[name].status == "warn"
         assert "c2d-suite[train]" in checks[name].fix
-    assert checks["GPU"].found.startswith("not asked")
+    assert checks["GPU"].found.startswith("not checked")
 
 
 def test_an_empty_machine_names_every_problem_with_a_fix(machine: Machine, tmp_path: Path) -> None:
     machine({})
-    problems = [check for check in system_checks.collect(tmp_path) if check.status != "ok"]
+    problems = [check for check in system_checks.run_checks(tmp_path) if check.status != "ok"]
     assert {check.name for check in problems} >= {"torch", "host", "numpy", "OpenCV", "pycocotools", "hotcoco"}
     assert all(check.fix for check in problems)
 
@@ -87,19 +89,19 @@ def test_a_check_that_breaks_is_a_line_and_the_others_go_on(
 ) -> None:
     machine({})
 
-    def broken() -> system_checks.Check:
+    def broken() -> CheckResult:
         raise OSError("no\nsuch device")
 
-    monkeypatch.setattr(system_checks, "gpu", broken)
-    checks = {check.name: check for check in system_checks.collect(tmp_path)}
+    monkeypatch.setattr(machine_checks, "check_gpu", broken)
+    checks = {check.name: check for check in system_checks.run_checks(tmp_path)}
     assert checks["GPU"].status == "fail"
-    assert checks["GPU"].found == "the check broke: OSError: no such device"
+    assert checks["GPU"].found == "the check itself failed: OSError: no such device"
     assert checks["disk"].status in ("ok", "warn", "fail")
 
 
 def test_torch_that_does_not_import(machine: Machine) -> None:
     machine({"torch": "2.15.0"}, modules={"torch": OSError("libcudart.so.13: cannot open shared object file")})
-    check = system_checks.torch_itself()
+    check = package_checks.check_torch()
     assert check.status == "fail"
     assert "libcudart" in check.found
     assert "2.15.0" in check.fix
@@ -116,7 +118,7 @@ def test_torch_that_does_not_import(machine: Machine) -> None:
 )
 def test_torchvision_and_torch_come_as_a_pair(machine: Machine, versions: dict[str, str], status: str) -> None:
     machine(versions, modules={"torch": fake_torch(), "torchvision.ops": SimpleNamespace(nms=lambda *a: a)})
-    assert system_checks.torchvision_pair().status == status
+    assert package_checks.check_torchvision().status == status
 
 
 def test_torchvision_whose_operators_do_not_fit(machine: Machine) -> None:
@@ -125,7 +127,7 @@ def test_torchvision_whose_operators_do_not_fit(machine: Machine) -> None:
 
     versions = {"torch": "2.14.0", "torchvision": "0.29.2"}
     machine(versions, modules={"torch": fake_torch(), "torchvision.ops": SimpleNamespace(nms=nms)})
-    check = system_checks.torchvision_pair()
+    check = package_checks.check_torchvision()
     assert check.status == "fail"
     assert "torchvision::nms does not exist" in check.found
     assert "torch torchvision" in check.fix
@@ -138,23 +140,23 @@ def test_torchvision_whose_operators_do_not_fit(machine: Machine) -> None:
         (UPSTREAM, "warn", "upstream: mmengine 0.10.7", "pip uninstall -y mmengine mmcv mmdet"),
         (CONTINUED | UPSTREAM, "fail", "both flavours", "pip uninstall -y onedl-mmengine onedl-mmcv"),
         (CONTINUED | {"mmcv": "2.2.0"}, "fail", "both flavours", "mmcv"),
-        ({"onedl-mmcv": "2.3.6"}, "fail", "without onedl-mmengine, onedl-mmdetection", "pip install onedl-mmengine"),
-        ({}, "warn", "not installed", "c2d-suite[train]"),
+        ({"onedl-mmcv": "2.3.6"}, "fail", "missing: onedl-mmengine, onedl-mmdetection", "pip install onedl-mmengine"),
+        ({}, "warn", "missing: mmengine, mmcv, mmdet", "c2d-suite[train]"),
     ],
 )
 def test_flavours_of_the_host(machine: Machine, versions: dict[str, str], status: str, found: str, fix: str) -> None:
     machine(versions)
-    check = system_checks.host()
+    check = package_checks.check_host()
     assert check.status == status
     assert found in check.found
     assert fix in check.fix
 
 
-@pytest.mark.parametrize(("ext", "found"), [("compiled", "mmcv's own"), ("stand-in", "stand-ins on torchvision")])
+@pytest.mark.parametrize(("ext", "found"), [("compiled", "mmcv's own"), ("stand-in", "replacements on torchvision")])
 def test_compiled_or_standing_in(machine: Machine, ext: str, found: str) -> None:
     compat = SimpleNamespace(prepare=lambda: SimpleNamespace(ext=ext), install_command=lambda: "pip install X")
     machine(CONTINUED | {"torch": "2.15.0"}, modules={"c2d.detectors.compat": compat})
-    check = system_checks.compiled_ops()
+    check = package_checks.check_compiled_ops()
     assert check.status == "ok"
     assert found in check.found
 
@@ -164,7 +166,7 @@ def test_ops_that_cannot_be_loaded(machine: Machine) -> None:
         raise ImportError("mmcv's compiled ops are installed but cannot be loaded")
 
     machine(CONTINUED | {"torch": "2.15.0"}, modules={"c2d.detectors.compat": SimpleNamespace(prepare=prepare)})
-    check = system_checks.compiled_ops()
+    check = package_checks.check_compiled_ops()
     assert check.status == "fail"
     assert "cannot be loaded" in check.found
 
@@ -175,36 +177,36 @@ def test_gpus(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: answer)
 
     machine(versions, modules={"torch": fake_torch("13.2", cards=2)}, tools=smi)
-    assert system_checks.gpu() == system_checks.Check(
+    assert machine_checks.check_gpu() == CheckResult(
         "GPU", "ok", "Big GPU (80 GiB), Big GPU (80 GiB); driver 580.65.06"
     )
     machine(versions, modules={"torch": fake_torch(None)}, tools=smi)
-    assert system_checks.gpu().status == "warn"
-    assert "CPU only" in system_checks.gpu().found
+    assert machine_checks.check_gpu().status == "warn"
+    assert "CPU only" in machine_checks.check_gpu().found
     machine(versions, modules={"torch": fake_torch("13.2")}, tools=smi)
-    assert "built for CUDA 13.2" in system_checks.gpu().found
+    assert "built for CUDA 13.2" in machine_checks.check_gpu().found
     machine(versions, modules={"torch": fake_torch(None)})
-    assert system_checks.gpu() == system_checks.Check("GPU", "ok", "none; everything runs on the CPU")
+    assert machine_checks.check_gpu() == CheckResult("GPU", "ok", "none; everything runs on the CPU")
 
 
 def test_opencv(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"opencv-python": "5.0.0", "opencv-python-headless": "4.12.0"}
     cv2 = {"cv2": SimpleNamespace(__version__="5.0.0")}
-    monkeypatch.setattr(system_checks, "_whole", lambda name: False)
+    monkeypatch.setattr(package_checks, "_is_complete", lambda name: False)
     machine(both, modules=cv2)
-    check = system_checks.opencv()
+    check = package_checks.check_opencv()
     assert check.status == "warn"
     assert "overwritten by opencv-python;" in check.found
     assert "pip uninstall -y opencv-python opencv-python-headless" in check.fix
     assert "opencv-python-headless==4.12.0" in check.fix
 
-    monkeypatch.setattr(system_checks, "_whole", lambda name: True)
-    assert system_checks.opencv().status == "ok"
+    monkeypatch.setattr(package_checks, "_is_complete", lambda name: True)
+    assert package_checks.check_opencv().status == "ok"
     machine({"opencv-python": "5.0.0"}, modules=cv2)
-    assert system_checks.opencv().status == "ok"
+    assert package_checks.check_opencv().status == "ok"
     machine(both, modules={"cv2": ImportError("libGL.so.1: cannot open shared object file")})
-    assert system_checks.opencv().status == "fail"
-    assert "libGL" in system_checks.opencv().found
+    assert package_checks.check_opencv().status == "fail"
+    assert "libGL" in package_checks.check_opencv().found
 
 
 def test_a_distribution_is_whole_when_its_files_have_the_recorded_sizes(
@@ -217,21 +219,21 @@ def test_a_distribution_is_whole_when_its_files_have_the_recorded_sizes(
 
     for recorded, whole in ((files(5), True), (files(6), False), (files(None), True), (files(5, "b.so"), False)):
         monkeypatch.setattr(importlib.metadata, "files", lambda name, recorded=recorded: recorded)
-        assert system_checks._whole("x") is whole
+        assert package_checks._is_complete("x") is whole
 
 
 @pytest.mark.parametrize(
     ("tools", "silent", "status", "found"),
     [
         (
-            system_checks.SLURM,
+            machine_checks.SLURM,
             "",
             "ok",
             "23.11.4, partitions main, gpu, accounting; sbatch, squeue, sacct, scontrol at /opt/bin",
         ),
-        (system_checks.SLURM, "sacct", "warn", "23.11.4, partitions main, gpu, no accounting; sbatch"),
-        (system_checks.SLURM, "sinfo", "warn", "23.11.4: the controller does not answer; sbatch"),
-        (("sbatch", "squeue"), "", "warn", "sbatch, squeue but not sacct, scontrol"),
+        (machine_checks.SLURM, "sacct", "warn", "23.11.4, partitions main, gpu, no accounting; sbatch"),
+        (machine_checks.SLURM, "sinfo", "warn", "23.11.4: the controller does not answer; sbatch"),
+        (("sbatch", "squeue"), "", "warn", "sbatch, squeue; missing: sacct, scontrol"),
         ((), "", "ok", "none on this machine"),
     ],
 )
@@ -245,7 +247,7 @@ def test_slurm(
         return subprocess.CompletedProcess(command, int(command[0] == silent), said[command[0]], "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    check = system_checks.slurm()
+    check = machine_checks.check_slurm()
     assert check.status == status
     assert check.found.startswith(found)
     assert bool(check.fix) == (status != "ok")
@@ -255,17 +257,17 @@ def test_a_tool_that_hangs_or_is_missing_says_nothing(monkeypatch: pytest.Monkey
     def hang(command: tuple[str, ...], **_: Any) -> None:
         raise subprocess.TimeoutExpired(command, 20)
 
-    assert system_checks._ask("no-such-tool") == ""
+    assert machine_checks._output_of("no-such-tool") == ""
     monkeypatch.setattr(subprocess, "run", hang)
-    assert system_checks._ask("sinfo", empty="x") == ""
+    assert machine_checks._output_of("sinfo", empty="x") == ""
 
 
 def test_timm_is_optional_and_packages_must_import(machine: Machine) -> None:
     machine({})
-    assert system_checks.timm().status == "ok"
+    assert package_checks.check_timm().status == "ok"
     machine({"timm": "1.0", "hotcoco": "1.3"}, modules={"timm": ImportError("x"), "hotcoco": ImportError("y")})
-    assert system_checks.timm().status == "warn"
-    check = system_checks.package("hotcoco", "hotcoco", "warn", "; until then: --engine reference")
+    assert package_checks.check_timm().status == "warn"
+    check = package_checks.check_package("hotcoco", "hotcoco", "warn", "; until then: --engine reference")
     assert "does not import (ImportError: y)" in check.found
     assert "--engine reference" in check.fix
 
@@ -273,16 +275,51 @@ def test_timm_is_optional_and_packages_must_import(machine: Machine) -> None:
 @pytest.mark.parametrize(("gib", "status"), [(100, "ok"), (5, "warn"), (0.5, "fail")])
 def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, status: str) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=int(gib * 2**30)))
-    assert system_checks.disk("disk", tmp_path).status == status
+    assert machine_checks.check_disk("disk", tmp_path).status == status
     monkeypatch.setattr("os.access", lambda *a: False)
-    assert "not writable" in system_checks.disk("disk", tmp_path).found
+    assert "not writable" in machine_checks.check_disk("disk", tmp_path).found
 
 
 def test_the_store_is_looked_at_where_there_is_one(machine: Machine, tmp_path: Path) -> None:
     machine({})
-    assert "disk of runs/" not in [check.name for check in system_checks.collect(tmp_path)]
+    assert "disk of runs/" not in [check.name for check in system_checks.run_checks(tmp_path)]
     (tmp_path / "runs").mkdir()
-    assert system_checks.collect(tmp_path)[-1].name == "disk of runs/"
+    assert system_checks.run_checks(tmp_path)[-1].name == "disk of runs/"
+
+
+def _distribution(origin: dict[str, Any] | None) -> Any:
+    return lambda name: SimpleNamespace(read_text=lambda file: None if origin is None else json.dumps(origin))
+
+
+SOURCE = Path(package_checks.__file__).resolve().parents[2].as_uri()
+
+
+@pytest.mark.parametrize(
+    ("owners", "origin", "found"),
+    [
+        ({"c2d": ["c2d-suite"], "sweeps": ["C2D_suite", "c2d.suite"]}, None, ""),
+        ({"analysis": ["c2d"]}, {"url": SOURCE, "dir_info": {"editable": True}}, ""),
+        ({"analysis": ["c2d"]}, {"url": SOURCE, "dir_info": {}}, "c2d 1.2 owns analysis too"),
+        ({"analysis": ["c2d"]}, {"url": "file:///other", "dir_info": {"editable": True}}, "c2d 1.2 owns analysis too"),
+        ({"c2d": ["c2d-suite", "c2d"], "benchmarks": ["c2d", "x"]}, None, "c2d 1.2 owns c2d, benchmarks too; x 3"),
+    ],
+)
+def test_other_distributions_that_own_our_import_names(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    owners: dict[str, list[str]],
+    origin: dict[str, Any] | None,
+    found: str,
+) -> None:
+    machine({"c2d": "1.2", "x": "3"})
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: owners)
+    monkeypatch.setattr(importlib.metadata, "distribution", _distribution(origin))
+    check = package_checks.check_import_names()
+    assert check.status == ("warn" if found else "ok")
+    if found:
+        assert check.found.startswith(found)
+        assert check.fix.startswith(f"pip uninstall -y c2d{' x' if 'x 3' in found else ''} && pip install ")
+        assert "a separate virtual environment" in check.fix
 
 
 def command() -> typer.Typer:
@@ -295,12 +332,12 @@ def command() -> typer.Typer:
 def test_the_command_prints_fixes_and_exits_by_the_worst(
     monkeypatch: pytest.MonkeyPatch, status: Any, code: int
 ) -> None:
-    check = system_checks.Check("torch", status, "found [this]", "pip install " + "x" * 200)
-    monkeypatch.setattr(system_checks, "collect", lambda: [check])
+    check = CheckResult("torch", status, "found [this]", "pip install " + "x" * 200)
+    monkeypatch.setattr(system_checks, "run_checks", lambda: [check])
     table = CliRunner().invoke(command(), [])
     assert table.exit_code == code
     assert "found [this]" in table.output
-    assert (f"torch: {check.fix}\n" in table.output) == (status != "ok")
+    assert (f"torch: fix: {check.fix}\n" in table.output) == (status != "ok")
     answer = CliRunner().invoke(command(), ["--json"])
     assert answer.exit_code == code
     content = json.loads(answer.output)
@@ -319,6 +356,7 @@ def test_the_command_on_this_machine(tmp_path: Path) -> None:
 
 
 def test_modules_of_the_command_import_nothing_heavy() -> None:
-    code = "import sys, c2d.cli.doctor, c2d.cli.system_checks; print([m for m in ('torch', 'numpy', 'rich.table') if m in sys.modules])"
+    heavy = ("torch", "numpy", "rich.table")
+    code = f"import sys, c2d.cli.doctor, c2d.cli.system_checks; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
