@@ -46,7 +46,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "c2d/methods/parts": ("shape", "words"),
     "c2d/metrics": ("words",),
     "c2d/specs": ("missing", "words"),
-    "c2d/teachers": ("shape", "missing", "words"),
     "c2d/weights": ("shape", "words"),
     "sweeps": ("missing", "words"),
     "sweeps/actions": ("words",),

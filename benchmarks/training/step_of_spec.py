@@ -151,7 +151,7 @@ def _calls(run: Any) -> tuple[dict[str, Call], dict[str, Any]]:
     }
     if needs.detector:
         view = batch_from_mmdet(inputs, samples, model.normalization, model.num_classes)
-        calls["teacher"] = lambda: model.teachers.detector.observe(view, needs)
+        calls["teacher"] = lambda: model.teachers.detector.outputs(view, needs)
     facts = {
         "student": run.spec.student.name if run.spec.student else run.spec.network,
         "methods": "+".join(model.distillers) or "baseline",

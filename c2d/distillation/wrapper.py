@@ -163,7 +163,7 @@ class Distillation(FiniteLosses):
                 method.refresh(self.student)
         batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
         needs = reduce(or_, (method.needs for method in active.values()), Needs())
-        by_teacher = self.teachers.detector.observe(batch, needs) if needs.detector else DetectorOutputs()
+        by_teacher = self.teachers.detector.outputs(batch, needs) if needs.detector else DetectorOutputs()
         stages = {method.roi_stages for method in active.values()}
         with record_forward(self.student, needs, "all" if "all" in stages else "last") as recorder:
             losses = dict(self.student.loss(inputs, data_samples))

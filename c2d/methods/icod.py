@@ -39,8 +39,7 @@ from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unve
 from c2d.methods.parts.icod_positives import Shared, join, subset
 from c2d.ops.chunked_sum import chunked_sum
 from c2d.ops.crop import crop_and_resize
-from c2d.teachers.crop_teacher import PIXELS as CROP
-from c2d.teachers.crop_teacher import CropTeacher, student_precision
+from c2d.teachers.crop_teacher import CROP_LAYER, CropTeacher, student_autocast_dtype
 
 Scalars = dict[str, Tensor]
 Layers = TypeVar("Layers", tuple[str, ...], dict[str, int])
@@ -58,10 +57,10 @@ class ICODParams(Params):
         default=0.15, ge=0, description="weight of L_loc", json_schema_extra=unverified("SSD300's; others unknown")
     )
     layers: tuple[str, ...] = Field(
-        default=(CROP, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
+        default=(CROP_LAYER, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
     )
     pooling: dict[str, PositiveInt] = Field(
-        default={CROP: 4, "l0": 8},
+        default={CROP_LAYER: 4, "l0": 8},
         description="side g of the pooled grid per layer; a layer that is not named here gets "
         "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead",
     )
@@ -86,7 +85,7 @@ class ICODParams(Params):
     @field_validator("layers", "pooling")
     @classmethod
     def _known_layers(cls, given: Layers) -> Layers:
-        wrong = [name for name in given if name != CROP and not (name[:1] == "l" and name[1:].isdecimal())]
+        wrong = [name for name in given if name != CROP_LAYER and not (name[:1] == "l" and name[1:].isdecimal())]
         if wrong:
             raise ValueError(f"unknown layer '{wrong[0]}'; known: crop, l0, l1, l2, ... (as deep as the teacher goes)")
         if len(set(given)) < len(given):
@@ -95,18 +94,18 @@ class ICODParams(Params):
 
     def side(self, layer: str) -> int:
         """Pooled grid side g_l of a layer."""
-        place = 0 if layer == CROP else int(layer[1:]) + 1
+        place = 0 if layer == CROP_LAYER else int(layer[1:]) + 1
         return self.pooling.get(layer, 4 * 2**place)
 
     @property
     def features(self) -> tuple[str, ...]:
         """Lambda: the teacher's layers of L_kd-loc; empty when it is switched off."""
-        return tuple(name for name in self.layers if name != CROP) if self.lambda_kl > 0 else ()
+        return tuple(name for name in self.layers if name != CROP_LAYER) if self.lambda_kl > 0 else ()
 
     @property
     def pixels(self) -> bool:
         """Whether L_loc is computed."""
-        return CROP in self.layers and self.lambda_l > 0
+        return CROP_LAYER in self.layers and self.lambda_l > 0
 
 
 class ICOD(Distiller):
@@ -148,7 +147,7 @@ class ICOD(Distiller):
             )
         for name in params.features:
             if name not in teacher.layers:
-                raise unknown_name("teacher layer", name, [CROP, *teacher.layers], "see method.icod.layers")
+                raise unknown_name("teacher layer", name, [CROP_LAYER, *teacher.layers], "see method.icod.layers")
         self.roi_stages = params.roi_stages
         self.size = params.size or int(teacher.size)
 
@@ -157,7 +156,7 @@ class ICOD(Distiller):
         device = batch.images.device
         stages = view.positives if p.roi_stages == "all" else view.positives[-1:]
         # KD in fp32 whatever the student trains in; only the teacher follows the student's precision, on CUDA.
-        precision = student_precision(device.type)
+        precision = student_autocast_dtype(device.type)
         with torch.autocast(device.type, enabled=False):
             taught = join(stages, batch, p.normaliser)
             placed = subset(taught, p.max_positives, view.generator)
@@ -179,7 +178,7 @@ class ICOD(Distiller):
     def _terms(self, taught: Shared, placed: Shared, teacher: CropTeacher) -> tuple[Scalars, Scalars]:
         """Enabled terms of the positives `taught` (classes) and `placed` (boxes), and the teacher's top-1."""
         p = self.params
-        layers = {name: p.side(name) for name in ((CROP,) if p.pixels else ()) + p.features}
+        layers = {name: p.side(name) for name in ((CROP_LAYER,) if p.pixels else ()) + p.features}
         if len(taught.boxes) == 0:
             # Zeros that hang on the student's graph: under DDP every weight takes part in every step.
             parts = {"cls": p.lambda_kc > 0, "crop": p.pixels, "feat": bool(p.features)}
@@ -188,7 +187,7 @@ class ICOD(Distiller):
         if not layers and p.lambda_kc == 0:
             return {}, {}
         truths = torch.unique(taught.truth if p.lambda_kc > 0 else placed.truth)
-        logits, targets = teacher.truth(truths, layers, with_logits=p.lambda_kc > 0)
+        logits, targets = teacher.ground_truth_outputs(truths, layers, with_logits=p.lambda_kc > 0)
         values, observed = {}, {}
         if logits is not None:
             z_t = logits[torch.searchsorted(truths, taught.truth)]
@@ -255,16 +254,16 @@ def localisation(placed: Shared, truth: Tensor, teacher: CropTeacher, targets: d
         targets: layer -> pooled maps (U, M, g, g) of the ground-truth crops.
         layers: layer -> pooled side g; crop and Lambda.
     """
-    features = [name for name in layers if name != CROP]
+    features = [name for name in layers if name != CROP_LAYER]
 
     def terms(boxes: Tensor, rows: slice) -> dict[str, Tensor]:
-        pooled = teacher.pooled(boxes, placed.image[rows], layers)
+        pooled = teacher.pooled_features(boxes, placed.image[rows], layers)
         # (1/(M g^2)) || AP(O^p) - AP(O^gt) ||_1, a mean over the pooled map; AP is linear, so it comes before the
         # difference and the ground truth is pooled once.
         apart = {name: (pooled[name] - targets[name][truth[rows]]).abs().mean((1, 2, 3)) for name in layers}
         share, found = placed.share[rows], {}
-        if CROP in layers:
-            found["crop"] = (share * apart[CROP]).sum()
+        if CROP_LAYER in layers:
+            found["crop"] = (share * apart[CROP_LAYER]).sum()
         if features:
             found["feat"] = (share * torch.stack([apart[name] for name in features]).mean(0)).sum()
         return found

@@ -19,7 +19,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard, make_card
 from c2d.specs.spec import RunSpec, TeacherSchedule
 from c2d.teachers.classifier import ClassifierTeacher
-from c2d.teachers.crop_classifier import of_recipe
+from c2d.teachers.crop_classifier import normalization_from_recipe
 from c2d.teachers.detector import DetectorTeacher
 from c2d.teachers.networks import build_network
 from c2d.training import config, evaluate
@@ -127,7 +127,7 @@ def classifier_teacher(spec: RunSpec, classes: Sequence[str]) -> ClassifierTeach
         raise InputError(f"run {spec.id} is a {spec.kind}, a classifier teacher is needed; give one with a network")
     if spec.input is None:
         raise InputError(f"teacher {spec.id} has no crop size; set `input` in its spec")
-    pixels = of_recipe(recipe.normalisation.model_dump())
+    pixels = normalization_from_recipe(recipe.normalisation.model_dump())
     return ClassifierTeacher(build_network(spec.network, len(classes)), classes, spec.input, pixels)
 
 

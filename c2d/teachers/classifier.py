@@ -1,13 +1,11 @@
-"""A frozen image classifier that is asked about crops.
+"""A frozen image classifier as a teacher: logits and feature maps of crops.
 
-It is a plain object, so the student's optimizer, DDP, EMA and checkpoints never see it.
-
-Gradients flow through it to the crops and stop there; its own weights have none. It follows the autocast it is called
-under.
+Gradients flow through it to the crops; its own weights have none. It runs under the autocast of its caller.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.specs.spec import RunSpec, TeacherSchedule, parse_spec
-from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, accelerate
+from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, fuse_for_inference
 from c2d.teachers.logit_cache import LogitCache
-from c2d.teachers.networks import build_network, stages
+from c2d.teachers.networks import build_network, layer_modules
 from c2d.weights import safe_load
 
 
@@ -30,13 +28,13 @@ class ClassifierTeacher:
     """A classifier over the detector's C foreground classes, frozen and in eval mode.
 
     Attributes:
-        network: the module that is run.
+        network: the frozen module that runs.
         classes: names, in the order of the logits.
         size: side of its crops in px.
-        normalization: the normalisation its crops must have, see `normalize`.
-        layers: names of its maps, finest first: l0, l1, ... (ResNets: l0 is the stem behind the max-pool).
-        audit: what was loaded, None for a network given as it is.
-        cache: logits of ground-truth crops seen before, where a run asks for it (`c2d.teachers.logit_cache`).
+        normalization: of the crops that it takes, see `normalize`.
+        layers: names of its maps, finest first: l0, l1, ... (ResNets: l0 is the stem after the max-pool).
+        audit: which keys were loaded; None for a network given as a module.
+        cache: stored logits of ground-truth crops, with `--cache-teacher` (`c2d.teachers.logit_cache`).
     """
 
     cache: LogitCache | None = None
@@ -49,17 +47,17 @@ class ClassifierTeacher:
         normalization: Normalization,
         *,
         device: str | torch.device = "cpu",
-        fast: bool = True,
+        fused: bool = True,
         audit: safe_load.Audit | None = None,
     ) -> None:
-        """`network` itself is left alone; a frozen copy is run, by default rewritten to be faster (see `fast.py`)."""
-        self._stages = stages(network)
-        frozen = accelerate(network, size) if fast else _frozen(network)
+        """Freeze a copy of `network`; with `fused` it is rewritten to run faster (see `fused_inference`)."""
+        self._modules_of = layer_modules(network)
+        frozen = fuse_for_inference(network, size) if fused else _frozen(network)
         self.network = frozen.to(device)
-        # Only a rewritten stem brings its maps back from channels last by itself.
-        self._rewritten = isinstance(getattr(frozen, "conv1", None), BlockConv)
+        # Only a fused stem converts its maps back from channels last by itself.
+        self._fused_stem = isinstance(getattr(frozen, "conv1", None), BlockConv)
         self.classes, self.size, self.normalization, self.audit = tuple(classes), size, normalization, audit
-        self.layers = tuple(self._stages)
+        self.layers = tuple(self._modules_of)
 
     @classmethod
     def from_parts(
@@ -71,17 +69,26 @@ class ClassifierTeacher:
         normalization: Normalization,
         device: str = "cpu",
     ) -> ClassifierTeacher:
-        """A network by name with a weight file of its stock keys, every key accounted for."""
+        """Build a network by name and load a weight file with its stock keys; every key has to fit.
+
+        Args:
+            network: see `build_network`.
+            weights: file.
+            classes: names, in the order of the logits.
+            size: side of the crops in px.
+            normalization: of the crops.
+            device: of the teacher.
+        """
         module = build_network(network, len(classes))
         audit = safe_load.load_into(module, weights, who="teacher", strict=True)
         return cls(module, classes, size, normalization, device=device, audit=audit)
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> ClassifierTeacher:
-        """The teacher of a finished classifier run: spec.json, result.json and classifier.pth of its folder.
+        """Load the teacher of a finished classifier run from spec.json, result.json and classifier.pth of its folder.
 
         Raises:
-            InputError: no classifier run, not finished, or weights that do not fit.
+            InputError: the run trained no classifier, is not finished, or its weights do not fit.
         """
         run = RunFolder(Path(folder))
         spec = parse_spec(read_json(run.spec), str(run.spec))
@@ -93,77 +100,84 @@ class ClassifierTeacher:
         if not run.classifier.exists() or not run.result.exists():
             raise InputError(f"teacher {run.id} is not finished; finish it first: c2d train {run.path}")
         if spec.input is None:
-            raise InputError(f"{run.spec} does not say the crop size (`input`); ask the question again with it")
+            raise InputError(f"{run.spec} has no crop size (`input`); train the teacher again from a spec that has one")
         classes = read_json(run.result)["classes"]
         normalization = Normalization(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
         return cls.from_parts(spec.network, run.classifier, classes, spec.input, normalization, device)
 
     @property
     def module(self) -> nn.Module:
-        """The module that is run."""
+        """The module that runs."""
         return self.network
 
     def to(self, device: str | torch.device) -> ClassifierTeacher:
-        """Move it; returns itself."""
+        """Move the network to `device`; return self."""
         self.network.to(device)
         return self
 
     def normalize(self, crops: Tensor, src: Normalization) -> Tensor:
-        """Crops (K, 3, s, s) normalised as `src`, in the teacher's own normalisation."""
+        """Convert crops (K, 3, s, s) from the normalization `src` to the teacher's."""
         return renormalize(crops, src, self.normalization)
 
     def logits(self, crops: Tensor) -> Tensor:
-        """(K, 3, s, s) in the teacher's pixels -> (K, C) logits."""
+        """Compute the logits (K, C) of crops (K, 3, s, s) in the teacher's normalization."""
         return torch.cat([self.network(part) for part in self._parts(crops, deep=True)])
 
     def features(self, crops: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Maps (K, M, h, w) of `layers`; the network runs only to the deepest of them.
+        """Compute feature maps; the network runs only to the deepest layer needed.
+
+        Args:
+            crops: (K, 3, s, s) in the teacher's normalization.
+            layers: names, see `layers`.
+
+        Returns:
+            Layer -> (K, M, h, w).
 
         Raises:
             InputError: the network has no such layer.
         """
         if not layers:
             return {}
-        names, deep = self._modules(layers), set(layers) != {self.layers[0]}
+        names, deep = self._module_names(layers), set(layers) != {self.layers[0]}
         found = [hooks.extract_outputs(self.network, names, part) for part in self._parts(crops, deep)]
-        return self._joined(found, layers)
+        return self._concatenate(found, layers)
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """`logits` and `features` of one pass."""
-        names, found, logits = self._modules(layers), [], []
+        """Compute logits (K, C) and maps (K, M, h, w) of crops (K, 3, s, s) in one forward pass; see `features`."""
+        names, found, logits = self._module_names(layers), [], []
         for part in self._parts(crops, deep=True):
-            with hooks.record_outputs(self.network, names) as seen:
+            with hooks.record_outputs(self.network, names) as outputs:
                 logits.append(self.network(part))
-            found.append(seen)
-        return torch.cat(logits), self._joined(found, layers)
+            found.append(outputs)
+        return torch.cat(logits), self._concatenate(found, layers)
 
     def _parts(self, crops: Tensor, deep: bool) -> Sequence[Tensor]:
-        """On a CPU few crops at a time, so that their maps stay in the cache; the values do not depend on it."""
-        if self._rewritten or self.size >= LARGE:
+        """Split crops on a CPU, so that the maps of one part fit into the CPU cache; values do not depend on it."""
+        if self._fused_stem or self.size >= LARGE:
             crops = crops.contiguous(memory_format=torch.channels_last)
         return crops.split(CPU_CHUNK_DEEP if deep else CPU_CHUNK) if crops.device.type == "cpu" else (crops,)
 
-    def _modules(self, layers: Sequence[str]) -> list[str]:
+    def _module_names(self, layers: Sequence[str]) -> list[str]:
         for layer in layers:
-            if layer not in self._stages:
+            if layer not in self._modules_of:
                 raise unknown_name(
                     f"layer of {type(self.network).__name__}", layer, self.layers, "`crop` is the crop itself, no layer"
                 )
-        return [self._stages[layer] for layer in layers]
+        return [self._modules_of[layer] for layer in layers]
 
-    def _joined(self, found: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
-        return {layer: torch.cat([seen[self._stages[layer]] for seen in found]) for layer in layers}
+    def _concatenate(self, found: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
+        return {layer: torch.cat([outputs[self._modules_of[layer]] for outputs in found]) for layer in layers}
 
 
-def check_teacher(result: dict[str, Any], spec: RunSpec) -> None:
-    """Refuse a teacher whose top-1 on held-out crops is below the `min_top1` of its own schedule.
+def check_teacher_accuracy(result: dict[str, Any], spec: RunSpec) -> None:
+    """Check that a teacher's top-1 on held-out crops reaches the `min_top1` of its own schedule.
 
     Args:
         result: result.json of the classifier run.
         spec: its spec.json.
 
     Raises:
-        InputError: below, or without any held-out crop.
+        InputError: it is below, or there are no held-out crops.
     """
     recipe = spec.schedule.values
     if not isinstance(recipe, TeacherSchedule):
@@ -179,11 +193,9 @@ def check_teacher(result: dict[str, Any], spec: RunSpec) -> None:
         raise InputError(
             f"teacher {spec.id} has top-1 {top1:.3f} on held-out crops, below "
             f"min_top1 {recipe.min_top1:.3f} of {spec.schedule.name}; "
-            "a student would learn its mistakes: train it longer, or lower min_top1 if that is what you want to study"
+            "a student would learn its errors: train it longer, or lower min_top1 if that is what you want to study"
         )
 
 
 def _frozen(network: nn.Module) -> nn.Module:
-    import copy
-
     return copy.deepcopy(network).eval().requires_grad_(False)

@@ -1,14 +1,15 @@
-"""The model that a classifier-teacher run trains: a network on the crops of every ground-truth box of a batch.
+"""Model that trains a classifier teacher: a network on the crops of the ground-truth boxes of a batch.
 
-It takes what a detector takes (images and boxes, the same pipeline, engine and checkpoints), so that nothing else has
-to know about classifiers. Only the weights of `network`, under their stock keys, are exported.
+Its inputs are those of a detector (images and boxes), so it uses the same data pipeline, training loop and checkpoints.
+Only the weights of `network`, under their stock keys, are exported.
 
-The paper trains one teacher with a softmax and a sigmoid loss jointly, so that its logits can be read either way:
+The paper trains one teacher with a softmax and a sigmoid loss jointly, so that its logits have both meanings:
 
     loss_ce  = w_ce  * (1/K) sum_k  -log softmax(z_k)[y_k]
     loss_bce = w_bce * (1/K) sum_k (1/C) sum_c  BCE(sigmoid(z_kc), 1 if c == y_k else 0)
 
-K crops of the batch, C classes, no background. The weights and the mean over classes are ours (the paper does not say).
+K crops of the batch, C classes, no background. The weights and the mean over classes are ours (the paper does not
+specify them).
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ from c2d.core.errors import InputError
 from c2d.detectors import compat
 from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.finite_losses import FiniteLosses
-from c2d.detectors.normalization import Normalization
+from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.teachers import crop_sampling
 from c2d.teachers.fused_inference import LARGE
 from c2d.teachers.networks import build_network
 
-#: Networks halve their maps five times; below this side nothing is left of a crop.
 MIN_INPUT = 32
-#: A step trains on a multiple of so many crops; see `crops.rounded`.
-TRAINED_TOGETHER = 16
+"""Smallest side of a crop in px: networks halve their maps five times."""
+CROP_MULTIPLE = 16
+"""The number of crops of a step is a multiple of this; see `crop_sampling.truncate_to_multiple`."""
 
 
 class CropClassifier(FiniteLosses):
     """A C-way classifier, trained on the ground-truth crops of detection batches.
 
     Args:
-        network: a torchvision name or `timm:NAME`; random weights (`c2d.weights.pretrained.initialise` brings others).
+        network: a torchvision name or `timm:NAME`; random weights (`c2d.weights.pretrained.initialise` loads others).
         num_classes: C.
         input: side of the crops in px.
         loss: weights {ce, bce}.
-        per_image: at most so many boxes of an image and step, or None for all.
-        normalisation: {mean, std, order} of the pixels, on the 0-255 scale.
+        per_image: maximum number of boxes per image and step; None: all.
+        normalisation: {mean, std, order}, on the 0-255 scale.
     """
 
     def __init__(
@@ -57,21 +58,18 @@ class CropClassifier(FiniteLosses):
         normalisation: Mapping[str, Any] | None = None,
     ) -> None:
         if input is None or input < MIN_INPUT:
-            raise InputError(f"classifier input {input} px; give `input`, at least {MIN_INPUT} (the paper's is 112)")
+            raise InputError(f"classifier input {input} px; give `input`, at least {MIN_INPUT} (the paper uses 112)")
         compat.prepare()
         from mmdet.models import DetDataPreprocessor
 
-        from c2d.detectors.normalization import IMAGENET
-
-        normalization = IMAGENET if normalisation is None else of_recipe(normalisation)
+        normalization = IMAGENET if normalisation is None else normalization_from_recipe(normalisation)
         super().__init__(
             DetDataPreprocessor(
                 mean=list(normalization.mean), std=list(normalization.std), bgr_to_rgb=normalization.order == "rgb"
             )
         )
         self.network = build_network(network, num_classes)
-        # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are the
-        # same.
+        # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are equal.
         self.layout = torch.channels_last if input >= LARGE else torch.contiguous_format
         self.network.to(memory_format=self.layout)
         self.num_classes, self.size, self.per_image, self.normalization = num_classes, input, per_image, normalization
@@ -79,61 +77,94 @@ class CropClassifier(FiniteLosses):
         self.iteration = 0  # set by the training loop
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
-        """mode `loss`: dict of losses; `predict`: `crops_logits`; `tensor`: logits of crops (K, 3, s, s)."""
+        """Run in one of mmengine's modes.
+
+        Args:
+            inputs: (B, 3, H, W) images; in mode `tensor` crops (K, 3, s, s).
+            data_samples: B mmdet data samples; unused in mode `tensor`.
+            mode: `loss`: see `loss`; `predict`: see `crop_logits`; `tensor`: logits (K, C).
+        """
         if mode == "loss":
             return self.loss(inputs, data_samples)
         if mode == "predict":
-            return self.crops_logits(inputs, data_samples)
+            return self.crop_logits(inputs, data_samples)
         logits: Tensor = self.network(inputs)
         return logits
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """loss_ce and loss_bce (weighted), and the observations acc (0-1) and crops (their number)."""
+        """Compute the weighted losses on the crops of a batch.
+
+        Args:
+            inputs: (B, 3, H, W) images.
+            data_samples: B mmdet data samples.
+
+        Returns:
+            Scalars: loss_ce, loss_bce, and the observations acc (accuracy, 0-1) and crops (their number).
+        """
         batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
-        chosen = crop_sampling.rounded(crop_sampling.choose(batch, self.per_image), TRAINED_TOGETHER)
-        count = len(chosen.labels)
+        sampled = crop_sampling.truncate_to_multiple(crop_sampling.sample_boxes(batch, self.per_image), CROP_MULTIPLE)
+        count = len(sampled.labels)
         if count == 0:
-            # Attached to every weight, so that DDP finds each of them used.
-            nothing = sum(weight.sum() * 0.0 for weight in self.network.parameters())
-            assert isinstance(nothing, Tensor)
-            return {"loss_ce": nothing, "loss_bce": nothing, "crops": nothing.detach()}
-        pixels = crop_sampling.cut(batch, chosen, self.size).contiguous(memory_format=self.layout)
+            # With a graph to every weight, because DDP waits for the gradient of each of them.
+            zero = sum(weight.sum() * 0.0 for weight in self.network.parameters())
+            assert isinstance(zero, Tensor)
+            return {"loss_ce": zero, "loss_bce": zero, "crops": zero.detach()}
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.layout)
         if count == 1:
-            # Batch norm cannot train on one crop whose last map is a single cell; twice the same changes no mean.
-            pixels = pixels.repeat(2, 1, 1, 1)
-        logits = self.network(pixels)[:count].float()
-        ce, bce = joint_loss(logits, chosen.labels)
-        right = (logits.detach().argmax(dim=1) == chosen.labels).float().mean()
+            # Batch norm fails on one crop whose last map is a single cell; repeating the crop changes no mean.
+            crops = crops.repeat(2, 1, 1, 1)
+        logits = self.network(crops)[:count].float()
+        ce, bce = joint_loss(logits, sampled.labels)
+        accuracy = (logits.detach().argmax(dim=1) == sampled.labels).float().mean()
         return {
             "loss_ce": self.weights["ce"] * ce,
             "loss_bce": self.weights["bce"] * bce,
-            "acc": right,
+            "acc": accuracy,
             "crops": logits.new_tensor(float(count)),
         }
 
     @torch.no_grad()
-    def crops_logits(self, inputs: Tensor, data_samples: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Every ground-truth crop scored: logits (K, C) fp32, labels (K,), area (K,) in px^2 of the batch tensor.
+    def crop_logits(self, inputs: Tensor, data_samples: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the logits of all ground-truth crops, for held-out scoring; call `eval()` first.
 
-        For held-out scoring: no box is left out but those with a side below 2 px; call `eval()` first.
+        Boxes with a side below 2 px are left out.
+
+        Args:
+            inputs: (B, 3, H, W) images.
+            data_samples: B mmdet data samples.
+
+        Returns:
+            Logits (K, C) fp32, labels (K,) long, areas (K,) in px^2 of the batch tensor.
         """
         batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
-        chosen = crop_sampling.choose(batch)
-        if len(chosen.labels) == 0:
-            return inputs.new_zeros(0, self.num_classes), chosen.labels, chosen.areas()
-        pixels = crop_sampling.cut(batch, chosen, self.size).contiguous(memory_format=self.layout)
-        return self.network(pixels).float(), chosen.labels, chosen.areas()
+        sampled = crop_sampling.sample_boxes(batch)
+        if len(sampled.labels) == 0:
+            return inputs.new_zeros(0, self.num_classes), sampled.labels, sampled.areas()
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.layout)
+        return self.network(crops).float(), sampled.labels, sampled.areas()
 
 
 def joint_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(softmax, sigmoid) cross-entropy of logits (K, C) and labels (K,), unweighted means; see the head of the file."""
+    """Compute the softmax and the sigmoid cross-entropy, unweighted; see the docstring of the module.
+
+    Args:
+        logits: (K, C).
+        labels: (K,) long.
+
+    Returns:
+        Two scalars.
+    """
     ce = F.cross_entropy(logits, labels)
     target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return ce, F.binary_cross_entropy_with_logits(logits, target)
 
 
-def of_recipe(recipe: Mapping[str, Any]) -> Normalization:
-    """The Normalization of a {mean, std, order} mapping."""
+def normalization_from_recipe(recipe: Mapping[str, Any]) -> Normalization:
+    """Convert a {mean, std, order} mapping to a `Normalization`.
+
+    Raises:
+        InputError: not three means and three positive standard deviations.
+    """
     mean, std = tuple(recipe["mean"]), tuple(recipe["std"])
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Classification crops without files: which boxes of a batch are looked at, and the pixels inside them.
+"""Crops of ground-truth boxes, cut from a detection batch: sample the boxes, then crop and resize them.
 
-A crop is the ground-truth box (no margin) resized to a square by the operator that distillation uses, so a teacher is
-trained on exactly what it is asked about later. Crowd regions never arrive here: mmdet keeps them as ignored instances.
+A crop is the ground-truth box (no margin), resized to a square by the operator that distillation uses, so a teacher is
+trained on the same kind of input as in distillation. Crowd regions are left out: mmdet keeps them as ignored instances.
 """
 
 from __future__ import annotations
@@ -15,29 +15,35 @@ from c2d.detectors.batch import Batch
 from c2d.ops.boxes import clip_to_image
 from c2d.ops.crop import crop_and_resize
 
-#: Boxes with a shorter side than this, in pixels of the batch tensor after clipping, hold nothing to recognise.
 MIN_SIDE = 2.0
+"""Boxes with a shorter side, in px of the batch tensor after clipping, are left out."""
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Boxes to crop: boxes (K, 4) xyxy in pixels of the batch, their image (K,) long and labels (K,) long."""
+class CropBoxes:
+    """Boxes to crop.
+
+    Attributes:
+        boxes: (K, 4) fp32 xyxy, px of the batch tensor.
+        image: (K,) long.
+        labels: (K,) long.
+    """
 
     boxes: Tensor
     image: Tensor
     labels: Tensor
 
     def areas(self) -> Tensor:
-        """(K,) pixels squared of the batch tensor."""
+        """Return the areas (K,) in px^2 of the batch tensor."""
         return (self.boxes[:, 2:] - self.boxes[:, :2]).prod(dim=1)
 
 
-def choose(batch: Batch, per_image: int | None = None, generator: torch.Generator | None = None) -> Chosen:
-    """The ground-truth boxes whose crops are used, images in order.
+def sample_boxes(batch: Batch, per_image: int | None = None, generator: torch.Generator | None = None) -> CropBoxes:
+    """Sample the ground-truth boxes to crop, images in order.
 
     Args:
         batch: images and boxes.
-        per_image: at most so many boxes of each image, drawn without replacement; None takes all, in order.
+        per_image: maximum number of boxes per image, drawn without replacement; None: all, in order.
         generator: source of the draw (CPU); None is torch's own, which the engine seeds from (seed, iteration, rank).
 
     Returns:
@@ -53,22 +59,22 @@ def choose(batch: Batch, per_image: int | None = None, generator: torch.Generato
         kept_boxes.append(clipped[keep])
         kept_labels.append(labels[keep])
         kept_image.append(torch.full((len(keep),), index, dtype=torch.long, device=batch.images.device))
-    return Chosen(torch.cat(kept_boxes), torch.cat(kept_image), torch.cat(kept_labels))
+    return CropBoxes(torch.cat(kept_boxes), torch.cat(kept_image), torch.cat(kept_labels))
 
 
-def rounded(chosen: Chosen, multiple: int) -> Chosen:
-    """A random subset whose size is the largest multiple of `multiple`; fewer boxes than that are kept as they are.
+def truncate_to_multiple(sampled: CropBoxes, multiple: int) -> CropBoxes:
+    """Drop boxes at random until their number is a multiple of `multiple`; fewer boxes than that are all kept.
 
-    A CPU's convolutions are compiled for each batch size they meet, for seconds; the sizes of real batches are all
-    different. A few boxes left out at random change no expectation. The draw is torch's, seeded by the engine.
+    CPU libraries compile their convolutions for every new batch size, which takes seconds, and the number of boxes
+    differs in every batch. Random dropping changes no expectation. The draw is torch's, seeded by the engine.
     """
-    count = len(chosen.labels) // multiple * multiple
-    if count in (0, len(chosen.labels)):
-        return chosen
-    kept = torch.randperm(len(chosen.labels))[:count].sort().values.to(chosen.image.device)
-    return Chosen(chosen.boxes[kept], chosen.image[kept], chosen.labels[kept])
+    count = len(sampled.labels) // multiple * multiple
+    if count in (0, len(sampled.labels)):
+        return sampled
+    kept = torch.randperm(len(sampled.labels))[:count].sort().values.to(sampled.image.device)
+    return CropBoxes(sampled.boxes[kept], sampled.image[kept], sampled.labels[kept])
 
 
-def cut(batch: Batch, chosen: Chosen, size: int) -> Tensor:
-    """Crops (K, 3, size, size) of the chosen boxes, in the normalisation of the batch."""
-    return crop_and_resize(batch.images, chosen.boxes, chosen.image, size)
+def crop_boxes(batch: Batch, sampled: CropBoxes, size: int) -> Tensor:
+    """Crop the sampled boxes: (K, 3, size, size), normalized like the batch."""
+    return crop_and_resize(batch.images, sampled.boxes, sampled.image, size)

@@ -1,7 +1,7 @@
-"""A classifier teacher looks at boxes of a batch: predicted ones with the gradient to the box, true ones without.
+"""A classifier teacher on boxes of a batch: predicted boxes with the gradient to the box, ground truth without.
 
-Each box is cropped once, converted to the teacher's pixels, and shown to the teacher no deeper than asked. Maps come
-back average-pooled, which is all that the losses compare and far less to keep.
+Each box is cropped once and converted to the teacher's normalization; the teacher runs only to the deepest layer
+needed. Maps are average-pooled, because the losses compare pooled maps only and these need less memory.
 """
 
 from __future__ import annotations
@@ -18,87 +18,108 @@ from torch import Tensor
 from c2d.detectors.batch import Batch
 from c2d.ops.crop import crop_and_resize
 
-#: The name of the crop itself among the layers; the teacher's own are l0, l1, ...
-PIXELS = "crop"
+CROP_LAYER = "crop"
+"""Name of the crop itself among the layers; the teacher's own are l0, l1, ..."""
 
 
 @dataclass
 class CropTeacher:
-    """The frozen teacher in front of one batch.
+    """A frozen classifier with the batch whose boxes it sees.
 
     Attributes:
         network: a `ClassifierTeacher`.
-        batch: whose images are looked at.
+        batch: with the images.
         size: side of the crops in px.
-        chunk: boxes per pass; bounds memory, does not change values.
-        precision: autocast dtype of the teacher, or None for fp32; see `student_precision`.
+        chunk: boxes per forward pass; limits memory, does not change values.
+        autocast_dtype: of the teacher, or None for fp32; see `student_autocast_dtype`.
     """
 
     network: Any
     batch: Batch
     size: int
     chunk: int
-    precision: torch.dtype | None
+    autocast_dtype: torch.dtype | None
 
-    def truth(self, rows: Tensor, layers: dict[str, int], with_logits: bool) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Logits (U, C) and pooled layers (U, M, g, g) of the ground truths `rows`, each cropped once; no gradients."""
+    def ground_truth_outputs(
+        self, rows: Tensor, layers: dict[str, int], with_logits: bool
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Compute logits and pooled layers of ground-truth boxes; no gradients.
+
+        Args:
+            rows: (U,) long, indices into `batch.all_boxes()`.
+            layers: layer -> side g of its pooled map.
+            with_logits: whether logits are needed.
+
+        Returns:
+            Logits (U, C) or None, and layer -> (U, M, g, g).
+        """
         if with_logits and getattr(self.network, "cache", None) is not None:
-            return self._known(rows), self.truth(rows, layers, with_logits=False)[1] if layers else {}
+            logits = self._cached_logits(rows)
+            return logits, self.ground_truth_outputs(rows, layers, with_logits=False)[1] if layers else {}
         boxes, image = self.batch.all_boxes()
-        logits, pooled = [], []
+        parts, pooled = [], []
         with torch.no_grad():
             for part in rows.split(self.chunk):
-                z, maps = self._look(boxes[part], image[part], layers, with_logits)
+                z, maps = self._forward(boxes[part], image[part], layers, with_logits)
                 pooled.append(maps)
                 if z is not None:
-                    logits.append(z)
+                    parts.append(z)
         joined = {name: torch.cat([maps[name] for maps in pooled]) for name in layers}
-        return (torch.cat(logits) if logits else None), joined
+        return (torch.cat(parts) if parts else None), joined
 
-    def _known(self, rows: Tensor) -> Tensor:
-        """Logits (U, C) of the ground truths `rows`; the network is asked for those that its cache does not know."""
+    def _cached_logits(self, rows: Tensor) -> Tensor:
+        """Logits (U, C) of the ground truths `rows`; the network computes those that are not in its cache."""
         boxes, image = (part[rows] for part in self.batch.all_boxes())
         paths = [self.batch.paths[i] for i in image.tolist()]
 
-        def ask(unknown: list[int]) -> Tensor:
-            places = torch.tensor(unknown, device=boxes.device).split(self.chunk)
+        def compute(missing: list[int]) -> Tensor:
+            places = torch.tensor(missing, device=boxes.device).split(self.chunk)
             with torch.no_grad():
-                looks = [self._look(boxes[part], image[part], {}, with_logits=True)[0] for part in places]
-            return torch.cat([z for z in looks if z is not None])
+                outputs = [self._forward(boxes[part], image[part], {}, with_logits=True)[0] for part in places]
+            return torch.cat([z for z in outputs if z is not None])
 
-        found: Tensor = self.network.cache.logits(paths, boxes, f"{self.size} px, {self.precision}", ask)
-        return found
+        logits: Tensor = self.network.cache.logits(paths, boxes, f"{self.size} px, {self.autocast_dtype}", compute)
+        return logits
 
-    def pooled(self, boxes: Tensor, image: Tensor, layers: dict[str, int]) -> dict[str, Tensor]:
-        """Pooled layers (k, M, g, g) of boxes (k, 4), with the graph to the boxes."""
-        return self._look(boxes, image, layers, with_logits=False)[1]
+    def pooled_features(self, boxes: Tensor, image: Tensor, layers: dict[str, int]) -> dict[str, Tensor]:
+        """Compute pooled layers with the graph to the boxes.
 
-    def _look(self, boxes: Tensor, image: Tensor, layers: dict[str, int],
-              with_logits: bool) -> tuple[Tensor | None, dict[str, Tensor]]:  # fmt: skip
+        Args:
+            boxes: (k, 4) xyxy, px of the batch tensor.
+            image: (k,) long.
+            layers: layer -> side g of its pooled map.
+
+        Returns:
+            Layer -> (k, M, g, g).
+        """
+        return self._forward(boxes, image, layers, with_logits=False)[1]
+
+    def _forward(self, boxes: Tensor, image: Tensor, layers: dict[str, int],
+                 with_logits: bool) -> tuple[Tensor | None, dict[str, Tensor]]:  # fmt: skip
         crops = crop_and_resize(self.batch.images, boxes, image, self.size)
-        features = [name for name in layers if name != PIXELS]
-        maps, logits = {PIXELS: crops}, None
+        features = [name for name in layers if name != CROP_LAYER]
+        maps, logits = {CROP_LAYER: crops}, None
         if features or with_logits:
-            shown = self.network.normalize(crops, self.batch.normalization)
-            with _teacher_precision(crops.device.type, self.precision):
+            inputs = self.network.normalize(crops, self.batch.normalization)
+            with _teacher_autocast(crops.device.type, self.autocast_dtype):
                 if not with_logits:
-                    maps |= self.network.features(shown, features)
+                    maps |= self.network.features(inputs, features)
                 elif not features:
-                    logits = self.network.logits(shown)
+                    logits = self.network.logits(inputs)
                 else:
-                    logits, found = self.network.logits_and_features(shown, features)
+                    logits, found = self.network.logits_and_features(inputs, features)
                     maps |= found
-        wide = crops.dtype
-        pooled = {name: F.adaptive_avg_pool2d(maps[name].to(wide), side) for name, side in layers.items()}
-        return (None if logits is None else logits.to(wide)), pooled
+        dtype = crops.dtype  # not half precision, also under autocast
+        pooled = {name: F.adaptive_avg_pool2d(maps[name].to(dtype), side) for name, side in layers.items()}
+        return (None if logits is None else logits.to(dtype)), pooled
 
 
-def student_precision(device: str) -> torch.dtype | None:
-    """The student's autocast dtype on CUDA; None elsewhere and without autocast: the teacher then runs in fp32."""
+def student_autocast_dtype(device: str) -> torch.dtype | None:
+    """Return the student's autocast dtype on CUDA; None elsewhere and without autocast (the teacher runs in fp32)."""
     return torch.get_autocast_dtype(device) if device == "cuda" and torch.is_autocast_enabled(device) else None
 
 
 @contextmanager
-def _teacher_precision(device: str, dtype: torch.dtype | None) -> Iterator[None]:
+def _teacher_autocast(device: str, dtype: torch.dtype | None) -> Iterator[None]:
     with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
         yield

@@ -1,7 +1,4 @@
-"""A frozen detector as a teacher: any mmdet config with its checkpoint. Loading, the audit and taps; no loss.
-
-A plain object like the classifier teacher, so the student's optimizer, DDP, EMA and checkpoints never see it.
-"""
+"""A frozen detector as a teacher: any mmdet config with its checkpoint."""
 
 from __future__ import annotations
 
@@ -33,15 +30,15 @@ class DetectorTeacher:
     Attributes:
         network: the mmdet detector.
         normalization: of the images it takes, see `normalize`.
-        num_classes: foreground classes, None where the head does not say.
-        classes: their names in the order of the logits, None where the config does not say.
-        audit: which keys of the checkpoint went where.
+        num_classes: foreground classes; None where the head has no such attribute.
+        classes: their names in the order of the logits; None where the config has none.
+        audit: which keys of the checkpoint were loaded.
     """
 
     def __init__(
         self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safe_load.Audit | None = None
     ) -> None:
-        """`network` is frozen in place and moved to `device`."""
+        """Freeze `network` in place and move it to `device`."""
         self.network = network.eval().requires_grad_(False).to(device)
         self.normalization = Normalization.from_preprocessor(self.network.data_preprocessor)
         self.num_classes = _classes(self.network)
@@ -50,10 +47,15 @@ class DetectorTeacher:
 
     @classmethod
     def from_parts(cls, config: Config | str | Path, checkpoint: str | Path, device: str = "cpu") -> DetectorTeacher:
-        """An mmdet config (or its path) and a checkpoint. Nothing that the config would download is downloaded.
+        """Build an mmdet config and load a checkpoint. Weights that the config would download are not downloaded.
+
+        Args:
+            config: mmdet config, or its path.
+            checkpoint: weight file.
+            device: of the teacher.
 
         Raises:
-            InputError: a config without a model, or a checkpoint that lacks keys of it (the first ten are named).
+            InputError: the config has no model, or the checkpoint lacks keys of it (the first ten are named).
         """
         source = config if isinstance(config, Config) else _read(Path(config))
         if not isinstance(source.get("model"), dict):
@@ -67,7 +69,7 @@ class DetectorTeacher:
         register_all_modules(init_default_scope=False)
         with DefaultScope.overwrite_default_scope("mmdet"):
             network = MODELS.build(model)
-        # Not strict: a checkpoint may hold averaged copies and the like; they are in the audit as unexpected.
+        # Not strict: a checkpoint may hold EMA copies of the weights; the audit lists them as unexpected.
         audit = safe_load.load_into(network, checkpoint, who="teacher", strict=False)
         teacher = cls(network, device=device, audit=audit)
         teacher.classes = _named_classes(source)
@@ -75,7 +77,11 @@ class DetectorTeacher:
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> DetectorTeacher:
-        """The detector of a finished run: its config.py and student.pth."""
+        """Load the detector of a finished run from its config.py and student.pth.
+
+        Raises:
+            InputError: the run is not finished, or see `from_parts`.
+        """
         run = RunFolder(Path(folder))
         for path in (run.config, run.student):
             if not path.exists():
@@ -84,53 +90,60 @@ class DetectorTeacher:
 
     @property
     def module(self) -> nn.Module:
-        """The module that is run."""
+        """The module that runs."""
         return self.network
 
     def normalize(self, images: Tensor, src: Normalization) -> Tensor:
-        """Images (B, 3, H, W) normalised as `src`, in the teacher's own normalisation."""
+        """Convert images (B, 3, H, W) from the normalization `src` to the teacher's."""
         return renormalize(images, src, self.normalization)
 
     @torch.no_grad()
-    def observe(self, batch: Batch, needs: Needs) -> DetectorOutputs:
-        """What the teacher computes for a batch, no deeper than `needs` asks: one pass for all methods of a step.
+    def outputs(self, batch: Batch, needs: Needs) -> DetectorOutputs:
+        """Compute the teacher's outputs for a batch, only as deep as needed: one forward pass for all methods.
 
-        The images are converted to the teacher's normalisation; padding, which is zero for every detector, is zeroed
-        again where the conversion moved it. The second stage comes later (`c2d.detectors.roi_stage`), on RoIs of the student.
+        Images are converted to the teacher's normalization. The padding is set to zero again afterwards, because every
+        detector pads after its normalization. The second stage runs later, on RoIs of the student (`roi_stage`).
+
+        Args:
+            batch: of the student.
+            needs: outputs to compute.
         """
         detector: Any = self.network
         images = self.normalize(batch.images, batch.normalization)
         if self.normalization != batch.normalization:
             images = _without_padding(images, batch)
-        with hooks.record_outputs(self.network, feature_layers(self.network)) as seen:
+        with hooks.record_outputs(self.network, feature_layers(self.network)) as recorded:
             maps = detector.extract_feat(images)
         dense = None
         if needs.dense:
             head = dense_head(self.network)
             dense = read_dense_outputs(head, *head(maps)[:2])
-        return DetectorOutputs(*split_maps(seen), dense)
+        return DetectorOutputs(*split_maps(recorded), dense)
 
     @torch.no_grad()
-    def read(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:
-        """Outputs of the modules `names` for images (B, 3, H, W) in the teacher's pixels, no deeper than needed.
+    def module_outputs(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:
+        """Compute the outputs of named modules; the detector runs only to the deepest of them.
 
-        Names are those of `network.named_modules()`, e.g. `backbone.layer4` or `neck`. mmdet calls the `forward` of
-        dense heads past their hooks: name a part, e.g. `bbox_head.retina_cls`; shared by all levels, it gives the
-        first one's.
+        mmdet calls the `forward` of dense heads directly, so their hooks do not run: name a part of the head, e.g.
+        `bbox_head.retina_cls`. A part that is shared by all levels gives the output of the first level.
+
+        Args:
+            images: (B, 3, H, W) in the teacher's normalization.
+            names: of `network.named_modules()`, e.g. `backbone.layer4` or `neck`.
 
         Raises:
-            InputError: no such module, or one that the forward pass does not call.
+            InputError: there is no such module, or the forward pass does not call it.
         """
         try:
-            found = hooks.extract_outputs(_Raw(self.network), [f"network.{name}" for name in names], images)
+            found = hooks.extract_outputs(_TensorMode(self.network), [f"network.{name}" for name in names], images)
         except KeyError as error:
             name = str(error.args[0]).removeprefix("network.")
             raise InputError(f"module {name} is never called itself; name a part of it, e.g. {name}.<part>") from None
         return {name.removeprefix("network."): output for name, output in found.items()}
 
 
-class _Raw(nn.Module):
-    """A detector called on a tensor, with mmdet's `tensor` mode behind it."""
+class _TensorMode(nn.Module):
+    """A detector that is called with a tensor alone, in mmdet's `tensor` mode."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -148,14 +161,14 @@ class _Raw(nn.Module):
 
 
 def _without_padding(images: Tensor, batch: Batch) -> Tensor:
-    """Zero outside each image's own size."""
+    """Set the padding of each image to zero."""
     if all(size == tuple(images.shape[-2:]) for size in batch.sizes):
         return images
     rows = torch.arange(images.shape[2], device=images.device)[None, :, None]
     cols = torch.arange(images.shape[3], device=images.device)[None, None, :]
     sizes = torch.tensor(batch.sizes, device=images.device)[:, :, None, None]
-    kept = (rows < sizes[:, 0]) & (cols < sizes[:, 1])
-    return images * kept[:, None]
+    inside = (rows < sizes[:, 0]) & (cols < sizes[:, 1])
+    return images * inside[:, None]
 
 
 def _read(path: Path) -> Config:
@@ -163,14 +176,14 @@ def _read(path: Path) -> Config:
         raise InputError(f"no config {path}; a detector teacher needs its mmdet config and its checkpoint")
     try:
         return Config.fromfile(path)
-    except Exception as error:  # whatever the user's config raises
+    except Exception as error:  # a config is Python and may raise anything
         raise InputError(f"cannot read {path}: {first_line(error)}") from error
 
 
 def _named_classes(config: Config) -> tuple[str, ...] | None:
     dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
-    named = (dataset.get("metainfo") or {}).get("classes")
-    return tuple(named) if named else None
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    return tuple(classes) if classes else None
 
 
 def _classes(network: Any) -> int | None:

@@ -1,16 +1,15 @@
-"""A frozen convolutional classifier, rewritten to the same function at less cost.
+"""Rewrite a frozen convolutional classifier to the same function at lower cost.
 
 Three rewritings, each exact up to rounding (features equal to 1e-5, tested):
 
 1. A convolution followed by a frozen batch norm is one convolution.
 2. relu(max-pool(x)) = max-pool(relu(x)), and the pooled map is a quarter of the size (ResNet stem).
 3. A convolution with stride 2 is a convolution with stride 1 on 2x2 blocks laid into channels. CPU libraries are slow
-   at the gradient of a 7x7 stride-2 convolution with respect to three input channels; this is the form they are fast
-   at.
+   at the gradient of a 7x7 stride-2 convolution with respect to three input channels, and fast in this form.
 
-The stem runs with channels last, and 16 crops at a time where nothing behind it is asked for (their maps then stay in
-the cache). Behind it channels last is faster for large crops and slower for small ones, whose last maps have few
-cells. CPU time of one thread, stem forward and backward to the crops: ResNet50, 224 crops of 112 px, 1.79 s -> 0.55
+The stem runs with channels last, and 16 crops at a time if no deeper layer is needed (their maps then fit into the CPU
+cache). After it channels last is faster for large crops and slower for small ones, whose last maps have few cells.
+CPU time of one thread, stem forward and backward to the crops: ResNet50, 224 crops of 112 px, 1.79 s -> 0.55
 s; ResNet18, 64 crops of 48 px, 68 ms -> 30 ms. Logits of 28 crops: ResNet50 at 112 px 757 -> 570 ms, ResNet18 at 48
 px 58 -> 50 ms.
 """
@@ -28,18 +27,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from c2d.core.errors import InputError
 
-#: Crops in one pass on a CPU: through the first layer only, and deeper.
 CPU_CHUNK, CPU_CHUNK_DEEP = 16, 64
-#: Crops from this side on (px) keep channels last behind the stem.
+"""Crops per forward pass on a CPU: through the first layer only, and deeper."""
 LARGE = 96
+"""Side in px from which crops keep channels last after the stem."""
 TOLERANCE = 1e-4
+"""Largest difference of logits that counts as equal, relative to their range."""
 
 
 class BlockConv(nn.Module):
     """A frozen stride-2 convolution (square odd kernel, half padding), computed on 2x2 blocks where that is faster.
 
-    (N, C, H, W) -> (N, M, H/2, W/2). On a GPU, or for odd H or W, or for no crop at all, the convolution is done as
-    it was.
+    On a GPU, for odd H or W, and for N = 0 the original convolution runs.
     """
 
     blocks: Tensor
@@ -49,7 +48,7 @@ class BlockConv(nn.Module):
         self.conv = conv
         out, channels, kernel, _ = conv.weight.shape
         pad = kernel // 2
-        # The first tap has to fall on the first pixel of a block: one empty tap in front where the padding is odd.
+        # The first tap has to lie on the first pixel of a block: one zero tap in front where the padding is odd.
         self.front = (pad + 1) // 2
         taps = F.pad(conv.weight.detach(), (pad % 2, 1 - pad % 2) * 2)
         half = taps.shape[-1] // 2
@@ -58,6 +57,7 @@ class BlockConv(nn.Module):
         self.register_buffer("blocks", blocks.reshape(out, 4 * channels, half, half).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve x (N, C, H, W); return (N, M, H/2, W/2)."""
         if x.device.type != "cpu" or x.shape[-1] % 2 or x.shape[-2] % 2 or not len(x):
             result: Tensor = self.conv(x)
             return result
@@ -65,37 +65,40 @@ class BlockConv(nn.Module):
         return F.conv2d(blocks, self.blocks, self.conv.bias)
 
 
-def accelerate(network: nn.Module, size: int) -> nn.Module:
-    """A frozen copy of `network` in eval mode with the rewritings that apply; module names stay.
+def fuse_for_inference(network: nn.Module, size: int) -> nn.Module:
+    """Return a frozen copy of `network` in eval mode with the rewritings that apply; module names do not change.
 
     Args:
-        network: any classifier; what is not recognised is left as it is.
-        size: side of the crops in px, for the check that the copy computes the same logits (to 1e-4 of their range). If
-            it does not, the copy is returned without rewritings.
+        network: any classifier; modules that are not recognised do not change.
+        size: side of the crops in px, for the check that the copy computes the same logits (to `TOLERANCE`). If it does
+            not, the copy is returned without rewritings.
+
+    Raises:
+        InputError: the network cannot process crops of this size.
     """
-    plain = copy.deepcopy(network).eval().requires_grad_(False)
-    fast = copy.deepcopy(plain)
-    _fold(fast)
-    if type(fast) is tv.ResNet:
-        _restem(fast)
-    fast.eval()
-    weight = next(plain.parameters())
+    original = copy.deepcopy(network).eval().requires_grad_(False)
+    fused = copy.deepcopy(original)
+    _fold(fused)
+    if type(fused) is tv.ResNet:
+        _rewrite_stem(fused)
+    fused.eval()
+    weight = next(original.parameters())
     generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(2, 3, size, size, generator=generator).to(weight)
+    images = torch.randn(2, 3, size, size, generator=generator).to(weight)
     try:
         with torch.no_grad():
-            before, after = plain(probe), fast(probe)
+            before, after = original(images), fused(images)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{type(network).__name__} cannot see crops of {size} px: {error}; give another `input`"
         ) from error
     same = torch.allclose(before, after, rtol=0, atol=TOLERANCE * (1 + float(before.abs().max())))
-    chosen = fast if same else plain
+    chosen = fused if same else original
     if size >= LARGE:
         return _channels_last(chosen)
-    if same and type(fast) is tv.ResNet:
-        _channels_last(fast.get_submodule("conv1"))
-        fast.get_submodule("maxpool").add_module("contiguous", Contiguous().eval())
+    if same and type(fused) is tv.ResNet:
+        _channels_last(fused.get_submodule("conv1"))
+        fused.get_submodule("maxpool").add_module("contiguous", Contiguous().eval())
     return chosen
 
 
@@ -105,9 +108,10 @@ def _channels_last(module: nn.Module) -> nn.Module:
 
 
 class Contiguous(nn.Module):
-    """Back from channels last; the values stay."""
+    """Conversion from channels last to the default memory format; values do not change."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return x (N, M, h, w) in the default memory format."""
         return x.contiguous()
 
 
@@ -127,8 +131,8 @@ def _fold(network: nn.Module) -> None:
                 setattr(module, second, nn.Identity())
 
 
-def _restem(network: tv.ResNet) -> None:
-    """The 7x7 stem on blocks, its ReLU behind the max-pool (`relu` is used nowhere else in this class)."""
+def _rewrite_stem(network: tv.ResNet) -> None:
+    """Compute the 7x7 stem on blocks and its ReLU after the max-pool (ResNet.forward uses `relu` nowhere else)."""
     conv = network.conv1
     if conv.kernel_size == (7, 7) and conv.stride == (2, 2) and conv.padding == (3, 3) and conv.groups == 1:
         network.conv1 = BlockConv(conv)

@@ -1,13 +1,13 @@
-"""What a classifier teacher said about ground-truth crops, kept on disk: for training without augmentation only.
+"""Cache of a classifier teacher's logits for ground-truth crops, on disk: for training without augmentation only.
 
-A crop that is shown again unchanged gets the same logits again, so KD_cls need not ask the teacher twice. The key of an
-entry is the SHA-256 of everything the logits follow from: the teacher's weights and its normalisation, the bytes of the
-image file, the box in pixels of the batch, the size of the crop, the precision, and the training pipeline with the
-student's normalisation. A pipeline with anything random in it is refused: crops would change from look to look.
+An unchanged crop has the same logits in every epoch, so the teacher computes them once. The key of an entry is the
+SHA-256 of everything that the logits depend on: the teacher's weights and normalization, the bytes of the image file,
+the box in px of the batch tensor, the size of the crop, the precision, and the training pipeline with the student's
+normalization. A pipeline with random transforms is an error, because crops would change from epoch to epoch.
 
-Entries are appended to a file of each process (`DIR/<context>/<host>-<pid>-<random>.logits`), so several runs and ranks
-may share a folder; what was half written when a process died is skipped by its checksum. All entries of a context are
-held in memory: 4 bytes a class for each box (COCO: 275 MB).
+Each process appends its entries to a file of its own (`DIR/<context>/<host>-<pid>-<random>.logits`), so several runs
+and ranks can share a folder; a checksum drops entries that were half written when a process died. All entries of a
+context are kept in memory: 4 bytes per class and box (COCO: 275 MB).
 """
 
 from __future__ import annotations
@@ -29,56 +29,64 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 
 FORMAT = 1
-SAME_EACH_TIME = (
+DETERMINISTIC_TRANSFORMS = (
     "LoadImageFromFile", "LoadAnnotations", "FilterAnnotations", "Resize", "FixShapeResize", "Pad", "PackDetInputs",
 )  # fmt: skip
-"""Transforms of mmdet that do the same to an image every time. `RandomFlip` with prob 0 is allowed too."""
+"""Transforms of mmdet without randomness. `RandomFlip` with prob 0 is allowed too."""
 
 Compute = Callable[[list[int]], Tensor]
+"""Row indices (n of K) -> their logits (n, C)."""
 
 
 class LogitCache:
     """Logits by key, in memory and in a folder.
 
     Args:
-        folder: where entries lie; made when the first is written.
-        context: everything that entries follow from and that stays the same in a run; JSON can hold it.
-        classes: logits of an entry.
+        folder: of the entries; created with the first one.
+        context: everything that entries depend on and that is constant in a run; JSON-serializable.
+        classes: C, logits per entry.
+
+    Attributes:
+        requests, hits: crops requested and found so far, in this process.
     """
 
     def __init__(self, folder: Path, context: Mapping[str, Any], classes: int) -> None:
         self.context = hashlib.sha256(_json({"format": FORMAT, "classes": classes, **context})).digest()
         self.folder, self.classes = Path(folder) / self.context.hex()[:16], classes
-        self.asked = self.hits = 0
+        self.requests = self.hits = 0
         self._images: dict[str, bytes] = {}
         self._record = np.dtype([("key", "V32"), ("logits", "<f4", (classes,)), ("crc", "<u4")])
-        self._known: dict[bytes, np.ndarray] = {}
-        self._mine: Path | None = None
+        self._entries: dict[bytes, np.ndarray] = {}
+        self._file: Path | None = None
         self._read()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._entries)
 
     def logits(self, paths: Sequence[str], boxes: Tensor, view: str, compute: Compute) -> Tensor:
-        """(K, C) fp32 of boxes (K, 4), on their device; the teacher is asked for the unknown ones only.
+        """Return the logits of boxes; those that are missing are computed and stored.
 
         Args:
-            paths: (K,) the image file of each box.
-            view: how crops are made and shown beside the context: their size, the precision.
-            compute: rows (of K) -> their logits (n, C).
+            paths: K entries, the image file of each box.
+            boxes: (K, 4) xyxy, px of the batch tensor.
+            view: what logits depend on besides the context: crop size and precision.
+            compute: computes the missing logits.
+
+        Returns:
+            (K, C) fp32, on the device of `boxes`.
         """
         keys = [self._key(path, box.tobytes(), view) for path, box in zip(paths, _rows(boxes), strict=True)]
-        unknown = [row for row, key in enumerate(keys) if key not in self._known]
-        self.asked, self.hits = self.asked + len(keys), self.hits + len(keys) - len(unknown)
-        if unknown:
-            self._add([keys[row] for row in unknown], _rows(compute(unknown)))
-        found = np.stack([self._known[key] for key in keys]) if keys else np.zeros((0, self.classes), np.float32)
+        missing = [row for row, key in enumerate(keys) if key not in self._entries]
+        self.requests, self.hits = self.requests + len(keys), self.hits + len(keys) - len(missing)
+        if missing:
+            self._add([keys[row] for row in missing], _rows(compute(missing)))
+        found = np.stack([self._entries[key] for key in keys]) if keys else np.zeros((0, self.classes), np.float32)
         return torch.from_numpy(found).to(boxes.device)
 
     def summary(self) -> str:
-        """How often the teacher had not to be asked, in this process."""
-        share = f"{self.hits / self.asked:.1%}" if self.asked else "no crop was asked for"
-        return f"teacher cache {self.folder}: {self.hits} of {self.asked} crops were known ({share}), {len(self)} kept"
+        """Describe the hit rate in this process, for the log."""
+        share = f"{self.hits / self.requests:.1%}" if self.requests else "no requests"
+        return f"teacher cache {self.folder}: {self.hits} of {self.requests} crops found ({share}), {len(self)} stored"
 
     def _key(self, path: str, box: bytes, view: str) -> bytes:
         if path not in self._images:
@@ -90,11 +98,11 @@ class LogitCache:
         for record, key, row in zip(records, keys, logits, strict=True):
             record["key"], record["logits"] = np.void(key), row
             record["crc"] = zlib.crc32(key + row.tobytes())
-            self._known[key] = row.copy()
-        if self._mine is None:
+            self._entries[key] = row.copy()
+        if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._mine = self.folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.logits"
-        with self._mine.open("ab") as stream:
+            self._file = self.folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.logits"
+        with self._file.open("ab") as stream:
             stream.write(records.tobytes())
 
     def _read(self) -> None:
@@ -104,44 +112,50 @@ class LogitCache:
             for record in np.frombuffer(raw, self._record, whole):
                 key, row = record["key"].tobytes(), record["logits"]
                 if zlib.crc32(key + row.tobytes()) == record["crc"]:
-                    self._known[key] = row.copy()
+                    self._entries[key] = row.copy()
 
 
-def check(dataset: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> None:
-    """Refuse what would make a cache wrong.
+def check_deterministic(dataset: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> None:
+    """Check that the crops of a box are the same in every epoch.
 
     Args:
         dataset: config of the training data set, with its pipeline.
         preprocessor: config of the student's data preprocessor.
 
     Raises:
-        InputError: a transform that is not on the list of those that do the same each time.
+        InputError: the pipeline has a transform that may be random, or drops the path of the image.
     """
-    allowed = f"{', '.join(SAME_EACH_TIME)}, RandomFlip with prob 0"
+    allowed = f"{', '.join(DETERMINISTIC_TRANSFORMS)}, RandomFlip with prob 0"
     advice = f"a cache of teacher logits needs the same crops every time ({allowed}); train without --cache-teacher"
     if dataset.get("type") != "CocoDataset":
         raise InputError(f"the training data is a {dataset.get('type')}, which may mix images; {advice}")
     for transform in dataset["pipeline"]:
         name = str(transform["type"]) if isinstance(transform["type"], str) else transform["type"].__name__
-        if name in SAME_EACH_TIME or (name == "RandomFlip" and transform.get("prob") == 0):
+        if name in DETERMINISTIC_TRANSFORMS or (name == "RandomFlip" and transform.get("prob") == 0):
             keys = transform.get("meta_keys")
             if name == "PackDetInputs" and keys is not None and "img_path" not in keys:
                 raise InputError(
-                    "PackDetInputs leaves out img_path, by which a cache knows images; add it to meta_keys"
+                    "PackDetInputs drops img_path, which the teacher cache needs; add img_path to meta_keys"
                 )
             continue
-        raise InputError(f"the training pipeline has {name}, which changes crops from look to look; {advice}")
+        raise InputError(f"the training pipeline has {name}, which changes crops from epoch to epoch; {advice}")
     if preprocessor.get("batch_augments"):
         raise InputError(f"the student's data preprocessor has batch_augments; {advice}")
 
 
 def open_cache(folder: Path, teacher: Any, dataset: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> LogitCache:
-    """The cache of a `ClassifierTeacher` under one training pipeline, see `check`; it is given to the teacher.
+    """Open the cache of a teacher for one training pipeline, and set it as `teacher.cache`.
+
+    Args:
+        folder: of all caches; new or used before.
+        teacher: a `ClassifierTeacher`.
+        dataset: config of the training data set, with its pipeline.
+        preprocessor: config of the student's data preprocessor.
 
     Raises:
         InputError: the pipeline is random, or the folder is a file.
     """
-    check(dataset, preprocessor)
+    check_deterministic(dataset, preprocessor)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--cache-teacher {folder} is a file; give a folder, new or used before")
     context = {
@@ -155,7 +169,7 @@ def open_cache(folder: Path, teacher: Any, dataset: Mapping[str, Any], preproces
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 of a module's tensors under their names, and of its structure."""
+    """Return the SHA-256 of a module's tensors with their names, and of its structure."""
     digest = hashlib.sha256(repr(module).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -165,8 +179,8 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def _rows(tensor: Tensor) -> np.ndarray:
-    found: np.ndarray = np.ascontiguousarray(tensor.detach().float().cpu().numpy(), "<f4")
-    return found
+    rows: np.ndarray = np.ascontiguousarray(tensor.detach().float().cpu().numpy(), "<f4")
+    return rows
 
 
 def _json(value: Any) -> bytes:

@@ -1,7 +1,7 @@
-"""Classifier networks by name, and the order of their stages.
+"""Classifier networks by name, and the modules of their feature layers.
 
 `resnet50` is torchvision's, `timm:NAME` is timm's. A network's layers are named l0, l1, ... from the finest map to the
-coarsest. ResNets in either library: l0 is the stem behind its max-pool and l1..l4 the four stages, as in the ICOD
+coarsest. ResNets in either library: l0 is the stem after its max-pool and l1..l4 the four stages, as in the ICOD
 paper. Other families: the last map at each resolution, in order.
 """
 
@@ -17,7 +17,7 @@ from c2d.detectors.normalization import Normalization
 from c2d.weights import pretrained
 
 TIMM = "timm:"
-# Pixels a side of the image that the order of the stages is found with: 3 cells at stride 32.
+# Side in px of the image that orders the layers by resolution: 3 cells at stride 32.
 PROBE = 96
 # Where torchvision keeps the convolutional part of families that have no layer1..layer4.
 TRUNKS = ("features", "trunk_output", "layers")
@@ -31,17 +31,17 @@ def build_network(
     normalization: Normalization | None = None,
     download: bool | None = None,
 ) -> nn.Module:
-    """A C-way classifier, (N, 3, s, s) -> (N, C) logits.
+    """Build a C-way classifier, (N, 3, s, s) -> (N, C) logits.
 
     Args:
         name: a torchvision classification model, or `timm:NAME`.
-        num_classes: C; the head is new, whatever the weights were trained for.
+        num_classes: C; the head is always new.
         weights: `none`, `torchvision:MODEL.WEIGHTS` or a file with the network's own keys; all but the head is loaded.
-        normalization: what the network will see; compared with what the weights were trained on.
+        normalization: of its images; checked against that of the weights.
         download: see `c2d.weights.pretrained.initialise`.
 
     Raises:
-        InputError: unknown network, timm absent, or weights that do not fit.
+        InputError: the network is unknown, timm is not installed, or the weights do not fit.
     """
     network = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
     if weights != "none":
@@ -51,8 +51,8 @@ def build_network(
     return network
 
 
-def stages(network: nn.Module) -> dict[str, str]:
-    """Layer name -> module name, finest first; empty for a network without maps (a transformer of one resolution)."""
+def layer_modules(network: nn.Module) -> dict[str, str]:
+    """Map layer names to module names, finest first; empty for a network of one resolution (a vision transformer)."""
     modules = dict(network.named_modules())
     if all(part in modules for part in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
         return {"l0": "maxpool", **{f"l{n}": f"layer{n}" for n in range(1, 5)}}
@@ -64,7 +64,7 @@ def stages(network: nn.Module) -> dict[str, str]:
 
 
 def _children(network: nn.Module) -> list[str]:
-    """The children of the network, those of its trunk in its place."""
+    """The children of the network, with the trunk replaced by its children."""
     names: list[str] = []
     for child, module in network.named_children():
         inside = [f"{child}.{part}" for part, _ in module.named_children()]
@@ -97,7 +97,7 @@ def _by_resolution(network: nn.Module, names: list[str]) -> list[str]:
             handle.remove()
     last: dict[int, str] = {}
     for name, (output, version) in seen.items():
-        # A map that a later step writes over (its version rises) is not what the module returned.
+        # A later in-place operation raises the version: the map is then not what the module returned.
         if output.dim() == 4 and 1 < output.shape[-1] == output.shape[-2] and output._version == version:
             last[output.shape[-1]] = name
     return [last[size] for size in sorted(last, reverse=True)]
@@ -109,7 +109,7 @@ def _torchvision(name: str, num_classes: int) -> nn.Module:
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise unknown_name("network", name, names, "or timm:NAME")
-    # Those two return three outputs while training, which no classification loss here expects.
+    # With auxiliary heads these two return three outputs in training mode; the losses here expect one.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **extra)
     return network

@@ -1,8 +1,7 @@
-"""The augmented images a classifier teacher's crops are taken from, as mmdet transforms.
+"""Pipelines of mmdet transforms for the images that a classifier teacher's crops are taken from.
 
-The crops are cut from the tensor the pipeline delivers, so the teacher sees the augmentation its students will see.
-Everything here is ours where the paper is silent (it only says that SSD has a teacher of its own, because of its
-augmentation).
+The crops are taken from the output of the pipeline, so the teacher is trained with the augmentation of its students.
+The pipelines are ours; the paper only states that SSD has a teacher of its own, because of its augmentation.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ KINDS = ("general", "ssd", "held-out")
 
 
 def teacher_pipeline(kind: str, image_size: int) -> list[dict[str, Any]]:
-    """mmdet transforms from an image file to a packed sample.
+    """Return the mmdet transforms from an image file to a packed sample.
 
     Args:
         kind: `general`, flip and resize with the aspect ratio kept, for students of the FPN families; `ssd`, SSD's
             photometric distortion, Expand, MinIoURandomCrop, resize to a square and flip; `held-out`, resize only,
             for scoring.
-        image_size: pixels; the image is fitted into, or (ssd) stretched to, a square of this side.
+        image_size: side in px of the square that the image is fitted into or (ssd) stretched to.
 
     Raises:
-        InputError: another kind.
+        InputError: `kind` is none of these.
     """
     load: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile", "backend_args": None},
@@ -38,7 +37,7 @@ def teacher_pipeline(kind: str, image_size: int) -> list[dict[str, Any]]:
     if kind == "held-out":
         return [*load, fit, pack]
     if kind == "ssd":
-        # Expand paints with ImageNet's mean, listed as RGB and turned into the BGR that mmdet loads.
+        # Expand fills with ImageNet's mean, listed as RGB; to_rgb converts it to the BGR that mmdet loads.
         expand = {"type": "Expand", "mean": [123.675, 116.28, 103.53], "to_rgb": True, "ratio_range": (1, 4)}
         cut = {"type": "MinIoURandomCrop", "min_ious": (0.1, 0.3, 0.5, 0.7, 0.9), "min_crop_size": 0.3}
         square = {"type": "Resize", "scale": (image_size, image_size), "keep_ratio": False}

@@ -67,11 +67,11 @@ class Sources:
         Raises:
             InputError: the run is not finished, is below its min_top1, or has other classes than the student.
         """
-        from c2d.teachers.classifier import ClassifierTeacher, check_teacher
+        from c2d.teachers.classifier import ClassifierTeacher, check_teacher_accuracy
 
         run = teacher_run(run_id, self.folder)
         teacher_spec, result = teacher_result(run, "classifier")
-        check_teacher(result, teacher_spec)
+        check_teacher_accuracy(result, teacher_spec)
         teacher = ClassifierTeacher.from_run(run.path, self.device)
         classes = self.card.card.classes
         if list(teacher.classes) != list(classes):

@@ -89,7 +89,7 @@ class Prototypes(nn.Module):
             return [maps[pair.s] for pair in self.pairs]
 
         def theirs(batch: Batch) -> Maps:
-            maps = self._teacher.observe(batch, Needs(neck=True)).neck
+            maps = self._teacher.outputs(batch, Needs(neck=True)).neck
             return [maps[pair.t] for pair in self.pairs]
 
         spaces = [ours] if self._theirs else [ours, theirs]

@@ -35,7 +35,7 @@ def test_a_teacher_with_the_students_weights_computes_what_the_student_does(name
     teacher = DetectorTeacher(copy.deepcopy(student))
     with record_forward(student, EVERY) as recorder:
         student.loss(inputs, copy.deepcopy(samples))
-    ours, theirs = recorder.outputs(), teacher.observe(batch, EVERY)
+    ours, theirs = recorder.outputs(), teacher.outputs(batch, EVERY)
     pairs = [*zip(ours.neck, theirs.neck, strict=True), *zip(ours.backbone, theirs.backbone, strict=True)]
     assert ours.dense is not None
     assert theirs.dense is not None
@@ -78,7 +78,7 @@ def test_both_second_stages_see_the_same_rois(name: str) -> None:
     needs = Needs(neck=True, rois=True)
     with record_forward(student, needs) as recorder:
         student.loss(inputs, copy.deepcopy(samples))
-    ours, maps = recorder.outputs().rois, teacher.observe(batch, needs).neck
+    ours, maps = recorder.outputs().rois, teacher.outputs(batch, needs).neck
     assert ours is not None
     theirs = predict_same_rois(teacher.network, maps, ours)
     assert theirs.logits.shape == ours.logits.shape == (len(ours.rois), 4)
@@ -106,7 +106,7 @@ def test_padding_is_zero_for_a_teacher_of_other_pixels() -> None:
     seen: list[torch.Tensor] = []
     for net in (network, other):
         handle = net.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        DetectorTeacher(net).observe(batch, Needs(neck=True))
+        DetectorTeacher(net).outputs(batch, Needs(neck=True))
         handle.remove()
     assert torch.equal(seen[0], inputs)
     assert not torch.equal(seen[1][..., :88, :88], inputs[..., :88, :88])

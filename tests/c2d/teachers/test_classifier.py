@@ -14,9 +14,9 @@ from c2d.core.errors import InputError
 from c2d.detectors.hooks import extract_outputs
 from c2d.detectors.normalization import IMAGENET, Normalization, renormalize
 from c2d.specs.spec import RunSpec
-from c2d.teachers.classifier import ClassifierTeacher, check_teacher
+from c2d.teachers.classifier import ClassifierTeacher, check_teacher_accuracy
 from c2d.teachers.fused_inference import BlockConv
-from c2d.teachers.networks import build_network, stages
+from c2d.teachers.networks import build_network, layer_modules
 
 FAMILIES = [
     ("resnet18", 48),
@@ -59,13 +59,13 @@ def test_logits_and_features_are_the_plain_networks(name: str, size: int) -> Non
     crops = torch.randn(3, 3, size, size)
     with torch.no_grad():
         wanted = plain(crops)
-        maps = extract_outputs(plain, list(stages(plain).values()), crops)
+        maps = extract_outputs(plain, list(layer_modules(plain).values()), crops)
         logits, features = asked.logits_and_features(crops, asked.layers)
         close(logits, wanted)
         close(asked.logits(crops), wanted)
         alone = asked.features(crops, asked.layers)
     assert len(asked.layers) >= 4
-    for layer, module in stages(plain).items():
+    for layer, module in layer_modules(plain).items():
         close(features[layer], maps[module])
         close(alone[layer], maps[module])
 
@@ -156,7 +156,7 @@ def test_no_crop_at_all() -> None:
 
 def test_without_rewriting_the_numbers_are_bit_equal() -> None:
     plain = network("resnet18")
-    asked = ClassifierTeacher(plain, range(6), 48, IMAGENET, fast=False)  # type: ignore[arg-type]
+    asked = ClassifierTeacher(plain, range(6), 48, IMAGENET, fused=False)  # type: ignore[arg-type]
     crops = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
         assert torch.equal(asked.logits(crops), plain(crops))
@@ -245,8 +245,8 @@ def test_an_unfinished_or_wrong_run_is_no_teacher(run: Path) -> None:
 
 def test_the_gate() -> None:
     question = RunSpec.model_validate(spec())
-    check_teacher({"top1": 0.9}, question)
+    check_teacher_accuracy({"top1": 0.9}, question)
     with pytest.raises(InputError, match=r"top-1 0\.899 on held-out crops, below min_top1 0\.900 of mine"):
-        check_teacher({"top1": 0.899}, question)
+        check_teacher_accuracy({"top1": 0.899}, question)
     with pytest.raises(InputError, match="no held-out crop"):
-        check_teacher({"top1": None}, question)
+        check_teacher_accuracy({"top1": None}, question)

@@ -10,7 +10,7 @@ import torch
 from c2d.detectors.batch import Batch
 from c2d.detectors.normalization import IMAGENET
 from c2d.teachers import crop_sampling
-from c2d.teachers.crop_sampling import choose, cut
+from c2d.teachers.crop_sampling import crop_boxes, sample_boxes
 
 
 def batch(*boxes: Any, size: int = 64) -> Batch:
@@ -22,7 +22,7 @@ def batch(*boxes: Any, size: int = 64) -> Batch:
 
 
 def test_every_box_is_chosen_in_order() -> None:
-    chosen = choose(batch([[0, 0, 10, 10], [5, 5, 30, 20]], [[1, 1, 4, 4]]))
+    chosen = sample_boxes(batch([[0, 0, 10, 10], [5, 5, 30, 20]], [[1, 1, 4, 4]]))
     assert chosen.image.tolist() == [0, 0, 1]
     assert chosen.labels.tolist() == [0, 1, 0]
     assert chosen.areas().tolist() == [100, 375, 9]
@@ -30,7 +30,7 @@ def test_every_box_is_chosen_in_order() -> None:
 
 def test_boxes_without_two_pixels_inside_the_image_are_left_out() -> None:
     thin, outside, clipped = [0, 0, 1.5, 30], [50, 0, 60, 10], [30, 0, 60, 10]
-    chosen = choose(batch([thin, outside, clipped], size=40))
+    chosen = sample_boxes(batch([thin, outside, clipped], size=40))
     assert chosen.labels.tolist() == [2]
     assert chosen.boxes.tolist() == [[30, 0, 40, 10]]
 
@@ -38,14 +38,14 @@ def test_boxes_without_two_pixels_inside_the_image_are_left_out() -> None:
 def test_at_most_per_image_boxes_are_drawn_without_replacement() -> None:
     many = [[float(i), 0.0, i + 10.0, 10.0] for i in range(20)]
     generator = torch.Generator().manual_seed(0)
-    chosen = choose(batch(many, many[:2]), per_image=4, generator=generator)
+    chosen = sample_boxes(batch(many, many[:2]), per_image=4, generator=generator)
     assert chosen.image.tolist() == [0, 0, 0, 0, 1, 1]
     first = chosen.labels[:4].tolist()
     assert len(set(first)) == 4
     assert first == sorted(first)
-    again = choose(batch(many, many[:2]), per_image=4, generator=torch.Generator().manual_seed(0))
+    again = sample_boxes(batch(many, many[:2]), per_image=4, generator=torch.Generator().manual_seed(0))
     assert again.labels.tolist() == chosen.labels.tolist()
-    other = choose(batch(many, many[:2]), per_image=4, generator=torch.Generator().manual_seed(1))
+    other = sample_boxes(batch(many, many[:2]), per_image=4, generator=torch.Generator().manual_seed(1))
     assert other.labels.tolist() != chosen.labels.tolist()
 
 
@@ -54,7 +54,7 @@ def test_every_box_is_drawn_equally_often() -> None:
     generator = torch.Generator().manual_seed(0)
     counts = torch.zeros(10)
     for _ in range(500):
-        counts[choose(many, per_image=2, generator=generator).labels] += 1
+        counts[sample_boxes(many, per_image=2, generator=generator).labels] += 1
     # 100 expected of each, standard deviation 9: four of them either way.
     assert counts.sum() == 1000
     assert ((counts - 100).abs() < 36).all()
@@ -62,24 +62,24 @@ def test_every_box_is_drawn_equally_often() -> None:
 
 def test_an_image_without_boxes_gives_no_crop() -> None:
     empty = batch([], [[0, 0, 16, 16]])
-    chosen = choose(empty)
+    chosen = sample_boxes(empty)
     assert chosen.image.tolist() == [1]
-    assert cut(empty, chosen, 8).shape == (1, 3, 8, 8)
+    assert crop_boxes(empty, chosen, 8).shape == (1, 3, 8, 8)
     nothing = batch([])
-    assert cut(nothing, choose(nothing), 8).shape == (0, 3, 8, 8)
+    assert crop_boxes(nothing, sample_boxes(nothing), 8).shape == (0, 3, 8, 8)
 
 
 def test_a_crop_holds_the_pixels_of_its_box() -> None:
     ramp = batch([[16, 0, 32, 16]])  # the value of a pixel is its column; 16 px into 8 samples of 2 px
-    columns = cut(ramp, choose(ramp), 8)[0, 0, 0]
+    columns = crop_boxes(ramp, sample_boxes(ramp), 8)[0, 0, 0]
     torch.testing.assert_close(columns, 16.5 + 2 * torch.arange(8.0))
 
 
 @pytest.mark.parametrize(("given", "kept"), [(0, 0), (5, 5), (16, 16), (17, 16), (47, 32)])
-def test_rounded_keeps_a_multiple_and_boxes_with_their_labels(given: int, kept: int) -> None:
+def test_truncation_keeps_a_multiple_and_boxes_with_their_labels(given: int, kept: int) -> None:
     rows = torch.arange(given)
-    chosen = crop_sampling.Chosen(rows[:, None].float().expand(-1, 4), rows, rows)
-    part = crop_sampling.rounded(chosen, 16)
+    chosen = crop_sampling.CropBoxes(rows[:, None].float().expand(-1, 4), rows, rows)
+    part = crop_sampling.truncate_to_multiple(chosen, 16)
     assert len(part.labels) == kept
     assert torch.equal(part.boxes[:, 0].long(), part.labels)
     assert torch.equal(part.image, part.labels)

@@ -40,7 +40,7 @@ def test_it_is_frozen_and_computes_the_same(made: tuple[Config, Any, Path]) -> N
     with torch.no_grad():
         detector.eval()
         wanted = detector.extract_feat(images)
-    seen = teacher.read(images, ["backbone.layer2", "neck"])
+    seen = teacher.module_outputs(images, ["backbone.layer2", "neck"])
     assert not seen["neck"][0].requires_grad
     for mine, theirs in zip(seen["neck"], wanted, strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -51,7 +51,7 @@ def test_it_runs_no_deeper_than_the_tap(made: tuple[Config, Any, Path]) -> None:
     teacher = DetectorTeacher.from_parts(config, path)
     deeper: list[str] = []
     handle = teacher.network.get_submodule("backbone.layer3").register_forward_hook(lambda *_: deeper.append("layer3"))
-    assert set(teacher.read(torch.randn(1, 3, 64, 64), ["backbone.layer1"])) == {"backbone.layer1"}
+    assert set(teacher.module_outputs(torch.randn(1, 3, 64, 64), ["backbone.layer1"])) == {"backbone.layer1"}
     assert deeper == []
     handle.remove()
     assert not any(module._forward_hooks for module in teacher.network.modules())
@@ -67,10 +67,10 @@ def test_the_heads_can_be_read_too(made: tuple[Config, Any, Path]) -> None:
     with torch.no_grad():
         head = detector.bbox_head if dense else detector.rpn_head
         scores, _ = head(detector.extract_feat(images))
-    torch.testing.assert_close(teacher.read(images, [name])[name], scores[0])
+    torch.testing.assert_close(teacher.module_outputs(images, [name])[name], scores[0])
     if dense:
         with pytest.raises(InputError, match="bbox_head is never called itself"):
-            teacher.read(images, ["bbox_head"])
+            teacher.module_outputs(images, ["bbox_head"])
 
 
 def test_it_has_its_own_pixels(made: tuple[Config, Any, Path]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
-from c2d.teachers.logit_cache import LogitCache, check, weights_digest
+from c2d.teachers.logit_cache import LogitCache, check_deterministic, weights_digest
 from c2d.training.train import train
 from tests.c2d.conftest import Workshop
 
@@ -59,8 +59,8 @@ def test_a_crop_is_asked_for_once(tmp_path: Path, images: list[str]) -> None:
     cache.logits(paths, moved, "32 px", asked)
     cache.logits(paths[:1], BOXES[:1], "48 px", asked)
     assert asked.rows[1:] == [[1], [0]]
-    assert (cache.hits, cache.asked) == (3 + 2, 3 + 3 + 3 + 1)
-    assert "5 of 10 crops were known (50.0%), 5 kept" in cache.summary()
+    assert (cache.hits, cache.requests) == (3 + 2, 3 + 3 + 3 + 1)
+    assert "5 of 10 crops found (50.0%), 5 stored" in cache.summary()
 
 
 def test_another_process_finds_it_and_another_context_does_not(tmp_path: Path, images: list[str]) -> None:
@@ -107,12 +107,13 @@ def test_no_boxes(tmp_path: Path) -> None:
 )
 def test_what_changes_crops_is_refused(dataset: Any, preprocessor: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check(dataset, preprocessor)
+        check_deterministic(dataset, preprocessor)
 
 
 def test_what_is_the_same_each_time_is_allowed() -> None:
     flip = {"type": "RandomFlip", "prob": 0.0}
-    check(of("LoadImageFromFile", "LoadAnnotations", "Resize", flip, "Pad", "PackDetInputs"), PREPROCESSOR)
+    dataset = of("LoadImageFromFile", "LoadAnnotations", "Resize", flip, "Pad", "PackDetInputs")
+    check_deterministic(dataset, PREPROCESSOR)
 
 
 def test_digest_of_weights() -> None:
@@ -156,8 +157,8 @@ def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, t
 
 
 def _numbers(log: str) -> list[int]:
-    """(known, asked for, kept) of the log's last word on the cache."""
-    return [int(n) for n in re.findall(r"(\d+) of (\d+) crops were known \([\d.]+%\), (\d+) kept", log)[-1]]
+    """(found, requested, stored) of the last line on the cache in the log."""
+    return [int(n) for n in re.findall(r"(\d+) of (\d+) crops found \([\d.]+%\), (\d+) stored", log)[-1]]
 
 
 def test_a_run_that_flips_is_refused_and_leaves_nothing(

@@ -10,7 +10,7 @@ from torch import nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.normalization import IMAGENET, Normalization
-from c2d.teachers.networks import build_network, stages
+from c2d.teachers.networks import build_network, layer_modules
 from c2d.weights.pretrained import head_keys
 
 RESNET = ["maxpool", "layer1", "layer2", "layer3", "layer4"]
@@ -37,7 +37,7 @@ def test_layers_in_order(name: str, modules: list[str]) -> None:
         pytest.importorskip("timm")
     network = build_network(name, 7)
     was = [module.training for module in network.modules()]
-    found = stages(network)
+    found = layer_modules(network)
     assert list(found) == [f"l{n}" for n in range(len(modules))]
     assert list(found.values()) == modules
     assert [module.training for module in network.modules()] == was
@@ -52,7 +52,7 @@ def test_a_head_counts_the_classes() -> None:
 
 def test_a_transformer_of_one_resolution_has_no_layers() -> None:
     pytest.importorskip("timm")
-    assert stages(build_network("timm:vit_tiny_patch16_224", 3)) == {}
+    assert layer_modules(build_network("timm:vit_tiny_patch16_224", 3)) == {}
 
 
 def test_weights_fill_all_but_the_head(tmp_path: Path) -> None:
