@@ -1,4 +1,4 @@
-"""`c2d bench`: what distillation costs. Nothing heavy is imported before a command runs."""
+"""The command group `c2d bench`. Nothing heavy is imported before a command runs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _group() -> None:
 
 @app.command()
 def step(
-    questions: Annotated[
+    specs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SPEC.yaml|RUN]...", help="questions to measure, instead of the shipped cases"),
+        typer.Argument(metavar="[SPEC.yaml|RUN]...", help="specs to measure, instead of the shipped cases"),
     ] = None,
     student: Annotated[
         list[str] | None, typer.Option(help="students to measure; repeat it (default: the three of the table)")
@@ -36,19 +36,19 @@ def step(
     runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA)")] = None,
 ) -> None:
-    """Time plain and distilled training steps in turn, of questions or of the shipped ICOD cases; print their ratio."""
-    if questions:
+    """Time plain and distilled training steps in turn, of specs or of the shipped ICOD cases; print their ratio."""
+    if specs:
         if student:
             from c2d.core.errors import InputError
 
-            raise InputError("give questions or --student, not both: --student chooses among the shipped cases")
+            raise InputError("give specs or --student, not both: --student chooses among the shipped cases")
         from benchmarks.training import step_of_spec
 
-        found = step_of_spec.measure(questions, runs, data, repeats, threads)
-        print(step_of_spec.markdown(found))
-        _keep(out, found)
+        records = step_of_spec.measure_specs(specs, runs, data, repeats, threads)
+        print(step_of_spec.markdown(records))
+        _write_records(out, records)
         return
-    from benchmarks.training.step import CASES, markdown, measure, peak_mib
+    from benchmarks.training.step import CASES, markdown, measure_step, peak_mib
 
     cases = [case for case in CASES if not student or case.student in student]
     if student and len(cases) < len(set(student)):
@@ -59,16 +59,16 @@ def step(
             next(name for name in student if name not in {case.student for case in CASES}),
             [case.student for case in CASES],
         )
-    # A process of its own for each measurement: memory that one leaves behind must not count for the next.
+    # A process of its own for each measurement, because memory that one leaves would count for the next.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         records = []
         for case in cases:
-            record = pool.submit(measure, case, repeats, threads).result()
+            record = pool.submit(measure_step, case, repeats, threads).result()
             for variant in ("plain", "distilled"):
                 record[f"{variant}_mib"] = round(pool.submit(peak_mib, case, variant, threads).result(), 1)
             records.append(record)
     print(markdown(records))
-    _keep(out, records)
+    _write_records(out, records)
 
 
 @app.command()
@@ -82,68 +82,69 @@ def latency(
     size: Annotated[
         list[str] | None, typer.Option("--input", help="300 or 800x1333 (height x width); repeat it (default: its own)")
     ] = None,
-    stage: Annotated[list[str] | None, typer.Option(help="repeat it (default: all, apart and together)")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="repeat it (default: all, each alone and end to end)")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one)")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: torch's)")] = None,
-    launches: Annotated[int, typer.Option(min=1, help="processes; fewer than 3 carry no interval of their own")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.0, help="at least so long, each row and launch")] = 2.0,
-    count: Annotated[int, typer.Option(min=2, help="at least so many samples, each row and launch")] = 100,
-    most_seconds: Annotated[float, typer.Option(help="after that the first ten samples are enough")] = 60.0,
+    launches: Annotated[int, typer.Option(min=1, help="processes; fewer than 3 give no interval")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.0, help="minimum seconds of each row and launch")] = 2.0,
+    count: Annotated[int, typer.Option(min=2, help="minimum samples of each row and launch")] = 100,
+    most_seconds: Annotated[float, typer.Option(help="after that ten samples suffice")] = 60.0,
     interval_ms: Annotated[
-        float | None, typer.Option(min=0.1, help="single stream: a call every so many ms (default: closed loop)")
+        float | None, typer.Option(min=0.1, help="single stream: ms between two calls (default: closed loop)")
     ] = None,
     images: Annotated[str, typer.Option(help="real (of the test set) or random (noise)")] = "real",
-    image_count: Annotated[int, typer.Option(min=1, help="different images, in turn")] = 16,
-    memory: Annotated[bool, typer.Option(help="peak memory of a training step as well")] = True,
-    show_disturbed: Annotated[bool, typer.Option(help="numbers of disturbed rows as well")] = False,
+    image_count: Annotated[int, typer.Option(min=1, help="number of different images")] = 16,
+    memory: Annotated[bool, typer.Option(help="measure the peak memory of a training step too")] = True,
+    show_disturbed: Annotated[bool, typer.Option(help="show the numbers of disturbed rows too")] = False,
     runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
     data: Annotated[
         Path | None, typer.Option(help="where the images are now: root of the data cards; data_root of a --config")
     ] = None,
 ) -> None:
-    """Latency of a student: backends x batch sizes x stages, every sample kept, in several processes."""
+    """Measure the latency of a student: backends x batch sizes x stages, in several processes, raw samples stored."""
     import signal
     import tempfile
 
     from benchmarks.latency import latency_table, options
-    from benchmarks.latency import latency_writer as record
-    from benchmarks.latency.measure import Interrupted, measure
-    from benchmarks.latency.student_memory import add_training
-    from benchmarks.latency.timing import Rule
+    from benchmarks.latency.latency_writer import write_latency_file
+    from benchmarks.latency.measure import Interrupted, measure_latency
+    from benchmarks.latency.student_memory import add_training_memory
+    from benchmarks.latency.timing import StoppingRule
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what was measured, as Ctrl-C does
-    target = options.choose(run, config, checkpoint, out, runs, data)
-    names = options.backends(backend)
-    sizes: list[tuple[int, int] | None] = [options.size_of(text) for text in size or []] or [None]
+    # SLURM ends a job with SIGTERM: keep what was measured, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    target = options.choose_target(run, config, checkpoint, out, runs, data)
+    names = options.backend_names(backend)
+    sizes: list[tuple[int, int] | None] = [options.parse_size(text) for text in size or []] or [None]
     with tempfile.TemporaryDirectory(prefix="c2d-latency-") as folder:
         rows = []
-        for wanted in sizes:
-            request = options.request(
+        for input_size in sizes:
+            request = options.build_request(
                 target,
                 device=device,
-                size=wanted,
+                size=input_size,
                 batches=batch or [1],
                 stages=stage,
                 images=images,
-                count=image_count,
+                image_count=image_count,
                 interval_ms=interval_ms,
                 threads=threads,
-                rule=Rule(min_s=seconds, min_count=count, max_s=most_seconds),
-                workspace=Path(folder) / ("own" if wanted is None else f"{wanted[0]}x{wanted[1]}"),
+                rule=StoppingRule(min_s=seconds, min_count=count, max_s=most_seconds),
+                workspace=Path(folder) / ("own" if input_size is None else f"{input_size[0]}x{input_size[1]}"),
             )
             try:
-                found = measure(request, names, launches, lambda line: typer.echo(line, err=True))
-                rows += found
+                of_size = measure_latency(request, names, launches, lambda line: typer.echo(line, err=True))
+                rows += of_size
                 if memory:
-                    typer.echo("a training step's memory", err=True)
-                    add_training(request, found)
-            except Interrupted as stopped:
-                typer.echo(stopped, err=True)
-                rows += stopped.rows
+                    typer.echo("memory of a training step", err=True)
+                    add_training_memory(request, of_size)
+            except Interrupted as interruption:
+                typer.echo(interruption, err=True)
+                rows += interruption.rows
                 break
-            except KeyboardInterrupt:  # all times are there, some memory is not
+            except KeyboardInterrupt:  # all samples exist, some memory was not measured
                 break
-    paths = [record.write(target.folder, row) for row in rows if row.launches]
+    paths = [write_latency_file(target.folder, row) for row in rows if row.launches]
     print(latency_table.markdown(rows, show_disturbed))
     for line in (latency_table.conditions(rows), latency_table.counts(rows), latency_table.training(rows)):
         print(f"\n{line}" if line else "", end="")
@@ -154,20 +155,20 @@ def latency(
 
 @app.command(name="eval")
 def evaluation(
-    images: Annotated[int, typer.Option(help="images of the made set (COCO's val2017 has 5000)")] = 5000,
-    rounds: Annotated[int, typer.Option(min=1, help="times that both sides take turns")] = 1,
+    images: Annotated[int, typer.Option(help="images of the synthetic set (COCO's val2017 has 5000)")] = 5000,
+    rounds: Annotated[int, typer.Option(min=1, help="rounds, in each of which both sides run")] = 1,
     resamples: Annotated[int, typer.Option(min=100, help="draws of the bootstrap over images")] = 1000,
     out: Annotated[Path | None, typer.Option(help="where to write all figures (JSON)")] = None,
 ) -> None:
-    """Time COCO, TIDE and the bootstrap on a made set beside pycocotools and tidecv, and show that they agree."""
+    """Time COCO, TIDE and the bootstrap on a synthetic set beside pycocotools and tidecv, and check that they agree."""
     from tempfile import TemporaryDirectory
 
-    from benchmarks.suite.evaluation_speed import markdown, run
+    from benchmarks.suite.evaluation_speed import markdown, measure_evaluation
 
     with TemporaryDirectory() as folder:
-        record = run(Path(folder), images, rounds, resamples)
+        record = measure_evaluation(Path(folder), images, rounds, resamples)
     print(markdown(record))
-    _keep(out, [record])
+    _write_records(out, [record])
     if not record["parity"]["ok"]:
         from c2d.core.errors import RunError
 
@@ -179,21 +180,21 @@ def overhead(
     cells: Annotated[int, typer.Option(help="cells of the sweep that is planned, a multiple of 10")] = 10_000,
     read: Annotated[int, typer.Option(help="runs of the store that is read, a multiple of 20")] = 1000,
     report: Annotated[int, typer.Option(help="runs of the store that is reported, a multiple of 20")] = 200,
-    repeats: Annotated[int, typer.Option(min=1, help="times that each is measured")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="samples of each")] = 3,
     out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
 ) -> None:
-    """Time our own plumbing, each beside its goal: help, imports, planning, reading a store, a report."""
+    """Time our own code, each part beside its goal: help, imports, planning, reading a store, a report."""
     from tempfile import TemporaryDirectory
 
-    from benchmarks.suite.overhead import Sizes, markdown, run
+    from benchmarks.suite.overhead import Sizes, markdown, measure_overhead
 
     with TemporaryDirectory() as folder:
-        record = run(Path(folder), Sizes(cells, read, report), repeats)
+        record = measure_overhead(Path(folder), Sizes(cells, read, report), repeats)
     print(markdown(record))
-    _keep(out, [record])
+    _write_records(out, [record])
 
 
-def _keep(out: Path | None, records: list[dict[str, Any]]) -> None:
+def _write_records(out: Path | None, records: list[dict[str, Any]]) -> None:
     if out is not None:
         from c2d.core.run_folder import atomic_write_json
 

@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "analysis.page",
     ),
     "analysis": ("c2d.core", "analysis.report"),
-    "benchmarks.machine": ("c2d.core",),
+    "benchmarks.machine": (),
     "benchmarks.flops": ("c2d.detectors",),
     "benchmarks.backends": ("c2d.core",),
     "benchmarks.latency": (

@@ -1,23 +1,19 @@
-"""Eager: the stock network on torch's own kernels, operator by operator. What every other backend is compared with."""
+"""Run the stock network on torch's own kernels, operator by operator. Every other backend is compared with this one."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from benchmarks.backends import Prepared
-
-if TYPE_CHECKING:
-    from benchmarks.latency.student import Subject
+from benchmarks.backends.base import BackendContext, PreparedBackend
 
 
-def prepare(subject: Subject) -> Prepared:
-    network = subject.network
+def prepare(context: BackendContext) -> PreparedBackend:
+    """Return the stock network itself, without gradients."""
+    network = context.network
 
     def run(inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
             return network(inputs)
 
-    return Prepared(run)
+    return PreparedBackend(run)

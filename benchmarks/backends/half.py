@@ -1,48 +1,51 @@
-"""fp16 and bf16. Where NMS is outside, the weights themselves are cast; where the network holds boxes in pixels (two
-stages), autocast: fp16 cannot tell pixel 1201 from 1202, and bf16 not 257 from 258.
+"""fp16 and bf16, by cast weights or by autocast.
+
+Where NMS is outside the network, the weights are cast. A two-stage network holds boxes in pixels, so it runs under
+autocast: fp16 cannot represent both pixel 2049 and 2050, bf16 not both 257 and 258.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from benchmarks.backends import Prepared, Unavailable
-from benchmarks.backends.network_copy import full, twin
+from benchmarks.backends.base import BackendContext, PreparedBackend, Unavailable
+from benchmarks.backends.network_copy import as_float32, converted_copy
 from c2d.core.errors import first_line
 
-if TYPE_CHECKING:
-    from benchmarks.latency.student import Subject
+
+def prepare_fp16(context: BackendContext) -> PreparedBackend:
+    """Prepare half precision."""
+    return _prepare(context, torch.float16)
 
 
-def fp16(subject: Subject) -> Prepared:
-    return _prepare(subject, torch.float16)
+def prepare_bf16(context: BackendContext) -> PreparedBackend:
+    """Prepare bfloat16."""
+    return _prepare(context, torch.bfloat16)
 
 
-def bf16(subject: Subject) -> Prepared:
-    return _prepare(subject, torch.bfloat16)
-
-
-def _prepare(subject: Subject, dtype: torch.dtype) -> Prepared:
+def _prepare(context: BackendContext, dtype: torch.dtype) -> PreparedBackend:
     """Raises Unavailable where the device has no kernels for the type."""
-    kind = subject.device.type
-    if kind == "cuda" and dtype is torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+    device_type = context.device.type
+    if (
+        device_type == "cuda"
+        and dtype is torch.bfloat16
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         raise Unavailable(f"{torch.cuda.get_device_name()} has no bf16 arithmetic")
-    by_weights = subject.network.nms == "out"
-    run = twin(subject, (lambda network: network.to(dtype)) if by_weights else (lambda _: None))
+    cast_weights = context.network.nms == "out"
+    run = converted_copy(context.network, (lambda network: network.to(dtype)) if cast_weights else (lambda _: None))
 
-    def cast(inputs: Tensor) -> tuple[Tensor, ...]:
+    def with_cast_weights(inputs: Tensor) -> tuple[Tensor, ...]:
         return run(inputs.to(dtype))
 
-    def automatic(inputs: Tensor) -> tuple[Tensor, ...]:
-        with torch.autocast(kind, dtype=dtype):
-            return full(run(inputs))
+    def with_autocast(inputs: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(device_type, dtype=dtype):
+            return as_float32(run(inputs))
 
-    call = cast if by_weights else automatic
+    call = with_cast_weights if cast_weights else with_autocast
     try:
-        call(torch.zeros(1, 3, 64, 64, device=subject.device))
+        call(torch.zeros(1, 3, 64, 64, device=context.device))
     except (RuntimeError, NotImplementedError) as error:
         raise Unavailable(f"no {dtype} kernel for an operator of this network: {first_line(error)}") from error
-    return Prepared(call, conditions={"cast": "weights" if by_weights else "autocast"})
+    return PreparedBackend(call, conditions={"cast": "weights" if cast_weights else "autocast"})

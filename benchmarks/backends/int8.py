@@ -1,7 +1,7 @@
 """int8 on the CPU: convolutions of the exported network with weights and activations of 8 bits, by ONNX Runtime.
 
-Post-training and static: the range of every activation is taken from `IMAGES` validation images, so that the AP of its
-row is slightly optimistic, and says so. Weights have a scale per output channel.
+Post-training static quantisation. The range of every activation comes from `IMAGES` validation images, so the AP of the
+row is slightly optimistic, and its note reports that. Weights have a scale per output channel.
 """
 
 from __future__ import annotations
@@ -11,45 +11,48 @@ import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.backends import Prepared, Unavailable
-from benchmarks.backends.onnx import say, session
-from benchmarks.backends.onnx_export import EXTRA, INPUT, exporter, onnx_file, sha256
-from benchmarks.backends.packages import need
+from benchmarks.backends.base import BackendContext, PreparedBackend, Unavailable
+from benchmarks.backends.network import Batch
+from benchmarks.backends.onnx import open_session
+from benchmarks.backends.onnx_export import EXTRA, INPUT, exporter_of, onnx_file, sha256
+from benchmarks.backends.packages import require_package
 from c2d.core.errors import InputError, first_line
 
-if TYPE_CHECKING:
-    from benchmarks.latency.student import Subject
-
 IMAGES = 32
+"""Validation images for calibration."""
 
 
-def prepare(subject: Subject) -> Prepared:
-    """Raises Unavailable: on a GPU, without ONNX Runtime, without images, or where the network cannot be exported."""
-    if subject.device.type != "cpu":
-        raise Unavailable(f"int8 is timed on the CPU, this student is on {subject.device}; measure with --device cpu")
-    need("onnxruntime", EXTRA)
-    whole = onnx_file(subject)
-    path = whole.with_name(f"{whole.stem}-int8.onnx")
+def prepare(context: BackendContext) -> PreparedBackend:
+    """Export and quantise the network, once per workspace.
+
+    Raises:
+        Unavailable: on a GPU, without ONNX Runtime, without images, or where the network cannot be exported.
+    """
+    if context.device.type != "cpu":
+        raise Unavailable(f"int8 is timed on the CPU, this student is on {context.device}; measure with --device cpu")
+    require_package("onnxruntime", EXTRA)
+    exported = onnx_file(context)
+    path = exported.with_name(f"{exported.stem}-int8.onnx")
     if not path.exists():
-        _quantise(subject, whole, path)
-    call = session(path, subject.device)
+        _quantise(context, exported, path)
+    call = open_session(path, context.device)
     note = f"NMS is not in it; convolutions in int8, ranges of {IMAGES} validation images; exported by"
-    return Prepared(call, sha256(path), say(note, exporter(whole)))
+    return PreparedBackend(call, sha256(path), lambda: f"{note} {exporter_of(exported)}")
 
 
-def _quantise(subject: Subject, whole: Path, path: Path) -> None:
-    library = need("onnxruntime.quantization", EXTRA)
-    preparing = need("onnxruntime.quantization.shape_inference", EXTRA)
+def _quantise(context: BackendContext, exported: Path, path: Path) -> None:
+    library = require_package("onnxruntime.quantization", EXTRA)
+    shape_inference = require_package("onnxruntime.quantization.shape_inference", EXTRA)
     folded, draft = path.with_suffix(".folded"), path.with_suffix(".part")
     try:
-        with _quiet():
-            preparing.quant_pre_process(str(whole), str(folded), skip_symbolic_shape=True)
+        with _quiet_root_logger():
+            shape_inference.quant_pre_process(str(exported), str(folded), skip_symbolic_shape=True)
             library.quantize_static(
                 str(folded),
                 str(draft),
-                _Images(subject),
+                _CalibrationReader(context.example_batches(IMAGES)),
                 quant_format=library.QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
                 per_channel=True,
@@ -60,36 +63,34 @@ def _quantise(subject: Subject, whole: Path, path: Path) -> None:
     except InputError as error:
         raise Unavailable(f"int8 needs images to calibrate on: {first_line(error)}") from error
     except Exception as error:
-        raise Unavailable(f"ONNX Runtime cannot quantise {whole.name}: {first_line(error)}") from error
+        raise Unavailable(f"ONNX Runtime cannot quantise {exported.name}: {first_line(error)}") from error
     finally:
-        for rest in (folded, draft):
-            rest.unlink(missing_ok=True)
+        for leftover in (folded, draft):
+            leftover.unlink(missing_ok=True)
 
 
-class _Images:
-    """What ONNX Runtime calls a CalibrationDataReader: one image after the other, then None."""
+class _CalibrationReader:
+    """ONNX Runtime's interface CalibrationDataReader: one image (1, 3, H, W) after the other, then None."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject, self._paths = subject, iter(subject.images(IMAGES))
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
 
     def get_next(self) -> dict[str, Any] | None:
-        path = next(self._paths, None)
-        if path is None:
-            return None
-        return {INPUT: self._subject.preprocess(self._subject.read([path])).inputs.numpy()}
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch.inputs.numpy()}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.get_next, None)
 
     def __next__(self) -> dict[str, Any]:
-        if (found := self.get_next()) is None:
+        if (inputs := self.get_next()) is None:
             raise StopIteration
-        return found
+        return inputs
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser warns through the root logger of every constant that it leaves alone."""
+def _quiet_root_logger() -> Iterator[None]:
+    """Hide the quantiser's warnings: one through the root logger for every constant that it does not quantise."""
     logger = logging.getLogger()
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,37 +1,33 @@
-"""A copy of the subject's network that may be converted, and sees the samples that the original is shown.
-
-The original stays as it is: it is what every backend is compared with.
-"""
+"""A copy of the network that may be converted. The original stays unchanged: every backend is compared with it."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from benchmarks.backends import Call
-    from benchmarks.latency.network import Network
-    from benchmarks.latency.student import Subject
+from benchmarks.backends.network import Call, Network
 
 
-def twin(subject: Subject, convert: Callable[[Network], object] = lambda _: None) -> Call:
-    """The call of a converted copy, without gradients; its floating outputs come back as float32."""
-    original = subject.network
-    network = copy.deepcopy(original)
-    convert(network)
+def converted_copy(network: Network, convert: Callable[[Network], object] = lambda _: None) -> Call:
+    """Return the call of a copy, without gradients; its floating outputs are float32.
+
+    Args:
+        convert: changes the copy in place.
+    """
+    duplicate = copy.deepcopy(network)
+    convert(duplicate)
 
     def run(inputs: Tensor) -> tuple[Tensor, ...]:
-        network._samples = original._samples  # what `subject.run` shows the original
+        duplicate.batch_samples = network.batch_samples  # set by `network.run` for the original only
         with torch.no_grad():
-            return full(network(inputs))
+            return as_float32(duplicate(inputs))
 
     return run
 
 
-def full(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs with every floating tensor in float32."""
+def as_float32(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Convert every floating tensor to float32."""
     return tuple(value.float() if value.is_floating_point() else value for value in outputs)

@@ -1,8 +1,8 @@
-"""mmcv's own operators, seen: they are called as functions of `mmcv._ext`, past torch's dispatcher.
+"""Record the calls of mmcv's own operators: functions of `mmcv._ext`, which torch's dispatcher cannot see.
 
-Inside `watching` every function of that module is replaced by one that notes the call, compiled ops and our stand-ins
-alike. RoIAlign and the deformable convolutions have formulas; any other function (NMS: its work depends on the boxes)
-is noted by name, to be listed as uncounted.
+Inside `record_mmcv_calls` every function of that module is replaced by one that records the call, compiled operators
+and our pure-Python ones alike. RoIAlign and the deformable convolutions have formulas. Any other function (NMS: its
+work depends on the boxes) is recorded by name, to be listed as uncounted.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from torch import Tensor
 
 from benchmarks.flops.op_formulas import roi_align
 
-Note = Callable[[str, int | None], None]
-"""Takes an operator's name and its FLOPs, None where nobody counts them."""
+Record = Callable[[str, int | None], None]
+"""Takes an operator's name and its FLOPs; None: it has no formula."""
 
-NO_WORK = ("get_compiler_version", "get_compiling_cuda_version")
-
-
-def _roi_align(input: Tensor, rois: Tensor, output: Tensor, *_: Any, **given: Any) -> int:
-    bins = given["aligned_height"], given["aligned_width"]
-    return roi_align(rois, input.shape[1], bins, given["spatial_scale"], given["sampling_ratio"])
+NOT_OPERATORS = ("get_compiler_version", "get_compiling_cuda_version")
 
 
-def _deformed(input: Tensor, weight: Tensor, places: int) -> int:
-    """As `opkinds.deformed_convolution`, the output given by its number of places N h w."""
-    return 2 * places * weight.numel() + 2 * 4 * places * input.shape[1] * math.prod(weight.shape[2:])
+def _roi_align(input: Tensor, rois: Tensor, output: Tensor, *_: Any, **options: Any) -> int:
+    bins = options["aligned_height"], options["aligned_width"]
+    return roi_align(rois, input.shape[1], bins, options["spatial_scale"], options["sampling_ratio"])
+
+
+def _deformable(input: Tensor, weight: Tensor, positions: int) -> int:
+    """As `op_formulas.deformable_convolution`, with the output given by its number of positions N h w."""
+    return 2 * positions * weight.numel() + 2 * 4 * positions * input.shape[1] * math.prod(weight.shape[2:])
 
 
 def _deform_conv(input: Tensor, weight: Tensor, offset: Tensor, *_: Any, **__: Any) -> int:
-    return _deformed(input, weight, offset.shape[0] * math.prod(offset.shape[2:]))  # offset (N, 2 k k, h, w)
+    return _deformable(input, weight, offset.shape[0] * math.prod(offset.shape[2:]))  # offset (N, 2 k k, h, w)
 
 
 def _modulated_deform_conv(
     input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, *_: Any, **__: Any
 ) -> int:
-    return _deformed(input, weight, offset.shape[0] * math.prod(offset.shape[2:]))
+    return _deformable(input, weight, offset.shape[0] * math.prod(offset.shape[2:]))
 
 
 FORMULAS: dict[str, Callable[..., int]] = {
@@ -51,11 +51,16 @@ FORMULAS: dict[str, Callable[..., int]] = {
 
 
 @contextmanager
-def watching(note: Note, module: Any = None) -> Iterator[list[int]]:
-    """Note every call of a function of `mmcv._ext` (or `module`); afterwards it is as before.
+def record_mmcv_calls(record: Record, module: Any = None) -> Iterator[list[int]]:
+    """Record every call of a function of `mmcv._ext`; the module is restored at the end of the context.
 
-    Yields a list whose only entry is the number of such calls that run at the moment: what the dispatcher sees
-    meanwhile is the inside of one of them.
+    Args:
+        record: gets each call.
+        module: replaces `mmcv._ext` in tests.
+
+    Yields:
+        A list whose only entry is the number of such calls that run at the moment. Operators that the dispatcher sees
+        meanwhile are inside one of them.
     """
     if module is None:
         from importlib import import_module
@@ -64,30 +69,30 @@ def watching(note: Note, module: Any = None) -> Iterator[list[int]]:
 
         compat.prepare()
         module = import_module(compat.EXTENSION)
-    before = {
+    originals = {
         name: value
         for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and name not in NO_WORK
+        if callable(value) and not name.startswith("_") and name not in NOT_OPERATORS
     }
-    inside = [0]
+    depth = [0]
 
-    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            inside[0] += 1
+            depth[0] += 1
             try:
-                if inside[0] == 1:
+                if depth[0] == 1:
                     with torch.no_grad():
-                        note(f"mmcv.{name}", FORMULAS[name](*args, **kwargs) if name in FORMULAS else None)
+                        record(f"mmcv.{name}", FORMULAS[name](*args, **kwargs) if name in FORMULAS else None)
                 return function(*args, **kwargs)
             finally:
-                inside[0] -= 1
+                depth[0] -= 1
 
         return call
 
-    for name, value in before.items():
-        setattr(module, name, noted(name, value))
+    for name, value in originals.items():
+        setattr(module, name, recorded(name, value))
     try:
-        yield inside
+        yield depth
     finally:
-        for name, value in before.items():
+        for name, value in originals.items():
             setattr(module, name, value)

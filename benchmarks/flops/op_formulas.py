@@ -1,9 +1,9 @@
-"""What an operator of torch's dispatcher is worth: counted by a formula, free by a stated list, or neither.
+"""Formulas for the FLOPs of torch's operators, and the lists of operators that count as free.
 
-Counted: what `torch.utils.flop_counter` has a formula for (matrix products, convolutions, attention), and `formulas`
-below. Free, so 0 without a note: operators that move, view or make data (`LAYOUT`), and one operation an element
-(`ELEMENTWISE`), which by the convention of all counters is no multiply-add. Batch norm in eval mode is among them:
-one multiply-add an element, which folds into the convolution before it. Everything else is named with its calls.
+Counted: operators with a formula in `torch.utils.flop_counter` (matrix products, convolutions, attention) or in
+`formulas` below. Free, so 0 without a note: operators that move, view or create data (`LAYOUT`), and one operation an
+element (`ELEMENTWISE`), which by the convention of all counters is no multiply-add. Batch norm in eval mode is free: it
+is one multiply-add an element and can be folded into the convolution before it. Everything else is listed by name.
 """
 
 from __future__ import annotations
@@ -47,37 +47,39 @@ ELEMENTWISE = _words(
 
 
 def matrix_vector(matrix: Shape, vector: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """(n, m) times (m,): 2 n m."""
+    """Return the FLOPs of (n, m) times (m,): 2 n m."""
     return 2 * math.prod(matrix)
 
 
 def added_matrix_vector(_: Shape, matrix: Shape, vector: Shape, *__: Any, out_shape: Any = None, **___: Any) -> int:
-    """The same plus a bias, which no counter counts."""
+    """Return the FLOPs of the same plus a bias, which no counter counts."""
     return 2 * math.prod(matrix)
 
 
-def inner(a: Shape, b: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """(n,) times (n,): 2 n."""
+def inner_product(a: Shape, b: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Return the FLOPs of (n,) times (n,): 2 n."""
     return 2 * math.prod(a)
 
 
-def deformed_convolution(x: Shape, weight: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """As a convolution, with every input read between four pixels: (1 + 4 / c_out) times its multiply-adds.
+def deformable_convolution(x: Shape, weight: Shape, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Return the FLOPs of a convolution with bilinear sampling: (1 + 4 / c_out) times those of a convolution.
 
-    x (N, C, H, W), weight (c_out, C / groups, k, k), out (N, c_out, h, w). The four multiply-adds of a bilinear reading
-    are done once for all output channels.
+    Shapes: x (N, C, H, W), weight (c_out, C / groups, k, k), out (N, c_out, h, w). The four multiply-adds of a bilinear
+    sample are done once for all output channels.
     """
-    places = out_shape[0] * math.prod(out_shape[2:])
-    return 2 * places * math.prod(weight) + 2 * 4 * places * x[1] * math.prod(weight[2:])
+    positions = out_shape[0] * math.prod(out_shape[2:])
+    return 2 * positions * math.prod(weight) + 2 * 4 * positions * x[1] * math.prod(weight[2:])
 
 
 def roi_align(rois: Tensor, channels: int, bins: tuple[int, int], spatial_scale: float, samples: int) -> int:
-    """FLOPs of RoIAlign: each sample reads between four pixels, four multiply-adds a channel; the mean is left out.
+    """Return the FLOPs of RoIAlign: a bilinear sample is four multiply-adds a channel; the mean is not counted.
 
     Args:
         rois: (K, 5), image index and xyxy px of the image.
-        bins: height and width of the output.
-        samples: a side of the grid inside a bin; 0: as many as the region has pixels per bin, rounded up.
+        channels: of the map.
+        bins: (height, width) of the output.
+        spatial_scale: grid cells of the map per px of the image.
+        samples: samples on a side of a bin; 0: as many as the region has grid cells per bin, rounded up.
     """
     height, width = bins
     if samples > 0:
@@ -95,38 +97,39 @@ def _torchvision_roi_align(
     return roi_align(rois, x.shape[1], (height, width), scale, samples)
 
 
-_torchvision_roi_align._get_raw = True  # type: ignore[attr-defined]  # torch's mark of formulas that look at values
+_torchvision_roi_align._get_raw = True  # type: ignore[attr-defined]  # torch passes tensors instead of shapes
 
 
 def formulas() -> dict[Any, Callable[..., int]]:
-    """Formulas beside torch's own, as `FlopCounterMode(custom_mapping=...)` takes them: shapes in, FLOPs out."""
+    """Return formulas beside torch's own, as `FlopCounterMode(custom_mapping=...)` takes them: shapes -> FLOPs."""
     import torchvision  # noqa: F401  (registers its operators)
 
     aten, vision = torch.ops.aten, torch.ops.torchvision
     return {
         aten.mv: matrix_vector,
         aten.addmv: added_matrix_vector,
-        aten.dot: inner,
-        aten.vdot: inner,
-        vision.deform_conv2d: deformed_convolution,
+        aten.dot: inner_product,
+        aten.vdot: inner_product,
+        vision.deform_conv2d: deformable_convolution,
         vision.roi_align: _torchvision_roi_align,
     }
 
 
-def kind(packet: Any, counted: Any) -> Kind:
-    """What an operator (an `OpOverloadPacket`) is.
+def operator_kind(packet: Any, counted: Any) -> Kind:
+    """Return the kind of an operator.
 
     Args:
+        packet: torch's `OpOverloadPacket`.
         counted: the operators with a formula.
     """
     if packet in counted:
         return "counted"
     namespace, _, name = str(packet).partition(".")
-    if namespace == "prim" or (namespace == "aten" and _plain(name) in LAYOUT | ELEMENTWISE):
+    if namespace == "prim" or (namespace == "aten" and _base_name(name) in LAYOUT | ELEMENTWISE):
         return "free"
     return "uncounted"
 
 
-def _plain(name: str) -> str:
-    """`add_` and `add` are the same work."""
+def _base_name(name: str) -> str:
+    """Return the name without the underscore of the in-place variant: `add_` is the same work as `add`."""
     return name if name in LAYOUT else name.removesuffix("_")

@@ -1,4 +1,4 @@
-"""What a command line of `c2d bench latency` asks for: a finished run, or a config with a checkpoint; and how."""
+"""Turn the command line of `c2d bench latency` into a target (a run, or config and checkpoint) and a request."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import find_run
 
 if TYPE_CHECKING:
-    from benchmarks.latency.timing import Rule
-    from benchmarks.latency.worker import Request
+    from benchmarks.latency.latency_request import LatencyRequest
+    from benchmarks.latency.timing import StoppingRule
 
 IMAGES = ("real", "random")
 DEVICES = ("cpu", "cuda")
@@ -22,17 +22,23 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class Target:
-    """config, checkpoint: files. folder: where latency files go. ap: in 0-1, where a run has evaluated the weights.
-    data: entries of the test data set to replace, where it has moved."""
+    """What to measure.
+
+    Attributes:
+        config, checkpoint: files of the student.
+        folder: where latency files go.
+        ap: AP (0-1) that a run has recorded for these weights; None: not known.
+        dataset_overrides: entries of the config's test data set to replace, where the data have moved.
+    """
 
     config: Path
     checkpoint: Path
     folder: Path
     ap: float | None = None
-    data: dict[str, Any] | None = None
+    dataset_overrides: dict[str, Any] | None = None
 
 
-def choose(
+def choose_target(
     run: str | None,
     config: Path | None,
     checkpoint: Path | None,
@@ -40,28 +46,32 @@ def choose(
     runs: Path | None,
     data: Path | None = None,
 ) -> Target:
-    """The target of the command line.
+    """Return the target of the command line: a run, or config, checkpoint and out.
 
     Args:
+        run: id, beginning of an id, or folder.
+        config, checkpoint: files.
+        out: folder for the latency files; None: that of the run.
+        runs: the store; None: C2D_RUNS, else ./runs.
         data: where the images are now: for a run the root of the data cards, for a config its `data_root`.
 
     Raises:
-        InputError: both or neither are given, the run is not there, not finished, or no detector, or its data are not
-            in `data`, or are others.
+        InputError: both or neither are given; the run is missing, not finished, or no detector; its data are missing in
+            `data`, or differ.
     """
     if run is not None:
         if config or checkpoint:
             raise InputError("give a RUN, or --config and --checkpoint, not both: a run has its own")
-        return _of_run(run, Path(runs or os.environ.get("C2D_RUNS") or "runs"), out, data)
+        return _target_of_run(run, Path(runs or os.environ.get("C2D_RUNS") or "runs"), out, data)
     options = {"--config C": config, "--checkpoint K": checkpoint, "--out DIR": out}
     if config is None or checkpoint is None or out is None:
         missing = ", ".join(name for name, value in options.items() if value is None)
         raise InputError(f"{missing} missing; give a RUN, or --config C --checkpoint K --out DIR")
-    return Target(config, checkpoint, out, data={"data_root": str(data.resolve())} if data else None)
+    return Target(config, checkpoint, out, dataset_overrides={"data_root": str(data.resolve())} if data else None)
 
 
-def _of_run(given: str, runs: Path, out: Path | None, data: Path | None) -> Target:
-    folder = RunFolder(find_run(given, runs).path.resolve())  # the measuring process has another working folder
+def _target_of_run(given: str, runs: Path, out: Path | None, data: Path | None) -> Target:
+    folder = RunFolder(find_run(given, runs).path.resolve())  # a worker may have another working directory
     spec = read_json(folder.spec)
     if spec.get("kind") != "detector":
         raise InputError(f"run {folder.id} is no detector; latency is measured of students")
@@ -69,24 +79,24 @@ def _of_run(given: str, runs: Path, out: Path | None, data: Path | None) -> Targ
         state = folder.read_status()["state"]
         raise InputError(f"run {folder.id} is {state} and has no result yet; finish it: c2d train {folder.path}")
     ap = read_json(folder.result).get("AP")
-    return Target(folder.config, folder.student, out or folder.latency, ap, _moved(spec, data))
+    return Target(folder.config, folder.student, out or folder.latency, ap, _dataset_overrides(spec, data))
 
 
-def _moved(spec: dict[str, Any], data: Path | None) -> dict[str, Any] | None:
+def _dataset_overrides(spec: dict[str, Any], data: Path | None) -> dict[str, Any] | None:
     if data is None:
         return None
     from c2d.data.card import find_card
 
     card = find_card(spec["dataset"]["name"], spec["dataset"]["digest"], data)
-    files = card.annotations("val").resolve(), card.images("val").resolve()
-    return {"data_root": "", "ann_file": str(files[0]), "data_prefix": {"img": str(files[1])}}
+    annotations, images = card.annotations("val").resolve(), card.images("val").resolve()
+    return {"data_root": "", "ann_file": str(annotations), "data_prefix": {"img": str(images)}}
 
 
-def size_of(text: str) -> tuple[int, int]:
-    """(height, width) of `300` or `800x1333`.
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) in px of `300` or `800x1333`.
 
     Raises:
-        InputError: neither of the two, or below 32 pixels.
+        InputError: neither of the two, or below 32 px.
     """
     sides = text.lower().replace("×", "x").split("x")
     if len(sides) > 2 or not all(side.strip().isdigit() for side in sides) or min(map(int, sides)) < 32:
@@ -96,22 +106,22 @@ def size_of(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def backends(given: Sequence[str] | None) -> list[str]:
-    """Names of backends: those given, each once, `all` for every one; eager by default.
+def backend_names(given: Sequence[str] | None) -> list[str]:
+    """Return the given names of backends, each once; `all` means every backend, no name means eager.
 
     Raises:
-        InputError: an unknown one.
+        InputError: unknown name.
     """
-    from benchmarks.backends import BACKENDS, find
+    from benchmarks.backends.registry import BACKENDS, find_backend
 
     if given and "all" in given:
         return list(BACKENDS)
     for name in given or ():
-        find(name)
+        find_backend(name)
     return list(dict.fromkeys(given or ["eager"]))
 
 
-def request(
+def build_request(
     target: Target,
     *,
     device: str | None,
@@ -119,42 +129,44 @@ def request(
     batches: Sequence[int],
     stages: Sequence[str] | None,
     images: str,
-    count: int,
+    image_count: int,
     interval_ms: float | None,
     threads: int | None,
-    rule: Rule,
+    rule: StoppingRule,
     workspace: Path,
-) -> Request:
-    """What every process of the measurement is asked; without `stages` all that the device has.
+) -> LatencyRequest:
+    """Return the request that all processes of the measurement share; see LatencyRequest for the arguments.
+
+    Without `stages` all stages of the device are measured.
 
     Raises:
-        InputError: an unknown device, stage or kind of images.
+        InputError: unknown device, stage or kind of images.
     """
     import torch
 
-    from benchmarks.latency import stages as known
-    from benchmarks.latency.worker import Request
+    from benchmarks.latency.latency_request import LatencyRequest
+    from benchmarks.latency.stages import COPY, STAGES, check_stages
 
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for kind, given, allowed in (("device", where.partition(":")[0], DEVICES), ("kind of images", images, IMAGES)):
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    for kind, given, allowed in (("device", device.partition(":")[0], DEVICES), ("kind of images", images, IMAGES)):
         if given not in allowed:
             raise unknown_name(kind, given, allowed)
-    by_default = [name for name in known.STAGES if name != known.COPY or where != "cpu"]
-    return Request(
+    default_stages = [name for name in STAGES if name != COPY or device != "cpu"]
+    return LatencyRequest(
         config=str(target.config),
         checkpoint=str(target.checkpoint),
         backend="eager",
         out="",
         workspace=str(workspace),
-        device=where,
+        device=device,
         size=size,
         batches=tuple(sorted(set(batches))),
-        stages=known.check(stages or by_default),
+        stages=check_stages(stages or default_stages),
         images=images,
-        count=count,
+        image_count=image_count,
         interval_ms=interval_ms,
         threads=threads,
-        ap=target.ap,
-        data=target.data,
+        known_ap=target.ap,
+        dataset_overrides=target.dataset_overrides,
         rule=rule,
     )

@@ -1,9 +1,8 @@
-"""Samples of one call in ms: warm up until steady, then at least so long and so often, every sample kept. A call that
-is too slow for so many samples in `Rule.max_s` has fewer, at least `FEW`.
+"""Time one call and return every sample in ms.
 
-Steady means: after at least `Rule.warm_s` seconds, the median of the newest `window` calls is within `tolerance` of
-the median of the `window` calls before. A call that is not steady after `warm_max_s` is measured as it is, and
-`Taken.steady` says so. The garbage collector rests meanwhile. No statistic leaves this file.
+Warm up until two consecutive windows have medians within `tolerance`; then measure until `min_count` samples and
+`min_s` seconds are reached. A call that is too slow for that has fewer samples after `max_s`, at least MIN_SAMPLES.
+This file computes no statistic of the samples.
 """
 
 from __future__ import annotations
@@ -19,14 +18,21 @@ from typing import Any
 Clock = Callable[[Callable[[], Any]], float]
 """Runs a call once and returns its duration in ms."""
 
-
-FEW = 10
+MIN_SAMPLES = 10
 
 
 @dataclass(frozen=True)
-class Rule:
-    """When a call counts as warm, and when samples are enough: `min_count` at least, in `min_s` seconds at least, but
-    after `max_s` the first `FEW` suffice."""
+class StoppingRule:
+    """When the warm-up ends, and when samples suffice.
+
+    Attributes:
+        min_s, min_count: seconds and samples that are both required.
+        window: calls in each of the two windows of the warm-up.
+        tolerance: allowed difference of their medians, relative to the earlier one.
+        warm_s: minimum seconds of warm-up.
+        warm_max_s: seconds after which a call is measured although it is not steady.
+        max_s: seconds after which MIN_SAMPLES samples suffice.
+    """
 
     min_s: float = 2.0
     min_count: int = 100
@@ -36,104 +42,121 @@ class Rule:
     warm_max_s: float = 30.0
     max_s: float = 60.0
 
-    def enough(self, count: int, passed_s: float) -> bool:
-        """Whether so many samples in so many seconds are."""
-        return (count >= self.min_count and passed_s >= self.min_s) or (count >= FEW and passed_s >= self.max_s)
+    def enough(self, count: int, elapsed_s: float) -> bool:
+        """Return whether `count` samples in `elapsed_s` seconds suffice."""
+        reached = count >= self.min_count and elapsed_s >= self.min_s
+        return reached or (count >= MIN_SAMPLES and elapsed_s >= self.max_s)
 
 
 @dataclass(frozen=True)
-class Taken:
-    """samples_ms: in the order taken. warm_up_ms: the calls before them. missed: intervals that a call ran past."""
+class CallSamples:
+    """Samples of one call.
+
+    Attributes:
+        samples_ms: in the order of the calls.
+        warm_up_ms: of the calls before them.
+        steady: whether the warm-up ended with steady medians.
+        missed_intervals: intervals that a call ran past.
+    """
 
     samples_ms: list[float]
     warm_up_ms: list[float]
     steady: bool
-    missed: int = 0
+    missed_intervals: int = 0
 
 
-def steady(samples_ms: Sequence[float], window: int, tolerance: float) -> bool:
-    """Whether the newest two windows have the same median within `tolerance`, as a share of the earlier one."""
+def is_steady(samples_ms: Sequence[float], window: int, tolerance: float) -> bool:
+    """Return whether the last two windows have the same median within `tolerance`, relative to the earlier one."""
     if len(samples_ms) < 2 * window:
         return False
     before = statistics.median(samples_ms[-2 * window : -window])
     return abs(statistics.median(samples_ms[-window:]) - before) <= tolerance * before
 
 
-def wall(call: Callable[[], Any]) -> float:
-    """By the processor's clock."""
-    begun = time.perf_counter()
+def wall_ms(call: Callable[[], Any]) -> float:
+    """Time a call by the processor's clock, in ms."""
+    begin = time.perf_counter()
     call()
-    return 1000 * (time.perf_counter() - begun)
+    return 1000 * (time.perf_counter() - begin)
 
 
-def wall_synchronised(call: Callable[[], Any]) -> float:
-    """By the processor's clock, between two moments at which the GPU has nothing left to do."""
+def synchronised_wall_ms(call: Callable[[], Any]) -> float:
+    """Time a call by the processor's clock, in ms, with the GPU idle before and after."""
     import torch
 
     torch.cuda.synchronize()
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     call()
     torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - begun)
+    return 1000 * (time.perf_counter() - begin)
 
 
-def device_events(call: Callable[[], Any]) -> float:
-    """By two events of the GPU around what the call queues; work left over from before is waited for first."""
+def device_event_ms(call: Callable[[], Any]) -> float:
+    """Time what a call queues on the GPU by two of its events, in ms; earlier work is waited for first."""
     import torch
 
-    begun, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     torch.cuda.synchronize()
-    begun.record()
+    begin.record()
     call()
-    ended.record()
+    end.record()
     torch.cuda.synchronize()
-    return float(begun.elapsed_time(ended))
+    return float(begin.elapsed_time(end))
 
 
-def take(call: Callable[[], Any], rule: Rule, clock: Clock = wall, interval_ms: float | None = None) -> Taken:
-    """Samples of `call`, one after the other, or begun at every multiple of `interval_ms`.
+def time_call(
+    call: Callable[[], Any], rule: StoppingRule, clock: Clock = wall_ms, interval_ms: float | None = None
+) -> CallSamples:
+    """Time `call` again and again, in a closed loop or at fixed intervals. The garbage collector is off meanwhile.
 
-    At intervals the processor and the GPU idle in between, as they do in an application; where a call outlasts its
-    interval, the next begins at the next multiple. The warm-up keeps the same intervals.
+    Args:
+        call: one unit of work.
+        rule: when to stop.
+        clock: times one call.
+        interval_ms: begin a call at every multiple of it, in the warm-up as well, so that processor and GPU idle in
+            between as in an application. After a call that runs past its interval, the next begins at the next
+            multiple. None: one call after the other.
     """
-    collecting = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
-        pause = _Pause(interval_ms)
-        warm, found = _warm_up(call, rule, clock, pause)
+        wait = _IntervalWait(interval_ms)
+        warm_up, steady = _warm_up(call, rule, clock, wait)
         samples: list[float] = []
-        missed = pause.missed
-        begun = time.monotonic()
-        while not rule.enough(len(samples), time.monotonic() - begun):
-            pause()
+        missed_before = wait.missed
+        begin = time.monotonic()
+        while not rule.enough(len(samples), time.monotonic() - begin):
+            wait()
             samples.append(clock(call))
     finally:
-        if collecting:
+        if was_enabled:
             gc.enable()
-    return Taken(samples, warm, found, pause.missed - missed)
+    return CallSamples(samples, warm_up, steady, wait.missed - missed_before)
 
 
-def _warm_up(call: Callable[[], Any], rule: Rule, clock: Clock, pause: Callable[[], None]) -> tuple[list[float], bool]:
-    """(ms of each call, whether it became steady); two calls at least."""
-    warm: list[float] = []
-    begun = time.monotonic()
+def _warm_up(
+    call: Callable[[], Any], rule: StoppingRule, clock: Clock, wait: Callable[[], None]
+) -> tuple[list[float], bool]:
+    """Return (ms of each call, whether it became steady); two calls at least."""
+    samples: list[float] = []
+    begin = time.monotonic()
     while True:
-        passed = time.monotonic() - begun
-        if passed >= rule.warm_s and steady(warm, rule.window, rule.tolerance):
-            return warm, True
-        if passed >= rule.warm_max_s and len(warm) >= 2:
-            return warm, False
-        pause()
-        warm.append(clock(call))
+        elapsed = time.monotonic() - begin
+        if elapsed >= rule.warm_s and is_steady(samples, rule.window, rule.tolerance):
+            return samples, True
+        if elapsed >= rule.warm_max_s and len(samples) >= 2:
+            return samples, False
+        wait()
+        samples.append(clock(call))
 
 
-class _Pause:
-    """Sleeps until the next multiple of an interval after the first call; does nothing without one."""
+class _IntervalWait:
+    """Sleep until the next multiple of an interval after the first call; without an interval do nothing."""
 
     def __init__(self, interval_ms: float | None) -> None:
         self.interval_s = None if interval_ms is None else interval_ms / 1000
-        self.begun: float | None = None
+        self.begin: float | None = None
         self.turn = 0
         self.missed = 0
 
@@ -141,11 +164,11 @@ class _Pause:
         if self.interval_s is None:
             return
         now = time.monotonic()
-        if self.begun is None:
-            self.begun = now
+        if self.begin is None:
+            self.begin = now
             return
-        due = max(self.turn + 1, math.ceil((now - self.begun) / self.interval_s))
+        due = max(self.turn + 1, math.ceil((now - self.begin) / self.interval_s))
         self.missed += due - self.turn - 1
         self.turn = due
-        if (left := self.begun + due * self.interval_s - time.monotonic()) > 0:
+        if (left := self.begin + due * self.interval_s - time.monotonic()) > 0:
             time.sleep(left)

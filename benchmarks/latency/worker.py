@@ -1,15 +1,15 @@
-"""One process that measures one backend: a request in (JSON, `python -m benchmarks.latency.worker REQUEST`), lines out.
+"""Measure one backend in a process of its own: `python -m benchmarks.latency.worker REQUEST`.
 
-Kernels, memory layout and clocks are chosen once a process, so a measurement takes several. Lines of JSON go to
-`request.out` as they are known, so that what was measured before a process died is kept:
+Kernels, memory layout and clocks are chosen once a process, so a measurement needs several processes. The process
+appends lines of JSON to `request.out` as results come, so that those of a process that dies are kept:
 
-    {"facts": {...}}                                  device and conditions, once the student is loaded
+    {"facts": {...}}                                  device and conditions, after the student is loaded
     {"begin": [batch, stage]}                         then one of the two:
-    {"batch", "stage", "samples_ms", ...}             samples, and what was seen of the machine
+    {"batch", "stage", "samples_ms", ...}             samples, and the state of the machine
     {"batch", "stage", "reason"}                      why there are none
-    {"examined": {...}}                               instead of samples, where the request asks for it
-    {"note": "..."}                                   what the backend has to say at the end
-    {"failed": "...", "kind": "unavailable"|"input"|"error"}    nothing more comes
+    {"checks": {...}}                                 instead of samples, for a request with `check_only`
+    {"note": "..."}                                   the backend's note at the end
+    {"failed": "...", "kind": "unavailable"|"input"|"error"}    the last line of a process that failed
 """
 
 from __future__ import annotations
@@ -18,225 +18,207 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import backends
+from benchmarks.backends.base import Unavailable
+from benchmarks.backends.registry import find_backend, prepare_backend
 from benchmarks.latency import stages
-from benchmarks.latency.timing import Rule, take
-from benchmarks.machine import cpu as device
-from benchmarks.machine import gpu, peak_memory
+from benchmarks.latency.latency_request import LatencyRequest
+from benchmarks.latency.timing import time_call
+from benchmarks.machine import cpu, gpu, peak_memory
 from c2d.core.errors import InputError, first_line
 
 if TYPE_CHECKING:
-    from benchmarks.latency.student import Subject
+    from benchmarks.backends.base import PreparedBackend
+    from benchmarks.latency.pipeline import InferencePipeline
+
+Emit = Callable[[dict[str, Any]], None]
+"""Writes one line."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What one process is asked for; paths as text.
-
-    size: (height, width) or None. images: "real" or "random", `count` of them. examine: look at the artefact instead of
-    timing it. ap: AP in 0-1 that these weights are known to have, eager and at the config's own size. data: what
-    replaces entries of the config's test data set, where that has moved.
-    """
-
-    config: str
-    checkpoint: str
-    backend: str
-    out: str
-    workspace: str
-    device: str = "cpu"
-    size: tuple[int, int] | None = None
-    batches: tuple[int, ...] = (1,)
-    stages: tuple[str, ...] = stages.STAGES
-    images: str = "real"
-    count: int = 16
-    interval_ms: float | None = None
-    threads: int | None = None
-    examine: bool = False
-    ap: float | None = None
-    data: dict[str, Any] | None = None
-    rule: Rule = field(default_factory=Rule)
-
-    def dump(self) -> str:
-        return json.dumps(asdict(self))
-
-    @staticmethod
-    def parse(text: str) -> Request:
-        given = json.loads(text)
-        size = given["size"]
-        lists = {"batches": tuple(given["batches"]), "stages": tuple(given["stages"])}
-        return Request(**{**given, **lists, "size": tuple(size) if size else None, "rule": Rule(**given["rule"])})
-
-
-Say = Callable[[dict[str, Any]], None]
-
-
-def serve(request: Request, say: Say) -> None:
-    """All of one process's work; it ends with `failed` rather than an exception where anything goes wrong."""
+def serve(request: LatencyRequest, emit: Emit) -> None:
+    """Do all the work of one process. Expected errors become the line `failed`; others are raised after it."""
     try:
-        base = packages(request)
-        subject = start(request)
-        paths = images(subject, request)
-        call = backends.prepare(request.backend, subject)
-        say({"facts": facts(subject, request, call)})
-        if request.examine:
-            from benchmarks.latency.artifact_checks import examine
+        baseline_mib = _import_packages(request)
+        pipeline = _load_pipeline(request)
+        paths = _image_files(pipeline, request)
+        prepared = prepare_backend(request.backend, pipeline.backend_context(Path(request.workspace)))
+        emit({"facts": facts(pipeline, request, prepared)})
+        if request.check_only:
+            from benchmarks.latency.artifact_checks import check_artifact
 
-            # what random images are timed on must hold on real ones, where there are any
+            # A request for random images is checked on real ones, where there are any.
             with contextlib.suppress(InputError):
-                paths = subject.images(request.count)
-            say({"examined": examine(subject, request.backend, call, paths, request.ap)})
+                paths = pipeline.student.images(request.image_count)
+            emit({"checks": check_artifact(pipeline, request.backend, prepared, paths, request.known_ap)})
         else:
-            measure(subject, call, request, paths, say, base)
-            say({"note": call.note()})
-    except backends.Unavailable as reason:
-        say({"failed": first_line(reason), "kind": "unavailable"})
+            measure_stages(pipeline, prepared, request, paths, emit, baseline_mib)
+            emit({"note": prepared.note()})
+    except Unavailable as reason:
+        emit({"failed": first_line(reason), "kind": "unavailable"})
     except InputError as error:
-        say({"failed": str(error), "kind": "input"})
+        emit({"failed": str(error), "kind": "input"})
     except Exception as error:
-        say({"failed": f"{type(error).__name__}: {first_line(error)}", "kind": "error"})
+        emit({"failed": f"{type(error).__name__}: {first_line(error)}", "kind": "error"})
         raise
 
 
-def packages(request: Request) -> float:
-    """Import what a student needs; what this process holds then, MiB."""
-    from benchmarks.latency.student import register
+def _import_packages(request: LatencyRequest) -> float:
+    """Import what a student needs and return the memory (MiB) of the process after that."""
+    from benchmarks.latency.student import register_mmdet
 
-    register()
-    return peak_memory.base_mib(request.device)
+    register_mmdet()
+    return peak_memory.baseline_mib(request.device)
 
 
-def start(request: Request) -> Subject:
-    """The student, with the number of threads that was asked for."""
+def _load_pipeline(request: LatencyRequest) -> InferencePipeline:
     import cv2
     import torch
 
-    from benchmarks.latency.student import load
+    from benchmarks.latency.pipeline import InferencePipeline
+    from benchmarks.latency.student import load_stock_student
 
     if request.threads:
         torch.set_num_threads(request.threads)
         cv2.setNumThreads(request.threads)
-    workspace = Path(request.workspace)
-    return load(Path(request.config), Path(request.checkpoint), request.device, request.size, workspace, request.data)
+    config, checkpoint = Path(request.config), Path(request.checkpoint)
+    student = load_stock_student(config, checkpoint, request.device, request.dataset_overrides)
+    return InferencePipeline(student, request.size)
 
 
-def images(subject: Subject, request: Request) -> list[Path]:
-    """The files to time, real ones unless random ones were asked for by name."""
+def _image_files(pipeline: InferencePipeline, request: LatencyRequest) -> list[Path]:
     if request.images == "random":
-        return stages.random_images(subject.workspace / "random", subject.size, request.count)
-    return subject.images(request.count)
+        from benchmarks.latency.pipeline import write_random_images
+
+        return write_random_images(Path(request.workspace) / "random", pipeline.size, request.image_count)
+    return pipeline.student.images(request.image_count)
 
 
-def facts(subject: Subject, request: Request, call: backends.Prepared) -> dict[str, Any]:
-    """What holds for every sample of this process: device (name), machine, conditions, sha256 of the artefact."""
+def facts(pipeline: InferencePipeline, request: LatencyRequest, prepared: PreparedBackend) -> dict[str, Any]:
+    """Return what holds for every sample of this process: device name, machine, conditions, SHA-256 of the artefact."""
     import torch
 
-    known = device.machine()
-    name, notes = known["cpu"], [told] if (told := peak_memory.caveat(str(subject.device))) else []
-    if subject.device.type == "cuda":
-        name = torch.cuda.get_device_name(subject.device)
-        found = gpu.find(subject.device.index or 0)
-        notes += [found] if isinstance(found, str) else []
-        known |= {"gpu": name, **({} if isinstance(found, str) else found.machine())}
-    if known["governor"] not in (None, "performance"):
-        notes.append(f"the CPU's governor is {known['governor']}: clocks follow the load")
+    machine = cpu.machine_facts()
+    name = machine["cpu"]
+    notes = [caveat] if (caveat := peak_memory.peak_caveat(str(pipeline.device))) else []
+    if pipeline.device.type == "cuda":
+        name = torch.cuda.get_device_name(pipeline.device)
+        card = gpu.open_gpu(pipeline.device.index or 0)
+        notes += [card] if isinstance(card, str) else []
+        machine |= {"gpu": name, **({} if isinstance(card, str) else card.machine_facts())}
+    if machine["governor"] not in (None, "performance"):
+        notes.append(f"the CPU's governor is {machine['governor']}: clocks follow the load")
     mode = "closed loop" if request.interval_ms is None else f"single stream every {request.interval_ms:g} ms"
     return {
         "device": name,
-        "machine": known,
+        "machine": machine,
         "notes": notes,
-        "sha256": call.sha256,
-        "nms": subject.network.nms,
-        "resized": subject.resized,
-        "padded": subject.padded,
+        "sha256": prepared.sha256,
+        "nms": pipeline.network.nms,
+        "resized": pipeline.resized,
+        "padded": pipeline.padded_size,
         "conditions": {
             "backend": request.backend,
-            "precision": backends.find(request.backend).precision,
-            "input": f"{subject.size[0]}x{subject.size[1]}",
+            "precision": find_backend(request.backend).precision,
+            "input": f"{pipeline.size[0]}x{pipeline.size[1]}",
             "images": request.images,
-            "score_threshold": subject.score_threshold,
+            "score_threshold": pipeline.student.score_threshold,
             "mode": mode,
             "threads": torch.get_num_threads(),
-            "cores": known["cores"],
-            **call.conditions,
+            "cores": machine["cores"],
+            **prepared.conditions,
         },
     }
 
 
-def measure(
-    subject: Subject, call: backends.Prepared, request: Request, paths: list[Path], say: Say, base_mib: float = 0.0
+def measure_stages(
+    pipeline: InferencePipeline,
+    prepared: PreparedBackend,
+    request: LatencyRequest,
+    paths: list[Path],
+    emit: Emit,
+    baseline_mib: float = 0.0,
 ) -> None:
-    """Every batch size and stage, small batches first; after one that does not fit, larger ones are not tried."""
-    full: str | None = None
+    """Measure every batch size and stage, small batches first; after one that does not fit, larger ones are skipped.
+
+    Args:
+        pipeline: of the student.
+        prepared: the backend.
+        request: batch sizes, stages and rule.
+        paths: image files.
+        emit: gets the lines.
+        baseline_mib: memory (MiB) of the process with its packages imported.
+    """
+    too_large: str | None = None
     for batch in sorted(request.batches):
         for stage in request.stages:
-            say({"begin": [batch, stage]})
-            here = {"batch": batch, "stage": stage}
-            if full:
-                say({**here, "reason": full, "memory": True})
+            emit({"begin": [batch, stage]})
+            key = {"batch": batch, "stage": stage}
+            if too_large:
+                emit({**key, "reason": too_large, "memory": True})
                 continue
             try:
-                say({**here, **_samples(subject, call, request, batch, stage, paths, base_mib)})
-            except stages.Nothing as nothing:
-                say({**here, "reason": str(nothing), "nothing": True})
+                emit({**key, **_measure_stage(pipeline, prepared, request, batch, stage, paths, baseline_mib)})
+            except stages.StageNotApplicable as reason:
+                emit({**key, "reason": str(reason), "not_applicable": True})
             except Exception as error:
-                if not peak_memory.short_of_memory(error):
-                    say({**here, "reason": f"{type(error).__name__}: {first_line(error)}"})
+                if not peak_memory.is_out_of_memory(error):
+                    emit({**key, "reason": f"{type(error).__name__}: {first_line(error)}"})
                     continue
-                full = f"batch {batch} does not fit in memory ({first_line(error)[:160]})"
-                say({**here, "reason": full, "memory": True})
-                peak_memory.let_go(str(subject.device))
+                too_large = f"batch {batch} does not fit in memory ({first_line(error)[:160]})"
+                emit({**key, "reason": too_large, "memory": True})
+                peak_memory.release_memory(str(pipeline.device))
 
 
-def _samples(
-    subject: Subject,
-    call: backends.Prepared,
-    request: Request,
+def _measure_stage(
+    pipeline: InferencePipeline,
+    prepared: PreparedBackend,
+    request: LatencyRequest,
     batch: int,
     stage: str,
     paths: list[Path],
-    base_mib: float,
+    baseline_mib: float,
 ) -> dict[str, Any]:
-    clock_name, clock = stages.clock_of(stage, subject.device.type)
-    work = stages.call_of(subject, call, stage, batch, paths)
-    card = gpu.find(subject.device.index or 0) if subject.device.type == "cuda" else "none"
-    work()  # what is compiled at the first call is no memory of the calls that are timed
-    peak_memory.forget(str(subject.device))
-    before, gpu_before = device.look(), card.look() if isinstance(card, gpu.Gpu) else None
-    taken = take(work, request.rule, clock, request.interval_ms)
-    gpu_after, after = card.look() if isinstance(card, gpu.Gpu) else None, device.look()
-    held = peak_memory.peak_mib(str(subject.device), base_mib)
-    reasons = [device.disturbed(before, after)]
-    seen = {"before": before.facts, "after": after.facts}
+    device = str(pipeline.device)
+    clock_name, clock = stages.stage_clock(stage, pipeline.device.type)
+    call = stages.stage_call(pipeline, prepared, stage, batch, paths)
+    card = gpu.open_gpu(pipeline.device.index or 0) if pipeline.device.type == "cuda" else "none"
+    call()  # before the reset: what compiling takes is no memory of the calls that are timed
+    peak_memory.reset_peak(device)
+    before, gpu_before = cpu.read_counters(), card.read_state() if isinstance(card, gpu.Gpu) else None
+    samples = time_call(call, request.rule, clock, request.interval_ms)
+    gpu_after, after = card.read_state() if isinstance(card, gpu.Gpu) else None, cpu.read_counters()
+    peak = peak_memory.peak_mib(device, baseline_mib)
+    reasons = [cpu.disturbance(before, after)]
+    states = {"before": before.facts, "after": after.facts}
     if gpu_before and gpu_after:
-        reasons.append(gpu.disturbed(gpu_before, gpu_after))
-        seen = {"before": {**seen["before"], **gpu_before.facts}, "after": {**seen["after"], **gpu_after.facts}}
-    if not taken.steady:
-        reasons.append(f"it never became steady in {len(taken.warm_up_ms)} calls of warm-up")
+        reasons.append(gpu.disturbance(gpu_before, gpu_after))
+        states = {"before": {**states["before"], **gpu_before.facts}, "after": {**states["after"], **gpu_after.facts}}
+    if not samples.steady:
+        reasons.append(f"it never became steady in {len(samples.warm_up_ms)} calls of warm-up")
     return {
         "clock": clock_name,
-        "nms": stages.nms_of(stage, subject.network.nms),
-        "samples_ms": taken.samples_ms,
-        "warm_up_ms": taken.warm_up_ms,
-        "missed_intervals": taken.missed,
-        "peak_mib": round(held, 1) if stage in stages.WITH_MODEL else None,
-        "seen": seen,
+        "nms": stages.stage_nms(stage, pipeline.network.nms),
+        "samples_ms": samples.samples_ms,
+        "warm_up_ms": samples.warm_up_ms,
+        "missed_intervals": samples.missed_intervals,
+        "peak_mib": round(peak, 1) if stage in stages.WITH_MODEL else None,
+        "seen": states,
         "disturbed": "; ".join(filter(None, reasons)) or None,
     }
 
 
 def main(text: str) -> int:
-    request = Request.parse(text)
+    """Serve the request in `text` and append its lines to the file that it names."""
+    request = LatencyRequest.from_json(text)
     with open(request.out, "a", encoding="utf-8") as stream:
 
-        def say(line: dict[str, Any]) -> None:
+        def emit(line: dict[str, Any]) -> None:
             stream.write(json.dumps(line) + "\n")
             stream.flush()
 
-        serve(request, say)
+        serve(request, emit)
     return 0
 
 

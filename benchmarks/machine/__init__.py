@@ -1,5 +1,5 @@
-"""The machine during a measurement.
+"""The state of the machine during a measurement.
 
-In: nothing, or a process. Out: CPU and GPU facts, disturbances, peak memory in MiB.
+In: nothing, or a call. Out: CPU and GPU facts, disturbances by other work, peak memory in MiB.
 Imports no student.
 """

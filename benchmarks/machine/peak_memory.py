@@ -1,8 +1,7 @@
-"""What a process holds, and its peak since a given moment, in MiB.
+"""Measure the memory of this process and its peak since a reset, in MiB.
 
-On a CPU memory is resident memory, which begins with the interpreter and its packages; so everything is told beyond
-what was held once they were imported. On CUDA it is `torch.cuda.max_memory_allocated`: tensors alone, without the
-context and without what the caching allocator keeps.
+On a CPU that is resident memory beyond a baseline, which is taken after the packages are imported. On CUDA it is
+`torch.cuda.max_memory_allocated`: tensors alone, without the context and the cache of the allocator.
 """
 
 from __future__ import annotations
@@ -18,13 +17,20 @@ from pathlib import Path
 from typing import Any
 
 STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
-MEMORY = ("can't allocate memory", "out of memory", "failed to allocate", "bad_alloc", "bad alloc", "not enough memory")
-"""What libraries say when a batch does not fit."""
+CLEAR_REFS = Path("/proc/self/clear_refs")
+OUT_OF_MEMORY_TEXTS = (
+    "can't allocate memory",
+    "out of memory",
+    "failed to allocate",
+    "bad_alloc",
+    "bad alloc",
+    "not enough memory",
+)
+"""Parts of the messages of libraries when a batch does not fit."""
 
 
 def resident_mib() -> float:
-    """What this process holds now; 0 where the system does not say."""
+    """Return the resident memory of this process in MiB; 0 where the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -33,90 +39,88 @@ def resident_mib() -> float:
 
 
 def resident_peak_mib() -> float:
-    """The largest resident size of this process so far, or since `forget`.
-
-    Linux's VmHWM: `ru_maxrss` of a child begins with what its parent had reached, for it outlives the exec.
-    """
+    """Return the largest resident memory of this process, in MiB, so far or since `reset_peak`."""
+    # VmHWM and not `ru_maxrss`: in a child the latter begins with the peak of its parent, because it outlives the exec.
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
+        peak = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
     except OSError:
-        found = None
-    if found:
-        return int(found[1]) / 1024
+        peak = None
+    if peak:
+        return int(peak[1]) / 1024
     import resource
 
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def base_mib(device: str) -> float:
-    """What peaks of this process are told beyond: resident memory now; 0 on CUDA, where tensors alone count."""
+def baseline_mib(device: str) -> float:
+    """Return the resident memory now (MiB), which is subtracted from peaks; 0 on CUDA, where tensors alone count."""
     if device.startswith("cuda"):
         return 0.0
-    import torchvision  # noqa: F401  (the stand-ins of compiled operators load it at their first call: 100 MiB)
+    import torchvision  # noqa: F401  (pure-Python operators of mmcv load it at their first call: 100 MiB)
 
-    _give_back()
+    _trim_heap()
     return resident_mib()
 
 
-def forget(device: str) -> None:
-    """Peaks are those from now on: what building and compiling took at its height is no part of a call."""
-    _give_back()
+def reset_peak(device: str) -> None:
+    """Reset the peak, so that memory which building and compiling needed does not count."""
+    _trim_heap()
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
-        CLEAR.write_text("5")
+        CLEAR_REFS.write_text("5")
 
 
-def of_calls(call: Callable[[], Any], device: str, base: float, times: int = 2) -> float:
-    """The peak of `times` calls beyond `base`, MiB; allocators settle at the second."""
-    forget(device)
+def peak_of_calls(call: Callable[[], Any], device: str, baseline: float, times: int = 2) -> float:
+    """Return the peak (MiB) of `times` calls beyond `baseline`. Allocators reach their size at the second call."""
+    reset_peak(device)
     for _ in range(times):
         call()
-    return peak_mib(device, base)
+    return peak_mib(device, baseline)
 
 
-def caveat(device: str) -> str:
-    """What peaks of this system hold beside what they should, in one line; "" where they hold nothing else."""
-    if device.startswith("cuda") or os.access(CLEAR, os.W_OK):
+def peak_caveat(device: str) -> str:
+    """Return one line on what peaks include on this system beyond the calls; "" where they include nothing else."""
+    if device.startswith("cuda") or os.access(CLEAR_REFS, os.W_OK):
         return ""
-    return f"memory: this system cannot begin a peak anew ({CLEAR} is not to be written), so building is in it"
+    return f"memory: this system cannot begin a peak anew ({CLEAR_REFS} is not to be written), so building is in it"
 
 
-def peak_mib(device: str, base: float) -> float:
-    """The peak since `forget`, beyond `base` (see `base_mib`)."""
+def peak_mib(device: str, baseline: float) -> float:
+    """Return the peak (MiB) since `reset_peak`, beyond `baseline` (see `baseline_mib`)."""
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.synchronize(device)
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
-    return resident_peak_mib() - base
+    return resident_peak_mib() - baseline
 
 
-def short_of_memory(error: BaseException) -> bool:
-    """Whether an error says that something did not fit in memory."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error reports that something did not fit in memory."""
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or any(said in text for said in MEMORY)
+        or any(part in text for part in OUT_OF_MEMORY_TEXTS)
     )
 
 
-def let_go(device: str) -> None:
-    """After a call that did not fit: what it left behind is free for the next."""
-    _give_back()
+def release_memory(device: str) -> None:
+    """Free what a failed call has left, for the next call."""
+    _trim_heap()
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.empty_cache()
 
 
-def _give_back() -> None:
-    """Free memory goes back to the system: glibc keeps it, and elsewhere there is no such call."""
+def _trim_heap() -> None:
     gc.collect()
+    # glibc keeps freed memory until it is asked to return it; other C libraries have no such call.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,5 +1,5 @@
-"""Time of our own code.
+"""Measure our own code: evaluation, planning, reading a store, reporting.
 
-In: sizes. Out: seconds and MiB of evaluation, planning, reading and reporting on synthetic data.
-Other tools run beside ours.
+In: sizes. Out: seconds and MiB on synthetic data, beside goals or beside pycocotools and tidecv.
+Tests use the synthetic stores and data sets too.
 """

@@ -1,12 +1,13 @@
-"""What evaluating costs: reading, COCO, TIDE and the bootstrap on a generated set, beside pycocotools and tidecv.
+"""Measure evaluation: reading, COCO, TIDE and the bootstrap on a synthetic set, beside pycocotools and tidecv.
 
-Each side is a process of its own, `python -m benchmarks.suite.evaluation_speed SIDE ...`, that measures itself phase by phase: wall
-seconds, CPU seconds (all threads of the process), largest resident size. On a shared machine CPU seconds say more, and
-only ratios within one run compare machines. `c2d` is this suite with its fast engine, `reference` is pycocotools and
-tidecv as their documentation says, `parity` asks whether all engines say the same (`c2d.metrics.engine_parity`); it is not timed.
+Each side is a process of its own, `python -m benchmarks.suite.evaluation_speed SIDE ...`, which measures itself phase
+by phase: wall seconds, CPU seconds (all threads of the process), largest resident memory. On a shared machine CPU
+seconds are more reliable, and only ratios within one run compare between machines. `c2d` is our fast engine,
+`reference` is pycocotools and tidecv as in their documentation, `parity` checks that all engines agree
+(`c2d.metrics.engine_parity`); it is not timed.
 
-hotcoco has a bootstrap of its own, shown beside ours with `THEIR_RESAMPLES` draws: its point difference is ours, its
-intervals answer another question (an image that is drawn twice counts once).
+hotcoco has a bootstrap of its own, which is shown with `REFERENCE_RESAMPLES` draws. Its point difference equals ours;
+its intervals differ, because an image that is drawn twice counts once.
 """
 
 from __future__ import annotations
@@ -24,30 +25,40 @@ from typing import Any
 
 from benchmarks.machine.peak_memory import resident_peak_mib
 from c2d.core.errors import InputError, RunError
+from c2d.core.python_process import module_command, module_environment
 
 CLASSES, OBJECTS, DETECTIONS = 80, 7, 96
-"""Per set, per image and per image: 5,000 images then are as large as COCO's val2017 (35,000 and 480,000)."""
-FEWEST_IMAGES = 20
-THEIR_RESAMPLES = 10
-"""hotcoco evaluates the whole set anew for every draw: 1,000 of 200 images took 40 CPU seconds, ours 0.7."""
-TOGETHER = ("read targets", "read detections", "COCO", "TIDE totals")
-THEIR_SHARE = ("pycocotools reads", "pycocotools", "tidecv reads", "tidecv")
+"""Of the set, of an image, of an image: 5,000 images are then as large as COCO's val2017 (35,000 and 480,000)."""
+MIN_IMAGES = 20
+REFERENCE_RESAMPLES = 10
+"""Draws of hotcoco's bootstrap, which evaluates the whole set for every draw: 1,000 of 200 images took 40 CPU s."""
+OUR_PHASES = ("read targets", "read detections", "COCO", "TIDE totals")
+"""Phases that the two sides have in common, on our side."""
+REFERENCE_PHASES = ("pycocotools reads", "pycocotools", "tidecv reads", "tidecv")
+"""The same phases on the reference's side."""
 
 
-def make(folder: Path, images: int, seed: int = 0, compressed: bool = False) -> list[Path]:
-    """Write targets.json, and detections.json of two detectors, a and b (b: the scores of a, disturbed).
+def write_synthetic_files(folder: Path, images: int, seed: int = 0, compressed: bool = False) -> list[Path]:
+    """Write targets.json, and the detections of two detectors, a and b (b: a with noise on the scores).
 
-    `compressed`: a .gz beside each, as runs keep them.
+    Args:
+        folder: is created.
+        images: number of images.
+        seed: of the random numbers.
+        compressed: write a .gz beside each file, as runs have them.
+
+    Returns:
+        The three files.
     """
     import numpy as np
 
     from benchmarks.suite.synthetic_dataset import synthetic_coco, with_polygons
 
-    targets, found = synthetic_coco(images, CLASSES, OBJECTS, DETECTIONS, seed)
-    noise = np.random.default_rng(seed + 1).normal(0, 0.05, len(found)).tolist()
-    other = [{**one, "score": one["score"] + by} for one, by in zip(found, noise, strict=True)]
+    targets, results = synthetic_coco(images, CLASSES, OBJECTS, DETECTIONS, seed)
+    noise = np.random.default_rng(seed + 1).normal(0, 0.05, len(results)).tolist()
+    other = [{**one, "score": one["score"] + by} for one, by in zip(results, noise, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {"targets": with_polygons(targets), "detections": found, "detections-b": other}
+    contents = {"targets": with_polygons(targets), "detections": results, "detections-b": other}
     paths = []
     for name, content in contents.items():
         path = folder / f"{name}.json"
@@ -59,20 +70,29 @@ def make(folder: Path, images: int, seed: int = 0, compressed: bool = False) -> 
     return paths
 
 
-def run(folder: Path, images: int, repeats: int = 1, resamples: int = 1000) -> dict[str, Any]:
-    """Make a set in `folder` and measure both sides on it, in turn; then ask for parity.
+def measure_evaluation(folder: Path, images: int, repeats: int = 1, resamples: int = 1000) -> dict[str, Any]:
+    """Write a set into `folder`, measure both sides on it, in turn, and check that they agree.
+
+    Args:
+        folder: for the synthetic files.
+        images: number of images, at least 20.
+        repeats: rounds of both sides.
+        resamples: draws of our bootstrap.
 
     Returns:
-        {kind, images, objects, detections, resamples, rounds: [{c2d, reference: what `side` gives}], parity: {ok,
+        {kind, images, objects, detections, resamples, rounds: [{c2d, reference: what `run_side` returns}], parity: {ok,
         lines}}.
 
     Raises:
-        InputError: fewer images than a bootstrap takes.
+        InputError: fewer images than a bootstrap needs.
     """
-    if images < FEWEST_IMAGES:
-        raise InputError(f"{images} images; give {FEWEST_IMAGES} or more (COCO's val2017 has 5000)")
-    paths = make(folder, images)
-    rounds = [{"c2d": side("c2d", paths, resamples), "reference": side("reference", paths[:2])} for _ in range(repeats)]
+    if images < MIN_IMAGES:
+        raise InputError(f"{images} images; give {MIN_IMAGES} or more (COCO's val2017 has 5000)")
+    paths = write_synthetic_files(folder, images)
+    rounds = [
+        {"c2d": run_side("c2d", paths, resamples), "reference": run_side("reference", paths[:2])}
+        for _ in range(repeats)
+    ]
     return {
         "kind": "evaluation",
         "images": images,
@@ -80,35 +100,42 @@ def run(folder: Path, images: int, repeats: int = 1, resamples: int = 1000) -> d
         "detections": images * DETECTIONS,
         "resamples": resamples,
         "rounds": rounds,
-        "parity": side("parity", paths[:2]),
+        "parity": run_side("parity", paths[:2]),
     }
 
 
-def side(name: str, paths: Sequence[Path], resamples: int | None = None) -> dict[str, Any]:
-    """One side in a process of its own: {laps_s: {phase: [wall, CPU]}, peak_mib, and its numbers}.
+def run_side(name: str, paths: Sequence[Path], resamples: int | None = None) -> dict[str, Any]:
+    """Run one side in a process of its own.
+
+    Args:
+        name: a key of SIDES.
+        paths: files of `write_synthetic_files`.
+        resamples: draws of our bootstrap; None: no bootstrap.
+
+    Returns:
+        {laps_s: {phase: [wall, CPU]}, peak_mib, and the numbers of the side}.
 
     Raises:
-        RunError: it failed, with the last line that it said.
+        RunError: the process failed, with its last line.
     """
-    words = [name, *map(str, paths), *([str(resamples)] if resamples else [])]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.suite.evaluation_speed", *words], capture_output=True, text=True, check=False
-    )
+    arguments = [name, *map(str, paths), *([str(resamples)] if resamples else [])]
+    command = module_command("benchmarks.suite.evaluation_speed", *arguments)
+    done = subprocess.run(command, env=module_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RunError(f"the side {name} of the evaluation benchmark failed: {said[-1][:300]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        output = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RunError(f"the side {name} of the evaluation benchmark failed: {output[-1][:300]}")
+    record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return record
 
 
-def cpu_s(found: Mapping[str, Any], phases: Sequence[str]) -> float:
-    """CPU seconds of some phases together."""
-    return float(sum(found["laps_s"][phase][1] for phase in phases))
+def cpu_s(record: Mapping[str, Any], phases: Sequence[str]) -> float:
+    """Return the CPU seconds of some phases together, of what `run_side` returned."""
+    return float(sum(record["laps_s"][phase][1] for phase in phases))
 
 
-def differences(found: Mapping[str, Any]) -> dict[str, float]:
-    """Largest differences of one round: {AP: COCO's AP of both sides; dAP: our TIDE and what tidecv itself prints}."""
-    ours, theirs = found["c2d"], found["reference"]
+def differences(one_round: Mapping[str, Any]) -> dict[str, float]:
+    """Return the largest differences of the two sides in {AP: COCO's AP; dAP: TIDE, as tidecv itself prints it}."""
+    ours, theirs = one_round["c2d"], one_round["reference"]
     return {
         "AP": abs(ours["AP"] - theirs["AP"]),
         "dAP": max(abs(ours["dAP"][error] - value) for error, value in theirs["dAP"].items()),
@@ -116,7 +143,7 @@ def differences(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """Both sides phase by phase, their ratio round by round, and whether they agree."""
+    """Format both sides phase by phase, their ratio round by round, and whether they agree."""
     first = record["rounds"][0]
     lines = [
         f"{record['images']} images, {record['objects']} objects, {record['detections']} detections; "
@@ -131,7 +158,7 @@ def markdown(record: Mapping[str, Any]) -> str:
             wall, cpu = (" / ".join(f"{lap[k]:.2f}" for lap in laps) for k in (0, 1))
             lines.append(f"| {name} | {phase} | {wall} | {cpu} |")
         lines.append(f"| {name} | largest resident size, MiB | {first[name]['peak_mib']:.0f} | |")
-    ratios = [cpu_s(one["reference"], THEIR_SHARE) / cpu_s(one["c2d"], TOGETHER) for one in record["rounds"]]
+    ratios = [cpu_s(one["reference"], REFERENCE_PHASES) / cpu_s(one["c2d"], OUR_PHASES) for one in record["rounds"]]
     gaps = differences(first)
     lines += [
         "",
@@ -145,38 +172,42 @@ def markdown(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-class Clock:
-    """Laps of a process: `laps_s[phase]` = [wall, CPU] seconds since the lap before."""
+class LapTimer:
+    """Time the phases of this process.
+
+    Attributes:
+        laps_s: {phase: [wall, CPU] seconds since the end of the phase before}.
+    """
 
     def __init__(self) -> None:
         self.laps_s: dict[str, list[float]] = {}
         self._last = time.perf_counter(), time.process_time()
 
     def lap(self, phase: str = "") -> None:
-        """End a phase; without a name it is not kept."""
+        """End a phase; without a name it is not recorded."""
         now = time.perf_counter(), time.process_time()
         if phase:
             self.laps_s[phase] = [round(new - old, 4) for new, old in zip(now, self._last, strict=True)]
         self._last = time.perf_counter(), time.process_time()
 
 
-def _c2d(clock: Clock, targets: str, a: str, b: str = "", resamples: str = "0") -> dict[str, Any]:
+def _c2d(timer: LapTimer, targets: str, a: str, b: str = "", resamples: str = "0") -> dict[str, Any]:
     from analysis.stats import bootstrap
     from c2d.metrics import coco, coco_json, engine_hotcoco, tide
 
-    clock.lap("imports")
+    timer.lap("imports")
     truth = coco_json.read_targets(Path(targets))
-    clock.lap("read targets")
+    timer.lap("read targets")
     data = coco_json.read_detections(Path(a), truth)
-    clock.lap("read detections")
+    timer.lap("read detections")
     read_mib = resident_peak_mib()
     numbers = coco.evaluate(data)
-    clock.lap("COCO")
+    timer.lap("COCO")
     totals = tide.evaluate(data, per_class=False, per_size=False)
-    clock.lap("TIDE totals")
+    timer.lap("TIDE totals")
     fine = tide.evaluate(data, None, "own", ious=tide.IOUS)
-    clock.lap("TIDE per class, size and IoU")
-    found: dict[str, Any] = {
+    timer.lap("TIDE per class, size and IoU")
+    record: dict[str, Any] = {
         "AP": numbers["AP"],
         "AP50": [numbers["AP50"], totals["AP"], fine["AP"]],
         "dAP": totals["dAP"],
@@ -187,53 +218,53 @@ def _c2d(clock: Clock, targets: str, a: str, b: str = "", resamples: str = "0") 
     }
     if int(resamples):
         other = coco_json.read_detections(Path(b), truth)
-        clock.lap()
+        timer.lap()
         ours = bootstrap.compare(None, data, other, resamples=int(resamples))
-        clock.lap(f"bootstrap, {resamples} resamples")
+        timer.lap(f"bootstrap, {resamples} resamples")
         import hotcoco
 
         runs = [engine_hotcoco.evaluator(one) for one in (data, other)]
         for one in runs:
             one.evaluate()
-        theirs = hotcoco.compare(runs[0], runs[1], n_bootstrap=THEIR_RESAMPLES, seed=0)  # b - a
-        clock.lap(f"hotcoco's own bootstrap, {THEIR_RESAMPLES} resamples")
-        found["bootstrap"] = {"difference": ours.difference, "hotcoco": -theirs["deltas"]["AP"]}
-    return found
+        theirs = hotcoco.compare(runs[0], runs[1], n_bootstrap=REFERENCE_RESAMPLES, seed=0)  # b - a
+        timer.lap(f"hotcoco's own bootstrap, {REFERENCE_RESAMPLES} resamples")
+        record["bootstrap"] = {"difference": ours.difference, "hotcoco": -theirs["deltas"]["AP"]}
+    return record
 
 
-def _reference(clock: Clock, targets: str, detections: str) -> dict[str, Any]:
+def _reference(timer: LapTimer, targets: str, detections: str) -> dict[str, Any]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
     from tidecv import TIDE, datasets
 
-    clock.lap("imports")
+    timer.lap("imports")
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(targets)
         run = COCOeval(truth, truth.loadRes(detections), "bbox")
-        clock.lap("pycocotools reads")
+        timer.lap("pycocotools reads")
         run.evaluate()
         run.accumulate()
         run.summarize()
-        clock.lap("pycocotools")
+        timer.lap("pycocotools")
         given = datasets.COCO(targets), datasets.COCOResult(detections)
-        clock.lap("tidecv reads")
+        timer.lap("tidecv reads")
         tide = TIDE()
         tide.evaluate(*given, mode=TIDE.BOX)
         (main,) = tide.get_all_errors()["main"].values()
-        clock.lap("tidecv")
+        timer.lap("tidecv")
     return {"AP": float(run.stats[0]), "dAP": {error: float(value) / 100 for error, value in main.items()}}
 
 
-def _parity(clock: Clock, targets: str, detections: str) -> dict[str, Any]:
+def _parity(timer: LapTimer, targets: str, detections: str) -> dict[str, Any]:
     from c2d.metrics import coco_json, engine_parity
 
-    found = engine_parity.check(coco_json.load(Path(targets), Path(detections)))
-    return {"ok": found["ok"], "lines": found["lines"]}
+    result = engine_parity.check(coco_json.load(Path(targets), Path(detections)))
+    return {"ok": result["ok"], "lines": result["lines"]}
 
 
 SIDES: dict[str, Callable[..., dict[str, Any]]] = {"c2d": _c2d, "reference": _reference, "parity": _parity}
 
 if __name__ == "__main__":
-    clock = Clock()
-    answer = SIDES[sys.argv[1]](clock, *sys.argv[2:])
-    print(json.dumps({"laps_s": clock.laps_s, "peak_mib": round(resident_peak_mib(), 1), **answer}))
+    timer = LapTimer()
+    numbers = SIDES[sys.argv[1]](timer, *sys.argv[2:])
+    print(json.dumps({"laps_s": timer.laps_s, "peak_mib": round(resident_peak_mib(), 1), **numbers}))

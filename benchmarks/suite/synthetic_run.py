@@ -38,8 +38,10 @@ def write_student(
     """Write the files of one detector run; `ap` is in 0-1, `schedule` replaces single values of the schedule."""
     taught = labels.get("method", "baseline") != "baseline"
     method: list[Any] = [{"icod": {"version": 1, "T": 2}}] if taught else []
-    write_json(path / "spec.json", spec_json("detector", path.name[:-16], teacher if taught else None, seed, schedule, method,
-                                     labels.get("model", "tiny")))  # fmt: skip
+    spec = spec_json(
+        "detector", path.name[:-16], teacher if taught else None, seed, schedule, method, labels.get("model", "tiny")
+    )
+    write_json(path / "spec.json", spec)
     write_json(path / "status.json", status_json(state))
     write_json(path / "env.json", env_json())
     lines = [

@@ -1,5 +1,5 @@
-"""Time and memory of a training step.
+"""Measure time and memory of a training step.
 
-In: students and methods, or specs. Out: plain and distilled steps in turn, their ratio, peak memory.
-Measures the real training code.
+In: students and methods, or specs. Out: samples of plain and distilled steps in turn, their ratio, peak memory.
+The steps run the real training code.
 """

@@ -1,33 +1,40 @@
-"""The slow reference of each method beside ours, where c2d runs from a checkout: installed packages have no tests."""
+"""Time the slow reference of each method beside ours. Only a checkout has it: installed packages have no tests."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from c2d.core.python_process import PACKAGE_ROOT, module_command, module_environment
+
 MODULE = "tests.c2d.methods.reference_step_times"
 
 
-def beside(methods: Sequence[str], student: str, root: Path = ROOT) -> tuple[dict[str, dict[str, float]], str]:
-    """Ask the tests for the terms of each method and of its literal reference, on a tiny student of the same family.
+def reference_times(
+    methods: Sequence[str], student: str, root: Path = PACKAGE_ROOT
+) -> tuple[dict[str, dict[str, float]], str]:
+    """Time the terms of each method and of its reference in tests/, on a tiny student of the same family.
+
+    Args:
+        methods: names.
+        student: name, which gives the family.
+        root: the checkout.
 
     Returns:
-        ({method: {ours_ms, reference_ms, deviation}}, why there is none: "" where there is).
+        ({method: {ours_ms, reference_ms, deviation}}, why methods are missing: "" where none are).
     """
     if not (root / MODULE.replace(".", "/")).with_suffix(".py").is_file():
         return {}, "no slow reference beside ours: not a checkout"
-    found: dict[str, dict[str, float]] = {}
+    times: dict[str, dict[str, float]] = {}
     for method in methods:
         done = subprocess.run(
-            [sys.executable, "-m", MODULE, method, "--student", student],
-            cwd=root, capture_output=True, text=True, check=False,
+            module_command(MODULE, method, "--student", student),
+            env=module_environment(), cwd=root, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-            return found, f"no slow reference beside {method}: {last}"
-        found |= json.loads(done.stdout.splitlines()[-1])
-    return found, ""
+            last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            return times, f"no slow reference beside {method}: {last_line}"
+        times |= json.loads(done.stdout.splitlines()[-1])
+    return times, ""

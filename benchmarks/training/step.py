@@ -1,11 +1,11 @@
-"""What a distilled training step costs: plain and distilled steps in turn, their ratio, memory, and the floor.
+"""Measure a distilled training step: plain and distilled steps in turn, their ratio, memory, and the floor.
 
-The floor is what no implementation can avoid: the plain step plus the teacher's layers, forward and backward to their
-input, on one crop of every positive used. For a student smaller than the teacher's stem the ratio is large because the
-floor is; the distance between the two is what our code adds.
+The floor is the time that no implementation can avoid: the plain step plus the teacher's layers, forward and backward
+to their input, on one crop of every positive used. For a student smaller than the teacher's stem the ratio is large
+because the floor is; our code adds the difference between ratio and floor.
 
-Inputs are made: uniform noise images, boxes of the size that gives the wanted number of positives. All samples are kept
-(ms, in the order taken); medians are taken where they are printed.
+Inputs are synthetic: noise images, and boxes of a size that gives the intended number of positives. All samples are
+stored (ms, in the order of the steps); medians are computed where they are printed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,19 @@ from benchmarks.machine import peak_memory
 
 
 @dataclass(frozen=True)
-class Case:
-    """One row: a student at its training size and the teacher's side."""
+class StepCase:
+    """One row of the step table.
+
+    Attributes:
+        student, network: names of the student's config and of the teacher's network.
+        batch: images.
+        size: side of the images in px.
+        objects: boxes an image.
+        crop: side of the teacher's crops in px.
+        max_positives: option of ICOD.
+        side: side of the boxes relative to the image, chosen so that the number of positives is realistic.
+        classes: number of classes.
+    """
 
     student: str
     network: str
@@ -34,43 +45,49 @@ class Case:
     crop: int
     max_positives: int | None
     side: float
-    """Side of the made boxes as a share of the image: chosen so that the positives are as many as the case names."""
     classes: int = 80
 
 
 CASES = (
-    Case("ssd300-vgg16", "resnet50", batch=4, size=300, objects=7, crop=112, max_positives=None, side=0.45),
-    Case("retinanet-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10),
-    Case(
+    StepCase("ssd300-vgg16", "resnet50", batch=4, size=300, objects=7, crop=112, max_positives=None, side=0.45),
+    StepCase(
+        "retinanet-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10
+    ),
+    StepCase(
         "faster-rcnn-qr18", "resnet18", batch=8, size=160, objects=5, crop=48, max_positives=64, side=0.22, classes=10
     ),
 )
 
 
-def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, Any]:
-    """Samples of plain and distilled steps and of the teacher's floor, in turn.
+def measure_step(case: StepCase, repeats: int, threads: int | None = None) -> dict[str, Any]:
+    """Time plain and distilled steps and the teacher's part of the floor, in turn.
+
+    Args:
+        case: the row.
+        repeats: samples of each.
+        threads: CPU threads; None: torch's choice.
 
     Returns:
         {case, device, threads, torch, plain_ms, distilled_ms, floor_ms: lists; positives, used}.
     """
-    device = start(threads)
+    device = prepare_process(threads)
     plain, distilled, teacher = _models(case, device)
-    inputs, samples = _made_batch(case, device)
+    inputs, samples = _synthetic_batch(case, device)
     calls: dict[str, Callable[[], Any]] = {
         "plain": _step(plain, inputs, samples),
         "distilled": _step(distilled, inputs, samples),
     }
     for call in calls.values():
         call()
-    seen = calls["distilled"]()
-    positives = int(seen["kd_icod_positives"])
-    used = int(seen.get("kd_icod_positives_used", positives))
-    calls["floor"] = _teacher_floor(teacher, case.crop, used, case.batch * case.objects, device)
+    observations = calls["distilled"]()
+    positives = int(observations["kd_icod_positives"])
+    used = int(observations.get("kd_icod_positives_used", positives))
+    calls["floor"] = _teacher_part_of_floor(teacher, case.crop, used, case.batch * case.objects, device)
     calls["floor"]()
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            times[name].append(milliseconds(call, device))
+            times[name].append(time_ms(call, device))
     return {
         "case": asdict(case),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -82,23 +99,28 @@ def measure(case: Case, repeats: int, threads: int | None = None) -> dict[str, A
     }
 
 
-def peak_mib(case: Case, variant: str, threads: int | None = None) -> float:
-    """Peak memory of two steps of `plain` or `distilled`, MiB beyond the imported packages; in this process, which
-    should do nothing else."""
-    device = start(threads)
-    base = peak_memory.base_mib(device)
+def peak_mib(case: StepCase, variant: str, threads: int | None = None) -> float:
+    """Return the peak memory (MiB) of two steps in this process, which must do nothing else, beyond its packages.
+
+    Args:
+        case: the row.
+        variant: "plain" or "distilled".
+        threads: CPU threads; None: torch's choice.
+    """
+    device = prepare_process(threads)
+    baseline = peak_memory.baseline_mib(device)
     plain, distilled, teacher = _models(case, device)
     model = {"plain": plain, "distilled": distilled}[variant]
     del plain, distilled, teacher
-    return peak_memory.of_calls(_step(model, *_made_batch(case, device)), device, base)
+    return peak_memory.peak_of_calls(_step(model, *_synthetic_batch(case, device)), device, baseline)
 
 
-def start(threads: int | None) -> str:
-    """Close the host's gaps, import what a training imports, set threads and seed; the device to measure on."""
+def prepare_process(threads: int | None) -> str:
+    """Import what a training imports, set threads and seed, and return the device to measure on."""
     import c2d.training.build  # noqa: F401  (with all that a training imports)
-    from benchmarks.latency.student import register
+    from benchmarks.latency.student import register_mmdet
 
-    register()
+    register_mmdet()
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -106,21 +128,21 @@ def start(threads: int | None) -> str:
 
 
 def _step(model: Any, inputs: Tensor, samples: Callable[[], list[Any]]) -> Callable[[], dict[str, float]]:
-    """One training step as a call; it returns the observations about positives."""
+    """Return one training step as a call, which returns what is logged about positives."""
     optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=1e-6)
 
-    def once() -> dict[str, float]:
+    def step() -> dict[str, float]:
         total, log = model.parse_losses(model(inputs.clone(), samples(), mode="loss"))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
         return {key: float(value) for key, value in log.items() if "positives" in key}
 
-    return once
+    return step
 
 
 def markdown(records: list[dict[str, Any]]) -> str:
-    """The step table: medians, and the median of the ratios pair by pair."""
+    """Format the step table: medians, and the median of the ratios of pairs of steps."""
     lines = [
         "| student | teacher, crop px | batch | positives (used) | plain step ms | ICOD step ms "
         "| ratio | floor ratio | plain MiB | ICOD MiB |",
@@ -141,8 +163,8 @@ def markdown(records: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
-    """The same student plain and under ICOD, and the (random) teacher."""
+def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
+    """Return the same student plain and under ICOD, and the teacher with random weights."""
     from c2d.configs import load_student
     from c2d.detectors.normalization import Normalization
     from c2d.distillation.build_methods import build_methods
@@ -170,8 +192,8 @@ def _models(case: Case, device: str) -> tuple[Any, Any, Any]:
     return plain.to(device).train(), distilled.to(device).train(), teacher
 
 
-def _made_batch(case: Case, device: str) -> tuple[Tensor, Callable[[], list[Any]]]:
-    """Noise images (B, 3, S, S) and a maker of fresh mmdet samples with `objects` square boxes each, xyxy px."""
+def _synthetic_batch(case: StepCase, device: str) -> tuple[Tensor, Callable[[], list[Any]]]:
+    """Return noise images (B, 3, S, S), and a function that returns new mmdet samples with square boxes, xyxy px."""
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
@@ -183,7 +205,7 @@ def _made_batch(case: Case, device: str) -> tuple[Tensor, Callable[[], list[Any]
     labels = torch.randint(case.classes, (case.batch, case.objects), generator=generator).to(device)
 
     def samples() -> list[Any]:
-        made = []
+        batch = []
         for index in range(case.batch):
             shape = (case.size, case.size)
             sample = DetDataSample(
@@ -197,18 +219,21 @@ def _made_batch(case: Case, device: str) -> tuple[Tensor, Callable[[], list[Any]
             )
             sample.gt_instances = InstanceData(bboxes=boxes[index].clone(), labels=labels[index].clone())
             sample.ignored_instances = InstanceData(bboxes=boxes.new_zeros(0, 4), labels=labels.new_zeros(0))
-            made.append(sample)
-        return made
+            batch.append(sample)
+        return batch
 
     return inputs, samples
 
 
-def _teacher_floor(teacher: Any, size: int, positives: int, truths: int, device: str) -> Callable[[], None]:
-    """The teacher alone: all of it on every ground-truth crop, its first layer forward and back on every positive."""
+def _teacher_part_of_floor(teacher: Any, size: int, positives: int, truths: int, device: str) -> Callable[[], None]:
+    """Return the teacher's work as a call.
+
+    That is all of it on every ground-truth crop, and its first layer forward and backward on every positive.
+    """
     truth = torch.randn(truths, 3, size, size, device=device)
     crops = torch.randn(positives, 3, size, size, device=device)
 
-    def once() -> None:
+    def run_teacher() -> None:
         with torch.no_grad():
             for part in truth.split(16):
                 teacher.logits(part)
@@ -216,15 +241,15 @@ def _teacher_floor(teacher: Any, size: int, positives: int, truths: int, device:
             part = part.detach().requires_grad_(True)
             teacher.features(part, ["l0"])["l0"].mean().backward()
 
-    return once
+    return run_teacher
 
 
-def milliseconds(call: Callable[[], Any], device: str) -> float:
-    """One call, in ms; on CUDA with everything it queued."""
+def time_ms(call: Callable[[], Any], device: str) -> float:
+    """Time one call in ms, on CUDA with all work that it queued."""
     if device == "cuda":
         torch.cuda.synchronize()
-    begun = time.perf_counter()
+    begin = time.perf_counter()
     call()
     if device == "cuda":
         torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - begun)
+    return 1000 * (time.perf_counter() - begin)

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from benchmarks.suite import evaluation_speed
-from benchmarks.suite.evaluation_speed import THEIR_SHARE, TOGETHER, cpu_s
+from benchmarks.suite.evaluation_speed import REFERENCE_PHASES, OUR_PHASES, cpu_s
 from c2d.metrics import tide
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """targets.json and detections.json of 5,000 images and 480,000 detections; each with a .gz beside it."""
-    return evaluation_speed.make(tmp_path_factory.mktemp("large"), 5000, compressed=True)[:2]
+    return evaluation_speed.write_synthetic_files(tmp_path_factory.mktemp("large"), 5000, compressed=True)[:2]
 
 
 def _measure(side: str, paths: list[Path]) -> dict[str, Any]:
-    found = evaluation_speed.side(side, paths)
+    found = evaluation_speed.run_side(side, paths)
     print()
     for name, (wall, cpu) in found["laps_s"].items():
         print(f"{name:32s} wall {wall:7.2f} s   CPU {cpu:7.2f} s")
@@ -35,7 +35,7 @@ def _measure(side: str, paths: list[Path]) -> dict[str, Any]:
 @pytest.mark.parametrize("ending", [".json", ".json.gz"])
 def test_five_thousand_images_with_480_000_detections(files, ending):
     found = _measure("c2d", [path.with_suffix(ending) for path in files])
-    together = cpu_s(found, TOGETHER)
+    together = cpu_s(found, OUR_PHASES)
     print(f"read, COCO and TIDE totals: {together:.2f} CPU s")
     own = found["own"]
     assert own["counts"]
@@ -52,7 +52,7 @@ def test_five_thousand_images_with_480_000_detections(files, ending):
 @pytest.mark.slow
 def test_beside_pycocotools_and_tidecv(files):
     ours, theirs = _measure("c2d", files), _measure("reference", files)
-    ratio = cpu_s(theirs, THEIR_SHARE) / cpu_s(ours, TOGETHER)
+    ratio = cpu_s(theirs, REFERENCE_PHASES) / cpu_s(ours, OUR_PHASES)
     print(f"pycocotools and tidecv take {ratio:.0f} times the CPU seconds")
     assert ours["AP"] == pytest.approx(theirs["AP"], abs=1e-12)
     # tidecv integrates its curves in its own way; on COCO's recall points its lists give our numbers (c2d.metrics.engine_parity).

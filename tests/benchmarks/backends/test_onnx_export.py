@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import backends
-from benchmarks.backends import Unavailable, export, onnx, packages
+from benchmarks.backends import onnx, onnx_export, packages
+from benchmarks.backends.base import Unavailable
+from benchmarks.backends.network import split_network
+from benchmarks.backends.registry import prepare_backend
 from benchmarks.latency import parity
 
 
 def tiny(name: str, workspace: Path) -> Any:
-    """As much of a subject as an export asks for, of one head family."""
-    from benchmarks.latency.network import split
+    """The context of a backend with the tiny detector of one head family."""
     from tests.c2d import tiny_detectors
 
     detector = tiny_detectors.build(name).eval()
-    network = split(detector, torch.zeros(1, 3, 96, 96))
+    network = split_network(detector, torch.zeros(1, 3, 96, 96))
     return SimpleNamespace(
-        network=network, detector=detector, size=(96, 96), device=torch.device("cpu"), workspace=workspace,
-        config={"model": name},
+        network=network, size=(96, 96), device=torch.device("cpu"), workspace=workspace, model_config=name,
     )  # fmt: skip
 
 
@@ -39,14 +39,14 @@ def test_every_dense_head_is_exported(family: str, tmp_path: Path, monkeypatch: 
         return real(*args, dynamo=dynamo, **more)
 
     monkeypatch.setattr(torch.onnx, "export", only_tracing)
-    subject = tiny(family, tmp_path)
-    call = onnx.prepare(subject)
+    context = tiny(family, tmp_path)
+    call = onnx.prepare(context)
     assert call.note() == "NMS is not in it; exported by TorchScript"
     for shape in ((2, 3, 96, 96), (1, 3, 64, 128)):
         images = torch.rand(shape)
         with torch.no_grad():
-            pairs = list(zip(subject.network(images), call(images), strict=True))
-        assert max(parity.of_maps(one, other) for one, other in pairs) < 1e-5
+            pairs = list(zip(context.network(images), call(images), strict=True))
+        assert max(parity.deviation_of_maps(one, other) for one, other in pairs) < 1e-5
 
 
 def test_what_neither_exporter_takes_says_both_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,28 +55,28 @@ def test_what_neither_exporter_takes_says_both_reasons(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(torch.onnx, "export", fails)
     with pytest.raises(Unavailable, match=r"cannot export this network \(torch.export: one; TorchScript: two\)"):
-        export.onnx_file(tiny("ssd", tmp_path))
+        onnx_export.onnx_file(tiny("ssd", tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_two_stages_are_not_exported_but_run_otherwise(tmp_path: Path) -> None:
-    subject = tiny("faster", tmp_path)
+    context = tiny("faster", tmp_path)
     for name in ("onnxruntime", "int8"):
         with pytest.raises(Unavailable, match="NMS is inside the network of a FasterRCNN"):
-            backends.prepare(name, subject)
+            prepare_backend(name, context)
     images = torch.rand(1, 3, 96, 96)
     for name in ("channels_last", "bf16"):
-        found = backends.prepare(name, subject)(images)
+        found = prepare_backend(name, context)(images)
         assert [value.dtype for value in found] == [torch.float32] * 3
 
 
 @pytest.mark.parametrize(
     ("name", "package", "install"),
     [
-        ("onnxruntime", "onnxruntime", r"pip install 'c2d\[export\]'"),
-        ("onnxruntime", "onnx", r"pip install 'c2d\[export\]'"),
-        ("int8", "onnxruntime", r"pip install 'c2d\[export\]'"),
-        ("openvino", "openvino", r"pip install 'c2d\[openvino\]'"),
+        ("onnxruntime", "onnxruntime", r"pip install 'c2d-suite\[export\]'"),
+        ("onnxruntime", "onnx", r"pip install 'c2d-suite\[export\]'"),
+        ("int8", "onnxruntime", r"pip install 'c2d-suite\[export\]'"),
+        ("openvino", "openvino", r"pip install 'c2d-suite\[openvino\]'"),
         ("tensorrt", "tensorrt", "pip install tensorrt"),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_missing_package_is_named_with_what_to_install(
 
     monkeypatch.setattr(packages, "import_module", absent)
     with pytest.raises(Unavailable, match=f"^{package} is not installed: {install}$"):
-        backends.prepare(name, tiny("ssd", tmp_path))
+        prepare_backend(name, tiny("ssd", tmp_path))
 
 
 def test_a_broken_package_says_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,12 +101,12 @@ def test_a_broken_package_says_what_it_says(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(packages, "import_module", broken)
     with pytest.raises(Unavailable, match=r"cannot be imported: libnvinfer.so: cannot open shared object file$"):
-        packages.need("tensorrt", "tensorrt")
+        packages.require_package("tensorrt", "tensorrt")
 
 
 def test_int8_and_openvino_stay_on_the_cpu(tmp_path: Path) -> None:
-    subject = tiny("ssd", tmp_path)
-    subject.device = torch.device("cuda")
+    context = tiny("ssd", tmp_path)
+    context.device = torch.device("cuda")
     for name in ("int8", "openvino"):
         with pytest.raises(Unavailable, match="measure with --device cpu"):
-            backends.prepare(name, subject)
+            prepare_backend(name, context)

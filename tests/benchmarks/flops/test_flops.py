@@ -147,7 +147,7 @@ def test_compiled_functions_are_noted_and_put_back() -> None:
     module = SimpleNamespace(modulated_deform_conv_forward=nothing, deform_conv_forward=nothing, other=nothing)
     seen: list[tuple[str, int | None]] = []
     x, weight, offset = torch.zeros(1, 4, 8, 8), torch.zeros(6, 4, 3, 3), torch.zeros(1, 18, 8, 8)
-    with mmcv_ops.watching(lambda name, flops: seen.append((name, flops)), module):
+    with mmcv_ops.record_mmcv_calls(lambda name, flops: seen.append((name, flops)), module):
         module.modulated_deform_conv_forward(x, weight, torch.zeros(6), None, offset, None, None, None, kernel_h=3)
         module.deform_conv_forward(x, weight, offset, None, None, None, kW=3)
         module.other()

@@ -91,7 +91,8 @@ def test_a_checkpoint_that_does_not_fit_is_bad_input(
     words = ["--config", config, "--checkpoint", str(tmp_path / "bad.pth"), "--out", str(tmp_path / "out")]
     assert bench(*words, "--device", "cpu") == 2
     said = capsys.readouterr().err
-    assert f"does not fit the model of {config}: 1 keys missing ({name}); 1 keys unexpected ({name}_else)" in said
+    assert f"the checkpoint does not fit the model of {config}: student weights {tmp_path / 'bad.pth'}: 1 of " in said
+    assert f" keys are missing: {name}; 1 keys are unexpected: {name}_else; give " in said
     assert not (tmp_path / "out").exists()
 
 

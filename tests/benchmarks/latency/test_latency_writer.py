@@ -10,11 +10,11 @@ import pytest
 
 from analysis.load.latency_file import read_file
 from benchmarks.latency import latency_writer
-from benchmarks.latency.measure import Row
+from benchmarks.latency.latency_row import LatencyRow
 from c2d.core.regular_file import Problem
 
 
-def made(batch: int = 1, disturbed: str | None = None, examined_sha: str | None = None) -> Row:
+def made(batch: int = 1, disturbed: str | None = None, checked_sha: str | None = None) -> LatencyRow:
     """A row of two launches with three samples each."""
     launch: dict[str, Any] = {
         "clock": "perf_counter",
@@ -28,20 +28,20 @@ def made(batch: int = 1, disturbed: str | None = None, examined_sha: str | None 
     }
     conditions = {"backend": "eager", "precision": "fp32", "input": "300x300", "threads": 2, "score_threshold": 0.05}
     counts = {"flops": 20, "macs": 10, "params": 5, "trainable": 5, "uncounted": {"made::nms": 3}}
-    return Row(
+    return LatencyRow(
         "eager",
         batch,
         "end to end",
         launches=[launch, {**launch, "disturbed": disturbed}],
         facts={"device": "Made CPU @ 3.00GHz", "machine": {"cores": 2}, "conditions": conditions, "sha256": None},
-        examined={"equal": True, "AP": 0.25, "sha256": examined_sha, "counts": counts},
+        checks={"equal": True, "AP": 0.25, "sha256": checked_sha, "counts": counts},
         checkpoint="ab12",
         training_mib=120.0,
     )
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    path = latency_writer.write(tmp_path, made())
+    path = latency_writer.write_latency_file(tmp_path, made())
     found = read_file(path, "a-run")
     assert not isinstance(found, Problem), found
     assert [list(samples) for samples in found.launches] == [[7.91, 7.88, 8.0]] * 2
@@ -61,12 +61,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found.counts == {"flops": 20, "macs": 10, "params": 5}
     assert found.memory == {"inference_mib": 40.5, "training_mib": 120.0}
     assert "torch" in found.versions
-    assert latency_writer.content(made())["artefact"] == {"sha256": "ab12", "AP": 0.25}
+    assert latency_writer.file_content(made())["artefact"] == {"sha256": "ab12", "AP": 0.25}
 
 
 def test_the_same_conditions_replace_and_others_do_not(tmp_path: Path) -> None:
     for row in (made(), made(), made(batch=2)):
-        latency_writer.write(tmp_path, row)
+        latency_writer.write_latency_file(tmp_path, row)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 2
     assert all(
@@ -75,8 +75,8 @@ def test_the_same_conditions_replace_and_others_do_not(tmp_path: Path) -> None:
 
 
 def test_a_disturbed_measurement_replaces_no_good_one(tmp_path: Path) -> None:
-    good = latency_writer.write(tmp_path, made())
-    bad = latency_writer.write(tmp_path, made(disturbed="somebody compiled"))
+    good = latency_writer.write_latency_file(tmp_path, made())
+    bad = latency_writer.write_latency_file(tmp_path, made(disturbed="somebody compiled"))
     assert good != bad
     found = read_file(bad)
     assert not isinstance(found, Problem)
@@ -84,14 +84,16 @@ def test_a_disturbed_measurement_replaces_no_good_one(tmp_path: Path) -> None:
 
 
 def test_an_ap_of_other_bytes_is_not_this_artefacts() -> None:
-    assert latency_writer.content(made(examined_sha="another export"))["artefact"]["AP"] is None
+    assert latency_writer.file_content(made(checked_sha="another export"))["artefact"]["AP"] is None
 
 
 def test_what_is_no_number_is_null(tmp_path: Path) -> None:
     """Outputs of another form deviate without end, and a training that did not fit has words: neither is JSON."""
     row = made()
-    row.examined |= {"equal": False, "max_deviation": float("inf")}
+    row.checks |= {"equal": False, "max_deviation": float("inf")}
     row.training_mib = "training of a batch of 64 does not fit in memory"
-    content = json.loads(latency_writer.write(tmp_path, row).read_text(), parse_constant=lambda word: pytest.fail(word))
+    content = json.loads(
+        latency_writer.write_latency_file(tmp_path, row).read_text(), parse_constant=lambda word: pytest.fail(word)
+    )
     assert content["parity"] == {"equal": False, "tolerance": None, "max_deviation": None}
     assert content["memory"] == {"inference_mib": 40.5, "training_mib": None}

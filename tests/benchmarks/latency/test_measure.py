@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.backends import BACKENDS, Backend
-from benchmarks.latency import latency_table
-from benchmarks.latency import measure as latency
-from benchmarks.latency.measure import Interrupted, Row, measure
-from benchmarks.latency.worker import Request
+from benchmarks.backends.registry import BACKENDS, Backend
+from benchmarks.latency import latency_table, measure
+from benchmarks.latency.latency_request import LatencyRequest
+from benchmarks.latency.latency_row import LatencyRow
+from benchmarks.latency.measure import Interrupted, measure_latency
 from c2d.core.errors import InputError
 
 Answer = tuple[list[dict[str, Any]], str]
@@ -40,26 +40,26 @@ def rows_of(
     answers: dict[str, list[Answer]],
     monkeypatch: pytest.MonkeyPatch,
     batches: tuple[int, ...] = (1,),
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[LatencyRow], list[str]]:
     """(rows, who was asked in which order): each backend's processes answer from its list, the examination first."""
     for name in answers:
         monkeypatch.setitem(BACKENDS, name, BACKENDS.get(name, Backend("made.up", "fp32", "made")))
     left = {name: list(given) for name, given in answers.items()}
     asked: list[str] = []
 
-    def launch(request: Request) -> Answer:
-        asked.append(request.backend + ("?" if request.examine else ""))
+    def launch(request: LatencyRequest) -> Answer:
+        asked.append(request.backend + ("?" if request.check_only else ""))
         return left[request.backend].pop(0)
 
-    monkeypatch.setattr(latency, "launch", launch)
+    monkeypatch.setattr(measure, "run_worker", launch)
     count = max(len(given) for given in answers.values()) - 1
-    base = Request("c.py", "k.pth", "eager", "", "work", batches=batches, stages=("model",))
-    return measure(base, list(answers), count), asked
+    base = LatencyRequest("c.py", "k.pth", "eager", "", "work", batches=batches, stages=("model",))
+    return measure_latency(base, list(answers), count), asked
 
 
 def test_backends_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     good: Answer = ([{"facts": FACTS}, sample(1), {"note": "no graph breaks"}], "")
-    examined: Answer = ([{"facts": FACTS}, {"examined": EQUAL}], "")
+    examined: Answer = ([{"facts": FACTS}, {"checks": EQUAL}], "")
     rows, asked = rows_of({"eager": [examined, good, good], "made": [examined, good, good]}, monkeypatch)
     assert asked == ["eager?", "made?", "eager", "made", "eager", "made"]
     assert [len(row.launches) for row in rows] == [2, 2]
@@ -71,19 +71,19 @@ def test_interrupted_it_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> No
     """Two backends, two launches each; Ctrl-C in the last one."""
     asked: list[str] = []
 
-    def launch(request: Request) -> Answer:
+    def launch(request: LatencyRequest) -> Answer:
         asked.append(request.backend)
-        if request.examine:
-            return [{"facts": FACTS}, {"examined": EQUAL}], ""
+        if request.check_only:
+            return [{"facts": FACTS}, {"checks": EQUAL}], ""
         if len(asked) == 6:
             raise KeyboardInterrupt
         return [{"facts": FACTS}, sample(1)], ""
 
     monkeypatch.setitem(BACKENDS, "made", Backend("made.up", "fp32", "made"))
-    monkeypatch.setattr(latency, "launch", launch)
-    base = Request("c.py", "k.pth", "eager", "", "work", batches=(1,), stages=("model",))
+    monkeypatch.setattr(measure, "run_worker", launch)
+    base = LatencyRequest("c.py", "k.pth", "eager", "", "work", batches=(1,), stages=("model",))
     with pytest.raises(Interrupted, match="what has been measured is kept") as stopped:
-        measure(base, ["eager", "made"], 2)
+        measure_latency(base, ["eager", "made"], 2)
     eager, made = stopped.value.rows
     assert [len(row.launches) for row in (eager, made)] == [2, 1]
     assert (eager.reason, made.reason) == ("", "interrupted after 1 of 2 launches")
@@ -96,7 +96,7 @@ def test_what_is_not_equal_or_not_there_is_not_timed(monkeypatch: pytest.MonkeyP
         {
             "absent": [([{"failed": "not installed: pip install it", "kind": "unavailable"}], "")],
             "broken": [([{"failed": "ValueError: made", "kind": "error"}], "its process ended with 1")],
-            "other": [([{"facts": FACTS}, {"examined": other}], "")],
+            "other": [([{"facts": FACTS}, {"checks": other}], "")],
             "killed": [([], "its process was killed (SIGKILL)")],
         },
         monkeypatch,
@@ -118,7 +118,7 @@ def test_the_users_mistake_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_process_that_dies_leaves_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[dict[str, Any]] = [{"facts": FACTS}, {"begin": [1, "model"]}, sample(1), {"begin": [8, "model"]}]
-    examined: Answer = ([{"facts": FACTS}, {"examined": EQUAL}], "")
+    examined: Answer = ([{"facts": FACTS}, {"checks": EQUAL}], "")
     rows, _ = rows_of({"eager": [examined, (lines, "its process was killed (SIGKILL)")]}, monkeypatch, (1, 8, 16))
     assert [len(row.launches) for row in rows] == [1, 0, 0]
     assert [row.reason for row in rows] == [
@@ -129,7 +129,7 @@ def test_a_process_that_dies_leaves_what_it_had(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_disturbed_row_shows_no_numbers_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    examined: Answer = ([{"facts": FACTS}, {"examined": EQUAL}], "")
+    examined: Answer = ([{"facts": FACTS}, {"checks": EQUAL}], "")
     some: list[Answer] = [
         ([{"facts": FACTS}, sample(1, 5.0), sample(8, 40.0)], ""),
         ([{"facts": FACTS}, sample(1, 5.0), sample(8, 42.0, "other processes")], ""),
@@ -149,6 +149,6 @@ def test_a_disturbed_row_shows_no_numbers_unless_asked(monkeypatch: pytest.Monke
 def test_how_a_process_ended(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("Traceback\nValueError: made\n\n")
-    assert latency._how_it_ended(0, log) == ""
-    assert latency._how_it_ended(-9, log) == "its process was killed (SIGKILL), as a system out of memory does"
-    assert latency._how_it_ended(1, log) == "its process ended with 1: ValueError: made"
+    assert measure._exit_reason(0, log) == ""
+    assert measure._exit_reason(-9, log) == "its process was killed (SIGKILL), as a system out of memory does"
+    assert measure._exit_reason(1, log) == "its process ended with 1: ValueError: made"

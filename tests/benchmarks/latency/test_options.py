@@ -27,30 +27,30 @@ def test_a_run_by_its_id_the_beginning_of_it_or_its_folder(tmp_path: Path) -> No
     folder = run(tmp_path, "retina-abc-s0")
     run(tmp_path, "ssd-abc-s0")
     for given in ("retina-abc-s0", "retina", str(folder)):
-        found = options.choose(given, None, None, None, tmp_path)
+        found = options.choose_target(given, None, None, None, tmp_path)
         assert found == options.Target(folder / "config.py", folder / "student.pth", folder / "latency", 0.25)
-    assert options.choose("retina", None, None, Path("elsewhere"), tmp_path).folder == Path("elsewhere")
+    assert options.choose_target("retina", None, None, Path("elsewhere"), tmp_path).folder == Path("elsewhere")
 
 
 def test_data_that_have_moved(tmp_path: Path) -> None:
     """A run's card is looked for by name and digest; what a config calls data_root is replaced."""
     card = make_scenes(tmp_path / "data" / "scenes", train=1, val=2, size=64, seed=0)
     folder = run(tmp_path / "runs", "retina", dataset={"name": "scenes", "digest": card.digest})
-    found = options.choose("retina", None, None, None, tmp_path / "runs", tmp_path / "data").data
+    found = options.choose_target("retina", None, None, None, tmp_path / "runs", tmp_path / "data").dataset_overrides
     there = (tmp_path / "data" / "scenes").resolve()
     assert found is not None
     assert found["data_root"] == ""
     assert Path(found["ann_file"]).is_relative_to(there)
     assert Path(found["ann_file"]).is_file()
     assert sorted(path.suffix for path in Path(found["data_prefix"]["img"]).iterdir()) == [".png"] * 2
-    assert options.choose("retina", None, None, None, tmp_path / "runs").data is None
+    assert options.choose_target("retina", None, None, None, tmp_path / "runs").dataset_overrides is None
     (folder / "spec.json").write_text(
         json.dumps({"kind": "detector", "dataset": {"name": "scenes", "digest": "0" * 64}})
     )
     with pytest.raises(InputError, match="the run asks for 000000000000"):
-        options.choose("retina", None, None, None, tmp_path / "runs", tmp_path / "data")
-    of_config = options.choose(None, Path("c.py"), Path("k.pth"), Path("out"), None, tmp_path / "data")
-    assert of_config.data == {"data_root": str((tmp_path / "data").resolve())}
+        options.choose_target("retina", None, None, None, tmp_path / "runs", tmp_path / "data")
+    of_config = options.choose_target(None, Path("c.py"), Path("k.pth"), Path("out"), None, tmp_path / "data")
+    assert of_config.dataset_overrides == {"data_root": str((tmp_path / "data").resolve())}
 
 
 @pytest.mark.parametrize(
@@ -69,32 +69,32 @@ def test_a_run_that_cannot_be_timed(tmp_path: Path, given: str, message: str) ->
     run(tmp_path, "two-b")
     run(tmp_path, "retina")
     with pytest.raises(InputError, match=message):
-        options.choose(given, None, None, None, tmp_path)
+        options.choose_target(given, None, None, None, tmp_path)
 
 
 def test_files_need_each_other_and_a_place(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--checkpoint K, --out DIR missing"):
-        options.choose(None, Path("c.py"), None, None, tmp_path)
+        options.choose_target(None, Path("c.py"), None, None, tmp_path)
     with pytest.raises(InputError, match="not both"):
-        options.choose("run", Path("c.py"), None, None, tmp_path)
-    found = options.choose(None, Path("c.py"), Path("k.pth"), Path("out"), tmp_path)
+        options.choose_target("run", Path("c.py"), None, None, tmp_path)
+    found = options.choose_target(None, Path("c.py"), Path("k.pth"), Path("out"), tmp_path)
     assert (found.folder, found.ap) == (Path("out"), None)
 
 
 @pytest.mark.parametrize(("text", "size"), [("300", (300, 300)), ("800x1333", (800, 1333)), ("64×96", (64, 96))])
 def test_sizes(text: str, size: tuple[int, int]) -> None:
-    assert options.size_of(text) == size
+    assert options.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "300x", "1x2x3", "-5", "16", "big"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InputError, match="is no size; give one side"):
-        options.size_of(text)
+        options.parse_size(text)
 
 
 def test_backends_by_name_once_each() -> None:
-    assert options.backends(None) == ["eager"]
-    assert options.backends(["eager", "eager"]) == ["eager"]
-    assert "eager" in options.backends(["all"])
+    assert options.backend_names(None) == ["eager"]
+    assert options.backend_names(["eager", "eager"]) == ["eager"]
+    assert "eager" in options.backend_names(["all"])
     with pytest.raises(InputError, match="unknown backend 'egaer'; did you mean 'eager'"):
-        options.backends(["egaer"])
+        options.backend_names(["egaer"])

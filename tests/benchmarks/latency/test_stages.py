@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.latency import stages
+from benchmarks.latency import pipeline, stages
 from c2d.core.errors import InputError
 
 FILES = [Path(name) for name in "abcde"]
 
 
 def names(size: int) -> list[str]:
-    return ["".join(map(str, batch)) for batch in stages.batches(FILES, size)]
+    return ["".join(map(str, batch)) for batch in stages.batches_of_files(FILES, size)]
 
 
 def test_batches_are_full_and_every_image_is_in_one() -> None:
@@ -23,33 +23,33 @@ def test_batches_are_full_and_every_image_is_in_one() -> None:
 
 
 def test_no_more_than_some_batches_are_held() -> None:
-    assert len(stages.batches([Path(str(index)) for index in range(100)], 1)) == stages.HELD
+    assert len(stages.batches_of_files([Path(str(index)) for index in range(100)], 1)) == stages.MAX_BATCHES
 
 
 def test_stages_come_in_their_order_and_unknown_ones_are_refused() -> None:
-    assert stages.check(["end to end", "model"]) == ("model", "end to end")
+    assert stages.check_stages(["end to end", "model"]) == ("model", "end to end")
     with pytest.raises(InputError, match="unknown stage 'modle'; did you mean 'model'"):
-        stages.check(["modle"])
+        stages.check_stages(["modle"])
 
 
 def test_the_gpus_own_clock_reads_what_the_gpu_alone_does() -> None:
-    assert {stages.clock_of(stage, "cpu")[0] for stage in stages.STAGES} == {"perf_counter"}
-    on_gpu = {stage: stages.clock_of(stage, "cuda")[0] for stage in stages.STAGES}
+    assert {stages.stage_clock(stage, "cpu")[0] for stage in stages.STAGES} == {"perf_counter"}
+    on_gpu = {stage: stages.stage_clock(stage, "cuda")[0] for stage in stages.STAGES}
     assert [stage for stage, clock in on_gpu.items() if clock == "device events"] == ["host to device", "model"]
 
 
 def test_nms_is_named() -> None:
-    assert stages.nms_of("model", "out") == "out"
-    assert stages.nms_of("model", "RPN's") == "RPN's"
-    assert stages.nms_of("end to end", "out") == "in"
-    assert stages.nms_of("read and decode", "in") == "out"
+    assert stages.stage_nms("model", "out") == "out"
+    assert stages.stage_nms("model", "RPN's") == "RPN's"
+    assert stages.stage_nms("end to end", "out") == "in"
+    assert stages.stage_nms("read and decode", "in") == "out"
 
 
 def test_random_images_are_the_same_every_time(tmp_path: Path) -> None:
     import cv2
 
-    some = stages.random_images(tmp_path / "one", (40, 60), 2)
-    again = stages.random_images(tmp_path / "two", (40, 60), 3)
+    some = pipeline.write_random_images(tmp_path / "one", (40, 60), 2)
+    again = pipeline.write_random_images(tmp_path / "two", (40, 60), 3)
     pixels = cv2.imread(str(some[0]))
     assert pixels is not None
     assert pixels.shape == (40, 60, 3)

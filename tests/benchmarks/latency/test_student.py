@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.backends import prepare
+from benchmarks.backends.registry import prepare_backend
 from benchmarks.latency import pipeline
-from benchmarks.latency.student import Subject, load
+from benchmarks.latency.pipeline import InferencePipeline
+from benchmarks.latency.student import load_stock_student
 from c2d.core.errors import InputError
 from c2d.data.scenes import make_scenes
 from c2d.training.evaluate import detect
@@ -23,7 +24,7 @@ RUN = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / "tiny-retinane
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fixture's config and weights, beside images where the config looks for them."""
-    folder = tmp_path_factory.mktemp("subject")
+    folder = tmp_path_factory.mktemp("student")
     for name in ("config.py", "student.pth"):
         shutil.copy(RUN / name, folder / name)
     make_scenes(folder / "data" / "scenes", train=1, val=5, size=96, seed=0)
@@ -31,13 +32,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def subject(place: Path) -> Subject:
+def stages(place: Path) -> InferencePipeline:
     here = Path.cwd()
     os.chdir(place)
     try:
-        found = load(Path("config.py"), Path("student.pth"))
-        _ = found.dataset  # read while its relative paths hold
-        return found
+        student = load_stock_student(Path("config.py"), Path("student.pth"))
+        _ = student.dataset  # read while its relative paths hold
+        return InferencePipeline(student)
     finally:
         os.chdir(here)
 
@@ -48,13 +49,13 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5])
-def test_end_to_end_is_the_evaluation(subject: Subject, size: int) -> None:
-    expected = detect(subject.detector, subject.dataset)
-    paths = subject.images(5)
-    call = prepare("eager", subject)
-    found = [one for begin in range(0, 5, size) for one in subject.end_to_end(paths[begin : begin + size], call)]
+def test_end_to_end_is_the_evaluation(stages: InferencePipeline, size: int) -> None:
+    expected = detect(stages.student.detector, stages.student.dataset)
+    paths = stages.student.images(5)
+    call = prepare_backend("eager", stages.backend_context(Path()))
+    found = [one for begin in range(0, 5, size) for one in stages.end_to_end(paths[begin : begin + size], call)]
     rows = [
-        (subject.dataset.get_data_info(index)["img_id"], subject.dataset.cat_ids[label], score)
+        (stages.student.dataset.get_data_info(index)["img_id"], stages.student.dataset.cat_ids[label], score)
         for index, one in enumerate(found)
         for label, score in zip(one.labels.tolist(), one.scores.double().tolist(), strict=True)
     ]
@@ -64,27 +65,27 @@ def test_end_to_end_is_the_evaluation(subject: Subject, size: int) -> None:
         assert score == pytest.approx(one["score"], abs=1e-5)  # a batch may take another kernel than one image
 
 
-def test_images_are_spread_over_the_set(subject: Subject) -> None:
-    assert [path.name for path in subject.images(2)] == ["val_000000.png", "val_000002.png"]  # of 5: 0 and 2.5
-    assert len(subject.images(99)) == 5
+def test_images_are_spread_over_the_set(stages: InferencePipeline) -> None:
+    assert [path.name for path in stages.student.images(2)] == ["val_000000.png", "val_000002.png"]  # of 5: 0 and 2.5
+    assert len(stages.student.images(99)) == 5
 
 
-def test_stages_hand_each_other_what_they_should(subject: Subject) -> None:
-    arrays = subject.read(subject.images(2))
+def test_stages_hand_each_other_what_they_should(stages: InferencePipeline) -> None:
+    arrays = stages.read(stages.student.images(2))
     assert [(array.shape, array.dtype.name) for array in arrays] == [((96, 96, 3), "uint8")] * 2
-    batch = subject.to_device(subject.preprocess(arrays, ids=[7, 9]))
+    batch = stages.to_device(stages.preprocess(arrays, ids=[7, 9]))
     assert batch.inputs.shape == (2, 3, 64, 64)
     assert batch.inputs.dtype == torch.float32
     assert [sample.img_id for sample in batch.samples] == [7, 9]
-    raw = subject.run(subject.model, batch)
+    raw = stages.network.run(stages.eager, batch)
     assert all(isinstance(one, torch.Tensor) and len(one) == 2 for one in raw)
-    for one in subject.post(raw, batch):
+    for one in stages.post_process(raw, batch):
         assert one.boxes.shape == (len(one.scores), 4) == (len(one.labels), 4)
 
 
 def test_another_size(place: Path) -> None:
-    found = load(place / "config.py", place / "student.pth", size=(96, 96))
-    assert (found.size, found.resized, found.padded) == ((96, 96), True, (96, 96))
+    found = InferencePipeline(load_stock_student(place / "config.py", place / "student.pth"), size=(96, 96))
+    assert (found.size, found.resized, found.padded_size) == ((96, 96), True, (96, 96))
     assert found.preprocess(found.read([place / "data/scenes/val/val_000000.png"])).inputs.shape[-2:] == (96, 96)
 
 
@@ -95,41 +96,43 @@ def test_sizes_in_a_pipeline() -> None:
         {"type": "Pad", "size": (1333, 800)},
         {"type": "Pad", "size": (7, 7)},
     ]
-    assert pipeline.size_of(steps) == (800, 1333)  # mmcv's scale is width, height
-    changed = pipeline.at_size(steps, (300, 400))
+    assert pipeline.input_size(steps) == (800, 1333)  # mmcv's scale is width, height
+    changed = pipeline.resize_steps(steps, (300, 400))
     assert [step.get("scale") or step.get("size") for step in changed] == [None, (400, 300), (400, 300), (7, 7)]
     assert steps[1]["scale"] == (1333, 800)
     with pytest.raises(InputError, match="no step with a `scale`"):
-        pipeline.size_of(steps[:1])
+        pipeline.input_size(steps[:1])
     with pytest.raises(InputError, match="begins with Resize, not with LoadImageFromFile"):
-        pipeline.build(steps[1:])
+        pipeline.build_transforms(steps[1:])
 
 
 def test_files_that_do_not_belong(place: Path, tmp_path: Path) -> None:
     config, weights = place / "config.py", place / "student.pth"
     with pytest.raises(InputError, match=r"no config .*; give a whole mmdet config"):
-        load(tmp_path / "none.py", weights)
+        load_stock_student(tmp_path / "none.py", weights)
     with pytest.raises(InputError, match=r"no checkpoint .*; give the student.pth"):
-        load(config, tmp_path / "none.pth")
+        load_stock_student(config, tmp_path / "none.pth")
     (tmp_path / "half.py").write_text("model = dict(type='RetinaNet')")
     with pytest.raises(InputError, match="has no `test_dataloader`"):
-        load(tmp_path / "half.py", weights)
+        load_stock_student(tmp_path / "half.py", weights)
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(InputError, match=r"cannot read .*text.pth as tensors only"):
-        load(config, tmp_path / "text.pth")
+    with pytest.raises(InputError, match=r"text.pth is no torch file"):
+        load_stock_student(config, tmp_path / "text.pth")
     torch.save({"iteration": 3}, tmp_path / "empty.pth")
-    with pytest.raises(InputError, match="holds no weights by name"):
-        load(config, tmp_path / "empty.pth")
+    with pytest.raises(InputError, match=r"empty\.pth holds no weights"):
+        load_stock_student(config, tmp_path / "empty.pth")
 
 
 def test_weights_inside_a_checkpoint_are_found(place: Path, tmp_path: Path) -> None:
     state = torch.load(place / "student.pth", weights_only=True)
     torch.save({"meta": {"epoch": 1}, "state_dict": state}, tmp_path / "mm.pth")
-    assert load(place / "config.py", tmp_path / "mm.pth").size == (64, 64)
+    student = load_stock_student(place / "config.py", tmp_path / "mm.pth")
+    loaded = student.detector.state_dict()
+    assert all(torch.equal(loaded[name], weight) for name, weight in state.items())
 
 
 def test_a_data_set_that_is_gone_is_named(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = load(place / "config.py", place / "student.pth")
+    found = load_stock_student(place / "config.py", place / "student.pth")
     with pytest.raises(InputError, match=r"no annotations data/scenes/annotations.*--images random"):
         found.images(1)

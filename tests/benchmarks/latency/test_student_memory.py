@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from benchmarks.latency import student_memory
-from benchmarks.latency.student_memory import Request, peak
-from benchmarks.machine import peak_memory as memory_peak
+from benchmarks.latency.student_memory import MemoryRequest, measure_peak
+from benchmarks.machine import peak_memory
 from c2d.core.errors import InputError, RunError
+from c2d.core.python_process import module_command, module_environment
 
 CONFIG = Path(__file__).parents[2] / "fixtures" / "students" / "tiny-retinanet.py"
 MIB = 2**20
@@ -38,7 +39,7 @@ def test_what_a_process_held_is_found(mib: int) -> None:
 def test_training_needs_more_than_inference_and_a_batch_more_than_an_image() -> None:
     """Activations of the backward pass, gradients and momentum: the reasons why training does not fit."""
     found = {
-        (kind, batch): peak(Request(str(CONFIG), kind, batch, (256, 256), threads=1))  # type: ignore[arg-type]
+        (kind, batch): measure_peak(MemoryRequest(str(CONFIG), kind, batch, (256, 256), threads=1))  # type: ignore[arg-type]
         for kind, batch in (("inference", 1), ("training", 1), ("training", 8))
     }
     own = {key: one["peak_mib"] for key, one in found.items()}
@@ -53,20 +54,20 @@ def test_a_peak_begins_anew_and_what_cannot_is_said(monkeypatch: pytest.MonkeyPa
     code = (
         "import numpy; from benchmarks.machine import peak_memory; base = peak_memory.resident_mib(); "
         "numpy.ones(300 * 2**20 // 8); "
-        "print(peak_memory.of_calls(lambda: numpy.ones(100 * 2**20 // 8), 'cpu', base))"
+        "print(peak_memory.peak_of_calls(lambda: numpy.ones(100 * 2**20 // 8), 'cpu', base))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(100, abs=5)
-    assert memory_peak.caveat("cpu") == memory_peak.caveat("cuda:0") == ""
-    monkeypatch.setattr(memory_peak, "CLEAR", tmp_path / "absent")
-    assert "so building is in it" in memory_peak.caveat("cpu")
+    assert peak_memory.peak_caveat("cpu") == peak_memory.peak_caveat("cuda:0") == ""
+    monkeypatch.setattr(peak_memory, "CLEAR_REFS", tmp_path / "absent")
+    assert "so building is in it" in peak_memory.peak_caveat("cpu")
 
 
 def test_bad_requests(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no config .*nothing\.py"):
-        peak(Request(str(tmp_path / "nothing.py"), "inference", 1, (96, 96)))
+        measure_peak(MemoryRequest(str(tmp_path / "nothing.py"), "inference", 1, (96, 96)))
     with pytest.raises(InputError, match="has to be 1 or more"):
-        peak(Request(str(CONFIG), "inference", 0, (96, 96)))
+        measure_peak(MemoryRequest(str(CONFIG), "inference", 0, (96, 96)))
 
 
 def test_a_batch_that_does_not_fit_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,24 +75,25 @@ def test_a_batch_that_does_not_fit_is_a_reason(monkeypatch: pytest.MonkeyPatch) 
         done = subprocess.CompletedProcess([], code, "", said)
         monkeypatch.setattr(student_memory.subprocess, "run", lambda *_, **__: done)
 
-    request = Request(str(CONFIG), "training", 64, (96, 96))
+    request = MemoryRequest(str(CONFIG), "training", 64, (96, 96))
     answer(1, "Traceback ...\nRuntimeError: [enforce fail at ...] DefaultCPUAllocator: can't allocate memory: 8 bytes")
     with pytest.raises(RunError, match="batch of 64 at 96 x 96 px on cpu does not fit in memory") as caught:
-        peak(request)
+        measure_peak(request)
     assert caught.value.failure_class == "oom"
     answer(-9, "")
     with pytest.raises(RunError, match="does not fit in memory: exit code -9"):
-        peak(request)
+        measure_peak(request)
     answer(1, "Traceback ...\nKeyError: 'bbox_head'")
     with pytest.raises(RunError, match="failed: KeyError") as caught:
-        peak(request)
+        measure_peak(request)
     assert caught.value.failure_class == "unknown"
 
 
 def test_the_module_answers_with_one_line_of_json() -> None:
     asked = {"config": str(CONFIG), "kind": "inference", "batch": 1, "size": [96, 96], "threads": 1}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.latency.student_memory", json.dumps(asked)],
+        module_command("benchmarks.latency.student_memory", json.dumps(asked)),
+        env=module_environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -102,5 +104,5 @@ def test_the_module_answers_with_one_line_of_json() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_only_tensors_count() -> None:
-    found = peak(Request(str(CONFIG), "inference", 1, (256, 256), "cuda"))
+    found = measure_peak(MemoryRequest(str(CONFIG), "inference", 1, (256, 256), "cuda"))
     assert 0 < found["peak_mib"] < 500

@@ -10,32 +10,35 @@ from typing import Any
 
 import pytest
 
-from benchmarks.backends import Prepared
+from benchmarks.backends.base import PreparedBackend
 from benchmarks.latency import stages, worker
-from benchmarks.latency.timing import Rule
-from benchmarks.latency.worker import Request, measure
-from benchmarks.machine.peak_memory import short_of_memory
+from benchmarks.latency.latency_request import LatencyRequest
+from benchmarks.latency.timing import StoppingRule
+from benchmarks.latency.worker import measure_stages
+from benchmarks.machine.peak_memory import is_out_of_memory
 
-QUICK = Rule(min_s=0, min_count=3, warm_s=0, warm_max_s=0.05)
-
-
-def request(**more: Any) -> Request:
-    return Request("c.py", "k.pth", "eager", "out", "work", rule=QUICK, **more)
+QUICK = StoppingRule(min_s=0, min_count=3, warm_s=0, warm_max_s=0.05)
 
 
-def lines_of(asked: Request, call_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def request(**more: Any) -> LatencyRequest:
+    return LatencyRequest("c.py", "k.pth", "eager", "out", "work", rule=QUICK, **more)
+
+
+def lines_of(
+    asked: LatencyRequest, call_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
     """What a process says whose stages are made by `call_of(stage, batch)`."""
-    monkeypatch.setattr(stages, "call_of", lambda subject, call, stage, batch, paths: call_of(stage, batch))
-    subject: Any = SimpleNamespace(device=SimpleNamespace(type="cpu"), network=SimpleNamespace(nms="out"))
+    monkeypatch.setattr(stages, "stage_call", lambda pipeline, call, stage, batch, paths: call_of(stage, batch))
+    pipeline: Any = SimpleNamespace(device=SimpleNamespace(type="cpu"), network=SimpleNamespace(nms="out"))
     said: list[dict[str, Any]] = []
-    measure(subject, Prepared(lambda inputs: (inputs,)), asked, [Path("a")], said.append)
+    measure_stages(pipeline, PreparedBackend(lambda inputs: (inputs,)), asked, [Path("a")], said.append)
     return said
 
 
 def test_a_request_survives_its_way_through_text() -> None:
-    asked = request(size=(300, 400), batches=(1, 8), interval_ms=10.0, threads=2, ap=0.25)
-    assert Request.parse(asked.dump()) == asked
-    assert Request.parse(request().dump()) == request()
+    asked = request(size=(300, 400), batches=(1, 8), interval_ms=10.0, threads=2, known_ap=0.25)
+    assert LatencyRequest.from_json(asked.to_json()) == asked
+    assert LatencyRequest.from_json(request().to_json()) == request()
 
 
 def test_samples_and_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,14 +69,14 @@ def test_a_batch_that_does_not_fit_stops_larger_ones_only(monkeypatch: pytest.Mo
 def test_another_error_is_one_rows_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def call_of(stage: str, batch: int) -> Callable[[], None]:
         if stage == "host to device":
-            raise stages.Nothing("there is nothing to copy")
+            raise stages.StageNotApplicable("there is nothing to copy")
         if stage == "model":
             raise ValueError("made to fail")
         return lambda: None
 
     said = lines_of(request(stages=("host to device", "model", "end to end")), call_of, monkeypatch)
     nothing, failed, good = [line for line in said if "stage" in line]
-    assert (nothing["reason"], nothing["nothing"]) == ("there is nothing to copy", True)
+    assert (nothing["reason"], nothing["not_applicable"]) == ("there is nothing to copy", True)
     assert failed["reason"] == "ValueError: made to fail"
     assert len(good["samples_ms"]) == 3
 
@@ -88,8 +91,8 @@ def test_another_error_is_one_rows_reason(monkeypatch: pytest.MonkeyPatch) -> No
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )
-def test_who_is_short_of_memory(error: BaseException, expected: bool) -> None:
-    assert short_of_memory(error) is expected
+def test_who_is_is_out_of_memory(error: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
 
 
 def test_a_real_allocation_that_is_too_large_is_known_by_its_words() -> None:
@@ -97,12 +100,12 @@ def test_a_real_allocation_that_is_too_large_is_known_by_its_words() -> None:
 
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert short_of_memory(caught.value)
+    assert is_out_of_memory(caught.value)
 
 
 def test_what_the_user_can_mend_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said: list[dict[str, Any]] = []
-    worker.serve(Request(str(tmp_path / "c.py"), "k.pth", "eager", "out", str(tmp_path)), said.append)
+    worker.serve(LatencyRequest(str(tmp_path / "c.py"), "k.pth", "eager", "out", str(tmp_path)), said.append)
     (line,) = said
     assert line["kind"] == "input"
     assert line["failed"].startswith(f"no config {tmp_path / 'c.py'}; give")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.machine import cpu
-from benchmarks.machine.cpu import Look, disturbed, look, machine
+from benchmarks.machine.cpu import CpuCounters, disturbance, machine_facts, read_counters
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -34,7 +34,7 @@ def made(root: Path, busy_s: float = 0.0, stolen_s: float = 0.0, heat: int = 0, 
     return root
 
 
-def at(found: Look, time_s: float, own_s: float) -> Look:
+def at(found: CpuCounters, time_s: float, own_s: float) -> CpuCounters:
     return replace(found, time_s=time_s, own_s=own_s)
 
 
@@ -51,36 +51,36 @@ def at(found: Look, time_s: float, own_s: float) -> Look:
     ],
 )
 def test_what_disturbs(tmp_path: Path, after: dict[str, float], own_s: float, said: str | None) -> None:
-    begun = at(look(made(tmp_path)), 0.0, 0.0)
-    ended = at(look(made(tmp_path, **after)), 10.0, own_s)  # type: ignore[arg-type]
-    found = disturbed(begun, ended)
+    begun = at(read_counters(made(tmp_path)), 0.0, 0.0)
+    ended = at(read_counters(made(tmp_path, **after)), 10.0, own_s)  # type: ignore[arg-type]
+    found = disturbance(begun, ended)
     assert found is None if said is None else said in str(found)
 
 
 def test_several_reasons_are_all_said(tmp_path: Path) -> None:
-    begun = at(look(made(tmp_path)), 0.0, 0.0)
-    found = disturbed(begun, at(look(made(tmp_path, busy_s=20, stolen_s=2, heat=1)), 10.0, 0.0))
+    begun = at(read_counters(made(tmp_path)), 0.0, 0.0)
+    found = disturbance(begun, at(read_counters(made(tmp_path, busy_s=20, stolen_s=2, heat=1)), 10.0, 0.0))
     assert found is not None
     assert found.count(";") == 2
 
 
 def test_the_machine(tmp_path: Path) -> None:
-    found = machine(made(tmp_path))
+    found = machine_facts(made(tmp_path))
     assert found["cpu"] == "Made CPU @ 3.00GHz"
     assert found["governor"] == "performance, powersave"
     assert found["memory_mib"] == 8192
-    assert look(tmp_path).load == 1.5
+    assert read_counters(tmp_path).load == 1.5
 
 
 def test_where_nothing_is_known_nothing_disturbs(tmp_path: Path) -> None:
-    begun, ended = look(tmp_path), look(tmp_path)
-    assert (begun.busy_s, begun.heat, begun.quota_s, begun.load) == (None, None, None, None)
-    assert disturbed(begun, ended) is None
-    assert machine(tmp_path)["governor"] is None
+    begun, ended = read_counters(tmp_path), read_counters(tmp_path)
+    assert (begun.busy_s, begun.heat_throttles, begun.throttled_s, begun.load) == (None, None, None, None)
+    assert disturbance(begun, ended) is None
+    assert machine_facts(tmp_path)["governor"] is None
 
 
 def test_this_machine_can_be_looked_at() -> None:
-    begun = look()
+    begun = read_counters()
     assert begun.cores >= 1
-    assert cpu.cores() >= 1
-    assert disturbed(begun, begun) is None
+    assert cpu.usable_cores() >= 1
+    assert disturbance(begun, begun) is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.machine import gpu
-from benchmarks.machine.gpu import Gpu, GpuLook, disturbed
+from benchmarks.machine.gpu import Gpu, GpuState, disturbance
 
 
 class Nvml:
@@ -62,14 +62,14 @@ class Nvml:
         return [SimpleNamespace(pid=pid) for pid in self.pids]
 
 
-def seen(**facts: Any) -> GpuLook:
-    return Gpu(Nvml(**facts), "abc").look()
+def seen(**facts: Any) -> GpuState:
+    return Gpu(Nvml(**facts), "abc").read_state()
 
 
 def test_a_quiet_gpu() -> None:
     found = seen()
-    assert found == GpuLook(0, {"heat": 0}, 1755, 2619, 41, 121.5, 0)
-    assert disturbed(found, found) is None
+    assert found == GpuState(0, {"heat": 0}, 1755, 2619, 41, 121.5, 0)
+    assert disturbance(found, found) is None
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_a_quiet_gpu() -> None:
     ],
 )
 def test_what_disturbs(after: dict[str, Any], said: str | None) -> None:
-    found = disturbed(seen(), seen(**after))
+    found = disturbance(seen(), seen(**after))
     assert found is None if said is None else said in str(found)
 
 
 @pytest.mark.parametrize(("pids", "foreign"), [([], 0), ([77], 0), ([77, 78], 1)])
 def test_in_a_container_one_unknown_number_is_our_own(pids: list[int], foreign: int) -> None:
-    assert seen(pids=pids).foreign == foreign
+    assert seen(pids=pids).other_processes == foreign
 
 
 def test_what_the_driver_does_not_tell_is_none() -> None:
-    assert Gpu(Nvml(), "GPU-abc").machine() == {
+    assert Gpu(Nvml(), "GPU-abc").machine_facts() == {
         "gpu_driver": "580.1",
         "gpu_persistence": 1,
         "gpu_mig": None,
@@ -108,4 +108,4 @@ def test_without_nvml_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(gpu, "import_module", missing)
-    assert gpu.find() == gpu.WITHOUT
+    assert gpu.open_gpu() == gpu.NVML_MISSING

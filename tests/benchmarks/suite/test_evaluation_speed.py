@@ -17,7 +17,7 @@ from c2d.core.errors import InputError, RunError
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return evaluation_speed.run(tmp_path_factory.mktemp("made"), 24, resamples=100)
+    return evaluation_speed.measure_evaluation(tmp_path_factory.mktemp("made"), 24, resamples=100)
 
 
 def test_both_sides_are_measured_and_agree(record: dict[str, Any]) -> None:
@@ -28,8 +28,8 @@ def test_both_sides_are_measured_and_agree(record: dict[str, Any]) -> None:
     assert evaluation_speed.differences(found)["dAP"] < 0.05
     assert found["c2d"]["AP50"] == pytest.approx([found["c2d"]["AP50"][0]] * 3, abs=1e-12)
     assert found["c2d"]["bootstrap"]["difference"] == pytest.approx(found["c2d"]["bootstrap"]["hotcoco"], abs=1e-12)
-    assert set(evaluation_speed.TOGETHER) <= set(found["c2d"]["laps_s"])
-    assert set(evaluation_speed.THEIR_SHARE) <= set(found["reference"]["laps_s"])
+    assert set(evaluation_speed.OUR_PHASES) <= set(found["c2d"]["laps_s"])
+    assert set(evaluation_speed.REFERENCE_PHASES) <= set(found["reference"]["laps_s"])
     assert all(wall >= 0 and cpu >= 0 for one in found.values() for wall, cpu in one["laps_s"].values())
     assert found["c2d"]["peak_mib"] > 20
 
@@ -37,8 +37,9 @@ def test_both_sides_are_measured_and_agree(record: dict[str, Any]) -> None:
 def test_the_table(record: dict[str, Any]) -> None:
     text = evaluation_speed.markdown(record)
     assert text.startswith("24 images, 168 objects, 2304 detections; 1 rounds")
-    theirs, ours = (evaluation_speed.cpu_s(record["rounds"][0][side], phases) for side, phases in
-                    (("reference", evaluation_speed.THEIR_SHARE), ("c2d", evaluation_speed.TOGETHER)))  # fmt: skip
+    (found,) = record["rounds"]
+    theirs = evaluation_speed.cpu_s(found["reference"], evaluation_speed.REFERENCE_PHASES)
+    ours = evaluation_speed.cpu_s(found["c2d"], evaluation_speed.OUR_PHASES)
     assert f"take {theirs / ours:.1f} times the CPU seconds" in text
     assert "hotcoco" in text
     assert text.count(" agree: ") == 2
@@ -50,15 +51,15 @@ def test_cpu_seconds_of_phases() -> None:
 
 
 def test_laps_are_since_the_last_lap() -> None:
-    clock = evaluation_speed.Clock()
+    timer = evaluation_speed.LapTimer()
     sum(range(2_000_000))
-    clock.lap("first")
-    clock.lap("nothing")
-    assert clock.laps_s["first"][1] > 10 * clock.laps_s["nothing"][1]
+    timer.lap("first")
+    timer.lap("nothing")
+    assert timer.laps_s["first"][1] > 10 * timer.laps_s["nothing"][1]
 
 
 def test_made_files(tmp_path: Path) -> None:
-    targets, one, other = evaluation_speed.make(tmp_path, 3, compressed=True)
+    targets, one, other = evaluation_speed.write_synthetic_files(tmp_path, 3, compressed=True)
     assert len(json.loads(targets.read_text())["annotations"]) == 3 * evaluation_speed.OBJECTS
     a, b = (json.loads(path.read_text()) for path in (one, other))
     assert len(a) == 3 * evaluation_speed.DETECTIONS
@@ -76,6 +77,6 @@ def test_polygons_are_boxes_and_ids_begin_with_one() -> None:
 
 def test_too_few_images_and_a_side_that_fails(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give 20 or more"):
-        evaluation_speed.run(tmp_path, 5)
+        evaluation_speed.measure_evaluation(tmp_path, 5)
     with pytest.raises(RunError, match=re.escape("the side parity of the evaluation benchmark failed")):
-        evaluation_speed.side("parity", [tmp_path / "none.json", tmp_path / "none.json"])
+        evaluation_speed.run_side("parity", [tmp_path / "none.json", tmp_path / "none.json"])

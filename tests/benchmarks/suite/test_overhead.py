@@ -43,10 +43,10 @@ def test_everything_is_measured(tmp_path: Path) -> None:
 def test_bad_sizes(tmp_path: Path) -> None:
     for sizes in (Sizes(cells=15), Sizes(read=30), Sizes(report=0)):
         with pytest.raises(InputError, match="cells come in tens, runs in twenties"):
-            overhead.run(tmp_path, sizes)
+            overhead.measure_overhead(tmp_path, sizes)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"ended with 2: .*unknown command"):
-        overhead._timed((*overhead.FACE, "plann"), tmp_path)
+        overhead._time_command((*overhead.C2D_COMMAND, "plann"), tmp_path)

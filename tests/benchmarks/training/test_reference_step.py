@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.training.reference_step import beside
-from tests.c2d.methods import reference_step_times as asked
+from benchmarks.training.reference_step import reference_times
+from tests.c2d.methods import reference_step_times
 
 
 def test_a_reference_is_slower_and_agrees() -> None:
-    found, why = beside(["fgd"], "retinanet-qr18")
+    found, why = reference_times(["fgd"], "retinanet-qr18")
     assert why == ""
     assert found["fgd"]["deviation"] < 1e-5
     assert found["fgd"]["reference_ms"] > 5 * found["fgd"]["ours_ms"] > 0
 
 
 def test_no_checkout_and_a_method_that_has_none(tmp_path: Path) -> None:
-    assert beside(["fgd"], "retinanet-qr18", tmp_path) == ({}, "no slow reference beside ours: not a checkout")
-    found, why = beside(["nothing"], "retinanet-qr18")
+    assert reference_times(["fgd"], "retinanet-qr18", tmp_path) == ({}, "no slow reference beside ours: not a checkout")
+    found, why = reference_times(["nothing"], "retinanet-qr18")
     assert found == {}
     assert why.startswith("no slow reference beside nothing: ")
 
@@ -27,8 +27,8 @@ def test_no_checkout_and_a_method_that_has_none(tmp_path: Path) -> None:
 def test_time_is_taken_once_of_functions_that_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that advances by one second at each look: the outer looks at 1 and 3, the inner at 2."""
     ticks = iter(range(1, 100))
-    monkeypatch.setattr(asked.time, "perf_counter", lambda: float(next(ticks)))
-    watch = asked.Stopwatch()
+    monkeypatch.setattr(reference_step_times.time, "perf_counter", lambda: float(next(ticks)))
+    watch = reference_step_times.Stopwatch()
     inner = watch.around(lambda: 5)
     outer = watch.around(lambda: inner() + 1)
     assert outer() == 6
@@ -39,4 +39,4 @@ def test_time_is_taken_once_of_functions_that_call_each_other(monkeypatch: pytes
     ("student", "tiny"), [("retinanet-qr18", "retinanet"), ("faster-rcnn-r50", "faster"), ("x", None)]
 )
 def test_families(student: str, tiny: str | None) -> None:
-    assert asked.family(student) == tiny
+    assert reference_step_times.family(student) == tiny

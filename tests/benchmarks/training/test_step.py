@@ -5,13 +5,15 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from benchmarks.training.step import Case, markdown, measure, peak_mib
+from benchmarks.training.step import StepCase, markdown, measure_step, peak_mib
 
-SMALL = Case("retinanet-qr18", "resnet18", batch=2, size=96, objects=3, crop=32, max_positives=8, side=0.3, classes=3)
+SMALL = StepCase(
+    "retinanet-qr18", "resnet18", batch=2, size=96, objects=3, crop=32, max_positives=8, side=0.3, classes=3
+)
 
 
 def test_samples_positives_and_memory() -> None:
-    record = measure(SMALL, repeats=3)
+    record = measure_step(SMALL, repeats=3)
     assert [len(record[f"{name}_ms"]) for name in ("plain", "distilled", "floor")] == [3, 3, 3]
     assert min(record["plain_ms"] + record["distilled_ms"] + record["floor_ms"]) > 0
     assert record["positives"] >= record["used"] == 8

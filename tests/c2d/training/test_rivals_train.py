@@ -203,10 +203,10 @@ def test_a_picture_that_cannot_be_written_is_bad_input(
 def test_a_question_is_measured_beside_its_plain_step(
     workshop: Workshop, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    from benchmarks.training.step_of_spec import measure
+    from benchmarks.training.step_of_spec import measure_specs
 
     folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4)
-    (record,) = measure([folder.id], workshop.runs, workshop.data, repeats=3, threads=1)
+    (record,) = measure_specs([folder.id], workshop.runs, workshop.data, repeats=3, threads=1)
     assert record["methods"] == "icod+frs"
     assert [len(record[f"{kind}_ms"]) for kind in ("plain", "distilled", "teacher")] == [3, 3, 3]
     assert min(record["distilled_ms"]) > min(record["plain_ms"]) > 0

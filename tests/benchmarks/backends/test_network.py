@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.latency.network import Dense, Network, TwoStage, Whole, split
+from benchmarks.backends.network import DenseNetwork, Network, TwoStageNetwork, WholeDetector, split_network
 from tests.c2d import tiny_detectors
 
 SHAPES = [(96, 96), (64, 96)]
@@ -30,9 +30,9 @@ def equal_to_predict(network: Network, detector: Any) -> None:
     inputs, samples = seen()
     with torch.no_grad():
         expected = [one.pred_instances for one in detector.predict(inputs, seen()[1], rescale=True)]
-        with network.seeing(samples):
+        with network.with_samples(samples):
             raw = network(inputs)
-        found = network.post(raw, samples)
+        found = network.post_process(raw, samples)
     assert all(isinstance(part, torch.Tensor) for part in raw)
     assert [len(one) for one in found] == [len(one) for one in expected]
     assert sum(len(one) for one in expected) > 10
@@ -46,33 +46,33 @@ def equal_to_predict(network: Network, detector: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "nms"),
     [
-        ("ssd", Dense, "out"),
-        ("retinanet", Dense, "out"),
-        ("atss", Dense, "out"),
-        ("gfl", Dense, "out"),
-        ("fcos", Dense, "out"),
-        ("faster", TwoStage, "RPN's"),
-        ("cascade", Whole, "in"),
+        ("ssd", DenseNetwork, "out"),
+        ("retinanet", DenseNetwork, "out"),
+        ("atss", DenseNetwork, "out"),
+        ("gfl", DenseNetwork, "out"),
+        ("fcos", DenseNetwork, "out"),
+        ("faster", TwoStageNetwork, "RPN's"),
+        ("cascade", WholeDetector, "in"),
     ],
 )
 def test_it_is_the_detectors_own_prediction(name: str, kind: type[Network], nms: str) -> None:
     detector = tiny_detectors.build(name).eval()
-    network = split(detector, torch.zeros(1, 3, 96, 96))
+    network = split_network(detector, torch.zeros(1, 3, 96, 96))
     assert type(network) is kind
     assert network.nms == nms
     equal_to_predict(network, detector)
 
 
 def test_kinds_of_output_keep_their_levels() -> None:
-    network = split(tiny_detectors.build("atss").eval(), torch.zeros(1, 3, 96, 96))
-    assert isinstance(network, Dense)
+    network = split_network(tiny_detectors.build("atss").eval(), torch.zeros(1, 3, 96, 96))
+    assert isinstance(network, DenseNetwork)
     assert network.levels == (3, 3, 3)  # classes, boxes, centreness on three levels
 
 
-def test_outside_of_seeing_an_image_fills_its_batch() -> None:
-    network = split(tiny_detectors.build("faster").eval(), torch.zeros(1, 3, 96, 96))
+def test_without_samples_an_image_fills_its_batch() -> None:
+    network = split_network(tiny_detectors.build("faster").eval(), torch.zeros(1, 3, 96, 96))
     inputs, samples = seen()
-    with network.seeing(samples):
+    with network.with_samples(samples):
         pass
     with torch.no_grad():
         assert network(inputs)[0].shape[1] == 5
