@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from c2d.core.store_folder import find_run
-
 Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
 Data = Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")]
 
@@ -45,6 +43,7 @@ def train(
     from c2d.core.attempt import Interrupted
     from c2d.core.errors import Busy, InputError
     from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+    from c2d.core.store_folder import find_run
     from c2d.core.yaml_lines import read_mapping
     from c2d.specs.resolve_spec import ask, store
 
