@@ -6,7 +6,7 @@ differ in the sources of its parts (`c2d.training.sources`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,13 +28,12 @@ from c2d.specs.resolve_spec import ask
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config, evaluate
 from c2d.training.distributed import join_process_group
+from c2d.training.metrics_logger import Validate
 from c2d.training.sampler import ResumableSampler, SeededDataset
 from c2d.training.sources import Sources, verified_card
 
 if TYPE_CHECKING:
     from c2d.teachers.logit_cache import LogitCache
-
-Validate = Callable[[Any], dict[str, float | None]]
 
 
 @dataclass

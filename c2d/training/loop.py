@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -30,12 +30,10 @@ from c2d.training import checkpoint
 from c2d.training.distributed import device_index
 from c2d.training.ema import EMA
 from c2d.training.evaluate import mmdet_scope
-from c2d.training.metrics_logger import MetricsLogger, drop_events_after
+from c2d.training.metrics_logger import MetricsLogger, Validate, drop_events_after
 from c2d.training.optimization import build_optimizer
 from c2d.training.sampler import ResumableSampler, SeededDataset
 from c2d.training.signals import StopSignals
-
-Validate = Callable[[Any], dict[str, float | None]]
 
 
 def fit(

@@ -20,6 +20,9 @@ from torch import Tensor
 from c2d.core.run_folder import RunFolder, atomic_write_text, disk_error
 
 HEARTBEAT_S = 10.0
+"""Time between two heartbeats of status.json."""
+Validate = Callable[[Any], dict[str, float | None]]
+"""Model in training -> AP values in 0-1 of its current weights, None where undefined."""
 
 
 def memory_mib() -> float:
@@ -64,7 +67,7 @@ class MetricsLogger:
         total: int,
         interval: int,
         val_interval: int | None = None,
-        validate: Callable[[Any], dict[str, float | None]] | None = None,
+        validate: Validate | None = None,
     ) -> None:
         self.folder, self.log, self.total, self.interval = folder, log, total, interval
         self.val_interval, self.validate = val_interval, validate
