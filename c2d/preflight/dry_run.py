@@ -98,15 +98,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE.json")
     parser.add_argument("--data", type=Path, help="root of the data cards (default: C2D_DATA, else ./data)")
     parser.add_argument("--runs", type=Path, help="the store of all runs (default: C2D_RUNS, else ./runs)")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     output, all_ok = sys.stdout, True
     try:
-        entries = read_entries(given.file)
+        entries = read_entries(options.file)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     with contextlib.redirect_stdout(sys.stderr):
-        for result in run_entries(entries, store(given.runs), given.data):
+        for result in run_entries(entries, store(options.runs), options.data):
             print(json.dumps(asdict(result)), file=output, flush=True)
             all_ok &= result.ok
     return 0 if all_ok else 1

@@ -85,7 +85,7 @@ def check_dataset(spec: RunSpec, data: Path | None) -> str:
     files = {card.annotations(split) for split in card.card.splits}
     missing = [path for path in (*files, *(card.images(split) for split in card.card.splits)) if not path.exists()]
     if missing:
-        raise RunError(f"data set {name} lacks {missing[0]}; restore it, or make its card anew", "data")
+        raise RunError(f"data set {name} is missing {missing[0]}; restore it, or make its card again", "data")
     if sum(path.stat().st_size for path in files) > VERIFIED_MB * 2**20:
         return f"data set {name} is here; its annotations are compared with its card at start"
     try:

@@ -114,7 +114,7 @@ def measure_gradients(
             report(step, observations)
             for name, row in _rows(observations):
                 rows.setdefault(name, []).append(row)
-    return [_term_gradient(model, name, found) for name, found in rows.items()]
+    return [_term_gradient(model, name, observed) for name, observed in rows.items()]
 
 
 def _rows(observations: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:

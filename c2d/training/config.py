@@ -61,7 +61,7 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     if student_digest(name) != spec.student.digest:
         raise InputError(
             f"student {spec.student.name} is {student_digest(name)[:12]} here, "
-            f"the run asks for {spec.student.digest[:12]}; the toolbox or the config changed since: "
+            f"the run needs {spec.student.digest[:12]}; the toolbox or the config changed since: "
             "use the versions of its env.json, or start a new run of the same spec"
         )
     source = load_student(
