@@ -278,11 +278,11 @@ def test_a_detector_teacher_is_built_from_its_plan(
 ) -> None:
     from c2d.preflight import synthetic
 
-    card = synthetic.dataset(names, workshop.runs.parent / "standin")
+    card = synthetic.dataset(names, workshop.runs.parent / "synthetic")
     teacher = synthetic.detector_teacher(baseline, card, RunFolder(workshop.runs / baseline.id))
     assert teacher.num_classes == len(names)
     assert not any(weight.requires_grad for weight in teacher.network.parameters())
-    with pytest.raises(InputError, match="a classifier teacher is wanted"):
+    with pytest.raises(InputError, match="a classifier teacher is needed"):
         synthetic.classifier_teacher(baseline, names)
 
 
