@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from c2d.core.python_process import module_command, module_environment
 from c2d.core.run_folder import atomic_write_json
 from c2d.specs.spec import RunSpec
 from sweeps.launchers.launch_request import PrintLine
@@ -119,11 +119,10 @@ def _process(
             ],
         },
     )
-    command = [sys.executable, "-m", "c2d.preflight.dry_run", str(folder / "questions.json"), "--runs", str(runs)]
-    command += ["--data", str(data)] if data else []
+    options = ["--runs", str(runs), *(["--data", str(data)] if data else [])]
+    command = module_command("c2d.preflight.dry_run", str(folder / "questions.json"), *options)
     threads = str(min(THREADS, os.cpu_count() or 1))
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    environment.setdefault("OMP_NUM_THREADS", threads)
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, **module_environment()}
     with errors.open("w") as stderr:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:

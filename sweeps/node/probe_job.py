@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from c2d.core.python_process import module_command, module_environment
 from c2d.core.run_folder import atomic_write_json
 
 DOCTOR_S = 200
@@ -99,7 +100,7 @@ def doctor() -> dict[str, Any]:
     """`c2d doctor --json` on this node, or {"error": why not}."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "c2d", "doctor", "--json"],
+            module_command("c2d", "doctor", "--json"), env=module_environment(),
             capture_output=True, text=True, timeout=DOCTOR_S, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         value: dict[str, Any] = json.loads(done.stdout)

@@ -1,7 +1,7 @@
-"""One start of a job as SLURM sees it from the node: what `scontrol show job` tells, and giving the job back.
+"""One start of a job, as `scontrol show job` describes it on the node; and the requeue of the job.
 
-SLURM calls a job that is being cancelled COMPLETING, and takes a requeue of it: what is asked here decides whether a
-run comes back against somebody's wish.
+SLURM calls a job that is being cancelled COMPLETING, and accepts a requeue of it. What is read here decides whether a
+run comes back although a person has cancelled it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ CALL_S = 20.0
 
 @dataclass(frozen=True)
 class JobStart:
-    """This start of the job, as `scontrol show job` tells it; empty where SLURM does not answer.
+    """This start of the job. Empty where SLURM does not answer.
 
-    SLURM calls a job COMPLETING when it was cancelled, when it was requeued and when it reached its limit: the rest
-    tells these apart.
+    SLURM calls a job COMPLETING when it was cancelled, when it was requeued and when it reached its limit; the other
+    fields distinguish these.
 
-    restarts: counted by SLURM; one more than this start's own when SLURM is about to start the job again.
-    run_s, limit_s: how long it has run and may run.
-    preempted: another job takes its place. It is RUNNING until the grace time is over, and has to requeue itself if it
-        leaves before.
-    seen: when SLURM was asked, by this node's clock. The first rank, which writes status.json, runs on the same node.
+    Attributes:
+        restarts: counted by SLURM; one more than this start's own when SLURM is about to start the job again.
+        run_s: seconds since this start began.
+        limit_s: time limit in seconds.
+        preempted: another job takes its place. It is RUNNING until the grace time is over, and has to requeue itself if
+            it ends before.
+        read_at: when SLURM answered, seconds since the epoch by this node's clock. The first rank, which writes
+            status.json, runs on the same node.
     """
 
     job: str = ""
@@ -39,27 +42,32 @@ class JobStart:
     limit_s: float | None = None
     preempted: bool = False
     reason: str = ""
-    seen: float = field(default_factory=time.time, compare=False)
+    read_at: float = field(default_factory=time.time, compare=False)
 
     @property
-    def begun(self) -> float:
-        """When this start began, seconds since 1970; 0 where it is not known."""
-        return 0.0 if self.run_s is None else self.seen - self.run_s
+    def started(self) -> float:
+        """When this start began, seconds since the epoch; 0 where it is not known."""
+        return 0.0 if self.run_s is None else self.read_at - self.run_s
 
-    def of_start(self, start: int) -> JobStart:
-        """Without the time it has run where SLURM has given the job back, and counts for its next start."""
-        given_back = self.restarts > start or self.state == "PENDING"
-        return replace(self, run_s=None) if given_back else self
+    def without_next_start(self, restarts: int) -> JobStart:
+        """Return a copy without `run_s` if SLURM has requeued the job: the time then counts for the next start.
+
+        Args:
+            restarts: earlier starts of this job.
+        """
+        requeued = self.restarts > restarts or self.state == "PENDING"
+        return replace(self, run_s=None) if requeued else self
 
     @property
     def over_limit(self) -> bool:
+        """Whether the job has reached its time limit."""
         if self.reason == "TimeLimit":
             return True
         return self.run_s is not None and self.limit_s is not None and self.run_s >= self.limit_s - 1
 
 
 def parse_job_start(text: str) -> JobStart:
-    """Of `scontrol show job`: what follows `=`; a value that makes no sense is left out."""
+    """Parse the output of `scontrol show job`. A value that cannot be parsed is left out."""
     words = dict(re.findall(r"(\w+)=(\S*)", text))
     restarts = words.get("Restarts", "")
     return JobStart(
@@ -75,7 +83,7 @@ def parse_job_start(text: str) -> JobStart:
 
 
 def read_job_start(job: str) -> JobStart:
-    """What SLURM says of this job at the moment; asked a few times, its controller may be busy."""
+    """Read this job from SLURM now. Repeats the call up to TRIES times, because the controller may be busy."""
     for attempt in range(TRIES if job else 0):
         time.sleep(PAUSE_S * attempt)
         code, out = _call(["scontrol", "show", "job", job])
@@ -85,27 +93,28 @@ def read_job_start(job: str) -> JobStart:
 
 
 def requeue(job: str) -> str:
-    """`scontrol requeue`, a few times; "" or what SLURM said last."""
-    said = "no job"
+    """Run `scontrol requeue`, up to TRIES times; return "" or the last error of SLURM."""
+    error = "no job"
     for attempt in range(TRIES):
         if attempt:
             time.sleep(PAUSE_S * attempt)
-        code, said = _call(["scontrol", "requeue", job])
+        code, error = _call(["scontrol", "requeue", job])
         if code == 0:
             return ""
-    return (said.strip() or "scontrol gave no reason").splitlines()[-1][:200]
+    return (error.strip() or "scontrol gave no reason").splitlines()[-1][:200]
 
 
 def own_job(environment: Mapping[str, str]) -> str:
-    """ "12_3" in an array, else "12". The last task of an array has the array's own number as its SLURM_JOB_ID, and
-    scontrol takes that for all of its tasks.
+    """Return this job's id: "12_3" in an array, else "12".
+
+    The last task of an array has the array's own number as its SLURM_JOB_ID, which scontrol takes for all tasks.
     """
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID", "")
 
 
 def _seconds(text: str) -> float | None:
-    """`1-02:03:04` or `00:10:00` in seconds; None for UNLIMITED and the like."""
+    """Parse `1-02:03:04` or `00:10:00` into seconds; None for UNLIMITED and the like."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
     if match is None:
         return None

@@ -139,7 +139,7 @@ def test_a_process_killed_from_outside_starts_again(shop: Shop) -> None:
     (death,) = read_attempts(run)
     assert (death["class"], death["exit_code"], death["requeued"], death["by"]) == ("killed", 137, True, "local")
     assert len(starts(run)) == 2
-    assert any("run ended (killed)" in line and "starts again" in line for line in shop.said)
+    assert any("run ended (killed)" in line and "it restarts" in line for line in shop.said)
 
 
 def test_it_does_not_start_again_for_ever(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from c2d.core.attempt import Interrupted
 from c2d.core.errors import Busy, InputError, RunError
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-from sweeps.node import job
+from sweeps.node import attempt_record, job
 from sweeps.node.job import TrainingJob
 from sweeps.node.node_environment import FIRST_PORT, PORTS, first_host, job_tmp, rank_variables
 from tests.c2d.conftest import Workshop, workshop  # noqa: F401
@@ -249,7 +249,7 @@ def test_notes_of_earlier_starts_are_removed_by_the_first_rank(
 
 
 def test_a_busy_run_is_waited_for(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
-    monkeypatch.setattr(job, "POLL_S", 0.05)
+    monkeypatch.setattr(attempt_record, "POLL_S", 0.05)
     calls = training(monkeypatch, lambda *_: {})
     folder.write_status("running", host="another", attempt=1)
     lock = SoftFileLock(folder.lock, thread_local=False)
@@ -277,8 +277,8 @@ def test_a_run_that_becomes_busy_at_the_door_is_tried_again(folder: RunFolder, m
 
 
 def test_a_run_that_stays_busy_is_left_to_its_writer(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "POLL_S", 0.02)
-    monkeypatch.setattr(job, "PATIENCE_S", 0.2 - job.HEARTBEAT_LIMIT_S)
+    monkeypatch.setattr(attempt_record, "POLL_S", 0.02)
+    monkeypatch.setattr(job, "WAIT_MARGIN_S", 0.2 - job.HEARTBEAT_LIMIT_S)
     training(monkeypatch, raising(Busy("run is being written by pid 1 on another")))
     folder.write_status("running", host="another", attempt=4)
     before = folder.status.read_bytes()

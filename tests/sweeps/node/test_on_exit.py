@@ -15,7 +15,7 @@ from filelock import SoftFileLock
 
 from c2d.core.job_file import Job, append_attempt, read_attempts, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from sweeps.node.on_exit import Decision, folder_of_task, handle_exit, judge
+from sweeps.node.on_exit import Decision, decide, folder_of_task, handle_exit
 from sweeps.scheduler import scontrol
 from sweeps.scheduler.scontrol import JobStart, own_job, parse_job_start, requeue
 
@@ -63,23 +63,23 @@ RUNS = {"state": "running"}
 @pytest.mark.parametrize(
     ("code", "status", "shown", "action", "kind"),
     [
-        (130, SAVED, "running", "again", "time-limit"),
-        (130, ASKED, "running", "again", "preempted"),
-        (130, ASKED, "preempted", "again", "preempted"),  # it left within the grace time: SLURM would not requeue it
-        (130, SAVED, "preempted", "again", "preempted"),
-        (130, ASKED, "preempted before", "again", "preempted"),
+        (130, SAVED, "running", "requeue", "time-limit"),
+        (130, ASKED, "running", "requeue", "preempted"),
+        (130, ASKED, "preempted", "requeue", "preempted"),  # it left within the grace time: SLURM would not requeue it
+        (130, SAVED, "preempted", "requeue", "preempted"),
+        (130, ASKED, "preempted before", "requeue", "preempted"),
         (130, ASKED, "cancelled", "stop", "cancelled"),
         (130, ASKED, "requeued", "slurm", "preempted"),
         (130, ASKED, "silent", "stop", "preempted"),
-        (137, RUNS, "running", "again", "killed"),
+        (137, RUNS, "running", "requeue", "killed"),
         (137, RUNS, "requeued", "slurm", "killed"),
-        (137, RUNS, "preempted", "again", "preempted"),
+        (137, RUNS, "preempted", "requeue", "preempted"),
         (137, RUNS, "cancelled", "stop", "cancelled"),
-        (143, RUNS, "over", "again", "time-limit"),
-        (130, ASKED, "limit", "again", "time-limit"),
+        (143, RUNS, "over", "requeue", "time-limit"),
+        (130, ASKED, "limit", "requeue", "time-limit"),
         (143, RUNS, "pending", "slurm", "killed"),
         (1, {**FAILED, "failure_class": "nan"}, "running", "stop", "nan"),
-        (1, {**FAILED, "failure_class": "hang"}, "running", "again", "hang"),
+        (1, {**FAILED, "failure_class": "hang"}, "running", "requeue", "hang"),
         (
             1,
             {**FAILED, "failure_class": "host-oom"},
@@ -94,7 +94,7 @@ RUNS = {"state": "running"}
 )
 def test_decisions(folder: RunFolder, code: int, status: dict[str, Any], shown: str, action: str, kind: str) -> None:
     died(folder, **status)
-    verdict = judge(folder, code, slice_of(shown))
+    verdict = decide(folder, code, slice_of(shown))
     assert (verdict.action, verdict.failure_class) == (action, kind)
 
 
@@ -104,7 +104,7 @@ def test_a_rank_that_failed_is_the_reason_although_the_others_left_politely(fold
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     note = {"time": now, "rank": 1, "host": "n2", "class": "nan", "line": "the loss is not finite", "attempt": 1}
     atomic_write_json(folder.path / "ranks" / "1.json", note)
-    verdict = judge(folder, 130, RUNNING)
+    verdict = decide(folder, 130, RUNNING)
     assert verdict == Decision("stop", "nan", "the loss is not finite")
 
 
@@ -118,16 +118,16 @@ def test_progress_is_what_was_saved(folder: RunFolder) -> None:
     assert [death["iteration"] for death in read_attempts(folder)] == list(range(100, 112))
     for _ in range(4):
         died(folder, **ASKED)
-        assert judge(folder, 130, RUNNING).action == "again"
+        assert decide(folder, 130, RUNNING).action == "requeue"
         handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
     died(folder, **ASKED)
-    assert judge(folder, 130, RUNNING).action == "stop"
+    assert decide(folder, 130, RUNNING).action == "stop"
 
 
 def test_a_cancelled_launch_is_never_started_again(folder: RunFolder) -> None:
     died(folder, **ASKED)
     write_job(folder, Job(sweep="s", where="slurm", state="cancelled", name="n"))
-    assert judge(folder, 130, RUNNING).failure_class == "cancelled"
+    assert decide(folder, 130, RUNNING).failure_class == "cancelled"
 
 
 def test_a_finished_run_and_a_run_that_lives_elsewhere_are_left_alone(folder: RunFolder) -> None:
@@ -161,7 +161,7 @@ def test_a_death_is_noted_before_the_job_starts_again(folder: RunFolder) -> None
         assert death["seconds"] == pytest.approx(300, abs=2)
         assert folder.read_status()["state"] == "waiting"
         assert not folder.lock.exists()  # the next start need not find out that its owner is dead
-        assert "it starts again" in said[0]
+        assert "it restarts" in said[0]
         return ""
 
     handle_exit(folder, 137, RUNNING, said.append, start, by="after")
@@ -173,7 +173,7 @@ def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
     handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "Job is no longer there", by="after")
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "preempted")
-    assert status["reason"].endswith("could not be started again: Job is no longer there")
+    assert status["reason"].endswith("requeue failed: Job is no longer there")
 
 
 def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> None:
@@ -195,7 +195,7 @@ def test_words_of_an_earlier_start_are_not_taken_for_this_one(folder: RunFolder)
     status = json.loads(folder.status.read_text())
     status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(old))
     folder.status.write_text(json.dumps(status))
-    verdict = judge(folder, 127, now)
+    verdict = decide(folder, 127, now)
     assert verdict.failure_class != "nan"
     assert "old words" not in verdict.reason
     handle_exit(folder, 127, now, lambda _: None, pytest.fail, by="after")
@@ -219,8 +219,8 @@ def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
     """The attempt before was warned by USR2 and noted so; this start has not begun an attempt of its own."""
     now = soon_again(folder, "interrupted by SIGUSR2; call again to continue")
     append_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
-    assert judge(folder, code, now, 1).failure_class == kind
-    handle_exit(folder, code, now, lambda _: None, lambda: "", by="after", starts=1)
+    assert decide(folder, code, now, 1).failure_class == kind
+    handle_exit(folder, code, now, lambda _: None, lambda: "", by="after", restarts=1)
     death = read_attempts(folder)[-1]
     assert (death["class"], death["attempt"], death["seconds"], death["lost_s"]) == (kind, None, 5.0, 0.0)
 
@@ -232,7 +232,7 @@ def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: 
     if noted:  # the attempt in status.json is of an earlier start
         append_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
     now = JobStart("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
-    handle_exit(folder, 130, now, lambda _: None, pytest.fail, by="after", starts=0)
+    handle_exit(folder, 130, now, lambda _: None, pytest.fail, by="after", restarts=0)
     death = read_attempts(folder)[-1]
     assert (death["class"], death["attempt"]) == ("preempted", None if noted else 1)
     assert death["seconds"] == pytest.approx(0 if noted else 300, abs=3)
@@ -241,12 +241,12 @@ def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: 
 def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
     died(folder)
     append_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
-    assert judge(folder, 137, RUNNING).failure_class == "killed"
+    assert decide(folder, 137, RUNNING).failure_class == "killed"
 
 
 def test_a_failure_in_the_start_up_replaces_what_failed_before(folder: RunFolder) -> None:
     now = soon_again(folder, "old words", "failed", failure_class="nan")
-    handle_exit(folder, 127, now, lambda _: None, pytest.fail, by="after", starts=1)
+    handle_exit(folder, 127, now, lambda _: None, pytest.fail, by="after", restarts=1)
     status = folder.read_status()
     assert status["failure_class"] != "nan"
     assert status["reason"] == "its process ended with exit code 127"
@@ -309,7 +309,7 @@ def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> Non
     )
     assert done.returncode == 1  # 0 would say that the run is done
     assert time.monotonic() - begun < 3
-    assert done.stdout == "run ended (preempted): asked to stop; it starts again\n"
+    assert done.stdout == "run ended (preempted): asked to stop; it restarts\n"
     assert (tmp_path / "calls").read_text() == "requeue 12\n"
     assert len(read_attempts(folder)) == 1
     broken = subprocess.run([*words, "/nowhere", "x"], capture_output=True, text=True, check=False, cwd=ROOT)
