@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.node": ("c2d.core", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.launchers": (
-        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
+        "c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
     ),
     "sweeps.checks": (
         "c2d.core", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",

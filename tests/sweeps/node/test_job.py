@@ -230,7 +230,7 @@ def test_ranks_beside_the_first_leave_a_note_of_their_own(folder: RunFolder, mon
     training(monkeypatch, raising(RunError("out of memory on this one", "cuda-oom")))
     with pytest.raises(SystemExit):
         run(folder)
-    assert os.listdirfolder.ranks == ["3.json"]
+    assert os.listdir(folder.ranks) == ["3.json"]
     rank = read_json(folder.path / "ranks" / "3.json")
     assert (rank["class"], rank["line"], rank["attempt"]) == ("cuda-oom", "out of memory on this one", 2)
     assert folder.read_status()["state"] == "running"
@@ -245,7 +245,7 @@ def test_notes_of_earlier_starts_are_removed_by_the_first_rank(
     atomic_write_json(folder.path / "ranks" / "2.json", {"start": "70-1"})  # faster than the first rank
     training(monkeypatch, lambda *_: {})
     run(folder)
-    assert os.listdirfolder.ranks == ["2.json"]
+    assert os.listdir(folder.ranks) == ["2.json"]
 
 
 def test_a_busy_run_is_waited_for(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:

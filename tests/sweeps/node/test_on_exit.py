@@ -314,5 +314,5 @@ def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> Non
     assert len(read_attempts(folder)) == 1
     broken = subprocess.run([*words, "/nowhere", "x"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert broken.returncode == 1
-    assert broken.stdout.startswith("warning: nothing could be done about this end")
+    assert broken.stdout.startswith("warning: this exit could not be handled")
     assert broken.stderr == ""
