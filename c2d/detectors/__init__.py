@@ -1,6 +1,4 @@
-"""Everything that knows mmdet.
+"""Interfaces to mmdet: batches, feature maps, head outputs, positives, anchors and layouts as plain tensors.
 
-In: mmdet models, configs and data samples. Out: plain tensors: batches, feature maps, head outputs, positives,
-anchors.
-No other room reads mmdet's types.
+In: mmdet models, configs and data samples. Out: dataclasses of tensors with stated shapes and frames.
 """

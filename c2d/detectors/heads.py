@@ -24,6 +24,7 @@ def _decode_deltas(head: Any, raw: Tensor, priors: Tensor, _stride: Tensor) -> T
 
 
 def _decode_distribution(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+    # GFL predicts a distribution over the distance of each edge in strides; `integral` is its expectation.
     distances = head.integral(raw) * stride[:, None]
     return box_tensor(head.bbox_coder.decode(head.anchor_center(priors), distances))
 
@@ -215,6 +216,7 @@ def check_box_head(bbox_head: Any) -> None:
 
 
 def _family(head: Any, families: dict[str, Any], methods: tuple[str, ...]) -> Any:
+    # By name instead of isinstance: mmdet is imported only after `compat.prepare()`, this module before it.
     for parent in type(head).__mro__:
         if parent.__name__ in families and parent.__module__.startswith("mmdet."):
             kept = all(getattr(type(head), m, None) is getattr(parent, m, None) for m in methods)

@@ -124,6 +124,7 @@ def probe_layout(detector: Any) -> DetectorLayout:
     side = _side(detector)
     weight = next(detector.parameters())
     images = torch.zeros(1, 3, side, side, device=weight.device)
+    # Per module, because parts of a detector in training mode may be in eval mode (frozen stages, norm_eval).
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:

@@ -177,6 +177,7 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
     # A level has as many priors per cell in its box map as in its class map, whatever channels encode a box.
     raw = gather(bbox_preds, lambda i: bbox_preds[i].shape[1] * channels // cls_scores[i].shape[1])
     stride = torch.tensor(heads.strides(head), device=device, dtype=torch.float32)[level]
+    # fp16 resolves coordinates above 1024 to 1 px only, bf16 those above 128.
     with torch.autocast(device.type, enabled=False):
         boxes = family.decode(head, raw.float(), priors, stride)
     gt = torch.cat([t.gt for t in targets])
@@ -195,7 +196,7 @@ def _record_roi(stack: ExitStack, recorder: PositivesRecorder, head: Any, cascad
     bbox_loss = head.bbox_loss
     for bbox_head in head.bbox_head if cascaded else [head.bbox_head]:
         heads.check_box_head(bbox_head)
-    stages: list[Callable[[], Positives]] = []
+    stages: list[Callable[[], Positives]] = []  # computed only when `positives` is called
 
     def loss(*args: Any, **kwargs: Any) -> Any:
         result = bbox_loss(*args, **kwargs)

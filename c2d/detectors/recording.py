@@ -123,6 +123,7 @@ def _record_rois(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> N
 
     def loss(*args: Any, **kwargs: Any) -> Any:
         result = bbox_loss(*args, **kwargs)
+        # StandardRoIHead.bbox_loss(neck, sampling_results), CascadeRoIHead.bbox_loss(stage, neck, sampling_results)
         sampled = kwargs["sampling_results"] if "sampling_results" in kwargs else args[-1]
         bbox_head = head.bbox_head[args[0] if args else kwargs["stage"]] if cascaded else head.bbox_head
         recorder.rois = read_roi_outputs(bbox_head, result, sampled)  # overwritten by later stages of a cascade
@@ -145,6 +146,7 @@ def read_roi_outputs(bbox_head: Any, result: dict[str, Any], sampled: Sequence[A
         priors = heads.box_tensor(one.priors)[:, :4].detach().float()
         rois.append(torch.cat([priors.new_full((len(priors), 1), image), priors], dim=1))
         negatives = torch.full((len(one.neg_priors),), -1, dtype=torch.long, device=device)
+        # `negatives` is -1 throughout: the background label is num_classes, the index of no ground truth is -1.
         labels.append(torch.cat([one.pos_gt_labels, background + 1 + negatives]))
         gt.append(torch.cat([one.pos_assigned_gt_inds, negatives]))
     return RoIOutputs(

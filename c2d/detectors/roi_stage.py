@@ -157,6 +157,7 @@ def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, 
     assigner, sampler = (
         (head.bbox_assigner[-1], head.bbox_sampler[-1]) if cascaded else (head.bbox_assigner, head.bbox_sampler)
     )
+    # The sampler draws from torch's global generators: fork them and seed the fork from `generator`.
     device = batch.images.device
     devices = [device] if device.type == "cuda" else []
     sampled = []

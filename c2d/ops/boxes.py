@@ -45,9 +45,10 @@ def broadcast_iou(a: Tensor, b: Tensor) -> Tensor:
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.unbind(-1), b.unbind(-1)
     width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
     height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
-    both = width * height
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - both
-    return torch.where(union > 0, both / torch.where(union > 0, union, 1), 0)
+    intersection = width * height
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - intersection
+    # The inner where keeps the gradient finite: 0 / 0 in the unused branch would give NaN.
+    return torch.where(union > 0, intersection / torch.where(union > 0, union, 1), 0)
 
 
 def sampling_grids(boxes: Tensor, size: int, height: int, width: int) -> Tensor:

@@ -58,6 +58,7 @@ def chunked_sum(terms: Terms, boxes: Tensor, chunk: int, scale: float = 1.0) -> 
             left -= 1
             values.setdefault(name, []).append(value.detach())
             if wanted:
+                # The last term of a chunk frees the graph.
                 (gradient,) = torch.autograd.grad(value * scale, part, retain_graph=left > 0)
                 gradients.setdefault(name, []).append(gradient / scale)
     totals = {name: torch.stack(parts).sum() for name, parts in values.items()}

@@ -125,6 +125,7 @@ def paint_boxes(boxes: Tensor, image: Tensor, values: Tensor, shape: tuple[int, 
     owner = torch.repeat_interleave(area)
     within = torch.arange(len(owner), device=boxes.device) - (area.cumsum(0) - area)[owner]
     cells = first[owner] + within // wide[owner] * width + within % wide[owner]
+    # The box with the highest index wins in each cell, in any order of the scatter.
     last = boxes.new_full((images * height * width,), -1, dtype=torch.long).scatter_reduce_(0, cells, owner, "amax")
     found = torch.where(last >= 0, torch.cat([values, values.new_zeros(1)])[last], 0)
     later = ~whole & (torch.arange(len(boxes), device=boxes.device) > last[first])

@@ -31,5 +31,5 @@ def temporary_seed(seed: int) -> Iterator[None]:
 def seed_everything(seed: int) -> None:
     """Seed python, numpy, and torch on every device."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # numpy accepts 32 bits only
     torch.manual_seed(seed)

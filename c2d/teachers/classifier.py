@@ -153,6 +153,7 @@ class ClassifierTeacher:
 
     def _parts(self, crops: Tensor, deep: bool) -> Sequence[Tensor]:
         """Split crops on a CPU, so that the maps of one part fit into the CPU cache; values do not depend on it."""
+        # The same cases as in `fuse_for_inference`.
         if self._fused_stem or self.size >= LARGE:
             crops = crops.contiguous(memory_format=torch.channels_last)
         return crops.split(CPU_CHUNK_DEEP if deep else CPU_CHUNK) if crops.device.type == "cpu" else (crops,)

@@ -110,6 +110,7 @@ class DetectorTeacher:
         """
         detector: Any = self.network
         images = self.normalize(batch.images, batch.normalization)
+        # Equal normalizations leave the padding at zero.
         if self.normalization != batch.normalization:
             images = _without_padding(images, batch)
         with hooks.record_outputs(self.network, feature_layers(self.network)) as recorded:

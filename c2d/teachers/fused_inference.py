@@ -127,6 +127,7 @@ def _fold(network: nn.Module) -> None:
         for first, second in pairs:
             conv, norm = getattr(module, first, None), getattr(module, second, None)
             if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+                # Identity instead of deletion: `forward` of ResNet calls the batch norm by name.
                 setattr(module, first, fuse_conv_bn_eval(conv, norm).requires_grad_(False))
                 setattr(module, second, nn.Identity())
 

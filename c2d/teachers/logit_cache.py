@@ -99,6 +99,7 @@ class LogitCache:
             record["key"], record["logits"] = np.void(key), row
             record["crc"] = zlib.crc32(key + row.tobytes())
             self._entries[key] = row.copy()
+        # A name of its own per process: appending needs no lock, on network file systems too.
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.logits"

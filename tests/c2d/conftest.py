@@ -1,4 +1,4 @@
-"""A small workshop shared by the tests of a session: scenes, a store, and questions small enough for a CPU."""
+"""Data, store and runs shared by the tests of a session, small enough for a CPU."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"
 
 @dataclass(frozen=True)
 class Workshop:
-    """`data` holds the scenes, `runs` the store; `ask` writes a question into it and returns its folder."""
+    """`data` holds the scenes, `runs` the store; `create_run` writes a spec into it and returns the run's folder."""
 
     data: Path
     runs: Path
 
-    def ask(self, iterations: int = 6, **changes: Any) -> Any:
+    def create_run(self, iterations: int = 6, **changes: Any) -> Any:
         from c2d.core.run_folder import RunFolder, atomic_write_json
         from c2d.specs.resolve_spec import ask
 
@@ -42,8 +42,8 @@ class Workshop:
 
         return RunOptions(data=self.data, quiet=True, **options)
 
-    def elsewhere(self, folder: Path) -> Workshop:
-        """The same data with an empty store."""
+    def with_empty_store(self, folder: Path) -> Workshop:
+        """Return a workshop with the same data and an empty store."""
         return Workshop(self.data, folder / "runs")
 
 
@@ -65,6 +65,6 @@ def teacher(workshop: Workshop) -> Any:
         "name": "demo-classifier",
         "values": {"iterations": 4, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}},
     }
-    folder = workshop.ask(network="resnet18", schedule=schedule, input=32)
+    folder = workshop.create_run(network="resnet18", schedule=schedule, input=32)
     train(folder, workshop.options())
     return folder

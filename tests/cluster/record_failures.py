@@ -211,7 +211,7 @@ def record(name: str, scene: Scene, cluster: Cluster) -> None:
         if question.get("student") == "wrong-neck":
             question["student"] = broken_student(workshop.data.parent)
         values = {"iterations": scene.iterations, "batch": 4, **question.pop("schedule", {})}
-        run = workshop.ask(schedule={"name": "smoke", "values": values}, **question)
+        run = workshop.create_run(schedule={"name": "smoke", "values": values}, **question)
         recorder = workshop.data.parent / "recorder"
         text = RECORDER.format(kept=kept, run=run.path, before=scene.before, python=scene.python)
         recorder.write_text(text)

@@ -1,10 +1,10 @@
-"""Who is a positive, found by hand: mmdet's own assigners, samplers and coders, called one after the other.
+"""Positives computed step by step with mmdet's own assigners, samplers and coders.
 
 For every head family the assignment is computed again from the head's priors, by loops and without recording what the
-head did. Assigners, samplers and coders are the host's; which prior is which row of the output, which ground truth it
-belongs to and what box it predicts is worked out here. It imports nothing of the package it checks.
+head did. Assigners, samplers and coders are the host's; the row of each prior in the output, the ground truth it
+belongs to and the box it predicts are computed here. It imports nothing of the package it checks.
 
-RoI heads draw RoIs at random: seed torch before `find`, as before `student.loss`, and both draw the same ones.
+RoI heads draw RoIs at random: seed torch before `reference_positives`, as before `student.loss`, and both draw the same ones.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from torch import Tensor
 
 
 @dataclass
-class Found:
+class ReferencePositives:
     """Positives of one head (one stage of a cascade).
 
     Attributes:
         logits: (K, C) or (K, C + 1), with graph.
         boxes: (K, 4) xyxy in pixels of the input, with graph.
-        image: K image numbers.
-        gt: K numbers of ground truths inside their image.
+        image: K image indices.
+        gt: K indices of ground truths inside their image.
         kind: "softmax" or "sigmoid".
     """
 
@@ -41,8 +41,10 @@ class Found:
     kind: str
 
 
-def find(student: Any, inputs: Tensor, data_samples: list[Any], all_stages: bool = False) -> list[Found]:
-    """The positives of one batch; one entry, or one per stage of a cascade when all are asked for."""
+def reference_positives(
+    student: Any, inputs: Tensor, data_samples: list[Any], all_stages: bool = False
+) -> list[ReferencePositives]:
+    """The positives of one batch; one entry, or one per stage of a cascade with all_stages."""
     samples = copy.deepcopy(data_samples)
     for sample in samples:
         boxes = sample.gt_instances.bboxes
@@ -80,7 +82,7 @@ def _stack(rows: list[Tensor], maps: list[Tensor], channels: int) -> Tensor:
     return torch.stack(rows) if rows else maps[0].reshape(-1)[:0].reshape(0, channels)
 
 
-def _anchors(head: Any, features: tuple[Tensor, ...], samples: list[Any]) -> Found:
+def _anchors(head: Any, features: tuple[Tensor, ...], samples: list[Any]) -> ReferencePositives:
     """SSD, RetinaNet, ATSS, GFL."""
     outs = head(features)
     cls_maps, box_maps = list(outs[0]), list(outs[1])
@@ -119,7 +121,7 @@ def _anchors(head: Any, features: tuple[Tensor, ...], samples: list[Any]) -> Fou
             images.append(i)
             gts.append(one_based - 1)
     kind = "sigmoid" if channels == head.num_classes else "softmax"
-    return Found(_stack(logits, cls_maps, channels), _stack(boxes, box_maps, 4), images, gts, kind)
+    return ReferencePositives(_stack(logits, cls_maps, channels), _stack(boxes, box_maps, 4), images, gts, kind)
 
 
 def _usable(head: Any, per_level: list[Tensor], sizes: list[tuple[int, int]], meta: dict[str, Any]) -> list[bool]:
@@ -150,7 +152,7 @@ def _decode(head: Any, prior: Tensor, raw: Tensor, level: int) -> Tensor:
     return torch.stack([centre[0] - left, centre[1] - top, centre[0] + right, centre[1] + bottom])
 
 
-def _points(head: Any, features: tuple[Tensor, ...], samples: list[Any]) -> Found:
+def _points(head: Any, features: tuple[Tensor, ...], samples: list[Any]) -> ReferencePositives:
     """FCOS: no assigner; the smallest ground truth that holds the point and fits its level's range."""
     outs = head(features)
     cls_maps, box_maps = list(outs[0]), list(outs[1])
@@ -181,7 +183,9 @@ def _points(head: Any, features: tuple[Tensor, ...], samples: list[Any]) -> Foun
             images.append(i)
             gts.append(owner)
     kind = "sigmoid" if head.cls_out_channels == head.num_classes else "softmax"
-    return Found(_stack(logits, cls_maps, head.cls_out_channels), _stack(boxes, box_maps, 4), images, gts, kind)
+    return ReferencePositives(
+        _stack(logits, cls_maps, head.cls_out_channels), _stack(boxes, box_maps, 4), images, gts, kind
+    )
 
 
 def _owner(
@@ -212,7 +216,9 @@ def _owner(
 # --------------------------------------------------------------------------------------------------- RoI heads
 
 
-def _two_stage(student: Any, features: tuple[Tensor, ...], samples: list[Any], all_stages: bool) -> list[Found]:
+def _two_stage(
+    student: Any, features: tuple[Tensor, ...], samples: list[Any], all_stages: bool
+) -> list[ReferencePositives]:
     """Faster and Cascade R-CNN: the RPN's proposals, sampled by the head's samplers in mmdet's order."""
     rpn_samples = copy.deepcopy(samples)
     for sample in rpn_samples:
@@ -266,7 +272,7 @@ def _rois(draws: list[Any]) -> Tensor:
     return torch.stack(rows)
 
 
-def _of_stage(head: Any, draws: list[Any], scores: Tensor, deltas: Tensor) -> Found:
+def _of_stage(head: Any, draws: list[Any], scores: Tensor, deltas: Tensor) -> ReferencePositives:
     logits: list[Tensor] = []
     boxes: list[Tensor] = []
     images: list[int] = []
@@ -285,4 +291,4 @@ def _of_stage(head: Any, draws: list[Any], scores: Tensor, deltas: Tensor) -> Fo
         row += len(draw.pos_priors) + len(draw.neg_priors)
     assert row == len(scores)
     kind = "softmax" if scores.shape[1] == head.num_classes + 1 else "sigmoid"
-    return Found(_stack(logits, [scores], scores.shape[1]), _stack(boxes, [deltas], 4), images, gts, kind)
+    return ReferencePositives(_stack(logits, [scores], scores.shape[1]), _stack(boxes, [deltas], 4), images, gts, kind)

@@ -154,7 +154,7 @@ def test_evaluate_refuses_other_weights_and_classes(
 ) -> None:
     from c2d.training.train import train
 
-    folder = workshop.ask(seed=21)
+    folder = workshop.create_run(seed=21)
     train(folder, workshop.options())
     stock = ["--config", folder.config, "--data", workshop.data / "scenes", "--runs", tmp_path / "runs"]
     code, _, err = call(capsys, "evaluate", *stock, "--checkpoint", teacher.classifier)

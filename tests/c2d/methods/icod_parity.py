@@ -19,7 +19,7 @@ from c2d.methods.base import Context, View
 from c2d.methods.icod import ICOD, ICODParams
 from tests.c2d import tiny_detectors as tiny
 from tests.reference import icod_reference as literal
-from tests.reference import positives_reference as by_hand
+from tests.reference import positives_reference
 
 SIZE = 10  # side of the crops: l0 is 5 x 5 and l1 is 3 x 3, so that pooling has uneven and repeated windows
 T = 2.0
@@ -91,7 +91,7 @@ class Setting:
     student: Any
     batch: Batch
     production: list[Positives]
-    reference: list[by_hand.Found]
+    reference: list[positives_reference.ReferencePositives]
     match: list[Tensor]  # row of the reference for every row of the production
 
     @property
@@ -148,13 +148,13 @@ def setting(name: str, counts: tuple[int, ...] = BOXES) -> Setting:
     batch = batch_from_mmdet(inputs, samples, STUDENT, tiny.NUM_CLASSES)
     production = record.positives(batch)
     torch.manual_seed(11)
-    reference = by_hand.find(student, inputs, samples, all_stages=True)
+    reference = positives_reference.reference_positives(student, inputs, samples, all_stages=True)
     assert len(production) == len(reference)
     pairs = zip(production, reference, strict=True)
     return Setting(student, batch, production, reference, [matched(p, r) for p, r in pairs])
 
 
-def matched(production: Positives, reference: by_hand.Found) -> Tensor:
+def matched(production: Positives, reference: positives_reference.ReferencePositives) -> Tensor:
     """The order of positives is nobody's business: pair them up by everything that identifies them."""
 
     def key(image: Tensor, gt: Tensor, boxes: Tensor, logits: Tensor) -> Tensor:

@@ -56,19 +56,19 @@ def told(workshop: Workshop, entry: Entry, **places: Path) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def baseline(workshop: Workshop) -> RunSpec:
-    return spec_of(workshop.ask())
+    return spec_of(workshop.create_run())
 
 
 @pytest.fixture(scope="module")
 def taught(workshop: Workshop, teacher: Any) -> RunSpec:
     """ICOD under the finished teacher."""
-    return spec_of(workshop.ask(method=[{"icod": {}}], teachers={"classifier": teacher.id}))
+    return spec_of(workshop.create_run(method=[{"icod": {}}], teachers={"classifier": teacher.id}))
 
 
 @pytest.fixture(scope="module")
 def planned(workshop: Workshop) -> RunSpec:
     """A teacher that nobody has trained."""
-    return spec_of(workshop.ask(network="resnet18", schedule=PLANNED, input=32))
+    return spec_of(workshop.create_run(network="resnet18", schedule=PLANNED, input=32))
 
 
 def test_a_baseline_and_a_classifier_are_well(
@@ -290,8 +290,8 @@ def test_a_detector_teacher_is_built_from_its_plan(
 def test_a_method_is_tried_under_a_planned_detector_at_the_whole_of_its_weight(
     workshop: Workshop, names: tuple[str, ...], method: dict[str, Any]
 ) -> None:
-    other = spec_of(workshop.ask(seed=5))
-    asked = spec_of(workshop.ask(method=[method], teachers={"detector": other.id}))
+    other = spec_of(workshop.create_run(seed=5))
+    asked = spec_of(workshop.create_run(method=[method], teachers={"detector": other.id}))
     (answer,) = answers(workshop, Entry(asked, {"detector": other}, names))
     assert answer.ok, answer.problem
     assert f"detector teacher {other.id} is not trained yet; tried with random weights" in answer.notes
@@ -309,8 +309,8 @@ def test_a_method_is_tried_under_a_planned_detector_at_the_whole_of_its_weight(
 def test_a_method_that_cannot_teach_is_found_before_anything_is_submitted(
     workshop: Workshop, names: tuple[str, ...], method: dict[str, Any], message: str
 ) -> None:
-    other = spec_of(workshop.ask(seed=5))
-    asked = spec_of(workshop.ask(method=[method], teachers={"detector": other.id}))
+    other = spec_of(workshop.create_run(seed=5))
+    asked = spec_of(workshop.create_run(method=[method], teachers={"detector": other.id}))
     line, kind = told(workshop, Entry(asked, {"detector": other}, names))
     assert message in line
     assert kind == "config"

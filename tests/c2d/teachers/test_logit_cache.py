@@ -142,7 +142,7 @@ def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, t
         store = Workshop(workshop.data, tmp_path / name)
         store.runs.mkdir()
         (store.runs / teacher.id).symlink_to(teacher.path)
-        folder = store.ask(**asked)
+        folder = store.create_run(**asked)
         train(folder, store.options(cache_teacher=cache))
         found[name] = losses(folder), folder.log.read_text()
     assert len(found["plain"][0]) == 6

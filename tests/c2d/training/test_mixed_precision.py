@@ -15,7 +15,7 @@ from tests.c2d.conftest import Workshop
 @pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
 def test_a_distilled_run_in_mixed_precision(workshop: Workshop, teacher: RunFolder, precision: str) -> None:
     schedule = {"name": "smoke", "values": {"iterations": 3, "batch": 4, "precision": precision}}
-    folder = workshop.ask(schedule=schedule, method=[{"icod": {}}], teachers={"classifier": teacher.id})
+    folder = workshop.create_run(schedule=schedule, method=[{"icod": {}}], teachers={"classifier": teacher.id})
     result = train(folder, workshop.options())
     assert result["AP"] is not None
     events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]

@@ -73,7 +73,7 @@ def test_resumed_schedulers_continue_the_curve(schedule: dict[str, Any]) -> None
 
 def test_heads_read_iteration_and_epoch_from_the_message_hub(workshop: Workshop) -> None:
     """TOOD's head switches its assigner by `epoch`, BoxInst's warms up by `iter`; mmengine's Runner writes both."""
-    folder = workshop.ask(seed=31)
+    folder = workshop.create_run(seed=31)
     for stop in (2, 5):
         with pytest.raises(Interrupted):
             train(folder, workshop.options(stop_after=stop))

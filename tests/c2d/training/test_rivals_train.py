@@ -26,14 +26,14 @@ COMPOSED: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def detector(workshop: Workshop) -> RunFolder:
     """A detector teacher: the student's config, trained for four iterations from another seed."""
-    folder: RunFolder = workshop.ask(4, seed=7)
+    folder: RunFolder = workshop.create_run(4, seed=7)
     train(folder, workshop.options())
     return folder
 
 
 def ask(shop: Workshop, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any) -> RunFolder:
     teachers = {"classifier": teacher.id, "detector": detector.id}
-    folder: RunFolder = shop.ask(method=method, teachers=teachers, **more)
+    folder: RunFolder = shop.create_run(method=method, teachers=teachers, **more)
     return folder
 
 
@@ -61,7 +61,7 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     assert state is not None
     assert not any("teacher" in key for key in state["model"])
 
-    again = ask(workshop.elsewhere(workshop.runs.parent / "again"), teacher, detector, [], seed=99)
+    again = ask(workshop.with_empty_store(workshop.runs.parent / "again"), teacher, detector, [], seed=99)
     for run in (teacher, detector):  # the same store of teachers, an empty one of students
         (again.path.parent / run.id).symlink_to(run.path)
     other = RunFolder(again.path.parent / straight.id)

@@ -39,7 +39,7 @@ json.dump(found, open("scores.json", "w"))
 
 
 def test_the_exported_student_is_stock(workshop: Workshop, tmp_path: Path) -> None:
-    folder: RunFolder = workshop.ask(seed=11)
+    folder: RunFolder = workshop.create_run(seed=11)
     train(folder, workshop.options())
     for path in (folder.config, folder.student, Path(compat.__file__), Path(fallback_ops.__file__)):
         shutil.copy(path, tmp_path)

@@ -37,7 +37,7 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
 
 
 def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolder) -> None:
-    folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
+    folder = workshop.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
     result = train(folder, workshop.options())
     for path in (
         folder.spec,
@@ -73,7 +73,7 @@ def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolde
 
 
 def test_a_finished_run_is_not_run_again(workshop: Workshop, teacher: RunFolder) -> None:
-    folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
+    folder = workshop.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
     train(folder, workshop.options())
     before = folder.status.stat().st_mtime_ns
     assert train(folder, workshop.options()) == read_json(folder.result)
@@ -89,11 +89,11 @@ def test_killed_and_resumed_equals_uninterrupted(
         "name": "smoke",
         "values": {"iterations": 6, "batch": 4, "ema": 0.5, "warmup": {"iterations": 4}},
     }
-    whole = workshop.ask(**question)
+    whole = workshop.create_run(**question)
     train(whole, workshop.options())
-    other = workshop.elsewhere(tmp_path)
+    other = workshop.with_empty_store(tmp_path)
     os.symlink(teacher.path, _made(other.runs) / teacher.id)
-    broken = other.ask(**question)
+    broken = other.create_run(**question)
 
     from c2d.training.metrics_logger import MetricsLogger
 
@@ -122,8 +122,8 @@ def _made(folder: Path) -> Path:
 
 
 def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Path) -> None:
-    other = workshop.elsewhere(tmp_path)
-    broken = other.ask(iterations=60, seed=3)
+    other = workshop.with_empty_store(tmp_path)
+    broken = other.create_run(iterations=60, seed=3)
     command = [
         sys.executable,
         "-m",
@@ -157,13 +157,13 @@ def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Pa
     assert process.wait(timeout=60) == 130
     assert broken.read_status()["state"] == "waiting"
     train(broken, other.options())
-    whole = workshop.ask(iterations=60, seed=3)
+    whole = workshop.create_run(iterations=60, seed=3)
     train(whole, workshop.options())
     assert_equal(weights(whole), weights(broken))
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop) -> None:
-    folder = workshop.ask(
+    folder = workshop.create_run(
         seed=4,
         schedule={
             "name": "smoke",
@@ -180,8 +180,8 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
 
 
 def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Path) -> None:
-    other = workshop.elsewhere(tmp_path)
-    folder = other.ask(seed=5)
+    other = workshop.with_empty_store(tmp_path)
+    folder = other.create_run(seed=5)
     train(folder, other.options(checkpoint_every=2))
     first = weights(folder)
     newest = checkpoint.list_checkpoints(folder)[-1]
@@ -196,21 +196,21 @@ def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Pa
 def test_one_writer_at_a_time(workshop: Workshop) -> None:
     from filelock import SoftFileLock
 
-    folder = workshop.ask(seed=6)
+    folder = workshop.create_run(seed=6)
     folder.write_status("running")
     with SoftFileLock(folder.lock), pytest.raises(InputError, match="is being written by pid"):
         train(folder, workshop.options())
 
 
 def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher: RunFolder, tmp_path: Path) -> None:
-    other = workshop.elsewhere(tmp_path)
+    other = workshop.with_empty_store(tmp_path)
     weak = _made(other.runs / teacher.id)
     for path in (teacher.status, teacher.classifier, teacher.result):
         (weak / path.name).write_bytes(path.read_bytes())
     spec = read_json(teacher.spec)
     spec["schedule"]["values"]["min_top1"] = 0.99
     (weak / "spec.json").write_text(json.dumps(spec))
-    folder = other.ask(method=ICOD, teachers={"classifier": teacher.id})
+    folder = other.create_run(method=ICOD, teachers={"classifier": teacher.id})
     with pytest.raises(InputError, match=r"min_top1"):
         train(folder, other.options())
     assert not folder.log.exists()
@@ -225,7 +225,7 @@ def test_students_start_equal_under_every_method(workshop: Workshop, teacher: Ru
     card = load_card("scenes", workshop.data)
     states = []
     for method in ([], ICOD):
-        folder = workshop.ask(method=method, teachers={"classifier": teacher.id}, seed=7)
+        folder = workshop.create_run(method=method, teachers={"classifier": teacher.id}, seed=7)
         spec = parse_spec(read_json(folder.spec), "test")
         run = build(Sources(spec, folder, "cpu", card))
         states.append(run.model.student.state_dict())
@@ -234,7 +234,7 @@ def test_students_start_equal_under_every_method(workshop: Workshop, teacher: Ru
 
 
 def test_two_processes_train_one_run(workshop: Workshop, teacher: RunFolder) -> None:
-    folder = workshop.ask(method=ICOD, teachers={"classifier": teacher.id}, seed=8)
+    folder = workshop.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "c2d"]
     done = subprocess.run(
         [*launch, "train", str(folder.path), "--runs", str(workshop.runs), "--data", str(workshop.data), "--quiet"],
@@ -248,10 +248,10 @@ def test_two_processes_train_one_run(workshop: Workshop, teacher: RunFolder) -> 
 def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop: Workshop, tmp_path: Path) -> None:
     from c2d.core.attempt import Interrupted
 
-    whole = workshop.ask(seed=9, iterations=5)
+    whole = workshop.create_run(seed=9, iterations=5)
     train(whole, workshop.options())
-    other = workshop.elsewhere(tmp_path)
-    folder = other.ask(seed=9, iterations=5)
+    other = workshop.with_empty_store(tmp_path)
+    folder = other.create_run(seed=9, iterations=5)
     for _ in range(2):  # the second call finds that nothing is to be done, and does nothing
         with pytest.raises(Interrupted) as caught:
             train(folder, other.options(stop_after=3))
@@ -268,7 +268,7 @@ def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop:
 def test_a_data_set_that_is_missing_or_changed_is_of_class_data(workshop: Workshop, tmp_path: Path) -> None:
     from c2d.training.train import RunOptions
 
-    folder = workshop.elsewhere(tmp_path).ask(seed=9)
+    folder = workshop.with_empty_store(tmp_path).create_run(seed=9)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="unknown data set 'scenes'") as caught:
         train(folder, RunOptions(data=tmp_path / "nothing", quiet=True))

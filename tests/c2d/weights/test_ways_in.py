@@ -46,28 +46,28 @@ def test_the_file_is_dangerous(evil: Path, tmp_path: Path) -> None:
 
 
 def test_resume(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
-    other = workshop.elsewhere(tmp_path)
-    folder = other.ask(seed=31)
+    other = workshop.with_empty_store(tmp_path)
+    folder = other.create_run(seed=31)
     folder.checkpoints.mkdir(parents=True)
     folder.checkpoint(3).write_bytes(evil.read_bytes())
     refused(tmp_path, lambda: train(folder, other.options()))
 
 
 def test_teacher(workshop: Workshop, teacher: RunFolder, evil: Path, tmp_path: Path) -> None:
-    other = workshop.elsewhere(tmp_path)
+    other = workshop.with_empty_store(tmp_path)
     copy = other.runs / teacher.id
     copy.mkdir(parents=True)
     for path in (teacher.spec, teacher.status, teacher.result):
         (copy / path.name).write_bytes(path.read_bytes())
     (copy / "classifier.pth").write_bytes(evil.read_bytes())
-    folder = other.ask(method=[{"icod": {}}], teachers={"classifier": teacher.id})
+    folder = other.create_run(method=[{"icod": {}}], teachers={"classifier": teacher.id})
     refused(tmp_path, lambda: train(folder, other.options()))
 
 
 def test_student(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
     from c2d.training.evaluate_run import evaluate_files
 
-    folder = workshop.ask(seed=32)
+    folder = workshop.create_run(seed=32)
     train(folder, workshop.options())
     refused(
         tmp_path,
@@ -76,8 +76,8 @@ def test_student(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
 
 
 def test_backbone(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
-    other = workshop.elsewhere(tmp_path)
-    folder = other.ask(init=str(evil))
+    other = workshop.with_empty_store(tmp_path)
+    folder = other.create_run(init=str(evil))
     refused(tmp_path, lambda: train(folder, other.options()))
     assert not folder.log.exists()
 

@@ -364,8 +364,8 @@ def test_without_the_asked_for_folder_temporary_files_go_to_tmp(tmp_path: Path, 
 
 
 def test_a_real_run_in_two_slices_through_the_command(workshop: Workshop, tmp_path: Path) -> None:  # noqa: F811
-    other = workshop.elsewhere(tmp_path)
-    folder = other.ask(iterations=6, seed=31)
+    other = workshop.with_empty_store(tmp_path)
+    folder = other.create_run(iterations=6, seed=31)
     words = [sys.executable, "-m", "sweeps.node.job", str(folder.path), "--data", str(other.data), "--threads", "1"]
     first = subprocess.run([*words, "--stop-after", "4"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (first.returncode, first.stdout) == (
