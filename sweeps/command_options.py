@@ -63,13 +63,13 @@ def open_workspace(runs: Path | None, data: Path | None, where: Where, profile: 
     Raises:
         InputError: unknown profile, or a wrong key in it.
     """
-    from c2d.specs.resolve_spec import store
+    from c2d.core.store_folder import runs_folder
     from sweeps.actions.workspace import Workspace
     from sweeps.definition.profile import load_profile
 
     name = profile or os.environ.get("C2D_PROFILE") or ("cpu" if where is Where.local else None)
     root = data or Path(os.environ.get("C2D_DATA") or "data")
-    return Workspace(store(runs).absolute(), root.absolute(), where.value, load_profile(name))
+    return Workspace(runs_folder(runs).absolute(), root.absolute(), where.value, load_profile(name))
 
 
 def print_line(line: str) -> None:

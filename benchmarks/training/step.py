@@ -170,8 +170,8 @@ def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
     from c2d.distillation.build_methods import build_methods
     from c2d.distillation.wrapper import Distillation, TeacherSet
     from c2d.methods.base import Context
-    from c2d.specs.resolve_spec import distiller_catalog
-    from c2d.specs.spec import resolve_method
+    from c2d.specs.catalog import method_catalog
+    from c2d.specs.method_schema import resolve_method
     from c2d.teachers.classifier import ClassifierTeacher
     from c2d.teachers.networks import build_network
     from c2d.training.evaluate import build_student
@@ -186,7 +186,7 @@ def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
     teachers = TeacherSet(classifier=teacher)
     plain = Distillation(build_student(config), {}, TeacherSet(), case.classes, 0)
     student = build_student(config)
-    method = resolve_method([{"icod": {"max_positives": case.max_positives}}], distiller_catalog())
+    method = resolve_method([{"icod": {"max_positives": case.max_positives}}], method_catalog())
     context = Context(case.classes, teacher, None, student)
     distilled = Distillation(student, build_methods(method, context), teachers, case.classes, 0)
     return plain.to(device).train(), distilled.to(device).train(), teacher

@@ -45,10 +45,10 @@ def measure_specs(
         teacher_ms: lists; positives, plain_mib, distilled_mib; reference: {method: {ours_ms, reference_ms, deviation}}
         of the terms alone on a tiny student, empty where c2d does not run from a checkout}.
     """
-    from c2d.specs.resolve_spec import store
+    from c2d.core.store_folder import runs_folder
     from c2d.training.build import build_from_name
 
-    device, runs = prepare_process(threads), store(runs)
+    device, runs = prepare_process(threads), runs_folder(runs)
     records: list[dict[str, Any]] = []
     plain_mib: dict[tuple[Any, ...], float] = {}  # the same plain step under every method
     references: dict[tuple[str, str], dict[str, dict[str, float]]] = {}

@@ -43,14 +43,14 @@ def train(
     from c2d.core.attempt import Interrupted
     from c2d.core.errors import Busy, InputError
     from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-    from c2d.core.store_folder import find_run
+    from c2d.core.store_folder import find_run, runs_folder
     from c2d.core.yaml_lines import read_mapping
-    from c2d.specs.resolve_spec import ask, store
+    from c2d.specs.resolve_spec import resolve_spec
 
-    root, created = store(runs), False
+    root, created = runs_folder(runs), False
     if spec.endswith((".yaml", ".yml")):
         given = read_mapping(Path(spec))
-        question = ask(given, where=spec, runs=root, data=data)
+        question = resolve_spec(given, where=spec, runs=root, data=data)
         data = data or _root_of(given["dataset"])
         folder = RunFolder(root / question.id)
         if not folder.spec.exists():
@@ -113,13 +113,13 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="where to write the result (JSON)")] = None,
 ) -> None:
     """Evaluate exported weights: the numbers of a run again, or of any stock config, checkpoint and data set."""
-    from c2d.specs.resolve_spec import store
+    from c2d.core.store_folder import runs_folder
     from c2d.training.evaluate_run import evaluate_files, evaluate_run
 
     if run is not None:
-        result, lines = evaluate_run(run, store(runs), Path(card) if card else None, check)
+        result, lines = evaluate_run(run, runs_folder(runs), Path(card) if card else None, check)
     else:
-        result, lines = evaluate_files(config, checkpoint, card, store(runs), check)
+        result, lines = evaluate_files(config, checkpoint, card, runs_folder(runs), check)
     for line in lines:
         print(line)
     print(summary(result))
@@ -137,11 +137,11 @@ def inspect(
     data: Data = None,
 ) -> None:
     """Draw what a method looks at (masks, boxes, crops, attention) in some training images, before anyone trains."""
+    from c2d.core.store_folder import runs_folder
     from c2d.preflight.visualize import draw_methods
-    from c2d.specs.resolve_spec import store
     from c2d.training.build import build_from_name
 
-    for line in draw_methods(build_from_name(spec, store(runs), data), images, _writable(out)):
+    for line in draw_methods(build_from_name(spec, runs_folder(runs), data), images, _writable(out)):
         print(line)
     print(f"picture: {out}")
 
@@ -154,14 +154,14 @@ def suggest_weight(
     data: Data = None,
 ) -> None:
     """Train some steps, compare the gradients of each term with the task's, and propose weights for a sweep."""
+    from c2d.core.store_folder import runs_folder
     from c2d.preflight.suggest_weight import measure_gradients, suggest, table
-    from c2d.specs.resolve_spec import store
     from c2d.training.build import build_from_name
 
     def report(step: int, numbers: dict[str, float]) -> None:
         print(f"step {step}/{steps}  loss {numbers['loss']:.3f}  |g_task| {numbers['kd_task_grad']:.3g}", flush=True)
 
-    run = build_from_name(spec, store(runs), data)
+    run = build_from_name(spec, runs_folder(runs), data)
     print(table([suggest(gradient) for gradient in measure_gradients(run, steps, every, report)]))
 
 
@@ -179,9 +179,9 @@ def methods(
     """List the distillation methods, or show one: what it is, its sources and parameters, what is unverified."""
     from c2d.core.errors import unknown_name
     from c2d.specs import method_docs
-    from c2d.specs.resolve_spec import distiller_catalog
+    from c2d.specs.catalog import method_catalog
 
-    catalog = distiller_catalog()
+    catalog = method_catalog()
     if name is not None and name not in catalog:
         raise unknown_name("method", name, catalog, "see `c2d methods`")
     print(method_docs.listing(catalog) if name is None else method_docs.shown(name, catalog[name]))

@@ -21,6 +21,11 @@ SHOWN = 20
 """Ids that an error message lists."""
 
 
+def runs_folder(runs: Path | str | None) -> Path:
+    """Return the folder of all runs: `--runs`, else C2D_RUNS, else ./runs."""
+    return Path(runs or os.environ.get("C2D_RUNS") or "runs")
+
+
 @dataclass(frozen=True)
 class RunStore:
     """A store: the folder of all runs, with what they share. Properties are paths that need not exist."""

@@ -16,7 +16,8 @@ from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods import DISTILLERS
 from c2d.methods.base import Context, Distiller, Params
 from c2d.ops.seeding import derive_seed, temporary_seed
-from c2d.specs.spec import Method, RunSpec, explain
+from c2d.specs.method_schema import Method
+from c2d.specs.spec import RunSpec, validation_message
 
 
 def build_distillation(
@@ -97,7 +98,7 @@ def method_parameters(method: Method) -> dict[str, Params]:
                 {key: value for key, value in params.items() if key != "version"}
             )
         except ValidationError as error:
-            raise InputError(f"method {name}: {explain(error)}; see `c2d methods {name}`") from None
+            raise InputError(f"method {name}: {validation_message(error)}; see `c2d methods {name}`") from None
     return validated
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.preflight.dry_run_entry import Entry, read_entries, structure
-from c2d.specs.resolve_spec import store
+from c2d.core.store_folder import runs_folder
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     with contextlib.redirect_stdout(sys.stderr):
-        for result in run_entries(entries, store(options.runs), options.data):
+        for result in run_entries(entries, runs_folder(options.runs), options.data):
             print(json.dumps(asdict(result)), file=output, flush=True)
             all_ok &= result.ok
     return 0 if all_ok else 1

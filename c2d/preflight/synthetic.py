@@ -17,7 +17,8 @@ from c2d.configs.input_size import reference
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard, make_card
-from c2d.specs.spec import RunSpec, TeacherSchedule
+from c2d.specs.schedule import TeacherSchedule
+from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher
 from c2d.teachers.crop_classifier import normalization_from_recipe
 from c2d.teachers.detector import DetectorTeacher

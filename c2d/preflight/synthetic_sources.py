@@ -12,8 +12,8 @@ from c2d.data.card import LoadedCard
 from c2d.detectors.normalization import Normalization
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_entry
-from c2d.specs.resolve_spec import teacher_run
 from c2d.specs.spec import parse_spec
+from c2d.specs.teacher_runs import teacher_run
 from c2d.training.sources import Sources, TeacherSource
 from c2d.weights import pretrained
 

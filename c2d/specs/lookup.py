@@ -1,8 +1,7 @@
-"""What a question may name, looked up once: data cards, students, schedules, weight files, runs. No torch for shipped
-names.
+"""Look up every name that a spec mentions: data cards, students, schedules, weight files, teacher runs.
 
-Only `gather` touches the disk; what it returns is plain values, so that ten thousand questions can be composed without
-another look. A name that was not found is kept as the error that says so, and raised by the question that needs it.
+In: the names (`names_in`). Out: one `Lookup` of plain values (`look_up_names`), so that any number of specs can be
+resolved from it without reading a file again. Needs no torch for shipped names.
 """
 
 from __future__ import annotations
@@ -11,26 +10,33 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_text, read_json
 from c2d.core.store_folder import RunStore, find_run
 from c2d.core.yaml_lines import parse_mapping, read_mapping
 from c2d.data.card import data_reference
+from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
+from c2d.specs.spec import KINDS
 
-KINDS = ("classifier", "detector")
+T = TypeVar("T")
 SCHEDULE_HINT = "see docs/spec.md for the keys of a schedule"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A run of the store: its whole id, its kind (classifier, detector) and its state (waiting, ..., done)."""
+class StoredRun:
+    """A run of the store.
+
+    Attributes:
+        id: the whole id.
+        kind: classifier or detector; unknown while its spec.json is being written.
+        state: waiting, running, ..., done.
+    """
 
     id: str
     kind: str
@@ -38,8 +44,8 @@ class Found:
 
 
 @dataclass
-class Mentions:
-    """Names as questions spell them. Values that are no names are left to `compose`, which says what is wrong."""
+class Names:
+    """Names as they are given in specs, each once. Students are kept as given, by their `student_key`."""
 
     datasets: set[str] = field(default_factory=set)
     students: dict[str, Any] = field(default_factory=dict)
@@ -47,115 +53,123 @@ class Mentions:
     inits: set[str] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
 
-    def add(self, key: str, value: Any) -> None:
-        """Note what `key: value` of a question (or of a teacher's block) names; other keys name nothing."""
-        name = value.get("name") if isinstance(value, dict) else value
-        if key == "teachers" and isinstance(value, dict):
-            self.runs |= {str(run) for run in value.values() if run}
-        elif key == "student" and name:
-            self.students[mention(value)] = value
-        elif key in ("dataset", "schedule", "init") and isinstance(name, str):
-            {"dataset": self.datasets, "schedule": self.schedules, "init": self.inits}[key].add(name)
+
+def names_in(specs: Iterable[Mapping[str, Any]]) -> Names:
+    """Collect the names in specs and in the teachers that they describe.
+
+    Args:
+        specs: {key of a spec: value}. Malformed values are skipped: they are reported when the spec is resolved.
+    """
+    names = Names()
+    sets = {"dataset": names.datasets, "schedule": names.schedules, "init": names.inits}
+    for values in specs:
+        given = values.get("teachers")
+        teachers = list(given.values()) if isinstance(given, dict) else []
+        names.runs |= {str(run) for run in teachers if run and not isinstance(run, dict)}
+        for spec in (values, *(teacher for teacher in teachers if isinstance(teacher, dict))):
+            for key, value in spec.items():
+                name = value.get("name") if isinstance(value, dict) else value
+                if key in sets and isinstance(name, str):
+                    sets[key].add(name)
+                elif key == "student" and name:
+                    names.students[student_key(value)] = value
+    return names
+
+
+def student_key(student: Any) -> str:
+    """Return the key of a student in a `Lookup`. A student is given as a name or as {name, digest}."""
+    return student if isinstance(student, str) else json.dumps(student, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True)
-class Known:
-    """What was found under each name; an InputError where nothing was.
+class Lookup:
+    """What each name stands for. A name that does not exist has the `InputError` that reports it as its value.
 
-    Args:
-        methods: content of distillers/catalog.json.
-        cards: name or path -> (name, digest) of the data set.
-        students: `mention(...)` -> {name, digest}.
+    The error is stored, not raised, because a sweep reports the mistakes of all its cells at once, and because a name
+    may belong to a teacher or a cell that is never used.
+
+    Attributes:
+        methods: content of methods/catalog.json.
+        datasets: name or path -> (name, digest).
+        students: `student_key` -> {name, digest}.
         schedules: (kind of run, name or path) -> {name, values}.
         inits: as given -> `none`, `torchvision:...` or `sha256:...`.
         runs: as given -> the run.
-        memo: methods and schedules that were composed before.
     """
 
     methods: dict[str, Any]
-    cards: Mapping[str, tuple[str, str] | InputError] = field(default_factory=dict)
+    datasets: Mapping[str, tuple[str, str] | InputError] = field(default_factory=dict)
     students: Mapping[str, dict[str, str] | InputError] = field(default_factory=dict)
     schedules: Mapping[tuple[str, str], dict[str, Any] | InputError] = field(default_factory=dict)
     inits: Mapping[str, str | InputError] = field(default_factory=dict)
-    runs: Mapping[str, Found | InputError] = field(default_factory=dict)
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    runs: Mapping[str, StoredRun | InputError] = field(default_factory=dict)
 
 
-def found(value: Any) -> Any:
-    """The value, or its error raised anew."""
+def value_or_raise(value: T | InputError) -> T:
+    """Return a value of a `Lookup`.
+
+    Raises:
+        InputError: the value is one.
+    """
     if isinstance(value, InputError):
         raise InputError(str(value)) from None
     return value
 
 
-def mention(student: Any) -> str:
-    """The key under which a student given as a name or as {name, digest} is known."""
-    return student if isinstance(student, str) else json.dumps(student, sort_keys=True, default=str)
+def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
+    """Look up every name once.
 
-
-def gather(mentions: Mentions, runs: Path, data: Path | None = None) -> Known:
-    """Look everything up that was mentioned.
-
-    Weight files and students given as files are kept in the store under their content, so that their paths are no part
-    of the question.
+    Weight files and students that are given as files are copied to the store under their digest: a path is no part of
+    a spec, and a run does not change when the file does.
 
     Args:
+        names: from `names_in`.
         runs: the store.
         data: root of the data cards (default: C2D_DATA, else ./data).
     """
-
-    def look(call: Any, *words: Any) -> Any:
-        try:
-            return call(*words)
-        except InputError as error:
-            return error
-
-    return Known(
-        methods=distiller_catalog(),
-        cards={name: look(data_reference, name, data) for name in sorted(mentions.datasets)},
-        students={key: look(_student, mentions.students[key], runs) for key in sorted(mentions.students)},
-        schedules={(k, name): look(schedule_file, name, k) for name in sorted(mentions.schedules) for k in KINDS},
-        inits={name: look(_init, name, runs) for name in sorted(mentions.inits)},
-        runs={name: look(_run, name, runs) for name in sorted(mentions.runs)},
+    return Lookup(
+        methods=method_catalog(),
+        datasets={name: _value_or_error(data_reference, name, data) for name in sorted(names.datasets)},
+        students={key: _value_or_error(_student, names.students[key], runs) for key in sorted(names.students)},
+        schedules={
+            (kind, name): _value_or_error(read_schedule, name, kind)
+            for name in sorted(names.schedules)
+            for kind in KINDS
+        },
+        inits={name: _value_or_error(_init, name, runs) for name in sorted(names.inits)},
+        runs={name: _value_or_error(_stored_run, name, runs) for name in sorted(names.runs)},
     )
 
 
-@cache
-def _shipped(file: str) -> str:
-    return (resources.files("c2d") / file).read_text()
+def _value_or_error(look_up: Callable[..., T], *arguments: Any) -> T | InputError:
+    try:
+        return look_up(*arguments)
+    except InputError as error:
+        return error
 
 
-def distiller_catalog() -> dict[str, Any]:
-    """{name: {title, version, teachers, schema}} of the shipped distillers, without torch."""
-    return json.loads(_shipped("methods/catalog.json"))
+def read_schedule(name: str, kind: str) -> dict[str, Any]:
+    """Read {name, values} of a schedule.
 
+    Args:
+        name: a shipped schedule, or the path of a YAML file.
+        kind: classifier or detector; each has schedules of its own.
 
-def student_catalog() -> dict[str, str]:
-    """{name: digest} of the shipped students, without torch."""
-    value: dict[str, Any] = json.loads(_shipped("configs/students/catalog.json"))
-    return {name: entry["digest"] if isinstance(entry, dict) else entry for name, entry in value.items()}
-
-
-def schedule_file(name: str, kind: str) -> dict[str, Any]:
-    """{name, values} of a shipped schedule, or of a YAML file."""
+    Raises:
+        InputError: neither exists.
+    """
     folder = resources.files("c2d") / "configs" / ("teachers" if kind == "classifier" else "schedules")
-    known = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    if name in known:
-        return {
-            "name": name,
-            "values": parse_mapping((folder / f"{name}.yaml").read_text(), f"{name}.yaml", SCHEDULE_HINT),
-        }
+    shipped = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    if name in shipped:
+        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+        return {"name": name, "values": parse_mapping(text, f"{name}.yaml", SCHEDULE_HINT)}
     if Path(name).is_file():
         return {"name": Path(name).stem, "values": read_mapping(Path(name), SCHEDULE_HINT)}
-    raise unknown_name(f"schedule of a {kind}", name, known, "or give the path of a YAML file")
+    raise unknown_name(f"schedule of a {kind}", name, shipped, "or give the path of a YAML file")
 
 
 def _student(given: Any, runs: Path) -> dict[str, str]:
-    """{name, digest} of a shipped student, of one of mmdet's, or of a config file.
-
-    A file is resolved and kept in the store under its digest: its path is no part of the question, and a run does not
-    change when the file does.
-    """
+    """{name, digest} of a shipped student, of an mmdet config, or of a config file, which is copied to the store."""
     name = str(given["name"] if isinstance(given, dict) else given)
     catalog = student_catalog()
     if name in catalog:
@@ -164,41 +178,41 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
         from c2d.configs import student_digest  # reading an mmdet config needs mmengine
 
         return {"name": name, "digest": student_digest(name)}
+    store = RunStore(runs)
     if name.endswith(".py"):
         from c2d.configs import student_digest
         from c2d.configs.external import stock_text
 
         digest = student_digest(name)
-        stored = RunStore(runs).student_config(digest)
-        if not stored.exists():
-            atomic_write_text(stored, stock_text(name))
+        if not store.student_config(digest).exists():
+            atomic_write_text(store.student_config(digest), stock_text(name))
         return {"name": Path(name).stem, "digest": digest}
-    if isinstance(given, dict) and RunStore(runs).student_config(str(given.get("digest"))).exists():
+    if isinstance(given, dict) and store.student_config(str(given.get("digest"))).exists():
         return {"name": name, "digest": str(given["digest"])}
-    raise unknown_name("student", name, catalog, "or give an mmdet config: a path, or mmdet::folder/name.py")
+    raise unknown_student(name)
 
 
 def _init(given: str, runs: Path) -> str:
-    """`none`, `torchvision:NAME`, or a file: kept in the store under its sha256, so that a run finds it again."""
+    """`none`, `torchvision:NAME`, or `sha256:...` of a file, which is copied to the store."""
     if given == "none" or given.startswith(("torchvision:", "sha256:")):
         return given
     path = Path(given)
     if not path.is_file():
         raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    kept = RunStore(runs).weights(digest)
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(f".{os.getpid()}.partial")
+    stored = RunStore(runs).weights(digest)
+    if not stored.exists():
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        partial = stored.with_suffix(f".{os.getpid()}.partial")
         shutil.copyfile(path, partial)
-        os.replace(partial, kept)
+        os.replace(partial, stored)
     return f"sha256:{digest}"
 
 
-def _run(given: str, runs: Path) -> Found:
+def _stored_run(given: str, runs: Path) -> StoredRun:
     folder = find_run(given, runs)
     try:
         kind, state = str(read_json(folder.spec).get("kind")), str(folder.read_status().get("state"))
-    except (OSError, ValueError):  # a run that is being written; who needs the teacher finds out
+    except (OSError, ValueError):  # the run is being written; a spec that needs this teacher is refused later
         kind = state = "unknown"
-    return Found(folder.id, kind, state)
+    return StoredRun(folder.id, kind, state)

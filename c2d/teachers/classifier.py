@@ -17,7 +17,8 @@ from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
 from c2d.detectors.normalization import Normalization, renormalize
-from c2d.specs.spec import RunSpec, TeacherSchedule, parse_spec
+from c2d.specs.schedule import TeacherSchedule
+from c2d.specs.spec import RunSpec, parse_spec
 from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, fuse_for_inference
 from c2d.teachers.logit_cache import LogitCache
 from c2d.teachers.networks import build_network, layer_modules

@@ -24,7 +24,7 @@ from c2d.distillation.build_methods import build_distillation, check_classes, sc
 from c2d.distillation.wrapper import TeacherSet
 from c2d.methods import DISTILLERS
 from c2d.ops.seeding import seed_everything
-from c2d.specs.resolve_spec import ask
+from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config, evaluate
 from c2d.training.distributed import join_process_group
@@ -126,7 +126,7 @@ def build_from_name(name: str, runs: Path, data: Path | None) -> TrainingRun:
         InputError: as in training: an unfinished teacher, a missing data set, ...
     """
     if name.endswith((".yaml", ".yml")):
-        spec = ask(read_mapping(Path(name)), where=name, runs=runs, data=data)
+        spec = resolve_spec(read_mapping(Path(name)), where=name, runs=runs, data=data)
     else:
         folder = find_run(name, runs)
         spec = parse_spec(read_json(folder.spec), str(folder.spec))

@@ -13,7 +13,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from torch import nn
 
-from c2d.specs.spec import Schedule
+from c2d.specs.schedule import Schedule
 
 
 @OPTIM_WRAPPERS.register_module()

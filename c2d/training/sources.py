@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard, find_card, verify
-from c2d.specs.resolve_spec import teacher_result, teacher_run
 from c2d.specs.spec import RunSpec
+from c2d.specs.teacher_runs import teacher_result, teacher_run
 
 POOR_AP = 0.05
 """A detector teacher below it gets a warning in the log. It is not an error, as a classifier below its min_top1 is: how

@@ -17,14 +17,14 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import write_manifest
-from c2d.specs.resolve_spec import gather
+from c2d.specs.lookup import look_up_names, names_in
 from c2d.specs.spec import RunSpec
 from sweeps.actions.row_filters import filter_rows
 from sweeps.actions.tasks import rows_to_launch, tasks_of
 from sweeps.actions.workspace import Workspace, submission_lock
 from sweeps.checks.check_sweep import Problem, check_sweep
 from sweeps.definition.definition import Definition
-from sweeps.definition.expand import Grid, expand, mentions
+from sweeps.definition.expand import Grid, expand
 from sweeps.definition.profile import Profile, store_profile
 from sweeps.launchers import LAUNCHERS
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
@@ -43,7 +43,9 @@ def resolve(definition: Definition, workspace: Workspace) -> Grid:
     Raises:
         InputError: the file or a cell is wrong; all mistakes in one message.
     """
-    return expand(definition, gather(mentions(definition), workspace.runs, workspace.data))
+    cells = definition.cells()
+    lookup = look_up_names(names_in(cell.values for cell in cells), workspace.runs, workspace.data)
+    return expand(definition, cells, lookup)
 
 
 def specs_of(grid: Grid) -> dict[str, RunSpec]:

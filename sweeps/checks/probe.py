@@ -18,8 +18,7 @@ from typing import Any
 from c2d.core.errors import InputError, RunError
 from c2d.core.regular_file import read_log_tail
 from c2d.core.run_folder import RunFolder
-from c2d.core.store_folder import RunStore
-from c2d.specs.resolve_spec import store
+from c2d.core.store_folder import RunStore, runs_folder
 from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
 from sweeps.launchers.arrays import Array
@@ -87,7 +86,7 @@ def probe(
         raise InputError("no sbatch and squeue on this machine; call it on the cluster's login node")
     root = data or Path(os.environ.get("C2D_DATA") or "data")
     report = send(
-        machine, store(runs).absolute(), root.absolute(), wait_s, (lambda line: None) if as_json else print_line
+        machine, runs_folder(runs).absolute(), root.absolute(), wait_s, (lambda line: None) if as_json else print_line
     )
     if as_json:
         facts = {"profile": report.profile, "ok": not report.problems, "job": report.job, "problems": report.problems}

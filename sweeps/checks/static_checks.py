@@ -12,8 +12,9 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard, find_card, find_file, public_cards, verify
-from c2d.specs.resolve_spec import student_catalog, teacher_result, teacher_run
+from c2d.specs.catalog import student_catalog
 from c2d.specs.spec import RunSpec
+from c2d.specs.teacher_runs import teacher_result, teacher_run
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import PrintLine
 

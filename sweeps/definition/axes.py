@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from c2d.core.errors import InputError, closest_name, unknown_name
 from c2d.core.line_errors import KeyPath
 from c2d.core.yaml_lines import YamlDocument
-from c2d.specs.spec import resolve_method
-from sweeps.definition.settable_keys import ELSEWHERE, WHOLE, key_mistake
+from c2d.specs.method_schema import resolve_method
+from sweeps.definition.settable_keys import CELL_KEYS, KEYS, key_mistake
 
 MOST_CELLS = 100_000
 Labels = tuple[str, ...]
@@ -93,7 +93,7 @@ def check_value(key: str, value: Any, path: KeyPath, document: YamlDocument, met
         document.errors.add(path, f"a method is a list such as [{{icod: {{T: 2}}}}], given {_shown(value)}")
         return
     try:
-        resolve_method([{item: {}} if isinstance(item, str) else item for item in value], dict(methods))
+        resolve_method(value, dict(methods))
     except InputError as error:
         document.errors.add(path, str(error))
 
@@ -112,7 +112,7 @@ def read_axes(given: Any, document: YamlDocument, methods: Mapping[str, Any]) ->
 def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[str, Any]) -> Axis | None:
     path, errors = ("axes", name), document.errors
     wrong = key_mistake(name, methods)
-    if wrong and name not in ELSEWHERE and "." not in name:
+    if wrong and name not in KEYS and "." not in name:
         if isinstance(given, dict) and given and all(isinstance(value, dict) for value in given.values()):
             return _read_bundle(name, given, document, methods)
         wrong += "; an axis of another name is a bundle, whose named values are mappings of such keys"
@@ -144,7 +144,7 @@ def _read_bundle(name: str, given: dict[str, Any], document: YamlDocument, metho
     values = {}
     for label, value in given.items():
         values[label] = read_assignments(value, ("axes", name, label), document, methods)
-    if close := closest_name(name, WHOLE, cutoff=0.75):
+    if close := closest_name(name, CELL_KEYS, cutoff=0.75):
         hint = f" (axis '{name}' is no key, so its values are mappings of keys; did you mean '{close}'?)"
         document.errors.extend_messages(before, hint)
     return Axis(name=name, values=values, bundle=True)
@@ -222,6 +222,14 @@ def grid(
         if not new:
             idle.append(place)
     return cells, idle
+
+
+def cell_values(base: Mapping[str, Any], axes: Mapping[str, Axis], labels: Labels) -> dict[str, Any]:
+    """Return {settable key: value} of one cell: `base`, and what the label of each axis sets."""
+    values = dict(base)
+    for axis, label in zip(axes.values(), labels, strict=True):
+        values.update(axis.sets(label))
+    return values
 
 
 def _shown(value: Any) -> str:

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from c2d.core.errors import unknown_name
 from c2d.core.yaml_lines import YamlDocument, read_text
-from c2d.specs.resolve_spec import distiller_catalog
-from sweeps.definition.axes import Axis, Labels, grid, read_assignments, read_axes, read_rules, too_many
+from c2d.specs.catalog import method_catalog
+from c2d.specs.method_schema import method_names, needed_teachers
+from c2d.specs.spec import KINDS, MODEL_KEYS
+from sweeps.definition.axes import Axis, cell_values, grid, read_assignments, read_axes, read_rules, too_many
 from sweeps.definition.profile import Size
-from sweeps.definition.settable_keys import SUBJECT, block_mistake, distillers_in
+from sweeps.definition.settable_keys import nest_keys, teacher_key_mistake
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 KEYS = ("question", "name", "base", "axes", "seeds", "exclude", "include", "teachers", "size")
 DEFS = "sweeps/defs"
+
+
+class CellValues(NamedTuple):
+    """One cell before names are looked up.
+
+    Attributes:
+        labels: {axis: label}.
+        values: keys of a spec but its seed; a teacher is {key of its own spec: value}, or a run id.
+    """
+
+    labels: dict[str, str]
+    values: dict[str, Any]
 
 
 class Definition(BaseModel):
@@ -69,9 +83,15 @@ class Definition(BaseModel):
             raise ValueError("seeds are distinct and not negative")
         return listed
 
-    def cells(self) -> list[Labels]:
-        """The labels of every cell, seeds apart; see `grid`."""
-        return grid(self.axes, self.exclude, self.include)[0]
+    def cells(self) -> list[CellValues]:
+        """List the cells in file order: the last axis is the fastest, and included cells come last."""
+        return [
+            CellValues(
+                dict(zip(self.axes, labels, strict=True)),
+                nest_keys(cell_values(self.base, self.axes, labels), self.teachers),
+            )
+            for labels in grid(self.axes, self.exclude, self.include)[0]
+        ]
 
 
 def definition_names() -> list[str]:
@@ -99,7 +119,7 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
     """A definition from its text; `stem` is its name unless the text gives one."""
     document = YamlDocument(text, source)
     given, errors = document.mapping("a definition has at least question, base and axes"), document.errors
-    methods = distiller_catalog()
+    methods = method_catalog()
     for key in given:
         if key not in KEYS:
             errors.add((key,), str(unknown_name("key", key, KEYS)))
@@ -160,16 +180,16 @@ def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
     right: dict[str, Any] = {}
     for kind, block in given.items():
         path = ("teachers", kind)
-        if kind not in SUBJECT:
-            document.errors.add(path, str(unknown_name("kind of teacher", kind, SUBJECT)))
+        if kind not in KINDS:
+            document.errors.add(path, str(unknown_name("kind of teacher", kind, KINDS)))
         elif isinstance(block, str) and block:
             right[kind] = block
         elif not isinstance(block, dict):
-            document.errors.add(path, f"wanted a block such as {{{SUBJECT[kind]}: ..., schedule: ...}}, or a run id")
+            document.errors.add(path, f"wanted a block such as {{{MODEL_KEYS[kind]}: ..., schedule: ...}}, or a run id")
         else:
             right[kind] = {}
             for key, value in block.items():
-                if wrong := block_mistake(kind, key):
+                if wrong := teacher_key_mistake(kind, key):
                     document.errors.add((*path, key), wrong)
                 else:
                     right[kind][key] = value
@@ -179,10 +199,10 @@ def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
 def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[str, Any]) -> None:
     """Note keys that two axes set, and keys that could never change anything."""
     axes: dict[str, Axis] = value["axes"]
-    used = distillers_in(value["base"].get("method"))
+    used = set(method_names(value["base"].get("method")))
     for axis in axes.values():
-        used |= {name for label in axis.labels for name in distillers_in(axis.sets(label).get("method"))}
-    needed = {kind for name in used & set(methods) for kind in methods[name]["teachers"]}
+        used |= {name for label in axis.labels for name in method_names(axis.sets(label).get("method"))}
+    needed = needed_teachers(sorted(used), methods)
     # A method that is spelled wrong is told once, not again by everything that would act on it.
     setters = [("axes", name) for name, axis in axes.items() if axis.bundle or name == "method"]
     unsure = any(document.errors.has_error_in(path) for path in (("base", "method"), *setters))

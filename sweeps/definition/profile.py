@@ -13,7 +13,7 @@ from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from c2d.core.yaml_lines import parse_mapping, read_mapping
-from c2d.specs.spec import explain
+from c2d.specs.spec import validation_message
 
 Size = Literal["small", "large"]
 HINT = "see docs/sweeps.md for the keys of a profile"
@@ -109,7 +109,7 @@ def load_profile(given: str | None) -> Profile:
     try:
         return Profile.model_validate({"name": Path(chosen).stem, **values})
     except ValidationError as error:
-        raise InputError(f"{where}: {explain(error)}") from None
+        raise InputError(f"{where}: {validation_message(error)}") from None
 
 
 def store_profile(runs: Path, sweep: str, profile: Profile) -> None:

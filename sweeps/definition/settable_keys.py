@@ -1,66 +1,108 @@
-"""The keys a sweep may set, and how what is set becomes a question.
+"""The keys that the cells of a sweep may set (`KEYS`), their checks, and how dotted keys are nested into a spec.
 
-`schedule` sets the whole value, `schedule.optimizer.lr` one value inside it, `method.icod.T` a parameter of every
-method of that name, `teacher.classifier.network` a key of a teacher's block. The more dots, the later a key is applied,
-so the order of keys in a file decides nothing.
+`schedule` sets a whole value, `schedule.optimizer.lr` one value inside it, `method.icod.T` a parameter of every method
+of that name, `teacher.classifier.network` a key of a teacher's block. A key with more dots is applied later, so the
+order of keys in a file changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
 from c2d.core.errors import closest_name, unknown_name
-from c2d.specs.spec import Schedule, TeacherSchedule
+from c2d.specs.schedule import Schedule, TeacherSchedule
+from c2d.specs.spec import KINDS
 
-WHOLE = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
-DOTTED = ("overrides.KEY", "schedule.VALUE", "method.DISTILLER.PARAMETER", "teacher.KIND.KEY")
-SUBJECT = {"classifier": "network", "detector": "student"}  # what a teacher of each kind is called
-BLOCK = ("dataset", "schedule", "input", "init", "overrides", "seed")
-ELSEWHERE = {
-    "seed": "seeds have a key of their own: `seeds: 3`, or `seeds: [0, 7]`",
-    "seeds": "seeds have a key of their own at the top of the file",
-    "teachers": "teachers have a key of their own at the top of the file; an axis sets teacher.KIND.KEY",
-    "name": "a run's name follows from its question",
-    "kind": "a network makes a classifier, a student a detector",
+
+@dataclass(frozen=True)
+class SettableKey:
+    """A key of a run's spec, as the cells of a sweep and the blocks of its teachers see it.
+
+    Attributes:
+        teachers: kinds of teacher whose block may have the key.
+        dotted: what may follow the key after a dot, for messages; "" where nothing may.
+        instead: why no cell sets the key, and what to write; "" for a key that cells set.
+    """
+
+    teachers: tuple[str, ...] = KINDS
+    dotted: str = ""
+    instead: str = ""
+
+
+KEYS: dict[str, SettableKey] = {
+    "dataset": SettableKey(),
+    "student": SettableKey(teachers=("detector",)),
+    "network": SettableKey(teachers=("classifier",)),
+    "schedule": SettableKey(dotted="VALUE"),
+    "input": SettableKey(),
+    "init": SettableKey(),
+    "method": SettableKey(teachers=(), dotted="DISTILLER.PARAMETER"),
+    "overrides": SettableKey(dotted="KEY"),
+    "seed": SettableKey(instead="seeds have a key of their own: `seeds: 3`, or `seeds: [0, 7]`"),
+    "seeds": SettableKey(teachers=(), instead="seeds have a key of their own at the top of the file"),
+    "teachers": SettableKey(
+        teachers=(), instead="teachers have a key of their own at the top of the file; an axis sets teacher.KIND.KEY"
+    ),
+    "name": SettableKey(teachers=(), instead="a run's name follows from its spec"),
+    "kind": SettableKey(teachers=(), instead="a network makes a classifier, a student a detector"),
 }
+CELL_KEYS = tuple(name for name, key in KEYS.items() if not key.instead)
 
 
 def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
-    """What is wrong with a settable key, with the closest that exists; "" for a right one.
+    """Check a key that `base` or an axis sets.
 
     Args:
-        methods: content of distillers/catalog.json.
+        key: as in the file, with its dots.
+        methods: content of methods/catalog.json.
+
+    Returns:
+        What is wrong, with the closest key that exists; "" for a key that cells set.
     """
-    if key in WHOLE:
+    if key in CELL_KEYS:
         return ""
+    if key in KEYS:
+        return f"is no key of a cell; {KEYS[key].instead}"
     head, *rest = key.split(".")
-    if key in ELSEWHERE:
-        return f"is no key of a question; {ELSEWHERE[key]}"
-    if not rest and (close := closest_name(key, [*WHOLE, *ELSEWHERE])) in ELSEWHERE:
-        return f"unknown key '{key}'; did you mean '{close}'? {ELSEWHERE[close]}"
-    if not rest or head not in ("overrides", "schedule", "method", "teacher") or "" in rest:
-        return str(unknown_name("key", key, [*WHOLE, *DOTTED]))
+    if not rest and (close := closest_name(key, KEYS)) and KEYS[close].instead:
+        return f"unknown key '{key}'; did you mean '{close}'? {KEYS[close].instead}"
+    if head == "teacher" and rest and "" not in rest:
+        return teacher_key_mistake(rest[0], ".".join(rest[1:]))
+    if not rest or "" in rest or head not in CELL_KEYS or not KEYS[head].dotted:
+        return str(unknown_name("key", key, [*_listed(CELL_KEYS), "teacher.KIND.KEY"]))
     if head == "schedule":
         return _schedule_mistake(rest, (Schedule, TeacherSchedule))
-    if head == "method":
-        return _method_mistake(rest, methods)
-    return block_mistake(rest[0], ".".join(rest[1:])) if head == "teacher" else ""
+    return _method_mistake(rest, methods) if head == "method" else ""
 
 
-def block_mistake(kind: str, key: str) -> str:
-    """The same for a key of a teacher's block; `kind` classifier or detector."""
-    if kind not in SUBJECT:
-        return str(unknown_name("kind of teacher", kind, SUBJECT))
-    allowed = (SUBJECT[kind], *BLOCK)
+def teacher_key_mistake(kind: str, key: str) -> str:
+    """Check a key of a teacher's block.
+
+    Args:
+        kind: classifier or detector; another kind is a mistake.
+        key: as in the file, with its dots.
+
+    Returns:
+        What is wrong, with the closest key that exists; "" for a key that the block may have.
+    """
+    if kind not in KINDS:
+        return str(unknown_name("kind of teacher", kind, KINDS))
+    allowed = [name for name, settable in KEYS.items() if kind in settable.teachers]
     head, *rest = key.split(".")
     if key in allowed or (head == "overrides" and rest and "" not in rest):
         return ""
     if head == "schedule" and rest:
         return _schedule_mistake(rest, (TeacherSchedule if kind == "classifier" else Schedule,))
-    return str(unknown_name(f"key of a {kind} teacher:", key, [*allowed, "schedule.VALUE", "overrides.KEY"]))
+    return str(unknown_name(f"key of a {kind} teacher:", key, _listed(allowed)))
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    """The names, and their dotted forms: schedule, schedule.VALUE, ..."""
+    return [listed for name in names for listed in (name, f"{name}.{KEYS[name].dotted}") if not listed.endswith(".")]
 
 
 def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str:
@@ -87,36 +129,61 @@ def _method_mistake(rest: list[str], methods: Mapping[str, Any]) -> str:
     return ""
 
 
-def settle(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys without `teacher.` as the keys of a question; a parameter of a method that is not there is left out.
+def split_teacher_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Split {settable key: value} into the cell's own keys and {kind of teacher: {key of its block: value}}."""
+    own: dict[str, Any] = {}
+    blocks: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for key, value in values.items():
+        if key.startswith("teacher."):
+            _, kind, inner = key.split(".", 2)
+            blocks[kind][inner] = value
+        else:
+            own[key] = value
+    return own, blocks
 
-    Nothing of `values` is changed; what is set inside a value goes into a copy of it.
+
+def nest_keys(values: Mapping[str, Any], teachers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nest the dotted keys of one cell into the values of a spec. Arguments are not changed.
+
+    Args:
+        values: {settable key: value} of the cell.
+        teachers: {kind: block of keys, or the id of a finished run} of the definition.
+
+    Returns:
+        {key of a spec: value}; a teacher is {key of its own spec: value}, or a run id. A parameter of a method that the
+        cell does not have is left out.
     """
-    question: dict[str, Any] = {}
+    own, blocks = split_teacher_keys(values)
+    nested = _nested(own)
+    for kind, block in blocks.items():
+        given = teachers.get(kind, {})
+        if teacher := given if isinstance(given, str) else _nested({**given, **block}):
+            nested.setdefault("teachers", {})[kind] = teacher
+    return nested
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
     params: dict[str, dict[str, Any]] = {}
-    for key in sorted(values, key=_depth):
+    for key in sorted(values, key=lambda key: key.count(".")):
         head, _, rest = key.partition(".")
         if not rest:
-            question[key] = values[key]
+            nested[key] = values[key]
         elif head == "schedule":
-            question[head] = _schedule_with(question.get(head), rest.split("."), values[key])
+            nested[head] = _schedule_with(nested.get(head), rest.split("."), values[key])
         elif head == "overrides":
-            question[head] = {**(question.get(head) or {}), rest: values[key]}
+            nested[head] = {**(nested.get(head) or {}), rest: values[key]}
         elif head == "method":
             name, _, parameter = rest.partition(".")
             params.setdefault(name, {})[parameter] = values[key]
-    if params and isinstance(question.get("method"), list):
-        question["method"] = [_entry_with(entry, params) for entry in question["method"]]
-    return question
-
-
-def _depth(key: str) -> int:
-    return key.count(".")
+    if params and isinstance(nested.get("method"), list):
+        nested["method"] = [_entry_with(entry, params) for entry in nested["method"]]
+    return nested
 
 
 def _schedule_with(given: Any, keys: list[str], value: Any) -> Any:
     if not isinstance(given, str | dict):
-        return given  # absent or malformed; compose says so
+        return given  # missing or malformed: reported when the spec is resolved
     reference = {"name": given} if isinstance(given, str) else given
     return {**reference, "values": _with(reference.get("values"), keys, value)}
 
@@ -137,10 +204,3 @@ def _entry_with(entry: Any, params: Mapping[str, dict[str, Any]]) -> Any:
         name: {**(given or {}), **params[name]} if name in params and isinstance(given, dict | None) else given
         for name, given in entry.items()
     }
-
-
-def distillers_in(method: Any) -> set[str]:
-    """Names of the distillers in a method's list; what is malformed holds none."""
-    entries = method if isinstance(method, list) else []
-    return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry or ())
-            if isinstance(name, str)}  # fmt: skip

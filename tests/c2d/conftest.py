@@ -21,7 +21,7 @@ class Workshop:
 
     def create_run(self, iterations: int = 6, **changes: Any) -> Any:
         from c2d.core.run_folder import RunFolder, atomic_write_json
-        from c2d.specs.resolve_spec import ask
+        from c2d.specs.resolve_spec import resolve_spec
 
         given: dict[str, Any] = {
             "dataset": "scenes",
@@ -31,7 +31,7 @@ class Workshop:
         }
         if "network" in given:
             given.pop("student")
-        spec = ask(given, where="test", runs=self.runs, data=self.data)
+        spec = resolve_spec(given, where="test", runs=self.runs, data=self.data)
         folder = RunFolder(self.runs / spec.id)
         if not folder.spec.exists():
             atomic_write_json(folder.spec, spec.to_json())

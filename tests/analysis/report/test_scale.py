@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.suite import evaluation_speed
-from benchmarks.suite.evaluation_speed import REFERENCE_PHASES, OUR_PHASES, cpu_s
+from benchmarks.suite.evaluation_speed import OUR_PHASES, REFERENCE_PHASES, cpu_s
 from c2d.metrics import tide
 
 

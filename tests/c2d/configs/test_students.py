@@ -216,7 +216,7 @@ def test_a_config_that_is_not_there_is_answered() -> None:
 def test_schedules_are_valid() -> None:
     import yaml
 
-    from c2d.specs.spec import Schedule, TeacherSchedule
+    from c2d.specs.schedule import Schedule, TeacherSchedule
 
     configs = Path(__file__).parents[3] / "c2d/configs"
     detectors = sorted((configs / "schedules").glob("*.yaml"))

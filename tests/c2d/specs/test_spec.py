@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
-from c2d.specs.resolve_spec import distiller_catalog, load_schedule
-from c2d.specs.spec import RunSpec, needed_teachers, parse_spec, resolve_method, run_name
+from c2d.specs.lookup import read_schedule
+from c2d.specs.spec import RunSpec, parse_spec, run_name
 
 HASH = "a" * 64
 
@@ -22,7 +22,7 @@ def value(**changes: Any) -> dict[str, Any]:
         "kind": "detector",
         "dataset": {"name": "scenes", "digest": HASH},
         "student": {"name": "retinanet-qr18", "digest": HASH},
-        "schedule": load_schedule("smoke", "detector"),
+        "schedule": read_schedule("smoke", "detector"),
         **changes,
     }
 
@@ -57,7 +57,7 @@ def test_key_order_and_number_spelling_do_not_matter(items: list[tuple[str, Any]
         {"teachers": {"classifier": "resnet18-classifier-0123456789ab-s0"}},
         {"method": [{"icod": {"T": 2}}]},
         {"method": [{"icod": {"T": 3}}]},
-        {"schedule": load_schedule({"name": "smoke", "values": {"iterations": 5}}, "detector")},
+        {"schedule": {"name": "smoke", "values": {**read_schedule("smoke", "detector")["values"], "iterations": 5}}},
         {"overrides": {"model.bbox_head.loss_cls.gamma": 1.5}},
     ],
 )
@@ -86,39 +86,7 @@ def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
         parse_spec(value(**change), "test.yaml")
 
 
-def test_method_defaults_are_written_out() -> None:
-    catalog = distiller_catalog()
-    ((params,),) = [list(item.values()) for item in resolve_method([{"icod": {}}], catalog)]
-    assert params["version"] == catalog["icod"]["version"]
-    # Parameters younger than the first runs are left out while they change nothing, so those runs keep their ids.
-    later = set(catalog["icod"]["added"])
-    assert later == {"weight", "start", "ramp", "decay", "stop"}
-    assert set(params) == {"version", *catalog["icod"]["schema"]["properties"]} - later
-    ((changed,),) = [list(item.values()) for item in resolve_method([{"icod": {"start": 5, "stop": None}}], catalog)]
-    assert set(changed) - set(params) == {"start"}
-    assert (params["T"], params["lambda_kc"], params["lambda_kl"], params["lambda_l"]) == (2, 0.4, 0.15, 0.15)
-    assert resolve_method([{"icod": params}], catalog) == resolve_method([{"icod": {"T": 2}}], catalog)
-
-
-@pytest.mark.parametrize(
-    ("method", "message"),
-    [
-        ([{"icdo": {}}], "unknown distiller 'icdo'; did you mean 'icod'"),
-        ([{"icod": {"lambda_kx": 1}}], "did you mean"),
-        ([{"icod": {}}, {"icod": {}}], "listed twice"),
-        ([{"icod": {"version": 99}}], "version 99"),
-        (["icod"], "write e.g."),
-    ],
-)
-def test_method_mistakes(method: list[Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        resolve_method(method, distiller_catalog())
-
-
-def test_needed_teachers_and_names() -> None:
-    catalog = distiller_catalog()
-    assert needed_teachers([], catalog) == set()
-    assert needed_teachers([{"icod": {}}], catalog) == {"classifier"}
+def test_names_of_runs() -> None:
     assert run_name("detector", "retinanet-qr18", []) == "retinanet-qr18-baseline"
     assert run_name("detector", "mmdet::yolox/yolox_s.py", [{"icod": {}}]) == "yolox-yolox_s.py-icod"
     assert run_name("classifier", "timm:resnet10t", []) == "timm-resnet10t-classifier"

@@ -11,7 +11,7 @@ from mmengine.logging import MessageHub
 from torch import nn
 
 from c2d.core.attempt import Interrupted
-from c2d.specs.spec import Schedule
+from c2d.specs.schedule import Schedule
 from c2d.training.evaluate import mmdet_scope
 from c2d.training.optimization import build_optimizer, optimization_config
 from c2d.training.train import train

@@ -12,7 +12,7 @@ import pytest
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.data.card import CARD_FILE, load_card
 from c2d.data.scenes import make_scenes
-from c2d.specs.resolve_spec import ask
+from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
 from sweeps.checks import check_sweep, dry_run_process
 from sweeps.checks.check_sweep import Problem
@@ -39,7 +39,7 @@ class Store:
         )
 
     def ask(self, **given: Any) -> RunSpec:
-        return ask({"dataset": "scenes", **given}, where="test", runs=self.runs, data=self.data)
+        return resolve_spec({"dataset": "scenes", **given}, where="test", runs=self.runs, data=self.data)
 
     def check(self, grid: Grid, profile: Profile | None = None, **changes: Any) -> list[Problem]:
         """Without the forward part unless it is asked for."""
@@ -407,7 +407,7 @@ def test_planned_teachers_and_classes_travel(store: Store, monkeypatch: pytest.M
 
 def test_public_data_bring_their_classes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = heard(monkeypatch)
-    spec = ask({"dataset": "coco2017", "student": "retinanet-qr18", "schedule": "smoke"},
+    spec = resolve_spec({"dataset": "coco2017", "student": "retinanet-qr18", "schedule": "smoke"},
                where="test", runs=tmp_path, data=tmp_path)  # fmt: skip
     assert store.check(grid(spec), runs=tmp_path, data=tmp_path, forward=True) == []
     assert asked[0].classes is not None

@@ -67,17 +67,18 @@ ONE_MISTAKE = [
     (HEAD + "seeds: []", "x.yaml:3: seeds: wanted a number of seeds"),
     (
         AXES + "  seed: [0, 1]",
-        "x.yaml:4: axes.seed: is no key of a question; seeds have a key of their own: `seeds: 3`",
+        "x.yaml:4: axes.seed: is no key of a cell; seeds have a key of their own: `seeds: 3`",
     ),
     (
         AXES + "  sead: [0, 1]",
         "x.yaml:4: axes.sead: unknown key 'sead'; did you mean 'seed'? seeds have a key of their",
     ),
     # base
+    ("question: a\nbase:\n  method: [5]", "x.yaml:3: base.method: method entry 5 is not {distiller: params}"),
     ("question: a\nbase: scenes", "x.yaml:2: base: wanted keys and values, given 'scenes'"),
     ("question: a\nbase:\n  sudent: a", "x.yaml:3: base.sudent: unknown key 'sudent'; did you mean 'student'?"),
-    ("question: a\nbase:\n  teachers: {}", "x.yaml:3: base.teachers: is no key of a question; teachers have a key"),
-    ("question: a\nbase:\n  seed: 1", "x.yaml:3: base.seed: is no key of a question; seeds have a key of their own"),
+    ("question: a\nbase:\n  teachers: {}", "x.yaml:3: base.teachers: is no key of a cell; teachers have a key"),
+    ("question: a\nbase:\n  seed: 1", "x.yaml:3: base.seed: is no key of a cell; seeds have a key of their own"),
     ("question: a\nbase:\n  schedule.iteratons: 1", "unknown key of schedule: 'iteratons'; did you mean 'iterations'?"),
     (
         "question: a\nbase:\n  schedule.optimizer.rl: 1",
@@ -248,7 +249,7 @@ def test_a_bomb_of_anchors_is_refused() -> None:
 def test_defaults() -> None:
     definition = read(HEAD)
     assert (definition.name, definition.seeds, definition.size) == ("x", [0], "small")
-    assert definition.cells() == [()]
+    assert [cell.labels for cell in definition.cells()] == [{}]
     assert definition.text == HEAD
 
 

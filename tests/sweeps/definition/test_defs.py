@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from c2d.specs.resolve_spec import Known, ask, gather
+from c2d.specs.lookup import look_up_names, names_in
+from c2d.specs.resolve_spec import resolve_spec
 from sweeps.definition.definition import definition_names, read_definition
-from sweeps.definition.expand import Cell, Grid, expand, mentions
+from sweeps.definition.expand import Cell, Grid, expand
 
 NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
@@ -37,10 +39,11 @@ COUNTS = {
 
 def planned(name: str, runs: Path = NOWHERE) -> Grid:
     definition = read_definition(name)
-    known = gather(mentions(definition), runs, NOWHERE)
+    cells = definition.cells()
+    lookup = look_up_names(names_in(cell.values for cell in cells), runs, NOWHERE)
     if name in SMALL:  # procedural scenes are made before they are asked about; these are the demo's
-        known = Known(known.methods, {"scenes": ("scenes", DEMO_DATA)}, known.students, known.schedules, known.inits)
-    return expand(definition, known)
+        lookup = replace(lookup, datasets={"scenes": ("scenes", DEMO_DATA)})
+    return expand(definition, cells, lookup)
 
 
 def distinct(cells: list[Cell], *keys: str) -> set[tuple[str, ...]]:
@@ -82,9 +85,11 @@ def test_the_demo_asks_what_it_asked_before_it_was_a_sweep() -> None:
 def test_the_demos_cells_are_those_that_train_would_make(tmp_path: Path) -> None:
     make_scenes(tmp_path / "data" / "scenes", train=2, val=1, size=64, seed=0)
     runs, definition = tmp_path / "runs", read_definition("demo")
-    found = expand(definition, gather(mentions(definition), runs, tmp_path / "data"))
+    cells = definition.cells()
+    lookup = look_up_names(names_in(cell.values for cell in cells), runs, tmp_path / "data")
+    found = expand(definition, cells, lookup)
     given = {"network": "resnet18", "schedule": "demo-classifier", "dataset": "scenes"}
-    teacher = ask(given, where="demo", runs=runs, data=tmp_path / "data")
+    teacher = resolve_spec(given, where="demo", runs=runs, data=tmp_path / "data")
     atomic_write_json(RunFolder(runs / teacher.id).spec, teacher.to_json())
     small = {"max_positives": 64}
     asked: dict[str, list[Any]] = {
@@ -101,7 +106,7 @@ def test_the_demos_cells_are_those_that_train_would_make(tmp_path: Path) -> None
             "method": method,
             "seed": 2,
         }
-        spec = ask(
+        spec = resolve_spec(
             {**question, "teachers": {"classifier": teacher.id}}, where="demo", runs=runs, data=tmp_path / "data"
         )
         (cell,) = [cell for cell in found.cells if cell.labels["method"] == name and cell.seed == 2]

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.specs.resolve_spec import ask, gather
+from c2d.specs.lookup import look_up_names, names_in
+from c2d.specs.resolve_spec import resolve_spec
 from sweeps.definition.definition import parse_definition
-from sweeps.definition.expand import Grid, expand, mentions
+from sweeps.definition.expand import Grid, expand
 
 NOWHERE = Path("no") / "such" / "store"
 HEAD = """\
@@ -30,7 +31,8 @@ METHODS = TAUGHT + "  method: {baseline: [], kd: [{icod: {lambda_kl: 0}}]}\n"
 
 def grid(text: str | dict[str, Any], runs: Path = NOWHERE) -> Grid:
     definition = parse_definition(text if isinstance(text, str) else yaml.safe_dump(text), "x.yaml", "x")
-    return expand(definition, gather(mentions(definition), runs, NOWHERE))
+    cells = definition.cells()
+    return expand(definition, cells, look_up_names(names_in(cell.values for cell in cells), runs, NOWHERE))
 
 
 def refused(text: str, runs: Path = NOWHERE) -> list[str]:
@@ -83,7 +85,7 @@ def test_every_run_is_the_specs_own_id_and_what_ask_makes_of_it(tmp_path: Path) 
         "overrides": {"model.bbox_head.x": 2},
         "seed": 1,
     }
-    assert found.cells[-1].spec == ask(given, where="x", runs=tmp_path, data=NOWHERE)
+    assert found.cells[-1].spec == resolve_spec(given, where="x", runs=tmp_path, data=NOWHERE)
 
 
 def test_exclude_takes_cells_away() -> None:
@@ -202,7 +204,7 @@ def test_all_bad_cells_at_once_each_mistake_once() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("question: q\nbase: {dataset: coco2017}", "cell x: a question needs dataset, schedule and a student"),
+        ("question: q\nbase: {dataset: coco2017}", "cell x: a spec needs dataset, schedule and a student"),
         (
             HEAD + "axes: {dataset: [coco2016]}",
             "cell dataset=coco2016: unknown data set 'coco2016'; did you mean 'coco",
@@ -213,12 +215,15 @@ def test_all_bad_cells_at_once_each_mistake_once() -> None:
         ),
         (HEAD + "axes: {init: [weights.pth]}", "init 'weights.pth' is neither none, nor torchvision:NAME, nor a file"),
         (HEAD + "axes: {network: [resnet18]}", "unknown schedule of a classifier 'ssd'"),
-        (HEAD + "axes: {method: {kd: [icod]}}", "needs a classifier teacher; add teachers: {classifier: {network: ..."),
+        (
+            HEAD + "axes: {method: {kd: [icod]}}",
+            "needs a classifier teacher; add teachers: {classifier: RUN} (train one first with `c2d train`), in a sweep also {classifier: {network: ...",
+        ),
         (
             METHODS.replace("coco-ssd", "coco-sd"),
             "x.yaml: cell method=kd: teachers.classifier: unknown schedule of a classifier 'coco-sd'; did you mean",
         ),
-        (METHODS.replace(", schedule: coco-ssd", ""), "cell method=kd: teachers.classifier: a question needs dataset"),
+        (METHODS.replace(", schedule: coco-ssd", ""), "cell method=kd: teachers.classifier: a spec needs dataset"),
     ],
 )
 def test_mistakes_of_a_cell(text: str, message: str) -> None:

@@ -1,0 +1,45 @@
+"""The teachers of a run: runs of the same store that have finished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from c2d.core.errors import InputError
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.specs.spec import RunSpec, parse_spec
+
+
+def teacher_run(run_id: str, student: RunFolder) -> RunFolder:
+    """Return the folder of a teacher, which lies in the same store as its student.
+
+    Args:
+        run_id: the teacher's whole id, as in the student's spec.
+        student: the student's run folder.
+
+    Raises:
+        InputError: the store has no such run.
+    """
+    run = RunFolder(student.path.parent / run_id)
+    if not run.spec.exists():
+        raise InputError(
+            f"teacher {run_id} is not in {student.path.parent}/; train it there first, or name its store with --runs"
+        )
+    return run
+
+
+def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
+    """Read spec and result of a finished teacher.
+
+    Args:
+        run: the teacher's run folder.
+        kind: classifier or detector.
+
+    Raises:
+        InputError: the run is of the other kind, or has not finished.
+    """
+    spec = parse_spec(read_json(run.spec), str(run.spec))
+    if spec.kind != kind:
+        raise InputError(f"run {run.id} is a {spec.kind}, a {kind} teacher is wanted")
+    if run.read_status()["state"] != "done":
+        raise InputError(f"teacher {run.id} is {run.read_status()['state']}; finish it first: c2d train {run.path}")
+    return spec, read_json(run.result)
