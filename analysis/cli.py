@@ -42,9 +42,9 @@ def report(
     if data:  # figures look for pixels where the rest of the suite looks
         os.environ["C2D_DATA"] = str(data)
     from analysis.report.report import write_report
-    from analysis.report.types import Request
+    from analysis.report.types import ReportRequest
 
-    asked = Request(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
+    asked = ReportRequest(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
     made = write_report(asked, lambda line: print(line, flush=True))
     if made.skipped:
         raise typer.Exit(1)
@@ -59,9 +59,9 @@ def explain(
 ) -> None:
     """The runs, commits, configs and files behind one number of a table."""
     _needs_extra()
-    from analysis.report.explain import explain as look
+    from analysis.report.explain import explain_cell
 
-    found = look(table, row, column, _store(runs))
+    found = explain_cell(table, row, column, _store(runs))
     print(found.to_json() if as_json else found.text())
 
 

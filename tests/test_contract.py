@@ -102,9 +102,9 @@ def test_the_exported_weights_fit_the_stock_config() -> None:
 
 
 def test_the_reader_has_a_row_for_every_promise_with_the_writers_numbers(tmp_path: Path) -> None:
-    from analysis.load.load import read
+    from analysis.load.load import read_study
 
-    study = read(STORE, ("tiny",), tmp_path)
+    study = read_study(STORE, ("tiny",), tmp_path)
     assert study.problems == []
     rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
     assert sorted(rows) == [folder.id for folder in FOLDERS]

@@ -18,7 +18,7 @@ import io
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from analysis.formats.text import cell_of, sentence
+from analysis.formats.cell_text import cell_of, with_full_stop
 from analysis.tables.table import Row, Table
 from c2d.core.errors import InputError
 
@@ -103,9 +103,9 @@ def _lines(table: Table, row: Row) -> Iterator[list[str]]:
     for column in table.columns:
         cell = cell_of(row, column)
         texts = [table.name, row.key, *_labels(table, row), column.key, column.label, column.unit, column.kind]
-        numbers = [exact(cell.value), exact(cell.sd), str(cell.n), str(cell.promised)]
+        numbers = [exact(cell.value), exact(cell.sd), str(cell.n), str(cell.n_planned)]
         numbers += [exact(cell.low), exact(cell.high)]
-        notes = " ".join(sentence(table.notes.get(mark, mark)) for mark in cell.notes)
+        notes = " ".join(with_full_stop(table.notes.get(mark, mark)) for mark in cell.notes)
         test = [guard(cell.interval), exact(cell.p), exact(cell.p_holm), guard(cell.test)]
         rest = [cell.reason, notes, runs_field(cell.runs), cell.source]
         bold = "true" if cell.bold else "false"

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape as _escape
 
+from analysis.formats.cell_text import CellText, cell_of, header, is_missing, printable, with_full_stop
 from analysis.formats.csvfile import exact, runs_field
-from analysis.formats.text import Shown, Wording, cell_of, clean, header, is_missing, sentence, word
+from analysis.formats.text import TableText, table_text
 from analysis.tables.table import Cell, Column, Row, Table
 
 CSS = """
@@ -34,10 +35,10 @@ tbody tr.group:not(:first-child) > * { border-top: 1px solid var(--line); }
 
 def write(table: Table) -> str:
     """The fragment."""
-    wording = word(table)
+    wording = table_text(table)
     store = f' data-store="{escape(table.store)}"' if table.store else ""
     lines = [f'<figure class="c2d-table" data-table="{escape(table.name)}"{store}>', "<table>"]
-    title = f"<strong>{escape(sentence(table.title or table.name))}</strong>"
+    title = f"<strong>{escape(with_full_stop(table.title or table.name))}</strong>"
     caption = " ".join([title, *map(escape, wording.caption)])
     lines += [f"<caption>{caption}</caption>", "<thead>", "<tr>"]
     lines += (f'<th scope="col" class="axis">{escape(axis)}</th>' for axis in table.row_axes)
@@ -59,7 +60,7 @@ def page(table: Table) -> str:
 
 def escape(said: str) -> str:
     """Text for elements and for attributes in quotes."""
-    return _escape(clean(said), quote=True)
+    return _escape(printable(said), quote=True)
 
 
 def _head(column: Column) -> str:
@@ -69,7 +70,7 @@ def _head(column: Column) -> str:
     return f'<th scope="col" class="{column.kind}"{data}>{escape(header(column))}</th>'
 
 
-def _row(table: Table, at: int, row: Row, wording: Wording) -> Iterator[str]:
+def _row(table: Table, at: int, row: Row, wording: TableText) -> Iterator[str]:
     begins = len(row.labels) > 1 and (at == 0 or table.rows[at - 1].labels[:1] != row.labels[:1])
     classes = " ".join(["baseline"] * row.is_baseline + ["group"] * begins)
     yield f'<tr data-row="{escape(row.key)}"' + (f' class="{classes}">' if classes else ">")
@@ -80,7 +81,7 @@ def _row(table: Table, at: int, row: Row, wording: Wording) -> Iterator[str]:
     yield "</tr>"
 
 
-def _cell(shown: Shown, cell: Cell, column: Column) -> str:
+def _cell(shown: CellText, cell: Cell, column: Column) -> str:
     classes = column.kind + " best" * shown.bold + " missing" * shown.is_missing
     title = "; ".join(_words(cell))
     attributes = "".join(f' data-{fact}="{value}"' for fact, value in _data(cell))
@@ -100,9 +101,9 @@ def _data(cell: Cell) -> Iterator[tuple[str, str]]:
     for fact, number in {**numbers, "p": cell.p, "p-holm": cell.p_holm}.items():
         if number is not None:
             yield fact, exact(number)
-    if cell.n or cell.promised:
+    if cell.n or cell.n_planned:
         yield "n", str(cell.n)
-        yield "promised", str(cell.promised)
+        yield "promised", str(cell.n_planned)
     if cell.runs:
         yield "runs", escape(runs_field(cell.runs))
 
@@ -116,8 +117,8 @@ def _words(cell: Cell) -> Iterator[str]:
     yield exact(cell.value)
     if cell.sd is not None:
         yield f"standard deviation {exact(cell.sd)}"
-    if cell.n or cell.promised:
-        yield f"{cell.n} of {max(cell.n, cell.promised)} seeds"
+    if cell.n or cell.n_planned:
+        yield f"{cell.n} of {max(cell.n, cell.n_planned)} seeds"
     if cell.low is not None and cell.high is not None:
         yield f"interval [{exact(cell.low)}, {exact(cell.high)}]" + (f" ({cell.interval})" if cell.interval else "")
     elif cell.interval:
@@ -130,14 +131,14 @@ def _words(cell: Cell) -> Iterator[str]:
         yield f"published: {cell.source}"
 
 
-def _under(wording: Wording) -> Iterator[str]:
+def _under(wording: TableText) -> Iterator[str]:
     if not wording.notes and not wording.under:
         return
     yield '<div class="under">'
     if wording.notes:
         yield '<ul class="notes">'
         for mark, said in wording.notes.items():
-            yield f"<li><sup>{escape(mark)}</sup> {escape(sentence(said))}</li>"
+            yield f"<li><sup>{escape(mark)}</sup> {escape(with_full_stop(said))}</li>"
         yield "</ul>"
     for head, said in wording.under:
         yield f"<p><strong>{escape(head)}:</strong> {escape(said)}</p>"

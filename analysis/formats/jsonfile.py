@@ -18,11 +18,15 @@ from c2d.core.errors import InputError
 
 FORMAT = 1
 _TUPLES = ("notes", "runs")
+_JSON_KEYS = {"n_planned": "promised"}
+"""{field: its key in the file}, where they differ."""
 
 
 def write(table: Table) -> str:
     """The JSON text."""
-    text = json.dumps({"format": FORMAT, "table": _plain(asdict(table))}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        {"format": FORMAT, "table": _json_value(asdict(table))}, indent=1, ensure_ascii=False, allow_nan=False
+    )
     # Half a surrogate pair is no UTF-8; its JSON escape is what this error handler writes.
     return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
@@ -64,16 +68,19 @@ def _row(given: dict[str, Any]) -> Row:
 
 
 def _cell(given: dict[str, Any]) -> Cell:
-    cell: dict[str, Any] = {key: tuple(value) if key in _TUPLES else value for key, value in given.items()}
+    fields_of_key = {key: field for field, key in _JSON_KEYS.items()}
+    cell: dict[str, Any] = {
+        fields_of_key.get(key, key): tuple(value) if key in _TUPLES else value for key, value in given.items()
+    }
     for field in fields(Cell):
         if field.type == "float | None" and isinstance(cell[field.name], str):
             cell[field.name] = float(cell[field.name])
     return Cell(**cell)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_JSON_KEYS.get(key, key): _json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from analysis.formats.cell_text import DASH, MINUS, CellText, heading, with_full_stop
 from analysis.formats.texchars import comment, escape, identifier
-from analysis.formats.text import DASH, LEDGER, MINUS, Shown, Wording, heading, sentence, word
+from analysis.formats.text import LEDGER, TableText, table_text
 from analysis.tables.table import Column, Row, Table
 
 PACKAGES = (
@@ -33,7 +34,7 @@ _SETUP = (
 
 def write(table: Table) -> str:
     r"""The table environment, for \input."""
-    wording = word(table)
+    wording = table_text(table)
     lines = [f"% {comment(table.title or table.name)}: written by c2d report, not by hand."]
     lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in PACKAGES)]
     if table.store:
@@ -55,8 +56,8 @@ def document(tables: Sequence[Table]) -> str:
     return "\n".join([*lines, r"\begin{document}", r"\pagestyle{empty}", body, r"\end{document}"]) + "\n"
 
 
-def _caption(table: Table, wording: Wording) -> str:
-    title = escape(sentence(table.title or table.name))
+def _caption(table: Table, wording: TableText) -> str:
+    title = escape(with_full_stop(table.title or table.name))
     return " ".join([rf"\textbf{{{title}}}", *map(escape, wording.caption)])
 
 
@@ -73,7 +74,7 @@ def _fit(under: Sequence[str]) -> Iterator[str]:
     yield r"\usebox0" + r"\par\smallskip\usebox2" * bool(under)
 
 
-def _tabular(table: Table, wording: Wording) -> Iterator[str]:
+def _tabular(table: Table, wording: TableText) -> Iterator[str]:
     shown = {column.key: [wording.cells[at, column.key] for at in range(len(table.rows))] for column in table.columns}
     tailed = {key: any(_has_tail(cell) for cell in cells) for key, cells in shown.items()}
     labels = [_label_column(table, axis) for axis in range(len(table.row_axes))]
@@ -104,7 +105,7 @@ def _label_column(table: Table, axis: int) -> str:
     return rf">{{\raggedright\arraybackslash\hspace{{0pt}}}}p{{{WIDE_LABEL // 2}em}}"
 
 
-def _number_column(column: Column, cells: Sequence[Shown], tailed: bool) -> str:
+def _number_column(column: Column, cells: Sequence[CellText], tailed: bool) -> str:
     numbers = [cell.number for cell in cells if not cell.is_missing] or ["0"]
     sign = max((number[0] for number in numbers if number[0] in f"+{MINUS}"), default="").replace(MINUS, "-")
     whole = max(len(number.lstrip(f"+{MINUS}").partition(".")[0]) for number in numbers)
@@ -142,7 +143,7 @@ def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
         yield "" if same and axis != last else escape(label)
 
 
-def _cell(shown: Shown, tailed: bool) -> str:
+def _cell(shown: CellText, tailed: bool) -> str:
     marks = rf"\textsuperscript{{{','.join(map(escape, shown.marks))}}}" if shown.marks else ""
     if shown.is_missing:
         return f"{{{escape(DASH)}{marks}}}" + " & " * tailed
@@ -153,7 +154,7 @@ def _cell(shown: Shown, tailed: bool) -> str:
     return f"{number} & {tail}{marks}"
 
 
-def _has_tail(shown: Shown) -> bool:
+def _has_tail(shown: CellText) -> bool:
     return not shown.is_missing and bool(shown.spread or shown.n or shown.marks)
 
 
@@ -163,7 +164,7 @@ def _line(fields: Iterable[str]) -> str:
     return "{}" + line if line.startswith(("[", "*")) else line
 
 
-def _under(wording: Wording, ledger: bool) -> Iterator[str]:
+def _under(wording: TableText, ledger: bool) -> Iterator[str]:
     """Footnotes, statistics and, where asked for, ledger in small type, as wide as the table."""
     if not wording.notes and not wording.under:
         return
@@ -171,7 +172,7 @@ def _under(wording: Wording, ledger: bool) -> Iterator[str]:
     for mark, said in wording.notes.items():
         # A superscript is a box, and a long one would not be broken into lines.
         lead = rf"\textsuperscript{{{escape(mark)}}}\," if len(mark) <= LONG_MARK else f"{escape(mark)}: "
-        yield rf"{lead}{escape(sentence(said))}\quad"
+        yield rf"{lead}{escape(with_full_stop(said))}\quad"
     if wording.notes:
         yield r"\par"
     for head, said in wording.under:

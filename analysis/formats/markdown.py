@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from analysis.formats.text import Shown, Wording, header, one_line, sentence, word
+from analysis.formats.cell_text import CellText, header, printable_line, with_full_stop
+from analysis.formats.text import TableText, table_text
 from analysis.tables.table import Column, Row, Table
 
 _SPECIAL = re.compile(r"[\\`*{}\[\]#|~$!]")
@@ -16,14 +17,14 @@ _LISTS = re.compile(r"^(\d+)([.)])|^([-+=:])")
 
 def write(table: Table) -> str:
     """The Markdown text: a heading, the caption, the table, its footnotes, statistics and ledger."""
-    wording = word(table)
+    wording = table_text(table)
     lines = [f"### {escape(table.title or table.name)}", ""]
     if wording.caption:
         lines += [escape(" ".join(wording.caption)), ""]
     lines += [_line([*map(escape, table.row_axes), *(escape(header(column)) for column in table.columns)])]
     lines += [_line([*(":---" for _ in table.row_axes), *("---:" for _ in table.columns)])]
     lines += (_row(table, at, row, wording) for at, row in enumerate(table.rows))
-    notes = [f"- {_sup((mark,))} {escape(sentence(said))}" for mark, said in wording.notes.items()]
+    notes = [f"- {_sup((mark,))} {escape(with_full_stop(said))}" for mark, said in wording.notes.items()]
     under = [f"- **{escape(head)}:** {escape(said)}" for head, said in wording.under]
     for block in (notes, under):
         lines += ["", *block] if block else []
@@ -32,19 +33,19 @@ def write(table: Table) -> str:
 
 def escape(said: str) -> str:
     """One line in which nothing is markup, a link, a list or the end of a cell."""
-    said = _SPECIAL.sub(r"\\\g<0>", one_line(said))
+    said = _SPECIAL.sub(r"\\\g<0>", printable_line(said))
     said = _UNDERSCORE.sub(r"\\_", said)
     said = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     said = _LINKS.sub(lambda found: re.sub(r"[:/.@]", r"\\\g<0>", found[0]), said)
     return _LISTS.sub(lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", said)
 
 
-def _row(table: Table, at: int, row: Row, wording: Wording) -> str:
+def _row(table: Table, at: int, row: Row, wording: TableText) -> str:
     labels = [escape(label) for label in row.labels]
     return _line([*labels, *(_cell(wording.cells[at, column.key], column) for column in table.columns)])
 
 
-def _cell(shown: Shown, column: Column) -> str:
+def _cell(shown: CellText, column: Column) -> str:
     number = f"**{shown.number}**" if shown.bold else shown.number
     text = " ".join(part for part in (number, shown.spread, shown.n) if part)
     if column.is_published and not shown.is_missing:

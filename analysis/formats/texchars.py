@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from analysis.formats.text import one_line
+from analysis.formats.cell_text import printable_line
 
 LONG_WORD = 16
 """A longer run without a space may be broken inside, so that no name sticks out of its box."""
@@ -124,12 +124,12 @@ for _kind, _names in (("SMALL", _GREEK), ("CAPITAL", _GREEK_CAPITALS)):
 
 def escape(said: str) -> str:
     """One line of LaTeX that prints the text; long words may be broken."""
-    return " ".join(_word(word) for word in one_line(unicodedata.normalize("NFC", said)).split(" "))
+    return " ".join(_word(word) for word in printable_line(unicodedata.normalize("NFC", said)).split(" "))
 
 
 def comment(said: str) -> str:
     """One line of plain text that is safe behind a percent sign."""
-    return one_line(said)
+    return printable_line(said)
 
 
 def identifier(said: str) -> str:

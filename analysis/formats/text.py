@@ -9,19 +9,25 @@ dash whose reason is a footnote.
 
 from __future__ import annotations
 
-import math
 import string
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from analysis.tables.table import Cell, Column, Row, Table
+from analysis.formats.cell_text import (
+    DASH,
+    CellText,
+    cell_of,
+    format_number,
+    heading,
+    is_missing,
+    p_value,
+    row_name,
+    with_full_stop,
+)
+from analysis.tables.table import Cell, Column, Table
 
-MINUS = "\N{MINUS SIGN}"
-DASH = "\N{EN DASH}"
 FEW = "\N{DAGGER}"
 FEW_MEANS = "fewer than three seeds"
-PUBLISHED = "(publ.)"
 LEDGER = ("Same for all rows", "Differs between rows")
 """Heads of the ledger's paragraphs."""
 MANY_P = 40
@@ -29,79 +35,17 @@ MANY_P = 40
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One cell in parts. number: "37.4", "+1.2" or a dash. spread: "± 0.2", "[0.3, 2.1]" or "". n: "(3)", "(2/3)" or
-    "". marks: of footnotes."""
-
-    number: str
-    spread: str = ""
-    n: str = ""
-    marks: tuple[str, ...] = ()
-    bold: bool = False
-    published: bool = False
-
-    @property
-    def is_missing(self) -> bool:
-        return self.number == DASH
-
-    @property
-    def plain(self) -> str:
-        """All but the marks: "37.4 ± 0.2 (3)"."""
-        return " ".join(part for part in (self.number, self.spread, self.n) if part)
-
-
-@dataclass(frozen=True)
-class Wording:
+class TableText:
     """A table in words. cells: {(number of the row, key of the column): Shown}. notes: {mark: sentence}, those of the
     table first. caption: sentences after the title. under: (head, sentence) paragraphs below the notes."""
 
-    cells: dict[tuple[int, str], Shown]
+    cells: dict[tuple[int, str], CellText]
     notes: dict[str, str]
     caption: tuple[str, ...]
     under: tuple[tuple[str, str], ...]
 
 
-def number(value: float, digits: int, signed: bool = False) -> str:
-    """Rounded as `format` rounds, with a real minus sign; what rounds to zero has no sign."""
-    shown = f"{value:{'+' if signed else ''}.{digits}f}"
-    if not any(digit in shown for digit in "123456789"):
-        shown = shown.lstrip("+-")
-    return shown.replace("-", MINUS)
-
-
-def p_value(p: float) -> str:
-    """ "0.012", or "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def header(column: Column) -> str:
-    """ "Δ AP [%] (publ.)": what the number is, its unit, and whether it was published elsewhere."""
-    unit = f"[{column.unit}]" if column.unit else ""
-    return " ".join(part for part in (heading(column), unit, PUBLISHED if column.is_published else "") if part)
-
-
-def heading(column: Column) -> str:
-    """The label without unit and kind; a difference begins with a delta."""
-    if column.kind.endswith("difference") and not column.label.startswith(("Δ", "∆")):
-        return f"Δ {column.label}"
-    return column.label
-
-
-def name(row: Row) -> str:
-    """A row in a sentence: "ssd300 / kd_cls"."""
-    return " / ".join(label for label in row.labels if label.strip()) or row.key
-
-
-def cell_of(row: Row, column: Column) -> Cell:
-    """The cell, or an empty missing one."""
-    return row.cells.get(column.key) or Cell(kind="missing")
-
-
-def is_missing(cell: Cell) -> bool:
-    return cell.kind == "missing" or cell.value is None or not math.isfinite(cell.value)
-
-
-def word(table: Table) -> Wording:
+def table_text(table: Table) -> TableText:
     """All that the three readable formats say about a table."""
     same_n = common_n(table)
     notes = dict(table.notes)
@@ -112,23 +56,23 @@ def word(table: Table) -> Wording:
             cells[at, column.key] = _shown(cell, column, row.is_baseline, same_n is not None, notes)
     if FEW in notes and FEW not in table.notes:
         notes[FEW] = notes.pop(FEW)  # behind the letters
-    return Wording(cells, notes, tuple(_caption(table, cells, same_n)), tuple(_under(table, notes)))
+    return TableText(cells, notes, tuple(_caption(table, cells, same_n)), tuple(_under(table, notes)))
 
 
 def common_n(table: Table) -> int | None:
     """The seeds behind every measured cell, where it is one number and no seed is missing; otherwise None."""
     found = {
-        (cell.n, max(cell.n, cell.promised))
+        (cell.n, max(cell.n, cell.n_planned))
         for row in table.rows
         for column in table.columns
         for cell in [cell_of(row, column)]
-        if not column.is_published and not is_missing(cell) and (cell.n or cell.promised)
+        if not column.is_published and not is_missing(cell) and (cell.n or cell.n_planned)
     }
-    n, promised = found.pop() if len(found) == 1 else (0, 1)
-    return n if n == promised else None
+    n, n_planned = found.pop() if len(found) == 1 else (0, 1)
+    return n if n == n_planned else None
 
 
-def _shown(cell: Cell, column: Column, is_baseline: bool, n_is_said: bool, notes: dict[str, str]) -> Shown:
+def _shown(cell: Cell, column: Column, is_baseline: bool, n_is_said: bool, notes: dict[str, str]) -> CellText:
     marks = list(cell.notes)
 
     def mark(sentence: str, wanted: str = "") -> None:
@@ -143,22 +87,24 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_is_said: bool, notes
         # The baseline has no difference to itself, which needs no footnote.
         if cell.reason and not (is_baseline and differs):
             mark(cell.reason)
-        return Shown(DASH, marks=tuple(marks), published=column.is_published)
+        return CellText(DASH, marks=tuple(marks), published=column.is_published)
     assert cell.value is not None
     spread = ""
     if cell.sd is not None and not differs:
-        spread = f"± {number(cell.sd, column.digits)}"
+        spread = f"± {format_number(cell.sd, column.digits)}"
     elif cell.low is not None and cell.high is not None:
-        spread = f"[{number(cell.low, column.digits)}, {number(cell.high, column.digits)}]"
+        spread = f"[{format_number(cell.low, column.digits)}, {format_number(cell.high, column.digits)}]"
     elif differs and cell.interval and not column.is_published:
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
     n = ""
-    if not column.is_published and (cell.n or cell.promised):
-        n = "" if n_is_said else f"({cell.n})" if cell.n >= cell.promised else f"({cell.n}/{cell.promised})"
+    if not column.is_published and (cell.n or cell.n_planned):
+        n = "" if n_is_said else f"({cell.n})" if cell.n >= cell.n_planned else f"({cell.n}/{cell.n_planned})"
         if cell.n < 3 and FEW not in marks:
             mark(FEW_MEANS, FEW)
     bold = cell.bold and not column.is_published
-    return Shown(number(cell.value, column.digits, differs), spread, n, tuple(marks), bold, column.is_published)
+    return CellText(
+        format_number(cell.value, column.digits, differs), spread, n, tuple(marks), bold, column.is_published
+    )
 
 
 def _unused(notes: Mapping[str, str]) -> Iterator[str]:
@@ -167,9 +113,9 @@ def _unused(notes: Mapping[str, str]) -> Iterator[str]:
     return (mark for length in range(1, 99) for letter in letters if (mark := letter * length) not in notes)
 
 
-def _caption(table: Table, cells: Mapping[tuple[int, str], Shown], same_n: int | None) -> Iterator[str]:
+def _caption(table: Table, cells: Mapping[tuple[int, str], CellText], same_n: int | None) -> Iterator[str]:
     if table.caption.strip():
-        yield sentence(table.caption)
+        yield with_full_stop(table.caption)
     has_sd = any(shown.spread.startswith("±") for shown in cells.values())
     if any(shown.n for shown in cells.values()):
         mean = "Mean ± standard deviation" if has_sd else "Mean"
@@ -181,22 +127,22 @@ def _caption(table: Table, cells: Mapping[tuple[int, str], Shown], same_n: int |
 
 def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if table.statistics:
-        yield "Statistics", " ".join(sentence(said) for said in table.statistics)
+        yield "Statistics", " ".join(with_full_stop(said) for said in table.statistics)
     yield from _tests(table)
     names = _names(table)
     if table.ledger.same:
-        yield LEDGER[0], sentence("; ".join(f"{fact}: {value}" for fact, value in table.ledger.same.items()))
+        yield LEDGER[0], with_full_stop("; ".join(f"{fact}: {value}" for fact, value in table.ledger.same.items()))
     if table.ledger.differs:
         facts = (f"{fact}: {_by_value(values, names)}" for fact, values in table.ledger.differs.items())
-        yield LEDGER[1], sentence("; ".join(facts))
+        yield LEDGER[1], with_full_stop("; ".join(facts))
     mixed = [said for said in table.ledger.mixed if said not in notes.values()]
     if mixed:
-        yield "Mixed protocols", " ".join(sentence(said) for said in mixed)
+        yield "Mixed protocols", " ".join(with_full_stop(said) for said in mixed)
 
 
 def _names(table: Table) -> dict[str, str]:
     """{key: name} of the rows; the key itself where two rows read alike."""
-    names = [name(row) for row in table.rows]
+    names = [row_name(row) for row in table.rows]
     return {row.key: row.key if names.count(said) > 1 else said for row, said in zip(table.rows, names, strict=True)}
 
 
@@ -221,7 +167,7 @@ def _tests(table: Table) -> Iterator[tuple[str, str]]:
             said = [f"{kind}: {len(rows)} tests, see the CSV" for kind, rows in tested.items()]
         said += [f"not tested ({why}): {', '.join(rows)}" for why, rows in untested.items()]
         if said:
-            yield f"p of {heading(column)}", sentence("; ".join(said))
+            yield f"p of {heading(column)}", with_full_stop("; ".join(said))
 
 
 def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:
@@ -235,26 +181,3 @@ def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:
         return ", ".join(f"{value} ({', '.join(of)})" for value, of in rows.items())
     said = [f"{value} ({', '.join(of)})" for value, of in rows.items() if value != most]
     return ", ".join([*said, f"otherwise {most}"])
-
-
-def sentence(said: str) -> str:
-    """With a full stop, if it has no end yet."""
-    said = said.strip()
-    return said if not said or said.endswith((".", "!", "?", ":")) else f"{said}."
-
-
-def clean(said: str) -> str:
-    """What a text file can hold: no control characters (but tab and line feed), surrogates or non-characters."""
-    said = said.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_unprintable(char) else char for char in said)
-
-
-def one_line(said: str) -> str:
-    """Clean, and every run of white space one space."""
-    return " ".join(clean(said).split())
-
-
-def _is_unprintable(char: str) -> bool:
-    if char in "\t\n":
-        return False
-    return unicodedata.category(char) in ("Cc", "Cs") or ord(char) & 0xFFFE == 0xFFFE or "\ufdd0" <= char <= "\ufdef"

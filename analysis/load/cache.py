@@ -85,7 +85,7 @@ class Cache:
             raise
 
 
-def folder(given: Path | None = None) -> Path | None:
+def cache_folder(given: Path | None = None) -> Path | None:
     """Where caches are kept: `given`, $C2D_CACHE or ~/.cache/c2d; None where there is no home."""
     if given is not None:
         return Path(given)
@@ -102,7 +102,7 @@ def is_inside(place: Path, store: Path) -> bool:
     return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(store))
 
 
-def load(place: Path | None, store: Path) -> Cache:
+def load_cache(place: Path | None, store: Path) -> Cache:
     """The cache of a store; an empty one where there is none that can be trusted."""
     if place is None or is_inside(place, store):
         return Cache()
@@ -129,7 +129,7 @@ def _made_by() -> dict[str, Any]:
     code = hashlib.sha256()
     for module in (columns, flatten, json_values, regular_file):
         try:
-            code.update(Path(module.__file__).read_bytes())
+            code.update(Path(str(module.__file__)).read_bytes())
         except OSError:  # a package without source files has its version
             continue
     return {"schema": SCHEMA, "version": c2d.__version__, "code": code.hexdigest()}

@@ -39,7 +39,7 @@ class Quantity:
         digits: after the decimal point.
         better: direction in which a row is ahead; numbers without direction are never bold.
         run_kind: kind of run that has the number; "" for both.
-        latency_column: column of `analysis.load.latency.of_runs` for a number of the latency files.
+        latency_column: column of `analysis.load.latency.latency_of_runs` for a number of the latency files.
         reason: why a finished run has no value.
     """
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.latency_file import COUNTS, MEMORY, Measurement, files
+from analysis.load.latency_file import COUNTS, MEMORY, Measurement, latency_files
 from analysis.load.schema import Study
-from analysis.stats.quantiles import QUANTILES, of_launches
+from analysis.stats.quantiles import QUANTILES, launch_quantiles
 from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.core.regular_file import Problem
 
@@ -38,7 +38,7 @@ class Latencies:
     problems: list[Problem]
 
 
-def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> pd.DataFrame:
+def latency_of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> pd.DataFrame:
     """Latency of some runs under one set of conditions, indexed by run, a row for each in the order given.
 
     Columns: device, conditions (as text), launches, n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and
@@ -54,10 +54,10 @@ def of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) ->
     Raises:
         InputError: an unknown condition; runs, or files of one run, measured on other devices or otherwise differently.
     """
-    return measure(study, runs, conditions).frame
+    return read_latencies(study, runs, conditions).frame
 
 
-def counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | None = None) -> pd.DataFrame:
+def operation_counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | None = None) -> pd.DataFrame:
     """flops, macs and params of one image, for where no time is asked: as `of_runs`, but without any latency.
 
     They are read from all latency files of a run, whatever the device and its load; files that count differently give
@@ -68,7 +68,7 @@ def counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | No
     """
     import pandas as pd
 
-    read: dict[str, list[Measurement]] = {run: files(study.runs, run, []) for run in dict.fromkeys(runs)}
+    read: dict[str, list[Measurement]] = {run: latency_files(study.runs, run, []) for run in dict.fromkeys(runs)}
     _check_known(conditions or {}, [one for found in read.values() for one in found])
     chosen = {key: wanted for key, wanted in (conditions or {}).items() if key in OF_STUDENT}
     rows = []
@@ -79,12 +79,12 @@ def counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | No
     return pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
 
 
-def measure(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> Latencies:
+def read_latencies(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> Latencies:
     """`of_runs`, with what was left out."""
     import pandas as pd
 
     problems: list[Problem] = []
-    read: dict[str, list[Measurement]] = {run: files(study.runs, run, problems) for run in dict.fromkeys(runs)}
+    read: dict[str, list[Measurement]] = {run: latency_files(study.runs, run, problems) for run in dict.fromkeys(runs)}
     _check_known(conditions, [one for found in read.values() for one in found])
     chosen: dict[str, list[Measurement]] = {}
     why: dict[str, str] = {}
@@ -232,7 +232,7 @@ def _nothing(note: str) -> dict[str, Any]:
 
 
 def _row(one: Measurement, notes: Sequence[str]) -> dict[str, Any]:
-    found = of_launches(one.launches)
+    found = launch_quantiles(one.launches)
     return {
         "device": one.conditions["device"],
         "conditions": ", ".join(f"{key}: {value}" for key, value in one.conditions.items() if key != "device"),

@@ -58,7 +58,7 @@ class Measurement:
     versions: dict[str, str]
 
 
-def read_file(path: Path, run: str = "") -> Measurement | Problem:
+def read_latency_file(path: Path, run: str = "") -> Measurement | Problem:
     """One latency file, or a Problem that says what is wrong with it."""
     value = read_object(path)
     if isinstance(value, Problem):
@@ -69,13 +69,13 @@ def read_file(path: Path, run: str = "") -> Measurement | Problem:
         return Problem(path, f"cannot be used: {error}")
 
 
-def files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
+def latency_files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
     """All files of a run that can be used, by name; what is wrong with the others is added to `problems`."""
     try:
         paths = sorted(path for path in (runs / run / LATENCY_FOLDER).iterdir() if path.suffix == ".json")
     except OSError:
         return []
-    found = [read_file(path, run) for path in paths if not path.name.startswith(".")]
+    found = [read_latency_file(path, run) for path in paths if not path.name.startswith(".")]
     problems += [one for one in found if isinstance(one, Problem)]
     return [one for one in found if isinstance(one, Measurement)]
 

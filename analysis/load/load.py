@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.load import cache as caches
 from analysis.load import run_row
-from analysis.load.cache import Cache
+from analysis.load.cache import Cache, cache_folder, is_inside, load_cache
 from analysis.load.columns import FILE_COLUMNS, NUMBERS, TEACHERS
 from analysis.load.flatten import Values
 from analysis.load.run_row import Standing
@@ -33,7 +32,7 @@ SINGLE_AXES = ("student", "method", "question")
 """Axes of the runs that no sweep has asked for."""
 
 
-def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, now: float | None = None) -> Study:
+def read_study(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, now: float | None = None) -> Study:
     """Everything a store knows of some sweeps, or of all of them and the single runs.
 
     Args:
@@ -48,9 +47,9 @@ def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, n
     """
     runs = Path(runs)
     found = _entries(runs)
-    place = caches.folder(cache)
+    place = cache_folder(cache)
     problems = list(found.problems)
-    if place is not None and caches.is_inside(place, runs):
+    if place is not None and is_inside(place, runs):
         problems.append(Problem(place, "lies in the store, which holds runs only; read without a cache"))
     records: dict[str, dict[str, Any]] = {}
     for name in _chosen(runs, sweeps):
@@ -61,7 +60,7 @@ def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, n
             )
         else:
             records[name] = record
-    remembered = caches.load(place, runs)
+    remembered = load_cache(place, runs)
     here = _Store(runs, frozenset(found.runs), remembered, time.time() if now is None else now)
     rows = [row for name, record in records.items() for row in here.sweep(name, record)]
     if not sweeps:
@@ -73,7 +72,7 @@ def read(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, n
     return Study(runs, to_frame(rows, axes), records, problems + here.problems(), cache)
 
 
-def columns(axes: Iterable[str] = ()) -> list[str]:
+def frame_columns(axes: Iterable[str] = ()) -> list[str]:
     """Every column of the frame, in order."""
     labels = [AXIS + axis for axis in axes]
     return [*("sweep", "role", "seed", "run"), *labels, *(column.name for column in FILE_COLUMNS)]
@@ -91,7 +90,7 @@ def to_frame(rows: Sequence[Mapping[str, float | str | None]], axes: Iterable[st
         nothing: float | str = math.nan if name.startswith(AXIS) else ""
         return pd.Series([row.get(name, nothing) for row in rows], dtype=object)
 
-    return pd.DataFrame({name: column(name) for name in columns(axes)})
+    return pd.DataFrame({name: column(name) for name in frame_columns(axes)})
 
 
 class _Store:

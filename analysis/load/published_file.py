@@ -29,7 +29,7 @@ _PER_IOU = {f"iou.0.{step}": f"AP{step}" for step in range(50, 100, 5)}
 
 
 @dataclass(frozen=True)
-class Entry:
+class PublishedRow:
     """One row of the file. text: {column: as written}. other: {name: as written}. line: in its file."""
 
     text: dict[str, str]
@@ -56,7 +56,7 @@ class Entry:
         return self.other.get(column[len(OTHER) :], "") if column.startswith(OTHER) else self.text[column]
 
 
-def load(path: Path = SHIPPED) -> tuple[Entry, ...]:
+def load_published(path: Path = SHIPPED) -> tuple[PublishedRow, ...]:
     """All rows of a file.
 
     Raises:
@@ -66,7 +66,7 @@ def load(path: Path = SHIPPED) -> tuple[Entry, ...]:
 
 
 @lru_cache(maxsize=8)
-def _load(path: Path) -> tuple[Entry, ...]:
+def _load(path: Path) -> tuple[PublishedRow, ...]:
     try:
         lines = csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
@@ -84,7 +84,7 @@ def _load(path: Path) -> tuple[Entry, ...]:
         raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it anew") from None
 
 
-def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int) -> Entry:
+def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int) -> PublishedRow:
     if given != wanted:
         raise InputError(f"{path}:{line}: {given} values for {wanted} columns; quote values that hold commas")
     text = {**dict.fromkeys(COLUMNS, ""), **{name: value.strip() for name, value in text.items()}}
@@ -96,7 +96,7 @@ def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int)
     names, values = (text[key].split(";") if text[key] else [] for key in ("other_metric", "other_value"))
     if len(names) != len(values):
         raise InputError(f"{path}:{line}: {len(names)} names in other_metric, {len(values)} values in other_value")
-    return Entry(text, {n.strip(): value.strip() for n, value in zip(names, values, strict=True)}, line)
+    return PublishedRow(text, {n.strip(): value.strip() for n, value in zip(names, values, strict=True)}, line)
 
 
 def as_number(text: str) -> float | None:

@@ -1,10 +1,10 @@
-"""Numbers that stay in the run folders until somebody asks: TIDE over IoU thresholds and sizes, and classes one by one.
+"""Read numbers that the frame does not hold: TIDE at each IoU threshold, and the COCO numbers of each class.
 
-TIDE comes from result.json, where the run itself recorded it; where it did not, it is computed from detections.json.gz
-and the ground truth of the run's data set, once: what was computed is kept beside the warm cache of `analysis.load.load`
-and taken while both files and `tide.VERSION` stay what they were. Both ways are the same code on the same files.
+TIDE comes from result.json. Where the run did not record it, it is computed from detections.json.gz and the ground truth
+of the data set, and stored beside the warm cache of `analysis.load.load`; an entry is valid while both files and
+`tide.VERSION` are unchanged. Both ways run the same code on the same files.
 
-Every function returns (frame, problems). A run that cannot give the numbers has no rows, and a `Problem` says why.
+Every function returns (frame, problems). A run without the numbers has no rows and a `Problem` with the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.load import cache as caches
+from analysis.load.cache import SETTLED_NS, cache_folder, is_inside, load_cache
 from analysis.load.columns import COCO, COUNTED, TIDE
 from analysis.load.schema import Study
 from c2d.core.errors import InputError
@@ -29,29 +29,37 @@ if TYPE_CHECKING:
     from c2d.metrics.coco_data import Prepared
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-PARTS = ("per_iou", "per_size")
-SIZES = ("small", "medium", "large")
-RECORDS_ARE = "1"
+IOU_KEYS = {f"{iou:.2f}": iou for iou in IOUS}
+PER_IOU = "per_iou"
+RECORDED_VERSION = "1"
 """`tide.VERSION` of the records in result.json, which do not name it; under another version they are computed anew."""
 
 Result = Mapping[str, Any]
-"""What tide.evaluate returns: per_iou {"0.50": {dAP, counts}}, per_size {"small": {dAP, counts}}."""
+"""What is kept of tide.evaluate: per_iou {"0.50": {dAP, counts}}."""
 
 
 def tide_over_iou(study: Study, runs: Sequence[str], cache: Path | None = None) -> tuple[pd.DataFrame, list[Problem]]:
-    """TIDE totals at ten IoU thresholds: columns run, iou (0.5 to 0.95), error, dAP (0-1), count.
-
-    count is NaN for FalsePos and FalseNeg, dAP where it is undefined.
+    """Read or compute TIDE totals at ten IoU thresholds.
 
     Args:
-        cache: folder of the warm cache, as in `analysis.load.load.read`; one in the store is not used.
+        cache: folder of the warm cache, as in `analysis.load.load.read_study`; one in the store is not used.
+
+    Returns:
+        Columns run, iou (0.5 to 0.95), error, dAP (0-1), count. count is NaN for FalsePos and FalseNeg, dAP where it is
+        undefined. And the problems of the runs that have no rows.
     """
-    return _tide(study, runs, cache, "per_iou", {f"{iou:.2f}": iou for iou in IOUS}, "iou")
+    import pandas as pd
 
+    computed = _Computed(study, cache)
 
-def tide_per_size(study: Study, runs: Sequence[str], cache: Path | None = None) -> tuple[pd.DataFrame, list[Problem]]:
-    """TIDE at IoU 0.5 of each size: columns run, size (small, medium, large), error, dAP, count as above."""
-    return _tide(study, runs, cache, "per_size", {size: size for size in SIZES}, "size")
+    def rows(run: str) -> list[dict[str, Any]]:
+        recorded = optional(_result(study, run), "tide", PER_IOU)
+        complete = isinstance(recorded, dict) and set(IOU_KEYS) <= set(recorded) and _trusts_records()
+        return list(_rows(run, recorded if complete else computed.of(run)[PER_IOU]))
+
+    every, problems = _of_each(study, runs, rows)
+    computed.save()
+    return pd.DataFrame(every, columns=["run", "iou", "error", "dAP", "count"]), problems
 
 
 def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Problem]]:
@@ -76,37 +84,19 @@ def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Pro
     return pd.DataFrame(found, columns=["run", "class", *COCO, "boxes", "detections"]), problems
 
 
-def _tide(
-    study: Study, runs: Sequence[str], cache: Path | None, part: str, keys: Mapping[str, Any], column: str
-) -> tuple[pd.DataFrame, list[Problem]]:
-    import pandas as pd
-
-    computed = _Computed(study, cache)
-
-    def rows(run: str) -> list[dict[str, Any]]:
-        recorded = optional(_result(study, run), "tide", part)
-        whole = isinstance(recorded, dict) and set(keys) <= set(recorded) and _trusts_records()
-        found = recorded if whole else computed.of(run)[part]
-        return list(_rows(run, found, keys, column, part))
-
-    every, problems = _of_each(study, runs, rows)
-    computed.save()
-    return pd.DataFrame(every, columns=["run", column, "error", "dAP", "count"]), problems
-
-
 def _trusts_records() -> bool:
     from c2d.metrics import tide
 
-    return tide.VERSION == RECORDS_ARE
+    return tide.VERSION == RECORDED_VERSION
 
 
-def _rows(run: str, found: Result, keys: Mapping[str, Any], column: str, part: str) -> Iterator[dict[str, Any]]:
-    for key, value in keys.items():
+def _rows(run: str, per_iou: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key, iou in IOU_KEYS.items():
         for error in TIDE:
-            name = f"tide.{part}.{key}"
-            gain = _value(required(found, key, "dAP", error), f"{name}.dAP.{error}", -1, 1)
-            count = required(found, key, "counts", error) if error in COUNTED else None
-            yield {"run": run, column: value, "error": error, "dAP": gain,
+            name = f"tide.{PER_IOU}.{key}"
+            gain = _value(required(per_iou, key, "dAP", error), f"{name}.dAP.{error}", -1, 1)
+            count = required(per_iou, key, "counts", error) if error in COUNTED else None
+            yield {"run": run, "iou": iou, "error": error, "dAP": gain,
                    "count": _value(count, f"{name}.counts.{error}", 0)}  # fmt: skip
 
 
@@ -166,9 +156,9 @@ class _Computed:
 
     def __init__(self, study: Study, cache: Path | None) -> None:
         self.study = study
-        place = caches.folder(cache)
-        inside = place is None or caches.is_inside(place, study.runs)
-        self.kept = caches.load(None if inside or place is None else place / "derived", study.runs)
+        place = cache_folder(cache)
+        inside = place is None or is_inside(place, study.runs)
+        self.kept = load_cache(None if inside or place is None else place / "derived", study.runs)
         self.truths: dict[Path, Prepared] = {}
 
     def of(self, run: str) -> Result:
@@ -188,8 +178,8 @@ class _Computed:
         if not isinstance(entry, dict) or entry.get("made_from") != made_from:
             data = self._read(targets, detections)
             full = tide.evaluate(data, None, "own", ious=IOUS, per_class=False)
-            entry = {"made_from": made_from, "sizes": data.sizes} | {part: full[part] for part in PARTS}
-            if time.time_ns() - of_targets[1] > caches.SETTLED_NS:  # as `put` asks of the detections
+            entry = {"made_from": made_from, "sizes": data.sizes, PER_IOU: full[PER_IOU]}
+            if time.time_ns() - of_targets[1] > SETTLED_NS:  # as `put` asks of the detections
                 self.kept.put(key, of_detections, entry)
         _same_evaluation(row, entry["sizes"], detections)
         return entry
@@ -226,12 +216,12 @@ def _state(path: Path, missing: str) -> FileState:
 
 
 def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detections: Path) -> None:
-    problem = other_evaluation(row, sizes)
+    problem = evaluation_mismatch(row, sizes)
     if problem:
         raise _Skipped(detections, problem)
 
 
-def other_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+def evaluation_mismatch(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     """Why files of these `Prepared.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
     for key, here in sizes.items():
         told = row.get(key)

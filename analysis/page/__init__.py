@@ -12,7 +12,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from analysis.page.page_model import Report
+from analysis.page.page_model import PageContent
 
 HERE = Path(__file__).parent
 LINES = 40
@@ -21,12 +21,12 @@ _NO_TEXT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufff
 """Control characters, halves of pairs and non-characters: HTML cannot hold them, a log line may."""
 
 
-def render(report: Report) -> str:
+def render(report: PageContent) -> str:
     """The text of `report.html`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    from analysis.formats import text
+    from analysis.formats import cell_text
     from analysis.load.schema import STATES
     from analysis.page import views
 
@@ -51,15 +51,16 @@ def render(report: Report) -> str:
             for k, table in enumerate(report.tables)
         ],
         figures=views.figure_views(report.figures),
-        commits={views.short(code): count for code, count in report.commits.items()},
-        triage=views.triage(report.failures),
+        commits={views.short_commit(code): count for code, count in report.commits.items()},
+        triage=views.group_failures(report.failures),
         run_columns=columns,
         run_same=same,
         runs=[
-            (views.plain(run.get("run")), [views.run_cell(run, column) for column in columns]) for run in report.runs
+            (views.value_text(run.get("run")), [views.run_cell(run, column) for column in columns])
+            for run in report.runs
         ],
         run_ids=views.run_ids(report.runs),
-        heading=text.heading,
+        heading=cell_text.heading,
         log_lines=LINES,
         known_states=STATES,
     )

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.formats import text
+from analysis.formats import cell_text
 from analysis.tables.table import Cell, Column, Row
 
 
 @dataclass(frozen=True)
-class Widths:
+class PartWidths:
     """What the parts of one column need, in widths of a digit, so that its numbers stand under each other; 0: none."""
 
     spread: float
@@ -20,7 +20,7 @@ class Widths:
 
 
 @dataclass(frozen=True)
-class Detail:
+class CellDetail:
     """One line of the list of full numbers; "" where there is nothing. runs: ids. command: explains it in a shell."""
 
     id: str
@@ -39,10 +39,10 @@ class Detail:
     command: str
 
 
-def widths(column: Iterable[text.Shown]) -> Widths:
+def part_widths(column: Iterable[cell_text.CellText]) -> PartWidths:
     """Of all cells of one column."""
     found = [(_wide(one.spread), _wide(one.n), _wide(",".join(one.marks))) for one in column]
-    return Widths(*(max(part) for part in zip(*found, strict=True))) if found else Widths(0, 0, 0)
+    return PartWidths(*(max(part) for part in zip(*found, strict=True))) if found else PartWidths(0, 0, 0)
 
 
 def _wide(said: str) -> float:
@@ -52,22 +52,22 @@ def _wide(said: str) -> float:
 
 def sort_key(cell: Cell) -> str:
     """The number as text that a script can read; "" where it is missing."""
-    return "" if text.is_missing(cell) else repr(cell.value)
+    return "" if cell_text.is_missing(cell) else repr(cell.value)
 
 
-def detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[str], file: str) -> Detail:
+def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[str], file: str) -> CellDetail:
     """The long form. notes: sentences of its footnotes. file: the table as `c2d explain` is told it."""
     unit = f" {column.unit}" if column.unit else ""
-    missing = text.is_missing(cell)
+    missing = cell_text.is_missing(cell)
     remarks = [cell.reason and f"missing: {cell.reason}", cell.source and f"published: {cell.source}"]
     remarks += [note for note in notes if note != cell.reason]
-    return Detail(
+    return CellDetail(
         id=id,
         row=row.key,
         column=column.key,
         value="missing" if missing else f"{cell.value!r}{unit}",
         sd="" if cell.sd is None else repr(cell.sd),
-        seeds=f"{cell.n} of {max(cell.n, cell.promised)}" if cell.n or cell.promised else "",
+        seeds=f"{cell.n} of {max(cell.n, cell.n_planned)}" if cell.n or cell.n_planned else "",
         interval="" if cell.low is None or cell.high is None else f"[{cell.low!r}, {cell.high!r}]",
         interval_made=cell.interval,
         test=cell.test,

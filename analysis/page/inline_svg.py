@@ -27,7 +27,7 @@ SELECTOR = re.compile(r"[\w\s.#*>+~:,()\[\]=-]*\w|\*", re.ASCII)
 """No quotes, escapes or at-signs: what plotting programs write, and nothing that could end a rule early."""
 
 
-class NoDrawing(ValueError):
+class InvalidSvg(ValueError):
     """The text is no SVG that can be shown; the message says why."""
 
 
@@ -45,9 +45,9 @@ def inline(svg: str, prefix: str, scope: str, label: str) -> str:
     try:
         root = safe.fromstring(svg)
     except (ElementTree.ParseError, ValueError) as error:
-        raise NoDrawing(f"not an SVG file that can be read: {error}") from None
+        raise InvalidSvg(f"not an SVG file that can be read: {error}") from None
     if root.tag != f"{NAMESPACE}svg":
-        raise NoDrawing(f"not an SVG file: its first element is {root.tag!r}")
+        raise InvalidSvg(f"not an SVG file: its first element is {root.tag!r}")
     _clean(root, prefix, scope)
     width, height = _pixels(root.attrib.pop("width", "")), _pixels(root.attrib.pop("height", ""))
     if "viewBox" not in root.attrib and width and height:

@@ -14,7 +14,7 @@ from c2d.core.regular_file import Problem
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepProgress:
     """One question and how far it is. states: {state: promised runs in it}, states as in `analysis.load.schema.STATES`."""
 
     name: str
@@ -22,7 +22,7 @@ class Sweep:
     states: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def promised(self) -> int:
+    def n_planned(self) -> int:
         return sum(self.states.values())
 
     @property
@@ -31,7 +31,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Figure:
+class PageFigure:
     """One figure. svg: text of the file; "" where there is only a note. csv: the data behind it.
 
     alt: what a person who cannot see it should know, the caption where it is left out. note: why it is missing, or what
@@ -49,7 +49,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Failure:
+class PageFailure:
     """One run that did not make it, with its triage. cells: where it stands in the sweep. lines: last of its log."""
 
     run: str
@@ -62,7 +62,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedItem:
     """A table or figure that could not be made."""
 
     name: str
@@ -104,7 +104,7 @@ keys of a run follow behind them as text."""
 
 
 @dataclass(frozen=True)
-class Report:
+class PageContent:
     """One report.
 
     created: UTC, as text. store: as given by the user. runs: one mapping a run, keys as in `RUN_COLUMNS`, numbers as
@@ -114,14 +114,14 @@ class Report:
 
     title: str
     created: str
-    sweeps: Sequence[Sweep] = ()
+    sweeps: Sequence[SweepProgress] = ()
     store: str = ""
     tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    failures: Sequence[Failure] = ()
+    figures: Sequence[PageFigure] = ()
+    failures: Sequence[PageFailure] = ()
     problems: Sequence[Problem] = ()
     runs: Sequence[Mapping[str, Any]] = ()
-    skipped: Sequence[Skipped] = ()
+    skipped: Sequence[SkippedItem] = ()
     commits: Mapping[str, int] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     table_files: Mapping[str, str] = field(default_factory=dict)

@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis.formats import text
+from analysis.formats import cell_text, text
 from analysis.page import cells, inline_svg
-from analysis.page.page_model import RUN_COLUMNS, Failure, Figure, RunColumn
+from analysis.page.page_model import RUN_COLUMNS, PageFailure, PageFigure, RunColumn
 from analysis.tables.table import Row, Table
 
 ALL_SVG = 3_000_000
@@ -22,10 +22,10 @@ LISTED = ("run", "cells", "seed", "state", "AP")
 
 
 @dataclass(frozen=True)
-class Place:
+class CellView:
     """One cell of a table. id: of its line in the list of full numbers. sort: see `cells.sort_key`."""
 
-    shown: text.Shown
+    shown: cell_text.CellText
     id: str
     sort: str
 
@@ -41,12 +41,12 @@ class TableView:
 
     table: Table
     id: str
-    wording: text.Wording
+    wording: text.TableText
     statistics: list[str]
     tests: list[tuple[str, str]]
-    rows: list[tuple[Row, list[Place], bool]]
-    widths: list[cells.Widths]
-    details: list[cells.Detail]
+    rows: list[tuple[Row, list[CellView], bool]]
+    widths: list[cells.PartWidths]
+    details: list[cells.CellDetail]
     axes: dict[int, list[str]]
     facts: list[tuple[str, list[str]]]
 
@@ -55,7 +55,7 @@ class TableView:
 class FigureView:
     """One figure. csv: all of its data, or the first lines where `rest` says so."""
 
-    figure: Figure
+    figure: PageFigure
     id: str
     svg: Markup
     note: str
@@ -65,15 +65,15 @@ class FigureView:
 
 def table_view(table: Table, place: int, file: str) -> TableView:
     """file: the table as `c2d explain` is told it."""
-    wording = text.word(table)
+    wording = text.table_text(table)
     rows, details = [], []
     for r, row in enumerate(table.rows):
         line = []
         for c, column in enumerate(table.columns):
-            shown, cell, id = wording.cells[r, column.key], text.cell_of(row, column), f"t{place}r{r}c{c}"
+            shown, cell, id = wording.cells[r, column.key], cell_text.cell_of(row, column), f"t{place}r{r}c{c}"
             notes = [wording.notes.get(mark, mark) for mark in shown.marks]
-            line.append(Place(shown, id, cells.sort_key(cell)))
-            details.append(cells.detail(cell, column, row, id, notes, file))
+            line.append(CellView(shown, id, cells.sort_key(cell)))
+            details.append(cells.cell_detail(cell, column, row, id, notes, file))
         begins = r > 0 and len(row.labels) > 1 and row.labels[0] != table.rows[r - 1].labels[0]
         rows.append((row, line, begins))
     labels = {k: list(dict.fromkeys(row.labels[k] for row in table.rows)) for k in range(len(table.row_axes))}
@@ -84,14 +84,14 @@ def table_view(table: Table, place: int, file: str) -> TableView:
         statistics=[said for head, said in wording.under if head == "Statistics"],
         tests=[(head, said) for head, said in wording.under if head.startswith("p of ")],
         rows=rows,
-        widths=[cells.widths(line[c].shown for _, line, _ in rows) for c in range(len(table.columns))],
+        widths=[cells.part_widths(line[c].shown for _, line, _ in rows) for c in range(len(table.columns))],
         details=details,
         axes={k: found for k, found in labels.items() if len(found) > 1},
         facts=[(row.key, [values.get(row.key, "") for values in table.ledger.differs.values()]) for row in table.rows],
     )
 
 
-def figure_views(figures: Sequence[Figure]) -> list[FigureView]:
+def figure_views(figures: Sequence[PageFigure]) -> list[FigureView]:
     """Their drawings made fit for the page. Where all are too much, the largest are left out, which their notes say."""
     drawn = [_drawn(figure, place) for place, figure in enumerate(figures)]
     sizes = [len(svg) for svg, _ in drawn]
@@ -103,18 +103,18 @@ def figure_views(figures: Sequence[Figure]) -> list[FigureView]:
     return [_figure_view(figure, place, *drawn[place]) for place, figure in enumerate(figures)]
 
 
-def _drawn(figure: Figure, place: int) -> tuple[str, str]:
+def _drawn(figure: PageFigure, place: int) -> tuple[str, str]:
     """(element, "") or ("", why not)."""
     if not figure.svg:
         return "", ""
     label = figure.alt or figure.caption or figure.title or figure.name
     try:
         return inline_svg.inline(figure.svg, f"f{place}-", f"#figure-{place + 1} svg", label), ""
-    except inline_svg.NoDrawing as error:
+    except inline_svg.InvalidSvg as error:
         return "", f"The drawing could not be shown: {error}"
 
 
-def _figure_view(figure: Figure, place: int, svg: str, why_not: str) -> FigureView:
+def _figure_view(figure: PageFigure, place: int, svg: str, why_not: str) -> FigureView:
     beside = f"; see {', '.join(figure.files)}" if figure.files else ""
     note = " ".join(part for part in (figure.note, why_not and f"{why_not}{beside}.") if part)
     csv, rest = figure.csv, ""
@@ -124,9 +124,9 @@ def _figure_view(figure: Figure, place: int, svg: str, why_not: str) -> FigureVi
     return FigureView(figure, f"figure-{place + 1}", Markup(svg), note, csv, rest)
 
 
-def triage(failures: Sequence[Failure]) -> list[tuple[str, list[Failure]]]:
+def group_failures(failures: Sequence[PageFailure]) -> list[tuple[str, list[PageFailure]]]:
     """By class, the most frequent first."""
-    found: dict[str, list[Failure]] = {}
+    found: dict[str, list[PageFailure]] = {}
     for failure in failures:
         found.setdefault(failure.failure_class or "unknown", []).append(failure)
     return sorted(found.items(), key=lambda item: -len(item[1]))
@@ -137,45 +137,45 @@ def run_columns(runs: Sequence[Mapping[str, Any]]) -> tuple[list[RunColumn], dic
 
     The known columns come in their order, then the others as they appear.
     """
-    used = dict.fromkeys(key for run in runs for key, value in run.items() if plain(value))
+    used = dict.fromkeys(key for run in runs for key, value in run.items() if value_text(value))
     known = {column.key: column for column in RUN_COLUMNS}
     columns = [known[key] for key in known if key in used] + [RunColumn(key, key) for key in used if key not in known]
     same = {
         column: run_cell(runs[0], column)[0]
         for column in columns
-        if len(runs) > 1 and column.key not in LISTED and len({plain(run.get(column.key)) for run in runs}) == 1
+        if len(runs) > 1 and column.key not in LISTED and len({value_text(run.get(column.key)) for run in runs}) == 1
     }
     return [column for column in columns if column not in same], same
 
 
 def run_cell(run: Mapping[str, Any], column: RunColumn) -> tuple[str, str]:
     """(text, what it is sorted by) of one value."""
-    said = plain(run.get(column.key))
+    said = value_text(run.get(column.key))
     if column.key == "code":
-        said = short(said)
+        said = short_commit(said)
     if column.digits is None or not said:
         return said, said
     try:
         shown = float(said) * column.scale
     except ValueError:
         return said, ""
-    return text.number(shown, column.digits), repr(shown)
+    return cell_text.format_number(shown, column.digits), repr(shown)
 
 
 def run_ids(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """{run: id of its line in the list}: the first line of a run that stands there twice."""
     ids: dict[str, str] = {}
     for place, run in enumerate(runs):
-        ids.setdefault(plain(run.get("run")), f"run-{place + 1}")
+        ids.setdefault(value_text(run.get("run")), f"run-{place + 1}")
     return ids
 
 
-def short(code: str) -> str:
+def short_commit(code: str) -> str:
     """A commit by its first twelve digits; the mark of changed files stays."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}", r"\1", code)
 
 
-def plain(value: Any) -> str:
+def value_text(value: Any) -> str:
     """As text; "" for None and for what pandas calls missing."""
     if value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
         return ""

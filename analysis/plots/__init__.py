@@ -1,33 +1,40 @@
-"""Figures: one module a kind, each with `data(study, spec, sweep)` -> DataFrame and `draw(data, spec)` -> Figure.
+"""Figures: one file for each kind.
 
-`data` is tidy, in shown units, and names the runs behind every point; it is what the CSV beside the figure holds.
-`draw` sees nothing else, so every figure can be drawn again from its CSV. `analysis.plots.style` has the look and the
-files.
+In: a study and the spec of a figure. Out: a tidy frame, and the figure drawn from nothing but that frame and the spec.
+
+The file of a kind has `Spec`, its keys in a report spec; `data(study, spec, sweep)` -> DataFrame in shown units with the
+run ids behind each point, which is also the CSV beside the figure; and `draw(data, spec)` -> matplotlib Figure. To add a
+kind, write the file and add it to `FIGURES`. The files import pandas and matplotlib inside functions only, because a
+report spec is read before either is needed.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from types import ModuleType
 
-from c2d.core.errors import unknown_name
+from analysis.plots import (
+    curve,
+    detections,
+    heatmap,
+    iou,
+    pareto,
+    per_class,
+    seeds,
+    tide_bars,
+    tide_curves,
+    training,
+)
 
-PLOTS: dict[str, str] = {
-    "pareto": "analysis.plots.pareto",
-    "heatmap": "analysis.plots.heatmap",
-    "curve": "analysis.plots.curve",
-    "tide": "analysis.plots.tide_bars",
-    "tide_curves": "analysis.plots.tide_curves",
-    "per_class": "analysis.plots.per_class",
-    "iou": "analysis.plots.iou",
-    "seeds": "analysis.plots.seeds",
-    "training": "analysis.plots.training",
-    "detections": "analysis.plots.detections",
+FIGURES: dict[str, ModuleType] = {
+    "pareto": pareto,
+    "heatmap": heatmap,
+    "curve": curve,
+    "tide": tide_bars,
+    "tide_curves": tide_curves,
+    "per_class": per_class,
+    "iou": iou,
+    "seeds": seeds,
+    "training": training,
+    "detections": detections,
 }
-
-
-def plot(kind: str) -> ModuleType:
-    """The module that makes figures of that kind; imported (with pandas and matplotlib) when first asked for."""
-    if kind not in PLOTS:
-        raise unknown_name("figure kind", kind, PLOTS)
-    return import_module(PLOTS[kind])
+"""{`kind` in a report spec: its file}."""

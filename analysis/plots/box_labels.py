@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.plots.style import shown, width_in
+from analysis.plots.figure_text import shorten, text_width_in
 
 POINTS = 4.6
 LINE, PAD = 5.8, 0.9
@@ -16,7 +16,7 @@ MAY_COVER = 0.12
 
 
 @dataclass(frozen=True)
-class Label:
+class BoxLabel:
     """A line of text; left, top and width in points from the upper left corner of the picture."""
 
     text: str
@@ -26,20 +26,22 @@ class Label:
     width: float
 
 
-def place_labels(boxes: Sequence[dict[str, Any]], across: float, down: float, wide: float, high: float) -> list[Label]:
+def place_box_labels(
+    boxes: Sequence[dict[str, Any]], across: float, down: float, wide: float, high: float
+) -> list[BoxLabel]:
     """Labels of the boxes that find room, the first box first.
 
     Args:
         boxes: x, y, w, h in pixels of the image, class, score (NaN: none), verdict.
         across, down: points a pixel, in both directions. wide, high: the picture, points.
     """
-    placed: list[Label] = []
+    placed: list[BoxLabel] = []
     corners = [(box["x"] * across, box["y"] * down, (box["x"] + box["w"]) * across, (box["y"] + box["h"]) * down)
                for box in boxes]  # fmt: skip
     for box, corner in zip(boxes, corners, strict=True):
         text, width = _text(box, wide)
         choices = [
-            Label(text, str(box["verdict"]), left, top, width)
+            BoxLabel(text, str(box["verdict"]), left, top, width)
             for left, top in _places(corner, width)
             if -0.01 <= left <= wide - width + 0.01 and -0.01 <= top <= high - LINE + 0.01
         ]
@@ -56,8 +58,8 @@ def _text(box: dict[str, Any], room: float) -> tuple[str, float]:
     """(class and score, width in points): the class as long as half the picture lets it be."""
     score = "" if box["score"] != box["score"] else f" {box['score']:.2f}".replace(" 0.", " .")
     for limit in (18, 14, 11, 8, 6):
-        text = shown(str(box["class"]), limit) + score
-        width = width_in(text, POINTS) * 72 + 2 * PAD
+        text = shorten(str(box["class"]), limit) + score
+        width = text_width_in(text, POINTS) * 72 + 2 * PAD
         if width <= 0.6 * room:
             break
     return text, width
@@ -73,7 +75,7 @@ def _places(corner: tuple[float, float, float, float], width: float) -> list[tup
     return [*((x, y) for y in rows for x in columns), *outside, *beside]
 
 
-def _shared(a: Label, b: Label) -> float:
+def _shared(a: BoxLabel, b: BoxLabel) -> float:
     """Area that two labels share, square points."""
     across = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
     down = LINE - abs(a.top - b.top)

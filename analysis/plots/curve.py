@@ -8,39 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.load.columns import Quantity, quantity
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import axis_label
+from analysis.plots.numeric_axis import is_number, label_number, set_numeric_axis, thin_tick_labels
 from analysis.plots.points import (
     INTERVAL,
-    bounds,
-    counts,
-    marked,
-    nothing,
-    point,
-    records,
-    remarks,
+    axis_limits,
+    is_incomplete,
+    marker_notes,
+    no_data_message,
+    point_columns,
+    row_tuples,
+    run_columns,
+    run_quantity,
     seed_values,
-    stored,
 )
-from analysis.plots.rows import in_order
-from analysis.plots.style import (
-    GREY,
-    LINES,
-    SINGLE_IN,
-    finish,
-    line,
-    look,
-    new_figure,
-    paper,
-    percent_or_unit,
-    width_in,
-    words,
-)
+from analysis.plots.rows import unique_values
+from analysis.plots.style import GREY, LINES, SINGLE_IN, line_style, paper_style, series_style
+from analysis.spec.report_item import FigureSpec, Key, Labels
 from analysis.tables.groups import Group, groups
-from c2d.core.errors import InputError, abbreviate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,19 +39,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.load.schema import Study
-    from analysis.spec.report_spec import Curve
 
 COLUMNS = ("row", "point", "x", "label", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
            "missing", "baseline")  # fmt: skip
-DECADES = 2.0
-"""Span of x from which its axis is logarithmic."""
 BANDS = 4
 """Lines up to which intervals are bands."""
 ONLY = "mean"
 """Name of the line where there is only one."""
 
 
-def data(study: Study, spec: Curve, sweep: str) -> pd.DataFrame:
+class Spec(FigureSpec):
+    """One number against the values of a numeric axis (a loss weight), with intervals; a line per label of `series`."""
+
+    kind: Literal["curve"]
+    x: str
+    y: Key = "AP"
+    series: list[str] = []
+    baseline: Labels = {}
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Points by series and rising x.
 
     Raises:
@@ -68,7 +66,7 @@ def data(study: Study, spec: Curve, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    asked = stored(spec.y, "curve")
+    asked = run_quantity(spec.y, "curve")
     if not (study.frame["sweep"] == sweep).any() and sweep in ("", *study.sweeps):
         return pd.DataFrame(columns=list(COLUMNS))
     series = [axis for axis in dict.fromkeys((*spec.series, *spec.baseline)) if axis != spec.x]
@@ -100,22 +98,22 @@ def data(study: Study, spec: Curve, sweep: str) -> pd.DataFrame:
     return pd.DataFrame(out, columns=list(COLUMNS))
 
 
-def draw(data: pd.DataFrame, spec: Curve) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Lines with bands and faint seeds; horizontal lines for what does not depend on x."""
     means = data[data["point"] != "seed"]
     if not (means["n"] > 0).any():
-        return words(nothing(_named_points(means, spec.x)))
+        return message_figure(no_data_message(_named_points(means, spec.x)))
     asked = quantity(spec.y)
-    names = in_order(data[data["point"] != "flat"])
+    names = unique_values(data[data["point"] != "flat"])
     entries = []
-    with paper():
+    with paper_style():
         figure, axes = new_figure(SINGLE_IN, 2.3)
-        ticks = _axis(axes, data)
-        flats = records(data[(data["point"] == "flat") & data["value"].notna()])
+        ticks = set_numeric_axis(axes, data)
+        flats = row_tuples(data[(data["point"] == "flat") & data["value"].notna()])
         entries += [(_flat(axes, flat, place, len(names)), str(flat.row)) for place, flat in enumerate(flats)]
         for index, name in enumerate(names):
             mine = data[data["row"] == name]
-            style = look(index)
+            style = series_style(index)
             every = mine[mine["point"] == "mean"].sort_values("x")  # a hole breaks the line
             points = every[every["value"].notna()]
             if points.empty:
@@ -127,55 +125,30 @@ def draw(data: pd.DataFrame, spec: Curve) -> Figure:
             if len(known) == len(every) > 1 and len(names) <= BANDS:
                 axes.fill_between(known["x"], known["low"], known["high"], color=style.color, alpha=0.16, linewidth=0)
             else:
-                for one in records(known):
+                for one in row_tuples(known):
                     axes.plot([one.x] * 2, [one.low, one.high], color=style.color, linewidth=0.8, marker="_",
                               markersize=3, zorder=2.5)  # fmt: skip
             axes.plot(every["x"], every["value"], color=style.color, linestyle=style.line, zorder=3)
             for hollow in (False, True):
-                chosen = points[[marked(one.n, one.promised) == hollow for one in records(points)]]
-                axes.plot(chosen["x"], chosen["value"], zorder=4, **{**line(index, hollow), "linestyle": ""})
+                chosen = points[[is_incomplete(one.n, one.promised) == hollow for one in row_tuples(points)]]
+                axes.plot(chosen["x"], chosen["value"], zorder=4, **{**line_style(index, hollow), "linestyle": ""})
             entries.append((_handle(index), name))
-        axes.set_ylim(*bounds(data))
+        axes.set_ylim(*axis_limits(data))
         axes.grid()
         axes.set_xlabel(spec.x)
-        axes.set_ylabel(percent_or_unit(asked.label, asked.unit))
-        notes = [_said(means), *remarks(_named_points(means, spec.x))]
-        finish(figure, notes=notes, legend=entries if len(entries) > 1 else [])
-        _thin(figure, axes, ticks)
+        axes.set_ylabel(axis_label(asked.label, asked.unit))
+        notes = [_said(means), *marker_notes(_named_points(means, spec.x))]
+        add_legend_and_notes(figure, notes=notes, legend=entries if len(entries) > 1 else [])
+        thin_tick_labels(figure, axes, ticks)
     return figure
-
-
-def number_of(label: str, axis: str, others: Sequence[str]) -> float:
-    """The number that a label is: "0.1", "1e-3".
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        value = float(label)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(
-            f"axis {axis} has the label {label!r}, which is no number (labels: {abbreviate(others)}); a curve needs numbers: "
-            f"leave it out with `where: {{{axis}: [...]}}`, or use a heatmap or a seeds figure"
-        )
-    return value
 
 
 def _places(group: Group, axis: str) -> dict[float, str]:
     """{x: its label}; more than one where the group does not depend on x."""
     labels = sorted(group.values(axis))
-    if len(labels) > 1 and any(not _is_number(label) for label in labels):
+    if len(labels) > 1 and any(not is_number(label) for label in labels):
         return {float(place): label for place, label in enumerate(labels)}  # flat, wherever its labels stand
-    return {number_of(label, axis, labels): label for label in labels}
-
-
-def _is_number(label: str) -> bool:
-    try:
-        return math.isfinite(float(label))
-    except ValueError:
-        return False
+    return {label_number(label, axis, labels): label for label in labels}
 
 
 def _name(group: Group, series: Sequence[str]) -> str:
@@ -185,59 +158,21 @@ def _name(group: Group, series: Sequence[str]) -> str:
 
 
 def _mean(kind: str, name: str, x: float, label: str, group: Group, asked: Quantity, base: bool) -> dict[str, Any]:
-    return {"row": name, "point": kind, "x": x, "label": label, **point(group, asked), "baseline": base}
+    return {"row": name, "point": kind, "x": x, "label": label, **point_columns(group, asked), "baseline": base}
 
 
 def _seeds(name: str, x: float, label: str, group: Group, asked: Quantity, base: bool) -> list[dict[str, Any]]:
     """Every finished seed as a point of its own."""
     return [
         {"row": name, "point": "seed", "x": x, "label": label, "value": value, "sd": np.nan, "low": np.nan,
-         "high": np.nan, "interval": "", **counts(group, [seed]), "promised": 1, "missing": "", "baseline": base}
+         "high": np.nan, "interval": "", **run_columns(group, [seed]), "promised": 1, "missing": "", "baseline": base}
         for seed, value in seed_values(group, asked).items()
     ]  # fmt: skip
 
 
-def _axis(axes: Axes, data: pd.DataFrame) -> list[tuple[float, str]]:
-    """Set scale, limits and ticks of x; return the ticks, which are the values of the sweep."""
-    points = data[data["x"].notna()]
-    ticks = sorted(dict(zip(points["x"].astype(float), points["label"].astype(str), strict=True)).items())
-    xs = [x for x, _ in ticks]
-    positive = [x for x in xs if x > 0]
-    if positive and min(xs) >= 0 and math.log10(max(positive) / min(positive)) > DECADES:
-        if len(positive) == len(xs):
-            axes.set_xscale("log")
-            room = (max(xs) / min(xs)) ** 0.05
-            axes.set_xlim(min(xs) / room, max(xs) * room)
-        else:  # 0 has its place left of the smallest value, on a short linear piece
-            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.6)
-            axes.set_xlim(-0.15 * min(positive), max(xs) * 1.35)
-    elif xs:
-        room = 0.05 * (max(xs) - min(xs)) or 0.5
-        axes.set_xlim(min(xs) - room, max(xs) + room)
-    else:  # only flat lines
-        axes.set_xlim(0, 1)
-    axes.set_xticks(xs, [label for _, label in ticks])
-    axes.set_xticks([], minor=True)
-    return ticks
-
-
-def _thin(figure: Figure, axes: Axes, ticks: Sequence[tuple[float, str]]) -> None:
-    """Leave out labels of ticks that would touch the one before; the ticks stay."""
-    figure.draw_without_rendering()
-    size = 6.5
-    kept, end = [], -math.inf
-    for x, label in ticks:
-        middle = float(axes.transData.transform((x, axes.get_ylim()[0]))[0]) / figure.dpi
-        half = width_in(label, size) / 2 + 0.03
-        fits = middle - half > end
-        kept.append(label if fits else "")
-        end = middle + half if fits else end
-    axes.set_xticks([x for x, _ in ticks], kept)
-
-
 def _flat(axes: Axes, row: Any, place: int, lines: int) -> Any:
     """A horizontal line, grey for a baseline, with the band of its interval; it takes a look that no curve has."""
-    style = look(place + lines)
+    style = series_style(place + lines)
     color = GREY if row.baseline else style.color
     if math.isfinite(row.low):
         axes.axhspan(row.low, row.high, color=color, alpha=0.12, linewidth=0, zorder=0.5)
@@ -248,7 +183,7 @@ def _flat(axes: Axes, row: Any, place: int, lines: int) -> Any:
 def _handle(index: int) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], **line(index))
+    return Line2D([], [], **line_style(index))
 
 
 def _named_points(means: pd.DataFrame, axis: str) -> pd.DataFrame:

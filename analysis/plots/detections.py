@@ -16,13 +16,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from analysis.plots.image_files import data_root, image_folder
-from analysis.plots.points import counts
+from analysis.plots.points import run_columns
 from analysis.plots.rows import rows_of
+from analysis.spec.report_item import SeriesFigureSpec
 from c2d.core.errors import InputError
 from c2d.core.json_values import read_json
 from c2d.core.regular_file import Problem, printable
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
     from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from analysis.spec.report_spec import Sheet
     from c2d.metrics.coco_data import Array, Prepared
 
 IOU = 0.5
@@ -53,7 +54,16 @@ EMPTY: dict[str, Any] = {
 NOT_SHOWN = {"n": 0, "seeds": "", "runs": ""}
 
 
-def data(study: Study, spec: Sheet, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """Ground truth and detections of some rows on the first validation images."""
+
+    kind: Literal["detections"]
+    images: Annotated[int, Field(ge=1, le=24)] = 4
+    min_objects: Annotated[int, Field(ge=0)] = 3
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.25
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Lines of four parts, in this order:
 
     row     one a row of the figure: its run (n is 1, or 0 where none is shown and `note` says why)
@@ -77,11 +87,11 @@ def data(study: Study, spec: Sheet, sweep: str) -> pd.DataFrame:
     return out
 
 
-def draw(data: pd.DataFrame, spec: Sheet) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """See the module; pixels are read from the data root again, without them boxes stand on a plain ground."""
-    from analysis.plots.image_grid import draw_sheet
+    from analysis.plots.image_grid import draw_image_grid
 
-    return draw_sheet(data, spec, data_root())
+    return draw_image_grid(data, data_root(), spec.min_objects, spec.min_score)
 
 
 def _seed(rows: Sequence[Row]) -> int | None:
@@ -99,7 +109,7 @@ def _heads(rows: Sequence[Row], seed: int | None) -> tuple[dict[str, dict[str, A
         heads[row.name] = {
             "part": "row",
             "row": row.name,
-            **counts(row.group, [seed] if has and seed is not None else []),
+            **run_columns(row.group, [seed] if has and seed is not None else []),
         }
         if not has:
             heads[row.name]["note"] = f"{row.name}: no finished run" + (f" of seed {seed}." if row.done else ".")
@@ -117,7 +127,7 @@ def _digest(row: Row, seed: int | None) -> str:
 
 def _sheet(
     study: Study,
-    spec: Sheet,
+    spec: Spec,
     rows: Sequence[Row],
     seed: int,
     heads: dict[str, dict[str, Any]],
@@ -151,7 +161,7 @@ def _sheet(
             problems.append(Problem(Path(study.runs) / row.done[seed] / DETECTIONS_FILE, f"cannot be shown: {error}"))
             heads[row.name] |= {**NOT_SHOWN, "note": f"{row.name}: {error}."}
             continue
-        same = {"part": "found", "row": row.name, **counts(row.group, [seed])}
+        same = {"part": "found", "row": row.name, **run_columns(row.group, [seed])}
         for entry, place in chosen:
             lines += [{**same, **line} for line in _found(str(entry["id"]), place, found, spec.min_score)]
     if not chosen:
@@ -160,7 +170,7 @@ def _sheet(
     return lines
 
 
-def _chosen(images: Sequence[Mapping[str, Any]], truth: Prepared, spec: Sheet) -> list[tuple[Mapping[str, Any], int]]:
+def _chosen(images: Sequence[Mapping[str, Any]], truth: Prepared, spec: Spec) -> list[tuple[Mapping[str, Any], int]]:
     """(entry, place in `truth`) of the first images of the file that have enough objects."""
     objects = np.bincount(truth.gt_image[~truth.gt_crowd], minlength=len(truth.image_ids))
     place = {key: at for at, key in enumerate(truth.image_ids)}
@@ -197,9 +207,9 @@ def _found(image: str, place: int, data: Prepared, min_score: float) -> list[dic
     objects = np.flatnonzero((data.gt_image == place) & ~data.gt_crowd)
     crowds = np.flatnonzero((data.gt_image == place) & data.gt_crowd)
     lines = []
-    for at in mine[best_of_each_place(data.dt_box[mine])]:
+    for at in mine[suppress_overlaps(data.dt_box[mine])]:
         box, of_class = data.dt_box[at], data.dt_class[at]
-        overlap = ious(box[None], data.gt_box[objects])[0]
+        overlap = box_ious(box[None], data.gt_box[objects])[0]
         near = overlap >= IOU
         same = near & (data.gt_class[objects] == of_class)
         verdict = "right" if same.any() else "class" if near.any() else "place"
@@ -212,9 +222,9 @@ def _found(image: str, place: int, data: Prepared, min_score: float) -> list[dic
     return lines
 
 
-def best_of_each_place(boxes: Array) -> list[int]:
+def suppress_overlaps(boxes: Array) -> list[int]:
     """Which of the (n, 4) xywh boxes, best first, are not overlapped by half (IoU 0.5) by one that is kept before."""
-    overlap = ious(boxes, boxes)
+    overlap = box_ious(boxes, boxes)
     kept: list[int] = []
     for at in range(len(boxes)):
         if not (overlap[at, kept] >= IOU).any():
@@ -222,7 +232,7 @@ def best_of_each_place(boxes: Array) -> list[int]:
     return kept
 
 
-def ious(a: Array, b: Array) -> Array:
+def box_ious(a: Array, b: Array) -> Array:
     """(n, m) IoU of xywh boxes (n, 4) and (m, 4); 0 where both are empty."""
     both = _shared(a, b)
     whole = (a[:, 2] * a[:, 3])[:, None] + (b[:, 2] * b[:, 3])[None] - both

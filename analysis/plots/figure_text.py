@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
-
 FONT = "DejaVu Sans"
 """It comes with matplotlib, so a figure looks the same on every machine."""
 
 
-def shown(text: str, limit: int = 36) -> str:
+def shorten(text: str, limit: int = 36) -> str:
     """`text` for a figure: one line, at most `limit` characters (the middle makes way for …), drawable characters only.
 
     A character that the font does not have becomes □; the CSV keeps the text as it is.
@@ -25,16 +23,16 @@ def shown(text: str, limit: int = 36) -> str:
     return f"{one[:head].rstrip()}…{one[len(one) - (limit - 1 - head) :].lstrip()}"
 
 
-def distinct(texts: Sequence[str], limit: int = 36) -> list[str]:
+def shorten_distinct(texts: Sequence[str], limit: int = 36) -> list[str]:
     """`shown` of each text; where two different ones would look the same, none of those is cut."""
-    short = [shown(text, limit) for text in texts]
+    short = [shorten(text, limit) for text in texts]
     return [
-        shown(text, 10_000) if any(b == mine and a != text for a, b in zip(texts, short, strict=True)) else mine
+        shorten(text, 10_000) if any(b == mine and a != text for a, b in zip(texts, short, strict=True)) else mine
         for text, mine in zip(texts, short, strict=True)
     ]
 
 
-def number(value: float, digits: int, sign: bool = False) -> str:
+def format_number(value: float, digits: int, sign: bool = False) -> str:
     """A number as words show it: fixed digits, a true minus, no minus zero, – where there is none."""
     if not math.isfinite(value):
         return "–"
@@ -44,33 +42,34 @@ def number(value: float, digits: int, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def percent_or_unit(label: str, unit: str) -> str:
+def axis_label(label: str, unit: str) -> str:
     """The label of an axis: `AP (%)`, `p50 (ms)`, `images`."""
     return f"{label} ({unit})" if unit else label
 
 
-def width_in(text: str, points: float, weight: str = "normal") -> float:
+def text_width_in(text: str, points: float, weight: str = "normal") -> float:
     """Width of one line of text, inches, in the figures' font."""
+    from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
     prop = FontProperties(family=[FONT], size=points, weight=weight)
     return float(TextToPath().get_text_width_height_descent(text, prop, ismath=False)[0]) / 72
 
 
-def wrapped(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
+def wrap_text(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
     """`text` in lines of at most `width` inches; a word that is longer by itself is cut."""
     lines: list[str] = []
     current = ""
-    for word in shown(text, 10_000).split():
-        while width_in(word, points, weight) > width and len(word) > 1:
-            cut = max(1, int(len(word) * width / width_in(word, points, weight)) - 1)
+    for word in shorten(text, 10_000).split():
+        while text_width_in(word, points, weight) > width and len(word) > 1:
+            cut = max(1, int(len(word) * width / text_width_in(word, points, weight)) - 1)
             if current:
                 lines.append(current)
                 current = ""
             lines.append(word[:cut])
             word = word[cut:]
         longer = f"{current} {word}" if current else word
-        if current and width_in(longer, points, weight) > width:
+        if current and text_width_in(longer, points, weight) > width:
             lines.append(current)
             longer = word
         current = longer
@@ -78,4 +77,6 @@ def wrapped(text: str, width: float, points: float, weight: str = "normal") -> l
 
 
 def _drawable() -> dict[int, Any]:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
     return get_font(findfont(FontProperties(family=[FONT]))).get_charmap()

@@ -6,25 +6,25 @@ Data: one row for each pair of labels, promised or not, in the order of the swee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.load.columns import Quantity, quantity
-from analysis.plots.points import counts, nothing, numbers, point, records, seed_values, stored
-from analysis.plots.style import (
-    DOUBLE_IN,
-    INK,
-    SINGLE_IN,
-    distinct,
-    finish,
-    new_figure,
-    number,
-    paper,
-    percent_or_unit,
-    width_in,
-    words,
+from analysis.plots.cell_colors import color_scale, readable_color
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import axis_label, format_number, shorten_distinct, text_width_in
+from analysis.plots.points import (
+    interval_columns,
+    no_data_message,
+    point_columns,
+    row_tuples,
+    run_columns,
+    run_quantity,
+    seed_values,
 )
+from analysis.plots.style import DOUBLE_IN, INK, SINGLE_IN, paper_style
+from analysis.spec.report_item import FigureSpec, Key, Labels
 from analysis.stats.seed_statistics import paired
 from analysis.tables.groups import Group, baseline_of, groups
 from c2d.core.errors import InputError
@@ -35,20 +35,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.load.schema import Study
-    from analysis.spec.report_spec import Heatmap
 
 COLUMNS = ("row", "x", "y", "shown_x", "shown_y", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
            "runs", "missing", "baseline", "against_mean", "against_runs")  # fmt: skip
-MEAN_MAP = "cividis"
-"""Even in lightness and the same to colour-blind eyes."""
 LARGEST = 6.5
 """Font size of the numbers where cells are wide enough, points."""
 HATCH = "#C4C4C4"
-DIFFERENCE_MAP = "PuOr"
-"""Purple is better, orange is worse, white is no difference."""
 
 
-def data(study: Study, spec: Heatmap, sweep: str) -> pd.DataFrame:
+class Spec(FigureSpec):
+    """Mean of one number over two axes."""
+
+    kind: Literal["heatmap"]
+    x: str
+    y: str
+    value: Key = "AP"
+    baseline: Labels = {}
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """The full grid. `value` is the mean, or with a baseline the mean paired difference to it (`against_mean`, of the
     same seeds, whose runs are `against_runs`).
 
@@ -59,7 +64,7 @@ def data(study: Study, spec: Heatmap, sweep: str) -> pd.DataFrame:
 
     if spec.x == spec.y:
         raise InputError(f"a heatmap needs two axes, x and y are both {spec.x!r}")
-    asked = stored(spec.value, "heatmap")
+    asked = run_quantity(spec.value, "heatmap")
     if (study.frame["sweep"] == sweep).any() or sweep not in ("", *study.sweeps):
         found = groups(study, sweep, {spec.y: [], spec.x: []}, spec.where, spec.labels)
         bases = _baselines(study, spec, sweep)
@@ -81,31 +86,31 @@ def data(study: Study, spec: Heatmap, sweep: str) -> pd.DataFrame:
     return pd.DataFrame(out, columns=list(COLUMNS))
 
 
-def draw(data: pd.DataFrame, spec: Heatmap) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Cells with their number; what is unfinished says n/promised, what is missing is hatched."""
     import matplotlib
     from matplotlib.patches import Rectangle
 
     if not data["value"].notna().any():
-        return words(nothing(data))
+        return message_figure(no_data_message(data))
     asked = quantity(spec.value)
     columns, rows = list(dict.fromkeys(data["x"])), list(dict.fromkeys(data["y"]))
-    grid = {(str(cell.x), str(cell.y)): cell for cell in records(data)}
+    grid = {(str(cell.x), str(cell.y)): cell for cell in row_tuples(data)}
     difference = bool(spec.baseline)
-    y_names = distinct([str(grid[columns[0], y].shown_y) for y in rows], 22)
-    x_names = distinct([str(grid[x, rows[0]].shown_x) for x in columns], 22)
-    with paper():
-        texts = [number(value, asked.digits, sign=difference) for value in data["value"]]
-        beside = max(width_in(name, 6.5) for name in y_names) + 0.85
-        text_in = max(width_in(text, LARGEST) for text in texts) + 0.07
+    y_names = shorten_distinct([str(grid[columns[0], y].shown_y) for y in rows], 22)
+    x_names = shorten_distinct([str(grid[x, rows[0]].shown_x) for x in columns], 22)
+    with paper_style():
+        texts = [format_number(value, asked.digits, sign=difference) for value in data["value"]]
+        beside = max(text_width_in(name, 6.5) for name in y_names) + 0.85
+        text_in = max(text_width_in(text, LARGEST) for text in texts) + 0.07
         width = SINGLE_IN if beside + text_in * len(columns) <= SINGLE_IN else DOUBLE_IN
         cell_in = (width - beside) / len(columns)
         size = min(LARGEST, LARGEST * cell_in / text_in)
-        upright = max(width_in(name, 6.5) for name in x_names) > 0.92 * cell_in
-        below = 0.57 + (max(width_in(name, 6.5) for name in x_names) * 0.75 if upright else 0)
+        upright = max(text_width_in(name, 6.5) for name in x_names) > 0.92 * cell_in
+        below = 0.57 + (max(text_width_in(name, 6.5) for name in x_names) * 0.75 if upright else 0)
         figure, axes = new_figure(width, below + max(0.27 * len(rows), 0.6))
         values = data.loc[~data["baseline"].astype(bool), "value"] if difference else data["value"]
-        colors = _colors(values.to_numpy(float), asked, difference)
+        colors = color_scale(values.to_numpy(float), asked, difference)
         for i, y in enumerate(rows):
             for j, x in enumerate(columns):
                 cell = grid[x, y]
@@ -129,28 +134,33 @@ def draw(data: pd.DataFrame, spec: Heatmap) -> Figure:
         made = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
         made.outline.set_visible(False)
         name = f"Δ {asked.label}" if difference else asked.label
-        axes.set_title(percent_or_unit(name, "points" if difference and asked.unit == "%" else asked.unit))
-        finish(figure, notes=_notes(data, spec, difference))
+        axes.set_title(axis_label(name, "points" if difference and asked.unit == "%" else asked.unit))
+        add_legend_and_notes(figure, notes=_notes(data, spec, difference))
     return figure
 
 
-def _cell(group: Group, among: Sequence[Group], spec: Heatmap, asked: Quantity) -> dict[str, Any]:
+def _cell(group: Group, among: Sequence[Group], spec: Spec, asked: Quantity) -> dict[str, Any]:
     base = baseline_of(group, among, spec.baseline)
     itself = base is not None and set(base.rows["run"]) == set(group.rows["run"])
-    mine = {**point(group, asked), "baseline": itself, "against_mean": np.nan, "against_runs": ""}
+    mine = {**point_columns(group, asked), "baseline": itself, "against_mean": np.nan, "against_runs": ""}
     if not spec.baseline or itself:
         return mine
     if base is None:
-        return {**mine, **numbers([]), "interval": "none: no baseline", "missing": mine["missing"] or "no baseline"}
+        return {
+            **mine,
+            **interval_columns([]),
+            "interval": "none: no baseline",
+            "missing": mine["missing"] or "no baseline",
+        }
     values, others = seed_values(group, asked), seed_values(base, asked)
     common = [seed for seed in values if seed in others]
     if not common:
-        return {**mine, **numbers([]), **counts(group, [], asked.key), "interval": "none: no common seed",
+        return {**mine, **interval_columns([]), **run_columns(group, [], asked.key), "interval": "none: no common seed",
                 "missing": mine["missing"] or "baseline not finished"}  # fmt: skip
     found = paired([values[seed] for seed in common], [others[seed] for seed in common])
     sd, low, high = (np.nan if value is None else value for value in (found.sd, found.low, found.high))
     return {
-        **counts(group, common, asked.key),
+        **run_columns(group, common, asked.key),
         "value": found.mean,
         "sd": sd,
         "low": low,
@@ -158,11 +168,11 @@ def _cell(group: Group, among: Sequence[Group], spec: Heatmap, asked: Quantity) 
         "interval": found.interval,
         "baseline": False,
         "against_mean": float(np.mean([others[seed] for seed in common])),
-        "against_runs": counts(base, common)["runs"],
+        "against_runs": run_columns(base, common)["runs"],
     }
 
 
-def _baselines(study: Study, spec: Heatmap, sweep: str) -> list[Group]:
+def _baselines(study: Study, spec: Spec, sweep: str) -> list[Group]:
     """The groups that cells are compared with. The baseline may be of another axis than x and y, or outside `where`."""
     if not spec.baseline:
         return []
@@ -173,7 +183,13 @@ def _baselines(study: Study, spec: Heatmap, sweep: str) -> list[Group]:
 def _hole() -> dict[str, Any]:
     """A pair of labels that the sweep does not have."""
     none = {"n": 0, "promised": 0, "seeds": "", "runs": "", "missing": "", "baseline": False}
-    return {**numbers([]), **none, "interval": "none: not in the sweep", "against_mean": np.nan, "against_runs": ""}
+    return {
+        **interval_columns([]),
+        **none,
+        "interval": "none: not in the sweep",
+        "against_mean": np.nan,
+        "against_runs": "",
+    }
 
 
 def _order(study: Study, sweep: str, axis: str, found: Sequence[str]) -> list[str]:
@@ -182,23 +198,6 @@ def _order(study: Study, sweep: str, axis: str, found: Sequence[str]) -> list[st
     known = [str(label) for label in axes.get(axis, [])] if isinstance(axes, dict) else []
     there = dict.fromkeys(found)
     return [label for label in dict.fromkeys([*known, *found]) if label in there]
-
-
-def _colors(values: np.ndarray, asked: Quantity, difference: bool) -> Any:
-    """Value -> colour; symmetric around 0 for differences."""
-    import matplotlib
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    if difference:
-        most = max(abs(low), abs(high)) or 1.0
-        name = DIFFERENCE_MAP if asked.better != "lower" else f"{DIFFERENCE_MAP}_r"
-        return ScalarMappable(Normalize(-most, most), matplotlib.colormaps[name])
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    return ScalarMappable(Normalize(low, high), matplotlib.colormaps[MEAN_MAP])
 
 
 def _write(axes: Axes, x: int, y: int, cell: Any, asked: Quantity, difference: bool, face: Any, size: float) -> None:
@@ -211,8 +210,8 @@ def _write(axes: Axes, x: int, y: int, cell: Any, asked: Quantity, difference: b
         return
     signed = difference and not cell.baseline
     few = cell.n < cell.promised or cell.n < 3
-    text = number(cell.value, asked.digits, sign=signed)
-    color = _readable(face)
+    text = format_number(cell.value, asked.digits, sign=signed)
+    color = readable_color(face)
     axes.text(x, y - (0.14 if few else 0), text, ha="center", va="center", fontsize=size, color=color,
               style="italic" if difference and cell.baseline else "normal")  # fmt: skip
     if few:
@@ -220,23 +219,11 @@ def _write(axes: Axes, x: int, y: int, cell: Any, asked: Quantity, difference: b
         axes.text(x, y + 0.26, under, ha="center", va="center", fontsize=size - 1.8, color=color)
 
 
-def _readable(face: Any) -> str:
-    """Black or white, by the contrast of WCAG; at least 4.5 on every background."""
-    from matplotlib.colors import to_rgb
-
-    def light(color: Any) -> float:
-        parts = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
-        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-    back = light(face)
-    return "black" if (back + 0.05) / 0.05 >= 1.05 / (back + 0.05) else "white"
-
-
 def _tilt(upright: bool) -> dict[str, Any]:
     return {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if upright else {}
 
 
-def _notes(data: pd.DataFrame, spec: Heatmap, difference: bool) -> list[str]:
+def _notes(data: pd.DataFrame, spec: Spec, difference: bool) -> list[str]:
     where = ", ".join(f"{axis}={label}" for axis, label in spec.baseline.items())
     out = [f"Mean difference to {where} over the same seeds." if difference else "Mean over seeds."]
     if difference and quantity(spec.value).better:

@@ -62,7 +62,7 @@ def _images(card: dict[str, Any]) -> str | None:
     return images if isinstance(images, str) else None
 
 
-def pixels(root: Path, relative: str, most: int) -> Array | None:
+def read_pixels(root: Path, relative: str, most: int) -> Array | None:
     """(h, w, 3) uint8, at most `most` pixels on the longer side, `COLOURS` colours; None where there is no image.
 
     Whatever is wrong with a file, a figure without its pixels is still one.

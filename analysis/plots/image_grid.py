@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from analysis.plots.box_labels import LINE, PAD, POINTS, Label, place_labels
-from analysis.plots.image_files import pixels
-from analysis.plots.rows import in_order, left_out
-from analysis.plots.style import DOUBLE_IN, GREY, distinct, finish, new_figure, paper, width_in, words
+from analysis.plots.box_labels import LINE, PAD, POINTS, BoxLabel, place_box_labels
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import shorten_distinct, text_width_in
+from analysis.plots.image_files import read_pixels
+from analysis.plots.rows import row_notes, unique_values
+from analysis.plots.style import DOUBLE_IN, GREY, paper_style
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.spec.report_spec import Sheet
     from c2d.metrics.coco_data import Array
 
 MARKS: dict[str, tuple[str, Any, str]] = {
@@ -44,32 +45,31 @@ BUDGET = 700_000
 """Pixels of all pictures of a figure together: 0.6 MB in the PDF, 1.7 MB in the SVG."""
 
 
-def draw_sheet(data: pd.DataFrame, spec: Sheet, root: Path) -> Figure:
+def draw_image_grid(data: pd.DataFrame, root: Path, min_objects: int, min_score: float) -> Figure:
     """See `analysis.plots.detections.draw`."""
     heads, entries = data[data["part"] == "row"], _records(data[data["part"] == "image"])
     names = [str(row) for row, n in zip(heads["row"], heads["n"], strict=True) if n]
-    notes = left_out(heads)
+    notes = row_notes(heads)
     if not names or not entries:
         why = notes or ["No runs to draw: the report asks for cells that no run answers."]
-        return words(" ".join(["No detections to show.", *why]), DOUBLE_IN)
+        return message_figure(" ".join(["No detections to show.", *why]), DOUBLE_IN)
     truth, found = data[data["part"] == "truth"], data[data["part"] == "found"]
     lines = [("ground truth", truth), *((name, found[found["row"] == name]) for name in names)]
     panels, height_in = _panels(lines, entries)
     most = int((BUDGET / (len(lines) * len(entries))) ** 0.5)
     most = min(most, int(max(max(panel.width, panel.height) for panel in panels) * DPI))
-    pictures = [pixels(root, str(entry["file"]), most) for entry in entries]
-    with paper():
+    pictures = [read_pixels(root, str(entry["file"]), most) for entry in entries]
+    with paper_style():
         figure, placeholder = new_figure(DOUBLE_IN, height_in)
         placeholder.remove()
         legend = [(_handle(verdict), MARKS[verdict][2]) for verdict in _verdicts(found)]
-        said = _said(spec, heads, pictures, sum(panel.unlabelled for panel in panels))
-        finish(figure, [*said, *notes], legend)
-        figure.set_layout_engine("none")
+        said = _said(min_objects, min_score, heads, pictures, sum(panel.unlabelled for panel in panels))
+        add_legend_and_notes(figure, [*said, *notes], legend)
         size = tuple(float(side) for side in figure.get_size_inches())
-        labels = dict(zip((name for name, _ in lines), distinct([name for name, _ in lines], 22), strict=True))
+        labels = dict(zip((name for name, _ in lines), shorten_distinct([name for name, _ in lines], 22), strict=True))
         for panel in panels:
             _draw_panel(figure, panel, pictures[panel.column], size)
-            if panel.column % columns(len(entries)) == 0:
+            if panel.column % column_count(len(entries)) == 0:
                 middle = size[1] - panel.top - panel.height / 2
                 texts = [labels[panel.name], _score(panel.line, dict(lines)[panel.name], len(truth))]
                 _row_label(figure, texts, middle, size, panel.height)
@@ -92,7 +92,7 @@ class Panel:
     height: float
     entry: dict[str, Any]
     boxes: list[dict[str, Any]]
-    labels: list[Label]
+    labels: list[BoxLabel]
     unlabelled: int
 
 
@@ -100,7 +100,7 @@ def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[st
     """All pictures, and the height they need."""
     panels = []
     top = EDGE_IN
-    across = columns(len(entries))
+    across = column_count(len(entries))
     before = MOST_HEIGHT_IN
     for first in range(0, len(entries), across):
         block = entries[first : first + across]
@@ -113,7 +113,7 @@ def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[st
                 width = height * shape
                 mine = _records(boxes[boxes["image"] == entry["image"]])
                 mine.sort(key=lambda box: -box["score"] if box["score"] == box["score"] else 0)
-                labels = place_labels(
+                labels = place_box_labels(
                     mine, width * 72 / entry["width"], height * 72 / entry["height"], width * 72, height * 72
                 )
                 panels.append(Panel(line, name, column, left, top, width, height, entry, mine, labels,
@@ -124,7 +124,7 @@ def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[st
     return panels, top
 
 
-def columns(images: int) -> int:
+def column_count(images: int) -> int:
     """Pictures side by side: at most `ACROSS`, and blocks of nearly equal length."""
     return math.ceil(images / math.ceil(images / ACROSS))
 
@@ -162,7 +162,7 @@ def _draw_panel(figure: Figure, panel: Panel, picture: Array | None, size: Seque
 def _row_label(figure: Figure, texts: Sequence[str], middle: float, size: Sequence[float], height: float) -> None:
     """Name and score of a line of pictures, upright on the left."""
     for text, left, points, colour in zip(texts, (0.11, 0.27), (7.5, 5.2), ("#222222", GREY), strict=True):
-        fits = min(1.0, (height - 0.02) / max(width_in(text, points), 1e-6))
+        fits = min(1.0, (height - 0.02) / max(text_width_in(text, points), 1e-6))
         figure.text(left / size[0], middle / size[1], text, rotation=90, ha="center", va="center",
                     fontsize=max(points * fits, 3.5), color=colour)  # fmt: skip
 
@@ -188,15 +188,17 @@ def _handle(verdict: str) -> tuple[Patch, Line2D]:
     return Patch(facecolor=PLAIN, linewidth=0), Line2D([], [], color=colour, linestyle=style, linewidth=1.2)
 
 
-def _said(spec: Sheet, heads: pd.DataFrame, pictures: Sequence[Array | None], unlabelled: int) -> list[str]:
-    seeds = ", ".join(seed for seed in in_order(heads, "seeds") if seed)
+def _said(
+    min_objects: int, min_score: float, heads: pd.DataFrame, pictures: Sequence[Array | None], unlabelled: int
+) -> list[str]:
+    seeds = ", ".join(seed for seed in unique_values(heads, "seeds") if seed)
     whose = "all rows" if (heads["n"] > 0).all() else "most rows"
     lost = sum(picture is None for picture in pictures)
     where = "under the data root (C2D_DATA)"
     return [
-        f"The first {len(pictures)} validation images with at least {spec.min_objects} objects, not chosen by hand; "
+        f"The first {len(pictures)} validation images with at least {min_objects} objects, not chosen by hand; "
         f"seed {seeds}, the lowest that {whose} have finished. At each place (IoU 0.5) the detection of the highest "
-        f"score, if it is at least {spec.min_score:g}; judged at IoU 0.5.",
+        f"score, if it is at least {min_score:g}; judged at IoU 0.5.",
         f"Boxes without their images: {'none' if lost == len(pictures) else len(pictures) - lost} of {len(pictures)} "
         f"{'was' if lost == len(pictures) else 'were'} found {where}."
         if lost

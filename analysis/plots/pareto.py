@@ -9,37 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.load.columns import LATENCY_QUANTITIES, Quantity, quantity
-from analysis.plots.point_labels import Name, place
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import axis_label, shorten_distinct
+from analysis.plots.point_labels import PointLabel, place_point_labels
 from analysis.plots.points import (
     INTERVAL,
-    bounds,
-    marked,
-    nothing,
-    numbers,
-    point,
-    records,
-    remarks,
+    axis_limits,
+    interval_columns,
+    is_incomplete,
+    marker_notes,
+    no_data_message,
+    point_columns,
+    row_tuples,
+    run_quantity,
     seed_values,
-    stored,
 )
 from analysis.plots.rows import Row, rows_of
-from analysis.plots.style import (
-    GREY,
-    SINGLE_IN,
-    distinct,
-    finish,
-    line,
-    look,
-    new_figure,
-    paper,
-    percent_or_unit,
-    words,
-)
+from analysis.plots.style import GREY, SINGLE_IN, line_style, paper_style, series_style
+from analysis.spec.report_item import Key, Labels, SeriesFigureSpec
 from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,13 +39,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.load.schema import Study
-    from analysis.spec.report_spec import Pareto
 
 COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing", "x", "x_low",
            "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline")  # fmt: skip
 
 
-def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """Accuracy against latency, error bars on both axes, the front of undominated rows."""
+
+    kind: Literal["pareto"]
+    y: Key = "AP"
+    x: Key = "latency_p50"
+    latency: Labels = {}
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """One line a row: `value` (y) with its interval over seeds, `x` with its own, and whether it is on the front.
 
     x of latencies and FLOPs is the mean over the row's measured runs; its interval is that of the measurement, of
@@ -64,14 +64,14 @@ def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    y = stored(spec.y, "pareto")
+    y = run_quantity(spec.y, "pareto")
     if not y.better:
         raise InputError(f"a pareto figure needs a y that can be better or worse; {spec.y!r} cannot, try AP")
     x = quantity(spec.x)
     rows = rows_of(study, spec, sweep)
     costs = _measured(study, rows, x, spec.latency) if not x.column else [_stored(row, x) for row in rows]
     out = [
-        {"row": row.name, **point(row.group, y), **cost, "front": False, "baseline": row.is_baseline}
+        {"row": row.name, **point_columns(row.group, y), **cost, "front": False, "baseline": row.is_baseline}
         for row, cost in zip(rows, costs, strict=True)
     ]
     found = pd.DataFrame(out, columns=list(COLUMNS))
@@ -79,59 +79,59 @@ def data(study: Study, spec: Pareto, sweep: str) -> pd.DataFrame:
     return found
 
 
-def draw(data: pd.DataFrame, spec: Pareto) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Names beside the points where all of them find a place, else a legend."""
     if not (data["n"] > 0).any():
-        return words(nothing(data))
+        return message_figure(no_data_message(data))
     if not data["x"].notna().any():
         label = quantity(spec.x).label
         notes = ", ".join(sorted({str(note) for note in data["x_note"] if note})) or "no value"
-        return words(
+        return message_figure(
             f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or ask for `x: params`."
         )
-    with paper():
+    with paper_style():
         return _ink(data, spec, direct=True) or _legend(data, spec)
 
 
-def _legend(data: pd.DataFrame, spec: Pareto) -> Figure:
+def _legend(data: pd.DataFrame, spec: Spec) -> Figure:
     figure = _ink(data, spec, direct=False)
     assert figure is not None  # only direct names can fail
     return figure
 
 
-def _ink(data: pd.DataFrame, spec: Pareto, direct: bool) -> Figure | None:
+def _ink(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
     """The figure; None where names were to stand beside the points and one finds no place."""
     x, y = quantity(spec.x), quantity(spec.y)
     drawn = data[data["value"].notna() & data["x"].notna()]
     figure, axes = new_figure(SINGLE_IN, 2.5)
     entries, names, segments = [], [], []
-    shown_names = dict(zip(data["row"], distinct(list(data["row"]), 28), strict=True))
-    for index, row in zip(drawn.index, records(drawn), strict=True):
-        style = look(int(index))
-        hollow = marked(int(row.n), int(row.promised))
+    shown_names = dict(zip(data["row"], shorten_distinct(list(data["row"]), 28), strict=True))
+    for index, row in zip(drawn.index, row_tuples(drawn), strict=True):
+        style = series_style(int(index))
+        hollow = is_incomplete(int(row.n), int(row.promised))
         bars = [(row.x, row.low, row.x, row.high), (row.x_low, row.value, row.x_high, row.value)]
         for x0, y0, x1, y1 in bars:
             if all(map(math.isfinite, (x0, y0, x1, y1))) and (x0, y0) != (x1, y1):
                 axes.plot([x0, x1], [y0, y1], color=style.color, linewidth=0.9, marker="|" if y0 == y1 else "_",
                           markersize=3, markeredgewidth=0.9, zorder=2, alpha=0.85)  # fmt: skip
                 segments.append((x0, y0, x1, y1))
-        (handle,) = axes.plot([row.x], [row.value], zorder=4, **{**line(int(index), hollow), "linestyle": ""})
+        (handle,) = axes.plot([row.x], [row.value], zorder=4, **{**line_style(int(index), hollow), "linestyle": ""})
         entries.append((handle, str(row.row)))
-        names.append(Name(row.x, row.value, shown_names[row.row], style.color))
+        names.append(PointLabel(row.x, row.value, shown_names[row.row], style.color))
     across = {"value": drawn["x"], "low": drawn["x_low"], "high": drawn["x_high"], "n": np.full(len(drawn), 3)}
-    left, right = bounds(across, margin=0.12)
+    left, right = axis_limits(across, margin=0.12)
     axes.set_xlim(max(left, 0.0) if drawn["x"].min() > 0 else left, right)  # no cost is below 0, though an interval is
-    axes.set_ylim(*bounds(drawn, margin=0.12))
+    axes.set_ylim(*axis_limits(drawn, margin=0.12))
     stairs = _stairs(drawn[drawn["front"]], x, axes.get_xlim())
     if len(stairs):
         (front,) = axes.plot(stairs[:, 0], stairs[:, 1], color=GREY, linewidth=0.9, linestyle=(0, (3, 1.5)), zorder=1)
         entries.append((front, "Pareto front"))
         segments += [(*a, *b) for a, b in zip(stairs.tolist(), stairs.tolist()[1:], strict=False)]
     axes.grid()
-    axes.set_xlabel(percent_or_unit(_label(x), x.unit))
-    axes.set_ylabel(percent_or_unit(y.label, y.unit))
-    finish(figure, notes=_notes(data, drawn, x, y, direct), legend=[] if direct else entries)
-    if direct and not place(figure, axes, names, segments):
+    axes.set_xlabel(axis_label(_label(x), x.unit))
+    axes.set_ylabel(axis_label(y.label, y.unit))
+    add_legend_and_notes(figure, notes=_notes(data, drawn, x, y, direct), legend=[] if direct else entries)
+    if direct and not place_point_labels(figure, axes, names, segments):
         return None
     return figure
 
@@ -152,7 +152,7 @@ def _notes(data: pd.DataFrame, drawn: pd.DataFrame, x: Quantity, y: Quantity, di
     if len(unmeasured):
         listed = ", ".join(f"{row} ({note})" for row, note in zip(unmeasured["row"], unmeasured["x_note"], strict=True))
         out.append(f"Not drawn, no {_label(x)}: {listed}.")
-    return [*out, *remarks(data)]
+    return [*out, *marker_notes(data)]
 
 
 def _label(asked: Quantity) -> str:
@@ -162,7 +162,7 @@ def _label(asked: Quantity) -> str:
 def _stored(row: Row, asked: Quantity) -> dict[str, Any]:
     """The x columns of a quantity that finished runs hold."""
     values = seed_values(row.group, asked)
-    found = numbers(list(values.values()))
+    found = interval_columns(list(values.values()))
     return {
         "x": found["value"],
         "x_low": found["low"],
@@ -186,7 +186,7 @@ def _measured(
         raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {known}")
     runs = list(dict.fromkeys(run for row in rows for run in row.group.runs))
     # Operations are those of the network, whatever it was timed on.
-    found = (latency.of_runs if asked.depends_on_device else latency.counts)(study, runs, conditions)
+    found = (latency.latency_of_runs if asked.depends_on_device else latency.operation_counts)(study, runs, conditions)
     value = asked.latency_column
     low, high = (value.replace("_ms", end) for end in ("_low_ms", "_high_ms"))
     out = []

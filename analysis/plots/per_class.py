@@ -7,26 +7,17 @@ All panels have the classes in the same order, that of the mean gain over the pa
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from analysis.load.columns import COCO, quantity
-from analysis.plots.fixed_layout import settle
-from analysis.plots.points import WIDE, bounds, counts, marked, nothing
-from analysis.plots.rows import in_order, left_out, problem_note, rows_of, run_of
-from analysis.plots.style import (
-    DOUBLE_IN,
-    GREY,
-    INK,
-    PALETTE,
-    distinct,
-    finish,
-    new_figure,
-    number,
-    paper,
-    series_label,
-    shown,
-    words,
-)  # fmt: skip
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import format_number, shorten, shorten_distinct
+from analysis.plots.points import WIDE, axis_limits, is_incomplete, no_data_message, run_columns
+from analysis.plots.rows import problem_note, row_notes, rows_of, runs_by_seed, series_label, unique_values
+from analysis.plots.style import DOUBLE_IN, GREY, INK, PALETTE, paper_style
+from analysis.spec.report_item import Key, SeriesFigureSpec
 from analysis.stats.seed_statistics import paired
 from c2d.core.errors import InputError, unknown_name
 
@@ -39,7 +30,6 @@ if TYPE_CHECKING:
 
     from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from analysis.spec.report_spec import PerClass
     from analysis.tables.groups import Group
 
 COLUMNS = ("row", "against", "class", "boxes", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
@@ -51,7 +41,15 @@ GAIN, LOSS = PALETTE[0], PALETTE[1]
 PALE = {GAIN: "#A6CEE8", LOSS: "#F5C9A3"}
 
 
-def data(study: Study, spec: PerClass, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """Gain over the baseline in each class."""
+
+    kind: Literal["per_class"]
+    y: Key = "AP"
+    most: Annotated[int, Field(ge=2)] = 40
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Lines (row, class): `value` is the gain in percent points over the baseline, paired over common seeds.
 
     A row that cannot be compared has one line without a value, and the reason in `note`.
@@ -87,7 +85,7 @@ def _gains(row: Row, of_run: Mapping[str, pd.DataFrame], y: str, note: str) -> l
     """The lines of a row; one without a value where it cannot be compared."""
     same = {"row": row.name, "against": "", "class": "", "boxes": math.nan, "value": math.nan, "sd": math.nan,
             "low": math.nan, "high": math.nan, "interval": "", "baseline_runs": "", "note": note}  # fmt: skip
-    none = {**same, **counts(row.group, [], "classes")}
+    none = {**same, **run_columns(row.group, [], "classes")}
     if row.against is None:
         return [{**none, "note": f"{row.name}: the sweep has no baseline for it."}]
     same["against"] = series_label(row.against)
@@ -95,7 +93,7 @@ def _gains(row: Row, of_run: Mapping[str, pd.DataFrame], y: str, note: str) -> l
     common = sorted(mine.keys() & base.keys())
     if not common:
         return [{**none, "note": note or f"{row.name}: no finished seed in common with {same['against']}."}]
-    scale, base_run, lines = quantity(y).scale, run_of(row.against), []
+    scale, base_run, lines = quantity(y).scale, runs_by_seed(row.against), []
     for name in dict.fromkeys(name for seed in common for name in mine[seed].index):
         ours = {seed: _value(mine[seed], name, y) for seed in common}
         theirs = {seed: _value(base[seed], name, y) for seed in common}
@@ -106,7 +104,7 @@ def _gains(row: Row, of_run: Mapping[str, pd.DataFrame], y: str, note: str) -> l
         sd, low, high = (math.nan if end is None else end for end in (gain.sd, gain.low, gain.high))
         lines.append({**same, "class": str(name), "boxes": _value(mine[common[0]], name, "boxes"), "value": gain.mean,
                       "sd": sd, "low": low, "high": high, "interval": gain.interval,
-                      **counts(row.group, seeds, "a partner of that seed"),
+                      **run_columns(row.group, seeds, "a partner of that seed"),
                       "baseline_runs": " ".join(base_run[seed] for seed in seeds)})  # fmt: skip
     return lines or [{**none, "note": f"{row.name}: {y} is undefined in every class."}]
 
@@ -121,24 +119,24 @@ def _value(lines: pd.DataFrame, name: object, column: str) -> float:
     return float(lines.at[name, column]) if name in lines.index else math.nan  # type: ignore[arg-type]
 
 
-def draw(data: pd.DataFrame, spec: PerClass) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """At most four panels side by side, then the next line of panels."""
     from matplotlib.patches import Patch
 
     there, lost = data[data["value"].notna()], data[data["value"].isna()]
-    notes = left_out(data)
+    notes = row_notes(data)
     if there.empty:
-        why = nothing(data) if len(data) else "No row beside the baseline."
-        return words(" ".join([f"No gains per class. {why}", *notes]))
-    names = in_order(there)
-    titles = dict(zip(names, distinct(names, 22), strict=True))
+        why = no_data_message(data) if len(data) else "No row beside the baseline."
+        return message_figure(" ".join([f"No gains per class. {why}", *notes]))
+    names = unique_values(there)
+    titles = dict(zip(names, shorten_distinct(names, 22), strict=True))
     order = _order(there)
     kept, hidden = _most(order, spec.most)
     each = 0.135 if len(kept) <= 24 else 0.115
     across = min(ACROSS, len(names))
     down = math.ceil(len(names) / across)
     label = quantity(spec.y).label
-    with paper():
+    with paper_style():
         figure, grid = new_figure(WIDTHS_IN[across - 1], down * (0.25 + each * (len(kept) + 0.2)) + 0.3, down, across,
                                   squeeze=False, sharey=True, sharex=True)  # fmt: skip
         for place, axes in enumerate(grid.flat):
@@ -156,8 +154,8 @@ def draw(data: pd.DataFrame, spec: PerClass) -> Figure:
         legend = [(Patch(color=colour), text) for colour, text in keys]
         lost_rows = [f"{name} ({why})" for name, why in zip(lost["row"], lost["missing"], strict=True)]
         notes = [f"Not drawn: {', '.join(lost_rows)}."] * bool(lost_rows) + notes
-        finish(figure, [*_said(there, order, hidden, label), *notes], legend)
-        return settle(figure)
+        add_legend_and_notes(figure, [*_said(there, order, hidden, label), *notes], legend)
+        return figure
 
 
 def _order(there: pd.DataFrame) -> list[str]:
@@ -188,7 +186,7 @@ def _panel(axes: Axes, mine: pd.DataFrame, kept: Sequence[str | None], hidden: i
                           capsize=1.2, zorder=3)  # fmt: skip
     axes.axvline(0, color=INK, linewidth=0.6, zorder=4)
     axes.axvline(float(mine["value"].mean()), color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    names = iter(distinct([name for name in kept if name is not None], 22))
+    names = iter(shorten_distinct([name for name in kept if name is not None], 22))
     texts = [f"… {hidden} more …" if name is None else next(names) for name in kept]
     axes.set_yticks(range(len(kept)), texts, fontsize=min(6.5, each_in * 72 * 0.72))
     axes.tick_params(axis="y", length=0)
@@ -199,24 +197,24 @@ def _panel(axes: Axes, mine: pd.DataFrame, kept: Sequence[str | None], hidden: i
 
 def _limits(axes: Axes, there: pd.DataFrame) -> None:
     """All gains, 0, and all intervals but those of two seeds, in every panel."""
-    low, high = bounds(there)
+    low, high = axis_limits(there)
     axes.set_xlim(min(low, 0.0), max(high, 0.0))
 
 
 def _title(mine: pd.DataFrame, name: str) -> str:
     n, promised = int(mine["n"].max()), int(mine["promised"].iloc[0])
-    return f"{name} ({n}/{promised})" if marked(n, promised) else name
+    return f"{name} ({n}/{promised})" if is_incomplete(n, promised) else name
 
 
 def _said(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[str], label: str) -> list[str]:
     """What the marks are, what is left out, and what the intervals do not say."""
     means = there.groupby("class", sort=False)["value"].mean()
-    against, n = in_order(there, "against"), len(order)
-    base = shown(against[0], 30) if len(against) == 1 else "the baseline of each row"
+    against, n = unique_values(there, "against"), len(order)
+    base = shorten(against[0], 30) if len(against) == 1 else "the baseline of each row"
     marks = f"Bar: {label} minus that of {base}, mean over common seeds. Dashed: mean over all classes."
     out = [marks + (" Whisker: 95 % interval, paired by seed." if there["low"].notna().any() else "")]
     if hidden:
-        ends = [number(float(means[name]), 1, sign=True) for name in (hidden[-1], hidden[0])]
+        ends = [format_number(float(means[name]), 1, sign=True) for name in (hidden[-1], hidden[0])]
         out.append(
             f"{len(hidden)} of {n} classes are left out, those between the {len(order) - len(hidden)} with the largest "
             f"gains and losses; their mean gains go from {ends[0]} to {ends[1]}. The CSV has all classes."
@@ -225,7 +223,7 @@ def _said(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[str], labe
         out.append(
             f"Each interval speaks about its class alone: of {n} such intervals {round(n / 20)} or so miss by chance."
         )
-    if any(marked(k, promised) for k, promised in zip(there["n"], there["promised"], strict=True)):
+    if any(is_incomplete(k, promised) for k, promised in zip(there["n"], there["promised"], strict=True)):
         out.append("In brackets: common seeds of those promised, where some are missing or there are fewer than three.")
     if (there["n"] == 2).any():
         out.append(WIDE)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.plots.style import width_in
+from analysis.plots.figure_text import text_width_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ _DISTANCES = (4.5, 8.0, 13.0, 19.0, 26.0)
 
 
 @dataclass(frozen=True)
-class Name:
+class PointLabel:
     """A text for the point (x, y), in data units."""
 
     x: float
@@ -62,8 +62,8 @@ class _Box:
         )
 
 
-def place(
-    figure: Figure, axes: Axes, names: Sequence[Name], segments: Sequence[tuple[float, float, float, float]] = ()
+def place_point_labels(
+    figure: Figure, axes: Axes, names: Sequence[PointLabel], segments: Sequence[tuple[float, float, float, float]] = ()
 ) -> bool:
     """Write every name beside its point and return True; or write none and return False.
 
@@ -80,7 +80,7 @@ def place(
     for x0, y0, x1, y1 in segments:
         (a, b), (c, d) = axes.transData.transform([(x0, y0), (x1, y1)]) * scale
         lines.append((a, b, c, d))
-    sizes = [(width_in(name.text, POINTS) * 72, POINTS * 1.25) for name in names]
+    sizes = [(text_width_in(name.text, POINTS) * 72, POINTS * 1.25) for name in names]
     placed = _arranged(at, sizes, points, lines, room)
     if placed is None:
         return False

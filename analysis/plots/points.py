@@ -29,7 +29,7 @@ WIDE = "Intervals of two seeds are very wide; they may be cut at the edge of the
 MARKED = "Hollow: unfinished, or fewer than three seeds (n of promised)"
 
 
-def stored(key: str, figure: str) -> Quantity:
+def run_quantity(key: str, figure: str) -> Quantity:
     """The quantity of that name, if finished runs hold it.
 
     Raises:
@@ -44,10 +44,10 @@ def stored(key: str, figure: str) -> Quantity:
     return found
 
 
-def point(group: Group, asked: Quantity) -> dict[str, Any]:
+def point_columns(group: Group, asked: Quantity) -> dict[str, Any]:
     """The columns of the module for one group and one quantity of the frame, in shown units."""
     values = seed_values(group, asked)
-    return {**numbers(list(values.values())), **counts(group, list(values), asked.key)}
+    return {**interval_columns(list(values.values())), **run_columns(group, list(values), asked.key)}
 
 
 def seed_values(group: Group, asked: Quantity) -> dict[int, float]:
@@ -59,7 +59,7 @@ def seed_values(group: Group, asked: Quantity) -> dict[int, float]:
     return {int(seed): float(value) * asked.scale for seed, value in pairs if np.isfinite(float(value))}
 
 
-def numbers(values: Sequence[float]) -> dict[str, Any]:
+def interval_columns(values: Sequence[float]) -> dict[str, Any]:
     """value, sd, low, high, interval of one point."""
     if not len(values):
         return {"value": np.nan, "sd": np.nan, "low": np.nan, "high": np.nan, "interval": "none: no finished run"}
@@ -68,7 +68,7 @@ def numbers(values: Sequence[float]) -> dict[str, Any]:
     return {"value": found.mean, "sd": sd, "low": low, "high": high, "interval": found.interval}
 
 
-def counts(group: Group, seeds: Sequence[int], key: str = "") -> dict[str, Any]:
+def run_columns(group: Group, seeds: Sequence[int], key: str = "") -> dict[str, Any]:
     """n, promised, seeds, runs, missing of a point that stands on these seeds of a group."""
     rows = group.rows
     run = {int(seed): str(name) for seed, name in zip(rows["seed"], rows["run"], strict=True)}
@@ -84,12 +84,12 @@ def counts(group: Group, seeds: Sequence[int], key: str = "") -> dict[str, Any]:
     }
 
 
-def marked(n: int, promised: int) -> bool:
+def is_incomplete(n: int, promised: int) -> bool:
     """Whether a point is drawn hollow: unfinished, or too few seeds to speak of their spread."""
     return n < promised or n < ENOUGH
 
 
-def nothing(data: pd.DataFrame) -> str:
+def no_data_message(data: pd.DataFrame) -> str:
     """Why there is nothing to draw, from the points without runs: `No finished runs: 2 failed, 1 new.`"""
     lost: Counter[str] = Counter()
     for words in data["missing"].unique() if "runs" not in data else data.drop_duplicates(_who(data))["missing"]:
@@ -101,14 +101,16 @@ def nothing(data: pd.DataFrame) -> str:
     return f"No finished runs: {', '.join(f'{count} {name}' for name, count in sorted(lost.items()))}."
 
 
-def remarks(data: pd.DataFrame) -> list[str]:
+def marker_notes(data: pd.DataFrame) -> list[str]:
     """The sentences about marks: which points are hollow with n of promised, which have nothing, what is cut.
 
     data: one row a point, with `row` (its name) and the columns of the module.
     """
     rows = data.drop_duplicates(_who(data))
-    hollow = [f"{one.row} {one.n}/{one.promised}" for one in records(rows) if one.n and marked(one.n, one.promised)]
-    empty = [f"{one.row} ({one.missing})" for one in records(rows) if not one.n]
+    hollow = [
+        f"{one.row} {one.n}/{one.promised}" for one in row_tuples(rows) if one.n and is_incomplete(one.n, one.promised)
+    ]
+    empty = [f"{one.row} ({one.missing})" for one in row_tuples(rows) if not one.n]
     out = []
     if hollow:
         out.append(f"{MARKED}: {_some(hollow)}.")
@@ -119,7 +121,7 @@ def remarks(data: pd.DataFrame) -> list[str]:
     return out
 
 
-def bounds(values: Mapping[str, Any] | pd.DataFrame, margin: float = 0.06) -> tuple[float, float]:
+def axis_limits(values: Mapping[str, Any] | pd.DataFrame, margin: float = 0.06) -> tuple[float, float]:
     """Limits of an axis that show every value and every interval but those of two seeds, which may be huge."""
     value = np.asarray(values["value"], float)
     trusted = np.asarray(values["n"]) != 2
@@ -136,7 +138,7 @@ def bounds(values: Mapping[str, Any] | pd.DataFrame, margin: float = 0.06) -> tu
     return low - room, high + room
 
 
-def records(data: pd.DataFrame) -> list[Any]:
+def row_tuples(data: pd.DataFrame) -> list[Any]:
     """The lines of a frame as named tuples."""
     return list(data.itertuples())
 

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from analysis.load.schema import AXIS
-from analysis.plots.style import series_label
+from analysis.spec.report_item import SeriesFigureSpec
 from analysis.tables.groups import Group, baseline_of, groups
 from c2d.core.errors import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.load.schema import Study
     from c2d.core.regular_file import Problem
-from analysis.load.schema import Study
-
-
-class SeriesSpec(Protocol):
-    """What this file reads of a figure's spec."""
-
-    @property
-    def series(self) -> list[str]: ...
-    @property
-    def baseline(self) -> Mapping[str, str]: ...
-    @property
-    def where(self) -> Mapping[str, Sequence[str]]: ...
-    @property
-    def labels(self) -> Mapping[str, Mapping[str, str]]: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,7 @@ class Row:
     @property
     def run_of(self) -> dict[int, str]:
         """{seed: run id} of every promised seed, done or not."""
-        return run_of(self.group)
+        return runs_by_seed(self.group)
 
     @property
     def done(self) -> dict[int, str]:
@@ -54,12 +41,17 @@ class Row:
         return {int(seed): str(run) for seed, run in zip(done["seed"], done["run"], strict=True)}
 
 
-def run_of(group: Group) -> dict[int, str]:
+def series_label(group: Group) -> str:
+    """Return the name of a group in a legend: its shown labels, without the axes that make no difference to it."""
+    return ", ".join(text for text in group.shown if text) or "all"
+
+
+def runs_by_seed(group: Group) -> dict[int, str]:
     """{seed: run id} of every promised seed of a group."""
     return {int(seed): str(run) for seed, run in zip(group.rows["seed"], group.rows["run"], strict=True)}
 
 
-def rows_of(study: Study, spec: SeriesSpec, sweep: str) -> list[Row]:
+def rows_of(study: Study, spec: SeriesFigureSpec, sweep: str) -> list[Row]:
     """Rows in the order of the sweep; none where the sweep has no cells.
 
     Raises:
@@ -81,7 +73,7 @@ def rows_of(study: Study, spec: SeriesSpec, sweep: str) -> list[Row]:
     ]
 
 
-def in_order(data: pd.DataFrame, column: str = "row") -> list[str]:
+def unique_values(data: pd.DataFrame, column: str = "row") -> list[str]:
     """The distinct texts of a column as they come."""
     return list(dict.fromkeys(data[column].astype(str)))
 
@@ -97,8 +89,8 @@ def problem_note(problems: Iterable[Problem], runs: Iterable[str]) -> str:
     return f"{run}: {mine[0].path.name} {mine[0].message}{more}."
 
 
-def left_out(data: pd.DataFrame) -> list[str]:
+def row_notes(data: pd.DataFrame) -> list[str]:
     """The sentences of the column `note`, the first two in full."""
-    notes = [note for note in in_order(data, "note") if note]
+    notes = [note for note in unique_values(data, "note") if note]
     more = [f"{len(notes) - 2} more rows with such problems stand in the CSV."] if len(notes) > 3 else []
     return notes[:2] + more if more else notes

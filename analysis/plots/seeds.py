@@ -7,95 +7,104 @@ where the run is not finished).
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from analysis.load.columns import quantity
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import axis_label, shorten_distinct
 from analysis.plots.points import (
     INTERVAL,
-    bounds,
-    counts,
-    marked,
-    nothing,
-    point,
-    records,
-    remarks,
+    axis_limits,
+    is_incomplete,
+    marker_notes,
+    no_data_message,
+    point_columns,
+    row_tuples,
+    run_columns,
+    run_quantity,
     seed_values,
-    stored,
 )  # fmt: skip
 from analysis.plots.rows import rows_of
-from analysis.plots.style import GREY, INK, SINGLE_IN, distinct, finish, look, new_figure, paper, percent_or_unit, words
+from analysis.plots.style import GREY, INK, SINGLE_IN, paper_style, series_style
+from analysis.spec.report_item import Key, SeriesFigureSpec
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from analysis.load.schema import Study
-    from analysis.spec.report_spec import SeedStrip
 
 COLUMNS = ("row", "point", "seed", "state", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
            "missing", "baseline")  # fmt: skip
 
 
-def data(study: Study, spec: SeedStrip, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """Every seed as a dot, the mean as a line."""
+
+    kind: Literal["seeds"]
+    y: Key = "AP"
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """One mean and all seeds of each row, rows in the sweep's order."""
     import pandas as pd
 
-    asked = stored(spec.y, "seeds")
+    asked = run_quantity(spec.y, "seeds")
     out = []
     for row in rows_of(study, spec, sweep):
         same = {"row": row.name, "baseline": row.is_baseline}
-        out.append({**same, "point": "mean", "seed": "", "state": "", **point(row.group, asked)})
+        out.append({**same, "point": "mean", "seed": "", "state": "", **point_columns(row.group, asked)})
         values = seed_values(row.group, asked)
         for seed, state in zip(row.group.rows["seed"], row.group.rows["state"], strict=True):
             value = values.get(int(seed), np.nan)
             alone = {"value": value, "sd": np.nan, "low": np.nan, "high": np.nan, "interval": ""}
-            behind = counts(row.group, [int(seed)] if int(seed) in values else [])
+            behind = run_columns(row.group, [int(seed)] if int(seed) in values else [])
             behind |= {"promised": 1, "missing": "" if behind["n"] else f"1 {state}"}
             out.append({**same, "point": "seed", "seed": str(int(seed)), "state": str(state), **alone, **behind})
     return pd.DataFrame(out, columns=list(COLUMNS))
 
 
-def draw(data: pd.DataFrame, spec: SeedStrip) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """A strip a row, the first on top."""
     means = data[data["point"] == "mean"]
     if not (means["n"] > 0).any():
-        return words(nothing(means))
+        return message_figure(no_data_message(means))
     seeds = data[data["point"] == "seed"]
     asked = quantity(spec.y)
-    with paper():
+    with paper_style():
         figure, axes = new_figure(SINGLE_IN, 0.45 + 0.2 * max(len(means), 2))
-        for place, mean in enumerate(records(means)):
-            style = look(place)
+        for place, mean in enumerate(row_tuples(means)):
+            style = series_style(place)
             if mean.n == 0:
                 axes.text(0.01, place, str(mean.missing), transform=axes.get_yaxis_transform(), va="center",
                           color=GREY, fontsize=6, style="italic")  # fmt: skip
                 continue
-            hollow = marked(int(mean.n), int(mean.promised))
+            hollow = is_incomplete(int(mean.n), int(mean.promised))
             if np.isfinite(mean.low):
                 axes.plot([mean.low, mean.high], [place, place], color=style.color, linewidth=5, alpha=0.22,
                           solid_capstyle="butt", zorder=1)  # fmt: skip
             axes.plot([mean.value] * 2, [place - 0.32, place + 0.32], color=INK, linewidth=1.1, zorder=3)
             x = seeds.loc[seeds["row"] == mean.row, "value"].dropna().to_numpy()
-            axes.plot(x, place + _spread(x, bounds(means)), linestyle="", marker=style.marker, markersize=3.6,
+            axes.plot(x, place + _spread(x, axis_limits(means)), linestyle="", marker=style.marker, markersize=3.6,
                       markerfacecolor="white" if hollow else style.color, markeredgecolor=style.color,
                       markeredgewidth=0.8, zorder=2.5)  # fmt: skip
         every = {name: list(means[name]) + list(seeds[name]) for name in ("value", "low", "high", "n")}
-        axes.set_xlim(*bounds(every))
+        axes.set_xlim(*axis_limits(every))
         axes.set_ylim(len(means) - 0.5, -0.5)
         axes.set_yticks(range(len(means)), _ticks(means))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel(percent_or_unit(asked.label, asked.unit))
+        axes.set_xlabel(axis_label(asked.label, asked.unit))
         said = "Dots: seeds; line: their mean"
         said += f"; bar: {INTERVAL}." if means["low"].notna().any() else "."
-        finish(figure, notes=[said, *remarks(means[means["n"] > 0])])
+        add_legend_and_notes(figure, notes=[said, *marker_notes(means[means["n"] > 0])])
     return figure
 
 
 def _ticks(means: pd.DataFrame) -> list[str]:
-    names = distinct(list(means["row"]), 26)
+    names = shorten_distinct(list(means["row"]), 26)
     return [
         f"{name} ({n}/{promised})" if n < promised else name
         for name, n, promised in zip(names, means["n"], means["promised"], strict=True)

@@ -20,32 +20,12 @@ Decisions:
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from analysis.plots.data_csv import csv_text, reread, write_csv
-from analysis.plots.figure_text import FONT, distinct, number, percent_or_unit, shown, width_in, wrapped
-from analysis.plots.fixed_layout import settle
-from analysis.tables.groups import Group
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.artist import Artist
-
-__all__ = [
-    "DOUBLE_IN", "GREY", "INK", "MARKERS", "PALETTE", "PAPER", "SINGLE_IN", "Look", "bar", "distinct", "finish", "line",
-    "look", "new_figure", "number", "paper", "percent_or_unit", "rendered",
-    "reread", "save", "series_label", "shown", "width_in",
-    "words", "wrapped", "write_csv",
-]  # fmt: skip
+from analysis.plots.figure_text import FONT
 
 SINGLE_IN = 3.4
 """Width of one column of a two-column paper, inches."""
@@ -116,8 +96,10 @@ PAPER: Any = {
 
 
 @contextmanager
-def paper() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
     """The look of a paper's figure for what is made and saved inside; the settings of the caller come back after it."""
+    import matplotlib
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(PAPER)
@@ -125,7 +107,7 @@ def paper() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """What tells series number i from the others: each of colour, marker, line and hatch."""
 
     color: str
@@ -134,10 +116,10 @@ class Look:
     hatch: str
 
 
-def look(index: int) -> Look:
+def series_style(index: int) -> SeriesStyle:
     """The look of series `index`, 0 first. Two of (colour, marker, line) differ between any two of 24 series."""
     turn = index // len(PALETTE)
-    return Look(
+    return SeriesStyle(
         PALETTE[index % len(PALETTE)],
         MARKERS[index % len(MARKERS)],
         LINES[(index + turn) % len(LINES)],
@@ -145,9 +127,9 @@ def look(index: int) -> Look:
     )
 
 
-def line(index: int, hollow: bool = False) -> dict[str, Any]:
+def line_style(index: int, hollow: bool = False) -> dict[str, Any]:
     """Keywords of `Axes.plot` and `errorbar` for series `index`; hollow: unfinished, or fewer than three seeds."""
-    style = look(index)
+    style = series_style(index)
     return {
         "color": style.color,
         "linestyle": style.line,
@@ -158,9 +140,9 @@ def line(index: int, hollow: bool = False) -> dict[str, Any]:
     }
 
 
-def bar(index: int, hollow: bool = False) -> dict[str, Any]:
+def bar_style(index: int, hollow: bool = False) -> dict[str, Any]:
     """Keywords of `Axes.bar` for series `index`: colour and hatch; hollow: only the outline and the hatch."""
-    style = look(index)
+    style = series_style(index)
     face = "white" if hollow else style.color
     return {
         "facecolor": face,
@@ -168,130 +150,3 @@ def bar(index: int, hollow: bool = False) -> dict[str, Any]:
         "hatch": style.hatch,
         "linewidth": 0.9 if hollow else 0.4,
     }
-
-
-def new_figure(
-    width_in: float, height_in: float, rows: int = 1, columns: int = 1, **subplots: Any
-) -> tuple[Figure, Any]:
-    """A Figure (constrained layout, Agg canvas) and its Axes, or an array of them as `Figure.subplots` gives it.
-
-    height_in is that of the axes with their labels; `finish` adds what legend and notes need.
-    """
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
-    _layout(figure, w_pad=0.02, h_pad=0.04)
-    made = figure.subplots(rows, columns, **subplots)
-    for axes in figure.axes:
-        # How many ticks there are is decided when drawn, by this size: said here, it does not depend on who draws.
-        axes.tick_params(labelsize=PAPER["xtick.labelsize"])
-    return figure, made
-
-
-def finish(
-    figure: Figure,
-    notes: Sequence[str] = (),
-    legend: Sequence[tuple[Artist | tuple[Artist, ...], str]] = (),
-    title: str = "",
-    max_columns: int = 4,
-) -> None:
-    """Write legend and notes (grey, wrapped) below the axes, a title above; call it last and once.
-
-    The title is for figures that stand alone. Plot modules leave it out: the paper and the page write `spec.title` and
-    `spec.caption` beside the figure.
-
-    The figure becomes as much taller as they need, so the axes keep their size and nothing can lie on anything. The
-    legend has as many columns as fit the width. Notes are sentences: what a bar is, what is unfinished. The axes stay
-    where they are after it (see `settle`).
-    """
-    from matplotlib.legend import Legend
-
-    width, axes_height = (float(side) for side in figure.get_size_inches())
-    edge, gap = 0.04, 0.05
-    title_lines = wrapped(title, width - 2 * edge, 8.0, "bold")
-    note_lines = [text for note in notes if note for text in wrapped(note, width - 2 * edge, 6.0)]
-    title_height, notes_height = _height(title_lines, 8.0), _height(note_lines, 6.0)
-    made: Legend | None = None
-    legend_height = 0.0
-    if legend:
-        made, legend_height = _fitted_legend(figure, legend, width - 2 * edge, max_columns)
-    below = notes_height + (gap if note_lines else 0) + legend_height + (gap if legend else 0)
-    above = title_height + (gap if title_lines else 0)
-    height = axes_height + below + above
-    figure.set_size_inches(width, height)
-    _layout(figure, rect=(0, below / height, 1, axes_height / height))
-    if title_lines:
-        figure.text(edge / width, 1 - 0.02 / height, "\n".join(title_lines), fontsize=8.0, va="top", weight="bold",
-                    linespacing=1.25, in_layout=False)  # fmt: skip
-    if made is not None:
-        made.set_loc((edge / width, (notes_height + (gap if note_lines else 0) + 0.02) / height))
-    if note_lines:
-        figure.text(edge / width, (notes_height + 0.01) / height, "\n".join(note_lines), fontsize=6.0, color=GREY,
-                    va="top", linespacing=1.25, in_layout=False)  # fmt: skip
-    settle(figure)
-
-
-def words(reason: str, width_in: float = SINGLE_IN, title: str = "") -> Figure:
-    """A figure that says in words why there is nothing to draw: `No finished runs: 2 failed, 1 new.`"""
-    with paper():
-        figure, axes = new_figure(width_in, 1.2)
-        axes.set_axis_off()
-        text = "\n".join(wrapped(reason, width_in - 0.4, 7.0))
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
-        finish(figure, title=title)
-    return figure
-
-
-def rendered(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
-    """{".pdf": ..., ".svg": ..., ".csv": ...} of a figure and its data (full precision, see `reread`).
-
-    Equal figures and data give equal bytes.
-    """
-    files = {".pdf": io.BytesIO(), ".svg": io.BytesIO()}
-    with paper():
-        figure.savefig(files[".pdf"], format="pdf", metadata={"CreationDate": None, "Creator": "c2d", "Producer": None})
-        figure.savefig(files[".svg"], format="svg", metadata={"Date": None, "Creator": "c2d"})
-    return {**{suffix: file.getvalue() for suffix, file in files.items()}, ".csv": csv_text(data).encode()}
-
-
-def save(figure: Figure, data: pd.DataFrame, path_without_suffix: Path) -> list[Path]:
-    """Write `<path>.pdf`, `.svg` and `.csv` and return the three paths; missing folders are made."""
-    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for suffix, content in rendered(figure, data).items():
-        paths.append(path_without_suffix.with_name(path_without_suffix.name + suffix))
-        paths[-1].write_bytes(content)
-    return paths
-
-
-def series_label(group: Group) -> str:
-    """The name of a group in a legend: its shown labels joined, those that made no difference left out."""
-    return ", ".join(text for text in group.shown if text) or "all"
-
-
-def _layout(figure: Figure, **settings: Any) -> None:
-    engine: Any = figure.get_layout_engine()
-    engine.set(**settings)
-
-
-def _height(lines: Sequence[str], points: float) -> float:
-    """Height of lines of text with linespacing 1.25, inches."""
-    return len(lines) * points * 1.25 * 1.17 / 72
-
-
-def _fitted_legend(
-    figure: Figure, entries: Sequence[tuple[Artist | tuple[Artist, ...], str]], width: float, max_columns: int
-) -> tuple[Any, float]:
-    """The legend with the most columns that fit `width` inches, and its height in inches."""
-    texts = distinct([text for _, text in entries])
-    handles: Any = [handle for handle, _ in entries]
-    for columns in range(min(max_columns, len(entries)), 0, -1):
-        # Placeholders first: a legend leaves out labels that begin with an underscore.
-        made = figure.legend(handles, ["x"] * len(entries), ncols=columns, loc="lower left")
-        for text, label in zip(made.get_texts(), texts, strict=True):
-            text.set_text(label)
-        made.set_in_layout(False)
-        box = made.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
-        if box.width / figure.dpi <= width or columns == 1:
-            break
-        made.remove()
-    return made, box.height / figure.dpi

@@ -8,15 +8,25 @@ interval over seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.load.columns import TIDE, quantity
-from analysis.plots.fixed_layout import settle
-from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks, seed_values
-from analysis.plots.rows import in_order, rows_of
-from analysis.plots.style import DOUBLE_IN, GREY, INK, bar, finish, new_figure, paper, words
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.points import (
+    INTERVAL,
+    axis_limits,
+    interval_columns,
+    is_incomplete,
+    marker_notes,
+    no_data_message,
+    run_columns,
+    seed_values,
+)
+from analysis.plots.rows import rows_of, unique_values
+from analysis.plots.style import DOUBLE_IN, GREY, INK, bar_style, paper_style
+from analysis.spec.report_item import SeriesFigureSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.load.schema import Study
-    from analysis.spec.report_spec import TideBars
 
 MAIN, SPECIAL = TIDE[:6], TIDE[6:]
 COLUMNS = ("row", "baseline", "error", "point", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
@@ -35,7 +44,13 @@ NO_SUM = (
 )
 
 
-def data(study: Study, spec: TideBars, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """dAP of the main error types, with error bars over seeds."""
+
+    kind: Literal["tide"]
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Lines (row, error): dAP in percent, one of `point` "mean" and one of `point` "seed" a finished seed."""
     import pandas as pd
 
@@ -44,30 +59,32 @@ def data(study: Study, spec: TideBars, sweep: str) -> pd.DataFrame:
         for error in TIDE:
             found = seed_values(row.group, quantity(f"tide.{error}"))
             same = {"row": row.name, "baseline": row.is_baseline, "error": error}
-            lines.append({**same, "point": "mean", **numbers(list(found.values())),
-                          **counts(row.group, list(found), "TIDE")})  # fmt: skip
+            lines.append({**same, "point": "mean", **interval_columns(list(found.values())),
+                          **run_columns(row.group, list(found), "TIDE")})  # fmt: skip
             alone = {"sd": np.nan, "low": np.nan, "high": np.nan, "interval": "", "promised": 1, "missing": ""}
             lines += [
-                {**same, "point": "seed", "value": value, **counts(row.group, [seed]), **alone}
+                {**same, "point": "seed", "value": value, **run_columns(row.group, [seed]), **alone}
                 for seed, value in found.items()
             ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def draw(data: pd.DataFrame, spec: TideBars) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Two panels side by side, the bars of a row in the same place of every group."""
     from matplotlib.patches import Patch
 
     means = data[data["point"] == "mean"]
     if not (means["n"] > 0).any():
-        return words(nothing(means), DOUBLE_IN)
+        return message_figure(no_data_message(means), DOUBLE_IN)
     there = means[means["n"] > 0]
-    places = {name: place for place, name in enumerate(in_order(means)) if (there["row"] == name).any()}
+    places = {name: place for place, name in enumerate(unique_values(means)) if (there["row"] == name).any()}
     weak = {
-        name: any(marked(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy())
+        name: any(
+            is_incomplete(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy()
+        )
         for name in places
     }
-    with paper():
+    with paper_style():
         figure, (left, right) = new_figure(DOUBLE_IN, 1.9, 1, 2, width_ratios=[len(MAIN), len(SPECIAL) + 0.3])
         for axes, errors in ((left, MAIN), (right, SPECIAL)):
             _panel(axes, data[data["error"].isin(errors)], errors, places, weak)
@@ -75,9 +92,9 @@ def draw(data: pd.DataFrame, spec: TideBars) -> Figure:
         said = "Bar: AP at IoU 0.5 that fixing all errors of a type would gain, mean over seeds; lower is better. "
         said += "Dot: one seed."
         said += f" Whisker: {INTERVAL}." if there["low"].notna().any() else ""
-        legend = [(Patch(**bar(place, weak[name])), name) for name, place in places.items()]
-        finish(figure, [said, NO_SUM, *remarks(means)], legend)
-        return settle(figure)
+        legend = [(Patch(**bar_style(place, weak[name])), name) for name, place in places.items()]
+        add_legend_and_notes(figure, [said, NO_SUM, *marker_notes(means)], legend)
+        return figure
 
 
 def _panel(
@@ -90,7 +107,7 @@ def _panel(
         means, seeds = mine[mine["point"] == "mean"], mine[mine["point"] == "seed"]
         x = np.array([at[error] for error in means["error"]])
         y = means["value"].to_numpy(float)
-        axes.bar(x, y, 0.92 * width, **bar(place, weak[name]))
+        axes.bar(x, y, 0.92 * width, **bar_style(place, weak[name]))
         for error, group in seeds.groupby("error", sort=False):
             spread = width * 0.25 * (np.linspace(-1, 1, len(group)) if len(group) > 1 else np.zeros(1))
             axes.plot(at[str(error)] + spread, group["value"], linestyle="", marker="o", markersize=_dot(width, errors),
@@ -106,7 +123,7 @@ def _panel(
     axes.set_xticks(range(len(errors)), errors)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5, len(errors) - 0.5)
-    low, high = bounds(lines)
+    low, high = axis_limits(lines)
     lowest = lines["value"].min()
     axes.set_ylim(low if lowest < 0 else 0.0, max(high, 0.5))
     axes.grid(axis="y")

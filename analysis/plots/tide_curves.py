@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.load.columns import TIDE
-from analysis.plots.fixed_layout import settle
-from analysis.plots.points import INTERVAL, bounds, counts, marked, nothing, numbers, remarks
-from analysis.plots.rows import in_order, left_out, problem_note, rows_of
-from analysis.plots.style import DOUBLE_IN, finish, line, new_figure, paper, words
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.points import (
+    INTERVAL,
+    axis_limits,
+    interval_columns,
+    is_incomplete,
+    marker_notes,
+    no_data_message,
+    run_columns,
+)
+from analysis.plots.rows import problem_note, row_notes, rows_of, unique_values
+from analysis.plots.style import DOUBLE_IN, line_style, paper_style
+from analysis.spec.report_item import SeriesFigureSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.load.schema import Study
-    from analysis.spec.report_spec import TideCurves
 
 MAIN = TIDE[:6]
 MOST_BANDS = 6
@@ -31,7 +39,13 @@ COLUMNS = ("row", "baseline", "error", "iou", "value", "sd", "low", "high", "int
            "runs", "missing", "note")  # fmt: skip
 
 
-def data(study: Study, spec: TideCurves, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """dAP of each main error type over the IoU threshold; computed from the detections."""
+
+    kind: Literal["tide_curves"]
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Lines (row, error, iou): `value` is the mean dAP over seeds in percent.
 
     Only runs with readable detections count; `note` says what is wrong with the others. A row without any has one line
@@ -53,32 +67,36 @@ def data(study: Study, spec: TideCurves, sweep: str) -> pd.DataFrame:
             same = {"row": row.name, "baseline": row.is_baseline, "error": error, "note": note}
             mine = [of_run[run][error] for run in seed_of if error in of_run[run]]
             if not mine:
-                lines.append({**same, "iou": math.nan, **numbers([]), **counts(row.group, [], "detections")})
+                lines.append(
+                    {**same, "iou": math.nan, **interval_columns([]), **run_columns(row.group, [], "detections")}
+                )
                 continue
             for iou, values in pd.concat(mine).groupby("iou"):
                 seeds = [seed_of[str(run)] for run in values["run"]]
-                lines.append({**same, "iou": float(str(iou)), **numbers(list(100 * values["dAP"].astype(float))),
-                              **counts(row.group, seeds, "detections")})  # fmt: skip
+                lines.append({**same, "iou": float(str(iou)), **interval_columns(list(100 * values["dAP"].astype(float))),
+                              **run_columns(row.group, seeds, "detections")})  # fmt: skip
     out = pd.DataFrame(lines, columns=list(COLUMNS))
     out.attrs["problems"] = problems
     return out
 
 
-def draw(data: pd.DataFrame, spec: TideCurves) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Two by three panels with the threshold below, the vertical scale of each its own."""
     from matplotlib.lines import Line2D
 
-    notes = left_out(data)
+    notes = row_notes(data)
     if not (data["n"] > 0).any():
-        return words(" ".join([nothing(data), *notes]), DOUBLE_IN)
+        return message_figure(" ".join([no_data_message(data), *notes]), DOUBLE_IN)
     there = data[data["n"] > 0]
-    places = {name: place for place, name in enumerate(in_order(data)) if (there["row"] == name).any()}
+    places = {name: place for place, name in enumerate(unique_values(data)) if (there["row"] == name).any()}
     weak = {
-        name: any(marked(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy())
+        name: any(
+            is_incomplete(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy()
+        )
         for name in places
     }
     banded = len(places) <= MOST_BANDS and bool(there["low"].notna().any())
-    with paper():
+    with paper_style():
         figure, grid = new_figure(DOUBLE_IN, 2.8, 2, 3, sharex=True)
         for axes, error in zip(grid.flat, MAIN, strict=True):
             _panel(axes, there[there["error"] == error], places, weak, banded)
@@ -89,20 +107,22 @@ def draw(data: pd.DataFrame, spec: TideCurves) -> Figure:
             axes.set_xlabel("IoU threshold")
         said = "AP at that threshold that fixing all errors of a type would gain, mean over seeds"
         said += f"; band: {INTERVAL}" if banded else ""
-        legend = [(Line2D([], [], markersize=3, **line(place, weak[name])), name) for name, place in places.items()]
-        finish(figure, [f"{said}. Vertical scales differ.", *remarks(data), *notes], legend)
-        return settle(figure)
+        legend = [
+            (Line2D([], [], markersize=3, **line_style(place, weak[name])), name) for name, place in places.items()
+        ]
+        add_legend_and_notes(figure, [f"{said}. Vertical scales differ.", *marker_notes(data), *notes], legend)
+        return figure
 
 
 def _panel(axes: Axes, lines: pd.DataFrame, places: Mapping[str, int], weak: Mapping[str, bool], banded: bool) -> None:
     for name, place in places.items():
         mine = lines[lines["row"] == name].sort_values("iou")
-        style = {**line(place, weak[name]), "markeredgewidth": 0.6}
+        style = {**line_style(place, weak[name]), "markeredgewidth": 0.6}
         axes.plot(mine["iou"], mine["value"], markersize=2.4, zorder=3, **style)
         if banded and mine["low"].notna().any():
             axes.fill_between(mine["iou"], mine["low"], mine["high"], color=style["color"], alpha=0.15, linewidth=0,
                               zorder=2)  # fmt: skip
-    low, high = bounds(lines if banded else lines.assign(low=math.nan, high=math.nan))
+    low, high = axis_limits(lines if banded else lines.assign(low=math.nan, high=math.nan))
     axes.set_ylim(low if not lines.empty and lines["value"].min() < 0 else 0.0, max(high, 0.5))
     axes.set_xlim(0.48, 0.97)
     axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9])

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from analysis.load.columns import quantity
-from analysis.plots.points import counts
+from analysis.plots.points import run_columns
 from analysis.plots.rows import problem_note, rows_of
+from analysis.spec.report_item import SeriesFigureSpec
 from c2d.core.run_folder import METRICS_FILE
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from analysis.spec.report_spec import Training
     from c2d.metrics.coco_data import Array
 
 KD = "loss_kd_"
@@ -44,7 +45,14 @@ COLUMNS = ("row", "baseline", "part", "term", "iteration", "value", "low", "high
            "runs", "missing", "note")  # fmt: skip
 
 
-def data(study: Study, spec: Training, sweep: str) -> pd.DataFrame:
+class Spec(SeriesFigureSpec):
+    """Loss curves with the KD terms, and their ratio to the task loss."""
+
+    kind: Literal["training"]
+    points: Annotated[int, Field(ge=10)] = 400
+
+
+def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Lines (row, part, term, iteration): `value` is the mean over seeds, low and high the lowest and highest seed.
 
     part: total, task, kd (losses as they are trained), ratio (kd over the sum of task losses) or validation (AP in
@@ -69,11 +77,11 @@ def data(study: Study, spec: Training, sweep: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
-def draw(data: pd.DataFrame, spec: Training) -> Figure:
+def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Two panels a row, sharing both scales with those of the other rows; see the module."""
-    from analysis.plots.training_curves import draw_curves
+    from analysis.plots.training_curves import draw_training_curves
 
-    return draw_curves(data)
+    return draw_training_curves(data)
 
 
 def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int) -> pd.DataFrame:
@@ -82,7 +90,7 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
     from analysis.load.loss_curves import read_validation
 
     skipped = sum(found.attrs.get("skipped", 0) for found in events.values())
-    behind = counts(row.group, list(events), "metrics")
+    behind = run_columns(row.group, list(events), "metrics")
     same = {"row": row.name, "baseline": row.is_baseline, "n": behind["n"], "promised": behind["promised"]}
     notes = [
         f"{row.name}: no run is finished; shown are those that have begun." if events and not row.done else "",
@@ -107,7 +115,7 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
     return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
 
 
-def kinds(columns: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_losses(columns: Sequence[str]) -> tuple[list[str], list[str]]:
     """(task losses, distillation terms) among the columns of metrics.jsonl. `loss` alone is their sum."""
     losses = [name for name in columns if name.startswith("loss_")]
     return [name for name in losses if not name.startswith(KD)], [name for name in losses if name.startswith(KD)]
@@ -115,7 +123,7 @@ def kinds(columns: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _wanted(events: Mapping[int, pd.DataFrame]) -> list[tuple[str, str]]:
     """(part, term) of the curves that the train events of a row's seeds make."""
-    task, terms = kinds(list(dict.fromkeys(str(name) for found in events.values() for name in found.columns)))
+    task, terms = split_losses(list(dict.fromkeys(str(name) for found in events.values() for name in found.columns)))
     wanted = [("total", "loss"), *(("task", name) for name in task), *(("kd", name) for name in terms)]
     return [*wanted, *(("ratio", name) for name in terms if task)] if events else []
 

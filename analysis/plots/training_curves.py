@@ -10,23 +10,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.fixed_layout import settle
-from analysis.plots.points import nothing
-from analysis.plots.rows import in_order, left_out
-from analysis.plots.style import (
-    DOUBLE_IN,
-    GREY,
-    INK,
-    LINES,
-    PALETTE,
-    distinct,
-    finish,
-    look,
-    new_figure,
-    paper,
-    shown,
-    words,
-)  # fmt: skip
+from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_text import shorten, shorten_distinct
+from analysis.plots.points import no_data_message
+from analysis.plots.rows import row_notes, unique_values
+from analysis.plots.style import DOUBLE_IN, GREY, INK, LINES, PALETTE, paper_style, series_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,25 +27,25 @@ PANEL_IN = 1.15
 """Height of the two panels of a row."""
 
 
-def draw_curves(data: pd.DataFrame) -> Figure:
+def draw_training_curves(data: pd.DataFrame) -> Figure:
     """See `analysis.plots.training.draw`."""
     heads, curves = data[data["part"] == "row"], data[data["part"] != "row"]
-    notes = left_out(heads)
+    notes = row_notes(heads)
     if not curves["value"].notna().any():
-        return words(" ".join(["No training curves.", nothing(heads), *notes]), DOUBLE_IN)
-    places = {name: place for place, name in enumerate(in_order(heads))}
+        return message_figure(" ".join(["No training curves.", no_data_message(heads), *notes]), DOUBLE_IN)
+    places = {name: place for place, name in enumerate(unique_values(heads))}
     names = [name for name in places if (curves["row"] == name).any()]
     styles = _styles(curves)
     losses, ratios = curves[curves["part"].isin(("total", "task", "kd"))], curves[curves["part"] == "ratio"]
     validated = bool((curves["part"] == "validation").any())
     lines_of = len(names) + validated
     end = float(curves["iteration"].max())
-    with paper():
+    with paper_style():
         figure, grid = new_figure(DOUBLE_IN, lines_of * PANEL_IN + 0.35 * (1 + validated), lines_of, 2, squeeze=False,
                                   width_ratios=[1.25, 1])  # fmt: skip
         for k, name in enumerate(names):
             for axes, lines in zip(grid[k], (losses, ratios), strict=True):
-                _panel(axes, lines[lines["row"] == name], styles, scale_of([*lines["low"], *lines["high"]]))
+                _panel(axes, lines[lines["row"] == name], styles, axis_scale([*lines["low"], *lines["high"]]))
                 axes.set_xlim(0, end)
                 axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
                 axes.tick_params(labelbottom=k == len(names) - 1)
@@ -71,8 +59,8 @@ def draw_curves(data: pd.DataFrame) -> Figure:
         legend = [(Line2D([], [], **style), term) for term, style in styles.items()]
         if validated:
             _validation(grid[-1, 0], grid[-1, 1], curves, places, end)
-        finish(figure, [_said(curves, validated), *_remarks(heads), *notes], legend)
-        return settle(figure)
+        add_legend_and_notes(figure, [_said(curves, validated), *_remarks(heads), *notes], legend)
+        return figure
 
 
 def _styles(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -80,9 +68,9 @@ def _styles(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
     a kind before the colours have gone round."""
     styles: dict[str, dict[str, Any]] = {"loss": {"color": INK, "linestyle": "-", "linewidth": 1.3}}
     greys = ("#767676", "#A0A0A0", "#4D4D4D")
-    for k, term in enumerate(in_order(curves[curves["part"] == "task"], "term")):
+    for k, term in enumerate(unique_values(curves[curves["part"] == "task"], "term")):
         styles[term] = {"color": greys[k % 3], "linestyle": LINES[(k + 1) % len(LINES)], "linewidth": 1.1}
-    for k, term in enumerate(in_order(curves[curves["part"] == "kd"], "term")):
+    for k, term in enumerate(unique_values(curves[curves["part"] == "kd"], "term")):
         turn = k // (len(PALETTE) - 1)
         colours = [colour for colour in PALETTE if colour != "#000000"]
         styles[term] = {"color": colours[k % len(colours)], "linestyle": LINES[(k + turn) % len(LINES)],
@@ -91,7 +79,7 @@ def _styles(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """A vertical axis that all rows share."""
 
     log: bool
@@ -106,21 +94,21 @@ class Scale:
         axes.set_ylim(self.low, self.high)
 
 
-def scale_of(values: Sequence[float]) -> Scale:
+def axis_scale(values: Sequence[float]) -> AxisScale:
     """Logarithmic where all values are positive and far apart, else from 0 (or below) on."""
     x = np.asarray(values, float)
     x = x[np.isfinite(x)]
     if not len(x):
-        return Scale(False, 0.0, 1.0)
+        return AxisScale(False, 0.0, 1.0)
     low, high = float(x.min()), float(x.max())
     if low > 0 and high / low >= LOG_FROM:
-        return Scale(True, low / 1.25, high * 1.25)
+        return AxisScale(True, low / 1.25, high * 1.25)
     room = 0.06 * (high - min(low, 0.0)) or 0.5
-    return Scale(False, 0.0 if low >= 0 else low - room, high + room)
+    return AxisScale(False, 0.0 if low >= 0 else low - room, high + room)
 
 
-def _panel(axes: Axes, lines: pd.DataFrame, styles: Mapping[str, dict[str, Any]], scale: Scale) -> None:
-    for term in in_order(lines, "term"):
+def _panel(axes: Axes, lines: pd.DataFrame, styles: Mapping[str, dict[str, Any]], scale: AxisScale) -> None:
+    for term in unique_values(lines, "term"):
         mine = lines[(lines["term"] == term) & lines["value"].notna()]
         x = mine["iteration"].to_numpy(float)
         axes.plot(x, mine["value"], zorder=3, marker="o" if len(mine) == 1 else "", markersize=2.5, **styles[term])
@@ -134,9 +122,9 @@ def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, places: Mapping[
     """AP on the way on the left, a line a row; their names on the right."""
     lines = curves[curves["part"] == "validation"]
     entries: list[tuple[Any, str]] = []
-    for name in in_order(lines):
+    for name in unique_values(lines):
         mine = lines[(lines["row"] == name) & lines["value"].notna()]
-        style = look(places[name])
+        style = series_style(places[name])
         x = mine["iteration"].to_numpy(float)
         (handle,) = axes.plot(x, mine["value"], color=style.color, linestyle=style.line, marker=style.marker,
                               markersize=3, linewidth=1.1, zorder=3)  # fmt: skip
@@ -151,7 +139,7 @@ def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, places: Mapping[
     axes.set_xlabel("iteration")
     axes.grid()
     beside.set_axis_off()
-    names = distinct([name for _, name in entries], 22)
+    names = shorten_distinct([name for _, name in entries], 22)
     legend = beside.legend([handle for handle, _ in entries], ["x"] * len(entries), loc="center left",
                            ncols=1 if len(entries) <= 6 else 2)  # fmt: skip
     for text, label in zip(legend.get_texts(), names, strict=True):  # a legend drops labels that begin with "_"
@@ -182,4 +170,4 @@ def _title(head: Any) -> str:
     """The row's name, with its seeds where they are not all there or few."""
     n, promised = int(head["n"]), int(head["promised"])
     seeds = f"{n}/{promised} seeds" if n < promised else f"{n} seed{'s' * (n > 1)}"
-    return f"{shown(head['row'])} ({seeds})"
+    return f"{shorten(head['row'])} ({seeds})"

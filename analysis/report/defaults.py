@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import AXIS, Study
-from analysis.spec.report_spec import SHIPPED, FigureSpec, TableSpec, parse, read_spec
+from analysis.report.report_spec import SHIPPED, parse, read_spec
+from analysis.spec.report_item import FigureSpec
+from analysis.spec.table_spec import TableSpec
 from analysis.tables.groups import groups
 from c2d.core.run_folder import LATENCY_FOLDER
 
@@ -41,9 +43,9 @@ FIGURES = {
 NEEDS_BASELINE = ("per_class",)
 
 
-def items(study: Study, sweep: str) -> list[Item]:
+def default_items(study: Study, sweep: str) -> list[Item]:
     """The shipped reports of a sweep, or default tables where there are none; then default figures."""
-    axes = axes_of(study, sweep)
+    axes = sweep_axes(study, sweep)
     if not axes:
         return []
     shipped = [item for item in shipped_reports() if item.sweep == sweep]
@@ -54,9 +56,9 @@ def items(study: Study, sweep: str) -> list[Item]:
     return [*(tables or _tables(study, sweep, axes)), *figures, *more]
 
 
-def left_out(study: Study, sweep: str) -> str:
+def omission_reason(study: Study, sweep: str) -> str:
     """Why a default report has less than it could, in words; "" where it has all."""
-    rows, axes = _rows(study, sweep), axes_of(study, sweep)
+    rows, axes = _rows(study, sweep), sweep_axes(study, sweep)
     if rows.empty:
         return ""
     if not axes:
@@ -72,7 +74,7 @@ def shipped_reports() -> list[Item]:
     return [read_spec(path) for path in sorted(SHIPPED.glob("*.yaml"))]
 
 
-def axes_of(study: Study, sweep: str) -> Axes:
+def sweep_axes(study: Study, sweep: str) -> Axes:
     """{axis: labels} of a sweep, in its order; {} without any cell.
 
     Those of runs of no sweep are student and method, or, where these do not tell two of them apart, their question.
@@ -87,7 +89,7 @@ def axes_of(study: Study, sweep: str) -> Axes:
     return {axis: sorted(labels, key=_order(known[axis])) for axis, labels in found.items() if labels}
 
 
-def baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
+def default_baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
     """{axis: label} of the runs without a method, if one axis tells them apart: what the others are compared with.
 
     Runs that are not there yet are asked nothing, so that a report keeps its baseline while its runs come in.
@@ -117,10 +119,10 @@ def _order(labels: Sequence[str]) -> Any:
 
 
 def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
-    name, question = file_name([sweep or "runs"]), study.sweeps.get(sweep, {}).get("question", "")
+    name, question = name_of_labels([sweep or "runs"]), study.sweeps.get(sweep, {}).get("question", "")
     # Labels are named one by one: among the runs of no sweep are classifiers, which have no AP.
     common: dict[str, Any] = {"kind": "table", "sweep": sweep, "rows": axes}
-    common |= {"baseline": baseline(study, sweep, axes)}
+    common |= {"baseline": default_baseline(study, sweep, axes)}
     spent = "train_hours" if _rows(study, sweep)["train_s"].max() > HOURS_FROM_S else "train_minutes"
     cost = [*COST, spent, *_teachers(study, sweep)]
     kinds: list[dict[str, Any]] = [
@@ -138,7 +140,7 @@ def _teachers(study: Study, sweep: str) -> list[str]:
 
 
 def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
-    name, plain = file_name([sweep or "runs"]), baseline(study, sweep, axes)
+    name, plain = name_of_labels([sweep or "runs"]), default_baseline(study, sweep, axes)
     found: list[Item] = []
     for suffix, addition, where, series in _facets(study, sweep, axes):
         common: dict[str, Any] = {"sweep": sweep, "where": where, "series": series}
@@ -162,7 +164,7 @@ def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Ax
     for where in facets if len(facets) <= MOST_FACETS else []:
         words = ", ".join(f"{_short(axis)} {label}" for axis, label in where.items())
         kept = {} if sweep else {main: axes[main]}
-        yield f"-{file_name(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
+        yield f"-{name_of_labels(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
 
 
 def _over_numbers(name: str, sweep: str, axes: Axes, plain: dict[str, str]) -> Iterator[Item]:
@@ -171,7 +173,7 @@ def _over_numbers(name: str, sweep: str, axes: Axes, plain: dict[str, str]) -> I
     for axis, labels in several.items():
         if len(labels) >= 3 and all(map(_is_number, labels)):
             own: dict[str, Any] = {"kind": "curve", "x": axis, "series": [other for other in several if other != axis]}
-            own |= {"sweep": sweep, "baseline": plain, "name": f"{name}-{file_name([axis])}"}
+            own |= {"sweep": sweep, "baseline": plain, "name": f"{name}-{name_of_labels([axis])}"}
             yield parse({**own, "title": f"AP against {_short(axis)}"})
     grid = [axis for axis in several if axis not in plain]
     fixed = {axis: [label for label in several[axis] if label != plain[axis]] for axis in plain}
@@ -192,7 +194,7 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
         yield parse({**common, "x": "params", "title": "AP against parameters"})
 
 
-def file_name(labels: Iterable[str]) -> str:
+def name_of_labels(labels: Iterable[str]) -> str:
     """Labels as part of a file name: plain letters, at most 60; what was cut is told apart by a digest."""
     given = "-".join(labels)
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)

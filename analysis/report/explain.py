@@ -28,7 +28,7 @@ FILES = (
 
 
 @dataclass(frozen=True)
-class Behind:
+class RunDetails:
     """One run behind a number.
 
     value: the run's own, in the column's unit; None where it has none. facts: in words. files: {name in folder: what}.
@@ -48,7 +48,7 @@ class Explanation:
     """One cell, as the table's CSV holds it, and the runs behind it."""
 
     cell: dict[str, str]
-    runs: list[Behind]
+    runs: list[RunDetails]
 
     def to_json(self) -> str:
         return json.dumps({"cell": self.cell, "runs": [asdict(run) for run in self.runs]}, indent=2)
@@ -77,7 +77,7 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(table: Path, row: str, column: str, runs: Path) -> Explanation:
+def explain_cell(table: Path, row: str, column: str, runs: Path) -> Explanation:
     """The cell of a table that `c2d report` wrote, and its runs as they are in the store now.
 
     Args:
@@ -125,22 +125,22 @@ def _labels(cell: dict[str, str]) -> str:
     return " ".join(cell[key] for key in keys[keys.index("row") + 1 : keys.index("column")] if cell[key])
 
 
-def _behind(cell: dict[str, str], runs: Path) -> list[Behind]:
-    from analysis.load.load import read
+def _behind(cell: dict[str, str], runs: Path) -> list[RunDetails]:
+    from analysis.load.load import read_study
 
     wanted = csvfile.run_ids(cell["runs"])
     if not wanted:
         return []
-    study = read(runs, ())
+    study = read_study(runs, ())
     rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
     return [_run(study, rows[run], cell) if run in rows else _gone(run, runs) for run in wanted]
 
 
-def _gone(run: str, runs: Path) -> Behind:
-    return Behind(run, None, f"not in {runs}", None, {})
+def _gone(run: str, runs: Path) -> RunDetails:
+    return RunDetails(run, None, f"not in {runs}", None, {})
 
 
-def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
+def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> RunDetails:
     quantity = QUANTITIES.get(cell["column"].removeprefix("delta."))
     stored = row.get(quantity.column) if quantity and quantity.column else None
     value = float(stored) * quantity.scale if quantity and isinstance(stored, float) and stored == stored else None
@@ -161,7 +161,7 @@ def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Behind:
     files = {name: what for name, what in FILES if (folder / name).is_file()}
     seed = int(row["seed"]) if row["seed"] == row["seed"] else None
     told = {name: fact for name, fact in facts.items() if fact}
-    return Behind(str(row["run"]), seed, str(row["state"]), value, told, str(folder), files)
+    return RunDetails(str(row["run"]), seed, str(row["state"]), value, told, str(folder), files)
 
 
 def _code(code: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from c2d.core.errors import InputError
 
 
-class Folder:
+class OutputFolder:
     """A folder for results; made when the first file is written.
 
     Raises:

@@ -11,23 +11,23 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import STATES, Study, labels_of
-from analysis.page.page_model import Failure, Report, Sweep
+from analysis.page.page_model import PageContent, PageFailure, SweepProgress
 from c2d import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.report.types import Made, Request
+    from analysis.report.types import ReportContents, ReportRequest
 
 PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "hotcoco")
 
 
-def filled(made: Made, asked: Request) -> Report:
+def page_content(made: ReportContents, asked: ReportRequest) -> PageContent:
     """The page's content."""
     study = made.study
     runs = [_run(row) for row in _once(study).to_dict("records")]
     titles = [record.get("question", "") for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
-    return Report(
+    return PageContent(
         title=titles[0] if titles else ", ".join(study.sweeps) or "Runs",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         sweeps=_progress(study),
@@ -55,7 +55,7 @@ def provenance() -> dict[str, str]:
     return found
 
 
-def _progress(study: Study) -> list[Sweep]:
+def _progress(study: Study) -> list[SweepProgress]:
     out = []
     for name in [*study.sweeps, ""]:
         rows = study.frame[study.frame["sweep"] == name].drop_duplicates("run")
@@ -64,16 +64,16 @@ def _progress(study: Study) -> list[Sweep]:
             counts = rows["state"].value_counts()
             states = {state: int(counts[state]) for state in reversed(STATES) if state in counts}
             question = study.sweeps[name].get("question", "") if name else "runs of no sweep"
-            out.append(Sweep(name or "no sweep", question, states))
+            out.append(SweepProgress(name or "no sweep", question, states))
     return out
 
 
-def _failures(study: Study) -> list[Failure]:
+def _failures(study: Study) -> list[PageFailure]:
     from analysis.load.failure_list import triage
 
     reasons = dict(zip(study.frame["run"], study.frame["reason"], strict=True))
     return [
-        Failure(f.run, f.failure_class, f.suggestion, "; ".join(f.cells), f.state, reasons.get(f.run, ""), f.lines)
+        PageFailure(f.run, f.failure_class, f.suggestion, "; ".join(f.cells), f.state, reasons.get(f.run, ""), f.lines)
         for f in triage(study)
     ]
 

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from analysis.load.schema import STATES, Study
-from analysis.page.page_model import Figure, Skipped
+from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
-from analysis.report.output_folder import Folder
-from analysis.report.types import Drawn, Made, Request
-from analysis.spec.report_spec import FigureSpec, TableSpec, read_spec
+from analysis.report.output_folder import OutputFolder
+from analysis.report.report_spec import read_spec
+from analysis.report.types import DrawnFigure, ReportContents, ReportRequest
+from analysis.spec.report_item import FigureSpec
+from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem
 
@@ -24,24 +26,24 @@ MOST_LINES = 12
 """Kinds of problems that are printed."""
 
 
-def write_report(asked: Request, say: Say = lambda line: None) -> Made:
+def write_report(asked: ReportRequest, say: Say = lambda line: None) -> ReportContents:
     """Read the store, make tables and figures, write them and the page.
 
     Raises:
         InputError: nothing to report; a spec, sweep, axis or column that does not exist; rows of different protocols in
             a table that was asked for by name. Nothing has been written then.
     """
-    from analysis.load.load import read
+    from analysis.load.load import read_study
 
     specs = [read_spec(Path(given)) for given in asked.specs]
-    folder = Folder(asked.out, asked.runs)
+    folder = OutputFolder(asked.out, asked.runs)
     named = [spec.sweep for spec in specs if spec.sweep]
-    study = read(asked.runs, tuple(dict.fromkeys([*asked.sweeps, *named])) if asked.sweeps else (), asked.cache)
+    study = read_study(asked.runs, tuple(dict.fromkeys([*asked.sweeps, *named])) if asked.sweeps else (), asked.cache)
     if study.frame.empty:
         raise InputError(f"no runs in {asked.runs}; train or submit something first, or name another store with --runs")
-    say(f"{asked.runs}: {counted(study)}")
-    made = Made(study, problems=list(study.problems))
-    sweeps = [sweep for sweep in asked.sweeps or (*study.sweeps, "") if defaults.axes_of(study, sweep)]
+    say(f"{asked.runs}: {count_runs(study)}")
+    made = ReportContents(study, problems=list(study.problems))
+    sweeps = [sweep for sweep in asked.sweeps or (*study.sweeps, "") if defaults.sweep_axes(study, sweep)]
     for spec in specs:
         for sweep in [spec.sweep] if spec.sweep else sweeps:
             name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
@@ -59,26 +61,26 @@ def write_report(asked: Request, say: Say = lambda line: None) -> Made:
     return made
 
 
-def _make_default(made: Made, sweep: str, allow_mixed: bool) -> None:
+def _make_default(made: ReportContents, sweep: str, allow_mixed: bool) -> None:
     """All that is made of a sweep when nobody said what; what cannot be made is skipped with its reason."""
     named = f"sweep {sweep}" if sweep else "runs of no sweep"
     try:
-        found, why = defaults.items(made.study, sweep), defaults.left_out(made.study, sweep)
+        found, why = defaults.default_items(made.study, sweep), defaults.omission_reason(made.study, sweep)
     except InputError as error:
-        made.skipped.append(Skipped(named, str(error)))
+        made.skipped.append(SkippedItem(named, str(error)))
         return
     if why:
-        made.notes.append(Skipped(named, why))
+        made.notes.append(SkippedItem(named, why))
     for item in found:
         name, taken = item.name, {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}
         name = next(free for k in itertools.count(1) if (free := name if k == 1 else f"{name}-{k}") not in taken)
         try:
             _make(made, item, sweep, name, allow_mixed)
         except InputError as error:
-            made.skipped.append(Skipped(name, str(error)))
+            made.skipped.append(SkippedItem(name, str(error)))
 
 
-def counted(study: Study) -> str:
+def count_runs(study: Study) -> str:
     """ "2 sweeps, 12 runs: 9 done, 2 failed, 1 waiting"."""
     runs = study.frame.drop_duplicates("run")
     counts = runs["state"].value_counts()
@@ -102,38 +104,38 @@ def _many(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
 
-def _make(made: Made, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+def _make(made: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
     if name in {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}:
         raise InputError(f"two reports are called {name!r}; give one of them another `name`")
     if isinstance(spec, TableSpec):
-        from analysis.tables.build_table import build
+        from analysis.tables.build_table import build_table
 
-        made.tables.append(build(made.study, spec, sweep, name, allow_mixed))
+        made.tables.append(build_table(made.study, spec, sweep, name, allow_mixed))
     else:
-        from analysis.plots import plot
+        from analysis.plots import FIGURES
 
-        module = plot(spec.kind)
+        module = FIGURES[spec.kind]
         data = module.data(made.study, spec, sweep)
         made.problems += [problem for problem in data.attrs.get("problems", []) if problem not in made.problems]
-        made.drawn.append(Drawn(name, spec, data, module.draw(data, spec)))
+        made.drawn.append(DrawnFigure(name, spec, data, module.draw(data, spec)))
 
 
-def _write(made: Made, folder: Folder, asked: Request) -> None:
+def _write(made: ReportContents, folder: OutputFolder, asked: ReportRequest) -> None:
     """Tables in five formats, figures in two with their data, the frame, and the page that shows all of it."""
     from analysis.formats import FORMATS
     from analysis.page import render
-    from analysis.plots.style import rendered
-    from analysis.report.page_context import filled
+    from analysis.plots.figure_files import encode_figure
+    from analysis.report.page_context import page_content
 
     for table in made.tables:
         for extension, write in FORMATS.items():
             folder.write(f"tables/{table.name}.{extension}", write(table))
     for item in made.drawn:
-        files = rendered(item.figure, item.data)
+        files = encode_figure(item.figure, item.data)
         paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in files.items()]
         names = tuple(path.relative_to(folder.path).as_posix() for path in paths)
         svg, csv = (files[suffix].decode() for suffix in (".svg", ".csv"))
-        made.figures.append(Figure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
+        made.figures.append(PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
     folder.write("runs.csv", made.study.frame.to_csv(index=False))
-    folder.write("report.html", render(filled(made, asked)))
+    folder.write("report.html", render(page_content(made, asked)))
     made.files = folder.written

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import Study
-from analysis.page.page_model import Figure, Skipped
-from analysis.spec.report_spec import FigureSpec
+from analysis.page.page_model import PageFigure, SkippedItem
+from analysis.spec.report_item import FigureSpec
 from c2d.core.regular_file import Problem
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class ReportRequest:
     """What is asked for.
 
     runs: the store. out: folder of the results. sweeps: names, () for the whole store. specs: YAML files or names of
@@ -35,7 +35,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnFigure:
     """A figure, the data it was drawn from and its spec."""
 
     name: str
@@ -45,7 +45,7 @@ class Drawn:
 
 
 @dataclass
-class Made:
+class ReportContents:
     """What a report consists of.
 
     skipped: what could not be made by default. notes: what was left out on purpose. problems: files that could not be
@@ -54,9 +54,9 @@ class Made:
 
     study: Study
     tables: list[Table] = field(default_factory=list)
-    drawn: list[Drawn] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: list[Skipped] = field(default_factory=list)
+    drawn: list[DrawnFigure] = field(default_factory=list)
+    skipped: list[SkippedItem] = field(default_factory=list)
+    notes: list[SkippedItem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[PageFigure] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.stats.permutation import ends
+from analysis.stats.permutation import p_and_interval
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Prepared, prepare
 from c2d.metrics.resampled_ap import Curves, resampled
@@ -50,7 +50,7 @@ class ImageDifference:
     test: str
 
 
-def compare(
+def compare_over_images(
     targets: Mapping[str, Any] | None,
     a: Detections,
     b: Detections,
@@ -76,12 +76,12 @@ def compare(
         raise InputError(
             f"{resamples} resamples: the ends of a 95 % interval need {FEWEST_RESAMPLES} at least; 1000 are usual"
         )
-    curves = curves_of(targets, [a, b], metric)
-    value_a, value_b = whole(curves)
+    curves = matched_curves(targets, [a, b], metric)
+    value_a, value_b = full_set_values(curves)
     drawn = resampled(curves, resamples, seed)
     d = np.sort(drawn[0] - drawn[1])
     d = d[~np.isnan(d)]  # NaN, sorted last: draws without any object
-    p, low, high = ends(d)
+    p, low, high = p_and_interval(d)
     images = curves[0].images
     few = f"; {images} images are few: covers less than 95 %" if images < FEW_IMAGES else ""
     name = f"over {images} images, {len(d)} resamples"
@@ -91,13 +91,13 @@ def compare(
     )  # fmt: skip
 
 
-def whole(curves: Sequence[Curves]) -> list[float]:
+def full_set_values(curves: Sequence[Curves]) -> list[float]:
     """The metric of each checkpoint on the set as it is."""
     once = np.ones((curves[0].images, 1), np.int32)
     return [float(one.ap(once)[0]) for one in curves]
 
 
-def curves_of(targets: Mapping[str, Any] | None, detections: Sequence[Detections], metric: str) -> list[Curves]:
+def matched_curves(targets: Mapping[str, Any] | None, detections: Sequence[Detections], metric: str) -> list[Curves]:
     """Every checkpoint, checked and matched; all must stand on the same ground truth."""
     first: Prepared | None = None
     out = []

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.stats.bootstrap import FEW_IMAGES, Detections, curves_of, whole
+from analysis.stats.bootstrap import FEW_IMAGES, Detections, full_set_values, matched_curves
 from analysis.stats.permutation import LEVEL
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
@@ -58,7 +58,7 @@ class SeedImageDifference:
     test: str
 
 
-def compare(
+def compare_over_seeds_and_images(
     targets: Mapping[str, Any] | None,
     a: Sequence[Detections],
     b: Sequence[Detections],
@@ -77,14 +77,14 @@ def compare(
         seed: of the draws.
 
     Raises:
-        InputError: fewer than 2 seeds, or not as many on both sides; else as `analysis.stats.bootstrap.compare`.
+        InputError: fewer than 2 seeds, or not as many on both sides; else as `analysis.stats.bootstrap.compare_over_images`.
     """
     if len(a) != len(b):
         raise InputError(f"{len(a)} seeds against {len(b)}: give the same seeds, in the same order, on both sides")
     _enough(len(a))
     n = len(a)
-    curves = curves_of(targets, [*a, *b], metric)
-    values = np.array(whole(curves))
+    curves = matched_curves(targets, [*a, *b], metric)
+    values = np.array(full_set_values(curves))
     drawn = resampled(curves, resamples, seed)
     d = drawn[:n] - drawn[n:]
     return combine(values[:n] - values[n:], lambda: bootstrap_variance(d), curves[0].images)
@@ -133,5 +133,5 @@ def _enough(n: int) -> None:
     if n < 2:
         raise InputError(
             f"{n} seed on each side cannot show how seeds differ; give 2 or more, "
-            "or compare the two checkpoints over images (analysis.stats.bootstrap.compare)"
+            "or compare the two checkpoints over images (analysis.stats.bootstrap.compare_over_images)"
         )

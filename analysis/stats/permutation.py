@@ -19,7 +19,7 @@ EXACT_TO = 14  # seeds up to which all 2^n sign patterns are tried
 _ZERO = 1e-12  # sums below this part of the values are 0 but for rounding
 
 
-def sign_flip(d: Array, flips: int, seed: int) -> tuple[float, float, float, str]:
+def sign_flip_test(d: Array, flips: int, seed: int) -> tuple[float, float, float, str]:
     """p, low, high and the test's name for differences (n,); above `EXACT_TO` of them with `flips` random patterns."""
     n = len(d)
     if n <= EXACT_TO:
@@ -31,10 +31,10 @@ def sign_flip(d: Array, flips: int, seed: int) -> tuple[float, float, float, str
         name = f"sign-flip, {len(sets)} random patterns"
     typical = np.sort(sets @ d / sets.sum(axis=1))
     typical[np.abs(typical) <= _ZERO * np.abs(d).max()] = 0.0
-    return *ends(typical), name
+    return *p_and_interval(typical), name
 
 
-def ends(ordered: Array) -> tuple[float, float, float]:
+def p_and_interval(ordered: Array) -> tuple[float, float, float]:
     """p of 0, low and high from rising values; p < 0.05 exactly when low > 0 or high < 0."""
     total = len(ordered) + 1
     p = min(1.0, 2 * (1 + min(int((ordered <= 0).sum()), int((ordered >= 0).sum()))) / total)

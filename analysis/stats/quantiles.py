@@ -23,7 +23,7 @@ WITHIN = "order statistics within one launch; says nothing about another launch"
 WITHIN_TWO = "order statistics of two launches taken together; too few to tell how launches differ"
 
 
-def of_launches(launches: Sequence[np.ndarray]) -> dict[str, Any]:
+def launch_quantiles(launches: Sequence[np.ndarray]) -> dict[str, Any]:
     """launches, n_samples, p50_ms, p50_low_ms, p50_high_ms and so on, interval (how it was made) and note.
 
     Args:
@@ -38,10 +38,10 @@ def of_launches(launches: Sequence[np.ndarray]) -> dict[str, Any]:
     notes = [] if n >= LAUNCHES else [f"measured in {n} launch{'es' * (n > 1)}: {how}"]
     for name, q in QUANTILES.items():
         if n >= LAUNCHES:
-            value, low, high = between([float(np.quantile(samples, q)) for samples in launches])
+            value, low, high = mean_interval([float(np.quantile(samples, q)) for samples in launches])
             size = min(len(samples) for samples in launches)
         else:
-            value, (low, high), size = float(np.quantile(pooled, q)), order_interval(pooled, q), len(pooled)
+            value, (low, high), size = float(np.quantile(pooled, q)), order_statistic_interval(pooled, q), len(pooled)
         needed = round(1 / (1 - q))
         if size < needed:
             notes.append(f"{name} stands on {size} samples and needs {needed} to be more than the slowest")
@@ -51,7 +51,7 @@ def of_launches(launches: Sequence[np.ndarray]) -> dict[str, Any]:
     return {**row, "note": "; ".join(notes)}
 
 
-def order_interval(samples: np.ndarray, q: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def order_statistic_interval(samples: np.ndarray, q: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Distribution-free interval of a quantile: two of the samples, by rank; (NaN, NaN) where there are too few.
 
     The number of samples below the quantile is binomial, whatever the distribution.
@@ -67,7 +67,7 @@ def order_interval(samples: np.ndarray, q: float, confidence: float = CONFIDENCE
     return float(ranked[low - 1]), float(ranked[high - 1])
 
 
-def between(values: Sequence[float]) -> tuple[float, float, float]:
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """(mean, low, high) of the launches' quantiles by t; no time is below 0."""
     import numpy as np
     from scipy.stats import t
@@ -77,7 +77,7 @@ def between(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, max(0.0, mean - half), mean + half
 
 
-def variation(launches: Sequence[np.ndarray]) -> float:
+def coefficient_of_variation(launches: Sequence[np.ndarray]) -> float:
     """Repeatability: standard deviation over mean of the launches' medians, a share; NaN for one launch."""
     import numpy as np
 

@@ -10,8 +10,6 @@ Which method, and why (simulated in docs/results/statistics.md):
     8 and more     sign-flip permutation test of the mean, and the interval that inverts this very test, so that it
                    leaves out 0 exactly when p < 0.05
   no common seeds  Welch's t, `unpaired`
-  a table          Holm over all its p values, `holm`
-  bold             `leaders`
 
 These methods promise 93 to 97 %. They keep it for a normal spread, for heavier tails and up to a skewness of 1;
 with a skewness of 2 they cover 87 to 91 %, and so few values do not show it. (Two rows with the same kind of noise have
@@ -21,19 +19,18 @@ symmetric differences, however skewed each row is.) The sign-flip methods need s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from analysis.stats.permutation import LEVEL, sign_flip
-from c2d.core.errors import InputError, abbreviate, unknown_name
+from analysis.stats.permutation import LEVEL, sign_flip_test
+from c2d.core.errors import InputError, unknown_name
 from c2d.metrics.coco_data import Array
 
 FLIPS_FROM = 8  # seeds from which the sign-flip test is the default
 RANDOM_FLIPS = 9_999  # patterns beyond that
-_SAME = 1e-12  # a spread below this part of the values is rounding
+SAME = 1e-12  # a spread below this part of the values is rounding
 
 METHODS = ("auto", "t", "sign-flip", "bootstrap")
 
@@ -70,21 +67,13 @@ class Difference:
     interval: str
 
 
-@dataclass(frozen=True)
-class Leaders:
-    """Which rows of a column are bold, by key, and the sentence that says why these, or why none."""
-
-    best: frozenset[str]
-    reason: str
-
-
 def summary(values: Sequence[float] | Array) -> Summary:
     """Mean, spread and 95 % t interval of one row's seeds.
 
     Raises:
         InputError: no value, or one that is not finite.
     """
-    x = _checked(values, "values")
+    x = checked(values, "values")
     n, mean = len(x), float(x.mean())
     if n == 1:
         return Summary(mean, None, 1, None, None, "none: one seed")
@@ -117,7 +106,7 @@ def paired(
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    x, y = _checked(a, "first values"), _checked(b, "second values")
+    x, y = checked(a, "first values"), checked(b, "second values")
     if len(x) != len(y):
         raise InputError(
             f"{len(x)} values against {len(y)}: a paired comparison needs the same seeds on both sides; "
@@ -142,14 +131,14 @@ def paired(
     if method == "bootstrap":
         return _bootstrap(d, mean, sd, flips, seed)
     if method == "sign-flip" or (method == "auto" and n >= FLIPS_FROM):
-        p, low, high, name = sign_flip(d, flips, seed)
+        p, low, high, name = sign_flip_test(d, flips, seed)
         return Difference(mean, sd, n, low, high, p, name, "95 %, inverts the sign-flip test")
     return _t(mean, sd, n, sd / math.sqrt(n), n - 1, "paired t" if n > 2 else "paired t, n = 2: almost no power")
 
 
 def unpaired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Difference:
     """mean(a) - mean(b) of different seeds, by Welch's t test. n is the smaller of the two numbers."""
-    x, y = _checked(a, "first values"), _checked(b, "second values")
+    x, y = checked(a, "first values"), checked(b, "second values")
     mean, n = float(x.mean() - y.mean()), min(len(x), len(y))
     if n == 1:
         reason = "none: one seed on one side"
@@ -162,79 +151,7 @@ def unpaired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Differen
     return _t(mean, None, n, math.sqrt(u + v), df, name, name)
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p values, in the order given. None stays None and is not counted as a test."""
-    made = [(p, at) for at, p in enumerate(ps) if p is not None]
-    for p, at in made:
-        if not 0 <= p <= 1:
-            raise InputError(f"p value number {at} is {p}; expected 0 to 1, or None where no test was made")
-    out: list[float | None] = [None] * len(ps)
-    worst = 0.0
-    for place, (p, at) in enumerate(sorted(made)):
-        worst = max(worst, min(1.0, (len(made) - place) * p))
-        out[at] = worst
-    return out
-
-
-def leaders(samples: Mapping[str, Mapping[int, float]], better: Literal["higher", "lower", ""]) -> Leaders:
-    """Which rows are bold: the best, and every row that is not distinguishable from it.
-
-    The best is the row with the best mean over its own seeds. Every other row is compared with it over their common
-    seeds (`paired`), Holm over these comparisons; p >= 0.05 is not distinguishable. Rows that equal it in every seed
-    are bold too. Nothing is bold where that cannot be decided:
-      - there is one row, or `better` is "";
-      - a row has fewer than 2 seeds in common with the best, or differs by the same amount in every seed;
-      - the best row has fewer seeds than another: an unfinished row may lead by the luck of the seeds it has;
-      - the best is behind a row over the seeds that both have: it leads by seeds that the other does not have.
-
-    Args:
-        samples: {row key: {seed: value}}; rows without a value are left out.
-    """
-    if better not in ("higher", "lower", ""):
-        raise unknown_name("direction", better, ("higher", "lower", ""))
-
-    def nobody(reason: str) -> Leaders:
-        return Leaders(frozenset(), f"nothing is bold: {reason}")
-
-    rows = {key: dict(values) for key, values in samples.items() if values}
-    if not better:
-        return nobody("neither direction is better")
-    if len(rows) < 2:
-        return nobody("there is nothing to compare with" if rows else "there are no values")
-    sign = 1 if better == "higher" else -1
-    means = {key: sign * float(_checked(list(values.values()), key).mean()) for key, values in rows.items()}
-    best = max(means, key=means.__getitem__)
-    fullest = max(map(len, rows.values()))
-    if len(rows[best]) < fullest:
-        return nobody(f"{best} leads with {len(rows[best])} of {fullest} seeds")
-    others = [key for key in rows if key != best]
-    common = {key: sorted(rows[best].keys() & rows[key].keys()) for key in others}
-    if short := [key for key in others if len(common[key]) < 2]:
-        return nobody(
-            f"fewer than 2 seeds in common with {best}, the best, so no test is possible: {abbreviate(short)}"
-        )
-    found = {key: paired([rows[best][s] for s in common[key]], [rows[key][s] for s in common[key]]) for key in others}
-    if behind := [key for key in others if sign * found[key].mean < 0 and not _equal(found[key], rows[best])]:
-        return nobody(f"{best} has the best mean, but over the seeds that both have it is behind {abbreviate(behind)}")
-    if constant := [key for key in others if found[key].p is None and not _equal(found[key], rows[best])]:
-        return nobody(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
-                      f"{abbreviate(constant)}")  # fmt: skip
-    adjusted = dict(zip(others, holm([found[key].p for key in others]), strict=True))
-    tied = [key for key in others if (p := adjusted[key]) is None or p >= 1 - LEVEL - 1e-15]
-    how = sorted({f"{found[key].test}, n = {found[key].n}" for key in others})
-    if not tied:
-        return Leaders(frozenset([best]), f"{best} is ahead of all others ({'; '.join(how)}; Holm, p < 0.05)")
-    return Leaders(
-        frozenset([best, *tied]),
-        f"{best} has the best mean; not distinguishable from it: {abbreviate(tied)} ({'; '.join(how)}; Holm, p >= 0.05)",
-    )
-
-
-def _equal(difference: Difference, values: Mapping[int, float]) -> bool:
-    return abs(difference.mean) <= _SAME * max(map(abs, values.values()))
-
-
-def _checked(values: Sequence[float] | Array, what: str) -> Array:
+def checked(values: Sequence[float] | Array, what: str) -> Array:
     x = np.asarray(values, float)
     if x.ndim != 1 or not len(x):
         raise InputError(f"{what}: expected a list of numbers, one a seed, got shape {x.shape}")
@@ -246,7 +163,7 @@ def _checked(values: Sequence[float] | Array, what: str) -> Array:
 
 def _sd(x: Array, scale: Array) -> float:
     """Sample standard deviation; 0 where the spread is rounding of values as large as `scale`."""
-    if np.ptp(x) <= _SAME * np.abs(scale).max():
+    if np.ptp(x) <= SAME * np.abs(scale).max():
         return 0.0
     return float(x.std(ddof=1))
 

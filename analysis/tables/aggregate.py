@@ -34,19 +34,19 @@ class Samples:
 
     values: dict[int, float]
     runs: dict[int, str]
-    promised: tuple[int, ...]
+    planned_seeds: tuple[int, ...]
     undefined: int
     reason: str
     notes: tuple[str, ...] = ()
 
 
-def is_timed(quantity: Quantity) -> bool:
+def is_from_latency(quantity: Quantity) -> bool:
     """Whether the number is read from latency files, not from the frame."""
     return quantity.column == ""
 
 
-def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Samples:
-    """One row's numbers; `timed` is what `analysis.load.latency.of_runs` says, None where no column asks for it."""
+def row_samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Samples:
+    """One row's numbers; `timed` is what `analysis.load.latency.latency_of_runs` says, None where no column asks for it."""
     values, runs = {}, {}
     done = group.done
     for seed, run, number in zip(done["seed"], done["run"], _numbers(done, quantity, timed), strict=True):
@@ -55,17 +55,17 @@ def samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Sam
             runs[int(seed)] = str(run)
     undefined = len(done) - len(values)
     without = done[~done["run"].isin(runs.values())]
-    reason = progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
-    promised = tuple(int(seed) for seed in group.rows["seed"])
+    reason = seed_progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
+    planned_seeds = tuple(int(seed) for seed in group.rows["seed"])
     notes = _notes(list(runs.values()), timed) if quantity.depends_on_device else ()
-    return Samples(values, runs, promised, undefined, reason, notes)
+    return Samples(values, runs, planned_seeds, undefined, reason, notes)
 
 
-def cell(found: Samples, quantity: Quantity) -> Cell:
-    """The cell; its notes are sentences, which `analysis.tables.footnotes` turns into marks."""
-    promised = len(found.promised)
+def mean_cell(found: Samples, quantity: Quantity) -> Cell:
+    """The cell; its notes are sentences, which `analysis.tables.notes` turns into marks."""
+    n_planned = len(found.planned_seeds)
     if not found.values:
-        return Cell(kind="missing", promised=promised, reason=found.reason)
+        return Cell(kind="missing", n_planned=n_planned, reason=found.reason)
     seeds = sorted(found.values)
     mean = summary([found.values[seed] for seed in seeds])
     sd, interval = mean.sd, mean.interval
@@ -79,7 +79,7 @@ def cell(found: Samples, quantity: Quantity) -> Cell:
     return Cell(
         value=mean.mean,
         n=mean.n,
-        promised=promised,
+        n_planned=n_planned,
         sd=sd,
         low=mean.low,
         high=mean.high,
@@ -89,7 +89,7 @@ def cell(found: Samples, quantity: Quantity) -> Cell:
     )
 
 
-def progress(group: Group) -> str:
+def seed_progress(group: Group) -> str:
     """ "2 of 3 seeds done; 1 failed (nan)"; "" where all are done."""
     rows = group.rows
     left = rows[rows["state"] != "done"]
@@ -106,7 +106,7 @@ def _standing(state: str, failure: str) -> str:
 
 
 def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> list[float]:
-    if not is_timed(quantity):
+    if not is_from_latency(quantity):
         return [float(number) for number in done[quantity.column]]
     column = quantity.latency_column
     there = {} if timed is None else dict(zip(map(str, timed.index), timed[column], strict=True))
@@ -114,14 +114,14 @@ def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None)
 
 
 def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
-    """What `analysis.load.latency.of_runs` says of some runs, each sentence once."""
+    """What `analysis.load.latency.latency_of_runs` says of some runs, each sentence once."""
     told = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
     return tuple(dict.fromkeys(filter(None, told)))
 
 
 def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> str:
     """Why the finished runs of `done` have no number."""
-    if is_timed(quantity):
+    if is_from_latency(quantity):
         told = _notes(list(done["run"]), timed) if quantity.depends_on_device else ("not counted",)
         return "; ".join(told) or "not measured"
     kinds = set(done["kind"])

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from analysis.load.columns import QUANTITIES, quantity
 from analysis.load.schema import Study
-from analysis.spec.report_spec import TableSpec
-from analysis.stats.seed_statistics import Leaders, leaders
-from analysis.tables import aggregate, differences, footnotes, protocol_check, published
-from analysis.tables import notes as wording
+from analysis.spec.table_spec import TableSpec
+from analysis.stats.multiple_comparisons import BestRows, best_rows
+from analysis.tables import aggregate, differences, notes, protocol_check, published
 from analysis.tables.aggregate import Samples
 from analysis.tables.difference_tests import Differences
 from analysis.tables.groups import Group, baseline_of, groups
@@ -29,7 +28,7 @@ Found = dict[str, dict[str, Samples]]
 """{row key: {column key: its seeds}}."""
 
 
-def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed: bool = False) -> Table:
+def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed: bool = False) -> Table:
     """The table of one sweep ("": of the runs of no sweep).
 
     Args:
@@ -44,26 +43,28 @@ def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed
         study = dataclasses.replace(study, frame=frame[frame["seed"].isin(spec.seeds) | (frame["role"] == "teacher")])
     rows = groups(study, sweep, spec.rows, spec.where, spec.labels)
     if spec.published is not None:
-        published.check(spec.published, study, sweep, spec.rows)
+        published.check_published(spec.published, study, sweep, spec.rows)
     if not rows:
         seeds = f", and seeds {spec.seeds}" if spec.seeds else ""
         raise InputError(f"no cell has these labels in `rows` and `where`{seeds}; take labels that occur together")
     baselines = _baselines(spec, rows)
-    entries = protocol_check.make(study, sweep, rows, baselines, allow_mixed)
+    entries = protocol_check.check_protocols(study, sweep, rows, baselines, allow_mixed)
     timed = _timed(study, spec, rows)
-    found = {row.key: {key: aggregate.samples(row, quantity(key), timed) for key in _keys(spec)} for row in rows}
-    cells = {row.key: {key: aggregate.cell(found[row.key][key], quantity(key)) for key in spec.columns} for row in rows}
+    found = {row.key: {key: aggregate.row_samples(row, quantity(key), timed) for key in _keys(spec)} for row in rows}
+    cells = {
+        row.key: {key: aggregate.mean_cell(found[row.key][key], quantity(key)) for key in spec.columns} for row in rows
+    }
     bold = _embolden(spec, entries.families, found, cells)
     _subtract(study, spec, rows, baselines, found, cells)
     if spec.published is not None:
         for row in rows:
-            cells[row.key] |= published.cells(spec.published, row, bool(spec.baseline))
+            cells[row.key] |= published.published_cells(spec.published, row, bool(spec.baseline))
     columns = _columns(spec)
     drafts = [
         _row(row, baseline, cells[row.key], columns, entries.notes[row.key])
         for row, baseline in zip(rows, baselines, strict=True)
     ]
-    numbered, notes = footnotes.number(drafts, columns)
+    numbered, footnotes = notes.assign_marks(drafts, columns)
     return Table(
         name=name or spec.name or "table",
         title=spec.title,
@@ -71,9 +72,9 @@ def build(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed
         columns=columns,
         rows=numbered,
         caption=spec.caption,
-        notes=notes,
+        notes=footnotes,
         ledger=entries.ledger,
-        statistics=tuple(wording.statistics(spec, drafts, columns, bold, timed)),
+        statistics=tuple(notes.statistics_sentences(spec, drafts, columns, bold, timed)),
         store=str(study.runs),
         tex_ledger=spec.ledger_in_latex,
         tex_wide=spec.wide,
@@ -123,12 +124,14 @@ def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
 
 def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame | None:
     """What the latency files of all rows say, where a column asks for it; without times where none is shown."""
-    asked = [key for key in _keys(spec) if aggregate.is_timed(quantity(key))]
+    asked = [key for key in _keys(spec) if aggregate.is_from_latency(quantity(key))]
     if not asked:
         return None
     from analysis.load import latency
 
-    read = latency.of_runs if any(quantity(key).depends_on_device for key in asked) else latency.counts
+    read = (
+        latency.latency_of_runs if any(quantity(key).depends_on_device for key in asked) else latency.operation_counts
+    )
     return read(study, [run for row in rows for run in row.runs], spec.latency)
 
 
@@ -137,7 +140,7 @@ def _embolden(
     families: Mapping[str, tuple[str, ...]],
     found: Found,
     cells: dict[str, dict[str, Cell]],
-) -> dict[tuple[str, str], Leaders]:
+) -> dict[tuple[str, str], BestRows]:
     """Make the leading cells of each family bold; {(column, first row of a family): who leads and why}.
 
     Families are those of the ledger: nothing is bold against rows whose protocol was not compared.
@@ -151,7 +154,7 @@ def _embolden(
             samples = {row: found[row][key].values for row in compared}
             if not quantity(key).better or sum(map(bool, samples.values())) < 2:
                 continue
-            leading = leaders(samples, quantity(key).better)
+            leading = best_rows(samples, quantity(key).better)
             told[key, compared[0]] = leading
             for best in leading.best:
                 cells[best][key] = dataclasses.replace(cells[best][key], bold=True)
@@ -174,13 +177,13 @@ def _subtract(
     for row, baseline in zip(rows, baselines, strict=True):
         for key in spec.differences:
             if baseline is None:
-                drafts[row.key, key] = differences.blank("no row of the table is its baseline")
+                drafts[row.key, key] = differences.missing_difference("no row of the table is its baseline")
             elif baseline is row:
-                drafts[row.key, key] = differences.blank("baseline")
+                drafts[row.key, key] = differences.missing_difference("baseline")
             else:
                 drafts[row.key, key] = made.cell(key, found[row.key][key], found[baseline.key][key])
     made.check()
-    for (row_key, key), cell in zip(drafts, differences.corrected(list(drafts.values())), strict=True):
+    for (row_key, key), cell in zip(drafts, differences.holm_corrected(list(drafts.values())), strict=True):
         cells[row_key][f"delta.{key}"] = cell
 
 
@@ -189,9 +192,9 @@ def _row(
     baseline: Group | None,
     cells: Mapping[str, Cell],
     columns: Sequence[Column],
-    notes: Sequence[str],
+    sentences: Sequence[str],
 ) -> Row:
     """One row, whose own notes stand at its first cell."""
     row = Row(group.key, group.shown, dict(cells), is_baseline=baseline is group)
-    told = [*filter(None, [aggregate.progress(group)]), *notes, *wording.one_teacher(group, cells, columns)]
-    return footnotes.add(row, columns[0].key, told)
+    told = [*filter(None, [aggregate.seed_progress(group)]), *sentences, *notes.one_teacher(group, cells, columns)]
+    return notes.add_sentences(row, columns[0].key, told)

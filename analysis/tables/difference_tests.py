@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from analysis.load.columns import quantity
 from analysis.load.schema import Study
-from analysis.load.tide_cache import other_evaluation
-from analysis.spec.report_spec import TableSpec
+from analysis.load.tide_cache import evaluation_mismatch
+from analysis.spec.table_spec import TableSpec
 from analysis.tables import differences
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
@@ -55,23 +55,23 @@ class Differences:
 
     def cell(self, key: str, row: Samples, baseline: Samples) -> Cell:
         """The difference of one column between a row and its baseline."""
-        plain = differences.cell(row, baseline)
+        plain = differences.difference_cell(row, baseline)
         if self._kind == "seeds" or plain.kind == "missing":
             return plain
         common = sorted(row.values.keys() & baseline.values.keys())
         if not common:
             reason = f"no seed in common with its baseline, which uncertainty {self._kind!r} needs"
-            return Cell(kind="missing", promised=plain.promised, reason=reason)
+            return Cell(kind="missing", n_planned=plain.n_planned, reason=reason)
         if wrong := self._wrong_number(row.runs[common[0]], len(common)):
-            if self._kind == "images" or plain.promised < 2:  # else more seeds may come
+            if self._kind == "images" or plain.n_planned < 2:  # else more seeds may come
                 self._refused.append(wrong)
-            return Cell(kind="missing", promised=plain.promised, reason=wrong)
+            return Cell(kind="missing", n_planned=plain.n_planned, reason=wrong)
         self._made += 1
         try:
             mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
             return self._over_images(key, mine, theirs, plain)
         except InputError as error:
-            return Cell(kind="missing", promised=plain.promised, reason=f"cannot be drawn from images: {error}")
+            return Cell(kind="missing", n_planned=plain.n_planned, reason=f"cannot be drawn from images: {error}")
 
     def check(self) -> None:
         """After all cells: refuses the kind of uncertainty where it can speak about none of the differences."""
@@ -102,14 +102,14 @@ class Differences:
         if self._kind == "images":
             from analysis.stats import bootstrap
 
-            one = bootstrap.compare(None, mine[0], theirs[0], key)
+            one = bootstrap.compare_over_images(None, mine[0], theirs[0], key)
             value, sd, low, high, p = one.difference, None, one.low, one.high, one.p
-            return Cell("value", shown(value), 1, plain.promised, sd, shown(low), shown(high), one.interval, p,
+            return Cell("value", shown(value), 1, plain.n_planned, sd, shown(low), shown(high), one.interval, p,
                         test=one.test, notes=notes, runs=plain.runs)  # fmt: skip
         from analysis.stats import hierarchical
 
-        many = hierarchical.compare(None, mine, theirs, key)
-        return Cell("value", shown(many.mean), many.n, plain.promised, shown(many.sd), shown(many.low),
+        many = hierarchical.compare_over_seeds_and_images(None, mine, theirs, key)
+        return Cell("value", shown(many.mean), many.n, plain.n_planned, shown(many.sd), shown(many.low),
                     shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=plain.runs)  # fmt: skip
 
     def _detections(self, key: str, found: Samples, seed: int) -> Prepared:
@@ -117,10 +117,10 @@ class Differences:
         run = found.runs[seed]
         data = self._prepared(run)
         if (run, key) not in self._agrees:
-            from analysis.stats.bootstrap import whole
+            from analysis.stats.bootstrap import full_set_values
             from c2d.metrics.resampled_ap import Curves
 
-            value, told = whole([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
+            value, told = full_set_values([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
             if not abs(value - told) <= _SAME:
                 path = self._study.runs / run / DETECTIONS_FILE
                 raise InputError(f"{path} gives {key} {value:.4f}, {RESULT_FILE} says {told:.4f}: not one evaluation")
@@ -135,7 +135,7 @@ class Differences:
             if digest not in self._truths:
                 self._truths[digest] = read_targets(RunStore(self._study.runs).targets(digest))
             data = read_detections(path, self._truths[digest])
-            if problem := other_evaluation(self._rows[run], data.sizes):
+            if problem := evaluation_mismatch(self._rows[run], data.sizes):
                 raise InputError(f"{path} {problem}")
             self._read[run] = data
             if len(self._read) > _MOST_KEPT:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from analysis.stats.seed_statistics import holm, paired, unpaired
+from analysis.stats.multiple_comparisons import holm
+from analysis.stats.seed_statistics import paired, unpaired
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
 
 UNPAIRED = "no seed in common with the baseline: compared unpaired"
 
 
-def blank(reason: str) -> Cell:
+def missing_difference(reason: str) -> Cell:
     """A cell without difference: the baseline itself, or a row that has none."""
     return Cell(kind="missing", reason=reason)
 
 
-def cell(row: Samples, baseline: Samples) -> Cell:
+def difference_cell(row: Samples, baseline: Samples) -> Cell:
     """The difference over the seeds that both have; over all seeds, unpaired, where they share none."""
-    promised = len(set(row.promised) & set(baseline.promised))
+    n_planned = len(set(row.planned_seeds) & set(baseline.planned_seeds))
     if not row.values:
-        return Cell(kind="missing", promised=promised, reason=row.reason)
+        return Cell(kind="missing", n_planned=n_planned, reason=row.reason)
     if not baseline.values:
-        return Cell(kind="missing", promised=promised, reason=f"its baseline has no value ({baseline.reason})")
+        return Cell(kind="missing", n_planned=n_planned, reason=f"its baseline has no value ({baseline.reason})")
     common = sorted(row.values.keys() & baseline.values.keys())
     if common:
         made = paired([row.values[seed] for seed in common], [baseline.values[seed] for seed in common])
@@ -38,7 +39,7 @@ def cell(row: Samples, baseline: Samples) -> Cell:
     return Cell(
         value=made.mean,
         n=made.n,
-        promised=promised or max(len(row.promised), len(baseline.promised)),
+        n_planned=n_planned or max(len(row.planned_seeds), len(baseline.planned_seeds)),
         sd=sd,
         low=made.low,
         high=made.high,
@@ -50,13 +51,13 @@ def cell(row: Samples, baseline: Samples) -> Cell:
     )
 
 
-def corrected(cells: Sequence[Cell]) -> list[Cell]:
+def holm_corrected(cells: Sequence[Cell]) -> list[Cell]:
     """The same cells with Holm's p over all of them: one family is one table."""
     adjusted = holm([cell.p for cell in cells])
     return [dataclasses.replace(cell, p_holm=p) for cell, p in zip(cells, adjusted, strict=True)]
 
 
-def tests(cells: Sequence[Cell]) -> tuple[list[str], int]:
+def performed_tests(cells: Sequence[Cell]) -> tuple[list[str], int]:
     """(the tests that were made, by name; their number)."""
     made = [cell.test for cell in cells if cell.p is not None]
     return sorted(set(made)), len(made)

@@ -1,20 +1,27 @@
-"""What a table says of its own numbers: how spread, intervals, tests and bold came about."""
+"""Notes of a table: footnotes with their marks, and the sentences on spread, intervals, tests and bold below it.
+
+Cells carry sentences while a table is built; at the end equal sentences get one mark.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.load.columns import QUANTITIES
-from analysis.spec.report_spec import TableSpec
-from analysis.stats.seed_statistics import Leaders
+from analysis.spec.table_spec import TableSpec
+from analysis.stats.multiple_comparisons import BestRows
 from analysis.tables import differences
+from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell, Column, Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW = "\N{DAGGER}"
+"""Mark of cells with few seeds; all other marks are letters."""
 ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
 _MOST_SOURCES = 3
 _MOST_REASONS = 3
@@ -23,6 +30,39 @@ _ABOUT = {
     "images": "what the same two checkpoints would give on other images; another seed may say otherwise",
     "seeds+images": "what other seeds would give on other images",
 }
+
+
+def assign_marks(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[tuple[Row, ...], dict[str, str]]:
+    """(the rows with marks for sentences, {mark: sentence} in the order in which a reader meets them)."""
+    marks: dict[str, str] = {}
+
+    def marked(cell: Cell) -> Cell:
+        for sentence in cell.notes:
+            marks.setdefault(sentence, FEW if sentence == FEW_NOTE else letter_mark(len(marks.keys() - {FEW_NOTE})))
+        return dataclasses.replace(cell, notes=tuple(dict.fromkeys(marks[sentence] for sentence in cell.notes)))
+
+    done = tuple(
+        dataclasses.replace(row, cells={column.key: marked(row.cells[column.key]) for column in columns})
+        for row in rows
+    )
+    return done, {mark: sentence for sentence, mark in marks.items()}
+
+
+def letter_mark(place: int) -> str:
+    """a ... z, aa, ab, ...: the mark of the footnote at that place, from 0."""
+    mark = ""
+    place += 1
+    while place:
+        place, letter = divmod(place - 1, 26)
+        mark = chr(ord("a") + letter) + mark
+    return mark
+
+
+def add_sentences(row: Row, column: str, sentences: Sequence[str]) -> Row:
+    """The row with sentences at one of its cells; what concerns a whole row stands at its first."""
+    cell = row.cells[column]
+    noted = dataclasses.replace(cell, notes=(*cell.notes, *sentences))
+    return dataclasses.replace(row, cells={**row.cells, column: noted})
 
 
 def one_teacher(group: Group, cells: Mapping[str, Cell], columns: Sequence[Column]) -> list[str]:
@@ -35,11 +75,11 @@ def one_teacher(group: Group, cells: Mapping[str, Cell], columns: Sequence[Colum
     return [ONE_TEACHER] if shared else []
 
 
-def statistics(
+def statistics_sentences(
     spec: TableSpec,
     rows: Sequence[Row],
     columns: Sequence[Column],
-    bold: Mapping[tuple[str, str], Leaders],
+    bold: Mapping[tuple[str, str], BestRows],
     timed: pd.DataFrame | None,
 ) -> Iterator[str]:
     """The sentences, in the order in which a reader asks for them."""
@@ -73,7 +113,7 @@ def statistics(
             yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
 
 
-def _nothing_bold(bold: Mapping[tuple[str, str], Leaders]) -> Iterator[str]:
+def _nothing_bold(bold: Mapping[tuple[str, str], BestRows]) -> Iterator[str]:
     """Why nothing is bold in a column, columns with one reason together; the first few reasons, the rest counted."""
     labels: dict[str, list[str]] = {}
     for (key, _), leading in bold.items():
@@ -92,7 +132,7 @@ def _differences(spec: TableSpec, cells: Sequence[Cell]) -> Iterator[str]:
     intervals = sorted({cell.interval for cell in cells if cell.low is not None})
     if intervals:
         yield f"Its interval ({', '.join(intervals)}) speaks about {_ABOUT[spec.uncertainty]}"
-    names, number = differences.tests(cells)
+    names, number = differences.performed_tests(cells)
     if number:
         tests = "1 test" if number == 1 else f"{number} tests"
         yield f"p: {', '.join(names)}; p after Holm over the {tests} of this table"

@@ -29,7 +29,7 @@ _MOST_TOLD = 4
 
 
 @dataclass(frozen=True)
-class Entries:
+class ProtocolCheck:
     """The ledger, {row key: sentences} that belong to a row as footnotes, and {row key: its family}.
 
     Rows of one family have one baseline (without one: one student) and one data set, and may be told apart in bold. A
@@ -41,9 +41,9 @@ class Entries:
     families: dict[str, tuple[str, ...]]
 
 
-def make(
+def check_protocols(
     study: Study, sweep: str, groups: Sequence[Group], baselines: Sequence[Group | None], allow_mixed: bool
-) -> Entries:
+) -> ProtocolCheck:
     """The ledger of a table.
 
     Args:
@@ -52,7 +52,7 @@ def make(
     Raises:
         InputError: rows that are compared were trained under different protocols.
     """
-    known = {group.key: protocol_facts.of(group) for group in groups}
+    known = {group.key: protocol_facts.group_facts(group) for group in groups}
     axes = _axes(study, sweep, groups)
     notes: dict[str, list[str]] = {group.key: [] for group in groups}
     for group in groups:
@@ -79,7 +79,7 @@ def make(
     same, differs = _compare(known)
     told = [f"{key}: {sentence}" for key, sentences in mixed.items() for sentence in sentences]
     on_data = {key: (*family, *known[key].get("dataset digest", ())) for key, family in families.items()}
-    return Entries(Ledger(same, differs, tuple(told)), notes, on_data)
+    return ProtocolCheck(Ledger(same, differs, tuple(told)), notes, on_data)
 
 
 def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
@@ -88,14 +88,14 @@ def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict
     differs: dict[str, dict[str, str]] = {}
     rows = {key: found for key, found in known.items() if found}
     for name in dict.fromkeys(name for found in rows.values() for name in found if name != "method"):
-        values = {protocol_facts.shown(found.get(name, ())) for found in rows.values()}
+        values = {protocol_facts.facts_text(found.get(name, ())) for found in rows.values()}
         if values == {"none"}:
             continue
         if len(values) == 1:
             same[name] = values.pop()
         else:
             differs[name] = {
-                key: protocol_facts.shown(found.get(name, ())) if found else "" for key, found in known.items()
+                key: protocol_facts.facts_text(found.get(name, ())) if found else "" for key, found in known.items()
             }
     return same, differs
 
@@ -130,7 +130,7 @@ def _within(found: Facts) -> Iterator[str]:
     """What the seeds of one row do not share, though they must."""
     for name, values in found.items():
         if len(values) > 1 and protocol_facts.is_protocol(name):
-            yield f"its seeds differ in {name}: {protocol_facts.shown(values)}"
+            yield f"its seeds differ in {name}: {protocol_facts.facts_text(values)}"
     if len(found.get("method", ())) > 1:
         yield "its seeds differ in the parameters or the version of their method"
 
@@ -167,7 +167,7 @@ def _unequal(
         here, there = mine.get(name, ("",)), theirs.get(name, ("",))
         if protocol_facts.is_protocol(name) and set(here) != set(there):
             by = next((axis for axis in apart if any(_decides(key, name) for key in axes[axis])), "")
-            yield name, protocol_facts.shown(here), protocol_facts.shown(there), by
+            yield name, protocol_facts.facts_text(here), protocol_facts.facts_text(there), by
 
 
 def _decides(key: str, fact: str) -> bool:
@@ -182,11 +182,11 @@ def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:
         return
     for name in protocol_facts.ENVIRONMENT:
         if len(mine[name]) > 1:
-            yield f"seeds ran with {name} {protocol_facts.shown(tuple(sorted(mine[name])))}"
+            yield f"seeds ran with {name} {protocol_facts.facts_text(tuple(sorted(mine[name])))}"
     other = [name for name in protocol_facts.ENVIRONMENT if baseline and set(mine[name]) != set(baseline[name])]
     if other:
-        here = ", ".join(f"{name} {protocol_facts.shown(mine[name])}" for name in other)
-        there = ", ".join(f"{name} {protocol_facts.shown(baseline[name])}" for name in other)
+        here = ", ".join(f"{name} {protocol_facts.facts_text(mine[name])}" for name in other)
+        there = ", ".join(f"{name} {protocol_facts.facts_text(baseline[name])}" for name in other)
         yield f"ran with {here}; its baseline with {there}"
 
 
@@ -197,7 +197,10 @@ def _versions(known: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]
         for name, own in protocol_facts.versions(found).items():
             other, row = first.setdefault((families[key], name), (own, key))
             if set(own) != set(other):
-                yield key, f"{name} of version {protocol_facts.shown(own)}, but {protocol_facts.shown(other)} in {row}"
+                yield (
+                    key,
+                    f"{name} of version {protocol_facts.facts_text(own)}, but {protocol_facts.facts_text(other)} in {row}",
+                )
 
 
 def _axes(study: Study, sweep: str, groups: Sequence[Group]) -> dict[str, list[str]]:

@@ -31,7 +31,7 @@ def is_protocol(fact: str) -> bool:
     return fact in PROTOCOL or (fact.startswith(PREFIXES) and fact not in NO_PROTOCOL)
 
 
-def of(group: Group) -> Facts:
+def group_facts(group: Group) -> Facts:
     """The facts of a row, in the order in which a ledger lists them."""
     done = group.done.sort_values("seed", kind="stable")
     found: dict[str, list[str]] = {}
@@ -53,7 +53,7 @@ def versions(found: Facts) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(own for other, own in pairs if other == name)) for name, _ in pairs}
 
 
-def shown(values: tuple[str, ...]) -> str:
+def facts_text(values: tuple[str, ...]) -> str:
     """ "2.12.0 and 2.15.0"; "none" where there is nothing."""
     return " and ".join(value or "none" for value in values) or "none"
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from analysis.load.published_file import COLUMNS, OTHER, SHIPPED, Entry, as_number, equal, load
+from analysis.load.published_file import COLUMNS, OTHER, SHIPPED, PublishedRow, as_number, equal, load_published
 from analysis.load.schema import AXIS, Study
-from analysis.spec.report_spec import Published
+from analysis.spec.table_spec import PublishedSpec
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell
 from c2d.core.errors import InputError, abbreviate, unknown_name
@@ -22,7 +22,7 @@ _OVERRULED = frozenset({"paper_key", "table"})
 """Columns in which a later axis wins over an earlier one."""
 
 
-def check(spec: Published, study: Study, sweep: str, axes: Collection[str]) -> None:
+def check_published(spec: PublishedSpec, study: Study, sweep: str, axes: Collection[str]) -> None:
     """Refuse what is in `published.rows` and nowhere in the table: its numbers would be missing without a word.
 
     Args:
@@ -41,7 +41,7 @@ def check(spec: Published, study: Study, sweep: str, axes: Collection[str]) -> N
                 raise unknown_name(f"label of axis {axis} in `published.rows`", label, known)
 
 
-def pick(spec: Published, group: Group) -> Entry | None:
+def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
     """The published row that stands beside a row of the table; None for a row without conditions, or not published.
 
     A row has conditions when every axis of `spec.rows` has some for its label; axes that made no difference to it are
@@ -58,7 +58,7 @@ def pick(spec: Published, group: Group) -> Entry | None:
     conditions = _conditions(spec, group)
     if conditions is None:
         return None
-    entries = load(Path(spec.file) if spec.file else SHIPPED)
+    entries = load_published(Path(spec.file) if spec.file else SHIPPED)
     found = [entry for entry in entries if entry.fits(conditions)]
     if len(found) == 1:
         return found[0]
@@ -79,7 +79,7 @@ def pick(spec: Published, group: Group) -> Entry | None:
     return None
 
 
-def _conditions(spec: Published, group: Group) -> dict[str, str] | None:
+def _conditions(spec: PublishedSpec, group: Group) -> dict[str, str] | None:
     axes = [axis for axis in spec.rows if axis not in group.labels or group.depends(axis)]
     if not axes or any(group.labels.get(axis) not in spec.rows[axis] for axis in axes):
         return None
@@ -92,26 +92,26 @@ def _conditions(spec: Published, group: Group) -> dict[str, str] | None:
     return {"paper_key": spec.paper, "table": spec.table, **spec.all, **set_by_axes}
 
 
-def _parts(spec: Published) -> list[Mapping[str, str]]:
+def _parts(spec: PublishedSpec) -> list[Mapping[str, str]]:
     """Every set of conditions of a spec."""
     return [spec.all, *(conditions for labels in spec.rows.values() for conditions in labels.values())]
 
 
-def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[Entry]) -> NoReturn:
+def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[PublishedRow]) -> NoReturn:
     asked = ", ".join(f"{column}: {value}" for column, value in conditions.items())
     varying = [name for name in COLUMNS[:11] if len({entry.text[name] for entry in near}) > 1]
     told = abbreviate((_described(entry, varying) for entry in near), 12)
     raise InputError(f"row {group.key}, published {{{asked}}}: {problem}; candidates: {told}")
 
 
-def _described(entry: Entry, varying: Sequence[str]) -> str:
+def _described(entry: PublishedRow, varying: Sequence[str]) -> str:
     pairs = [(name, entry.text[name]) for name in varying] + [
         (OTHER + name, text) for name, text in entry.other.items()
     ]
     return ", ".join(f"{name}: {text}" for name, text in pairs if text) or f"line {entry.line}"
 
 
-def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
+def published_gain(entry: PublishedRow, key: str, spec: PublishedSpec) -> tuple[float | None, str]:
     """(published difference to the published baseline in percent points, where it is from or why there is none)."""
     if entry.text["method"] == "baseline":
         return None, "baseline"
@@ -120,7 +120,7 @@ def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
         return printed, f"{entry.source} (difference as printed)"
     beside = [
         other
-        for other in load(Path(spec.file) if spec.file else SHIPPED)
+        for other in load_published(Path(spec.file) if spec.file else SHIPPED)
         if other.text["method"] == "baseline" and all(other.text[name] == entry.text[name] for name in _BESIDE)
     ]
     where = "its baseline row"
@@ -128,7 +128,7 @@ def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
         same = [name for name in (*_BESIDE, "schedule") if name != "table"]
         beside = [
             other
-            for other in load(Path(spec.file) if spec.file else SHIPPED)
+            for other in load_published(Path(spec.file) if spec.file else SHIPPED)
             if other.text["method"] == "baseline" and all(other.text[name] == entry.text[name] for name in same)
         ]
         where = f"the baseline of {beside[0].text['table']}" if beside else ""
@@ -145,9 +145,9 @@ def gain(entry: Entry, key: str, spec: Published) -> tuple[float | None, str]:
     return round(own - low, 6), f"{entry.source} (difference computed from {where}, {low:g})"
 
 
-def cells(spec: Published, group: Group, gains: bool) -> dict[str, Cell]:
+def published_cells(spec: PublishedSpec, group: Group, gains: bool) -> dict[str, Cell]:
     """{column key: cell} of what was published about a row; `gains`: with its differences."""
-    entry = pick(spec, group)
+    entry = find_published(spec, group)
     nothing = Cell(kind="missing", reason="not published")
     made = {}
     for key in spec.columns:
@@ -156,7 +156,7 @@ def cells(spec: Published, group: Group, gains: bool) -> dict[str, Cell]:
             nothing if entry is None or value is None else Cell(value=value, source=_where(entry, entry.source))
         )
     for key in spec.differences if gains else ():
-        value, source = gain(entry, key, spec) if entry else (None, "not published")
+        value, source = published_gain(entry, key, spec) if entry else (None, "not published")
         made[f"published.delta.{key}"] = (
             Cell(kind="missing", reason=source)
             if entry is None or value is None
@@ -165,6 +165,6 @@ def cells(spec: Published, group: Group, gains: bool) -> dict[str, Cell]:
     return made
 
 
-def _where(entry: Entry, source: str) -> str:
+def _where(entry: PublishedRow, source: str) -> str:
     """The source with the paper and table it speaks of."""
     return f"{entry.text['paper_key']}, {entry.text['table']}: {source}"

@@ -47,7 +47,7 @@ class Cell:
     kind: CellKind = "value"
     value: float | None = None
     n: int = 0
-    promised: int = 0
+    n_planned: int = 0
     sd: float | None = None
     low: float | None = None
     high: float | None = None

@@ -48,13 +48,13 @@ def _numbers(row: LatencyRow) -> tuple[list[str], list[str]]:
     """Return (cells from p50 to `varies`, notes)."""
     import numpy as np
 
-    from analysis.stats.quantiles import of_launches, variation
+    from analysis.stats.quantiles import coefficient_of_variation, launch_quantiles
 
     launches = [np.array(one["samples_ms"], dtype=np.float64) for one in row.launches]
-    summary = of_launches(launches)
+    summary = launch_quantiles(launches)
     low, high = summary["p50_low_ms"], summary["p50_high_ms"]
     interval = "" if math.isnan(low) else f" [{low:.4g}, {high:.4g}]"
-    varies = variation(launches)
+    varies = coefficient_of_variation(launches)
     cells = [f"{summary['p50_ms']:.4g}{interval}", *(f"{summary[f'{name}_ms']:.4g}" for name in ("p90", "p95", "p99"))]
     cells += [f"{summary['launches']}, {summary['n_samples']}", "–" if math.isnan(varies) else f"{varies:.1%}"]
     notes = [summary["note"]] if summary["note"] else []

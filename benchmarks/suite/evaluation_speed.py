@@ -219,7 +219,7 @@ def _c2d(timer: LapTimer, targets: str, a: str, b: str = "", resamples: str = "0
     if int(resamples):
         other = coco_json.read_detections(Path(b), truth)
         timer.lap()
-        ours = bootstrap.compare(None, data, other, resamples=int(resamples))
+        ours = bootstrap.compare_over_images(None, data, other, resamples=int(resamples))
         timer.lap(f"bootstrap, {resamples} resamples")
         import hotcoco
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from analysis.formats import latex
 from analysis.formats.texchars import escape
-from analysis.formats.text import word
+from analysis.formats.text import table_text
 from analysis.tables.table import Table
 from tests.analysis.formats import tables
 
@@ -54,7 +54,7 @@ def shown_by(pdf: Path) -> str:
 
 
 def numbers_of(given: Sequence[Table]) -> Counter[str]:
-    cells = [shown for table in given for shown in word(table).cells.values()]
+    cells = [shown for table in given for shown in table_text(table).cells.values()]
     return Counter(number for shown in cells for number in NUMBER.findall(shown.plain))
 
 

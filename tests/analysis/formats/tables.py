@@ -13,10 +13,10 @@ NASTY = "_ % & # $ { } ~ ^ \\ | < > \" ' ` * [x](y) -- @a =1+1 www.b.c http://d.
 NASTY += "<script>alert(1)</script> ü ß λ 你好 \u2028\t\n$x$"
 
 
-def measured(value: float, sd: float | None = 0.2, n: int = 3, promised: int = 3, **more: object) -> Cell:
+def measured(value: float, sd: float | None = 0.2, n: int = 3, n_planned: int = 3, **more: object) -> Cell:
     """One measured cell; `more` are fields of Cell."""
     runs = tuple(f"ssd300-icod-0123456789ab-s{seed}" for seed in range(n))
-    return replace(Cell(value=value, sd=sd, n=n, promised=promised, runs=runs), **more)  # type: ignore[arg-type]
+    return replace(Cell(value=value, sd=sd, n=n, n_planned=n_planned, runs=runs), **more)  # type: ignore[arg-type]
 
 
 def difference(value: float, low: float | None, high: float | None, p: float | None = 0.012, **more: object) -> Cell:
@@ -24,7 +24,7 @@ def difference(value: float, low: float | None, high: float | None, p: float | N
     cell = Cell(
         value=value,
         n=3,
-        promised=3,
+        n_planned=3,
         low=low,
         high=high,
         interval="95 % paired t over seeds",
@@ -70,7 +70,7 @@ def paper() -> Table:
     rows[4].cells["delta.AP"] = difference(
         -0.204, None, None, None, n=2, interval="too few pairs", test="too few pairs"
     )
-    rows[5].cells["AP50"] = Cell(kind="missing", promised=3, reason="failed: out of memory (3 of 3 seeds)")
+    rows[5].cells["AP50"] = Cell(kind="missing", n_planned=3, reason="failed: out of memory (3 of 3 seeds)")
     rows[5].cells["published.AP"] = Cell(kind="missing", reason="not in the paper", notes=("a",))
     return Table(
         name="icod-table1",
@@ -161,7 +161,7 @@ CELLS = st.builds(
     kind=st.sampled_from(["value", "value", "value", "missing"]),
     value=MAYBE,
     n=st.integers(0, 12),
-    promised=st.integers(0, 12),
+    n_planned=st.integers(0, 12),
     sd=st.none() | st.floats(0, 1e5),
     low=MAYBE,
     high=MAYBE,

@@ -7,7 +7,7 @@ import dataclasses
 from analysis.formats import latex, markdown
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
 
-CELL = {"AP": Cell(value=26.0, n=3, promised=3)}
+CELL = {"AP": Cell(value=26.0, n=3, n_planned=3)}
 ROWS = (Row("method=a", ("a",), CELL), Row("method=b", ("b",), CELL))
 TABLE = Table(
     "t", "T", ("method",), (Column("AP", "AP", "%", 1),), ROWS,

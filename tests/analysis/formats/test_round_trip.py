@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 
 from analysis.formats import FORMATS, csvfile, html, jsonfile, latex, markdown
-from analysis.formats.text import DASH, cell_of, clean, is_missing, number, one_line
+from analysis.formats.cell_text import DASH, cell_of, format_number, is_missing, printable, printable_line
 from analysis.tables.table import Table
 from tests.analysis.formats import tables
 from tests.analysis.formats.parsers import html_rows, latex_grid, markdown_grid
@@ -30,7 +30,7 @@ def expected_numbers(table: Table) -> list[list[str]]:
             assert (line["row"], line["column"]) == (row.key, column.key)
             missing = is_missing(cell_of(row, column))
             signed = column.kind.endswith("difference")
-            shown.append(DASH if missing else number(float(line["value"]), column.digits, signed))
+            shown.append(DASH if missing else format_number(float(line["value"]), column.digits, signed))
         out.append(shown)
     return out
 
@@ -51,7 +51,7 @@ def test_csv_is_exact(table):
         for name in ("value", "sd", "low", "high", "p", "p_holm"):
             given_number = getattr(cell, name)
             assert (float(line[name]) if line[name] else None) == given_number
-        assert (int(line["n"]), int(line["promised"])) == (cell.n, cell.promised)
+        assert (int(line["n"]), int(line["promised"])) == (cell.n, cell.n_planned)
         assert csvfile.run_ids(line["runs"]) == cell.runs
         assert [line[axis] for axis in csvfile.axes(table)] == list(row.labels)
         texts = (table.name, row.key, column.key, column.label, column.unit, column.kind)
@@ -67,11 +67,11 @@ def test_csv_is_exact(table):
 def test_the_readable_formats_show_the_rounded_value(table):
     numbers = expected_numbers(table)
     labels, shown_md = markdown_grid(markdown.write(table), len(table.row_axes))
-    assert labels == [[one_line(label) for label in row.labels] for row in table.rows]
+    assert labels == [[printable_line(label) for label in row.labels] for row in table.rows]
     _, shown_tex = latex_grid(latex.write(table), len(table.row_axes))
     rows, keys, _ = html_rows(html.write(table))
     shown_html = [[td.text for td in row if td.tag == "td"] for row in rows[1:]]
-    assert keys[1:] == [clean(row.key) for row in table.rows]
+    assert keys[1:] == [printable(row.key) for row in table.rows]
     assert shown_md == shown_tex == shown_html  # one wording
     assert [[cell.split(" ")[0] for cell in row] for row in shown_md] == numbers
 
@@ -83,13 +83,13 @@ def test_html_carries_full_precision_and_is_well_formed(table):
     rows, _, tags = html_rows(html.page(table))
     assert tags <= ALLOWED
     for row, cells in zip(table.rows, rows[1:], strict=True):
-        assert [clean(label) for label in row.labels] == [td.text for td in cells if td.tag == "th"]
+        assert [printable(label) for label in row.labels] == [td.text for td in cells if td.tag == "th"]
         for column, td in zip(table.columns, (td for td in cells if td.tag == "td"), strict=True):
             cell = cell_of(row, column)
             found = td.attributes.get("data-value")
             assert (None if found is None else float(found)) == (None if is_missing(cell) else cell.value)
             assert ("published" in td.attributes["class"].split()) == column.is_published
-            assert td.attributes.get("data-runs", "") == clean(csvfile.runs_field(cell.runs))
+            assert td.attributes.get("data-runs", "") == printable(csvfile.runs_field(cell.runs))
 
 
 @EXAMPLES

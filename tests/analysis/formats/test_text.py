@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.formats.text import DASH, FEW, clean, common_n, header, number, one_line, p_value, word
+from analysis.formats.cell_text import DASH, format_number, header, p_value, printable, printable_line
+from analysis.formats.text import FEW, common_n, table_text
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from tests.analysis.formats.tables import complete, difference, measured, paper, published
 
@@ -17,7 +18,7 @@ DELTA = Column("d", "AP", "%", 1, "difference")
 def shown(cell: Cell, column: Column = AP, *others: Cell):
     """How the first of some rows reads."""
     rows = tuple(Row(f"row {at}", (f"{at}",), {column.key: cell}) for at, cell in enumerate((cell, *others)))
-    wording = word(Table("t", "t", ("row",), (column,), rows))
+    wording = table_text(Table("t", "t", ("row",), (column,), rows))
     return wording.cells[0, column.key], wording
 
 
@@ -34,7 +35,7 @@ def shown(cell: Cell, column: Column = AP, *others: Cell):
     ],
 )
 def test_numbers(value, digits, signed, text):
-    assert number(value, digits, signed) == text
+    assert format_number(value, digits, signed) == text
 
 
 def test_equal_and_complete_n_is_said_once():
@@ -45,7 +46,7 @@ def test_equal_and_complete_n_is_said_once():
 
 
 def test_differing_n_is_said_in_every_cell():
-    cell, wording = shown(measured(37.44), AP, measured(38.0, n=5, promised=5))
+    cell, wording = shown(measured(37.44), AP, measured(38.0, n=5, n_planned=5))
     assert cell.plain == "37.4 ± 0.2 (3)"
     assert wording.caption == ("Mean ± standard deviation over seeds, their number in parentheses.",)
 
@@ -55,8 +56,8 @@ def test_an_unfinished_cell_says_so_and_fewer_than_three_are_marked():
     assert cell.plain == "37.4 ± 0.2 (2/3)"
     assert cell.marks == (FEW,)
     assert wording.notes == {FEW: "fewer than three seeds"}
-    assert shown(measured(37.44, n=4, promised=5))[0].marks == ()
-    cell, wording = shown(measured(37.44, None, n=1, promised=1))
+    assert shown(measured(37.44, n=4, n_planned=5))[0].marks == ()
+    cell, wording = shown(measured(37.44, None, n=1, n_planned=1))
     assert (cell.plain, cell.marks) == ("37.4", (FEW,))
     assert wording.caption == ("n = 1 seed in every cell.",)
 
@@ -94,13 +95,13 @@ def test_a_missing_cell_is_a_dash_with_its_reason_as_a_note():
 
 def test_a_reason_that_is_a_note_already_uses_its_mark():
     table = paper()
-    wording = word(table)
+    wording = table_text(table)
     assert wording.cells[5, "published.AP"].marks == ("a",)
     assert list(wording.notes) == ["a", "b", "c", FEW]
 
 
 def test_the_difference_of_the_baseline_to_itself_needs_no_note():
-    assert word(paper()).cells[0, "delta.AP"].marks == ()
+    assert table_text(paper()).cells[0, "delta.AP"].marks == ()
 
 
 def test_published_numbers_are_never_bold_and_say_so():
@@ -112,19 +113,19 @@ def test_published_numbers_are_never_bold_and_say_so():
 
 
 def test_the_ledger_in_sentences():
-    said = dict(word(paper()).under)
+    said = dict(table_text(paper()).under)
     assert said["Same for all rows"] == "schedule: 1x; batch: 16; init: torchvision:resnet18; code: 0a1b2c3d."
     assert said["Differs between rows"].startswith(
         "teacher metric: none (SSD300 / baseline, RetinaNet-R18 / baseline), otherwise 84.1; "
     )
     mixed = replace(complete(), ledger=Ledger(mixed=("kd_cls ran longer", "noted")), notes={"*": "noted"})
-    assert dict(word(mixed).under)["Mixed protocols"] == "kd_cls ran longer."
+    assert dict(table_text(mixed).under)["Mixed protocols"] == "kd_cls ran longer."
 
 
 def test_rows_that_read_alike_are_named_by_their_keys():
     table = complete()
     rows = tuple(replace(row, labels=("same", "")) for row in table.rows)
-    said = dict(word(replace(table, rows=rows)).under)["p of Δ AP"]
+    said = dict(table_text(replace(table, rows=rows)).under)["p of Δ AP"]
     assert said == "paired t, Holm: model=SSD300, method=kd_cls 0.012, model=SSD300, method=loc + kd_loc 0.012."
 
 
@@ -133,5 +134,5 @@ def test_p_values():
 
 
 def test_unprintable_characters_become_visible():
-    assert clean("a\0b\r\nc\ud800\ufffe") == "a\ufffdb\nc\ufffd\ufffd"
-    assert one_line(" a\n\u2028 b\t") == "a b"
+    assert printable("a\0b\r\nc\ud800\ufffe") == "a\ufffdb\nc\ufffd\ufffd"
+    assert printable_line(" a\n\u2028 b\t") == "a b"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from analysis.load import cache
 from analysis.load.cache import Cache
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
@@ -60,15 +60,15 @@ def test_a_warm_read_opens_no_file_of_a_run(tmp_path: Path, opened: list[str]) -
     runs, place = tmp_path / "runs", tmp_path / "cache"
     make_store(runs, METHODS, seeds=15, state=lambda labels, seed: "running" if seed == 3 else "done")
     _age(runs)
-    cold = read(runs, cache=place, now=NOW)
+    cold = read_study(runs, cache=place, now=NOW)
     assert len(opened) == 31 * 3 + 29 + 1  # spec, status, env; the results of those that are done; the record
     opened.clear()
-    warm = read(runs, cache=place, now=NOW)
+    warm = read_study(runs, cache=place, now=NOW)
     assert opened == ["made.json"]
     assert _same(cold, warm)
     assert [path.parent for path in tmp_path.rglob("store-*")] == [place]
     # What depends on the clock is not remembered.
-    assert read(runs, cache=place, now=NOW + 400).frame["state"].value_counts()["stale"] == 2
+    assert read_study(runs, cache=place, now=NOW + 400).frame["state"].value_counts()["stale"] == 2
     assert opened == ["made.json"] * 2
 
 
@@ -80,7 +80,7 @@ def test_a_file_of_this_moment_is_read_again(tmp_path: Path, opened: list[str]) 
     os.utime(status)
     for _ in range(2):
         opened.clear()
-        read(runs, cache=tmp_path / "cache", now=NOW)
+        read_study(runs, cache=tmp_path / "cache", now=NOW)
     assert opened == ["made.json", "status.json"]
 
 
@@ -89,11 +89,11 @@ def test_named_sweeps_leave_the_rest_of_the_cache_alone(tmp_path: Path, opened: 
     record = make_store(runs, METHODS, seeds=1)
     write_json(runs / "sweeps" / "half.json", {**record, "name": "half", "cells": record["cells"][:1]})
     _age(runs)
-    read(runs, cache=tmp_path / "cache")
+    read_study(runs, cache=tmp_path / "cache")
     shutil.rmtree(runs / record["cells"][1]["run"])
-    read(runs, ["half"], cache=tmp_path / "cache")
+    read_study(runs, ["half"], cache=tmp_path / "cache")
     opened.clear()
-    read(runs, ["half"], cache=tmp_path / "cache")
+    read_study(runs, ["half"], cache=tmp_path / "cache")
     assert opened == ["half.json"]
     (path,) = (tmp_path / "cache").iterdir()
     kept = json.loads(path.read_bytes().partition(b"\n")[2])
@@ -141,11 +141,11 @@ def test_a_damaged_or_foreign_cache_is_as_good_as_none(
     runs, place = tmp_path / "runs", tmp_path / "cache"
     make_store(runs, METHODS, seeds=1)
     _age(runs)
-    cold = read(runs, cache=place, now=NOW)
+    cold = read_study(runs, cache=place, now=NOW)
     (path,) = place.iterdir()
     damage(path)
     opened.clear()
-    assert _same(read(runs, cache=place, now=NOW), cold)
+    assert _same(read_study(runs, cache=place, now=NOW), cold)
     assert len(opened) == 13
     assert list(place.iterdir()) == [path]  # nothing half-written is left
 
@@ -154,26 +154,26 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     make_store(tmp_path / "runs", METHODS, seeds=1)
     _age(tmp_path / "runs")
     (tmp_path / "file").write_text("")
-    assert len(read(tmp_path / "runs", cache=tmp_path / "file" / "cache").frame) == 3
+    assert len(read_study(tmp_path / "runs", cache=tmp_path / "file" / "cache").frame) == 3
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    assert len(read(tmp_path / "runs", cache=tmp_path / "cache").frame) == 3
+    assert len(read_study(tmp_path / "runs", cache=tmp_path / "cache").frame) == 3
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("C2D_CACHE", raising=False)
-    assert cache.folder() == tmp_path / "home" / ".cache" / "c2d"
+    assert cache.cache_folder() == tmp_path / "home" / ".cache" / "c2d"
     monkeypatch.setenv("C2D_CACHE", str(tmp_path / "elsewhere"))
-    assert cache.folder() == tmp_path / "elsewhere"
-    assert cache.folder(tmp_path / "given") == tmp_path / "given"
+    assert cache.cache_folder() == tmp_path / "elsewhere"
+    assert cache.cache_folder(tmp_path / "given") == tmp_path / "given"
     make_store(tmp_path / "runs", METHODS, seeds=1)
     _age(tmp_path / "runs")
-    read(tmp_path / "runs")
+    read_study(tmp_path / "runs")
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 
@@ -184,10 +184,10 @@ def test_two_readers_at_once_leave_a_whole_cache(tmp_path: Path) -> None:
     make_store(runs, METHODS, seeds=3)
     _age(runs)
     with ThreadPoolExecutor(4) as pool:
-        studies = list(pool.map(lambda _: read(runs, cache=place, now=NOW), range(8)))
+        studies = list(pool.map(lambda _: read_study(runs, cache=place, now=NOW), range(8)))
     assert all(_same(study, studies[0]) for study in studies)
     assert len(list(place.iterdir())) == 1
-    assert len(cache.load(place, runs).entries) == 4 * 7
+    assert len(cache.load_cache(place, runs).entries) == 4 * 7
 
 
 def test_entries_count_only_in_the_state_they_were_read_in() -> None:
@@ -248,9 +248,9 @@ def test_warm_is_cold_after_any_changes(
         elif action == "cache":
             shutil.rmtree(place / "cache", ignore_errors=True)
         if read_after:
-            read(runs, cache=place / "cache", now=NOW)
-    warm = read(runs, cache=place / "cache", now=NOW)
-    cold = read(runs, cache=place / f"none{len(actions)}", now=NOW)
+            read_study(runs, cache=place / "cache", now=NOW)
+    warm = read_study(runs, cache=place / "cache", now=NOW)
+    cold = read_study(runs, cache=place / f"none{len(actions)}", now=NOW)
     assert _same(warm, cold)
 
 
@@ -263,7 +263,7 @@ def test_a_thousand_runs(tmp_path: Path) -> None:
     took = []
     for _ in range(3):
         begun, cpu = time.monotonic(), time.process_time()
-        study = read(runs, cache=tmp_path / "cache")
+        study = read_study(runs, cache=tmp_path / "cache")
         took.append((time.monotonic() - begun, time.process_time() - cpu))
     kept = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
     print(

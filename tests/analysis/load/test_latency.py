@@ -17,14 +17,22 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.load import latency_file
-from analysis.load.latency import counts, measure, of_runs
-from analysis.load.latency_file import Measurement, read_file
-from analysis.load.load import read, to_frame
+from analysis.load.latency import latency_of_runs, operation_counts, read_latencies
+from analysis.load.latency_file import Measurement, read_latency_file
+from analysis.load.load import read_study, to_frame
 from analysis.load.schema import Study
-from analysis.spec.report_spec import parse
+from analysis.report.report_spec import parse
 from analysis.stats import quantiles
-from analysis.stats.quantiles import BY_LAUNCHES, WITHIN, WITHIN_TWO, between, of_launches, order_interval, variation
-from analysis.tables.build_table import build
+from analysis.stats.quantiles import (
+    BY_LAUNCHES,
+    WITHIN,
+    WITHIN_TWO,
+    coefficient_of_variation,
+    launch_quantiles,
+    mean_interval,
+    order_statistic_interval,
+)
+from analysis.tables.build_table import build_table
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
@@ -68,7 +76,7 @@ def _put(study: Study, run: str, value: dict[str, Any], name: str = "a-1.json") 
 
 def test_three_launches_speak_by_their_spread(study: Study) -> None:
     _put(study, "r", _file([[s + shift for s in LAUNCH] for shift in (0, 1, 2)]))
-    row = of_runs(study, ["r"], {}).loc["r"]
+    row = latency_of_runs(study, ["r"], {}).loc["r"]
     assert (row["device"], row["launches"], row["n_samples"]) == ("GPU A", 3, 603)
     assert row["p50_ms"] == 102.0  # medians 101, 102, 103
     half = stats.t.ppf(0.975, 2) * 1 / math.sqrt(3)
@@ -84,7 +92,7 @@ def test_fewer_launches_speak_about_themselves_and_say_so(study: Study) -> None:
     _put(study, "one", _file([LAUNCH]))
     _put(study, "two", _file([LAUNCH, LAUNCH]))
     _put(study, "few", _file([[5.0, 6.0, 7.0]]))
-    found = of_runs(study, ["one", "two", "few"], {})
+    found = latency_of_runs(study, ["one", "two", "few"], {})
     assert found["interval"].tolist() == [WITHIN, WITHIN_TWO, WITHIN]
     assert found.loc["one", "p50_ms"] == 101.0
     assert (found.loc["one", "p50_low_ms"], found.loc["one", "p50_high_ms"]) == (87.0, 115.0)
@@ -101,10 +109,10 @@ def test_order_statistics_cover_the_quantile_whatever_the_distribution() -> None
         true = float(np.exp(stats.norm.ppf(q)))
         inside = 0
         for _ in range(400):
-            low, high = order_interval(random.lognormal(size=n), q)
+            low, high = order_statistic_interval(random.lognormal(size=n), q)
             inside += low <= true <= high
         assert 0.93 < inside / 400 <= 1.0
-    assert all(map(math.isnan, order_interval(np.arange(5.0), 0.5)))
+    assert all(map(math.isnan, order_statistic_interval(np.arange(5.0), 0.5)))
 
 
 def test_the_t_interval_covers_over_launches() -> None:
@@ -113,30 +121,32 @@ def test_the_t_interval_covers_over_launches() -> None:
     inside = 0
     for _ in range(1000):
         levels = 10 + random.normal(size=4)
-        _, low, high = between([float(np.median(level + 0.01 * random.normal(size=25))) for level in levels])
+        _, low, high = mean_interval([float(np.median(level + 0.01 * random.normal(size=25))) for level in levels])
         inside += low <= 10 <= high
     assert 0.93 < inside / 1000 < 0.97
 
 
 def test_a_run_without_a_file_has_a_row_that_says_so(study: Study) -> None:
     _put(study, "r", _file([LAUNCH]))
-    found = of_runs(study, ["none", "r", "none"], {})
+    found = latency_of_runs(study, ["none", "r", "none"], {})
     assert found.index.tolist() == ["none", "r", "none"]
     assert found["note"].tolist()[0] == "no latency file"
     assert (found["n_samples"].tolist(), found["p50_ms"].isna().tolist()) == ([0, 201, 0], [True, False, True])
-    assert list(found) == list(of_runs(study, [], {})) == list(of_runs(study, ["none"], {"anything": "x"}))
+    assert (
+        list(found) == list(latency_of_runs(study, [], {})) == list(latency_of_runs(study, ["none"], {"anything": "x"}))
+    )
 
 
 def test_devices_are_not_mixed_unless_one_is_chosen(study: Study) -> None:
     _put(study, "r", _file([LAUNCH]))
     _put(study, "s", _file([LAUNCH], device="GPU: B", batch=8))
     with pytest.raises(InputError) as caught:
-        of_runs(study, ["r", "s"], {})
+        latency_of_runs(study, ["r", "s"], {})
     message = str(caught.value)
     assert "device: 'GPU A', 'GPU: B'; batch: '1', '8'" in message
     assert "`latency: {device: GPU A, batch: 1}`" in message
     assert "\n" not in message
-    found = of_runs(study, ["r", "s"], {"device": "GPU: B", "batch": "8"})
+    found = latency_of_runs(study, ["r", "s"], {"device": "GPU: B", "batch": "8"})
     assert found["n_samples"].tolist() == [0, 201]
     assert found["note"]["r"] == "none of its 1 latency files was measured with device: GPU: B, batch: 8"
 
@@ -145,7 +155,7 @@ def test_the_suggestion_of_a_refusal_is_yaml_that_works(study: Study) -> None:
     _put(study, "r", _file([LAUNCH], device="It's: {odd}, #1", threads=4, score_threshold=0.5))
     _put(study, "r", _file([LAUNCH], precision="fp16", threads=None), "b-2.json")
     with pytest.raises(InputError) as caught:
-        of_runs(study, ["r"], {"nms": "in"})
+        latency_of_runs(study, ["r"], {"nms": "in"})
     suggested = yaml.load(str(caught.value).split("`")[1], Loader=yaml.BaseLoader)["latency"]
     assert suggested == {
         "nms": "in",
@@ -154,39 +164,39 @@ def test_the_suggestion_of_a_refusal_is_yaml_that_works(study: Study) -> None:
         "threads": "4",
         "score_threshold": "0.5",
     }
-    assert of_runs(study, ["r"], suggested)["n_samples"].tolist() == [201]
-    assert of_runs(study, ["r"], {"threads": "null"})["conditions"].str.contains("fp16").all()
+    assert latency_of_runs(study, ["r"], suggested)["n_samples"].tolist() == [201]
+    assert latency_of_runs(study, ["r"], {"threads": "null"})["conditions"].str.contains("fp16").all()
 
 
 def test_a_condition_that_only_one_file_states_is_a_difference(study: Study) -> None:
     _put(study, "r", _file([LAUNCH]))
     _put(study, "s", _file([LAUNCH], extra="pinned"))
     with pytest.raises(InputError, match=r"extra: 'not stated', 'pinned'.*`latency: \{extra: pinned\}`"):
-        of_runs(study, ["r", "s"], {})
+        latency_of_runs(study, ["r", "s"], {})
 
 
 def test_two_files_under_equal_conditions_need_a_choice(study: Study) -> None:
     _put(study, "r", _file([LAUNCH]), "a-1.json")
     _put(study, "r", _file([[1.0, 2.0]]), "a-2.json")
     with pytest.raises(InputError, match=r"2 latency files under the same conditions \(a-1.json, a-2.json\)"):
-        of_runs(study, ["r"], {})
-    assert of_runs(study, ["r"], {"file": "a-2.json"})["n_samples"].tolist() == [2]
+        latency_of_runs(study, ["r"], {})
+    assert latency_of_runs(study, ["r"], {"file": "a-2.json"})["n_samples"].tolist() == [2]
 
 
 def test_an_unknown_condition_is_named(study: Study) -> None:
     _put(study, "r", _file([LAUNCH]))
     with pytest.raises(InputError, match=r"unknown condition .*'precison'; did you mean 'precision'\? known: .*device"):
-        of_runs(study, ["r"], {"precison": "fp32"})
+        latency_of_runs(study, ["r"], {"precison": "fp32"})
 
 
 def test_disturbed_measurements_are_left_out_and_said(study: Study) -> None:
     path = _put(study, "r", _file([LAUNCH], disturbed="load 3.1 on 2 cores"))
-    found = measure(study, ["r"], {})
+    found = read_latencies(study, ["r"], {})
     assert found.frame["n_samples"].tolist() == [0]
     assert found.frame["note"]["r"] == "disturbed: load 3.1 on 2 cores"
     assert found.problems == [Problem(path, "left out, the measurement was disturbed: load 3.1 on 2 cores")]
     _put(study, "r", _file([LAUNCH], device="GPU A"), "b.json")
-    assert measure(study, ["r"], {}).frame["n_samples"].tolist() == [201]
+    assert read_latencies(study, ["r"], {}).frame["n_samples"].tolist() == [201]
 
 
 def _runs_of(*students: str) -> list[dict[str, Any]]:
@@ -199,59 +209,59 @@ def test_students_may_differ_in_input_but_not_the_runs_of_one(tmp_path: Path) ->
     for run in runs:
         size = "300x300" if run.startswith("ssd") else "1333x800"
         _put(study, run, _file([LAUNCH] * 3, input=size))
-    found = of_runs(study, runs, {})
+    found = latency_of_runs(study, runs, {})
     assert found["p50_ms"].tolist() == [101.0] * 4
     assert found["note"].tolist() == [
         *["timed at input 300x300, that of its student"] * 2,
         *["timed at input 1333x800, that of its student"] * 2,
     ]
-    assert of_runs(study, runs[:2], {})["note"].tolist() == ["", ""]  # nothing to tell apart
+    assert latency_of_runs(study, runs[:2], {})["note"].tolist() == ["", ""]  # nothing to tell apart
     _put(study, runs[1], _file([LAUNCH], input="512x512"))
     with pytest.raises(InputError, match=r"\(input: '300x300', '512x512'\)"):
-        of_runs(study, runs, {})
+        latency_of_runs(study, runs, {})
     _put(study, runs[1], _file([LAUNCH], input="300x300", precision="fp16"))
     with pytest.raises(InputError, match=r"\(precision: 'fp32', 'fp16'\)"):
-        of_runs(study, runs, {})
+        latency_of_runs(study, runs, {})
 
 
 def test_a_table_of_flops_asks_for_no_device_and_one_of_times_does(tmp_path: Path) -> None:
     record = make_store(tmp_path, {"method": ["baseline", "kd"]}, seeds=2)
-    study = read(tmp_path, cache=tmp_path.parent / "cache")
+    study = read_study(tmp_path, cache=tmp_path.parent / "cache")
     for cell in record["cells"]:
         _put(study, cell["run"], _file([LAUNCH] * 3))
     _put(study, record["cells"][0]["run"], _file([LAUNCH] * 3, device="GPU B"), "b.json")
     asked = {"kind": "table", "rows": {"method": []}, "differences": []}
-    found = build(study, parse({**asked, "columns": ["gflops", "gmacs"]}), "made")
+    found = build_table(study, parse({**asked, "columns": ["gflops", "gmacs"]}), "made")
     assert [row.cells["gflops"].value for row in found.rows] == [1.0, 1.0]
     assert [row.cells["gmacs"].value for row in found.rows] == [0.5, 0.5]
     with pytest.raises(InputError, match="device: 'GPU A', 'GPU B'"):
-        build(study, parse({**asked, "columns": ["gflops", "latency_p50"]}), "made")
+        build_table(study, parse({**asked, "columns": ["gflops", "latency_p50"]}), "made")
 
 
 def test_a_table_of_memory_is_of_one_device_and_says_what_was_not_measured(tmp_path: Path) -> None:
     record = make_store(tmp_path, {"method": ["baseline", "kd"]}, seeds=1)
-    study = read(tmp_path, cache=tmp_path.parent / "cache")
+    study = read_study(tmp_path, cache=tmp_path.parent / "cache")
     first, second = (cell["run"] for cell in record["cells"])
     _put(study, first, _file([LAUNCH] * 3, memory={"inference_mib": 90.5, "training_mib": 310.0}))
     _put(study, second, _file([LAUNCH] * 3, memory={"inference_mib": 80.0, "training_mib": None}))
     columns = ["memory_inference", "memory_training"]
     asked = {"kind": "table", "rows": {"method": []}, "differences": [], "columns": columns}
-    found = build(study, parse(asked), "made")
+    found = build_table(study, parse(asked), "made")
     assert [[row.cells[key].value for key in columns] for row in found.rows] == [[90.5, 310.0], [80.0, None]]
     _put(study, second, _file([LAUNCH] * 3, device="GPU B", memory={"inference_mib": 1.0}), "b.json")
     with pytest.raises(InputError, match="device: 'GPU A', 'GPU B'"):
-        build(study, parse(asked), "made")
+        build_table(study, parse(asked), "made")
 
 
 def test_a_run_that_was_timed_with_another_version_says_so(study: Study) -> None:
     for run, torch in (("r", "2.12.0"), ("s", "2.15.0"), ("t", "2.15.0"), ("u", None)):
         packages = {"torch": torch, "rich": run} if torch else {}
         _put(study, run, _file([LAUNCH] * 3, env={"python": "3.11.7", "packages": packages}))
-    found = of_runs(study, ["r", "s", "t", "u"], {})["note"].tolist()
+    found = latency_of_runs(study, ["r", "s", "t", "u"], {})["note"].tolist()
     assert found == [
         "timed with torch 2.12.0 (others: 2.15.0)", "", "", "timed with torch not recorded (others: 2.15.0)"
     ]  # fmt: skip
-    assert of_runs(study, ["s", "t"], {})["note"].tolist() == ["", ""]
+    assert latency_of_runs(study, ["s", "t"], {})["note"].tolist() == ["", ""]
 
 
 def test_counts_do_not_ask_for_the_device_or_a_quiet_one(study: Study) -> None:
@@ -261,20 +271,20 @@ def test_counts_do_not_ask_for_the_device_or_a_quiet_one(study: Study) -> None:
     _put(study, "t", _file([LAUNCH]))
     _put(study, "t", _file([LAUNCH], input="512x512", flops=3 * 10**9), "b.json")
     with pytest.raises(InputError, match="device: 'GPU A', 'GPU B'"):
-        of_runs(study, ["r", "s"], {})
-    found = counts(study, ["r", "s", "none", "t"], {"device": "GPU B"})
+        latency_of_runs(study, ["r", "s"], {})
+    found = operation_counts(study, ["r", "s", "none", "t"], {"device": "GPU B"})
     assert found.index.tolist() == ["r", "s", "none", "t"]
-    assert list(found) == list(of_runs(study, ["s"], {}))
+    assert list(found) == list(latency_of_runs(study, ["s"], {}))
     assert found["p50_ms"].isna().all()
     assert found["flops"].fillna(-1).tolist() == [1e9, 1e9, -1, -1]
     assert found["macs"].fillna(-1).tolist() == [5e8, 5e8, -1, 5e8]
     assert found["note"].tolist()[:3] == ["", "", "no latency file"]
     assert found["note"]["t"] == "its latency files count different flops: 1000000000, 3000000000"
-    assert counts(study, ["t"], {"input": "512x512"})["flops"].tolist() == [3e9]
+    assert operation_counts(study, ["t"], {"input": "512x512"})["flops"].tolist() == [3e9]
     with pytest.raises(InputError, match=r"unknown condition .*'inputt'"):
-        counts(study, ["t"], {"inputt": "512x512"})
+        operation_counts(study, ["t"], {"inputt": "512x512"})
     # Beside latencies, too: a disturbed time is none, its FLOPs are.
-    beside = of_runs(study, ["r", "s"], {"device": "GPU A"})
+    beside = latency_of_runs(study, ["r", "s"], {"device": "GPU A"})
     assert beside["n_samples"].tolist() == [201, 0]
     assert beside["flops"].tolist() == [1e9, 1e9]
 
@@ -303,7 +313,7 @@ def test_counts_do_not_ask_for_the_device_or_a_quiet_one(study: Study) -> None:
 def test_a_damaged_file_is_a_problem(study: Study, changes: dict[str, Any], message: str) -> None:
     path = _put(study, "r", {**_file([LAUNCH]), **changes})
     _put(study, "s", _file([LAUNCH]))
-    found = measure(study, ["r", "s"], {})
+    found = read_latencies(study, ["r", "s"], {})
     (problem,) = found.problems
     assert problem.path == path
     assert re.search(message, problem.message)
@@ -312,7 +322,7 @@ def test_a_damaged_file_is_a_problem(study: Study, changes: dict[str, Any], mess
 
 def test_unknown_counts_are_nan(study: Study) -> None:
     _put(study, "r", _file([LAUNCH], flops=None, macs=None, params=None, artefact={"sha256": "x", "AP": None}))
-    assert of_runs(study, ["r"], {}).loc["r", ["flops", "macs", "params", "AP"]].isna().all()
+    assert latency_of_runs(study, ["r"], {}).loc["r", ["flops", "macs", "params", "AP"]].isna().all()
 
 
 _JSON = st.recursive(
@@ -329,8 +339,8 @@ def test_any_value_anywhere_gives_a_measurement_or_a_problem(
 ) -> None:
     study = Study(tmp_path_factory.mktemp("latency"), to_frame([]))
     path = _put(study, "r", {**_file([LAUNCH]), key: value})
-    found = read_file(path, "r")
-    row = measure(study, ["r"], {}).frame.loc["r"]
+    found = read_latency_file(path, "r")
+    row = read_latencies(study, ["r"], {}).frame.loc["r"]
     usable = isinstance(found, Measurement) and not found.disturbed
     assert (row["n_samples"] > 0) == usable
     assert isinstance(found, Measurement | Problem)
@@ -339,7 +349,7 @@ def test_any_value_anywhere_gives_a_measurement_or_a_problem(
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=40), min_size=1, max_size=5))
 def test_quantiles_rise_and_lie_in_their_intervals(samples: list[list[float]]) -> None:
-    row = of_launches([np.array(launch) for launch in samples])
+    row = launch_quantiles([np.array(launch) for launch in samples])
     values = [row[f"{name}_ms"] for name in quantiles.QUANTILES]
     assert all(a <= b or a == pytest.approx(b) for a, b in pairwise(values))
     for name in quantiles.QUANTILES:
@@ -357,5 +367,5 @@ def test_the_docstring_names_every_key_of_the_format() -> None:
 def test_variation_of_launches_by_hand() -> None:
     # medians 10, 12, 14: mean 12, standard deviation 2; what is slow now and then does not move a median
     launches = [np.array([10.0, 10.0, 99.0]), np.array([11.0, 12.0, 13.0]), np.array([14.0])]
-    assert variation(launches) == pytest.approx(2 / 12)
-    assert math.isnan(variation(launches[:1]))
+    assert coefficient_of_variation(launches) == pytest.approx(2 / 12)
+    assert math.isnan(coefficient_of_variation(launches[:1]))

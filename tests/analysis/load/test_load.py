@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.load.columns import COCO, IOUS, NUMBERS, TIDE
-from analysis.load.load import columns, read
+from analysis.load.load import frame_columns, read_study
 from analysis.load.schema import AXIS, STATES, Study
 from analysis.tables.groups import groups
 from benchmarks.suite.synthetic_run import write_json
@@ -38,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def _read(runs: Path, *sweeps: str, now: float = BEAT) -> Study:
-    return read(runs, sweeps, cache=runs.parent / "cache", now=now)
+    return read_study(runs, sweeps, cache=runs.parent / "cache", now=now)
 
 
 def _edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -79,10 +79,10 @@ def test_a_row_for_every_cell_then_the_teachers(runs: Path) -> None:
 def test_columns_and_types_are_the_same_whatever_is_there(runs: Path) -> None:
     runs.mkdir()
     empty = _read(runs).frame
-    assert (len(empty), list(empty)) == (0, columns(["student", "method", "question"]))
+    assert (len(empty), list(empty)) == (0, frame_columns(["student", "method", "question"]))
     make_store(runs, {"T": ["1"], "method": ["c2d"]}, state=lambda labels, seed: ["new", "failed", "done"][seed])
     full = _read(runs).frame
-    assert list(full) == columns(["T", "method", "student", "question"])
+    assert list(full) == frame_columns(["T", "method", "student", "question"])
     for frame in (empty, full):
         assert {name: frame[name].dtype for name in frame} == {
             name: np.dtype("float64" if name in NUMBERS else "object") for name in frame
@@ -362,14 +362,14 @@ def test_nothing_in_the_store_is_changed(runs: Path) -> None:
 
     before = everything()
     _read(runs)
-    read(runs, cache=runs / "cache")
+    read_study(runs, cache=runs / "cache")
     assert everything() == before
-    problems = read(runs, cache=runs / "cache").problems
+    problems = read_study(runs, cache=runs / "cache").problems
     assert ["lies in the store" in problem.message for problem in problems] == [True]
 
 
 def test_the_fixture_store(tmp_path: Path) -> None:
-    study = read(FIXTURE, cache=tmp_path)
+    study = read_study(FIXTURE, cache=tmp_path)
     assert study.problems == []
     done = study.frame[study.frame["state"] == "done"]
     assert len(done) >= 3
@@ -421,7 +421,7 @@ def test_no_file_of_whatever_content_stops_the_reading(made: Path, data: st.Data
     where = data.draw(st.sampled_from(_paths(value)))
     try:
         path.write_text(json.dumps(_replaced(value, where, data.draw(_JSON))))
-        study = read(made, cache=made.parent / "cache", now=BEAT)
+        study = read_study(made, cache=made.parent / "cache", now=BEAT)
     finally:
         path.write_bytes(whole)
     assert set(study.frame["state"]) <= set(STATES)

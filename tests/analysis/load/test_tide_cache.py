@@ -15,9 +15,9 @@ import pytest
 
 from analysis.load import tide_cache
 from analysis.load.columns import COCO, TIDE
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
-from analysis.load.tide_cache import per_class, tide_over_iou, tide_per_size
+from analysis.load.tide_cache import per_class, tide_over_iou
 from benchmarks.suite import synthetic_run, synthetic_store
 from c2d.metrics import tide
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def _study(runs: Path, tmp_path: Path) -> tuple[Study, list[str]]:
-    study = read(runs, cache=tmp_path / "cache")
+    study = read_study(runs, cache=tmp_path / "cache")
     return study, list(study.frame.loc[study.frame["role"] == "student", "run"])
 
 
@@ -49,18 +49,16 @@ def _no_cache(*_: Any, **__: Any) -> None:
 
 
 def test_recorded_curves_are_those_of_the_detections(tmp_path):
-    study = read(FIXTURE, cache=tmp_path)
+    study = read_study(FIXTURE, cache=tmp_path)
     runs = list(study.frame.loc[(study.frame["state"] == "done") & (study.frame["kind"] == "detector"), "run"])
     assert len(runs) == 7
-    for of in (tide_over_iou, tide_per_size):
-        recorded, problems = of(study, runs)
-        assert not problems
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tide_cache, "RECORDS_ARE", "of another version")
-            computed, problems = of(study, runs, tmp_path)
-        assert not problems
-        assert computed.equals(recorded)
-    assert set(recorded["size"]) == {"small", "medium", "large"}
+    recorded, problems = tide_over_iou(study, runs)
+    assert not problems
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tide_cache, "RECORDED_VERSION", "of another version")
+        computed, problems = tide_over_iou(study, runs, tmp_path)
+    assert not problems
+    assert computed.equals(recorded)
 
 
 def test_the_frame_of_curves(tmp_path, store):
@@ -83,10 +81,6 @@ def test_the_frame_of_curves(tmp_path, store):
     assert at_75["dAP"].to_dict() == by_hand["dAP"]
     assert {error: at_75["count"][error] for error in tide.MAIN} == by_hand["counts"]
     assert math.isnan(at_75["count"]["FalsePos"])
-    sizes, _ = tide_per_size(study, runs, tmp_path / "cache")
-    at_all = sizes[sizes["run"] == runs[1]].groupby("error")["count"].sum()
-    at_50 = one[one["iou"] == 0.5].set_index("error")["count"]
-    assert {error: at_all[error] for error in tide.MAIN} == {error: at_50[error] for error in tide.MAIN}
 
 
 def test_computed_once_until_a_file_or_the_definition_changes(tmp_path, store, monkeypatch):
@@ -98,7 +92,6 @@ def test_computed_once_until_a_file_or_the_definition_changes(tmp_path, store, m
         again, problems = tide_over_iou(study, runs, tmp_path / "cache")
         assert not problems
         assert again.equals(first)
-        assert len(tide_per_size(study, runs, tmp_path / "cache")[0]) == 4 * 3 * 8
         with pytest.raises(AssertionError, match="once more"):
             tide_over_iou(study, runs, tmp_path / "elsewhere")
         with monkeypatch.context() as other:
@@ -190,8 +183,8 @@ def test_a_run_that_cannot_give_curves_is_named_and_the_others_stay(tmp_path, st
 def test_strangers_and_classifiers_are_named(tmp_path, store):
     study, _ = _study(store, tmp_path)
     teacher = study.frame.loc[study.frame["kind"] == "classifier", "run"].iloc[0]
-    functions: list[Any] = [tide_over_iou, tide_per_size, per_class]
-    for of, column in zip(functions, ("iou", "size", "class"), strict=True):
+    functions: list[Any] = [tide_over_iou, per_class]
+    for of, column in zip(functions, ("iou", "class"), strict=True):
         found, problems = of(study, [teacher, "nobody"])
         assert found.empty
         assert list(found.columns[:2]) == ["run", column]

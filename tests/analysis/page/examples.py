@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.page.page_model import Failure, Figure, Report, Skipped, Sweep
+from analysis.page.page_model import PageContent, PageFailure, PageFigure, SkippedItem, SweepProgress
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from c2d.core.regular_file import Problem
 
@@ -16,9 +16,9 @@ METHODS = ("baseline", "kd_cls", "icod", "fgfi", "defeat", "icod+fgfi")
 STUDENTS = ("ssd300-vgg16", "retinanet-r18", "fcos-r18")
 
 
-def empty() -> Report:
+def empty() -> PageContent:
     """Nothing was found."""
-    return Report(title="Nothing yet", created="2026-11-21 12:00 UTC")
+    return PageContent(title="Nothing yet", created="2026-11-21 12:00 UTC")
 
 
 def run_id(student: str, method: str, seed: int) -> str:
@@ -56,7 +56,7 @@ def table(
                 column.key: Cell(
                     value=float(base * (1 + 0.1 * c) + random.normal(0, 0.2)),
                     n=seeds,
-                    promised=seeds,
+                    n_planned=seeds,
                     sd=float(abs(random.normal(0.2, 0.1)) + 0.01),
                     low=base - 0.5,
                     high=base + 0.5,
@@ -69,7 +69,7 @@ def table(
             }
             if m:
                 cells["delta.AP"] = Cell(
-                    value=0.7 * m - 1.0, n=seeds, promised=seeds, sd=0.3, low=0.7 * m - 1.9, high=0.7 * m + 0.1,
+                    value=0.7 * m - 1.0, n=seeds, n_planned=seeds, sd=0.3, low=0.7 * m - 1.9, high=0.7 * m + 0.1,
                     interval="paired t over seeds", p=0.0123456789 / m, p_holm=min(1.0, 0.04 * m), test="paired t",
                     runs=runs + tuple(run_id(student, methods[0], seed) for seed in range(seeds)),
                 )  # fmt: skip
@@ -78,9 +78,9 @@ def table(
             cells["published.AP"] = Cell(value=base + 1.5, source="Example et al. 2021, table 1")
             cells["published.delta.AP"] = Cell(value=0.5 * m, source="Example et al. 2021, table 1")
             if (s, m) == (1, 2):
-                cells["AP75"] = Cell("missing", promised=seeds, reason="failed: nan", runs=())
+                cells["AP75"] = Cell("missing", n_planned=seeds, reason="failed: nan", runs=())
             if (s, m) == (1, 3):
-                cells["AP"] = Cell(value=24.5, n=seeds - 1, promised=seeds, sd=0.4, interval="n < 3: none",
+                cells["AP"] = Cell(value=24.5, n=seeds - 1, n_planned=seeds, sd=0.4, interval="n < 3: none",
                                    runs=runs[:-1])  # fmt: skip
             if (s, m) == (2, 4):
                 del cells["published.AP"], cells["published.delta.AP"]
@@ -147,48 +147,48 @@ def runs(count: int = 18) -> list[dict[str, object]]:
     return out
 
 
-def full(tables: int = 2, figures: int = 2, count: int = 54) -> Report:
+def full(tables: int = 2, figures: int = 2, count: int = 54) -> PageContent:
     """Every section has content."""
     drawings = [drawing(k) for k in range(figures)]
     made = [table("main"), *(table(f"extra-{k}", f"Another view, {k}") for k in range(1, tables))]
     listed = runs(count)
-    return Report(
+    return PageContent(
         title="Does a classifier teach a compact detector?",
         created="2026-11-21 12:00 UTC",
         sweeps=[
-            Sweep("compact", "Does an image classifier teach a compact detector, and how does it compare with a "
+            SweepProgress("compact", "Does an image classifier teach a compact detector, and how does it compare with a "
                   "detector teacher under the same protocol?", {"done": 48, "running": 2, "waiting": 1, "failed": 3}),
-            Sweep("weights", "Which loss weight is best?", {"done": 12, "new": 6}),
+            SweepProgress("weights", "Which loss weight is best?", {"done": 12, "new": 6}),
         ],
         store="runs",
         tables=made[:tables],
         figures=[
-            Figure(f"curve-{k}", f"Accuracy over training, {k}", svg, "x,y\n" + "1.5,2.25\n" * 50,
+            PageFigure(f"curve-{k}", f"Accuracy over training, {k}", svg, "x,y\n" + "1.5,2.25\n" * 50,
                    "AP on the validation split; the band is a 95 % interval over three seeds.",
                    files=(f"figures/curve-{k}.pdf", f"figures/curve-{k}.svg"))
             for k, svg in enumerate(drawings)
         ],
         failures=[
-            Failure(str(run["run"]), "nan", "the loss is not finite: a lower learning rate or loss weight, or fp32",
+            PageFailure(str(run["run"]), "nan", "the loss is not finite: a lower learning rate or loss weight, or fp32",
                     str(run["cells"]), "failed", "loss_cls is nan at iteration 7",
                     tuple(f"iteration {k}: loss {k}.0" for k in range(12)))
             for run in listed if run["state"] == "failed"
         ],
         problems=[Problem(Path("runs/odd/result.json"), "not JSON: line 1, column 2; the run is left out")],
         runs=listed,
-        skipped=[Skipped("per-class", "no run has detections")],
+        skipped=[SkippedItem("per-class", "no run has detections")],
         commits={"1a2b3c4": 50, "5d6e7f8+": 4},
         provenance={"command": "c2d report --sweep compact --out report", "c2d": "0.1.0", "hotcoco": "1.3.0"},
         table_files={one.name: f"report/tables/{one.name}.csv" for one in made},
     )  # fmt: skip
 
 
-def hostile() -> Report:
+def hostile() -> PageContent:
     """Script tags, braces and quotes in every text there is; control characters and half a pair in a log line."""
     bad = HOSTILE
-    cell = Cell(value=1.0, n=3, promised=3, sd=0.1, low=0.0, high=2.0, interval=bad, test=bad, p=0.5, notes=("x",),
+    cell = Cell(value=1.0, n=3, n_planned=3, sd=0.1, low=0.0, high=2.0, interval=bad, test=bad, p=0.5, notes=("x",),
                 runs=(bad,), source=bad)  # fmt: skip
-    gone = Cell("missing", reason=bad, promised=3)
+    gone = Cell("missing", reason=bad, n_planned=3)
     odd = Table(
         name=bad, title=bad, row_axes=(bad, bad), columns=(Column(bad, bad, bad, 1), Column("b", bad, bad, 1)),
         rows=(Row(bad, (bad, ""), {bad: cell, "b": gone}), Row("2" + bad, (bad, bad), {bad: gone, "b": cell})),
@@ -202,10 +202,10 @@ def hostile() -> Report:
         '<image xlink:href="https://bad.example/b.png"/><rect id="r" clip-path="url(#r)" onclick="alert(6)"/>'
         '<foreignObject><p>x</p></foreignObject></svg>'
     )  # fmt: skip
-    return Report(
-        title=bad, created=bad, sweeps=[Sweep(bad, bad, {bad: 2, "done": 1})], store=bad, tables=[odd],
-        figures=[Figure(bad, bad, svg, bad, bad, bad, bad, (bad,)), Figure("broken", "Broken", "<svg", note=bad)],
-        failures=[Failure(bad, bad, bad, bad, bad, bad, (bad, "bell \a, escape \x1b[31m, half \udc80"))],
+    return PageContent(
+        title=bad, created=bad, sweeps=[SweepProgress(bad, bad, {bad: 2, "done": 1})], store=bad, tables=[odd],
+        figures=[PageFigure(bad, bad, svg, bad, bad, bad, bad, (bad,)), PageFigure("broken", "Broken", "<svg", note=bad)],
+        failures=[PageFailure(bad, bad, bad, bad, bad, bad, (bad, "bell \a, escape \x1b[31m, half \udc80"))],
         problems=[Problem(Path(bad), bad)], runs=[{"run": bad, "cells": bad, "state": bad, "seed": bad, bad: bad}],
-        skipped=[Skipped(bad, bad)], commits={bad: 1}, provenance={bad: bad}, table_files={bad: bad},
+        skipped=[SkippedItem(bad, bad)], commits={bad: 1}, provenance={bad: bad}, table_files={bad: bad},
     )  # fmt: skip

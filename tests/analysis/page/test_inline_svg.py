@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.page.inline_svg import NoDrawing, inline
+from analysis.page.inline_svg import InvalidSvg, inline
 from tests.analysis.page.examples import drawing, hostile
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 1 1">'
@@ -92,7 +92,7 @@ def test_has_a_size_and_a_label():
     ],
 )
 def test_says_what_is_no_drawing(given, why):
-    with pytest.raises(NoDrawing, match=why):
+    with pytest.raises(InvalidSvg, match=why):
         inline(given, "p-", "#x svg", "x")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.formats import text
 from analysis.page import HERE, render, views
-from analysis.page.page_model import Report
+from analysis.page.page_model import PageContent
 from tests.analysis.page import examples
 
 VOID = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"])
@@ -55,7 +55,7 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module", params=list(MAKERS))
-def report(request) -> Report:
+def report(request) -> PageContent:
     return MAKERS[request.param]()
 
 
@@ -131,7 +131,7 @@ def test_says_numbers_as_every_format_does():
     report = examples.full()
     said = " ".join("".join(Outline(render(report)).text).split())
     for row, column in [(0, "AP"), (5, "delta.AP"), (9, "AP"), (17, "train_hours")]:
-        assert text.word(report.tables[0]).cells[row, column].plain in said
+        assert text.table_text(report.tables[0]).cells[row, column].plain in said
 
 
 def test_tells_everything_without_the_script():

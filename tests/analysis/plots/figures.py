@@ -11,11 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
-from analysis.plots import plot
-from analysis.plots.style import paper, reread, save
-from analysis.spec.report_spec import parse
+from analysis.plots import FIGURES
+from analysis.plots.figure_files import encode_figure, read_csv
+from analysis.plots.style import paper_style
+from analysis.report.report_spec import parse
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 
@@ -23,20 +24,30 @@ HOSTILE = ("baseline", "icod $\\alpha_1$", "c2d + fgfi_v2", "100 % mimic", "_hid
            "a very long name_with_many_underscores & $$ and more of it", "fgd {\\bf x}", "mgd", "0.10")  # fmt: skip
 
 
+def save(figure: Figure, data: pd.DataFrame, path_without_suffix: Path) -> list[Path]:
+    """Write `<path>.pdf`, `.svg` and `.csv` and return the three paths; missing folders are made."""
+    path_without_suffix.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, content in encode_figure(figure, data).items():
+        paths.append(path_without_suffix.with_name(path_without_suffix.name + suffix))
+        paths[-1].write_bytes(content)
+    return paths
+
+
 def study_of(folder: Path, axes: Mapping[str, Sequence[str]], **made: Any) -> Study:
     """A read store with one sweep, "made"."""
     make_store(folder / "runs", axes, **made)
-    return read(folder / "runs", ["made"], cache=folder / "cache")
+    return read_study(folder / "runs", ["made"], cache=folder / "cache")
 
 
 def drawn(study: Study, tmp: Path, **spec: Any) -> tuple[Any, Figure]:
     """Data frame and figure of a spec; both promises were kept: the CSV is the data, and draws the same figure."""
     asked = parse(spec)
-    module = plot(asked.kind)
+    module = FIGURES[asked.kind]
     data = module.data(study, asked, "made")
     figure = module.draw(data, asked)
     first = save(figure, data, tmp / "first" / asked.kind)
-    again = reread(first[2])
+    again = read_csv(first[2])
     if len(data):
         pd.testing.assert_frame_equal(again, data)
     second = save(module.draw(again, asked), again, tmp / "second" / asked.kind)
@@ -55,7 +66,7 @@ def said(figure: Figure) -> str:
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts of a figure whose boxes meet, and texts that leave it (paired with "edge")."""
-    with paper():
+    with paper_style():
         figure.draw_without_rendering()
     inside = figure.bbox.padded(1.5)
     hidden = _hidden(figure)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
@@ -53,7 +53,7 @@ def flat_study(tmp_path):
         if cell["labels"]["method"] == "baseline":
             cell["run"] = first.setdefault(cell["seed"], cell["run"])
     write_json(runs / "sweeps" / "made.json", record)
-    return read(runs, ["made"], cache=tmp_path / "cache")
+    return read_study(runs, ["made"], cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("where", [{}, {"method": ["c2d"]}])

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.plots import box_labels, detections, image_files, image_grid
-from analysis.plots.style import reread, save
-from analysis.spec.report_spec import parse
+from analysis.plots.figure_files import read_csv
+from analysis.report.report_spec import parse
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json_gz
 from benchmarks.suite.synthetic_store import make_store
+from tests.analysis.plots.figures import save
 
 SPEC = parse({"kind": "detections", "baseline": {"method": "baseline"}, "images": 2, "min_objects": 3})
 
@@ -48,7 +49,7 @@ def test_verdicts_by_hand(tmp_path: Path):
     ]
     run = tmp_path / record["cells"][0]["run"]
     write_json_gz(run / "detections.json.gz", listed)
-    data = detections.data(read(tmp_path), SPEC, "made")
+    data = detections.data(read_study(tmp_path), SPEC, "made")
     shown = data[(data["part"] == "found") & (data["image"] == "1")]
     assert list(zip(shown["verdict"], shown["object"], shown["score"], strict=True)) == [
         ("right", "1", 0.9), ("class", "2", 0.7), ("place", "", 0.6),
@@ -63,7 +64,7 @@ def test_a_detection_in_a_crowd_is_left_out(tmp_path: Path):
     write_json_gz(next((tmp_path / "targets").iterdir()), {**truth, "annotations": [*truth["annotations"], crowd]})
     write_json_gz(tmp_path / record["cells"][0]["run"] / "detections.json.gz",
              [found(1, 1, [55, 65, 10, 10], 0.9), found(1, 2, [55, 65, 10, 10], 0.5)])  # fmt: skip
-    data = detections.data(read(tmp_path), SPEC, "made")
+    data = detections.data(read_study(tmp_path), SPEC, "made")
     # Only the better one of a place is judged, and that one lies in a crowd of its class.
     assert data[data["part"] == "found"].empty
     assert len(data[(data["part"] == "truth") & (data["image"] == "1")]) == 5
@@ -74,12 +75,13 @@ def test_images_are_the_first_with_enough_objects(tmp_path: Path):
     truth = synthetic_run.targets()
     kept = [box for box in truth["annotations"] if box["image_id"] != 2 or box["id"] % 5 == 0]
     write_json_gz(next((tmp_path / "targets").iterdir()), {**truth, "annotations": kept})
-    data = detections.data(read(tmp_path), SPEC, "made")
+    data = detections.data(read_study(tmp_path), SPEC, "made")
     assert record["cells"]
     assert list(data[data["part"] == "image"]["image"]) == ["1", "3"]
     many = parse({"kind": "detections", "min_objects": 50})
     assert (
-        "50 objects" in detections.draw(detections.data(read(tmp_path), many, "made"), many).axes[0].texts[0].get_text()
+        "50 objects"
+        in detections.draw(detections.data(read_study(tmp_path), many, "made"), many).axes[0].texts[0].get_text()
     )
 
 
@@ -87,7 +89,7 @@ def test_the_seed_is_the_lowest_that_all_rows_have(tmp_path: Path):
     make_store(tmp_path, {"method": ["c2d", "baseline", "late"]}, with_detections=True,
                state=lambda labels, seed: {"baseline": "failed" if seed == 0 else "done", "c2d": "done",
                                            "late": "new"}[labels["method"]])  # fmt: skip
-    data = detections.data(read(tmp_path), SPEC, "made")
+    data = detections.data(read_study(tmp_path), SPEC, "made")
     heads = data[data["part"] == "row"]
     assert list(heads["row"]) == ["baseline", "c2d", "late"]  # the baseline first
     assert list(heads["seeds"]) == ["1", "1", ""]
@@ -105,7 +107,7 @@ def test_pixels_come_from_the_data_root(tmp_path: Path):
     card = {"format": 1, "name": "scenes", "digest": synthetic_run.DIGEST, "classes": [],
             "splits": {"val": {"annotations": "x.json", "images": "pictures"}}}  # fmt: skip
     (folder / "card.json").write_text(json.dumps(card))
-    data = detections.data(read(tmp_path / "runs"), SPEC, "made")
+    data = detections.data(read_study(tmp_path / "runs"), SPEC, "made")
     assert list(data[data["part"] == "image"]["file"]) == ["anything/pictures/0.png", "anything/pictures/1.png"]
     figure = detections.draw(data, SPEC)
     assert sum(len(axes.images) for axes in figure.axes) == 3 * 2
@@ -114,7 +116,7 @@ def test_pixels_come_from_the_data_root(tmp_path: Path):
     assert "1 of 2 were found" in words(detections.draw(data, SPEC))
     card["digest"] = "f" * 64
     (folder / "card.json").write_text(json.dumps(card))
-    other = detections.data(read(tmp_path / "runs"), SPEC, "made")
+    other = detections.data(read_study(tmp_path / "runs"), SPEC, "made")
     assert set(other[other["part"] == "image"]["file"]) == {""}
     assert "none of 2 was found" in words(detections.draw(other, SPEC))
 
@@ -140,9 +142,9 @@ def test_cards_are_found_as_c2d_writes_them(tmp_path: Path):
 
 def test_the_figure_is_drawn_again_from_its_csv(tmp_path: Path):
     make_store(tmp_path / "runs", {"method": ["baseline", "$x$_\\", "0.10"]}, with_detections=True)
-    data = detections.data(read(tmp_path / "runs"), SPEC, "made")
+    data = detections.data(read_study(tmp_path / "runs"), SPEC, "made")
     first = save(detections.draw(data, SPEC), data, tmp_path / "first")
-    again = reread(first[2])
+    again = read_csv(first[2])
     second = save(detections.draw(again, SPEC), again, tmp_path / "second")
     assert [a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True)] == [True] * 3
 
@@ -150,11 +152,11 @@ def test_the_figure_is_drawn_again_from_its_csv(tmp_path: Path):
 def test_damaged_files_are_named(tmp_path: Path):
     record = make_store(tmp_path, {"method": ["baseline", "c2d"]}, seeds=1, with_detections=True)
     (tmp_path / record["cells"][1]["run"] / "detections.json.gz").write_bytes(b"\x1f\x8b damaged")
-    data = detections.data(read(tmp_path), SPEC, "made")
+    data = detections.data(read_study(tmp_path), SPEC, "made")
     assert list(data[data["part"] == "row"]["n"]) == [1, 0]
     assert "damaged" in words(detections.draw(data, SPEC))
     next((tmp_path / "targets").iterdir()).unlink()
-    figure = detections.draw(detections.data(read(tmp_path), SPEC, "made"), SPEC)
+    figure = detections.draw(detections.data(read_study(tmp_path), SPEC, "made"), SPEC)
     assert "ground truth" in " ".join(text.get_text() for text in figure.axes[0].texts)
 
 
@@ -164,7 +166,7 @@ def test_labels_lie_in_the_picture_and_on_no_other():
         for x in (0.0, 10.0, 75.0)
         for y in (0.0, 5.0, 80.0)
     ]
-    placed = box_labels.place_labels(boxes, 1.2, 1.2, 120.0, 120.0)
+    placed = box_labels.place_box_labels(boxes, 1.2, 1.2, 120.0, 120.0)
     assert 6 <= len(placed) <= 9
     for label in placed:
         assert label.left >= -0.01
@@ -177,4 +179,4 @@ def test_labels_lie_in_the_picture_and_on_no_other():
 
 
 def test_images_stand_in_even_blocks():
-    assert [image_grid.columns(n) for n in (1, 4, 6, 7, 8, 12, 13, 24)] == [1, 4, 6, 4, 4, 6, 5, 6]
+    assert [image_grid.column_count(n) for n in (1, 4, 6, 7, 8, 12, 13, 24)] == [1, 4, 6, 4, 4, 6, 5, 6]

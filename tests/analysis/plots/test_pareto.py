@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, add_latency, drawn, overlaps, said, study_of, texts
 
@@ -17,7 +17,7 @@ def measured(tmp_path, ms=MS, seeds=3):
     rows = frame[frame["seed"] == 0]
     add_latency(study.runs, {run: ms[method] for run, method in zip(rows["run"], rows["axis.method"], strict=True)
                              if method in ms})  # fmt: skip
-    return read(study.runs, ["made"], cache=tmp_path / "cache")
+    return read_study(study.runs, ["made"], cache=tmp_path / "cache")
 
 
 def test_the_front_is_what_nothing_beats(tmp_path):
@@ -86,7 +86,9 @@ def test_twelve_hostile_names_stand_beside_their_points(tmp_path):
     students = study.frame[study.frame["role"] == "student"]
     pairs = zip(students["run"], students["axis.method"], strict=True)
     add_latency(study.runs, {run: 5 + 3 * place[method] % 11 for run, method in pairs})
-    _, figure = drawn(read(study.runs, ["made"], cache=tmp_path / "cache"), tmp_path, kind="pareto", x="latency_p90")
+    _, figure = drawn(
+        read_study(study.runs, ["made"], cache=tmp_path / "cache"), tmp_path, kind="pareto", x="latency_p90"
+    )
     assert overlaps(figure) == []
     assert not figure.legends
     assert "icod $\\alpha_1$" in texts(figure)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from matplotlib.patches import Rectangle
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.plots import per_class
-from analysis.plots.style import reread, save
-from analysis.spec.report_spec import parse
+from analysis.plots.figure_files import read_csv
+from analysis.report.report_spec import parse
 from benchmarks.suite.synthetic_run import CLASSES
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
+from tests.analysis.plots.figures import save
 
 SPEC = parse({"kind": "per_class", "baseline": {"method": "baseline"}})
 HOSTILE = ("$\\frac{1}{2}$", "a_b^c", "line\nbreak", "x" * 80, "0.10", "_hidden")
@@ -40,7 +41,7 @@ def store(path: Path, classes: int = 3, **options: object) -> None:
 
 def test_gains_are_paired_over_common_seeds(tmp_path: Path):
     store(tmp_path, state=lambda labels, seed: "failed" if labels["method"] == "baseline" and seed == 2 else "done")
-    data = per_class.data(read(tmp_path), SPEC, "made")
+    data = per_class.data(read_study(tmp_path), SPEC, "made")
     assert list(data["class"]) == list(CLASSES)
     # Seeds 0 and 1 are common: 10 and 11 points in the first class; t interval 12.706 * 0.7071 / sqrt(2).
     first = data.iloc[0]
@@ -53,10 +54,10 @@ def test_gains_are_paired_over_common_seeds(tmp_path: Path):
 def test_a_spec_without_a_baseline_is_told_what_to_add(tmp_path: Path):
     make_store(tmp_path, {"method": ["baseline", "c2d"]})
     with pytest.raises(InputError, match=r"baseline: .method: baseline"):
-        per_class.data(read(tmp_path), parse({"kind": "per_class"}), "made")
+        per_class.data(read_study(tmp_path), parse({"kind": "per_class"}), "made")
     with pytest.raises(InputError, match="number of a class"):
         per_class.data(
-            read(tmp_path), parse({"kind": "per_class", "baseline": {"method": "c2d"}, "y": "params"}), "made"
+            read_study(tmp_path), parse({"kind": "per_class", "baseline": {"method": "c2d"}, "y": "params"}), "made"
         )
 
 
@@ -68,7 +69,7 @@ def test_with_many_classes_the_ends_are_shown_and_the_rest_counted(tmp_path: Pat
     assert per_class._most(order[:10], 10) == (order[:10], [])
     store(tmp_path, 80)
     spec = parse({"kind": "per_class", "baseline": {"method": "baseline"}, "most": 20})
-    data = per_class.data(read(tmp_path), spec, "made")
+    data = per_class.data(read_study(tmp_path), spec, "made")
     figure = per_class.draw(data, spec)
     assert len(data) == 80
     assert len(figure.axes[0].get_yticklabels()) == 21
@@ -77,7 +78,7 @@ def test_with_many_classes_the_ends_are_shown_and_the_rest_counted(tmp_path: Pat
 
 def test_bars_fall_from_the_largest_gain(tmp_path: Path):
     store(tmp_path, 9)
-    data = per_class.data(read(tmp_path), SPEC, "made")
+    data = per_class.data(read_study(tmp_path), SPEC, "made")
     figure = per_class.draw(data, SPEC)
     widths = [bar.get_width() for bar in figure.axes[0].patches if isinstance(bar, Rectangle)]
     assert widths == sorted(widths, reverse=True)
@@ -86,14 +87,14 @@ def test_bars_fall_from_the_largest_gain(tmp_path: Path):
 
 def test_the_figure_is_drawn_again_from_its_csv(tmp_path: Path):
     store(tmp_path / "runs", 9)
-    data = per_class.data(read(tmp_path / "runs"), SPEC, "made")
+    data = per_class.data(read_study(tmp_path / "runs"), SPEC, "made")
     first = save(per_class.draw(data, SPEC), data, tmp_path / "first")
-    again = reread(first[2])
+    again = read_csv(first[2])
     second = save(per_class.draw(again, SPEC), again, tmp_path / "second")
     assert [a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True)] == [True] * 3
 
 
 def test_no_common_seed_is_said_in_words(tmp_path: Path):
     store(tmp_path, state=lambda labels, seed: "done" if (labels["method"] == "c2d") == (seed == 0) else "new")
-    figure = per_class.draw(per_class.data(read(tmp_path), SPEC, "made"), SPEC)
+    figure = per_class.draw(per_class.data(read_study(tmp_path), SPEC, "made"), SPEC)
     assert "no finished seed in common" in " ".join(text.get_text().replace("\n", " ") for text in figure.axes[0].texts)

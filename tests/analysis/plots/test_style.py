@@ -8,6 +8,7 @@ import string
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import matplotlib
 import numpy as np
@@ -17,22 +18,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from analysis.plots import PLOTS, plot, style
-from analysis.plots.point_labels import Name, place
-from analysis.plots.style import reread, save
+from analysis.plots import FIGURES, figure_files, figure_layout, figure_text, style
+from analysis.plots.figure_files import read_csv
+from analysis.plots.point_labels import PointLabel, place_point_labels
+from analysis.report.report_spec import read_spec
 from c2d.core.errors import InputError
-from tests.analysis.plots.figures import HOSTILE, overlaps, texts
+from tests.analysis.plots.figures import HOSTILE, overlaps, save, texts
 
 
 def figure_of(names, notes=("Mean of 3 seeds.",), title=""):
-    with style.paper():
-        figure, axes = style.new_figure(style.SINGLE_IN, 2.2)
+    with style.paper_style():
+        figure, axes = figure_layout.new_figure(style.SINGLE_IN, 2.2)
         entries = []
         for index, name in enumerate(names):
-            (handle,) = axes.plot([0, 1, 2], np.array([0, 1, 1.5]) + index, **style.line(index, hollow=index % 2 == 1))
+            (handle,) = axes.plot(
+                [0, 1, 2], np.array([0, 1, 1.5]) + index, **style.line_style(index, hollow=index % 2 == 1)
+            )
             entries.append((handle, name))
         axes.set_xlabel("IoU")
-        style.finish(figure, notes, entries, title)
+        figure_layout.add_legend_and_notes(figure, notes, entries, title)
     return figure
 
 
@@ -98,7 +102,7 @@ def test_the_check_for_overlaps_finds_one():
 
 
 def test_any_two_of_24_series_differ_in_two_ways():
-    looks = [style.look(index) for index in range(24)]
+    looks = [style.series_style(index) for index in range(24)]
     for i, one in enumerate(looks):
         for other in looks[:i]:
             assert (one.color != other.color) + (one.marker != other.marker) + (one.line != other.line) >= 2
@@ -127,7 +131,7 @@ def test_neighbours_differ_for_colour_blind_eyes():
 
 
 def test_words_stand_alone_and_wrap():
-    figure = style.words("No finished runs: 2 failed, 1 new. " * 6)
+    figure = figure_layout.message_figure("No finished runs: 2 failed, 1 new. " * 6)
     assert "No finished runs: 2 failed, 1 new." in " ".join(" ".join(texts(figure)).split())
     assert overlaps(figure) == []
 
@@ -138,44 +142,46 @@ def test_words_stand_alone_and_wrap():
      (math.nan, 1, False, "–"), (math.inf, 1, False, "–"), (0.0, 1, True, "0.0")],
 )  # fmt: skip
 def test_numbers(value, digits, sign, text):
-    assert style.number(value, digits, sign) == text
+    assert figure_text.format_number(value, digits, sign) == text
 
 
 def test_long_names_lose_their_middle_but_stay_apart():
-    assert style.shown("abc" * 20, 10) == "abcabc…abc"
-    assert style.shown("a\n b\t c") == "a b c"
-    assert style.shown("日") == "□"
+    assert figure_text.shorten("abc" * 20, 10) == "abcabc…abc"
+    assert figure_text.shorten("a\n b\t c") == "a b c"
+    assert figure_text.shorten("日") == "□"
     a, b = "x" * 30 + "1" + "y" * 30, "x" * 30 + "2" + "y" * 30
-    assert style.distinct([a, b, "z" * 50], 20) == [a, b, style.shown("z" * 50, 20)]
+    assert figure_text.shorten_distinct([a, b, "z" * 50], 20) == [a, b, figure_text.shorten("z" * 50, 20)]
 
 
 def test_wrapped_lines_fit():
-    lines = style.wrapped("a few words and " + "w" * 200, 1.5, 6)
-    assert all(style.width_in(line, 6) <= 1.5 for line in lines)
+    lines = figure_text.wrap_text("a few words and " + "w" * 200, 1.5, 6)
+    assert all(figure_text.text_width_in(line, 6) <= 1.5 for line in lines)
     assert "".join(lines).replace(" ", "") == "afewwordsand" + "w" * 200
 
 
 def test_names_find_places_or_none_is_written():
-    with style.paper():
-        figure, axes = style.new_figure(3.4, 2.5)
+    with style.paper_style():
+        figure, axes = figure_layout.new_figure(3.4, 2.5)
         axes.set(xlim=(0, 10), ylim=(0, 10))
-        style.finish(figure)
-        apart = [Name(i + 0.5, (i * 7) % 10 + 0.5, f"name {i}", "black") for i in range(10)]
-        assert place(figure, axes, apart)
+        figure_layout.add_legend_and_notes(figure)
+        apart = [PointLabel(i + 0.5, (i * 7) % 10 + 0.5, f"name {i}", "black") for i in range(10)]
+        assert place_point_labels(figure, axes, apart)
         assert overlaps(figure) == []
         count = len(texts(figure))
-        assert not place(figure, axes, [Name(5, 5, "a long name of a point", "black")] * 30)
+        assert not place_point_labels(figure, axes, [PointLabel(5, 5, "a long name of a point", "black")] * 30)
         assert len(texts(figure)) == count
 
 
-def test_every_kind_is_known_and_an_unknown_one_is_refused():
-    assert list(PLOTS) == ["pareto", "heatmap", "curve", "tide", "tide_curves", "per_class", "iou", "seeds", "training",
-                           "detections"]  # fmt: skip
-    for kind in ("pareto", "heatmap", "curve", "iou", "seeds"):
-        assert callable(plot(kind).data)
-        assert callable(plot(kind).draw)
+def test_every_figure_kind_has_a_spec_data_and_draw(tmp_path: Path):
+    assert list(FIGURES) == ["pareto", "heatmap", "curve", "tide", "tide_curves", "per_class", "iou", "seeds",
+                             "training", "detections"]  # fmt: skip
+    for kind, module in FIGURES.items():
+        assert get_args(module.Spec.model_fields["kind"].annotation) == (kind,)
+        assert callable(module.data)
+        assert callable(module.draw)
+    (tmp_path / "a.yaml").write_text("kind: paretto\n")
     with pytest.raises(InputError, match="did you mean 'pareto'"):
-        plot("paretto")
+        read_spec(tmp_path / "a.yaml")
 
 
 def test_importing_the_package_loads_no_plotting():
@@ -195,15 +201,15 @@ names = st.text(string.printable, min_size=1, max_size=5)
 def test_a_csv_is_read_as_it_was_written(tmp_path, columns):
     frame = pd.DataFrame({name: pd.Series(values, dtype="str" if isinstance(values[0], str) else None)
                           for name, values in columns.items()})  # fmt: skip
-    style.write_csv(frame, tmp_path / "a.csv")
-    pd.testing.assert_frame_equal(reread(tmp_path / "a.csv"), frame)
+    (tmp_path / "a.csv").write_bytes(figure_files.csv_text(frame).encode())
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv"), frame)
 
 
 def test_labels_that_look_like_numbers_stay_text(tmp_path):
     frame = pd.DataFrame({"row": ["0.10", "1e-3", "True"], "value": [0.1, np.nan, 1e-300], "n": [1, 2, 3]})
-    style.write_csv(frame, tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes(figure_files.csv_text(frame).encode())
     assert (tmp_path / "a.csv").read_text().splitlines()[1] == '"0.10",0.1,1'
-    pd.testing.assert_frame_equal(reread(tmp_path / "a.csv"), frame)
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv"), frame)
     plain = pd.read_csv(tmp_path / "a.csv", dtype={"row": "str"})
     pd.testing.assert_frame_equal(plain, frame)
 
@@ -212,4 +218,4 @@ def test_labels_that_look_like_numbers_stay_text(tmp_path):
 def test_an_edited_csv_is_refused(tmp_path, content):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(InputError, match=r"a\.csv"):
-        reread(tmp_path / "a.csv")
+        read_csv(tmp_path / "a.csv")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
 from analysis.report import defaults
-from analysis.spec.report_spec import TableSpec, read_spec
+from analysis.report.report_spec import read_spec
+from analysis.spec.table_spec import TableSpec
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 
@@ -20,11 +21,11 @@ ALWAYS = {"seeds", "tide", "tide_curves", "iou", "per_class", "training", "detec
 
 def study_of(tmp_path: Path, axes: dict[str, list[str]], name: str = "made") -> Study:
     make_store(tmp_path / "runs", axes, seeds=2, name=name)
-    return read(tmp_path / "runs", (), tmp_path / "cache")
+    return read_study(tmp_path / "runs", (), tmp_path / "cache")
 
 
 def test_one_axis_gives_three_tables_and_every_figure_once(tmp_path: Path) -> None:
-    found = defaults.items(study_of(tmp_path, METHODS), "made")
+    found = defaults.default_items(study_of(tmp_path, METHODS), "made")
     assert Counter(item.kind for item in found) == Counter(["table"] * 3 + sorted(ALWAYS))
     assert [item.name for item in found[:3]] == ["made", "made-errors", "made-cost"]
     assert all(item.baseline == {"method": "baseline"} for item in found if not isinstance(item, TableSpec))
@@ -37,9 +38,9 @@ def test_the_baseline_is_what_has_no_method_whatever_it_is_called(tmp_path: Path
     frame["axis.method"] = frame["axis.method"].replace("baseline", "plain student")
     study.sweeps["made"]["axes"]["method"][0] = "plain student"
     renamed = Study(study.runs, frame, study.sweeps)
-    axes = defaults.axes_of(renamed, "made")
+    axes = defaults.sweep_axes(renamed, "made")
     assert axes == {"student": ["a", "b"], "method": ["plain student", "c2d"]}
-    assert defaults.baseline(renamed, "made", axes) == {"method": "plain student"}
+    assert defaults.default_baseline(renamed, "made", axes) == {"method": "plain student"}
 
 
 def test_the_method_axis_tells_the_baseline_even_where_another_could(tmp_path: Path) -> None:
@@ -48,25 +49,25 @@ def test_the_method_axis_tells_the_baseline_even_where_another_could(tmp_path: P
     cells = [cell for cell in record["cells"] if cell["labels"] != {"model": "small", "method": "baseline"}]
     cells = [cell for cell in cells if cell["labels"] != {"model": "big", "method": "kd"}]
     write_json(tmp_path / "runs" / "sweeps" / "made.json", {**record, "cells": cells})
-    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
-    assert defaults.baseline(study, "made", defaults.axes_of(study, "made")) == {"method": "baseline"}
+    study = read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
+    assert defaults.default_baseline(study, "made", defaults.sweep_axes(study, "made")) == {"method": "baseline"}
 
 
 def test_a_baseline_stays_one_while_its_seeds_come_in(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", METHODS, state=lambda labels, seed: "new" if seed else "done")
-    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
-    assert defaults.baseline(study, "made", defaults.axes_of(study, "made")) == {"method": "baseline"}
+    study = read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
+    assert defaults.default_baseline(study, "made", defaults.sweep_axes(study, "made")) == {"method": "baseline"}
 
 
 def test_runs_that_nobody_asked_for_together_have_no_baseline(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"method": ["baseline"]})
-    assert defaults.baseline(study, "", {"question": ["a", "b"]}) == {}
+    assert defaults.default_baseline(study, "", {"question": ["a", "b"]}) == {}
 
 
 def test_a_numeric_axis_gets_a_curve_and_two_of_them_a_map(tmp_path: Path) -> None:
     axes = {**METHODS, "method.icod.T": ["1", "2", "3"], "method.icod.lambda_kc": ["0.1", "0.4"]}
     axes["method"] = ["baseline", "kd_cls"]
-    found = defaults.items(study_of(tmp_path, axes), "made")
+    found = defaults.default_items(study_of(tmp_path, axes), "made")
     (curve,) = [item for item in found if item.kind == "curve"]
     assert (curve.x, curve.series) == ("method.icod.T", ["method", "method.icod.lambda_kc"])
     (heat,) = [item for item in found if item.kind == "heatmap"]
@@ -76,7 +77,7 @@ def test_a_numeric_axis_gets_a_curve_and_two_of_them_a_map(tmp_path: Path) -> No
 
 def test_many_cells_are_shown_student_by_student(tmp_path: Path) -> None:
     axes = {"model": ["ssd/300", "ssd 512"], "method": ["baseline", "a", "b", "c", "d"]}
-    found = defaults.items(study_of(tmp_path, axes), "made")
+    found = defaults.default_items(study_of(tmp_path, axes), "made")
     seeds = [item for item in found if item.kind == "seeds"]
     assert [item.name for item in seeds] == ["made-ssd_300-seeds", "made-ssd_512-seeds"]
     assert [(item.where, item.series) for item in seeds] == [
@@ -88,29 +89,29 @@ def test_many_cells_are_shown_student_by_student(tmp_path: Path) -> None:
 
 def test_too_many_combinations_get_tables_alone(tmp_path: Path) -> None:
     axes = {"model": [f"m{k}" for k in range(7)], "method": ["baseline", "a"]}
-    found = defaults.items(study_of(tmp_path, axes), "made")
+    found = defaults.default_items(study_of(tmp_path, axes), "made")
     assert [item.kind for item in found] == ["table"] * 3
 
 
 def test_a_sweep_with_a_shipped_report_gets_that(tmp_path: Path) -> None:
     axes = {"method": ["baseline", "loc+kd_loc"], "method.icod.pooling": ["2", "4", "8", "16"]}
-    found = defaults.items(study_of(tmp_path, axes, "icod-pooling"), "icod-pooling")
+    found = defaults.default_items(study_of(tmp_path, axes, "icod-pooling"), "icod-pooling")
     assert [item.name for item in found if isinstance(item, TableSpec)] == ["icod-table4b"]
 
 
 def test_runs_of_no_sweep_are_told_apart_by_student_and_method_or_by_their_question(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"method": ["baseline", "a"]})
     (tmp_path / "runs" / "sweeps" / "made.json").unlink()
-    single = read(tmp_path / "runs", (), tmp_path / "cache")
-    assert defaults.axes_of(single, "") == {"student": ["tiny"], "method": ["baseline", "icod"]}
-    found = defaults.items(single, "")
+    single = read_study(tmp_path / "runs", (), tmp_path / "cache")
+    assert defaults.sweep_axes(single, "") == {"student": ["tiny"], "method": ["baseline", "icod"]}
+    found = defaults.default_items(single, "")
     assert isinstance(found[0], TableSpec)
     assert found[0].rows == {"student": ["tiny"], "method": ["baseline", "icod"]}  # not the classifier
     assert {tuple(item.where) for item in found[3:]} == {("student", "method")}
     make_store(tmp_path / "runs", {"method": ["b"]}, seeds=1)  # icod again, under another question
     (tmp_path / "runs" / "sweeps" / "made.json").unlink()
-    single = read(tmp_path / "runs", (), tmp_path / "cache")
-    axes = defaults.axes_of(single, "")
+    single = read_study(tmp_path / "runs", (), tmp_path / "cache")
+    axes = defaults.sweep_axes(single, "")
     assert list(axes) == ["question"]
     assert len(axes["question"]) == 3
     assert {run.rpartition("-s")[0] for run in study.frame["run"] if "student" in run} < set(axes["question"])
@@ -118,7 +119,7 @@ def test_runs_of_no_sweep_are_told_apart_by_student_and_method_or_by_their_quest
 
 def test_no_cells_no_items(tmp_path: Path) -> None:
     study = study_of(tmp_path, METHODS)
-    assert defaults.items(study, "") == []
+    assert defaults.default_items(study, "") == []
 
 
 @pytest.mark.parametrize("path", sorted(defaults.SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.formats import csvfile
-from analysis.report.explain import explain
+from analysis.report.explain import explain_cell
 from analysis.tables.table import Cell, Column, Row, Table
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
@@ -30,8 +30,8 @@ def table(tmp_path: Path) -> Path:
 
     def row(method: str) -> Row:
         cells = {
-            "AP": Cell(value=26.0, n=3, promised=3, sd=1.0, low=23.5, high=28.5, interval="t", runs=runs[method]),
-            "delta.AP": Cell(value=0.0, n=3, promised=3, p=1.0, p_holm=1.0, test="paired t", runs=runs[method]),
+            "AP": Cell(value=26.0, n=3, n_planned=3, sd=1.0, low=23.5, high=28.5, interval="t", runs=runs[method]),
+            "delta.AP": Cell(value=0.0, n=3, n_planned=3, p=1.0, p_holm=1.0, test="paired t", runs=runs[method]),
             "published.AP": Cell(value=27.9, source="a paper"),
         }
         return Row(f"method={method}", (f"= {method}",), cells)
@@ -44,7 +44,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_cell_names_its_runs_with_their_own_values(table: Path, tmp_path: Path) -> None:
-    found = explain(table, "method=c2d", "AP", tmp_path / "runs")
+    found = explain_cell(table, "method=c2d", "AP", tmp_path / "runs")
     assert [(run.seed, run.state) for run in found.runs] == [(0, "done"), (1, "done"), (2, "done")]
     assert [run.value for run in found.runs] == pytest.approx([25.0, 26.0, 27.0])
     facts = found.runs[0].facts
@@ -63,18 +63,18 @@ def test_a_cell_names_its_runs_with_their_own_values(table: Path, tmp_path: Path
 @pytest.mark.parametrize("row", ["method=c2d", "= c2d", "2"])
 @pytest.mark.parametrize("column", ["delta.AP", "ΔAP"])
 def test_rows_and_columns_have_several_names(table: Path, tmp_path: Path, row: str, column: str) -> None:
-    found = explain(table, row, column, tmp_path / "runs")
+    found = explain_cell(table, row, column, tmp_path / "runs")
     assert found.cell["row"] == "method=c2d"
     assert found.cell["test"] == "paired t"
     assert "after Holm 1.0: paired t" in found.text()
 
 
 def test_any_file_of_the_table_will_do(table: Path, tmp_path: Path) -> None:
-    assert explain(table.with_suffix(".tex"), "1", "AP", tmp_path / "runs").cell["row"] == "method=baseline"
+    assert explain_cell(table.with_suffix(".tex"), "1", "AP", tmp_path / "runs").cell["row"] == "method=baseline"
 
 
 def test_a_published_number_has_a_source_and_no_runs(table: Path, tmp_path: Path) -> None:
-    found = explain(table, "1", "published.AP", tmp_path / "runs")
+    found = explain_cell(table, "1", "published.AP", tmp_path / "runs")
     assert found.runs == []
     assert "published, not measured here; source: a paper" in found.text()
 
@@ -82,7 +82,7 @@ def test_a_published_number_has_a_source_and_no_runs(table: Path, tmp_path: Path
 def test_runs_that_are_gone_are_said_to_be(table: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     make_store(tmp_path / "other", {"method": ["x"]}, seeds=1)
-    found = explain(table, "1", "AP", tmp_path / "other")
+    found = explain_cell(table, "1", "AP", tmp_path / "other")
     assert {run.state for run in found.runs} == {f"not in {tmp_path / 'other'}"}
 
 
@@ -97,7 +97,7 @@ def test_runs_that_are_gone_are_said_to_be(table: Path, tmp_path: Path) -> None:
 )
 def test_a_wrong_name_gets_the_right_ones(table: Path, tmp_path: Path, row: str, column: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        explain(table, row, column, tmp_path / "runs")
+        explain_cell(table, row, column, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b"table,row\n"])
@@ -105,33 +105,33 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> N
     path = tmp_path / "x.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"x\.csv"):
-        explain(path, "1", "AP", tmp_path)
+        explain_cell(path, "1", "AP", tmp_path)
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv is missing"):
-        explain(tmp_path / "none.csv", "1", "AP", tmp_path)
+        explain_cell(tmp_path / "none.csv", "1", "AP", tmp_path)
     with pytest.raises(InputError, match=r"beside .*report\.html"):
-        explain(tmp_path / "report.html", "1", "AP", tmp_path)
+        explain_cell(tmp_path / "report.html", "1", "AP", tmp_path)
 
 
 @pytest.mark.parametrize("given", ["", ".", "/", "x" * 300])
 def test_what_cannot_be_a_file_is_refused(given: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        explain(Path(given), "1", "AP", tmp_path)
+        explain_cell(Path(given), "1", "AP", tmp_path)
 
 
 def test_a_named_pipe_does_not_keep_us_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(InputError, match="is no file"):
-        explain(tmp_path / "t.csv", "1", "AP", tmp_path)
+        explain_cell(tmp_path / "t.csv", "1", "AP", tmp_path)
 
 
 def test_a_number_of_five_thousand_digits_is_no_row(table: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown row"):
-        explain(table, "9" * 5000, "AP", tmp_path / "runs")
+        explain_cell(table, "9" * 5000, "AP", tmp_path / "runs")
 
 
 def test_a_byte_order_mark_is_no_matter(table: Path, tmp_path: Path) -> None:
     table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
-    assert explain(table, "1", "AP", tmp_path / "runs").cell["row"] == "method=baseline"
+    assert explain_cell(table, "1", "AP", tmp_path / "runs").cell["row"] == "method=baseline"

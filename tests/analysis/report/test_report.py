@@ -16,7 +16,7 @@ import pytest
 
 from analysis.report import defaults
 from analysis.report.report import write_report
-from analysis.report.types import Made, Request
+from analysis.report.types import ReportContents, ReportRequest
 from benchmarks.suite.synthetic_store import make_store
 from c2d.cli.main import main
 from c2d.core.errors import InputError
@@ -35,18 +35,18 @@ def states(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def fixture_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Path, list[str]]:
+def fixture_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportContents, Path, list[str]]:
     """The default report of tests/fixtures/runs."""
     place, said = tmp_path_factory.mktemp("report"), []
     before = states(STORE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(STORE.parent)  # a table names its store
-        made = write_report(Request(Path("runs"), place / "out", ("tiny",), cache=place / "cache"), said.append)
+        made = write_report(ReportRequest(Path("runs"), place / "out", ("tiny",), cache=place / "cache"), said.append)
     assert states(STORE) == before  # nothing in a store is ever changed
     return made, place / "out", said
 
 
-def test_the_fixture_gives_everything_and_skips_nothing(fixture_report: tuple[Made, Path, list[str]]) -> None:
+def test_the_fixture_gives_everything_and_skips_nothing(fixture_report: tuple[ReportContents, Path, list[str]]) -> None:
     made, out, said = fixture_report
     assert made.skipped == []
     assert made.study.problems == []
@@ -61,7 +61,7 @@ def test_the_fixture_gives_everything_and_skips_nothing(fixture_report: tuple[Ma
     assert said[0].endswith("1 sweep, 10 runs: 8 done, 1 failed, 1 waiting")
 
 
-def test_the_table_is_the_one_that_was_looked_at(fixture_report: tuple[Made, Path, list[str]]) -> None:
+def test_the_table_is_the_one_that_was_looked_at(fixture_report: tuple[ReportContents, Path, list[str]]) -> None:
     """`python tests/fixtures/make_runs.py --tex` writes it again; read the difference before you commit it."""
     _, out, _ = fixture_report
     assert (out / "tables" / "tiny.tex").read_text(encoding="utf-8") == (STORE.parent / "tiny.tex").read_text(
@@ -69,7 +69,7 @@ def test_the_table_is_the_one_that_was_looked_at(fixture_report: tuple[Made, Pat
     )
 
 
-def test_the_page_names_every_run_and_the_failure(fixture_report: tuple[Made, Path, list[str]]) -> None:
+def test_the_page_names_every_run_and_the_failure(fixture_report: tuple[ReportContents, Path, list[str]]) -> None:
     made, out, _ = fixture_report
     page = (out / "report.html").read_text(encoding="utf-8")
     assert all(run in page for run in made.study.frame["run"])
@@ -78,7 +78,7 @@ def test_the_page_names_every_run_and_the_failure(fixture_report: tuple[Made, Pa
     assert len(page) < 5e6
 
 
-def test_the_frame_has_a_row_for_every_promise(fixture_report: tuple[Made, Path, list[str]]) -> None:
+def test_the_frame_has_a_row_for_every_promise(fixture_report: tuple[ReportContents, Path, list[str]]) -> None:
     _, out, _ = fixture_report
     frame = pd.read_csv(out / "runs.csv")
     assert len(frame) == 10
@@ -87,7 +87,7 @@ def test_the_frame_has_a_row_for_every_promise(fixture_report: tuple[Made, Path,
 
 
 def test_every_cell_of_a_table_is_explained(
-    fixture_report: tuple[Made, Path, list[str]], capsys: pytest.CaptureFixture[str]
+    fixture_report: tuple[ReportContents, Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, out, _ = fixture_report
     path = out / "tables" / "tiny.csv"
@@ -107,11 +107,11 @@ def test_every_cell_of_a_table_is_explained(
 
 
 def test_the_same_store_gives_the_same_files(
-    fixture_report: tuple[Made, Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fixture_report: tuple[ReportContents, Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, out, _ = fixture_report
     monkeypatch.chdir(STORE.parent)
-    write_report(Request(Path("runs"), tmp_path / "again", ("tiny",), cache=tmp_path / "cache"))
+    write_report(ReportRequest(Path("runs"), tmp_path / "again", ("tiny",), cache=tmp_path / "cache"))
     first, second = (
         {name: digest for name, (digest, _) in states(place).items()} for place in (out, tmp_path / "again")
     )
@@ -150,7 +150,9 @@ def spec(tmp_path: Path, text: str, name: str = "mine.yaml") -> str:
 def test_named_specs_are_all_there_is(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", AXES)
     given = spec(tmp_path, "kind: table\nrows: {method: [c2d, baseline]}\ncolumns: [AP50]\ndifferences: []\n")
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), (given,), cache=tmp_path / "cache"))
+    made = write_report(
+        ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), (given,), cache=tmp_path / "cache")
+    )
     assert [(table.name, [row.key for row in table.rows]) for table in made.tables] == [
         ("mine", ["method=c2d", "method=baseline"])
     ]
@@ -161,7 +163,7 @@ def test_one_spec_for_several_sweeps_is_several_tables(tmp_path: Path) -> None:
     for name in ("one", "two"):
         make_store(tmp_path / "runs", AXES, name=name)
     given = spec(tmp_path, "kind: table\nrows: {method: []}\n")
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", (), (given,), cache=tmp_path / "cache"))
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", (), (given,), cache=tmp_path / "cache"))
     assert [table.name for table in made.tables] == ["mine-one", "mine-two"]
 
 
@@ -179,7 +181,7 @@ def test_one_spec_for_several_sweeps_is_several_tables(tmp_path: Path) -> None:
 )
 def test_a_bad_spec_is_refused_and_nothing_is_written(tmp_path: Path, text: str, words: str) -> None:
     make_store(tmp_path / "runs", AXES, seeds=1)
-    asked = Request(tmp_path / "runs", tmp_path / "out", (), (spec(tmp_path, text),), cache=tmp_path / "cache")
+    asked = ReportRequest(tmp_path / "runs", tmp_path / "out", (), (spec(tmp_path, text),), cache=tmp_path / "cache")
     with pytest.raises(InputError) as error:
         write_report(asked)
     assert words in str(error.value)
@@ -191,8 +193,8 @@ def test_mixed_protocols_are_refused_by_name_skipped_by_default_and_marked_when_
     make_store(tmp_path / "runs", AXES, schedule=lambda labels: {"iterations": 40} if labels["method"] == "c2d" else {})
     given = spec(tmp_path, "kind: table\nrows: {method: []}\nbaseline: {method: baseline}\n")
 
-    def asked(specs: tuple[str, ...], allowed: bool, out: str) -> Request:
-        return Request(tmp_path / "runs", tmp_path / out, ("made",), specs, allowed, tmp_path / "cache")
+    def asked(specs: tuple[str, ...], allowed: bool, out: str) -> ReportRequest:
+        return ReportRequest(tmp_path / "runs", tmp_path / out, ("made",), specs, allowed, tmp_path / "cache")
 
     with pytest.raises(InputError, match="--allow-mixed"):
         write_report(asked((given,), False, "a"))
@@ -215,12 +217,12 @@ def test_damaged_files_are_named_and_the_rest_is_reported(tmp_path: Path) -> Non
     (tmp_path / "runs" / "no-run").mkdir()
     (tmp_path / "runs" / "sweeps" / "odd.json").write_text("[]")
     said: list[str] = []
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", (), cache=tmp_path / "cache"), said.append)
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", (), cache=tmp_path / "cache"), said.append)
     named = {str(problem.path) for problem in made.problems}
     assert {part for part in (first, second, "odd.json") if not any(part in name for name in named)} == set(), named
     assert any("passed over" in line and first in line for line in said)
     (table,) = [table for table in made.tables if table.name == "made"]
-    assert (table.rows[0].cells["AP"].n, table.rows[0].cells["AP"].promised) == (2, 3)
+    assert (table.rows[0].cells["AP"].n, table.rows[0].cells["AP"].n_planned) == (2, 3)
 
 
 @pytest.mark.usefixtures("few_figures")
@@ -230,7 +232,7 @@ def test_one_odd_sweep_does_not_cost_the_others_their_report(tmp_path: Path) -> 
     record = make_store(tmp_path / "runs", {"method": ["baseline", "other"]}, seeds=1, name="odd")
     record["cells"].append({**record["cells"][0], "run": record["cells"][1]["run"]})
     (tmp_path / "runs" / "sweeps" / "odd.json").write_text(json.dumps(record))
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", cache=tmp_path / "cache"))
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", cache=tmp_path / "cache"))
     assert [table.name for table in made.tables] == ["good", "good-errors", "good-cost"]
     assert [item.name for item in made.skipped] == ["sweep odd"]
     assert "sweep odd" in (tmp_path / "out" / "report.html").read_text()
@@ -240,7 +242,7 @@ def test_one_odd_sweep_does_not_cost_the_others_their_report(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["tiny copy", "ü", "a'b", ".hid", "<b>", "x" * 95])
 def test_a_sweep_may_have_any_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
     make_store(tmp_path / "runs", {"method": ["baseline", "b"]}, seeds=1, name=name)
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", (name,), cache=tmp_path / "cache"))
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", (name,), cache=tmp_path / "cache"))
     assert made.skipped == []
     assert len(made.tables) == 3
 
@@ -249,7 +251,7 @@ def test_a_sweep_may_have_any_name_that_a_file_can_have(tmp_path: Path, name: st
 def test_default_names_never_collide(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", AXES, seeds=1, name="a")
     make_store(tmp_path / "runs", {"method": ["baseline", "x"]}, seeds=1, name="a-errors")
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", cache=tmp_path / "cache"))
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", cache=tmp_path / "cache"))
     names = [table.name for table in made.tables]
     assert names == ["a", "a-errors", "a-cost", "a-errors-2", "a-errors-errors", "a-errors-cost"]
 
@@ -260,7 +262,9 @@ def test_a_record_without_question_or_labels_is_a_report_too(tmp_path: Path) -> 
     del record["question"]
     (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
     said: list[str] = []
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"), said.append)
+    made = write_report(
+        ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"), said.append
+    )
     assert made.skipped == []
     assert any("its cells have no labels" in line for line in said)
     assert (tmp_path / "out" / "report.html").is_file()
@@ -271,7 +275,9 @@ def test_missing_ground_truth_is_said_once_on_the_terminal(tmp_path: Path) -> No
     for path in (tmp_path / "runs" / "targets").iterdir():
         path.unlink()
     said: list[str] = []
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"), said.append)
+    made = write_report(
+        ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"), said.append
+    )
     assert any("targets" in str(problem.path) or "targets" in problem.message for problem in made.problems)
     assert 0 < sum("passed over" in line for line in said) < 4
 
@@ -281,20 +287,20 @@ def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "out" / "figures" / "mine.svg").mkdir(parents=True)
     given = spec(tmp_path, "kind: seeds\n")
     with pytest.raises(InputError, match=r"cannot write .*mine\.svg"):
-        write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), (given,), cache=tmp_path / "cache"))
+        write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), (given,), cache=tmp_path / "cache"))
 
 
 def test_the_cache_that_was_named_is_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("C2D_CACHE", str(tmp_path / "usual"))
     make_store(tmp_path / "runs", AXES, seeds=1, with_detections=True)
-    write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "named"))
+    write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "named"))
     assert not (tmp_path / "usual").exists()
 
 
 def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
     states_of = {"baseline": "failed", "kd_cls": "new", "c2d": "running"}
     make_store(tmp_path / "runs", AXES, state=lambda labels, seed: states_of[labels["method"]])
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"))
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"))
     assert made.skipped == []
     assert all(cell.kind == "missing" and cell.reason for row in made.tables[0].rows for cell in row.cells.values())
     assert (tmp_path / "out" / "report.html").is_file()
@@ -303,7 +309,7 @@ def test_nothing_finished_is_a_report_too(tmp_path: Path) -> None:
 def test_hostile_names_reach_every_file_escaped(tmp_path: Path) -> None:
     axes = {"method": ["baseline", "<script>alert(1)</script>", "a_b & 50% $x$ #1 ~^\\", "=cmd()", "é日本"]}
     make_store(tmp_path / "runs", axes, seeds=2)
-    made = write_report(Request(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"))
+    made = write_report(ReportRequest(tmp_path / "runs", tmp_path / "out", ("made",), cache=tmp_path / "cache"))
     assert made.skipped == []
     assert "<script>alert(1)" not in (tmp_path / "out" / "report.html").read_text()
     assert "a_b & 50%" not in (tmp_path / "out" / "tables" / "made.tex").read_text()
@@ -313,7 +319,7 @@ def test_an_empty_store_and_a_missing_one_are_refused(tmp_path: Path) -> None:
     for store in ("none", "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(InputError, match="runs"):
-            write_report(Request(tmp_path / store, tmp_path / "out", cache=tmp_path / "cache"))
+            write_report(ReportRequest(tmp_path / store, tmp_path / "out", cache=tmp_path / "cache"))
     assert not (tmp_path / "out").exists()
 
 

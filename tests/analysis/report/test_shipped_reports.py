@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
-from analysis.plots import plot
+from analysis.plots import FIGURES
 from analysis.report import defaults
-from analysis.spec.report_spec import TableSpec, read_spec
-from analysis.tables.build_table import build
+from analysis.report.report_spec import read_spec
+from analysis.spec.table_spec import TableSpec
+from analysis.tables.build_table import build_table
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import fill_store, make_store
@@ -43,7 +44,7 @@ def finished(tmp_path: Path, spec: Any) -> Study:
     record = record_of(spec.sweep)
     write_json(runs / "sweeps" / f"{spec.sweep}.json", record)
     fill_store(runs, record)
-    return read(runs, (), tmp_path / "cache")
+    return read_study(runs, (), tmp_path / "cache")
 
 
 def published(table: Table, column: str = "AP") -> list[float | None]:
@@ -58,7 +59,7 @@ def test_every_planned_sweep_of_the_paper_has_a_report() -> None:
 def test_a_table_is_complete_and_in_the_papers_order(tmp_path: Path, spec: TableSpec) -> None:
     study = finished(tmp_path, spec)
     assert study.problems == []
-    table = build(study, spec, spec.sweep, spec.name, False)
+    table = build_table(study, spec, spec.sweep, spec.name, False)
     assert len(table.rows) >= 4
     main = next(key for key in spec.columns if key.startswith("A"))
     assert all(row.cells[main].n == 3 for row in table.rows)
@@ -88,7 +89,7 @@ PAPER = {
 def test_the_papers_numbers_stand_beside_the_right_rows(tmp_path: Path, name: str) -> None:
     """The lists above are read from the paper's tables, row by row."""
     spec = read_spec(defaults.SHIPPED / f"{name}.yaml")
-    table = build(finished(tmp_path, spec), spec, spec.sweep, name, False)
+    table = build_table(finished(tmp_path, spec), spec, spec.sweep, name, False)
     assert published(table) == PAPER[name]
 
 
@@ -96,7 +97,7 @@ def test_what_a_paper_does_not_have_is_a_dash_with_that_reason(tmp_path: Path) -
     """Table 2 has no GID for MobileNetV2; in a sweep that has it, the row is there all the same."""
     spec = read_spec(defaults.SHIPPED / "icod-table2.yaml")
     make_store(tmp_path / "runs", spec.rows, seeds=3, name=spec.sweep)
-    table = build(read(tmp_path / "runs", (), tmp_path / "cache"), spec, spec.sweep, spec.name, False)
+    table = build_table(read_study(tmp_path / "runs", (), tmp_path / "cache"), spec, spec.sweep, spec.name, False)
     (row,) = [row for row in table.rows if row.key == "model=frcnn-mv2, method=gid"]
     assert (row.cells["published.AP"].value, row.cells["published.AP"].reason) == (None, "not published")
     (row,) = [row for row in table.rows if row.key == "model=frcnn-qr50, method=fkd"]
@@ -107,7 +108,9 @@ def test_what_a_paper_does_not_have_is_a_dash_with_that_reason(tmp_path: Path) -
 def test_table_5_has_the_papers_numbers_at_every_threshold_asked_for(tmp_path: Path) -> None:
     spec = read_spec(defaults.SHIPPED / "icod-table5.yaml")
     asked = spec.published.model_copy(update={"columns": ["AP", "iou.0.50", "iou.0.90"]})
-    table = build(finished(tmp_path, spec), spec.model_copy(update={"published": asked}), spec.sweep, spec.name, False)
+    table = build_table(
+        finished(tmp_path, spec), spec.model_copy(update={"published": asked}), spec.sweep, spec.name, False
+    )
     assert published(table, "iou.0.50") == [43.8, 45.2, 43.3, 45.1]
     assert published(table, "iou.0.90") == [5.2, 5.1, 8.4, 8.8]
 
@@ -122,7 +125,7 @@ def test_students_of_two_input_sizes_are_timed_in_one_table(tmp_path: Path) -> N
         samples = [{"samples_ms": [8.0 + launch + k / 100 for k in range(100)]} for launch in range(3)]
         timed = {"format": 1, "device": "GPU A", "conditions": conditions, "launches": samples, "flops": 10**9}
         write_json(study.runs / run / "latency" / "a.json", timed)
-    table = build(study, spec, spec.sweep, spec.name, False)
+    table = build_table(study, spec, spec.sweep, spec.name, False)
     assert {row.cells["latency_p50"].n for row in table.rows} == {3}
     told = {sentence for sentence in table.notes.values() if sentence.startswith("timed at")}
     assert told == {f"timed at input {size}, that of its student" for size in ("300x300", "512x512", "1333x800")}
@@ -132,12 +135,12 @@ def test_students_of_two_input_sizes_are_timed_in_one_table(tmp_path: Path) -> N
 def test_the_default_figures_of_a_planned_sweep_can_be_drawn(tmp_path: Path, sweep: str) -> None:
     spec = next(item for item in TABLES if item.sweep == sweep)
     study = finished(tmp_path, spec)
-    figures = [item for item in defaults.items(study, sweep) if not isinstance(item, TableSpec)]
+    figures = [item for item in defaults.default_items(study, sweep) if not isinstance(item, TableSpec)]
     assert figures
     quick = [item for item in figures if item.kind in ("curve", "heatmap", "pareto", "seeds")]
     assert quick
     for item in quick:
-        module = plot(item.kind)
+        module = FIGURES[item.kind]
         data = module.data(study, item, sweep)
         assert data["value" if "value" in data else "y"].notna().any()
         assert module.draw(data, item).axes

@@ -53,7 +53,7 @@ def test_unweighted_is_the_engines_ap(metric):
         prepare(*synthetic_coco(60, 5, 7, 120, seed=3)),
         prepare(*synthetic_coco(40, 3, 7, 30, seed=1, digits=2)),
     ):
-        [value] = bootstrap.whole([Curves(data, metric)])
+        [value] = bootstrap.full_set_values([Curves(data, metric)])
         assert value == pytest.approx(coco.evaluate(data)[metric], abs=1e-12)
         assert value > 0.01
 
@@ -62,7 +62,7 @@ def test_unweighted_is_the_engines_ap(metric):
 @settings(max_examples=50, deadline=None)
 def test_unweighted_is_the_engines_ap_on_ties_crowds_and_empty_images(case):
     data = prepare(*case)
-    [value] = bootstrap.whole([Curves(data)])
+    [value] = bootstrap.full_set_values([Curves(data)])
     expected = coco.evaluate(data)["AP"]
     assert np.isnan(value) if expected is None else value == pytest.approx(expected, abs=1e-12)
 
@@ -114,35 +114,35 @@ def test_p_is_below_5_percent_exactly_when_the_interval_leaves_out_zero():
     rng = np.random.default_rng(0)
     sides = set()
     for resamples, shift in itertools.product((100, 199, 1000), np.linspace(-3, 3, 61)):
-        p, low, high = permutation.ends(np.sort(np.round(rng.normal(shift, 1, resamples), 1)))
+        p, low, high = permutation.p_and_interval(np.sort(np.round(rng.normal(shift, 1, resamples), 1)))
         assert (p < 0.05) == (low > 0 or high < 0)
         sides.add(p < 0.05)
     assert sides == {True, False}
     ordered = np.arange(1.0, 1000.0)  # 999 of them: each end leaves 24 out
-    assert permutation.ends(ordered) == (pytest.approx(0.002), 24.0, 976.0)
+    assert permutation.p_and_interval(ordered) == (pytest.approx(0.002), 24.0, 976.0)
 
 
 def test_compare_says_what_it_did():
     rng = np.random.default_rng(2)
     a, b = two_detectors(rng, 100, jitter=(0.06, 0.14))
-    found = bootstrap.compare(None, a, b, resamples=200)
+    found = bootstrap.compare_over_images(None, a, b, resamples=200)
     assert found.difference == pytest.approx(coco.evaluate(a)["AP"] - coco.evaluate(b)["AP"], abs=1e-12)
     assert found.a - found.b == found.difference > 0.1
     assert found.low < found.difference < found.high
     assert found.p == pytest.approx(2 / 201)
     assert (found.images, found.resamples, found.metric) == (100, 200, "AP")
     assert found.interval == "95 % percentile bootstrap over 100 images, 200 resamples"
-    assert found == bootstrap.compare(None, a, b, resamples=200)
-    assert found != bootstrap.compare(None, a, b, resamples=200, seed=1)
-    swapped = bootstrap.compare(None, b, a, resamples=200)
+    assert found == bootstrap.compare_over_images(None, a, b, resamples=200)
+    assert found != bootstrap.compare_over_images(None, a, b, resamples=200, seed=1)
+    swapped = bootstrap.compare_over_images(None, b, a, resamples=200)
     assert (swapped.low, swapped.high, swapped.p) == (-found.high, -found.low, found.p)
-    fifty = bootstrap.compare(None, a, b, "AP50", resamples=200)
+    fifty = bootstrap.compare_over_images(None, a, b, "AP50", resamples=200)
     assert fifty.a == pytest.approx(coco.evaluate(a)["AP50"], abs=1e-12)
 
 
 def test_equal_checkpoints_differ_by_nothing():
     a, _ = two_detectors(np.random.default_rng(1), 30)
-    found = bootstrap.compare(None, a, a, resamples=100)
+    found = bootstrap.compare_over_images(None, a, a, resamples=100)
     assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
     assert found.interval.endswith("30 images are few: covers less than 95 %")
 
@@ -151,11 +151,11 @@ def test_coco_dicts_are_welcome_and_draws_without_objects_are_left_out():
     box = (0, 0, 40, 40)
     targets = truth([(1, 1, box), (2, 1, box)], images=9)
     found_both, found_one = coco_results([(1, 1, box, 0.9), (2, 1, box, 0.8)]), coco_results([(1, 1, box, 0.9)])
-    result = bootstrap.compare(targets, found_both, found_one, resamples=300)
+    result = bootstrap.compare_over_images(targets, found_both, found_one, resamples=300)
     assert result.a == 1
     assert result.b == pytest.approx(51 / 101)
     assert 240 < result.resamples < 290  # a draw misses both images with probability (7/9)^9 = 0.104
-    nothing = bootstrap.compare(targets, found_both, [], resamples=100)
+    nothing = bootstrap.compare_over_images(targets, found_both, [], resamples=100)
     assert (nothing.b, nothing.low, nothing.high) == (0, 1, 1)
 
 
@@ -172,9 +172,9 @@ def test_bad_input_is_refused_with_what_to_do():
         ((None, a, b, "AR100"), "unknown metric of a comparison over images 'AR100'; known: AP, AP50, AP75"),
     ):
         with pytest.raises(InputError, match=message):
-            bootstrap.compare(*args)
+            bootstrap.compare_over_images(*args)
     with pytest.raises(InputError, match="10 resamples"):
-        bootstrap.compare(None, a, b, resamples=10)
+        bootstrap.compare_over_images(None, a, b, resamples=10)
 
 
 def test_agreement_with_hotcoco():
@@ -190,7 +190,9 @@ def test_agreement_with_hotcoco():
     for run in runs:
         run.evaluate()
     theirs = hotcoco.compare(runs[0], runs[1], n_bootstrap=1000, seed=1)
-    assert theirs["deltas"]["AP"] == pytest.approx(bootstrap.compare(None, b, a, resamples=100).difference, abs=1e-12)
+    assert theirs["deltas"]["AP"] == pytest.approx(
+        bootstrap.compare_over_images(None, b, a, resamples=100).difference, abs=1e-12
+    )
 
     curves = Curves(b), Curves(a)
     counts = np.concatenate(list(draws(120, 1000, seed=0)), axis=1)
@@ -218,7 +220,7 @@ def test_a_thousand_resamples_of_five_thousand_images():
     moved = [{**one, "score": one["score"] + rng.normal(0, 0.05)} for one in detections]
     a, b = prepare(targets, detections), prepare(targets, moved)
     wall, cpu = time.perf_counter(), time.process_time()
-    result = bootstrap.compare(None, a, b)
+    result = bootstrap.compare_over_images(None, a, b)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(f"\n{wall:.1f} s, {cpu:.1f} s of a core\n{result}")
     assert result.a == pytest.approx(coco.evaluate(a)["AP"], abs=1e-12)

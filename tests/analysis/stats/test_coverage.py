@@ -78,7 +78,7 @@ def over_images(images: int, repeats: int, settings: dict[str, Any], truth: floa
     below = above = 0
     for repeat in range(repeats):
         a, b = two_detectors(rng, images, **settings)
-        found = bootstrap.compare(None, a, b, resamples=resamples, seed=repeat)
+        found = bootstrap.compare_over_images(None, a, b, resamples=resamples, seed=repeat)
         below += truth < found.low
         above += truth > found.high
     return 1 - (below + above) / repeats, below / repeats, above / repeats
@@ -87,7 +87,9 @@ def over_images(images: int, repeats: int, settings: dict[str, Any], truth: floa
 def population(settings: dict[str, Any], images: int = 20_000, sets: int = 8) -> float:
     """The difference in AP on so many images that what is left of chance does not matter."""
     rng = np.random.default_rng(99)
-    pairs = [bootstrap.whole([Curves(x) for x in two_detectors(rng, images, **settings)]) for _ in range(sets)]
+    pairs = [
+        bootstrap.full_set_values([Curves(x) for x in two_detectors(rng, images, **settings)]) for _ in range(sets)
+    ]
     return float(np.mean([a - b for a, b in pairs]))
 
 

@@ -50,16 +50,16 @@ def test_nothing_varies_and_one_seed():
     assert found.test == "none: no spread over 2 seeds and 100 images"
     a, b = two_detectors(np.random.default_rng(0), 20)
     with pytest.raises(InputError, match=r"1 seed .*compare the two checkpoints over images"):
-        hierarchical.compare(None, [a], [b])
+        hierarchical.compare_over_seeds_and_images(None, [a], [b])
     with pytest.raises(InputError, match="1 seeds against 2"):
-        hierarchical.compare(None, [a], [b, b])
+        hierarchical.compare_over_seeds_and_images(None, [a], [b, b])
 
 
 def test_on_detections():
     # Seeds of two methods on the same images: the same objects, detected anew for each seed.
     runs = [two_detectors(np.random.default_rng(5), 60, jitter=(0.06, 0.1), repeat=s) for s in range(3)]
     a, b = zip(*runs, strict=True)
-    found = hierarchical.compare(None, a, b, "AP50", resamples=200)
+    found = hierarchical.compare_over_seeds_and_images(None, a, b, "AP50", resamples=200)
     d = [coco.evaluate(x)["AP50"] - coco.evaluate(y)["AP50"] for x, y in runs]
     assert found.mean == pytest.approx(np.mean(d), abs=1e-12)
     assert found.sd == pytest.approx(np.std(d, ddof=1))
@@ -71,4 +71,4 @@ def test_on_detections():
     assert found.image_variance == pytest.approx(max(together - (single - together) / 2, 0))
     assert found.p is not None
     assert (found.p < 0.05) == (found.low > 0 or found.high < 0)  # type: ignore[operator]
-    assert found == hierarchical.compare(None, a, b, "AP50", resamples=200)
+    assert found == hierarchical.compare_over_seeds_and_images(None, a, b, "AP50", resamples=200)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from analysis.formats.text import FEW, FEW_MEANS
 from analysis.load import latency
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
-from analysis.spec.report_spec import parse
+from analysis.report.report_spec import parse
 from analysis.tables.aggregate import FEW_NOTE
-from analysis.tables.build_table import build
-from analysis.tables.footnotes import FEW as MARK
-from analysis.tables.footnotes import letters
+from analysis.tables.build_table import build_table
+from analysis.tables.notes import FEW as MARK
+from analysis.tables.notes import letter_mark
 from analysis.tables.table import Row, Table
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
@@ -35,12 +35,12 @@ def value(labels: dict[str, str], seed: int) -> float:
 
 def study(tmp_path: Path, **kwargs: Any) -> Study:
     make_store(tmp_path / "runs", **{"axes": METHODS, "value": value, **kwargs})
-    return read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    return read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
 
 
 def table(of: Study, allow_mixed: bool = False, sweep: str = "made", **keys: Any) -> Table:
     given = {"kind": "table", "rows": {"method": []}, "baseline": {"method": "baseline"}, "columns": ["AP"], **keys}
-    return build(of, parse(given), sweep, "made-table", allow_mixed)
+    return build_table(of, parse(given), sweep, "made-table", allow_mixed)
 
 
 def row(of: Table, key: str) -> Row:
@@ -61,7 +61,7 @@ def test_means_spread_and_interval(tmp_path: Path) -> None:
     """0.20, 0.22, 0.24: mean 22, sd 2, and 4.3027 (t at 2 degrees of freedom) x 2 / sqrt(3) = 4.968 to both sides."""
     made = table(study(tmp_path))
     cell = row(made, "method=baseline").cells["AP"]
-    assert (cell.value, cell.sd, cell.n, cell.promised) == (pytest.approx(22), pytest.approx(2), 3, 3)
+    assert (cell.value, cell.sd, cell.n, cell.n_planned) == (pytest.approx(22), pytest.approx(2), 3, 3)
     assert (cell.low, cell.high) == (pytest.approx(22 - 4.968, abs=1e-3), pytest.approx(22 + 4.968, abs=1e-3))
     assert len(set(cell.runs)) == 3
     assert all(run.endswith(f"-s{seed}") for seed, run in enumerate(cell.runs))
@@ -75,7 +75,7 @@ def test_differences_are_paired_and_holm_counts_the_whole_table(tmp_path: Path) 
     """kd is 5, 6, 4 above: mean 5, sd 1, t = 5 sqrt 3 = 8.66, p = 0.01307. crop is 1, -2, 2: t = 0.277, p = 0.808."""
     made = table(study(tmp_path))
     kd, crop, base = (row(made, f"method={name}").cells["delta.AP"] for name in ("kd", "crop", "baseline"))
-    assert (kd.value, kd.sd, kd.n, kd.promised) == (pytest.approx(5), pytest.approx(1), 3, 3)
+    assert (kd.value, kd.sd, kd.n, kd.n_planned) == (pytest.approx(5), pytest.approx(1), 3, 3)
     assert (kd.p, kd.test) == (pytest.approx(0.01307, abs=1e-4), "paired t")
     assert kd.p_holm == pytest.approx(2 * 0.01307, abs=2e-4)
     assert crop.p == crop.p_holm == pytest.approx(0.808, abs=1e-3)
@@ -94,7 +94,7 @@ def test_rows_of_one_name_keep_their_own_numbers(tmp_path: Path) -> None:
         part = cell["labels"]["x"] > "2" if cell["labels"]["method"] == "kd" else None
         cell["run"] = first.setdefault((part, cell["seed"]), cell["run"])
     (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
-    made = table(read(tmp_path / "runs", ("made",), tmp_path / "cache"), rows={"method": [], "x": []})
+    made = table(read_study(tmp_path / "runs", ("made",), tmp_path / "cache"), rows={"method": [], "x": []})
     assert {row.key: (row.labels, row.cells["AP"].value, row.cells["delta.AP"].value) for row in made.rows} == {
         "method=baseline": (("baseline", ""), pytest.approx(22), None),
         "method=kd, x=1/2": (("kd", "1/2"), pytest.approx(27), pytest.approx(5)),
@@ -150,10 +150,10 @@ def test_a_missing_seed_changes_n_and_the_mark_and_not_silently_the_mean(tmp_pat
     of = study(tmp_path, state=lambda at, s: "failed" if (at["method"], s) == ("kd", 1) else "done")
     made = table(of)
     cell = row(made, "method=kd").cells["AP"]
-    assert (cell.value, cell.n, cell.promised) == (pytest.approx(26.5), 2, 3)
+    assert (cell.value, cell.n, cell.n_planned) == (pytest.approx(26.5), 2, 3)
     assert notes(made, "method=kd", "AP")[:2] == [FEW_NOTE, "2 of 3 seeds done; 1 failed (nan)"]
     delta = row(made, "method=kd").cells["delta.AP"]
-    assert (delta.value, delta.n, delta.promised) == (pytest.approx(4.5), 2, 3)
+    assert (delta.value, delta.n, delta.n_planned) == (pytest.approx(4.5), 2, 3)
     assert notes(made, "method=kd", "delta.AP") == [FEW_NOTE]
     assert row(made, "method=crop").cells["delta.AP"].n == 3
 
@@ -161,14 +161,14 @@ def test_a_missing_seed_changes_n_and_the_mark_and_not_silently_the_mean(tmp_pat
 def test_the_mark_of_few_seeds_is_that_of_the_formats() -> None:
     assert (MARK, FEW_NOTE) == (FEW, FEW_MEANS)
     places = {0: "a", 25: "z", 26: "aa", 27: "ab", 51: "az", 52: "ba", 701: "zz", 702: "aaa"}
-    assert {place: letters(place) for place in places} == places
+    assert {place: letter_mark(place) for place in places} == places
 
 
 def test_cells_without_finished_seeds_say_why(tmp_path: Path) -> None:
     states = {"baseline": ("done", "done", "done"), "kd": ("new", "failed", "waiting"), "crop": ("done", "new", "new")}
     made = table(study(tmp_path, state=lambda at, s: states[at["method"]][s]))
     cell = row(made, "method=kd").cells["AP"]
-    assert (cell.kind, cell.value, cell.n, cell.promised) == ("missing", None, 0, 3)
+    assert (cell.kind, cell.value, cell.n, cell.n_planned) == ("missing", None, 0, 3)
     assert cell.reason == "0 of 3 seeds done; 1 not started, 1 failed (nan), 1 waiting"
     assert row(made, "method=kd").cells["delta.AP"].reason == cell.reason
     crop = row(made, "method=crop")
@@ -193,7 +193,7 @@ def test_undefined_numbers_are_no_zeros(tmp_path: Path) -> None:
     made = table(changed(of, change), columns=["AP", "APl"], differences=["APl"])
     kd, crop = (row(made, f"method={name}").cells["APl"] for name in ("kd", "crop"))
     assert (kd.kind, kd.reason) == ("missing", "undefined: no such objects in the validation set")
-    assert (crop.n, crop.promised) == (2, 3)
+    assert (crop.n, crop.n_planned) == (2, 3)
     assert crop.value == pytest.approx(100 * (0.20 + 0.26) / 2 * 0.75)  # the store's APl is 0.75 AP
     assert "1 of 3 finished seeds without a number (undefined: no such objects in the validation set)" in notes(
         made, "method=crop", "APl"
@@ -233,14 +233,14 @@ def test_latency_is_the_mean_of_the_seeds_quantiles(tmp_path: Path, monkeypatch:
         ]  # fmt: skip
         return pd.DataFrame(rows, index=runs)
 
-    monkeypatch.setattr(latency, "of_runs", of_runs)
+    monkeypatch.setattr(latency, "latency_of_runs", of_runs)
     made = table(study(tmp_path), columns=["latency_p50", "gflops"], differences=[], latency={"batch": "1"})
     cells = row(made, "method=baseline").cells
     assert asked == [{"batch": "1"}]
     assert (cells["latency_p50"].value, cells["latency_p50"].sd) == (pytest.approx(60), pytest.approx(10))
     assert (cells["gflops"].value, cells["gflops"].sd) == (pytest.approx(2), None)
     last = row(made, "method=crop").cells["latency_p50"]
-    assert (last.n, last.promised) == (2, 3)
+    assert (last.n, last.n_planned) == (2, 3)
     assert any("on made; batch 1" in sentence for sentence in made.statistics)
 
 
@@ -257,7 +257,7 @@ def test_notes_on_latency_stand_at_its_cells_and_reasons_are_those_of_the_gaps(
         ]  # fmt: skip
         return pd.DataFrame(rows, index=runs)
 
-    monkeypatch.setattr(latency, "of_runs", of_runs)
+    monkeypatch.setattr(latency, "latency_of_runs", of_runs)
     made = table(study(tmp_path), columns=["AP", "gflops", "latency_p50"])
     kd = row(made, "method=kd").cells
     assert kd["gflops"].reason == "not counted"
@@ -296,7 +296,7 @@ def test_wrong_specs_are_named(keys: dict[str, Any], words: str, tmp_path: Path)
 def test_single_runs_of_one_seed_are_not_averaged(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", METHODS, value=value)
     (tmp_path / "runs" / "sweeps" / "made.json").unlink()
-    of = read(tmp_path / "runs", (), tmp_path / "cache")
+    of = read_study(tmp_path / "runs", (), tmp_path / "cache")
     with pytest.raises(InputError, match=r"mixes the labels .* of axis question"):
         table(of, sweep="", rows={"method": []}, baseline={})
 
@@ -304,7 +304,7 @@ def test_single_runs_of_one_seed_are_not_averaged(tmp_path: Path) -> None:
 def test_runs_of_no_sweep_have_student_and_method_for_axes(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", {"method": ["baseline", "kd"]}, value=value)
     (tmp_path / "runs" / "sweeps" / "made.json").unlink()
-    made = table(read(tmp_path / "runs", (), tmp_path / "cache"), sweep="", rows={"student": [], "method": []})
+    made = table(read_study(tmp_path / "runs", (), tmp_path / "cache"), sweep="", rows={"student": [], "method": []})
     assert {row.key: row.cells["AP"].value for row in made.rows} == {
         "student=tiny, method=baseline": pytest.approx(22),
         "student=tiny, method=icod": pytest.approx(27),
@@ -369,7 +369,7 @@ def test_every_missing_seed_is_counted(gone: set[int], made_study: Study) -> Non
         of_row = rows[rows["axis.method"] == group.labels[0]]
         done = of_row[of_row["state"] == "done"]
         cell = group.cells["AP"]
-        assert (cell.n, cell.promised) == (len(done), 3)
+        assert (cell.n, cell.n_planned) == (len(done), 3)
         assert cell.value == (pytest.approx(100 * done["AP"].mean()) if len(done) else None)
         assert cell.runs == tuple(done["run"])
         assert (MARK in cell.notes) == (0 < len(done) < 3)
@@ -378,21 +378,21 @@ def test_every_missing_seed_is_counted(gone: set[int], made_study: Study) -> Non
 
 def test_chosen_seeds_are_all_there_is_and_the_table_says_so(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", {"method": ["baseline", "kd"]}, value=lambda labels, seed: 0.2 + seed / 100)
-    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
-    table = build(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [2]}), "made")
+    study = read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
+    table = build_table(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [2]}), "made")
     cells = [row.cells["AP"] for row in table.rows]
-    assert [(cell.n, cell.promised) for cell in cells] == [(1, 1), (1, 1)]
+    assert [(cell.n, cell.n_planned) for cell in cells] == [(1, 1), (1, 1)]
     assert [cell.value for cell in cells] == pytest.approx([22.0, 22.0])
     assert any("asked for seeds 2 alone" in said for said in table.statistics)
     with pytest.raises(InputError, match=r"seeds \[7\]"):
-        build(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [7]}), "made")
+        build_table(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [7]}), "made")
 
 
 def test_the_sources_of_published_numbers_stand_under_the_table(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", {"method": ["baseline", "kd_cls"]})
-    study = read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    study = read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
     rows = {"method": {"baseline": {"method": "baseline"}, "kd_cls": {"method": "kd_cls"}}}
     published = {"paper": "icod", "table": "Table 5 (AP per IoU)", "rows": rows}
-    table = build(study, parse({"kind": "table", "rows": {"method": []}, "published": published}), "made")
+    table = build_table(study, parse({"kind": "table", "rows": {"method": []}, "published": published}), "made")
     (said,) = [said for said in table.statistics if said.startswith("Published in: ")]
     assert "arXiv 2106.05209" in said

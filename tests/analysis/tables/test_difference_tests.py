@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
-from analysis.spec.report_spec import parse
+from analysis.report.report_spec import parse
 from analysis.stats import bootstrap, hierarchical
-from analysis.tables.build_table import build
+from analysis.tables.build_table import build_table
 from analysis.tables.table import Table
 from benchmarks.suite import synthetic_run, synthetic_store
 from c2d.core.errors import InputError
@@ -32,13 +32,13 @@ def study(tmp_path: Path, seeds: int, monkeypatch: pytest.MonkeyPatch, images: i
         scored = coco.evaluate(truth, json.loads(gzip.decompress(path.read_bytes())))
         result = json.loads((path.parent / "result.json").read_text())
         (path.parent / "result.json").write_text(json.dumps(result | scored))
-    return read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    return read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
 
 
 def table(of: Study, uncertainty: str, **keys: Any) -> Table:
     given = {"kind": "table", "rows": {"method": []}, "baseline": {"method": "baseline"}, "columns": ["AP"],
              "differences": ["AP", "AP50"], "uncertainty": uncertainty, **keys}  # fmt: skip
-    return build(of, parse(given), "made")
+    return build_table(of, parse(given), "made")
 
 
 def found(method: str, seed: int) -> list[dict[str, Any]]:
@@ -48,25 +48,25 @@ def found(method: str, seed: int) -> list[dict[str, Any]]:
 def test_images_of_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = table(study(tmp_path, 1, monkeypatch), "images")
     for metric in ("AP", "AP50"):
-        alone = bootstrap.compare(synthetic_run.targets(), found("kd", 0), found("baseline", 0), metric)
+        alone = bootstrap.compare_over_images(synthetic_run.targets(), found("kd", 0), found("baseline", 0), metric)
         cell = made.rows[1].cells[f"delta.{metric}"]
         assert cell.value == pytest.approx(100 * alone.difference)
         assert (cell.low, cell.high) == (pytest.approx(100 * alone.low), pytest.approx(100 * alone.high))
         assert (cell.p, cell.test, cell.interval) == (alone.p, alone.test, alone.interval)
-        assert (cell.n, cell.promised, len(cell.runs)) == (1, 1, 2)
+        assert (cell.n, cell.n_planned, len(cell.runs)) == (1, 1, 2)
     assert any("what the same two checkpoints would give on other images" in said for said in made.statistics)
     assert made.rows[1].cells["delta.AP"].p_holm is not None
 
 
 def test_seeds_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = table(study(tmp_path, 3, monkeypatch), "seeds+images")
-    alone = hierarchical.compare(
+    alone = hierarchical.compare_over_seeds_and_images(
         synthetic_run.targets(), [found("kd", s) for s in range(3)], [found("baseline", s) for s in range(3)], "AP"
     )
     cell = made.rows[1].cells["delta.AP"]
     assert (cell.value, cell.sd) == (pytest.approx(100 * alone.mean), pytest.approx(100 * alone.sd))
     assert (cell.low, cell.p) == (pytest.approx(100 * (alone.low or 0)), alone.p)
-    assert (cell.n, cell.promised, len(cell.runs)) == (3, 3, 6)
+    assert (cell.n, cell.n_planned, len(cell.runs)) == (3, 3, 6)
 
 
 def test_several_seeds_are_no_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_an_unfinished_row_has_a_hole_beside_the_others(tmp_path: Path, monkeypa
                state=lambda at, s: "running" if (at["method"], s) == ("c2d", 1) else "done")  # fmt: skip
     kd, c2d = (row.cells["delta.AP"] for row in table(of, "seeds+images").rows[1:])
     assert (kd.kind, kd.n) == ("value", 2)
-    assert (c2d.kind, c2d.value, c2d.promised) == ("missing", None, 2)
+    assert (c2d.kind, c2d.value, c2d.n_planned) == ("missing", None, 2)
     assert "needs two seeds on each side, here is one" in c2d.reason
 
 
@@ -100,7 +100,7 @@ def test_detections_of_another_evaluation_give_no_interval(
     study(tmp_path, 1, monkeypatch)
     for path in (tmp_path / "runs").glob("student-*/result.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    cell = table(read(tmp_path / "runs", ("made",), tmp_path / "cache"), "images").rows[1].cells["delta.AP"]
+    cell = table(read_study(tmp_path / "runs", ("made",), tmp_path / "cache"), "images").rows[1].cells["delta.AP"]
     assert (cell.kind, cell.value) == ("missing", None)
     assert words in cell.reason
 
@@ -115,5 +115,5 @@ def test_missing_detections_leave_a_hole_with_its_reason(tmp_path: Path, monkeyp
     for path in (tmp_path / "runs").glob("student-*/detections.json.gz"):
         path.unlink()
     cell = table(of, "images").rows[1].cells["delta.AP"]
-    assert (cell.kind, cell.promised) == ("missing", 1)
+    assert (cell.kind, cell.n_planned) == ("missing", 1)
     assert "detections.json.gz" in cell.reason

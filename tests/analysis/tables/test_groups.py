@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
 from analysis.tables.groups import baseline_of, groups
 from benchmarks.suite.synthetic_store import make_store
@@ -29,7 +29,7 @@ def collapsed(tmp_path: Path, seeds: int = 2) -> Study:
         if cell["labels"]["method"] == "baseline":
             cell["run"] = first[cell["seed"]]
     (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
-    return read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    return read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
 
 
 def test_equal_cells_are_one_group_with_a_blank(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def shared(tmp_path: Path, axes: dict[str, list[str]], same: Callable[[dict[str,
     for cell in record["cells"]:
         cell["run"] = first.setdefault(str(same(cell["labels"])), cell["run"])
     (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
-    return read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    return read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
 
 
 def test_groups_that_would_share_a_name_spell_out_their_labels(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.load.load import read
+from analysis.load.load import read_study
 from analysis.load.schema import Study
-from analysis.spec.report_spec import parse
+from analysis.report.report_spec import parse
 from analysis.tables import protocol_check
-from analysis.tables.build_table import build
+from analysis.tables.build_table import build_table
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
@@ -26,12 +26,12 @@ def study(tmp_path: Path, axes: dict[str, list[str]] = METHODS, definition: str 
     record = make_store(tmp_path / "runs", axes, **kwargs)
     record["definition"] = definition
     (tmp_path / "runs" / "sweeps" / "made.json").write_text(json.dumps(record))
-    return read(tmp_path / "runs", ("made",), tmp_path / "cache")
+    return read_study(tmp_path / "runs", ("made",), tmp_path / "cache")
 
 
 def table(of: Study, rows: dict[str, list[str]], allow_mixed: bool = False, **keys: Any) -> Table:
     given = {"kind": "table", "rows": rows, "baseline": {"method": "baseline"}, "columns": ["AP"], **keys}
-    return build(of, parse(given), "made", "t", allow_mixed)
+    return build_table(of, parse(given), "made", "t", allow_mixed)
 
 
 def changed(of: Study, change: Callable[[pd.DataFrame], None]) -> Study:

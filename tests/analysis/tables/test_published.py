@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.load import read
-from analysis.load.published_file import COLUMNS, SHIPPED, load
+from analysis.load.load import read_study
+from analysis.load.published_file import COLUMNS, SHIPPED, load_published
 from analysis.load.schema import Study
-from analysis.spec.report_spec import SHIPPED as REPORTS
-from analysis.spec.report_spec import Published, TableSpec, read_spec
-from analysis.tables.build_table import build
+from analysis.report.report_spec import SHIPPED as REPORTS
+from analysis.report.report_spec import read_spec
+from analysis.spec.table_spec import PublishedSpec, TableSpec
+from analysis.tables.build_table import build_table
 from analysis.tables.groups import Group
-from analysis.tables.published import cells, check, gain, pick
+from analysis.tables.published import check_published, find_published, published_cells, published_gain
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
 
@@ -28,8 +29,8 @@ def group(**labels: str) -> Group:
     return Group(labels, (), tuple(labels.values()), pd.DataFrame())
 
 
-def spec(**keys: object) -> Published:
-    return Published.model_validate({**TABLE_1, "all": {"detector": "SSD300"}, "rows": {"method": METHODS}, **keys})
+def spec(**keys: object) -> PublishedSpec:
+    return PublishedSpec.model_validate({**TABLE_1, "all": {"detector": "SSD300"}, "rows": {"method": METHODS}, **keys})
 
 
 def own(tmp_path: Path, *rows: dict[str, str], columns: tuple[str, ...] = COLUMNS) -> Path:
@@ -40,7 +41,7 @@ def own(tmp_path: Path, *rows: dict[str, str], columns: tuple[str, ...] = COLUMN
 
 
 def test_the_shipped_file_is_whole() -> None:
-    entries = load()
+    entries = load_published()
     assert len(entries) == 670
     assert all(entry.source for entry in entries)
     assert entries[0].number("AP") == 25.6
@@ -49,24 +50,24 @@ def test_the_shipped_file_is_whole() -> None:
 
 
 def test_a_row_and_its_numbers() -> None:
-    entry = pick(spec(), group(method="kd"))
+    entry = find_published(spec(), group(method="kd"))
     assert entry is not None
     numbers = {key: entry.number(key) for key in ("AP", "AP50", "AR100", "ARl", "iou.0.55", "tide.Cls", "latency_p50")}
     assert numbers == {"AP": 26.3, "AP50": 45.2, "AR100": 38.4, "ARl": 59.1, "iou.0.55": None, "tide.Cls": None,
                        "latency_p50": None}  # fmt: skip
-    assert gain(entry, "AP", spec())[0] == 0.7
-    value, source = gain(entry, "AP50", spec())
+    assert published_gain(entry, "AP", spec())[0] == 0.7
+    value, source = published_gain(entry, "AP50", spec())
     assert value == pytest.approx(45.2 - 43.8)
     assert source.endswith("(difference computed from its baseline row, 43.8)")
-    assert gain(entry, "AP", spec())[1].endswith("(difference as printed)")
+    assert published_gain(entry, "AP", spec())[1].endswith("(difference as printed)")
 
 
 def test_rows_without_conditions_have_nothing() -> None:
-    assert pick(spec(), group(method="mine")) is None
-    assert pick(spec(rows={}), group(method="kd")) is None
-    made = cells(spec(), group(method="mine"), gains=True)
+    assert find_published(spec(), group(method="mine")) is None
+    assert find_published(spec(rows={}), group(method="kd")) is None
+    made = published_cells(spec(), group(method="mine"), gains=True)
     assert {cell.reason for cell in made.values()} == {"not published"}
-    assert set(cells(spec(), group(method="kd"), gains=False)) == {"published.AP"}
+    assert set(published_cells(spec(), group(method="kd"), gains=False)) == {"published.AP"}
 
 
 def test_axes_that_made_no_difference_are_passed_over() -> None:
@@ -76,14 +77,14 @@ def test_axes_that_made_no_difference_are_passed_over() -> None:
     given = spec(**table, rows=rows)
     also = {"method": "baseline", "T": "2", "weight": "0.1"}
     blank = Group({"method": "baseline", "T": "1", "weight": "0.40"}, (also,), ("baseline", "", ""), pd.DataFrame())
-    found = [pick(given, one) for one in (blank, group(method="kd", T="2", weight="0.40"))]
+    found = [find_published(given, one) for one in (blank, group(method="kd", T="2", weight="0.40"))]
     assert [entry and entry.number("AP") for entry in found] == [25.6, 26.3]
 
 
 def test_a_combination_that_no_paper_has_is_not_published() -> None:
     rows = {"method": METHODS, "T": {"2": {"other.T": "2", "other.lambda_kc": "0.3"}}}
     given = spec(table="Table 3a (lambda_kc and T)", rows=rows)
-    assert pick(given, group(method="kd", T="2")) is None
+    assert find_published(given, group(method="kd", T="2")) is None
 
 
 @pytest.mark.parametrize(
@@ -102,14 +103,14 @@ def test_a_combination_that_no_paper_has_is_not_published() -> None:
 )
 def test_conditions_that_fit_nothing_or_too_much_are_refused(keys: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        pick(spec(**keys), group(method="kd"))
+        find_published(spec(**keys), group(method="kd"))
 
 
 def test_ones_own_results(tmp_path: Path) -> None:
     base = {"paper_key": "me", "table": "t", "method": "baseline", "AP": "30", "source": "my notes"}
     path = own(tmp_path, base, {**base, "method": "kd", "AP": "31.5"})
-    mine = Published(paper="me", table="t", rows={"method": {"kd": {"method": "kd"}}}, file=str(path))
-    made = cells(mine, group(method="kd"), gains=True)
+    mine = PublishedSpec(paper="me", table="t", rows={"method": {"kd": {"method": "kd"}}}, file=str(path))
+    made = published_cells(mine, group(method="kd"), gains=True)
     assert (made["published.AP"].value, made["published.AP"].source) == (31.5, "me, t: my notes")
     assert made["published.delta.AP"].value == 1.5
 
@@ -126,16 +127,16 @@ def test_ones_own_results(tmp_path: Path) -> None:
 )
 def test_wrong_rows_are_named_with_their_line(row: dict[str, str], words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
-        load(own(tmp_path, row))
+        load_published(own(tmp_path, row))
 
 
 def test_a_file_without_the_columns(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"own\.csv:1: no column source;"):
-        load(own(tmp_path, columns=COLUMNS[:-2]))
+        load_published(own(tmp_path, columns=COLUMNS[:-2]))
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="no CSV in UTF-8"):
-        load(binary)
+        load_published(binary)
 
 
 def test_two_axes_that_speak_of_different_things_have_no_number() -> None:
@@ -144,12 +145,12 @@ def test_two_axes_that_speak_of_different_things_have_no_number() -> None:
     network = {"r18": {"teacher": "ResNet18 classifier"}, "r50": {"teacher": r50}}
     of_size = {"table": "Table 3b (teacher input size)", "teacher": r50}
     given = spec(table="Table 3b (teacher network)", all={}, rows={"network": network, "size": {"56": of_size}})
-    assert pick(given, group(network="r18", size="56")) is None
-    same = pick(given, group(network="r50", size="56"))  # they agree, and the later one names the table
+    assert find_published(given, group(network="r18", size="56")) is None
+    same = find_published(given, group(network="r50", size="56"))  # they agree, and the later one names the table
     assert same is not None
     assert same.number("AP") == 26.2
     spelled = {"a": {"1": {"other.T": "2"}}, "b": {"1": {"other.T": "2.0", "other.lambda_kc": "0.4"}}}
-    again = pick(spec(table="Table 3a (lambda_kc and T)", all={}, rows=spelled), group(a="1", b="1"))
+    again = find_published(spec(table="Table 3a (lambda_kc and T)", all={}, rows=spelled), group(a="1", b="1"))
     assert again is not None  # 2 and 2.0 are one value
 
 
@@ -163,18 +164,20 @@ def test_two_axes_that_speak_of_different_things_have_no_number() -> None:
 )
 def test_mistyped_axes_and_labels_are_refused(study: Study, rows: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        check(spec(rows=rows), study, "made", ["method"])
+        check_published(spec(rows=rows), study, "made", ["method"])
 
 
 def test_a_table_refuses_them_too(study: Study) -> None:
     given = spec(rows={"method": {"kdd": {"method": "kd_cls"}}})
     table = TableSpec(kind="table", rows={"method": [], "model": []}, columns=["AP"], published=given)
     with pytest.raises(InputError, match="did you mean 'kd'"):
-        build(study, table, "made")
+        build_table(study, table, "made")
 
 
 def test_labels_of_the_sweep_that_the_table_leaves_out_are_no_mistake(study: Study) -> None:
-    check(spec(rows={"method": {"kd": {}, "crop": {}}, "model": {"ssd": {}}}), study, "made", ["method", "model"])
+    check_published(
+        spec(rows={"method": {"kd": {}, "crop": {}}, "model": {"ssd": {}}}), study, "made", ["method", "model"]
+    )
     record = study.sweeps["made"]["axes"]["method"]
     assert record == ["baseline", "kd", "crop"]
 
@@ -185,19 +188,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     runs = tmp_path_factory.mktemp("published") / "runs"
     make_store(runs, {"model": ["ssd"], "method": ["baseline", "kd", "crop"]}, seeds=1,
                state=lambda labels, seed: "new" if labels["method"] == "crop" else "done")  # fmt: skip
-    return read(runs, cache=runs.parent / "cache")
+    return read_study(runs, cache=runs.parent / "cache")
 
 
 def test_a_baseline_of_another_schedule_gives_no_gain(tmp_path: Path) -> None:
     base = {"paper_key": "me", "table": "t", "method": "baseline", "schedule": "1x", "AP": "30", "source": "my notes"}
     kd = {**base, "method": "kd", "AP": "33"}
-    mine = Published(paper="me", table="t", rows={}, file=str(own(tmp_path, base, kd, {**kd, "schedule": "2x"})))
-    _, once, twice = load(Path(mine.file))
-    assert gain(once, "AP", mine)[0] == 3.0
-    assert gain(twice, "AP", mine) == (None, "not published (its baseline is of another schedule, 1x)")
+    mine = PublishedSpec(paper="me", table="t", rows={}, file=str(own(tmp_path, base, kd, {**kd, "schedule": "2x"})))
+    _, once, twice = load_published(Path(mine.file))
+    assert published_gain(once, "AP", mine)[0] == 3.0
+    assert published_gain(twice, "AP", mine) == (None, "not published (its baseline is of another schedule, 1x)")
 
 
-def shipped() -> dict[str, Published]:
+def shipped() -> dict[str, PublishedSpec]:
     made = {path.stem: read_spec(path) for path in sorted(REPORTS.glob("*.yaml"))}
     return {name: one.published for name, one in made.items() if isinstance(one, TableSpec) and one.published}
 
@@ -209,7 +212,7 @@ def test_every_shipped_report_finds_its_published_rows(name: str) -> None:
     seen: dict[str, set[str]] = {axis: set() for axis in given.rows}
     for labels in itertools.product(*given.rows.values()):
         at = dict(zip(given.rows, labels, strict=True))
-        if pick(given, group(**at)) is not None:
+        if find_published(given, group(**at)) is not None:
             for axis, label in at.items():
                 seen[axis].add(label)
     without = {label for axis, rows in given.rows.items() for label in rows.keys() - seen[axis]}
@@ -222,17 +225,17 @@ def test_any_bytes_are_rows_or_an_input_error(raw: bytes, tmp_path_factory: pyte
     path = tmp_path_factory.mktemp("published") / "any.csv"
     path.write_bytes(raw)
     with pytest.raises(InputError, match=r"any\.csv"):
-        load(path)
+        load_published(path)
 
 
 def test_an_ablation_without_a_baseline_takes_that_of_the_papers_other_tables() -> None:
     """ICOD's Table 4a has no baseline row; Tables 1, 3a and 5 have one for SSD300, 25.6, and agree on it."""
     (row,) = [
         entry
-        for entry in load()
+        for entry in load_published()
         if entry.text["table"] == "Table 4a (sampling size)" and entry.other["sampling_size"] == "112x112"
     ]
-    value, source = gain(row, "AP", Published(paper="icod", table="Table 4a (sampling size)", rows={}))
+    value, source = published_gain(row, "AP", PublishedSpec(paper="icod", table="Table 4a (sampling size)", rows={}))
     assert value == pytest.approx(27.0 - 25.6)
     assert "the baseline of Table 1 (compact students), 25.6" in source
 
@@ -244,12 +247,12 @@ def test_the_shipped_numbers_are_those_that_were_collected() -> None:
 
 
 def test_a_star_takes_whatever_follows() -> None:
-    fits = [e for e in load() if e.fits({"table": "Table 3b*", "teacher": "ResNet50 classifier*"})]
+    fits = [e for e in load_published() if e.fits({"table": "Table 3b*", "teacher": "ResNet50 classifier*"})]
     assert [e.number("AP") for e in fits] == [26.3, 26.2, 26.3, 26.2]
 
 
 def test_four_columns_are_enough_for_results_of_your_own(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("paper_key,table,method,source,AP\nsmith,T1,kd,Smith 2026 table 1,30.1\n")
-    (entry,) = load(path)
+    (entry,) = load_published(path)
     assert (entry.number("AP"), entry.number("AP50"), entry.source) == (30.1, None, "Smith 2026 table 1")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.load.latency_file import Measurement, files
+from analysis.load.latency_file import Measurement, latency_files
 from c2d.cli.main import main
 from c2d.data.scenes import make_scenes
 
@@ -57,7 +57,7 @@ def test_a_run_is_timed_and_nothing_else_of_it_changes(place: Path, capsys: pyte
     assert bench(RUN, "--launches", "1", "--batch", "1", "--batch", "2", "--device", "cpu") == 0
     after = digests(run)
     assert {name: digest for name, digest in after.items() if not name.startswith("latency/")} == before
-    found = files(place / "runs", RUN, problems := [])
+    found = latency_files(place / "runs", RUN, problems := [])
     assert not problems
     told = {(one.conditions["batch"], one.conditions["stage"]) for one in found}
     stages = ("read and decode", "preprocess", "model", "post-process", "end to end")
@@ -77,7 +77,7 @@ def test_a_run_is_timed_and_nothing_else_of_it_changes(place: Path, capsys: pyte
 def test_random_images_only_by_name_and_another_size(place: Path, tmp_path: Path) -> None:
     words = [RUN, "--launches", "1", "--stage", "model", "--images", "random", "--input", "96", "--device", "cpu"]
     assert bench(*words, NO_MEMORY, "--out", str(tmp_path / "x" / "latency")) == 0
-    (found,) = files(tmp_path, "x", [])
+    (found,) = latency_files(tmp_path, "x", [])
     assert (found.conditions["images"], found.conditions["input"]) == ("random", "96x96")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.load.latency_file import read_file
+from analysis.load.latency_file import read_latency_file
 from benchmarks.latency import latency_writer
 from benchmarks.latency.latency_row import LatencyRow
 from c2d.core.regular_file import Problem
@@ -42,7 +42,7 @@ def made(batch: int = 1, disturbed: str | None = None, checked_sha: str | None =
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = latency_writer.write_latency_file(tmp_path, made())
-    found = read_file(path, "a-run")
+    found = read_latency_file(path, "a-run")
     assert not isinstance(found, Problem), found
     assert [list(samples) for samples in found.launches] == [[7.91, 7.88, 8.0]] * 2
     assert found.conditions == {
@@ -78,7 +78,7 @@ def test_a_disturbed_measurement_replaces_no_good_one(tmp_path: Path) -> None:
     good = latency_writer.write_latency_file(tmp_path, made())
     bad = latency_writer.write_latency_file(tmp_path, made(disturbed="somebody compiled"))
     assert good != bad
-    found = read_file(bad)
+    found = read_latency_file(bad)
     assert not isinstance(found, Problem)
     assert found.disturbed == "launch 2: somebody compiled"
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.spec import report_spec
-from analysis.spec.report_spec import Pareto, TableSpec, read_spec
+from analysis.plots import pareto
+from analysis.report import report_spec
+from analysis.report.report_spec import read_spec
+from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
 from c2d.core.yaml_lines import MAX_BYTES
 
@@ -37,7 +39,7 @@ def test_a_table_with_text_that_looks_like_numbers(tmp_path: Path) -> None:
 
 def test_a_figure(tmp_path: Path) -> None:
     made = read_spec(spec(tmp_path, "kind: pareto\nname: front-1\ny: AP50\n"))
-    assert isinstance(made, Pareto)
+    assert isinstance(made, pareto.Spec)
     assert (made.name, made.y, made.x) == ("front-1", "AP50", "latency_p50")
 
 

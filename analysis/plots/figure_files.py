@@ -6,24 +6,34 @@ Numbers are written so that they parse back to the same bits. An empty field is 
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.plots.style import paper_style
 from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|\Z)')
 _WHOLE = re.compile(r"-?\d+")
 
 
-def write_csv(data: pd.DataFrame, path: Path) -> None:
-    """Write `csv_text` of a frame."""
-    path.write_bytes(csv_text(data).encode())
+def encode_figure(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
+    """{".pdf": ..., ".svg": ..., ".csv": ...} of a figure and its data (full precision, see `reread`).
+
+    Equal figures and data give equal bytes.
+    """
+    files = {".pdf": io.BytesIO(), ".svg": io.BytesIO()}
+    with paper_style():
+        figure.savefig(files[".pdf"], format="pdf", metadata={"CreationDate": None, "Creator": "c2d", "Producer": None})
+        figure.savefig(files[".svg"], format="svg", metadata={"Date": None, "Creator": "c2d"})
+    return {**{suffix: file.getvalue() for suffix, file in files.items()}, ".csv": csv_text(data).encode()}
 
 
 def csv_text(data: pd.DataFrame) -> str:
@@ -37,7 +47,7 @@ def csv_text(data: pd.DataFrame) -> str:
     return ("\n".join(lines) + "\n").encode("utf-8", "replace").decode()
 
 
-def reread(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> pd.DataFrame:
     """The frame that `write_csv` wrote.
 
     A column is text where a field stands in quotes, truth values where all are True or False, whole numbers where all

@@ -1,0 +1,128 @@
+"""Size and layout of a figure: the axes, and below them legend and notes; fixed once, so that equal data give equal files.
+
+A figure of `new_figure` gets its axes filled, then `finish` adds the words and fixes the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.plots.figure_text import shorten_distinct, wrap_text
+from analysis.plots.style import GREY, PAPER, SINGLE_IN, paper_style
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+
+def new_figure(
+    width_in: float, height_in: float, rows: int = 1, columns: int = 1, **subplots: Any
+) -> tuple[Figure, Any]:
+    """A Figure (constrained layout, Agg canvas) and its Axes, or an array of them as `Figure.subplots` gives it.
+
+    height_in is that of the axes with their labels; `finish` adds what legend and notes need.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    _layout(figure, w_pad=0.02, h_pad=0.04)
+    made = figure.subplots(rows, columns, **subplots)
+    for axes in figure.axes:
+        # How many ticks there are is decided when drawn, by this size: said here, it does not depend on who draws.
+        axes.tick_params(labelsize=PAPER["xtick.labelsize"])
+    return figure, made
+
+
+def add_legend_and_notes(
+    figure: Figure,
+    notes: Sequence[str] = (),
+    legend: Sequence[tuple[Artist | tuple[Artist, ...], str]] = (),
+    title: str = "",
+    max_columns: int = 4,
+) -> None:
+    """Write legend and notes (grey, wrapped) below the axes, a title above; call it last and once.
+
+    The title is for figures that stand alone. Plot modules leave it out: the paper and the page write `spec.title` and
+    `spec.caption` beside the figure.
+
+    The figure becomes as much taller as they need, so the axes keep their size and nothing can lie on anything. The
+    legend has as many columns as fit the width. Notes are sentences: what a bar is, what is unfinished. The axes stay
+    where they are after it (see `settle`).
+    """
+    width, axes_height = (float(side) for side in figure.get_size_inches())
+    edge, gap = 0.04, 0.05
+    title_lines = wrap_text(title, width - 2 * edge, 8.0, "bold")
+    note_lines = [text for note in notes if note for text in wrap_text(note, width - 2 * edge, 6.0)]
+    title_height, notes_height = _height(title_lines, 8.0), _height(note_lines, 6.0)
+    made: Legend | None = None
+    legend_height = 0.0
+    if legend:
+        made, legend_height = _fitted_legend(figure, legend, width - 2 * edge, max_columns)
+    below = notes_height + (gap if note_lines else 0) + legend_height + (gap if legend else 0)
+    above = title_height + (gap if title_lines else 0)
+    height = axes_height + below + above
+    figure.set_size_inches(width, height)
+    _layout(figure, rect=(0, below / height, 1, axes_height / height))
+    if title_lines:
+        figure.text(edge / width, 1 - 0.02 / height, "\n".join(title_lines), fontsize=8.0, va="top", weight="bold",
+                    linespacing=1.25, in_layout=False)  # fmt: skip
+    if made is not None:
+        made.set_loc((edge / width, (notes_height + (gap if note_lines else 0) + 0.02) / height))
+    if note_lines:
+        figure.text(edge / width, (notes_height + 0.01) / height, "\n".join(note_lines), fontsize=6.0, color=GREY,
+                    va="top", linespacing=1.25, in_layout=False)  # fmt: skip
+    freeze_layout(figure)
+
+
+def message_figure(reason: str, width_in: float = SINGLE_IN, title: str = "") -> Figure:
+    """A figure that says in words why there is nothing to draw: `No finished runs: 2 failed, 1 new.`"""
+    with paper_style():
+        figure, axes = new_figure(width_in, 1.2)
+        axes.set_axis_off()
+        text = "\n".join(wrap_text(reason, width_in - 0.4, 7.0))
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        add_legend_and_notes(figure, title=title)
+    return figure
+
+
+def _layout(figure: Figure, **settings: Any) -> None:
+    engine: Any = figure.get_layout_engine()
+    engine.set(**settings)
+
+
+def _height(lines: Sequence[str], points: float) -> float:
+    """Height of lines of text with linespacing 1.25, inches."""
+    return len(lines) * points * 1.25 * 1.17 / 72
+
+
+def _fitted_legend(
+    figure: Figure, entries: Sequence[tuple[Artist | tuple[Artist, ...], str]], width: float, max_columns: int
+) -> tuple[Any, float]:
+    """The legend with the most columns that fit `width` inches, and its height in inches."""
+    texts = shorten_distinct([text for _, text in entries])
+    handles: Any = [handle for handle, _ in entries]
+    for columns in range(min(max_columns, len(entries)), 0, -1):
+        # Placeholders first: a legend leaves out labels that begin with an underscore.
+        made = figure.legend(handles, ["x"] * len(entries), ncols=columns, loc="lower left")
+        for text, label in zip(made.get_texts(), texts, strict=True):
+            text.set_text(label)
+        made.set_in_layout(False)
+        box = made.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        if box.width / figure.dpi <= width or columns == 1:
+            break
+        made.remove()
+    return made, box.height / figure.dpi
+
+
+def freeze_layout(figure: Figure) -> Figure:
+    """Fix the axes where the layout puts them; after `finish`, and inside `paper()`."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        box = axes.get_position()
+        axes.set_position([round(side, 5) for side in (box.x0, box.y0, box.width, box.height)])  # type: ignore[arg-type]
+    return figure

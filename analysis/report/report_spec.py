@@ -1,0 +1,71 @@
+"""Read a report spec: one YAML file is one table or one figure. Every mistake is reported with its line.
+
+Scalars are taken as they are written (PyYAML's BaseLoader), because labels of a sweep are text: `0.10` and `no` stay
+what they are. pydantic converts what must be a number.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from analysis.plots import FIGURES
+from analysis.spec.table_spec import TableSpec
+from c2d.core.errors import InputError, closest_name
+from c2d.core.spec_errors import in_words
+from c2d.core.yaml_text import Mistakes, read_text, read_values
+
+SHIPPED = Path(__file__).parents[1] / "reports"
+MODELS: dict[str, type[BaseModel]] = {"table": TableSpec, **{kind: module.Spec for kind, module in FIGURES.items()}}
+"""{kind: model of its spec}."""
+_UNION: Any = Annotated[functools.reduce(operator.or_, MODELS.values()), Field(discriminator="kind")]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(_UNION)
+
+
+def parse(given: dict[str, Any]) -> Any:
+    """A TableSpec or FigureSpec from plain values, for specs that are made, not read. Raises ValidationError."""
+    return _ADAPTER.validate_python(given)
+
+
+def read_spec(path: Path) -> Any:
+    """The TableSpec or FigureSpec of a YAML file, or of a shipped report by name.
+
+    Raises:
+        InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
+    """
+    file = _find(Path(path))
+    mistakes = Mistakes(file)
+    given = read_values(read_text(file), mistakes)
+    if not given.get("name"):
+        given["name"] = file.stem
+    try:
+        spec = parse(given)
+    except ValidationError as error:
+        for wrong in error.errors():
+            kind, place = str(given.get("kind")), tuple(part for part in wrong["loc"] if part != "[key]")
+            place = place[1:] if place and place[0] == kind else place
+            mistakes.add(place, in_words(wrong, place, kind, MODELS))
+        mistakes.refuse()
+    mistakes.refuse()
+    if isinstance(spec, TableSpec) and spec.published is not None and spec.published.file:
+        beside = spec.published.model_copy(update={"file": str(file.parent / spec.published.file)})
+        spec = spec.model_copy(update={"published": beside})
+    return spec
+
+
+def _find(path: Path) -> Path:
+    """The file itself, or the shipped report of that name."""
+    if os.path.lexists(path):
+        return path
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    name = path.name.removesuffix(".yaml")
+    if path.parent == Path() and name in shipped:
+        return shipped[name]
+    closest = closest_name(name, shipped)
+    guess = f"; did you mean '{closest}'?" if closest else ""
+    raise InputError(f"no file {path}; give a YAML file, or a shipped report: {', '.join(shipped) or 'none'}{guess}")

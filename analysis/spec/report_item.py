@@ -1,0 +1,74 @@
+"""What every item of a report spec has: keys of numbers, names of files, and the fields that tables and figures share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from analysis.load.columns import quantity
+from c2d.core.errors import InputError
+
+Labels = dict[str, str]
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+def _column(key: str) -> str:
+    try:
+        return quantity(key).key
+    except InputError as error:  # pydantic collects ValueErrors alone
+        raise ValueError(str(error)) from None
+
+
+def _file_name(name: str) -> str:
+    if name and not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot be the name of files; take letters, digits, and . _ - but no dot in front, e.g. table-1"
+        )
+    return name
+
+
+def _once(keys: list[str]) -> list[str]:
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"given twice: {', '.join(twice)}; a table has each column once")
+    return keys
+
+
+Key = Annotated[str, AfterValidator(_column)]
+"""A key of `analysis.load.columns`."""
+Keys = Annotated[list[Key], AfterValidator(_once)]
+NonEmptyKeys = Annotated[list[Key], AfterValidator(_once), Field(min_length=1)]
+
+
+class ReportItem(BaseModel):
+    """Fields of a table or figure.
+
+    Attributes:
+        name: of the files; "" takes the name of the YAML file.
+        sweep: whose cells; "" takes those named on the command line, or all single runs where none is named.
+        where: {axis: labels}, only these cells.
+        labels: {axis: {label: as shown}}.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Annotated[str, AfterValidator(_file_name)] = ""
+    title: str = ""
+    caption: str = ""
+    sweep: str = ""
+    where: dict[str, list[str]] = {}
+    labels: dict[str, Labels] = {}
+
+
+class FigureSpec(ReportItem):
+    """Base of the `Spec` of each figure kind in `analysis.plots`; a subclass narrows `kind` to its own name."""
+
+    kind: str
+
+
+class SeriesFigureSpec(FigureSpec):
+    """A figure with one series (or bar group, or row) per label of `series`, an axis or several joined."""
+
+    series: list[str] = ["method"]
+    baseline: Labels = {}

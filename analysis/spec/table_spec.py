@@ -1,0 +1,49 @@
+"""The spec of a table, and of the published rows beside its measured ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from analysis.spec.report_item import Key, Keys, Labels, NonEmptyKeys, ReportItem
+
+
+class PublishedSpec(BaseModel):
+    """Which published rows stand beside the measured ones: {axis: {label: {column of published.csv: value}}}.
+
+    The conditions of all axes of a row, and `all`, have to single out one published row; a row without conditions has
+    no published numbers. A value of `other_metric` is asked for as `other.lambda_kc: 0.1`. file: a CSV of your own
+    with the columns of published.csv, beside the spec; "" is the shipped one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    paper: str
+    table: str
+    all: Labels = {}
+    rows: dict[str, dict[str, Labels]]
+    columns: Keys = ["AP"]
+    differences: Keys = ["AP"]
+    file: str = ""
+
+
+class TableSpec(ReportItem):
+    """rows: {axis: labels in order}, an empty list takes the sweep's order. baseline: {axis: label} that a row is
+    compared with, the other axes being equal. differences: columns that get a difference column, interval and test.
+    uncertainty: what intervals and tests of AP differences speak about: other seeds (the default), other images (of the
+    checkpoints as they are), or both at once; the last two read the detections. latency: conditions that single out
+    the latency files, e.g. {device: ..., precision: fp32}. seeds: only these, which the table then says.
+    ledger_in_latex: false keeps it out of the .tex alone. wide: a LaTeX table over both columns of a page."""
+
+    kind: Literal["table"]
+    rows: Annotated[dict[str, list[str]], Field(min_length=1)]
+    baseline: Labels = {}
+    columns: NonEmptyKeys = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+    differences: Keys = ["AP"]
+    uncertainty: Literal["seeds", "images", "seeds+images"] = "seeds"
+    published: PublishedSpec | None = None
+    latency: Labels = {}
+    digits: dict[Key, Annotated[int, Field(ge=0, le=12)]] = {}
+    seeds: list[Annotated[int, Field(ge=0)]] = []
+    ledger_in_latex: bool = True
+    wide: bool = False
