@@ -1,6 +1,6 @@
 """Read a report spec: one YAML file is one table or one figure. Every mistake is reported with its line.
 
-Scalars are taken as they are written (PyYAML's BaseLoader), because labels of a sweep are text: `0.10` and `no` stay
+Scalars are taken as they are written (`scalars_as_text`), because labels of a sweep are text: `0.10` and `no` stay
 what they are. pydantic converts what must be a number.
 """
 
@@ -15,10 +15,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from analysis.plots import FIGURES
+from analysis.report.validation_errors import error_message
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError, closest_name
-from c2d.core.spec_errors import in_words
-from c2d.core.yaml_text import Mistakes, read_text, read_values
+from c2d.core.yaml_lines import YamlDocument, read_text
 
 SHIPPED = Path(__file__).parents[1] / "reports"
 MODELS: dict[str, type[BaseModel]] = {"table": TableSpec, **{kind: module.Spec for kind, module in FIGURES.items()}}
@@ -39,19 +39,19 @@ def read_spec(path: Path) -> Any:
         InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
     """
     file = _find(Path(path))
-    mistakes = Mistakes(file)
-    given = read_values(read_text(file), mistakes)
+    document = YamlDocument(read_text(file), str(file), scalars_as_text=True)
+    given = document.mapping("write `kind: table` and its keys")
     if not given.get("name"):
         given["name"] = file.stem
     try:
         spec = parse(given)
     except ValidationError as error:
-        for wrong in error.errors():
-            kind, place = str(given.get("kind")), tuple(part for part in wrong["loc"] if part != "[key]")
-            place = place[1:] if place and place[0] == kind else place
-            mistakes.add(place, in_words(wrong, place, kind, MODELS))
-        mistakes.refuse()
-    mistakes.refuse()
+        for item in error.errors():
+            kind, keys = str(given.get("kind")), tuple(part for part in item["loc"] if part != "[key]")
+            keys = keys[1:] if keys and keys[0] == kind else keys
+            if not document.errors.has_error_in(keys):
+                document.errors.add(keys, error_message(item, keys, kind, MODELS))
+    document.errors.raise_if_any()
     if isinstance(spec, TableSpec) and spec.published is not None and spec.published.file:
         beside = spec.published.model_copy(update={"file": str(file.parent / spec.published.file)})
         spec = spec.model_copy(update={"published": beside})

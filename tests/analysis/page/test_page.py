@@ -164,15 +164,17 @@ def test_is_small_for_a_large_study():
 def test_the_largest_figures_are_left_out_and_named(monkeypatch):
     made = examples.full(tables=0, figures=2)
     monkeypatch.setattr(views, "ALL_SVG", 100_000)
-    large = examples.Figure("sheet", "Sheet", examples.drawing(2, 4000), "a\n" * 40_000, files=("figures/sheet.svg",))
-    page = render(examples.Report("T", "now", figures=[made.figures[0], large]))
+    large = examples.PageFigure(
+        "sheet", "Sheet", examples.drawing(2, 4000), "a\n" * 40_000, files=("figures/sheet.svg",)
+    )
+    page = render(examples.PageContent("T", "now", figures=[made.figures[0], large]))
     assert re.search(r"The drawing is too large for this page \(0\.\d MB\); see figures/sheet\.svg\.", page)
     assert "The first 10000 of 40000 lines; see figures/sheet.svg." in page
     assert page.count("<svg") == 1
 
 
 def test_commits_are_short():
-    page = render(examples.Report("T", "now", commits={"a" * 40 + "+": 3}, runs=[{"run": "r", "code": "b" * 40}]))
+    page = render(examples.PageContent("T", "now", commits={"a" * 40 + "+": 3}, runs=[{"run": "r", "code": "b" * 40}]))
     assert "<code>aaaaaaaaaaaa+</code> (3 runs)" in page
     assert "<code>bbbbbbbbbbbb</code>" in page
 

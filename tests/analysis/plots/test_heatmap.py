@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from analysis.plots import heatmap
+from analysis.load.columns import quantity
+from analysis.plots import cell_colors
 from c2d.core.errors import InputError
 from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
 
@@ -70,9 +71,9 @@ def test_holes_are_hatched_and_counted(tmp_path):
 def test_numbers_are_readable_on_every_colour():
     for share in np.linspace(0, 1, 101):
         for values in ([0.0, 1.0],):
-            colors = heatmap._colors(np.array(values), heatmap.quantity("AP"), difference=False)
+            colors = cell_colors.color_scale(np.array(values), quantity("AP"), difference=False)
             face = colors.to_rgba(share)
-            assert contrast(face, heatmap._readable(face)) >= 4.5
+            assert contrast(face, cell_colors.readable_color(face)) >= 4.5
 
 
 def contrast(one, other):
@@ -85,8 +86,8 @@ def contrast(one, other):
 
 
 def test_better_is_always_the_same_colour():
-    higher = heatmap._colors(np.array([-1.0, 2.0]), heatmap.quantity("AP"), difference=True)
-    lower = heatmap._colors(np.array([-1.0, 2.0]), heatmap.quantity("tide.Cls"), difference=True)
+    higher = cell_colors.color_scale(np.array([-1.0, 2.0]), quantity("AP"), difference=True)
+    lower = cell_colors.color_scale(np.array([-1.0, 2.0]), quantity("tide.Cls"), difference=True)
     assert higher.to_rgba(1.0) == pytest.approx(lower.to_rgba(-1.0), abs=0.02)
     assert higher.norm.vmin == -2
 

@@ -59,7 +59,7 @@ def test_equal_figures_are_equal_files_in_another_process_too(tmp_path):
     code = (
         "import sys, pathlib, pandas as pd\n"
         "from tests.analysis.plots.test_style import figure_of, HOSTILE\n"
-        "from analysis.plots.style import save\n"
+        "from tests.analysis.plots.figures import save\n"
         "save(figure_of(HOSTILE), pd.DataFrame({'x': [1.0]}), pathlib.Path(sys.argv[1]))\n"
     )
     for name, seed in (("a", "1"), ("b", "2")):
