@@ -17,7 +17,7 @@ from analysis.load import run_row
 from analysis.load.cache import Cache, cache_folder, is_inside, load_cache
 from analysis.load.columns import FILE_COLUMNS, NUMBERS, TEACHERS
 from analysis.load.flatten import Values
-from analysis.load.run_row import Standing
+from analysis.load.run_row import RunRow
 from analysis.load.schema import AXIS, Study
 from c2d.core import regular_file, run_folder, store_folder
 from c2d.core.errors import InputError, unknown_name
@@ -98,7 +98,7 @@ class _Store:
 
     def __init__(self, runs: Path, folders: frozenset[str], cache: Cache, now: float) -> None:
         self.runs, self.folders, self.cache, self.now = runs, folders, cache, now
-        self.seen: dict[str, Standing] = {}
+        self.seen: dict[str, RunRow] = {}
         self.mismatches: list[Problem] = []
 
     def sweep(self, name: str, record: Mapping[str, Any]) -> Iterator[Values]:
@@ -115,7 +115,7 @@ class _Store:
         found = self.look(run)
         if not found.is_run:
             problem = Problem(self.runs / run, f"is no run: it has no {run_folder.SPEC_FILE}; left out")
-            self.seen[run] = Standing(found.values, (problem,), is_run=False)
+            self.seen[run] = RunRow(found.values, (problem,), is_run=False)
             return
         values = found.values
         if "method" not in values:
@@ -138,13 +138,15 @@ class _Store:
             seed = float(own) if own is not None else run_row.seed_of(run)
         return {**values, **labels, "sweep": sweep, "role": role, "seed": seed, "run": run}
 
-    def look(self, run: str) -> Standing:
+    def look(self, run: str) -> RunRow:
         if run not in self.seen:
             is_here = run in self.folders
-            self.seen[run] = run_row.stand(self.runs, run, self.cache, self.now) if is_here else run_row.no_folder()
+            self.seen[run] = (
+                run_row.read_run_row(self.runs, run, self.cache, self.now) if is_here else run_row.not_started()
+            )
         return self.seen[run]
 
-    def teachers(self, found: Standing) -> Values:
+    def teachers(self, found: RunRow) -> Values:
         """What the run recorded of its teachers; of one it did not, what that teacher's own result says."""
         made: Values = {}
         for kind, metric in TEACHERS.items():

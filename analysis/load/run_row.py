@@ -1,7 +1,8 @@
-"""One run folder as it stands: its state with the reason in words, and every column of the frame that it can fill.
+"""Read the JSON files of one run into a row of the frame, and derive its state.
 
-What comes from a file's content is taken from the cache where the file has not changed. What depends on the clock or on
-several files together (stale, damaged) is decided anew each time.
+The states are new, waiting, running, stale, failed, damaged and done. What comes from the content of one file is taken
+from the cache where the file has not changed. What depends on the clock or on several files together (stale, damaged)
+is decided on every read.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ NO_FOLDER = "no run folder yet"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One run. values: columns of the frame (state and reason among them). problems: what of it could not be used.
+class RunRow:
+    """What one run contributes to the frame.
 
-    is_run: False for a folder that holds none of a run's files.
+    Attributes:
+        values: columns of the frame, state and reason among them.
+        problems: files that could not be used.
+        is_run: False for a folder that holds none of a run's files.
     """
 
     values: Values
@@ -36,15 +40,18 @@ class Standing:
     is_run: bool = True
 
 
-def no_folder() -> Standing:
-    """A run that was promised and never begun."""
-    return Standing({"state": "new", "reason": NO_FOLDER})
+def not_started() -> RunRow:
+    """Return the row of a planned run that has no folder."""
+    return RunRow({"state": "new", "reason": NO_FOLDER})
 
 
-def stand(runs: Path, run: str, cache: Cache, now: float) -> Standing:
-    """The standing of a run whose folder is there.
+def read_run_row(runs: Path, run: str, cache: Cache, now: float) -> RunRow:
+    """Read the row of a run whose folder exists.
 
     Args:
+        runs: the store.
+        run: id of the run.
+        cache: what was read before.
         now: seconds since the epoch.
     """
     files = {name: _flat(runs / run / name, f"{run}/{name}", cache) for name in (SPEC_FILE, STATUS_FILE, ENV_FILE)}
@@ -52,14 +59,14 @@ def stand(runs: Path, run: str, cache: Cache, now: float) -> Standing:
     state = str(status["state"]) if isinstance(status, dict) else ""
     has_result = regular_file.file_state(runs / run / RESULT_FILE) is not None
     if spec is None and status is None and not has_result:
-        return Standing({"state": "new", "reason": f"its folder has no {SPEC_FILE} yet"}, is_run=False)
+        return RunRow({"state": "new", "reason": f"its folder has no {SPEC_FILE} yet"}, is_run=False)
 
     problems = [found for found in files.values() if isinstance(found, Problem)]
     values: Values = {}
     for found in files.values():
         values.update(found if isinstance(found, dict) else {})
     if spec is None:
-        problems.append(Problem(runs / run / SPEC_FILE, "is missing, so it is not known what was asked"))
+        problems.append(Problem(runs / run / SPEC_FILE, "is missing, so it is unknown what the run trains"))
     if status is None and has_result:
         problems.append(Problem(runs / run / STATUS_FILE, f"is missing although there is a {RESULT_FILE}"))
     if state == "done":
@@ -73,24 +80,29 @@ def stand(runs: Path, run: str, cache: Cache, now: float) -> Standing:
         else:
             problems.append(result or Problem(runs / run / RESULT_FILE, f"is missing although {STATUS_FILE} says done"))
         if files[ENV_FILE] is None:
-            problems.append(Problem(runs / run / ENV_FILE, "is missing: nobody knows which code and machine it was"))
-    serious = [
-        problem for problem in problems if problem.path.name != ENV_FILE
-    ]  # numbers stand without their provenance
+            problems.append(Problem(runs / run / ENV_FILE, "is missing: code and machine are unknown"))
+    # Numbers without their provenance are still shown.
+    serious = [problem for problem in problems if problem.path.name != ENV_FILE]
     if serious:
         return damaged(values, tuple(problems), "; ".join(f"{one.path.name} {one.message}" for one in serious))
     state, reason = _state(values, now)
-    return Standing({**values, "state": state, "reason": reason}, tuple(problems))
+    return RunRow({**values, "state": state, "reason": reason}, tuple(problems))
 
 
-def damaged(values: Mapping[str, Any], problems: tuple[Problem, ...], reason: str) -> Standing:
-    """A run whose numbers cannot be used: none of them is left."""
+def damaged(values: Mapping[str, Any], problems: tuple[Problem, ...], reason: str) -> RunRow:
+    """Return the row of a run whose numbers cannot be used: they are removed from `values`.
+
+    Args:
+        values: columns of the frame that were read.
+        problems: the reasons, one a file.
+        reason: the reasons in one phrase.
+    """
     kept = {key: value for key, value in values.items() if key not in RESULT_NAMES}
-    return Standing({**kept, "state": "damaged", "reason": f"damaged: {reason}"}, problems)
+    return RunRow({**kept, "state": "damaged", "reason": f"damaged: {reason}"}, problems)
 
 
 def seed_of(run: str) -> float | None:
-    """The seed in a run id, `name-hash12-s<seed>`; None where there is none."""
+    """Return the seed in a run id, `name-hash12-s<seed>`; None where there is none."""
     found = re.search(r"-s([0-9]{1,15})\Z", run)
     return float(found[1]) if found else None
 
@@ -104,10 +116,8 @@ def _flat(path: Path, key: str, cache: Cache) -> Values | Problem | None:
     if kept is None:
         try:
             raw = regular_file.read_bytes(path)
-        except (
-            OSError,
-            regular_file.FormatError,
-        ) as error:  # not kept: a permission may change without changing the file
+        except (OSError, regular_file.FormatError) as error:
+            # Not cached: a permission may change without changing the file.
             return Problem(path, f"cannot be read: {regular_file.error_text(error)}")
         kept = _flattened(path.name, raw)
         cache.put(key, state, kept)

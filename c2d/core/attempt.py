@@ -1,4 +1,4 @@
-"""One attempt at a run: one writer at a time, a status others can read, every failure recorded with its class."""
+"""One attempt at a run: it holds the lock, keeps status.json up to date and records every failure with its class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run saved its state and left: asked by a signal (`by`: its name), or `planned`, at its `stop_after`."""
+    """The run saved its state and stopped.
+
+    Attributes:
+        iteration: the last one that was saved; None if unknown.
+        planned: True when it reached its `stop_after`; False when a signal stopped it.
+        by: name of the signal, or "".
+    """
 
     exit_code = 130
 
@@ -34,12 +40,17 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
-    """Inside: the lock is held, status.json says `running`, log lines go to log.txt (and to stdout unless `quiet`).
+    """Hold the lock of a run while the body runs, and yield its logger.
 
-    On the way out status.json says `done`, `waiting` (interrupted) or `failed` with reason and class.
+    status.json is `running` inside, and afterwards `done`, `waiting` (interrupted) or `failed` with reason and class.
+
+    Args:
+        folder: the run; it is created if it does not exist.
+        quiet: log to log.txt alone, not to stdout.
 
     Raises:
         Busy: another process writes this run.
+        RunError: the body failed; an exception without a failure class is logged with its traceback and replaced.
     """
     lock = SoftFileLock(folder.lock)
     try:
@@ -60,8 +71,8 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
     clock = {"begun": round(time.time(), 3), "elapsed_before_s": before.get("elapsed_s", 0.0)}
     try:
         folder.write_status("running", attempt=number, **fresh, **clock)
-        _note_environment(folder, number)
-        with _leaving():
+        _append_environment(folder, number)
+        with _termination_as_interrupt():
             yield log
         folder.write_status("done", stage="done")
     except Interrupted as stop:
@@ -72,13 +83,13 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         folder.write_status("waiting", reason="interrupted; call again to continue from the newest checkpoint")
         raise
     except (RunError, InputError) as error:
-        _fail(folder, log, str(error), error.failure_class)
+        _record_failure(folder, log, str(error), error.failure_class)
         raise
     except Exception as error:
         log.error(traceback.format_exc())
-        line, kind = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
-        _fail(folder, log, line, kind)
-        raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", kind) from error
+        line, failure_class = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
+        _record_failure(folder, log, line, failure_class)
+        raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", failure_class) from error
     finally:
         for handler in list(log.handlers):
             handler.close()
@@ -87,30 +98,34 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
 
 
 @contextmanager
-def refusing(folder: RunFolder) -> Iterator[None]:
-    """What goes wrong before an attempt begins is one line as well, and status.json says it for the next reader."""
+def record_build_failure(folder: RunFolder) -> Iterator[None]:
+    """Record an exception of the body, which runs before an attempt begins, in status.json.
+
+    Raises:
+        RunError: one line in the place of an exception without a failure class.
+    """
     try:
         yield
     except (InputError, RunError):
         raise
     except Exception as error:
-        line, kind = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
-        if lock_owner(folder) is None:  # the status of a run that is alive elsewhere is not ours
-            folder.write_status("failed", reason=line, failure_class=kind, error=line)
-        raise RunError(f"{folder.id} could not be built: {line}", kind) from error
+        line, failure_class = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
+        if lock_owner(folder) is None:  # another process may be writing the run: then its status stays
+            folder.write_status("failed", reason=line, failure_class=failure_class, error=line)
+        raise RunError(f"{folder.id} could not be built: {line}", failure_class) from error
 
 
 @contextmanager
-def _leaving() -> Iterator[None]:
-    """TERM and USR2 end an export or an evaluation as Ctrl-C does; inside the training loop, Stop is in charge."""
+def _termination_as_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt on TERM and USR2, as Ctrl-C does; the training loop replaces these handlers by its own."""
 
-    def leave(number: int, frame: object) -> None:
+    def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGUSR2)}
     try:
         yield
     finally:
@@ -118,16 +133,16 @@ def _leaving() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _fail(folder: RunFolder, log: logging.Logger, line: str, failure_class: str) -> None:
+def _record_failure(folder: RunFolder, log: logging.Logger, line: str, failure_class: str) -> None:
     log.error(f"failed ({failure_class}): {line}")
     try:
         folder.write_status("failed", reason=line, failure_class=failure_class, error=line)
-    except RunError:  # a full disk: the state file stays as it was, and goes stale
+    except RunError:  # the disk is full: status.json stays as it was and becomes stale
         print(f"warning: could not record the failure in {folder.status}", file=sys.stderr)
 
 
 def clear_dead_lock(folder: RunFolder) -> None:
-    """A process killed outright leaves its lock. It is renamed away: only one contender can do that."""
+    """Remove the lock of a process that is gone. It is renamed first: of several processes only one can do that."""
     if folder.lock.exists() and is_lock_dead(folder, folder.read_status()):
         with suppress(FileNotFoundError):
             os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
@@ -135,7 +150,7 @@ def clear_dead_lock(folder: RunFolder) -> None:
             dead.unlink(missing_ok=True)
 
 
-def _note_environment(folder: RunFolder, number: int) -> None:
+def _append_environment(folder: RunFolder, number: int) -> None:
     before = read_json(folder.env)["attempts"] if folder.env.exists() else []
     atomic_write_json(folder.env, {"format": 1, "attempts": [*before, {"attempt": number, **attempt_facts()}]})
 

@@ -1,4 +1,4 @@
-"""env.json: what code, packages and machine an attempt ran on, so that every number can be traced. No torch needed."""
+"""Code, packages and machine of an attempt, for env.json: every number can be traced to them. No torch at import."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CRED", re.IGNORECASE)
 
 
 def attempt_facts() -> dict[str, Any]:
-    """One attempt: time (UTC), code, packages, machine, command, SLURM's facts and the masked environment."""
+    """Return one entry of env.json: time (UTC), code, packages, machine, command, SLURM's variables, environment.
+
+    Values of variables that may hold a secret are replaced by `***`.
+    """
     snapshot = snapshot_facts(Path(__file__).parents[2])
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -58,9 +61,9 @@ def attempt_facts() -> dict[str, Any]:
 
 
 def snapshot_facts(root: Path) -> dict[str, Any] | None:
-    """{digest, git} where the code at `root` is a snapshot that a sweep took (C2D_SNAPSHOT, snapshot.json); else None.
+    """Return {digest, git} of the snapshot that the code at `root` is; None where it is no snapshot of a sweep.
 
-    `git` is the state of the checkout at the time, uncommitted changes as a digest; None outside a repository.
+    `git` is the state of the checkout when the snapshot was taken; see `git_state`.
     """
     if not os.environ.get("C2D_SNAPSHOT"):
         return None
@@ -72,7 +75,10 @@ def snapshot_facts(root: Path) -> dict[str, Any] | None:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """{sha, dirty, diff_sha256} of the checkout the code runs from; None outside a repository."""
+    """Return {sha, dirty, diff_sha256} of the checkout that holds `folder`; None outside a repository.
+
+    diff_sha256 is a digest of the uncommitted changes and of the names of untracked files; None without any.
+    """
 
     def git(*words: str) -> str | None:
         try:

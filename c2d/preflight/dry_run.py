@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
-from c2d.preflight.dry_run_entry import Entry, read_entries, structure
 from c2d.core.store_folder import runs_folder
+from c2d.preflight.dry_run_entry import Entry, read_entries, structure
 
 
 @dataclass(frozen=True)

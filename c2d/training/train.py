@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from c2d.core.attempt import attempt, refusing
+from c2d.core.attempt import attempt, record_build_failure
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.specs.spec import parse_spec
@@ -66,7 +66,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         return read_json(folder.result)
     device = join_process_group()
     sources = Sources(spec, folder, device, verified_card(spec, options.data), download=options.download)
-    with refusing(folder):
+    with record_build_failure(folder):
         run = build(sources)
         if options.monitor and spec.kind == "detector":
             run.model.gradient_monitor = GradientMonitor(options.monitor)

@@ -182,7 +182,7 @@ def _silence(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: float
 
 
 def _last(log: str) -> str:
-    lines = log_patterns.telling(log_patterns.parts(log), None)
+    lines = log_patterns.key_lines(log_patterns.split_ranks(log), None)
     return f"Its last line: {lines[-1]}" if lines else "Its log is empty."
 
 

@@ -1,7 +1,7 @@
-"""Why a run died: by what it recorded itself, by what SLURM says, by the signs in its log, in this order of trust.
+"""Diagnose why a run failed: from its own record, from SLURM's accounting and from patterns in its log.
 
-`diagnose` is pure and needs the standard library alone: the batch script calls it on the node, within the seconds that
-are left of a job. What carries no known sign stays `unknown`; nothing is guessed.
+`diagnose` is pure and needs the standard library alone: the batch script calls it on the node, within the last seconds
+of a job. A failure without a known pattern stays `unknown`; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from c2d.core.run_folder import RunFolder
     from sweeps.scheduler.queue import JobFacts
 
-ACCOUNTED = {
+CLASS_OF_JOB_STATE = {
     "OUT_OF_MEMORY": "host-oom",
     "TIMEOUT": "time-limit",
     "NODE_FAIL": "node-failure",
@@ -29,22 +29,26 @@ ACCOUNTED = {
     "PREEMPTED": "preempted",
     "CANCELLED": "cancelled",
 }
-"""States of SLURM that are a reason by themselves; FAILED is none."""
+"""Job states of SLURM that are a failure class by themselves; FAILED is not."""
 
-WEAK = ("user-code", "killed", "unknown")
-"""Recorded by somebody who saw the end and not its reason; better evidence goes first."""
-WHOLE_JOB = ("preempted", "time-limit", "node-failure", "cancelled")
-"""No rank went bad before the others."""
+WEAK_CLASSES = ("user-code", "killed", "unknown")
+"""Recorded by a process that saw the end and not its reason; better evidence is preferred."""
+WHOLE_JOB_CLASSES = ("preempted", "time-limit", "node-failure", "cancelled")
+"""They end all ranks at once, so no rank failed first."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of one death.
+    """What is known about one failure.
 
-    status: status.json. attempts: attempts.jsonl, oldest first. facts: what the queue says, if anything.
-    exit_code: of the job's command, as the batch script saw it. ranks: <run>/ranks/*.json.
-    log_tail: the last lines of every rank, each part under a line `==> rank N <==` where there are several.
-    since: seconds since the epoch; what was recorded before belongs to an earlier attempt.
+    Attributes:
+        status: status.json.
+        attempts: attempts.jsonl, oldest first.
+        facts: what SLURM reports; None where it was not asked or does not know the job.
+        exit_code: of the job's command, as the batch script saw it.
+        log_tail: the last lines of all ranks; see `log_patterns`.
+        ranks: the files <run>/ranks/*.json.
+        since: seconds since the epoch; older records belong to an earlier attempt.
     """
 
     status: Mapping[str, Any] = field(default_factory=dict)
@@ -58,7 +62,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """failure_class: a key of FAILURE_CLASSES. rank: the first that went bad, if known. lines: at most five."""
+    """The failure class of a run with the evidence for it.
+
+    Attributes:
+        failure_class: a key of FAILURE_CLASSES.
+        rank: the first rank that failed; None if unknown.
+        lines: at most five lines of evidence, oldest first.
+        suggestion: that of the failure class.
+    """
 
     failure_class: str
     rank: int | None
@@ -67,71 +78,72 @@ class Diagnosis:
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
-    """The class of a death, the first bad rank and the lines that tell it. Odd evidence is passed over."""
+    """Return the failure class, the first rank that failed and the lines that show it. Damaged evidence is ignored."""
     begun = _epoch(evidence.status.get("begun")) or 0.0
-    log = log_patterns.parts(evidence.log_tail, max(begun, evidence.since))
+    log = log_patterns.split_ranks(evidence.log_tail, max(begun, evidence.since))
     first = _first_rank(evidence)
-    recorded, said = _recorded(evidence, first)
-    accounted, system = _accounted(evidence.facts), log_patterns.system_sign(log)
-    error, error_rank = log_patterns.error_sign(log)
-    left = _left(evidence, log)
-    shot = log_patterns.first_step(log)[1].startswith("Killed")  # srun names the rank; the others only miss it
-    if shot and recorded == "hang":
+    recorded, message = _recorded(evidence, first)
+    of_job, system = _class_of_job(evidence.facts), log_patterns.system_class(log)
+    error, error_rank = log_patterns.error_class(log)
+    of_exit = _class_of_exit(evidence, log)
+    was_killed = log_patterns.first_failed_step(log)[1].startswith("Killed")
+    if was_killed and recorded == "hang":  # srun names the rank that was killed; the others waited for it
         recorded = ""
-    order = (  # by trust; WEAK classes of the run itself after what SLURM and the kernel say of the whole job
-        recorded if recorded not in WEAK else "",
+    candidates = (  # the most reliable first; weak classes of the run itself after SLURM and the kernel
+        recorded if recorded not in WEAK_CLASSES else "",
         "host-oom" if system == "host-oom" else "",  # SLURM may call a job cancelled that it killed for its memory
-        accounted,
+        of_job,
         system,
-        error if error not in WEAK and recorded == "killed" else "",
-        "killed" if shot and not recorded else "",
+        error if error not in WEAK_CLASSES and recorded == "killed" else "",
+        "killed" if was_killed and not recorded else "",
         recorded if recorded != "unknown" else "",
         error,
-        "hang" if log_patterns.hangs(log) or re.search(log_patterns.HANG, said) else "",
-        _noted(evidence),
-        left,
+        "hang" if log_patterns.has_hang(log) or re.search(log_patterns.HANG_PATTERN, message) else "",
+        _class_in_attempts(evidence),
+        of_exit,
     )
-    found = next((name for name in order if name), "unknown")
-    if found in WHOLE_JOB:
+    found = next((name for name in candidates if name), "unknown")
+    if found in WHOLE_JOB_CLASSES:
         rank = None
     elif first is not None:
         rank = _number(first.get("rank"))
     elif found == error and error_rank is not None:
         rank = error_rank
     else:
-        rank = log_patterns.first_step(log)[0]
+        rank = log_patterns.first_failed_step(log)[0]
         if rank is None and found == "hang":
             rank = log_patterns.silent_rank(log)
-    told = said if found == recorded else ""
-    if not told and found not in (system, error, "hang"):
-        told = _accounting_line(evidence.facts)
-    lines = log_patterns.telling(log, rank, told)
+    shown = message if found == recorded else ""
+    if not shown and found not in (system, error, "hang"):
+        shown = _accounting_line(evidence.facts)
+    lines = log_patterns.key_lines(log, rank, shown)
     if not lines and evidence.exit_code is not None:
         lines = [f"the job's command ended with exit code {evidence.exit_code}"]
     return Diagnosis(found, rank, lines, FAILURE_CLASSES[found].suggestion)
 
 
 def _recorded(evidence: Evidence, first: Mapping[str, Any] | None) -> tuple[str, str]:
-    """(class, line) by the run itself: its first bad rank, else status.json; ("", "") if it recorded nothing.
+    """Return (class, message) that the run recorded itself; ("", "") if it recorded nothing.
 
-    An error that nobody raised on purpose is recorded as user-code; its own words may say more. One that only says that
-    another rank is gone says nothing of why.
+    The record of its first failed rank is preferred to status.json. An exception without a failure class is recorded as
+    user-code, and its message may hold a pattern. An error that follows the end of another rank gives no reason.
     """
     status = evidence.status
     if first is not None:
-        name, said = str(first.get("class") or "unknown"), str(first.get("line") or "")
+        name, message = str(first.get("class") or "unknown"), str(first.get("line") or "")
     elif status.get("state") == "failed" and status.get("failure_class") and _is_new(status.get("heartbeat"), evidence):
-        name, said = str(status["failure_class"]), str(status.get("error") or status.get("reason") or "")
+        name, message = str(status["failure_class"]), str(status.get("error") or status.get("reason") or "")
     else:
         return "", ""
     name = name if name in FAILURE_CLASSES else "unknown"
     if name in ("user-code", "unknown"):
-        name = "" if log_patterns.is_cascade(said) else log_patterns.match(log_patterns.ERRORS, said) or name
-    return name, said
+        by_message = log_patterns.first_match(log_patterns.ERROR_PATTERNS, message)
+        name = "" if log_patterns.is_cascade(message) else by_message or name
+    return name, message
 
 
 def _first_rank(evidence: Evidence) -> Mapping[str, Any] | None:
-    """The rank of the newest start that failed first, and not because another one was gone."""
+    """Return the record of the rank that failed first in the newest start, and not because another one had ended."""
     new = [rank for rank in evidence.ranks if isinstance(rank, Mapping) and _is_new(rank.get("time"), evidence)]
     if not new:
         return None
@@ -146,14 +158,14 @@ def _first_rank(evidence: Evidence) -> Mapping[str, Any] | None:
     return min(roots, key=when, default=None)
 
 
-def _left(evidence: Evidence, log: list[log_patterns.Part]) -> str:
-    """What the exit alone says. 130, and a run that says `interrupted`: it was asked to stop, saved and left.
+def _class_of_exit(evidence: Evidence, log: list[log_patterns.RankLines]) -> str:
+    """Return the class that follows from the exit code, or "". With 130 the run was stopped by a signal and saved.
 
     SLURM sends USR2 before the time limit, and TERM otherwise. srun gives the highest code of all ranks, which is 143
     for those that were ended because of another one.
     """
     facts, status = evidence.facts, evidence.status
-    code, step = evidence.exit_code, log_patterns.first_step(log)[1]
+    code, step = evidence.exit_code, log_patterns.first_failed_step(log)[1]
     signal = code - 128 if code is not None and 128 < code < 160 else None
     if code is None and facts is not None:  # accounting shows 137 as 9
         signal = _number(facts.signal) or _number(facts.exit_code)
@@ -161,21 +173,20 @@ def _left(evidence: Evidence, log: list[log_patterns.Part]) -> str:
     if code == 130 or (status.get("state") == "waiting" and reason.startswith("interrupted")):
         warned = "SIGUSR2" in reason or any("asked to stop by SIGUSR2" in line for _, lines in log for line in lines)
         return "time-limit" if warned else "preempted"
-    return (
-        "killed" if step.startswith("Killed") or (signal in (9, 15, 137, 143) and not step.startswith("Exited")) else ""
-    )
+    by_signal = signal in (9, 15, 137, 143) and not step.startswith("Exited")
+    return "killed" if by_signal or step.startswith("Killed") else ""
 
 
-def _noted(evidence: Evidence) -> str:
-    """The class that the node noted when the run died; it may have known more than is left now."""
+def _class_in_attempts(evidence: Evidence) -> str:
+    """Return the class that the node recorded when the job ended, or ""; more evidence existed then."""
     last = evidence.attempts[-1] if evidence.attempts else {}
     name = str(last.get("class")) if isinstance(last, Mapping) else ""
     return name if name in FAILURE_CLASSES and name != "unknown" and _is_new(last.get("time"), evidence) else ""
 
 
-def _accounted(facts: JobFacts | None) -> str:
-    """SLURM also calls a job cancelled that it took out because a job it depended on had failed: nobody did that."""
-    name = ACCOUNTED.get(_state(facts), "")
+def _class_of_job(facts: JobFacts | None) -> str:
+    """Return the class of the job state, or "". A job that SLURM cancelled for a failed dependency has none."""
+    name = CLASS_OF_JOB_STATE.get(_state(facts), "")
     return "" if name == "cancelled" and facts is not None and "Dependency" in str(facts.reason) else name
 
 
@@ -189,19 +200,19 @@ def _accounting_line(facts: JobFacts | None) -> str:
 
 
 def _state(facts: JobFacts | None) -> str:
-    """First word, upper case: "CANCELLED by 1000" and "CANCELLED+" are CANCELLED."""
+    """Return the first word in upper case: "CANCELLED by 1000" and "CANCELLED+" are CANCELLED."""
     words = str(facts.state or "").upper().split() if facts is not None else []
     return words[0].rstrip("+") if words else ""
 
 
 def _is_new(stamp: Any, evidence: Evidence) -> bool:
-    """True unless it is known to be older than this attempt; clocks count whole seconds."""
+    """Return False for a time before this attempt. Time stamps have whole seconds."""
     at = _epoch(stamp)
     return at is None or at + 1 >= evidence.since
 
 
 def _epoch(stamp: Any, zone: tzinfo | None = UTC) -> float | None:
-    """Seconds since the epoch of a number, or of an ISO time; without a zone it is of `zone` (None: ours)."""
+    """Return a number or an ISO time as seconds since the epoch; a time without a zone is in `zone` (None: local)."""
     if isinstance(stamp, int | float) and not isinstance(stamp, bool):
         return float(stamp)
     try:
@@ -219,19 +230,27 @@ def _number(value: Any) -> int | None:
 
 
 def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | None = None) -> Evidence:
-    """Everything a run folder and its submission's folder hold about the newest attempt. Missing files are no error."""
+    """Read what a run folder and the folder of its submission hold about the newest attempt.
+
+    Args:
+        run: the run; missing and damaged files are ignored.
+        facts: what SLURM reports, if anything.
+        exit_code: of the job's command, where it is known.
+    """
     from c2d.core.errors import InputError
     from c2d.core.job_file import read_attempts, read_job
 
     job = read_job(run)
     try:
         status = run.read_status()
-    except (InputError, OSError):  # damaged: the other evidence has to do
+    except (InputError, OSError):
         status = {}
     status = status if isinstance(status, dict) else {}
     submitted = (_epoch(job.submitted) if job is not None else None) or 0.0
     started = (_epoch(facts.started, zone=None) if facts is not None else None) or 0.0
-    since = max(submitted, started if started <= time.time() else 0.0)  # not where the cluster's zone is another
+    since = max(
+        submitted, started if started <= time.time() else 0.0
+    )  # later than now: the cluster has another time zone
     ranks = [value for path in sorted(run.ranks.glob("*.json")) if (value := _json(path)) is not None]
     log = log_patterns.read_logs(run, job, max(since, _epoch(status.get("begun")) or 0.0))
     return Evidence(status, read_attempts(run), facts, exit_code, log, ranks, since)

@@ -1,7 +1,7 @@
-"""What a log says about a death: the signs of SLURM, of the kernel and of the program, and the lines worth reading.
+"""Patterns of SLURM, of the kernel and of the program in the logs of a failed run, and the lines worth reading.
 
-Standard library only, like `triage`, which asks it; only `read_logs` looks at the disk. A log is text; where several
-ranks wrote one each, every part stands under a line `==> rank N <==`.
+Standard library only, as `diagnose` needs; only `read_logs` reads files. A log is text; where several ranks wrote one
+each, the lines of each follow a line `==> rank N <==`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from c2d.core.run_folder import RunFolder
 if TYPE_CHECKING:
     from c2d.core.job_file import Job
 
-BEGINS = "c2d attempt begins"
-"""What a job says first. SLURM appends, so one log holds all lives of a requeued job; this is where one starts."""
-ANEW = (BEGINS, "Starting with JobEnvironment(", "DUE TO JOB REQUEUE")
-SHOWN, WIDTH, LONGEST = 5, 200, 1000
-Part = tuple[int | None, list[str]]  # (rank, its lines)
+ATTEMPT_START = "c2d attempt begins"
+"""First line of an attempt. SLURM appends, so one log holds all starts of a requeued job."""
+START_PATTERNS = (ATTEMPT_START, "Starting with JobEnvironment(", "DUE TO JOB REQUEUE")
+SHOWN_LINES, SHOWN_WIDTH, LINE_WIDTH = 5, 200, 1000
+RankLines = tuple[int | None, list[str]]
+"""(rank, its lines); None where one log holds all ranks."""
 
-SYSTEM = (  # SLURM, the kernel and submitit about the whole job
+SYSTEM_PATTERNS = (  # SLURM, the kernel and submitit about the whole job
     ("host-oom", r"oom[-_ ]kill|task[s ].*: Out Of Memory|exceeded (job |step )?memory limit"),
     ("time-limit", r"DUE TO TIME LIMIT|this job is timed-out"),
     ("preempted", r"DUE TO PREEMPTION|this job is preempted"),
     ("node-failure", r"DUE TO NODE FAIL|uncorrectable ECC error|GPU has fallen off the bus"),
     ("cancelled", r"\*\*\* JOB \S+ ON \S+ CANCELLED AT \S+ \*\*\*"),
 )
-ERRORS = (  # the last line of an exception, or a program's own
+ERROR_PATTERNS = (  # the last line of an exception, or a program's own
     (
         "cuda-oom",
         r"CUDA out of memory|torch\.(cuda\.)?OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED|CUDA error: out of memory",
@@ -50,11 +51,11 @@ ERRORS = (  # the last line of an exception, or a program's own
     ),
     ("nan", r"(loss|weights?|gradients?)\b.*\b(is|are) not finite"),
 )
-HANG = (
+HANG_PATTERN = (
     r"Watchdog caught collective operation timeout|Timed out waiting \d+ ?ms|wait timeout after \d+ ?ms|DistStoreError"
 )
-CASCADE = (  # what a rank says after another one died
-    HANG + r"|Connection reset by peer|Connection closed by peer|Broken pipe|NCCL communicator was aborted"
+CASCADE_PATTERN = (  # errors of a rank after another one died
+    HANG_PATTERN + r"|Connection reset by peer|Connection closed by peer|Broken pipe|NCCL communicator was aborted"
     r"|Socket Timeout|remote process exited|ncclRemoteError|Connection refused"
 )
 _OWN = re.compile(r"\bfailed \(([a-z-]+)\): ")  # c2d's own last line
@@ -69,46 +70,46 @@ _NOISE = re.compile(
 )
 
 
-def match(signs: Iterable[tuple[str, str]], text: str) -> str:
-    """The first class whose sign is in the text, or ""."""
-    return next((name for name, sign in signs if re.search(sign, text)), "")
+def first_match(patterns: Iterable[tuple[str, str]], text: str) -> str:
+    """Return the first class whose pattern is in the text, or ""."""
+    return next((name for name, pattern in patterns if re.search(pattern, text)), "")
 
 
 def is_cascade(text: str) -> bool:
-    """True for what a rank says when another one is gone."""
-    return re.search(CASCADE, text) is not None
+    """Return whether a line is an error that follows the end of another rank."""
+    return re.search(CASCADE_PATTERN, text) is not None
 
 
-def parts(text: str, begun: float = 0.0) -> list[Part]:
-    """The newest attempt's lines of every rank; `begun` as in `newest`."""
-    found: list[Part] = [(None, [])]
+def split_ranks(text: str, begun: float = 0.0) -> list[RankLines]:
+    """Return the lines of every rank in its newest attempt; `begun` as in `newest_attempt`."""
+    found: list[RankLines] = [(None, [])]
     for line in text.split("\n"):
         if header := re.fullmatch(r"==> rank (\d{1,6}) <==", line):
             found.append((int(header[1]), []))
         else:
             found[-1][1].append(line)
-    cut = [(rank, newest(lines, begun)) for rank, lines in found]
+    cut = [(rank, newest_attempt(lines, begun)) for rank, lines in found]
     return [(rank, lines) for rank, lines in cut if any(lines)]
 
 
-def newest(lines: Iterable[str], begun: float = 0.0) -> list[str]:
-    """Lines of the newest attempt. A progress bar's line is what its last carriage return left.
+def newest_attempt(lines: Iterable[str], begun: float = 0.0) -> list[str]:
+    """Return the lines of the newest attempt; of the line of a progress bar, what a terminal shows last.
 
     Args:
-        begun: seconds since the epoch; a line that bears an earlier time is of an earlier attempt, with all before it.
+        begun: seconds since the epoch. A line with an earlier time belongs to an earlier attempt, as do all before it.
     """
     kept: list[str] = []
     for raw in lines:
-        line = raw.rstrip().rsplit("\r", 1)[-1][:LONGEST]
-        if any(sign in line for sign in ANEW) or _before(line, begun):
+        line = raw.rstrip().rsplit("\r", 1)[-1][:LINE_WIDTH]
+        if any(pattern in line for pattern in START_PATTERNS) or _is_earlier(line, begun):
             kept.clear()
         else:
             kept.append(line)
     return kept
 
 
-def _before(line: str, begun: float) -> bool:
-    """Log lines have no zone: their clock is taken for that of this machine."""
+def _is_earlier(line: str, begun: float) -> bool:
+    """Return whether a line has an earlier time. Log lines have no zone: this machine's is taken."""
     at = _STAMP.search(line)
     try:
         return at is not None and datetime.fromisoformat(at[1] or at[2]).timestamp() + 1 < begun
@@ -116,21 +117,21 @@ def _before(line: str, begun: float) -> bool:
         return False
 
 
-def system_sign(found: list[Part]) -> str:
-    """Memory first, as a job over its memory is cancelled as well; of the others the last one counts."""
-    names = [name for _, lines in found for line in lines if (name := match(SYSTEM, line))]
+def system_class(found: list[RankLines]) -> str:
+    """Return the class that SLURM or the kernel reports, or "". Memory first, as a job over its memory is cancelled too."""
+    names = [name for _, lines in found for line in lines if (name := first_match(SYSTEM_PATTERNS, line))]
     return "host-oom" if "host-oom" in names else names[-1] if names else ""
 
 
-def error_sign(found: list[Part]) -> tuple[str, int | None]:
-    """(class, rank) of the error that ended the program; user-code for an exception that carries no sign."""
+def error_class(found: list[RankLines]) -> tuple[str, int | None]:
+    """Return (class, rank) of the error that ended the program; user-code for an exception without a pattern."""
     best: tuple[str, int | None] = ("", None)
     for rank, lines in found:
-        for own, line in _endings(lines, rank):
+        for own, line in _final_errors(lines, rank):
             if is_cascade(line):
                 continue
             noted = _OWN.search(line)
-            name = noted[1] if noted and noted[1] in FAILURE_CLASSES else match(ERRORS, line)
+            name = noted[1] if noted and noted[1] in FAILURE_CLASSES else first_match(ERROR_PATTERNS, line)
             if name not in ("", "user-code", "unknown"):
                 return name, own
             if not best[0] and (noted or _RAISED.match(line)):
@@ -138,11 +139,11 @@ def error_sign(found: list[Part]) -> tuple[str, int | None]:
     return best
 
 
-def _endings(lines: list[str], rank: int | None) -> Iterator[tuple[int | None, str]]:
-    """(rank, line) of what may have ended a program, the last first.
+def _final_errors(lines: list[str], rank: int | None) -> Iterator[tuple[int | None, str]]:
+    """Yield (rank, line) of what may have ended a program, the last first.
 
-    Where there is a traceback, only exceptions and c2d's own word count: a warning that something could not be imported
-    is no end. torch writes `[rank1]: ` before the lines of a rank.
+    Where there is a traceback, only exceptions and c2d's own last line count: a warning that something could not be
+    imported ended nothing. torch writes `[rank1]: ` before the lines of a rank.
     """
     plain = []
     for line in lines:
@@ -153,54 +154,60 @@ def _endings(lines: list[str], rank: int | None) -> Iterator[tuple[int | None, s
     yield from reversed(plain)
 
 
-def hangs(found: list[Part]) -> bool:
-    return any(re.search(HANG, line) for _, lines in found for line in lines)
+def has_hang(found: list[RankLines]) -> bool:
+    """Return whether a rank waited for another one until a time-out."""
+    return any(re.search(HANG_PATTERN, line) for _, lines in found for line in lines)
 
 
-def first_step(found: list[Part]) -> tuple[int | None, str]:
-    """(task, its end) that srun names first: it left first, and the others were ended because of it."""
+def first_failed_step(found: list[RankLines]) -> tuple[int | None, str]:
+    """Return (task, how it ended) that srun names first; the other tasks were ended because of it."""
     steps = (step for _, lines in found for line in lines if (step := _STEP.search(line)))
     first = next(steps, None)
     return (int(first[1]), first[2]) if first else (None, "")
 
 
-def silent_rank(found: list[Part]) -> int | None:
-    """In a hang, the lowest rank that has a log and complains of nobody."""
+def silent_rank(found: list[RankLines]) -> int | None:
+    """Return the lowest rank that has a log and reports no time-out in a hang."""
     waiting = set()
     for rank, lines in found:
         for line in lines:
-            if re.search(HANG, line):
+            if re.search(HANG_PATTERN, line):
                 named = _NAMED.search(line)
                 waiting.add(int(named[1]) if named else rank)
     silent = {rank for rank, _ in found if rank is not None} - waiting
     return min(silent) if silent and waiting else None
 
 
-def telling(found: list[Part], rank: int | None, said: str = "") -> list[str]:
-    """The last lines worth reading, oldest first: those of `rank` if it has a log, then `said`; at most SHOWN."""
+def key_lines(found: list[RankLines], rank: int | None, message: str = "") -> list[str]:
+    """Return the last lines worth reading, oldest first.
+
+    Args:
+        rank: only its lines, if it has a log.
+        message: shown last, unless a line contains it.
+    """
     own = [lines for number, lines in found if number == rank] if rank is not None else []
-    every = [line.strip()[:WIDTH] for lines in (own or [lines for _, lines in found]) for line in lines]
+    every = [line.strip()[:SHOWN_WIDTH] for lines in (own or [lines for _, lines in found]) for line in lines]
     kept = [line for line in every if line and not _NOISE.search(line)]
     if any(not is_cascade(line) for line in kept):
         kept = [line for line in kept if not is_cascade(line)]
-    if said := " ".join(said.split())[:WIDTH]:
-        kept = [*(line for line in kept if said not in line), said]
-    return kept[-SHOWN:]
+    if message := " ".join(message.split())[:SHOWN_WIDTH]:
+        kept = [*(line for line in kept if message not in line), message]
+    return kept[-SHOWN_LINES:]
 
 
 def read_logs(run: RunFolder, job: Job | None, begun: float) -> str:
-    """The ends of all ranks' logs, the newest attempt of each; of log.txt where the launcher kept none."""
+    """Return the last lines of the logs of all ranks, of the newest attempt; of log.txt where the launcher has none."""
     logs: dict[int, list[Path]] = {}
     folder = Path(job.folder) if job is not None and job.folder else None
     if job is not None and folder is not None and job.job is not None:
         for path in sorted(folder.glob(f"{job.job}_*_log.*"), key=lambda path: path.suffix, reverse=True):
             if named := re.fullmatch(rf"{re.escape(job.job)}_(\d{{1,6}})_log\.(out|err)", path.name):
-                logs.setdefault(int(named[1]), []).append(path)  # out first: err tells more, so it comes last
+                logs.setdefault(int(named[1]), []).append(path)  # out first: err is more useful, so it comes last
     elif folder is not None:
         logs = {0: [folder / f"{run.id}.out"]}
     texts = {}
     for rank, paths in logs.items():
-        lines = [line for path in paths for line in newest(read_log_tail(path), begun)]
+        lines = [line for path in paths for line in newest_attempt(read_log_tail(path), begun)]
         if any(lines):
             texts[rank] = "\n".join(lines)
     if len(texts) < 2:

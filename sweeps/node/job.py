@@ -69,9 +69,9 @@ class TrainingJob:
         folder = RunFolder(Path(self.run))
         if folder.is_done:
             return folder.id
-        from sweeps.failures.log_patterns import BEGINS
+        from sweeps.failures.log_patterns import ATTEMPT_START
 
-        print_error(f"{BEGINS}: {folder.id} on {socket.gethostname()}, pid {os.getpid()}")
+        print_error(f"{ATTEMPT_START}: {folder.id} on {socket.gethostname()}, pid {os.getpid()}")
         os.environ.update(rank_variables(os.environ))
         try:
             with _signals_as_interrupts(), job_tmp(self.tmp):

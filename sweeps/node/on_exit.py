@@ -216,7 +216,7 @@ def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str,
         evidence = replace(evidence, status=status)
     rank_failed = any(folder.ranks.glob("*.json"))  # and srun stopped the other ranks
     if exit_code in (130, KILLED_BY_WARNING) and not rank_failed:
-        lines = [line for _, part in log_patterns.parts(evidence.log_tail, evidence.since) for line in part]
+        lines = [line for _, part in log_patterns.split_ranks(evidence.log_tail, evidence.since) for line in part]
         saved = "SIGUSR2" in str(status.get("reason")) and status["state"] == "waiting"
         warned = saved or exit_code == KILLED_BY_WARNING or any("asked to stop by SIGUSR2" in line for line in lines)
         failure_class = "time-limit" if (warned or start.over_limit) and not start.preempted else "preempted"

@@ -164,7 +164,7 @@ def _without(key: str) -> Callable[[Path], None]:
         ("result.json", _without("AP75"), "AP75 is missing"),
         ("result.json", _set(tide={"dAP": []}), "tide.dAP is a list where an object belongs"),
         ("result.json", _set(kind="classifier", top1=0.5), "is of a classifier, spec.json of a detector"),
-        ("spec.json", _remove, "is missing, so it is not known what was asked"),
+        ("spec.json", _remove, "is missing, so it is unknown what the run trains"),
         ("spec.json", _cut, "is not valid JSON"),
         ("spec.json", _without("schedule"), "schedule is missing"),
         ("spec.json", _set(method=["icod"]), "method is not a list of {distiller: parameters}"),

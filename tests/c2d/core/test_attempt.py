@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import SoftFileLock
 
-from c2d.core.attempt import Interrupted, attempt, refusing
+from c2d.core.attempt import Interrupted, attempt, record_build_failure
 from c2d.core.errors import Busy, InputError, RunError
 from c2d.core.failure_classes import classify_error
 from c2d.core.run_folder import RunFolder
@@ -113,7 +113,7 @@ def test_classes(folder: RunFolder, error: Exception, kind: str) -> None:
 
 
 def test_an_import_error_while_building_is_recorded(folder: RunFolder) -> None:
-    with pytest.raises(RunError) as caught, refusing(folder):
+    with pytest.raises(RunError) as caught, record_build_failure(folder):
         raise ImportError("undefined symbol")
     assert caught.value.failure_class == "import"
     assert folder.read_status()["failure_class"] == "import"
@@ -122,7 +122,7 @@ def test_an_import_error_while_building_is_recorded(folder: RunFolder) -> None:
 def test_a_failed_build_does_not_speak_for_a_run_that_lives_elsewhere(folder: RunFolder) -> None:
     running(folder, host="another")
     before = folder.status.read_bytes()
-    with pytest.raises(RunError), refusing(folder):
+    with pytest.raises(RunError), record_build_failure(folder):
         raise KeyError("mine")
     assert folder.status.read_bytes() == before
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from analysis.load.cache import Cache
-from analysis.load.run_row import stand
+from analysis.load.run_row import read_run_row
 from c2d.core import run_state
 from c2d.core.job_file import Job, has_launcher_ended, is_launcher_alive
 from c2d.core.run_folder import RunFolder, atomic_write_json
@@ -81,7 +81,7 @@ def test_attempt_plan_and_report_agree(tmp_path: Path, monkeypatch: pytest.Monke
     later = NOW + 60 if case == "reused" else 0.0
     monkeypatch.setattr(run_state, "process_start", lambda pid: later)
     plan = decide(RunFacts(run, run.read_status(), None, None, False, NOW))
-    report = stand(tmp_path, run.id, Cache(), NOW).values
+    report = read_run_row(tmp_path, run.id, Cache(), NOW).values
     if case == "alive":
         assert lock_owner(run) is not None
         assert (plan.state, report["state"]) == ("running", "running")

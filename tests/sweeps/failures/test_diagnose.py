@@ -17,7 +17,7 @@ from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.job_file import Job, append_attempt, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.failures.diagnose import Evidence, diagnose, gather_evidence
-from sweeps.failures.log_patterns import BEGINS
+from sweeps.failures.log_patterns import ATTEMPT_START
 from sweeps.scheduler.queue import FINISHED, JobFacts, parse_sacct
 
 T = "2026-11-20T10:00:00+00:00"
@@ -199,7 +199,7 @@ def test_a_failure_of_an_earlier_attempt_says_nothing() -> None:
 
 
 def test_a_log_of_several_lives_is_read_from_the_newest() -> None:
-    log = f"{TRACE}MemoryError\n{SLURMSTEPD} DUE TO PREEMPTION ***\n{BEGINS}: run\n{TRACE}KeyError: 'rpn'"
+    log = f"{TRACE}MemoryError\n{SLURMSTEPD} DUE TO PREEMPTION ***\n{ATTEMPT_START}: run\n{TRACE}KeyError: 'rpn'"
     answer = diagnose(Evidence(log_tail=log))
     assert (answer.failure_class, answer.lines[-1]) == ("user-code", "KeyError: 'rpn'")
     begun = {"state": "running", "begun": 1_900_000_000.0}
@@ -357,7 +357,7 @@ def launched(run: RunFolder, **facts: Any) -> Job:
 def test_evidence_is_gathered_from_the_newest_attempt(run: RunFolder, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
-    (logs / "7_0_0_log.out").write_text(f"MemoryError\n{BEGINS}\nRuntimeError: Broken pipe\n")
+    (logs / "7_0_0_log.out").write_text(f"MemoryError\n{ATTEMPT_START}\nRuntimeError: Broken pipe\n")
     (logs / "7_0_1_log.out").write_text("".join(f"line {n}\n" for n in range(500)) + "ValueError: 3\n")
     (logs / "7_01_0_log.out").write_text("another job\n")
     launched(run, folder=str(logs), submitted=LATER)
