@@ -85,7 +85,7 @@ def _target_of_run(given: str, runs: Path, out: Path | None, data: Path | None) 
 def _dataset_overrides(spec: dict[str, Any], data: Path | None) -> dict[str, Any] | None:
     if data is None:
         return None
-    from c2d.data.card import find_card
+    from c2d.data.card_lookup import find_card
 
     card = find_card(spec["dataset"]["name"], spec["dataset"]["digest"], data)
     annotations, images = card.annotations("val").resolve(), card.images("val").resolve()

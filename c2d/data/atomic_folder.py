@@ -1,4 +1,4 @@
-"""A data set appears whole or not at all: it is written to a hidden folder beside its place and renamed at the end."""
+"""Write a data set to a hidden folder beside its place and rename it at the end, so that it is complete or absent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
-from c2d.data.card import CARD_FILE, Card, load_card
+from c2d.data.card import CARD_FILE, Card
+from c2d.data.card_lookup import load_card
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Where to write (`path`), or the card that already answers the same question (`existing`; write nothing then)."""
+    """The folder to write to.
+
+    Attributes:
+        path: the folder.
+        existing: the card of the same data set, which exists already; then nothing has to be written.
+    """
 
     path: Path
     existing: Card | None = None
@@ -25,10 +31,16 @@ class Stage:
 
 @contextmanager
 def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
-    """Yield a `Stage` for the new data set `out`, made as `source` says (compared with the card's on a second call).
+    """Yield the folder to write a data set to. It takes the name `out` at the end of the block.
 
-    On leaving the block the folder takes its name; on any error it is removed and `out` stays as it was. Raises
-    InputError when `out` is a file or a folder that holds anything other than the data set of the same `source`.
+    On any error it is removed, and `out` stays as it was.
+
+    Args:
+        out: folder of the data set.
+        source: how it is made; equal to the source in the card of an existing `out`, or that is another data set.
+
+    Raises:
+        InputError: `out` is a file, or a folder with something other than this data set.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give the name of a new or empty folder")
@@ -38,7 +50,7 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
         card = load_card(str(out)).card
         if card.source != source:
             raise InputError(
-                f"{out} holds the data set '{card.name}' made from {card.source}, asked {source}; give another folder"
+                f"{out} holds the data set '{card.name}' made from {card.source}, not {source}; give another folder"
             )
         yield Stage(out, card)
         return

@@ -1,11 +1,15 @@
-"""`c2d data scenes|voc|check`: make, convert and check data sets. Parse, call, print."""
+"""`c2d data scenes|voc|check`: the commands that make, convert and check data sets."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from c2d.data.card import Card
 
 app = typer.Typer(
     help="Make, convert and check data sets in COCO layout, each with a data card.",
@@ -17,24 +21,21 @@ app = typer.Typer(
 
 
 class Difficult(StrEnum):
-    """What becomes of VOC objects marked difficult."""
+    """How VOC objects that are marked difficult are converted."""
 
     crowd = "crowd"
     keep = "keep"
 
 
 class Images(StrEnum):
-    """What becomes of the image files of a converted data set."""
+    """Where the image files of a converted data set are."""
 
     reference = "reference"
     copy = "copy"
     link = "link"
 
 
-def _told(out: Path, card: object) -> None:
-    from c2d.data.card import Card
-
-    assert isinstance(card, Card)
+def _print_card(out: Path, card: Card) -> None:
     parts = ", ".join(f"{name} {split.n_images} images {split.n_boxes} boxes" for name, split in card.splits.items())
     typer.echo(f"{out}: data set '{card.name}', {len(card.classes)} classes, {parts}, digest {card.digest[:12]}")
 
@@ -50,7 +51,7 @@ def scenes(
     """Draw the procedural scenes (beetles of eight look-alike species) in COCO layout."""
     from c2d.data.scenes import make_scenes
 
-    _told(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
+    _print_card(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
 
 
 @app.command()
@@ -60,12 +61,14 @@ def voc(
     train: str = typer.Option("train", help="list in ImageSets/Main to train on"),
     val: str = typer.Option("val", help="list in ImageSets/Main to evaluate on"),
     difficult: Difficult = typer.Option(Difficult.crowd, help="difficult objects: ignored as crowd regions, or kept"),
-    classes: str = typer.Option("", help="class list in the wanted order, A,B,C (default: the names found, sorted)"),
+    classes: str = typer.Option(
+        "", help="class list in the order of the labels, A,B,C (default: the names found, sorted)"
+    ),
     name: str = typer.Option("", help="name of the data set (default: OUT's)"),
     images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
 ) -> None:
     """Convert Pascal VOC layout to COCO JSON with a data card."""
-    from c2d.data.issues import ProblemsFound
+    from c2d.data.issues import InvalidDataset
     from c2d.data.voc import convert
 
     try:
@@ -78,13 +81,13 @@ def voc(
             classes=[part.strip() for part in classes.split(",") if part.strip()] or None,
             images=images.value,
         )
-    except ProblemsFound as error:
-        for problem in error.problems:
-            typer.echo(f"error: {problem}", err=True)
+    except InvalidDataset as error:
+        for issue in error.issues:
+            typer.echo(f"error: {issue}", err=True)
         raise
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
-    _told(out, done.card)
+    _print_card(out, done.card)
 
 
 @app.command()
@@ -99,24 +102,24 @@ def check(
     """Check COCO data sets: ids, sizes, boxes, categories, image files, leaks between splits. Exit 2 on errors."""
     import json
 
-    from c2d.data.check_coco import check as run_check
-    from c2d.data.issues import lines
-    from c2d.data.register import pair, register
+    from c2d.data.check_coco import check_coco
+    from c2d.data.issues import issue_lines
+    from c2d.data.make_card import pair_images, register_card
 
-    pairs = pair(ann, images)
-    report = run_check(pairs)
-    made = register(card, name, pairs, split, report) if card is not None and not report.errors else None
+    pairs = pair_images(ann, images)
+    report = check_coco(pairs)
+    made = register_card(card, name, pairs, split, report) if card is not None and not report.errors else None
     if json_:
         typer.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
-        for line in lines(report.problems):
+        for line in issue_lines(report.issues):
             typer.echo(line)
         for file, count in report.counts.items():
             typer.echo(f"{file}: {count['images']} images, {count['boxes']} boxes, {count['crowds']} crowd regions")
         if not images:
-            typer.echo("image files were not looked at; give --images DIR")
+            typer.echo("image files were not checked; give --images DIR")
         typer.echo(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
     if report.errors:
         raise typer.Exit(2)
     if made is not None and card is not None and not json_:
-        _told(card, made)
+        _print_card(card, made)

@@ -1,4 +1,4 @@
-"""How defects of a data set are told: every one with its file and id, all of them at once."""
+"""Issues of a data set: each has its file and id, and all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from typing import Any, Literal
 from c2d.core.errors import InputError
 
 
-class ProblemsFound(InputError):
-    """Several defects found before anything was changed: `problems` has a line for each, the message says how many."""
+class InvalidDataset(InputError):
+    """Issues that were found before anything was written.
 
-    def __init__(self, what: str, problems: Sequence[str]) -> None:
-        noun = "problem" if len(problems) == 1 else "problems"
+    Attributes:
+        issues: a line for each; the message has their number and the first one.
+    """
+
+    def __init__(self, what: str, issues: Sequence[str]) -> None:
+        noun = "problem" if len(issues) == 1 else "problems"
         super().__init__(
-            f"{what}: {len(problems)} {noun} (first: {problems[0]}); nothing was written, correct them and call again"
+            f"{what}: {len(issues)} {noun} (first: {issues[0]}); nothing was written, correct them and call again"
         )
-        self.problems = list(problems)
+        self.issues = list(issues)
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One defect. `kind` groups equal ones; `where` names the entry ("annotation 17", "image 3 (a.jpg)")."""
+class Issue:
+    """One issue.
+
+    Attributes:
+        severity: an error makes a data set unusable or wrong; a warning is worth knowing.
+        kind: equal for issues of the same kind.
+        file: the annotation file.
+        where: the entry ("annotation 17", "image 3 (a.jpg)"), "" for the whole file.
+        message: what is wrong.
+    """
 
     severity: Literal["error", "warning"]
     kind: str
@@ -31,24 +43,29 @@ class Problem:
     message: str
 
     def line(self) -> str:
-        """`severity: file: where: message` on one line."""
+        """Return `severity: file: where: message`."""
         place = f"{self.where}: " if self.where else ""
         return f"{self.severity}: {self.file}: {place}{self.message}"
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
         return asdict(self)
 
 
-def lines(problems: Iterable[Problem], most: int = 20) -> list[str]:
-    """A line for each problem, `most` of each file and kind; a last line says how many more there are."""
-    groups: dict[tuple[str, str], list[Problem]] = {}
-    for problem in problems:
-        groups.setdefault((problem.file, problem.kind), []).append(problem)
-    told: list[str] = []
+def issue_lines(issues: Iterable[Issue], limit: int = 20) -> list[str]:
+    """Return a line for each issue.
+
+    Args:
+        issues: the issues.
+        limit: largest number of lines of one file and kind; a further line has the number of the others.
+    """
+    groups: dict[tuple[str, str], list[Issue]] = {}
+    for issue in issues:
+        groups.setdefault((issue.file, issue.kind), []).append(issue)
+    lines: list[str] = []
     for (file, kind), group in groups.items():
-        told += [problem.line() for problem in group[:most]]
-        if len(group) > most:
-            told.append(
-                f"{group[0].severity}: {file}: {len(group) - most} more of this kind ({kind}); --json lists all"
-            )
-    return told
+        lines += [issue.line() for issue in group[:limit]]
+        if len(group) > limit:
+            rest = f"{len(group) - limit} more of this kind ({kind}); --json lists all"
+            lines.append(f"{group[0].severity}: {file}: {rest}")
+    return lines

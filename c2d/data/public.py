@@ -1,8 +1,8 @@
-"""Cards of public data sets that come with the package: a question about them can be asked where the data are not.
+"""Cards of public data sets that are shipped with the package, so that a spec can name them where no data exist.
 
-A shipped card knows the class list and how many images and boxes each split has, and nothing of files. Its digest
-covers name, classes and counts, and a run gets that digest whether or not the files are here: its id is the same on a
-login node and beside the data. A local card of such a name has to agree with it.
+A shipped card has the class list and the counts of images and boxes of each split, but no files. A run has its digest
+whether or not the files exist, so the id of the run is the same on a login node and beside the data. A local card of
+the same name has to agree with it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,42 @@ import hashlib
 import json
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from c2d.core.errors import InputError
-
-if TYPE_CHECKING:
-    from c2d.data.card import Card
+from c2d.data.card import Card
 
 
 class PublicSplit(BaseModel):
-    """One part: how much it holds, and what its files are called where it is published."""
+    """One split.
+
+    Attributes:
+        annotations: name of the published annotation file.
+        images: name of the published image folder.
+        n_images: number of images.
+        n_boxes: number of annotations, crowd regions included.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     annotations: str
     images: str
     n_images: int
-    n_boxes: int  # all annotations, crowd regions included
+    n_boxes: int
 
 
 class PublicCard(BaseModel):
-    """A public data set by name: its classes in the order of the labels, and its counts."""
+    """A public data set.
+
+    Attributes:
+        format: version of the file.
+        name: name of the data set in specs.
+        classes: class names in the order of the labels.
+        digest: see `public_digest`.
+        splits: {name: split}.
+        source: where it is published.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: int
@@ -42,8 +56,8 @@ class PublicCard(BaseModel):
     splits: dict[str, PublicSplit]
     source: str
 
-    def wanted(self, folder: str) -> str:
-        """What its files are, and how its card is made in `folder`, for a person who has to bring them."""
+    def files_text(self, folder: str) -> str:
+        """Describe its files, and the command that makes its card in `folder`."""
         splits = self.splits.values()
         files = "; ".join(
             f"{split.annotations} with {split.n_images:,} images and {split.n_boxes:,} boxes, "
@@ -52,10 +66,10 @@ class PublicCard(BaseModel):
         )
         images = " ".join(f"--images {split.images}" for split in splits)
         command = f"c2d data check {' '.join(split.annotations for split in splits)} {images}"
-        return f"Wanted: {files}. `{command} --card {folder} --name {self.name}` makes its card"
+        return f"Needed: {files}. `{command} --card {folder} --name {self.name}` makes its card"
 
     def differences(self, card: Card) -> list[str]:
-        """What a card of this name says otherwise; empty when it is this data set."""
+        """Return how a card differs from this data set; empty if it is the same."""
         found = []
         if card.classes != self.classes:
             found.append(_class_difference(card.classes, self.classes))
@@ -77,7 +91,7 @@ def _class_difference(here: list[str], wanted: list[str]) -> str:
 
 
 def public_digest(card: PublicCard) -> str:
-    """sha256 (hex) over name, ordered class list and counts; what a spec holds in place of a local card's digest."""
+    """Return the sha256 (hex) of name, ordered class list and counts: the digest of the data set in a spec."""
     counts = {name: [split.n_images, split.n_boxes] for name, split in card.splits.items()}
     content: dict[str, Any] = {"name": card.name, "classes": card.classes, "counts": counts}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -85,15 +99,23 @@ def public_digest(card: PublicCard) -> str:
 
 @cache
 def public_cards() -> dict[str, PublicCard]:
-    """{name: card} of every public data set that is shipped."""
+    """Return {name: card} of the shipped public data sets."""
     folder = resources.files("c2d") / "configs" / "datasets"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".json")), key=lambda item: item.name)
     cards = [PublicCard.model_validate_json(item.read_text(encoding="utf-8")) for item in files]
     return {card.name: card for card in cards}
 
 
-def refuse_false_name(card: Card, where: str) -> None:
-    """InputError when a card bears the name of a public data set and is not that data set."""
+def check_public_name(card: Card, where: str) -> None:
+    """Check that a card with the name of a public data set is that data set.
+
+    Args:
+        card: a local card.
+        where: its folder, for the message.
+
+    Raises:
+        InputError: it is another data set.
+    """
     public = public_cards().get(card.name)
     if public is not None and (differ := public.differences(card)):
         raise InputError(

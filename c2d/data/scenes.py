@@ -19,7 +19,8 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data import scene_backgrounds
 from c2d.data.atomic_folder import staged_folder
-from c2d.data.card import Card, make_card
+from c2d.data.card import Card
+from c2d.data.make_card import make_card
 from c2d.data.scene_objects import SPECIES, Sprite, draw_beetle
 
 VERSION = 1  # raised when the pictures change

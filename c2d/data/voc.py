@@ -1,6 +1,6 @@
-"""Pascal VOC layout (Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/) to COCO JSON with a data card.
+"""Convert Pascal VOC layout (Annotations/*.xml, ImageSets/Main/*.txt, JPEGImages/) to COCO JSON with a data card.
 
-What is repaired or dropped is returned as notes, each with the file's name; what cannot be trusted stops it.
+What is corrected or dropped is returned as notes with file names. Anything that cannot be trusted is an error.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Literal
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.atomic_folder import staged_folder
-from c2d.data.card import Card, annotation_digest, card_digest, make_card
-from c2d.data.issues import ProblemsFound
+from c2d.data.card import Card, annotation_digest, card_digest
+from c2d.data.issues import InvalidDataset
+from c2d.data.make_card import make_card
 from c2d.data.voc_xml import BadAnnotation, VocImage, read_annotation
 
 Difficult = Literal["crowd", "keep"]
@@ -24,14 +25,19 @@ Images = Literal["reference", "copy", "link"]
 
 
 @dataclass(frozen=True)
-class Converted:
-    """The card that was written, and a line for everything that was dropped or repaired on the way."""
+class Conversion:
+    """The result of a conversion.
+
+    Attributes:
+        card: the card that was written.
+        notes: a line for everything that was dropped or corrected.
+    """
 
     card: Card
     notes: list[str]
 
 
-def _members(src: Path, split: str) -> list[str]:
+def _read_split(src: Path, split: str) -> list[str]:
     folder = src / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not path.is_file():
@@ -49,7 +55,7 @@ def _members(src: Path, split: str) -> list[str]:
     return stems
 
 
-def _coco(images: Sequence[VocImage], classes: list[str], difficult: Difficult) -> dict[str, Any]:
+def _coco_dict(images: Sequence[VocImage], classes: list[str], difficult: Difficult) -> dict[str, Any]:
     numbers = {name: index for index, name in enumerate(classes, start=1)}
     rows: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, start=1):
@@ -74,7 +80,7 @@ def _coco(images: Sequence[VocImage], classes: list[str], difficult: Difficult) 
     }
 
 
-def _bring(images: Sequence[VocImage], folder: Path, how: Images) -> None:
+def _place_images(images: Sequence[VocImage], folder: Path, how: Images) -> None:
     folder.mkdir()
     for image in images:
         if how == "copy":
@@ -83,12 +89,12 @@ def _bring(images: Sequence[VocImage], folder: Path, how: Images) -> None:
             os.symlink(image.file.resolve(), folder / image.file.name)
 
 
-def _class_list(given: Sequence[str] | None, parts: dict[str, list[VocImage]], problems: list[str]) -> list[str]:
+def _class_list(given: Sequence[str] | None, parts: dict[str, list[VocImage]], issues: list[str]) -> list[str]:
     found = {name: image.stem for part in parts.values() for image in part for name, _, _ in image.boxes}
     if given is None:
         return sorted(found)
     hint = "add it to --classes, or correct the XML"
-    problems += [
+    issues += [
         f"{found[name]}.xml: {unknown_name('class', name, given, hint)}" for name in sorted(set(found) - set(given))
     ]
     return list(given)
@@ -103,13 +109,21 @@ def convert(
     classes: Sequence[str] | None = None,
     name: str | None = None,
     images: Images = "reference",
-) -> Converted:
-    """Convert the VOC data set `src` into the new folder `out` (annotations/instances_<split>.json, card.json).
+) -> Conversion:
+    """Convert a VOC data set.
 
-    splits: {"train": name of a list in ImageSets/Main, "val": ...}. difficult: objects so marked become crowd regions
-    (ignored in evaluation, not trained on) or are kept as ordinary ones. classes: the class list and its order; sorted
-    names by default. images: referenced where they are, copied, or linked. Raises InputError, with all defects, before
-    anything is written.
+    Args:
+        src: folder of the VOC data set.
+        out: new folder; gets annotations/instances_<split>.json and card.json.
+        splits: {split: name of a list in ImageSets/Main}; train and val by default.
+        difficult: objects marked difficult become crowd regions (not trained on, ignored in evaluation), or are kept.
+        classes: class names in the order of the labels; the names found, sorted, by default.
+        name: name of the data set; that of `out` by default.
+        images: image files are referenced where they are, copied, or linked.
+
+    Raises:
+        InvalidDataset: all issues of the files; nothing is written.
+        InputError: a folder or list is missing; `out` holds something else.
     """
     splits = splits or {"train": "train", "val": "val"}
     src, out = Path(src), Path(out)
@@ -121,14 +135,14 @@ def convert(
     if classes is not None and len(set(classes)) < len(classes):
         raise InputError(f"--classes {','.join(classes)} names a class twice; name every class once")
     notes: list[str] = []
-    problems: list[str] = []
+    issues: list[str] = []
     parts: dict[str, list[VocImage]] = {}
     owner: dict[str, str] = {}
     for split, listed in splits.items():
         parts[split] = []
-        for stem in _members(src, listed):
+        for stem in _read_split(src, listed):
             if stem in owner:
-                problems.append(
+                issues.append(
                     f"{stem}: listed in {splits[owner[stem]]}.txt ({owner[stem]}) and {listed}.txt ({split}); a leak"
                 )
                 continue
@@ -137,12 +151,12 @@ def convert(
             try:
                 parts[split].append(read_annotation(xml, src / "JPEGImages", notes))
             except BadAnnotation as error:
-                problems.append(f"{xml.name}: {error}")
-    chosen = _class_list(classes, parts, problems)
-    if not problems and not any(image.boxes for part in parts.values() for image in part):
-        problems.append(f"{src}: no box in any of the splits {', '.join(splits.values())}")
-    if problems:
-        raise ProblemsFound(f"{src} cannot be converted", problems)
+                issues.append(f"{xml.name}: {error}")
+    chosen = _class_list(classes, parts, issues)
+    if not issues and not any(image.boxes for part in parts.values() for image in part):
+        issues.append(f"{src}: no box in any of the splits {', '.join(splits.values())}")
+    if issues:
+        raise InvalidDataset(f"{src} cannot be converted", issues)
     label = name or out.name
     source = {
         "maker": "c2d data voc",
@@ -153,11 +167,11 @@ def convert(
         "images": images,
     }
     with staged_folder(out, source) as stage:
-        contents = {split: _coco(part, chosen, difficult) for split, part in parts.items()}
+        contents = {split: _coco_dict(part, chosen, difficult) for split, part in parts.items()}
         if stage.existing is not None:
             if stage.existing.digest != card_digest(chosen, {s: annotation_digest(c) for s, c in contents.items()}):
                 raise InputError(f"{out} holds other boxes than {src} has now; give another folder, or remove {out}")
-            return Converted(stage.existing, notes)
+            return Conversion(stage.existing, notes)
         files: dict[str, tuple[Path, Path]] = {}
         for split, part in parts.items():
             path = stage.path / "annotations" / f"instances_{split}.json"
@@ -165,6 +179,6 @@ def convert(
             folder = (src / "JPEGImages").resolve()
             if images != "reference":
                 folder = stage.path / split
-                _bring(part, folder, images)
+                _place_images(part, folder, images)
             files[split] = (path, folder)
-        return Converted(make_card(stage.path, label, chosen, files, source), notes)
+        return Conversion(make_card(stage.path, label, chosen, files, source), notes)

@@ -1,4 +1,4 @@
-"""One Pascal VOC annotation file and its image.
+"""Read one Pascal VOC annotation file and the size of its image.
 
 Frames: VOC counts pixels from 1 and both corners belong to the box, so (xmin, ymin, xmax, ymax) becomes COCO's
 x = xmin - 1, y = ymin - 1, w = xmax - xmin + 1, h = ymax - ymin + 1 in pixel edges.
@@ -17,7 +17,14 @@ from PIL import Image, UnidentifiedImageError
 
 @dataclass
 class VocImage:
-    """One image of a split: its file, true size (w, h) in pixels and boxes as (class, COCO x y w h, difficult)."""
+    """One image of a split.
+
+    Attributes:
+        stem: name without suffix.
+        file: path of the image.
+        size: (width, height) of the file in pixels.
+        boxes: (class, (x, y, width, height) in pixels as in COCO, difficult) of each object.
+    """
 
     stem: str
     file: Path
@@ -26,7 +33,7 @@ class VocImage:
 
 
 class BadAnnotation(Exception):
-    """A defect of one file; collected, so that all of them are told at once."""
+    """An issue of one file. The caller collects them and reports all at once."""
 
 
 def _number(parent: Element, path: str) -> float:
@@ -63,7 +70,7 @@ def _image_size(path: Path) -> tuple[int, int]:
 
 
 def _find_image(folder: Path, stem: str, named: str | None) -> Path:
-    """The image that belongs to an annotation: by its own stem (as VOC does), else by the name inside the XML."""
+    """Return the image of an annotation: by the stem of the XML file, as in VOC, else by the name inside it."""
     for suffix in (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"):
         if (folder / f"{stem}{suffix}").is_file():
             return folder / f"{stem}{suffix}"
@@ -71,7 +78,16 @@ def _find_image(folder: Path, stem: str, named: str | None) -> Path:
 
 
 def read_annotation(xml: Path, image_folder: Path, notes: list[str]) -> VocImage:
-    """Read one XML file and its image's size; appends to `notes`, raises `BadAnnotation` on defects."""
+    """Read one XML file.
+
+    Args:
+        xml: the file.
+        image_folder: folder of the images.
+        notes: a line is appended for every object that is dropped or clipped.
+
+    Raises:
+        BadAnnotation: the file cannot be used.
+    """
     root = _parse(xml)
     file = _find_image(image_folder, xml.stem, root.findtext("filename"))
     size = _image_size(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
-from c2d.data.card import find_card, find_file, verify
+from c2d.data.card_lookup import find_card, find_card_file, verify_card
 from c2d.distillation.wrapper import TeacherSet
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry
@@ -79,7 +79,7 @@ def check_dataset(spec: RunSpec, data: Path | None) -> str:
     try:
         card = find_card(name, spec.dataset.digest, data)
     except InputError as error:
-        if find_file(name, data) is None:
+        if find_card_file(name, data) is None:
             return f"data set {name} is not here; verified at start"
         raise RunError(str(error), "data") from None
     files = {card.annotations(split) for split in card.card.splits}
@@ -89,7 +89,7 @@ def check_dataset(spec: RunSpec, data: Path | None) -> str:
     if sum(path.stat().st_size for path in files) > VERIFIED_MB * 2**20:
         return f"data set {name} is here; its annotations are compared with its card at start"
     try:
-        verify(card)
+        verify_card(card)
     except InputError as error:
         raise RunError(str(error), "data") from None
     return f"data set {name} is here and is the one its card describes"

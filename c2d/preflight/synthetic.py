@@ -16,7 +16,8 @@ import torch
 from c2d.configs.input_size import reference
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.data.card import LoadedCard, make_card
+from c2d.data.card import LoadedCard
+from c2d.data.make_card import make_card
 from c2d.specs.schedule import TeacherSchedule
 from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher

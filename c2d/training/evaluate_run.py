@@ -11,7 +11,8 @@ from mmengine import Config
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import find_run
-from c2d.data.card import LoadedCard, find_card, load_card, verify
+from c2d.data.card import LoadedCard
+from c2d.data.card_lookup import find_card, load_card, verify_card
 from c2d.specs.spec import parse_spec
 from c2d.training import evaluate
 from c2d.training.distributed import join_process_group
@@ -42,7 +43,7 @@ def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple
             f"finish it: c2d train {folder.path}"
         )
     card = find_card(spec.dataset.name, spec.dataset.digest, data)
-    verify(card)
+    verify_card(card)
     config = Config.fromfile(folder.config)
     if spec.kind == "classifier":
         from c2d.training.evaluate_classifier import evaluate_classifier
@@ -88,7 +89,7 @@ def evaluate_files(
     if config is None or checkpoint is None or card is None:
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
-    verify(loaded)
+    verify_card(loaded)
     return _detector(_stock(config, loaded), checkpoint, loaded, RunFolder(runs / "none"), check)
 
 

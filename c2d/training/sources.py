@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
-from c2d.data.card import LoadedCard, find_card, verify
+from c2d.data.card import LoadedCard
+from c2d.data.card_lookup import find_card, verify_card
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
 
@@ -114,7 +115,7 @@ def verified_card(spec: RunSpec, data: Path | None) -> LoadedCard:
     """
     try:
         card = find_card(spec.dataset.name, spec.dataset.digest, data)
-        verify(card)
+        verify_card(card)
     except InputError as error:
         error.failure_class = "data"
         raise

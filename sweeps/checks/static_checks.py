@@ -11,7 +11,9 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
-from c2d.data.card import LoadedCard, find_card, find_file, public_cards, verify
+from c2d.data.card import LoadedCard
+from c2d.data.card_lookup import find_card, find_card_file, verify_card
+from c2d.data.public import public_cards
 from c2d.specs.catalog import student_catalog
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
@@ -59,7 +61,7 @@ def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
     try:
         card = find_card(name, digest, data)
     except InputError:
-        if find_file(name, data) is None:
+        if find_card_file(name, data) is None:
             return None
         raise
     files = {card.annotations(split) for split in card.card.splits}
@@ -67,7 +69,7 @@ def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
     if missing:
         raise InputError(f"data set {name} lacks {missing[0]}; restore it, or make its card anew")
     if sum(path.stat().st_size for path in files) <= VERIFIED_MB * 2**20:
-        verify(card)
+        verify_card(card)
     return card
 
 

@@ -18,7 +18,8 @@ from filelock import FileLock
 
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.card import CARD_FILE, LoadedCard, find_card, load_card, verify
+from c2d.data.card import CARD_FILE, LoadedCard
+from c2d.data.card_lookup import find_card, load_card, verify_card
 
 STAGED = "staged.json"
 COPIERS = 8  # threads; the time goes into waiting for the shared disk
@@ -69,7 +70,7 @@ def _copy_of(card: LoadedCard, place: Path, print_line: Callable[[str], None]) -
         try:
             files, size = _copy(card, draft)
             atomic_write_json(draft / STAGED, {"files": files, "annotations": _sizes(card, draft)})
-            verify(load_card(str(draft)))  # a copy that was cut short is found here, not in the middle of a training
+            verify_card(load_card(str(draft)))  # a copy that was cut short is found here, not in the middle of a training
             os.rename(draft, final)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -47,7 +47,7 @@ def test_data_that_have_moved(tmp_path: Path) -> None:
     (folder / "spec.json").write_text(
         json.dumps({"kind": "detector", "dataset": {"name": "scenes", "digest": "0" * 64}})
     )
-    with pytest.raises(InputError, match="the run asks for 000000000000"):
+    with pytest.raises(InputError, match="the run names 000000000000"):
         options.choose_target("retina", None, None, None, tmp_path / "runs", tmp_path / "data")
     of_config = options.choose_target(None, Path("c.py"), Path("k.pth"), Path("out"), None, tmp_path / "data")
     assert of_config.dataset_overrides == {"data_root": str((tmp_path / "data").resolve())}

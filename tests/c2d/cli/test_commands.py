@@ -192,7 +192,7 @@ def test_methods_lists_icod_with_its_defaults(capsys: pytest.CaptureFixture[str]
 
 def small_set(folder: Path, workshop: Workshop, **changes: Any) -> Path:
     """A copy of the scenes under `folder`/data/scenes whose training annotations may be changed, with its card."""
-    from c2d.data.card import make_card
+    from c2d.data.make_card import make_card
 
     root = folder / "data" / "scenes"
     shutil.copytree(workshop.data / "scenes", root)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.card import annotation_digest, data_reference, find_card, load_card, make_card, verify
+from c2d.data.card import annotation_digest
+from c2d.data.card_lookup import data_reference, find_card, load_card, verify_card
+from c2d.data.make_card import make_card
 from c2d.data.public import PublicCard, public_cards, public_digest
 
 
@@ -32,13 +34,13 @@ def test_card_round_trip(tmp_path: Path, write: Any, coco: dict[str, Any]) -> No
     assert loaded.annotations("train") == tmp_path / "instances_train.json"
     assert loaded.images("train") == tmp_path / "train"
     assert (card.splits["train"].n_images, card.splits["train"].n_boxes) == (2, 3)
-    verify(loaded)
+    verify_card(loaded)
 
 
 def test_files_outside_the_folder_of_the_card_are_absolute(tmp_path: Path, write: Any, coco: dict[str, Any]) -> None:
     card = _card(tmp_path / "elsewhere", write, coco)
     assert card.splits["train"].annotations == str((tmp_path / "instances_train.json").resolve())
-    verify(load_card(str(tmp_path / "elsewhere")))
+    verify_card(load_card(str(tmp_path / "elsewhere")))
 
 
 def test_digest_ignores_paths_key_order_and_what_no_detector_reads(coco: dict[str, Any]) -> None:
@@ -94,11 +96,11 @@ def test_verify_tells_a_changed_annotation_file(tmp_path: Path, write: Any, coco
     coco["annotations"][0]["bbox"] = [0, 0, 4, 6]
     (tmp_path / "instances_train.json").write_text(json.dumps(coco))
     with pytest.raises(InputError, match="has changed since its card was made"):
-        verify(load_card(str(tmp_path)))
+        verify_card(load_card(str(tmp_path)))
     coco["categories"][0]["name"] = "wasp"
     (tmp_path / "instances_train.json").write_text(json.dumps(coco))
     with pytest.raises(InputError, match=r"has classes \['wasp', 'bee'\], its card \['ant', 'bee'\]"):
-        verify(load_card(str(tmp_path)))
+        verify_card(load_card(str(tmp_path)))
 
 
 def test_class_list_has_to_be_the_files(tmp_path: Path, write: Any, coco: dict[str, Any]) -> None:
@@ -184,7 +186,7 @@ def public(monkeypatch: pytest.MonkeyPatch) -> PublicCard:
     split = {"annotations": "ann/train.json", "images": "images", "n_images": 2, "n_boxes": 3}
     draft = PublicCard(format=1, name="insects", classes=["ant", "bee"], digest="", splits={"train": split}, source="")  # type: ignore[dict-item]
     card = draft.model_copy(update={"digest": public_digest(draft)})
-    for module in ("card", "public"):
+    for module in ("card_lookup", "public"):
         monkeypatch.setattr(f"c2d.data.{module}.public_cards", lambda: {"insects": card})
     return card
 
@@ -212,9 +214,9 @@ def test_beside_its_files_it_has_the_same_digest(
         assert data_reference(name, tmp_path / "data") == ("insects", public.digest)
     loaded = find_card("insects", public.digest, tmp_path / "data")
     assert loaded.card == card
-    verify(loaded)
+    verify_card(loaded)
     assert find_card("insects", card.digest, tmp_path / "data") == loaded  # a run from before the card was shipped
-    with pytest.raises(InputError, match="the run asks for aaaaaaaaaaaa"):
+    with pytest.raises(InputError, match="the run names aaaaaaaaaaaa"):
         find_card("insects", "a" * 64, tmp_path / "data")
 
 

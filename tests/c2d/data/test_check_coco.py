@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from c2d.data.check_coco import Report, check
+from c2d.data.check_coco import CheckReport, check_coco
 from c2d.data.cli import app
-from c2d.data.issues import Problem, lines
+from c2d.data.issues import Issue, issue_lines
 
 Coco = dict[str, Any]
 
 
-def _told(report: Report, severity: str = "error") -> list[tuple[str, str]]:
-    return [(p.kind, f"{p.where}: {p.message}") for p in report.problems if p.severity == severity]
+def _told(report: CheckReport, severity: str = "error") -> list[tuple[str, str]]:
+    return [(p.kind, f"{p.where}: {p.message}") for p in report.issues if p.severity == severity]
 
 
 def test_a_sound_set_has_no_problem(write: Any, coco: Coco) -> None:
     path, folder = write(coco)
-    report = check([(path, folder)])
-    assert report.problems == []
+    report = check_coco([(path, folder)])
+    assert report.issues == []
     assert report.classes == ["ant", "bee"]
     assert report.counts[str(path)] == {
         "images": 2,
@@ -115,11 +115,11 @@ DEFECTS = [
 def test_defect_is_told(write: Any, coco: Coco, spoil: Callable[[Coco], None], kind: str, message: str) -> None:
     spoil(coco)
     path, folder = write(coco)
-    report = check([(path, folder)])
+    report = check_coco([(path, folder)])
     told = [text for found, text in _told(report) if found == kind]
-    assert told, report.problems
+    assert told, report.issues
     assert re.search(message, told[0])
-    assert all(problem.file == str(path) for problem in report.problems)
+    assert all(problem.file == str(path) for problem in report.issues)
 
 
 WARNINGS = [
@@ -135,7 +135,7 @@ WARNINGS = [
 def test_warning_does_not_fail(write: Any, coco: Coco, spoil: Callable[[Coco], None], kind: str, message: str) -> None:
     spoil(coco)
     path, folder = write(coco)
-    report = check([(path, folder)])
+    report = check_coco([(path, folder)])
     assert report.errors == []
     assert [found for found, _ in _told(report, "warning")] == [kind]
     assert message in _told(report, "warning")[0][1]
@@ -144,7 +144,7 @@ def test_warning_does_not_fail(write: Any, coco: Coco, spoil: Callable[[Coco], N
 def test_boxes_may_pass_the_border_by_rounding(write: Any, coco: Coco) -> None:
     coco["annotations"][1]["bbox"] = [10, 2, 10.02, 8.01]
     path, folder = write(coco)
-    assert check([(path, folder)]).problems == []
+    assert check_coco([(path, folder)]).issues == []
 
 
 def test_all_problems_at_once(write: Any, coco: Coco) -> None:
@@ -152,7 +152,7 @@ def test_all_problems_at_once(write: Any, coco: Coco) -> None:
     coco["annotations"][1] |= {"bbox": [0, 0, -1, 0]}
     coco["images"][1] |= {"file_name": "c.png"}
     path, folder = write(coco)
-    kinds = {kind for kind, _ in _told(check([(path, folder)]))}
+    kinds = {kind for kind, _ in _told(check_coco([(path, folder)]))}
     assert kinds == {"unknown category", "unknown image", "negative side", "missing image"}
 
 
@@ -163,11 +163,11 @@ def test_truncated_image(write: Any, coco: Coco, suffix: str) -> None:
     Image.effect_noise((20, 10), 60).convert("RGB").save(folder / f"tmp.{suffix}")
     data = (folder / f"tmp.{suffix}").read_bytes()
     target.write_bytes(data[: len(data) * 2 // 3])
-    assert [(kind, text[:20]) for kind, text in _told(check([(path, folder)]))] == [
+    assert [(kind, text[:20]) for kind, text in _told(check_coco([(path, folder)]))] == [
         ("unreadable image", "image 1 (a.png): can")
     ]
     target.write_bytes(b"not an image")
-    assert [kind for kind, _ in _told(check([(path, folder)]))] == ["unreadable image"]
+    assert [kind for kind, _ in _told(check_coco([(path, folder)]))] == ["unreadable image"]
 
 
 def test_size_is_that_of_the_upright_picture(write: Any, coco: Coco) -> None:
@@ -177,19 +177,19 @@ def test_size_is_that_of_the_upright_picture(write: Any, coco: Coco) -> None:
     exif[0x0112] = 6  # turn by 90 degrees
     picture = Image.fromarray(np.zeros((20, 10, 3), np.uint8))
     picture.save(folder / "a.png", exif=exif)
-    assert check([(path, folder)]).errors == []
+    assert check_coco([(path, folder)]).errors == []
 
 
 @pytest.mark.parametrize("name", ["a\0.png", "a" * 5000, "."])
 def test_impossible_file_name(write: Any, coco: Coco, name: str) -> None:
     coco["images"][0]["file_name"] = name
     path, folder = write(coco)
-    assert len(check([(path, folder)]).errors) == 1
+    assert len(check_coco([(path, folder)]).errors) == 1
 
 
 def test_folder_of_images_is_missing(write: Any, coco: Coco, tmp_path: Path) -> None:
     path, _ = write(coco)
-    assert [kind for kind, _ in _told(check([(path, tmp_path / "nowhere")]))] == ["missing folder"]
+    assert [kind for kind, _ in _told(check_coco([(path, tmp_path / "nowhere")]))] == ["missing folder"]
 
 
 @pytest.mark.parametrize(
@@ -218,11 +218,11 @@ def test_malformed_file_is_one_line(tmp_path: Path, text: str | None, message: s
 
 def test_leak_by_pixels_between_splits(write: Any, coco: Coco) -> None:
     files = [write(coco, "train", seed=0), write(coco, "val", seed=1)]
-    same_name = check(files)
+    same_name = check_coco(files)
     assert same_name.errors == []
     assert {p.kind for p in same_name.warnings} == {"same name"}
     shutil.copy(files[0][1] / "a.png", files[1][1] / "b.png")
-    report = check(files)
+    report = check_coco(files)
     assert [(p.kind, p.file, p.where) for p in report.errors] == [("leak", str(files[1][0]), "image 2 (b.png)")]
     assert "has the same pixels as image 1 (a.png)" in report.errors[0].message
 
@@ -231,8 +231,8 @@ def test_leak_by_file_between_splits(write: Any, coco: Coco, tmp_path: Path) -> 
     path, folder = write(coco)
     other = tmp_path / "instances_val.json"
     other.write_text(json.dumps(coco))
-    assert [p.kind for p in check([(path, folder), (other, folder)]).errors] == ["leak", "leak"]
-    without_images = check([(path, None), (other, None)]).errors
+    assert [p.kind for p in check_coco([(path, folder), (other, folder)]).errors] == ["leak", "leak"]
+    without_images = check_coco([(path, None), (other, None)]).errors
     assert [p.kind for p in without_images] == ["leak", "leak"]
     assert "same name" in without_images[0].message
 
@@ -240,7 +240,7 @@ def test_leak_by_file_between_splits(write: Any, coco: Coco, tmp_path: Path) -> 
 def test_same_pixels_twice_in_one_split_is_a_warning(write: Any, coco: Coco) -> None:
     path, folder = write(coco)
     shutil.copy(folder / "a.png", folder / "b.png")
-    report = check([(path, folder)])
+    report = check_coco([(path, folder)])
     assert report.errors == []
     assert [p.kind for p in report.warnings] == ["same pixels"]
 
@@ -249,17 +249,17 @@ def test_class_lists_of_splits_have_to_be_equal(write: Any, coco: Coco) -> None:
     other = copy.deepcopy(coco)
     other["categories"].append({"id": 8, "name": "cat"})
     files = [write(coco, "train"), write(other, "val", seed=1)]
-    errors = check(files).errors
+    errors = check_coco(files).errors
     assert [p.kind for p in errors] == ["class list"]
     assert "only here: 8 cat" in errors[0].message
     other["categories"] = coco["categories"][::-1]
     files[1][0].write_text(json.dumps(other))
-    assert "another order" in check(files).errors[0].message
+    assert "another order" in check_coco(files).errors[0].message
 
 
 def test_long_lists_are_cut_and_counted() -> None:
-    many = [Problem("error", "bbox", "a.json", f"annotation {i}", "bad") for i in range(25)]
-    told = lines(many, most=20)
+    many = [Issue("error", "bbox", "a.json", f"annotation {i}", "bad") for i in range(25)]
+    told = issue_lines(many, limit=20)
     assert len(told) == 21
     assert told[-1] == "error: a.json: 5 more of this kind (bbox); --json lists all"
 
@@ -291,8 +291,8 @@ def test_any_value_anywhere_is_told_and_never_crashes(
     spoiled[block][index][key] = value
     path = tmp_path / "ann.json"
     path.write_text(json.dumps(spoiled))
-    report = check([(path, None)])
-    assert "\n" not in "".join(problem.line() for problem in report.problems)
+    report = check_coco([(path, None)])
+    assert "\n" not in "".join(problem.line() for problem in report.issues)
     json.dumps(report.to_dict(), allow_nan=False)
 
 
@@ -319,7 +319,7 @@ def test_command_json(write: Any, coco: Coco) -> None:
 
 
 def test_command_writes_a_card(write: Any, coco: Coco, tmp_path: Path) -> None:
-    from c2d.data.card import load_card, verify
+    from c2d.data.card_lookup import load_card, verify_card
 
     files = [write(coco, "train"), write(coco, "val", seed=1)]
     target = tmp_path / "cards" / "insects"
@@ -337,7 +337,7 @@ def test_command_writes_a_card(write: Any, coco: Coco, tmp_path: Path) -> None:
     loaded = load_card(str(target))
     assert list(loaded.card.splits) == ["train", "val"]
     assert loaded.images("val") == files[1][1]
-    verify(loaded)
+    verify_card(loaded)
     again = CliRunner().invoke(app, [*arguments, "--card", str(target), "--name", "insects"])
     assert again.exit_code == 0
     other = CliRunner().invoke(app, [*arguments, "--card", str(target), "--name", "other"])
@@ -363,7 +363,7 @@ def test_card_options_that_do_not_fit(write: Any, coco: Coco, extra: list[str], 
 def test_shared_coco_mini_has_no_error(shared_data: Path) -> None:
     root = shared_data / "coco_mini"
     files = [(root / f"annotations/instances_{s}2017.json", root / f"{s}2017") for s in ("train", "val")]
-    report = check(files)
+    report = check_coco(files)
     assert report.errors == []
     assert len(report.classes) == 80
     assert [count["images"] for count in report.counts.values()] == [128, 128]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from c2d.core.errors import InputError
-from c2d.data.card import load_card, verify
-from c2d.data.check_coco import check
+from c2d.data.card_lookup import load_card, verify_card
+from c2d.data.check_coco import check_coco
 from c2d.data.scene_objects import SPECIES, draw_beetle
 from c2d.data.scenes import draw_scene, make_scenes
 
@@ -42,9 +42,9 @@ def test_splits_share_no_picture_and_the_check_passes(tmp_path: Path) -> None:
     card = make_scenes(out, train=12, val=8)
     assert card.classes == list(SPECIES)
     assert len(card.classes) >= 8
-    verify(load_card(str(out)))
+    verify_card(load_card(str(out)))
     files = [(out / f"annotations/instances_{split}.json", out / split) for split in ("train", "val")]
-    assert check(files).errors == []
+    assert check_coco(files).errors == []
     coco = json.loads((out / "annotations/instances_train.json").read_text())
     assert len(coco["images"]) == 12 == len(list((out / "train").iterdir()))
     picture = cv2.imread(str(out / "train" / coco["images"][0]["file_name"]))

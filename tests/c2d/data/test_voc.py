@@ -14,10 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from c2d.core.errors import InputError
-from c2d.data.card import load_card, verify
-from c2d.data.check_coco import check
+from c2d.data.card_lookup import load_card, verify_card
+from c2d.data.check_coco import check_coco
 from c2d.data.cli import app
-from c2d.data.issues import ProblemsFound
+from c2d.data.issues import InvalidDataset
 from c2d.data.voc import convert
 
 OBJECT = (
@@ -66,9 +66,9 @@ def test_pixels_from_one_become_edges_from_zero(src: Path, tmp_path: Path) -> No
     assert done.card.classes == ["cat", "dog"]
     assert done.card.name == "out"
     loaded = load_card(str(tmp_path / "out"))
-    verify(loaded)
+    verify_card(loaded)
     assert loaded.images("train") == (src / "JPEGImages").resolve()
-    assert check([(loaded.annotations(s), loaded.images(s)) for s in ("train", "val")]).errors == []
+    assert check_coco([(loaded.annotations(s), loaded.images(s)) for s in ("train", "val")]).errors == []
 
 
 @pytest.mark.parametrize(("option", "iscrowd"), [("crowd", 1), ("keep", 0)])
@@ -88,7 +88,7 @@ def test_images_may_be_brought_along(src: Path, tmp_path: Path, how: Any) -> Non
 
 def test_class_order_and_unknown_class(src: Path, tmp_path: Path) -> None:
     assert convert(src, tmp_path / "out", classes=["dog", "cat", "cow"]).card.classes == ["dog", "cat", "cow"]
-    with pytest.raises(ProblemsFound, match=r"a\.xml: unknown class 'dog'; did you mean 'dogs'"):
+    with pytest.raises(InvalidDataset, match=r"a\.xml: unknown class 'dog'; did you mean 'dogs'"):
         convert(src, tmp_path / "two", classes=["dogs", "cat"])
     with pytest.raises(InputError, match="names a class twice"):
         convert(src, tmp_path / "two", classes=["dog", "dog"])
@@ -142,10 +142,10 @@ def test_size_that_the_xml_does_not_state_comes_from_the_image(src: Path, tmp_pa
 )
 def test_defective_xml_is_named_and_nothing_is_written(src: Path, tmp_path: Path, text: str, message: str) -> None:
     (src / "Annotations/a.xml").write_text(text)
-    with pytest.raises(ProblemsFound) as caught:
+    with pytest.raises(InvalidDataset) as caught:
         convert(src, tmp_path / "out")
-    assert len(caught.value.problems) == 1
-    assert message in caught.value.problems[0]
+    assert len(caught.value.issues) == 1
+    assert message in caught.value.issues[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["voc"]
 
 
@@ -159,7 +159,7 @@ def test_all_defects_at_once_on_the_command_line(src: Path, tmp_path: Path) -> N
     assert "a.xml: no such file" in told[0]
     assert "b.xml: its image b.jpg cannot be read" in told[1]
     (src / "JPEGImages/b.jpg").unlink()
-    with pytest.raises(ProblemsFound, match="2 problems"):
+    with pytest.raises(InvalidDataset, match="2 problems"):
         convert(src, tmp_path / "out")
 
 
@@ -167,7 +167,7 @@ def test_lists_of_images(src: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown split 'trian'; did you mean 'train'"):
         convert(src, tmp_path / "out", splits={"train": "trian"})
     (src / "ImageSets/Main/val.txt").write_text("b\na\n")
-    with pytest.raises(ProblemsFound, match=r"a: listed in train\.txt .* a leak"):
+    with pytest.raises(InvalidDataset, match=r"a: listed in train\.txt .* a leak"):
         convert(src, tmp_path / "out")
     (src / "ImageSets/Main/val.txt").write_text("b\nb\n")
     with pytest.raises(InputError, match="lists b twice"):
@@ -182,7 +182,7 @@ def test_lists_of_images(src: Path, tmp_path: Path) -> None:
 def test_no_box_at_all(src: Path, tmp_path: Path) -> None:
     for stem in ("a", "b"):
         (src / f"Annotations/{stem}.xml").write_text(_xml())
-    with pytest.raises(ProblemsFound, match="no box in any of the splits train, val"):
+    with pytest.raises(InvalidDataset, match="no box in any of the splits train, val"):
         convert(src, tmp_path / "out")
 
 
@@ -235,4 +235,4 @@ def test_bccd(shared_data: Path, tmp_path: Path) -> None:
     assert sorted(note.split(":")[0] for note in done.notes) == ["BloodImage_00338.xml", "BloodImage_00343.xml"]
     assert all("dropped: no width or height" in note for note in done.notes)
     loaded = load_card(str(tmp_path / "bccd"))
-    assert check([(loaded.annotations(s), loaded.images(s)) for s in card.splits]).errors == []
+    assert check_coco([(loaded.annotations(s), loaded.images(s)) for s in card.splits]).errors == []

@@ -217,7 +217,7 @@ def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher
 
 
 def test_students_start_equal_under_every_method(workshop: Workshop, teacher: RunFolder) -> None:
-    from c2d.data.card import load_card
+    from c2d.data.card_lookup import load_card
     from c2d.specs.spec import parse_spec
     from c2d.training.build import build
     from c2d.training.sources import Sources

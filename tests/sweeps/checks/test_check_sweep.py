@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
-from c2d.data.card import CARD_FILE, load_card
+from c2d.data.card import CARD_FILE
+from c2d.data.card_lookup import load_card
 from c2d.data.scenes import make_scenes
 from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec

@@ -1,0 +1,156 @@
+"""Find and load data cards by name or path, and check that their files have not changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from c2d.core.errors import InputError, unknown_name
+from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest, read_coco
+from c2d.data.public import check_public_name, public_cards
+
+DATA_ROOT_VARIABLE = "C2D_DATA"
+DEFAULT_DATA_ROOT = "data"
+
+
+def find_card_file(name_or_path: str, data_root: str | Path | None = None) -> Path | None:
+    """Return the path of a card, which may be damaged; None if there is no card.
+
+    Args:
+        name_or_path: name of a data set, a card.json, or its folder.
+        data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+    """
+    given = Path(name_or_path)
+    here = _data_root(data_root) / name_or_path / CARD_FILE
+    places = (given if given.name == CARD_FILE else given / CARD_FILE, given / CARD_FILE, here)
+    return next((path for path in places if path.is_file()), None)
+
+
+def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedCard:
+    """Load a card.
+
+    Args:
+        name_or_path: name of a data set (`data_root`/NAME/card.json), a card.json, or its folder.
+        data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+
+    Raises:
+        InputError: unknown name; the file is not a card of this format.
+    """
+    path = find_card_file(name_or_path, data_root)
+    if path is None:
+        raise _not_found_error(name_or_path, data_root)
+    try:
+        card = Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path} is not a data card: {where}: {first['msg']}; make it again with `c2d data`") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read data card {path}: {error}; make it again with `c2d data`") from None
+    if card.format != CARD_FORMAT:
+        raise InputError(f"{path} has card format {card.format}; this version reads {CARD_FORMAT}; make it again")
+    return LoadedCard(card=card, root=path.parent)
+
+
+def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tuple[str, str]:
+    """Return (name, digest) of a data set for a spec. A public one has its shipped digest, with or without files.
+
+    Args:
+        name_or_path: name of a data set, a card.json, or its folder.
+        data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+
+    Raises:
+        InputError: unknown name; a local card with the name of a public data set is another data set.
+    """
+    if name_or_path in public_cards() and find_card_file(name_or_path, data_root) is None:
+        return name_or_path, public_cards()[name_or_path].digest
+    loaded = load_card(name_or_path, data_root)
+    check_public_name(loaded.card, str(loaded.root))
+    if name_or_path in public_cards() and loaded.card.name != name_or_path:
+        raise InputError(
+            f"{loaded.root} is named like the public data set {name_or_path} but its card says {loaded.card.name}; "
+            "rename the folder, or give its path"
+        )
+    public = public_cards().get(loaded.card.name)
+    return loaded.card.name, public.digest if public else loaded.card.digest
+
+
+def find_card(name: str, digest: str, data_root: str | Path | None = None) -> LoadedCard:
+    """Return the card of the data set that a run names, from any folder of `data_root` or `data_root` itself.
+
+    Args:
+        name: name of the data set.
+        digest: its digest. A public data set is recognised by its class list and counts.
+        data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+
+    Raises:
+        InputError: there is none, or the data of that name have changed.
+    """
+    root = _data_root(data_root)
+    cards = [
+        load_card(str(path)) for path in (*sorted(root.glob(f"*/{CARD_FILE}")), root / CARD_FILE) if path.is_file()
+    ]
+    same_name = [loaded for loaded in cards if loaded.card.name == name]
+    public = public_cards().get(name)
+    is_public = public is not None and public.digest == digest
+    for loaded in same_name:
+        if loaded.card.digest == digest or (public is not None and is_public and not public.differences(loaded.card)):
+            return loaded
+    if same_name and is_public:
+        check_public_name(same_name[0].card, str(same_name[0].root))
+    if same_name:
+        raise InputError(
+            f"data set {name} in {same_name[0].root} has digest {same_name[0].card.digest[:12]}, the run names "
+            f"{digest[:12]}; restore the data, or submit the spec again for the data that are here"
+        )
+    if is_public:
+        raise _not_found_error(name, data_root)
+    known = [loaded.card.name for loaded in cards]
+    raise unknown_name("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
+
+
+def verify_card(loaded: LoadedCard) -> None:
+    """Check that the annotation files are still those that the card was made from.
+
+    Raises:
+        InputError: classes or annotations have changed.
+    """
+    card = loaded.card
+    for split, entry in card.splits.items():
+        coco = read_coco(loaded.annotations(split))
+        names = [category.get("name") for category in coco["categories"]]
+        if names != card.classes:
+            raise InputError(
+                f"data set '{card.name}': {loaded.annotations(split)} has classes {names}, its card {card.classes}; "
+                "make the card again, or restore the file"
+            )
+        found = annotation_digest(coco)
+        if found != entry.digest:
+            raise InputError(
+                f"data set '{card.name}': {loaded.annotations(split)} has changed since its card was made "
+                f"(digest {found[:12]}, card {entry.digest[:12]}); make the card again, or restore the file"
+            )
+    if card_digest(card.classes, {split: entry.digest for split, entry in card.splits.items()}) != card.digest:
+        raise InputError(f"data card '{card.name}': its digest does not belong to its splits; make the card again")
+
+
+def _not_found_error(name: str, data_root: str | Path | None) -> InputError:
+    """Build the error for a data set whose card does not exist."""
+    root, public = _data_root(data_root), public_cards().get(name)
+    if public is not None:
+        return InputError(
+            f"the files of data set {name} are not here: no card of that name in {root} (set {DATA_ROOT_VARIABLE} or "
+            f"give --data). {public.files_text(str(root / name))}"
+        )
+    known = {path.parent.name for path in root.glob(f"*/{CARD_FILE}")} if root.is_dir() else set()
+    hint = (
+        f"looked in {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
+        "`c2d data scenes|voc|check --card` make one"
+    )
+    return unknown_name("data set", name, known | set(public_cards()), hint)
+
+
+def _data_root(data_root: str | Path | None) -> Path:
+    return Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)
