@@ -17,6 +17,7 @@ from PIL import Image
 from c2d.core.errors import InputError, RunError
 from c2d.detectors import compat
 from c2d.detectors.normalization import Normalization
+from c2d.ops.seeding import temporary_seed
 from c2d.teachers.crop_classifier import CropClassifier, joint_loss
 from c2d.teachers.pipelines import KINDS, teacher_pipeline
 
@@ -188,7 +189,8 @@ def test_pipelines_deliver_boxes(kind: str, coco: tuple[Path, Path]) -> None:
     )
     assert len(dataset) == 4
     for index in range(4):
-        item = dataset[index]
+        with temporary_seed(index):  # SSD's random crop may keep the crowd alone
+            item = dataset[index]
         assert tuple(item["inputs"].shape) == ((3, 64, 64) if kind == "ssd" else (3, 32, 64))
         assert len(item["data_samples"].gt_instances.bboxes) >= 1
 

@@ -100,7 +100,7 @@ def test_no_boxes(tmp_path: Path) -> None:
         (of("Expand"), PREPROCESSOR, "Expand"),
         (of("RandomResize"), PREPROCESSOR, "RandomResize"),
         (of("somebody.Transform"), PREPROCESSOR, "somebody.Transform"),
-        (of({"type": "PackDetInputs", "meta_keys": ("img_id",)}), PREPROCESSOR, "leaves out img_path"),
+        (of({"type": "PackDetInputs", "meta_keys": ("img_id",)}), PREPROCESSOR, "drops img_path"),
         (of("Resize"), {"batch_augments": [{"type": "BatchSyncRandomResize"}]}, "batch_augments"),
         ({"type": "MultiImageMixDataset", "pipeline": []}, PREPROCESSOR, "MultiImageMixDataset"),
     ],
