@@ -164,5 +164,5 @@ def _cell_means(maps: Tensor, cells: Tensor) -> Tensor:
         return maps.sum() * maps.new_zeros(0, len(maps))  # on the graph
     total = torch.nn.functional.pad(maps.double().cumsum(1).cumsum(2), (1, 0, 1, 0))
     x0, y0, x1, y1 = cells.unbind(1)
-    summed = total[:, y1, x1] - total[:, y0, x1] - total[:, y1, x0] + total[:, y0, x0]
-    return (summed / ((x1 - x0) * (y1 - y0))).T.to(maps.dtype)
+    sums = total[:, y1, x1] - total[:, y0, x1] - total[:, y1, x0] + total[:, y0, x0]
+    return (sums / ((x1 - x0) * (y1 - y0))).T.to(maps.dtype)

@@ -1,4 +1,4 @@
-"""A stand-in for `ClassifierTeacher` with the same face: a small frozen convolutional classifier, seeded."""
+"""A small frozen convolutional classifier with the interface of `ClassifierTeacher`, seeded."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class TinyTeacher:
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         self.shown.append(("both", len(crops)))
-        with record_outputs(self.network, layers) as seen:
+        with record_outputs(self.network, layers) as outputs:
             out: Tensor = self.network(crops)
-        return out, dict(seen)
+        return out, dict(outputs)
 
     def normalize(self, crops: Tensor, src: Normalization) -> Tensor:
         return renormalize(crops, src, self.normalization)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.hooks import extract_outputs, record_outputs
+from c2d.detectors.hooks import extract_outputs, record_outputs, replace_method
 
 
 class Net(nn.Module):
@@ -37,7 +37,7 @@ def test_recorded_outputs_are_those_of_the_modules_with_their_graph() -> None:
     assert hooks(net) == 0
 
 
-def test_extract_outputs_stops_behind_the_deepest_module_asked_for() -> None:
+def test_extract_outputs_stops_after_the_deepest_module() -> None:
     net, x = Net(), torch.rand(2, 3)
     got = extract_outputs(net, ["second", "first"], x)
     assert list(got) == ["second", "first"]
@@ -65,3 +65,14 @@ def test_hooks_go_away_after_an_error_in_the_model() -> None:
 def test_unknown_module_is_named_with_the_closest_one() -> None:
     with pytest.raises(InputError, match="unknown module 'secnd'; did you mean 'second'"):
         extract_outputs(Net(), ["secnd"], torch.rand(2, 3))
+
+
+def test_a_replaced_method_is_restored_after_an_error() -> None:
+    net = Net()
+    with pytest.raises(ZeroDivisionError), replace_method(net, "forward", lambda x: 1 / 0):
+        net(torch.rand(2, 3))
+    assert "forward" not in vars(net)
+    net.__dict__["forward"] = own = lambda x: x
+    with replace_method(net, "forward", lambda x: x + 1):
+        assert net.forward(1) == 2
+    assert net.forward is own

@@ -1,4 +1,4 @@
-"""What a student computes is recorded once; what a teacher computes goes no deeper than asked, in its own pixels."""
+"""What a student computes is recorded once; a teacher runs only as deep as needed, in its own normalization."""
 
 from __future__ import annotations
 

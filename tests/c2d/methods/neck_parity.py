@@ -25,7 +25,7 @@ def neck_parity(
     """The larger relative deviation of a term and of its gradient with respect to the student's maps and phi's weights.
 
     Args:
-        maps: name of the method's `PairedMaps`.
+        maps: name of the method's `FeatureAdapter`.
         reference: (adapted student maps, teacher maps) -> the raw term.
     """
     play = stage(method, student, size=SIZE, **params)

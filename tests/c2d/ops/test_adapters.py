@@ -54,7 +54,7 @@ def test_pairs_that_cannot_be_are_named() -> None:
         pair_levels("cwd", levels(4), levels(8))
 
 
-def test_maps_come_out_in_the_teachers_channels_and_size_and_the_choice_is_said() -> None:
+def test_maps_have_the_teachers_channels_and_size_and_notes_name_the_layers() -> None:
     pairs = pair_levels("x", levels(8), [Level("neck[2]", 8, 5, (31, 32))])
     phi = FeatureAdapter(pairs, conv_adapter(1), "by a 1x1 convolution")
     assert phi.notes == [

@@ -1,4 +1,4 @@
-"""The frozen classifier: the same numbers as the plain network, no further than asked, no gradient of its own."""
+"""The frozen classifier: the same numbers as the plain network, only as deep as needed, no gradient of its own."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def close(mine: torch.Tensor, plain: torch.Tensor) -> None:
 @pytest.mark.parametrize(("name", "size"), FAMILIES)
 def test_logits_and_features_are_the_plain_networks(name: str, size: int) -> None:
     plain = network(name)
-    asked = ClassifierTeacher(plain, range(6), size, IMAGENET)  # type: ignore[arg-type]
+    frozen = ClassifierTeacher(plain, range(6), size, IMAGENET)  # type: ignore[arg-type]
     crops = torch.randn(3, 3, size, size)
     with torch.no_grad():
         wanted = plain(crops)
         maps = extract_outputs(plain, list(layer_modules(plain).values()), crops)
-        logits, features = asked.logits_and_features(crops, asked.layers)
+        logits, features = frozen.logits_and_features(crops, frozen.layers)
         close(logits, wanted)
-        close(asked.logits(crops), wanted)
-        alone = asked.features(crops, asked.layers)
-    assert len(asked.layers) >= 4
+        close(frozen.logits(crops), wanted)
+        alone = frozen.features(crops, frozen.layers)
+    assert len(frozen.layers) >= 4
     for layer, module in layer_modules(plain).items():
         close(features[layer], maps[module])
         close(alone[layer], maps[module])
@@ -73,14 +73,14 @@ def test_logits_and_features_are_the_plain_networks(name: str, size: int) -> Non
 def test_gradients_to_the_crops_are_the_plain_networks() -> None:
     # In fp64, where no rounding can move a maximum of the pooling to another cell.
     plain = network("resnet18").double()
-    asked = ClassifierTeacher(plain, range(6), 48, IMAGENET)  # type: ignore[arg-type]
-    assert isinstance(asked.network.conv1, BlockConv)
+    frozen = ClassifierTeacher(plain, range(6), 48, IMAGENET)  # type: ignore[arg-type]
+    assert isinstance(frozen.network.conv1, BlockConv)
     crops = torch.randn(20, 3, 48, 48, dtype=torch.float64)
     weights = torch.randn(20, 64, 12, 12, dtype=torch.float64)
     gradients = []
     for features in (
         lambda x: extract_outputs(plain, ["maxpool"], x)["maxpool"],
-        lambda x: asked.features(x, ["l0"])["l0"],
+        lambda x: frozen.features(x, ["l0"])["l0"],
     ):
         given = crops.clone().requires_grad_()
         (features(given) * weights).sum().backward()
@@ -98,8 +98,8 @@ def test_the_stem_on_blocks_is_the_stem(size: int) -> None:
 
 
 @pytest.mark.parametrize(("layers", "beyond"), [(["l0"], "layer1"), (["l2", "l0"], "layer3")])
-def test_it_runs_no_further_than_asked(layers: list[str], beyond: str) -> None:
-    asked = teacher()
+def test_it_runs_only_as_deep_as_needed(layers: list[str], beyond: str) -> None:
+    frozen = teacher()
     calls = {"reached": 0, "beyond": 0}
 
     def count(key: str) -> Any:
@@ -108,47 +108,47 @@ def test_it_runs_no_further_than_asked(layers: list[str], beyond: str) -> None:
 
         return hook
 
-    asked.network.get_submodule("conv1").register_forward_hook(count("reached"))
-    asked.network.get_submodule(beyond).register_forward_hook(count("beyond"))
-    features = asked.features(torch.randn(5, 3, 48, 48), layers)
+    frozen.network.get_submodule("conv1").register_forward_hook(count("reached"))
+    frozen.network.get_submodule(beyond).register_forward_hook(count("beyond"))
+    features = frozen.features(torch.randn(5, 3, 48, 48), layers)
     assert list(features) == layers
     assert calls["reached"] > 0
     assert calls["beyond"] == 0
-    asked.logits(torch.randn(1, 3, 48, 48))
+    frozen.logits(torch.randn(1, 3, 48, 48))
     assert calls["beyond"] == 1
 
 
 def test_it_is_frozen_in_eval_mode_and_the_given_network_is_left_alone() -> None:
     given = network("resnet18").train()
     before = {key: value.clone() for key, value in given.state_dict().items()}
-    asked = ClassifierTeacher(given, range(6), 48, IMAGENET)  # type: ignore[arg-type]
-    assert not isinstance(asked, nn.Module)
-    assert not any(weight.requires_grad for weight in asked.module.parameters())
-    assert not any(module.training for module in asked.module.modules())
+    frozen = ClassifierTeacher(given, range(6), 48, IMAGENET)  # type: ignore[arg-type]
+    assert not isinstance(frozen, nn.Module)
+    assert not any(weight.requires_grad for weight in frozen.module.parameters())
+    assert not any(module.training for module in frozen.module.modules())
     assert all(weight.requires_grad for weight in given.parameters())
     assert given.training
     assert all(torch.equal(value, before[key]) for key, value in given.state_dict().items())
     crops = torch.randn(2, 3, 48, 48, requires_grad=True)
-    asked.features(crops, ["l1"])["l1"].sum().backward()
+    frozen.features(crops, ["l1"])["l1"].sum().backward()
     assert crops.grad is not None
     assert float(crops.grad.abs().sum()) > 0
-    assert all(weight.grad is None for weight in asked.module.parameters())
+    assert all(weight.grad is None for weight in frozen.module.parameters())
 
 
 def test_the_number_of_crops_does_not_change_values() -> None:
-    asked = teacher()
+    frozen = teacher()
     crops = torch.randn(70, 3, 48, 48)
     with torch.no_grad():
-        together = asked.features(crops, ["l0"])["l0"]
-        apart = torch.cat([asked.features(part, ["l0"])["l0"] for part in crops.split(7)])
+        together = frozen.features(crops, ["l0"])["l0"]
+        apart = torch.cat([frozen.features(part, ["l0"])["l0"] for part in crops.split(7)])
         torch.testing.assert_close(together, apart, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(asked.logits(crops)[:3], asked.logits(crops[:3]), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(frozen.logits(crops)[:3], frozen.logits(crops[:3]), rtol=1e-5, atol=1e-5)
 
 
 def test_no_crop_at_all() -> None:
-    asked = teacher()
+    frozen = teacher()
     nothing = torch.zeros(0, 3, 48, 48, requires_grad=True)
-    logits, features = asked.logits_and_features(nothing, ["l0"])
+    logits, features = frozen.logits_and_features(nothing, ["l0"])
     assert logits.shape == (0, 6)
     assert features["l0"].shape == (0, 64, 12, 12)
     (logits.sum() + features["l0"].sum()).backward()
@@ -156,17 +156,17 @@ def test_no_crop_at_all() -> None:
 
 def test_without_rewriting_the_numbers_are_bit_equal() -> None:
     plain = network("resnet18")
-    asked = ClassifierTeacher(plain, range(6), 48, IMAGENET, fused=False)  # type: ignore[arg-type]
+    frozen = ClassifierTeacher(plain, range(6), 48, IMAGENET, fused=False)  # type: ignore[arg-type]
     crops = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
-        assert torch.equal(asked.logits(crops), plain(crops))
+        assert torch.equal(frozen.logits(crops), plain(crops))
 
 
 def test_normalise_converts_to_the_teachers_pixels() -> None:
-    asked = teacher()
+    frozen = teacher()
     ssd = Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "bgr")
     crops = torch.randn(2, 3, 8, 8)
-    assert torch.equal(asked.normalize(crops, ssd), renormalize(crops, ssd, IMAGENET))
+    assert torch.equal(frozen.normalize(crops, ssd), renormalize(crops, ssd, IMAGENET))
 
 
 def test_an_unknown_layer_is_answered() -> None:
@@ -218,15 +218,15 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_teacher_comes_out_of_its_run_folder(run: Path) -> None:
-    asked = ClassifierTeacher.from_run(run)
-    assert asked.classes == ("ant", "bee")
-    assert asked.size == 48
-    assert asked.normalization == Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "bgr")
-    assert asked.audit is not None
-    assert asked.audit.loaded == asked.audit.wanted
+    frozen = ClassifierTeacher.from_run(run)
+    assert frozen.classes == ("ant", "bee")
+    assert frozen.size == 48
+    assert frozen.normalization == Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "bgr")
+    assert frozen.audit is not None
+    assert frozen.audit.loaded == frozen.audit.wanted
     crops = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
-        close(asked.logits(crops), network("resnet18", 2)(crops))
+        close(frozen.logits(crops), network("resnet18", 2)(crops))
 
 
 def test_an_unfinished_or_wrong_run_is_no_teacher(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""A frozen detector as teacher: loading with an account of every key, taps that stop, its own pixels."""
+"""A frozen detector as teacher: every key is audited, module outputs stop the forward pass, its own normalization."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_is_frozen_and_computes_the_same(made: tuple[Config, Any, Path]) -> N
         torch.testing.assert_close(mine, theirs)
 
 
-def test_it_runs_no_deeper_than_the_tap(made: tuple[Config, Any, Path]) -> None:
+def test_it_runs_only_to_the_deepest_module(made: tuple[Config, Any, Path]) -> None:
     config, _, path = made
     teacher = DetectorTeacher.from_parts(config, path)
     deeper: list[str] = []

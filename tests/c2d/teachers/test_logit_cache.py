@@ -1,4 +1,4 @@
-"""Kept logits: the same losses with and without, the teacher asked once, and refused where crops would change."""
+"""Cached logits: equal losses with and without, one teacher pass per crop, an error where crops would change."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def images(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-class Asked:
-    """A teacher whose logits are the row's number; it remembers what it was asked."""
+class CountingTeacher:
+    """A teacher whose logits are the index of the row; `rows` records its calls."""
 
     def __init__(self) -> None:
         self.rows: list[list[int]] = []
@@ -48,34 +48,34 @@ class Asked:
 BOXES = torch.tensor([[0.0, 0, 8, 8], [1, 1, 9, 9], [0, 0, 8, 8]])
 
 
-def test_a_crop_is_asked_for_once(tmp_path: Path, images: list[str]) -> None:
-    asked, cache = Asked(), LogitCache(tmp_path / "kept", {"teacher": "t"}, 3)
+def test_a_crop_is_requested_once(tmp_path: Path, images: list[str]) -> None:
+    compute, cache = CountingTeacher(), LogitCache(tmp_path / "kept", {"teacher": "t"}, 3)
     paths = [images[0], images[0], images[1]]  # the third box is the first, in another image
-    first = cache.logits(paths, BOXES, "32 px", asked)
-    again = cache.logits(paths, BOXES.flip(0).flip(0), "32 px", asked)
-    assert asked.rows == [[0, 1, 2]]
+    first = cache.logits(paths, BOXES, "32 px", compute)
+    again = cache.logits(paths, BOXES.flip(0).flip(0), "32 px", compute)
+    assert compute.rows == [[0, 1, 2]]
     assert first.tolist() == again.tolist() == [[0.0] * 3, [1.0] * 3, [2.0] * 3]
     moved = BOXES + torch.tensor([[0.0, 0, 0, 0], [0, 0, 0, 0.001], [0, 0, 0, 0]])
-    cache.logits(paths, moved, "32 px", asked)
-    cache.logits(paths[:1], BOXES[:1], "48 px", asked)
-    assert asked.rows[1:] == [[1], [0]]
+    cache.logits(paths, moved, "32 px", compute)
+    cache.logits(paths[:1], BOXES[:1], "48 px", compute)
+    assert compute.rows[1:] == [[1], [0]]
     assert (cache.hits, cache.requests) == (3 + 2, 3 + 3 + 3 + 1)
     assert "5 of 10 crops found (50.0%), 5 stored" in cache.summary()
 
 
 def test_another_process_finds_it_and_another_context_does_not(tmp_path: Path, images: list[str]) -> None:
-    folder, asked = tmp_path / "kept", Asked()
-    LogitCache(folder, {"teacher": "t"}, 3).logits(images, BOXES[:2], "", asked)
+    folder, compute = tmp_path / "kept", CountingTeacher()
+    LogitCache(folder, {"teacher": "t"}, 3).logits(images, BOXES[:2], "", compute)
     assert len(LogitCache(folder, {"teacher": "t"}, 3)) == 2
     assert len(LogitCache(folder, {"teacher": "other"}, 3)) == 0
     Path(images[0]).write_bytes(b"another picture under the same name")
-    LogitCache(folder, {"teacher": "t"}, 3).logits(images, BOXES[:2], "", asked)
-    assert asked.rows == [[0, 1], [0]]
+    LogitCache(folder, {"teacher": "t"}, 3).logits(images, BOXES[:2], "", compute)
+    assert compute.rows == [[0, 1], [0]]
 
 
 def test_a_torn_file_costs_its_last_entry_only(tmp_path: Path, images: list[str]) -> None:
     folder = tmp_path / "kept"
-    LogitCache(folder, {}, 3).logits(images, BOXES[:2], "", Asked())
+    LogitCache(folder, {}, 3).logits(images, BOXES[:2], "", CountingTeacher())
     (path,) = folder.rglob("*.logits")
     raw = path.read_bytes()
     path.write_bytes(raw[:-5])
@@ -85,7 +85,7 @@ def test_a_torn_file_costs_its_last_entry_only(tmp_path: Path, images: list[str]
 
 
 def test_no_boxes(tmp_path: Path) -> None:
-    found = LogitCache(tmp_path / "kept", {}, 3).logits([], BOXES[:0], "", Asked())
+    found = LogitCache(tmp_path / "kept", {}, 3).logits([], BOXES[:0], "", CountingTeacher())
     assert found.shape == (0, 3)
     assert not (tmp_path / "kept").exists()
 
@@ -134,7 +134,7 @@ def losses(folder: RunFolder) -> list[dict[str, float]]:
 def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, tmp_path: Path, features: bool) -> None:
     """19 images with boxes, batch 4, 6 steps: 5 images are seen twice. The second run finds all crops on disk."""
     method = [{"icod": {"max_positives": 8} if features else {"lambda_kl": 0, "lambda_l": 0}}]
-    asked: dict[str, Any] = {
+    spec: dict[str, Any] = {
         "iterations": 6, "method": method, "teachers": {"classifier": teacher.id}, "overrides": STILL, "seed": 7
     }  # fmt: skip
     found = {}
@@ -142,7 +142,7 @@ def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, t
         store = Workshop(workshop.data, tmp_path / name)
         store.runs.mkdir()
         (store.runs / teacher.id).symlink_to(teacher.path)
-        folder = store.create_run(**asked)
+        folder = store.create_run(**spec)
         train(folder, store.options(cache_teacher=cache))
         found[name] = losses(folder), folder.log.read_text()
     assert len(found["plain"][0]) == 6
@@ -150,9 +150,9 @@ def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, t
         for plain, kept in zip(found["plain"][0], found[name][0], strict=True):
             assert kept == pytest.approx(plain, rel=1e-6, abs=1e-7)
     assert "teacher cache" not in found["plain"][1]
-    known, asked_for, kept_entries = _numbers(found["cold"][1])
-    assert 0 < known == asked_for - kept_entries
-    assert _numbers(found["warm"][1]) == [asked_for, asked_for, kept_entries]
+    hits, requested, stored = _numbers(found["cold"][1])
+    assert 0 < hits == requested - stored
+    assert _numbers(found["warm"][1]) == [requested, requested, stored]
     assert "(100.0%)" in found["warm"][1]
 
 

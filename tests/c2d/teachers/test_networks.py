@@ -90,7 +90,7 @@ def test_unknown_networks_are_answered() -> None:
         build_network("timm:resnet10tt", 4)
 
 
-def test_timm_is_asked_for_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_timm_is_an_error_with_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "timm", None)
