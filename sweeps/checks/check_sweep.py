@@ -1,7 +1,7 @@
-"""`check`: everything that can be found wrong with a grid before a queue sees it, all of it at once.
+"""`check`: find all problems of a grid before it is submitted.
 
 The first part reads files only: batch and processes, teachers, data sets, weight files, the store. The second builds
-each structure once and takes a step (rehearsal.py); without torch it says that it did not.
+each structure once and takes a training step (dry_run_process.py); without torch it is skipped with a message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from c2d.core.run_folder import RunFolder
 from c2d.specs.spec import RunSpec
 from sweeps.checks import static_checks
-from sweeps.checks.dry_run_process import Question, dry_run
+from sweeps.checks.dry_run_process import DryRunRequest, dry_run
 from sweeps.checks.static_checks import RunProblem
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import PrintLine
@@ -24,15 +24,21 @@ if TYPE_CHECKING:
     from sweeps.definition.definition import Definition
     from sweeps.definition.expand import Grid
 
-SHOWN = 3
+SHOWN_CELLS = 3
 FREE_GIB = 10.0
 RUN_GIB = 0.6
-"""What a run of a ResNet-50 detector leaves while it trains: two checkpoints with momentum, and its weights."""
+"""Disk space of a ResNet-50 detector in training: two checkpoints with momentum, and its weights."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend. `where`: the cells it concerns, or a file."""
+    """One problem to fix.
+
+    Attributes:
+        where: cells, or a file.
+        message: what is wrong, and how to fix it.
+        failure_class: see c2d/core/failure_classes.py.
+    """
 
     where: str
     message: str
@@ -48,14 +54,16 @@ def check_sweep(
     forward: bool = True,
     print_line: PrintLine = print,
 ) -> list[Problem]:
-    """All problems of a grid, those of the files first; an empty list when there is none.
+    """Return all problems of a grid, those of the files first.
 
     Args:
-        definition: where the grid comes from, for messages.
-        runs: the store; data: root of the data cards (None: C2D_DATA, else ./data).
-        profile: the machine it shall run on, or None for this one.
-        forward: build each structure and take one step, which needs torch and some seconds a structure.
-        say: gets lines about progress, and what could not be checked.
+        definition: of the grid, for messages.
+        grid: cells and teachers.
+        runs: the store.
+        data: root of the data cards; None: C2D_DATA, else ./data.
+        profile: the machine of the runs; None: this one.
+        forward: build each structure and take one step, which needs torch and a few seconds a structure.
+        print_line: called with lines about progress, and about checks that were skipped.
     """
     cells: dict[str, list[str]] = {}
     specs: dict[str, RunSpec] = {}
@@ -73,20 +81,20 @@ def check_sweep(
     found += static_checks.teachers(specs, planned, cards, runs)
     problems = _store(definition.source, specs, runs, print_line)
     if forward:
-        stopped = {item.run for item in found if item.stops}
-        asked = [
-            Question(
+        broken = {item.run for item in found if item.skips_dry_run}
+        requests = [
+            DryRunRequest(
                 run,
                 spec,
-                {k: planned[v] for k, v in static_checks.kinds(spec).items() if v in planned},
+                {k: planned[v] for k, v in static_checks.teacher_runs(spec).items() if v in planned},
                 static_checks.classes(spec, cards),
             )
             for run, spec in specs.items()
-            if run not in stopped
+            if run not in broken
         ]
-        if stopped:
-            print_line(f"{len(stopped)} of {len(specs)} runs have a problem already and are not rehearsed")
-        found += [RunProblem(*item) for item in dry_run(asked, runs, data, print_line)]
+        if broken:
+            print_line(f"{len(broken)} of {len(specs)} runs have a problem already; no dry run of them")
+        found += [RunProblem(*item) for item in dry_run(requests, runs, data, print_line)]
     return problems + _merged(found, cells)
 
 
@@ -95,7 +103,7 @@ def _label(labels: dict[str, str], seed: int) -> str:
 
 
 def _merged(found: list[RunProblem], cells: dict[str, list[str]]) -> list[Problem]:
-    """One problem for each message, with the cells it concerns."""
+    """Return one problem for each message, with its cells."""
     where: dict[tuple[str, str], dict[str, None]] = {}  # ordered, and looked up in constant time
     for item in found:
         where.setdefault((item.message, item.failure_class), {}).update(dict.fromkeys(cells[item.run]))
@@ -103,16 +111,18 @@ def _merged(found: list[RunProblem], cells: dict[str, list[str]]) -> list[Proble
 
 
 def _some(places: list[str]) -> str:
-    return "; ".join(places[:SHOWN]) + (f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
+    return "; ".join(places[:SHOWN_CELLS]) + (
+        f"; and {len(places) - SHOWN_CELLS} more" if len(places) > SHOWN_CELLS else ""
+    )
 
 
 def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: PrintLine) -> list[Problem]:
-    """Can it be written to, and is there room? Little room is said, not refused: files of other runs may go."""
+    """Check that the store is writable, and warn about little free space: files of other runs can be removed."""
     place = runs.absolute()
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        return [Problem(source, f"the store {runs} cannot be written: {place} is no folder one may write to; "
+        return [Problem(source, f"the store {runs} cannot be written: {place} is not a writable folder; "
                         "give another with --runs", "disk")]  # fmt: skip
     free = shutil.disk_usage(place).free / 2**30
     if free < FREE_GIB:
@@ -120,13 +130,13 @@ def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: Print
         each = _typical_gib(runs)
         print_line(
             f"warning: {free:.1f} GiB are free in {place}; {len(new)} new runs need about {len(new) * each:.1f} GiB "
-            f"({each:.2f} each); `c2d sweep gc` shows what can go"
+            f"({each:.2f} each); `c2d sweep gc` lists files to remove"
         )
     return []
 
 
 def _typical_gib(runs: Path) -> float:
-    """Mean size of the newest runs that have weights or checkpoints; RUN_GIB in a new store."""
+    """Return the mean size in GiB of the newest runs; RUN_GIB in a new store."""
     folders = sorted((path.parent for path in runs.glob("*/status.json")), key=lambda path: -path.stat().st_mtime)[:10]
     sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**30 for folder in folders]
     return sum(sizes) / len(sizes) if sizes else RUN_GIB

@@ -1,7 +1,7 @@
-"""The forward part of `check`: `python -m c2d.preflight.dry_run` in a process of its own, its answers mapped back to runs.
+"""The dry run of `check`: call `python -m c2d.preflight.dry_run` and map its results back to runs.
 
-A process of its own, because sweeps import no torch, and because what mmdet does to a process (or a crash of it) stays
-there. Runs that differ in their seed alone are one question; further equal structures are found on the other side.
+It is a process of its own, because sweeps import no torch, and because a crash of mmdet ends only that process. Runs
+that differ only in their seed share one entry; the process finds further equal structures.
 """
 
 from __future__ import annotations
@@ -24,14 +24,21 @@ from sweeps.launchers.launch_request import PrintLine
 
 NEEDED = ("torch", "torchvision", "mmengine", "mmcv", "mmdet")
 THREADS = 4
-EVERY_S = 5.0
-DEATHS = 3
-"""Processes in a row that answer nothing, after which no other is started."""
+PROGRESS_S = 5.0
+MAX_CRASHES = 3
+"""Processes in a row without a result, after which no other is started."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """One run to rehearse, with its planned teachers and the class list of its data (None: not known here)."""
+class DryRunRequest:
+    """One run to try.
+
+    Attributes:
+        run: id.
+        spec: of the run.
+        teachers: {kind: spec} of its planned teachers.
+        classes: of its data set; None: unknown here.
+    """
 
     run: str
     spec: RunSpec
@@ -40,87 +47,89 @@ class Question:
 
 
 def dry_run(
-    questions: list[Question], runs: Path, data: Path | None, print_line: PrintLine
+    requests: list[DryRunRequest], runs: Path, data: Path | None, print_line: PrintLine
 ) -> list[tuple[str, str, str]]:
-    """(run, message, failure class) of every run whose rehearsal found something wrong."""
+    """Take one training step of each structure; return (run, message, failure class) of every run with a problem."""
     missing = next((name for name in NEEDED if find_spec(name) is None), None)
-    if missing or not questions:
+    if missing or not requests:
         if missing:
-            print_line(f"forward not rehearsed: {missing} is not installed here")
+            print_line(f"dry run skipped: {missing} is not installed here")
         return []
     same: dict[str, list[str]] = {}
-    for question in questions:
-        same.setdefault(question.run.rpartition("-s")[0], []).append(question.run)
-    first = {question.run: question for question in questions}
+    for request in requests:
+        same.setdefault(request.run.rpartition("-s")[0], []).append(request.run)
+    first = {request.run: request for request in requests}
     todo = [first[group[0]] for group in same.values()]
-    print_line(f"rehearsing {len(todo)} questions of {len(questions)} runs: one step of each structure, on stand-ins")
-    begun, answers = time.monotonic(), _answers(todo, runs, data, print_line)
-    steps = sum("same structure as" not in " ".join(answer["notes"]) for answer in answers.values())
-    print_line(f"rehearsed {len(todo)} questions of {steps} structures in {time.monotonic() - begun:.0f} s")
-    for note, run in _notes(answers).items():
+    print_line(f"dry run of {len(todo)} specs of {len(requests)} runs: one step of each structure, on synthetic data")
+    begun, results = time.monotonic(), _results(todo, runs, data, print_line)
+    steps = sum("same structure as" not in " ".join(result["notes"]) for result in results.values())
+    print_line(f"dry run done: {len(todo)} specs of {steps} structures in {time.monotonic() - begun:.0f} s")
+    for note, run in _notes(results).items():
         print_line(f"note on {run}: {note}")
     return [
-        (run, answers[group[0]]["problem"], answers[group[0]]["failure_class"])
+        (run, results[group[0]]["problem"], results[group[0]]["failure_class"])
         for group in same.values()
         for run in group
-        if not answers[group[0]]["ok"]
+        if not results[group[0]]["ok"]
     ]
 
 
-def _notes(answers: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Each note once, with the first run it was said of."""
+def _notes(results: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return {note: first run that has it}."""
     found: dict[str, str] = {}
-    for run, answer in answers.items():
-        for note in answer["notes"]:
+    for run, result in results.items():
+        for note in result["notes"]:
             if not note.startswith(("same structure as", "data set")):
                 found.setdefault(note, run)
     return found
 
 
-def _answers(todo: list[Question], runs: Path, data: Path | None, print_line: PrintLine) -> dict[str, dict[str, Any]]:
-    """Answer of each question by run id; one that ends the process is named, and the others are asked again."""
+def _results(
+    todo: list[DryRunRequest], runs: Path, data: Path | None, print_line: PrintLine
+) -> dict[str, dict[str, Any]]:
+    """Return {run id: result}. A request that ends the process is reported, and the others are tried again."""
     found: dict[str, dict[str, Any]] = {}
-    said, broken, deaths = time.monotonic(), 0, 0
+    printed, broken, crashes = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory(prefix="c2d-check-") as folder:
-        while rest := [question for question in todo if question.run not in found]:
+        while rest := [request for request in todo if request.run not in found]:
             errors = Path(folder) / "stderr"
-            for answer in _process(rest, Path(folder), errors, runs, data):
-                found[answer["id"]] = answer
-                broken += not answer["ok"]
-                if time.monotonic() - said > EVERY_S:
-                    said = time.monotonic()
-                    print_line(f"  {len(found)} of {len(todo)} rehearsed, {broken} with a problem")
-            unanswered = [question for question in rest if question.run not in found]
-            deaths = deaths + 1 if len(unanswered) == len(rest) else 0
-            for question in unanswered if deaths == DEATHS else unanswered[:1]:
+            for result in _process(rest, Path(folder), errors, runs, data):
+                found[result["id"]] = result
+                broken += not result["ok"]
+                if time.monotonic() - printed > PROGRESS_S:
+                    printed = time.monotonic()
+                    print_line(f"  {len(found)} of {len(todo)} tried, {broken} with a problem")
+            missing_results = [request for request in rest if request.run not in found]
+            crashes = crashes + 1 if len(missing_results) == len(rest) else 0
+            for request in missing_results if crashes == MAX_CRASHES else missing_results[:1]:
                 lines = errors.read_text(errors="replace").strip().splitlines()
-                reason = lines[-1][:300] if lines else "it said nothing"
-                text = f"the rehearsal of it ended without an answer: {reason}"
-                found[question.run] = {"ok": False, "problem": text, "failure_class": "unknown", "notes": []}
+                reason = lines[-1][:300] if lines else "no output"
+                text = f"its dry run ended without a result: {reason}"
+                found[request.run] = {"ok": False, "problem": text, "failure_class": "unknown", "notes": []}
                 broken += 1
     return found
 
 
 def _process(
-    questions: list[Question], folder: Path, errors: Path, runs: Path, data: Path | None
+    requests: list[DryRunRequest], folder: Path, errors: Path, runs: Path, data: Path | None
 ) -> Iterator[dict[str, Any]]:
-    """Answers as they come; the process is gone when the generator is."""
+    """Yield results as they are printed. The process is killed when the generator is closed."""
     atomic_write_json(
-        folder / "questions.json",
+        folder / "requests.json",
         {
             "format": 1,
             "specs": [
                 {
-                    "spec": question.spec.to_json(),
-                    "teachers": {kind: spec.to_json() for kind, spec in question.teachers.items()},
-                    "classes": question.classes,
+                    "spec": request.spec.to_json(),
+                    "teachers": {kind: spec.to_json() for kind, spec in request.teachers.items()},
+                    "classes": request.classes,
                 }
-                for question in questions
+                for request in requests
             ],
         },
     )
     options = ["--runs", str(runs), *(["--data", str(data)] if data else [])]
-    command = module_command("c2d.preflight.dry_run", str(folder / "questions.json"), *options)
+    command = module_command("c2d.preflight.dry_run", str(folder / "requests.json"), *options)
     threads = str(min(THREADS, os.cpu_count() or 1))
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, **module_environment()}
     with errors.open("w") as stderr:

@@ -1,7 +1,7 @@
-"""`c2d doctor --profile P`: send one short job the way real ones go, wait, and say what it saw and what to mend.
+"""`c2d doctor --profile P`: submit one short job, wait for it, and report what it found and how to fix it.
 
-The job takes the same road as a run: profile, snapshot, batch script, submitit's runner. What goes wrong here would
-have gone wrong for every run of a sweep.
+The job uses the same path as a run: profile, snapshot, batch script, submitit's runner. A failure here would occur in
+every run of a sweep.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore, runs_folder
 from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
-from sweeps.launchers.arrays import Array
+from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
 from sweeps.launchers.snapshot import take_snapshot
-from sweeps.node.probe_job import Look
+from sweeps.node.probe_job import ProbeJob
 from sweeps.scheduler import queue
 from sweeps.scheduler.sbatch import NotSubmitted
 
@@ -49,17 +49,25 @@ PENDING = {
     "InvalidAccount": "`account` of the profile is not yours: `sacctmgr show assoc user=$USER`",
     "InvalidQOS": "`qos` of the profile is not yours: `sacctmgr show assoc user=$USER`",
     "JobHeldUser": "it is held: `scontrol release JOB`",
-    "JobHeldAdmin": "an administrator holds it; ask the cluster's support",
+    "JobHeldAdmin": "an administrator holds it; contact the cluster's support",
     "Reservation": "it waits for its reservation to begin",
     "Licenses": "it waits for a licence",
     "BeginTime": "its start time has not come yet",
 }
-"""squeue's reasons for waiting that have an answer; any other is shown as it is."""
+"""Known reasons of squeue for a waiting job; any other is printed unchanged."""
 
 
 @dataclass
-class Report:
-    """What is printed: facts as (name, text), problems each with its fix."""
+class ProbeReport:
+    """What is printed.
+
+    Attributes:
+        profile: name.
+        job: number.
+        facts: (name, text).
+        problems: each with its fix.
+        answers: of the processes, by rank.
+    """
 
     profile: str
     job: str | None = None
@@ -76,16 +84,24 @@ def probe(
     as_json: bool,
     print_line: Callable[[str], None] = print,
 ) -> int:
-    """Send the probe and print what it saw; 0, or 1 where something has to be mended.
+    """Submit the probe and print its report; return 0, or 1 where there is a problem.
+
+    Args:
+        profile: name or path.
+        runs: the store; None: C2D_RUNS, else ./runs.
+        data: root of the data cards; None: C2D_DATA, else ./data.
+        wait_s: seconds to wait for the job.
+        as_json: print one JSON object.
+        print_line: called with each line of the report.
 
     Raises:
-        InputError: an unknown profile; no SLURM here.
+        InputError: an unknown profile, or no SLURM here.
     """
     machine = load_profile(profile)
     if not queue.available():
-        raise InputError("no sbatch and squeue on this machine; call it on the cluster's login node")
+        raise InputError("missing: sbatch and squeue; fix: run this on the cluster's login node")
     root = data or Path(os.environ.get("C2D_DATA") or "data")
-    report = send(
+    report = submit_probe(
         machine, runs_folder(runs).absolute(), root.absolute(), wait_s, (lambda line: None) if as_json else print_line
     )
     if as_json:
@@ -98,40 +114,50 @@ def probe(
         for problem in report.problems:
             print_line(f"problem: {problem}")
         print_line(
-            f"{len(report.problems)} problems" if report.problems else "a job of this profile sees what it needs"
+            f"{len(report.problems)} problems" if report.problems else "a job of this profile finds everything it needs"
         )
     return 1 if report.problems else 0
 
 
-def send(machine: Profile, runs: Path, data: Path, wait_s: float, print_line: Callable[[str], None]) -> Report:
-    """Submit, wait at most `wait_s` seconds, and read the answer. A probe that has not started by then is cancelled."""
+def submit_probe(
+    machine: Profile, runs: Path, data: Path, wait_s: float, print_line: Callable[[str], None]
+) -> ProbeReport:
+    """Submit the probe, wait for its answers, and return the report. A probe that has not started by then is cancelled.
+
+    Args:
+        machine: its profile.
+        runs: the store, absolute.
+        data: root of the data cards, absolute.
+        wait_s: seconds to wait.
+        print_line: called with lines about progress.
+    """
     name = f"c2d-probe-{uuid.uuid4().hex[:8]}"
     place = runs / SWEEP / name
-    report = Report(machine.name)
+    report = ProbeReport(machine.name)
     task = Task(RunFolder(place), hours=LIMIT_H)
     short = machine.model_copy(update={"signal_delay_s": 10})
     request = LaunchRequest(SWEEP, runs, data, [task], short, take_snapshot(runs))
-    look = Look(str(place), str(runs), str(data), machine.tmp)
+    job = ProbeJob(str(place), str(runs), str(data), machine.tmp)
     sent = time.time()
     try:
-        report.job = submit_array([look], Array(name, (task,)), request, "", print_line)
+        report.job = submit_array([job], JobArray(name, (task,)), request, "", print_line)
     except NotSubmitted as error:
-        report.problems.append(f"sbatch refused the job: {error.text}; mend the profile {machine.name}")
+        report.problems.append(f"sbatch refused the job: {error.text}; fix the profile {machine.name}")
         return report
     print_line(f"job {report.job} is submitted; waiting {wait_s:.0f} s at most")
     answers, seen, facts = _wait(place, report.job, machine.world, sent + wait_s, print_line)
     if answers:
         report.answers = answers
-        judge(report, machine, sent, seen)
+        read_answers(report, machine, sent, seen)
     else:
-        report.problems.append(_silence(report.job, facts, RunStore(runs).submission(SWEEP, name), wait_s))
+        report.problems.append(_no_answer(report.job, facts, RunStore(runs).submission(SWEEP, name), wait_s))
     return report
 
 
 def _wait(
     place: Path, job: str, world: int, deadline: float, print_line: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], float, queue.JobFacts | None]:
-    """(answers by rank, when the first one's was seen, what the queue said last)."""
+    """Return (answers by rank, when they were read, the queue's last facts)."""
     facts: queue.JobFacts | None = None
     asked = over = 0.0
     while True:
@@ -139,14 +165,16 @@ def _wait(
         now = time.time()
         if len(answers) == world or (answers and answers[0]["rank"] == 0 and over and now - over > 10):
             return answers, now, facts
-        late_s = 30 if facts is not None and facts.state == "COMPLETED" else 3  # a network file system takes its time
+        late_s = (
+            30 if facts is not None and facts.state == "COMPLETED" else 3
+        )  # files may be late on a network file system
         if now >= deadline or (over and now - over > late_s):
             return answers, now, facts
         if now - asked >= 5 * POLL_S:
             asked = now
             try:
                 facts = queue.look_up([job]).get(job, facts)
-            except RunError as error:  # a controller that is silent now; the answer comes by another way
+            except RunError as error:  # the controller does not answer now; the probe's answer is a file
                 print_line(f"warning: {error}")
             if facts is not None and facts.state in queue.FINISHED:
                 over = over or now
@@ -161,16 +189,16 @@ def _read(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _silence(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: float) -> str:
-    """Why there is no answer, in one line with what to do."""
+def _no_answer(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: float) -> str:
+    """Return why there is no answer, in one line with a fix."""
     if facts is None or facts.state in ("PENDING", "CONFIGURING", "REQUEUED"):
         reason = facts.reason if facts is not None and facts.reason else "no reason given"
         words = next((text for sign, text in PENDING.items() if sign in reason), "")
         if not words and ("QOS" in reason or "Assoc" in reason):
             words = "a limit of your account or QOS is reached; it waits until other jobs of it have ended"
         queue.cancel([job])
-        told = f"{reason}: {words}" if words else reason
-        return f"job {job} did not start within {wait_s:.0f} s and was cancelled ({told}); or wait longer with --wait"
+        text = f"{reason}: {words}" if words else reason
+        return f"job {job} did not start within {wait_s:.0f} s and was cancelled ({text}); or wait longer with --wait"
     log = "\n".join(line for path in sorted(folder.glob(f"{job}_*_log.*")) for line in read_log_tail(path))
     if facts.state not in queue.FINISHED:
         late = f"job {job} runs on {facts.node} and has not answered in {wait_s:.0f} s; wait longer with --wait"
@@ -186,15 +214,17 @@ def _last(log: str) -> str:
     return f"Its last line: {lines[-1]}" if lines else "Its log is empty."
 
 
-def judge(report: Report, machine: Profile, sent: float, seen: float) -> None:
-    """Facts and problems from the answers. Pure but for the report.
+def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float) -> None:
+    """Add facts and problems to the report, from its answers.
 
     Args:
-        sent, seen: seconds since the epoch, by this machine's clock: submission, and when the answer was there.
+        machine: profile of the probe.
+        sent: submission, seconds since the epoch by this machine's clock.
+        seen: when the answers were read, likewise.
     """
     first, problems = report.answers[0], report.problems
     checks = {check["name"]: check for check in first.get("doctor", {}).get("checks", [])}
-    off = first["time"] - seen  # the answer was on its way for a poll and the file system's delay
+    off = first["time"] - seen  # includes one poll and the delay of the file system
     nodes = ", ".join(dict.fromkeys(str(answer["node"]) for answer in report.answers))
     memory, tmp = first["memory_gb"], first["tmp"]
     report.facts += [
@@ -229,23 +259,21 @@ def judge(report: Report, machine: Profile, sent: float, seen: float) -> None:
     if memory is not None and memory < 0.95 * machine.mem_gb:
         problems.append(f"{memory} GB of memory instead of {machine.mem_gb:g}; lower `mem_gb`")
     for name, hint in (
-        ("runs", "name a shared folder with --runs"),
-        ("tmp", "name another folder as `tmp` in the profile"),
+        ("runs", "use a shared folder with --runs"),
+        ("tmp", "set another folder as `tmp` in the profile"),
     ):
         if not first[name]["visible"] or not first[name]["writable"]:
             problems.append(f"{first[name]['path']} is not writable on the node; {hint}")
         elif first[name]["free_gb"] is not None and first[name]["free_gb"] < FULL_GB:
             problems.append(f"{first[name]['path']} has {first[name]['free_gb']} GB left on the node; {hint}")
     if not first["data"]["visible"]:
-        problems.append(
-            f"{first['data']['path']} is not there on the node; name a shared folder with --data or C2D_DATA"
-        )
+        problems.append(f"{first['data']['path']} is missing on the node; use a shared folder with --data or C2D_DATA")
     if abs(off) > CLOCK_S:
         problems.append(
-            f"clocks differ by {abs(off):.0f} s, so heartbeats look stale; ask the cluster's support for NTP"
+            f"clocks differ by {abs(off):.0f} s, so heartbeats look stale; contact the cluster's support about NTP"
         )
     if "error" in first.get("doctor", {}):
-        problems.append(f"`c2d doctor` did not work on the node: {first['doctor']['error']}")
+        problems.append(f"`c2d doctor` failed on the node: {first['doctor']['error']}")
     for name, check in checks.items():
         if check["status"] == "fail":
             problems.append(f"{name} on the node: {check['found']}; {check['fix']}")

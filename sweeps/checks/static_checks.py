@@ -1,4 +1,4 @@
-"""What files alone say against a run: its batch, its student, its weights, its teachers, its data. No torch."""
+"""Checks of a run that read files only: batch, student, weights, teachers, data set. No torch."""
 
 from __future__ import annotations
 
@@ -23,41 +23,54 @@ from sweeps.launchers.launch_request import PrintLine
 VERIFIED_MB = 64
 """Annotation files are read and compared with their card up to this size; larger ones when a run starts."""
 Cards = dict[tuple[str, str], LoadedCard | None]
-"""(name, digest) of a data set -> its card, None where it is not here."""
+"""{(name, digest) of a data set: its card, None where it is missing here}"""
 
 
 @dataclass(frozen=True)
 class RunProblem:
-    """One thing wrong with one run. `stops`: a rehearsal of the run would only say the same."""
+    """One problem of one run.
+
+    Attributes:
+        run: id.
+        message: what is wrong, and how to fix it.
+        failure_class: see c2d/core/failure_classes.py.
+        skips_dry_run: a dry run of the run would report the same.
+    """
 
     run: str
     message: str
     failure_class: str = "config"
-    stops: bool = True
+    skips_dry_run: bool = True
 
 
-def kinds(spec: RunSpec) -> dict[str, str]:
-    """Kind of teacher -> run id, of the teachers a run has."""
+def teacher_runs(spec: RunSpec) -> dict[str, str]:
+    """Return {kind: run id} of the teachers of a run."""
     return {kind: run for kind, run in spec.teachers.model_dump().items() if run}
 
 
 def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine) -> tuple[Cards, list[RunProblem]]:
-    """(card of each data set, None where it is not here; problems). Each data set is looked at once."""
+    """Return the card of each data set, and the problems. Each data set is read once.
+
+    Args:
+        specs: {run id: spec}.
+        data: root of the data cards; None: C2D_DATA, else ./data.
+        print_line: called with a line about each missing data set.
+    """
     cards: Cards = {}
     wrong: dict[tuple[str, str], str] = {}
     for key in dict.fromkeys((spec.dataset.name, spec.dataset.digest) for spec in specs.values()):
         try:
             cards[key] = _card(*key, data)
             if cards[key] is None:
-                print_line(f"data set {key[0]} is not here; verified at start")
+                print_line(f"data set {key[0]} is missing here; jobs verify it when they start")
         except InputError as error:
             cards[key], wrong[key] = None, str(error)
     concerned = ((run, (spec.dataset.name, spec.dataset.digest)) for run, spec in specs.items())
-    return cards, [RunProblem(run, wrong[key], "data", stops=False) for run, key in concerned if key in wrong]
+    return cards, [RunProblem(run, wrong[key], "data", skips_dry_run=False) for run, key in concerned if key in wrong]
 
 
 def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
-    """The card with its files compared, or None where no data set of that name is here."""
+    """Return the card after a comparison with its files; None where no data set of that name exists here."""
     try:
         card = find_card(name, digest, data)
     except InputError:
@@ -67,14 +80,14 @@ def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
     files = {card.annotations(split) for split in card.card.splits}
     missing = [path for path in (*files, *(card.images(split) for split in card.card.splits)) if not path.exists()]
     if missing:
-        raise InputError(f"data set {name} lacks {missing[0]}; restore it, or make its card anew")
+        raise InputError(f"data set {name}: missing: {missing[0]}; fix: restore it, or write the card again")
     if sum(path.stat().st_size for path in files) <= VERIFIED_MB * 2**20:
         verify_card(card)
     return card
 
 
 def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
-    """Class list of the card that is here, else of the shipped one, else None."""
+    """Return the class list of the card in the data root, else of the shipped one, else None."""
     card = cards[spec.dataset.name, spec.dataset.digest]
     if card is not None:
         return list(card.card.classes)
@@ -87,7 +100,7 @@ def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
 
 
 def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[RunProblem]:
-    """Images of an iteration are dealt to processes evenly; an override may set their number."""
+    """Check that the batch divides by the processes of the profile; an override may set the batch."""
     for run, spec in specs.items():
         images: Any = spec.overrides.get("train_dataloader.batch_size", spec.schedule.values.batch)
         if profile is not None and isinstance(images, int) and images % profile.world:
@@ -96,29 +109,29 @@ def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[RunP
                 f"the batch of {images} ({spec.schedule.name}) does not divide by the {profile.world} processes of "
                 f"profile {profile.name or 'default'} ({profile.nodes} nodes x {profile.processes_per_node}); "
                 "take a profile whose processes divide it, or change the schedule's batch",
-                stops=False,
+                skips_dry_run=False,
             )
 
 
 def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
-    """A student given as a file is kept in the store; a shipped one has to be the one that is shipped now."""
+    """Check that the student's config is in the store, or is the shipped one with the same digest."""
     shipped = student_catalog()
     for run, spec in specs.items():
-        asked = spec.student
-        if asked is None or asked.name.startswith("mmdet::") or shipped.get(asked.name) == asked.digest:
+        student = spec.student
+        if student is None or student.name.startswith("mmdet::") or shipped.get(student.name) == student.digest:
             continue
-        if RunStore(runs).student_config(asked.digest).is_file():
+        if RunStore(runs).student_config(student.digest).is_file():
             continue
-        if asked.name in shipped:
+        if student.name in shipped:
             yield RunProblem(
                 run,
-                f"student {asked.name} is {shipped[asked.name][:12]} here, the run asks for {asked.digest[:12]}; "
-                "its config changed since: plan the sweep anew",
+                f"student {student.name} is {shipped[student.name][:12]} here, the run asks for {student.digest[:12]}; "
+                "its config has changed: plan the sweep again",
             )
         else:
             yield RunProblem(
                 run,
-                f"student {asked.name} ({asked.digest[:12]}) is neither shipped nor kept in {runs}/students; "
+                f"student {student.name} ({student.digest[:12]}) is neither shipped nor kept in {runs}/students; "
                 "give its config file again",
             )
 
@@ -126,13 +139,13 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
 def first_weights(
     specs: dict[str, RunSpec], runs: Path, profile: Profile | None, print_line: PrintLine
 ) -> Iterator[RunProblem]:
-    """Files that the store keeps have to be there; torchvision's may still be fetched, so their absence is said."""
+    """Check that weight files of the store exist; warn about weights of torchvision that a job may not download."""
     for run, spec in specs.items():
         if spec.init.startswith("sha256:"):
             kept = RunStore(runs).weights(spec.init.removeprefix("sha256:"))
             if not kept.is_file():
                 yield RunProblem(
-                    run, f"no weight file {kept} in the store; give the file itself as `init`, so that it is kept"
+                    run, f"no weight file {kept} in the store; give the file itself as `init`; the store keeps a copy"
                 )
     if profile is None or profile.download:
         return
@@ -143,34 +156,46 @@ def first_weights(
         if "$" not in home and not any(cache.glob(f"{model}*")):
             print_line(
                 f"warning: weights {init} are not in {cache}, and the jobs of profile {profile.name or 'default'} may "
-                "not download; fetch them once where the jobs find them, or set `download: true` in the profile"
+                "not download; download them once to that folder, or set `download: true` in the profile"
             )
 
 
 def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Cards, runs: Path) -> Iterator[RunProblem]:
-    """A teacher is part of the grid, or finished in the store, good enough, and knows the student's classes."""
-    looked: dict[tuple[str, str], list[str] | InputError | None] = {}
+    """Check that a teacher is in the grid, or done in the store with its min_top1, and has the student's classes.
+
+    Args:
+        specs: {run id: spec} of runs to check.
+        planned: {run id: spec} of the teachers in the grid.
+        cards: see `datasets`.
+        runs: the store.
+    """
+    teacher_classes: dict[tuple[str, str], list[str] | InputError | None] = {}
     for run, spec in specs.items():
         own = classes(spec, cards)
-        for kind, teacher in kinds(spec).items():
-            if (kind, teacher) not in looked:
+        for kind, teacher in teacher_runs(spec).items():
+            if (kind, teacher) not in teacher_classes:
                 try:
-                    looked[kind, teacher] = _taught_classes(kind, teacher, planned, cards, runs)
+                    teacher_classes[kind, teacher] = _taught_classes(kind, teacher, planned, cards, runs)
                 except InputError as error:
-                    looked[kind, teacher] = error
-            taught = looked[kind, teacher]
-            if isinstance(taught, InputError):
-                yield RunProblem(run, str(taught))
-            elif kind == "classifier" and taught is not None and own is not None and taught != own:
+                    teacher_classes[kind, teacher] = error
+            classes_of_teacher = teacher_classes[kind, teacher]
+            if isinstance(classes_of_teacher, InputError):
+                yield RunProblem(run, str(classes_of_teacher))
+            elif (
+                kind == "classifier"
+                and classes_of_teacher is not None
+                and own is not None
+                and classes_of_teacher != own
+            ):
                 yield RunProblem(
                     run,
-                    f"teacher {teacher} knows other classes ({', '.join(taught[:4])}, ...; {len(taught)}) than data "
+                    f"teacher {teacher} has other classes ({', '.join(classes_of_teacher[:4])}, ...; {len(classes_of_teacher)}) than data "
                     f"set {spec.dataset.name} ({', '.join(own[:4])}, ...; {len(own)}); train a teacher on this data",
                 )
 
 
 def _taught_classes(kind: str, teacher: str, planned: dict[str, RunSpec], cards: Cards, runs: Path) -> list[str] | None:
-    """The classes a teacher knows or will know; None where that cannot be said.
+    """Return the classes of a teacher; None where they are unknown.
 
     Raises:
         InputError: not finished, of another kind, or below its min_top1.
@@ -185,6 +210,6 @@ def _taught_classes(kind: str, teacher: str, planned: dict[str, RunSpec], cards:
     if wanted is not None and (top1 is None or top1 < wanted):
         raise InputError(
             f"teacher {teacher} has top-1 {'n/a' if top1 is None else f'{top1:.3f}'} on held-out crops, below min_top1 "
-            f"{wanted:.3f} of {spec.schedule.name}; train it longer, or lower min_top1 if that is what you study"
+            f"{wanted:.3f} of {spec.schedule.name}; train it longer, or lower min_top1 if you study weak teachers"
         )
     return result.get("classes")

@@ -1,4 +1,8 @@
-"""WHERE a sweep runs. A launcher is one function of an order; each is imported only when it is chosen."""
+"""Where a sweep runs: dry, local or slurm.
+
+In: a launch request. Out: an exit code.
+A launcher is one function of a request; it is imported only when it is chosen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an array has to wait for: the jobs of its unfinished teachers, in one dependency flag."""
+"""The --dependency flag of an array: the jobs of its unfinished teachers, and arrays that must end first."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder
-from sweeps.launchers.arrays import Array
+from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.recover_submission import recover_submission
 from sweeps.scheduler import queue
 
 
-def dependency(parents: Iterable[str], waits: Sequence[str]) -> str:
-    """Value of the one --dependency flag: all parents well, all `waits` over; "" where there is nothing to wait for."""
-    parts = [(kind, list(dict.fromkeys(jobs))) for kind, jobs in (("afterok", parents), ("afterany", waits))]
+def dependency_flag(afterok: Iterable[str], afterany: Sequence[str]) -> str:
+    """Return the value of the --dependency flag; "" without jobs to wait for.
+
+    Args:
+        afterok: jobs that have to succeed.
+        afterany: jobs that have to end, in any state.
+    """
+    parts = [(kind, list(dict.fromkeys(jobs))) for kind, jobs in (("afterok", afterok), ("afterany", afterany))]
     return ",".join(f"{kind}:{':'.join(jobs)}" for kind, jobs in parts if jobs)
 
 
-def parent_jobs(array: Array, request: LaunchRequest, jobs: Mapping[str, str]) -> dict[str, str]:
-    """{task id: job} of the parents this array has to wait for; one that is done is none.
+def parent_jobs(array: JobArray, request: LaunchRequest, jobs: Mapping[str, str]) -> dict[str, str]:
+    """Return {task id: job} of the parents this array has to wait for, without those that are done.
 
     Args:
-        jobs: {task id: job} of this order, submitted a moment ago.
+        jobs: {task id: job} of this request, as far as it is submitted.
 
     Raises:
-        InputError: a parent is neither done nor in SLURM's hands.
-        RunError: its job is over, and it is not done.
+        InputError: a parent is neither done nor submitted to SLURM.
+        RunError: a parent's job has ended, and its run is not done.
         queue.Unreachable: the controller does not answer.
     """
-    here = {parent: jobs[parent] for parent in array.depends if parent in jobs}
-    before = {}
-    for parent in array.depends:
+    submitted = {parent: jobs[parent] for parent in array.afterok if parent in jobs}
+    earlier = {}
+    for parent in array.afterok:
         run = run_folder_of(parent, request)
         if parent in jobs or run.read_status()["state"] == "done":
             continue
@@ -44,16 +49,19 @@ def parent_jobs(array: Array, request: LaunchRequest, jobs: Mapping[str, str]) -
                 f"{array.tasks[0].run.id} waits for {run.id}, which is not done and has no SLURM job ({where}); "
                 "wait until it is done, or launch it first"
             )
-        before[parent] = job.job
-    # SLURM takes a dependency on a job it has forgotten as fulfilled (seen with 22.05), however that job ended.
-    return here | unfinished_parents(before, request)
+        earlier[parent] = job.job
+    # SLURM treats a dependency on a job it has forgotten as fulfilled, in whatever state it ended (seen with 22.05).
+    return submitted | unfinished_parents(earlier, request)
 
 
 def unfinished_parents(parents: Mapping[str, str], request: LaunchRequest) -> dict[str, str]:
-    """Those parents whose jobs still wait or run; one that has ended well is nothing to wait for.
+    """Return the parents whose jobs wait or run, without those that have succeeded.
+
+    Args:
+        parents: {task id: job}.
 
     Raises:
-        RunError: a parent's job is over, and its run is not done.
+        RunError: a parent's job has ended, and its run is not done.
         queue.Unreachable: the controller does not answer.
     """
     left = {}
@@ -66,18 +74,18 @@ def unfinished_parents(parents: Mapping[str, str], request: LaunchRequest) -> di
             left[parent] = job
         elif state != "COMPLETED":
             raise RunError(
-                f"{parent} is not done and its job {job} is over ({state or 'SLURM does not know it any more'}); see "
-                f"`c2d sweep triage {request.sweep}`, then retry it: that releases what waits for it"
+                f"{parent} is not done and its job {job} has ended ({state or 'unknown to SLURM'}); see "
+                f"`c2d sweep triage {request.sweep}`, then retry it: that releases the runs that wait for it"
             )
     return left
 
 
-def unfinished_arrays(arrays: Sequence[str]) -> list[str]:
-    """Those arrays (numbers) that have tasks left."""
-    going = queue.unfinished(arrays) if arrays else {}
-    return [array for array in arrays if going.get(array)]
+def unfinished_arrays(numbers: Sequence[str]) -> list[str]:
+    """Return the numbers of the arrays that have waiting or running tasks."""
+    counts = queue.unfinished(numbers) if numbers else {}
+    return [number for number in numbers if counts.get(number)]
 
 
 def run_folder_of(parent: str, request: LaunchRequest) -> RunFolder:
-    """The run folder of a task id; a canary's is its run's."""
+    """Return the run folder of a task id; a canary has that of its run."""
     return RunFolder(request.runs / parent.split("#")[0])

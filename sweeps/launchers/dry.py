@@ -1,6 +1,6 @@
 """Print what `slurm` would submit: arrays, runs, dependencies, scripts, hours. Needs no SLURM and writes nothing.
 
-Jobs have no numbers yet: the job of array 1 is called JOB1, its first task JOB1_0.
+Jobs have no numbers yet: the job of array 1 is called JOB1, and its first task JOB1_0.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
 from sweeps.launchers import submission
-from sweeps.launchers.arrays import Array, arrays
-from sweeps.launchers.dependencies import dependency, run_folder_of
+from sweeps.launchers.arrays import JobArray, job_arrays
+from sweeps.launchers.dependencies import dependency_flag, run_folder_of
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
-from sweeps.launchers.script import script
+from sweeps.launchers.script import batch_script
 from sweeps.scheduler import queue
 
-MOST_CHANGES = 12
-"""A script that differs from the one before in more lines than these is printed in full."""
+MAX_CHANGES = 12
+"""A script that differs from the previous one in more lines is printed in full."""
 
 
 def launch(request: LaunchRequest, print_line: PrintLine) -> int:
-    """Print everything; always 0.
+    """Print everything and return 0.
 
     Raises:
         InputError: the profile cannot be written as a script.
@@ -47,37 +47,37 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
     names = {array.name: f"JOB{number}" for number, array in enumerate(planned, 1)}
     count = len(request.tasks)
     print_line(
-        f"dry run, nothing is written or submitted: {_many(count, 'run')} of {request.sweep} in "
-        f"{_many(len(planned), 'job array')}, at most {request.profile.array_cap} at once "
+        f"dry run, nothing is written or submitted: {_count(count, 'run')} of {request.sweep} in "
+        f"{_count(len(planned), 'job array')}, at most {request.profile.array_cap} at once "
         f"(profile {request.profile.name or 'without a name'})"
     )
     for number, array in enumerate(planned, 1):
-        flag = dependency(
-            (job for job in (_job_of(parent, request, jobs) for parent in array.depends) if job),
-            [names.get(name, name) for name in array.waits],
+        flag = dependency_flag(
+            (job for job in (_job_of(parent, request, jobs) for parent in array.afterok) if job),
+            [names.get(name, name) for name in array.afterany],
         )
         _print_array(number, array, request.profile, flag, jobs, print_line)
-        scripts.append(script(array, request, flag))
+        scripts.append(batch_script(array, request, flag))
     folders = [str(RunStore(request.runs).submission(request.sweep, array.name)) for array in planned]
     for number, (text, folder) in enumerate(zip(scripts, folders, strict=True), 1):
         earlier = scripts[number - 2].replace(folders[number - 2], folder) if number > 1 else ""
         _print_script(number, text, earlier, print_line)
-    for line in hours(request):
+    for line in cost_lines(request):
         print_line(line)
     return 0
 
 
-def plan(request: LaunchRequest) -> list[Array]:
-    """The arrays of an order as `slurm` would make them, with names counted from 1.
+def plan(request: LaunchRequest) -> list[JobArray]:
+    """Return the arrays of a request as `slurm` would make them, with names counted from 1.
 
-    Arrays of the sweep that are in the queue already count where there is a queue.
+    Arrays of the sweep that are already in the queue take their part of the cap.
     """
     try:
-        active = submission.active(request.runs, request.sweep)
+        active = submission.active_arrays(request.runs, request.sweep)
     except queue.Unreachable:
         active = []
     numbers = itertools.count(1)
-    return arrays(
+    return job_arrays(
         request.tasks,
         request.sweep,
         request.profile.array_cap,
@@ -87,35 +87,35 @@ def plan(request: LaunchRequest) -> list[Array]:
     )
 
 
-def hours(request: LaunchRequest) -> list[str]:
-    """What the order may cost at most, and what it will cost by the finished runs of the store that ask the same."""
+def cost_lines(request: LaunchRequest) -> list[str]:
+    """Return lines with the most GPU or core hours the request can take, and an estimate from similar finished runs."""
     profile, tasks = request.profile, request.tasks
     unit, each = _unit(profile)
     limits = [profile.limit_min(task.size, task.hours) / 60 for task in tasks]
-    lines = [f"at most {sum(limits) * each:.1f} {unit} in one slice each (limits of the profile)"]
+    lines = [f"at most {sum(limits) * each:.1f} {unit} in one job each (limits of the profile)"]
     seconds = _measured_s(request.runs)
     specs = [request.specs.get(task.run.id) or _spec(task) for task in tasks]
-    keys = [cost_key(spec) if spec else name_of(task.run) for task, spec in zip(tasks, specs, strict=True)]
+    keys = [cost_key(spec) if spec else student_and_methods(task.run) for task, spec in zip(tasks, specs, strict=True)]
     found = [seconds[key] / 3600 if key in seconds else None for key in keys]
     if all(value is None for value in found):
-        return [*lines, "no finished run like them in this store, so no better estimate"]
+        return [*lines, "no similar finished run in this store, so no better estimate"]
     by_name = sum(spec is None and value is not None for spec, value in zip(specs, found, strict=True))
     by_limit = sum(value is None for value in found)
     notes = [
-        *([f"{_many(by_name, 'run')} by name alone: the schedule may differ"] if by_name else []),
-        *([f"{_many(by_limit, 'run')} without a like one, at the limit"] if by_limit else []),
+        *([f"{_count(by_name, 'run')} by name alone: the schedule may differ"] if by_name else []),
+        *([f"{_count(by_limit, 'run')} without a similar one, at the limit"] if by_limit else []),
     ]
     total = sum(limit if value is None else value for value, limit in zip(found, limits, strict=True)) * each
-    return [*lines, f"by finished runs like them {total:.1f} {unit}" + (f" ({'; '.join(notes)})" if notes else "")]
+    return [*lines, f"by similar finished runs {total:.1f} {unit}" + (f" ({'; '.join(notes)})" if notes else "")]
 
 
-def name_of(run: RunFolder) -> str:
-    """Student and methods: a run id without hash and seed. All that is known of a run that is not planned yet."""
+def student_and_methods(run: RunFolder) -> str:
+    """Return the student and methods: a run id without hash and seed."""
     return run.id.rsplit("-", 2)[0]
 
 
 def cost_key(spec: dict[str, Any]) -> str:
-    """What two runs have in common that take about equally long: data, model, methods (not their weights), schedule."""
+    """Return a key that is equal for runs of about the same duration: data, model, methods (not weights), schedule."""
     schedule, student = spec.get("schedule") or {}, spec.get("student") or {}
     same = [
         spec.get("kind"),
@@ -140,11 +140,11 @@ def _measured_s(runs: Path) -> dict[str, float]:
         try:
             status, spec = read_json(run.status), read_json(run.spec)
             if status.get("state") == "done":
-                elapsed_s, keys = float(status["elapsed_s"]), (cost_key(spec), name_of(run))
+                elapsed_s, keys = float(status["elapsed_s"]), (cost_key(spec), student_and_methods(run))
                 for key in keys:
                     found.setdefault(key, []).append(elapsed_s)
         except (InputError, AttributeError, KeyError, TypeError, ValueError):
-            continue  # of another version, or damaged: it estimates nothing
+            continue  # of another version, or damaged
     return {key: statistics.median(values) for key, values in found.items()}
 
 
@@ -157,14 +157,14 @@ def _spec(task: Task) -> dict[str, Any] | None:
 
 
 def _unit(profile: Profile) -> tuple[str, float]:
-    """(unit, units of one run)."""
+    """Return (unit, units of one run)."""
     if profile.all_gpus:
         return "GPU hours", profile.all_gpus
     return "core hours (the profile has no GPU)", profile.world * profile.cpus
 
 
 def _job_of(parent: str, request: LaunchRequest, jobs: dict[str, str]) -> str | None:
-    """The job a parent has, or will have; None where it is done."""
+    """Return the job that a parent has, or will have; None where it is done."""
     if parent in jobs:
         return jobs[parent]
     run = run_folder_of(parent, request)
@@ -178,15 +178,15 @@ def _job_of(parent: str, request: LaunchRequest, jobs: dict[str, str]) -> str | 
 
 
 def _print_array(
-    number: int, array: Array, profile: Profile, flag: str, jobs: dict[str, str], print_line: PrintLine
+    number: int, array: JobArray, profile: Profile, flag: str, jobs: dict[str, str], print_line: PrintLine
 ) -> None:
     first, count = array.tasks[0], len(array.tasks)
     facts = [
-        _many(count, "run"),
+        _count(count, "run"),
         f"{min(array.throttle, count)} at once",
         f"{profile.limit_min(first.size, first.hours) / 60:g} h",
         f"{first.mem_gb or profile.mem_gb:g} GB",
-        _many(profile.all_gpus, "GPU") + " each",
+        _count(profile.all_gpus, "GPU") + " each",
         *([f"not on {', '.join(first.exclude)}"] if first.exclude else []),
         *([f"canary: {first.stop_after} iterations"] if first.stop_after is not None else []),
         *([f"starts {flag}"] if flag else []),
@@ -198,10 +198,10 @@ def _print_array(
 
 
 def _print_script(number: int, text: str, earlier: str, print_line: PrintLine) -> None:
-    """In full, or as the lines in which it differs from the script before it; its own folder is no difference."""
+    """Print a script in full, or its differences from the previous one; another folder is no difference."""
     changes = [] if not earlier else list(_changes(earlier.splitlines(), text.splitlines()))
     print_line("")
-    if not earlier or len(changes) > MOST_CHANGES:
+    if not earlier or len(changes) > MAX_CHANGES:
         print_line(f"script of JOB{number}:")
         for line in text.splitlines():
             print_line(f"    {line}".rstrip())
@@ -217,5 +217,5 @@ def _changes(old: list[str], new: list[str]) -> Iterable[str]:
             yield line
 
 
-def _many(count: int, what: str) -> str:
+def _count(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")

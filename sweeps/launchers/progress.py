@@ -1,7 +1,4 @@
-"""How far the runs of a local launch are: a bar each on a terminal, else a line every half minute.
-
-Both read status.json, as any other shell could.
-"""
+"""Progress of a local launch: one bar a run on a terminal, else a line every 30 s. Both read status.json."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ ENDED = ("done", "failed", "blocked")
 
 @contextmanager
 def progress(print_line: PrintLine) -> Iterator[Show]:
-    """Gives a function that shows {run: what the launcher knows of it}; call it as often as you like."""
+    """Yield a function that shows {run: state in the launch}; it can be called at any rate."""
     if sys.stdout.isatty():
         with _bars() as show:
             yield show
@@ -38,26 +35,26 @@ def _bars() -> Iterator[Show]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[stage]}"))
     with Progress(*columns, TimeElapsedColumn()) as bars:
         rows: dict[RunFolder, Any] = {}
-        every = bars.add_task("runs", total=None, stage="")
+        total_row = bars.add_task("runs", total=None, stage="")
 
-        def show(known: dict[RunFolder, str]) -> None:
-            ended = sum(what in ENDED for what in known.values())
-            waiting = sum(what == "waiting" for what in known.values())
-            bars.update(every, completed=ended, total=len(known), stage=f"{waiting} waiting" if waiting else "")
-            for run, what in known.items():
-                if (run not in rows and what != "running") or shown.get(run) == what in ENDED:
-                    continue  # a bar for what runs and has run here
-                shown[run] = what
-                now = run.try_read_status()
+        def show(states: dict[RunFolder, str]) -> None:
+            ended = sum(state in ENDED for state in states.values())
+            waiting = sum(state == "waiting" for state in states.values())
+            bars.update(total_row, completed=ended, total=len(states), stage=f"{waiting} waiting" if waiting else "")
+            for run, state in states.items():
+                if (run not in rows and state != "running") or shown.get(run) == state in ENDED:
+                    continue  # only runs that this launch has started have a bar
+                shown[run] = state
+                status = run.try_read_status()
                 if run not in rows:
-                    rows[run] = bars.add_task(run.id, total=None, start=False, stage=what)
-                if what == "running":
+                    rows[run] = bars.add_task(run.id, total=None, start=False, stage=state)
+                if state == "running":
                     bars.start_task(rows[run])
-                total = now.get("iterations")
-                done = total if what == "done" else now.get("iteration", 0)
-                stage = now.get("stage") if what == "running" and now["state"] == "running" else what
+                total = status.get("iterations")
+                done = total if state == "done" else status.get("iteration", 0)
+                stage = status.get("stage") if state == "running" and status["state"] == "running" else state
                 bars.update(rows[run], completed=done or 0, total=total, stage=stage)
-                if what in ENDED:
+                if state in ENDED:
                     bars.stop_task(rows[run])
 
         shown: dict[RunFolder, str] = {}
@@ -67,17 +64,17 @@ def _bars() -> Iterator[Show]:
 def _lines(print_line: PrintLine) -> Show:
     last = time.monotonic()
 
-    def show(known: dict[RunFolder, str]) -> None:
+    def show(states: dict[RunFolder, str]) -> None:
         nonlocal last
         if time.monotonic() - last < LINE_S:
             return
         last = time.monotonic()
-        counts = {word: sum(what == word for what in known.values()) for word in (*ENDED, "waiting")}
+        counts = {word: sum(state == word for state in states.values()) for word in (*ENDED, "waiting")}
         running = []
-        for run, what in known.items():
-            if what == "running":
-                now = run.try_read_status()
-                running.append(f"{run.id} {now.get('iteration', 0)}/{now.get('iterations', '?')}")
+        for run, state in states.items():
+            if state == "running":
+                status = run.try_read_status()
+                running.append(f"{run.id} {status.get('iteration', 0)}/{status.get('iterations', '?')}")
         rest = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
         print_line("  " + "; ".join([*running, rest] if rest else running))
 

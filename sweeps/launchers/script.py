@@ -1,10 +1,10 @@
-r"""The text of one batch script. submitit writes it (no SLURM is needed for that), so `dry` prints what `slurm` sends.
+r"""The batch script of one job array. submitit writes it without SLURM, so `dry` prints what `slurm` submits.
 
-What runs: setup lines of the profile, exports, then ONE srun step with submitit's runner in every process, then the
-teardown, which hands a death to `sweeps.node.on_exit` and passes the exit code on.
+The script: setup lines of the profile, exports, ONE srun step with submitit's runner in every process, and a teardown,
+which calls `sweeps.node.on_exit` after a failure and returns the exit code.
 
-`$NAME` and `${NAME}` in the profile's `environment` are the node's (`TMPDIR` differs on every node and job); all other
-characters are literal, a dollar sign before a name is written `\$`. `setup`, `python` and nothing else are shell code.
+`$NAME` and `${NAME}` in the profile's `environment` expand on the node (`TMPDIR` differs on every node and job); all
+other characters are literal, and a dollar sign before a name is written `\$`. Only `setup` and `python` are shell code.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
-from sweeps.launchers.arrays import Array
+from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.launchers.submission import FOLDERS, pickle_name
 
-OURS = (
+RESERVED_FLAGS = (
     "array", "chdir", "dependency", "error", "job_name", "kill_on_invalid_dep", "no_requeue", "open_mode", "output",
     "requeue", "signal", "wrap",
 )  # fmt: skip
-"""Flags of sbatch that a profile cannot change: a launch that loses nothing rests on them."""
+"""Flags of sbatch that a profile cannot change: requeue and recovery depend on them."""
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-# bash runs a trap when the command in the foreground has ended, so the script outlives the TERM of a preemption (which
-# srun hands on to the processes) and reaches its teardown.
+# bash runs a trap after the foreground command has ended, so the script survives the TERM of a preemption (which srun
+# passes on to the processes) and reaches its teardown.
 _PROLOGUE = ["rc=0", "trap : TERM USR2"]
 
 
-def script(array: Array, request: LaunchRequest, dependency: str = "") -> str:
-    """The batch script of one array.
+def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") -> str:
+    """Return the batch script of one array.
 
     Args:
         dependency: value of the one --dependency flag, "afterok:12_3:14,afterany:15", or "".
 
     Raises:
-        InputError: submitit is not installed; the profile names a flag or a variable that it cannot.
+        InputError: submitit is missing; the profile has a reserved flag or a wrong variable name.
     """
     profile, first = request.profile, array.tasks[0]
     folder, code = (
@@ -57,7 +57,7 @@ def script(array: Array, request: LaunchRequest, dependency: str = "") -> str:
         **_more_flags(profile),
     }
     text = _sbatch_string()(
-        command=f"{python(profile)} -u -m submitit.core._submit {shlex.quote(str(folder))} || rc=$?",
+        command=f"{python_command(profile)} -u -m submitit.core._submit {shlex.quote(str(folder))} || rc=$?",
         folder=folder,
         job_name=array.name,
         partition=profile.partition,
@@ -77,11 +77,11 @@ def script(array: Array, request: LaunchRequest, dependency: str = "") -> str:
         stderr_to_stdout=True,
         map_count=count if count > 1 else None,
         array_parallelism=array.throttle,
-        setup=[*_PROLOGUE, *profile.setup, *_exports(request, code), *_claim(folder)],
+        setup=[*_PROLOGUE, *profile.setup, *_exports(request, code), *_take_pickle(folder)],
         teardown=_teardown(folder, profile),
         additional_parameters=more,
-        # In a step neither the cores nor the environment nor the open mode of the job are a matter of course: srun has
-        # its own --cpus-per-task since SLURM 22.05, and --export=NONE of a job holds for its steps too.
+        # A step does not inherit these from its job: srun has its own --cpus-per-task since SLURM 22.05, and
+        # --export=NONE of a job holds for its steps too.
         srun_args=[
             "--kill-on-bad-exit=1",
             "--wait=0",
@@ -94,13 +94,13 @@ def script(array: Array, request: LaunchRequest, dependency: str = "") -> str:
     return text + "\n"
 
 
-def python(profile: Profile) -> str:
-    """The command that starts python, as shell code."""
+def python_command(profile: Profile) -> str:
+    """Return the command that starts python, as shell code."""
     return profile.python or shlex.quote(sys.executable)
 
 
 def node_quote(value: str) -> str:
-    r"""Shell word in which only $NAME and ${NAME} expand, on the node.
+    r"""Return a shell word in which only $NAME and ${NAME} expand, on the node.
 
     >>> print(node_quote('$TMPDIR/a b/`date`'))
     "$TMPDIR/a b/\`date\`"
@@ -120,20 +120,20 @@ def _sbatch_string() -> Any:
 
 
 def _gres(profile: Profile) -> str | None:
-    """--gres is understood by every SLURM; --gpus-per-node is not."""
+    """Return the value of --gres, which every SLURM understands; --gpus-per-node is newer."""
     if profile.gres or not profile.gpus:
         return profile.gres
     return ":".join(["gpu", *([profile.gpu_type] if profile.gpu_type else []), str(profile.gpus)])
 
 
 def _more_flags(profile: Profile) -> dict[str, Any]:
-    """The profile's own sbatch flags, spelt as submitit spells parameters; one that is false is left out."""
+    """Return the profile's own sbatch flags in submitit's spelling, without those that are false."""
     flags = {key.lstrip("-").replace("-", "_"): value for key, value in profile.sbatch.items()}
     for key in flags:
-        if key in OURS or not re.fullmatch(r"[a-z][a-z0-9_]+", key):
+        if key in RESERVED_FLAGS or not re.fullmatch(r"[a-z][a-z0-9_]+", key):
             raise InputError(
                 f"profile {profile.name}: sbatch flag '{key.replace('_', '-')}' cannot be given; "
-                f"not allowed are {', '.join(one.replace('_', '-') for one in OURS)}, and one-letter flags"
+                f"not allowed are {', '.join(one.replace('_', '-') for one in RESERVED_FLAGS)}, and one-letter flags"
             )
     return {key: value for key, value in flags.items() if value is not False}
 
@@ -141,7 +141,7 @@ def _more_flags(profile: Profile) -> dict[str, Any]:
 def _exports(request: LaunchRequest, code: Path) -> list[str]:
     profile = request.profile
     values = {
-        "PYTHONSAFEPATH": "1",  # the folder a job starts in is not searched for modules
+        "PYTHONSAFEPATH": "1",  # no modules from the folder a job starts in
         "C2D_SNAPSHOT": shlex.quote(code.name),
         "C2D_DATA": shlex.quote(str(request.data)),
         "OMP_NUM_THREADS": str(profile.cpus),
@@ -150,17 +150,20 @@ def _exports(request: LaunchRequest, code: Path) -> list[str]:
     for name, value in profile.environment.items():
         if not re.fullmatch(NAME, name):
             raise InputError(
-                f"profile {profile.name}: environment '{name}' is no name of a variable; use letters, digits, _"
+                f"profile {profile.name}: environment '{name}' is not a variable name; use letters, digits, _"
             )
         values[name] = node_quote(value)
-    # Last, so that nothing comes before the code that was submitted.
+    # Last, so that no variable of the profile comes before the submitted code.
     values["PYTHONPATH"] = shlex.quote(str(code)) + '"${PYTHONPATH:+:$PYTHONPATH}"'
     return [f"export {name}={value}" for name, value in values.items()]
 
 
-def _claim(folder: Path) -> list[str]:
-    """Take this task's pickle. A rename is atomic: of two submissions of the same array (sbatch timed out, but had
-    submitted) one runs, the other ends; and nothing is left to do for a launcher that died after sbatch."""
+def _take_pickle(folder: Path) -> list[str]:
+    """Return lines that rename this task's pickle to the name submitit reads.
+
+    A rename is atomic: of two submissions of the same array (sbatch timed out after submitting) one runs, and the other
+    ends. A launcher that dies after sbatch has nothing left to do.
+    """
     base = shlex.quote(str(folder))
     return [
         "task=${SLURM_ARRAY_TASK_ID:-0}",
@@ -173,17 +176,17 @@ def _claim(folder: Path) -> list[str]:
 
 
 def _teardown(folder: Path, profile: Profile) -> list[str]:
-    """Nobody but the job itself is there when it dies, so it says so itself: noted, and requeued or not.
+    """Return lines that call on_exit after a failure, which records it and may requeue the job.
 
-    srun ends with 0 when its node fails (seen with 22.05). That must not pass for success, on which others wait.
+    srun returns 0 when its node fails (seen with 22.05). This must not count as success, on which other jobs wait.
     """
     return [
         'if [ "$rc" -eq 0 ] && [ ! -e "${mine%_submitted.pkl}_0_result.pkl" ]; then',
         "    rc=143",
         "fi",
         'if [ "$rc" -ne 0 ]; then',
-        '    trap "" TERM',  # a lost node, a preemption and a requeue send it: the death has to be noted all the same
-        f'    {python(profile)} -m sweeps.node.on_exit {shlex.quote(str(folder / FOLDERS))} "$rc" && rc=0  # the run is done',
+        '    trap "" TERM',  # a lost node, a preemption and a requeue send it, and the failure must still be recorded
+        f'    {python_command(profile)} -m sweeps.node.on_exit {shlex.quote(str(folder / FOLDERS))} "$rc" && rc=0  # the run is done',
         "fi",
         'exit "$rc"',
     ]

@@ -1,7 +1,7 @@
-"""Submit an order to SLURM as job arrays. Returns at once: nothing of it needs this process afterwards.
+"""Submit a launch request to SLURM as job arrays, and return at once: the jobs do not need this process.
 
-Every run's job.json says `submitting` under the array's unique name before sbatch is called, so a launcher that dies
-at any moment leaves nothing that `sweeps.launchers.recover_submission` cannot find again. Nothing here ever cancels a job.
+Every run's job.json has the state `submitting` and the array's unique name before sbatch is called. If the launcher dies
+at any moment, `sweeps.launchers.recover_submission` can find the job again. Nothing here cancels a job.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import atomic_write_text
 from c2d.core.store_folder import RunStore
 from sweeps.launchers import submission
-from sweeps.launchers.arrays import Array, arrays
-from sweeps.launchers.dependencies import dependency, parent_jobs, unfinished_arrays, unfinished_parents
+from sweeps.launchers.arrays import JobArray, job_arrays
+from sweeps.launchers.dependencies import dependency_flag, parent_jobs, unfinished_arrays, unfinished_parents
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
-from sweeps.launchers.script import script
+from sweeps.launchers.script import batch_script
 from sweeps.scheduler import queue
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
 NO_LIMIT = 10**6
-"""submitit ends a job after so many time-outs; how often a run may die is ours to say (sweeps/failures/retry_policy.py)."""
-WRITERS = 8  # small files on a network file system: their writing is waiting
+"""Timeouts after which submitit would stop a job; sweeps/failures/retry_policy.py decides instead."""
+WRITERS = 8  # threads; writing small files to a network file system is mostly waiting
 
 
 def launch(request: LaunchRequest, print_line: PrintLine) -> int:
-    """Submit every task; 0, or 1 where a limit of the cluster left some for a later call.
+    """Submit every task; return 0, or 1 where a limit of the cluster left some for a later call.
 
     Raises:
         InputError: nothing can be submitted from here, or SLURM refused the first array.
         RunError: SLURM refused a later one, or does not answer. What was submitted stays submitted.
     """
-    _check_here(request, print_line)
-    planned = arrays(
+    _check_host(request, print_line)
+    planned = job_arrays(
         request.tasks,
         request.sweep,
         request.profile.array_cap,
         queue.max_array_size(),
-        submission.active(request.runs, request.sweep),
+        submission.active_arrays(request.runs, request.sweep),
     )
     jobs: dict[str, str] = {}  # task id -> "123_4"
     numbers: dict[str, str] = {}  # array name -> "123"
     for array in planned:
         try:
-            sent = _send(array, request, jobs, numbers, print_line)
+            sent = _submit(array, request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
-                raise _refused(error, len(jobs)) from error
-            print_line(f"SLURM takes no more of your jobs now ({error.text})")
-            sent = _send_less(array, request, jobs, numbers, print_line)
+                raise _refusal(error, len(jobs)) from error
+            print_line(f"SLURM accepts no more of your jobs now ({error.text})")
+            sent = _submit_part(array, request, jobs, numbers, print_line)
         if sent < len(array.tasks):
             print_line(
                 f"submitted: {len(jobs)} of {len(request.tasks)} runs; the same command continues with the rest later"
@@ -70,12 +70,17 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
 
 
 def submit_array(
-    callables: Sequence[Callable[[], Any]], array: Array, request: LaunchRequest, dependency: str, print_line: PrintLine
+    callables: Sequence[Callable[[], Any]],
+    array: JobArray,
+    request: LaunchRequest,
+    dependency: str,
+    print_line: PrintLine,
 ) -> str:
-    """Write one submission's files, call sbatch, and return the job's number. Touches no run folder.
+    """Write one submission's files, call sbatch, and return the job's number. Changes no run folder.
 
     Args:
-        callables: what each task calls on its node, in the order of `array.tasks`; anything that can be pickled.
+        callables: picklable, one a task, called on its node; in the order of `array.tasks`.
+        dependency: value of the --dependency flag, or "".
 
     Raises:
         NotSubmitted, queue.Unreachable: see `sweeps.scheduler.sbatch`.
@@ -94,7 +99,7 @@ def submit_array(
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(dump, enumerate(callables)))
-    atomic_write_text(folder / submission.SCRIPT, script(array, request, dependency))
+    atomic_write_text(folder / submission.SCRIPT, batch_script(array, request, dependency))
     number = sbatch(folder / submission.SCRIPT, array.name, print_line)
     submission.write_array(
         folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle, dependency=dependency,
@@ -104,7 +109,7 @@ def submit_array(
 
 
 def training_job(task: Task, request: LaunchRequest) -> Callable[[], Any]:
-    """What a node calls for a task; importing it needs no torch."""
+    """Return the callable that trains a task on its node. Importing it needs no torch."""
     from sweeps.node.job import TrainingJob
 
     profile = request.profile
@@ -120,36 +125,34 @@ def training_job(task: Task, request: LaunchRequest) -> Callable[[], Any]:
     )
 
 
-def _send(
-    array: Array, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
+def _submit(
+    array: JobArray, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
 ) -> int:
-    """Submit one array with its runs' job.json; notes its jobs in `jobs` and `numbers`."""
+    """Submit one array, write job.json of its runs, and add its jobs to `jobs` and `numbers`; return its size."""
     folder = RunStore(request.runs).submission(request.sweep, array.name)
     submission.write_folders(folder, [task.run for task in array.tasks])
     parents = parent_jobs(array, request, jobs)
-    waits = [numbers.get(name, name) for name in array.waits]
+    waits = [numbers.get(name, name) for name in array.afterany]
     callables = [training_job(task, request) for task in array.tasks]
-    before = [read_job(task.run) for task in array.tasks]
+    earlier_jobs = [read_job(task.run) for task in array.tasks]
     drafts = [
         _draft(task, number, array, request, folder, earlier)
-        for number, (task, earlier) in enumerate(zip(array.tasks, before, strict=True))
+        for number, (task, earlier) in enumerate(zip(array.tasks, earlier_jobs, strict=True))
     ]
     _write_all(array, drafts)
     try:
         try:
-            number = submit_array(callables, array, request, dependency(parents.values(), waits), print_line)
+            number = submit_array(callables, array, request, dependency_flag(parents.values(), waits), print_line)
         except NotSubmitted as error:
             if error.cause != "dependency":
                 raise
-            parents, waits = (
-                unfinished_parents(parents, request),
-                unfinished_arrays(waits),
-            )  # one may have ended meanwhile
-            number = submit_array(callables, array, request, dependency(parents.values(), waits), print_line)
+            parents = unfinished_parents(parents, request)  # one of them ended meanwhile
+            waits = unfinished_arrays(waits)
+            number = submit_array(callables, array, request, dependency_flag(parents.values(), waits), print_line)
     except queue.Unreachable:
-        raise  # it may be in the queue: job.json keeps saying `submitting`, see `adopt`
+        raise  # it may be in the queue, and can be recovered: job.json keeps the state `submitting`
     except Exception:
-        _write_all(array, before)
+        _write_all(array, earlier_jobs)
         shutil.rmtree(folder, ignore_errors=True)
         raise
     count = len(array.tasks)
@@ -163,22 +166,22 @@ def _send(
     return count
 
 
-def _send_less(
-    array: Array, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
+def _submit_part(
+    array: JobArray, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
 ) -> int:
-    """A limit counts the tasks of an array: send half of it, a quarter, ... until something is taken."""
+    """Submit half of an array, a quarter, ... until SLURM accepts one, because its limit counts tasks; return the size."""
     count = len(array.tasks) // 2
     while count:
         try:
-            return _send(replace(array, tasks=array.tasks[:count]), request, jobs, numbers, print_line)
+            return _submit(replace(array, tasks=array.tasks[:count]), request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
-                raise _refused(error, len(jobs)) from error
+                raise _refusal(error, len(jobs)) from error
         count //= 2
     return 0
 
 
-def _draft(task: Task, number: int, array: Array, request: LaunchRequest, folder: Path, before: Job | None) -> Job:
+def _draft(task: Task, number: int, array: JobArray, request: LaunchRequest, folder: Path, before: Job | None) -> Job:
     return Job(
         sweep=request.sweep,
         where="slurm",
@@ -194,7 +197,7 @@ def _draft(task: Task, number: int, array: Array, request: LaunchRequest, folder
         exclude=list(task.exclude),
         data=str(request.data),
         snapshot=task.snapshot or request.snapshot,
-        depends=list(array.depends),
+        depends=list(array.afterok),
         submissions=1 + (before.submissions if before else 0),
         submitted=_now(),
         host=socket.gethostname(),
@@ -202,7 +205,7 @@ def _draft(task: Task, number: int, array: Array, request: LaunchRequest, folder
     )
 
 
-def _write_all(array: Array, jobs: Sequence[Job | None]) -> None:
+def _write_all(array: JobArray, jobs: Sequence[Job | None]) -> None:
     def write(pair: tuple[Task, Job | None]) -> None:
         task, job = pair
         if job is None:
@@ -214,33 +217,33 @@ def _write_all(array: Array, jobs: Sequence[Job | None]) -> None:
         list(pool.map(write, zip(array.tasks, jobs, strict=True)))
 
 
-def _refused(error: NotSubmitted, submitted: int) -> Exception:
-    """What a refusal is called: InputError where nothing was changed, RunError where some arrays are in the queue."""
+def _refusal(error: NotSubmitted, submitted: int) -> Exception:
+    """Return InputError where nothing was submitted, RunError where some arrays are in the queue."""
     hint = {
-        "busy": "the controller is busy; call the same command again later",
-        "array": "this cluster's MaxArraySize is smaller than `scontrol show config` said; ask its support",
-        "dependency": "a job it waits for is gone; look with `c2d sweep status`",
-    }.get(error.cause, "mend the profile (docs/sweeps.md); `--where dry` shows the script")
+        "busy": "the controller is busy; repeat the command later",
+        "array": "this cluster's MaxArraySize is smaller than `scontrol show config` reports; contact its support",
+        "dependency": "a job it waits for has ended; check `c2d sweep status`",
+    }.get(error.cause, "fix the profile (docs/sweeps.md); `--where dry` shows the script")
     if error.cause == "busy" or submitted:
         return RunError(f"{error}; {hint}. Runs submitted, and kept: {submitted}", "config")
     return InputError(f"{error}; {hint}. Nothing was submitted")
 
 
-def _check_here(request: LaunchRequest, print_line: PrintLine) -> None:
+def _check_host(request: LaunchRequest, print_line: PrintLine) -> None:
     if not queue.available():
         raise InputError(
-            "no sbatch and squeue on this machine; call it on the cluster's login node, or use --where local or dry"
+            "missing: sbatch and squeue; fix: run this on the cluster's login node, or use --where local or dry"
         )
     for place in (request.runs, request.data):
         if "%" in str(place) or "\n" in str(place):
-            raise InputError(f"{place}: SLURM reads % in the path of a log; give a path without it")
+            raise InputError(f"{place}: SLURM replaces % in the path of a log; use a path without % and line breaks")
     local = [Path(name).resolve() for name in ("/tmp", "/var/tmp", "/dev/shm", "/run", tempfile.gettempdir())]
-    here = [
+    node_local = [
         place for place in (request.runs, request.data) if any(place.resolve().is_relative_to(one) for one in local)
     ]
-    if here:
-        names = " and ".join(dict.fromkeys(map(str, here)))
-        print_line(f"warning: {names} may be on a disk of this machine alone; jobs on other nodes would not find it")
+    if node_local:
+        names = " and ".join(dict.fromkeys(map(str, node_local)))
+        print_line(f"warning: {names} may be on a disk of this machine only; jobs on other nodes would not find it")
 
 
 def _now() -> str:

@@ -1,8 +1,8 @@
-"""The code of a launch, kept: a copy of the four packages as they are on disk, named by its content.
+"""Snapshot of the code of a launch: a copy of the four packages as they are on disk, named by a digest of its content.
 
-Jobs wait in a queue for days while somebody edits the checkout; they run what was submitted, uncommitted and untracked
-files included. Runs of the same code share one copy (about a megabyte). A copy wins over an installed or a checked-out
-c2d by PYTHONPATH=<copy> together with PYTHONSAFEPATH=1, which keeps the current folder out of the way.
+Jobs wait in a queue for days while the checkout is edited; they run the code that was submitted, with uncommitted and
+untracked files. Runs of the same code share one copy (about 1 MB). PYTHONPATH=<copy> puts it before an installed c2d,
+and PYTHONSAFEPATH=1 keeps the current folder off the module path.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ DIGITS = 16
 
 
 def take_snapshot(runs: Path) -> str:
-    """Copy the code that this process imports into `runs`/snapshots, unless it is there; returns its digest.
+    """Copy the code that this process imports into `runs`/snapshots, unless it exists; return its digest.
 
-    Two shells may take the same snapshot at once: each writes a folder of its own, and the first to rename it wins.
+    Two shells may take the same snapshot at once: each writes a folder of its own, and the first rename wins.
 
     Raises:
         InputError: a package of the suite is not installed.
@@ -40,7 +40,7 @@ def take_snapshot(runs: Path) -> str:
     place = snapshot_folder(runs, digest)
     if (place / FACTS).is_file():
         with suppress(OSError):
-            os.utime(place)  # wanted again: `gc` takes old ones that no job names yet
+            os.utime(place)  # `gc` removes old snapshots that no job names yet
         return digest
     draft = place.with_name(f".{digest}.{uuid.uuid4().hex[:8]}")
     try:
@@ -48,7 +48,7 @@ def take_snapshot(runs: Path) -> str:
             path = draft / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            path.chmod(0o444)  # what ran is not edited afterwards
+            path.chmod(0o444)  # so that an editor does not change what has run
         facts = {
             "format": FORMAT,
             "digest": digest,
@@ -57,7 +57,7 @@ def take_snapshot(runs: Path) -> str:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         atomic_write_json(draft / FACTS, facts)
-        if place.exists() and not (place / FACTS).exists():  # the rest of a removal that was interrupted
+        if place.exists() and not (place / FACTS).exists():  # left by an interrupted removal
             place.rename(place.with_name(f".{digest}.{uuid.uuid4().hex[:8]}.old"))
         with suppress(FileExistsError):
             _rename(draft, place)
@@ -69,17 +69,21 @@ def take_snapshot(runs: Path) -> str:
 
 
 def snapshot_folder(runs: Path, digest: str) -> Path:
-    """Where a snapshot lies; what PYTHONPATH has to be for a job to run it."""
+    """Return the folder of a snapshot, which is also its PYTHONPATH."""
     return RunStore(Path(runs)).snapshots / digest
 
 
 def snapshot_environment(runs: Path, digest: str) -> dict[str, str]:
-    """The environment in which python runs this snapshot, whatever is installed or lies in the current folder."""
+    """Return the variables with which python runs this snapshot, not the installed c2d or modules of the current folder."""
     return {"PYTHONPATH": str(snapshot_folder(runs, digest)), "PYTHONSAFEPATH": "1", "C2D_SNAPSHOT": digest}
 
 
 def digest_of(content: dict[str, bytes]) -> str:
-    """Hex digest over relative names and contents; neither time stamps nor the order of reading enter."""
+    """Return a hex digest over relative names and contents, without time stamps.
+
+    Args:
+        content: {relative name: bytes}.
+    """
     total = hashlib.sha256()
     for name in sorted(content):
         total.update(f"{name}\0{hashlib.sha256(content[name]).hexdigest()}\n".encode())
@@ -87,7 +91,7 @@ def digest_of(content: dict[str, bytes]) -> str:
 
 
 def _content() -> dict[str, bytes]:
-    """{relative name: bytes} of the packages as they are on disk now; compiled python and hidden files stay out."""
+    """Return {relative name: bytes} of the packages on disk, without compiled python and hidden files."""
     found: dict[str, bytes] = {}
     for package, root in _roots().items():
         for path in root.rglob("*"):
@@ -97,25 +101,25 @@ def _content() -> dict[str, bytes]:
             try:
                 if path.is_file():
                     found["/".join((package, *parts))] = path.read_bytes()
-            except FileNotFoundError:  # an editor's file that came and went
+            except FileNotFoundError:  # a temporary file of an editor
                 continue
     return found
 
 
 def _roots() -> dict[str, Path]:
-    """Where each package lies: in a checkout, in site-packages, or in another snapshot. Nothing is imported for it."""
+    """Return {package: folder}, in a checkout, in site-packages or in another snapshot. Imports no package."""
     roots = {}
     for package in PACKAGES:
         spec = find_spec(package)
         places = list(spec.submodule_search_locations or []) if spec else []
         if not places:
-            raise InputError(f"package {package} is not installed beside c2d; install c2d again (pip install c2d)")
+            raise InputError(f"missing: package {package} beside c2d; fix: install c2d again (docs/install.md)")
         roots[package] = Path(places[0])
     return roots
 
 
 def _git() -> dict[str, object] | None:
-    """{sha, dirty, diff_sha256} of the checkout; what a snapshot says of itself where the code comes from one."""
+    """Return {sha, dirty, diff_sha256} of the checkout; for code of a snapshot, what that snapshot recorded."""
     from c2d.core.provenance import git_state, snapshot_facts
 
     root = _roots()["c2d"]
@@ -124,7 +128,7 @@ def _git() -> dict[str, object] | None:
 
 
 def _rename(draft: Path, place: Path) -> None:
-    """Rename a folder; FileExistsError where somebody else was first."""
+    """Rename a folder; FileExistsError where another process was first."""
     try:
         os.rename(draft, place)
     except OSError as error:

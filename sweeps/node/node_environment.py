@@ -1,4 +1,4 @@
-"""A job's place on its node: ranks and rendezvous by what SLURM says, a temporary folder of its own."""
+"""Environment of a job on its node: rank and rendezvous variables from SLURM, and a temporary folder of its own."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FIRST_PORT, PORTS = 12_000, 20_000
-"""Rendezvous ports: above the well-known ones, below 32768, where Linux begins to lend ports to any connection."""
+"""Rendezvous ports: above the well-known ones, and below 32768, where Linux starts its ephemeral ports."""
 PORT_STEP = 7919
-"""A job that starts again takes a port far from its last one, in case that one was taken."""
+"""A restarted job uses a port far from its last one, in case that one was in use."""
 
 
 def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What torch.distributed has to know, from what SLURM says; {} for a job of one process, or outside SLURM.
+    """Return the variables of torch.distributed, from those of SLURM; {} for a job of one process, or outside SLURM.
 
-    The port follows from the job's number and its restarts, because every rank has to arrive at the same one without
-    talking: two jobs of one node have different numbers. Should another program hold it, the job fails as `hang`, is
-    requeued, and takes another port.
+    The port is computed from the job's number and its restarts, so that every rank finds the same one without
+    communication, and two jobs of one node have different ones. If another program uses the port, the job fails as
+    `hang`, is requeued, and takes another port.
 
     >>> rank_variables({"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "70",
     ...                 "SLURM_JOB_NODELIST": "n[2-3]"})["MASTER_ADDR"]
@@ -41,7 +41,7 @@ def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_host(nodes: str) -> str:
-    """The first host of a SLURM node list.
+    """Return the first host of a SLURM node list.
 
     >>> [first_host(nodes) for nodes in ("n[1-3,5]", "a,b[01-02]", "rack[02-03]n[7,9],x")]
     ['n1', 'a', 'rack02n7']
@@ -52,9 +52,12 @@ def first_host(nodes: str) -> str:
 
 @contextmanager
 def job_tmp(given: str | None) -> Iterator[Path]:
-    """TMPDIR of this process: a folder of its own, gone afterwards, whatever happens.
+    """Set TMPDIR of this process to a new folder, and remove the folder at the end.
 
-    What a killed process of the same job left on this node is removed as well.
+    Folders that killed processes of the same job left on this node are removed as well.
+
+    Args:
+        given: parent folder, with environment variables of the node; None: TMPDIR, else /tmp.
     """
     name = f"c2d-{os.environ.get('SLURM_JOB_ID') or 'local'}-{os.environ.get('LOCAL_RANK') or 0}"
     base = Path(os.path.expanduser(os.path.expandvars(given or os.environ.get("TMPDIR") or "/tmp")))
@@ -63,15 +66,15 @@ def job_tmp(given: str | None) -> Iterator[Path]:
         place = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=base))
     except OSError as error:
         place = Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir="/tmp"))
-        said = f"warning: temporary files go to {place}, not to {base}: {error.strerror}"
-        print(said, file=sys.stderr, flush=True)
+        line = f"warning: temporary files go to {place}, not to {base}: {error.strerror}"
+        print(line, file=sys.stderr, flush=True)
     for left in base.glob(f"{name}-*-*"):
         number = left.name.removeprefix(f"{name}-").split("-")[0]
         if number.isdigit() and not Path(f"/proc/{number}").exists():
             shutil.rmtree(left, ignore_errors=True)
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(place)
-    tempfile.tempdir = None  # python remembers its first answer
+    tempfile.tempdir = None  # python caches its first value
     try:
         yield place
     finally:

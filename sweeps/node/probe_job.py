@@ -1,4 +1,4 @@
-"""What a job of a profile sees on its node: the callable that `c2d doctor --profile` sends there."""
+"""The job of `c2d doctor --profile`: a callable that writes what a job of a profile finds on its node."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ DOCTOR_S = 200
 
 
 @dataclass(frozen=True)
-class Look:
-    """Picklable. Each process writes `<answer>.<rank>.json`; the first one also asks `c2d doctor`."""
+class ProbeJob:
+    """Write `<answer>.<rank>.json` in every process; the first one also runs `c2d doctor`. Picklable.
+
+    Attributes:
+        answer: path of the answers without `.<rank>.json`.
+        runs: the store.
+        data: root of the data cards.
+        tmp: folder for temporary files; None: the default.
+    """
 
     answer: str
     runs: str
@@ -63,7 +70,7 @@ class Look:
 
 
 def folder_facts(folder: Path) -> dict[str, Any]:
-    """{path, visible, writable, free_gb}; written to for real, because a mount may lie about its permissions."""
+    """Return {path, visible, writable, free_gb}. Writes a file, because the permissions of a mount may be wrong."""
     facts: dict[str, Any] = {"path": str(folder), "visible": folder.is_dir(), "writable": False, "free_gb": None}
     if facts["visible"]:
         with suppress(OSError):
@@ -77,7 +84,7 @@ def folder_facts(folder: Path) -> dict[str, Any]:
 
 
 def memory_gb() -> float | None:
-    """What this job may use: the smallest of its cgroups' limits, SLURM's word and the machine's memory."""
+    """Return the memory of this job in GiB: the smallest of its cgroup limits, SLURM's limit and the machine's memory."""
     found: list[float] = []
     with suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
@@ -97,7 +104,7 @@ def memory_gb() -> float | None:
 
 
 def doctor() -> dict[str, Any]:
-    """`c2d doctor --json` on this node, or {"error": why not}."""
+    """Run `c2d doctor --json` on this node; return its answer, or {"error": reason}."""
     try:
         done = subprocess.run(
             module_command("c2d", "doctor", "--json"), env=module_environment(),

@@ -1,7 +1,7 @@
-"""A data set on the node's own disk: copied once a node, used by every later job there.
+"""Copy a data set to the node's own disk, once a node; later jobs there use the copy.
 
-Thousands of small files read from a shared disk by sixty-four jobs at once are what slows a cluster down. Staging is a
-convenience: whatever goes wrong with it, the run reads the shared files, and says so.
+Many jobs that read thousands of small files from a shared disk at once slow a cluster down. Staging is optional: if it
+fails, the run reads the shared files and prints a warning.
 """
 
 from __future__ import annotations
@@ -22,41 +22,42 @@ from c2d.data.card import CARD_FILE, LoadedCard
 from c2d.data.card_lookup import find_card, load_card, verify_card
 
 STAGED = "staged.json"
-COPIERS = 8  # threads; the time goes into waiting for the shared disk
+COPIERS = 8  # threads; most of the time is waiting for the shared disk
 
 
 def stage(name: str, digest: str, data: Path, target: str, print_line: Callable[[str], None] = print) -> Path:
-    """Where this node should read data set `name` from: its copy under `target`, or `data` where that is not possible.
+    """Return the root from which this node reads a data set: a folder under `target`, or `data` if the copy failed.
 
     Args:
         data: root of the data cards on the shared disk.
         target: a folder of this node; environment variables and ~ are the node's.
-        say: is told what was copied, or why nothing was.
+        print_line: called with a line about the copy, or why there is none.
+
     Raises:
         InputError: the data set is not in `data`, or has changed.
     """
     card = find_card(name, digest, data)
     try:
-        return _copy_of(card, _place(target), print_line)
+        return _copy_of(card, _target_folder(target), print_line)
     except (OSError, NotImplementedError, InputError) as error:
         why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else first_line(error)
         print_line(f"warning: data set {name} is read from {card.root}, not from a copy on this node: {why}")
         return data
 
 
-def _place(target: str) -> Path:
+def _target_folder(target: str) -> Path:
     place = os.path.expanduser(os.path.expandvars(target))
     if "$" in place:
         raise InputError(f"stage_data is {target}, and a variable of it is not set on this node")
     if not os.path.isabs(place):
-        raise InputError(f"stage_data is {target}, which is no absolute path on this node")
+        raise InputError(f"stage_data is {target}, which is not an absolute path on this node")
     return Path(place)
 
 
 def _copy_of(card: LoadedCard, place: Path, print_line: Callable[[str], None]) -> Path:
-    """The folder of a complete copy, made now if need be.
+    """Return the folder of a complete copy, and copy now if there is none.
 
-    A lock of the kernel (not a lock file): the disk is local, and a job that is killed while it copies lets go of it.
+    The lock is one of the kernel, not a lock file: the disk is local, and a killed job releases it.
     """
     final = place / f"{card.card.name}-{card.card.digest[:16]}"
     place.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def _copy_of(card: LoadedCard, place: Path, print_line: Callable[[str], None]) -
         try:
             files, size = _copy(card, draft)
             atomic_write_json(draft / STAGED, {"files": files, "annotations": _sizes(card, draft)})
-            verify_card(load_card(str(draft)))  # a copy that was cut short is found here, not in the middle of a training
+            verify_card(load_card(str(draft)))  # finds an incomplete copy before the training starts
             os.rename(draft, final)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -80,9 +81,9 @@ def _copy_of(card: LoadedCard, place: Path, print_line: Callable[[str], None]) -
 
 
 def _complete(final: Path) -> bool:
-    """False for no copy, and for one that a cleaner of temporary folders has eaten into.
+    """Return whether the copy exists and no file of it was removed, for example by a cleaner of temporary folders.
 
-    The digests were compared when it was made, and the run compares them again; here names and sizes have to do.
+    Names and sizes are compared here; digests were compared after copying, and are again when the run starts.
     """
     try:
         wanted = json.loads((final / STAGED).read_bytes())
@@ -94,13 +95,13 @@ def _complete(final: Path) -> bool:
 
 
 def _sizes(card: LoadedCard, root: Path) -> dict[str, int]:
-    """{annotation file: bytes} under `root`."""
+    """Return {annotation file: size in bytes} under `root`."""
     names = sorted({entry.annotations for entry in card.card.splits.values()})
     return {name: (root / name).stat().st_size for name in names}
 
 
 def _copy(card: LoadedCard, draft: Path) -> tuple[int, int]:
-    """Card, annotations and the images they name; (files, bytes). What lies outside the card's folder stays there."""
+    """Copy card, annotations and their images; return (files, bytes). Files outside the card's folder are not copied."""
     wanted = {CARD_FILE}
     for entry in card.card.splits.values():
         inside = [path for path in (entry.annotations, entry.images) if not os.path.isabs(path)]
@@ -116,7 +117,7 @@ def _copy(card: LoadedCard, draft: Path) -> tuple[int, int]:
     def one(name: str) -> int | None:
         try:
             shutil.copyfile(card.root / name, draft / name)
-        except FileNotFoundError:  # an image that is missing is named by the run, as it is without staging
+        except FileNotFoundError:  # the run itself reports missing images
             return None
         return (draft / name).stat().st_size
 

@@ -1,6 +1,4 @@
-"""What SLURM knows of our jobs: squeue first, sacct for what squeue no longer knows. Nothing here changes a job
-except `cancel`.
-"""
+"""Read jobs from SLURM: squeue first, then sacct for jobs that squeue no longer lists. Only `cancel` changes a job."""
 
 from __future__ import annotations
 
@@ -35,23 +33,26 @@ _SILENT = re.compile(
 
 
 class Unreachable(RunError):
-    """The controller did not answer; what becomes of the jobs is not known to us now."""
+    """The controller does not answer, so the state of the jobs is unknown."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"SLURM does not answer ({what}); its jobs are not touched, try again in a minute")
+        super().__init__(f"SLURM does not answer ({what}); nothing was changed; retry in a minute")
         self.what = what
 
 
 def available() -> bool:
-    """True where jobs can be submitted and looked up. Says nothing of whether the controller answers."""
+    """Return whether sbatch and squeue are installed. The controller may still not answer."""
     return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
 
 
 def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
-    """Facts of those of `jobs` ("123_4", "123") that SLURM knows; {} where neither command is there or works.
+    """Return {job: facts} of those jobs that SLURM knows; {} where neither command is installed or works.
+
+    Args:
+        jobs: "123_4" or "123".
 
     Raises:
-        Unreachable: the controller does not answer, and accounting neither.
+        Unreachable: neither the controller nor accounting answers.
     """
     wanted = sorted({job for job in jobs if JOB.fullmatch(job)})
     if not wanted:
@@ -62,7 +63,7 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
         for ids in _calls(wanted):
             text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
             if text is None and shutil.which("squeue"):
-                raise Unreachable("squeue refuses to work here")  # else every waiting run would look lost
+                raise Unreachable("squeue failed here")  # else every waiting run would look lost
             found |= _pick(parse_squeue(text or ""), wanted)
     except Unreachable as error:
         silent = error
@@ -75,7 +76,7 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
             text = _sacct(f"--jobs={ids}")
             accounted = accounted or text is not None
             for job, facts in _pick(parse_sacct(text or ""), rest).items():
-                # Accounting lags behind: what squeue calls finished is not running any more.
+                # Accounting is late: a job that squeue calls finished is not running.
                 if job not in found or facts.state in FINISHED:
                     found[job] = facts
         if silent is not None and not accounted:
@@ -87,7 +88,10 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
 
 
 def unfinished(arrays: Iterable[str]) -> dict[str, int]:
-    """How many tasks of these array jobs ("123") are waiting or running; those with none are left out. One call.
+    """Return {array: waiting and running tasks}, without arrays that have none, by one squeue call.
+
+    Args:
+        arrays: "123".
 
     Raises:
         Unreachable: as in `look_up`.
@@ -96,7 +100,7 @@ def unfinished(arrays: Iterable[str]) -> dict[str, int]:
     for ids in _calls(sorted({array for array in arrays if array.isascii() and array.isdigit()})):
         text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
         if text is None and shutil.which("squeue"):
-            raise Unreachable("squeue refuses to work here")
+            raise Unreachable("squeue failed here")
         for facts in parse_squeue(text or ""):
             array, _, tasks = facts.job.partition("_")
             if facts.state not in FINISHED:
@@ -105,20 +109,20 @@ def unfinished(arrays: Iterable[str]) -> dict[str, int]:
 
 
 def find_by_name(name: str) -> str | None:
-    """Number of the job or array that was submitted under this unique name; the first where there are several.
+    """Return the number of the job or array with this unique name, the lowest of several; None if there is none.
 
     Raises:
-        Unreachable: nobody answers, so "there is none" would be a guess.
+        Unreachable: SLURM does not answer, so "there is none" would be a guess.
     """
     found = find_all_by_name(name)
     return found[0] if found else None
 
 
 def find_all_by_name(name: str) -> list[str]:
-    """Numbers of all jobs and arrays of this name, lowest first; accounting is asked for the last 30 days.
+    """Return the numbers of all jobs and arrays of this name, lowest first; accounting of the last 30 days is searched.
 
     Raises:
-        Unreachable: as in `find_by_name`. Where squeue answers, accounting need not.
+        Unreachable: as in `find_by_name`. If squeue answers, accounting need not.
     """
     text = _squeue(f"--name={name}", "--format=%F|%j")
     rows = [line.strip().split("|", 1) for line in (text or "").splitlines()]
@@ -130,13 +134,13 @@ def find_all_by_name(name: str) -> list[str]:
                 raise
             answer = None
         if answer is None and text is None and available():
-            raise Unreachable(f"no answer to the question for job {name}")
+            raise Unreachable(f"no answer about job {name}")
         rows = [[facts.job.split("_")[0], facts.name] for facts in parse_sacct(answer or "")]
     return sorted({row[0] for row in rows if row[1:] == [name] and JOB.fullmatch(row[0])}, key=int)
 
 
 def max_array_size() -> int:
-    """MaxArraySize of this cluster: array indices are below it. SLURM's default where it cannot be asked."""
+    """Return MaxArraySize, which array indices are below; SLURM's default where SLURM does not answer."""
     try:
         answer = _run(["scontrol", "show", "config"])
     except Unreachable:
@@ -146,27 +150,27 @@ def max_array_size() -> int:
 
 
 def cancel(jobs: Iterable[str]) -> None:
-    """scancel these jobs; one that is over already is no error.
+    """Cancel these jobs with scancel; a job that has ended is no error.
 
     Raises:
         Unreachable: the controller does not answer.
-        RunError: SLURM refused, for instance because the jobs are another person's.
+        RunError: SLURM refused, for instance because another user owns the jobs.
     """
     wanted = sorted(set(jobs))
     for start in range(0, len(wanted), IDS_PER_CALL):
         try:
             rc, _, err = _call(["scancel", *wanted[start : start + IDS_PER_CALL]])
         except FileNotFoundError:
-            raise RunError("no scancel on this machine; call it where the cluster's commands are") from None
+            raise RunError("missing: scancel; fix: run this on the cluster's login node") from None
         if rc and _SILENT.search(err):
             raise Unreachable(f"scancel: {' '.join(err.split())[:200]}")
         if rc and "Invalid job id" not in err and "already completing or completed" not in err:
-            raise RunError(f"scancel refused: {err.strip() or f'exit code {rc}'}; look with squeue --me", "config")
+            raise RunError(f"scancel refused: {err.strip() or f'exit code {rc}'}; check with squeue --me", "config")
 
 
 def _pick(rows: list[JobFacts], wanted: list[str]) -> dict[str, JobFacts]:
-    """Rows by the job that was asked for; of several the last."""
-    asked, by_array = set(wanted), dict[str, list[str]]()
+    """Return {wanted job: its last row}."""
+    single, by_array = set(wanted), dict[str, list[str]]()
     for job in wanted:
         by_array.setdefault(job.split("_")[0], []).append(job)
     found = {}
@@ -174,13 +178,13 @@ def _pick(rows: list[JobFacts], wanted: list[str]) -> dict[str, JobFacts]:
         if "[" in facts.job:
             jobs = expand(facts.job, by_array.get(facts.job.split("_")[0], []))
         else:
-            jobs = [facts.job] if facts.job in asked else []
+            jobs = [facts.job] if facts.job in single else []
         found.update({job: replace(facts, job=job) for job in jobs})
     return found
 
 
 def _calls(jobs: list[str]) -> Iterator[str]:
-    """Ids of one call each, comma-separated. An array is asked for as a whole: that is one question, not thousands."""
+    """Yield the comma-separated ids of each call. An array is one id, instead of thousands of tasks."""
     arrays = sorted({job.split("_")[0] for job in jobs}, key=int)
     for start in range(0, len(arrays), IDS_PER_CALL):
         yield ",".join(arrays[start : start + IDS_PER_CALL])
@@ -191,15 +195,15 @@ def _squeue(*arguments: str) -> str | None:
 
 
 def _sacct(*arguments: str) -> str | None:
-    # By job id it answers for all times, with the newest record of a requeued job. Steps are wanted: see parse_sacct.
+    # By job id it has no time limit, and returns the newest record of a requeued job. Steps are needed: see parse_sacct.
     return _run(["sacct", "--noheader", "--parsable2", f"--format={SACCT_FORMAT}", *arguments])
 
 
 def _run(command: list[str]) -> str | None:
-    """What a command says; None where it is missing or refuses.
+    """Return a command's output; None where it is missing or fails.
 
     Raises:
-        Unreachable: it did not answer within TIMEOUT_S, or says itself that nobody does.
+        Unreachable: it did not answer within TIMEOUT_S, or reports that the controller does not.
     """
     try:
         rc, out, err = _call(command)
@@ -207,7 +211,7 @@ def _run(command: list[str]) -> str | None:
         return None
     if rc == 0:
         return out
-    if "Invalid job id" in err:  # squeue, asked for one job that has left the queue
+    if "Invalid job id" in err:  # squeue, for a single job that has left the queue
         return ""
     if _SILENT.search(err):
         raise Unreachable(f"{command[0]}: {' '.join(err.split())[:200]}")
@@ -215,7 +219,7 @@ def _run(command: list[str]) -> str | None:
 
 
 def _call(command: list[str]) -> tuple[int, str, str]:
-    # A person's own formats and filters must not change what is read here.
+    # A user's own formats and filters must not change what is read here.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SQUEUE_", "SACCT_"))}
     environment |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
     try:

@@ -1,7 +1,7 @@
-"""One call of sbatch that submits once: a busy controller is asked again, a call that timed out is looked for first.
+"""Submit a script with sbatch exactly once, although the controller may be busy or sbatch may time out.
 
-sbatch may time out after the controller has taken the job. So nothing is sent a second time before the queue was asked
-for the job's unique name, and where the queue does not answer either, nothing is sent at all.
+sbatch may time out after the controller has accepted the job. So before a second call the queue is searched for the
+job's unique name, and if the queue does not answer either, nothing is submitted.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Cause = Literal["busy", "limit", "dependency", "array", "refused"]
 TIMEOUT_S = 90.0  # sbatch itself gives up after SLURM's MessageTimeout, 10 s unless the cluster says otherwise
 GIVE_UP_S = 120.0
 DOUBT_S = 15.0
-"""A call that timed out may arrive late: so long, and twice, the queue is asked before the array is sent again."""
+"""A call that timed out may arrive late: the queue is searched for this many seconds, and twice, before a second call."""
 LONGEST_WAIT_S = 32.0
-wait_s = time.sleep
+sleep = time.sleep
 
 # First match wins.
 _CAUSES: tuple[tuple[Cause, str], ...] = (
     ("limit", r"(QOS|Assoc)\w*Submit"),
-    ("refused", r"(QOS|Assoc)\w*Limit"),  # too long, too large: so it is tomorrow
+    ("refused", r"(QOS|Assoc)\w*Limit"),  # too long or too large: a later call is refused as well
     ("limit", "violates accounting/QOS policy"),
     ("dependency", "Job dependency problem|Invalid dependency|dependency specification"),
     ("array", "Invalid job array specification"),
@@ -41,17 +41,22 @@ _CAUSES: tuple[tuple[Cause, str], ...] = (
 )
 _DOUBTFUL = re.compile("timed out|zero bytes were transmitted|connection reset|unexpected message", re.IGNORECASE)
 
-# Of the job this call may run in, and of the launcher's own processes: a new job must not inherit them.
+# Variables of a surrounding job and of the launcher's own processes, which a new job must not inherit.
 _FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-# sbatch lets a variable overrule the script. A flag the script has is the profile's word, and these break a launch.
+# For sbatch a variable overrides the script. The flags of the script come from the profile, and these break a launch.
 _VARIABLE_OF = {"array": "ARRAY_INX", "time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
 _BREAKING = ("WAIT", "ERROR", "NO_REQUEUE", "MEM_PER_CPU", "MEM_PER_GPU", "DEPENDENCY")
 
 
 class NotSubmitted(RunError):
-    """sbatch refused, and the array is certainly not in the queue."""
+    """sbatch refused the array, and it is not in the queue.
+
+    Attributes:
+        cause: kind of refusal.
+        text: message of sbatch.
+    """
 
     def __init__(self, cause: Cause, text: str) -> None:
         super().__init__(f"sbatch: {text}")
@@ -60,14 +65,15 @@ class NotSubmitted(RunError):
 
 
 def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
-    """Submit a script and return the job's number; a controller that stays busy is given about GIVE_UP_S seconds.
+    """Submit a script and return the job's number. Waits about GIVE_UP_S seconds for a busy controller.
 
     Args:
         name: the script's --job-name, unique.
+        print_line: called with a line about each repetition.
 
     Raises:
         NotSubmitted: SLURM refused it, or stayed busy.
-        queue.Unreachable: nobody can say whether it was taken; `sweeps.launchers.slurm.adopt` finds out later.
+        queue.Unreachable: it is unknown whether SLURM accepted it; `sweeps.launchers.recover_submission` finds out later.
     """
     waited, delay, doubt = 0.0, 1.0, False
     while True:
@@ -78,14 +84,14 @@ def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
         doubt = doubt or bool(_DOUBTFUL.search(error))
         if cause != "busy":
             raise NotSubmitted(cause, error)
-        print_line(f"{name}: SLURM is busy ({error}); asking again")
+        print_line(f"{name}: SLURM is busy ({error}); retrying")
         absent = 0
         while True:
             if waited >= GIVE_UP_S:
                 if doubt:
                     raise queue.Unreachable(f"{name}: {error}")
-                raise NotSubmitted("busy", f"{error}; still so after {waited:.0f} s")
-            wait_s(delay)
+                raise NotSubmitted("busy", f"{error}; the same after {waited:.0f} s")
+            sleep(delay)
             waited, delay = waited + delay, min(2 * delay, LONGEST_WAIT_S)
             try:
                 found = queue.find_by_name(name)
@@ -93,7 +99,7 @@ def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
                 error, absent = silent.what, 0
                 continue
             if found is not None:
-                print_line(f"{name}: had been submitted all the same, as job {found}")
+                print_line(f"{name}: was submitted by the call that failed, as job {found}")
                 return found
             absent += 1
             if not doubt or (waited >= DOUBT_S and absent >= 2):
@@ -101,12 +107,16 @@ def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
 
 
 def cause_of(error: str) -> Cause:
-    """Why sbatch said no."""
+    """Return the kind of refusal for an error message of sbatch."""
     return next((cause for cause, signs in _CAUSES if re.search(signs, error, re.IGNORECASE)), "refused")
 
 
 def environment(script: str) -> dict[str, str]:
-    """This process's environment without what would overrule the script or lead the job astray."""
+    """Return this process's environment without variables that override the script or belong to another job.
+
+    Args:
+        script: text of the batch script.
+    """
     flags = re.findall(r"^#SBATCH --([a-z-]+)", script, re.MULTILINE)
     ours = {_VARIABLE_OF.get(flag, flag.upper().replace("-", "_")) for flag in flags} | set(_BREAKING)
     return {
@@ -119,20 +129,18 @@ def environment(script: str) -> dict[str, str]:
 
 
 def _one_of(name: str, number: str, print_line: Callable[[str], None]) -> str:
-    """The first of the jobs of that name. A twin does no harm: its tasks find their pickles taken and end."""
+    """Return the first job of that name. A duplicate is harmless: its tasks find no pickles and end."""
     try:
         numbers = queue.find_all_by_name(name)
     except queue.Unreachable:
         return number
     if len(numbers) > 1:
-        print_line(
-            f"{name}: SLURM has taken it {len(numbers)} times ({', '.join(numbers)}); only one of them does the work"
-        )
+        print_line(f"{name}: SLURM has accepted it {len(numbers)} times ({', '.join(numbers)}); only one of them runs")
     return numbers[0] if numbers else number
 
 
 def _call(script: Path) -> tuple[str | None, str]:
-    """(number, "") or (None, what sbatch says)."""
+    """Return (number, "") or (None, message of sbatch)."""
     try:
         done = subprocess.run(
             ["sbatch", "--parsable", str(script)],
@@ -151,6 +159,6 @@ def _call(script: Path) -> tuple[str | None, str]:
     if done.returncode == 0 and match:
         return match[1], ""
     if done.returncode == 0:
-        return None, f"timed out waiting for a number; it said {out.strip()[:200]!r}"
+        return None, f"timed out waiting for a number; its output was {out.strip()[:200]!r}"
     lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in err.splitlines() if line.strip()]
     return None, "; ".join(lines)[:400] or f"exit code {done.returncode}"

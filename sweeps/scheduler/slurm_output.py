@@ -1,6 +1,6 @@
-"""What SLURM's commands print, read: squeue's and sacct's rows as JobFacts. Pure.
+"""Parse the output of squeue and sacct into JobFacts. No side effects.
 
-Tolerant: a line that makes no sense is passed over, and a state nobody has heard of stays as it is.
+A line that cannot be parsed is skipped, and an unknown state is kept.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ FINISHED = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
      "TIMEOUT")
 )  # fmt: skip
-"""States in which a job does nothing any more, unless somebody requeues it."""
+"""States of jobs that have ended, unless they are requeued."""
 
-SQUEUE_FORMAT = "%i|%T|%N|%M|%V|%S|%r|%j"  # the name comes last: it may hold any character
+SQUEUE_FORMAT = "%i|%T|%N|%M|%V|%S|%r|%j"  # the name comes last: it may contain any character
 SACCT_FORMAT = "JobID,State,NodeList,ElapsedRaw,Submit,Start,ExitCode,Reason,JobName"
 JOB = re.compile(r"([0-9]{1,18})(?:_(?:([0-9]{1,18})|\[([0-9,:-]{1,100000})(?:%[0-9]+)?\]))?", re.ASCII)
 
@@ -24,11 +24,15 @@ JOB = re.compile(r"([0-9]{1,18})(?:_(?:([0-9]{1,18})|\[([0-9,:-]{1,100000})(?:%[
 class JobFacts:
     """One job, or one task of an array. Unknown text is "", unknown numbers are None.
 
-    job: "123_4" or "123".
-    state: upper case, first word: PENDING, RUNNING, COMPLETED, OUT_OF_MEMORY, ...; sacct's state of a step that ran
-        out of memory counts for its job.
-    exit_code, signal: of the batch script; squeue does not tell them, so they are None for a job that sacct ignores.
-    submitted, started: the cluster's local time, as SLURM prints it.
+    Attributes:
+        job: "123_4" or "123".
+        state: upper case, first word: PENDING, RUNNING, COMPLETED, OUT_OF_MEMORY, ...; sacct's state of a step that ran
+            out of memory counts for its job.
+        exit_code: of the batch script; None without sacct, because squeue does not print it.
+        signal: that ended the batch script; None as for exit_code.
+        elapsed_s: run time in seconds.
+        submitted: the cluster's local time, as SLURM prints it.
+        started: likewise.
     """
 
     job: str
@@ -44,7 +48,7 @@ class JobFacts:
 
 
 def parse_squeue(text: str) -> list[JobFacts]:
-    """Lines of `--format=%i|%T|%N|%M|%V|%S|%r|%j`; `job` may be a range "123_[4-9%2]"."""
+    """Parse lines of `--format=%i|%T|%N|%M|%V|%S|%r|%j`; `job` may be a range "123_[4-9%2]"."""
     found = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split("|", 7)]
@@ -53,22 +57,22 @@ def parse_squeue(text: str) -> list[JobFacts]:
         job, state, node, elapsed, submitted, started, reason, name = cells
         found.append(
             JobFacts(
-                job, name, _state(state), _known(reason), _known(node), None, None, _seconds(elapsed),
-                _known(submitted), _known(started),
+                job, name, _state(state), _value(reason), _value(node), None, None, _seconds(elapsed),
+                _value(submitted), _value(started),
             )
         )  # fmt: skip
     return found
 
 
 def parse_sacct(text: str) -> list[JobFacts]:
-    """Lines of `--parsable2 --format=JobID,State,...`, steps folded into their job; newest submission last."""
+    """Parse lines of `--parsable2 --format=JobID,State,...`. Steps are merged into their job; newest submission last."""
     found: list[JobFacts] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split("|", 8)]
         if len(cells) != 9:
             continue
         job, state, node, elapsed, submitted, started, code, reason, name = cells
-        if "." in job:  # a step follows its job; memory is counted per step, and its end is the job's cause
+        if "." in job:  # a step follows its job; memory is counted per step, so its state is the cause
             last = found[-1] if found else None
             its_own = last is not None and job.split(".", 1)[0] == last.job
             if last and its_own and _state(state) == "OUT_OF_MEMORY" and last.state in FINISHED - {"COMPLETED"}:
@@ -80,15 +84,15 @@ def parse_sacct(text: str) -> list[JobFacts]:
         seconds = float(elapsed) if elapsed.isascii() and elapsed.isdigit() and len(elapsed) < 16 else None
         found.append(
             JobFacts(
-                job, name, _state(state), _known(reason), _known(node), exit_code, signal, seconds, _known(submitted),
-                _known(started),
+                job, name, _state(state), _value(reason), _value(node), exit_code, signal, seconds, _value(submitted),
+                _value(started),
             )
         )  # fmt: skip
     return sorted(found, key=lambda facts: facts.submitted)  # stable: equal times keep sacct's order
 
 
 def expand(job: str, wanted: Iterable[str]) -> list[str]:
-    """Those of `wanted` that a job field stands for.
+    """Return those of `wanted` that a job field includes.
 
     >>> expand("123_[4-9%2]", ["123_4", "123_10", "124_4"])
     ['123_4']
@@ -117,22 +121,22 @@ def _ranges(text: str) -> Iterator[range]:
 
 
 def count_of(tasks: str) -> int:
-    """Tasks behind the "_" of a job field: "[4-9%2]" are 6, "4" and "" are one."""
+    """Return the number of tasks in the part after "_" of a job field: 6 for "[4-9%2]", 1 for "4" and ""."""
     return sum(len(indices) for indices in _ranges(tasks.strip("[]").split("%")[0])) if "[" in tasks else 1
 
 
 def _state(text: str) -> str:
-    """First word, upper case: "CANCELLED by 1000" is CANCELLED."""
+    """Return the first word in upper case: "CANCELLED by 1000" is CANCELLED."""
     words = text.upper().split()
     return words[0].rstrip("+") if words else ""
 
 
-def _known(text: str) -> str:
+def _value(text: str) -> str:
     return "" if text in ("N/A", "Unknown", "None", "None assigned", "(null)") else text
 
 
 def _seconds(text: str) -> float | None:
-    """squeue's "days-hours:minutes:seconds", shorter where it can be."""
+    """Parse squeue's "days-hours:minutes:seconds", or a shorter form, into seconds."""
     match = re.fullmatch(r"(?:([0-9]{1,6})-)?(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{1,4})", text)
     if match is None:
         return None
@@ -141,6 +145,6 @@ def _seconds(text: str) -> float | None:
 
 
 def _code(text: str) -> tuple[int | None, int | None]:
-    """sacct's "137:0" as (exit code, signal); no signal is None."""
+    """Parse sacct's "137:0" into (exit code, signal or None)."""
     match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", text)
     return (int(match[1]), int(match[2]) or None) if match else (None, None)

@@ -22,7 +22,7 @@ from sweeps.checks.check_sweep import check_sweep
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import Hours, Profile, load_profile
 from sweeps.launchers import slurm
-from sweeps.launchers.arrays import Array
+from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
 from sweeps.launchers.snapshot import take_snapshot
@@ -105,7 +105,7 @@ def test_an_array_of_no_ops_costs_what_one_written_by_hand_costs(
 
 def through(request: LaunchRequest, run: RunFolder, name: str, cluster: Cluster, count: int = CELLS) -> float:
     """Seconds of `count` no-ops through c2d's launcher."""
-    array = Array(name, tuple(Task(run) for _ in range(count)), throttle=count)
+    array = JobArray(name, tuple(Task(run) for _ in range(count)), throttle=count)
     call = TrainingJob(run=str(run.path), data=str(request.data))
     said: list[str] = []
     begun = time.time()
@@ -187,7 +187,7 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
 
     parts = {
         "the code's snapshot": (sys.modules[submit_sweep.__module__], "take_snapshot"),
-        "job files, pickles, sbatch": (slurm, "_send"),
+        "job files, pickles, sbatch": (slurm, "_submit"),
     }
     for what, (module, name) in {**parts, "sbatch alone": (slurm, "sbatch")}.items():
         monkeypatch.setattr(module, name, clocked(f"of these {what}", getattr(module, name), timed))

@@ -48,7 +48,7 @@ def test_check_counts_and_says_what_is_not_here(shell: Shell) -> None:
     out = shell.run("check", "--no-forward", data=True)
     assert "grid: How warm, and how much?" in out
     assert "8 cells, 6 runs, of these 1 teachers" in out
-    assert "data set coco2017 is not here; verified at start" in out
+    assert "data set coco2017 is missing here; jobs verify it when they start" in out
     assert out.endswith("no problem found\n")
 
 

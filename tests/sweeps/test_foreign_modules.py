@@ -17,7 +17,7 @@ from sweeps import demo
 from sweeps.checks import dry_run_process
 from sweeps.definition.profile import Profile
 from sweeps.launchers import local
-from sweeps.launchers.arrays import Array
+from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
 from sweeps.launchers.snapshot import take_snapshot
@@ -72,7 +72,7 @@ def test_a_batch_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     FakeSlurm(tmp_path / "slurm", monkeypatch)
     task = Task(RunFolder(tmp_path / "runs" / "run"))
     launch = request(tmp_path, task)
-    array = Array("c2d-s-0", (task,))
+    array = JobArray("c2d-s-0", (task,))
     number = submit_array([functools.partial(operator.mul, 6, 7)], array, launch, "", print)
     folder = RunStore(launch.runs).submission("s", array.name)
     monkeypatch.setenv("SLURM_JOB_ID", number)

@@ -180,7 +180,7 @@ def test_data_that_are_elsewhere_are_said(store: Store, tmp_path: Path) -> None:
         store.check(grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, print_line=said.append)
         == []
     )
-    assert said == ["data set scenes is not here; verified at start"]
+    assert said == ["data set scenes is missing here; jobs verify it when they start"]
 
 
 def test_a_weight_file_that_is_not_kept(store: Store) -> None:
@@ -327,7 +327,7 @@ def test_forward_and_files_report_together(forward: tuple[list[Problem], list[st
     assert of_cells.where == f"method=m0, seed=0; method=m1, seed=1; method=m2, seed=0; and {len(FORWARD)} more"
     assert len(rest) == len(FORWARD)  # the healthy cell, its twin and the teacher have none
     assert rest[0].where == f"method=m2, seed=0; method=m{len(FORWARD) + 2}, seed=1"
-    assert f"rehearsing {len(FORWARD) + 2} questions of {len(FORWARD) + 4} runs: one step of each" in "\n".join(said)
+    assert f"dry run of {len(FORWARD) + 2} specs of {len(FORWARD) + 4} runs: one step of each" in "\n".join(said)
     assert any("is not trained yet; tried with random weights" in line for line in said)
 
 
@@ -335,14 +335,14 @@ def test_without_torch_one_line_says_so(store: Store, monkeypatch: pytest.Monkey
     monkeypatch.setattr(dry_run_process, "find_spec", lambda name: None if name == "torch" else object())
     said: list[str] = []
     assert store.check(grid(store.student), forward=True, print_line=said.append) == []
-    assert said == ["forward not rehearsed: torch is not installed here"]
+    assert said == ["dry run skipped: torch is not installed here"]
 
 
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.Question]:
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest]:
     """The questions that `check` hands to a rehearsal, which finds nothing."""
-    asked: list[dry_run_process.Question] = []
+    asked: list[dry_run_process.DryRunRequest] = []
 
-    def dry_run(questions: list[dry_run_process.Question], *places: Any) -> list[Any]:
+    def dry_run(questions: list[dry_run_process.DryRunRequest], *places: Any) -> list[Any]:
         asked.extend(questions)
         return []
 
@@ -356,7 +356,7 @@ def test_a_rehearsal_that_dies_names_its_run(store: Store, tmp_path: Path, monke
     python = tmp_path / "python"
     python.write_text(
         "#!/bin/sh\n"
-        f"exec {sys.executable} - \"$3\" <<'END'\n"
+        f"exec {sys.executable} - \"$4\" <<'END'\n"
         "import json, sys\n"
         "from c2d.specs.spec import parse_spec\n"
         "for item in json.load(open(sys.argv[1]))['specs']:\n"
@@ -366,11 +366,9 @@ def test_a_rehearsal_that_dies_names_its_run(store: Store, tmp_path: Path, monke
         "END\n"
     )
     python.chmod(0o755)
-    monkeypatch.setattr(dry_run_process.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     found = only(store.check(grid(*specs), forward=True))
-    assert found == Problem(
-        "method=m1, seed=0", "the rehearsal of it ended without an answer: Segmentation fault", "unknown"
-    )
+    assert found == Problem("method=m1, seed=0", "its dry run ended without a result: Segmentation fault", "unknown")
 
 
 def test_a_rehearsal_that_always_dies_is_not_started_for_every_run(
@@ -379,12 +377,12 @@ def test_a_rehearsal_that_always_dies_is_not_started_for_every_run(
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\necho started >> {tmp_path}/starts\nkill -9 $$\n")
     python.chmod(0o755)
-    monkeypatch.setattr(dry_run_process.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     specs = [changed(store.student, overrides={"seed_of_structure": number}) for number in range(9)]
     found = only(store.check(grid(*specs), forward=True))
     assert found.where == "method=m0, seed=0; method=m1, seed=0; method=m2, seed=0; and 6 more"
-    assert found.message == "the rehearsal of it ended without an answer: killed by signal 9"
-    assert (tmp_path / "starts").read_text().count("started") == dry_run_process.DEATHS
+    assert found.message == "its dry run ended without a result: killed by signal 9"
+    assert (tmp_path / "starts").read_text().count("started") == dry_run_process.MAX_CRASHES
 
 
 def test_what_is_broken_already_is_not_rehearsed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +391,7 @@ def test_what_is_broken_already_is_not_rehearsed(store: Store, monkeypatch: pyte
     said: list[str] = []
     store.check(grid(store.student, lost), forward=True, print_line=said.append)
     assert [question.run for question in asked] == [store.student.id]
-    assert said == ["1 of 2 runs have a problem already and are not rehearsed"]
+    assert said == ["1 of 2 runs have a problem already; no dry run of them"]
 
 
 def test_planned_teachers_and_classes_travel(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

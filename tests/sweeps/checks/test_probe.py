@@ -62,8 +62,8 @@ def answer(rank: int = 0, **facts: Any) -> dict[str, Any]:
 
 
 def judged(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> probe.Report:
-    report = probe.Report(machine.name, "100", answers=list(answers))
-    probe.judge(report, machine, time.time() - 9, time.time() + late_s)
+    report = probe.ProbeReport(machine.name, "100", answers=list(answers))
+    probe.read_answers(report, machine, time.time() - 9, time.time() + late_s)
     return report
 
 
@@ -112,7 +112,7 @@ def test_a_probe_that_waits_says_why_and_is_taken_back(
     fact = queue.JobFacts("100", state="PENDING", reason="Resources")
     monkeypatch.setattr(queue, "look_up", lambda jobs: {"100": fact})
     sleeps(monkeypatch, lambda call: None)
-    report = probe.send(CPU, tmp_path / "runs", tmp_path, 30, print)
+    report = probe.submit_probe(CPU, tmp_path / "runs", tmp_path, 30, print)
     (problem,) = report.problems
     assert problem.startswith("job 100 did not start within 30 s and was cancelled (Resources: no node is free")
     assert problem.endswith("or wait longer with --wait")
@@ -132,8 +132,8 @@ def test_a_probe_that_waits_says_why_and_is_taken_back(
 def test_reasons_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, said: str) -> None:
     monkeypatch.setattr(queue, "cancel", lambda jobs: None)
     fact = queue.JobFacts("100", state="PENDING", reason=reason)
-    assert said in probe._silence("100", fact, tmp_path, 5)
-    assert "(no reason given)" in probe._silence("100", None, tmp_path, 5)
+    assert said in probe._no_answer("100", fact, tmp_path, 5)
+    assert "(no reason given)" in probe._no_answer("100", None, tmp_path, 5)
 
 
 def test_a_probe_that_dies_is_diagnosed(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,22 +143,22 @@ def test_a_probe_that_dies_is_diagnosed(fake: FakeSlurm, tmp_path: Path, monkeyp
         fake.change("100", state="FAILED", exit=["127:0"])
 
     sleeps(monkeypatch, act)
-    (problem,) = probe.send(CPU, tmp_path / "runs", tmp_path, 300, print).problems
+    (problem,) = probe.submit_probe(CPU, tmp_path / "runs", tmp_path, 300, print).problems
     assert problem.startswith("job 100 ended as FAILED on n1 (import): /env/bin/python: No such file")
 
 
 def test_a_probe_that_runs_on_and_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "100_0_log.out").write_text("importing\n")
-    text = probe._silence("100", queue.JobFacts("100", state="RUNNING", node="n1"), tmp_path, 5)
+    text = probe._no_answer("100", queue.JobFacts("100", state="RUNNING", node="n1"), tmp_path, 5)
     assert text == "job 100 runs on n1 and has not answered in 5 s; wait longer with --wait. Its last line: importing"
-    assert "Its log is empty." in probe._silence("100", queue.JobFacts("100", state="RUNNING"), tmp_path / "no", 5)
+    assert "Its log is empty." in probe._no_answer("100", queue.JobFacts("100", state="RUNNING"), tmp_path / "no", 5)
 
 
 def test_a_refused_probe(fake: FakeSlurm, tmp_path: Path) -> None:
     fake.behave(sbatch=["partition"])
-    (problem,) = probe.send(CPU, tmp_path / "runs", tmp_path, 5, print).problems
+    (problem,) = probe.submit_probe(CPU, tmp_path / "runs", tmp_path, 5, print).problems
     assert "Invalid partition name specified" in problem
-    assert "mend the profile cpu" in problem
+    assert "fix the profile cpu" in problem
 
 
 def test_nothing_is_missing() -> None:
@@ -207,7 +207,7 @@ def test_silent_processes_and_clocks_that_differ() -> None:
 
 def test_no_slurm_and_no_such_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path, monkeypatch, commands=())
-    with pytest.raises(InputError, match="no sbatch and squeue on this machine"):
+    with pytest.raises(InputError, match="missing: sbatch and squeue"):
         probe.probe("cpu", tmp_path, tmp_path, 5, False)
     with pytest.raises(InputError, match="unknown profile 'cpv'; did you mean 'cpu'"):
         probe.probe("cpv", tmp_path, tmp_path, 5, False)
@@ -252,7 +252,7 @@ def test_what_a_node_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert probe_job.memory_gb() == 0.5
     monkeypatch.setenv("SLURM_PROCID", "3")
     (tmp_path / "p").mkdir()
-    probe_job.Look(str(tmp_path / "p" / "name"), str(tmp_path), str(tmp_path / "no"))()
+    probe_job.ProbeJob(str(tmp_path / "p" / "name"), str(tmp_path), str(tmp_path / "no"))()
     (path,) = (tmp_path / "p").iterdir()
     found = json.loads(path.read_text())
     assert (path.name, found["rank"], "doctor" in found) == ("name.3.json", 3, False)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2d.core.run_folder import RunFolder
-from sweeps.launchers.arrays import Array, arrays
+from sweeps.launchers.arrays import JobArray, job_arrays
 from sweeps.launchers.launch_request import Task
 
 
@@ -17,7 +17,7 @@ def task(name: str, after: tuple[str, ...] = (), **more) -> Task:
     return Task(RunFolder(Path("/runs") / name), after, **more)
 
 
-def names(made: list[Array]) -> list[list[str]]:
+def names(made: list[JobArray]) -> list[list[str]]:
     return [[one.id for one in array.tasks] for array in made]
 
 
@@ -27,57 +27,57 @@ def counted() -> object:
 
 
 def test_25_cells_and_a_limit_of_10_are_three_arrays_below_the_cap() -> None:
-    made = arrays([task(f"r{i}") for i in range(25)], "demo", 8, 10)
+    made = job_arrays([task(f"r{i}") for i in range(25)], "demo", 8, 10)
     assert [len(array.tasks) for array in made] == [9, 8, 8]
     assert sorted(array.throttle for array in made) == [2, 3, 3]
-    assert all(array.waits == () for array in made)
+    assert all(array.afterany == () for array in made)
 
 
 def test_teachers_come_first_and_students_take_over_their_places() -> None:
     tasks = [task("t1"), *(task(f"s{i}", ("t1",)) for i in range(30))]
-    teacher, students = arrays(tasks, "demo", 16, 1001)
-    assert (teacher.depends, students.depends) == ((), ("t1",))
+    teacher, students = job_arrays(tasks, "demo", 16, 1001)
+    assert (teacher.afterok, students.afterok) == ((), ("t1",))
     assert students.throttle == 16
-    assert students.waits == ()
+    assert students.afterany == ()
 
 
 def test_tasks_of_one_kind_share_an_array_wherever_they_stand() -> None:
     tasks = [task("t1"), task("t2")]
     tasks += [task(f"s{i}", ("t1",) if i % 2 else ("t2",)) for i in range(6)]
-    assert names(arrays(tasks, "demo", 64, 1001)) == [["t1", "t2"], ["s0", "s2", "s4"], ["s1", "s3", "s5"]]
+    assert names(job_arrays(tasks, "demo", 64, 1001)) == [["t1", "t2"], ["s0", "s2", "s4"], ["s1", "s3", "s5"]]
 
 
 def test_what_a_retry_raised_makes_an_array_of_its_own() -> None:
     tasks = [task("a"), task("b", mem_gb=48.0), task("c", exclude=("n1",)), task("d", hours=8.0), task("e")]
-    assert names(arrays(tasks, "demo", 64, 1001)) == [["a", "e"], ["b"], ["c"], ["d"]]
+    assert names(job_arrays(tasks, "demo", 64, 1001)) == [["a", "e"], ["b"], ["c"], ["d"]]
 
 
 def test_a_canary_comes_before_the_rest_of_its_own_run() -> None:
     first = task("a", stop_after=20)
-    made = arrays([first, task("a", (first.id,)), task("b", (first.id,))], "demo", 64, 1001)
+    made = job_arrays([first, task("a", (first.id,)), task("b", (first.id,))], "demo", 64, 1001)
     assert names(made) == [["a#canary"], ["a", "b"]]
-    assert made[1].depends == ("a#canary",)
+    assert made[1].afterok == ("a#canary",)
 
 
 def test_more_chunks_than_places_wait_for_each_other() -> None:
-    made = arrays([task(f"r{i}") for i in range(6)], "demo", 2, 1, token=counted())  # type: ignore[arg-type]
-    assert [array.waits for array in made] == [
+    made = job_arrays([task(f"r{i}") for i in range(6)], "demo", 2, 1, token=counted())  # type: ignore[arg-type]
+    assert [array.afterany for array in made] == [
         (), (), ("c2d-demo-1",), ("c2d-demo-2",), ("c2d-demo-3",), ("c2d-demo-4",),
     ]  # fmt: skip
     assert {array.throttle for array in made} == {1}
 
 
 def test_arrays_already_in_the_queue_count() -> None:
-    [made] = arrays([task(f"r{i}") for i in range(100)], "demo", 64, 1001, active=[("7", 40)])
-    assert (made.waits, made.throttle) == ((), 24)
-    [made] = arrays([task(f"r{i}") for i in range(100)], "demo", 64, 1001, active=[("7", 60), ("8", 3)])
-    assert (made.waits, made.throttle) == (("7",), 61)
-    [made] = arrays([task("r")], "demo", 64, 1001, active=[("7", 63)])
-    assert (made.waits, made.throttle) == ((), 1)
+    [made] = job_arrays([task(f"r{i}") for i in range(100)], "demo", 64, 1001, active=[("7", 40)])
+    assert (made.afterany, made.throttle) == ((), 24)
+    [made] = job_arrays([task(f"r{i}") for i in range(100)], "demo", 64, 1001, active=[("7", 60), ("8", 3)])
+    assert (made.afterany, made.throttle) == (("7",), 61)
+    [made] = job_arrays([task("r")], "demo", 64, 1001, active=[("7", 63)])
+    assert (made.afterany, made.throttle) == ((), 1)
 
 
 def test_names_are_unique_and_fit_a_command_line() -> None:
-    made = arrays([task(f"r{i}") for i in range(50)], "ICOD table 3,a", 4, 10)
+    made = job_arrays([task(f"r{i}") for i in range(50)], "ICOD table 3,a", 4, 10)
     assert len({array.name for array in made}) == 5
     assert all(array.name.startswith("c2d-ICOD-table-3-a-") for array in made)
     assert all(len(array.name.rsplit("-", 1)[1]) == 8 for array in made)
@@ -103,7 +103,7 @@ ACTIVE = st.lists(st.integers(1, 12), max_size=3).map(lambda sizes: [(f"{90 + i}
 def test_every_task_once_in_order_and_never_more_than_the_cap(
     tasks: list[Task], cap: int, max_size: int, active: list[tuple[str, int]]
 ) -> None:
-    made = arrays(tasks, "demo", cap, max_size, active)
+    made = job_arrays(tasks, "demo", cap, max_size, active)
     assert sorted(one.id for array in made for one in array.tasks) == sorted(one.id for one in tasks)
     assert all(len(array.tasks) <= max(1, max_size) for array in made)
     position = {one.id: at for at, one in enumerate(tasks)}
@@ -111,14 +111,14 @@ def test_every_task_once_in_order_and_never_more_than_the_cap(
     for at, array in enumerate(made):
         places = [position[one.id] for one in array.tasks]
         assert places == sorted(places)
-        assert {one.after for one in array.tasks} == {array.depends}
-        assert all(where[parent] < at for parent in array.depends if parent in where)
-        assert set(array.waits) <= {other.name for other in made[:at]} | {job for job, _ in active}
+        assert {one.after for one in array.tasks} == {array.afterok}
+        assert all(where[parent] < at for parent in array.afterok if parent in where)
+        assert set(array.afterany) <= {other.name for other in made[:at]} | {job for job, _ in active}
         assert array.throttle >= 1
     assert most_at_once(made, active) <= max(cap, sum(throttle for _, throttle in active))
 
 
-def most_at_once(made: list[Array], active: list[tuple[str, int]]) -> int:
+def most_at_once(made: list[JobArray], active: list[tuple[str, int]]) -> int:
     """Most tasks that may ever run at once: the heaviest set of arrays of which none has to be over for another.
 
     Found by brute force over sets, so for small orders only; written without looking at how lanes are made.
@@ -128,9 +128,9 @@ def most_at_once(made: list[Array], active: list[tuple[str, int]]) -> int:
     members = {array.name: {one.id for one in array.tasks} for array in made}
     over: dict[str, set[str]] = {job: set() for job, _ in active}  # what has ended before it starts
     for array in made:
-        ended = set(array.waits)
-        begun = {where[parent] for parent in array.depends if parent in where}
-        ended |= {name for name in begun if members[name] <= set(array.depends)}
+        ended = set(array.afterany)
+        begun = {where[parent] for parent in array.afterok if parent in where}
+        ended |= {name for name in begun if members[name] <= set(array.afterok)}
         over[array.name] = ended.union(*(over[name] for name in ended | begun))
     best = 0
 

@@ -14,7 +14,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.definition.profile import Hours, Profile
 from sweeps.launchers import LAUNCHERS
 from sweeps.launchers.launch_request import LaunchRequest, Task
-from sweeps.launchers.script import script
+from sweeps.launchers.script import batch_script
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -82,7 +82,7 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
     said = dry(asked)
     first, second = plan(asked)
     start = said.index("script of JOB1:") + 1
-    text = script(first, asked)
+    text = batch_script(first, asked)
     assert [line.removeprefix("    ") for line in said[start : start + len(text.splitlines())]] == text.splitlines()
     start = said.index("script of JOB2: that of JOB1 with its own folder, and") + 1
     changes = [line.strip() for line in said[start : start + 4]]
@@ -94,7 +94,7 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
     rebuilt = text.replace(f"demo/{first.name}", f"demo/{second.name}")
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         rebuilt = rebuilt.replace(old[2:] + "\n", new[2:] + "\n")
-    assert rebuilt == script(second, asked)
+    assert rebuilt == batch_script(second, asked)
 
 
 def test_arrays_that_wait_for_each_other_are_named(tmp_path: Path) -> None:

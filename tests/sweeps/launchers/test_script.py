@@ -15,9 +15,9 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Hours, Profile
-from sweeps.launchers.arrays import Array
+from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
-from sweeps.launchers.script import node_quote, script
+from sweeps.launchers.script import batch_script, node_quote
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -31,10 +31,10 @@ FULL = Profile(
 )  # fmt: skip
 
 
-def request(tmp_path: Path, profile: Profile, count: int = 3, **task) -> tuple[Array, LaunchRequest]:
+def request(tmp_path: Path, profile: Profile, count: int = 3, **task) -> tuple[JobArray, LaunchRequest]:
     tasks = [Task(RunFolder(tmp_path / "runs" / f"run{i}"), **task) for i in range(count)]
     made = LaunchRequest("demo", tmp_path / "runs", tmp_path / "data", tasks, profile, "abc123")
-    return Array("c2d-demo-0a1b2c3d", tuple(tasks), throttle=2), made
+    return JobArray("c2d-demo-0a1b2c3d", tuple(tasks), throttle=2), made
 
 
 def flags(text: str) -> list[str]:
@@ -42,7 +42,7 @@ def flags(text: str) -> list[str]:
 
 
 def test_every_flag_by_eye(tmp_path: Path) -> None:
-    text = script(*request(tmp_path, FULL, exclude=("n1", "n7")), dependency="afterok:12_3:14,afterany:15")
+    text = batch_script(*request(tmp_path, FULL, exclude=("n1", "n7")), dependency="afterok:12_3:14,afterany:15")
     folder = tmp_path / "runs/sweeps/demo/c2d-demo-0a1b2c3d"
     assert flags(text) == [
         "--account=vision",
@@ -85,16 +85,16 @@ def test_every_flag_by_eye(tmp_path: Path) -> None:
 
 
 def test_one_task_is_a_plain_job(tmp_path: Path) -> None:
-    text = script(*request(tmp_path, Profile(gpus=0), 1))
+    text = batch_script(*request(tmp_path, Profile(gpus=0), 1))
     assert not [flag for flag in flags(text) if flag.startswith(("--array", "--gres", "--dependency", "--partition"))]
     assert f"--output={tmp_path}/runs/sweeps/demo/c2d-demo-0a1b2c3d/%j_0_log.out" in flags(text)
 
 
 def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
-    text = script(*request(tmp_path, Profile(), mem_gb=48.0, hours=6.0, size="large"))
+    text = batch_script(*request(tmp_path, Profile(), mem_gb=48.0, hours=6.0, size="large"))
     assert {"--mem=49152M", "--time=360", "--gres=gpu:1"} <= set(flags(text))
-    assert "--time=1440" in flags(script(*request(tmp_path, Profile(), size="large")))
-    assert "--gres=gpu:v100:4,nvme:1" in flags(script(*request(tmp_path, Profile(gres="gpu:v100:4,nvme:1"))))
+    assert "--time=1440" in flags(batch_script(*request(tmp_path, Profile(), size="large")))
+    assert "--gres=gpu:v100:4,nvme:1" in flags(batch_script(*request(tmp_path, Profile(gres="gpu:v100:4,nvme:1"))))
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,18 @@ def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
 )
 def test_flags_a_launch_rests_on_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match="cannot be given; not allowed are array, chdir"):
-        script(*request(tmp_path, Profile(name="mine", sbatch={key: "x"})))
+        batch_script(*request(tmp_path, Profile(name="mine", sbatch={key: "x"})))
 
 
 def test_a_flag_of_the_profile_replaces_ours(tmp_path: Path) -> None:
-    text = script(*request(tmp_path, Profile(sbatch={"mem": 0, "ntasks-per-node": 3})))
+    text = batch_script(*request(tmp_path, Profile(sbatch={"mem": 0, "ntasks-per-node": 3})))
     assert {"--mem=0", "--ntasks-per-node=3"} <= set(flags(text))
     assert len([flag for flag in flags(text) if flag.startswith(("--mem", "--ntasks"))]) == 2
 
 
 def test_a_variable_without_a_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'1 X' is no name of a variable"):
-        script(*request(tmp_path, Profile(environment={"1 X": "y"})))
+        batch_script(*request(tmp_path, Profile(environment={"1 X": "y"})))
 
 
 @given(st.text(alphabet=st.characters(blacklist_characters="\0\n\r", blacklist_categories=["Cs"])))
@@ -132,7 +132,7 @@ def test_references_expand_on_the_node_and_nothing_else_does() -> None:
 def test_bash_and_shellcheck_accept_it(tmp_path: Path, profile: Profile) -> None:
     made, asked = request(tmp_path / "a 'quoted' $folder", profile)
     path = tmp_path / "script.sh"
-    path.write_text(script(made, asked, "afterok:1"))
+    path.write_text(batch_script(made, asked, "afterok:1"))
     subprocess.run(["bash", "-n", str(path)], check=True)
     if shutil.which("shellcheck"):
         # SC1091: the file of a setup line is not here; SC2016: '$folder' of this test's path is meant as it stands.
@@ -167,7 +167,7 @@ def run_script(
     folder = RunStore(asked.runs).submission(asked.sweep, made.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"task_{task}.pkl").write_text("pickle")
-    (folder / "s.sh").write_text(script(made, asked))
+    (folder / "s.sh").write_text(batch_script(made, asked))
     environment = {
         "SLURM_ARRAY_JOB_ID": "12",
         "SLURM_ARRAY_TASK_ID": str(task),

@@ -32,7 +32,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that a back-off would have waited; nobody waits."""
     seconds: list[float] = []
-    monkeypatch.setattr(sbatch, "wait_s", seconds.append)
+    monkeypatch.setattr(sbatch, "sleep", seconds.append)
     return seconds
 
 
@@ -86,7 +86,7 @@ def test_what_every_run_and_submission_knows_afterwards(fake: FakeSlurm, store: 
     delayed = pickle.loads((folder / "task_1.pkl").read_bytes())
     assert (delayed.function.run, delayed.function.data) == (str(store / "run1"), str(store.parent / "data"))
     assert (delayed._timeout_min, delayed._timeout_countdown) == (240, 10**6)
-    assert submission.active(store, "demo") == [("100", 2)]
+    assert submission.active_arrays(store, "demo") == [("100", 2)]
 
 
 def test_teachers_first_with_exactly_one_dependency_flag(fake: FakeSlurm, store: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_time_out_that_had_submitted_is_adopted_not_sent_again(
     code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.calls("sbatch")) == len(fake.jobs) == 1
-    assert any("had been submitted all the same, as job 100" in line for line in said)
+    assert any("was submitted by the call that failed, as job 100" in line for line in said)
     job = read_job(RunFolder(store / "run1"))
     assert job is not None
     assert job.job == "100_1"
@@ -201,7 +201,7 @@ def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
     code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.jobs) == 2
-    assert any("SLURM has taken it 2 times (100, 101); only one of them does the work" in line for line in said)
+    assert any("SLURM has accepted it 2 times (100, 101); only one of them runs" in line for line in said)
     assert fake.calls("scancel") == []
 
 
@@ -306,7 +306,7 @@ def test_a_limit_on_submitted_jobs_keeps_what_is_in_and_says_how_to_go_on(fake: 
 
 def test_a_limit_that_tomorrow_will_not_lift_is_a_refusal(fake: FakeSlurm, store: Path) -> None:
     fake.behave(sbatch=["wall"])
-    with pytest.raises(InputError, match=r"QOSMaxWallDurationPerJobLimit.*mend the profile"):
+    with pytest.raises(InputError, match=r"QOSMaxWallDurationPerJobLimit.*fix the profile"):
         launch(request(store, *tasks(store, 3)))
     assert len(fake.calls("sbatch")) == 1
 
@@ -353,7 +353,7 @@ def test_a_canary_and_the_rest(fake: FakeSlurm, store: Path) -> None:
 
 def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path / "none", monkeypatch, ())
-    with pytest.raises(InputError, match="no sbatch and squeue on this machine"):
+    with pytest.raises(InputError, match="missing: sbatch and squeue"):
         launch(request(store, *tasks(store, 1)))
     FakeSlurm(tmp_path / "all", monkeypatch)
     with pytest.raises(InputError, match="SLURM reads % in the path"):
@@ -398,4 +398,4 @@ def test_a_damaged_array_file_is_no_active_array(fake: FakeSlurm, store: Path) -
     launch(request(store, *tasks(store, 2)))
     [folder] = [one for one in (store / "sweeps" / "demo").iterdir() if one.is_dir()]
     atomic_write_json(folder / "array.json", {"format": 1, "job": "rm -rf"})
-    assert submission.active(store, "demo") == []
+    assert submission.active_arrays(store, "demo") == []
