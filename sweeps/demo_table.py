@@ -56,7 +56,7 @@ def printed_table(demo: Demo) -> Table:
     printed = Table(
         title=demo.definition.question,
         title_justify="left",
-        caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: cells say n of 3",
+        caption="percent; TIDE: AP gained if that error were fixed; one seed is no evidence: the last column is n of 3",
         caption_justify="left",
     )
     for index, name in enumerate(header):

@@ -41,11 +41,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "c2d/methods/parts": ("shape", "words"),
     "c2d/metrics": ("words",),
     "c2d/weights": ("shape", "words"),
-    "sweeps/checks": ("words",),
     "sweeps/definition": ("missing", "words"),
-    "sweeps/launchers": ("missing", "words"),
-    "sweeps/node": ("words",),
-    "sweeps/scheduler": ("words",),
     "sweeps/state": ("words",),
 }  # fmt: skip
 

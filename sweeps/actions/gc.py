@@ -1,7 +1,7 @@
-"""What may go: old checkpoints, logs of finished submissions, what a crash left behind, code that no run names.
+"""Find and remove old checkpoints, logs of finished submissions, leftovers of killed processes, and unused snapshots.
 
-`plan_removals` only looks; `remove` removes what was planned. The newest complete checkpoint of a run always stays, a run that
-runs or waits in a queue is not touched, and targets/, weights/ and students/ are no rubbish. Links are not followed.
+`plan_removals` only reads; `remove` removes what it lists. The newest complete checkpoint of a run always stays, a run
+that runs or waits in a queue is not changed, and targets/, weights/ and students/ stay. Links are not followed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,18 @@ from sweeps.state.plan import Row
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
-"""A submission whose files are younger may still have a job that is about to end."""
+"""The jobs of a submission with newer files may still be ending."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One file or folder, its size on disk and the reason, in words."""
+    """One file or folder to remove.
+
+    Attributes:
+        path: absolute, or relative to the working directory as the store is.
+        bytes: size on disk.
+        why: the reason, in words.
+    """
 
     path: Path
     bytes: int
@@ -37,10 +43,11 @@ class Removal:
 
 
 def plan_removals(rows: Iterable[Row], runs: Path, now: float | None = None) -> list[Removal]:
-    """What can be removed without losing anything. Looks, changes nothing.
+    """Return what can be removed without losing results. Changes nothing.
 
     Args:
-        rows: of one sweep; only its runs and submissions are looked at, and snapshots, which the store shares.
+        rows: of one sweep; its runs and submissions are read, and the snapshots, which the store shares.
+        runs: the store.
         now: seconds since the epoch.
     """
     clock = time.time() if now is None else now
@@ -49,14 +56,14 @@ def plan_removals(rows: Iterable[Row], runs: Path, now: float | None = None) -> 
         return []
     found: list[Removal] = []
     for row in every:
-        if _resting(row) and row.run.path.parent == runs and _is_folder(row.run.path):
+        if _is_idle(row) and row.run.path.parent == runs and _is_folder(row.run.path):
             found += _checkpoints(row.run)
             found += _leftovers(row.run, clock)
     return [*found, *_submissions(every, runs, clock), *_snapshots(runs, clock)]
 
 
 def remove(removals: Iterable[Removal]) -> int:
-    """Remove what `plan_removals` listed, and return the bytes that are free now. What is gone already is no error.
+    """Remove what `plan_removals` returned, and return the freed bytes. A path that is missing is no error.
 
     Raises:
         RunError: something could not be removed; everything else was.
@@ -77,28 +84,28 @@ def remove(removals: Iterable[Removal]) -> int:
         except OSError as error:
             failed.append(f"{path}: {error.strerror or error}")
     if failed:
-        raise RunError(f"{len(failed)} things could not be removed, first {failed[0]}; look at its permissions", "disk")
+        raise RunError(f"{len(failed)} paths could not be removed, first {failed[0]}; check its permissions", "disk")
     return freed
 
 
-def _resting(row: Row) -> bool:
-    """True when no process and no queue holds the run."""
+def _is_idle(row: Row) -> bool:
+    """Return whether the run is in no process and in no queue."""
     held = row.state == "running" or (row.state == "waiting" and not row.launch) or row.run.lock.exists()
     return not held and row.status.get("state") != "running"
 
 
 def _checkpoints(run: RunFolder) -> Iterator[Removal]:
-    """All but the newest complete one, and what is newer than that: a broken file is not thrown away unseen."""
+    """Yield the checkpoints older than the newest complete one. Newer, incomplete files stay for inspection."""
     if not _is_folder(run.checkpoints):
         return
     files = sorted(path for path in run.checkpoints.glob("iter_*.pth") if path.is_file() and not path.is_symlink())
-    complete = [place for place, path in enumerate(files) if _whole(path)]
+    complete = [place for place, path in enumerate(files) if _is_complete(path)]
     for path in files[: complete[-1]] if complete else []:
         yield Removal(path, path.stat().st_size, "older than the newest complete checkpoint")
 
 
-def _whole(path: Path) -> bool:
-    """c2d names a checkpoint when it is written whole; a disk can still break it. torch writes zip files with sums."""
+def _is_complete(path: Path) -> bool:
+    """Return whether the checksums of a checkpoint are right: torch writes zip files, and a disk can damage them."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -107,7 +114,7 @@ def _whole(path: Path) -> bool:
 
 
 def _leftovers(run: RunFolder, now: float) -> Iterator[Removal]:
-    """Temporary files of writers that were killed: beside a file, with a dot before its name."""
+    """Yield temporary files of killed writers: their names begin with a dot, or end with .partial."""
     for folder in (run.path, run.checkpoints, run.ranks, run.latency):
         if not _is_folder(folder):
             continue
@@ -119,9 +126,9 @@ def _leftovers(run: RunFolder, now: float) -> Iterator[Removal]:
 
 
 def _submissions(rows: list[Row], runs: Path, now: float) -> Iterator[Removal]:
-    """Folders of pickles and logs of which every run is done."""
+    """Yield folders of pickles and logs in which every run is done."""
     mine = {row.run.id for row in rows}
-    held = {row.run.id for row in rows if not _resting(row)}
+    held = {row.run.id for row in rows if not _is_idle(row)}
     for folders in sorted(RunStore(runs).sweeps.glob(f"*/*/{FOLDERS}")):
         place = folders.parent
         if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(RunStore(runs).sweeps)):
@@ -142,7 +149,7 @@ def _is_done(run: RunFolder) -> bool:
 
 
 def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
-    """Code that no job.json of the store names; none at all where one of them cannot be read."""
+    """Yield snapshots that no job.json of the store names; none if one job.json cannot be read."""
     place = RunStore(runs).snapshots
     if not _is_folder(place):
         return
@@ -170,7 +177,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below, links as such."""
+    """Return the bytes of all files below; a link counts as itself."""
     total = 0
     for base, _, names in os.walk(folder):
         for name in names:

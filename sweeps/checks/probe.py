@@ -159,7 +159,7 @@ def _wait(
 ) -> tuple[list[dict[str, Any]], float, queue.JobFacts | None]:
     """Return (answers by rank, when they were read, the queue's last facts)."""
     facts: queue.JobFacts | None = None
-    asked = over = 0.0
+    queried = over = 0.0
     while True:
         answers = [value for rank in range(world) if (value := _read(Path(f"{place}.{rank}.json"))) is not None]
         now = time.time()
@@ -170,8 +170,8 @@ def _wait(
         )  # files may be late on a network file system
         if now >= deadline or (over and now - over > late_s):
             return answers, now, facts
-        if now - asked >= 5 * POLL_S:
-            asked = now
+        if now - queried >= 5 * POLL_S:
+            queried = now
             try:
                 facts = queue.look_up([job]).get(job, facts)
             except RunError as error:  # the controller does not answer now; the probe's answer is a file
@@ -234,8 +234,8 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
         ("python", f"{first['python']} at {first['executable']}"),
         ("torch", checks.get("torch", {}).get("found", "not known")),
         ("GPU", f"{checks.get('GPU', {}).get('found', 'not known')}; CUDA_VISIBLE_DEVICES={first['cuda_visible']}"),
-        ("cores", f"{first['cores']} for each process, asked for {machine.cpus}"),
-        ("memory", f"{memory} GB a node, asked for {machine.mem_gb:g}"),
+        ("cores", f"{first['cores']} for each process, requested {machine.cpus}"),
+        ("memory", f"{memory} GB a node, requested {machine.mem_gb:g}"),
         ("tmp", f"{tmp['path']}, {tmp['free_gb']} GB free"),
         ("runs", f"{first['runs']['path']}, {first['runs']['free_gb']} GB free"),
         ("data", f"{first['data']['path']}, {'visible' if first['data']['visible'] else 'NOT visible'}"),
@@ -250,7 +250,7 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
         )
     if machine.gpus and "driver" not in checks.get("GPU", {}).get("found", ""):
         problems.append(
-            "the job asked for a GPU and torch sees none; check gres, gpu_type, setup lines and torch's build"
+            "the job requested a GPU and torch finds none; check gres, gpu_type, setup lines and torch's build"
         )
     if first["cores"] < machine.cpus:
         problems.append(

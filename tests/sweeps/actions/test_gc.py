@@ -201,7 +201,7 @@ def test_what_cannot_be_removed_is_said_after_the_rest(tmp_path: Path, monkeypat
         unlink(path, *rest)
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(RunError, match=r"1 things could not be removed, first .*kept: Permission denied"):
+    with pytest.raises(RunError, match=r"1 paths could not be removed, first .*kept: Permission denied"):
         gc.remove([gc.Removal(path, 1, "") for path in (kept, gone, tmp_path / "never")])
     assert not gone.exists()
 

@@ -184,7 +184,7 @@ BAD = {"path": "/y", "visible": True, "writable": False, "free_gb": 50.0}
         ({"tmp": {**BAD, "writable": True, "free_gb": 0.2}}, "/y has 0.2 GB left on the node"),
         ({"data": {**BAD, "visible": False}}, "/y is not there on the node; name a shared folder with --data"),
         ({"doctor": {"error": "No module named c2d"}}, "`c2d doctor` did not work on the node: No module named c2d"),
-        ({"doctor": {"checks": []}}, "the job asked for a GPU and torch sees none"),
+        ({"doctor": {"checks": []}}, "the job requested a GPU and torch finds none"),
         (
             {"doctor": {"checks": [{"name": "GPU", "status": "fail", "found": "driver 1", "fix": "mend it"}]}},
             "GPU on the node: driver 1; mend it",
