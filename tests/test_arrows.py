@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.launchers", "sweeps.checks",
     ),
     "sweeps": (
-        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.state", "sweeps.launchers",
+        "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.launchers",
         "sweeps.checks", "sweeps.actions",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
