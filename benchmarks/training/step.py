@@ -165,7 +165,7 @@ def markdown(records: list[dict[str, Any]]) -> str:
 
 def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
     """Return the same student plain and under ICOD, and the teacher with random weights."""
-    from c2d.configs import load_student
+    from c2d.configs.student_config import load_student
     from c2d.detectors.normalization import Normalization
     from c2d.distillation.build_methods import build_methods
     from c2d.distillation.wrapper import Distillation, TeacherSet

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from c2d.configs import CATALOG, student_digest, student_names
+from c2d.configs.student_config import CATALOG, student_digest, student_names
 
 
 def render() -> str:
-    """The catalog's text: one line a student, sorted."""
+    """Return the text of the catalog: one line a student, sorted."""
     return json.dumps({name: student_digest(name) for name in student_names()}, indent=2, sort_keys=True) + "\n"
 
 

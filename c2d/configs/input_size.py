@@ -1,4 +1,4 @@
-"""One number decides how large a student's images are, and everything measured in pixels follows it.
+"""Set the input size of a student: everything measured in pixels follows it.
 
 `input_size` is an int s, images fitted into s x s, or a pair (long, short). The test pipeline's resize is the
 reference: where a pipeline names that very size it gets the new one, and every other pixel size (multi-scale ranges,
@@ -30,10 +30,19 @@ PIXEL_KEYS = {
 }
 
 
-def requested(own: Any, test_pipeline: list[dict[str, Any]], override: int | None) -> Size:
-    """The size to use: the student's own (or, without one, its test pipeline's), with its short side overridden."""
+def resolve_input_size(own: Any, test_pipeline: list[dict[str, Any]], override: int | None) -> Size:
+    """Return the input size in px: an int for a square, else (long, short).
+
+    Args:
+        own: `input_size` of the config; None to take that of the test pipeline.
+        test_pipeline: the transforms of the test pipeline.
+        override: new short side in px; None to keep it.
+
+    Raises:
+        InputError: the size is too small, or the pipeline has none.
+    """
     if own is None:
-        own = reference(test_pipeline)
+        own = pipeline_size(test_pipeline)
     size: Size = own if isinstance(own, int) else (max(own), min(own))
     if override is None:
         return size
@@ -44,8 +53,12 @@ def requested(own: Any, test_pipeline: list[dict[str, Any]], override: int | Non
     return (round(size[0] * override / size[1]), override)
 
 
-def reference(pipeline: list[dict[str, Any]]) -> Size:
-    """The size that a test pipeline resizes to: int for a square, else (long, short)."""
+def pipeline_size(pipeline: list[dict[str, Any]]) -> Size:
+    """Return the size in px that a test pipeline resizes to: an int for a square, else (long, short).
+
+    Raises:
+        InputError: it has no Resize with a `scale`.
+    """
     for step in pipeline:
         if step.get("type") in ("Resize", "FixScaleResize") and step.get("scale") is not None:
             scale = step["scale"]
@@ -57,8 +70,19 @@ def reference(pipeline: list[dict[str, Any]]) -> Size:
 def apply_input_size(
     model: dict[str, Any], train: list[dict[str, Any]], test: list[dict[str, Any]], size: Size, name: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """(model, train, test) with every pixel size following `size`. A stock size changes nothing."""
-    stock = reference(test)
+    """Return (model, train pipeline, test pipeline) with every pixel size set or scaled for `size`.
+
+    Args:
+        model: config of the model; changed in place.
+        train: training pipeline.
+        test: test pipeline, whose resize is the stock size; if that is `size`, nothing changes.
+        size: input size in px.
+        name: the student, for messages.
+
+    Raises:
+        InputError: SSD's maps would be empty at this size.
+    """
+    stock = pipeline_size(test)
     if size == stock:
         return model, train, test
     factor = _short(size) / _short(stock)
@@ -74,7 +98,7 @@ def apply_input_size(
 
     def followed(step: dict[str, Any]) -> dict[str, Any]:
         keys = PIXEL_KEYS.get(str(step.get("type")), ())
-        # RandomCrop's crop_size is in pixels only when it says so; otherwise it is a fraction.
+        # RandomCrop's crop_size is in pixels only for absolute crop types; otherwise it is a fraction.
         if step.get("type") == "RandomCrop" and str(step.get("crop_type", "absolute")).startswith("absolute"):
             keys = ("crop_size",)
         return {key: scaled(value) if key in keys else _inside(value, followed) for key, value in step.items()}
@@ -87,7 +111,7 @@ def apply_input_size(
 
 
 def _inside(value: Any, followed: Any) -> Any:
-    """Transforms nested in transforms (RandomChoice, RandomApply, TestTimeAug) follow too."""
+    """Apply `followed` to transforms nested in transforms (RandomChoice, RandomApply, TestTimeAug)."""
     if isinstance(value, dict) and "type" in value:
         return followed(value)
     if isinstance(value, list):
@@ -104,7 +128,7 @@ def _short(size: Size) -> int:
 
 
 def _scale_ssd(model: dict[str, Any], size: int, stock: int, name: str) -> None:
-    """SSD: anchor sizes scaled with the input; strides are input over map size where maps do not halve exactly."""
+    """Scale SSD's anchor sizes with the input; a stride is input over map size where maps do not halve exactly."""
     head, neck = model.get("bbox_head") or {}, model.get("neck") or {}
     generator = head.get("anchor_generator") if isinstance(head, dict) else None
     if not isinstance(generator, dict) or generator.get("type") != "SSDAnchorGenerator":
@@ -134,7 +158,13 @@ def _power_of_two(value: int) -> bool:
 
 
 def ssd_maps(neck: dict[str, Any], size: int, strides: list[int]) -> list[int]:
-    """Cells a side of each SSD map at a square input: two from the backbone, the rest from the neck's convolutions."""
+    """Return the cells per side of each SSD map: two from the backbone, the rest from the neck's convolutions.
+
+    Args:
+        neck: config of the SSDNeck.
+        size: side of the square input in px.
+        strides: strides of the anchor generator in px.
+    """
     maps = [math.ceil(size / strides[0]), math.ceil(math.ceil(size / strides[0]) / 2)]
     levels = list(zip(neck["level_strides"], neck["level_paddings"], strict=True))
     for index, (stride, padding) in enumerate(levels):
@@ -144,7 +174,7 @@ def ssd_maps(neck: dict[str, Any], size: int, strides: list[int]) -> list[int]:
 
 
 def ssd_anchor_sizes(generator: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """(min_sizes, max_sizes) in pixels of an SSD anchor generator, by building the stock one."""
+    """Return (min_sizes, max_sizes) in px of an SSD anchor generator, by building the stock one."""
     if generator.get("min_sizes"):
         return list(generator["min_sizes"]), list(generator["max_sizes"])
     from c2d.detectors import compat

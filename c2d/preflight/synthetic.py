@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from c2d.configs.input_size import reference
+from c2d.configs.input_size import pipeline_size
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard
@@ -66,7 +66,7 @@ def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
 def batch_sides(resolved: config.RunConfigs) -> list[int]:
     """Return the sides in px of the square batches to try, smallest first; SSD accepts its own input size alone."""
     model, pipeline = resolved.train["model"], resolved.student["test_dataloader"]["dataset"]["pipeline"]
-    size = reference([dict(step) for step in pipeline])
+    size = pipeline_size([dict(step) for step in pipeline])
     own = size if isinstance(size, int) else min(size)
     head = model.get("bbox_head")
     generator = head.get("anchor_generator") if isinstance(head, dict) else None

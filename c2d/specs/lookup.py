@@ -175,17 +175,16 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
     if name in catalog:
         return {"name": name, "digest": catalog[name]}
     if name.startswith("mmdet::"):
-        from c2d.configs import student_digest  # reading an mmdet config needs mmengine
+        from c2d.configs.student_config import student_digest  # reading an mmdet config needs mmengine
 
         return {"name": name, "digest": student_digest(name)}
     store = RunStore(runs)
     if name.endswith(".py"):
-        from c2d.configs import student_digest
-        from c2d.configs.external import stock_text
+        from c2d.configs.student_config import config_text, student_digest
 
         digest = student_digest(name)
         if not store.student_config(digest).exists():
-            atomic_write_text(store.student_config(digest), stock_text(name))
+            atomic_write_text(store.student_config(digest), config_text(name))
         return {"name": Path(name).stem, "digest": digest}
     if isinstance(given, dict) and store.student_config(str(given.get("digest"))).exists():
         return {"name": name, "digest": str(given["digest"])}

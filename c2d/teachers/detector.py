@@ -12,7 +12,7 @@ from mmengine import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from c2d.configs import without_pretrained
+from c2d.configs.student_config import remove_pretrained
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import compat, hooks
@@ -61,7 +61,7 @@ class DetectorTeacher:
         if not isinstance(source.get("model"), dict):
             raise InputError(f"{config} has no `model`; a detector teacher is an mmdet config with its checkpoint")
         model = copy.deepcopy(source["model"])
-        without_pretrained(model)
+        remove_pretrained(model)
         compat.prepare()
         from mmdet.registry import MODELS
         from mmdet.utils import register_all_modules

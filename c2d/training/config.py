@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine import Config
 
-from c2d.configs import load_student, student_digest
+from c2d.configs.student_config import load_student, student_digest
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.core.store_folder import RunStore

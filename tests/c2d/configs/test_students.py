@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from c2d.configs import catalog, load_student, student_digest, student_names
 from c2d.configs.__main__ import render
+from c2d.configs.student_config import load_student, student_digest, student_names
 from c2d.core.errors import InputError
+from c2d.specs.lookup import student_catalog
 
 SMALL = {name for name in student_names() if name.endswith(("-qr18", "-r18")) or name == "ssdlite-mbv2"}
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}
@@ -131,8 +132,8 @@ def test_the_catalog_is_what_the_configs_say() -> None:
 
 
 def test_a_digest_is_of_the_stock_student() -> None:
-    assert catalog()["gfl-qr18"] == student_digest("gfl-qr18")
-    assert len(set(catalog().values())) == len(student_names())
+    assert student_catalog()["gfl-qr18"] == student_digest("gfl-qr18")
+    assert len(set(student_catalog().values())) == len(student_names())
 
 
 def test_input_size_moves_every_pixel_size() -> None:

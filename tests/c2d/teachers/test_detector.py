@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine import Config
 
-from c2d.configs import load_student
+from c2d.configs.student_config import load_student
 from c2d.core.errors import InputError
 from c2d.detectors.normalization import IMAGENET, Normalization, renormalize
 from c2d.teachers.detector import DetectorTeacher

@@ -185,7 +185,7 @@ def test_pixels_that_do_not_fit_are_refused_by_both_names(init: str, pixels: Nor
 
 
 def test_the_shipped_students_fit_the_weights_they_are_meant_for() -> None:
-    from c2d.configs import load_student
+    from c2d.configs.student_config import load_student
     from c2d.training.evaluate import build_student
 
     for name, init in {

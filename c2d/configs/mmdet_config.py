@@ -1,4 +1,4 @@
-"""From a whole mmdet config to the three things a student owns: its model, its training and its test pipeline."""
+"""Read the parts of an mmdet config that a student has: its model, its training and its test pipeline."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from mmengine.config import ConfigDict
 
 from c2d.core.errors import InputError
 
-# Transforms that look at other images of the data set: they cannot be part of a one-image pipeline.
+# Transforms that read other images of the data set: they cannot be part of a pipeline for one image.
 MIXING = {"Mosaic", "MixUp", "CopyPaste", "YOLOXMixUp"}
 
 
 def model_and_pipelines(
     source: Config, name: str, *, own: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Plain copies of (model, train_pipeline, test_pipeline).
+    """Return plain copies of (model, train_pipeline, test_pipeline).
 
     Args:
         source: a shipped student, or any mmdet config.
-        name: how the user called it, for the messages.
-        own: True for shipped students, whose top-level pipelines are the ones meant; other configs are read where mmdet
-            reads them, in the data loaders, through wrappers such as RepeatDataset.
+        name: its name or path, for the messages.
+        own: True for a config in the form of the shipped students, whose pipelines are top-level keys; others are read
+            where mmdet reads them, in the data loaders, through wrappers such as RepeatDataset.
 
     Raises:
         InputError: no model, no pipeline, or a pipeline that mixes several images.
@@ -34,17 +34,17 @@ def model_and_pipelines(
     else:
         train = _pipeline(source, "train", name)
         test = _pipeline(source, "test", name)
-    return plain(source["model"]), plain(train), plain(test)
+    return to_plain(source["model"]), to_plain(train), to_plain(test)
 
 
-def plain(node: Any) -> Any:
-    """Copy into dicts, lists and scalars; the scope mark of mmdet's own files is dropped, tuples stay tuples."""
+def to_plain(node: Any) -> Any:
+    """Copy a config into dicts, lists, tuples and scalars, without the `_scope_` of mmdet's own files."""
     if isinstance(node, (dict, ConfigDict)):
-        return {str(key): plain(value) for key, value in node.items() if not (key == "_scope_" and value == "mmdet")}
+        return {str(key): to_plain(value) for key, value in node.items() if not (key == "_scope_" and value == "mmdet")}
     if isinstance(node, list):
-        return [plain(value) for value in node]
+        return [to_plain(value) for value in node]
     if isinstance(node, tuple):
-        return tuple(plain(value) for value in node)
+        return tuple(to_plain(value) for value in node)
     return node
 
 
@@ -64,7 +64,7 @@ def _pipeline(source: Config, kind: str, name: str) -> list[dict[str, Any]]:
 
 
 def _unwrapped(dataset: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The pipeline of a data set and of the wrappers around it, from the image file outwards."""
+    """Return the pipeline of a data set and of the wrappers around it, from the image file outwards."""
     inner = dataset.get("dataset") or next(iter(dataset.get("datasets") or ()), None)
     steps = _unwrapped(inner, name) if inner is not None else []
     for step in dataset.get("pipeline") or ():
@@ -75,11 +75,3 @@ def _unwrapped(dataset: dict[str, Any], name: str) -> list[dict[str, Any]]:
             )
         steps = [*steps, step]
     return steps
-
-
-def stock_text(name_or_path: str) -> str:
-    """A student's resolved config as a file of its own, which reads back to the same digest."""
-    from c2d.configs import load_student
-
-    config = load_student(name_or_path)
-    return str(Config({key: config[key] for key in ("model", "train_pipeline", "test_pipeline")}).pretty_text)

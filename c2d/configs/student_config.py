@@ -1,0 +1,141 @@
+"""Load the config of a student by name or path, and compute the digest that identifies its version.
+
+A student is an mmengine config with `model` (its normalisation included), `train_pipeline`, `test_pipeline` and
+`input_size`; nothing else of a file is read. Any mmdet config is a student too: give its path or
+`mmdet::FOLDER/FILE.py`. `input_size` is an int s (images fitted into s x s px) or a pair (long, short) in px; the
+pipelines follow it, see `input_size.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c2d.core.errors import InputError, first_line, unknown_name
+
+if TYPE_CHECKING:
+    from mmengine import Config
+
+STUDENTS = Path(__file__).parent / "students"
+CATALOG = STUDENTS / "catalog.json"
+EXTERNAL = "or give an mmdet config: a path that ends in .py, or mmdet::FOLDER/FILE.py"
+
+
+def student_names() -> list[str]:
+    """Return the names of the shipped students, sorted. Needs neither torch nor mmengine."""
+    return sorted(path.stem for path in STUDENTS.glob("*.py") if not path.stem.startswith("_"))
+
+
+def load_student(
+    name_or_path: str, *, num_classes: int | None = None, input_size: int | None = None, pretrained: bool = True
+) -> Config:
+    """Return the resolved config of a student: the keys model, train_pipeline, test_pipeline and input_size.
+
+    Args:
+        name_or_path: a shipped name, a path to an mmdet config, or `mmdet::FOLDER/FILE.py`.
+        num_classes: foreground classes, set wherever the model counts them (never in the RPN, which has one).
+        input_size: pixels; the side of the square, or the short side where the student has (long, short).
+        pretrained: False for a student without pretrained weights: then nothing is frozen, because frozen random layers
+            and frozen random batch norm cannot learn. True leaves the stock settings.
+
+    Pretrained downloads named in the file are removed: weights come from the run's `init` alone.
+
+    Raises:
+        InputError: unknown name, unreadable config, no model or pipeline in it, or a size the student cannot have.
+    """
+    from mmengine import Config
+
+    from c2d.configs.input_size import apply_input_size, resolve_input_size
+    from c2d.configs.mmdet_config import model_and_pipelines
+
+    source = _read(name_or_path)
+    # A shipped student, or a config of one's own in the same form, has its size; mmdet's own configs do not.
+    own = name_or_path in student_names() or "input_size" in source
+    model, train, test = model_and_pipelines(source, name_or_path, own=own)
+    remove_pretrained(model)
+    size = resolve_input_size(source.get("input_size") if own else None, test, input_size)
+    model, train, test = apply_input_size(model, train, test, size, name_or_path)
+    if num_classes is not None:
+        if num_classes < 1:
+            raise InputError(f"num_classes is {num_classes}; a detector has at least one class")
+        if _set_classes(model, num_classes) == 0:
+            raise InputError(
+                f"student '{name_or_path}' counts no classes: no num_classes in its heads; give a detector"
+            )
+    if not pretrained:
+        _unfreeze(model.get("backbone", {}))
+    return Config(dict(model=model, train_pipeline=train, test_pipeline=test, input_size=size))
+
+
+def student_digest(name_or_path: str) -> str:
+    """Return the sha256 (hex) of a resolved student: model, pipelines and input size, before the class count is set.
+
+    The pipelines are part of it, because the student owns augmentation and normalisation.
+    """
+    config = load_student(name_or_path)
+    text = json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def config_text(name_or_path: str) -> str:
+    """Return the resolved config of a student as the text of a config file, which has the same digest."""
+    from mmengine import Config
+
+    config = load_student(name_or_path)
+    return str(Config({key: config[key] for key in ("model", "train_pipeline", "test_pipeline")}).pretty_text)
+
+
+def _read(name_or_path: str) -> Config:
+    from mmengine import Config
+
+    if name_or_path in student_names():
+        return Config.fromfile(STUDENTS / f"{name_or_path}.py")
+    try:
+        if name_or_path.startswith("mmdet::"):
+            from mmengine.hub import get_config
+
+            return get_config(name_or_path)
+        if name_or_path.endswith(".py") or "/" in name_or_path:
+            return Config.fromfile(name_or_path)
+    except Exception as error:  # mmengine raises whatever the config raised; all of it is the user's file
+        raise InputError(f"cannot read the student config '{name_or_path}': {first_line(error)}; {EXTERNAL}") from error
+    raise unknown_name("student", name_or_path, student_names(), EXTERNAL)
+
+
+def remove_pretrained(node: Any) -> None:
+    """Remove every pretrained download from a model config, in place; other initialisations stay."""
+    if isinstance(node, dict):
+        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+            del node["init_cfg"]
+        if isinstance(node.get("pretrained"), str):
+            del node["pretrained"]
+        for value in node.values():
+            remove_pretrained(value)
+    elif isinstance(node, list):
+        for value in node:
+            remove_pretrained(value)
+
+
+def _set_classes(node: Any, count: int) -> int:
+    """Set every num_classes below `node`, except in the backbone and the RPN (objectness). Return how many were set."""
+    if isinstance(node, list):
+        return sum(_set_classes(value, count) for value in node)
+    if not isinstance(node, dict):
+        return 0
+    done = 0
+    if "num_classes" in node:
+        node["num_classes"] = count
+        done = 1
+    return done + sum(_set_classes(value, count) for key, value in node.items() if key not in ("backbone", "rpn_head"))
+
+
+def _unfreeze(backbone: dict[str, Any]) -> None:
+    """Unfreeze everything in a backbone config, in place."""
+    if "frozen_stages" in backbone:
+        backbone["frozen_stages"] = -1
+    if "norm_eval" in backbone:
+        backbone["norm_eval"] = False
+    if isinstance(backbone.get("norm_cfg"), dict) and "requires_grad" in backbone["norm_cfg"]:
+        backbone["norm_cfg"]["requires_grad"] = True
