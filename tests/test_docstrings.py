@@ -36,11 +36,8 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "analysis/tables": ("missing", "words"),
     "benchmarks/backends": ("shape", "missing"),
     "benchmarks/latency": ("shape",),
-    "c2d/core": ("missing",),
     "c2d/methods": ("shape", "missing", "forward", "words"),
     "c2d/methods/parts": ("shape", "words"),
-    "c2d/metrics": ("words",),
-    "c2d/weights": ("shape", "words"),
     "sweeps/definition": ("missing", "words"),
     "sweeps/state": ("words",),
 }  # fmt: skip

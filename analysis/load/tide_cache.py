@@ -26,7 +26,7 @@ from c2d.core.store_folder import RunStore, is_run_id
 if TYPE_CHECKING:
     import pandas as pd
 
-    from c2d.metrics.coco_data import Prepared
+    from c2d.metrics.coco_data import CocoData
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 IOU_KEYS = {f"{iou:.2f}": iou for iou in IOUS}
@@ -159,7 +159,7 @@ class _Computed:
         place = cache_folder(cache)
         inside = place is None or is_inside(place, study.runs)
         self.kept = load_cache(None if inside or place is None else place / "derived", study.runs)
-        self.truths: dict[Path, Prepared] = {}
+        self.truths: dict[Path, CocoData] = {}
 
     def of(self, run: str) -> Result:
         """Raises _Skipped."""
@@ -184,7 +184,7 @@ class _Computed:
         _same_evaluation(row, entry["sizes"], detections)
         return entry
 
-    def _read(self, targets: Path, detections: Path) -> Prepared:
+    def _read(self, targets: Path, detections: Path) -> CocoData:
         from c2d.metrics import coco_json
 
         path = targets
@@ -222,7 +222,7 @@ def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detection
 
 
 def evaluation_mismatch(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    """Why files of these `Prepared.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
+    """Why files of these `CocoData.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
     for key, here in sizes.items():
         told = row.get(key)
         if told is not None and told == told and told != here:  # NaN: result.json does not say

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from analysis.load.schema import Study
     from analysis.plots.rows import Row
-    from c2d.metrics.coco_data import Array, Prepared
+    from c2d.metrics.coco_data import Array, CocoData
 
 IOU = 0.5
 COLUMNS = ("part", "row", "image", "file", "width", "height", "object", "x", "y", "w", "h", "score", "class", "verdict",
@@ -170,7 +170,7 @@ def _sheet(
     return lines
 
 
-def _chosen(images: Sequence[Mapping[str, Any]], truth: Prepared, spec: Spec) -> list[tuple[Mapping[str, Any], int]]:
+def _chosen(images: Sequence[Mapping[str, Any]], truth: CocoData, spec: Spec) -> list[tuple[Mapping[str, Any], int]]:
     """(entry, place in `truth`) of the first images of the file that have enough objects."""
     objects = np.bincount(truth.gt_image[~truth.gt_crowd], minlength=len(truth.image_ids))
     place = {key: at for at, key in enumerate(truth.image_ids)}
@@ -178,7 +178,7 @@ def _chosen(images: Sequence[Mapping[str, Any]], truth: Prepared, spec: Spec) ->
     return enough[: spec.images]
 
 
-def _image(entry: Mapping[str, Any], place: int, truth: Prepared, folder: str | None) -> dict[str, Any]:
+def _image(entry: Mapping[str, Any], place: int, truth: CocoData, folder: str | None) -> dict[str, Any]:
     boxes = truth.gt_box[truth.gt_image == place]
     corner = (boxes[:, :2] + boxes[:, 2:]).max(axis=0) if len(boxes) else np.array([1.0, 1.0])
     size = [entry.get(side) for side in ("width", "height")]
@@ -191,7 +191,7 @@ def _image(entry: Mapping[str, Any], place: int, truth: Prepared, folder: str | 
     return {"part": "image", "image": str(entry["id"]), "file": file, "width": width, "height": height}
 
 
-def _objects(image: str, place: int, truth: Prepared) -> list[dict[str, Any]]:
+def _objects(image: str, place: int, truth: CocoData) -> list[dict[str, Any]]:
     there = np.flatnonzero((truth.gt_image == place) & ~truth.gt_crowd)
     return [
         {"part": "truth", "image": image, "object": str(number), **_box(truth.gt_box[at]),
@@ -200,7 +200,7 @@ def _objects(image: str, place: int, truth: Prepared) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _found(image: str, place: int, data: Prepared, min_score: float) -> list[dict[str, Any]]:
+def _found(image: str, place: int, data: CocoData, min_score: float) -> list[dict[str, Any]]:
     """The detections of one image that are shown, by falling score."""
     mine = np.flatnonzero((data.dt_image == place) & (data.dt_score >= min_score))
     mine = mine[np.argsort(-data.dt_score[mine], kind="stable")]

@@ -19,10 +19,10 @@ import numpy as np
 
 from analysis.stats.permutation import p_and_interval
 from c2d.core.errors import InputError
-from c2d.metrics.coco_data import Prepared, prepare
+from c2d.metrics.coco_data import CocoData, prepare
 from c2d.metrics.resampled_ap import Curves, resampled
 
-Detections = Sequence[Mapping[str, Any]] | Prepared
+Detections = Sequence[Mapping[str, Any]] | CocoData
 
 FEWEST_IMAGES = 8
 FEW_IMAGES = 100
@@ -62,8 +62,8 @@ def compare_over_images(
     """a - b on the same targets, with a 95 % interval and a p value over images.
 
     Args:
-        targets: COCO ground truth, or None where `a` and `b` are `Prepared` already.
-        a, b: COCO results list, or a `Prepared`, of each checkpoint.
+        targets: COCO ground truth, or None where `a` and `b` are `CocoData` already.
+        a, b: COCO results list, or a `CocoData`, of each checkpoint.
         metric: AP, AP50 or AP75.
         resamples: draws of the whole set.
         seed: of the draws; the same seed gives the same numbers.
@@ -99,10 +99,10 @@ def full_set_values(curves: Sequence[Curves]) -> list[float]:
 
 def matched_curves(targets: Mapping[str, Any] | None, detections: Sequence[Detections], metric: str) -> list[Curves]:
     """Every checkpoint, checked and matched; all must stand on the same ground truth."""
-    first: Prepared | None = None
+    first: CocoData | None = None
     out = []
     for number, given in enumerate(detections):
-        if isinstance(given, Prepared):
+        if isinstance(given, CocoData):
             data = given
         elif targets is None:
             raise InputError("no targets given: pass the COCO ground truth, or prepared input on every side")
@@ -120,7 +120,7 @@ def matched_curves(targets: Mapping[str, Any] | None, detections: Sequence[Detec
     return out
 
 
-def _enough(data: Prepared) -> None:
+def _enough(data: CocoData) -> None:
     if not data.objects_per_class.any():
         raise InputError("the ground truth has no objects, so AP is undefined; give a set with annotations")
     if len(data.image_ids) < FEWEST_IMAGES:
@@ -130,7 +130,7 @@ def _enough(data: Prepared) -> None:
         )
 
 
-def _same_truth(one: Prepared, other: Prepared) -> bool:
+def _same_truth(one: CocoData, other: CocoData) -> bool:
     columns = ("gt_image", "gt_class", "gt_box", "gt_crowd")
     return (one.image_ids, one.class_ids) == (other.image_ids, other.class_ids) and all(
         np.array_equal(getattr(one, name), getattr(other, name)) for name in columns

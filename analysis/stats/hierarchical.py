@@ -70,8 +70,8 @@ def compare_over_seeds_and_images(
     """a - b over seeds and images.
 
     Args:
-        targets: COCO ground truth, or None where all detections are `Prepared` already.
-        a, b: one entry a seed, the same seeds in the same order: a COCO results list or a `Prepared`.
+        targets: COCO ground truth, or None where all detections are `CocoData` already.
+        a, b: one entry a seed, the same seeds in the same order: a COCO results list or a `CocoData`.
         metric: AP, AP50 or AP75.
         resamples: draws of the images.
         seed: of the draws.

@@ -21,7 +21,7 @@ from c2d.core.run_folder import DETECTIONS_FILE, RESULT_FILE
 from c2d.core.store_folder import RunStore
 
 if TYPE_CHECKING:
-    from c2d.metrics.coco_data import Prepared
+    from c2d.metrics.coco_data import CocoData
 
 FROM_DETECTIONS = ("AP", "AP50", "AP75")
 _MOST_KEPT = 8
@@ -37,8 +37,8 @@ class Differences:
         """Refuses columns that the wanted kind of uncertainty cannot speak about."""
         self._study = study
         self._kind = spec.uncertainty
-        self._truths: dict[str, Prepared] = {}
-        self._read: OrderedDict[str, Prepared] = OrderedDict()
+        self._truths: dict[str, CocoData] = {}
+        self._read: OrderedDict[str, CocoData] = OrderedDict()
         frame = study.frame
         sizes = frame[["run", "dataset_digest", "images", "boxes", "detections"]].drop_duplicates("run")
         self._rows = {str(row["run"]): {str(key): value for key, value in row.items()}
@@ -92,7 +92,7 @@ class Differences:
             )
         return ""
 
-    def _over_images(self, key: str, mine: list[Prepared], theirs: list[Prepared], plain: Cell) -> Cell:
+    def _over_images(self, key: str, mine: list[CocoData], theirs: list[CocoData], plain: Cell) -> Cell:
         scale = quantity(key).scale
 
         def shown(value: float | None) -> float | None:
@@ -112,7 +112,7 @@ class Differences:
         return Cell("value", shown(many.mean), many.n, plain.n_planned, shown(many.sd), shown(many.low),
                     shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=plain.runs)  # fmt: skip
 
-    def _detections(self, key: str, found: Samples, seed: int) -> Prepared:
+    def _detections(self, key: str, found: Samples, seed: int) -> CocoData:
         """The detections of one seed, which must be those that its result was computed from."""
         run = found.runs[seed]
         data = self._prepared(run)
@@ -127,7 +127,7 @@ class Differences:
             self._agrees.add((run, key))
         return data
 
-    def _prepared(self, run: str) -> Prepared:
+    def _prepared(self, run: str) -> CocoData:
         from c2d.metrics.coco_json import read_detections, read_targets
 
         if run not in self._read:

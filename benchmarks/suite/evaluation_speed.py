@@ -258,7 +258,7 @@ def _reference(timer: LapTimer, targets: str, detections: str) -> dict[str, Any]
 def _parity(timer: LapTimer, targets: str, detections: str) -> dict[str, Any]:
     from c2d.metrics import coco_json, engine_parity
 
-    result = engine_parity.check(coco_json.load(Path(targets), Path(detections)))
+    result = engine_parity.compare_engines(coco_json.load(Path(targets), Path(detections)))
     return {"ok": result["ok"], "lines": result["lines"]}
 
 

@@ -117,7 +117,7 @@ def record_build_failure(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on TERM and USR2, as Ctrl-C does; the training loop replaces these handlers by its own."""
+    """Raise KeyboardInterrupt on TERM and USR2, as Ctrl-C does; the training loop replaces these handlers later."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -63,6 +63,7 @@ def read_job(run: RunFolder) -> Job | None:
 
 
 def write_job(run: RunFolder, job: Job) -> None:
+    """Write job.json."""
     atomic_write_json(run.job, job.model_dump())
 
 

@@ -198,6 +198,7 @@ def disk_error(path: Path, error: OSError) -> RunError:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with `atomic_write_bytes`."""
     atomic_write_bytes(path, text.encode())
 
 

@@ -1,4 +1,4 @@
-"""How good a classifier is, and whether its confidence can be believed.
+"""Accuracy, likelihood and calibration of a classifier.
 
 Calibration follows Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017): 15 bins of equal width over the
 confidence of the predicted class; the expected calibration error weighs |accuracy - confidence| by the bin's share.
@@ -18,7 +18,7 @@ BINS = 15
 
 
 def score(logits: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Accuracy, likelihood and calibration of softmax probabilities.
+    """Compute accuracy, likelihood and calibration of softmax probabilities.
 
     Args:
         logits: (n, C) finite numbers before the softmax.
@@ -34,7 +34,7 @@ def score(logits: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = 
     Raises:
         InputError: shapes that do not fit, labels outside 0..C-1, logits that are not finite, names that do not fit.
     """
-    z, y = _checked(logits, labels)
+    z, y = _check(logits, labels)
     n, count = z.shape
     names = [str(k) for k in range(count)] if classes is None else [str(name) for name in classes]
     if len(names) != count or len(set(names)) != count:
@@ -77,7 +77,7 @@ def _mean(values: NDArray[Any]) -> float | None:
     return float(np.mean(values)) if values.size else None
 
 
-def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+def _check(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if z.ndim != 2 or y.shape != z.shape[:1] or z.shape[1] == 0:
         raise InputError(f"logits {z.shape} and labels {y.shape} do not fit; expected (n, classes) and (n,)")

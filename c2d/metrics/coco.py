@@ -1,4 +1,4 @@
-"""The COCO detection numbers of a results list, from one of two engines that must agree.
+"""Compute the COCO detection numbers of a results list with one of two engines, whose numbers are equal.
 
 Definitions: COCO detection evaluation (cocodataset.org, "Detection Evaluate"). Precision is averaged over 101 recall
 points, IoU thresholds .50:.05:.95 and classes with ground truth; at most 100 detections per image and class count.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from c2d.core.errors import unknown_name
-from c2d.metrics.coco_data import Array, Prepared, prepare
+from c2d.metrics.coco_data import Array, CocoData, prepare
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 AREAS = ("all", "small", "medium", "large")
@@ -37,22 +37,22 @@ NUMBERS: dict[str, tuple[str, float | None, str, int]] = {
 
 
 def evaluate(
-    targets: Mapping[str, Any] | Prepared,
+    targets: Mapping[str, Any] | CocoData,
     detections: Sequence[Mapping[str, Any]] | None = None,
     engine: str = "fast",
 ) -> dict[str, Any]:
-    """The 12 COCO numbers, AP at each IoU, and the same 12 per class.
+    """Compute the 12 COCO numbers, AP at each IoU, and the same 12 per class.
 
     Args:
-        targets: COCO ground truth (`images`, `annotations`, `categories`); boxes alone are enough. Or a `Prepared`.
+        targets: COCO ground truth (`images`, `annotations`, `categories`); boxes alone are enough. Or a `CocoData`.
         detections: COCO results list, boxes as [x, y, width, height] in pixels; empty is allowed.
         engine: `fast` (hotcoco) or `reference` (pycocotools).
 
     Returns:
         A dict that JSON can hold: the 12 numbers of `NUMBERS` in 0-1, `AP_per_iou` {"0.50": ...}, `per_class`
         {name: {the 12 numbers, "boxes", "detections"}}, `engine` {"name", "version"}, `images`, `boxes` (without crowd
-        regions), `crowds`, `detections`. A number without ground truth to stand on is None, never -1 or 0; with ground
-        truth and no detections it is 0.
+        regions), `crowds`, `detections`. A number without ground truth is None, never -1 or 0; with ground truth and no
+        detections it is 0.
 
     Raises:
         InputError: see `c2d.metrics.coco_data.prepare`; or an unknown engine.
@@ -60,7 +60,7 @@ def evaluate(
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
     data = prepare(targets, detections)
-    # An engine is imported when it is asked for: reading numbers needs neither.
+    # Imported here, because reading numbers needs neither engine.
     if engine == "fast":
         from c2d.metrics import engine_hotcoco
 
@@ -75,7 +75,7 @@ def evaluate(
         )
     if data.objects_per_class.any():
         precision, recall = tables(data)
-    else:  # nothing to recall: every number is undefined, whatever an engine makes of it
+    else:  # no ground truth: every number is undefined, whatever an engine returns
         shape = len(data.class_ids), len(AREAS), len(LIMITS)
         precision, recall = np.full((len(IOUS), 101, *shape), -1.0), np.full((len(IOUS), *shape), -1.0)
     boxes, found = data.objects_per_class, np.bincount(data.dt_class, minlength=len(data.class_ids))
@@ -96,7 +96,7 @@ def evaluate(
 
 
 def _numbers(precision: Array, recall: Array) -> dict[str, float | None]:
-    """The 12 numbers of tables (10, 101, k, 4, 3) and (10, k, 4, 3)."""
+    """Return the 12 numbers of tables (10, 101, k, 4, 3) and (10, k, 4, 3), in 0-1."""
     out: dict[str, float | None] = {}
     for number, (table, iou, area, limit) in NUMBERS.items():
         values = precision if table == "precision" else recall
@@ -107,6 +107,6 @@ def _numbers(precision: Array, recall: Array) -> dict[str, float | None]:
 
 
 def _mean(values: Array) -> float | None:
-    """Mean of the defined entries; the engines mark undefined ones with -1."""
+    """Return the mean of the defined entries; the engines mark undefined ones with -1."""
     defined = values[values > -1]
     return float(defined.mean()) if defined.size else None

@@ -1,6 +1,6 @@
-"""COCO ground truth and a COCO results list -> columns, checked once at the door.
+"""Convert COCO ground truth and a COCO results list to arrays, and check them once.
 
-Everything after this file works on arrays. Image and category ids become dense positions in ascending id order, the
+All other files work on the arrays. Image and category ids become dense positions in ascending id order, the
 order in which COCO breaks ties between equal scores; annotation ids are replaced by list positions, because pycocotools
 takes a box whose id is 0 for "no box".
 """
@@ -24,35 +24,47 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Ground truth and detections in columns. Boxes are xywh in pixels of the original image.
+class CocoData:
+    """Ground truth (G annotations in file order) and detections (D in list order) of K classes as arrays.
 
-    `gt_*` have one row per annotation in file order, `dt_*` one per detection in list order. `*_image` and `*_class`
-    are positions in `image_ids` and `class_ids` (both ascending). `gt_area` is the annotation's area, or its box's.
+    Attributes:
+        image_ids: ids of the images, ascending.
+        class_ids: ids of the K classes, ascending.
+        class_names: names of the K classes.
+        gt_image: (G,) int64, positions in `image_ids`.
+        gt_class: (G,) int64, positions in `class_ids`.
+        gt_box: (G, 4) float64, xywh in px of the original image.
+        gt_area: (G,) float64, area of the annotation, or of its box, in px^2.
+        gt_crowd: (G,) bool, crowd regions.
+        dt_image: (D,) int64, positions in `image_ids`.
+        dt_class: (D,) int64, positions in `class_ids`.
+        dt_box: (D, 4) float64, xywh in px of the original image.
+        dt_score: (D,) float64.
+        cache: results that several evaluations share.
     """
 
     image_ids: list[Any]
     class_ids: list[Any]
     class_names: list[str]
-    gt_image: Array  # (G,) int64
-    gt_class: Array  # (G,) int64
-    gt_box: Array  # (G, 4) float64
-    gt_area: Array  # (G,) float64
-    gt_crowd: Array  # (G,) bool
-    dt_image: Array  # (D,) int64
-    dt_class: Array  # (D,) int64
-    dt_box: Array  # (D, 4) float64
-    dt_score: Array  # (D,) float64
+    gt_image: Array
+    gt_class: Array
+    gt_box: Array
+    gt_area: Array
+    gt_crowd: Array
+    dt_image: Array
+    dt_class: Array
+    dt_box: Array
+    dt_score: Array
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def objects_per_class(self) -> Array:
-        """Ground-truth boxes that are not crowd regions, (K,) int64: the denominators of recall."""
+        """Number of ground-truth boxes without crowd regions, (K,) int64: the denominators of recall."""
         return np.bincount(self.gt_class[~self.gt_crowd], minlength=len(self.class_ids))
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How much was evaluated: images, boxes (crowd regions are counted apart) and detections."""
+        """Numbers of images, boxes without crowd regions, crowd regions and detections."""
         crowds = int(self.gt_crowd.sum())
         return {
             "images": len(self.image_ids),
@@ -61,12 +73,24 @@ class Prepared:
             "detections": len(self.dt_image),
         }
 
-    def with_detections(self, image: Array, cls: Array, box: Array, score: Array) -> Prepared:
-        """The same ground truth with these detections: columns as documented above, already checked."""
+    def with_detections(self, image: Array, cls: Array, box: Array, score: Array) -> CocoData:
+        """Return the same ground truth with other detections, which have to be checked already.
+
+        Args:
+            image: (D,) int64, positions in `image_ids`.
+            cls: (D,) int64, positions in `class_ids`.
+            box: (D, 4) float64, xywh in px of the original image.
+            score: (D,) float64.
+        """
         return replace(self, dt_image=image, dt_class=cls, dt_box=box, dt_score=score, cache={})
 
-    def only(self, gt_rows: Array, dt_rows: Array) -> Prepared:
-        """The same images and classes with some of the objects and detections."""
+    def subset(self, gt_rows: Array, dt_rows: Array) -> CocoData:
+        """Return the same images and classes with some of the objects and detections.
+
+        Args:
+            gt_rows: (g,) int64, rows of the objects to keep.
+            dt_rows: (d,) int64, rows of the detections to keep.
+        """
         columns = {name: getattr(self, name)[gt_rows if name.startswith("gt") else dt_rows] for name in _COLUMNS}
         return replace(self, **columns, cache={})
 
@@ -74,19 +98,19 @@ class Prepared:
 _COLUMNS = ("gt_image", "gt_class", "gt_box", "gt_area", "gt_crowd", "dt_image", "dt_class", "dt_box", "dt_score")
 
 
-def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[str, Any]] | None) -> Prepared:
-    """Check and convert; a `Prepared` passes through, so that several evaluations share one conversion.
+def prepare(targets: Mapping[str, Any] | CocoData, detections: Sequence[Mapping[str, Any]] | None) -> CocoData:
+    """Check and convert the input. A `CocoData` is returned as it is, so several evaluations share one conversion.
 
     Args:
         targets: COCO ground truth: `images`, `annotations`, `categories`. `area` and `iscrowd` may be absent (box area,
-            0); `segmentation` is never read. Or a `Prepared`, then `detections` must be None.
+            0); `segmentation` is never read. Or a `CocoData`, then `detections` must be None.
         detections: COCO results: `image_id`, `category_id`, `bbox` [x, y, width, height], `score`. May be empty.
 
     Raises:
         InputError: a missing key, an id that the targets do not have, a repeated id or class name, a box or score that
             is not finite, a negative width or height.
     """
-    if isinstance(targets, Prepared):
+    if isinstance(targets, CocoData):
         if detections is not None:
             raise InputError("prepared input already holds its detections; pass None in their place")
         return targets
@@ -95,8 +119,15 @@ def prepare(targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[
     return add_detections(read_truth(targets), detections)
 
 
-def read_truth(targets: Mapping[str, Any]) -> Prepared:
-    """The ground truth alone, for several lists of detections; errors as in `prepare`."""
+def read_truth(targets: Mapping[str, Any]) -> CocoData:
+    """Convert the ground truth alone, for several lists of detections.
+
+    Args:
+        targets: COCO ground truth as in `prepare`.
+
+    Raises:
+        InputError: as in `prepare`.
+    """
     for key in ("images", "annotations", "categories"):
         if not isinstance(targets, Mapping) or not isinstance(targets.get(key), list):
             raise InputError(f"ground truth has no list {key!r}; a COCO file has images, annotations and categories")
@@ -112,7 +143,7 @@ def read_truth(targets: Mapping[str, Any]) -> Prepared:
         raise InputError(f"annotation id {abbreviate(repeated)} occurs more than once; ids must be unique")
     area = [box.get("area") for box in boxes]
     own = (gt_box[:, 2] * gt_box[:, 3]).tolist()
-    return Prepared(
+    return CocoData(
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=class_names,
@@ -128,7 +159,7 @@ def read_truth(targets: Mapping[str, Any]) -> Prepared:
     )
 
 
-def add_detections(truth: Prepared, detections: Sequence[Mapping[str, Any]]) -> Prepared:
+def add_detections(truth: CocoData, detections: Sequence[Mapping[str, Any]]) -> CocoData:
     """Ground truth read before, with a results list in the place of its detections; errors as in `prepare`."""
     if not isinstance(detections, Sequence) or isinstance(detections, str | bytes):
         raise InputError(
@@ -236,7 +267,7 @@ def _float(value: Any) -> Any:
 
 
 def _refuse(bad: Any, values: Sequence[Any], message: str) -> None:
-    """Raise for the first row that is bad, and say how many there are."""
+    """Raise for the first row that is bad, with the number of the others."""
     rows = np.flatnonzero(bad)
     if len(rows):
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""

@@ -1,12 +1,11 @@
-"""Ground truth and detections from .json and .json.gz files into checked columns, without a Python object per number.
+"""Read ground truth and detections from .json and .json.gz files into arrays, without a Python object per number.
 
-Nearly every file is a regular one. It is decoded by msgspec against the records below, which refuse a missing key, a
-bbox that has not four numbers, NaN and words in the place of numbers; ids and signs are then checked on whole columns.
-Whatever does not pass goes the slow way: the standard library's JSON and `c2d.metrics.coco_data`, record by record. There it
-is accepted after all (ids that are words, NaN in a key that nobody reads, a byte order mark), or refused in the same
-words as a list in memory. So the two ways never differ in a value or in a message, with one exception that does no
-harm: nonsense inside a key that is not read (nesting near Python's limit, an integer of more than 4,300 digits) may
-pass here and fail there.
+Fast path: msgspec decodes the file into the records below, which refuse a missing key, a bbox without four numbers, NaN
+and text instead of numbers; ids and signs are then checked on whole arrays. A file that does not pass takes the slow
+path: the standard library's JSON and `c2d.metrics.coco_data`, record by record. There it is accepted (ids that are
+text, NaN under a key that is not read, a byte order mark), or refused with the message that a list in memory gets. The
+two paths never differ in a value or a message, with one harmless exception: bad JSON under a key that is not read
+(nesting near Python's limit, an integer of more than 4,300 digits) may pass the fast path and fail the slow one.
 
 Memory at 480,000 detections (70 MB of JSON): see docs/results/evaluation.md.
 """
@@ -25,7 +24,7 @@ import numpy as np
 
 from c2d.core.errors import InputError
 from c2d.core.regular_file import FormatError, error_text, read_bytes
-from c2d.metrics.coco_data import Array, Prepared, add_detections, read_truth
+from c2d.metrics.coco_data import Array, CocoData, add_detections, read_truth
 
 Box = tuple[float, float, float, float]
 
@@ -66,11 +65,11 @@ _DETECTIONS = msgspec.json.Decoder(list[_Detection])
 
 
 class _Unusual(Exception):
-    """Not for the fast way."""
+    """The file needs the slow path."""
 
 
-def load(targets: Path, detections: Path) -> Prepared:
-    """Ground truth and detections of two files, checked.
+def load(targets: Path, detections: Path) -> CocoData:
+    """Read and check ground truth and detections from two files.
 
     Raises:
         InputError: a file that is missing, damaged or not JSON, by name; or see `c2d.metrics.coco_data.prepare`.
@@ -78,8 +77,12 @@ def load(targets: Path, detections: Path) -> Prepared:
     return read_detections(detections, read_targets(targets))
 
 
-def read_targets(path: Path) -> Prepared:
-    """COCO ground truth of a file, without detections: read once for several lists of detections."""
+def read_targets(path: Path) -> CocoData:
+    """Read COCO ground truth without detections, once for several lists of detections.
+
+    Raises:
+        InputError: as in `load`.
+    """
     raw = _bytes(path)
     try:
         return _fast_truth(raw)
@@ -87,8 +90,12 @@ def read_targets(path: Path) -> Prepared:
         return read_truth(_slow(path, raw))
 
 
-def read_detections(path: Path, truth: Prepared) -> Prepared:
-    """`truth` with the COCO results list of a file in the place of its detections."""
+def read_detections(path: Path, truth: CocoData) -> CocoData:
+    """Return `truth` with the detections of a file, which is a COCO results list.
+
+    Raises:
+        InputError: as in `load`.
+    """
     raw = _bytes(path)
     try:
         return _fast_detections(raw, truth)
@@ -97,14 +104,16 @@ def read_detections(path: Path, truth: Prepared) -> Prepared:
 
 
 def _bytes(path: Path) -> bytes:
-    """Content of a file, uncompressed where its name ends in .gz."""
+    """Return the content of a file, decompressed if its name ends in .gz."""
     try:
         raw = read_bytes(Path(path))
         return gzip.decompress(raw) if Path(path).suffix == ".gz" else raw
     except FormatError as error:
         raise InputError(f"{path} {error}") from None
     except (EOFError, zlib.error) as error:
-        raise InputError(f"{path} is no whole gzip file ({error_text(error)}); write it again or remove it") from None
+        raise InputError(
+            f"{path} is not a complete gzip file ({error_text(error)}); write it again or remove it"
+        ) from None
     except (OSError, MemoryError) as error:  # gzip.BadGzipFile is an OSError
         raise InputError(f"{path} cannot be read: {error_text(error)}") from None
 
@@ -127,7 +136,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
         raise _Unusual from None
 
 
-def _fast_truth(raw: bytes) -> Prepared:
+def _fast_truth(raw: bytes) -> CocoData:
     found: _Truth = _decoded(_TRUTH, raw)
     boxes = found.annotations
     categories = sorted(found.categories, key=lambda category: category.id)
@@ -140,7 +149,7 @@ def _fast_truth(raw: bytes) -> Prepared:
     own = gt_box[:, 2] * gt_box[:, 3]
     area = np.array([np.nan if box.area is None else box.area for box in boxes], np.float64)
     nothing = np.zeros(0, np.int64)
-    return Prepared(
+    return CocoData(
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=names,
@@ -156,7 +165,7 @@ def _fast_truth(raw: bytes) -> Prepared:
     )
 
 
-def _fast_detections(raw: bytes, truth: Prepared) -> Prepared:
+def _fast_detections(raw: bytes, truth: CocoData) -> CocoData:
     found: list[_Detection] = _decoded(_DETECTIONS, raw)
     return truth.with_detections(
         _positions([one.image_id for one in found], truth.image_ids),

@@ -7,13 +7,13 @@ from typing import Any
 import hotcoco
 import numpy as np
 
-from c2d.metrics.coco_data import Array, Prepared
+from c2d.metrics.coco_data import Array, CocoData
 
 NAME = "hotcoco"
 VERSION = str(hotcoco.__version__)
 
 
-def evaluator(data: Prepared, gt_rows: Array | None = None, dt_rows: Array | None = None) -> Any:
+def evaluator(data: CocoData, gt_rows: Array | None = None, dt_rows: Array | None = None) -> Any:
     """A `hotcoco.COCOeval` on the given rows (default: all); ids are positions + 1, so 0 never is an id."""
     gt = slice(None) if gt_rows is None else gt_rows
     dt = slice(None) if dt_rows is None else dt_rows
@@ -32,16 +32,20 @@ def evaluator(data: Prepared, gt_rows: Array | None = None, dt_rows: Array | Non
     return hotcoco.COCOeval(truth, truth.load_res(table), "bbox")
 
 
-def precision_recall(data: Prepared) -> tuple[Array, Array]:
-    """COCO's tables: precision (10 IoU, 101 recall, K, 4 areas, 3 limits) and recall (10, K, 4, 3); -1 = undefined."""
+def precision_recall(data: CocoData) -> tuple[Array, Array]:
+    """Compute COCO's tables; -1 is undefined.
+
+    Returns:
+        precision (10 IoU, 101 recall, K, 4 areas, 3 limits) and recall (10, K, 4, 3), both float64 in 0-1.
+    """
     run = evaluator(data)
     run.evaluate()
     run.accumulate()
     return np.asarray(run.eval["precision"]), np.asarray(run.eval["recall"])
 
 
-def tide_totals(data: Prepared, gt_rows: Array, dt_rows: Array, iou: float, background: float) -> dict[str, Any]:
-    """hotcoco's TIDE totals on rows without crowd regions: `AP`, `dAP` and `counts`, all in its own words' spelling.
+def tide_totals(data: CocoData, gt_rows: Array, dt_rows: Array, iou: float, background: float) -> dict[str, Any]:
+    """Return hotcoco's TIDE totals on rows without crowd regions: `AP`, `dAP` and `counts`, under hotcoco's own keys.
 
     hotcoco 1.3 counts an overlap with a crowd region as poor localisation where COCO and tidecv ignore the region, so
     the caller leaves the regions and the detections they forgive out.

@@ -1,11 +1,11 @@
-"""Do two engines say the same about these files? Used by `c2d evaluate --check`.
+"""Compare the numbers of the engines on the same files. Used by `c2d evaluate --check`.
 
 COCO: hotcoco against pycocotools, every number the suite reports (the 12 numbers, AP at each IoU, and the 12 of each
 class), at most 1e-6 apart, counts equal. TIDE at the given IoU: the totals over the set, that is AP and the eight dAP,
 of hotcoco, tidecv and our own code, each against each, at most 0.05 AP points (0.0005 in 0-1) apart; the six counts of
 hotcoco and our own code equal. tidecv's detection lists are integrated on COCO's recall points over the classes with
-ground truth (see `c2d.metrics.engine_reference`); what tidecv itself would print stands beside, as `native`, and is not compared,
-nor are its counts: of two objects in the same place it matches another one than COCO does.
+ground truth (see `c2d.metrics.engine_reference`). tidecv's own numbers are returned as `native` and not compared, nor
+are its counts: of two objects in the same place it matches another one than COCO does.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from c2d.metrics import coco, tide
-from c2d.metrics.coco_data import Prepared, prepare
+from c2d.metrics.coco_data import CocoData, prepare
 
 COCO_TOLERANCE = 1e-6
 TIDE_TOLERANCE = 0.0005  # 0.05 AP points
 
 
-def check(
-    targets: Mapping[str, Any] | Prepared, detections: Sequence[Mapping[str, Any]] | None = None, iou: float = 0.5
+def compare_engines(
+    targets: Mapping[str, Any] | CocoData, detections: Sequence[Mapping[str, Any]] | None = None, iou: float = 0.5
 ) -> dict[str, Any]:
-    """Run all engines on the same input and compare.
+    """Compare all engines on the same input.
+
+    Args:
+        targets: COCO ground truth, or a `CocoData`.
+        detections: COCO results list; None with a `CocoData`.
+        iou: foreground threshold of TIDE, 0-1.
 
     Returns:
         `ok`; `lines`, one sentence per comparison for a person to read; `coco` and `tide`, each {"ok", "compared":

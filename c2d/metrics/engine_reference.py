@@ -1,7 +1,7 @@
-"""The reference engines: pycocotools for COCO, tidecv for TIDE, adapted so that they bear any valid input.
+"""The reference engines: pycocotools for COCO, tidecv for TIDE, adapted so that they accept any valid input.
 
-Both are imported only when asked for: tidecv takes OpenCV, matplotlib, pandas and seaborn along.
-Neither is changed; what they cannot do (boxes without polygons, no detections, silence) is dealt with here.
+Both are imported only when needed: tidecv imports OpenCV, matplotlib, pandas and seaborn. Neither is changed; what they
+cannot do (boxes without polygons, no detections, no output) is handled here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from c2d.core.errors import InputError
-from c2d.metrics.coco_data import Array, Prepared
-from c2d.metrics.tide_errors import MAIN, SPECIAL, average_precision, countable, size_of
+from c2d.metrics.coco_data import Array, CocoData
+from c2d.metrics.tide_errors import MAIN, SPECIAL, average_precision, countable_rows, size_of
 
 
 def version(distribution: str) -> str:
-    """Installed version of a distribution; an `InputError` that says how to get it when it is missing."""
+    """Return the installed version of a distribution.
+
+    Raises:
+        InputError: it is missing; with the command that installs it.
+    """
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -30,8 +34,12 @@ def version(distribution: str) -> str:
         ) from None
 
 
-def precision_recall(data: Prepared) -> tuple[Array, Array]:
-    """pycocotools' tables: precision (10, 101, K, 4, 3) and recall (10, K, 4, 3); -1 where undefined."""
+def precision_recall(data: CocoData) -> tuple[Array, Array]:
+    """Compute pycocotools' tables; -1 is undefined.
+
+    Returns:
+        precision (10 IoU, 101 recall, K, 4 areas, 3 limits) and recall (10, K, 4, 3), both float64 in 0-1.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -71,7 +79,7 @@ def _lists(*columns: Array) -> list[list[Any]]:
 
 
 class TideRun:
-    """One tidecv run, with the interface of `oracles.Run`.
+    """One tidecv run, with the interface of `tide_errors.TideErrors`.
 
     tidecv decides what is matched, which error is which, and what fixing it does to the list of detections. It sees
     neither crowd regions nor the detections they forgive: it would let a forgiven detection become a correct one. The
@@ -82,9 +90,9 @@ class TideRun:
     `native` gives tidecv's own numbers.
     """
 
-    def __init__(self, data: Prepared, iou: float, background: float) -> None:
+    def __init__(self, data: CocoData, iou: float, background: float) -> None:
         version("tidecv")
-        gt_rows, dt_rows = countable(data, iou)
+        gt_rows, dt_rows = countable_rows(data, iou)
         gt_rows = gt_rows[np.argsort(data.gt_class[gt_rows], kind="stable")]  # of equal overlaps tidecv takes the first
         with contextlib.redirect_stdout(io.StringIO()):
             from tidecv import TIDE, Data
@@ -113,7 +121,11 @@ class TideRun:
             self.run = TIDE().evaluate(truth, found, pos_threshold=iou, background_threshold=background, mode=TIDE.BOX)
 
     def aps(self, size: int | None = None) -> dict[str, Array]:
-        """AP of each class before and after each oracle; tidecv's special oracles know no size and are NaN then."""
+        """Return AP (K,) in 0-1 of each class before and after each oracle.
+
+        Args:
+            size: fix only errors of this size (position in SIZES); then tidecv has no special oracles and they are NaN.
+        """
         nothing = np.full(len(self.data.class_ids), np.nan)
         if self.run is None:
             return dict.fromkeys(("AP", *MAIN, *SPECIAL), nothing)
@@ -132,7 +144,11 @@ class TideRun:
         return out
 
     def counts(self, size: int | None = None) -> Array:
-        """Errors per class and main type, (K, 6) int64."""
+        """Return the errors per class and main type, (K, 6) int64.
+
+        Args:
+            size: count only errors of this size (position in SIZES).
+        """
         table = np.zeros((len(self.data.class_ids), len(MAIN)), np.int64)
         test = self._test(size)
         if self.run is None:  # nothing to hit: every detection is on background
@@ -147,7 +163,7 @@ class TideRun:
         return table
 
     def native(self) -> dict[str, float] | None:
-        """tidecv's own dAP in 0-1: clamped at 0, averaged over classes with detections or ground truth."""
+        """Return tidecv's own dAP in 0-1: clamped at 0, averaged over classes with detections or ground truth."""
         if self.run is None or not len(self.dt_rows):  # fixing Miss would leave it no class to average over
             return None
         found = {**self.run.fix_main_errors(), **self.run.fix_special_errors()}

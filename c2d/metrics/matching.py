@@ -1,9 +1,9 @@
-"""Which detection found which object: COCO's greedy matching for whole data sets, in numpy.
+"""Match detections to objects: COCO's greedy matching for whole data sets, in numpy.
 
-COCO lets the detections of one image and class choose in order of falling score; each takes the free object it overlaps
-most. That is sequential inside an image and class, and independent between them. So the detections are dealt with in
-rounds: round r treats the r-th candidate of every image and class at once. A detection that overlaps no object of its
-class enough is no candidate, which leaves a handful of rounds.
+COCO goes through the detections of one image and class in order of falling score; each is matched to the free object
+with the largest IoU. This is sequential inside an image and class, and independent between them. So the detections are
+matched in rounds: round r has the r-th candidate of every image and class. A detection whose IoU with every object of
+its class is below the threshold is no candidate, so there are few rounds.
 
 The arithmetic of an overlap is that of pycocotools, operation by operation, so that thresholds cut at the same place.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from c2d.metrics.coco_data import Array, Prepared
+from c2d.metrics.coco_data import Array, CocoData
 
 MAX_DETECTIONS = 100  # per image and class, as in COCO
 _PAIRS_AT_ONCE = 50_000  # temporaries of one step stay in the processor's cache: a fifth faster than a million
@@ -24,13 +24,13 @@ _PAIRS_AT_ONCE = 50_000  # temporaries of one step stay in the processor's cache
 
 @dataclass(frozen=True)
 class Overlaps:
-    """What does not depend on the IoU threshold. Rows of `kept` are detections inside COCO's limit per image and class.
+    """Overlaps of N detections with objects; they do not depend on the IoU threshold. IoU is in 0-1.
 
-    Detections are addressed by their place in `kept`, which is sorted by class, falling score, image, list order: the
-    order of COCO's precision-recall curve.
+    `kept` has the detections inside COCO's limit per image and class, in the order of COCO's precision-recall curve:
+    class, falling score, image, list order. The other arrays refer to detections by their position in `kept`.
     """
 
-    kept: Array  # (N,) rows of the Prepared detections
+    kept: Array  # (N,) rows of the CocoData detections
     same_iou: Array  # (N,) best IoU with an object of the same class, 0 if none
     same_gt: Array  # (N,) that object, -1 if none; of equals the first in the file
     other_iou: Array  # (N,) best IoU with an object of another class
@@ -41,8 +41,8 @@ class Overlaps:
     pair_iou: Array  # (P,)
 
 
-def ranked_detections(data: Prepared) -> Array:
-    """All rows in the order of COCO's precision-recall curve: class, falling score, image, list order (cached)."""
+def ranked_detections(data: CocoData) -> Array:
+    """Return all rows (D,) int64 in the order of the precision-recall curve: class, falling score, image, row."""
     if "ranked" not in data.cache:
         classes = data.dt_class.astype(np.min_scalar_type(len(data.class_ids)))  # short integers sort faster
         rows: Array = np.arange(len(data.dt_score))
@@ -53,8 +53,13 @@ def ranked_detections(data: Prepared) -> Array:
     return ranked
 
 
-def kept_detections(data: Prepared, limit: int = MAX_DETECTIONS) -> Array:
-    """Rows of the best `limit` detections per image and class, in the order of COCO's precision-recall curve."""
+def kept_detections(data: CocoData, limit: int = MAX_DETECTIONS) -> Array:
+    """Return the rows (N,) int64 of the best detections, in the order of COCO's precision-recall curve.
+
+    Args:
+        data: the detections.
+        limit: largest number per image and class.
+    """
     rows = ranked_detections(data)
     cell = data.dt_image * len(data.class_ids) + data.dt_class
     if np.bincount(cell, minlength=1).max() > limit:
@@ -65,15 +70,15 @@ def kept_detections(data: Prepared, limit: int = MAX_DETECTIONS) -> Array:
     return rows
 
 
-def overlaps(data: Prepared) -> Overlaps:
-    """Compare every detection with every ground-truth box of its image. Computed once per `Prepared`."""
+def compute_overlaps(data: CocoData) -> Overlaps:
+    """Return the overlaps of every detection with every object of its image. Computed once per `CocoData`."""
     if "overlaps" not in data.cache:
         data.cache["overlaps"] = _overlaps(data)
     found: Overlaps = data.cache["overlaps"]
     return found
 
 
-def _overlaps(data: Prepared) -> Overlaps:
+def _overlaps(data: CocoData) -> Overlaps:
     kept = kept_detections(data)
     n = len(kept)
     same_iou, other_iou, crowd_share = np.zeros(n), np.zeros(n), np.zeros(n)
@@ -145,10 +150,16 @@ def _touching(a: _Edges, b: _Edges, b_crowd: Array, i: Array, j: Array) -> tuple
     return i, j, inter / union
 
 
-def match(data: Prepared, found: Overlaps, iou: float) -> Array:
-    """COCO's greedy matching at one IoU threshold: (N,) object of each kept detection, -1 where none.
+def match(data: CocoData, found: Overlaps, iou: float) -> Array:
+    """Match at one IoU threshold. Of free objects with equal IoU the last in file order is taken, as COCO does.
 
-    Among free objects the one with the largest IoU is taken; of equal ones the last in file order, as COCO does.
+    Args:
+        data: ground truth and detections.
+        found: their overlaps.
+        iou: threshold in 0-1.
+
+    Returns:
+        (N,) int64, row of the object of each kept detection, -1 for none.
     """
     enough = found.pair_iou >= min(iou, 1 - 1e-10)
     dt, gt = found.pair_dt[enough], found.pair_gt[enough]
@@ -176,5 +187,11 @@ def match(data: Prepared, found: Overlaps, iou: float) -> Array:
 
 
 def inside_crowd(found: Overlaps, taken_by: Array, iou: float) -> Array:
-    """(N,) bool: detections COCO forgives, unmatched and inside a crowd region of their class by at least `iou`."""
+    """Return (N,) bool: detections that COCO ignores, unmatched and inside a crowd region of their class.
+
+    Args:
+        found: the overlaps.
+        taken_by: (N,) int64, result of `match`.
+        iou: smallest part of the detection inside the region, 0-1.
+    """
     return (taken_by < 0) & (found.crowd_share >= min(iou, 1 - 1e-10))

@@ -1,4 +1,4 @@
-"""COCO's AP of a data set whose images are drawn with replacement, without matching or sorting anything again.
+"""Compute COCO's AP of a data set whose images are drawn with replacement, without matching or sorting again.
 
 An image that is drawn w times counts w times: matching happens inside an image, so it is done once for each IoU
 threshold. What remains for a resample is counting, for every class and threshold:
@@ -30,8 +30,8 @@ import numpy as np
 
 from c2d.core.errors import unknown_name
 from c2d.metrics.coco import IOUS
-from c2d.metrics.coco_data import Array, Prepared
-from c2d.metrics.matching import inside_crowd, match, overlaps
+from c2d.metrics.coco_data import Array, CocoData
+from c2d.metrics.matching import compute_overlaps, inside_crowd, match
 
 METRICS: dict[str, tuple[float, ...]] = {"AP": IOUS, "AP50": (0.5,), "AP75": (0.75,)}
 _BLOCK = 250  # resamples at once: matrices of a class stay inside a core's cache
@@ -58,19 +58,19 @@ class _Class:
 
 
 class Curves:
-    """One checkpoint's detections, matched at the thresholds of `metric`, ready to be weighted by image.
+    """Detections of one checkpoint, matched at the thresholds of `metric`; AP for any weights of the images.
 
     Args:
         data: ground truth and detections.
         metric: AP (mean over .50:.05:.95), AP50 or AP75.
     """
 
-    def __init__(self, data: Prepared, metric: str = "AP") -> None:
+    def __init__(self, data: CocoData, metric: str = "AP") -> None:
         from scipy import sparse
 
         if metric not in METRICS:
             raise unknown_name("metric of a comparison over images", metric, METRICS)
-        found = overlaps(data)
+        found = compute_overlaps(data)
         shape = len(data.class_ids), len(data.image_ids)
         rows = ~data.gt_crowd
         ones = np.ones(int(rows.sum()), np.int32)
@@ -86,7 +86,11 @@ class Curves:
             self.classes[int(k)] = _class(image[part], [t[part] >= 0 for t in taken], [f[part] for f in forgiven])
 
     def ap(self, counts: Array) -> Array:
-        """(R,) AP in 0-1 of each column of `counts` (images, R) int32: how often an image was drawn."""
+        """Return (R,) float64, AP in 0-1 of each resample.
+
+        Args:
+            counts: (images, R) int32, how often each image was drawn.
+        """
         objects = np.asarray(self.objects @ counts)  # (K, R)
         levels = max((len(one.levels) for one in self.classes.values()), default=1)
         total, classes = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])

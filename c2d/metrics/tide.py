@@ -1,19 +1,19 @@
-"""TIDE: which kind of error costs how much AP (Bolya et al., "TIDE", ECCV 2020, arxiv.org/abs/2008.08115).
+"""Compute TIDE: how much AP each type of error costs (Bolya et al., "TIDE", ECCV 2020, arxiv.org/abs/2008.08115).
 
 Every false positive at foreground threshold `iou` (0.5) gets one type, tested in this order, where "same" is its best
 IoU with an object of its class, "other" with an object of another class, and 0.1 is the background threshold:
 
-    Loc   0.1 <= same <= iou         right class, badly placed
-    Cls   other >= iou               well placed, wrong class
-    Dupe  same > iou                 a better-scored detection already has that object
-    Bkg   other <= 0.1               on nothing
-    Both  the rest                   wrong class and badly placed
-    Miss  an object without a correct detection at which no Loc or Cls error stands (a false negative)
+    Loc   0.1 <= same <= iou         right class, wrong location
+    Cls   other >= iou               right location, wrong class
+    Dupe  same > iou                 a detection with a higher score is matched to that object
+    Bkg   other <= 0.1               on background
+    Both  the rest                   wrong class and wrong location
+    Miss  an object without a correct detection that no Loc or Cls error overlaps most (a false negative)
 
 dAP is the AP at `iou` after fixing all errors of a type, minus the AP as it is. Fixing means: a Loc or Cls error
 becomes correct (Cls: in the class of its object) if its object is unmatched and no Loc or Cls error of a higher score
-stands at the same object, otherwise it is removed; Dupe, Bkg and Both errors are removed; a missed object no longer has
-to be found. FalsePos removes every false positive; after FalseNeg no unmatched object has to be found.
+belongs to the same object, otherwise it is removed; Dupe, Bkg and Both errors are removed; a missed object no longer
+has to be found. FalsePos removes every false positive; after FalseNeg no unmatched object has to be found.
 
 Why the parts do not sum, neither to 1 - AP nor to FalsePos + FalseNeg:
   - each type is fixed alone, from the same start; two fixed together are worth more or less than the two apart, because
@@ -29,8 +29,8 @@ Averages run over classes with ground truth, as in COCO (tidecv also counts clas
 regions are no objects, and detections inside one that match nothing are left out. 100 detections per image and class
 count. `background` stays 0.1 whatever `iou` is: with rising `iou` the Loc window grows, and Dupe and Cls shrink.
 
-The size of an error is that of the object a Cls or Loc error stands at, of the missed object for Miss and FalseNeg, and
-of the detection for the others: small up to 32 x 32 px, medium up to 96 x 96 px, else large (annotation area for
+The size of an error is that of the object a Cls or Loc error belongs to, of the missed object for Miss and FalseNeg,
+and of the detection for the others: small up to 32 x 32 px, medium up to 96 x 96 px, else large (annotation area for
 objects, box area for detections). dAP of a size fixes the errors of that size only, against the AP of all sizes.
 """
 
@@ -43,7 +43,7 @@ import numpy as np
 
 from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.metrics import tide_errors
-from c2d.metrics.coco_data import Array, Prepared, prepare
+from c2d.metrics.coco_data import Array, CocoData, prepare
 from c2d.metrics.matching import ranked_detections
 from c2d.metrics.tide_errors import MAIN, SIZES, SPECIAL
 
@@ -55,7 +55,7 @@ MANY_TIES = 0.1
 
 
 class _Run(Protocol):
-    """What an engine knows about one threshold; see `oracles.Run`."""
+    """The numbers of one engine at one threshold; see `tide_errors.TideErrors`."""
 
     def aps(self, size: int | None = None) -> dict[str, Array]: ...
     def counts(self, size: int | None = None) -> Array: ...
@@ -63,7 +63,7 @@ class _Run(Protocol):
 
 
 def evaluate(
-    targets: Mapping[str, Any] | Prepared,
+    targets: Mapping[str, Any] | CocoData,
     detections: Sequence[Mapping[str, Any]] | None = None,
     engine: str = "fast",
     iou: float = 0.5,
@@ -73,10 +73,10 @@ def evaluate(
     per_size: bool = True,
     background: float = BACKGROUND,
 ) -> dict[str, Any]:
-    """TIDE errors as data; see the module for definitions and for why the parts do not sum.
+    """Compute the TIDE errors; see the module for definitions and for why the parts do not sum.
 
     Args:
-        targets: COCO ground truth, boxes alone are enough; or a `Prepared`.
+        targets: COCO ground truth, boxes alone are enough; or a `CocoData`.
         detections: COCO results list, may be empty.
         engine: `fast`: totals by hotcoco, everything finer by our own code, whose totals equal hotcoco's. `own`: all by
             our own code. `reference`: all by tidecv (slow, needs it installed).
@@ -85,12 +85,12 @@ def evaluate(
         per_class: give dAP and counts of each class; a class's dAP fixes the type in all classes and looks at this one,
             so the mean over classes with ground truth is the total.
         per_size: give dAP and counts of each size.
-        background: threshold below which a detection is on nothing.
+        background: threshold below which a detection is on background.
 
     Returns:
         A dict that JSON can hold. `AP` at `iou`; `dAP` {Cls, Loc, Both, Dupe, Bkg, Miss, FalsePos, FalseNeg} in 0-1,
         raw; `counts` {Cls, ..., Miss}; `per_class` {name: {AP, dAP, counts}}, `per_size` {small, medium, large: {dAP,
-        counts}}, `per_iou` {"0.50": {AP, dAP, counts}}, each None when not asked for; `ties`: share of detections whose
+        counts}}, `per_iou` {"0.50": {AP, dAP, counts}}, each None if not requested; `ties`: share of detections whose
         score equals that of another of their class; `warnings`: list of sentences; `engine`, `iou`, `background`,
         `images`, `boxes`, `crowds`, `detections`. AP and dAP are None without ground truth (a class's, without ground
         truth of that class). `reference` adds `native`: dAP as tidecv itself reports it, and has no FalsePos and
@@ -127,8 +127,8 @@ def evaluate(
     return out
 
 
-def tie_share(data: Prepared) -> float | None:
-    """Share of detections whose score equals that of another detection of their class; None without detections."""
+def tie_share(data: CocoData) -> float | None:
+    """Return the share (0-1) of detections with the score of another of their class; None without detections."""
     if not len(data.dt_score):
         return None
     rows = ranked_detections(data)  # by class and score: equal ones are neighbours
@@ -149,19 +149,19 @@ def _name(engine: str) -> tuple[str, str]:
     return "c2d.metrics.tide", VERSION
 
 
-def _run(data: Prepared, engine: str, iou: float, background: float) -> _Run:
+def _run(data: CocoData, engine: str, iou: float, background: float) -> _Run:
     if engine == "reference":
         from c2d.metrics.engine_reference import TideRun
 
         return TideRun(data, iou, background)
-    return tide_errors.Run(data, iou, background)
+    return tide_errors.TideErrors(data, iou, background)
 
 
-def _fast(data: Prepared, iou: float, background: float) -> dict[str, Any]:
+def _fast(data: CocoData, iou: float, background: float) -> dict[str, Any]:
     """Totals by hotcoco."""
     from c2d.metrics import engine_hotcoco
 
-    found = engine_hotcoco.tide_totals(data, *tide_errors.countable(data, iou), iou, background)
+    found = engine_hotcoco.tide_totals(data, *tide_errors.countable_rows(data, iou), iou, background)
     spelling = {"FalsePos": "FP", "FalseNeg": "FN"}
     exists = bool(data.objects_per_class.any())  # else hotcoco says 0 where nothing is defined
     return {
@@ -186,7 +186,7 @@ def _totals(run: _Run, size: int | None = None) -> dict[str, Any]:
     }
 
 
-def _per_class(data: Prepared, run: _Run) -> dict[str, Any]:
+def _per_class(data: CocoData, run: _Run) -> dict[str, Any]:
     aps, counts = run.aps(), run.counts()
     return {
         name: {
@@ -213,7 +213,7 @@ def _warnings(ties: float | None, per_class: Mapping[str, Any]) -> list[str]:
     lost = [name for name, c in per_class.items() if c["AP"] is not None and c["AP"] + c["dAP"]["FalsePos"] == 0]
     if lost:
         lines.append(
-            f"no object was found of {abbreviate(lost)}; Miss and FalseNeg are 0 for such a class although all its objects "
-            "are missed: see counts"
+            f"no object was found of {abbreviate(lost)}; Miss and FalseNeg are 0 for such a class although all its "
+            "objects are missed: see counts"
         )
     return lines

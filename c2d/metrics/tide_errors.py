@@ -1,7 +1,7 @@
-"""The TIDE error types of one IoU threshold and what fixing each is worth, in numpy.
+"""Compute the TIDE error types at one IoU threshold, and AP before and after fixing each, in numpy.
 
-`classify` names every false positive and every missed object, `Run.aps` gives each class's AP before and after each
-oracle. Definitions are in `c2d.metrics.tide`; this file is how they are computed.
+`classify` gives every false positive and every missed object its type; `TideErrors.aps` gives AP of each class before
+and after each oracle. The definitions are in `c2d.metrics.tide`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from c2d.metrics.coco_data import Array, Prepared
-from c2d.metrics.matching import Overlaps, inside_crowd, kept_detections, match, overlaps
+from c2d.metrics.coco_data import Array, CocoData
+from c2d.metrics.matching import Overlaps, compute_overlaps, inside_crowd, kept_detections, match
 
 MAIN = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 SPECIAL = ("FalsePos", "FalseNeg")
@@ -22,25 +22,36 @@ _CORRECT, _FORGIVEN = 5, 6
 
 
 @dataclass(frozen=True)
-class Classified:
-    """What each kept detection and each object is at one IoU threshold. Rows as in `Overlaps` and `Prepared`."""
+class ErrorTypes:
+    """The type of each kept detection (N) and each object (G). Rows as in `Overlaps` and `CocoData`."""
 
     kind: Array  # (N,) position in MAIN, or _CORRECT, or _FORGIVEN (inside a crowd region)
-    aim: Array  # (N,) object a Cls or Loc error stands at, -1 for the other kinds
+    aim: Array  # (N,) object that a Cls or Loc error overlaps most, -1 for other types
     promoted: Array  # (N,) bool: fixing this error yields a true positive for `aim`
     unmatched: Array  # (G,) bool: objects without a correct detection (not crowd regions)
-    missed: Array  # (G,) bool: those of them at which no Cls or Loc error stands
+    missed: Array  # (G,) bool: those of them that no Cls or Loc error has as `aim`
     size: Array  # (N,) position in SIZES of an error: of `aim` for Cls and Loc, else of the detection itself
     gt_size: Array  # (G,) position in SIZES
 
 
 def size_of(area: Array) -> Array:
-    """Position in SIZES: small up to 32 x 32 px, medium up to 96 x 96 px, else large."""
+    """Return positions in SIZES (same shape): small up to 32 x 32 px^2, medium up to 96 x 96 px^2, else large.
+
+    Args:
+        area: any shape, areas in px^2.
+    """
     return np.searchsorted([32.0**2, 96.0**2], area, side="left")
 
 
-def classify(data: Prepared, found: Overlaps, iou: float, background: float) -> Classified:
-    """Sort detections and objects into types; the order of the tests is tidecv's: Loc, Cls, Dupe, Bkg, Both."""
+def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> ErrorTypes:
+    """Give detections and objects their types; the order of the tests is tidecv's: Loc, Cls, Dupe, Bkg, Both.
+
+    Args:
+        data: ground truth and detections.
+        found: their overlaps.
+        iou: IoU of a correct localisation, 0-1.
+        background: IoU up to which a detection is on background, 0-1.
+    """
     taken = match(data, found, iou)
     kind = np.full(len(taken), _BOTH)
     kind[found.other_iou <= background] = _BKG
@@ -68,23 +79,33 @@ def classify(data: Prepared, found: Overlaps, iou: float, background: float) -> 
     box = data.dt_box[found.kept]
     size = size_of(box[:, 2] * box[:, 3])
     size[aim >= 0] = gt_size[aim[aim >= 0]]
-    return Classified(kind, aim, promoted, unmatched, missed, size, gt_size)
+    return ErrorTypes(kind, aim, promoted, unmatched, missed, size, gt_size)
 
 
-class Run:
-    """One threshold on one data set: AP per class before and after each oracle, and counts."""
+class TideErrors:
+    """TIDE errors of one data set at one threshold: AP per class before and after each oracle, and counts.
 
-    def __init__(self, data: Prepared, iou: float, background: float) -> None:
-        self.data, self.found = data, overlaps(data)
+    Args:
+        data: ground truth and detections.
+        iou: IoU of a correct localisation, 0-1.
+        background: IoU up to which a detection is on background, 0-1.
+    """
+
+    def __init__(self, data: CocoData, iou: float, background: float) -> None:
+        self.data, self.found = data, compute_overlaps(data)
         self.result = classify(data, self.found, iou, background)
         box = data.dt_box[self.found.kept]
         self.box_size = size_of(box[:, 2] * box[:, 3])
 
     def native(self) -> None:
-        """Our own code has no other way to report its numbers."""
+        """Return None: only the reference engine reports its numbers in a second way."""
 
     def counts(self, size: int | None = None) -> Array:
-        """Errors per class and main type, (K, 6) int64; false positives count for the detection's class."""
+        """Return the errors per class and main type, (K, 6) int64; false positives count for the detection's class.
+
+        Args:
+            size: count only errors of this size (position in SIZES); None counts all.
+        """
         data, result, classes = self.data, self.result, len(self.data.class_ids)
         errors = (result.kind < _CORRECT) & (size is None or result.size == size)
         table = np.bincount(data.dt_class[self.found.kept[errors]] * 6 + result.kind[errors], minlength=classes * 6)
@@ -94,7 +115,7 @@ class Run:
         return table
 
     def aps(self, size: int | None = None) -> dict[str, Array]:
-        """AP of each class, (K,) in 0-1, as it is ("AP") and after each oracle; NaN for a class without ground truth.
+        """Return AP of each class, (K,) in 0-1, as it is ("AP") and after each oracle; NaN without ground truth.
 
         Args:
             size: fix only errors of this size (position in SIZES); None fixes all of a type.
@@ -125,23 +146,29 @@ class Run:
         return {name: np.where(objects > 0, values, np.nan) for name, values in out.items()}
 
 
-def countable(data: Prepared, iou: float) -> tuple[Array, Array]:
-    """Rows of objects and of detections that count at `iou`: no crowd regions, nothing that one of them forgives.
+def countable_rows(data: CocoData, iou: float) -> tuple[Array, Array]:
+    """Return the rows that count: no crowd regions, and no detections that COCO ignores because of one.
 
-    Matching is the same without them, so an engine that treats crowd regions in its own way can be asked all the same.
-    Detections come in list order, at most 100 per image and class.
+    Matching is the same without them, so an engine that handles crowd regions in another way gives the same numbers.
+
+    Args:
+        data: ground truth and detections.
+        iou: threshold in 0-1.
+
+    Returns:
+        (g,) int64 rows of objects, and (d,) int64 rows of detections in list order, at most 100 per image and class.
     """
     rows = np.sort(kept_detections(data))
     crowded = np.zeros(len(data.image_ids), bool)
     crowded[data.gt_image[data.gt_crowd]] = True
     near = rows[crowded[data.dt_image[rows]]]
-    part = data.only(np.flatnonzero(crowded[data.gt_image]), near)
-    found = overlaps(part)
+    part = data.subset(np.flatnonzero(crowded[data.gt_image]), near)
+    found = compute_overlaps(part)
     forgiven = near[found.kept[inside_crowd(found, match(part, found, iou), iou)]]
     return np.flatnonzero(~data.gt_crowd), np.setdiff1d(rows, forgiven, assume_unique=True)
 
 
-def _places(data: Prepared, found: Overlaps, cls: Array, result: Classified, won: Array) -> tuple[Array, Array]:
+def _places(data: CocoData, found: Overlaps, cls: Array, result: ErrorTypes, won: Array) -> tuple[Array, Array]:
     """Where promoted Cls errors enter the curves of other classes: after equal scores of that class."""
     rows = np.flatnonzero(won)
     score, to = data.dt_score[found.kept], data.gt_class[result.aim[rows]]
@@ -156,13 +183,13 @@ def _places(data: Prepared, found: Overlaps, cls: Array, result: Classified, won
 
 
 def average_precision(cls: Array, keep: Array, correct: Array, objects: Array) -> Array:
-    """COCO's 101-point AP of every class at once, (K,); 0 where there is nothing to find or nothing was found.
+    """Return COCO's 101-point AP in 0-1 of every class, (K,); 0 without objects or without true positives.
 
     Args:
         cls: (N,) class of each detection, rising; inside a class in order of falling score.
         keep: (N,) bool, detections that count.
         correct: (N,) bool, true positives (all of them kept).
-        objects: (K,) number of objects to be found.
+        objects: (K,) number of objects.
     """
     out = np.zeros(len(objects))
     so_far = np.cumsum(keep)

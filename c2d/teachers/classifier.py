@@ -23,6 +23,7 @@ from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, Block
 from c2d.teachers.logit_cache import LogitCache
 from c2d.teachers.networks import build_network, layer_modules
 from c2d.weights import safe_load
+from c2d.weights.audit import Audit
 
 
 class ClassifierTeacher:
@@ -49,7 +50,7 @@ class ClassifierTeacher:
         *,
         device: str | torch.device = "cpu",
         fused: bool = True,
-        audit: safe_load.Audit | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Freeze a copy of `network`; with `fused` it is rewritten to run faster (see `fused_inference`)."""
         self._modules_of = layer_modules(network)

@@ -22,6 +22,7 @@ from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
 from c2d.detectors.recording import feature_layers, read_dense_outputs, split_maps
 from c2d.weights import safe_load
+from c2d.weights.audit import Audit
 
 
 class DetectorTeacher:
@@ -36,7 +37,7 @@ class DetectorTeacher:
     """
 
     def __init__(
-        self, network: nn.Module, *, device: str | torch.device = "cpu", audit: safe_load.Audit | None = None
+        self, network: nn.Module, *, device: str | torch.device = "cpu", audit: Audit | None = None
     ) -> None:
         """Freeze `network` in place and move it to `device`."""
         self.network = network.eval().requires_grad_(False).to(device)

@@ -24,6 +24,7 @@ from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.detectors import compat
 from c2d.weights import safe_load
+from c2d.weights.audit import Audit
 
 Heartbeat = Callable[[], None]
 """Called after every image, so that a long evaluation is not taken for a dead run."""
@@ -98,7 +99,7 @@ def mmdet_scope() -> Iterator[None]:
         yield
 
 
-def load_student(config: Config, weights: Path, device: str = "cpu") -> tuple[Any, safe_load.Audit]:
+def load_student(config: Config, weights: Path, device: str = "cpu") -> tuple[Any, Audit]:
     """Build a student and load its weights.
 
     Args:

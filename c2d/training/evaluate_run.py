@@ -123,7 +123,7 @@ def _detector(
         return result, []
     from c2d.metrics import engine_parity
 
-    report = engine_parity.check(truth, detections)
+    report = engine_parity.compare_engines(truth, detections)
     lines = list(report["lines"])
     if not report["ok"]:
         raise RunError("the two engines differ: " + "; ".join(lines), "data")

@@ -1,4 +1,4 @@
-"""The account of a load: which keys fitted, which did not, and what would have to change so that they do."""
+"""Report of a load: which keys of a weight file were copied, which were not, and how to make them fit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ ALWAYS_MISSING = ("*num_batches_tracked",)  # a counter that BatchNorm got in to
 
 @dataclass(frozen=True)
 class Audit:
-    """What happened to every key of a weight file and of the model it went into.
+    """What happened to every key of a weight file and of the model it was loaded into.
 
-    loaded: keys copied. missing: keys of the model that the file lacks. unexpected: keys of the file that the model
-    lacks. mismatched: (key, shape in the file, shape in the model). wanted: keys of the model. dropped: keys of the
-    file that the caller's `rename` left out. notes: what was done to the file's keys (wrapper, prefix, renaming).
+    Attributes:
+        loaded: number of keys that were copied.
+        missing: keys of the model that the file does not have.
+        unexpected: keys of the file that the model does not have.
+        mismatched: (key, shape in the file, shape in the model).
+        who: whose weights they are: teacher, student or backbone.
+        source: the file.
+        wanted: number of keys of the model.
+        dropped: keys of the file that the caller's `rename` dropped.
+        notes: changes of the file's keys (wrapper, prefix, renaming).
     """
 
     loaded: int
@@ -37,17 +44,17 @@ class Audit:
     notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
-        """One line for the log: `teacher t.pth: 122 of 122 keys loaded; prefix 'module.' stripped`."""
+        """Return one line for the log: `teacher t.pth: 122 of 122 keys loaded; prefix 'module.' stripped`."""
         parts = [f"{self.who} {self.source}: {self.loaded} of {self.wanted} keys loaded".strip()]
         for label, keys in (("missing", self.missing), ("unexpected", self.unexpected), ("left out", self.dropped)):
             if keys:
-                parts.append(f"{len(keys)} {label} ({some(keys, 3)})")
+                parts.append(f"{len(keys)} {label} ({first_keys(keys, 3)})")
         if self.mismatched:
-            parts.append(f"{len(self.mismatched)} of another shape ({shapes(self.mismatched, 3)})")
+            parts.append(f"{len(self.mismatched)} of another shape ({shape_differences(self.mismatched, 3)})")
         return "; ".join([*parts, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for the run folder."""
+        """Return plain JSON types, for the run folder."""
         return {key: _plain(value) for key, value in asdict(self).items()}
 
 
@@ -55,24 +62,38 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def some(keys: Sequence[str], n: int = SHOWN) -> str:
-    """The first n names and the number of the others."""
+def first_keys(keys: Sequence[str], n: int = SHOWN) -> str:
+    """Return the first n keys and the number of the others."""
     return ", ".join(keys[:n]) + (f" and {len(keys) - n} more" if len(keys) > n else "")
 
 
-def shapes(mismatched: Sequence[tuple[str, Shape, Shape]], n: int = SHOWN) -> str:
-    """`head.weight given (80, 256), wanted (20, 256)`."""
-    return some([f"{key} given {given}, wanted {wanted}" for key, given, wanted in mismatched], n)
+def shape_differences(mismatched: Sequence[tuple[str, Shape, Shape]], n: int = SHOWN) -> str:
+    """Return `head.weight given (80, 256), wanted (20, 256)` for the first n keys of another shape."""
+    return first_keys([f"{key} given {given}, wanted {wanted}" for key, given, wanted in mismatched], n)
 
 
-def tidy(
+def rename_keys(
     state: Mapping[str, Any],
     source: str,
     strip: tuple[str, ...],
     rename: Callable[[str], str | None] | None,
     wanted: Collection[str],
 ) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
-    """(tensors under the model's names, notes on what was done, keys left out by `rename`)."""
+    """Rename the keys of a state dict to those of the model.
+
+    Args:
+        state: the file's state dict.
+        source: the file, for messages.
+        strip: prefixes to remove, the first that fits each key.
+        rename: file key -> model key, after `strip`; None to drop the key.
+        wanted: keys of the model.
+
+    Returns:
+        {key: tensor of any shape}, notes on what was done, keys dropped by `rename`.
+
+    Raises:
+        InputError: two keys get one name.
+    """
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     counts: Counter[str] = Counter()
     notes: list[str] = []
@@ -103,20 +124,31 @@ def tidy(
     return out, tuple(notes), tuple(dropped)
 
 
-def explain(
+def check_audit(
     audit: Audit, given: Sequence[str], wanted: Sequence[str], *, strict: bool, allow_missing: Sequence[str]
 ) -> None:
-    """Raise the one-line InputError if these weights will not do; see `safeload.load_into` for the rules."""
+    """Check that the weights can be used; see `safe_load.load_into` for the rules.
+
+    Args:
+        audit: the report of the load.
+        given: keys of the file.
+        wanted: keys of the model.
+        strict: unexpected keys are an error.
+        allow_missing: patterns (fnmatch) of model keys that the file may not have.
+
+    Raises:
+        InputError: they cannot; with the keys, and the prefix that would make them fit.
+    """
     allowed = (*ALWAYS_MISSING, *allow_missing)
     missing = [key for key in audit.missing if not any(fnmatchcase(key, pattern) for pattern in allowed)]
     partial = audit.who == "student" and not strict and 2 * audit.loaded >= audit.wanted
     faults = []
     if missing and not partial:
-        faults.append(f"{len(missing)} of {audit.wanted} keys are missing: {some(missing)}")
+        faults.append(f"{len(missing)} of {audit.wanted} keys are missing: {first_keys(missing)}")
     if audit.mismatched and not partial:
-        faults.append(f"{len(audit.mismatched)} keys have another shape: {shapes(audit.mismatched)}")
+        faults.append(f"{len(audit.mismatched)} keys have another shape: {shape_differences(audit.mismatched)}")
     if audit.unexpected and strict:
-        faults.append(f"{len(audit.unexpected)} keys are unexpected: {some(audit.unexpected)}")
+        faults.append(f"{len(audit.unexpected)} keys are unexpected: {first_keys(audit.unexpected)}")
     if not faults:
         return
     if hint := likely_prefix(given, wanted):
@@ -141,7 +173,7 @@ def _advice(audit: Audit, prefix_found: bool) -> str:
 
 
 def likely_prefix(given: Sequence[str], wanted: Sequence[str]) -> str:
-    """Advice when taking a prefix off the file's keys, or putting one before them, makes most of them fit; else ""."""
+    """Return a hint if removing a prefix from the file's keys, or adding one, makes most of them fit; else ""."""
     have, want = set(given), set(wanted)
     enough = max(len(have & want) + 1, len(want) // 2)
     off = Counter(head for key in have for head, rest in _splits(key) if rest in want)

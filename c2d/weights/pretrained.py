@@ -1,11 +1,9 @@
-"""Where a network's first weights come from: `none`, a file, or `torchvision:MODEL.WEIGHTS`.
+"""Load the initial weights of a network: from a file, or from `torchvision:MODEL.WEIGHTS`.
 
-Three rules. Weights and pixels belong together: torchvision says how the images of each of its weights were
-normalised, and a detector or classifier that normalises otherwise is refused. Nothing is downloaded by surprise:
-torchvision's files are taken from torch's own cache, or fetched when that was asked for. Every file is read by
-safeload.
-
-Keys are renamed from torchvision's to mmdet's, network by network; heads of classifiers are left out.
+Weights and pixels belong together: torchvision states how the images of each of its weights were normalised, and a
+detector or classifier that normalises otherwise is refused. torchvision's files are taken from torch's own cache, and
+downloaded only on request. Every file is read by `safe_load`. Keys are renamed from torchvision's to mmdet's, network
+by network; heads of classifiers are dropped.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.detectors.normalization import Normalization
 from c2d.weights import safe_load
+from c2d.weights.audit import Audit
 
 PREFIX, KEPT = "torchvision:", "sha256:"
 # mmdet's configs round ImageNet's means (123.675) where some weights were trained with whole numbers (123.0): grey
@@ -39,18 +38,16 @@ AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 MOBILENET_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
 
 
-def initialise(
-    model: nn.Module, init: str, folder: RunFolder | None = None, *, download: bool | None = None
-) -> safe_load.Audit:
-    """Put the weights that `init` names into a detector's backbone, or into a classifier's network; what went where.
+def initialise(model: nn.Module, init: str, folder: RunFolder | None = None, *, download: bool | None = None) -> Audit:
+    """Put the weights that `init` names into a detector's backbone, or into a classifier's network.
 
     Args:
         model: an mmdet detector (`.backbone`) or a CropClassifier (`.network`), initialised by its own rules, with the
-            data preprocessor that says what pixels it sees.
+            data preprocessor that normalises its images.
         init: `torchvision:MODEL.WEIGHTS`, the path of a file with torchvision's or mmdet's keys (of a whole detector
-            the backbone is taken), or `sha256:HEX` of a file that the store of runs keeps.
+            the backbone is taken), or `sha256:HEX` of a file in the store.
         folder: any run of that store; needed for `sha256:` only.
-        download: fetch a torchvision file that is not in the cache; None asks the environment (C2D_DOWNLOAD=1).
+        download: fetch a torchvision file that is not in the cache; None to do so if C2D_DOWNLOAD is 1.
 
     Raises:
         InputError: unknown or absent weights, pixels that do not belong to them, or another architecture.
@@ -61,8 +58,14 @@ def initialise(
     return load(target, find_weights(init, folder, download=download), classifier=hasattr(model, "network"))
 
 
-def load(target: nn.Module, path: Path, *, classifier: bool) -> safe_load.Audit:
-    """A weight file into a backbone, or into a classifier that keeps its own head where the classes differ."""
+def load(target: nn.Module, path: Path, *, classifier: bool) -> Audit:
+    """Load a weight file.
+
+    Args:
+        target: an mmdet backbone, or a classifier's network.
+        path: the file.
+        classifier: `target` is a classifier, which keeps its own head if the number of classes differs.
+    """
     state = {key.removeprefix("module."): value for key, value in _state(path).items()}
     if classifier:
         own = target.state_dict()
@@ -79,7 +82,7 @@ def load(target: nn.Module, path: Path, *, classifier: bool) -> safe_load.Audit:
 
 
 def head_keys(network: nn.Module) -> set[str]:
-    """State keys of a classifier's last linear layer, the one whose shape depends on the number of classes."""
+    """Return the state keys of a classifier's last linear layer, whose shape depends on the number of classes."""
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return {f"{linear[-1]}.{part}" for part in ("weight", "bias")} & set(network.state_dict()) if linear else set()
 
@@ -90,7 +93,16 @@ def _state(path: Path) -> Mapping[str, Tensor]:
 
 
 def find_weights(init: str, folder: RunFolder | None = None, *, download: bool | None = None) -> Path:
-    """The file that `init` names; for torchvision's weights the one in torch's cache, fetched only if asked for."""
+    """Return the file that `init` names; for torchvision's weights the one in torch's cache.
+
+    Args:
+        init: as in `initialise`.
+        folder: any run of the store; needed for `sha256:` alone.
+        download: fetch a torchvision file that is not in the cache; None to do so if C2D_DOWNLOAD is 1.
+
+    Raises:
+        InputError: there is no such file; the download failed or is damaged.
+    """
     if init.startswith(KEPT):
         kept = RunStore(folder.path.parent).weights(init.removeprefix(KEPT)) if folder is not None else None
         if kept is None or not kept.is_file():
@@ -125,7 +137,7 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
 
 
 def pretrained_pixels(init: str) -> Normalization | None:
-    """The normalisation that weights were trained with, on the 0-255 scale; None for files, which do not say."""
+    """Return the normalisation that weights were trained with, on the 0-255 scale; None for files, which have none."""
     if not init.startswith(PREFIX):
         return None
     preset = _weights(init).transforms()
@@ -153,7 +165,7 @@ def check_pixels(init: str, normalization: Normalization) -> None:
 
 
 def _renaming(state: Mapping[str, Tensor], backbone: nn.Module) -> Callable[[str], str | None]:
-    """File key -> key of an mmdet backbone; None for a classifier's head or another part of a detector."""
+    """Return a function: file key -> key of an mmdet backbone, None for a head or another part of a detector."""
     own = set(backbone.state_dict())
     of_detector = any(key.startswith("backbone.") for key in state)
     mobilenet = type(backbone).__name__ == "MobileNetV2" and "features.0.0.weight" in state
@@ -198,7 +210,7 @@ def _may_be_missing(backbone: nn.Module) -> tuple[str, ...]:
 
 
 def _weights(init: str) -> Any:
-    """torchvision's weights entry of `torchvision:MODEL.WEIGHTS`."""
+    """Return torchvision's entry for `torchvision:MODEL.WEIGHTS`."""
     import torchvision
 
     model, _, weights = init.removeprefix(PREFIX).partition(".")

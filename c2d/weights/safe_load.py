@@ -1,9 +1,9 @@
-"""The only way a weight file is read: tensors only, nothing executed, and an account of which key went where.
+"""Read weight files: tensors alone, nothing is executed, and every key is reported. No other code reads them.
 
-A pickle may name any function and have it called while it is read; `torch.load(weights_only=True)` calls only a fixed
-list. `load` uses that, widens the list by what OpenMMLab's own checkpoints hold beside their weights (numpy arrays and
-scalars; their logging history, which becomes an inert object), and answers everything else in one line. `load_into`
-then puts the tensors into a model and returns an `Audit`; nothing is renamed, stripped or skipped without being in it.
+A pickle can name any function, which is called while it is read; `torch.load(weights_only=True)` calls a fixed list
+alone. `load` uses that, adds what OpenMMLab's checkpoints hold beside their weights (numpy arrays and scalars; their
+logging history, which becomes an inert object), and refuses everything else with one line. `load_into` copies the
+tensors into a model and returns an `Audit` of every key that was renamed, stripped or skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError, first_line
-from c2d.weights.audit import Audit, explain, tidy
+from c2d.weights.audit import Audit, check_audit, rename_keys
 
 Who = Literal["teacher", "student", "backbone"]
 # Under WRAPPERS other programs keep the weights inside a checkpoint; the first that holds tensors is taken.
@@ -34,19 +34,17 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
 
 RESAVE = "where you trust it, load it with what wrote it and keep the tensors: torch.save(model.state_dict(), path)"
 
-__all__ = ["Audit", "Corrupt", "Refused", "load", "load_into", "weights_of"]
-
 
 class Refused(InputError):
-    """The file is a pickle that asks for more than tensors; nothing of it was executed."""
+    """The file is a pickle with more than tensors; nothing of it was executed."""
 
 
 class Corrupt(InputError):
-    """The file is empty, cut short, damaged, or no torch file at all."""
+    """The file is empty, truncated, damaged, or not a torch file."""
 
 
 class Inert:
-    """Stands for an object of a checkpoint that is no weight: takes any arguments and state and does nothing."""
+    """Replacement of an object of a checkpoint that is not a weight: takes any arguments and state and does nothing."""
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Inert:
         return object.__new__(cls)
@@ -56,7 +54,7 @@ class Inert:
 
 
 def _allowed() -> list[Any]:
-    """What torch's list lacks and mmengine's checkpoints hold; each entry builds plain data or an Inert, nothing else.
+    """Return what mmengine's checkpoints hold and torch's list does not have; an entry builds plain data or an Inert.
 
     `getattr` occurs there because a HistoryBuffer pickles its statistics as attributes; Inert takes its place, so no
     attribute of anything is ever looked up.
@@ -72,10 +70,10 @@ def _allowed() -> list[Any]:
 
 
 def load(path: str | Path) -> Any:
-    """The content of a torch file (or .safetensors), tensors on the CPU.
+    """Return the content of a torch file (or .safetensors), tensors on the CPU.
 
     Raises:
-        Refused: it holds something that is no plain data; the offending name is in the message.
+        Refused: it holds something other than plain data; the message has its name.
         Corrupt: empty, truncated, damaged (checksums of torch's zip format are verified), or not a torch file.
         InputError: no such file, or not a file.
     """
@@ -86,7 +84,7 @@ def load(path: str | Path) -> Any:
     try:
         _intact(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_allowed()):
-            warnings.simplefilter("ignore")  # torch comments on protocols that it then refuses; we do that in one line
+            warnings.simplefilter("ignore")  # torch warns about protocols that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
@@ -94,7 +92,7 @@ def load(path: str | Path) -> Any:
         raise _refusal(path, str(error)) from error
     except EOFError as error:
         raise Corrupt(f"{path} ends too early; it was not written completely: copy or download it again") from error
-    except Exception as error:  # whatever damaged bytes can make a reader say
+    except Exception as error:  # damaged bytes can raise any type
         if "weights_only" in str(error):
             kind = "TorchScript archive" if "TorchScript" in str(error) else "tar archive of torch before 0.4"
             raise Refused(f"{path} is a {kind}, which can hold code; {RESAVE}") from error
@@ -116,7 +114,7 @@ def _listing(folder: Path) -> str:
 
 
 def _intact(path: Path) -> None:
-    """torch does not look at the checksums of its zip files; a resumed run should not begin from a flipped bit."""
+    """Check the checksums of torch's zip format, which torch ignores: a run must not resume from a flipped bit."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             return
@@ -141,7 +139,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _refusal(path: Path, message: str) -> InputError:
-    """The one line for a pickle that torch would not read: what it asked for, and what to do."""
+    """Build the error for a pickle that torch does not read: what it would import, and what to do."""
     found = re.search(r"GLOBAL (\S+)", message)
     names = [found.group(1)] if found else _globals(path)
     with path.open("rb") as file:
@@ -156,7 +154,7 @@ def _refusal(path: Path, message: str) -> InputError:
 
 
 def _globals(path: Path) -> list[str]:
-    """Names that a pickle would import, found without running it; STACK_GLOBAL takes the two strings before it."""
+    """Return the names that a pickle would import, without running it; STACK_GLOBAL takes the two strings before it."""
     names: list[str] = []
     strings: list[str] = []
     with contextlib.suppress(ValueError, EOFError, UnicodeDecodeError), _pickle_of(path) as file:
@@ -171,7 +169,7 @@ def _globals(path: Path) -> list[str]:
 
 
 def _pickle_of(path: Path) -> IO[bytes]:
-    """The file itself, or the pickle within torch's zip format."""
+    """Open the file itself, or the pickle inside torch's zip format."""
     if not zipfile.is_zipfile(path):
         return path.open("rb")
     with zipfile.ZipFile(path) as archive:
@@ -180,7 +178,18 @@ def _pickle_of(path: Path) -> IO[bytes]:
 
 
 def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str, Tensor], str]:
-    """The mapping of tensors in what `load` returned, and the name of the entry it was found under ("" at the top)."""
+    """Find the state dict in a checkpoint.
+
+    Args:
+        loaded: what `load` returned.
+        source: the file, for messages.
+
+    Returns:
+        {key: tensor of any shape}, and the name of the entry that holds it ("" at the top).
+
+    Raises:
+        InputError: it holds no tensors.
+    """
 
     def tensors(value: Any) -> bool:
         return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
@@ -208,18 +217,19 @@ def load_into(
     rename: Callable[[str], str | None] | None = None,
     allow_missing: Sequence[str] = (),
 ) -> Audit:
-    """Copy weights into `model` (in place) and account for every key.
+    """Copy weights into `model` (in place) and report every key.
 
     Args:
-        model: any module; its `state_dict()` says which keys and shapes are wanted.
-        source: a weight file, or what `load` returned (wrappers as in WRAPPERS are looked through, and reported).
+        model: any module; its `state_dict()` has the wanted keys and shapes.
+        source: a weight file, or what `load` returned (entries in WRAPPERS are searched, and reported).
         who: whose weights they are, for messages. A teacher or backbone must be filled: keys that are missing or of
-            another shape stop the run. A student with strict=False may be filled in part, but at least by half.
-        strict: unexpected keys stop the run as well.
-        strip: prefix or prefixes to take off the file's keys, the first that fits each key. "module." (written by
-            DataParallel) is taken off by itself when every key has it. Both are reported.
-        rename: file key -> model key, after `strip`; None leaves the key out, which is reported.
-        allow_missing: patterns (fnmatch) of model keys that the file may lack. `*.num_batches_tracked` always may.
+            another shape are an error. A student with strict=False may be filled in part, but at least by half.
+        strict: unexpected keys are an error too.
+        strip: prefix or prefixes to remove from the file's keys, the first that fits each key. "module." (written by
+            DataParallel) is removed without being named if every key has it. Both are reported.
+        rename: file key -> model key, after `strip`; None drops the key, which is reported.
+        allow_missing: patterns (fnmatch) of model keys that the file may not have; `*.num_batches_tracked` always.
+
     Raises:
         InputError: see above; the message names the first ten keys and, if one is found, the prefix that would fit.
     """
@@ -227,7 +237,7 @@ def load_into(
     state, wrapper = weights_of(load(source) if isinstance(source, (str, Path)) else source, name)
     wanted = model.state_dict()
     prefixes = (strip,) if isinstance(strip, str) else tuple(strip)
-    mapped, notes, dropped = tidy(state, name, prefixes, rename, wanted)
+    mapped, notes, dropped = rename_keys(state, name, prefixes, rename, wanted)
     if wrapper:
         notes = (f"weights found under '{wrapper}'", *notes)
     mismatched = tuple(
@@ -248,7 +258,7 @@ def load_into(
         dropped=dropped,
         notes=notes,
     )
-    explain(audit, list(mapped), list(wanted), strict=strict, allow_missing=allow_missing)
+    check_audit(audit, list(mapped), list(wanted), strict=strict, allow_missing=allow_missing)
     # versions of modules: without them mmcv and torch take a plain dict for an old checkpoint and convert it
     kept._metadata = getattr(state, "_metadata", None) or wanted._metadata  # type: ignore[attr-defined]
     model.load_state_dict(kept, strict=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from c2d.metrics.coco_data import Array, Prepared
+from c2d.metrics.coco_data import Array, CocoData
 
 
 def two_detectors(
@@ -19,7 +19,7 @@ def two_detectors(
     found: tuple[float, float] = (0.8, 0.8),
     together: float = 0.7,
     repeat: int = 0,
-) -> tuple[Prepared, Prepared]:
+) -> tuple[CocoData, CocoData]:
     """Results of two detectors on `images` random images, about three objects each.
 
     jitter: how far their boxes are off, in box sizes. found: how often each sees an object. together: correlation of
@@ -48,7 +48,7 @@ def two_detectors(
     if repeat:
         rng = rng.spawn(repeat)[-1]
     first, second = (
-        Prepared(**truth, **_detections(rng, truth, hard, mood, off, often, together))
+        CocoData(**truth, **_detections(rng, truth, hard, mood, off, often, together))
         for off, often in zip(jitter, found, strict=True)
     )
     return first, second

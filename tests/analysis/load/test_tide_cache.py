@@ -132,7 +132,7 @@ def _change(path: Path, **changes: Any) -> None:
     ("damage", "file", "words"),
     [
         ("no detections", "detections.json.gz", "is missing, so its TIDE curves cannot be computed"),
-        ("cut", "detections.json.gz", "is no whole gzip file"),
+        ("cut", "detections.json.gz", "is not a complete gzip file"),
         ("no list", "detections.json.gz", "detections are {}, not a list"),
         ("other images", "detections.json.gz", "detections name image_id 77, which the ground truth does not have"),
         ("other count", "detections.json.gz", "and the ground truth have 29 detections, result.json says 30"),

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from analysis.stats import bootstrap, permutation
 from c2d.core.errors import InputError
 from c2d.metrics import coco, engine_hotcoco
-from c2d.metrics.coco_data import Prepared, prepare
+from c2d.metrics.coco_data import CocoData, prepare
 from c2d.metrics.matching import kept_detections
 from c2d.metrics.resampled_ap import Curves, draws, resampled
 from tests.analysis.toy_detectors import two_detectors
 from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 
 
-def untied(data: Prepared) -> Prepared:
+def untied(data: CocoData) -> CocoData:
     """The same set with scores that say the order of COCO's curve and nothing else: no two of a class are equal."""
     kept = kept_detections(data)
     score = np.full(len(data.dt_score), -1.0)
@@ -30,7 +30,7 @@ def untied(data: Prepared) -> Prepared:
     return replace(data, dt_score=score, cache={})
 
 
-def repeated(data: Prepared, counts: Any) -> Prepared:
+def repeated(data: CocoData, counts: Any) -> CocoData:
     """Literally: every image as often as `counts` says, under new ids, with all its objects and detections."""
     columns: dict[str, list[Any]] = {name: [] for name in vars(data) if name[:3] in ("gt_", "dt_")}
     new = 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
 from c2d.metrics import coco_json
-from c2d.metrics.coco_data import Prepared, add_detections, prepare, read_truth
+from c2d.metrics.coco_data import CocoData, add_detections, prepare, read_truth
 from tests.analysis.toy_scenes import coco_results, small_sets, synthetic_coco, truth
 
 BOX = [0.0, 0.0, 40.0, 40.0]
@@ -29,8 +29,8 @@ def _write(folder: Path, targets: bytes, detections: bytes) -> tuple[Path, Path]
     return paths
 
 
-def _facts(data: Prepared) -> dict[str, Any]:
-    """Everything a `Prepared` holds, in types that compare; a float by its bits, -0 as 0."""
+def _facts(data: CocoData) -> dict[str, Any]:
+    """Everything a `CocoData` holds, in types that compare; a float by its bits, -0 as 0."""
     return {
         name: (str(value.dtype), value.shape, (value + 0).tolist()) if isinstance(value, np.ndarray) else value
         for name, value in vars(data).items()
@@ -241,7 +241,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     known = read_truth(TARGETS)
     whole = gzip.compress(json.dumps(DETECTIONS * 50).encode())
     for name, content, words in (
-        ("cut.json.gz", whole[:-20], "is no whole gzip file"),
+        ("cut.json.gz", whole[:-20], "is not a complete gzip file"),
         ("empty.json.gz", b"", "is not valid JSON"),
         ("plain.json.gz", b"[]", "cannot be read: Not a gzipped file"),
         ("flipped.json.gz", whole[:20] + bytes(byte ^ 255 for byte in whole[20:30]) + whole[30:], ""),

@@ -13,7 +13,7 @@ from tests.analysis.toy_scenes import coco_results, synthetic_coco, truth
 
 @pytest.mark.parametrize("digits", [None, 1])
 def test_engines_pass_the_check(digits):
-    report = engine_parity.check(*synthetic_coco(40, 4, 6, 40, seed=9, digits=digits))
+    report = engine_parity.compare_engines(*synthetic_coco(40, 4, 6, 40, seed=9, digits=digits))
     assert report["ok"]
     assert report["coco"]["largest"] <= 1e-12
     assert report["tide"]["largest"] <= 1e-12
@@ -28,8 +28,8 @@ def test_engines_pass_the_check(digits):
 
 @pytest.mark.parametrize("detections", [[], coco_results([(1, 1, (0, 0, 9, 9), 0.5)])])
 def test_check_works_without_detections_or_ground_truth(detections):
-    assert engine_parity.check(truth([(1, 1, (0, 0, 9, 9))]), detections)["ok"]
-    assert engine_parity.check(truth([]), detections)["ok"]
+    assert engine_parity.compare_engines(truth([(1, 1, (0, 0, 9, 9))]), detections)["ok"]
+    assert engine_parity.compare_engines(truth([]), detections)["ok"]
 
 
 def test_a_difference_is_found_and_named(monkeypatch):
@@ -43,7 +43,7 @@ def test_a_difference_is_found_and_named(monkeypatch):
         return result
 
     monkeypatch.setattr(engine_parity.tide, "evaluate", bent)
-    report = engine_parity.check(data)
+    report = engine_parity.compare_engines(data)
     assert not report["ok"]
     assert report["coco"]["ok"]
     assert report["tide"]["beyond"] == 2
