@@ -1,5 +1,5 @@
 """The command `c2d`.
 
-In: command-line words. Out: calls into the other rooms, text, an exit code.
+In: command-line words. Out: calls of the other packages, text, an exit code.
 Heavy packages are imported inside the commands.
 """

@@ -1,4 +1,4 @@
-"""`c2d train`, `c2d evaluate`, `c2d methods`: parse, call, print. Nothing heavy is imported before a command runs."""
+"""`c2d train`, `evaluate`, `inspect`, `suggest-weight`, `methods`. Nothing heavy is imported before a command runs."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def train(
             created
             and int(os.environ.get("RANK", "0")) == 0
             and not folder.log.exists()
-            and not isinstance(error, Busy)  # then it is somebody else's as well
-        ):  # refused at the door: leave nothing behind
+            and not isinstance(error, Busy)  # then another process uses the folder
+        ):  # refused before it began: leave no folder behind
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
     if result:
@@ -92,7 +92,7 @@ def train(
 
 
 def _root_of(dataset: Any) -> Path | None:
-    """Where to look for a data set that was given by path: the folder around its card's; None for a name."""
+    """Return the root of a data set that was given by path: the folder above its card's; None for a name."""
     if not isinstance(dataset, str) or not Path(dataset).exists():
         return None
     path = Path(dataset)
@@ -136,7 +136,7 @@ def inspect(
     runs: Runs = None,
     data: Data = None,
 ) -> None:
-    """Draw what a method looks at (masks, boxes, crops, attention) in some training images, before anyone trains."""
+    """Draw what a method uses (masks, boxes, crops, attention) in some training images, before training."""
     from c2d.core.store_folder import runs_folder
     from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
@@ -188,7 +188,7 @@ def methods(
 
 
 def summary(result: dict[str, Any]) -> str:
-    """The numbers of a result in one or two lines; undefined ones are a dash."""
+    """Return the numbers of a result in one or two lines; undefined ones are a dash."""
 
     def percent(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f}"

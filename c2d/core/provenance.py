@@ -90,10 +90,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return done.stdout if done.returncode == 0 else None
 
     sha = git("rev-parse", "HEAD")
-    if (
-        sha is None or git("ls-files", "--error-unmatch", "spec.py") is None
-    ):  # somebody else's repository around an installed copy
-        return None
+    if sha is None or git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None  # another project's repository around an installed copy
     diff = (git("diff", "HEAD") or "") + (git("ls-files", "--others", "--exclude-standard") or "")
     return {
         "sha": sha.strip(),

@@ -1,7 +1,7 @@
-"""Every file name of a run, and how its files are written: whole files by rename, curves by append.
+"""The file names of a run, and how its files are written: whole files by rename, curves by append.
 
-A run is a folder of plain files (`runs/<run id>/`). This module is the only one that spells their names; it needs the
-standard library alone, so a login node can read the state of a thousand runs in a moment.
+A run is a folder of plain files (`runs/<run id>/`). Their names are defined here and nowhere else. Only the standard
+library is imported, so a login node reads the state of a thousand runs quickly.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from typing import Any
 from c2d.core.errors import InputError, RunError
 
 STATES = ("waiting", "running", "done", "failed")
-
-
 SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
 METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
 JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
@@ -131,24 +129,28 @@ class RunFolder:
 
     @property
     def is_done(self) -> bool:
-        """True when the run has ended well and its result is there."""
+        """Whether the run finished and its result exists."""
         return self.result.exists() and self.read_status()["state"] == "done"
 
     def read_status(self) -> dict[str, Any]:
-        """status.json, or state `waiting` when it is not there yet."""
+        """Return the content of status.json, or state `waiting` if it does not exist yet."""
         return read_json(self.status) if self.status.exists() else {"state": "waiting", "attempt": 0}
 
     def try_read_status(self) -> dict[str, Any]:
-        """status.json, or state `waiting` when it is missing, damaged or just being replaced on a slow file system."""
+        """Return status.json, or state `waiting` if it is missing, damaged or being replaced on a slow file system."""
         try:
             return self.read_status()
         except (InputError, OSError):
             return {"state": "waiting", "attempt": 0}
 
     def write_status(self, state: str, **facts: Any) -> None:
-        """Replace status.json: `state`, who writes, the heartbeat (UTC) and whatever `facts` say; others are kept.
+        """Replace status.json; keys that are not given keep their values.
 
-        `elapsed_s` counts the seconds of all attempts; one killed outright counts up to its last heartbeat.
+        `elapsed_s` counts the seconds of all attempts; one that was killed counts up to its last heartbeat.
+
+        Args:
+            state: one of STATES. Host, pid and heartbeat (UTC) are added.
+            facts: further keys.
         """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
@@ -162,14 +164,18 @@ class RunFolder:
         atomic_write_json(self.status, status)
 
     def touch_heartbeat(self, stage: str, every_s: float = 10.0) -> None:
-        """Renew the heartbeat unless it is younger than `every_s`."""
+        """Write status `running` with a new heartbeat, unless the last one is younger than `every_s` seconds."""
         last = self.status.stat().st_mtime if self.status.exists() else 0.0
         if time.time() - last > every_s:
             self.write_status("running", stage=stage)
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, flush it to disk and rename it: readers see the old file or the new, never half."""
+    """Write `data` beside `path`, flush it to disk and rename it: a reader sees the old file or the new one.
+
+    Raises:
+        RunError: the system refuses, e.g. the disk is full.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -189,7 +195,7 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def disk_error(path: Path, error: OSError) -> RunError:
-    """What a failed write is called: the file, the system's reason, and what to do."""
+    """Build the error for a failed write: the file, the reason, and how to continue."""
     return RunError(
         f"cannot write {path}: {error.strerror or error}; free some space or give another folder with --runs, "
         "then call the same command again",
@@ -203,18 +209,18 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def atomic_write_json(path: Path, value: Any) -> None:
-    """Indented, keys in the order given, NaN refused: a number that is undefined is null."""
+    """Write indented JSON, keys in the given order. NaN raises ValueError: an undefined number is null."""
     atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
 
 
 def atomic_write_json_gz(path: Path, value: Any) -> None:
-    """Compressed JSON; no time stamp inside, so equal values give equal files."""
+    """Write compressed JSON without a time stamp, so equal values give equal files."""
     data = json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain).encode()
     atomic_write_bytes(path, gzip.compress(data, compresslevel=6, mtime=0))
 
 
 def _plain(value: Any) -> Any:
-    """numpy and Path values as JSON ones."""
+    """Convert numpy and Path values to JSON values."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Path):
@@ -223,7 +229,11 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a .json or .json.gz file; a missing or broken one is an InputError that names it."""
+    """Return the value of a .json or .json.gz file.
+
+    Raises:
+        InputError: missing, a folder, or not JSON.
+    """
     path = Path(path)
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

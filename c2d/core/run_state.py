@@ -48,7 +48,7 @@ class Liveness:
 def liveness(status: Mapping[str, Any], now: float) -> Liveness:
     """Decide whether the process that wrote a status is alive.
 
-    On its own host the pid decides: a process that is gone is dead at once. Elsewhere only the heartbeat can tell.
+    On its own host the pid decides: a process that is gone is dead at once. Elsewhere the heartbeat decides.
 
     Args:
         status: status.json with state `running`: host, pid and heartbeat are read.

@@ -20,7 +20,7 @@ from c2d.core.yaml_scalars import TAG, scalar_value, surprise
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 200_000
-"""Values of a file with all its aliases written out; ten lines of aliases can stand for a billion."""
+"""Values of a file with all its aliases written out; ten lines of aliases can mean a billion values."""
 
 
 class YamlDocument:

@@ -1,1 +1,5 @@
-"""Data sets: made, converted, checked, and described by cards. Needs no torch (crops.py apart)."""
+"""Data sets.
+
+In: COCO or Pascal VOC files, or the parameters of procedural scenes. Out: COCO files, a data card, and a list of issues.
+Needs no torch.
+"""

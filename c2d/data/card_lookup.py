@@ -70,7 +70,7 @@ def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tu
     check_public_name(loaded.card, str(loaded.root))
     if name_or_path in public_cards() and loaded.card.name != name_or_path:
         raise InputError(
-            f"{loaded.root} is named like the public data set {name_or_path} but its card says {loaded.card.name}; "
+            f"{loaded.root} is named like the public data set {name_or_path} but its card names {loaded.card.name}; "
             "rename the folder, or give its path"
         )
     public = public_cards().get(loaded.card.name)

@@ -72,7 +72,7 @@ def _check_image(file: str, row: dict[str, Any], folder: Path) -> tuple[ImageFil
     found = ImageFile(file, row["id"], name, found.path, pixels)
     if size != (row.get("width"), row.get("height")):
         stated = f"{row.get('width')} x {row.get('height')}"
-        message = f"the file has {size[0]} x {size[1]} pixels, the annotations say {stated}; boxes would be wrong"
+        message = f"the file has {size[0]} x {size[1]} pixels, the annotations have {stated}; boxes would be wrong"
         return found, Issue("error", "image size differs", file, where, message)
     return found, None
 

@@ -144,7 +144,7 @@ def register_card(
     if not name:
         raise InputError("--card needs --name NAME, the name that runs will use for the data set")
     if any(folder is None for _, folder in pairs):
-        raise InputError("--card needs --images DIR: a card says where the images are")
+        raise InputError("--card needs --images DIR: a card has the path of the images")
     files = {
         s: (path, folder)
         for s, (path, folder) in zip(split_names([p for p, _ in pairs], splits), pairs, strict=True)

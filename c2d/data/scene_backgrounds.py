@@ -1,4 +1,4 @@
-"""What the beetles of the scenes sit on and hide behind: ground, leaves, pebbles, blades of grass."""
+"""Draw the surroundings of the beetles: ground, leaves, pebbles, blades of grass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]  # float32 everywhere; OpenCV's type hints do not say so
+Array = NDArray[Any]  # float32 everywhere; OpenCV's type hints are wider
 
 # Mean colours (RGB) of moss, soil, sand, bark, stone and leaf litter: all duller than a beetle's shell.
 _GROUNDS = ((104, 122, 84), (112, 94, 78), (168, 154, 126), (96, 82, 70), (134, 134, 130), (128, 112, 80))
@@ -21,7 +21,7 @@ def _noise(size: int, cells: int, rng: np.random.Generator) -> Array:
 
 
 def draw_ground(size: int, rng: np.random.Generator) -> Array:
-    """A textured ground (size, size, 3), RGB 0-255, lit from one side."""
+    """Draw a textured ground, lit from one side: (size, size, 3) float32, RGB 0-255."""
     tone = np.asarray(_GROUNDS[rng.integers(len(_GROUNDS))], np.float32) + rng.uniform(-12, 12, 3).astype(np.float32)
     rough = 11 * _noise(size, 4, rng) + 8 * _noise(size, 14, rng) + 6 * _noise(size, size // 4, rng)
     if rng.uniform() < 0.35:  # grain, as on bark and on leaves

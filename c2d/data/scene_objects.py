@@ -1,6 +1,6 @@
 """Eight species of beetle in four genera: a genus has its range of colours, its species differ in marking alone.
 
-All share one silhouette and one pose family. What tells the species of a genus apart is the texture of the wing cases
+All share one silhouette and one pose family. The species of a genus differ in the texture of the wing cases
 (bands, stripes, chequer, ...) or number and place of small parts (spots). A crop of the object shows that at once; the
 coarse feature maps of a compact detector learn the genus soon and confuse its species for long.
 """
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]  # float32 everywhere; OpenCV's type hints do not say so
+Array = NDArray[Any]  # float32 everywhere; OpenCV's type hints are wider
 Marking = Callable[[Array, Array, np.random.Generator], NDArray[np.bool_]]
 
 # Body plan in units of half the body length; x to the right, y towards the tail, head at y = -1.

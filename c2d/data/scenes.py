@@ -1,6 +1,6 @@
-"""Procedural scenes in COCO layout: beetles of eight look-alike species on natural ground; the embedded data set.
+"""Draw procedural scenes in COCO layout: beetles of eight look-alike species on natural ground.
 
-Made for classifier-to-detector distillation: finding a beetle is easy, telling its species needs what a crop shows.
+Made for classifier-to-detector distillation: finding a beetle is easy, its species needs the detail of a crop.
 Every picture has its own generator, seeded by (seed, split, index): picture i is the same however many there are.
 Boxes are COCO x, y, w, h in pixel edges, clipped to the picture; `area` is the box's (the data set is box-only).
 """
@@ -23,7 +23,7 @@ from c2d.data.card import Card
 from c2d.data.make_card import make_card
 from c2d.data.scene_objects import SPECIES, Sprite, draw_beetle
 
-VERSION = 1  # raised when the pictures change
+VERSION = 1  # increased when the pictures change
 SPLITS = {"train": 0, "val": 1}
 
 _EMPTY = 0.05  # share of pictures without an object
@@ -39,7 +39,7 @@ _UNMARKED = 0.04  # distractors: beetles without a species, per object
 
 @dataclass
 class _Scene:
-    """A picture while it is drawn: pixels (RGB float), who owns each pixel, and what has been placed."""
+    """A picture while it is drawn: pixels (RGB float), the object at each pixel, and the objects."""
 
     image: NDArray[Any]
     owner: NDArray[np.int16]
@@ -69,7 +69,7 @@ def _place(
     crowd: bool = False,
     centre: tuple[float, float] | None = None,
 ) -> tuple[float, float, float, float] | None:
-    """Put a sprite where it and all earlier ones stay visible; returns the clipped box, or None."""
+    """Draw a sprite where it and all earlier ones stay visible. Return its clipped box (x1, y1, x2, y2) px, or None."""
     size, (h, w) = scene.size, sprite.alpha.shape
     for _ in range(25 if centre is None else 1):
         cx, cy = rng.uniform(0, size, 2) if centre is None else centre
@@ -105,7 +105,7 @@ def _place(
 
 
 def _swarm(scene: _Scene, rng: np.random.Generator) -> None:
-    """A cluster of tiny beetles of one species under a single crowd box, as COCO marks what nobody wants to count."""
+    """Draw a cluster of tiny beetles of one species under a single crowd box, as COCO marks crowds."""
     category = int(rng.choice(len(SPECIES), p=_class_shares()))
     cx, cy = rng.uniform(0.25, 0.75, 2) * scene.size
     boxes = []
@@ -124,7 +124,7 @@ def _swarm(scene: _Scene, rng: np.random.Generator) -> None:
 
 
 def _lengths(size: int, rng: np.random.Generator) -> list[float]:
-    """Body lengths in pixels, largest first: log-uniform from 1/8 to 2/5 of the picture; a close-up adds one."""
+    """Draw body lengths in px, largest first: log-uniform from 1/8 to 2/5 of the picture; a close-up adds one."""
     count = int(rng.integers(2, 9))
     lengths = size * np.exp(rng.uniform(np.log(0.12), np.log(0.42), count))
     if rng.uniform() < _CLOSE_UP:
@@ -133,7 +133,17 @@ def _lengths(size: int, rng: np.random.Generator) -> list[float]:
 
 
 def draw_scene(size: int, seed: int, split: str, index: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """Draw one picture: (size, size, 3) RGB and its objects [{category (label), box (x1, y1, x2, y2 px), iscrowd}]."""
+    """Draw one picture.
+
+    Args:
+        size: width and height in px.
+        seed: seed of the data set.
+        split: train or val.
+        index: number of the picture in its split.
+
+    Returns:
+        (size, size, 3) uint8 RGB, and the objects: {category: label from 0, box: (x1, y1, x2, y2) px, iscrowd}.
+    """
     rng = np.random.default_rng([seed, SPLITS[split], index])
     scene = _Scene(scene_backgrounds.draw_ground(size, rng), np.full((size, size), -1, np.int16))
     for _ in range(int(rng.integers(0, 4))):
@@ -196,10 +206,18 @@ def _write_split(out: Path, split: str, count: int, size: int, seed: int) -> tup
 
 
 def make_scenes(out: Path, *, train: int = 600, val: int = 300, size: int = 160, seed: int = 0) -> Card:
-    """Write `train` + `val` pictures of `size` x `size` pixels with annotations and card.json to the new folder `out`.
+    """Draw a data set with annotations and card.json. A second call with the same arguments changes nothing.
 
-    Called again with the same question it changes nothing. Raises InputError when `out` holds anything else or a number
-    is out of range, RunError when the disk is full.
+    Args:
+        out: new folder.
+        train: number of training pictures.
+        val: number of validation pictures.
+        size: width and height in px.
+        seed: another seed draws other pictures.
+
+    Raises:
+        InputError: `out` holds something else, or a number is out of range.
+        RunError: the disk is full.
     """
     for name, value, least in (("train", train, 1), ("val", val, 1), ("size", size, 64), ("seed", seed, 0)):
         if value < least:

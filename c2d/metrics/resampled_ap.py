@@ -9,8 +9,8 @@ threshold. What remains for a resample is counting, for every class and threshol
     AP  mean over the 101 recall points of the largest T / D from there on
 
 Only true positives change recall, and precision can only rise at one, so the curve is known from its true positives;
-detections behind the last of them never matter. The w copies of a true positive stand together and each raises
-precision, so the last copy speaks for all. Resamples are treated in blocks, as matrices of (true positives, resamples).
+detections behind the last of them never matter. The w copies of a true positive are neighbours and each raises
+precision, so only the last copy matters. Resamples are treated in blocks, as matrices of (true positives, resamples).
 
 This equals evaluating the set with its images repeated under new ids, each copy right behind the one before. The one
 thing that is a convention there: where two detections of one image and class have equal scores, all copies of the first

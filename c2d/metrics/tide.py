@@ -163,7 +163,7 @@ def _fast(data: CocoData, iou: float, background: float) -> dict[str, Any]:
 
     found = engine_hotcoco.tide_totals(data, *tide_errors.countable_rows(data, iou), iou, background)
     spelling = {"FalsePos": "FP", "FalseNeg": "FN"}
-    exists = bool(data.objects_per_class.any())  # else hotcoco says 0 where nothing is defined
+    exists = bool(data.objects_per_class.any())  # without objects hotcoco returns 0 instead of undefined
     return {
         "AP": float(found["ap_base"]) if exists else None,
         "dAP": {e: float(found["delta_ap"][spelling.get(e, e)]) if exists else None for e in (*MAIN, *SPECIAL)},

@@ -98,7 +98,7 @@ DEFECTS = [
     (
         _set("images", 1, width=21),
         "image size differs",
-        r"image 2 \(b.png\): the file has 20 x 10 pixels, the annotations say 21 x 10",
+        r"image 2 \(b.png\): the file has 20 x 10 pixels, the annotations have 21 x 10",
     ),
     (_set("images", 1, file_name="c.png"), "missing image", r"image 2 \(c.png\): no such file in"),
     (_set("categories", 1, id=3), "duplicate category id", r"category 3: this id is used more than once"),
