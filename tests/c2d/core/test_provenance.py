@@ -30,4 +30,5 @@ def test_the_state_of_a_checkout_of_this_package(tmp_path: Path) -> None:
     (package / "new.py").write_text("")
     dirty = git_state(package)
     assert dirty is not None
-    assert dirty["dirty"] and len(dirty["diff_sha256"]) == 64
+    assert dirty["dirty"]
+    assert len(dirty["diff_sha256"]) == 64
