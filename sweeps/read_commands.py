@@ -91,7 +91,7 @@ def status_command(
     """Show the state of every run, from any shell: run files, then the queue if there is one. Exit code 1 if any failed."""
     from rich.console import Console
 
-    from sweeps.state import status
+    from sweeps.state.status_table import status_table, watch_status
 
     workspace = open_workspace(runs, None, Where.local, None)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
@@ -100,12 +100,12 @@ def status_command(
         return _read_summary(workspace, definition, filters)
 
     if watch is not None and not as_json:
-        status.watch(read, lambda: _retry_failed(workspace, definition, filters), console, every_s=watch)
+        watch_status(read, lambda: _retry_failed(workspace, definition, filters), console, every_s=watch)
     summary = read()
     if as_json:
         print(json.dumps(summary, indent=1))
     elif watch is None:
-        console.print(status.table(summary))
+        console.print(status_table(summary))
     if summary["counts"].get("failed") or summary["counts"].get("blocked"):
         raise typer.Exit(1)
 
@@ -133,13 +133,13 @@ def triage_command(
 
 def _read_summary(workspace: Workspace, definition: str, filters: FilterOption) -> Summary:
     from sweeps.actions.row_filters import filter_rows
-    from sweeps.state import status
     from sweeps.state.manifest import load_manifest
     from sweeps.state.plan import read_plan
+    from sweeps.state.status import summarize
 
     record = load_manifest(workspace.runs, definition)
     rows, facts = read_plan(record, workspace.runs)
-    summary = status.summary(filter_rows(rows, filters or ()), facts, time.time())
+    summary = summarize(filter_rows(rows, filters or ()), facts, time.time())
     return summary | {"sweep": record["name"], "question": record["question"]}
 
 

@@ -143,11 +143,18 @@ def time_stamp(stamp: Any) -> float | None:
         return None
 
 
-def duration_text(seconds: float) -> str:
+def duration_text(seconds: float | None) -> str:
+    """Return a duration in words; "-" for None.
+
+    >>> [duration_text(s) for s in (None, 40, 600, 9000, 200000)]
+    ['-', '40 s', '10 min', '2 h 30 min', '2 d 8 h']
     """
-    >>> [duration_text(s) for s in (430, 7300, 200000)]
-    ['7 min', '2 h', '2 days']
-    """
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -1,4 +1,4 @@
-"""How long it will still take: measured paces of running runs, measured lengths of finished ones, nothing assumed."""
+"""Time left of a run and of a sweep, from the measured pace of running runs and the length of finished ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from typing import Any
 from sweeps.state.plan import Row
 
 METRICS_BYTES = 65536
+"""Bytes at the end of metrics.jsonl that are read."""
 
 
 def left_s(row: Row, elapsed_s: float) -> float | None:
-    """Seconds to the last iteration, at the pace of the last ones; of the whole run so far where these say nothing."""
+    """Return the seconds to the last iteration; None if unknown.
+
+    The pace is that of the last iterations in metrics.jsonl, or that of the whole run where these are too few.
+
+    Args:
+        row: a running run.
+        elapsed_s: seconds of all its attempts so far.
+    """
     done, total = row.status.get("iteration") or 0, row.status.get("iterations") or 0
     if not total:
         return None
@@ -27,7 +35,7 @@ def left_s(row: Row, elapsed_s: float) -> float | None:
 
 
 def _pace_s(metrics: Path) -> float | None:
-    """Seconds per iteration over the last lines of metrics.jsonl, of the newest attempt only."""
+    """Return the seconds per iteration over the last lines of metrics.jsonl, of the newest attempt only."""
     try:
         with metrics.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - METRICS_BYTES))
@@ -40,7 +48,7 @@ def _pace_s(metrics: Path) -> float | None:
             event = json.loads(line)
             if event.get("event") == "train":
                 point = int(event["iteration"]), float(event["time"])
-                if points and point[0] <= points[-1][0]:  # it began again from a checkpoint
+                if points and point[0] <= points[-1][0]:  # a new attempt continued from a checkpoint
                     points.clear()
                 points.append(point)
     if len(points) < 2:
@@ -50,14 +58,18 @@ def _pace_s(metrics: Path) -> float | None:
 
 
 def eta_s(runs: Sequence[Mapping[str, Any]]) -> float | None:
-    """Seconds until the last run is done, if as many run at once as now; None where a length is not known."""
+    """Return the seconds until the last run is done if as many run at once as now; None where a length is unknown.
+
+    Args:
+        runs: see `sweeps.state.status.summarize`.
+    """
     durations: dict[str, list[float]] = {}
     for run in runs:
         whole = run["elapsed_s"]
         if run["state"] == "running":
             whole = whole + run["left_s"] if whole and run["left_s"] is not None else None
         if whole and run["state"] in ("running", "done"):
-            durations.setdefault(_like(run), []).append(whole)
+            durations.setdefault(_student_and_method(run), []).append(whole)
             durations.setdefault(run["kind"], []).append(whole)
     running = [run for run in runs if run["state"] == "running"]
     left: list[float | None] = []
@@ -65,15 +77,15 @@ def eta_s(runs: Sequence[Mapping[str, Any]]) -> float | None:
         if run["state"] == "running":
             left.append(run["left_s"])
         elif run["state"] in ("new", "waiting"):
-            known = durations.get(_like(run)) or durations.get(run["kind"])
+            lengths = durations.get(_student_and_method(run)) or durations.get(run["kind"])
             done_share = (run["iteration"] or 0) / run["iterations"] if run["iterations"] else 0.0
-            left.append(median(known) * max(0.0, 1 - done_share) if known else None)
+            left.append(median(lengths) * max(0.0, 1 - done_share) if lengths else None)
     if any(value is None for value in left):
         return None
-    known_left = [value for value in left if value is not None]
-    return round(max([sum(known_left) / max(1, len(running)), *known_left], default=0.0), 1)
+    known_s = [value for value in left if value is not None]
+    return round(max([sum(known_s) / max(1, len(running)), *known_s], default=0.0), 1)
 
 
-def _like(run: Mapping[str, Any]) -> str:
-    """Student and method: a run id without its hash and seed."""
+def _student_and_method(run: Mapping[str, Any]) -> str:
+    """Return student and method: the run id without its hash and seed."""
     return re.sub(r"-[0-9a-f]{12}-s\d+$", "", str(run["run"]))

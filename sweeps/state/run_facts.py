@@ -56,13 +56,13 @@ class RunFacts:
         return ""
 
 
-def completed_s_ago(fact: JobFacts | None, now: float) -> float | None:
-    """Return the seconds since SLURM completed a job; 0 where it gives no time, None where it is not COMPLETED."""
+def is_just_completed_job(fact: JobFacts | None, now: float) -> bool:
+    """Return whether SLURM completed a job within the last FILE_DELAY_S, or gives no time when it did."""
     if fact is None or fact.state != "COMPLETED":
-        return None
+        return False
     with suppress(ValueError, OverflowError):
-        return max(0.0, now - datetime.fromisoformat(fact.started).timestamp() - (fact.elapsed_s or 0.0))
-    return 0.0
+        return now - datetime.fromisoformat(fact.started).timestamp() - (fact.elapsed_s or 0.0) <= FILE_DELAY_S
+    return True
 
 
 # Conditions: what the run folder shows
@@ -182,8 +182,7 @@ def has_ended_badly(facts: RunFacts) -> bool:
 
 def is_just_completed(facts: RunFacts) -> bool:
     """Its job completed a moment ago; its files may be late."""
-    ago_s = completed_s_ago(facts.slurm, facts.now)
-    return ago_s is not None and ago_s <= FILE_DELAY_S
+    return is_just_completed_job(facts.slurm, facts.now)
 
 
 def is_cancelled_by_dependency(facts: RunFacts) -> bool:

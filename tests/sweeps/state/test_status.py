@@ -15,8 +15,9 @@ from c2d.core.errors import RunError
 from c2d.core.job_file import Job, append_attempt
 from c2d.core.run_folder import RunFolder
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state import status
 from sweeps.state.plan import Row
+from sweeps.state.status import Summary, summarize
+from sweeps.state.status_table import has_ended, status_table, watch_status
 
 NOW = 1_800_000_000.0
 HASH = "0123456789ab"
@@ -41,14 +42,14 @@ def row(runs: Path, name: str, state: Any, gpus: int = 2, ago_s: float = 5, **fa
     return Row(run, state=state, status=read, job=None if state == "new" else job, **{**given, **own})
 
 
-def one(found: status.Summary, name: str) -> dict[str, Any]:
+def one(found: Summary, name: str) -> dict[str, Any]:
     return next(run for run in found["runs"] if run["run"].startswith(name))
 
 
-def shown(found: status.Summary) -> str:
+def shown(found: Summary) -> str:
     console = Console(width=100, file=None, record=True, force_terminal=False, highlight=False)
     with console.capture() as capture:
-        console.print(status.table(found))
+        console.print(status_table(found))
     return capture.get()
 
 
@@ -57,7 +58,7 @@ def test_hours_are_counted_and_wasted_ones_apart(tmp_path: Path) -> None:
     append_attempt(lost.run, **{"class": "killed", "lost_s": 1800.0})
     append_attempt(lost.run, **{"class": "killed", "lost_s": None})
     rows = [row(tmp_path, "a", "done", elapsed_s=3600), lost, row(tmp_path, "c", "failed", gpus=1, elapsed_s=1800)]
-    found = status.summary(rows, {}, NOW)
+    found = summarize(rows, {}, NOW)
     assert found["hours"] == {"total": 3.5, "wasted": 1.0}
     assert found["gpu_hours"] == {"total": 6.5, "wasted": 1.5}
     assert found["counts"] == {"running": 1, "done": 1, "failed": 1}
@@ -68,22 +69,22 @@ def test_hours_are_counted_and_wasted_ones_apart(tmp_path: Path) -> None:
 def test_a_run_never_wastes_more_than_it_took(tmp_path: Path) -> None:
     first = row(tmp_path, "a", "done", elapsed_s=60)
     append_attempt(first.run, **{"class": "killed", "lost_s": 1e9})
-    assert one(status.summary([first], {}, NOW), "a")["hours_wasted"] == 60 / 3600
+    assert one(summarize([first], {}, NOW), "a")["hours_wasted"] == 60 / 3600
 
 
 def test_nothing_is_known_of_an_empty_sweep() -> None:
-    found = status.summary([], {}, NOW)
+    found = summarize([], {}, NOW)
     assert (found["runs"], found["counts"], found["eta_s"], found["retries"]) == ([], {}, 0.0, 0)
     assert "no runs" in shown(found)
 
 
 @pytest.mark.parametrize(("ago_s", "stale"), [(299, False), (301, True)])
 def test_old_heartbeats_are_stale(tmp_path: Path, ago_s: float, stale: bool) -> None:
-    found = status.summary([row(tmp_path, "a", "running", ago_s=ago_s)], {}, NOW)
+    found = summarize([row(tmp_path, "a", "running", ago_s=ago_s)], {}, NOW)
     assert (one(found, "a")["stale"], found["stale"]) == (stale, int(stale))
     assert one(found, "a")["heartbeat_age_s"] == ago_s
     assert ("STALE, no heartbeat for 5 min" in " ".join(shown(found).split())) == stale
-    done = status.summary([row(tmp_path, "a", "done", ago_s=9e9)], {}, NOW)
+    done = summarize([row(tmp_path, "a", "done", ago_s=9e9)], {}, NOW)
     assert one(done, "a")["heartbeat_age_s"] is None
 
 
@@ -93,17 +94,17 @@ def test_old_heartbeats_are_stale(tmp_path: Path, ago_s: float, stale: bool) -> 
 def test_files_that_come_late_are_no_failure(tmp_path: Path, ended_ago_s: float, state: str) -> None:
     late = row(tmp_path, "a", "waiting")
     fact = JobFacts("7_a", state="COMPLETED", started=local(ended_ago_s + 500), elapsed_s=500.0)
-    assert one(status.summary([late], {"7_a": fact}, NOW), "a")["state"] == state
+    assert one(summarize([late], {"7_a": fact}, NOW), "a")["state"] == state
     timeless = JobFacts("7_a", state="COMPLETED")
-    assert one(status.summary([late], {"7_a": timeless}, NOW), "a")["state"] == "finishing"
+    assert one(summarize([late], {"7_a": timeless}, NOW), "a")["state"] == "finishing"
     for wrong in ("RUNNING", "FAILED"):
         other = JobFacts("7_a", state=wrong, started=local(500), elapsed_s=500.0)
-        assert one(status.summary([late], {"7_a": other}, NOW), "a")["state"] == "waiting"
+        assert one(summarize([late], {"7_a": other}, NOW), "a")["state"] == "waiting"
 
 
 def test_a_recorded_failure_is_not_finishing(tmp_path: Path) -> None:
     fact = JobFacts("7_a", state="COMPLETED")
-    assert one(status.summary([row(tmp_path, "a", "failed")], {"7_a": fact}, NOW), "a")["state"] == "failed"
+    assert one(summarize([row(tmp_path, "a", "failed")], {"7_a": fact}, NOW), "a")["state"] == "failed"
 
 
 def metrics(row: Row, *points: tuple[int, float]) -> Row:
@@ -114,34 +115,34 @@ def metrics(row: Row, *points: tuple[int, float]) -> Row:
 
 def test_eta_of_a_running_run_follows_its_last_pace(tmp_path: Path) -> None:
     running = row(tmp_path, "a", "running", elapsed_s=1000, iteration=50, iterations=150)
-    assert one(status.summary([running], {}, NOW), "a")["left_s"] == 2000, "20 s an iteration so far"
+    assert one(summarize([running], {}, NOW), "a")["left_s"] == 2000, "20 s an iteration so far"
     metrics(running, (40, 0.0), (50, 20.0))
-    assert one(status.summary([running], {}, NOW), "a")["left_s"] == 200
+    assert one(summarize([running], {}, NOW), "a")["left_s"] == 200
     metrics(running, (90, 0.0), (100, 999.0), (40, 1000.0), (50, 1010.0))
-    assert one(status.summary([running], {}, NOW), "a")["left_s"] == 100, "what was before the restart does not count"
+    assert one(summarize([running], {}, NOW), "a")["left_s"] == 100, "what was before the restart does not count"
     starting = row(tmp_path, "b", "running", iterations=None)
-    assert one(status.summary([starting], {}, NOW), "b")["left_s"] is None
+    assert one(summarize([starting], {}, NOW), "b")["left_s"] is None
 
 
 def test_eta_of_a_sweep(tmp_path: Path) -> None:
     running = [row(tmp_path, f"a{n}", "running", elapsed_s=100, iteration=10, iterations=20) for n in range(2)]
     finished = [row(tmp_path, f"d{n}", "done", elapsed_s=300) for n in range(3)]
     waiting = [row(tmp_path, f"w{n}", "waiting") for n in range(4)]
-    assert status.summary(running, {}, NOW)["eta_s"] == 100
-    assert status.summary(finished, {}, NOW)["eta_s"] == 0
-    assert status.summary([*finished, *waiting], {}, NOW)["eta_s"] == 1200, "one at a time while none runs"
-    found = status.summary([*running, *finished, *waiting], {}, NOW)
+    assert summarize(running, {}, NOW)["eta_s"] == 100
+    assert summarize(finished, {}, NOW)["eta_s"] == 0
+    assert summarize([*finished, *waiting], {}, NOW)["eta_s"] == 1200, "one at a time while none runs"
+    found = summarize([*running, *finished, *waiting], {}, NOW)
     assert found["eta_s"] == (2 * 100 + 4 * 300) / 2
-    assert status.summary(waiting, {}, NOW)["eta_s"] is None
+    assert summarize(waiting, {}, NOW)["eta_s"] is None
     teacher = row(tmp_path, "t", "waiting", kind="teacher")
-    assert status.summary([*finished, teacher], {}, NOW)["eta_s"] is None, "students say nothing of teachers"
-    assert status.summary([row(tmp_path, "x", "blocked"), *finished], {}, NOW)["eta_s"] == 0
+    assert summarize([*finished, teacher], {}, NOW)["eta_s"] is None, "students say nothing of teachers"
+    assert summarize([row(tmp_path, "x", "blocked"), *finished], {}, NOW)["eta_s"] == 0
 
 
 def test_equal_methods_are_the_better_measure(tmp_path: Path) -> None:
     finished = [row(tmp_path / "1", "icod", "done", elapsed_s=900), row(tmp_path, "fgd", "done", elapsed_s=100)]
     half = row(tmp_path / "2", "icod", "waiting", iteration=10, iterations=20)
-    assert status.summary([*finished, half], {}, NOW)["eta_s"] == 450
+    assert summarize([*finished, half], {}, NOW)["eta_s"] == 450
 
 
 def test_the_table_fits_and_ends_with_failures(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_the_table_fits_and_ends_with_failures(tmp_path: Path) -> None:
         row(tmp_path, "b", "blocked", cells=(), kind="teacher"),
         *[row(tmp_path, f"d{n}", "done", elapsed_s=60) for n in range(30)],
     ]
-    text = shown(status.summary(rows, {}, NOW) | {"sweep": "demo", "question": "Does it [help]?"})
+    text = shown(summarize(rows, {}, NOW) | {"sweep": "demo", "question": "Does it [help]?"})
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[0] == "demo: Does it [help]?"
@@ -169,55 +170,53 @@ def test_the_table_fits_and_ends_with_failures(tmp_path: Path) -> None:
     assert text.index("host-oom") < text.index("nan: the loss")
 
 
-def watched(
-    looks: list[status.Summary], mend: Callable[[], object] = lambda: None
-) -> tuple[status.Summary, list[float], str]:
+def watched(looks: list[Summary], retry: Callable[[], object] = lambda: None) -> tuple[Summary, list[float], str]:
     left, slept = list(looks), []
     console = Console(width=100, record=True)
     with console.capture() as capture:
-        found = status.watch(lambda: left.pop(0), mend, console, every_s=7, sleep=slept.append)
+        found = watch_status(lambda: left.pop(0), retry, console, every_s=7, sleep=slept.append)
     assert not left
     return found, slept, capture.get()
 
 
 def test_watching_ends_with_the_last_run(tmp_path: Path) -> None:
-    first = status.summary([row(tmp_path, "a", "running"), row(tmp_path, "b", "waiting")], {}, NOW)
+    first = summarize([row(tmp_path, "a", "running"), row(tmp_path, "b", "waiting")], {}, NOW)
     fact = {"7_b": JobFacts("7_b", state="COMPLETED")}
-    late = status.summary([row(tmp_path, "a", "done"), row(tmp_path, "b", "waiting")], fact, NOW)
-    last = status.summary([row(tmp_path, "a", "done"), row(tmp_path, "b", "failed", failure_class="nan")], {}, NOW)
+    late = summarize([row(tmp_path, "a", "done"), row(tmp_path, "b", "waiting")], fact, NOW)
+    last = summarize([row(tmp_path, "a", "done"), row(tmp_path, "b", "failed", failure_class="nan")], {}, NOW)
     found, slept, _ = watched([first, late, last])
     assert (found, slept) == (last, [7, 7])
 
 
 def test_watching_retries_and_goes_on(tmp_path: Path) -> None:
-    mended: list[int] = []
-    bad = status.summary([row(tmp_path, "a", "failed", failure_class="killed")], {}, NOW)
-    again = status.summary([row(tmp_path, "a", "running")], {}, NOW)
-    good = status.summary([row(tmp_path, "a", "done")], {}, NOW)
+    retried: list[int] = []
+    bad = summarize([row(tmp_path, "a", "failed", failure_class="killed")], {}, NOW)
+    again = summarize([row(tmp_path, "a", "running")], {}, NOW)
+    good = summarize([row(tmp_path, "a", "done")], {}, NOW)
     assert (bad["retries"], again["retries"]) == (1, 0)
-    _, slept, _ = watched([bad, again, good], lambda: mended.append(1))
-    assert (mended, slept) == ([1], [7, 7])
+    _, slept, _ = watched([bad, again, good], lambda: retried.append(1))
+    assert (retried, slept) == ([1], [7, 7])
 
 
-def test_local_runs_are_mended_by_their_launcher(tmp_path: Path) -> None:
-    found = status.summary([row(tmp_path, "a", "failed", failure_class="killed", where="local")], {}, NOW)
+def test_local_runs_are_retried_by_their_launcher(tmp_path: Path) -> None:
+    found = summarize([row(tmp_path, "a", "failed", failure_class="killed", where="local")], {}, NOW)
     assert found["retries"] == 0
     assert watched([found])[1] == []
 
 
 def test_a_silent_controller_does_not_end_the_watch(tmp_path: Path) -> None:
-    bad = status.summary([row(tmp_path, "a", "failed", failure_class="killed")], {}, NOW)
-    good = status.summary([row(tmp_path, "a", "done")], {}, NOW)
+    bad = summarize([row(tmp_path, "a", "failed", failure_class="killed")], {}, NOW)
+    good = summarize([row(tmp_path, "a", "done")], {}, NOW)
 
-    def mend() -> None:
+    def retry() -> None:
         raise RunError("SLURM does not answer [squeue]")
 
-    _, slept, text = watched([bad, good], mend)
+    _, slept, text = watched([bad, good], retry)
     assert slept == [7]
     assert "warning: SLURM does not answer [squeue]" in text
 
 
 def test_what_nobody_works_on_is_not_waited_for(tmp_path: Path) -> None:
     rows = [row(tmp_path, "n", "new"), row(tmp_path, "b", "blocked"), row(tmp_path, "w", "waiting", launch=True)]
-    assert status.ended(status.summary(rows, {}, NOW))
-    assert not status.ended(status.summary([row(tmp_path, "q", "waiting")], {}, NOW))
+    assert has_ended(summarize(rows, {}, NOW))
+    assert not has_ended(summarize([row(tmp_path, "q", "waiting")], {}, NOW))

@@ -1,0 +1,133 @@
+"""`c2d sweep status` as a table on the terminal, once or again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from c2d.core.errors import InputError, RunError
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, duration_text
+from sweeps.state.status import Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+SHOWN = 20
+"""Runs of one state that the table lists; the counts are of all."""
+
+
+def status_table(summary: Summary) -> RenderableType:
+    """Return counts, hours and time left, then the runs by state: done first, failed last. It fits 100 columns."""
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    parts: list[RenderableType] = [escape(line) for line in summary_lines(summary)]
+    order = ("done", "new", "waiting", "running", "finishing", "blocked", "failed")
+    shown = Table(box=None, pad_edge=False, expand=False)
+    for name, options in (
+        ("state", {"no_wrap": True}),
+        ("run", {"overflow": "fold", "max_width": 60, "min_width": 20}),
+        ("cell", {"overflow": "fold", "max_width": 44}),
+        ("progress", {"no_wrap": True}),
+        ("why", {"overflow": "fold", "min_width": 16, "ratio": 1}),
+    ):
+        shown.add_column(name, **options)
+    for state in order:
+        runs = [run for run in summary["runs"] if run["state"] == state]
+        runs.sort(key=lambda run: str(run["class"] or ""))
+        most = len(runs) if state == "failed" and len(runs) <= 2 * SHOWN else SHOWN
+        for run in runs[:most]:
+            why = "" if state == "done" else _why(run)
+            cells = [escape(text) for text in (run["run"], _cell(run), _progress(run), why)]
+            shown.add_row(f"[{_COLOURS[state]}]{state}[/]", *cells)
+        if len(runs) > most:
+            shown.add_row(f"[{_COLOURS[state]}]{state}[/]", f"... and {len(runs) - most} more", "", "", "")
+    return Group(*parts, shown) if summary["runs"] else Group(*parts)
+
+
+_COLOURS = {
+    "done": "green", "new": "dim", "waiting": "cyan", "running": "bold", "finishing": "bold",
+    "blocked": "yellow", "failed": "bold red",
+}  # fmt: skip
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """Return the lines above the table: counts, cost, time left."""
+    counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items()) or "no runs"
+    gpu, wall = summary["gpu_hours"], summary["hours"]
+    cost = f"{gpu['total']:.2f} GPU hours" if gpu["total"] else f"{wall['total']:.2f} hours"
+    wasted = gpu["wasted"] if gpu["total"] else wall["wasted"]
+    lines = [
+        f"{len(summary['runs'])} runs: {counts}",
+        f"{cost}, of these wasted {wasted:.2f}; left {duration_text(summary['eta_s'])}",
+    ]
+    if summary["stale"]:
+        lines.append(f"{summary['stale']} without a heartbeat for more than {HEARTBEAT_LIMIT_S / 60:.0f} minutes")
+    if summary["retries"]:
+        lines.append(f"{summary['retries']} will be retried by `c2d sweep status --watch` or `c2d sweep retry`")
+    return [f"{summary['sweep']}: {summary['question']}", *lines] if summary.get("sweep") else lines
+
+
+def _cell(run: Mapping[str, Any]) -> str:
+    if not run["labels"]:
+        return str(run["kind"])
+    text = ", ".join(f"{axis.rpartition('.')[2]}={label}" for axis, label in run["labels"][0].items())
+    return text + (f" (+{len(run['labels']) - 1})" if len(run["labels"]) > 1 else "")
+
+
+def _progress(run: Mapping[str, Any]) -> str:
+    if run["state"] == "new":
+        return "-"
+    steps = f"{run['iteration'] or 0}/{run['iterations']}" if run["iterations"] else "-"
+    return f"{steps}, {duration_text(run['left_s'])} left" if run["left_s"] is not None else steps
+
+
+def _why(run: Mapping[str, Any]) -> str:
+    reason = str(run["reason"])
+    if run["state"] == "running":
+        age = duration_text(run["heartbeat_age_s"])
+        beat = f"STALE, no heartbeat for {age}" if run["stale"] else f"heartbeat {age} ago"
+        place = f"job {run['job']} on {run['node']}" if run["job"] else f"on {run['node']}"
+        return f"{place}, {beat}" if run["heartbeat_age_s"] is not None else reason
+    again = f" (attempt {run['attempt']})" if run["state"] == "failed" and run["attempt"] > 1 else ""
+    return f"{reason}{again}"
+
+
+def has_ended(summary: Summary) -> bool:
+    """Return whether nothing runs, waits in a queue or will be retried by itself."""
+    at_rest = ("done", "failed", "blocked", "new")
+    idle = all(run["state"] in at_rest or (run["state"] == "waiting" and run["launch"]) for run in summary["runs"])
+    return idle and not summary["retries"]
+
+
+def watch_status(
+    read_summary: Callable[[], Summary],
+    retry: Callable[[], object],
+    console: Console,
+    every_s: float = 30.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Summary:
+    """Show the table at intervals until everything has ended, and return the last summary.
+
+    Args:
+        read_summary: returns the summary of now.
+        retry: launches the runs that are retried by themselves and whose back-off has passed. It is called after every
+            table while the summary has such a run.
+        console: shows the tables, and warnings when SLURM does not answer.
+        every_s: interval in seconds.
+        sleep: replaced in tests.
+    """
+    summary: Summary | None = None
+    while True:
+        try:
+            summary = read_summary()
+            console.print(status_table(summary))
+            if has_ended(summary):
+                return summary
+            if summary["retries"]:
+                retry()
+        except (RunError, InputError) as error:  # a controller or a lock that is busy now is free later
+            console.print(f"warning: {error}", markup=False)
+        sleep(max(0.2, every_s))
