@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.spec.report_spec import read_spec
+from analysis.report.report_spec import read_spec
 from c2d.core.errors import InputError
 from c2d.core.yaml_lines import parse_mapping, read_mapping
-from c2d.specs.lookup import schedule_file
+from c2d.specs.lookup import read_schedule
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 
@@ -23,8 +23,8 @@ Reader = Callable[[Path], Any]
 # name: (reader, first line of such a file)
 READERS: dict[str, tuple[Reader, str]] = {
     "train spec": (read_mapping, "dataset: scenes"),
-    "schedule": (lambda path: schedule_file(str(path), "detector"), "iterations: 5"),
-    "classifier teacher": (lambda path: schedule_file(str(path), "classifier"), "iterations: 5"),
+    "schedule": (lambda path: read_schedule(str(path), "detector"), "iterations: 5"),
+    "classifier teacher": (lambda path: read_schedule(str(path), "classifier"), "iterations: 5"),
     "sweep definition": (lambda path: read_definition(str(path)), "question: what?"),
     "profile": (lambda path: load_profile(str(path)), "gpus: 1"),
     "report spec": (read_spec, "kind: table"),
