@@ -39,7 +39,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "c2d/methods": ("shape", "missing", "forward", "words"),
     "c2d/methods/parts": ("shape", "words"),
     "sweeps/definition": ("missing", "words"),
-    "sweeps/state": ("words",),
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""What a launcher leaves in a run folder: job.json (how the run was launched last) and attempts.jsonl (how it died).
+"""Files of launchers in a run folder: job.json (the last launch) and attempts.jsonl (the failed attempts).
 
 job.json has one writer, the launcher, under the store's submission lock. attempts.jsonl is appended on the node, one
-line for every attempt that ended without a result; it is what bounds retries and counts wasted hours.
+line for every attempt that ended without a result. It limits the retries, and wasted hours are counted from it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LAUNCHER_HEARTBEAT = "alive"
 
 
 class Job(BaseModel):
-    """The last launch of a run. `state` submitting: the launcher may have died before it knew the job's number."""
+    """The last launch of a run. In state `submitting`, the launcher may have ended before it knew the job's number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal[1] = 1
     sweep: str
     where: Literal["local", "slurm"]
     state: Literal["submitting", "submitted", "cancelled"]
-    name: str  # unique, so that a job can be found again when sbatch timed out after it had submitted
+    name: str  # unique: a job is found by it when sbatch timed out after it had submitted
     job: str | None = None  # SLURM: "123_4" or "123"; local: None
     folder: str = ""  # pickles, script and logs of this submission
     task: int = 0  # place in the submission's folders.txt, and in the array
@@ -55,7 +55,7 @@ class Job(BaseModel):
 
 
 def read_job(run: RunFolder) -> Job | None:
-    """job.json, or None where a run was never launched (or its file is of another format)."""
+    """Return job.json; None where no launcher started the run, or where the file has another format."""
     try:
         return Job.model_validate_json(run.job.read_bytes())
     except (OSError, ValueError):
@@ -63,6 +63,7 @@ def read_job(run: RunFolder) -> Job | None:
 
 
 def write_job(run: RunFolder, job: Job) -> None:
+    """Replace job.json. Call it under the store's submission lock."""
     """Write job.json."""
     atomic_write_json(run.job, job.model_dump())
 

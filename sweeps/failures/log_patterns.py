@@ -118,7 +118,10 @@ def _is_earlier(line: str, begun: float) -> bool:
 
 
 def system_class(found: list[RankLines]) -> str:
-    """Return the class that SLURM or the kernel reports, or "". Memory first, as a job over its memory is cancelled too."""
+    """Return the class that SLURM or the kernel reports, or "".
+
+    Memory first, because SLURM also cancels a job over its memory; of the others the last one counts.
+    """
     names = [name for _, lines in found for line in lines if (name := first_match(SYSTEM_PATTERNS, line))]
     return "host-oom" if "host-oom" in names else names[-1] if names else ""
 

@@ -83,7 +83,7 @@ def plan_rows(
         planned: teachers before the students that need them.
         runs: the store.
         facts: what SLURM reports, by job id.
-        queue_answered: whether SLURM was asked and answered; if not, a submitted job is taken to wait.
+        queue_answered: whether SLURM has answered; if not, a submitted job is taken to wait.
         now: seconds since the epoch; the clock's where it is None.
     """
     clock = time.time() if now is None else now

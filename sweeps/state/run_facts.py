@@ -1,6 +1,6 @@
 """Facts about one run of a sweep, and the conditions on them that the rules of its state use.
 
-Facts come from the run folder first, then from SLURM where it was asked. Nothing is written.
+Facts come from the run folder first, then from SLURM where it answered. Nothing is written.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class RunFacts:
     Attributes:
         status: status.json; state `waiting` where there is none.
         job: job.json; None when it was never launched.
-        slurm: its job in the queue or the accounting; None when SLURM does not know it or was not asked.
-        queue_answered: whether SLURM was asked and answered.
+        slurm: its job in the queue or the accounting; None when SLURM does not know it or gave no answer.
+        queue_answered: whether SLURM has answered.
         now: seconds since the epoch.
     """
 
@@ -166,7 +166,7 @@ def is_unknown_to_slurm(facts: RunFacts) -> bool:
 
 
 def has_no_queue(facts: RunFacts) -> bool:
-    """SLURM was not asked, or did not answer."""
+    """SLURM did not answer, or there is none here."""
     return facts.slurm is None and not facts.queue_answered
 
 
