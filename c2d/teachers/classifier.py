@@ -53,13 +53,13 @@ class ClassifierTeacher:
         audit: Audit | None = None,
     ) -> None:
         """Freeze a copy of `network`; with `fused` it is rewritten to run faster (see `fused_inference`)."""
-        self._modules_of = layer_modules(network)
+        self._module_of_layer = layer_modules(network)
         frozen = fuse_for_inference(network, size) if fused else _frozen(network)
         self.network = frozen.to(device)
         # Only a fused stem converts its maps back from channels last by itself.
         self._fused_stem = isinstance(getattr(frozen, "conv1", None), BlockConv)
         self.classes, self.size, self.normalization, self.audit = tuple(classes), size, normalization, audit
-        self.layers = tuple(self._modules_of)
+        self.layers = tuple(self._module_of_layer)
 
     @classmethod
     def from_parts(
@@ -162,14 +162,14 @@ class ClassifierTeacher:
 
     def _module_names(self, layers: Sequence[str]) -> list[str]:
         for layer in layers:
-            if layer not in self._modules_of:
+            if layer not in self._module_of_layer:
                 raise unknown_name(
                     f"layer of {type(self.network).__name__}", layer, self.layers, "`crop` is the crop itself, no layer"
                 )
-        return [self._modules_of[layer] for layer in layers]
+        return [self._module_of_layer[layer] for layer in layers]
 
     def _concatenate(self, found: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
-        return {layer: torch.cat([outputs[self._modules_of[layer]] for outputs in found]) for layer in layers}
+        return {layer: torch.cat([outputs[self._module_of_layer[layer]] for outputs in found]) for layer in layers}
 
 
 def check_teacher_accuracy(result: dict[str, Any], spec: RunSpec) -> None:

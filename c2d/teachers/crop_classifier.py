@@ -70,8 +70,8 @@ class CropClassifier(FiniteLosses):
         )
         self.network = build_network(network, num_classes)
         # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are equal.
-        self.layout = torch.channels_last if input >= LARGE else torch.contiguous_format
-        self.network.to(memory_format=self.layout)
+        self.memory_format = torch.channels_last if input >= LARGE else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
         self.num_classes, self.size, self.per_image, self.normalization = num_classes, input, per_image, normalization
         self.weights = {"ce": 1.0, "bce": 1.0, **(loss or {})}
         self.iteration = 0  # set by the training loop
@@ -109,7 +109,7 @@ class CropClassifier(FiniteLosses):
             zero = sum(weight.sum() * 0.0 for weight in self.network.parameters())
             assert isinstance(zero, Tensor)
             return {"loss_ce": zero, "loss_bce": zero, "crops": zero.detach()}
-        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.layout)
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.memory_format)
         if count == 1:
             # Batch norm fails on one crop whose last map is a single cell; repeating the crop changes no mean.
             crops = crops.repeat(2, 1, 1, 1)
@@ -140,7 +140,7 @@ class CropClassifier(FiniteLosses):
         sampled = crop_sampling.sample_boxes(batch)
         if len(sampled.labels) == 0:
             return inputs.new_zeros(0, self.num_classes), sampled.labels, sampled.areas()
-        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.layout)
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.memory_format)
         return self.network(crops).float(), sampled.labels, sampled.areas()
 
 
