@@ -13,7 +13,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "methods"
 
 
 def text() -> str:
-    """The catalogue as it stands in the file."""
+    """Return the catalog as it is written to the file."""
     return json.dumps(catalog(), indent=2) + "\n"
 
 

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, identity_adapter, pair_levels
 
 EPS = 1e-12
@@ -67,19 +67,27 @@ class AT(Distiller):
         self.notes += self.maps.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L of every level from the attention Q(S) and Q(T).
+
+        Args:
+            view: one training step, with the neck maps (B, M, h, w) of student and teacher.
+
+        Returns:
+            ({"att": scalar, fp32, sum over levels}, {}).
+        """
         if not self.needs.neck:
             return {}, {}
         per_level = [at_of_level(s, t) for s, t in self.maps(view.student, view.teacher)]
         return {"att": Term(torch.stack(per_level).sum(), self.params.beta)}, {}
 
     @torch.no_grad()
-    def sights(self, view: View) -> list[Sight]:
-        """The attention of both on every level."""
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show the attention Q of student and teacher on every level."""
         found = []
         for stride, pair in zip(self.maps.strides, self.maps.raw(view.student, view.teacher), strict=True):
             for who, maps in zip(("student", "teacher"), pair, strict=True):
                 heat = attention(maps).unflatten(1, maps.shape[-2:])
-                found.append(Sight(f"attention of the {who}, stride {stride}", heat))
+                found.append(Visualization(f"attention of the {who}, stride {stride}", heat))
         return found
 
 

@@ -73,7 +73,7 @@ class Params(BaseModel):
     )
     stop: int | None = Field(default=None, gt=0, description="first iteration with the method off again")
 
-    def settled(self, layout: DetectorLayout) -> Self:
+    def with_detector_values(self, layout: DetectorLayout) -> Self:
         """The same with every null of `BY_DETECTOR` replaced by this detector's value."""
         table = self.BY_DETECTOR
         known = table.get(layout.stages, {}) | table.get(layout.detector, {})
@@ -86,7 +86,8 @@ class Context(NamedTuple):
     Attributes:
         student_layout, teacher_layout: of the student and of the detector teacher, where a method has one.
         iterations: of the run.
-        samples: the training images as at test time, for methods that look at all of them (see `c2d.detectors.training_images`).
+        samples: the training images as at test time, for methods that read all of them
+            (`c2d.detectors.training_images`).
         batch: images per iteration over all processes.
     """
 
@@ -111,7 +112,7 @@ class Context(NamedTuple):
         return self.student_layout, self.teacher_layout
 
 
-class Sight(NamedTuple):
+class Visualization(NamedTuple):
     """What a method looks at, for `c2d inspect`; parts that a method does not have stay empty.
 
     Attributes:
@@ -162,7 +163,7 @@ class Distiller(nn.Module):
         super().__init__()
         self.params, self.notes = params, []
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
         """What this method looks at in `view`; nothing where it looks at whole maps alike."""
         return []
 

@@ -17,7 +17,7 @@ Departures from the paper; all its numbers are unverified, they are known second
   * m is unknown; 0 here: a box is taught unless it is better than the teacher's.
   * The hint is on every neck level through a 1x1 convolution; the paper's network has one layer for it. Its scale is
     that of FitNets here.
-  * RPN: one logit per anchor counts as the classes [1 - p, p]. The mini-batch is drawn anew, by Faster R-CNN's rule
+  * RPN: one logit per anchor counts as the classes [1 - p, p]. The mini-batch is drawn again, by Faster R-CNN's rule
     (positive: IoU >= 0.7 or the best of a ground truth; negative: below 0.3; half of it positive at most), among
     anchors whose centre lies in the image; the student's own draw is not read.
   * RoI head: the student's sampled RoIs, on which the teacher predicts too; of a cascade the last stage. Deltas of the
@@ -96,10 +96,22 @@ class Chen(Distiller):
             if layout.kind != "sigmoid" or layout.classes != 1:
                 raise InputError(f"chen reads RPNs with one logit per anchor, these have more: {layout}")
             roi_stage.check_roi_stages(self.NAME, context.student, context.detector, context.num_classes)
-            self.rpn, self.coder = compared(context.student, context.detector.network, boxes=params.nu > 0)
+            self.rpn, self.coder = check_coders(context.student, context.detector.network, boxes=params.nu > 0)
             self.priors = Priors(heads.dense_head(context.student))
 
     def forward(self, view: View) -> tuple[dict[str, Term], Scalars]:
+        """Compute the hint, and soft classes and bounded boxes of RPN and RoI head.
+
+        Args:
+            view: one training step: neck maps (B, M, h, w); RPN logits (B, A, h, w) and deltas per level; logits
+                (R, C + 1) and deltas of both second stages on the student's RoIs (R, 5): image, xyxy px of the
+                batch tensor.
+
+        Returns:
+            Scalars in fp32: the trained terms `hint`, `rpn_cls`, `rpn_reg`, `roi_cls`, `roi_reg` that have a
+            weight, and the observed numbers of compared anchors, of positives, and of positives with an open gate
+            of L_b.
+        """
         p = self.params
         values: Scalars = {}
         seen: Scalars = {}
@@ -121,8 +133,8 @@ class Chen(Distiller):
         anchors = torch.cat(self.priors.anchors(sizes, s.scores[0].device))
         drawn = []
         for number, (boxes, size) in enumerate(zip(view.batch.boxes, view.batch.sizes, strict=True)):
-            gt, positive, negative = assigned(anchors, boxes, size)
-            place, kept, positive = minibatch(positive, negative, p.rpn_batch, view.generator)
+            gt, positive, negative = assign_anchors(anchors, boxes, size)
+            place, kept, positive = sample_anchors(positive, negative, p.rpn_batch, view.generator)
             truth = torch.cat([boxes, boxes.new_zeros(1, 4)])[gt[place]]
             drawn.append((torch.full_like(place, number), place, kept, positive, truth))
         image, place, kept, positive, truth = (torch.cat(parts) for parts in zip(*drawn, strict=True))
@@ -136,7 +148,7 @@ class Chen(Distiller):
         if p.nu > 0:
             here = anchors[place]
             y = self.rpn.encode(here, torch.where(positive[:, None], truth, here))
-            bound, gate = bounded(s.gather_deltas(image, place), t.gather_deltas(image, place), y, p.m)
+            bound, gate = bounded_regression(s.gather_deltas(image, place), t.gather_deltas(image, place), y, p.m)
             values["rpn_reg"] = (bound * positive).sum() / count
             seen["rpn_worse"] = (gate & positive).sum().float()
         return values, seen
@@ -153,13 +165,13 @@ class Chen(Distiller):
             rois, labels = s.rois[kept], s.labels
             truth = view.batch.all_boxes()[0][view.batch.offsets()[rois[:, 0].long()] + s.gt[kept]]
             y = self.coder.encode(rois[:, 1:], truth)
-            bound, gate = bounded(s.class_deltas(labels)[kept], t.class_deltas(labels)[kept], y, p.m)
+            bound, gate = bounded_regression(s.class_deltas(labels)[kept], t.class_deltas(labels)[kept], y, p.m)
             values["roi_reg"] = bound.sum() / count
             seen["roi_worse"] = gate.sum().float()
         return values, seen
 
 
-def compared(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
+def check_coders(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
     """Box coders of the student's RPN and of its (last) box head.
 
     Raises:
@@ -187,7 +199,7 @@ def compared(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
     return coders[0]
 
 
-def assigned(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def assign_anchors(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Ground truth (N,) of each anchor (N, 4), and which are positive and negative (N,), for boxes (G, 4) of an image.
 
     An anchor that is the best of a ground truth belongs to it, whatever it overlaps more. `size`: (height, width).
@@ -200,7 +212,7 @@ def assigned(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Ten
     return most.indices, most.values >= HIGH, (most.values < LOW) & inside
 
 
-def minibatch(
+def sample_anchors(
     positive: Tensor, negative: Tensor, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """At most `size` random anchors out of (N,), half of them positive at most, the rest negative.
@@ -227,7 +239,7 @@ def soft_objectness(z_s: Tensor, z_t: Tensor, w_bg: float, T: float) -> Tensor:
     return -w_bg * (1 - p_t) * F.logsigmoid(-z_s) - p_t * F.logsigmoid(z_s)
 
 
-def bounded(student: Tensor, teacher: Tensor, y: Tensor, m: float) -> tuple[Tensor, Tensor]:
+def bounded_regression(student: Tensor, teacher: Tensor, y: Tensor, m: float) -> tuple[Tensor, Tensor]:
     """L_b (n,) of deltas (n, 4), and where its gate is open (n,)."""
     ours, theirs = (student - y).square().sum(1), (teacher.detach() - y).square().sum(1)
     gate = ours.detach() + m > theirs

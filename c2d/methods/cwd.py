@@ -66,6 +66,14 @@ class CWD(Distiller):
         self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L of every level from the channel distributions p and q.
+
+        Args:
+            view: one training step, with the neck maps (B, M, h, w) of student and teacher.
+
+        Returns:
+            ({"cwd": scalar, fp32, sum over levels}, {}).
+        """
         p = self.params
         if not self.needs.neck:
             return {}, {}

@@ -18,7 +18,7 @@ Departures from the paper or the released code:
   * The proposal terms are off, as they are in effect in the released config (which names weight 2 and T = 1, and never
     switches them on) and in the re-implementation (which calls them unstable); the paper reports them as a gain.
   * The backbone terms are off, as in the released config. Their phi has a ReLU behind it, as there.
-  * BUG(C) avoided: positive and negative proposals are told apart by the sampling that drew them; the code takes the
+  * BUG(C) avoided: positive and negative proposals are separated by the sampling that drew them; the code takes the
     labels of another one, the student's own.
   * BUG(C) avoided: background is the class C; the code takes the largest label of the batch.
   * BUG(C) avoided: one-stage detectors, whose path cannot run in the code. The scale of the level rule (56 px at
@@ -42,7 +42,7 @@ from torch import Tensor
 
 from c2d.detectors import roi_stage
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.masks import object_masks, square_distance
 
@@ -135,22 +135,32 @@ class DeFeat(Distiller):
             )
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L_obj and L_bg of neck and backbone, and the two KL terms of the proposals.
+
+        Args:
+            view: one training step: neck and backbone maps (B, M, h, w); logits (K, C + 1) of both second stages on
+                the teacher's proposals (K, 5): image, xyxy px of the batch tensor.
+
+        Returns:
+            Scalars in fp32: the trained terms of `WEIGHTS` with a weight above 0, and the observed numbers of
+            object cells and of positive and negative proposals.
+        """
         p = self.params
         values: dict[str, Tensor] = {}
         seen: dict[str, Tensor] = {}
         if p.neck:
             masks = self.masks(view)
-            values["obj"], values["bg"] = two_regions(self.phi(view.student, view.teacher), masks)
+            values["obj"], values["bg"] = region_losses(self.phi(view.student, view.teacher), masks)
             seen["object_cells"] = torch.stack([mask.sum() for mask in masks]).sum()
         if p.backbone:
             maps = self.phi_backbone(view.student, view.teacher)
-            drawn = resized_masks(self.drawing(view), [t for _, t in maps])
-            values["backbone_obj"], values["backbone_bg"] = two_regions(maps, drawn)
+            drawn = resized_masks(self.backbone_mask(view), [t for _, t in maps])
+            values["backbone_obj"], values["backbone_bg"] = region_losses(maps, drawn)
         if p.proposals:
             s, t = view.student.proposals, view.teacher.proposals
             assert s is not None  # `needs` asks for both
             assert t is not None
-            values["cls_obj"], values["cls_bg"] = two_groups(s.logits, t.logits, s.positive, p.T_obj, p.T_bg)
+            values["cls_obj"], values["cls_bg"] = proposal_losses(s.logits, t.logits, s.positive, p.T_obj, p.T_bg)
             seen |= {"proposals_obj": s.positive.float().sum(), "proposals_bg": (~s.positive).float().sum()}
         weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items()}
         return {term: Term(value, weights[term]) for term, value in values.items() if weights[term] > 0}, seen
@@ -160,25 +170,26 @@ class DeFeat(Distiller):
         maps = [view.teacher.neck[pair.t] for pair in self.pairs]
         return object_masks(view.batch, maps, [pair.stride for pair in self.pairs], self.base_px)
 
-    def drawing(self, view: View) -> Tensor:
+    def backbone_mask(self, view: View) -> Tensor:
         """(B, 1, h, w): the cells of all objects, on the finest level of the neck."""
         finest = self.pairs[0]
         maps = [view.teacher.neck[finest.t]]
         return object_masks(view.batch, maps, [finest.stride], self.base_px, by_level=False)[0]
 
     @torch.no_grad()
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show M of every level, the backbone mask, and the proposals."""
         found = []
         if self.params.neck:
             for pair, mask in zip(self.pairs, self.masks(view), strict=True):
-                found.append(Sight(f"objects, stride {pair.stride}", heat=mask[:, 0]))
+                found.append(Visualization(f"objects, stride {pair.stride}", heat=mask[:, 0]))
         if self.params.backbone:
-            found.append(Sight("objects in the backbone", heat=self.drawing(view)[:, 0]))
+            found.append(Visualization("objects in the backbone", heat=self.backbone_mask(view)[:, 0]))
         if (sampled := view.student.proposals) is not None and self.params.proposals:
             for name, chosen in (("positive", sampled.positive), ("negative", ~sampled.positive)):
                 rows = sampled.rois[chosen]
                 boxes = [rows[rows[:, 0] == image, 1:] for image in range(len(view.batch.boxes))]
-                found.append(Sight(f"{name} proposals of the teacher", boxes=boxes))
+                found.append(Visualization(f"{name} proposals of the teacher", boxes=boxes))
         return found
 
 
@@ -186,7 +197,7 @@ class DeFeat(Distiller):
 # Feature terms
 
 
-def two_regions(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
+def region_losses(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
     """(L_obj, L_bg): pairs (phi(S), T) of (B, M, h, w), masks (B, 1, h, w) in {0, 1}; mean over levels."""
     obj, bg = zip(*(_regions(s, t, mask) for (s, t), mask in zip(pairs, masks, strict=True)), strict=True)
     return torch.stack(obj).mean(), torch.stack(bg).mean()
@@ -209,7 +220,9 @@ def resized_masks(mask: Tensor, maps: list[Tensor]) -> list[Tensor]:
 # Proposal terms
 
 
-def two_groups(student: Tensor, teacher: Tensor, positive: Tensor, T_obj: float, T_bg: float) -> tuple[Tensor, Tensor]:
+def proposal_losses(
+    student: Tensor, teacher: Tensor, positive: Tensor, T_obj: float, T_bg: float
+) -> tuple[Tensor, Tensor]:
     """Mean tempered KL over positive and over negative proposals: logits (K, C + 1), positive (K,) bool; else 0."""
     obj, bg = (
         (group * tempered_kl(student, teacher, T)).sum() / group.sum().clamp(min=1)

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization
 from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 from c2d.ops.masks import cell_masks, max_per_image
 
@@ -93,7 +93,7 @@ class FGD(Distiller):
 
     def __init__(self, params: FGDParams, context: Context) -> None:
         student, teacher = context.layouts(self.NAME)
-        super().__init__(params.settled(student))
+        super().__init__(params.with_detector_values(student))
         p = self.params
         self.weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items() if getattr(p, name) > 0}
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
@@ -105,6 +105,16 @@ class FGD(Distiller):
         self.notes += [f"{student.detector}: {values}", *self.phi.notes]
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L_fg, L_bg, L_att and L_rel of every level.
+
+        Args:
+            view: one training step: neck maps (B, M, h, w) of both, and the boxes of the images, xyxy px of the
+                batch tensor.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, each the sum over levels, and the observed
+            sums of M_fg and M_bg per image, mean over levels.
+        """
         p, pairs = self.params, self.phi(view.student, view.teacher)
         if not pairs:
             return {}, {}
@@ -125,12 +135,13 @@ class FGD(Distiller):
         seen = {"fg_mask": masks, "bg_mask": [background(fg) for fg in masks]}
         return terms, {name: torch.stack([m.sum() / len(m) for m in of]).mean() for name, of in seen.items()}
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show M_fg and the attention A_s of the teacher on every level."""
         maps = [t for _, t in self.phi.raw(view.student, view.teacher)]
         found = []
         for stride, t, fg in zip(self.phi.strides, maps, self._foregrounds(view.batch, maps), strict=True):
-            found.append(Sight(f"foreground, stride {stride}", heat=fg))
-            found.append(Sight(f"attention, stride {stride}", heat=spatial_attention(t, self.params.T)))
+            found.append(Visualization(f"foreground, stride {stride}", heat=fg))
+            found.append(Visualization(f"attention, stride {stride}", heat=spatial_attention(t, self.params.T)))
         return found
 
     def _foregrounds(self, batch: Batch, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -195,6 +206,14 @@ class GlobalContext(nn.Module):
         nn.init.zeros_(self.expand.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the pooled context to every cell.
+
+        Args:
+            x: (B, M, h, w).
+
+        Returns:
+            (B, M, h, w): GC(x).
+        """
         weight = self.mask(x).flatten(1).softmax(1)
         context = torch.einsum("bmn,bn->bm", x.flatten(2), weight)
         return x + self.expand(self.norm(self.reduce(context)).relu())[:, :, None, None]
@@ -211,11 +230,11 @@ def attended(student: Tensor, teacher: Tensor, T: float) -> Tensor:
 
 
 def attention_distance(student: Tensor, teacher: Tensor, T: float) -> Tensor:
-    """L_att of (B, M, h, w) and (B, M, h, w)."""
+    """Return L_att, a scalar, of (B, M, h, w) and (B, M, h, w)."""
     per_kind = [(kind(student, T) - kind(teacher, T)).abs().sum() for kind in (spatial_attention, channel_attention)]
     return torch.stack(per_kind).sum() / len(teacher)
 
 
 def relation_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """L_rel of maps that have been through their context blocks."""
+    """Return L_rel, a scalar, of maps (B, M, h, w) that have been through their context blocks."""
     return (student - teacher).square().sum() / len(teacher)

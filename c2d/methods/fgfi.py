@@ -34,7 +34,7 @@ from c2d.detectors import heads
 from c2d.detectors.anchors import Priors
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.boxes import broadcast_iou
 from c2d.ops.masks import assign_levels, square_distance
@@ -106,10 +106,19 @@ class FGFI(Distiller):
             self.notes.append(f"boxes of sides below {2 * self.base_px:g} px belong to stride {pairs[0].stride}")
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L_imit at the cells of M.
+
+        Args:
+            view: one training step: neck maps (B, M, h, w) of both, and the boxes of the images, xyxy px of the
+                batch tensor.
+
+        Returns:
+            ({"imit": scalar, fp32}, {"cells": N_p, the sum of M}).
+        """
         if not self.needs.neck:
             return {}, {}
         masks = self.masks(view)
-        value = imitation(self.phi(view.student, view.teacher), masks)
+        value = imitation_loss(self.phi(view.student, view.teacher), masks)
         cells = torch.stack([mask.sum() for mask in masks]).sum()
         return {"imit": Term(value, self.params.lambda_imit)}, {"cells": cells}
 
@@ -124,20 +133,21 @@ class FGFI(Distiller):
         anchors = self.priors.anchors(sizes, view.batch.images.device)  # type: ignore[arg-type]
         counted = None if self.params.all_levels else self.base_px
         used, cells = [anchors[place] for place in places], [sizes[place] for place in places]
-        return near_objects(view.batch, used, cells, self.params.psi, counted)  # type: ignore[arg-type]
+        return imitation_masks(view.batch, used, cells, self.params.psi, counted)  # type: ignore[arg-type]
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show M of every level."""
         if not self.needs.neck:
             return []
         names = [f"near objects, stride {stride}" for stride in self.phi.strides]
-        return [Sight(name, heat=mask[:, 0]) for name, mask in zip(names, self.masks(view), strict=True)]
+        return [Visualization(name, heat=mask[:, 0]) for name, mask in zip(names, self.masks(view), strict=True)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Mask
 
 
-def near_objects(
+def imitation_masks(
     batch: Batch, anchors: list[Tensor], sizes: list[tuple[int, int]], psi: float, base_px: float | None
 ) -> list[Tensor]:
     """Per level (B, 1, h, w) in {0, 1}.
@@ -154,12 +164,12 @@ def near_objects(
             here = torch.ones_like(boxes[:, 0], dtype=torch.bool)
             if base_px is not None:
                 here = assign_levels(boxes, base_px, len(anchors)) == level
-            per_image.append(active(priors, boxes, here, psi, size[0] * size[1]).view(1, *size))
+            per_image.append(active_cells(priors, boxes, here, psi, size[0] * size[1]).view(1, *size))
         masks.append(torch.stack(per_image).float())
     return masks
 
 
-def active(anchors: Tensor, boxes: Tensor, here: Tensor, psi: float, cells: int) -> Tensor:
+def active_cells(anchors: Tensor, boxes: Tensor, here: Tensor, psi: float, cells: int) -> Tensor:
     """(cells,) bool: an anchor of the cell overlaps a box by more than psi times that box's best anchor.
 
     Args:
@@ -175,7 +185,7 @@ def active(anchors: Tensor, boxes: Tensor, here: Tensor, psi: float, cells: int)
 # Loss
 
 
-def imitation(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> Tensor:
+def imitation_loss(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> Tensor:
     """L_imit of (phi(S), T), each (B, M, h, w), at the cells of masks (B, 1, h, w); 0 without any."""
     total = torch.stack([(m * square_distance(s, t)).sum() for (s, t), m in zip(pairs, masks, strict=True)]).sum()
     cells = torch.stack([mask.sum() for mask in masks]).sum()

@@ -61,6 +61,14 @@ class FitNets(Distiller):
         self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute the hint of every level.
+
+        Args:
+            view: one training step, with the neck maps (B, M, h, w) of student and teacher.
+
+        Returns:
+            ({"hint": scalar, fp32, mean over levels}, {}).
+        """
         if not self.needs.neck:
             return {}, {}
         hint = normalised_hint if self.params.normalised else plain_hint
@@ -74,6 +82,6 @@ def plain_hint(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def normalised_hint(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of the unit vectors of each sample, mean over the batch."""
+    """Return the squared distance of the unit vectors of each sample (B, M, h, w), mean over the batch."""
     unit_s, unit_t = (F.normalize(maps.flatten(1), dim=1) for maps in (student, teacher))
     return (unit_s - unit_t).square().sum(1).mean()

@@ -41,7 +41,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, identity_adapter, pair_levels, resize_to
 
 UNSURE = unverified("from copies of the authors' code; the paper's value was not confirmed")
@@ -94,7 +94,7 @@ class FKD(Distiller):
 
     def __init__(self, params: FKDParams, context: Context) -> None:
         student, teacher = context.layouts(self.NAME)
-        super().__init__(params.settled(student))
+        super().__init__(params.with_detector_values(student))
         p = self.params
         self.weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items() if getattr(p, name) > 0}
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
@@ -120,6 +120,15 @@ class FKD(Distiller):
         return nn.ModuleDict(found)
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L_AM, L_ATc, L_ATs and L_NL of every level.
+
+        Args:
+            view: one training step, with the neck maps (B, M, h, w) of student and teacher.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, each the sum over levels; observed: the peak
+            of m_s, mean over images and levels.
+        """
         raw = self.phi.raw(view.student, view.teacher)
         levels = [self._level(place, *maps) for place, maps in enumerate(raw)]
         sums = {term: torch.stack([level[term] for level in levels]).sum() for term in self.weights}
@@ -127,10 +136,11 @@ class FKD(Distiller):
         peaks = [mask.detach().amax((1, 2)).mean() for mask in self._masks(raw)]
         return terms, {"mask_peak": torch.stack(peaks).mean()}
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show m_s of every level."""
         masks = self._masks(self.phi.raw(view.student, view.teacher))
         named = zip(self.phi.strides, masks, strict=True)
-        return [Sight(f"attention, stride {stride}", heat=mask.detach()) for stride, mask in named]
+        return [Visualization(f"attention, stride {stride}", heat=mask.detach()) for stride, mask in named]
 
     def _level(self, place: int, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """The unweighted terms of one level."""
@@ -194,13 +204,21 @@ class NonLocal(nn.Module):
         self.step = step
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the non-local mean to every position.
+
+        Args:
+            x: (B, M, h, w).
+
+        Returns:
+            (B, M, h, w): NL(x).
+        """
         step = min(self.step, *x.shape[-2:])
         phi, g = (F.max_pool2d(layer(x), step).flatten(2) for layer in (self.phi, self.g))
-        y = related(self.theta(x).flatten(2), phi, g)
+        y = non_local_mean(self.theta(x).flatten(2), phi, g)
         return x + self.out(y.unflatten(2, x.shape[-2:]))
 
 
-def related(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+def non_local_mean(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """y_p = (1/n) sum_q (theta_p . phi_q) g_q: (B, I, N), (B, I, n), (B, I, n) -> (B, I, N)."""
     return g @ phi.mT / phi.shape[2] @ theta
 

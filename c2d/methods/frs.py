@@ -35,7 +35,7 @@ from c2d.core.errors import InputError
 from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
 from c2d.ops.masks import square_distance
 
@@ -80,7 +80,7 @@ class FRS(Distiller):
 
     def __init__(self, params: FRSParams, context: Context) -> None:
         student, teacher = context.layouts(self.NAME)
-        super().__init__(params.settled(student))
+        super().__init__(params.with_detector_values(student))
         self.notes.append(f"{student.detector}: alpha {self.params.alpha}, gamma {self.params.gamma}")
         if teacher.dense is None:
             raise InputError(
@@ -106,6 +106,15 @@ class FRS(Distiller):
             self.notes += self.phi.notes
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute `feat` and `cls` under the masks M.
+
+        Args:
+            view: one training step: neck maps (B, M, h, w) and class logits (B, A * C, h, w) of both, per level.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, each the sum over levels; observed: the sum of
+            M, one for each level.
+        """
         p, terms, masks = self.params, {}, self.masks(view)
         if p.alpha > 0:
             maps = zip(self.phi(view.student, view.teacher), masks, strict=True)
@@ -124,8 +133,9 @@ class FRS(Distiller):
         _, teacher = view.dense()
         return [richness(teacher.scores[place], teacher.classes, teacher.kind) for place in self.places]
 
-    def sights(self, view: View) -> list[Sight]:
-        return [Sight(f"richness, stride {s}", m) for s, m in zip(self.strides, self.masks(view), strict=True)]
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show M of every level."""
+        return [Visualization(f"richness, stride {s}", m) for s, m in zip(self.strides, self.masks(view), strict=True)]
 
 
 def richness(logits: Tensor, classes: int, kind: LogitKind) -> Tensor:

@@ -41,7 +41,7 @@ from c2d.core.errors import InputError
 from c2d.detectors import heads
 from c2d.detectors.anchors import Priors
 from c2d.detectors.outputs import DenseOutputs, Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
 from c2d.ops.masks import max_per_image
 
@@ -109,21 +109,31 @@ class GID(Distiller):
             self.notes += [*self.phi.notes, f"instances of {self.canonical_px:g} px are pooled at stride 16"]
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Select the general instances, and compute the terms on them.
+
+        Args:
+            view: one training step: neck maps (B, M, h, w), class logits (B, A * C, h, w) and box numbers of both,
+                per level.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, and the observed numbers of general instances
+            and of matched anchors N_m.
+        """
         p, terms = self.params, {}
         rois = torch.cat(self.select(view)[1])
         observed = {"instances": rois.new_tensor(float(len(rois)))}
         if self.pooling:
-            student, teacher = (pool(maps, self.phi.strides, rois, self.canonical_px)
+            student, teacher = (pool_instances(maps, self.phi.strides, rois, self.canonical_px)
                                 for maps in zip(*self.phi(view.student, view.teacher), strict=True))  # fmt: skip
             if p.lambda_1 > 0:
-                terms["feature"] = Term(feature(student, teacher, p.norm), p.lambda_1)
+                terms["feature"] = Term(feature_loss(student, teacher, p.norm), p.lambda_1)
             if p.lambda_2 > 0:
-                terms["relation"] = Term(relation(student, teacher), p.lambda_2)
+                terms["relation"] = Term(relation_loss(student, teacher), p.lambda_2)
         if p.alpha > 0 or p.beta > 0:
             ours, theirs = view.dense()
             taken = self.match(ours, rois)
             observed["matched"] = taken.sum().float()
-            (z_s, d_s), (z_t, d_t) = (self.numbers(dense, taken) for dense in (ours, theirs))
+            (z_s, d_s), (z_t, d_t) = (self.matched_predictions(dense, taken) for dense in (ours, theirs))
             if p.alpha > 0:
                 terms["cls"] = Term(response_cls(z_s, z_t), p.alpha)
             if p.beta > 0:
@@ -134,7 +144,7 @@ class GID(Distiller):
     def select(self, view: View) -> tuple[list[Tensor], list[Tensor]]:
         """(GI maps (B, h, w, A) of each level, general instances of each image (k, 5): its number, xyxy px)."""
         p, (ours, theirs) = self.params, view.dense()
-        by_level = [disagreement(s, t, ours.classes, p.score) for s, t in zip(ours.scores, theirs.scores, strict=True)]
+        by_level = [gi_scores(s, t, ours.classes, p.score) for s, t in zip(ours.scores, theirs.scores, strict=True)]
         gi, from_teacher = (torch.cat([m.flatten(1) for m in maps], 1) for maps in zip(*by_level, strict=True))
         boxes = torch.where(from_teacher[..., None], self.theirs.decode(theirs), self.ours.decode(ours))
         chosen = [general_instances(g, b, size, p.candidates, p.min_side, p.overlap, p.K)
@@ -148,23 +158,26 @@ class GID(Distiller):
         taken = self.ours.match(rois[:, 1:], sizes, self.params.matched)
         return max_per_image(taken[:, None].float(), rois[:, 0].long(), len(dense.scores[0]))[:, 0] > 0
 
-    def numbers(self, dense: DenseOutputs, taken: Tensor) -> tuple[Tensor, Tensor]:
+    def matched_predictions(self, dense: DenseOutputs, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N_m, C) and box numbers (N_m, 4) where M is set, level by level."""
         logits, raw, stride = dense.select(taken)
-        return logits, edges(raw / stride[:, None] if self.in_px else raw)
+        return logits, edge_distances(raw / stride[:, None] if self.in_px else raw)
 
     @torch.no_grad()
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show GI of every level, and the general instances."""
         gi, rois = self.select(view)
-        heat = [Sight(f"disagreement, stride {s}", m.amax(3)) for s, m in zip(self.ours.strides, gi, strict=True)]
-        return [Sight("general instances", boxes=[r[:, 1:] for r in rois]), *heat]
+        heat = [
+            Visualization(f"disagreement, stride {s}", m.amax(3)) for s, m in zip(self.ours.strides, gi, strict=True)
+        ]
+        return [Visualization("general instances", boxes=[r[:, 1:] for r in rois]), *heat]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # General instances
 
 
-def disagreement(student: Tensor, teacher: Tensor, classes: int, form: str) -> tuple[Tensor, Tensor]:
+def gi_scores(student: Tensor, teacher: Tensor, classes: int, form: str) -> tuple[Tensor, Tensor]:
     """(GI, whether the teacher's box is taken) from logits (B, A * C, h, w): (B, h, w, A) each."""
     p_s, p_t = (z.unflatten(1, (-1, classes)).sigmoid() for z in (student, teacher))
     top_s, top_t = p_s.amax(2), p_t.amax(2)
@@ -192,7 +205,7 @@ def pooling_level(boxes: Tensor, strides: list[int], canonical_px: float = 224.0
     return (torch.bucketize(power, ends) - 1).clamp(min=0)
 
 
-def pool(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor, canonical_px: float = 224.0) -> Tensor:
+def pool_instances(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor, canonical_px: float = 224.0) -> Tensor:
     """(G, M, 10, 10) of rois (G, 5), each from its level of maps (B, M, h, w); ordered by level, then as given."""
     level = pooling_level(rois[:, 1:], strides, canonical_px)
     return torch.cat([
@@ -205,14 +218,14 @@ def pool(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor, canonical_p
 # Losses
 
 
-def feature(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
+def feature_loss(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
     """Mean over (K_tot, M, s, s) of the squared norm over s s, or of the norm."""
     apart = (student - teacher).flatten(1)
     each = apart.square().sum(1) / student.shape[2:].numel() if norm == "squared" else apart.norm(dim=1)
     return each.sum() / max(len(student), 1)
 
 
-def relation(student: Tensor, teacher: Tensor) -> Tensor:
+def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 of the normalised distances of (n, ...) features over ordered pairs; 0 for n < 3."""
     n = len(student)
     if n < 3:
@@ -232,7 +245,7 @@ def normalised_distances(features: Tensor) -> Tensor:
     return distances / torch.where(count > 0, distances.sum() / count.clamp(min=1), 1)
 
 
-def edges(raw: Tensor) -> Tensor:
+def edge_distances(raw: Tensor) -> Tensor:
     """(K, 4) numbers as they are; logits (K, 4 * bins) of distributions: their means, in strides."""
     if raw.shape[1] == 4:
         return raw

@@ -1,8 +1,8 @@
 """GKD: Distilling Object Detectors with Global Knowledge. Tang, Zhang, Cheng, Lu, Xu, Niu, He, ECCV 2022.
 
 https://arxiv.org/abs/2210.09022. A few instances per class, the prototypes, represent the training set in the student's
-and the teacher's neck at once (`c2d.ops.matching_pursuit`, `c2d.methods.parts.gkd_prototypes`). What an instance is like is said by its cosines to
-them, and instances on which both disagree are trusted less:
+and the teacher's neck at once (`c2d.ops.matching_pursuit`, `c2d.methods.parts.gkd_prototypes`). An instance is
+described by its cosines to them, and instances on which both disagree count less:
 
     omega   = max(0, 1 - |max_p cos(f_s, P_s[p]) - max_p cos(f_t, P_t[p])|)   over the prototypes p of its class
     fg, bg    sum m (phi(S) - T)^2 / max(1, 2 M sum m)     m: omega inside the boxes of a level, or 1 in all other cells
@@ -41,8 +41,8 @@ from c2d.detectors import roi_stage
 from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.methods.parts.gkd_prototypes import Prototypes, pool
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
+from c2d.methods.parts.gkd_prototypes import Prototypes, box_means
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, identity_adapter, pair_levels
 from c2d.ops.masks import assign_levels, paint_boxes, square_distance
 
@@ -133,15 +133,27 @@ class GKD(Distiller):
             self.taken = [roi_stage.extractor_levels(self.NAME, one, self.phi.strides) for one in both]
 
     def due(self, iteration: int) -> bool:
+        """Return whether the prototypes are computed before this iteration: at `start`, then every `every`."""
         first, every = self.params.start + (1 if self.params.ramp else 0), self.params.every
         if every is None:
             every = max(1, round(len(self.samples) / self.batch)) if self.samples is not None else 1
         return iteration >= first and (iteration - first) % every == 0
 
     def refresh(self, student: Any) -> None:
-        self.table.seek(student)
+        """Compute the prototypes with the student as it is now."""
+        self.table.update(student)
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute `fg`, `bg`, `soft` and `global` with the reliability omega of every instance.
+
+        Args:
+            view: one training step: neck maps (B, M, h, w) of both; the student's positives, xyxy px of the batch
+                tensor; logits (K, C or C + 1) of both at these positives.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0 (fg, bg and global times 1 - i/N), and the
+            observed number of instances, the mean of omega and the sum of m.
+        """
         p, terms = self.params, {}
         fading = 1 - view.progress if p.attenuation else 1.0
         here = self._instances(view)
@@ -151,21 +163,22 @@ class GKD(Distiller):
         seen |= {"mask": torch.stack([m.sum() for m in masks]).sum()}
         maps = self.phi(view.student, view.teacher)
         if p.lambda_fg > 0:
-            terms["fg"] = Term(points(maps, masks), p.lambda_fg * fading)
+            terms["fg"] = Term(feature_loss(maps, masks), p.lambda_fg * fading)
         if p.lambda_bg > 0:
-            terms["bg"] = Term(points(maps, [(m == 0).to(m.dtype) for m in masks]), p.lambda_bg * fading)
+            terms["bg"] = Term(feature_loss(maps, [(m == 0).to(m.dtype) for m in masks]), p.lambda_bg * fading)
         if p.lambda_soft > 0:
             terms["soft"] = Term(self._soft(view, omega), p.lambda_soft)
         if p.lambda_global > 0:
-            terms["global"] = Term(global_pair(cos_s, cos_t, omega, self.table.valid), p.lambda_global * fading)
+            terms["global"] = Term(global_loss(cos_s, cos_t, omega, self.table.valid), p.lambda_global * fading)
         return terms, seen
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show the instances, and omega of the cells on every level."""
         here = self._instances(view)
         masks = self._masks(view, here, self._compared(view, here)[2])
         boxes = [here.boxes[here.image == number] for number in range(len(view.batch.boxes))]
-        heats = [Sight(f"omega, stride {s}", heat=m) for m, s in zip(masks, self.phi.strides, strict=True)]
-        return [Sight("instances", boxes=boxes), *heats]
+        heats = [Visualization(f"omega, stride {s}", heat=m) for m, s in zip(masks, self.phi.strides, strict=True)]
+        return [Visualization("instances", boxes=boxes), *heats]
 
     def _instances(self, view: View) -> Instances:
         truths = Instances(*view.batch.all_boxes(), torch.cat(view.batch.labels))
@@ -187,7 +200,7 @@ class GKD(Distiller):
         level, found = assign_levels(here.boxes, self.base_px, len(self.phi.pairs)), []
         maps = zip(*self.phi.raw(view.student, view.teacher), strict=True)
         for one, tables in zip(maps, self.table.tables(), strict=True):
-            means = [pool(m, here.boxes, here.image, s) for m, s in zip(one, self.phi.strides, strict=True)]
+            means = [box_means(m, here.boxes, here.image, s) for m, s in zip(one, self.phi.strides, strict=True)]
             found.append(cosines(means, tables, level))
         return found[0], found[1], reliability(found[0], found[1], self.table.of(here.labels))
 
@@ -211,12 +224,12 @@ class GKD(Distiller):
                 means = rois.features[kept].mean((2, 3))
                 found.append(cosines([means] * len(places), [tables[place] for place in places], level))
             omega = reliability(found[0], found[1], self.table.of(positives.labels))
-            return soft_label(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
+            return soft_label_loss(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
         if not self.params.proposals:
             omega = self._compared(view, positives)[2]
         heads: tuple[Any, Any] = (view.student.dense, view.teacher.dense)
         z_s, z_t = (head.gather_scores(positives.image, view.positives[-1].prior) for head in heads)
-        return soft_label(z_s, z_t, omega, self.params.T, heads[0].kind)
+        return soft_label_loss(z_s, z_t, omega, self.params.T, heads[0].kind)
 
 
 def cosines(vectors: Sequence[Tensor], tables: Sequence[Tensor], level: Tensor) -> Tensor:
@@ -234,7 +247,7 @@ def reliability(cos_s: Tensor, cos_t: Tensor, own: Tensor) -> Tensor:
     return torch.where(own.any(1), 1 - (best_s - best_t).abs(), 1).clamp(min=0)
 
 
-def points(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Tensor:
+def feature_loss(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Tensor:
     """fg or bg: (S, T) (B, M, h, w) under masks (B, h, w); mean over levels."""
     found = []
     for (s, t), mask in zip(maps, masks, strict=True):
@@ -243,7 +256,7 @@ def points(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Te
     return torch.stack(found).mean()
 
 
-def soft_label(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: LogitKind) -> Tensor:
+def soft_label_loss(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: LogitKind) -> Tensor:
     """Mean over positives (K,) of omega T^2 times the mean over classes of the divergence of logits (K, classes)."""
     z_s, z_t = z_s / T, z_t.detach() / T
     if kind == "softmax":
@@ -255,7 +268,7 @@ def soft_label(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: LogitKin
     return (omega * T**2 * apart.mean(1)).sum() / max(len(omega), 1)
 
 
-def global_pair(cos_s: Tensor, cos_t: Tensor, omega: Tensor, valid: Tensor) -> Tensor:
+def global_loss(cos_s: Tensor, cos_t: Tensor, omega: Tensor, valid: Tensor) -> Tensor:
     """Mean over instances and valid (P,) prototypes of SmoothL1 of cosines (N, P) times omega (N,)."""
     trusted = omega[:, None] * valid
     apart = F.smooth_l1_loss(cos_s * trusted, cos_t.detach() * trusted, reduction="sum")

@@ -35,8 +35,8 @@ from torch import Tensor
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
-from c2d.methods.parts.icod_positives import Shared, join, subset
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
+from c2d.methods.parts.icod_positives import WeightedPositives, join_stages, random_subset
 from c2d.ops.chunked_sum import chunked_sum
 from c2d.ops.crop import crop_and_resize
 from c2d.teachers.crop_teacher import CROP_LAYER, CropTeacher, student_autocast_dtype
@@ -152,14 +152,24 @@ class ICOD(Distiller):
         self.size = params.size or int(teacher.size)
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L_kd-cls, L_loc and L_kd-loc.
+
+        Args:
+            view: one training step: images (B, 3, H, W), ground truth, and the student's positives with logits (K,
+                C or C + 1) and boxes (K, 4), xyxy px of the batch tensor.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, and the observed numbers of positives, of
+            those in the localisation terms, and the teacher's top-1 on the crops, 0-1.
+        """
         p, batch = self.params, view.batch
         device = batch.images.device
         stages = view.positives if p.roi_stages == "all" else view.positives[-1:]
         # KD in fp32 whatever the student trains in; only the teacher follows the student's precision, on CUDA.
         precision = student_autocast_dtype(device.type)
         with torch.autocast(device.type, enabled=False):
-            taught = join(stages, batch, p.normaliser)
-            placed = subset(taught, p.max_positives, view.generator)
+            taught = join_stages(stages, batch, p.normaliser)
+            placed = random_subset(taught, p.max_positives, view.generator)
             seen = {"positives": len(taught.boxes), "positives_used": len(placed.boxes)}
             teacher = CropTeacher(view.classifier, batch, self.size, self.CHUNK.get(device.type, 64), precision)
             values, top1 = self._terms(taught, placed, teacher)
@@ -167,15 +177,21 @@ class ICOD(Distiller):
         observed = {name: torch.tensor(float(n), device=device) for name, n in seen.items()} | top1
         return {name: Term(value, weights[name]) for name, value in values.items()}, observed
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show the crops of the ground truth, and the predicted boxes of the positives."""
         batch, found = view.batch, view.positives[-1]
         images = range(len(batch.boxes))
         predicted = [found.boxes[found.image == i].detach() for i in images]
         crops = [crop_and_resize(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
                  for i, b in enumerate(batch.boxes)]  # fmt: skip
-        return [Sight("true crops", crops=crops), Sight("predictions of the positives", boxes=predicted)]
+        return [
+            Visualization("true crops", crops=crops),
+            Visualization("predictions of the positives", boxes=predicted),
+        ]
 
-    def _terms(self, taught: Shared, placed: Shared, teacher: CropTeacher) -> tuple[Scalars, Scalars]:
+    def _terms(
+        self, taught: WeightedPositives, placed: WeightedPositives, teacher: CropTeacher
+    ) -> tuple[Scalars, Scalars]:
         """Enabled terms of the positives `taught` (classes) and `placed` (boxes), and the teacher's top-1."""
         p = self.params
         layers = {name: p.side(name) for name in ((CROP_LAYER,) if p.pixels else ()) + p.features}
@@ -186,18 +202,18 @@ class ICOD(Distiller):
             return {name: 0 * of.get(name, taught.boxes).float().sum() for name, on in parts.items() if on}, {}
         if not layers and p.lambda_kc == 0:
             return {}, {}
-        truths = torch.unique(taught.truth if p.lambda_kc > 0 else placed.truth)
+        truths = torch.unique(taught.gt if p.lambda_kc > 0 else placed.gt)
         logits, targets = teacher.ground_truth_outputs(truths, layers, with_logits=p.lambda_kc > 0)
         values, observed = {}, {}
         if logits is not None:
-            z_t = logits[torch.searchsorted(truths, taught.truth)]
+            z_t = logits[torch.searchsorted(truths, taught.gt)]
             kind = "l1" if taught.kind == "sigmoid" and p.sigmoid_kd == "l1" else taught.kind
             per_row = kd_cls(taught.logits, z_t, p.T, kind)
-            values["cls"] = (taught.share_cls * per_row).sum()
+            values["cls"] = (taught.weight_cls * per_row).sum()
             labels = torch.cat(teacher.batch.labels)[truths]
             observed["teacher_top1"] = (logits.argmax(1) == labels).float().mean()
         if layers:
-            values |= localisation(placed, torch.searchsorted(truths, placed.truth), teacher, targets, layers)
+            values |= localization_losses(placed, torch.searchsorted(truths, placed.gt), teacher, targets, layers)
         return values, observed
 
 
@@ -244,7 +260,7 @@ def kl_scores(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
 # L_loc and L_kd-loc (1.4)
 
 
-def localisation(placed: Shared, truth: Tensor, teacher: CropTeacher, targets: dict[str, Tensor],
+def localization_losses(placed: WeightedPositives, truth: Tensor, teacher: CropTeacher, targets: dict[str, Tensor],
                  layers: dict[str, int]) -> dict[str, Tensor]:  # fmt: skip
     """The crop and feature terms of predicted boxes.
 
@@ -261,7 +277,7 @@ def localisation(placed: Shared, truth: Tensor, teacher: CropTeacher, targets: d
         # (1/(M g^2)) || AP(O^p) - AP(O^gt) ||_1, a mean over the pooled map; AP is linear, so it comes before the
         # difference and the ground truth is pooled once.
         apart = {name: (pooled[name] - targets[name][truth[rows]]).abs().mean((1, 2, 3)) for name in layers}
-        share, found = placed.share[rows], {}
+        share, found = placed.weight[rows], {}
         if CROP_LAYER in layers:
             found["crop"] = (share * apart[CROP_LAYER]).sum()
         if features:

@@ -36,7 +36,7 @@ from c2d.core.errors import InputError
 from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import check_same_heads
 
 MAIN, VLR = 4.0, 16.0
@@ -81,6 +81,16 @@ class LD(Distiller):
         self.priors = Priors(dense_head(context.student))
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute `main` and `cls` on the positives and `vlr` on the valuable localisation region.
+
+        Args:
+            view: one training step: class logits (B, C, h, w) and edge logits (B, 4 * bins, h, w) of both, per
+                level, and the student's positives.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, and the observed numbers and summed weights of
+            VLR anchors and positives.
+        """
         p = self.params
         terms: dict[str, Term] = {}
         seen: dict[str, Tensor] = {}
@@ -89,20 +99,20 @@ class LD(Distiller):
             ring = torch.cat(levels, 1) > 0
             weight = torch.cat([level[level > 0] for level in levels])  # in the order of `picked`
             _, edges_s, _, edges_t = predictions(view, ring)
-            terms["vlr"] = Term(localisation(edges_s, edges_t, weight, p.T) / VLR, p.lambda_vlr)
+            terms["vlr"] = Term(localization_loss(edges_s, edges_t, weight, p.T) / VLR, p.lambda_vlr)
             seen |= {"vlr_anchors": ring.sum().float(), "vlr_iou": weight.sum()}
         if self.needs.positives:
-            classes_s, edges_s, classes_t, edges_t = predictions(view, positive(view))
+            classes_s, edges_s, classes_t, edges_t = predictions(view, positive_mask(view))
             score = classes_s.detach().sigmoid().amax(1)
             if p.lambda_main > 0:
-                terms["main"] = Term(localisation(edges_s, edges_t, score, p.T) / MAIN, p.lambda_main)
+                terms["main"] = Term(localization_loss(edges_s, edges_t, score, p.T) / MAIN, p.lambda_main)
             if p.lambda_cls > 0:
-                terms["cls"] = Term(classification(classes_s, classes_t, p.T_cls), p.lambda_cls)
+                terms["cls"] = Term(classification_loss(classes_s, classes_t, p.T_cls), p.lambda_cls)
             seen |= {"positives": score.new_tensor(float(len(score))), "main_score": score.sum()}
         return terms, seen
 
     def vlr(self, view: View) -> list[Tensor]:
-        """Per level the weights (B, h w) of the VLR; 0 outside."""
+        """Return the weights of the VLR, (B, N) split by level: an IoU inside, 0 outside."""
         scores = view.dense()[0].scores
         sizes = [(s.shape[2], s.shape[3]) for s in scores]
         anchors = self.priors.anchors(sizes, scores[0].device)
@@ -110,16 +120,18 @@ class LD(Distiller):
         return list(torch.stack(per_image).split([len(level) for level in anchors], 1))
 
     @torch.no_grad()
-    def sights(self, view: View) -> list[Sight]:
-        """The VLR of every level, and what the student predicts at its positives."""
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show the VLR of every level, and the boxes that the student predicts at its positives."""
         found = []
         if self.params.lambda_vlr > 0:
             dense = view.dense()[0]
             for stride, maps, weight in zip(dense.strides, dense.scores, self.vlr(view), strict=True):
-                found.append(Sight(f"VLR, stride {stride}", weight.unflatten(1, maps.shape[-2:])))
+                found.append(Visualization(f"VLR, stride {stride}", weight.unflatten(1, maps.shape[-2:])))
         if self.needs.positives:
             positives = view.positives[-1]
-            found.append(Sight("boxes of the positives", boxes=list(positives.boxes.split(positives.per_image))))
+            found.append(
+                Visualization("boxes of the positives", boxes=list(positives.boxes.split(positives.per_image)))
+            )
         return found
 
 
@@ -137,7 +149,7 @@ def check_heads(context: Context) -> None:
     )
 
 
-def positive(view: View) -> Tensor:
+def positive_mask(view: View) -> Tensor:
     """(B, N) bool: the student's positives among all locations."""
     found, student = view.positives[-1], view.dense()[0]
     if found.prior is None:
@@ -206,19 +218,24 @@ def atss_threshold(overlap: Tensor, apart: Tensor, sizes: list[int], k: int) -> 
 
 
 def tempered_kl(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
-    """T^2 times the mean over the last dimension of p_t (log p_t - log p_s).
+    """Return T^2 times the mean over the last dimension of p_t (log p_t - log p_s).
 
     Summed in fp64: at T = 10 all distributions are nearly alike, and the difference of their logs loses fp32's digits.
+
+    Args:
+        z_s: logits of the student, (..., bins) or (K, C).
+        z_t: logits of the teacher, same shape; detached.
+        T: temperature.
     """
     log_s, log_t = (z_s.double() / T).log_softmax(-1), (z_t.detach().double() / T).log_softmax(-1)
     return T**2 * (log_t.exp() * (log_t - log_s)).mean(-1).to(z_s.dtype)
 
 
-def localisation(z_s: Tensor, z_t: Tensor, weight: Tensor, T: float) -> Tensor:
+def localization_loss(z_s: Tensor, z_t: Tensor, weight: Tensor, T: float) -> Tensor:
     """Sum over locations and edges of weight times KL: (n, 4, bins), (n, 4, bins), (n,)."""
     return (weight * tempered_kl(z_s, z_t, T).sum(1)).sum()
 
 
-def classification(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
+def classification_loss(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
     """Mean over positives of the KL of (K, C) class logits; 0 without any."""
     return tempered_kl(z_s, z_t, T).sum() / max(len(z_s), 1)

@@ -6,7 +6,8 @@ the teacher's whole map of what is left.
     gen   L = (1/B) sum ( Gen(M * phi(S)) - T )^2       M(cell) = 0 with probability lambda, else 1
           Gen = conv3x3 - ReLU - conv3x3                per neck level, summed; weight alpha
 
-M is drawn for each image and level anew and blanks all channels of a cell. phi is a 1x1 convolution where the channel
+M is drawn for each image and level in every step and blanks all channels of a cell. phi is a 1x1 convolution where
+the channel
 counts differ. Being a sum, the loss grows with the size and the width of the maps. It is not 0 at S = T.
 
 Departures from the paper or the released code:
@@ -27,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from c2d.detectors.outputs import Needs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization
 from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 
 
@@ -68,7 +69,7 @@ class MGD(Distiller):
 
     def __init__(self, params: MGDParams, context: Context) -> None:
         student, teacher = context.layouts(self.NAME)
-        super().__init__(params.settled(student))
+        super().__init__(params.with_detector_values(student))
         p = self.params
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
         used = pairs if p.alpha > 0 else []  # without the term nothing is trained, so that DDP waits for nothing
@@ -77,6 +78,15 @@ class MGD(Distiller):
         self.notes += [f"{student.detector}: alpha {p.alpha}, lambda {p.lambda_mask}", *self.phi.notes]
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Draw M, and compute L of what the generators make of the cells that are left.
+
+        Args:
+            view: one training step, with the neck maps (B, M, h, w) of student and teacher; `view.generator` draws
+                M.
+
+        Returns:
+            ({"gen": scalar, fp32, sum over levels}, {"kept": mean of M over all levels}).
+        """
         pairs = self.phi(view.student, view.teacher)
         if not pairs:
             return {}, {}
@@ -86,11 +96,12 @@ class MGD(Distiller):
         kept = torch.stack([mask.mean() for mask in masks]).mean()
         return {"gen": Term(value, self.params.alpha)}, {"kept": kept}
 
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show M of every level, as `forward` draws it in this step."""
         same = torch.Generator().set_state(view.generator.get_state())  # a copy: `forward` draws the same cells
         masks = self._masks([t for _, t in self.phi.raw(view.student, view.teacher)], same)
         named = zip(self.phi.strides, masks, strict=True)
-        return [Sight(f"cells left, stride {stride}", heat=mask[:, 0]) for stride, mask in named]
+        return [Visualization(f"cells left, stride {stride}", heat=mask[:, 0]) for stride, mask in named]
 
     def _masks(self, maps: list[Tensor], numbers: torch.Generator) -> list[Tensor]:
         return [kept_cells(one.shape, self.params.lambda_mask, numbers).to(one) for one in maps]

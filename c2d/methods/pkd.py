@@ -69,7 +69,7 @@ class PKD(Distiller):
 
     def __init__(self, params: PKDParams, context: Context) -> None:
         student, teacher = context.layouts(self.NAME)
-        super().__init__(params.settled(student))
+        super().__init__(params.with_detector_values(student))
         self.needs = Needs(neck=self.params.lambda_pkd > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         ours = "by a 1x1 convolution of ours (the paper has none: it needs equal channel counts)"
@@ -77,6 +77,14 @@ class PKD(Distiller):
         self.notes += [f"lambda_pkd {self.params.lambda_pkd:g}", *self.phi.notes]
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute L of every level from the standardised maps S^ and T^.
+
+        Args:
+            view: one training step, with the neck maps (B, M, h, w) of student and teacher.
+
+        Returns:
+            ({"pkd": scalar, fp32, sum over levels}, {}).
+        """
         if not self.needs.neck:
             return {}, {}
         per_level = [pkd_of_level(s, t) for s, t in self.phi(view.student, view.teacher)]

@@ -41,7 +41,7 @@ from c2d.core.errors import InputError
 from c2d.detectors import heads, roi_stage
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs, RoIOutputs
-from c2d.methods.base import Context, Distiller, Params, Sight, Term, View, unverified
+from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.boxes import broadcast_iou
 from c2d.ops.masks import assign_levels, cell_bounds, max_per_image, square_distance
@@ -119,13 +119,23 @@ class TADF(Distiller):
                 )
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
+        """Compute `feat`, `cls` and `box`; the factor r(t) is applied by the wrapper (`decay`).
+
+        Args:
+            view: one training step: neck maps (B, M, h, w) of both; logits (R, C + 1) and deltas of both second
+                stages on the same RoIs (R, 5): image, xyxy px of the batch tensor.
+
+        Returns:
+            Scalars in fp32: the trained terms with a weight above 0, and the observed sum of M, number of positive
+            RoIs, and numbers of positives whose gate is open.
+        """
         p = self.params
         terms: dict[str, Term] = {}
         seen: dict[str, Tensor] = {}
         if p.lambda_feat > 0:
             masks = self.masks(view)
             maps = self.phi(view.student, view.teacher)
-            terms["feat"] = Term(features(maps, masks, p.normaliser == "elements"), p.lambda_feat)
+            terms["feat"] = Term(feature_loss(maps, masks, p.normaliser == "elements"), p.lambda_feat)
             seen["mask"] = torch.stack([mask.sum() for mask in masks]).sum()
         if p.heads:
             s, t = self.shared(view)
@@ -133,11 +143,11 @@ class TADF(Distiller):
             labels, logits = s.labels[kept], s.logits[kept]
             seen["positives"] = kept.float().sum()
             if p.lambda_cls > 0:
-                better = knows_better(logits, t.logits[kept], labels)
+                better = teacher_more_confident(logits, t.logits[kept], labels)
                 terms["cls"] = Term(gated_mean(soft_bce(logits, t.logits[kept]), better), p.lambda_cls)
                 seen["cls_kept"] = better.float().sum()
             if p.lambda_box > 0:
-                better = self.boxed_better(view)
+                better = self.teacher_localizes_better(view)
                 apart = (s.class_deltas(s.labels)[kept] - t.class_deltas(t.labels)[kept].detach()).abs().mean(1)
                 terms["box"] = Term(gated_mean(apart, better), p.lambda_box)
                 seen["box_kept"] = better.float().sum()
@@ -154,7 +164,7 @@ class TADF(Distiller):
         return getattr(view.student, place), getattr(view.teacher, place)
 
     @torch.no_grad()
-    def boxed_better(self, view: View) -> Tensor:
+    def teacher_localizes_better(self, view: View) -> Tensor:
         """(K,) bool: the gate of boxes, per positive RoI."""
         _, t = self.shared(view)
         kept = t.positive
@@ -164,16 +174,17 @@ class TADF(Distiller):
         return broadcast_iou(found, truths) > broadcast_iou(rois, truths)
 
     @torch.no_grad()
-    def sights(self, view: View) -> list[Sight]:
+    def visualize(self, view: View) -> list[Visualization]:
+        """Show the Gaussians of every level, and the RoIs whose gate of boxes is open."""
         found = []
         if self.params.lambda_feat > 0:
             for stride, mask in zip(self.phi.strides, self.masks(view), strict=True):
-                found.append(Sight(f"Gaussians, stride {stride}", heat=mask[:, 0]))
+                found.append(Visualization(f"Gaussians, stride {stride}", heat=mask[:, 0]))
         if self.params.lambda_box > 0:
             _, t = self.shared(view)
-            rows = t.rois[t.positive][self.boxed_better(view)]
+            rows = t.rois[t.positive][self.teacher_localizes_better(view)]
             boxes = [rows[rows[:, 0] == image, 1:] for image in range(len(view.batch.boxes))]
-            found.append(Sight("RoIs whose boxes the teacher teaches", boxes=boxes))
+            found.append(Visualization("RoIs whose boxes the teacher teaches", boxes=boxes))
         return found
 
 
@@ -201,13 +212,13 @@ def gaussian_masks(batch: Batch, sizes: list[tuple[int, int]], strides: list[int
     for index, ((height, width), stride) in enumerate(zip(sizes, strides, strict=True)):
         x1, y1, x2, y2 = (boxes / stride).unbind(1)
         first_x, first_y, last_x, last_y = cell_bounds(boxes, stride, height, width).unbind(1)
-        across = bell(x1, x2, first_x, last_x, width) * (level == index)[:, None]
-        down = bell(y1, y2, first_y, last_y, height)
+        across = gaussian_1d(x1, x2, first_x, last_x, width) * (level == index)[:, None]
+        down = gaussian_1d(y1, y2, first_y, last_y, height)
         masks.append(max_per_image(down[:, :, None] * across[:, None, :], image, len(batch.boxes))[:, None])
     return masks
 
 
-def bell(low: Tensor, high: Tensor, first: Tensor, last: Tensor, cells: int) -> Tensor:
+def gaussian_1d(low: Tensor, high: Tensor, first: Tensor, last: Tensor, cells: int) -> Tensor:
     """(G, cells): exp(-((x - centre) / (side / 2))^2 / 2) at the centres of cells, 0 outside first..last-1.
 
     low, high: (G,) edges of boxes in cells; a side is at least one cell. first, last: (G,) long.
@@ -222,7 +233,7 @@ def bell(low: Tensor, high: Tensor, first: Tensor, last: Tensor, cells: int) -> 
 # Terms
 
 
-def features(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor], elements: bool = False) -> Tensor:
+def feature_loss(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor], elements: bool = False) -> Tensor:
     """Sum over levels of (phi(S), T), each (B, M, h, w), under masks (B, 1, h, w); an empty mask gives 0."""
     per_level = []
     for (s, t), mask in zip(pairs, masks, strict=True):
@@ -231,7 +242,7 @@ def features(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor], elements: 
     return torch.stack(per_level).sum()
 
 
-def knows_better(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+def teacher_more_confident(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """(K,) bool: the teacher gives the true class more than the student; logits (K, C + 1), labels (K,)."""
     by_s, by_t = (F.log_softmax(z.detach(), dim=1).gather(1, labels[:, None])[:, 0] for z in (student, teacher))
     return by_t > by_s

@@ -13,7 +13,7 @@ from torch import Tensor
 from c2d.core.errors import InputError, first_line
 from c2d.detectors.batch import Batch
 from c2d.detectors.normalization import Normalization, renormalize
-from c2d.methods.base import Sight
+from c2d.methods.base import Visualization
 from c2d.training.build import TrainingRun
 
 MOST_CROPS = 9
@@ -41,39 +41,39 @@ def draw_methods(run: TrainingRun, images: int, path: Path) -> list[str]:
         raise InputError("this spec has no method, so there is nothing to draw; give one with `method`")
     inputs, samples = next(run.batches(1, images))
     view = model.view(inputs, samples)
-    bands: list[tuple[str, list[Sight]]] = []
+    bands: list[tuple[str, list[Visualization]]] = []
     lines = []
     for name, method in model.distillers.items():
         view.generator = model.generator(name)
         with torch.no_grad():
-            sights = method.sights(view)
-        bands += [(name, sights[i : i + MOST_COLUMNS]) for i in range(0, len(sights), MOST_COLUMNS)]
-        lines.append(f"{name}: {'; '.join(s.name for s in sights) or 'looks at every cell alike'}")
+            visualizations = method.visualize(view)
+        bands += [(name, visualizations[i : i + MOST_COLUMNS]) for i in range(0, len(visualizations), MOST_COLUMNS)]
+        lines.append(f"{name}: {'; '.join(s.name for s in visualizations) or 'looks at every cell alike'}")
     _figure(view.batch, bands, path)
     return lines
 
 
-def _figure(batch: Batch, bands: list[tuple[str, list[Sight]]], path: Path) -> None:
+def _figure(batch: Batch, bands: list[tuple[str, list[Visualization]]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     pixels = (renormalize(batch.images, batch.normalization, PLAIN) / 255).clamp(0, 1).cpu()
-    count, width = len(pixels), 1 + max((len(sights) for _, sights in bands), default=0)
+    count, width = len(pixels), 1 + max((len(visualizations) for _, visualizations in bands), default=0)
     rows = count * max(len(bands), 1)
     figure = Figure(figsize=(PANEL_INCHES * width, (PANEL_INCHES + 0.1) * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, width, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for band, (name, sights) in enumerate(bands or [("", [])]):
+    for band, (name, visualizations) in enumerate(bands or [("", [])]):
         for image in range(count):
             row = axes[band * count + image]
             picture, first = pixels[image].permute(1, 2, 0).numpy(), image == 0
             _panel(row[0], picture, f"{name}: ground truth".strip(": ") if first else "")
             _boxes(row[0], batch.boxes[image], "#ffd500")
-            for axis, sight in zip(row[1:], sights, strict=False):
-                _panel(axis, picture, sight.name if first else "")
-                _sight(axis, sight, image, batch)
+            for axis, visualization in zip(row[1:], visualizations, strict=False):
+                _panel(axis, picture, visualization.name if first else "")
+                _draw_visualization(axis, visualization, image, batch)
     try:
         figure.savefig(path)
     except OSError as error:
@@ -87,21 +87,21 @@ def _panel(axes: Any, picture: np.ndarray, title: str) -> None:
         axes.set_title(title, fontsize=8)
 
 
-def _sight(axes: Any, sight: Sight, row: int, batch: Batch) -> None:
+def _draw_visualization(axes: Any, visualization: Visualization, row: int, batch: Batch) -> None:
     height, width = batch.images.shape[-2:]
-    if sight.crops is not None:
+    if visualization.crops is not None:
         axes.images[0].set_visible(False)
-        _mosaic(axes, sight.crops[row], batch)
-    if sight.heat is not None:
-        heat = sight.heat[row].detach().float().cpu()
-        top = max(float(sight.heat.max()), 1e-12)
+        _mosaic(axes, visualization.crops[row], batch)
+    if visualization.heat is not None:
+        heat = visualization.heat[row].detach().float().cpu()
+        top = max(float(visualization.heat.max()), 1e-12)
         shown = F.interpolate(heat[None, None], size=(height, width), mode="nearest")[0, 0].numpy() / top
         axes.images[0].set_alpha(0.45)
         axes.imshow(shown, cmap="viridis", vmin=0, vmax=1, alpha=0.6)
         axes.text(2, height - 3, f"max {float(heat.max()):.3g}", fontsize=6, color="white",
                   bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "linewidth": 0})  # fmt: skip
-    if sight.boxes is not None:
-        _boxes(axes, sight.boxes[row], "#ff5c8a")
+    if visualization.boxes is not None:
+        _boxes(axes, visualization.boxes[row], "#ff5c8a")
 
 
 def _boxes(axes: Any, boxes: Tensor, colour: str) -> None:

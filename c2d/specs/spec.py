@@ -59,9 +59,9 @@ class RunSpec(Strict):
     input: int | None = Field(None, gt=0, description="px; the student's or teacher's own size when null")
     init: str = Field("none", pattern=r"^(none|torchvision:[\w.]+|sha256:[0-9a-f]{64})$")
     teachers: Teachers = Teachers()
-    method: Method = []
+    method: Method = Field([])
     schedule: ScheduleRef
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = Field({})
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from c2d.core.yaml_lines import YamlDocument
 from c2d.specs.method_schema import resolve_method
 from sweeps.definition.settable_keys import CELL_KEYS, KEYS, key_mistake
 
-MOST_CELLS = 100_000
+MAX_CELLS = 100_000
 Labels = tuple[str, ...]
 """One label an axis, in the order of the axes."""
 
@@ -187,12 +187,12 @@ def _label(name: str, value: Any, path: KeyPath, axes: dict[str, Axis], document
     return label
 
 
-def too_many(axes: Mapping[str, Axis], seeds: int) -> str:
-    """What to say about a grid that nobody means; "" for others."""
+def size_mistake(axes: Mapping[str, Axis], seeds: int) -> str:
+    """Return the error message of a grid with more than `MAX_CELLS` cells; "" for others."""
     cells = math.prod(len(axis.values) for axis in axes.values()) * seeds
-    return f"{cells:,} cells; at most {MOST_CELLS:,} make a sweep: fewer values, or several sweeps" * (
-        cells > MOST_CELLS
-    )
+    if cells <= MAX_CELLS:
+        return ""
+    return f"{cells:,} cells; at most {MAX_CELLS:,} make a sweep: fewer values, or several sweeps"
 
 
 def grid(

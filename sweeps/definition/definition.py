@@ -13,7 +13,7 @@ from c2d.core.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
 from c2d.specs.method_schema import method_names, needed_teachers
 from c2d.specs.spec import KINDS, MODEL_KEYS
-from sweeps.definition.axes import Axis, cell_values, grid, read_assignments, read_axes, read_rules, too_many
+from sweeps.definition.axes import Axis, cell_values, grid, read_assignments, read_axes, read_rules, size_mistake
 from sweeps.definition.profile import Size
 from sweeps.definition.settable_keys import nest_keys, teacher_key_mistake
 
@@ -145,8 +145,8 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
     except ValidationError as error:
         _note(error, given, stem, document)
     if definition is not None and not errors.found:  # half a grid says nothing of the whole
-        if crowd := too_many(definition.axes, len(definition.seeds)):
-            errors.add(("axes",), crowd)
+        if too_large := size_mistake(definition.axes, len(definition.seeds)):
+            errors.add(("axes",), too_large)
         else:
             cells, idle = grid(definition.axes, definition.exclude, definition.include)
             for place in idle:

@@ -65,6 +65,7 @@ class Profile(BaseModel):
 
     @property
     def processes_per_node(self) -> int:
+        """Processes on each node: `processes`, else one a GPU, at least one."""
         return self.processes or max(1, self.gpus)
 
     @property

@@ -1,6 +1,7 @@
 """A few instances of each class that represent the training set in the necks of student and teacher.
 
-Every instance of a choice that follows from a seed gives one vector per neck level; `c2d.ops.matching_pursuit` says which of them
+Every instance of a choice that follows from a seed gives one vector per neck level; `c2d.ops.matching_pursuit` says
+which of them
 become prototypes. Under DDP every process reads its share of the images, and all end with all vectors.
 """
 
@@ -28,7 +29,7 @@ Maps = Sequence[Tensor]
 Space = Callable[[Batch], Maps]
 
 
-class Chosen(NamedTuple):
+class SelectedInstances(NamedTuple):
     """The instances looked at: images (ascending), which boxes of each, and the classes (N,), image by image."""
 
     images: list[int]
@@ -49,12 +50,13 @@ class Prototypes(nn.Module):
 
     valid: Tensor
 
-    def __init__(self, pairs: Sequence[LevelPair], samples: TrainingImages | None, teacher: Any, num_classes: int, *, count: int,
+    def __init__(self, pairs: Sequence[LevelPair], samples: TrainingImages | None, teacher: Any, num_classes: int, *,
+    count: int,
                  alpha: float, images: int, min_px: float, seed: int) -> None:  # fmt: skip
         super().__init__()
         self.pairs, self.count, self.alpha, self.num_classes = tuple(pairs), count, alpha, num_classes
         self._samples, self._teacher, self._rule = samples, teacher, (images, min_px, seed)
-        self._chosen: Chosen | None = None
+        self._chosen: SelectedInstances | None = None
         self._theirs: list[Tensor] = []
         for pair in pairs:
             self.register_buffer(f"ours_{pair.stride}", torch.zeros(num_classes * count, pair.student.channels))
@@ -67,12 +69,12 @@ class Prototypes(nn.Module):
         return [getattr(self, f"ours_{s}") for s in strides], [getattr(self, f"theirs_{s}") for s in strides]
 
     def of(self, labels: Tensor) -> Tensor:
-        """(N, P) bool: the prototypes of each label's class."""
+        """Return (N, P) bool: the prototypes of the class of each label (N,)."""
         classes = torch.arange(len(self.valid), device=labels.device) // self.count
         return self.valid & (classes == labels[:, None])
 
-    def seek(self, student: Any) -> None:
-        """Fill the tables anew, with the student as it is now. The teacher's vectors are computed once.
+    def update(self, student: Any) -> None:
+        """Compute the tables with the student as it is now. The teacher's vectors are computed once.
 
         Raises:
             InputError: there are no training images, or no boxes in them.
@@ -80,7 +82,7 @@ class Prototypes(nn.Module):
         if self._samples is None:
             raise InputError("prototypes are sought in the training images, and none were given: build with `samples`")
         if self._chosen is None:
-            self._chosen = choose(self._samples, self.num_classes, *self._rule)
+            self._chosen = select_instances(self._samples, self.num_classes, *self._rule)
         if not self._chosen.images:
             raise InputError("prototypes are sought in the boxes of the training images, and there is not a single one")
 
@@ -93,14 +95,22 @@ class Prototypes(nn.Module):
             return [maps[pair.t] for pair in self.pairs]
 
         spaces = [ours] if self._theirs else [ours, theirs]
-        by_student, *rest = vectors(self._samples, self._chosen, spaces, [p.stride for p in self.pairs], student)
+        by_student, *rest = instance_vectors(
+            self._samples, self._chosen, spaces, [p.stride for p in self.pairs], student
+        )
         self._theirs = rest[0] if rest else self._theirs
         self.fill(by_student, self._theirs, self._chosen.labels)
         for buffer in self.buffers():
             broadcast(buffer)  # the same to the last bit everywhere
 
     def fill(self, by_student: Sequence[Tensor], by_teacher: Sequence[Tensor], labels: Tensor) -> None:
-        """Tables out of vectors (N, M_s) and (N, M_t) per level, which are stored as they are, not normalised."""
+        """Select the prototypes of each class, and store their vectors as they are, not normalised.
+
+        Args:
+            by_student: per level (N, M_s).
+            by_teacher: per level (N, M_t).
+            labels: (N,) class of each instance.
+        """
         levels = list(zip(by_student, by_teacher, *self.tables(), strict=True))
         for buffer in self.buffers():
             buffer.zero_()
@@ -113,7 +123,9 @@ class Prototypes(nn.Module):
                 table_s[place], table_t[place] = of_s[picks], of_t[picks]
 
 
-def choose(samples: TrainingImages, num_classes: int, images: int, min_px: float, seed: int) -> Chosen:
+def select_instances(
+    samples: TrainingImages, num_classes: int, images: int, min_px: float, seed: int
+) -> SelectedInstances:
     """Per class at most `images` random images, all its boxes there with both sides above `min_px` px of the file.
 
     A class without such a box is represented by all its boxes: ours.
@@ -135,17 +147,23 @@ def choose(samples: TrainingImages, num_classes: int, images: int, min_px: float
     order = sorted(taken)
     rows = [sorted(taken[number]) for number in order]
     labels = torch.tensor([label for row in rows for _, label in row], dtype=torch.long)
-    return Chosen(order, [[box for box, _ in row] for row in rows], labels)
+    return SelectedInstances(order, [[box for box, _ in row] for row in rows], labels)
 
 
-def vectors(
-    samples: TrainingImages, chosen: Chosen, spaces: Sequence[Space], strides: Sequence[int], student: Any
+def instance_vectors(
+    samples: TrainingImages, chosen: SelectedInstances, spaces: Sequence[Space], strides: Sequence[int], student: Any
 ) -> list[list[Tensor]]:
-    """Per space and level (N, M) on the CPU: means over the cells of each box, every box on every level.
+    """Average the maps over the cells of each box, every box on every level.
 
     Args:
+        samples: the training images as at test time.
+        chosen: N boxes in some of them.
         spaces: batch -> maps, finest first, one per stride.
-        student: its preprocessor makes the batches, one image each, so that nobody's padding enters.
+        strides: px of the batch tensor per cell, one per level.
+        student: its preprocessor makes the batches, one image each, so that no padding enters.
+
+    Returns:
+        Per space and level (N, M), fp32, on the CPU.
     """
     device = next(student.parameters()).device
     pixels = Normalization.from_preprocessor(student.data_preprocessor)
@@ -161,7 +179,7 @@ def vectors(
         for space, kept in zip(spaces, found, strict=True):
             # Without autocast: it would remember weights cast here, without a graph, for the step that follows.
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                pooled = [pool(m, *batch.all_boxes(), s) for m, s in zip(space(batch), strides, strict=True)]
+                pooled = [box_means(m, *batch.all_boxes(), s) for m, s in zip(space(batch), strides, strict=True)]
             kept.extend(p.new_zeros(len(chosen.labels), p.shape[1], device="cpu") for p in pooled if place == 0)
             for level, vector in zip(kept, pooled, strict=True):
                 if place % world == rank:
@@ -169,15 +187,22 @@ def vectors(
     return [[_summed(level, device) for level in kept] for kept in found] if world > 1 else found
 
 
-def pool(maps: Tensor, boxes: Tensor, image: Tensor, stride: int) -> Tensor:
-    """(G, M): means of maps (B, M, h, w) over boxes (G, 4) xyxy px of the images (G,)."""
-    return cell_means(maps, image, closed(boxes, stride, *maps.shape[-2:]))
+def box_means(maps: Tensor, boxes: Tensor, image: Tensor, stride: int) -> Tensor:
+    """Return the means (G, M) of maps (B, M, h, w) over boxes (G, 4) xyxy px of the images (G,)."""
+    return cell_means(maps, image, covered_cells(boxes, stride, *maps.shape[-2:]))
 
 
-def closed(boxes: Tensor, stride: float, height: int, width: int) -> Tensor:
-    """Cells (x0, y0, x1, y1), half-open, from the cell of the near corner to that of the far one, it included.
+def covered_cells(boxes: Tensor, stride: float, height: int, width: int) -> Tensor:
+    """Return the cells that boxes cover, both corners included. Coordinates count by their absolute value, as released.
 
-    Boxes (G, 4) xyxy px; (G, 4) long, at least one cell. Coordinates count by their absolute value, as released.
+    Args:
+        boxes: (G, 4) xyxy px of the batch tensor.
+        stride: px per cell.
+        height: cells of the map.
+        width: cells of the map.
+
+    Returns:
+        (G, 4) long: x0, y0, x1, y1, half-open, at least one cell.
     """
     x0, y0, x1, y1 = (boxes.abs() / stride).trunc().long().unbind(1)
     x0, y0 = x0.clamp(max=width - 1), y0.clamp(max=height - 1)
@@ -187,7 +212,15 @@ def closed(boxes: Tensor, stride: float, height: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def neck_maps(detector: Any, images: Tensor) -> tuple[Tensor, ...]:
-    """The neck's maps of normalised images in fp32, in eval mode; every module's mode is left as it was."""
+    """Compute the neck's maps in fp32 and eval mode; every module's mode is restored.
+
+    Args:
+        detector: an mmdet detector.
+        images: (B, 3, H, W), normalised.
+
+    Returns:
+        Per level (B, M, h, w).
+    """
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:

@@ -13,68 +13,79 @@ from c2d.detectors.positives import Positives
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Positives with their share in the mean: share sums to 1 (per term), over K positives and over the stages.
+class WeightedPositives:
+    """Positives of all stages with their weights in the mean.
 
-    `truth` (K,) counts the ground truths of the whole batch, images one after the other.
+    Attributes:
+        logits: (K, C) of sigmoid heads, (K, C + 1) of softmax heads.
+        boxes: (K, 4) predictions, xyxy px of the batch tensor.
+        image: (K,) index in the batch.
+        gt: (K,) row in `Batch.all_boxes()`.
+        kind: how `logits` are read: softmax or sigmoid.
+        weight: (K,) in the localisation terms; sums to 1, also over several stages.
+        weight_cls: (K,) in the class term; sums to 1 with the normaliser "exact", to less with "per_image_floor".
+        stages: number of positives of each stage.
     """
 
     logits: Tensor
     boxes: Tensor
     image: Tensor
-    truth: Tensor
+    gt: Tensor
     kind: str
-    share: Tensor
-    share_cls: Tensor
+    weight: Tensor
+    weight_cls: Tensor
     stages: tuple[int, ...]
 
 
-def join(stages: Sequence[Positives], batch: Batch, normaliser: str) -> Shared:
-    """Mean over the positives of each stage, then over the stages.
+def join_stages(stages: Sequence[Positives], batch: Batch, normaliser: str) -> WeightedPositives:
+    """Concatenate stages for the mean over the positives of each stage, then over the stages.
 
-    normaliser: "exact" divides the class term by the number of positives, "per_image_floor" counts every image as one
-    at least. The localisation terms are always divided by the number.
+    Args:
+        stages: positives of each stage, (K_i, ...).
+        batch: their ground truth.
+        normaliser: divisor of the class term: "exact" is the number of positives, "per_image_floor" counts every image
+            as one at least. The localisation terms are always divided by the number.
     """
     offsets = batch.offsets()
     counts = [sum(s.per_image) for s in stages]
     floored = [sum(max(n, 1) for n in s.per_image) for s in stages] if normaliser == "per_image_floor" else counts
     boxes = torch.cat([s.boxes for s in stages])
 
-    def share(divisors: Sequence[int]) -> Tensor:
+    def weights(divisors: Sequence[int]) -> Tensor:
         each = [1 / (len(stages) * max(d, 1)) for d in divisors]
         return torch.cat([boxes.new_full((count,), value) for count, value in zip(counts, each, strict=True)])
 
-    return Shared(
+    return WeightedPositives(
         logits=torch.cat([s.logits for s in stages]),
         boxes=boxes,
         image=torch.cat([s.image for s in stages]),
-        truth=torch.cat([offsets[s.image] + s.gt for s in stages]),
+        gt=torch.cat([offsets[s.image] + s.gt for s in stages]),
         kind=stages[0].kind,
-        share=share(counts),
-        share_cls=share(floored),
+        weight=weights(counts),
+        weight_cls=weights(floored),
         stages=tuple(counts),
     )
 
 
-def subset(every: Shared, limit: int | None, generator: torch.Generator) -> Shared:
-    """At most `limit` positives of each stage, drawn without replacement: an unbiased estimate of every mean."""
-    if limit is None or max(every.stages) <= limit:
-        return every
-    rows, shares, first = [], [], 0
-    for count in every.stages:
+def random_subset(positives: WeightedPositives, limit: int | None, generator: torch.Generator) -> WeightedPositives:
+    """Draw at most `limit` positives of each stage without replacement: an unbiased estimate of every mean."""
+    if limit is None or max(positives.stages) <= limit:
+        return positives
+    rows, weights, first = [], [], 0
+    for count in positives.stages:
         drawn = torch.randperm(count, generator=generator)[:limit].sort().values
         rows.append(drawn + first)
-        shares.append(torch.full((len(drawn),), 1 / (len(every.stages) * max(len(drawn), 1))))
+        weights.append(torch.full((len(drawn),), 1 / (len(positives.stages) * max(len(drawn), 1))))
         first += count
-    row = torch.cat(rows).to(every.boxes.device)
-    share = torch.cat(shares).to(every.share)
-    return Shared(
-        logits=every.logits[row],
-        boxes=every.boxes[row],
-        image=every.image[row],
-        truth=every.truth[row],
-        kind=every.kind,
-        share=share,
-        share_cls=share,
+    row = torch.cat(rows).to(positives.boxes.device)
+    weight = torch.cat(weights).to(positives.weight)
+    return WeightedPositives(
+        logits=positives.logits[row],
+        boxes=positives.boxes[row],
+        image=positives.image[row],
+        gt=positives.gt[row],
+        kind=positives.kind,
+        weight=weight,
+        weight_cls=weight,
         stages=tuple(len(r) for r in rows),
     )

@@ -100,7 +100,7 @@ def test_weight_zero_computes_nothing() -> None:
 
 def test_sights_are_unit_maps_of_both_on_every_level() -> None:
     play = stage("at", size=64)
-    found = play.method.sights(play.view())
+    found = play.method.visualize(play.view())
     assert [sight.heat.shape for sight in found] == [(2, side, side) for side in (16, 16, 8, 8, 4, 4)]
     assert all(float(sight.heat.flatten(1).norm(dim=1).sum()) == pytest.approx(2) for sight in found)
     assert not any(sight.heat.requires_grad for sight in found)

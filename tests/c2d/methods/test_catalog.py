@@ -62,6 +62,6 @@ def test_nulls_become_the_values_of_the_students_detector() -> None:
         b: float | None = None
 
     fcos, ssd, faster = (DetectorLayout(name, (), (), None) for name in ("fcos", "ssd", "faster-rcnn"))
-    assert (P().settled(fcos).a, P().settled(fcos).b) == (3.0, 2.0)
-    assert (P(a=0.5).settled(ssd).a, P().settled(ssd).a) == (0.5, 1.0)
-    assert (P().settled(faster).a, P().settled(faster).b) == (5.0, None)
+    assert (P().with_detector_values(fcos).a, P().with_detector_values(fcos).b) == (3.0, 2.0)
+    assert (P(a=0.5).with_detector_values(ssd).a, P().with_detector_values(ssd).a) == (0.5, 1.0)
+    assert (P().with_detector_values(faster).a, P().with_detector_values(faster).b) == (5.0, None)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.methods.chen import assigned, bounded, minibatch, soft_classes, soft_objectness
+from c2d.methods.chen import assign_anchors, bounded_regression, sample_anchors, soft_classes, soft_objectness
 from c2d.ops.boxes import broadcast_iou
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import stage, teaching, touched, without_adapters
@@ -33,7 +33,7 @@ def test_a_box_better_than_the_teachers_by_the_margin_is_left_alone() -> None:
     y = torch.zeros(4, 4)
     student = torch.tensor([[1.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 0], [3.0, 0, 0, 0]])
     teacher = torch.tensor([[2.0, 0, 0, 0], [1.2, 0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 0]])
-    value, gate = bounded(student, teacher, y, 1.0)
+    value, gate = bounded_regression(student, teacher, y, 1.0)
     assert value.tolist() == [0, 1, 0, 9]  # squared distances 1 < 4, 1 + 1 > 1.44, 0 + 1 = 1, 9 > 0
     assert gate.tolist() == [False, True, False, True]
 
@@ -45,7 +45,7 @@ def test_formulas_equal_the_reference_in_value_and_gradient(T: float) -> None:
     pairs = [
         (soft_classes(z_s, z_t, 1.5, T).mean(), reference.soft_classification(z_s, z_t, 1.5, T), z_s),
         (soft_objectness(o_s, o_t, 1.5, T).mean(), reference.soft_objectness(o_s, o_t, 1.5, T), o_s),
-        (bounded(z_s, z_t, y, 0.4)[0].mean(), reference.bounded_regression(z_s, z_t, y, 0.4), z_s),
+        (bounded_regression(z_s, z_t, y, 0.4)[0].mean(), reference.bounded_regression(z_s, z_t, y, 0.4), z_s),
     ]
     for ours, theirs, leaf in pairs:
         torch.testing.assert_close(ours, theirs)
@@ -64,11 +64,11 @@ def test_soft_classes_are_smallest_where_both_agree() -> None:
 def test_anchors_are_positive_by_overlap_or_as_the_best_of_a_box() -> None:
     anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30], [40, 40, 50, 50], [90, 90, 99, 99]])
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40], [40, 40, 50, 56]])
-    gt, positive, negative = assigned(anchors, boxes, (80, 80))
+    gt, positive, negative = assign_anchors(anchors, boxes, (80, 80))
     assert positive.tolist() == [True, True, True, True, False]  # IoU 1, 0.8, best with 0.25, best with 0.625
     assert gt[:4].tolist() == [0, 0, 1, 2]
     assert negative.tolist() == [False, False, False, False, False]  # the last lies in the padding
-    none = assigned(anchors, torch.zeros(0, 4), (80, 80))
+    none = assign_anchors(anchors, torch.zeros(0, 4), (80, 80))
     assert not none[1].any()
     assert none[2].tolist() == [True, True, True, True, False]
 
@@ -76,12 +76,12 @@ def test_anchors_are_positive_by_overlap_or_as_the_best_of_a_box() -> None:
 @pytest.mark.parametrize(("positives", "wanted"), [(2, (2, 14)), (50, (8, 8)), (0, (0, 16)), (95, (8, 5))])
 def test_a_minibatch_is_half_positive_at_most(positives: int, wanted: tuple[int, int]) -> None:
     positive = torch.arange(100) < positives
-    place, kept, taken = minibatch(positive, ~positive, 16, generator())
+    place, kept, taken = sample_anchors(positive, ~positive, 16, generator())
     assert (int(taken.sum()), int((kept & ~taken).sum())) == wanted
     assert bool(positive[place[taken]].all())
     assert not positive[place[kept & ~taken]].any()
     assert len(place[kept].unique()) == sum(wanted)
-    again = minibatch(positive, ~positive, 16, generator())
+    again = sample_anchors(positive, ~positive, 16, generator())
     assert torch.equal(again[0], place)
 
 
@@ -119,8 +119,8 @@ def parity(student: str = "faster", **params: Any) -> float:
     anchors = torch.cat(method.priors.anchors([(m.shape[-2], m.shape[-1]) for m in s.dense.scores], neck[0].device))
     rows: dict[str, list[Tensor]] = {"z_s": [], "z_t": [], "d_s": [], "d_t": [], "y": []}
     for i, (truth, size) in enumerate(zip(view.batch.boxes, view.batch.sizes, strict=True)):
-        gt, positive, negative = assigned(anchors, truth, size)
-        place, kept, taken = minibatch(positive, negative, 64, view.generator)
+        gt, positive, negative = assign_anchors(anchors, truth, size)
+        place, kept, taken = sample_anchors(positive, negative, 64, view.generator)
         rows["z_s"].append(tiny_detectors.flat_scores(dense64)[i, place[kept], 0])
         rows["z_t"].append(tiny_detectors.flat_scores(t.dense)[i, place[kept], 0].double())
         at = place[taken]
@@ -193,7 +193,7 @@ def test_positives_of_the_rpn_overlap_their_boxes() -> None:
     assert 0 < float(seen["rpn_positives"]) <= float(seen["rpn_batch"]) <= 2 * play.method.params.rpn_batch
     sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.dense.scores]  # type: ignore[union-attr]
     anchors = torch.cat(play.method.priors.anchors(sizes, view.batch.images.device))
-    gt, positive, _ = assigned(anchors, view.batch.boxes[0], view.batch.sizes[0])
+    gt, positive, _ = assign_anchors(anchors, view.batch.boxes[0], view.batch.sizes[0])
     shared = broadcast_iou(view.batch.boxes[0][:, None], anchors)
     assert set(gt[positive].tolist()) == {0, 1, 2}  # each box has its best anchor
     assert bool((shared[gt[positive], positive.nonzero()[:, 0]] > 0).all())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import DetectorOutputs
-from c2d.methods.defeat import DeFeat, resized_masks, two_groups, two_regions
+from c2d.methods.defeat import DeFeat, proposal_losses, region_losses, resized_masks
 from c2d.ops.adapters import FeatureAdapter
 from c2d.ops.masks import object_masks
 from tests.c2d import tiny_detectors
@@ -78,7 +78,7 @@ def test_unit_differences_weigh_half_per_level_with_objects(boxes: list[list[flo
     zeros = [torch.zeros(1, 3, n, n) for n in SIZES]
     masks = object_masks(batch, zeros, STRIDES, 56.0)
     for k in (1, 3):
-        found = two_regions([(z + k, z) for z in zeros], masks)
+        found = region_losses([(z + k, z) for z in zeros], masks)
         assert [float(v) for v in found] == pytest.approx([k**2 * obj, k**2 * 0.5])
 
 
@@ -93,14 +93,14 @@ def test_proposals_are_two_groups() -> None:
     numbers = torch.Generator().manual_seed(0)
     s, t = (torch.randn(6, 4, generator=numbers, dtype=torch.float64) for _ in range(2))
     positive = torch.tensor([True, True, False, False, False, True])
-    obj, bg = two_groups(s, t, positive, 2.0, 2.0)
+    obj, bg = proposal_losses(s, t, positive, 2.0, 2.0)
     torch.testing.assert_close((obj, bg), reference.proposals(s, t, positive, 2.0, 2.0))
-    assert two_groups(s, t, ~positive, 2.0, 2.0) == (bg, obj)
+    assert proposal_losses(s, t, ~positive, 2.0, 2.0) == (bg, obj)
     order = torch.randperm(6, generator=numbers)
-    torch.testing.assert_close(two_groups(s[order], t[order], positive[order], 2.0, 2.0), (obj, bg))
-    assert two_groups(t, t, positive, 1.0, 3.0) == (0, 0)
-    assert two_groups(s, t, positive | True, 1.0, 1.0)[1] == 0
-    assert two_groups(s[:0], t[:0], positive[:0], 1.0, 1.0) == (0, 0)
+    torch.testing.assert_close(proposal_losses(s[order], t[order], positive[order], 2.0, 2.0), (obj, bg))
+    assert proposal_losses(t, t, positive, 1.0, 3.0) == (0, 0)
+    assert proposal_losses(s, t, positive | True, 1.0, 1.0)[1] == 0
+    assert proposal_losses(s[:0], t[:0], positive[:0], 1.0, 1.0) == (0, 0)
 
 
 def test_student_equals_teacher_gives_zero() -> None:
@@ -154,9 +154,9 @@ def test_another_family_teaches_and_sights_are_masks() -> None:
     play = stage("defeat", "faster", "retinanet", levels=(8, 16))
     assert set(play.terms()) == NECK
     assert "below 64 px belong to stride 8" in play.method.notes[0]
-    assert [s.heat.shape for s in play.method.sights(play.view())] == [(2, 12, 12), (2, 6, 6)]
+    assert [s.heat.shape for s in play.method.visualize(play.view())] == [(2, 12, 12), (2, 6, 6)]
     play = stage("defeat", "faster", **BACKBONE, **PROPOSALS)
-    masks, boxes = play.method.sights(play.view())[:4], play.method.sights(play.view())[4:]
+    masks, boxes = play.method.visualize(play.view())[:4], play.method.visualize(play.view())[4:]
     assert [s.name for s in boxes] == ["positive proposals of the teacher", "negative proposals of the teacher"]
     assert not any(s.heat.requires_grad for s in masks)
     assert all(len(s.boxes) == 2 for s in boxes)

@@ -60,7 +60,7 @@ def test_equals_the_reference_in_value_and_gradient(student: str) -> None:
 def test_both_frames_give_the_masks_of_the_reference(frame: str) -> None:
     play = stage("fgd", counts=(5, 2), frame=frame)
     view = play.view()
-    for sight in play.method.sights(view)[::2]:
+    for sight in play.method.visualize(view)[::2]:
         for fg, boxes, size in zip(sight.heat, view.batch.boxes, view.batch.sizes, strict=True):
             theirs = fgd_reference.foreground_mask(boxes, size if frame == "authors" else (96, 96), tuple(fg.shape))
             torch.testing.assert_close(fg.double(), theirs, rtol=1e-6, atol=0)
@@ -157,7 +157,7 @@ def test_every_weight_takes_part_and_terms_without_weight_do_not(counts: Any, pa
 def test_other_families_are_paired_and_sights_are_masks() -> None:
     play = stage("fgd", "faster", "retinanet", levels=(8, 16))
     assert set(play.terms()) == TERMS
-    found = play.method.sights(play.view())
+    found = play.method.visualize(play.view())
     assert [s.name for s in found[:2]] == ["foreground, stride 8", "attention, stride 8"]
     assert [tuple(s.heat.shape) for s in found] == [(2, 12, 12)] * 2 + [(2, 6, 6)] * 2
     assert not any(s.heat.requires_grad for s in found)

@@ -14,7 +14,7 @@ from c2d.core.errors import InputError
 from c2d.detectors.anchors import Priors
 from c2d.detectors.outputs import DetectorOutputs
 from c2d.methods.base import Context
-from c2d.methods.fgfi import FGFI, FGFIParams, active, imitation, near_objects
+from c2d.methods.fgfi import FGFI, FGFIParams, active_cells, imitation_loss, imitation_masks
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched, without_adapters
 from tests.reference import fgfi_reference as reference
@@ -64,11 +64,11 @@ def test_boxes_on_every_level_equal_the_reference() -> None:
 @pytest.mark.parametrize(("psi", "cells"), [(0.5, 1), (0.3, 5), (0.1, 9), (1.0, 0)])
 def test_cells_around_a_box_that_is_an_anchor(psi: float, cells: int) -> None:
     anchors = grid(3, 16, 32)
-    mask = active(anchors, anchors[4:5], torch.tensor([True]), psi, 9)
+    mask = active_cells(anchors, anchors[4:5], torch.tensor([True]), psi, 9)
     assert int(mask.sum()) == cells
-    assert not active(anchors, anchors[4:5], torch.tensor([False]), psi, 9).any()
+    assert not active_cells(anchors, anchors[4:5], torch.tensor([False]), psi, 9).any()
     student = torch.ones(1, 7, 3, 3, requires_grad=True)
-    value = imitation([(student, torch.zeros(1, 7, 3, 3))], [mask.view(1, 1, 3, 3).float()])
+    value = imitation_loss([(student, torch.zeros(1, 7, 3, 3))], [mask.view(1, 1, 3, 3).float()])
     value.backward()
     assert float(value.detach()) == (3.5 if cells else 0)
     assert student.grad is not None
@@ -76,9 +76,9 @@ def test_cells_around_a_box_that_is_an_anchor(psi: float, cells: int) -> None:
 
 def test_a_shift_by_one_stride_moves_the_mask_and_empty_boxes_do_nothing() -> None:
     batch = replace(stage("fgfi").view().batch, boxes=(torch.tensor([[20.0, 30, 61, 66], [0, 0, 0, 0]]),))
-    (first,) = near_objects(batch, [grid(8, 16, 32)], [(8, 8)], 0.5, 224.0)
+    (first,) = imitation_masks(batch, [grid(8, 16, 32)], [(8, 8)], 0.5, 224.0)
     moved = replace(batch, boxes=(batch.boxes[0] + torch.tensor([16.0, 0, 16, 0]) * (batch.boxes[0] > 0),))
-    (second,) = near_objects(moved, [grid(8, 16, 32)], [(8, 8)], 0.5, 224.0)
+    (second,) = imitation_masks(moved, [grid(8, 16, 32)], [(8, 8)], 0.5, 224.0)
     assert first.any()
     assert torch.equal(second[..., 1:], first[..., :-1])
 
@@ -115,14 +115,14 @@ def test_begins_after_400_iterations_and_without_weight_trains_nothing() -> None
     assert FGFIParams().start == 400
     play = stage("fgfi", lambda_imit=0.0)
     assert play.terms() == {}
-    assert play.method.sights(play.view()) == []
+    assert play.method.visualize(play.view()) == []
     assert not list(play.method.parameters())
 
 
 def test_another_family_teaches_and_sights_are_masks() -> None:
     play = stage("fgfi", "faster", "retinanet", levels=(8, 16))
     view = play.view()
-    masks = play.method.sights(view)
+    masks = play.method.visualize(view)
     assert [m.heat.shape for m in masks] == [(2, 12, 12), (2, 6, 6)]
     assert float(sum(m.heat.sum() for m in masks)) == float(play.method(view)[1]["cells"])
     assert "below 64 px belong to stride 8" in play.method.notes[-1]

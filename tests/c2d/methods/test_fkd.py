@@ -19,8 +19,8 @@ from c2d.methods.fkd import (
     channel_attention,
     channel_mask,
     masked_distance,
+    non_local_mean,
     norm,
-    related,
     spatial_attention,
     spatial_mask,
 )
@@ -105,7 +105,7 @@ def test_distance_is_linear_in_the_difference_and_calm_at_equality() -> None:
 
 def test_related_is_the_mean_over_all_pairs() -> None:
     theta, phi, g = rand(2, 3, 20), rand(2, 3, 7, seed=1), rand(2, 3, 7, seed=2)
-    torch.testing.assert_close(related(theta, phi, g), g @ (theta.mT @ phi / 7).mT)
+    torch.testing.assert_close(non_local_mean(theta, phi, g), g @ (theta.mT @ phi / 7).mT)
 
 
 def test_student_equals_teacher_with_identities_gives_the_root_of_eps() -> None:
@@ -153,7 +153,7 @@ def test_other_families_and_sizes_are_paired() -> None:
     view.teacher = replace(view.teacher, neck=tuple(t[..., :-1, :-2] for t in view.teacher.neck))
     assert all(term.value.isfinite() for term in play.method(view)[0].values())
     assert any("teacher's alone" in note for note in play.method.notes)
-    assert [tuple(s.heat.shape) for s in play.method.sights(play.view())] == [(2, 24, 24), (2, 12, 12), (2, 6, 6)]
+    assert [tuple(s.heat.shape) for s in play.method.visualize(play.view())] == [(2, 24, 24), (2, 12, 12), (2, 6, 6)]
 
 
 def test_small_maps_are_pooled_by_their_own_size() -> None:

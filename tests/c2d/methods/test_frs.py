@@ -158,7 +158,7 @@ def test_other_anchors_are_refused(monkeypatch: pytest.MonkeyPatch, student: str
 
 def test_sights_are_the_masks() -> None:
     play = stage("frs", "faster")
-    sights = play.method.sights(play.view())
-    assert [s.name for s in sights] == ["richness, stride 4", "richness, stride 8", "richness, stride 16"]
-    assert [tuple(s.heat.shape) for s in sights] == [(2, 24, 24), (2, 12, 12), (2, 6, 6)]
-    assert all(float(s.heat.min()) > 0 and float(s.heat.max()) < 1 and not s.heat.requires_grad for s in sights)
+    visualizations = play.method.visualize(play.view())
+    assert [s.name for s in visualizations] == ["richness, stride 4", "richness, stride 8", "richness, stride 16"]
+    assert [tuple(s.heat.shape) for s in visualizations] == [(2, 24, 24), (2, 12, 12), (2, 6, 6)]
+    assert all(float(s.heat.min()) > 0 and float(s.heat.max()) < 1 and not s.heat.requires_grad for s in visualizations)

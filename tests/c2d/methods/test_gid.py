@@ -12,14 +12,14 @@ from torch import Tensor
 from c2d.core.errors import InputError
 from c2d.detectors.anchors import match_max_iou, points_inside
 from c2d.methods.gid import (
-    disagreement,
-    edges,
-    feature,
+    edge_distances,
+    feature_loss,
     general_instances,
+    gi_scores,
     normalised_distances,
-    pool,
+    pool_instances,
     pooling_level,
-    relation,
+    relation_loss,
     response_cls,
     response_reg,
 )  # fmt: skip
@@ -70,7 +70,7 @@ def expected(play: Stage, view: Any) -> tuple[dict[str, Tensor], list[Tensor]]:
     paired = phi(
         type(view.student)(neck=tuple(neck)), type(view.teacher)(neck=tuple(m.double() for m in view.teacher.neck))
     )
-    pooled = [pool(maps, phi.strides, rois) for maps in zip(*paired, strict=True)]
+    pooled = [pool_instances(maps, phi.strides, rois) for maps in zip(*paired, strict=True)]
     dense = type(s)(tuple(scores), tuple(deltas), s.classes, s.kind, s.strides)
     anchors = torch.cat(method.ours.anchors([(m.shape[2], m.shape[3]) for m in scores], rois.device))
     taken = torch.zeros(len(scores[0]), len(anchors), dtype=torch.bool)
@@ -145,7 +145,7 @@ def test_the_prediction_that_differs_is_the_first_instance() -> None:
     student = torch.zeros(1, 2 * 3, 2, 2)
     teacher = student.clone()
     teacher[0, 1 * 3 + 2, 1, 0] = 2.0  # prior 1, class 2, row 1, column 0
-    gi, from_teacher = disagreement(student, teacher, 3, "classwise")
+    gi, from_teacher = gi_scores(student, teacher, 3, "classwise")
     assert gi.shape == (1, 2, 2, 2)
     assert int(gi.argmax()) == (1 * 2 + 0) * 2 + 1
     assert from_teacher.sum() == 1
@@ -157,8 +157,8 @@ def test_the_prediction_that_differs_is_the_first_instance() -> None:
 
 def test_classwise_and_objectness_differ() -> None:
     z_s, z_t = torch.tensor([2.0, -2.0]).view(1, 2, 1, 1), torch.tensor([-2.0, 2.0]).view(1, 2, 1, 1)
-    assert float(disagreement(z_s, z_t, 2, "classwise")[0]) == pytest.approx(0.76159, abs=1e-5)
-    assert float(disagreement(z_s, z_t, 2, "objectness")[0]) == 0
+    assert float(gi_scores(z_s, z_t, 2, "classwise")[0]) == pytest.approx(0.76159, abs=1e-5)
+    assert float(gi_scores(z_s, z_t, 2, "objectness")[0]) == 0
 
 
 def test_pooling_levels_are_those_of_strides() -> None:
@@ -171,15 +171,15 @@ def test_pooling_levels_are_those_of_strides() -> None:
 
 def test_relation_on_a_line_and_its_invariances() -> None:
     line = lambda *x: torch.tensor(x, dtype=torch.float64).view(-1, 1)  # noqa: E731
-    assert float(relation(line(0, 1, 2), line(0, 1, 3))) == pytest.approx(0.0208333, abs=1e-7)
+    assert float(relation_loss(line(0, 1, 2), line(0, 1, 3))) == pytest.approx(0.0208333, abs=1e-7)
     assert normalised_distances(line(0, 1, 3))[0].tolist() == pytest.approx([0, 0.5, 1.5])
     torch.manual_seed(0)
     rows = torch.randn(5, 2, 3, 3)
-    assert float(relation(10 * rows + 5, rows)) == pytest.approx(0, abs=1e-10)
+    assert float(relation_loss(10 * rows + 5, rows)) == pytest.approx(0, abs=1e-10)
     same = torch.ones(4, 7, requires_grad=True)
-    (gradient,) = torch.autograd.grad(relation(same, torch.randn(4, 7)), same)
+    (gradient,) = torch.autograd.grad(relation_loss(same, torch.randn(4, 7)), same)
     assert torch.isfinite(gradient).all()
-    assert float(relation(line(0, 1), line(0, 3))) == 0
+    assert float(relation_loss(line(0, 1), line(0, 3))) == 0
 
 
 def test_matching() -> None:
@@ -196,7 +196,7 @@ def test_matching() -> None:
         [False] * 4,
     ]
     bins = torch.zeros(1, 4, 5).index_fill_(2, torch.tensor([3]), 100.0)
-    assert edges(bins.flatten(1)).tolist() == [[3.0] * 4]
+    assert edge_distances(bins.flatten(1)).tolist() == [[3.0] * 4]
 
 
 @pytest.mark.parametrize("student", STUDENTS)
@@ -255,7 +255,7 @@ def test_a_weight_of_zero_leaves_a_term_out() -> None:
 
 def test_sights_are_boxes_and_disagreement() -> None:
     play = stage("gid", **FINE)
-    boxes, *heat = play.method.sights(play.view())
+    boxes, *heat = play.method.visualize(play.view())
     assert [len(b) for b in boxes.boxes] == [4, 4]
     assert [tuple(h.heat.shape) for h in heat] == [(2, 24, 24), (2, 12, 12), (2, 6, 6)]
 
@@ -273,7 +273,7 @@ def test_what_cannot_be_compared_is_refused(student: str, teacher: str | None, s
 
 def test_equal_terms_of_plain_tensors() -> None:
     unit = torch.ones(3, 2, 10, 10)
-    assert float(feature(unit, 0 * unit, "squared")) == pytest.approx(2)
-    assert float(feature(unit, 0 * unit, "plain")) == pytest.approx(200**0.5)
+    assert float(feature_loss(unit, 0 * unit, "squared")) == pytest.approx(2)
+    assert float(feature_loss(unit, 0 * unit, "plain")) == pytest.approx(200**0.5)
     assert float(response_cls(torch.zeros(2, 4), torch.zeros(2, 4))) == pytest.approx(4 * 0.693147)
     assert float(response_reg(torch.ones(2, 4), torch.zeros(2, 4), 0.0)) == 4

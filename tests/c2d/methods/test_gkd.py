@@ -14,7 +14,7 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import DetectorOutputs
-from c2d.methods.gkd import global_pair, points, reliability
+from c2d.methods.gkd import feature_loss, global_loss, reliability
 from c2d.ops import masks
 from c2d.ops.boxes import broadcast_iou
 from tests.c2d import tiny_detectors
@@ -100,14 +100,14 @@ def test_omega_by_hand() -> None:
 def test_equal_cosines_are_fully_trusted_and_nothing_is_left_to_learn() -> None:
     cos, own = noise(3, 5).clamp(-1, 1), torch.ones(3, 5, dtype=torch.bool)
     assert torch.equal(reliability(cos, cos, own), torch.ones(3, dtype=torch.float64))
-    assert float(global_pair(cos, cos, torch.ones(3), own[0])) == 0
+    assert float(global_loss(cos, cos, torch.ones(3), own[0])) == 0
 
 
 def test_unit_difference_is_a_half_inside_and_outside() -> None:
     maps = [(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))]
     mask = torch.zeros(2, 4, 4).index_fill(1, torch.tensor([1]), 0.25)
-    assert float(points(maps, [mask])) == pytest.approx(0.5)
-    assert float(points(maps, [torch.zeros(2, 4, 4)])) == 0
+    assert float(feature_loss(maps, [mask])) == pytest.approx(0.5)
+    assert float(feature_loss(maps, [torch.zeros(2, 4, 4)])) == 0
 
 
 def test_painting_equals_the_reference() -> None:
@@ -268,7 +268,7 @@ def test_a_term_of_weight_0_is_left_out() -> None:
 
 def test_sights_are_masks_and_instances() -> None:
     play = gkd()
-    found = play.method.sights(play.view())
+    found = play.method.visualize(play.view())
     assert [s.name for s in found] == ["instances", *(f"omega, stride {s}" for s in (4, 8, 16))]
     assert found[1].heat.shape == (2, 24, 24)
     assert not found[1].heat.requires_grad

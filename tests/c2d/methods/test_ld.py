@@ -17,7 +17,7 @@ from c2d.detectors.outputs import DenseOutputs, Needs
 from c2d.detectors.recording import record_forward
 from c2d.distillation.build_methods import build_methods
 from c2d.methods.base import Context
-from c2d.methods.ld import LD, LDParams, classification, localisation, tempered_kl, vlr_weights
+from c2d.methods.ld import LD, LDParams, classification_loss, localization_loss, tempered_kl, vlr_weights
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched
 from tests.reference import ld_reference as literal
@@ -85,22 +85,26 @@ def test_two_bins_by_hand() -> None:
     student, teacher = torch.zeros(1, 4, 2), torch.tensor([10 * math.log(3.0), 0.0]).expand(1, 4, 2)
     kl = 100 / 2 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))  # T^2, mean over two bins
     assert float(tempered_kl(student, teacher, 10.0)[0, 0]) == pytest.approx(kl, rel=1e-6)
-    assert float(localisation(student, teacher, torch.tensor([0.5]), 10.0)) == pytest.approx(0.5 * 4 * kl, rel=1e-6)
+    assert float(localization_loss(student, teacher, torch.tensor([0.5]), 10.0)) == pytest.approx(
+        0.5 * 4 * kl, rel=1e-6
+    )
 
 
 def test_losses_equal_the_reference_in_value_and_gradient() -> None:
     s, t, w = rand(5, 4, 9).requires_grad_(), rand(5, 4, 9, seed=1), rand(5, seed=2).abs()
-    ours, theirs = localisation(s, t, w, 10.0) / 16, literal.localisation(s, t, w, 10.0, 16.0)
+    ours, theirs = localization_loss(s, t, w, 10.0) / 16, literal.localisation(s, t, w, 10.0, 16.0)
     assert deviation(ours, [s], theirs, [s]) < 1e-10
     z, y = rand(6, 3, seed=3).requires_grad_(), rand(6, 3, seed=4)
-    ours, theirs = classification(z, y, 2.0), literal.classification(z, y, 2.0)
+    ours, theirs = classification_loss(z, y, 2.0), literal.classification(z, y, 2.0)
     assert deviation(ours, [z], theirs, [z]) < 1e-10
 
 
 def test_a_constant_on_an_edge_changes_nothing() -> None:
     s, t, w = rand(5, 4, 17), rand(5, 4, 17, seed=1), torch.ones(5).double()
-    torch.testing.assert_close(localisation(s + rand(5, 4, 1, seed=2), t, w, 10.0), localisation(s, t, w, 10.0))
-    assert float(localisation(t, t, w, 10.0)) == pytest.approx(0, abs=1e-10)
+    torch.testing.assert_close(
+        localization_loss(s + rand(5, 4, 1, seed=2), t, w, 10.0), localization_loss(s, t, w, 10.0)
+    )
+    assert float(localization_loss(t, t, w, 10.0)) == pytest.approx(0, abs=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -172,7 +176,7 @@ def test_weight_zero_computes_nothing(off: str) -> None:
 def test_sights_are_the_region_and_the_boxes_of_the_positives() -> None:
     play = stage("ld", "gfl")
     view = play.view()
-    *levels, boxes = play.method.sights(view)
+    *levels, boxes = play.method.visualize(view)
     assert [(sight.name, sight.heat.shape) for sight in levels] == [
         ("VLR, stride 4", (2, 24, 24)), ("VLR, stride 8", (2, 12, 12)), ("VLR, stride 16", (2, 6, 6))
     ]  # fmt: skip

@@ -21,7 +21,7 @@ def parity(student: str = "retinanet") -> float:
     """Largest relative deviation of the term and its gradient in production from the literal one in fp64."""
     play = stage("mgd", student, size=48, levels=(8, 16), wide=student == "retinanet")
     view = play.view()
-    masks = [sight.heat for sight in play.method.sights(view)]  # the cells that `forward` draws next
+    masks = [sight.heat for sight in play.method.visualize(view)]  # the cells that `forward` draws next
     terms, _ = play.method(view)
     exact = copy.deepcopy(play.method).double()
     raw = [s.detach().double().requires_grad_() for s in view.student.neck[1:]]
@@ -98,7 +98,7 @@ def test_nothing_is_trained_without_a_weight() -> None:
 def test_other_families_are_paired_and_sights_are_the_cells() -> None:
     play = stage("mgd", "faster", "retinanet", levels=(8, 16))
     assert set(play.terms()) == {"gen"}
-    assert [tuple(s.heat.shape) for s in play.method.sights(play.view())] == [(2, 12, 12), (2, 6, 6)]
+    assert [tuple(s.heat.shape) for s in play.method.visualize(play.view())] == [(2, 12, 12), (2, 6, 6)]
 
 
 def test_refusals_say_what_to_do() -> None:

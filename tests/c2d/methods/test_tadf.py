@@ -13,7 +13,16 @@ from c2d.core.errors import InputError
 from c2d.detectors.heads import roi_boxes
 from c2d.detectors.outputs import DetectorOutputs
 from c2d.distillation.weight_schedule import weight_factor
-from c2d.methods.tadf import TADF, bell, features, gated_mean, gaussian_masks, knows_better, log_complement, soft_bce
+from c2d.methods.tadf import (
+    TADF,
+    feature_loss,
+    gated_mean,
+    gaussian_1d,
+    gaussian_masks,
+    log_complement,
+    soft_bce,
+    teacher_more_confident,
+)
 from tests.c2d.methods.tiny_setup import Stage, deviation, stage, touched, without_adapters
 from tests.reference import tadf_reference as reference
 
@@ -72,7 +81,7 @@ def test_equals_the_reference_in_value_and_gradient(student: str, params: dict[s
 
 def test_bell_is_one_in_the_middle_and_0_6065_at_an_edge() -> None:
     low, high = torch.tensor([0.5, 2.2]), torch.tensor([4.5, 2.4])
-    found = bell(low, high, torch.tensor([0, 2]), torch.tensor([5, 3]), 6)
+    found = gaussian_1d(low, high, torch.tensor([0, 2]), torch.tensor([5, 3]), 6)
     assert found[0].tolist() == pytest.approx([0.6065, 0.8825, 1, 0.8825, 0.6065, 0], abs=5e-5)
     assert float(found[0, 0] ** 2) == pytest.approx(0.3679, abs=5e-5)  # a corner
     assert found[1].tolist() == pytest.approx([0, 0, torch.tensor(-0.5 * 0.4**2).exp().item(), 0, 0, 0])
@@ -86,7 +95,7 @@ def test_masks_and_features_equal_the_reference(boxes: list[list[float]]) -> Non
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a[:, 0].double(), b, rtol=1e-6, atol=1e-7)
     ones = [torch.ones(2, 3, *size, requires_grad=True) for size in SIZES]
-    value = features([(s, torch.zeros_like(s)) for s in ones], ours)
+    value = feature_loss([(s, torch.zeros_like(s)) for s in ones], ours)
     value.backward()
     assert float(value.detach()) == pytest.approx(2 * 1.5 if boxes else 0)  # two levels have boxes
 
@@ -97,7 +106,7 @@ def test_class_term_equals_the_reference_also_where_one_class_has_it_all() -> No
     s[1] = torch.tensor([60.0, -60, 0, 0])
     s.requires_grad_()
     labels = torch.tensor([0, 1, 2, 1, 3])
-    gate = knows_better(s, t, labels)
+    gate = teacher_more_confident(s, t, labels)
     assert torch.equal(gate, reference.classification_gate(s, t, labels))
     ours, theirs = gated_mean(soft_bce(s, t), gate), reference.classification(s, t, labels)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=0)
@@ -151,7 +160,7 @@ def test_weight_falls_linearly() -> None:
 def test_sights_are_bells_and_taught_boxes() -> None:
     play = stage("tadf", "faster", **OPEN)
     view = play.view()
-    *bells, boxes = play.method.sights(view)
+    *bells, boxes = play.method.visualize(view)
     assert [b.heat.shape for b in bells] == [(2, 16, 16), (2, 8, 8), (2, 4, 4)]
     assert sum(len(rows) for rows in boxes.boxes) == 9 == int(play.method(view)[1]["box_kept"])
 

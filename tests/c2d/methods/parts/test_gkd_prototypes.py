@@ -67,7 +67,7 @@ class Listed:
 
 
 def test_instances_are_chosen_by_class_image_and_size() -> None:
-    chosen, again = (gkd_prototypes.choose(Listed(), 4, 3, 30.0, 1) for _ in range(2))  # type: ignore[arg-type]
+    chosen, again = (gkd_prototypes.select_instances(Listed(), 4, 3, 30.0, 1) for _ in range(2))  # type: ignore[arg-type]
     assert chosen[:2] == again[:2]
     assert torch.bincount(chosen.labels, minlength=4).tolist() == [3, 3, 1, 0]  # the small one for want of a larger
     assert 6 in chosen.images
@@ -79,6 +79,6 @@ def test_cells_run_from_corner_to_corner_and_stay_on_the_map() -> None:
     maps = noise(2, 3, 8, 8)
     boxes = torch.tensor([[3.0, 5.0, 9.0, 30.0], [-9.0, 2.0, 3.0, 3.0], [31.0, 31.0, 32.0, 40.0], [8.0, 8.0, 8.0, 8.0]])
     image = torch.tensor([0, 0, 1, 1])
-    found = gkd_prototypes.pool(maps, boxes, image, 4)
+    found = gkd_prototypes.box_means(maps, boxes, image, 4)
     for row, box, number in zip(found, boxes, image, strict=True):
         torch.testing.assert_close(row, reference.pool_rdm(maps[number], box, 4))
