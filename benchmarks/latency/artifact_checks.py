@@ -49,7 +49,7 @@ def check_artifact(
         {operator: calls}}, empty where counting failed (the note has the reason); sha256: of the artefact}.
     """
     if backend == EAGER and known_ap is not None and not pipeline.resized:
-        outputs = {"max_deviation": None, "tolerance": None, "equal": True, "AP": known_ap, "note": ""}
+        outputs: dict[str, Any] = {"max_deviation": None, "tolerance": None, "equal": True, "AP": known_ap, "note": ""}
     else:
         outputs = check_outputs(pipeline, backend, prepared, list(paths))
     counts, note = _count_operations(pipeline, paths)

@@ -1,13 +1,23 @@
-"""The request of one measuring process, as one line of JSON on its command line."""
+"""The request of one measuring process, as one line of JSON on its command line, and the names of the stages."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.latency import stages
 from benchmarks.latency.timing import StoppingRule
+from c2d.core.errors import unknown_name
+
+READ, PREPROCESS, COPY, MODEL, POST_PROCESS, END_TO_END = STAGES = (
+    "read and decode",
+    "preprocess",
+    "host to device",
+    "model",
+    "post-process",
+    "end to end",
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class LatencyRequest:
         device: cpu or cuda.
         size: (height, width) in px that images are scaled to; None: the config's own.
         batches: batch sizes.
-        stages: names of `benchmarks.latency.stages`.
+        stages: names out of STAGES.
         images: "real" (of the test data set) or "random".
         image_count: number of different images.
         interval_ms: time between the beginnings of two calls; None: the next call begins when the last one ends.
@@ -41,7 +51,7 @@ class LatencyRequest:
     device: str = "cpu"
     size: tuple[int, int] | None = None
     batches: tuple[int, ...] = (1,)
-    stages: tuple[str, ...] = stages.STAGES
+    stages: tuple[str, ...] = STAGES
     images: str = "real"
     image_count: int = 16
     interval_ms: float | None = None
@@ -63,3 +73,15 @@ class LatencyRequest:
         tuples = {"batches": tuple(values["batches"]), "stages": tuple(values["stages"])}
         rule = StoppingRule(**values["rule"])
         return LatencyRequest(**{**values, **tuples, "size": tuple(size) if size else None, "rule": rule})
+
+
+def check_stages(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the stages in their order.
+
+    Raises:
+        InputError: unknown name.
+    """
+    for name in names:
+        if name not in STAGES:
+            raise unknown_name("stage", name, STAGES)
+    return tuple(name for name in STAGES if name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,3 +70,45 @@ class LatencyRow:
     def artefact(self) -> str:
         """SHA-256 of what was timed: an exported file, else the checkpoint."""
         return self.facts["sha256"] or self.checkpoint
+
+
+Rows = dict[tuple[int, str], LatencyRow]
+"""Rows of one backend by batch size and stage."""
+
+
+def first_value(lines: Sequence[dict[str, Any]], key: str) -> Any:
+    """Return the value of `key` in the first line that has it, or None."""
+    return next((line[key] for line in lines if key in line), None)
+
+
+def add_launch(lines: Sequence[dict[str, Any]], exit_reason: str, rows: Rows, number: int) -> None:
+    """Add the lines of one process (see `benchmarks.latency.worker`) to the rows of its backend.
+
+    Args:
+        lines: of the process.
+        exit_reason: why it failed; "" where it did not.
+        rows: changed in place.
+        number: of the launch, from 1.
+    """
+    facts = first_value(lines, "facts")
+    failure = first_value(lines, "failed")
+    reported = set()
+    for line in lines:
+        if "stage" not in line:
+            continue
+        row = rows[line["batch"], line["stage"]]
+        reported.add((line["batch"], line["stage"]))
+        if "samples_ms" in line:
+            row.launches.append(line)
+            row.facts = facts
+        elif not row.reason:
+            row.reason, row.expected = line["reason"], "not_applicable" in line
+    begun = [tuple(line["begin"]) for line in lines if "begin" in line]
+    for key, row in rows.items():
+        if key not in reported and not row.reason:
+            is_last = bool(begun) and key == begun[-1]
+            why = failure or exit_reason or "its process reported nothing about it"
+            row.reason = f"launch {number}: {why}" + ("" if is_last or not begun else f", at batch {begun[-1][0]}")
+        for note in [*(facts or {}).get("notes", []), first_value(lines, "note")]:
+            if note and note not in row.notes:
+                row.notes.append(note)

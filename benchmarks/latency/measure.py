@@ -17,13 +17,11 @@ from typing import Any
 
 from benchmarks.backends.registry import find_backend
 from benchmarks.latency.latency_request import LatencyRequest
-from benchmarks.latency.latency_row import LatencyRow
+from benchmarks.latency.latency_row import LatencyRow, Rows, add_launch, first_value
 from c2d.core.errors import InputError
 from c2d.core.python_process import module_command, module_environment
 
 Progress = Callable[[str], None]
-Rows = dict[tuple[int, str], LatencyRow]
-"""Rows of one backend by batch size and stage."""
 
 
 class Interrupted(Exception):
@@ -75,7 +73,7 @@ def measure_latency(
             for name in accepted:
                 progress(f"{name}: launch {number} of {launches}")
                 lines, exit_reason = run_worker(replace(base, backend=name))
-                _collect(lines, exit_reason, rows[name], number)
+                add_launch(lines, exit_reason, rows[name], number)
     except KeyboardInterrupt:
         for row in all_rows:
             if len(row.launches) < launches:
@@ -119,15 +117,11 @@ def _exit_reason(code: int, log: Path) -> str:
     return f"its process ended with {code}: {output[-1][:300] if output else 'no output'}"
 
 
-def _first_value(lines: Sequence[dict[str, Any]], key: str) -> Any:
-    return next((line[key] for line in lines if key in line), None)
-
-
 def _check_backend(request: LatencyRequest, rows: Rows) -> bool:
     """Check one backend's artefact; return whether to time it. If not, its rows get the reason."""
     lines, exit_reason = run_worker(replace(request, check_only=True))
     failure = next((line for line in lines if "failed" in line), None)
-    checks = _first_value(lines, "checks") or {}
+    checks = first_value(lines, "checks") or {}
     if failure and failure["kind"] == "input":
         raise InputError(failure["failed"])
     reason = failure["failed"] if failure else exit_reason
@@ -140,29 +134,3 @@ def _check_backend(request: LatencyRequest, rows: Rows) -> bool:
         row.expected = failure is not None and failure["kind"] == "unavailable"
         row.notes += [checks["note"]] if checks.get("note") else []
     return not reason
-
-
-def _collect(lines: Sequence[dict[str, Any]], exit_reason: str, rows: Rows, number: int) -> None:
-    """Put the lines of launch `number` into the rows."""
-    facts = _first_value(lines, "facts")
-    failure = _first_value(lines, "failed")
-    reported = set()
-    for line in lines:
-        if "stage" not in line:
-            continue
-        row = rows[line["batch"], line["stage"]]
-        reported.add((line["batch"], line["stage"]))
-        if "samples_ms" in line:
-            row.launches.append(line)
-            row.facts = facts
-        elif not row.reason:
-            row.reason, row.expected = line["reason"], "not_applicable" in line
-    begun = [tuple(line["begin"]) for line in lines if "begin" in line]
-    for key, row in rows.items():
-        if key not in reported and not row.reason:
-            is_last = bool(begun) and key == begun[-1]
-            why = failure or exit_reason or "its process reported nothing about it"
-            row.reason = f"launch {number}: {why}" + ("" if is_last or not begun else f", at batch {begun[-1][0]}")
-        for note in [*(facts or {}).get("notes", []), _first_value(lines, "note")]:
-            if note and note not in row.notes:
-                row.notes.append(note)

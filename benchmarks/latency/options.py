@@ -144,8 +144,7 @@ def build_request(
     """
     import torch
 
-    from benchmarks.latency.latency_request import LatencyRequest
-    from benchmarks.latency.stages import COPY, STAGES, check_stages
+    from benchmarks.latency.latency_request import COPY, STAGES, LatencyRequest, check_stages
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     for kind, given, allowed in (("device", device.partition(":")[0], DEVICES), ("kind of images", images, IMAGES)):

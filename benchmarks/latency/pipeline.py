@@ -74,6 +74,19 @@ class InferencePipeline:
         height, width = (-(-side // divisor) * divisor for side in self.size)
         return height, width
 
+    def image_files(self, kind: str, count: int, folder: Path) -> list[Path]:
+        """Return the files to time.
+
+        Args:
+            kind: "real" (of the test data set) or "random".
+            count: number of files.
+            folder: gets the random images.
+
+        Raises:
+            InputError: real images of a data set that is missing.
+        """
+        return write_random_images(folder, self.size, count) if kind == "random" else self.student.images(count)
+
     def read(self, paths: Sequence[Path]) -> list[Any]:
         """Decode files to (H, W, 3) uint8 BGR arrays, with the loader of the test pipeline."""
         return [self._load_image({"img_path": str(path)})["img"] for path in paths]

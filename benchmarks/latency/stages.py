@@ -1,4 +1,4 @@
-"""The stages of inference, each as a call without arguments over the same images, one batch after the other.
+"""Measure the stages of inference, each as a call without arguments over the same images, batch after batch.
 
 A sample of any stage is the time of one whole batch. Inputs from earlier stages are computed before the clock starts.
 """
@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.latency import timing
-from c2d.core.errors import InputError, unknown_name
+from benchmarks.latency.latency_request import (
+    COPY,
+    END_TO_END,
+    MODEL,
+    POST_PROCESS,
+    PREPROCESS,
+    READ,
+    LatencyRequest,
+)
+from benchmarks.machine import cpu, gpu, peak_memory
+from c2d.core.errors import InputError, first_line
 
 if TYPE_CHECKING:
+    from benchmarks.backends.base import PreparedBackend
     from benchmarks.backends.network import Call
     from benchmarks.latency.pipeline import InferencePipeline
 
-READ, PREPROCESS, COPY, MODEL, POST_PROCESS, END_TO_END = STAGES = (
-    "read and decode",
-    "preprocess",
-    "host to device",
-    "model",
-    "post-process",
-    "end to end",
-)
 WITH_MODEL = (MODEL, END_TO_END)
 """Stages whose peak memory is the student's."""
 MAX_BATCHES = 8
@@ -35,16 +38,82 @@ class StageNotApplicable(Exception):
     """This stage does not exist for this student on this device; the message is the row's reason."""
 
 
-def check_stages(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the stages in their order.
+def measure_stages(
+    pipeline: InferencePipeline,
+    prepared: PreparedBackend,
+    request: LatencyRequest,
+    paths: list[Path],
+    emit: Callable[[dict[str, Any]], None],
+    baseline_mib: float = 0.0,
+) -> None:
+    """Measure every batch size and stage, small batches first; after one that does not fit, larger ones are skipped.
 
-    Raises:
-        InputError: unknown name.
+    Args:
+        pipeline: of the student.
+        prepared: the backend.
+        request: batch sizes, stages and rule.
+        paths: image files.
+        emit: gets each line, see `benchmarks.latency.worker`.
+        baseline_mib: memory (MiB) of the process with its packages imported.
     """
-    for name in names:
-        if name not in STAGES:
-            raise unknown_name("stage", name, STAGES)
-    return tuple(name for name in STAGES if name in names)
+    too_large: str | None = None
+    for batch in sorted(request.batches):
+        for stage in request.stages:
+            emit({"begin": [batch, stage]})
+            key = {"batch": batch, "stage": stage}
+            if too_large:
+                emit({**key, "reason": too_large, "memory": True})
+                continue
+            try:
+                emit({**key, **_measure_stage(pipeline, prepared, request, batch, stage, paths, baseline_mib)})
+            except StageNotApplicable as reason:
+                emit({**key, "reason": str(reason), "not_applicable": True})
+            except Exception as error:
+                if not peak_memory.is_out_of_memory(error):
+                    emit({**key, "reason": f"{type(error).__name__}: {first_line(error)}"})
+                    continue
+                too_large = f"batch {batch} does not fit in memory ({first_line(error)[:160]})"
+                emit({**key, "reason": too_large, "memory": True})
+                peak_memory.release_memory(str(pipeline.device))
+
+
+def _measure_stage(
+    pipeline: InferencePipeline,
+    prepared: PreparedBackend,
+    request: LatencyRequest,
+    batch: int,
+    stage: str,
+    paths: list[Path],
+    baseline_mib: float,
+) -> dict[str, Any]:
+    device = str(pipeline.device)
+    call = stage_call(pipeline, prepared, stage, batch, paths)
+    clock_name, clock = stage_clock(stage, pipeline.device.type)
+    nms = stage_nms(stage, pipeline.network.nms)
+    card = gpu.open_gpu(pipeline.device.index or 0) if pipeline.device.type == "cuda" else "none"
+    call()  # before the reset: what compiling takes is no memory of the calls that are timed
+    peak_memory.reset_peak(device)
+    before, gpu_before = cpu.read_counters(), card.read_state() if isinstance(card, gpu.Gpu) else None
+    samples = timing.time_call(call, request.rule, clock, request.interval_ms)
+    gpu_after, after = card.read_state() if isinstance(card, gpu.Gpu) else None, cpu.read_counters()
+    peak = peak_memory.peak_mib(device, baseline_mib)
+    reasons = [cpu.disturbance(before, after)]
+    states = {"before": before.facts, "after": after.facts}
+    if gpu_before and gpu_after:
+        reasons.append(gpu.disturbance(gpu_before, gpu_after))
+        states = {"before": {**states["before"], **gpu_before.facts}, "after": {**states["after"], **gpu_after.facts}}
+    if not samples.steady:
+        reasons.append(f"it never became steady in {len(samples.warm_up_ms)} calls of warm-up")
+    return {
+        "clock": clock_name,
+        "nms": nms,
+        "samples_ms": samples.samples_ms,
+        "warm_up_ms": samples.warm_up_ms,
+        "missed_intervals": samples.missed_intervals,
+        "peak_mib": round(peak, 1) if stage in WITH_MODEL else None,
+        "seen": states,
+        "disturbed": "; ".join(filter(None, reasons)) or None,
+    }
 
 
 def batches_of_files(paths: Sequence[Path], size: int) -> list[list[Path]]:

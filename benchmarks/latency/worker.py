@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.backends.base import Unavailable
 from benchmarks.backends.registry import find_backend, prepare_backend
-from benchmarks.latency import stages
 from benchmarks.latency.latency_request import LatencyRequest
-from benchmarks.latency.timing import time_call
+from benchmarks.latency.stages import measure_stages
 from benchmarks.machine import cpu, gpu, peak_memory
 from c2d.core.errors import InputError, first_line
 
@@ -40,10 +39,10 @@ Emit = Callable[[dict[str, Any]], None]
 def serve(request: LatencyRequest, emit: Emit) -> None:
     """Do all the work of one process. Expected errors become the line `failed`; others are raised after it."""
     try:
-        baseline_mib = _import_packages(request)
-        pipeline = _load_pipeline(request)
-        paths = _image_files(pipeline, request)
-        prepared = prepare_backend(request.backend, pipeline.backend_context(Path(request.workspace)))
+        pipeline, baseline_mib = _load_pipeline(request)
+        workspace = Path(request.workspace)
+        paths = pipeline.image_files(request.images, request.image_count, workspace / "random")
+        prepared = prepare_backend(request.backend, pipeline.backend_context(workspace))
         emit({"facts": facts(pipeline, request, prepared)})
         if request.check_only:
             from benchmarks.latency.artifact_checks import check_artifact
@@ -64,35 +63,22 @@ def serve(request: LatencyRequest, emit: Emit) -> None:
         raise
 
 
-def _import_packages(request: LatencyRequest) -> float:
-    """Import what a student needs and return the memory (MiB) of the process after that."""
-    from benchmarks.latency.student import register_mmdet
-
-    register_mmdet()
-    return peak_memory.baseline_mib(request.device)
-
-
-def _load_pipeline(request: LatencyRequest) -> InferencePipeline:
+def _load_pipeline(request: LatencyRequest) -> tuple[InferencePipeline, float]:
+    """Return the student's pipeline, and the memory (MiB) of the process with its packages before the student."""
     import cv2
     import torch
 
     from benchmarks.latency.pipeline import InferencePipeline
-    from benchmarks.latency.student import load_stock_student
+    from benchmarks.latency.student import load_stock_student, register_mmdet
 
+    register_mmdet()
+    baseline_mib = peak_memory.baseline_mib(request.device)
     if request.threads:
         torch.set_num_threads(request.threads)
         cv2.setNumThreads(request.threads)
     config, checkpoint = Path(request.config), Path(request.checkpoint)
     student = load_stock_student(config, checkpoint, request.device, request.dataset_overrides)
-    return InferencePipeline(student, request.size)
-
-
-def _image_files(pipeline: InferencePipeline, request: LatencyRequest) -> list[Path]:
-    if request.images == "random":
-        from benchmarks.latency.pipeline import write_random_images
-
-        return write_random_images(Path(request.workspace) / "random", pipeline.size, request.image_count)
-    return pipeline.student.images(request.image_count)
+    return InferencePipeline(student, request.size), baseline_mib
 
 
 def facts(pipeline: InferencePipeline, request: LatencyRequest, prepared: PreparedBackend) -> dict[str, Any]:
@@ -129,83 +115,6 @@ def facts(pipeline: InferencePipeline, request: LatencyRequest, prepared: Prepar
             "cores": machine["cores"],
             **prepared.conditions,
         },
-    }
-
-
-def measure_stages(
-    pipeline: InferencePipeline,
-    prepared: PreparedBackend,
-    request: LatencyRequest,
-    paths: list[Path],
-    emit: Emit,
-    baseline_mib: float = 0.0,
-) -> None:
-    """Measure every batch size and stage, small batches first; after one that does not fit, larger ones are skipped.
-
-    Args:
-        pipeline: of the student.
-        prepared: the backend.
-        request: batch sizes, stages and rule.
-        paths: image files.
-        emit: gets the lines.
-        baseline_mib: memory (MiB) of the process with its packages imported.
-    """
-    too_large: str | None = None
-    for batch in sorted(request.batches):
-        for stage in request.stages:
-            emit({"begin": [batch, stage]})
-            key = {"batch": batch, "stage": stage}
-            if too_large:
-                emit({**key, "reason": too_large, "memory": True})
-                continue
-            try:
-                emit({**key, **_measure_stage(pipeline, prepared, request, batch, stage, paths, baseline_mib)})
-            except stages.StageNotApplicable as reason:
-                emit({**key, "reason": str(reason), "not_applicable": True})
-            except Exception as error:
-                if not peak_memory.is_out_of_memory(error):
-                    emit({**key, "reason": f"{type(error).__name__}: {first_line(error)}"})
-                    continue
-                too_large = f"batch {batch} does not fit in memory ({first_line(error)[:160]})"
-                emit({**key, "reason": too_large, "memory": True})
-                peak_memory.release_memory(str(pipeline.device))
-
-
-def _measure_stage(
-    pipeline: InferencePipeline,
-    prepared: PreparedBackend,
-    request: LatencyRequest,
-    batch: int,
-    stage: str,
-    paths: list[Path],
-    baseline_mib: float,
-) -> dict[str, Any]:
-    device = str(pipeline.device)
-    clock_name, clock = stages.stage_clock(stage, pipeline.device.type)
-    call = stages.stage_call(pipeline, prepared, stage, batch, paths)
-    card = gpu.open_gpu(pipeline.device.index or 0) if pipeline.device.type == "cuda" else "none"
-    call()  # before the reset: what compiling takes is no memory of the calls that are timed
-    peak_memory.reset_peak(device)
-    before, gpu_before = cpu.read_counters(), card.read_state() if isinstance(card, gpu.Gpu) else None
-    samples = time_call(call, request.rule, clock, request.interval_ms)
-    gpu_after, after = card.read_state() if isinstance(card, gpu.Gpu) else None, cpu.read_counters()
-    peak = peak_memory.peak_mib(device, baseline_mib)
-    reasons = [cpu.disturbance(before, after)]
-    states = {"before": before.facts, "after": after.facts}
-    if gpu_before and gpu_after:
-        reasons.append(gpu.disturbance(gpu_before, gpu_after))
-        states = {"before": {**states["before"], **gpu_before.facts}, "after": {**states["after"], **gpu_after.facts}}
-    if not samples.steady:
-        reasons.append(f"it never became steady in {len(samples.warm_up_ms)} calls of warm-up")
-    return {
-        "clock": clock_name,
-        "nms": stages.stage_nms(stage, pipeline.network.nms),
-        "samples_ms": samples.samples_ms,
-        "warm_up_ms": samples.warm_up_ms,
-        "missed_intervals": samples.missed_intervals,
-        "peak_mib": round(peak, 1) if stage in stages.WITH_MODEL else None,
-        "seen": states,
-        "disturbed": "; ".join(filter(None, reasons)) or None,
     }
 
 

@@ -22,10 +22,12 @@ NO_MEMORY = "--no-memory"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the run knew it: runs/, and data/scenes with its images."""
+    """The working directory of the run: runs/, and data/scenes with its images."""
     folder = tmp_path_factory.mktemp("latency")
     shutil.copytree(FIXTURE, folder / "runs" / RUN)
     make_scenes(folder / "data" / "scenes", train=1, val=4, size=96, seed=0)
+    for name in ("analysis.py", "benchmarks.py", "c2d.py"):  # the measuring processes must not import these
+        (folder / name).write_text('raise SystemExit("foreign")\n')
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.latency import pipeline, stages
+from benchmarks.latency import latency_request, pipeline, stages
 from c2d.core.errors import InputError
 
 FILES = [Path(name) for name in "abcde"]
@@ -27,14 +27,14 @@ def test_no_more_than_some_batches_are_held() -> None:
 
 
 def test_stages_come_in_their_order_and_unknown_ones_are_refused() -> None:
-    assert stages.check_stages(["end to end", "model"]) == ("model", "end to end")
+    assert latency_request.check_stages(["end to end", "model"]) == ("model", "end to end")
     with pytest.raises(InputError, match="unknown stage 'modle'; did you mean 'model'"):
-        stages.check_stages(["modle"])
+        latency_request.check_stages(["modle"])
 
 
 def test_the_gpus_own_clock_reads_what_the_gpu_alone_does() -> None:
-    assert {stages.stage_clock(stage, "cpu")[0] for stage in stages.STAGES} == {"perf_counter"}
-    on_gpu = {stage: stages.stage_clock(stage, "cuda")[0] for stage in stages.STAGES}
+    assert {stages.stage_clock(stage, "cpu")[0] for stage in latency_request.STAGES} == {"perf_counter"}
+    on_gpu = {stage: stages.stage_clock(stage, "cuda")[0] for stage in latency_request.STAGES}
     assert [stage for stage, clock in on_gpu.items() if clock == "device events"] == ["host to device", "model"]
 
 

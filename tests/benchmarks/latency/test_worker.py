@@ -13,8 +13,8 @@ import pytest
 from benchmarks.backends.base import PreparedBackend
 from benchmarks.latency import stages, worker
 from benchmarks.latency.latency_request import LatencyRequest
+from benchmarks.latency.stages import measure_stages
 from benchmarks.latency.timing import StoppingRule
-from benchmarks.latency.worker import measure_stages
 from benchmarks.machine.peak_memory import is_out_of_memory
 
 QUICK = StoppingRule(min_s=0, min_count=3, warm_s=0, warm_max_s=0.05)
