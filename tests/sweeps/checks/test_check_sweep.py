@@ -141,7 +141,7 @@ def test_a_teacher_that_was_never_scored(store: Store) -> None:
 def test_a_teacher_of_other_classes(store: Store) -> None:
     other = store.finished(store.ask(network="resnet18", schedule="demo-classifier", input=48), 0.99, ["cat", "dog"])
     found = only(store.check(grid(changed(store.taught, teachers={"classifier": other.id}))))
-    assert found.message.startswith(f"teacher {other.id} knows other classes (cat, dog, ...; 2) than data set scenes (")
+    assert found.message.startswith(f"teacher {other.id} has other classes (cat, dog, ...; 2) than data set scenes (")
 
 
 def test_a_teacher_of_the_wrong_kind(store: Store) -> None:
@@ -171,7 +171,7 @@ def test_data_whose_images_are_gone(store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.data, tmp_path, dirs_exist_ok=True)
     images = load_card("scenes", tmp_path).images("train")
     images.rename(tmp_path / "elsewhere")
-    assert only(store.check(grid(store.student), data=tmp_path)).message.startswith(f"data set scenes lacks {images}; ")
+    assert only(store.check(grid(store.student), data=tmp_path)).message.startswith(f"data set scenes: missing: {images}; ")
 
 
 def test_data_that_are_elsewhere_are_said(store: Store, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_shipped_student_that_changed(store: Store) -> None:
     old = changed(store.student, student={"name": "retinanet-qr18", "digest": "0" * 64})
     message = only(store.check(grid(old))).message
     assert message.startswith("student retinanet-qr18 is ")
-    assert "the run asks for 000000000000; its config changed since: plan the sweep anew" in message
+    assert "the run asks for 000000000000; its config has changed: plan the sweep again" in message
 
 
 def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
     found = only(store.check(cells, runs=tmp_path / "runs" / "of" / "mine"))
     assert found.where == "corpus.yaml"
     assert found.message.startswith(
-        f"the store {tmp_path}/runs/of/mine cannot be written: {tmp_path}/runs is no folder"
+        f"the store {tmp_path}/runs/of/mine cannot be written: {tmp_path}/runs is not a writable folder"
     )
     assert found.failure_class == "disk"
 

@@ -97,7 +97,7 @@ def test_a_probe_takes_the_road_of_a_real_run(fake: FakeSlurm, tmp_path: Path, m
     assert "torch" in text
     assert f"{tmp_path / 'data'}, visible" in text
     assert (code, lines[-1]) in (
-        (0, "a job of this profile sees what it needs"),
+        (0, "a job of this profile finds everything it needs"),
         (1, f"{lines[-1].split()[0]} problems"),
     )
     flags = fake.jobs["100"]["flags"]
@@ -179,11 +179,11 @@ BAD = {"path": "/y", "visible": True, "writable": False, "free_gb": 50.0}
     [
         ({"cores": 1}, "1 cores instead of 2 a process; lower `cpus`"),
         ({"memory_gb": 4.0}, "4.0 GB of memory instead of 8; lower `mem_gb`"),
-        ({"runs": BAD}, "/y is not writable on the node; name a shared folder with --runs"),
-        ({"tmp": BAD}, "/y is not writable on the node; name another folder as `tmp`"),
+        ({"runs": BAD}, "/y is not writable on the node; use a shared folder with --runs"),
+        ({"tmp": BAD}, "/y is not writable on the node; set another folder as `tmp`"),
         ({"tmp": {**BAD, "writable": True, "free_gb": 0.2}}, "/y has 0.2 GB left on the node"),
-        ({"data": {**BAD, "visible": False}}, "/y is not there on the node; name a shared folder with --data"),
-        ({"doctor": {"error": "No module named c2d"}}, "`c2d doctor` did not work on the node: No module named c2d"),
+        ({"data": {**BAD, "visible": False}}, "/y is missing on the node; use a shared folder with --data"),
+        ({"doctor": {"error": "No module named c2d"}}, "`c2d doctor` failed on the node: No module named c2d"),
         ({"doctor": {"checks": []}}, "the job requested a GPU and torch finds none"),
         (
             {"doctor": {"checks": [{"name": "GPU", "status": "fail", "found": "driver 1", "fix": "mend it"}]}},
@@ -238,7 +238,7 @@ def test_the_doctor_finds_the_probe_by_its_entry_point(monkeypatch: pytest.Monke
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: [])
     missing = CliRunner().invoke(app, ["--profile", "p"])
     assert isinstance(missing.exception, InputError)
-    assert "--profile needs the sweeps" in str(missing.exception)
+    assert "the sweeps, which --profile needs" in str(missing.exception)
 
 
 def test_what_a_node_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

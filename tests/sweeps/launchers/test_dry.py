@@ -129,16 +129,16 @@ def test_hours_at_most_and_by_what_was_measured(tmp_path: Path) -> None:
     atomic_write_json(run(store, "retina-icod-ddd-s0").spec, spec(schedule="12x"))
     tasks = [Task(run(store, name)) for name in ("retina-icod-ccc-s0", "retina-icod-ddd-s0", "fcos-icod-eee-s0")]
     said = dry(request(store, *tasks))
-    assert said[-2] == "at most 18.0 GPU hours in one slice each (limits of the profile)"
+    assert said[-2] == "at most 18.0 GPU hours in one job each (limits of the profile)"
     # median 1 h, 50 h, and 3 h at the limit, with two GPUs each
-    assert said[-1] == "by finished runs like them 108.0 GPU hours (1 run without a like one, at the limit)"
+    assert said[-1] == "by similar finished runs 108.0 GPU hours (1 run without a similar one, at the limit)"
 
 
 def test_a_run_that_is_not_planned_yet_is_compared_by_its_name(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     finished(store, "retina-icod-aaa-s0", 2)
     said = dry(request(store, Task(run(store, "retina-icod-bbb-s0"))))
-    assert said[-1] == "by finished runs like them 4.0 GPU hours (1 run by name alone: the schedule may differ)"
+    assert said[-1] == "by similar finished runs 4.0 GPU hours (1 run by name alone: the schedule may differ)"
 
 
 def test_without_a_gpu_cores_are_counted_and_an_empty_store_says_so(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_without_a_gpu_cores_are_counted_and_an_empty_store_says_so(tmp_path: Pa
     profile = Profile(name="cpu", gpus=0, cpus=4, hours=Hours(small=2))
     said = dry(request(store, Task(run(store, "a-b-s0")), profile=profile))
     assert said[-2:] == [
-        "at most 8.0 core hours (the profile has no GPU) in one slice each (limits of the profile)",
-        "no finished run like them in this store, so no better estimate",
+        "at most 8.0 core hours (the profile has no GPU) in one job each (limits of the profile)",
+        "no similar finished run in this store, so no better estimate",
     ]
 
 
@@ -157,7 +157,7 @@ def test_damaged_runs_estimate_nothing(tmp_path: Path) -> None:
         run(store, name).path.mkdir(parents=True)
         run(store, name).status.write_text(text)
         run(store, name).spec.write_text(json.dumps(spec()))
-    assert dry(request(store, Task(run(store, "a-b-s0"))))[-1].startswith("no finished run like them")
+    assert dry(request(store, Task(run(store, "a-b-s0"))))[-1].startswith("no similar finished run")
 
 
 def test_dry_imports_neither_torch_nor_the_other_launchers() -> None:

@@ -325,7 +325,7 @@ def test_teacher_and_student_for_real_with_a_kill(
     spec = parse_spec(read_json(teacher.spec), "test")
     teach = RunFolder(runs / spec.id)
     write(teach.spec, spec.to_json())
-    before = Workshop(workshop.data, workshop.runs).ask(
+    before = workshop.create_run(
         iterations=12, method=[{"icod": {"max_positives": 8}}], teachers={"classifier": teacher.id}, seed=41
     )
     shutil.copytree(workshop.runs / "students", runs / "students")  # the student is given by a file

@@ -112,7 +112,7 @@ def test_a_flag_of_the_profile_replaces_ours(tmp_path: Path) -> None:
 
 
 def test_a_variable_without_a_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'1 X' is no name of a variable"):
+    with pytest.raises(InputError, match="'1 X' is not a variable name"):
         batch_script(*request(tmp_path, Profile(environment={"1 X": "y"})))
 
 

@@ -127,7 +127,7 @@ def test_a_teacher_of_an_earlier_submission_is_waited_for(fake: FakeSlurm, store
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"), [({"state": "FAILED"}, "FAILED"), ({"state": "X", "purged": True}, "does not")]
+    ("facts", "said"), [({"state": "FAILED"}, "FAILED"), ({"state": "X", "purged": True}, "unknown to SLURM")]
 )
 def test_a_teacher_whose_job_is_over_and_not_done_stops_it(
     fake: FakeSlurm, store: Path, facts: dict, said: str
@@ -137,7 +137,7 @@ def test_a_teacher_whose_job_is_over_and_not_done_stops_it(
     fake.change("100", **facts)
     if facts.get("purged"):
         (fake.state.parent / "bin" / "sacct").unlink()
-    with pytest.raises(RunError, match=rf"teacher0 is not done and its job 100 is over \(.*{said}"):
+    with pytest.raises(RunError, match=rf"teacher0 is not done and its job 100 has ended \(.*{said}"):
         launch(request(store, *tasks(store, 2, "teacher0")))
     assert len(fake.jobs) == 1
     assert read_job(RunFolder(store / "run0")) is None
@@ -207,7 +207,7 @@ def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
 
 def test_a_controller_that_stays_busy_leaves_nothing_behind(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["busy"] * 99)
-    with pytest.raises(RunError, match=r"temporarily unavailable; still so after 1\d\d s"):
+    with pytest.raises(RunError, match=r"temporarily unavailable; the same after 1\d\d s"):
         launch(request(store, *tasks(store, 3)))
     assert max(waited) <= 32
     assert 120 <= sum(waited) <= 160
@@ -356,14 +356,14 @@ def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeyp
     with pytest.raises(InputError, match="missing: sbatch and squeue"):
         launch(request(store, *tasks(store, 1)))
     FakeSlurm(tmp_path / "all", monkeypatch)
-    with pytest.raises(InputError, match="SLURM reads % in the path"):
+    with pytest.raises(InputError, match="SLURM replaces % in the path"):
         launch(request(tmp_path / "100%", *tasks(store, 1)))
 
 
 def test_a_store_on_a_local_disk_is_warned_of(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.tempfile, "gettempdir", lambda: str(store.parent))
     _, said = launch(request(store, *tasks(store, 1)))
-    assert said[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine alone")
+    assert said[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine only")
 
 
 def test_variables_do_not_overrule_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

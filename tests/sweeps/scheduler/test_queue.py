@@ -132,7 +132,7 @@ def test_without_any_command_nothing_is_known(tmp_path: Path, monkeypatch: pytes
     assert queue.unfinished(["1"]) == {}
     assert queue.find_by_name("c2d-demo-1") is None
     assert queue.max_array_size() == 1001
-    with pytest.raises(RunError, match="no scancel on this machine"):
+    with pytest.raises(RunError, match="missing: scancel"):
         queue.cancel(["1"])
 
 
