@@ -21,15 +21,20 @@ from c2d.core.run_folder import LOG_FILE, STATUS_FILE, RunFolder
 STALE = "its process has probably died: check with `c2d sweep status`, continue with `c2d sweep retry`"
 """Suggestion for a stale run."""
 SHOWN, WIDTH = 5, 200
+"""Lines of a failure, and characters of a line."""
 
 
 @dataclass(frozen=True)
 class Failure:
     """One failed or stale run.
 
-    cells: what it was asked for, a phrase for each of its rows ("sweep demo: method=c2d, seed 0"). state: failed or
-    stale. failure_class: a key of FAILURE_CLASSES; "" for a stale run that recorded none. lines: at most five, oldest
-    first, of its log and what it said last.
+    Attributes:
+        run: its id.
+        cells: a phrase for each of its rows in the frame ("sweep demo: method=c2d, seed 0").
+        state: failed or stale.
+        failure_class: a key of FAILURE_CLASSES; "" for a stale run that recorded none.
+        suggestion: what to do about it, one sentence.
+        lines: at most five, oldest first: the end of its log, then the recorded reasons.
     """
 
     run: str
@@ -40,8 +45,8 @@ class Failure:
     lines: tuple[str, ...]
 
 
-def triage(study: Study) -> list[Failure]:
-    """Every failed or stale run of the study, in the order of the frame; a run with several rows once."""
+def list_failures(study: Study) -> list[Failure]:
+    """Return every failed or stale run of a study once, in the order of the frame."""
     frame = study.frame
     rows = frame[frame["state"].isin(["failed", "stale"])]
     cells: dict[str, list[str]] = {}
@@ -49,7 +54,7 @@ def triage(study: Study) -> list[Failure]:
     for row in rows.to_dict("records"):
         named = {str(key): value for key, value in row.items()}
         run = str(named["run"])
-        cells.setdefault(run, []).append(_in_words(named))
+        cells.setdefault(run, []).append(_cell_text(named))
         first.setdefault(run, named)
     return [_failure(study.runs / run, tuple(dict.fromkeys(cells[run])), row) for run, row in first.items()]
 
@@ -72,7 +77,7 @@ def _failure(folder: Path, cells: tuple[str, ...], row: Mapping[str, Any]) -> Fa
     return Failure(folder.name, cells, state, name, suggestion, _lines(folder, attempts))
 
 
-def _in_words(row: Mapping[str, Any]) -> str:
+def _cell_text(row: Mapping[str, Any]) -> str:
     labels = [f"{axis}={label}" for axis, label in labels_of(row).items()]
     seed = f"seed {row['seed']:.0f}" if row["seed"] == row["seed"] else ""
     named = ", ".join(part for part in [*labels, seed] if part)
@@ -84,15 +89,16 @@ def _in_words(row: Mapping[str, Any]) -> str:
 
 
 def _lines(folder: Path, attempts: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The end of the log, then what the last attempt and status.json say, unless the log has it."""
+    """The end of the log, then the reasons in attempts.jsonl and status.json; log lines that hold one are left out."""
     status = read_json(folder / STATUS_FILE)
     facts = status if isinstance(status, dict) else {}
-    said = [attempts[-1].get("reason") if attempts else None, facts.get("reason"), facts.get("error")]
-    told: list[str] = []
-    for words in said:
-        line = printable(words)[:WIDTH] if isinstance(words, str) else ""
-        if line and line not in told:
-            told.append(line)
+    reasons = [attempts[-1].get("reason") if attempts else None, facts.get("reason"), facts.get("error")]
+    recorded: list[str] = []
+    for reason in reasons:
+        line = printable(reason)[:WIDTH] if isinstance(reason, str) else ""
+        if line and line not in recorded:
+            recorded.append(line)
     tail = [printable(line)[:WIDTH].strip() for line in read_log_tail(folder / LOG_FILE)]
-    log = [line for line in tail if line and not any(one in line for one in told)]
-    return tuple([*log[-max(0, SHOWN - len(told)) :], *told][-SHOWN:]) if told else tuple(log[-SHOWN:])
+    log = [line for line in tail if line and not any(text in line for text in recorded)]
+    kept = log[-(SHOWN - len(recorded)) :] if len(recorded) < SHOWN else []
+    return tuple([*kept, *recorded][-SHOWN:])

@@ -1,7 +1,7 @@
-"""A store of run folders and sweep records -> one tidy frame in which holes are rows too.
+"""A store of run folders and sweep manifests -> one tidy frame in which holes are rows too.
 
-`frame.py` says what a row and its columns are. Nothing here computes a number: values go from the files into the frame
-as they were written; those of single classes, curves and detections stay where they are.
+`analysis.load.schema` describes a row and its columns. Nothing here computes a number: values go from the files into
+the frame as they were written; those of single classes, curves and detections stay where they are.
 """
 
 from __future__ import annotations

@@ -69,12 +69,12 @@ def _progress(study: Study) -> list[SweepProgress]:
 
 
 def _failures(study: Study) -> list[PageFailure]:
-    from analysis.load.failure_list import triage
+    from analysis.load.failure_list import list_failures
 
     reasons = dict(zip(study.frame["run"], study.frame["reason"], strict=True))
     return [
         PageFailure(f.run, f.failure_class, f.suggestion, "; ".join(f.cells), f.state, reasons.get(f.run, ""), f.lines)
-        for f in triage(study)
+        for f in list_failures(study)
     ]
 
 

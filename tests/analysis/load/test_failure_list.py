@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.load.failure_list import SHOWN, STALE, WIDTH, Failure, triage
+from analysis.load.failure_list import SHOWN, STALE, WIDTH, Failure, list_failures
 from analysis.load.load import read_study
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
@@ -32,7 +32,7 @@ def _store(runs: Path, state: str = "failed") -> Path:
 
 
 def _one(runs: Path) -> Failure:
-    (found,) = triage(read_study(runs, cache=runs.parent / "cache", now=NOW + 86400))
+    (found,) = list_failures(read_study(runs, cache=runs.parent / "cache", now=NOW + 86400))
     return found
 
 
@@ -100,13 +100,13 @@ def test_teachers_and_single_runs_fail_too(tmp_path: Path) -> None:
     teacher = json.loads((runs / "sweeps" / "made.json").read_text())["teachers"][0]
     status = json.loads((runs / teacher / "status.json").read_text())
     write_json(runs / teacher / "status.json", {**status, "state": "failed"})
-    found = triage(read_study(runs, cache=tmp_path / "cache"))
+    found = list_failures(read_study(runs, cache=tmp_path / "cache"))
     assert [failure.cells for failure in found] == [
         ("sweep made: method=baseline, seed 0",),
         ("teacher of sweep made",),
     ]
     (runs / "sweeps" / "made.json").unlink()
-    found = triage(read_study(runs, cache=tmp_path / "cache"))
+    found = list_failures(read_study(runs, cache=tmp_path / "cache"))
     assert found[1].cells == ("single run: student=tiny, method=baseline, seed 0",)
 
 
@@ -146,5 +146,5 @@ def test_any_log_and_any_attempts_give_printable_lines(failed: Path, log: bytes,
 def test_no_failure_no_entry(tmp_path: Path) -> None:
     _store(tmp_path / "runs", "done")
     study = read_study(tmp_path / "runs", cache=tmp_path / "cache")
-    assert triage(study) == []
+    assert list_failures(study) == []
     assert isinstance(study.frame, pd.DataFrame)
