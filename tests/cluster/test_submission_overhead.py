@@ -27,7 +27,7 @@ from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.node.job import TrainingJob
-from tests.cluster.desk import Desk
+from tests.cluster.login_node import LoginNode
 from tests.cluster.slurm import Cluster, missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -158,12 +158,14 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
 ) -> None:
     """What a launch costs the person who waits for it, part by part; `-s` prints the table of the results page."""
     make_scenes(tmp_path / "data" / "scenes", train=4, val=2, size=64, seed=0)
-    desk = Desk(wide, tmp_path, tmp_path / "data")
-    desk.profile(mem_gb=0.5)
-    place = Workspace(desk.runs, desk.data, "slurm", load_profile(str(desk.folder / "tiny.yaml.profile")))
+    login_node = LoginNode(wide, tmp_path, tmp_path / "data")
+    login_node.profile(mem_gb=0.5)
+    place = Workspace(
+        login_node.runs, login_node.data, "slurm", load_profile(str(login_node.folder / "tiny.yaml.profile"))
+    )
     rates = [round(0.001 * step, 3) for step in range(1, 11)]
-    desk.define("large", f"axes:\n  schedule.optimizer.lr: {rates}\nseeds: {PLANNED // len(rates)}")
-    definition = read_definition(str(desk.folder / "large.yaml"))
+    login_node.define("large", f"axes:\n  schedule.optimizer.lr: {rates}\nseeds: {PLANNED // len(rates)}")
+    definition = read_definition(str(login_node.folder / "large.yaml"))
     took: dict[str, float] = {}
     said: list[str] = []
 
@@ -191,7 +193,7 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
     }
     for what, (module, name) in {**parts, "sbatch alone": (slurm, "sbatch")}.items():
         monkeypatch.setattr(module, name, clocked(f"of these {what}", getattr(module, name), timed))
-    with desk.closed():
+    with login_node.closed():
         code = timed(
             f"submit {SUBMITTED}, all of it",
             lambda: submit_sweep(
@@ -199,13 +201,13 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
             ),
         )
         assert code == 0
-        tasks = desk.queued()
+        tasks = login_node.queued()
         assert len(tasks) == SUBMITTED
         _, rows = timed(f"plan {PLANNED}, {SUBMITTED} in the queue", lambda: plan_sweep(definition, grid, place.runs))
         assert sum(row.launch for row in rows) == PLANNED - SUBMITTED
         assert {row.state for row in rows if not row.launch} == {"waiting"}
         begun = time.perf_counter()
-        desk.sweep("status", "large", "--json", code=None)
+        login_node.sweep("status", "large", "--json", code=None)
         took[f"`c2d sweep status` of {PLANNED}, {SUBMITTED} in the queue"] = time.perf_counter() - begun
     print("\n" + "\n".join(f"| {what} | {seconds:.2f} s |" for what, seconds in took.items()))
     assert took[f"expand {PLANNED}"] + took[f"plan {PLANNED}, empty store"] < 30

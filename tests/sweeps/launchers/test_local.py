@@ -61,8 +61,8 @@ else:
 """
 
 
-class Shop:
-    """A store whose snapshot holds a stand-in for sweeps.node.job."""
+class LocalStore:
+    """A store whose snapshot holds a substitute for sweeps.node.job."""
 
     def __init__(self, root: Path) -> None:
         self.runs, self.said = root / "runs", list[str]()
@@ -87,8 +87,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path)
+def local_store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
 
 
 def starts(run: RunFolder) -> list[dict[str, Any]]:
@@ -100,57 +100,57 @@ def ended(run: RunFolder) -> float:
     return float((run.path / "ended").read_text())
 
 
-def test_teachers_come_before_their_students(shop: Shop) -> None:
-    teach = shop.run("teacher", "slow")
-    students = [shop.run(f"student{index}", "slow") for index in range(3)]
-    free = shop.run("baseline")
+def test_teachers_come_before_their_students(local_store: LocalStore) -> None:
+    teach = local_store.run("teacher", "slow")
+    students = [local_store.run(f"student{index}", "slow") for index in range(3)]
+    free = local_store.run("baseline")
     tasks = [Task(teach), *(Task(run, after=("teacher",)) for run in students), Task(free)]
-    assert shop.launch(*tasks) == 0
+    assert local_store.launch(*tasks) == 0
     for run in students:
         assert starts(run)[0]["begun"] > ended(teach)
     assert starts(free)[0]["begun"] < ended(teach)  # it waits for nobody
     begun = sorted(starts(run)[0]["begun"] for run in students)
     assert begun[1] < min(ended(run) for run in students)  # two at once,
     assert begun[2] > min(ended(run) for run in students)  # not three
-    assert shop.said == []
+    assert local_store.said == []
 
 
-def test_a_failed_teacher_blocks_its_students_and_nobody_else(shop: Shop) -> None:
-    teach, free = shop.run("teacher", "failed"), shop.run("baseline", "slow")
-    student, grandchild = shop.run("student"), shop.run("grandchild")
+def test_a_failed_teacher_blocks_its_students_and_nobody_else(local_store: LocalStore) -> None:
+    teach, free = local_store.run("teacher", "failed"), local_store.run("baseline", "slow")
+    student, grandchild = local_store.run("student"), local_store.run("grandchild")
     tasks = [Task(teach), Task(student, after=("teacher",)), Task(grandchild, after=("student",)), Task(free)]
-    assert shop.launch(*tasks) == 1
+    assert local_store.launch(*tasks) == 1
     assert starts(student) == starts(grandchild) == []
     assert free.read_status()["state"] == "done"
     job = read_job(teach)
     assert job is not None
     log = Path(job.folder) / "teacher.out"
-    assert f"failed: teacher (nan): loss is nan; log: {log}" in shop.said
+    assert f"failed: teacher (nan): loss is nan; log: {log}" in local_store.said
     assert "its last words" in log.read_text()
-    assert "blocked: student by teacher" in shop.said
-    assert "blocked: grandchild by student" in shop.said
-    assert shop.said[-1] == "1 done, 1 failed, 2 blocked"
+    assert "blocked: student by teacher" in local_store.said
+    assert "blocked: grandchild by student" in local_store.said
+    assert local_store.said[-1] == "1 done, 1 failed, 2 blocked"
     assert read_attempts(teach)[0]["class"] == "nan"
 
 
-def test_a_process_killed_from_outside_starts_again(shop: Shop) -> None:
-    run = shop.run("run", "killed", "well")
-    assert shop.launch(Task(run)) == 0
+def test_a_process_killed_from_outside_starts_again(local_store: LocalStore) -> None:
+    run = local_store.run("run", "killed", "well")
+    assert local_store.launch(Task(run)) == 0
     (death,) = read_attempts(run)
     assert (death["class"], death["exit_code"], death["requeued"], death["by"]) == ("killed", 137, True, "local")
     assert len(starts(run)) == 2
-    assert any("run ended (killed)" in line and "it restarts" in line for line in shop.said)
+    assert any("run ended (killed)" in line and "it restarts" in line for line in local_store.said)
 
 
-def test_it_does_not_start_again_for_ever(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_start_again_for_ever(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "backoff_s", lambda deaths: 0.0)
-    run = shop.run("run", "killed")
-    assert shop.launch(Task(run)) == 1
+    run = local_store.run("run", "killed")
+    assert local_store.launch(Task(run)) == 1
     assert len(starts(run)) == len(read_attempts(run)) == 4  # three retries
     assert run.read_status()["failure_class"] == "killed"
 
 
-def test_deaths_in_a_row_are_given_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deaths_in_a_row_are_given_time(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def pause(deaths: int) -> float:
@@ -158,17 +158,17 @@ def test_deaths_in_a_row_are_given_time(shop: Shop, monkeypatch: pytest.MonkeyPa
         return 0.3 * (deaths - 1)
 
     monkeypatch.setattr(local, "backoff_s", pause)
-    run = shop.run("run", "killed", "killed", "well")
-    assert shop.launch(Task(run)) == 0
+    run = local_store.run("run", "killed", "killed", "well")
+    assert local_store.launch(Task(run)) == 0
     assert asked == [1, 2]
     begun = [start["begun"] for start in starts(run)]
     assert begun[2] - begun[1] > 0.3
 
 
-def test_a_canary_comes_before_its_run_and_the_others(shop: Shop) -> None:
-    bird, other = shop.run("bird", "slow"), shop.run("other")
+def test_a_canary_comes_before_its_run_and_the_others(local_store: LocalStore) -> None:
+    bird, other = local_store.run("bird", "slow"), local_store.run("other")
     canary = Task(bird, stop_after=5)
-    assert shop.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 0
+    assert local_store.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 0
     first, second = starts(bird)
     assert first["words"][-2:] == ["--stop-after", "5"]
     assert "--stop-after" not in second["words"]
@@ -176,67 +176,67 @@ def test_a_canary_comes_before_its_run_and_the_others(shop: Shop) -> None:
     assert bird.read_status()["state"] == "done"
 
 
-def test_a_sick_canary_stops_everything(shop: Shop) -> None:
-    bird, other = shop.run("bird", "failed"), shop.run("other")
+def test_a_sick_canary_stops_everything(local_store: LocalStore) -> None:
+    bird, other = local_store.run("bird", "failed"), local_store.run("other")
     canary = Task(bird, stop_after=5)
-    assert shop.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 1
+    assert local_store.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 1
     assert starts(other) == []
-    assert shop.said[-1] == "0 done, 1 failed, 2 blocked"
+    assert local_store.said[-1] == "0 done, 1 failed, 2 blocked"
 
 
-def test_a_teacher_of_another_launch_is_waited_for(shop: Shop) -> None:
-    teach, student = shop.run("teacher", "slow"), shop.run("student")
-    elsewhere = Shop.__new__(Shop)
-    elsewhere.runs, elsewhere.said = shop.runs, []
+def test_a_teacher_of_another_launch_is_waited_for(local_store: LocalStore) -> None:
+    teach, student = local_store.run("teacher", "slow"), local_store.run("student")
+    elsewhere = LocalStore.__new__(LocalStore)
+    elsewhere.runs, elsewhere.said = local_store.runs, []
     thread = threading.Thread(target=elsewhere.launch, args=(Task(teach),))
     thread.start()
     while not (teach.path / "job.json").exists():
         time.sleep(0.01)
-    assert shop.launch(Task(student, after=("teacher",))) == 0
+    assert local_store.launch(Task(student, after=("teacher",))) == 0
     thread.join()
     assert starts(student)[0]["begun"] > ended(teach)
 
 
-def test_a_teacher_that_nobody_runs_blocks(shop: Shop) -> None:
-    shop.run("teacher")
-    assert shop.launch(Task(shop.run("student"), after=("teacher",))) == 1
-    assert shop.said[0] == "blocked: student by teacher"
+def test_a_teacher_that_nobody_runs_blocks(local_store: LocalStore) -> None:
+    local_store.run("teacher")
+    assert local_store.launch(Task(local_store.run("student"), after=("teacher",))) == 1
+    assert local_store.said[0] == "blocked: student by teacher"
 
 
-def test_what_a_run_sees(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_sees(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    teach, one, two = shop.run("teacher"), shop.run("one"), shop.run("two")
+    teach, one, two = local_store.run("teacher"), local_store.run("one"), local_store.run("two")
     tasks = [Task(teach), Task(one, after=("teacher",)), Task(two, after=("teacher",))]
-    assert shop.launch(*tasks, workers=4, environment={"MINE": "1"}, download=True, tmp="/scratch") == 0
+    assert local_store.launch(*tasks, workers=4, environment={"MINE": "1"}, download=True, tmp="/scratch") == 0
     first, second = starts(teach)[0], starts(one)[0]
     assert first["words"] == [
-        "--data", str(shop.runs.parent / "data"), "--threads", "4", "--workers", "3", "--download", "--tmp", "/scratch"
+        "--data", str(local_store.runs.parent / "data"), "--threads", "4", "--workers", "3", "--download", "--tmp", "/scratch"
     ]  # fmt: skip
     assert second["words"] == first["words"]
     seen = second["env"]
     assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"], seen["MINE"]) == ("4", "PASSIVE", "1")
     assert (seen["C2D_SNAPSHOT"], seen["PYTHONSAFEPATH"]) == ("standin", "1")
-    assert seen["PYTHONPATH"] == str(snapshot_folder(shop.runs, "standin"))
+    assert seen["PYTHONPATH"] == str(snapshot_folder(local_store.runs, "standin"))
     assert not [name for name in seen if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE")]
 
 
-def test_a_run_that_has_begun_keeps_its_threads(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_has_begun_keeps_its_threads(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    one, two = shop.run("one"), shop.run("two")
-    assert shop.launch(Task(one), Task(two)) == 0
+    one, two = local_store.run("one"), local_store.run("two")
+    assert local_store.launch(Task(one), Task(two)) == 0
     one.write_status("waiting", attempt=1)  # interrupted; the other one is finished
-    assert shop.launch(Task(one)) == 0
+    assert local_store.launch(Task(one)) == 0
     assert [start["words"][3] for start in starts(one)] == ["4", "4"]
-    assert shop.launch(Task(shop.run("three"))) == 0
-    assert starts(RunFolder(shop.runs / "three"))[0]["words"][3] == "8"
+    assert local_store.launch(Task(local_store.run("three"))) == 0
+    assert starts(RunFolder(local_store.runs / "three"))[0]["words"][3] == "8"
 
 
-def test_a_run_that_is_cancelled_before_its_turn_does_not_start(shop: Shop) -> None:
-    first, second = shop.run("first", "slow"), shop.run("second")
-    thread = threading.Thread(target=shop.launch, args=(Task(first), Task(second)), kwargs={"at_once": 1})
+def test_a_run_that_is_cancelled_before_its_turn_does_not_start(local_store: LocalStore) -> None:
+    first, second = local_store.run("first", "slow"), local_store.run("second")
+    thread = threading.Thread(target=local_store.launch, args=(Task(first), Task(second)), kwargs={"at_once": 1})
     thread.start()
     while not starts(first):
         time.sleep(0.01)
@@ -245,13 +245,13 @@ def test_a_run_that_is_cancelled_before_its_turn_does_not_start(shop: Shop) -> N
     write_job(second, job.model_copy(update={"state": "cancelled"}))
     thread.join()
     assert starts(second) == []
-    assert "second: cancelled before its turn" in shop.said
+    assert "second: cancelled before its turn" in local_store.said
 
 
-def test_every_gpu_has_a_run_of_its_own(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_gpu_has_a_run_of_its_own(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    runs = [shop.run(f"run{index}", "slow") for index in range(3)]
-    assert shop.launch(*map(Task, runs), at_once=None) == 0
+    runs = [local_store.run(f"run{index}", "slow") for index in range(3)]
+    assert local_store.launch(*map(Task, runs), at_once=None) == 0
     shown = [starts(run)[0]["env"]["CUDA_VISIBLE_DEVICES"] for run in runs]
     assert shown[:2] == ["2", "5"]
     assert shown[2] in ("2", "5")
@@ -259,24 +259,24 @@ def test_every_gpu_has_a_run_of_its_own(shop: Shop, monkeypatch: pytest.MonkeyPa
     assert local.visible_gpus() == []
 
 
-def test_how_many_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many_at_once(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("C2D_LOCAL_WORKERS", "1")
-    runs = [shop.run(f"run{index}", "slow") for index in range(2)]
-    assert shop.launch(*map(Task, runs), at_once=None) == 0
+    runs = [local_store.run(f"run{index}", "slow") for index in range(2)]
+    assert local_store.launch(*map(Task, runs), at_once=None) == 0
     assert starts(runs[1])[0]["begun"] > ended(runs[0])
     monkeypatch.setenv("C2D_LOCAL_WORKERS", "many")
     with pytest.raises(InputError, match="C2D_LOCAL_WORKERS is 'many'; give the number"):
-        shop.launch(Task(runs[0]), at_once=None)
+        local_store.launch(Task(runs[0]), at_once=None)
 
 
-def interrupting(shop: Shop, tmp_path: Path, until: Callable[[], bool]) -> tuple[int, str]:
+def interrupting(local_store: LocalStore, tmp_path: Path, until: Callable[[], bool]) -> tuple[int, str]:
     """Launch from a process of its own, and send it what Ctrl-C sends once `until` holds."""
     script = tmp_path / "launch.py"
     script.write_text(
         "import sys; from pathlib import Path; from c2d.core.run_folder import RunFolder\n"
         "from sweeps.launchers import local; from sweeps.launchers.launch_request import LaunchRequest, Task\n"
         "from sweeps.definition.profile import Profile\n"
-        f"runs = Path({str(shop.runs)!r})\n"
+        f"runs = Path({str(local_store.runs)!r})\n"
         "tasks = [Task(RunFolder(runs / name)) for name in ('a', 'b', 'c')]\n"
         "request = LaunchRequest('s', runs, runs, tasks, Profile(), 'standin')\n"
         "sys.exit(local.launch(request, lambda line: print(line, flush=True), at_once=2))\n"
@@ -289,22 +289,26 @@ def interrupting(shop: Shop, tmp_path: Path, until: Callable[[], bool]) -> tuple
     return process.wait(timeout=30), process.communicate()[0]
 
 
-def test_interrupted_is_130_and_continues(shop: Shop, tmp_path: Path) -> None:
-    first, second, third = shop.run("a", "wait", "well"), shop.run("b", "wait", "well"), shop.run("c")
+def test_interrupted_is_130_and_continues(local_store: LocalStore, tmp_path: Path) -> None:
+    first, second, third = (
+        local_store.run("a", "wait", "well"),
+        local_store.run("b", "wait", "well"),
+        local_store.run("c"),
+    )
     code, said = interrupting(
-        shop, tmp_path, lambda: all(run.read_status()["state"] == "running" for run in (first, second))
+        local_store, tmp_path, lambda: all(run.read_status()["state"] == "running" for run in (first, second))
     )
     assert code == 130
     assert "interrupted: 0 done, 3 to do, state saved; run the same command again to continue" in said
     assert first.read_status()["reason"].startswith("interrupted by SIGTERM")
     assert starts(third) == []
     assert read_attempts(first) == []  # a person's wish is no death
-    assert shop.launch(Task(first), Task(second), Task(third)) == 0
+    assert local_store.launch(Task(first), Task(second), Task(third)) == 0
 
 
-def test_who_runs_it_is_written_down(shop: Shop) -> None:
-    run = shop.run("run")
-    assert LAUNCHERS["local"](shop.request(Task(run)), shop.said.append) == 0
+def test_who_runs_it_is_written_down(local_store: LocalStore) -> None:
+    run = local_store.run("run")
+    assert LAUNCHERS["local"](local_store.request(Task(run)), local_store.said.append) == 0
     job = read_job(run)
     assert job is not None
     assert (job.where, job.sweep, job.pid, job.profile, job.snapshot) == ("local", "s", os.getpid(), "p", "standin")

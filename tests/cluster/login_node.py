@@ -1,4 +1,4 @@
-"""A desk in front of a real SLURM: one store, one data set, one profile, and the command line as a user types it."""
+"""The login node of a real SLURM: one store, one data set, one profile, and the command line as a user types it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ teachers:
 
 
 @dataclass(frozen=True)
-class Desk:
+class LoginNode:
     """`folder` holds the definitions and the profile, `folder/runs` the store."""
 
     cluster: Cluster
@@ -63,7 +63,7 @@ class Desk:
         (self.folder / "tiny.yaml.profile").write_text(PROFILE + more)
 
     def command(self, name: str, sweep: str, *words: str) -> list[str]:
-        """`c2d sweep NAME SWEEP ...` with this desk's store; submit and retry get profile and data as well."""
+        """`c2d sweep NAME SWEEP ...` with this store; submit and retry get profile and data as well."""
         given = str(self.folder / f"{sweep}.yaml")
         place = ["--runs", str(self.runs)]
         if name in ("submit", "retry"):
