@@ -1,5 +1,5 @@
-"""A sweep as a question.
+"""Definitions of sweeps and profiles of machines.
 
 In: a YAML file with axes, rules and seeds. Out: a `Definition` and its grid of cells, each with a run spec.
-Pure: nothing is launched here.
+Nothing is launched here.
 """

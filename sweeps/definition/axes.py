@@ -1,4 +1,4 @@
-"""The axes of a sweep, the rules that take cells away or add some, and the cells they make together."""
+"""The axes of a sweep, the rules that exclude or include cells, and the cells of both."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ class Axis(BaseModel):
 
     @property
     def labels(self) -> list[str]:
-        """Every label, those that only `include` rules name last."""
+        """Every label; those that only `include` rules name come last."""
         return [*self.values, *self.added]
 
     def sets(self, label: str) -> dict[str, Any]:
-        """{settable key: value} of one label."""
+        """Return {settable key: value} of one label."""
         value = self.values[label] if label in self.values else self.added[label]
         return value if self.bundle else {self.name: value}
 
     def keys(self) -> set[str]:
-        """Every key that some label sets."""
+        """Return every key that some label sets."""
         return {key for label in self.labels for key in self.sets(label)}
 
     def find(self, text: str, value: Any) -> str | None:
-        """The label that a rule means, by what was written or by an equal value."""
+        """Find the label of a rule, by its text or by an equal value; None where there is none."""
         if text in self.values or text in self.added:
             return text
         if self.bundle:
             return None
-        known = {**self.values, **self.added}
-        return next((label for label, own in known.items() if _key(own) == _key(value)), None)
+        values = {**self.values, **self.added}
+        return next((label for label, own in values.items() if _key(own) == _key(value)), None)
 
 
 def _key(value: Any) -> str:
@@ -69,7 +69,14 @@ def _key(value: Any) -> str:
 
 
 def read_assignments(given: Any, path: KeyPath, document: YamlDocument, methods: Mapping[str, Any]) -> dict[str, Any]:
-    """{settable key: value} of `base` or of one value of a bundle; wrong keys are noted and left out."""
+    """Read {settable key: value} of `base` or of one value of a bundle. Wrong keys are reported and left out.
+
+    Args:
+        given: as in the file.
+        path: its place in the file.
+        document: takes the errors.
+        methods: content of methods/catalog.json.
+    """
     if not isinstance(given, dict):
         document.errors.add(path, f"wanted keys and values, given {_shown(given)}; e.g. {{dataset: scenes}}")
         return {}
@@ -86,7 +93,7 @@ def read_assignments(given: Any, path: KeyPath, document: YamlDocument, methods:
 
 
 def check_value(key: str, value: Any, path: KeyPath, document: YamlDocument, methods: Mapping[str, Any]) -> None:
-    """Note what can be said about a value without looking anything up: distillers and their parameters."""
+    """Report mistakes of a value that need no look-up: unknown methods and parameters. See `read_assignments`."""
     if key != "method":
         return
     if not isinstance(value, list):
@@ -99,7 +106,7 @@ def check_value(key: str, value: Any, path: KeyPath, document: YamlDocument, met
 
 
 def read_axes(given: Any, document: YamlDocument, methods: Mapping[str, Any]) -> dict[str, Axis]:
-    """Every axis of the file that is right; the mistakes of the others are noted."""
+    """Read the valid axes of the file; the mistakes of the others are reported. See `read_assignments`."""
     if not isinstance(given, dict):
         document.errors.add(
             ("axes",), f"wanted axes by name, given {_shown(given)}; e.g. {{student: [ssd300-vgg16, retinanet-r50]}}"
@@ -151,7 +158,14 @@ def _read_bundle(name: str, given: dict[str, Any], document: YamlDocument, metho
 
 
 def read_rules(given: Any, section: str, axes: dict[str, Axis], document: YamlDocument) -> list[dict[str, str]]:
-    """`exclude` or `include` as {axis: label}; an include's new value of a listed axis is added to that axis."""
+    """Read the rules of `exclude` or `include` as {axis: label}.
+
+    Args:
+        given: as in the file.
+        section: exclude or include.
+        axes: from `read_axes`. A new value of a listed axis in an include rule is added to that axis.
+        document: takes the errors.
+    """
     if not isinstance(given, list):
         document.errors.add((section,), f"wanted a list of rules such as [{{axis: label}}], given {_shown(given)}")
         return []
@@ -172,7 +186,7 @@ def _label(name: str, value: Any, path: KeyPath, axes: dict[str, Axis], document
         document.errors.add(path, "is no axis; every cell has every seed, name cells by their other axes")
         return None
     if name not in axes:
-        # An axis with mistakes of its own is not in `axes`; it is known all the same.
+        # An axis with mistakes is not in `axes`, but a rule may name it.
         given = document.value.get("axes")
         if not isinstance(given, dict) or name not in given:
             document.errors.add(path, str(unknown_name("axis", name, axes, "rules name axes of this file")))
@@ -198,10 +212,18 @@ def size_mistake(axes: Mapping[str, Axis], seeds: int) -> str:
 def grid(
     axes: Mapping[str, Axis], exclude: Sequence[Mapping[str, str]], include: Sequence[Mapping[str, str]]
 ) -> tuple[list[Labels], list[int]]:
-    """(the cells without their seeds, the include rules that add none).
+    """Combine the axes into cells without their seeds.
 
     Axes in file order, the last one fastest; then what the include rules add. In an include rule an axis that it does
     not name takes every value of its own, without those that other rules add. Excludes do not touch includes.
+
+    Args:
+        axes: by name.
+        exclude: {axis: label} rules.
+        include: {axis: label} rules.
+
+    Returns:
+        (the labels of each cell, places of the include rules that add no cell).
     """
     names = list(axes)
     rules = [[(names.index(name), label) for name, label in rule.items()] for rule in exclude]

@@ -1,4 +1,4 @@
-"""A sweep's definition: one question, as YAML, with every mistake told at once and by its line."""
+"""Read the definition of a sweep from YAML: every mistake is reported at once, with its line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CellValues(NamedTuple):
 
 
 class Definition(BaseModel):
-    """What a sweep asks. Made by `read_definition`; everything in it is checked but names that need looking up.
+    """A sweep: the question it answers, its axes, rules and seeds. Checked, but for names that have to be looked up.
 
     Attributes:
         base: {settable key: value} of every cell, unless an axis sets the key.
@@ -63,15 +63,15 @@ class Definition(BaseModel):
 
     @field_validator("question")
     @classmethod
-    def _asks(cls, given: str) -> str:
+    def _one_line(cls, given: str) -> str:
         if not given.strip():
-            raise ValueError("is empty; say in a sentence what the sweep asks")
+            raise ValueError("is empty; write in a sentence what the sweep compares")
         return " ".join(given.split())
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds(cls, given: Any) -> list[int]:
-        """n -> 0, ..., n - 1."""
+        """A number n stands for the seeds 0, ..., n - 1."""
         listed = given if isinstance(given, list) else [given]
         if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed) or not listed:
             raise ValueError("wanted a number of seeds, or a list of whole numbers")
@@ -95,16 +95,16 @@ class Definition(BaseModel):
 
 
 def definition_names() -> list[str]:
-    """The shipped definitions."""
+    """List the shipped definitions."""
     folder = resources.files("sweeps") / "defs"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def read_definition(given: str) -> Definition:
-    """A definition by the path of its file, or a shipped one by name.
+    """Read a definition by the path of its file, or a shipped one by name.
 
     Raises:
-        InputError: no such file, or one line for every mistake in it.
+        InputError: no such file, or a line for every mistake in it.
     """
     if given in definition_names():
         text = (resources.files("sweeps") / "defs" / f"{given}.yaml").read_text(encoding="utf-8")
@@ -116,7 +116,16 @@ def read_definition(given: str) -> Definition:
 
 
 def parse_definition(text: str, source: str, stem: str) -> Definition:
-    """A definition from its text; `stem` is its name unless the text gives one."""
+    """Read a definition.
+
+    Args:
+        text: the YAML.
+        source: file name for messages.
+        stem: the name of the sweep unless the text gives one.
+
+    Raises:
+        InputError: a line for every mistake.
+    """
     document = YamlDocument(text, source)
     given, errors = document.mapping("a definition has at least question, base and axes"), document.errors
     methods = method_catalog()
@@ -124,7 +133,7 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
         if key not in KEYS:
             errors.add((key,), str(unknown_name("key", key, KEYS)))
     if "question" not in given:
-        errors.add((), "question: is missing; say in a sentence what the sweep asks")
+        errors.add((), "question: is missing; write in a sentence what the sweep compares")
     value: dict[str, Any] = {
         "name": given.get("name", stem),
         "question": given.get("question", "?"),
@@ -143,8 +152,8 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
     try:
         definition = Definition.model_validate(value)
     except ValidationError as error:
-        _note(error, given, stem, document)
-    if definition is not None and not errors.found:  # half a grid says nothing of the whole
+        _add_validation_errors(error, given, stem, document)
+    if definition is not None and not errors.found:  # a grid with missing axes has another size
         if too_large := size_mistake(definition.axes, len(definition.seeds)):
             errors.add(("axes",), too_large)
         else:
@@ -158,8 +167,8 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
     return definition
 
 
-def _note(error: ValidationError, given: dict[str, Any], stem: str, document: YamlDocument) -> None:
-    """pydantic's findings about the simple keys, unless the value could not be read at all."""
+def _add_validation_errors(error: ValidationError, given: dict[str, Any], stem: str, document: YamlDocument) -> None:
+    """Add pydantic's errors of the simple keys, unless the value could not be read at all."""
     for item in error.errors():
         key = str(item["loc"][0])
         if document.errors.has_error_in((key,)):
@@ -173,7 +182,7 @@ def _note(error: ValidationError, given: dict[str, Any], stem: str, document: Ya
 
 
 def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
-    """{kind: block, or run id}; what is wrong is noted and left out."""
+    """{kind: block, or run id}; mistakes are added to the document's errors and left out."""
     if not isinstance(given, dict):
         document.errors.add(("teachers",), "wanted {classifier: {network: ..., schedule: ...}}, or a run id for it")
         return {}
@@ -197,13 +206,13 @@ def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
 
 
 def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[str, Any]) -> None:
-    """Note keys that two axes set, and keys that could never change anything."""
+    """Add errors for keys that two axes set, and for keys that cannot change anything."""
     axes: dict[str, Axis] = value["axes"]
     used = set(method_names(value["base"].get("method")))
     for axis in axes.values():
         used |= {name for label in axis.labels for name in method_names(axis.sets(label).get("method"))}
     needed = needed_teachers(sorted(used), methods)
-    # A method that is spelled wrong is told once, not again by everything that would act on it.
+    # A misspelled method is reported once, not again by every key that would act on it.
     setters = [("axes", name) for name, axis in axes.items() if axis.bundle or name == "method"]
     unsure = any(document.errors.has_error_in(path) for path in (("base", "method"), *setters))
     owner: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A profile says what a machine offers, and nothing of the question: partition, GPUs, hours, set-up, environment."""
+"""Profiles of machines: partition, GPUs, hours, set-up, environment. A profile changes no run's spec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HINT = "see docs/sweeps.md for the keys of a profile"
 
 
 class Hours(BaseModel):
-    """Wall-clock limit of one slice of a run, by the size a definition states."""
+    """Wall-clock limit of one job of a run in hours, by the `size` of its definition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     small: float = Field(default=4.0, gt=0)
@@ -79,7 +79,7 @@ class Profile(BaseModel):
         return self.nodes * self.gpus
 
     def limit_min(self, size: Size, hours: float | None = None) -> int:
-        """Wall-clock limit in whole minutes, at least one."""
+        """Return the wall-clock limit in whole minutes, at least one."""
         return max(1, round(60 * min(hours or getattr(self.hours, size), self.max_hours)))
 
 

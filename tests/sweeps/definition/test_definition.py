@@ -50,10 +50,10 @@ ONE_MISTAKE = [
     ("question: a\n---\nquestion: b", "x.yaml:2: a second document (---)"),
     ("question: \x07", "x.yaml:1: not valid YAML"),
     # the keys at the top
-    ("base: {dataset: a}", "x.yaml:1: question: is missing; say in a sentence what the sweep asks"),
+    ("base: {dataset: a}", "x.yaml:1: question: is missing; write in a sentence what the sweep compares"),
     (HEAD + "axis: {}", "x.yaml:3: axis: unknown key 'axis'; did you mean 'axes'?"),
     ("question: 5", "x.yaml:1: question: Input should be a valid string (given 5)"),
-    ("question: '  '", "x.yaml:1: question: is empty; say in a sentence what the sweep asks"),
+    ("question: '  '", "x.yaml:1: question: is empty; write in a sentence what the sweep compares"),
     (HEAD + "name: a b", "x.yaml:3: name: wanted a name of letters, digits and . _ + -"),
     (HEAD + "name: ..", "x.yaml:3: name: wanted a name of letters, digits and . _ + -"),
     (HEAD + "size: smal", "x.yaml:3: size: Input should be 'small' or 'large' (given 'smal')"),
@@ -269,7 +269,7 @@ def test_a_file_or_a_shipped_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown sweep"):
         read_definition(str(tmp_path))
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="a.yaml:1: is not UTF-8 text"):
+    with pytest.raises(InputError, match=r"a\.yaml:1: is not UTF-8 text"):
         read_definition(str(tmp_path / "a.yaml"))
 
 

@@ -26,7 +26,11 @@ def test_the_variable_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("gpsu: 2", "did you mean 'gpus'"), ("gpus: many", "gpus: .* valid integer"), ("hours: {small: 0}", "hours.small")],
+    [
+        ("gpsu: 2", "did you mean 'gpus'"),
+        ("gpus: many", "gpus: .* valid integer"),
+        ("hours: {small: 0}", r"hours\.small"),
+    ],
 )
 def test_mistakes_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "lab.yaml"
