@@ -1,4 +1,4 @@
-"""What the commands of `c2d sweep` share: option types, the workspace they name, and how runs are printed."""
+"""Option types of the `c2d sweep` commands, the workspace that they name, and printed lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Where(StrEnum):
-    """Where runs are launched."""
+    """Launchers."""
 
     dry = "dry"
     local = "local"

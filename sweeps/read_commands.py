@@ -88,7 +88,7 @@ def status_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the state of every run, from any shell: run files, then the queue if there is one. Exit code 1 if any failed."""
+    """Show the state of every run, from run files and from the queue if there is one. Exit code 1 if any failed."""
     from rich.console import Console
 
     from sweeps.state.status_table import status_table, watch_status

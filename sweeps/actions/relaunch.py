@@ -23,7 +23,7 @@ from sweeps.state.plan import Row
 
 @dataclass(frozen=True)
 class RelaunchOptions:
-    """What the next launch changes. None: as in the last launch.
+    """Changes of the next launch. None: as in the last launch.
 
     Attributes:
         where: launcher.

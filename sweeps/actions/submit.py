@@ -125,7 +125,7 @@ def submit_sweep(
         request = _launch_request(definition.name, tasks, workspace, take_snapshot(workspace.runs))
         if count := sum(task.snapshot not in ("", request.snapshot) for task in tasks):
             print_line(
-                f"{count} runs continue with the code they started with (to update it: retry --state waiting --update-code)"
+                f"{count} runs continue with the code of their start (to update: retry --state waiting --update-code)"
             )
         store_profile(workspace.runs, definition.name, workspace.profile)
         if workspace.where == "slurm":
@@ -184,7 +184,7 @@ def _check_chosen(
 def _check_same_spec(run: RunFolder, spec: RunSpec) -> None:
     if read_json(run.spec) != json.loads(json.dumps(spec.to_json())):
         raise InputError(
-            f"{run.path} has the id of a run of this sweep and another spec; move that folder away, or use another --runs"
+            f"{run.path} has the id of a run of this sweep and another spec; move it away, or use another --runs"
         )
 
 

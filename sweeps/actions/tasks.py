@@ -1,4 +1,4 @@
-"""Rows of a plan -> tasks of a launch: what is launched or retried, what each run waits for, and the canary."""
+"""Turn rows of a plan into tasks of a launch or a retry, with their dependencies and the canary."""
 
 from __future__ import annotations
 

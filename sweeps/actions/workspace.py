@@ -20,7 +20,7 @@ LOCK_WAIT_S = 60.0
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where runs and data are stored, and where runs are launched.
+    """Folders of runs and data, launcher and machine of one command.
 
     Attributes:
         runs: the store of all runs.

@@ -1,4 +1,4 @@
-"""What can be found wrong with a sweep before it is launched.
+"""Checks of a sweep before it is launched.
 
 In: a definition, a grid, a profile. Out: problems with file, line and fix.
 The training step runs in a process of its own.

@@ -59,7 +59,7 @@ PENDING = {
 
 @dataclass
 class ProbeReport:
-    """What is printed.
+    """The printed report of a probe.
 
     Attributes:
         profile: name.

@@ -178,18 +178,13 @@ def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Card
                     teacher_classes[kind, teacher] = _taught_classes(kind, teacher, planned, cards, runs)
                 except InputError as error:
                     teacher_classes[kind, teacher] = error
-            classes_of_teacher = teacher_classes[kind, teacher]
-            if isinstance(classes_of_teacher, InputError):
-                yield RunProblem(run, str(classes_of_teacher))
-            elif (
-                kind == "classifier"
-                and classes_of_teacher is not None
-                and own is not None
-                and classes_of_teacher != own
-            ):
+            theirs = teacher_classes[kind, teacher]
+            if isinstance(theirs, InputError):
+                yield RunProblem(run, str(theirs))
+            elif kind == "classifier" and theirs is not None and own is not None and theirs != own:
                 yield RunProblem(
                     run,
-                    f"teacher {teacher} has other classes ({', '.join(classes_of_teacher[:4])}, ...; {len(classes_of_teacher)}) than data "
+                    f"teacher {teacher} has other classes ({', '.join(theirs[:4])}, ...; {len(theirs)}) than data "
                     f"set {spec.dataset.name} ({', '.join(own[:4])}, ...; {len(own)}); train a teacher on this data",
                 )
 

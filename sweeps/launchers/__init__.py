@@ -1,4 +1,4 @@
-"""Where a sweep runs: dry, local or slurm.
+"""Launchers of a sweep: dry, local and slurm.
 
 In: a launch request. Out: an exit code.
 A launcher is one function of a request; it is imported only when it is chosen.

@@ -1,4 +1,4 @@
-"""What a launcher is given: which runs, in which order, on what kind of machine, with which code."""
+"""The input of a launcher: runs in their order, machine, code."""
 
 from __future__ import annotations
 

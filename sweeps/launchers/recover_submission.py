@@ -1,4 +1,4 @@
-"""Recover launches whose outcome is unknown: the launcher died, or SLURM did not answer, before the job's number came."""
+"""Recover launches whose outcome is unknown: the launcher died, or SLURM did not answer, before the number came."""
 
 from __future__ import annotations
 

@@ -186,7 +186,8 @@ def _teardown(folder: Path, profile: Profile) -> list[str]:
         "fi",
         'if [ "$rc" -ne 0 ]; then',
         '    trap "" TERM',  # a lost node, a preemption and a requeue send it, and the failure must still be recorded
-        f'    {python_command(profile)} -m sweeps.node.on_exit {shlex.quote(str(folder / FOLDERS))} "$rc" && rc=0  # the run is done',
+        f"    {python_command(profile)} -m sweeps.node.on_exit {shlex.quote(str(folder / FOLDERS))} "
+        '"$rc" && rc=0  # the run is done',
         "fi",
         'exit "$rc"',
     ]

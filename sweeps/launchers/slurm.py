@@ -1,7 +1,7 @@
 """Submit a launch request to SLURM as job arrays, and return at once: the jobs do not need this process.
 
-Every run's job.json has the state `submitting` and the array's unique name before sbatch is called. If the launcher dies
-at any moment, `sweeps.launchers.recover_submission` can find the job again. Nothing here cancels a job.
+Every run's job.json has the state `submitting` and the array's unique name before sbatch is called. If the launcher
+dies at any moment, `sweeps.launchers.recover_submission` can find the job again. Nothing here cancels a job.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _submit(
 def _submit_part(
     array: JobArray, request: LaunchRequest, jobs: dict[str, str], numbers: dict[str, str], print_line: PrintLine
 ) -> int:
-    """Submit half of an array, a quarter, ... until SLURM accepts one, because its limit counts tasks; return the size."""
+    """Submit half of an array, a quarter, ... until SLURM accepts one, as its limit counts tasks; return the size."""
     count = len(array.tasks) // 2
     while count:
         try:

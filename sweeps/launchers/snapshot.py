@@ -74,7 +74,7 @@ def snapshot_folder(runs: Path, digest: str) -> Path:
 
 
 def snapshot_environment(runs: Path, digest: str) -> dict[str, str]:
-    """Return the variables with which python runs this snapshot, not the installed c2d or modules of the current folder."""
+    """Return the variables with which python runs this snapshot, not the installed c2d or modules of the folder."""
     return {"PYTHONPATH": str(snapshot_folder(runs, digest)), "PYTHONSAFEPATH": "1", "C2D_SNAPSHOT": digest}
 
 

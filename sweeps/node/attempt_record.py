@@ -1,4 +1,4 @@
-"""What a job reads and writes in the run folder besides the training: other writers, rank reports, unseen failures."""
+"""Files of the run folder that a job reads and writes besides the training: lock, rank reports, unseen failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_for_writer(folder: RunFolder, deadline: float) -> None:
 
 
 def remove_rank_reports(folder: RunFolder) -> None:
-    """Remove the failure reports of ranks from earlier starts; a rank of this start may have written its own already."""
+    """Remove failure reports of earlier starts; a rank of this start may have written its own already."""
     for path in folder.ranks.glob("*.json"):
         with suppress(Exception):
             if read_json(path).get("start") == job_start_id():

@@ -1,4 +1,4 @@
-"""What runs on a node: prepare it, train one run folder, and record how it ended.
+"""The job on a node: prepare the node, train one run folder, and record how it ended.
 
 `TrainingJob` is pickled by reference: the code is the snapshot's, the spec is the run folder's. Importing this module,
 and running a job whose run is done, loads the standard library only.

@@ -1,8 +1,8 @@
 """Record why a job failed, and requeue it if its failure class allows.
 
 `python -m sweeps.node.on_exit FOLDERS_TXT EXIT_CODE` is run by the batch script, on the node, after the job's processes
-have ended. Only infrastructure failures are requeued, as often as sweeps/failures/retry_policy.py allows. More memory or
-a longer limit needs another submission (`c2d sweep retry`), and code is never run again without a request.
+have ended. Only infrastructure failures are requeued, as often as sweeps/failures/retry_policy.py allows. More memory
+or a longer limit needs another submission (`c2d sweep retry`), and code is never run again without a request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Requeue = Callable[[], str]
 
 @dataclass(frozen=True)
 class Decision:
-    """What is done about an exit.
+    """The decision about one exit.
 
     Attributes:
         action: "requeue"; "slurm", which requeues it itself; "stop"; or "nothing" to do.
@@ -202,7 +202,7 @@ def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
 
 
 def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str, str]:
-    """Return (class, reason): from the signal that stopped it, else from records, log and exit code, as `triage` does."""
+    """Return (class, reason): from the signal that stopped it, else from files, log and exit code, as `triage`."""
     from sweeps.failures import log_patterns
     from sweeps.failures.diagnose import diagnose, gather_evidence
 

@@ -84,7 +84,7 @@ def folder_facts(folder: Path) -> dict[str, Any]:
 
 
 def memory_gb() -> float | None:
-    """Return the memory of this job in GiB: the smallest of its cgroup limits, SLURM's limit and the machine's memory."""
+    """Return the memory of this job in GiB: the smallest of cgroup limits, SLURM's limit and the machine's memory."""
     found: list[float] = []
     with suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)

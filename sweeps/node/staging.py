@@ -101,7 +101,7 @@ def _sizes(card: LoadedCard, root: Path) -> dict[str, int]:
 
 
 def _copy(card: LoadedCard, draft: Path) -> tuple[int, int]:
-    """Copy card, annotations and their images; return (files, bytes). Files outside the card's folder are not copied."""
+    """Copy card, annotations and their images; return (files, bytes). Files outside its folder are not copied."""
     wanted = {CARD_FILE}
     for entry in card.card.splits.values():
         inside = [path for path in (entry.annotations, entry.images) if not os.path.isabs(path)]

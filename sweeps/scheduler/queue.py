@@ -195,7 +195,7 @@ def _squeue(*arguments: str) -> str | None:
 
 
 def _sacct(*arguments: str) -> str | None:
-    # By job id it has no time limit, and returns the newest record of a requeued job. Steps are needed: see parse_sacct.
+    # By job id it has no time limit, and returns the newest record of a requeued job. parse_sacct needs steps.
     return _run(["sacct", "--noheader", "--parsable2", f"--format={SACCT_FORMAT}", *arguments])
 
 

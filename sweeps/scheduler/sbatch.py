@@ -21,7 +21,7 @@ Cause = Literal["busy", "limit", "dependency", "array", "refused"]
 TIMEOUT_S = 90.0  # sbatch itself gives up after SLURM's MessageTimeout, 10 s unless the cluster says otherwise
 GIVE_UP_S = 120.0
 DOUBT_S = 15.0
-"""A call that timed out may arrive late: the queue is searched for this many seconds, and twice, before a second call."""
+"""A call that timed out may arrive late: the queue is searched for so many seconds, and twice, before a second call."""
 LONGEST_WAIT_S = 32.0
 sleep = time.sleep
 
@@ -73,7 +73,7 @@ def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
 
     Raises:
         NotSubmitted: SLURM refused it, or stayed busy.
-        queue.Unreachable: it is unknown whether SLURM accepted it; `sweeps.launchers.recover_submission` finds out later.
+        queue.Unreachable: it is unknown whether SLURM accepted it; see `sweeps.launchers.recover_submission`.
     """
     waited, delay, doubt = 0.0, 1.0, False
     while True:

@@ -60,7 +60,7 @@ class JobStart:
 
     @property
     def over_limit(self) -> bool:
-        """Whether the job has reached its time limit."""
+        """True when the job has reached its time limit."""
         if self.reason == "TimeLimit":
             return True
         return self.run_s is not None and self.limit_s is not None and self.run_s >= self.limit_s - 1

@@ -65,7 +65,7 @@ def parse_squeue(text: str) -> list[JobFacts]:
 
 
 def parse_sacct(text: str) -> list[JobFacts]:
-    """Parse lines of `--parsable2 --format=JobID,State,...`. Steps are merged into their job; newest submission last."""
+    """Parse lines of `--parsable2 --format=JobID,State,...`. Steps are merged into their job; newest last."""
     found: list[JobFacts] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split("|", 8)]
