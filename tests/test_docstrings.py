@@ -36,9 +36,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "analysis/tables": ("missing", "words"),
     "benchmarks/backends": ("shape", "missing"),
     "benchmarks/latency": ("shape",),
-    "c2d/methods": ("shape", "missing", "forward", "words"),
-    "c2d/methods/parts": ("shape", "words"),
-    "sweeps/definition": ("missing", "words"),
 }  # fmt: skip
 
 
