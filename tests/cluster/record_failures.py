@@ -11,8 +11,8 @@ die for its own reason. Nothing is written by hand but `expected.json`, which sa
     status.json     of the run, and ranks/*.json, where the run wrote them
     expected.json   {class, rank, about}; rank is null where nothing can tell it
 
-In place of `sweeps.node.on_exit` the batch script calls a recorder that copies this, so nothing is requeued by c2d. Names
-of this machine are replaced: the store is /store, the environment /opt/venv, the host the node's name.
+In place of `sweeps.node.on_exit` the batch script calls a recorder that copies this, so c2d requeues nothing. Names of
+this machine are replaced: the store is /store, the environment /opt/venv, the host the node's name.
 """
 
 from __future__ import annotations

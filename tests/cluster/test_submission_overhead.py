@@ -72,7 +72,7 @@ def finished(tmp_path: Path) -> RunFolder:
 def test_an_array_of_no_ops_costs_what_one_written_by_hand_costs(
     wide: Cluster, finished: RunFolder, tmp_path: Path
 ) -> None:
-    """`TrainingJob` on a finished run, 200 times, on the same eight slots with the same code, three ways that take turns.
+    """`TrainingJob` on a finished run, 200 times, on the same eight slots, same code, three ways that take turns.
 
     c2d: its files, its script, submitit's runner. Same: a script as one writes it oneself, `srun python -c`, that
     imports what the runner imports. Bare: the same script without that import, the least that can be had.
@@ -115,7 +115,8 @@ def through(request: LaunchRequest, run: RunFolder, name: str, cluster: Cluster,
 
 def by_hand(request: LaunchRequest, run: RunFolder, folder: Path, cluster: Cluster, imports: str = "") -> float:
     """Seconds of the same no-ops in a batch script such as one writes oneself."""
-    code = f"{imports}from sweeps.node.job import TrainingJob; TrainingJob(run={str(run.path)!r}, data={str(request.data)!r})()"
+    call = f"TrainingJob(run={str(run.path)!r}, data={str(request.data)!r})()"
+    code = f"{imports}from sweeps.node.job import TrainingJob; {call}"
     script = folder / "plain.sh"
     script.write_text(
         "#!/bin/bash\n"

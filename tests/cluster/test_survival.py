@@ -1,6 +1,6 @@
-"""A training survives everything a cluster does to it, and ends with the weights of one that nobody disturbed.
+"""A training survives everything a cluster does to it, and ends with the weights of an undisturbed one.
 
-Real runs of the tiny student on the emulated SLURM, submitted by `sweeps.actions.submit`. What is asserted is what a user sees:
+Real runs of the tiny student on the emulated SLURM, submitted by `sweeps.actions.submit`. Asserted is what a user sees:
 attempts.jsonl, status.json, the result, the final weights.
 """
 

@@ -171,7 +171,9 @@ def test_data_whose_images_are_gone(store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.data, tmp_path, dirs_exist_ok=True)
     images = load_card("scenes", tmp_path).images("train")
     images.rename(tmp_path / "elsewhere")
-    assert only(store.check(grid(store.student), data=tmp_path)).message.startswith(f"data set scenes: missing: {images}; ")
+    assert only(store.check(grid(store.student), data=tmp_path)).message.startswith(
+        f"data set scenes: missing: {images}; "
+    )
 
 
 def test_data_that_are_elsewhere_are_said(store: Store, tmp_path: Path) -> None:
