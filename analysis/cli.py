@@ -42,11 +42,11 @@ def report(
     if data:  # figures look for pixels where the rest of the suite looks
         os.environ["C2D_DATA"] = str(data)
     from analysis.report.report import write_report
-    from analysis.report.types import ReportRequest
+    from analysis.report.report_contents import ReportRequest
 
-    asked = ReportRequest(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
-    made = write_report(asked, lambda line: print(line, flush=True))
-    if made.skipped:
+    request = ReportRequest(_store(runs), out, tuple(sweep or ()), tuple(specs or ()), allow_mixed, cache)
+    contents = write_report(request, lambda line: print(line, flush=True))
+    if contents.skipped:
         raise typer.Exit(1)
 
 
@@ -61,8 +61,8 @@ def explain(
     _needs_extra()
     from analysis.report.explain import explain_cell
 
-    found = explain_cell(table, row, column, _store(runs))
-    print(found.to_json() if as_json else found.text())
+    explanation = explain_cell(table, row, column, _store(runs))
+    print(explanation.to_json() if as_json else explanation.text())
 
 
 def _store(runs: Path | None) -> Path:

@@ -75,21 +75,21 @@ def is_missing(cell: Cell) -> bool:
     return cell.kind == "missing" or cell.value is None or not math.isfinite(cell.value)
 
 
-def with_full_stop(said: str) -> str:
+def with_full_stop(text: str) -> str:
     """With a full stop, if it has no end yet."""
-    said = said.strip()
-    return said if not said or said.endswith((".", "!", "?", ":")) else f"{said}."
+    text = text.strip()
+    return text if not text or text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
-def printable(said: str) -> str:
+def printable(text: str) -> str:
     """What a text file can hold: no control characters (but tab and line feed), surrogates or non-characters."""
-    said = said.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_unprintable(char) else char for char in said)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_unprintable(char) else char for char in text)
 
 
-def printable_line(said: str) -> str:
+def printable_line(text: str) -> str:
     """Clean, and every run of white space one space."""
-    return " ".join(printable(said).split())
+    return " ".join(printable(text).split())
 
 
 def _is_unprintable(char: str) -> bool:

@@ -35,18 +35,18 @@ tbody tr.group:not(:first-child) > * { border-top: 1px solid var(--line); }
 
 def write(table: Table) -> str:
     """The fragment."""
-    wording = table_text(table)
+    content = table_text(table)
     store = f' data-store="{escape(table.store)}"' if table.store else ""
     lines = [f'<figure class="c2d-table" data-table="{escape(table.name)}"{store}>', "<table>"]
     title = f"<strong>{escape(with_full_stop(table.title or table.name))}</strong>"
-    caption = " ".join([title, *map(escape, wording.caption)])
+    caption = " ".join([title, *map(escape, content.caption)])
     lines += [f"<caption>{caption}</caption>", "<thead>", "<tr>"]
     lines += (f'<th scope="col" class="axis">{escape(axis)}</th>' for axis in table.row_axes)
     lines += (_head(column) for column in table.columns)
     lines += ["</tr>", "</thead>", "<tbody>"]
     for at, row in enumerate(table.rows):
-        lines += _row(table, at, row, wording)
-    lines += ["</tbody>", "</table>", *_under(wording), "</figure>"]
+        lines += _row(table, at, row, content)
+    lines += ["</tbody>", "</table>", *_under(content), "</figure>"]
     return "\n".join(lines) + "\n"
 
 
@@ -58,9 +58,9 @@ def page(table: Table) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n{body}'
 
 
-def escape(said: str) -> str:
+def escape(text: str) -> str:
     """Text for elements and for attributes in quotes."""
-    return _escape(printable(said), quote=True)
+    return _escape(printable(text), quote=True)
 
 
 def _head(column: Column) -> str:
@@ -70,14 +70,14 @@ def _head(column: Column) -> str:
     return f'<th scope="col" class="{column.kind}"{data}>{escape(header(column))}</th>'
 
 
-def _row(table: Table, at: int, row: Row, wording: TableText) -> Iterator[str]:
+def _row(table: Table, at: int, row: Row, content: TableText) -> Iterator[str]:
     begins = len(row.labels) > 1 and (at == 0 or table.rows[at - 1].labels[:1] != row.labels[:1])
     classes = " ".join(["baseline"] * row.is_baseline + ["group"] * begins)
     yield f'<tr data-row="{escape(row.key)}"' + (f' class="{classes}">' if classes else ">")
     for label in row.labels:
         yield f'<th scope="row" class="label">{escape(label)}</th>'
     for column in table.columns:
-        yield _cell(wording.cells[at, column.key], cell_of(row, column), column)
+        yield _cell(content.cells[at, column.key], cell_of(row, column), column)
     yield "</tr>"
 
 
@@ -131,15 +131,15 @@ def _words(cell: Cell) -> Iterator[str]:
         yield f"published: {cell.source}"
 
 
-def _under(wording: TableText) -> Iterator[str]:
-    if not wording.notes and not wording.under:
+def _under(content: TableText) -> Iterator[str]:
+    if not content.notes and not content.under:
         return
     yield '<div class="under">'
-    if wording.notes:
+    if content.notes:
         yield '<ul class="notes">'
-        for mark, said in wording.notes.items():
+        for mark, said in content.notes.items():
             yield f"<li><sup>{escape(mark)}</sup> {escape(with_full_stop(said))}</li>"
         yield "</ul>"
-    for head, said in wording.under:
+    for head, said in content.under:
         yield f"<p><strong>{escape(head)}:</strong> {escape(said)}</p>"
     yield "</div>"

@@ -34,18 +34,18 @@ _SETUP = (
 
 def write(table: Table) -> str:
     r"""The table environment, for \input."""
-    wording = table_text(table)
+    content = table_text(table)
     lines = [f"% {comment(table.title or table.name)}: written by c2d report, not by hand."]
     lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in PACKAGES)]
     if table.store:
         lines += [f"% Runs are in {comment(table.store)}; which ones, c2d explain and the CSV tell."]
     environment = "table*" if table.tex_wide else "table"
     lines += [rf"\begin{{{environment}}}[tbp]", r"\centering", r"\setlength{\belowcaptionskip}{6pt}"]
-    lines += [rf"\caption{{{_caption(table, wording)}}}"]
+    lines += [rf"\caption{{{_caption(table, content)}}}"]
     lines += [rf"\label{{tab:{identifier(table.name)}}}", *_SETUP]
     lines += [r"\small", *[r"\setlength{\tabcolsep}{4pt}"] * (len(table.columns) > MANY_COLUMNS)]
-    under = list(_under(wording, table.tex_ledger))
-    lines += [r"\sbox0{%", *_tabular(table, wording), "}%", *_fit(under), rf"\end{{{environment}}}"]
+    under = list(_under(content, table.tex_ledger))
+    lines += [r"\sbox0{%", *_tabular(table, content), "}%", *_fit(under), rf"\end{{{environment}}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -56,9 +56,9 @@ def document(tables: Sequence[Table]) -> str:
     return "\n".join([*lines, r"\begin{document}", r"\pagestyle{empty}", body, r"\end{document}"]) + "\n"
 
 
-def _caption(table: Table, wording: TableText) -> str:
+def _caption(table: Table, content: TableText) -> str:
     title = escape(with_full_stop(table.title or table.name))
-    return " ".join([rf"\textbf{{{title}}}", *map(escape, wording.caption)])
+    return " ".join([rf"\textbf{{{title}}}", *map(escape, content.caption)])
 
 
 def _fit(under: Sequence[str]) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _fit(under: Sequence[str]) -> Iterator[str]:
     yield r"\usebox0" + r"\par\smallskip\usebox2" * bool(under)
 
 
-def _tabular(table: Table, wording: TableText) -> Iterator[str]:
-    shown = {column.key: [wording.cells[at, column.key] for at in range(len(table.rows))] for column in table.columns}
+def _tabular(table: Table, content: TableText) -> Iterator[str]:
+    shown = {column.key: [content.cells[at, column.key] for at in range(len(table.rows))] for column in table.columns}
     tailed = {key: any(_has_tail(cell) for cell in cells) for key, cells in shown.items()}
     labels = [_label_column(table, axis) for axis in range(len(table.row_axes))]
     yield rf"\begin{{tabular}}{{@{{}}{''.join(labels) or 'l' * (not table.columns)}%"
@@ -92,7 +92,7 @@ def _tabular(table: Table, wording: TableText) -> Iterator[str]:
         before = table.rows[at - 1] if at else None
         if before and len(row.labels) > 1 and before.labels[:1] != row.labels[:1]:
             yield r"\addlinespace"
-        cells = (_cell(wording.cells[at, column.key], tailed[column.key]) for column in table.columns)
+        cells = (_cell(content.cells[at, column.key], tailed[column.key]) for column in table.columns)
         yield _line([*_labels(table, row, before), *cells])
     yield r"\bottomrule"
     yield r"\end{tabular}%"
@@ -109,29 +109,29 @@ def _number_column(column: Column, cells: Sequence[CellText], tailed: bool) -> s
     numbers = [cell.number for cell in cells if not cell.is_missing] or ["0"]
     sign = max((number[0] for number in numbers if number[0] in f"+{MINUS}"), default="").replace(MINUS, "-")
     whole = max(len(number.lstrip(f"+{MINUS}").partition(".")[0]) for number in numbers)
-    look = rf">{{\itshape{_GREY}}}" if column.is_published else ""
-    number = f"{look}S[table-format={sign}{whole}.{column.digits}]"
+    style = rf">{{\itshape{_GREY}}}" if column.is_published else ""
+    number = f"{style}S[table-format={sign}{whole}.{column.digits}]"
     return number + (rf"@{{\;}}>{{\scriptsize{_GREY if column.is_published else ''}}}l" if tailed else "")
 
 
 def _head(column: Column, tailed: bool) -> str:
-    look = rf"\itshape{_GREY}" if column.is_published else ""
-    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{{look}{_bounded(heading(column), WIDE_HEADER)}}}"
+    style = rf"\itshape{_GREY}" if column.is_published else ""
+    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{{style}{_bounded(heading(column), WIDE_HEADER)}}}"
 
 
 def _subhead(column: Column, tailed: bool) -> str:
     """Unit and kind under the label."""
     parts = [f"[{column.unit}]" if column.unit else "", "publ." if column.is_published else ""]
-    said = escape(" ".join(part for part in parts if part))
-    look = rf"\itshape{_GREY}" if column.is_published else ""
-    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{\scriptsize{look} {said}}}"
+    text = escape(" ".join(part for part in parts if part))
+    style = rf"\itshape{_GREY}" if column.is_published else ""
+    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{\scriptsize{style} {text}}}"
 
 
-def _bounded(said: str, width: int = WIDE_LABEL) -> str:
+def _bounded(text: str, width: int = WIDE_LABEL) -> str:
     """A header in several lines if it is long."""
-    if len(said) <= width:
-        return escape(said)
-    return rf"\parbox[t]{{{width // 2}em}}{{\raggedright\hspace{{0pt}}{escape(said)}}}"
+    if len(text) <= width:
+        return escape(text)
+    return rf"\parbox[t]{{{width // 2}em}}{{\raggedright\hspace{{0pt}}{escape(text)}}}"
 
 
 def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
@@ -164,19 +164,19 @@ def _line(fields: Iterable[str]) -> str:
     return "{}" + line if line.startswith(("[", "*")) else line
 
 
-def _under(wording: TableText, ledger: bool) -> Iterator[str]:
+def _under(content: TableText, ledger: bool) -> Iterator[str]:
     """Footnotes, statistics and, where asked for, ledger in small type, as wide as the table."""
-    if not wording.notes and not wording.under:
+    if not content.notes and not content.under:
         return
     yield r"\begin{minipage}{\dimen0}\footnotesize\raggedright\hspace{0pt}%"
-    for mark, said in wording.notes.items():
+    for mark, text in content.notes.items():
         # A superscript is a box, and a long one would not be broken into lines.
         lead = rf"\textsuperscript{{{escape(mark)}}}\," if len(mark) <= LONG_MARK else f"{escape(mark)}: "
-        yield rf"{lead}{escape(with_full_stop(said))}\quad"
-    if wording.notes:
+        yield rf"{lead}{escape(with_full_stop(text))}\quad"
+    if content.notes:
         yield r"\par"
-    for head, said in wording.under:
+    for head, text in content.under:
         if head in LEDGER and not ledger:
             continue
-        yield rf"\textit{{{escape(head)}.}} {escape(said)}\par"
+        yield rf"\textit{{{escape(head)}.}} {escape(text)}\par"
     yield r"\end{minipage}%"

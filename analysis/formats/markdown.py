@@ -17,32 +17,32 @@ _LISTS = re.compile(r"^(\d+)([.)])|^([-+=:])")
 
 def write(table: Table) -> str:
     """The Markdown text: a heading, the caption, the table, its footnotes, statistics and ledger."""
-    wording = table_text(table)
+    content = table_text(table)
     lines = [f"### {escape(table.title or table.name)}", ""]
-    if wording.caption:
-        lines += [escape(" ".join(wording.caption)), ""]
+    if content.caption:
+        lines += [escape(" ".join(content.caption)), ""]
     lines += [_line([*map(escape, table.row_axes), *(escape(header(column)) for column in table.columns)])]
     lines += [_line([*(":---" for _ in table.row_axes), *("---:" for _ in table.columns)])]
-    lines += (_row(table, at, row, wording) for at, row in enumerate(table.rows))
-    notes = [f"- {_sup((mark,))} {escape(with_full_stop(said))}" for mark, said in wording.notes.items()]
-    under = [f"- **{escape(head)}:** {escape(said)}" for head, said in wording.under]
+    lines += (_row(table, at, row, content) for at, row in enumerate(table.rows))
+    notes = [f"- {_sup((mark,))} {escape(with_full_stop(sentence))}" for mark, sentence in content.notes.items()]
+    under = [f"- **{escape(head)}:** {escape(sentence)}" for head, sentence in content.under]
     for block in (notes, under):
         lines += ["", *block] if block else []
     return "\n".join(lines) + "\n"
 
 
-def escape(said: str) -> str:
+def escape(text: str) -> str:
     """One line in which nothing is markup, a link, a list or the end of a cell."""
-    said = _SPECIAL.sub(r"\\\g<0>", printable_line(said))
-    said = _UNDERSCORE.sub(r"\\_", said)
-    said = said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    said = _LINKS.sub(lambda found: re.sub(r"[:/.@]", r"\\\g<0>", found[0]), said)
-    return _LISTS.sub(lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", said)
+    text = _SPECIAL.sub(r"\\\g<0>", printable_line(text))
+    text = _UNDERSCORE.sub(r"\\_", text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _LINKS.sub(lambda found: re.sub(r"[:/.@]", r"\\\g<0>", found[0]), text)
+    return _LISTS.sub(lambda found: f"{found[1]}\\{found[2]}" if found[1] else f"\\{found[3]}", text)
 
 
-def _row(table: Table, at: int, row: Row, wording: TableText) -> str:
+def _row(table: Table, at: int, row: Row, content: TableText) -> str:
     labels = [escape(label) for label in row.labels]
-    return _line([*labels, *(_cell(wording.cells[at, column.key], column) for column in table.columns)])
+    return _line([*labels, *(_cell(content.cells[at, column.key], column) for column in table.columns)])
 
 
 def _cell(shown: CellText, column: Column) -> str:

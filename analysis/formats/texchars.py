@@ -122,19 +122,19 @@ for _kind, _names in (("SMALL", _GREEK), ("CAPITAL", _GREEK_CAPITALS)):
         _MATH[unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper().replace('LAMBDA', 'LAMDA')}")] = f"\\{_name}"
 
 
-def escape(said: str) -> str:
+def escape(text: str) -> str:
     """One line of LaTeX that prints the text; long words may be broken."""
-    return " ".join(_word(word) for word in printable_line(unicodedata.normalize("NFC", said)).split(" "))
+    return " ".join(_word(word) for word in printable_line(unicodedata.normalize("NFC", text)).split(" "))
 
 
-def comment(said: str) -> str:
+def comment(text: str) -> str:
     """One line of plain text that is safe behind a percent sign."""
-    return printable_line(said)
+    return printable_line(text)
 
 
-def identifier(said: str) -> str:
+def identifier(text: str) -> str:
     r"""For \label: letters, digits, hyphens and dots."""
-    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-.") else "-" for char in said)
+    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-.") else "-" for char in text)
     return plain[:80] or "table"
 
 

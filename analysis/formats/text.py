@@ -72,7 +72,7 @@ def common_n(table: Table) -> int | None:
     return n if n == n_planned else None
 
 
-def _shown(cell: Cell, column: Column, is_baseline: bool, n_is_said: bool, notes: dict[str, str]) -> CellText:
+def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, notes: dict[str, str]) -> CellText:
     marks = list(cell.notes)
 
     def mark(sentence: str, wanted: str = "") -> None:
@@ -98,7 +98,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_is_said: bool, notes
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
     n = ""
     if not column.is_published and (cell.n or cell.n_planned):
-        n = "" if n_is_said else f"({cell.n})" if cell.n >= cell.n_planned else f"({cell.n}/{cell.n_planned})"
+        n = "" if n_in_caption else f"({cell.n})" if cell.n >= cell.n_planned else f"({cell.n}/{cell.n_planned})"
         if cell.n < 3 and FEW not in marks:
             mark(FEW_MEANS, FEW)
     bold = cell.bold and not column.is_published
@@ -127,7 +127,7 @@ def _caption(table: Table, cells: Mapping[tuple[int, str], CellText], same_n: in
 
 def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if table.statistics:
-        yield "Statistics", " ".join(with_full_stop(said) for said in table.statistics)
+        yield "Statistics", " ".join(with_full_stop(sentence) for sentence in table.statistics)
     yield from _tests(table)
     names = _names(table)
     if table.ledger.same:
@@ -135,9 +135,9 @@ def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if table.ledger.differs:
         facts = (f"{fact}: {_by_value(values, names)}" for fact, values in table.ledger.differs.items())
         yield LEDGER[1], with_full_stop("; ".join(facts))
-    mixed = [said for said in table.ledger.mixed if said not in notes.values()]
-    if mixed:
-        yield "Mixed protocols", " ".join(with_full_stop(said) for said in mixed)
+    mixed_protocols = [sentence for sentence in table.ledger.mixed if sentence not in notes.values()]
+    if mixed_protocols:
+        yield "Mixed protocols", " ".join(with_full_stop(sentence) for sentence in mixed_protocols)
 
 
 def _names(table: Table) -> dict[str, str]:
@@ -162,12 +162,12 @@ def _tests(table: Table) -> Iterator[tuple[str, str]]:
                 tested.setdefault(kind, []).append(f"{names[row.key]} {p_value(p)}")
             elif cell.test and not is_missing(cell):
                 untested.setdefault(cell.test.removeprefix("none: "), []).append(names[row.key])
-        said = [f"{kind}: {', '.join(rows)}" for kind, rows in tested.items()]
+        sentences = [f"{kind}: {', '.join(rows)}" for kind, rows in tested.items()]
         if sum(map(len, tested.values())) > MANY_P:
-            said = [f"{kind}: {len(rows)} tests, see the CSV" for kind, rows in tested.items()]
-        said += [f"not tested ({why}): {', '.join(rows)}" for why, rows in untested.items()]
-        if said:
-            yield f"p of {heading(column)}", with_full_stop("; ".join(said))
+            sentences = [f"{kind}: {len(rows)} tests, see the CSV" for kind, rows in tested.items()]
+        sentences += [f"not tested ({why}): {', '.join(rows)}" for why, rows in untested.items()]
+        if sentences:
+            yield f"p of {heading(column)}", with_full_stop("; ".join(sentences))
 
 
 def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:
@@ -179,5 +179,5 @@ def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:
     if len(values) < len(names) or len(rows.get(most, ())) < 2:
         most = ""
         return ", ".join(f"{value} ({', '.join(of)})" for value, of in rows.items())
-    said = [f"{value} ({', '.join(of)})" for value, of in rows.items() if value != most]
-    return ", ".join([*said, f"otherwise {most}"])
+    entries = [f"{value} ({', '.join(of)})" for value, of in rows.items() if value != most]
+    return ", ".join([*entries, f"otherwise {most}"])

@@ -125,10 +125,10 @@ def _counted(found: Sequence[Measurement]) -> tuple[dict[str, float], list[str]]
     """({one of COUNTS: what all files say, NaN where none does or they disagree}, who disagrees)."""
     row, notes = {}, []
     for key in COUNTS:
-        said = sorted({one.counts[key] for one in found if not math.isnan(one.counts[key])})
-        row[key] = said[0] if len(said) == 1 else math.nan
-        if len(said) > 1:
-            notes.append(f"its latency files count different {key}: {', '.join(f'{number:.12g}' for number in said)}")
+        values = sorted({one.counts[key] for one in found if not math.isnan(one.counts[key])})
+        row[key] = values[0] if len(values) == 1 else math.nan
+        if len(values) > 1:
+            notes.append(f"its latency files count different {key}: {', '.join(f'{number:.12g}' for number in values)}")
     return row, notes
 
 
@@ -187,7 +187,7 @@ def _students(study: Study) -> dict[str, tuple[str, ...]]:
     """{run: what is equal for runs of one student, by its spec}."""
     frame = study.frame
     columns = [frame[name].astype(str) for name in ("student", "student_digest", "network", "input", "overrides_json")]
-    return {str(run): tuple(said) for run, *said in zip(frame["run"], *columns, strict=True)}
+    return {str(run): tuple(facts) for run, *facts in zip(frame["run"], *columns, strict=True)}
 
 
 def _differences(taken: Sequence[Measurement]) -> dict[str, list[str]]:
@@ -200,10 +200,10 @@ def _differences(taken: Sequence[Measurement]) -> dict[str, list[str]]:
     usual = {name: Counter(one.versions.get(name, "") for one in taken).most_common(1)[0][0] for name in packages}
     for one in taken:
         other = [name for name in packages if one.versions.get(name, "") != usual[name]]
-        told = [f"{name} {one.versions.get(name, 'not recorded')} (others: {usual[name] or 'not recorded'})"
+        versions = [f"{name} {one.versions.get(name, 'not recorded')} (others: {usual[name] or 'not recorded'})"
                 for name in other]  # fmt: skip
-        if told:
-            notes[one.run].append(f"timed with {', '.join(told[:_MOST])}{' and more' * (len(told) > _MOST)}")
+        if versions:
+            notes[one.run].append(f"timed with {', '.join(versions[:_MOST])}{' and more' * (len(versions) > _MOST)}")
     return notes
 
 

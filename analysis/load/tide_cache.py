@@ -223,8 +223,8 @@ def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detection
 
 def evaluation_mismatch(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     """Why files of these `CocoData.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
-    for key, here in sizes.items():
-        told = row.get(key)
-        if told is not None and told == told and told != here:  # NaN: result.json does not say
-            return f"and the ground truth have {here} {key}, {RESULT_FILE} says {told:g}: not one evaluation"
+    for key, computed in sizes.items():
+        recorded = row.get(key)
+        if recorded is not None and recorded == recorded and recorded != computed:  # NaN: result.json does not say
+            return f"and the ground truth have {computed} {key}, {RESULT_FILE} says {recorded:g}: not one evaluation"
     return ""

@@ -45,9 +45,9 @@ def part_widths(column: Iterable[cell_text.CellText]) -> PartWidths:
     return PartWidths(*(max(part) for part in zip(*found, strict=True))) if found else PartWidths(0, 0, 0)
 
 
-def _wide(said: str) -> float:
+def _wide(text: str) -> float:
     """In widths of a digit: signs are wider, brackets and stops narrower."""
-    return round(sum(0.6 if char in " [](),./" else 1.25 if char in "±+\N{MINUS SIGN}" else 1.0 for char in said), 1)
+    return round(sum(0.6 if char in " [](),./" else 1.25 if char in "±+\N{MINUS SIGN}" else 1.0 for char in text), 1)
 
 
 def sort_key(cell: Cell) -> str:

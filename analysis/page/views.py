@@ -150,15 +150,15 @@ def run_columns(runs: Sequence[Mapping[str, Any]]) -> tuple[list[RunColumn], dic
 
 def run_cell(run: Mapping[str, Any], column: RunColumn) -> tuple[str, str]:
     """(text, what it is sorted by) of one value."""
-    said = value_text(run.get(column.key))
+    text = value_text(run.get(column.key))
     if column.key == "code":
-        said = short_commit(said)
-    if column.digits is None or not said:
-        return said, said
+        text = short_commit(text)
+    if column.digits is None or not text:
+        return text, text
     try:
-        shown = float(said) * column.scale
+        shown = float(text) * column.scale
     except ValueError:
-        return said, ""
+        return text, ""
     return cell_text.format_number(shown, column.digits), repr(shown)
 
 

@@ -14,7 +14,7 @@ DIFFERENCE_MAP = "PuOr"
 """Purple is better, orange is worse, white is no difference."""
 
 
-def color_scale(values: np.ndarray, asked: Quantity, difference: bool) -> Any:
+def color_scale(values: np.ndarray, metric: Quantity, difference: bool) -> Any:
     """Value -> colour; symmetric around 0 for differences."""
     import matplotlib
     from matplotlib.cm import ScalarMappable
@@ -24,7 +24,7 @@ def color_scale(values: np.ndarray, asked: Quantity, difference: bool) -> Any:
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     if difference:
         most = max(abs(low), abs(high)) or 1.0
-        name = DIFFERENCE_MAP if asked.better != "lower" else f"{DIFFERENCE_MAP}_r"
+        name = DIFFERENCE_MAP if metric.better != "lower" else f"{DIFFERENCE_MAP}_r"
         return ScalarMappable(Normalize(-most, most), matplotlib.colormaps[name])
     if low == high:
         low, high = low - 0.5, high + 0.5

@@ -66,7 +66,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    asked = run_quantity(spec.y, "curve")
+    metric = run_quantity(spec.y, "curve")
     if not (study.frame["sweep"] == sweep).any() and sweep in ("", *study.sweeps):
         return pd.DataFrame(columns=list(COLUMNS))
     series = [axis for axis in dict.fromkeys((*spec.series, *spec.baseline)) if axis != spec.x]
@@ -87,11 +87,11 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
             own = name
             if spec.x in spec.baseline:
                 own = f"{name}, {spec.x}={spec.baseline[spec.x]}".removeprefix(", ")
-            out.append(_mean("flat", own or ONLY, math.nan, "", group, asked, base))
+            out.append(_mean("flat", own or ONLY, math.nan, "", group, metric, base))
         if len(places) == 1 and not only_flat:
             ((x, label),) = places.items()
-            out.append(_mean("mean", name or ONLY, x, label, group, asked, base))
-            out += _seeds(name or ONLY, x, label, group, asked, base)
+            out.append(_mean("mean", name or ONLY, x, label, group, metric, base))
+            out += _seeds(name or ONLY, x, label, group, metric, base)
     names = list(dict.fromkeys(row["row"] for row in out))
     kinds = ("flat", "mean", "seed")
     out.sort(key=lambda row: (names.index(row["row"]), kinds.index(row["point"]), np.nan_to_num(row["x"])))
@@ -103,7 +103,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     means = data[data["point"] != "seed"]
     if not (means["n"] > 0).any():
         return message_figure(no_data_message(_named_points(means, spec.x)))
-    asked = quantity(spec.y)
+    metric = quantity(spec.y)
     names = unique_values(data[data["point"] != "flat"])
     entries = []
     with paper_style():
@@ -136,8 +136,8 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.set_ylim(*axis_limits(data))
         axes.grid()
         axes.set_xlabel(spec.x)
-        axes.set_ylabel(axis_label(asked.label, asked.unit))
-        notes = [_said(means), *marker_notes(_named_points(means, spec.x))]
+        axes.set_ylabel(axis_label(metric.label, metric.unit))
+        notes = [_mark_sentence(means), *marker_notes(_named_points(means, spec.x))]
         add_legend_and_notes(figure, notes=notes, legend=entries if len(entries) > 1 else [])
         thin_tick_labels(figure, axes, ticks)
     return figure
@@ -157,16 +157,16 @@ def _name(group: Group, series: Sequence[str]) -> str:
     return ", ".join(shown[axis] for axis in series if shown[axis] and group.depends(axis))
 
 
-def _mean(kind: str, name: str, x: float, label: str, group: Group, asked: Quantity, base: bool) -> dict[str, Any]:
-    return {"row": name, "point": kind, "x": x, "label": label, **point_columns(group, asked), "baseline": base}
+def _mean(kind: str, name: str, x: float, label: str, group: Group, metric: Quantity, base: bool) -> dict[str, Any]:
+    return {"row": name, "point": kind, "x": x, "label": label, **point_columns(group, metric), "baseline": base}
 
 
-def _seeds(name: str, x: float, label: str, group: Group, asked: Quantity, base: bool) -> list[dict[str, Any]]:
+def _seeds(name: str, x: float, label: str, group: Group, metric: Quantity, base: bool) -> list[dict[str, Any]]:
     """Every finished seed as a point of its own."""
     return [
         {"row": name, "point": "seed", "x": x, "label": label, "value": value, "sd": np.nan, "low": np.nan,
          "high": np.nan, "interval": "", **run_columns(group, [seed]), "promised": 1, "missing": "", "baseline": base}
-        for seed, value in seed_values(group, asked).items()
+        for seed, value in seed_values(group, metric).items()
     ]  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def _named_points(means: pd.DataFrame, axis: str) -> pd.DataFrame:
     return out
 
 
-def _said(means: pd.DataFrame) -> str:
+def _mark_sentence(means: pd.DataFrame) -> str:
     text = "Lines: mean over seeds; dots: seeds"
     if means["low"].notna().any():
         text += f"; bands and bars: {INTERVAL}"

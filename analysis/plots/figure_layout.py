@@ -30,11 +30,11 @@ def new_figure(
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     _layout(figure, w_pad=0.02, h_pad=0.04)
-    made = figure.subplots(rows, columns, **subplots)
+    axes_array = figure.subplots(rows, columns, **subplots)
     for axes in figure.axes:
         # How many ticks there are is decided when drawn, by this size: said here, it does not depend on who draws.
         axes.tick_params(labelsize=PAPER["xtick.labelsize"])
-    return figure, made
+    return figure, axes_array
 
 
 def add_legend_and_notes(
@@ -58,10 +58,10 @@ def add_legend_and_notes(
     title_lines = wrap_text(title, width - 2 * edge, 8.0, "bold")
     note_lines = [text for note in notes if note for text in wrap_text(note, width - 2 * edge, 6.0)]
     title_height, notes_height = _height(title_lines, 8.0), _height(note_lines, 6.0)
-    made: Legend | None = None
+    legend_artist: Legend | None = None
     legend_height = 0.0
     if legend:
-        made, legend_height = _fitted_legend(figure, legend, width - 2 * edge, max_columns)
+        legend_artist, legend_height = _fitted_legend(figure, legend, width - 2 * edge, max_columns)
     below = notes_height + (gap if note_lines else 0) + legend_height + (gap if legend else 0)
     above = title_height + (gap if title_lines else 0)
     height = axes_height + below + above
@@ -70,8 +70,8 @@ def add_legend_and_notes(
     if title_lines:
         figure.text(edge / width, 1 - 0.02 / height, "\n".join(title_lines), fontsize=8.0, va="top", weight="bold",
                     linespacing=1.25, in_layout=False)  # fmt: skip
-    if made is not None:
-        made.set_loc((edge / width, (notes_height + (gap if note_lines else 0) + 0.02) / height))
+    if legend_artist is not None:
+        legend_artist.set_loc((edge / width, (notes_height + (gap if note_lines else 0) + 0.02) / height))
     if note_lines:
         figure.text(edge / width, (notes_height + 0.01) / height, "\n".join(note_lines), fontsize=6.0, color=GREY,
                     va="top", linespacing=1.25, in_layout=False)  # fmt: skip
@@ -107,15 +107,15 @@ def _fitted_legend(
     handles: Any = [handle for handle, _ in entries]
     for columns in range(min(max_columns, len(entries)), 0, -1):
         # Placeholders first: a legend leaves out labels that begin with an underscore.
-        made = figure.legend(handles, ["x"] * len(entries), ncols=columns, loc="lower left")
-        for text, label in zip(made.get_texts(), texts, strict=True):
+        legend = figure.legend(handles, ["x"] * len(entries), ncols=columns, loc="lower left")
+        for text, label in zip(legend.get_texts(), texts, strict=True):
             text.set_text(label)
-        made.set_in_layout(False)
-        box = made.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        legend.set_in_layout(False)
+        box = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
         if box.width / figure.dpi <= width or columns == 1:
             break
-        made.remove()
-    return made, box.height / figure.dpi
+        legend.remove()
+    return legend, box.height / figure.dpi
 
 
 def freeze_layout(figure: Figure) -> Figure:

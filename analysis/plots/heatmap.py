@@ -64,7 +64,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
     if spec.x == spec.y:
         raise InputError(f"a heatmap needs two axes, x and y are both {spec.x!r}")
-    asked = run_quantity(spec.value, "heatmap")
+    metric = run_quantity(spec.value, "heatmap")
     if (study.frame["sweep"] == sweep).any() or sweep not in ("", *study.sweeps):
         found = groups(study, sweep, {spec.y: [], spec.x: []}, spec.where, spec.labels)
         bases = _baselines(study, spec, sweep)
@@ -82,7 +82,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
             names = {"row": f"{shown_y.get(y, y)}, {shown_x.get(x, x)}", "x": x, "y": y,
                      "shown_x": shown_x.get(x, x), "shown_y": shown_y.get(y, y)}  # fmt: skip
             group = cells.get((x, y))
-            out.append({**names, **(_cell(group, bases, spec, asked) if group else _hole())})
+            out.append({**names, **(_cell(group, bases, spec, metric) if group else _hole())})
     return pd.DataFrame(out, columns=list(COLUMNS))
 
 
@@ -93,14 +93,14 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
 
     if not data["value"].notna().any():
         return message_figure(no_data_message(data))
-    asked = quantity(spec.value)
+    metric = quantity(spec.value)
     columns, rows = list(dict.fromkeys(data["x"])), list(dict.fromkeys(data["y"]))
     grid = {(str(cell.x), str(cell.y)): cell for cell in row_tuples(data)}
     difference = bool(spec.baseline)
     y_names = shorten_distinct([str(grid[columns[0], y].shown_y) for y in rows], 22)
     x_names = shorten_distinct([str(grid[x, rows[0]].shown_x) for x in columns], 22)
     with paper_style():
-        texts = [format_number(value, asked.digits, sign=difference) for value in data["value"]]
+        texts = [format_number(value, metric.digits, sign=difference) for value in data["value"]]
         beside = max(text_width_in(name, 6.5) for name in y_names) + 0.85
         text_in = max(text_width_in(text, LARGEST) for text in texts) + 0.07
         width = SINGLE_IN if beside + text_in * len(columns) <= SINGLE_IN else DOUBLE_IN
@@ -110,7 +110,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         below = 0.57 + (max(text_width_in(name, 6.5) for name in x_names) * 0.75 if upright else 0)
         figure, axes = new_figure(width, below + max(0.27 * len(rows), 0.6))
         values = data.loc[~data["baseline"].astype(bool), "value"] if difference else data["value"]
-        colors = color_scale(values.to_numpy(float), asked, difference)
+        colors = color_scale(values.to_numpy(float), metric, difference)
         for i, y in enumerate(rows):
             for j, x in enumerate(columns):
                 cell = grid[x, y]
@@ -121,7 +121,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
                     with matplotlib.rc_context({"hatch.color": HATCH}):
                         axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", edgecolor=HATCH,
                                                  linewidth=0))  # fmt: skip
-                _write(axes, j, i, cell, asked, difference, face, size)
+                _write(axes, j, i, cell, metric, difference, face, size)
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), x_names, **_tilt(upright))
@@ -133,16 +133,16 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.set_ylabel(spec.y)
         made = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
         made.outline.set_visible(False)
-        name = f"Δ {asked.label}" if difference else asked.label
-        axes.set_title(axis_label(name, "points" if difference and asked.unit == "%" else asked.unit))
+        name = f"Δ {metric.label}" if difference else metric.label
+        axes.set_title(axis_label(name, "points" if difference and metric.unit == "%" else metric.unit))
         add_legend_and_notes(figure, notes=_notes(data, spec, difference))
     return figure
 
 
-def _cell(group: Group, among: Sequence[Group], spec: Spec, asked: Quantity) -> dict[str, Any]:
+def _cell(group: Group, among: Sequence[Group], spec: Spec, metric: Quantity) -> dict[str, Any]:
     base = baseline_of(group, among, spec.baseline)
     itself = base is not None and set(base.rows["run"]) == set(group.rows["run"])
-    mine = {**point_columns(group, asked), "baseline": itself, "against_mean": np.nan, "against_runs": ""}
+    mine = {**point_columns(group, metric), "baseline": itself, "against_mean": np.nan, "against_runs": ""}
     if not spec.baseline or itself:
         return mine
     if base is None:
@@ -152,15 +152,15 @@ def _cell(group: Group, among: Sequence[Group], spec: Spec, asked: Quantity) -> 
             "interval": "none: no baseline",
             "missing": mine["missing"] or "no baseline",
         }
-    values, others = seed_values(group, asked), seed_values(base, asked)
+    values, others = seed_values(group, metric), seed_values(base, metric)
     common = [seed for seed in values if seed in others]
     if not common:
-        return {**mine, **interval_columns([]), **run_columns(group, [], asked.key), "interval": "none: no common seed",
+        return {**mine, **interval_columns([]), **run_columns(group, [], metric.key), "interval": "none: no common seed",
                 "missing": mine["missing"] or "baseline not finished"}  # fmt: skip
     found = paired([values[seed] for seed in common], [others[seed] for seed in common])
     sd, low, high = (np.nan if value is None else value for value in (found.sd, found.low, found.high))
     return {
-        **run_columns(group, common, asked.key),
+        **run_columns(group, common, metric.key),
         "value": found.mean,
         "sd": sd,
         "low": low,
@@ -200,7 +200,7 @@ def _order(study: Study, sweep: str, axis: str, found: Sequence[str]) -> list[st
     return [label for label in dict.fromkeys([*known, *found]) if label in there]
 
 
-def _write(axes: Axes, x: int, y: int, cell: Any, asked: Quantity, difference: bool, face: Any, size: float) -> None:
+def _write(axes: Axes, x: int, y: int, cell: Any, metric: Quantity, difference: bool, face: Any, size: float) -> None:
     """The number of a cell in black or white, whichever is easier to read on it, and what is missing."""
     if not np.isfinite(cell.value):
         text = f"0/{cell.promised}" if cell.promised else ""
@@ -210,7 +210,7 @@ def _write(axes: Axes, x: int, y: int, cell: Any, asked: Quantity, difference: b
         return
     signed = difference and not cell.baseline
     few = cell.n < cell.promised or cell.n < 3
-    text = format_number(cell.value, asked.digits, sign=signed)
+    text = format_number(cell.value, metric.digits, sign=signed)
     color = readable_color(face)
     axes.text(x, y - (0.14 if few else 0), text, ha="center", va="center", fontsize=size, color=color,
               style="italic" if difference and cell.baseline else "normal")  # fmt: skip

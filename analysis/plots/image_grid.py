@@ -63,8 +63,10 @@ def draw_image_grid(data: pd.DataFrame, root: Path, min_objects: int, min_score:
         figure, placeholder = new_figure(DOUBLE_IN, height_in)
         placeholder.remove()
         legend = [(_handle(verdict), MARKS[verdict][2]) for verdict in _verdicts(found)]
-        said = _said(min_objects, min_score, heads, pictures, sum(panel.unlabelled for panel in panels))
-        add_legend_and_notes(figure, [*said, *notes], legend)
+        sentences = _selection_sentences(
+            min_objects, min_score, heads, pictures, sum(panel.unlabelled for panel in panels)
+        )
+        add_legend_and_notes(figure, [*sentences, *notes], legend)
         size = tuple(float(side) for side in figure.get_size_inches())
         labels = dict(zip((name for name, _ in lines), shorten_distinct([name for name, _ in lines], 22), strict=True))
         for panel in panels:
@@ -188,7 +190,7 @@ def _handle(verdict: str) -> tuple[Patch, Line2D]:
     return Patch(facecolor=PLAIN, linewidth=0), Line2D([], [], color=colour, linestyle=style, linewidth=1.2)
 
 
-def _said(
+def _selection_sentences(
     min_objects: int, min_score: float, heads: pd.DataFrame, pictures: Sequence[Array | None], unlabelled: int
 ) -> list[str]:
     seeds = ", ".join(seed for seed in unique_values(heads, "seeds") if seed)

@@ -74,10 +74,10 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.grid()
         axes.set_xlabel("IoU threshold")
         axes.set_ylabel("AP (%)")
-        said = "Mean over seeds"
+        sentence = "Mean over seeds"
         if data["low"].notna().any():
-            said += f"; {'bands' if len(names) <= BANDS else 'bars'}: {INTERVAL}"
-        add_legend_and_notes(figure, notes=[f"{said}.", *marker_notes(data)], legend=entries)
+            sentence += f"; {'bands' if len(names) <= BANDS else 'bars'}: {INTERVAL}"
+        add_legend_and_notes(figure, notes=[f"{sentence}.", *marker_notes(data)], legend=entries)
     return figure
 
 

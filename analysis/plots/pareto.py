@@ -90,16 +90,16 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or ask for `x: params`."
         )
     with paper_style():
-        return _ink(data, spec, direct=True) or _legend(data, spec)
+        return _draw_points(data, spec, direct=True) or _legend(data, spec)
 
 
 def _legend(data: pd.DataFrame, spec: Spec) -> Figure:
-    figure = _ink(data, spec, direct=False)
+    figure = _draw_points(data, spec, direct=False)
     assert figure is not None  # only direct names can fail
     return figure
 
 
-def _ink(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
+def _draw_points(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
     """The figure; None where names were to stand beside the points and one finds no place."""
     x, y = quantity(spec.x), quantity(spec.y)
     drawn = data[data["value"].notna() & data["x"].notna()]
@@ -122,7 +122,7 @@ def _ink(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
     left, right = axis_limits(across, margin=0.12)
     axes.set_xlim(max(left, 0.0) if drawn["x"].min() > 0 else left, right)  # no cost is below 0, though an interval is
     axes.set_ylim(*axis_limits(drawn, margin=0.12))
-    stairs = _stairs(drawn[drawn["front"]], x, axes.get_xlim())
+    stairs = _staircase(drawn[drawn["front"]], x, axes.get_xlim())
     if len(stairs):
         (front,) = axes.plot(stairs[:, 0], stairs[:, 1], color=GREY, linewidth=0.9, linestyle=(0, (3, 1.5)), zorder=1)
         entries.append((front, "Pareto front"))
@@ -137,13 +137,13 @@ def _ink(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
 
 
 def _notes(data: pd.DataFrame, drawn: pd.DataFrame, x: Quantity, y: Quantity, direct: bool) -> list[str]:
-    said = []
+    intervals = []
     if drawn["low"].notna().any():
-        said.append(f"{y.label}: {INTERVAL}")
+        intervals.append(f"{y.label}: {INTERVAL}")
     if (drawn["x_low"] < drawn["x_high"]).any():
         how = "; ".join(dict.fromkeys(str(name) for name in drawn["x_interval"] if name))
-        said.append(f"{_label(x)}: {how}")
-    out = [f"Bars: {'. '.join(said)}."] if said else []
+        intervals.append(f"{_label(x)}: {how}")
+    out = [f"Bars: {'. '.join(intervals)}."] if intervals else []
     if direct:
         out.append("Dashed: the Pareto front, rows that no other row beats on both axes.")
     conditions = list(dict.fromkeys(str(text) for text in drawn["conditions"] if text))
@@ -155,13 +155,13 @@ def _notes(data: pd.DataFrame, drawn: pd.DataFrame, x: Quantity, y: Quantity, di
     return [*out, *marker_notes(data)]
 
 
-def _label(asked: Quantity) -> str:
-    return f"latency {asked.label}" if asked.key.startswith("latency") else asked.label
+def _label(metric: Quantity) -> str:
+    return f"latency {metric.label}" if metric.key.startswith("latency") else metric.label
 
 
-def _stored(row: Row, asked: Quantity) -> dict[str, Any]:
+def _stored(row: Row, metric: Quantity) -> dict[str, Any]:
     """The x columns of a quantity that finished runs hold."""
-    values = seed_values(row.group, asked)
+    values = seed_values(row.group, metric)
     found = interval_columns(list(values.values()))
     return {
         "x": found["value"],
@@ -170,24 +170,24 @@ def _stored(row: Row, asked: Quantity) -> dict[str, Any]:
         "x_interval": INTERVAL if math.isfinite(found["low"]) else "",
         "x_n": len(values),
         "x_runs": " ".join(row.run_of[seed] for seed in values),
-        "x_note": "" if values else f"no finished run with {asked.key}",
+        "x_note": "" if values else f"no finished run with {metric.key}",
         "conditions": "",
     }
 
 
 def _measured(
-    study: Study, rows: Sequence[Row], asked: Quantity, conditions: Mapping[str, str]
+    study: Study, rows: Sequence[Row], metric: Quantity, conditions: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """The x columns of a quantity of the latency files, for each row."""
     from analysis.load import latency
 
-    if asked.key.startswith("memory"):
+    if metric.key.startswith("memory"):
         known = ", ".join(one.key for one in LATENCY_QUANTITIES if not one.key.startswith("memory"))
-        raise InputError(f"a pareto figure cannot show {asked.key!r} on x; choose one of {known}")
+        raise InputError(f"a pareto figure cannot show {metric.key!r} on x; choose one of {known}")
     runs = list(dict.fromkeys(run for row in rows for run in row.group.runs))
     # Operations are those of the network, whatever it was timed on.
-    found = (latency.latency_of_runs if asked.depends_on_device else latency.operation_counts)(study, runs, conditions)
-    value = asked.latency_column
+    found = (latency.latency_of_runs if metric.depends_on_device else latency.operation_counts)(study, runs, conditions)
+    value = metric.latency_column
     low, high = (value.replace("_ms", end) for end in ("_low_ms", "_high_ms"))
     out = []
     for row in rows:
@@ -198,9 +198,9 @@ def _measured(
         spans = value != low and there[low].notna().all() and count > 0
         how = "; ".join(dict.fromkeys(str(text) for text in there["interval"] if text)) if spans else ""
         out.append({
-            "x": float(there[value].mean()) * asked.scale if count else math.nan,
-            "x_low": float(there[low].min()) * asked.scale if spans else math.nan,
-            "x_high": float(there[high].max()) * asked.scale if spans else math.nan,
+            "x": float(there[value].mean()) * metric.scale if count else math.nan,
+            "x_low": float(there[low].min()) * metric.scale if spans else math.nan,
+            "x_high": float(there[high].max()) * metric.scale if spans else math.nan,
             "x_interval": f"95 % interval ({how})" + (", widest of the runs" if count > 1 else "") if how else "",
             "x_n": count,
             "x_runs": " ".join(there.index),
@@ -222,7 +222,7 @@ def _front(found: pd.DataFrame, x: Quantity, y: Quantity) -> np.ndarray:
     return front
 
 
-def _stairs(front: pd.DataFrame, x: Quantity, limits: tuple[float, float]) -> np.ndarray:
+def _staircase(front: pd.DataFrame, x: Quantity, limits: tuple[float, float]) -> np.ndarray:
     """(k, 2) corners of the front as stairs, to the edge of the axes on the side of higher cost; (0, 2) without one."""
     if front.empty:
         return np.empty((0, 2))

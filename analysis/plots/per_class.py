@@ -154,7 +154,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         legend = [(Patch(color=colour), text) for colour, text in keys]
         lost_rows = [f"{name} ({why})" for name, why in zip(lost["row"], lost["missing"], strict=True)]
         notes = [f"Not drawn: {', '.join(lost_rows)}."] * bool(lost_rows) + notes
-        add_legend_and_notes(figure, [*_said(there, order, hidden, label), *notes], legend)
+        add_legend_and_notes(figure, [*_mark_sentences(there, order, hidden, label), *notes], legend)
         return figure
 
 
@@ -206,7 +206,7 @@ def _title(mine: pd.DataFrame, name: str) -> str:
     return f"{name} ({n}/{promised})" if is_incomplete(n, promised) else name
 
 
-def _said(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[str], label: str) -> list[str]:
+def _mark_sentences(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[str], label: str) -> list[str]:
     """What the marks are, what is left out, and what the intervals do not say."""
     means = there.groupby("class", sort=False)["value"].mean()
     against, n = unique_values(there, "against"), len(order)

@@ -44,19 +44,19 @@ def run_quantity(key: str, figure: str) -> Quantity:
     return found
 
 
-def point_columns(group: Group, asked: Quantity) -> dict[str, Any]:
+def point_columns(group: Group, metric: Quantity) -> dict[str, Any]:
     """The columns of the module for one group and one quantity of the frame, in shown units."""
-    values = seed_values(group, asked)
-    return {**interval_columns(list(values.values())), **run_columns(group, list(values), asked.key)}
+    values = seed_values(group, metric)
+    return {**interval_columns(list(values.values())), **run_columns(group, list(values), metric.key)}
 
 
-def seed_values(group: Group, asked: Quantity) -> dict[int, float]:
+def seed_values(group: Group, metric: Quantity) -> dict[int, float]:
     """{seed: shown number} of the finished runs that have one, by rising seed."""
     done = group.done
-    if asked.column not in done.columns:
+    if metric.column not in done.columns:
         return {}
-    pairs = zip(done["seed"], done[asked.column], strict=True)
-    return {int(seed): float(value) * asked.scale for seed, value in pairs if np.isfinite(float(value))}
+    pairs = zip(done["seed"], done[metric.column], strict=True)
+    return {int(seed): float(value) * metric.scale for seed, value in pairs if np.isfinite(float(value))}
 
 
 def interval_columns(values: Sequence[float]) -> dict[str, Any]:

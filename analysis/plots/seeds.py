@@ -51,12 +51,12 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """One mean and all seeds of each row, rows in the sweep's order."""
     import pandas as pd
 
-    asked = run_quantity(spec.y, "seeds")
+    metric = run_quantity(spec.y, "seeds")
     out = []
     for row in rows_of(study, spec, sweep):
         same = {"row": row.name, "baseline": row.is_baseline}
-        out.append({**same, "point": "mean", "seed": "", "state": "", **point_columns(row.group, asked)})
-        values = seed_values(row.group, asked)
+        out.append({**same, "point": "mean", "seed": "", "state": "", **point_columns(row.group, metric)})
+        values = seed_values(row.group, metric)
         for seed, state in zip(row.group.rows["seed"], row.group.rows["state"], strict=True):
             value = values.get(int(seed), np.nan)
             alone = {"value": value, "sd": np.nan, "low": np.nan, "high": np.nan, "interval": ""}
@@ -72,7 +72,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     if not (means["n"] > 0).any():
         return message_figure(no_data_message(means))
     seeds = data[data["point"] == "seed"]
-    asked = quantity(spec.y)
+    metric = quantity(spec.y)
     with paper_style():
         figure, axes = new_figure(SINGLE_IN, 0.45 + 0.2 * max(len(means), 2))
         for place, mean in enumerate(row_tuples(means)):
@@ -96,10 +96,10 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.set_yticks(range(len(means)), _ticks(means))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel(axis_label(asked.label, asked.unit))
-        said = "Dots: seeds; line: their mean"
-        said += f"; bar: {INTERVAL}." if means["low"].notna().any() else "."
-        add_legend_and_notes(figure, notes=[said, *marker_notes(means[means["n"] > 0])])
+        axes.set_xlabel(axis_label(metric.label, metric.unit))
+        sentence = "Dots: seeds; line: their mean"
+        sentence += f"; bar: {INTERVAL}." if means["low"].notna().any() else "."
+        add_legend_and_notes(figure, notes=[sentence, *marker_notes(means[means["n"] > 0])])
     return figure
 
 

@@ -105,12 +105,12 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             axes.set_ylabel("ΔAP (%)")
         for axes in grid[1]:
             axes.set_xlabel("IoU threshold")
-        said = "AP at that threshold that fixing all errors of a type would gain, mean over seeds"
-        said += f"; band: {INTERVAL}" if banded else ""
+        sentence = "AP at that threshold that fixing all errors of a type would gain, mean over seeds"
+        sentence += f"; band: {INTERVAL}" if banded else ""
         legend = [
             (Line2D([], [], markersize=3, **line_style(place, weak[name])), name) for name, place in places.items()
         ]
-        add_legend_and_notes(figure, [f"{said}. Vertical scales differ.", *marker_notes(data), *notes], legend)
+        add_legend_and_notes(figure, [f"{sentence}. Vertical scales differ.", *marker_notes(data), *notes], legend)
         return figure
 
 

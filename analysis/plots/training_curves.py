@@ -59,7 +59,7 @@ def draw_training_curves(data: pd.DataFrame) -> Figure:
         legend = [(Line2D([], [], **style), term) for term, style in styles.items()]
         if validated:
             _validation(grid[-1, 0], grid[-1, 1], curves, places, end)
-        add_legend_and_notes(figure, [_said(curves, validated), *_remarks(heads), *notes], legend)
+        add_legend_and_notes(figure, [_mark_sentence(curves, validated), *_missing_rows(heads), *notes], legend)
         return figure
 
 
@@ -147,7 +147,7 @@ def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, places: Mapping[
     legend.set_in_layout(False)
 
 
-def _said(curves: pd.DataFrame, validated: bool) -> str:
+def _mark_sentence(curves: pd.DataFrame, validated: bool) -> str:
     windows = sorted(set(curves.loc[curves["part"] != "validation", "window"].astype(int)))
     spans = f"{windows[0]}" if len(windows) == 1 else f"{windows[0]} to {windows[-1]}"
     averaged = f"Moving average over {spans} iterations" if windows[-1:] > [1] else "No average over iterations"
@@ -159,7 +159,7 @@ def _said(curves: pd.DataFrame, validated: bool) -> str:
     )
 
 
-def _remarks(heads: pd.DataFrame) -> list[str]:
+def _missing_rows(heads: pd.DataFrame) -> list[str]:
     """Which rows are unfinished, and which have no curve. Nothing is hollow here: a curve has no marker."""
     named = list(zip(heads["row"], heads["n"], heads["promised"], heads["missing"], strict=True))
     lost = [f"{name} ({missing})" for name, n, _, missing in named if not n]

@@ -51,8 +51,8 @@ def default_items(study: Study, sweep: str) -> list[Item]:
     shipped = [item for item in shipped_reports() if item.sweep == sweep]
     tables = [item for item in shipped if isinstance(item, TableSpec)]
     figures = [item for item in shipped if not isinstance(item, TableSpec)]
-    drawn = {(item.kind, getattr(item, "x", "")) for item in figures if item.kind in ("curve", "pareto")}
-    more = [item for item in _figures(study, sweep, axes) if (item.kind, getattr(item, "x", "")) not in drawn]
+    shipped_figures = {(item.kind, getattr(item, "x", "")) for item in figures if item.kind in ("curve", "pareto")}
+    more = [item for item in _figures(study, sweep, axes) if (item.kind, getattr(item, "x", "")) not in shipped_figures]
     return [*(tables or _tables(study, sweep, axes)), *figures, *more]
 
 
@@ -98,10 +98,10 @@ def default_baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
         return {}  # runs that nobody asked for together
     rows = _rows(study, sweep)
     known = rows[rows["method"] != ""]
-    plain = known["method"] == "baseline"
+    is_baseline = known["method"] == "baseline"
     for axis in sorted(axes, key=lambda axis: axis != "method"):
-        labels = {str(label) for label in known[AXIS + axis][plain]}
-        others = {str(label) for label in known[AXIS + axis][~plain]}
+        labels = {str(label) for label in known[AXIS + axis][is_baseline]}
+        others = {str(label) for label in known[AXIS + axis][~is_baseline]}
         if len(labels) == 1 and not labels & others and len(axes[axis]) > 1:
             return {axis: labels.pop()}
     return {axis: "baseline" for axis, labels in axes.items() if "baseline" in labels and len(labels) > 1}
@@ -123,8 +123,8 @@ def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
     # Labels are named one by one: among the runs of no sweep are classifiers, which have no AP.
     common: dict[str, Any] = {"kind": "table", "sweep": sweep, "rows": axes}
     common |= {"baseline": default_baseline(study, sweep, axes)}
-    spent = "train_hours" if _rows(study, sweep)["train_s"].max() > HOURS_FROM_S else "train_minutes"
-    cost = [*COST, spent, *_teachers(study, sweep)]
+    training_time = "train_hours" if _rows(study, sweep)["train_s"].max() > HOURS_FROM_S else "train_minutes"
+    cost = [*COST, training_time, *_teachers(study, sweep)]
     kinds: list[dict[str, Any]] = [
         {"name": name, "title": question or "Runs of no sweep", "columns": ACCURACY},
         {"name": f"{name}-errors", "title": TIDE_TITLE, "columns": ERRORS, "differences": ["tide.Cls", "tide.Loc"]},
@@ -140,16 +140,16 @@ def _teachers(study: Study, sweep: str) -> list[str]:
 
 
 def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
-    name, plain = name_of_labels([sweep or "runs"]), default_baseline(study, sweep, axes)
+    name, baseline = name_of_labels([sweep or "runs"]), default_baseline(study, sweep, axes)
     found: list[Item] = []
     for suffix, addition, where, series in _facets(study, sweep, axes):
         common: dict[str, Any] = {"sweep": sweep, "where": where, "series": series}
-        compared = bool(plain) and set(plain) <= set(series)
+        has_baseline = bool(baseline) and set(baseline) <= set(series)
         for kind, title in FIGURES.items():
-            if compared or kind not in NEEDS_BASELINE:
+            if has_baseline or kind not in NEEDS_BASELINE:
                 own = {"kind": kind, "name": f"{name}{suffix}-{kind.replace('_', '-')}", "title": title + addition}
-                found.append(parse({**common, **own, "baseline": plain if compared else {}}))
-    return [*found, *_over_numbers(name, sweep, axes, plain), *_tradeoff(study, name, sweep, axes)]
+                found.append(parse({**common, **own, "baseline": baseline if has_baseline else {}}))
+    return [*found, *_over_numbers(name, sweep, axes, baseline), *_tradeoff(study, name, sweep, axes)]
 
 
 def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Axes, list[str]]]:
@@ -167,16 +167,16 @@ def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Ax
         yield f"-{name_of_labels(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
 
 
-def _over_numbers(name: str, sweep: str, axes: Axes, plain: dict[str, str]) -> Iterator[Item]:
+def _over_numbers(name: str, sweep: str, axes: Axes, baseline: dict[str, str]) -> Iterator[Item]:
     """A curve for an axis of three numbers or more, a heat map for two axes beside that of the methods."""
     several = {axis: labels for axis, labels in axes.items() if len(labels) > 1}
     for axis, labels in several.items():
         if len(labels) >= 3 and all(map(_is_number, labels)):
             own: dict[str, Any] = {"kind": "curve", "x": axis, "series": [other for other in several if other != axis]}
-            own |= {"sweep": sweep, "baseline": plain, "name": f"{name}-{name_of_labels([axis])}"}
+            own |= {"sweep": sweep, "baseline": baseline, "name": f"{name}-{name_of_labels([axis])}"}
             yield parse({**own, "title": f"AP against {_short(axis)}"})
-    grid = [axis for axis in several if axis not in plain]
-    fixed = {axis: [label for label in several[axis] if label != plain[axis]] for axis in plain}
+    grid = [axis for axis in several if axis not in baseline]
+    fixed = {axis: [label for label in several[axis] if label != baseline[axis]] for axis in baseline}
     if len(grid) == 2 and all(len(labels) == 1 for labels in fixed.values()):
         x, y = grid
         title = f"AP over {_short(x)} and {_short(y)}"
@@ -197,9 +197,9 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
 def name_of_labels(labels: Iterable[str]) -> str:
     """Labels as part of a file name: plain letters, at most 60; what was cut is told apart by a digest."""
     given = "-".join(labels)
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)
-    plain = "_" + plain[1:] if plain.startswith(".") else plain
-    return plain if len(plain) <= 60 else f"{plain[:51]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)
+    name = "_" + name[1:] if name.startswith(".") else name
+    return name if len(name) <= 60 else f"{name[:51]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
 
 
 def _short(axis: str) -> str:

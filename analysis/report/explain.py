@@ -91,14 +91,14 @@ def explain_cell(table: Path, row: str, column: str, runs: Path) -> Explanation:
     names = list(dict.fromkeys(cell["row"] for cell in cells))
     shown = {_labels(cell): cell["row"] for cell in cells}
     number = int(row) if row.isdecimal() and len(row) < 10 else 0
-    wanted = names[number - 1] if 0 < number <= len(names) else shown.get(row, row)
-    if wanted not in names:
+    wanted_row = names[number - 1] if 0 < number <= len(names) else shown.get(row, row)
+    if wanted_row not in names:
         raise unknown_name("row", row, [*names, *(label for label in shown if label not in names)])
-    here = [cell for cell in cells if cell["row"] == wanted]
-    found = [cell for cell in here if column in (cell["column"], cell["label"])]
+    cells_of_row = [cell for cell in cells if cell["row"] == wanted_row]
+    found = [cell for cell in cells_of_row if column in (cell["column"], cell["label"])]
     if not found:
-        raise unknown_name("column", column, [cell["column"] for cell in here])
-    return Explanation(found[0], _behind(found[0], runs))
+        raise unknown_name("column", column, [cell["column"] for cell in cells_of_row])
+    return Explanation(found[0], _runs_of_cell(found[0], runs))
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -125,7 +125,7 @@ def _labels(cell: dict[str, str]) -> str:
     return " ".join(cell[key] for key in keys[keys.index("row") + 1 : keys.index("column")] if cell[key])
 
 
-def _behind(cell: dict[str, str], runs: Path) -> list[RunDetails]:
+def _runs_of_cell(cell: dict[str, str], runs: Path) -> list[RunDetails]:
     from analysis.load.load import read_study
 
     wanted = csvfile.run_ids(cell["runs"])
@@ -133,14 +133,14 @@ def _behind(cell: dict[str, str], runs: Path) -> list[RunDetails]:
         return []
     study = read_study(runs, ())
     rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
-    return [_run(study, rows[run], cell) if run in rows else _gone(run, runs) for run in wanted]
+    return [_run_details(study, rows[run], cell) if run in rows else _missing_run(run, runs) for run in wanted]
 
 
-def _gone(run: str, runs: Path) -> RunDetails:
+def _missing_run(run: str, runs: Path) -> RunDetails:
     return RunDetails(run, None, f"not in {runs}", None, {})
 
 
-def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> RunDetails:
+def _run_details(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> RunDetails:
     quantity = QUANTITIES.get(cell["column"].removeprefix("delta."))
     stored = row.get(quantity.column) if quantity and quantity.column else None
     value = float(stored) * quantity.scale if quantity and isinstance(stored, float) and stored == stored else None
@@ -160,8 +160,8 @@ def _run(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> RunDetails:
     }
     files = {name: what for name, what in FILES if (folder / name).is_file()}
     seed = int(row["seed"]) if row["seed"] == row["seed"] else None
-    told = {name: fact for name, fact in facts.items() if fact}
-    return RunDetails(str(row["run"]), seed, str(row["state"]), value, told, str(folder), files)
+    known_facts = {name: fact for name, fact in facts.items() if fact}
+    return RunDetails(str(row["run"]), seed, str(row["state"]), value, known_facts, str(folder), files)
 
 
 def _code(code: str) -> str:

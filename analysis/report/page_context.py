@@ -17,42 +17,42 @@ from c2d import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.report.types import ReportContents, ReportRequest
+    from analysis.report.report_contents import ReportContents, ReportRequest
 
 PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "hotcoco")
 
 
-def page_content(made: ReportContents, asked: ReportRequest) -> PageContent:
+def page_content(contents: ReportContents, request: ReportRequest) -> PageContent:
     """The page's content."""
-    study = made.study
-    runs = [_run(row) for row in _once(study).to_dict("records")]
+    study = contents.study
+    runs = [_run(row) for row in _one_row_per_run(study).to_dict("records")]
     titles = [record.get("question", "") for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
     return PageContent(
         title=titles[0] if titles else ", ".join(study.sweeps) or "Runs",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         sweeps=_progress(study),
-        store=str(asked.runs),
-        tables=made.tables,
-        figures=made.figures,
+        store=str(request.runs),
+        tables=contents.tables,
+        figures=contents.figures,
         failures=_failures(study),
-        problems=made.problems,
+        problems=contents.problems,
         runs=runs,
-        skipped=[*made.skipped, *made.notes],
+        skipped=[*contents.skipped, *contents.notes],
         commits=dict(Counter(row["code"] for row in runs if row.get("code")).most_common()),
         provenance=provenance(),
-        table_files={table.name: str(asked.out / "tables" / f"{table.name}.csv") for table in made.tables},
+        table_files={table.name: str(request.out / "tables" / f"{table.name}.csv") for table in contents.tables},
     )
 
 
 def provenance() -> dict[str, str]:
     """What the report was made with."""
-    found = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version(), "c2d": __version__}
+    versions = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version(), "c2d": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _progress(study: Study) -> list[SweepProgress]:
@@ -78,7 +78,7 @@ def _failures(study: Study) -> list[PageFailure]:
     ]
 
 
-def _once(study: Study) -> pd.DataFrame:
+def _one_row_per_run(study: Study) -> pd.DataFrame:
     return study.frame.drop_duplicates("run")
 
 

@@ -15,18 +15,18 @@ from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
 from analysis.report.output_folder import OutputFolder
 from analysis.report.report_spec import read_spec
-from analysis.report.types import DrawnFigure, ReportContents, ReportRequest
+from analysis.report.report_contents import DrawnFigure, ReportContents, ReportRequest
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 MOST_LINES = 12
 """Kinds of problems that are printed."""
 
 
-def write_report(asked: ReportRequest, say: Say = lambda line: None) -> ReportContents:
+def write_report(request: ReportRequest, log: Log = lambda line: None) -> ReportContents:
     """Read the store, make tables and figures, write them and the page.
 
     Raises:
@@ -35,49 +35,55 @@ def write_report(asked: ReportRequest, say: Say = lambda line: None) -> ReportCo
     """
     from analysis.load.load import read_study
 
-    specs = [read_spec(Path(given)) for given in asked.specs]
-    folder = OutputFolder(asked.out, asked.runs)
+    specs = [read_spec(Path(given)) for given in request.specs]
+    folder = OutputFolder(request.out, request.runs)
     named = [spec.sweep for spec in specs if spec.sweep]
-    study = read_study(asked.runs, tuple(dict.fromkeys([*asked.sweeps, *named])) if asked.sweeps else (), asked.cache)
+    study = read_study(
+        request.runs, tuple(dict.fromkeys([*request.sweeps, *named])) if request.sweeps else (), request.cache
+    )
     if study.frame.empty:
-        raise InputError(f"no runs in {asked.runs}; train or submit something first, or name another store with --runs")
-    say(f"{asked.runs}: {count_runs(study)}")
-    made = ReportContents(study, problems=list(study.problems))
-    sweeps = [sweep for sweep in asked.sweeps or (*study.sweeps, "") if defaults.sweep_axes(study, sweep)]
+        raise InputError(
+            f"no runs in {request.runs}; train or submit something first, or name another store with --runs"
+        )
+    log(f"{request.runs}: {count_runs(study)}")
+    contents = ReportContents(study, problems=list(study.problems))
+    sweeps = [sweep for sweep in request.sweeps or (*study.sweeps, "") if defaults.sweep_axes(study, sweep)]
     for spec in specs:
         for sweep in [spec.sweep] if spec.sweep else sweeps:
             name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
-            _make(made, spec, sweep, name, asked.allow_mixed)
-    for sweep in [] if specs else asked.sweeps or (*study.sweeps, ""):
-        _make_default(made, sweep, asked.allow_mixed)
-    _write(made, folder, asked)
-    for line in _passed_over(made.problems):
-        say(line)
-    for skipped in (*made.skipped, *made.notes):
-        say(f"not made: {skipped.name}: {skipped.reason}")
+            _add_item(contents, spec, sweep, name, request.allow_mixed)
+    for sweep in [] if specs else request.sweeps or (*study.sweeps, ""):
+        _add_default_items(contents, sweep, request.allow_mixed)
+    _write(contents, folder, request)
+    for line in _problem_lines(contents.problems):
+        log(line)
+    for skipped in (*contents.skipped, *contents.notes):
+        log(f"not made: {skipped.name}: {skipped.reason}")
     if older := folder.older("tables", "figures"):
-        say(f"{_many(older, 'older file')} of another report left in {asked.out}; another --out keeps them apart")
-    say(f"{_many(len(made.tables), 'table')} and {_many(len(made.figures), 'figure')}: {asked.out / 'report.html'}")
-    return made
+        log(f"{_plural(older, 'older file')} of another report left in {request.out}; another --out keeps them apart")
+    log(
+        f"{_plural(len(contents.tables), 'table')} and {_plural(len(contents.figures), 'figure')}: {request.out / 'report.html'}"
+    )
+    return contents
 
 
-def _make_default(made: ReportContents, sweep: str, allow_mixed: bool) -> None:
+def _add_default_items(contents: ReportContents, sweep: str, allow_mixed: bool) -> None:
     """All that is made of a sweep when nobody said what; what cannot be made is skipped with its reason."""
     named = f"sweep {sweep}" if sweep else "runs of no sweep"
     try:
-        found, why = defaults.default_items(made.study, sweep), defaults.omission_reason(made.study, sweep)
+        found, why = defaults.default_items(contents.study, sweep), defaults.omission_reason(contents.study, sweep)
     except InputError as error:
-        made.skipped.append(SkippedItem(named, str(error)))
+        contents.skipped.append(SkippedItem(named, str(error)))
         return
     if why:
-        made.notes.append(SkippedItem(named, why))
+        contents.notes.append(SkippedItem(named, why))
     for item in found:
-        name, taken = item.name, {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}
+        name, taken = item.name, {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}
         name = next(free for k in itertools.count(1) if (free := name if k == 1 else f"{name}-{k}") not in taken)
         try:
-            _make(made, item, sweep, name, allow_mixed)
+            _add_item(contents, item, sweep, name, allow_mixed)
         except InputError as error:
-            made.skipped.append(SkippedItem(name, str(error)))
+            contents.skipped.append(SkippedItem(name, str(error)))
 
 
 def count_runs(study: Study) -> str:
@@ -85,10 +91,10 @@ def count_runs(study: Study) -> str:
     runs = study.frame.drop_duplicates("run")
     counts = runs["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if state in counts)
-    return f"{_many(len(study.sweeps), 'sweep')}, {_many(len(runs), 'run')}: {states}"
+    return f"{_plural(len(study.sweeps), 'sweep')}, {_plural(len(runs), 'run')}: {states}"
 
 
-def _passed_over(problems: Sequence[Problem]) -> Iterator[str]:
+def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
     """A line for each kind of thing that was wrong, by file name and what is said of it; the page has all of them."""
     alike: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
@@ -100,42 +106,42 @@ def _passed_over(problems: Sequence[Problem]) -> Iterator[str]:
         yield f"passed over {len(alike) - MOST_LINES} other kinds of things, see the page"
 
 
-def _many(n: int, what: str) -> str:
+def _plural(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
 
-def _make(made: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
-    if name in {table.name for table in made.tables} | {drawn.name for drawn in made.drawn}:
+def _add_item(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+    if name in {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}:
         raise InputError(f"two reports are called {name!r}; give one of them another `name`")
     if isinstance(spec, TableSpec):
         from analysis.tables.build_table import build_table
 
-        made.tables.append(build_table(made.study, spec, sweep, name, allow_mixed))
+        contents.tables.append(build_table(contents.study, spec, sweep, name, allow_mixed))
     else:
         from analysis.plots import FIGURES
 
         module = FIGURES[spec.kind]
-        data = module.data(made.study, spec, sweep)
-        made.problems += [problem for problem in data.attrs.get("problems", []) if problem not in made.problems]
-        made.drawn.append(DrawnFigure(name, spec, data, module.draw(data, spec)))
+        data = module.data(contents.study, spec, sweep)
+        contents.problems += [problem for problem in data.attrs.get("problems", []) if problem not in contents.problems]
+        contents.drawn.append(DrawnFigure(name, spec, data, module.draw(data, spec)))
 
 
-def _write(made: ReportContents, folder: OutputFolder, asked: ReportRequest) -> None:
+def _write(contents: ReportContents, folder: OutputFolder, request: ReportRequest) -> None:
     """Tables in five formats, figures in two with their data, the frame, and the page that shows all of it."""
     from analysis.formats import FORMATS
     from analysis.page import render
     from analysis.plots.figure_files import encode_figure
     from analysis.report.page_context import page_content
 
-    for table in made.tables:
+    for table in contents.tables:
         for extension, write in FORMATS.items():
             folder.write(f"tables/{table.name}.{extension}", write(table))
-    for item in made.drawn:
+    for item in contents.drawn:
         files = encode_figure(item.figure, item.data)
         paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in files.items()]
         names = tuple(path.relative_to(folder.path).as_posix() for path in paths)
         svg, csv = (files[suffix].decode() for suffix in (".svg", ".csv"))
-        made.figures.append(PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
-    folder.write("runs.csv", made.study.frame.to_csv(index=False))
-    folder.write("report.html", render(page_content(made, asked)))
-    made.files = folder.written
+        contents.figures.append(PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
+    folder.write("runs.csv", contents.study.frame.to_csv(index=False))
+    folder.write("report.html", render(page_content(contents, request)))
+    contents.files = folder.written

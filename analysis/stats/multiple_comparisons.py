@@ -54,31 +54,33 @@ def best_rows(samples: Mapping[str, Mapping[int, float]], better: Literal["highe
     if better not in ("higher", "lower", ""):
         raise unknown_name("direction", better, ("higher", "lower", ""))
 
-    def nobody(reason: str) -> BestRows:
+    def nothing_bold(reason: str) -> BestRows:
         return BestRows(frozenset(), f"nothing is bold: {reason}")
 
     rows = {key: dict(values) for key, values in samples.items() if values}
     if not better:
-        return nobody("neither direction is better")
+        return nothing_bold("neither direction is better")
     if len(rows) < 2:
-        return nobody("there is nothing to compare with" if rows else "there are no values")
+        return nothing_bold("there is nothing to compare with" if rows else "there are no values")
     sign = 1 if better == "higher" else -1
     means = {key: sign * float(checked(list(values.values()), key).mean()) for key, values in rows.items()}
     best = max(means, key=means.__getitem__)
     fullest = max(map(len, rows.values()))
     if len(rows[best]) < fullest:
-        return nobody(f"{best} leads with {len(rows[best])} of {fullest} seeds")
+        return nothing_bold(f"{best} leads with {len(rows[best])} of {fullest} seeds")
     others = [key for key in rows if key != best]
     common = {key: sorted(rows[best].keys() & rows[key].keys()) for key in others}
     if short := [key for key in others if len(common[key]) < 2]:
-        return nobody(
+        return nothing_bold(
             f"fewer than 2 seeds in common with {best}, the best, so no test is possible: {abbreviate(short)}"
         )
     found = {key: paired([rows[best][s] for s in common[key]], [rows[key][s] for s in common[key]]) for key in others}
     if behind := [key for key in others if sign * found[key].mean < 0 and not _equal(found[key], rows[best])]:
-        return nobody(f"{best} has the best mean, but over the seeds that both have it is behind {abbreviate(behind)}")
+        return nothing_bold(
+            f"{best} has the best mean, but over the seeds that both have it is behind {abbreviate(behind)}"
+        )
     if constant := [key for key in others if found[key].p is None and not _equal(found[key], rows[best])]:
-        return nobody(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
+        return nothing_bold(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
                       f"{abbreviate(constant)}")  # fmt: skip
     adjusted = dict(zip(others, holm([found[key].p for key in others]), strict=True))
     tied = [key for key in others if (p := adjusted[key]) is None or p >= 1 - LEVEL - 1e-15]

@@ -95,14 +95,14 @@ def seed_progress(group: Group) -> str:
     left = rows[rows["state"] != "done"]
     if left.empty:
         return ""
-    counted = Counter(_standing(*pair) for pair in zip(left["state"], left["failure_class"], strict=True))
-    told = ", ".join(f"{number} {words}" for words, number in counted.items())
-    return f"{len(rows) - len(left)} of {len(rows)} seeds done; {told}"
+    counted = Counter(_state_text(*pair) for pair in zip(left["state"], left["failure_class"], strict=True))
+    text = ", ".join(f"{number} {words}" for words, number in counted.items())
+    return f"{len(rows) - len(left)} of {len(rows)} seeds done; {text}"
 
 
-def _standing(state: str, failure: str) -> str:
-    words = _STATE_WORDS.get(state, state)
-    return f"{words} ({failure})" if state == "failed" and failure else words
+def _state_text(state: str, failure: str) -> str:
+    text = _STATE_WORDS.get(state, state)
+    return f"{text} ({failure})" if state == "failed" and failure else text
 
 
 def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> list[float]:
@@ -115,15 +115,15 @@ def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None)
 
 def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
     """What `analysis.load.latency.latency_of_runs` says of some runs, each sentence once."""
-    told = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
-    return tuple(dict.fromkeys(filter(None, told)))
+    notes = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
+    return tuple(dict.fromkeys(filter(None, notes)))
 
 
 def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None) -> str:
     """Why the finished runs of `done` have no number."""
     if is_from_latency(quantity):
-        told = _notes(list(done["run"]), timed) if quantity.depends_on_device else ("not counted",)
-        return "; ".join(told) or "not measured"
+        notes = _notes(list(done["run"]), timed) if quantity.depends_on_device else ("not counted",)
+        return "; ".join(notes) or "not measured"
     kinds = set(done["kind"])
     if quantity.run_kind and not quantity.column.startswith("teacher_") and quantity.run_kind not in kinds:
         return f"not defined for a {kinds.pop()}"

@@ -89,22 +89,24 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
     """Measured, published beside it; the difference, and the published one beside that; what has no measured last."""
     shown = list(spec.published.columns) if spec.published else []
     gains = list(spec.published.differences) if spec.published and spec.baseline else []
-    made: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
     for key in dict.fromkeys([*spec.columns, *shown, *(spec.differences if spec.baseline else ()), *gains]):
         known = QUANTITIES[key]
         digits = spec.digits.get(key, known.digits)
         plain = Column(key, known.label, known.unit, digits, "measured", known.better)
         delta = dataclasses.replace(plain, label=f"Δ{known.label}")
         if key in spec.columns:
-            made[key] = plain
+            columns[key] = plain
         if key in shown:
-            made[f"published.{key}"] = dataclasses.replace(plain, key=f"published.{key}", kind="published", better="")
+            columns[f"published.{key}"] = dataclasses.replace(
+                plain, key=f"published.{key}", kind="published", better=""
+            )
         if spec.baseline and key in spec.differences:
-            made[f"delta.{key}"] = dataclasses.replace(delta, key=f"delta.{key}", kind="difference")
+            columns[f"delta.{key}"] = dataclasses.replace(delta, key=f"delta.{key}", kind="difference")
         if key in gains:
             name = f"published.delta.{key}"
-            made[name] = dataclasses.replace(delta, key=name, kind="published difference", better="")
-    return tuple(made.values())
+            columns[name] = dataclasses.replace(delta, key=name, kind="published difference", better="")
+    return tuple(columns.values())
 
 
 def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
@@ -148,17 +150,17 @@ def _embolden(
     together: dict[tuple[str, ...], list[str]] = {}
     for row, family in families.items():
         together.setdefault(family, []).append(row)
-    told = {}
+    leaders_of = {}
     for key in spec.columns:
         for compared in together.values():
             samples = {row: found[row][key].values for row in compared}
             if not quantity(key).better or sum(map(bool, samples.values())) < 2:
                 continue
             leading = best_rows(samples, quantity(key).better)
-            told[key, compared[0]] = leading
+            leaders_of[key, compared[0]] = leading
             for best in leading.best:
                 cells[best][key] = dataclasses.replace(cells[best][key], bold=True)
-    return told
+    return leaders_of
 
 
 def _subtract(
@@ -172,7 +174,7 @@ def _subtract(
     """Add the difference cells, with Holm's p over all of them."""
     if not spec.baseline:
         return
-    made = Differences(study, spec)
+    tests = Differences(study, spec)
     drafts: dict[tuple[str, str], Cell] = {}
     for row, baseline in zip(rows, baselines, strict=True):
         for key in spec.differences:
@@ -181,8 +183,8 @@ def _subtract(
             elif baseline is row:
                 drafts[row.key, key] = differences.missing_difference("baseline")
             else:
-                drafts[row.key, key] = made.cell(key, found[row.key][key], found[baseline.key][key])
-    made.check()
+                drafts[row.key, key] = tests.cell(key, found[row.key][key], found[baseline.key][key])
+    tests.check()
     for (row_key, key), cell in zip(drafts, differences.holm_corrected(list(drafts.values())), strict=True):
         cells[row_key][f"delta.{key}"] = cell
 
@@ -196,5 +198,9 @@ def _row(
 ) -> Row:
     """One row, whose own notes stand at its first cell."""
     row = Row(group.key, group.shown, dict(cells), is_baseline=baseline is group)
-    told = [*filter(None, [aggregate.seed_progress(group)]), *sentences, *notes.one_teacher(group, cells, columns)]
-    return notes.add_sentences(row, columns[0].key, told)
+    sentences_of_row = [
+        *filter(None, [aggregate.seed_progress(group)]),
+        *sentences,
+        *notes.one_teacher(group, cells, columns),
+    ]
+    return notes.add_sentences(row, columns[0].key, sentences_of_row)

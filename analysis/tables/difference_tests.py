@@ -55,30 +55,30 @@ class Differences:
 
     def cell(self, key: str, row: Samples, baseline: Samples) -> Cell:
         """The difference of one column between a row and its baseline."""
-        plain = differences.difference_cell(row, baseline)
-        if self._kind == "seeds" or plain.kind == "missing":
-            return plain
+        seed_cell = differences.difference_cell(row, baseline)
+        if self._kind == "seeds" or seed_cell.kind == "missing":
+            return seed_cell
         common = sorted(row.values.keys() & baseline.values.keys())
         if not common:
             reason = f"no seed in common with its baseline, which uncertainty {self._kind!r} needs"
-            return Cell(kind="missing", n_planned=plain.n_planned, reason=reason)
-        if wrong := self._wrong_number(row.runs[common[0]], len(common)):
-            if self._kind == "images" or plain.n_planned < 2:  # else more seeds may come
-                self._refused.append(wrong)
-            return Cell(kind="missing", n_planned=plain.n_planned, reason=wrong)
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=reason)
+        if problem := self._wrong_seed_count(row.runs[common[0]], len(common)):
+            if self._kind == "images" or seed_cell.n_planned < 2:  # else more seeds may come
+                self._refused.append(problem)
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=problem)
         self._made += 1
         try:
             mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
-            return self._over_images(key, mine, theirs, plain)
+            return self._over_images(key, mine, theirs, seed_cell)
         except InputError as error:
-            return Cell(kind="missing", n_planned=plain.n_planned, reason=f"cannot be drawn from images: {error}")
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=f"cannot be drawn from images: {error}")
 
     def check(self) -> None:
         """After all cells: refuses the kind of uncertainty where it can speak about none of the differences."""
         if self._refused and not self._made:
             raise InputError(self._refused[0])
 
-    def _wrong_number(self, run: str, seeds: int) -> str:
+    def _wrong_seed_count(self, run: str, seeds: int) -> str:
         """Why that many common seeds are not what this kind compares; "" where they are."""
         if self._kind == "images" and seeds > 1:
             return (
@@ -92,7 +92,7 @@ class Differences:
             )
         return ""
 
-    def _over_images(self, key: str, mine: list[CocoData], theirs: list[CocoData], plain: Cell) -> Cell:
+    def _over_images(self, key: str, mine: list[CocoData], theirs: list[CocoData], seed_cell: Cell) -> Cell:
         scale = quantity(key).scale
 
         def shown(value: float | None) -> float | None:
@@ -104,13 +104,13 @@ class Differences:
 
             one = bootstrap.compare_over_images(None, mine[0], theirs[0], key)
             value, sd, low, high, p = one.difference, None, one.low, one.high, one.p
-            return Cell("value", shown(value), 1, plain.n_planned, sd, shown(low), shown(high), one.interval, p,
-                        test=one.test, notes=notes, runs=plain.runs)  # fmt: skip
+            return Cell("value", shown(value), 1, seed_cell.n_planned, sd, shown(low), shown(high), one.interval, p,
+                        test=one.test, notes=notes, runs=seed_cell.runs)  # fmt: skip
         from analysis.stats import hierarchical
 
         many = hierarchical.compare_over_seeds_and_images(None, mine, theirs, key)
-        return Cell("value", shown(many.mean), many.n, plain.n_planned, shown(many.sd), shown(many.low),
-                    shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=plain.runs)  # fmt: skip
+        return Cell("value", shown(many.mean), many.n, seed_cell.n_planned, shown(many.sd), shown(many.low),
+                    shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=seed_cell.runs)  # fmt: skip
 
     def _detections(self, key: str, found: Samples, seed: int) -> CocoData:
         """The detections of one seed, which must be those that its result was computed from."""
@@ -120,10 +120,12 @@ class Differences:
             from analysis.stats.bootstrap import full_set_values
             from c2d.metrics.resampled_ap import Curves
 
-            value, told = full_set_values([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
-            if not abs(value - told) <= _SAME:
+            value, recorded = full_set_values([Curves(data, key)])[0], found.values[seed] / quantity(key).scale
+            if not abs(value - recorded) <= _SAME:
                 path = self._study.runs / run / DETECTIONS_FILE
-                raise InputError(f"{path} gives {key} {value:.4f}, {RESULT_FILE} says {told:.4f}: not one evaluation")
+                raise InputError(
+                    f"{path} gives {key} {value:.4f}, {RESULT_FILE} says {recorded:.4f}: not one evaluation"
+                )
             self._agrees.add((run, key))
         return data
 

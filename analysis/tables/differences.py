@@ -27,25 +27,25 @@ def difference_cell(row: Samples, baseline: Samples) -> Cell:
         return Cell(kind="missing", n_planned=n_planned, reason=f"its baseline has no value ({baseline.reason})")
     common = sorted(row.values.keys() & baseline.values.keys())
     if common:
-        made = paired([row.values[seed] for seed in common], [baseline.values[seed] for seed in common])
+        difference = paired([row.values[seed] for seed in common], [baseline.values[seed] for seed in common])
         runs = [row.runs[seed] for seed in common] + [baseline.runs[seed] for seed in common]
-        sd, notes = made.sd, []
+        sd, notes = difference.sd, []
     else:
-        made = unpaired(list(row.values.values()), list(baseline.values.values()))
+        difference = unpaired(list(row.values.values()), list(baseline.values.values()))
         runs = [*row.runs.values(), *baseline.runs.values()]
         sd, notes = None, [UNPAIRED]
-    if made.n < FEW:
+    if difference.n < FEW:
         notes.append(FEW_NOTE)
     return Cell(
-        value=made.mean,
-        n=made.n,
+        value=difference.mean,
+        n=difference.n,
         n_planned=n_planned or max(len(row.planned_seeds), len(baseline.planned_seeds)),
         sd=sd,
-        low=made.low,
-        high=made.high,
-        interval=made.interval,
-        p=made.p,
-        test=made.test,
+        low=difference.low,
+        high=difference.high,
+        interval=difference.interval,
+        p=difference.p,
+        test=difference.test,
         notes=tuple(notes),
         runs=tuple(runs),
     )
@@ -59,5 +59,5 @@ def holm_corrected(cells: Sequence[Cell]) -> list[Cell]:
 
 def performed_tests(cells: Sequence[Cell]) -> tuple[list[str], int]:
     """(the tests that were made, by name; their number)."""
-    made = [cell.test for cell in cells if cell.p is not None]
-    return sorted(set(made)), len(made)
+    tests = [cell.test for cell in cells if cell.p is not None]
+    return sorted(set(tests)), len(tests)

@@ -83,19 +83,19 @@ def statistics_sentences(
     timed: pd.DataFrame | None,
 ) -> Iterator[str]:
     """The sentences, in the order in which a reader asks for them."""
-    plain = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
+    measured = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
     delta = [row.cells[column.key] for row in rows for column in columns if column.kind == "difference"]
     yield "Every number is the mean over the finished seeds of the cell, n of them; none is a best run"
     if spec.seeds:
         yield f"The spec asked for seeds {', '.join(map(str, spec.seeds))} alone; the sweep may have more"
-    if any(cell.sd is not None for cell in plain):
+    if any(cell.sd is not None for cell in measured):
         yield "± is the sample standard deviation over seeds (ddof 1)"
-    made = sorted({cell.interval for cell in plain if cell.low is not None})
-    if made:
-        yield f"Intervals of means, in the data files: {', '.join(made)}"
+    intervals = sorted({cell.interval for cell in measured if cell.low is not None})
+    if intervals:
+        yield f"Intervals of means, in the data files: {', '.join(intervals)}"
     if any(cell.kind == "value" for cell in delta):
         yield from _differences(spec, delta)
-    if any(cell.bold for cell in plain):
+    if any(cell.bold for cell in measured):
         compared = "rows with one baseline" if spec.baseline else "rows of one student and data set"
         yield (
             f"Bold: within {compared}, the best mean and every row not distinguishable from it "
@@ -119,9 +119,9 @@ def _nothing_bold(bold: Mapping[tuple[str, str], BestRows]) -> Iterator[str]:
     for (key, _), leading in bold.items():
         if not leading.best:
             labels.setdefault(leading.reason, []).append(QUANTITIES[key].label)
-    told = [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in sorted(labels.items())]
-    yield from told[:_MOST_REASONS]
-    more = len(told) - _MOST_REASONS
+    sentences = [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in sorted(labels.items())]
+    yield from sentences[:_MOST_REASONS]
+    more = len(sentences) - _MOST_REASONS
     if more > 0:
         yield f"{more} more such reason{'s' * (more > 1)} in other rows"
 

@@ -23,9 +23,9 @@ from c2d.core.yaml_lines import YamlDocument
 
 _SETS = {"dataset digest": "dataset", "student digest": "student"}
 """{fact: the key of a sweep that decides it}, where they are called otherwise."""
-_WHOLE = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
+_CELL_KEYS = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
 """Keys of a sweep without a dot: axes of these names set the key itself, whatever their values look like."""
-_MOST_TOLD = 4
+_MOST_SENTENCES = 4
 
 
 @dataclass(frozen=True)
@@ -52,41 +52,41 @@ def check_protocols(
     Raises:
         InputError: rows that are compared were trained under different protocols.
     """
-    known = {group.key: protocol_facts.group_facts(group) for group in groups}
+    facts = {group.key: protocol_facts.group_facts(group) for group in groups}
     axes = _axes(study, sweep, groups)
     notes: dict[str, list[str]] = {group.key: [] for group in groups}
     for group in groups:
-        notes[group.key] += _within(known[group.key])
+        notes[group.key] += _within(facts[group.key])
     families = {
-        group.key: _family(baseline, known[group.key]) for group, baseline in zip(groups, baselines, strict=True)
+        group.key: _family(baseline, facts[group.key]) for group, baseline in zip(groups, baselines, strict=True)
     }
-    for group, other in _compared(groups, baselines, known, families):
-        notes[group.key] += _protocol(group, other, known, axes)
-    mixed = {key: list(dict.fromkeys(told)) for key, told in notes.items() if told}
+    for group, other in _compared(groups, baselines, facts, families):
+        notes[group.key] += _protocol(group, other, facts, axes)
+    mixed = {key: list(dict.fromkeys(of_row)) for key, of_row in notes.items() if of_row}
     if mixed and not allow_mixed:
-        told = [f"{key}: {sentence}" for key, sentences in mixed.items() for sentence in sentences]
-        more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        sentences = [f"{key}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
+        more = f"; and {len(sentences) - _MOST_SENTENCES} more" if len(sentences) > _MOST_SENTENCES else ""
         raise InputError(
-            f"rows under different protocols cannot share a table: {'; '.join(told[:_MOST_TOLD])}{more}; "
+            f"rows under different protocols cannot share a table: {'; '.join(sentences[:_MOST_SENTENCES])}{more}; "
             "leave them out (`rows`, `where`), or pass --allow-mixed, which adds footnotes"
         )
     for group, baseline in zip(groups, baselines, strict=True):
         if baseline:
-            notes[group.key] += _labelled(group, baseline, known, axes)
-        notes[group.key] += _environment(known[group.key], known[baseline.key] if baseline else {})
-    for key, sentence in _versions(known, families):
+            notes[group.key] += _labelled(group, baseline, facts, axes)
+        notes[group.key] += _environment(facts[group.key], facts[baseline.key] if baseline else {})
+    for key, sentence in _versions(facts, families):
         notes[key].append(sentence)
-    same, differs = _compare(known)
-    told = [f"{key}: {sentence}" for key, sentences in mixed.items() for sentence in sentences]
-    on_data = {key: (*family, *known[key].get("dataset digest", ())) for key, family in families.items()}
-    return ProtocolCheck(Ledger(same, differs, tuple(told)), notes, on_data)
+    same, differs = _compare(facts)
+    sentences = [f"{key}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
+    on_data = {key: (*family, *facts[key].get("dataset digest", ())) for key, family in families.items()}
+    return ProtocolCheck(Ledger(same, differs, tuple(sentences)), notes, on_data)
 
 
-def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+def _compare(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """(facts that all rows share, {fact: {row: value}} of the others); rows without finished runs have "" there."""
     same: dict[str, str] = {}
     differs: dict[str, dict[str, str]] = {}
-    rows = {key: found for key, found in known.items() if found}
+    rows = {key: found for key, found in facts.items() if found}
     for name in dict.fromkeys(name for found in rows.values() for name in found if name != "method"):
         values = {protocol_facts.facts_text(found.get(name, ())) for found in rows.values()}
         if values == {"none"}:
@@ -95,7 +95,7 @@ def _compare(known: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict
             same[name] = values.pop()
         else:
             differs[name] = {
-                key: protocol_facts.facts_text(found.get(name, ())) if found else "" for key, found in known.items()
+                key: protocol_facts.facts_text(found.get(name, ())) if found else "" for key, found in facts.items()
             }
     return same, differs
 
@@ -110,15 +110,15 @@ def _family(baseline: Group | None, found: Facts) -> tuple[str, ...]:
 def _compared(
     groups: Sequence[Group],
     baselines: Sequence[Group | None],
-    known: Mapping[str, Facts],
+    facts: Mapping[str, Facts],
     families: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[Group, Group]]:
     """(row, the row whose protocol it must share): the baseline, or the first row that has been trained."""
     first: dict[tuple[str, ...], Group] = {}
     for group, baseline in zip(groups, baselines, strict=True):
-        if not known[group.key]:
+        if not facts[group.key]:
             continue
-        if baseline is not None and known.get(baseline.key):
+        if baseline is not None and facts.get(baseline.key):
             other = baseline
         else:
             other = first.setdefault(families[group.key], group)
@@ -136,32 +136,32 @@ def _within(found: Facts) -> Iterator[str]:
 
 
 def _protocol(
-    group: Group, other: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+    group: Group, other: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     """In what a row's protocol differs from another's though no axis of the rows says so."""
-    for name, mine, theirs, axis in _unequal(group, other, known, axes):
+    for name, mine, theirs, axis in _unequal(group, other, facts, axes):
         if not axis:
             yield f"{name} is {mine}, but {theirs} in {other.key}, which it is compared with"
 
 
 def _labelled(
-    group: Group, baseline: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+    group: Group, baseline: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     """In what a row's protocol differs from its baseline's because of its label; an axis `init` says so itself."""
-    told: dict[str, list[str]] = {}
-    for name, mine, theirs, axis in _unequal(group, baseline, known, axes):
+    differences: dict[str, list[str]] = {}
+    for name, mine, theirs, axis in _unequal(group, baseline, facts, axes):
         if axis and axis != _SETS.get(name, name):
-            told.setdefault(axis, []).append(f"{name} is {mine}, but {theirs} in its baseline")
-    for axis, found in told.items():
-        more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
-        yield f"{axis} also sets the protocol: {'; '.join(found[:_MOST_TOLD])}{more}"
+            differences.setdefault(axis, []).append(f"{name} is {mine}, but {theirs} in its baseline")
+    for axis, found in differences.items():
+        more = f" and {len(found) - _MOST_SENTENCES} more" if len(found) > _MOST_SENTENCES else ""
+        yield f"{axis} also sets the protocol: {'; '.join(found[:_MOST_SENTENCES])}{more}"
 
 
 def _unequal(
-    group: Group, other: Group, known: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+    group: Group, other: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, str, str, str]]:
     """(fact of the protocol, a row's value, another's, the axis that sets it or "") where two trained rows differ."""
-    mine, theirs = known[group.key], known[other.key]
+    mine, theirs = facts[group.key], facts[other.key]
     apart = [axis for axis in axes if not group.values(axis) & other.values(axis)]
     for name in dict.fromkeys([*mine, *theirs]) if mine and theirs else ():
         here, there = mine.get(name, ("",)), theirs.get(name, ("",))
@@ -190,10 +190,10 @@ def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:
         yield f"ran with {here}; its baseline with {there}"
 
 
-def _versions(known: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+def _versions(facts: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
     """(row, sentence) where a row used another version of a distiller than the first row of its family that has it."""
     first: dict[tuple[tuple[str, ...], str], tuple[tuple[str, ...], str]] = {}
-    for key, found in known.items():
+    for key, found in facts.items():
         for name, own in protocol_facts.versions(found).items():
             other, row = first.setdefault((families[key], name), (own, key))
             if set(own) != set(other):
@@ -212,7 +212,7 @@ def _axes(study: Study, sweep: str, groups: Sequence[Group]) -> dict[str, list[s
 
 def _keys(axis: str, values: Any) -> list[str]:
     """Only a bundle has a name that is no key of its own: a schedule may be a mapping too."""
-    is_key = axis in _WHOLE or "." in axis
+    is_key = axis in _CELL_KEYS or "." in axis
     if not is_key and isinstance(values, dict) and values and all(isinstance(value, dict) for value in values.values()):
         return sorted({str(key) for value in values.values() for key in value})
     return [axis]

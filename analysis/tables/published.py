@@ -98,10 +98,10 @@ def _parts(spec: PublishedSpec) -> list[Mapping[str, str]]:
 
 
 def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[PublishedRow]) -> NoReturn:
-    asked = ", ".join(f"{column}: {value}" for column, value in conditions.items())
+    wanted = ", ".join(f"{column}: {value}" for column, value in conditions.items())
     varying = [name for name in COLUMNS[:11] if len({entry.text[name] for entry in near}) > 1]
-    told = abbreviate((_described(entry, varying) for entry in near), 12)
-    raise InputError(f"row {group.key}, published {{{asked}}}: {problem}; candidates: {told}")
+    candidates = abbreviate((_described(entry, varying) for entry in near), 12)
+    raise InputError(f"row {group.key}, published {{{wanted}}}: {problem}; candidates: {candidates}")
 
 
 def _described(entry: PublishedRow, varying: Sequence[str]) -> str:
@@ -149,20 +149,20 @@ def published_cells(spec: PublishedSpec, group: Group, gains: bool) -> dict[str,
     """{column key: cell} of what was published about a row; `gains`: with its differences."""
     entry = find_published(spec, group)
     nothing = Cell(kind="missing", reason="not published")
-    made = {}
+    cells_of_row = {}
     for key in spec.columns:
         value = entry.number(key) if entry else None
-        made[f"published.{key}"] = (
+        cells_of_row[f"published.{key}"] = (
             nothing if entry is None or value is None else Cell(value=value, source=_where(entry, entry.source))
         )
     for key in spec.differences if gains else ():
         value, source = published_gain(entry, key, spec) if entry else (None, "not published")
-        made[f"published.delta.{key}"] = (
+        cells_of_row[f"published.delta.{key}"] = (
             Cell(kind="missing", reason=source)
             if entry is None or value is None
             else Cell(value=value, source=_where(entry, source))
         )
-    return made
+    return cells_of_row
 
 
 def _where(entry: PublishedRow, source: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from analysis.report import defaults
 from analysis.report.report import write_report
-from analysis.report.types import ReportContents, ReportRequest
+from analysis.report.report_contents import ReportContents, ReportRequest
 from benchmarks.suite.synthetic_store import make_store
 from c2d.cli.main import main
 from c2d.core.errors import InputError

@@ -17,7 +17,7 @@ from analysis.tables.build_table import build_table
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
-from sweeps.definition.settable_keys import WHOLE
+from sweeps.definition.settable_keys import CELL_KEYS
 
 METHODS = {"method": ["baseline", "kd"]}
 
@@ -153,7 +153,7 @@ def test_an_axis_of_mappings_is_no_bundle_where_its_name_is_a_key(axis: str, val
 
 
 def test_what_is_a_key_of_a_sweep_is_what_sweeps_say() -> None:
-    assert protocol_check._WHOLE == WHOLE
+    assert protocol_check._CELL_KEYS == CELL_KEYS
 
 
 def test_without_a_baseline_rows_of_one_student_are_compared(tmp_path: Path) -> None:
