@@ -14,8 +14,8 @@ from analysis.load.schema import STATES, Study
 from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
 from analysis.report.output_folder import OutputFolder
-from analysis.report.report_spec import read_spec
 from analysis.report.report_contents import DrawnFigure, ReportContents, ReportRequest
+from analysis.report.report_spec import read_spec
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
