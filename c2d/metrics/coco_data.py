@@ -7,18 +7,24 @@ takes a box whose id is 0 for "no box".
 
 from __future__ import annotations
 
-import math
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from c2d.core.errors import InputError, abbreviate
+from c2d.metrics.record_columns import (
+    box_column,
+    column,
+    finite_column,
+    hashable,
+    index_of,
+    positions,
+    sorted_ids,
+)
 
 Array = NDArray[Any]
 
@@ -132,14 +138,14 @@ def read_truth(targets: Mapping[str, Any]) -> CocoData:
         if not isinstance(targets, Mapping) or not isinstance(targets.get(key), list):
             raise InputError(f"ground truth has no list {key!r}; a COCO file has images, annotations and categories")
     images, categories, boxes = targets["images"], targets["categories"], targets["annotations"]
-    image_ids = _ids(images, "images")
-    class_ids = _ids(categories, "categories")
+    image_ids = sorted_ids(images, "images")
+    class_ids = sorted_ids(categories, "categories")
     name_of = {category["id"]: str(category.get("name", category["id"])) for category in categories}
     class_names = [name_of[class_id] for class_id in class_ids]
     if repeated := [name for name, n in Counter(class_names).items() if n > 1]:
         raise InputError(f"class name {abbreviate(repeated)} stands for several categories; names must be unique")
-    gt_box = _boxes(boxes, "annotation")
-    if repeated := [key for key, n in Counter(_hashable(box["id"]) for box in boxes if "id" in box).items() if n > 1]:
+    gt_box = box_column(boxes, "annotation")
+    if repeated := [key for key, n in Counter(hashable(box["id"]) for box in boxes if "id" in box).items() if n > 1]:
         raise InputError(f"annotation id {abbreviate(repeated)} occurs more than once; ids must be unique")
     area = [box.get("area") for box in boxes]
     own = (gt_box[:, 2] * gt_box[:, 3]).tolist()
@@ -147,10 +153,10 @@ def read_truth(targets: Mapping[str, Any]) -> CocoData:
         image_ids=image_ids,
         class_ids=class_ids,
         class_names=class_names,
-        gt_image=_positions(boxes, "image_id", _places(image_ids), "annotation"),
-        gt_class=_positions(boxes, "category_id", _places(class_ids), "annotation"),
+        gt_image=positions(boxes, "image_id", index_of(image_ids), "annotation"),
+        gt_class=positions(boxes, "category_id", index_of(class_ids), "annotation"),
         gt_box=gt_box,
-        gt_area=_finite([o if a is None else a for a, o in zip(area, own, strict=True)], "annotation", "area"),
+        gt_area=finite_column([o if a is None else a for a, o in zip(area, own, strict=True)], "annotation", "area"),
         gt_crowd=np.fromiter((bool(box.get("iscrowd", 0)) for box in boxes), dtype=bool, count=len(boxes)),
         dt_image=np.zeros(0, np.int64),
         dt_class=np.zeros(0, np.int64),
@@ -160,115 +166,23 @@ def read_truth(targets: Mapping[str, Any]) -> CocoData:
 
 
 def add_detections(truth: CocoData, detections: Sequence[Mapping[str, Any]]) -> CocoData:
-    """Ground truth read before, with a results list in the place of its detections; errors as in `prepare`."""
+    """Return ground truth with the detections of a results list.
+
+    Args:
+        truth: what `read_truth` returned.
+        detections: COCO results list as in `prepare`.
+
+    Raises:
+        InputError: as in `prepare`.
+    """
     if not isinstance(detections, Sequence) or isinstance(detections, str | bytes):
         raise InputError(
             f"detections are {detections!r:.40}, not a list; expected COCO results, one record with image_id, "
             "category_id, bbox and score per detection"
         )
     return truth.with_detections(
-        _positions(detections, "image_id", _places(truth.image_ids), "detection"),
-        _positions(detections, "category_id", _places(truth.class_ids), "detection"),
-        _boxes(detections, "detection"),
-        _finite(_column(detections, "score", "detection"), "detection", "score"),
+        positions(detections, "image_id", index_of(truth.image_ids), "detection"),
+        positions(detections, "category_id", index_of(truth.class_ids), "detection"),
+        box_column(detections, "detection"),
+        finite_column(column(detections, "score", "detection"), "detection", "score"),
     )
-
-
-def _places(ids: list[Any]) -> dict[Any, int]:
-    return {key: place for place, key in enumerate(ids)}
-
-
-def _ids(records: list[Any], where: str) -> list[Any]:
-    try:
-        ids = [record["id"] for record in records]
-        ordered = sorted(set(ids))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{where}: every entry needs an 'id', all of one type ({error})") from None
-    if len(ordered) != len(ids):
-        repeated = [key for key, n in Counter(ids).items() if n > 1]
-        raise InputError(f"{where}: id {abbreviate(repeated)} occurs more than once; ids must be unique")
-    return ordered
-
-
-def _column(records: Sequence[Mapping[str, Any]], key: str, what: str) -> list[Any]:
-    try:
-        return [record[key] for record in records]
-    except (KeyError, TypeError):
-        at = next(i for i, record in enumerate(records) if not isinstance(record, Mapping) or key not in record)
-        raise InputError(f"{what} number {at} has no {key!r}: {records[at]!r:.120}") from None
-
-
-def _positions(records: Sequence[Mapping[str, Any]], key: str, known: Mapping[Any, int], what: str) -> Array:
-    values = _column(records, key, what)
-    try:
-        return np.fromiter(map(known.__getitem__, values), dtype=np.int64, count=len(values))
-    except (KeyError, TypeError):
-        strange = [value for value in dict.fromkeys(map(_hashable, values)) if value not in known]
-        raise InputError(
-            f"{what}s name {key} {abbreviate(strange)}, which the ground truth does not have "
-            f"(it has {len(known)}: {abbreviate(known, 3)}); evaluate against the set they were made for"
-        ) from None
-
-
-def _hashable(value: Any) -> Any:
-    try:
-        hash(value)
-    except TypeError:
-        return repr(value)
-    return value
-
-
-def _boxes(records: Sequence[Mapping[str, Any]], what: str) -> Array:
-    """(N, 4) float64 xywh; finite, width and height not negative."""
-    return _table(_column(records, "bbox", what), what)
-
-
-def _table(boxes: list[Any], what: str) -> Array:
-    try:
-        if any(n != 4 for n in map(len, boxes)):
-            raise ValueError
-        flat = np.fromiter(chain.from_iterable(boxes), dtype=np.float64, count=4 * len(boxes))
-    except OverflowError:
-        return _table([[_float(value) for value in box] for box in boxes], what)
-    except (TypeError, ValueError):
-        at = next((i for i, box in enumerate(boxes) if not _four_numbers(box)), 0)
-        given = f"{what} number {at}: bbox {boxes[at]!r:.80}"
-        raise InputError(f"{given} is not four numbers [x, y, width, height]") from None
-    table = flat.reshape(-1, 4)
-    _refuse(~np.all(np.isfinite(table), axis=1), boxes, f"{what} number {{}}: bbox {{}} is not finite")
-    _refuse(np.any(table[:, 2:] < 0, axis=1), boxes, f"{what} number {{}}: bbox {{}} has a negative width or height")
-    return table
-
-
-def _four_numbers(box: Any) -> bool:
-    try:
-        return len(box) == 4 and all(isinstance(float(_float(value)), float) for value in box)
-    except (TypeError, ValueError):
-        return False
-
-
-def _finite(values: list[Any], what: str, key: str) -> Array:
-    """(N,) float64, every one a finite number."""
-    try:
-        numbers = np.fromiter(values, dtype=np.float64, count=len(values))
-    except OverflowError:
-        return _finite([_float(value) for value in values], what, key)
-    except (TypeError, ValueError):
-        at = next((i for i, value in enumerate(values) if not isinstance(value, int | float | np.number)), 0)
-        raise InputError(f"{what} number {at}: {key} {values[at]!r:.80} is not a number") from None
-    _refuse(~np.isfinite(numbers), values, f"{what} number {{}}: {key} {{}} is not finite")
-    return numbers
-
-
-def _float(value: Any) -> Any:
-    """An integer beyond every float as infinity, so that it is called not finite; anything else as it is."""
-    beyond = isinstance(value, int) and abs(value) > sys.float_info.max
-    return (math.inf if value > 0 else -math.inf) if beyond else value
-
-
-def _refuse(bad: Any, values: Sequence[Any], message: str) -> None:
-    """Raise for the first row that is bad, with the number of the others."""
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-        raise InputError(message.format(rows[0], values[rows[0]]) + more)
