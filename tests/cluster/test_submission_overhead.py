@@ -115,8 +115,8 @@ def through(request: LaunchRequest, run: RunFolder, name: str, cluster: Cluster,
 
 def by_hand(request: LaunchRequest, run: RunFolder, folder: Path, cluster: Cluster, imports: str = "") -> float:
     """Seconds of the same no-ops in a batch script such as one writes oneself."""
-    call = f"TrainingJob(run={str(run.path)!r}, data={str(request.data)!r})()"
-    code = f"{imports}from sweeps.node.job import TrainingJob; {call}"
+    expression = f"TrainingJob(run={str(run.path)!r}, data={str(request.data)!r})()"
+    code = f"{imports}from sweeps.node.job import TrainingJob; {expression}"
     script = folder / "plain.sh"
     script.write_text(
         "#!/bin/bash\n"

@@ -213,7 +213,8 @@ def test_what_a_run_sees(local_store: LocalStore, monkeypatch: pytest.MonkeyPatc
     assert local_store.launch(*tasks, workers=4, environment={"MINE": "1"}, download=True, tmp="/scratch") == 0
     first, second = starts(teach)[0], starts(one)[0]
     assert first["words"] == [
-        "--data", str(local_store.runs.parent / "data"), "--threads", "4", "--workers", "3", "--download", "--tmp", "/scratch"
+        "--data", str(local_store.runs.parent / "data"), "--threads", "4", "--workers", "3", "--download",
+        "--tmp", "/scratch",
     ]  # fmt: skip
     assert second["words"] == first["words"]
     seen = second["env"]

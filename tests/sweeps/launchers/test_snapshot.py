@@ -37,7 +37,8 @@ def python(code: str, environment: dict[str, str], cwd: Path) -> str:
 
 
 def taken(checkout: Path, runs: Path) -> str:
-    code = f"from pathlib import Path; from sweeps.launchers.snapshot import take_snapshot; print(take_snapshot(Path({str(runs)!r})))"
+    imports = "from pathlib import Path; from sweeps.launchers.snapshot import take_snapshot"
+    code = f"{imports}; print(take_snapshot(Path({str(runs)!r})))"
     return python(code, {"PYTHONPATH": str(checkout)}, checkout)
 
 
@@ -94,7 +95,8 @@ def test_jobs_run_the_code_as_it_was_at_submission(checkout: Path, tmp_path: Pat
 
 
 def test_two_shells_take_one_snapshot(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from sweeps.launchers.snapshot import take_snapshot; print(take_snapshot(Path({str(tmp_path)!r})))"
+    imports = "from pathlib import Path; from sweeps.launchers.snapshot import take_snapshot"
+    code = f"{imports}; print(take_snapshot(Path({str(tmp_path)!r})))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(4)
     ]
