@@ -4,7 +4,8 @@ For every head family the assignment is computed again from the head's priors, b
 head did. Assigners, samplers and coders are the host's; the row of each prior in the output, the ground truth it
 belongs to and the box it predicts are computed here. It imports nothing of the package it checks.
 
-RoI heads draw RoIs at random: seed torch before `reference_positives`, as before `student.loss`, and both draw the same ones.
+RoI heads draw RoIs at random: seed torch before `reference_positives`, as before `student.loss`, and both draw the
+same ones.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_importing_the_host_prints_nothing_and_needs_these_two_files(tmp_path: Path) -> None:
-    """mmdet with copies of compat.py and fallback_ops.py: quiet, nothing else of ours imported, SSD repaired, ops work."""
+    """mmdet with copies of compat.py and fallback_ops.py: quiet, nothing else of ours imported, SSD and ops work."""
     for module in (compat, fallback_ops):
         shutil.copy(str(module.__file__), tmp_path)
     code = (
