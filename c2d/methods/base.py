@@ -1,4 +1,4 @@
-"""What every distiller is: parameters in, a view of one training step in, named loss terms out."""
+"""Base classes of the methods: parameters and a view of one training step in, named loss terms out."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Context(NamedTuple):
 
 
 class Visualization(NamedTuple):
-    """What a method looks at, for `c2d inspect`; parts that a method does not have stay empty.
+    """One mask, set of boxes or set of crops that a method uses, for `c2d inspect`; other parts stay empty.
 
     Attributes:
         name: of the mask, e.g. `object mask, stride 8`.
@@ -164,7 +164,7 @@ class Distiller(nn.Module):
         self.params, self.notes = params, []
 
     def visualize(self, view: View) -> list[Visualization]:
-        """What this method looks at in `view`; nothing where it looks at whole maps alike."""
+        """Return what this method uses in `view`, to be drawn; empty where it uses whole maps alike."""
         return []
 
     @property

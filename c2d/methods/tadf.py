@@ -138,7 +138,7 @@ class TADF(Distiller):
             terms["feat"] = Term(feature_loss(maps, masks, p.normaliser == "elements"), p.lambda_feat)
             seen["mask"] = torch.stack([mask.sum() for mask in masks]).sum()
         if p.heads:
-            s, t = self.shared(view)
+            s, t = self.roi_outputs(view)
             kept = s.positive
             labels, logits = s.labels[kept], s.logits[kept]
             seen["positives"] = kept.float().sum()
@@ -158,7 +158,7 @@ class TADF(Distiller):
         sizes = [tuple(view.teacher.neck[pair.t].shape[-2:]) for pair in self.phi.pairs]
         return gaussian_masks(view.batch, sizes, self.phi.strides, self.base_px)  # type: ignore[arg-type]
 
-    def shared(self, view: View) -> tuple[RoIOutputs, RoIOutputs]:
+    def roi_outputs(self, view: View) -> tuple[RoIOutputs, RoIOutputs]:
         """Both second stages on the same RoIs."""
         place = "rois" if self.params.proposals == "student" else "proposals"
         return getattr(view.student, place), getattr(view.teacher, place)
@@ -166,7 +166,7 @@ class TADF(Distiller):
     @torch.no_grad()
     def teacher_localizes_better(self, view: View) -> Tensor:
         """(K,) bool: the gate of boxes, per positive RoI."""
-        _, t = self.shared(view)
+        _, t = self.roi_outputs(view)
         kept = t.positive
         image, rois = t.rois[kept, 0].long(), t.rois[kept, 1:]
         truths = view.batch.all_boxes()[0][view.batch.offsets()[image] + t.gt[kept]]
@@ -181,7 +181,7 @@ class TADF(Distiller):
             for stride, mask in zip(self.phi.strides, self.masks(view), strict=True):
                 found.append(Visualization(f"Gaussians, stride {stride}", heat=mask[:, 0]))
         if self.params.lambda_box > 0:
-            _, t = self.shared(view)
+            _, t = self.roi_outputs(view)
             rows = t.rois[t.positive][self.teacher_localizes_better(view)]
             boxes = [rows[rows[:, 0] == image, 1:] for image in range(len(view.batch.boxes))]
             found.append(Visualization("RoIs whose boxes the teacher teaches", boxes=boxes))

@@ -207,7 +207,7 @@ def test_student_equals_teacher(student: str) -> None:
     terms = {name: float(term.value.detach()) for name, term in play.method(view)[0].items()}
     assert [terms[name] for name in ("feature", "relation", "reg")] == pytest.approx([0, 0, 0], abs=1e-6)
     rois = torch.cat(play.method.select(view)[1])
-    z, _ = play.method.numbers(view.dense()[1], play.method.match(view.dense()[1], rois))
+    z, _ = play.method.matched_predictions(view.dense()[1], play.method.match(view.dense()[1], rois))
     q = z.double().sigmoid()
     entropy = -(q * q.log() + (1 - q) * (1 - q).log()).sum() / len(z)
     assert terms["cls"] == pytest.approx(float(entropy), rel=1e-5)

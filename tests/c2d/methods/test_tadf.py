@@ -33,7 +33,7 @@ STRIDES, SIZES = [4, 8, 16, 32, 64], [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)
 
 def second_stage(play: Stage, view: Any) -> tuple[Any, ...]:
     """In fp64: leaves for logits and deltas of all RoIs, then value of the class and the box term."""
-    s, t = play.method.shared(view)
+    s, t = play.method.roi_outputs(view)
     kept = s.positive
     logits, deltas = (x.detach().double().requires_grad_() for x in (s.logits, s.deltas))
     labels = s.labels[kept]
@@ -62,7 +62,7 @@ def parity(student: str = "faster", **params: Any) -> float:
     whole = play.method.params.normaliser == "elements"
     feat = reference.feature([s for s, _ in pairs], [t for _, t in pairs], masks, per_channel=whole)
     logits, deltas, cls, box = second_stage(play, view)
-    s, _ = play.method.shared(view)
+    s, _ = play.method.roi_outputs(view)
     ours = {name: term.value for name, term in play.method(view)[0].items()}
     assert set(ours) == TERMS
     found = [

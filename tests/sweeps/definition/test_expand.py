@@ -217,7 +217,8 @@ def test_all_bad_cells_at_once_each_mistake_once() -> None:
         (HEAD + "axes: {network: [resnet18]}", "unknown schedule of a classifier 'ssd'"),
         (
             HEAD + "axes: {method: {kd: [icod]}}",
-            "needs a classifier teacher; add teachers: {classifier: RUN} (train one first with `c2d train`), in a sweep also {classifier: {network: ...",
+            "needs a classifier teacher; add teachers: {classifier: RUN} (train one first with `c2d train`), "
+            "in a sweep also {classifier: {network: ...",
         ),
         (
             METHODS.replace("coco-ssd", "coco-sd"),
