@@ -28,12 +28,22 @@ class PublishedSpec(BaseModel):
 
 
 class TableSpec(ReportItem):
-    """rows: {axis: labels in order}, an empty list takes the sweep's order. baseline: {axis: label} that a row is
-    compared with, the other axes being equal. differences: columns that get a difference column, interval and test.
-    uncertainty: what intervals and tests of AP differences speak about: other seeds (the default), other images (of the
-    checkpoints as they are), or both at once; the last two read the detections. latency: conditions that single out
-    the latency files, e.g. {device: ..., precision: fp32}. seeds: only these, which the table then says.
-    ledger_in_latex: false keeps it out of the .tex alone. wide: a LaTeX table over both columns of a page."""
+    """One table.
+
+    Attributes:
+        rows: {axis: labels in order}; an empty list takes the order of the sweep.
+        baseline: {axis: label} of the row that each row is compared with, the other axes being equal.
+        columns: keys of the measured numbers.
+        differences: columns that get a difference column, interval and test.
+        uncertainty: population of intervals and tests of differences: other seeds (default), other images (of the
+            checkpoints as they are), or both; the last two read the detections and need AP, AP50 or AP75.
+        published: published numbers beside the measured ones.
+        latency: conditions that select the latency files, e.g. {device: ..., precision: fp32}.
+        digits: {column: digits after the decimal point}.
+        seeds: only these seeds; the table says so.
+        ledger_in_latex: false leaves the ledger out of the .tex file.
+        wide: a LaTeX table over both columns of a page.
+    """
 
     kind: Literal["table"]
     rows: Annotated[dict[str, list[str]], Field(min_length=1)]

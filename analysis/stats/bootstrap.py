@@ -24,9 +24,10 @@ from c2d.metrics.resampled_ap import Curves, resampled
 
 Detections = Sequence[Mapping[str, Any]] | CocoData
 
+# Coverage by simulation (docs/results/statistics.md): below 100 images less than 95 %, below 8 no useful interval.
 FEWEST_IMAGES = 8
 FEW_IMAGES = 100
-FEWEST_RESAMPLES = 100
+FEWEST_RESAMPLES = 100  # the 2.5 % quantile of fewer draws is the extreme draw itself
 
 
 @dataclass(frozen=True)

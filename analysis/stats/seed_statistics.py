@@ -28,9 +28,11 @@ from analysis.stats.permutation import LEVEL, sign_flip_test
 from c2d.core.errors import InputError, unknown_name
 from c2d.metrics.coco_data import Array
 
-FLIPS_FROM = 8  # seeds from which the sign-flip test is the default
+FLIPS_FROM = (
+    8  # 2 / 2**8 = 0.008: from here the exact test has power; below, t covers better (docs/results/statistics.md)
+)
 RANDOM_FLIPS = 9_999  # patterns beyond that
-SAME = 1e-12  # a spread below this part of the values is rounding
+SAME = 1e-12  # a spread below this part of the values is rounding of float64, whose step is 2e-16
 
 METHODS = ("auto", "t", "sign-flip", "bootstrap")
 

@@ -25,11 +25,15 @@ _STATE_WORDS = {"new": "not started", "stale": "without a sign of life"}
 
 @dataclass(frozen=True)
 class Samples:
-    """One row's numbers of one kind, in the shown unit.
+    """Numbers of one kind and one row, in the shown unit.
 
-    values: {seed: number}. runs: {seed: run} of those. promised: all seeds asked for. undefined: seeds that are done
-    and have no number. reason: why there is no value at all, or no value of some seeds; "" where nothing is missing.
-    notes: sentences on how the numbers came about.
+    Attributes:
+        values: {seed: number}.
+        runs: {seed: run} of these seeds.
+        planned_seeds: all seeds of the sweep.
+        undefined: number of finished seeds without a number.
+        reason: why there is no value, or no value of some seeds; "" where nothing is missing.
+        notes: sentences on how the numbers were measured.
     """
 
     values: dict[int, float]

@@ -36,12 +36,21 @@ class Column:
 class Cell:
     """One cell.
 
-    value: mean over seeds, or the mean paired difference; None where it is missing. n: seeds behind it. promised: seeds
-    that were asked for. sd: sample standard deviation over seeds (ddof 1), None below two. low, high: 95 % interval,
-    None where none can be promised. interval: how it was made, or why there is none. p, p_holm: of a difference, raw
-    and after Holm over the table; None where no test was made. test: its name, or why there is none. bold: best, or not
-    distinguishable from the best. reason: of a missing value, in words. notes: marks of the table's footnotes. runs:
-    ids behind the value. source: of a published number.
+    Attributes:
+        kind: value or missing.
+        value: mean over seeds, or the mean paired difference; None where it is missing.
+        n: number of seeds with a value.
+        n_planned: number of seeds in the sweep.
+        sd: sample standard deviation over seeds (ddof 1); None below two seeds.
+        low, high: 95 % interval; None where no method covers 95 % at this n.
+        interval: name of the interval, or why there is none.
+        p, p_holm: p value of a difference, raw and after Holm over the table; None without a test.
+        test: name of the test, or why there is none.
+        bold: best, or not distinguishable from the best.
+        reason: why the value is missing.
+        notes: marks of the table's footnotes.
+        runs: ids of the runs with a value.
+        source: source of a published number.
     """
 
     kind: CellKind = "value"
