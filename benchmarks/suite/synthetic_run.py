@@ -206,15 +206,15 @@ def detections(quality: float, seed: int) -> list[dict[str, Any]]:
     With probability 0.7 - quality its class is wrong; some boxes are shifted in x.
     """
     random = np.random.default_rng([seed, int(quality * 1e6)])
-    found = []
+    results = []
     for box in targets()["annotations"]:
         x, y, w, h = box["bbox"]
         shift = float(random.normal(0, 2 + 6 * (random.random() > quality + 0.4)))
         right = random.random() < quality + 0.3
         category = box["category_id"] if right else box["category_id"] % 3 + 1
-        found.append({"image_id": box["image_id"], "category_id": category, "bbox": [x + shift, y, w, h],
+        results.append({"image_id": box["image_id"], "category_id": category, "bbox": [x + shift, y, w, h],
                       "score": float(random.random())})  # fmt: skip
-    return found
+    return results
 
 
 def write_json(path: Path, value: Any) -> None:

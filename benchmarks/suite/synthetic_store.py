@@ -49,12 +49,12 @@ def make_store(
         for seed in range(seeds):
             run = f"student-{hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:12]}-s{seed}"
             cells.append({"labels": labels, "seed": seed, "run": run})
-            found = state(labels, seed)
-            if found != "new":
+            run_state = state(labels, seed)
+            if run_state != "new":
                 synthetic_run.write_student(
-                    runs / run, labels, seed, found, value(labels, seed), teacher, schedule(labels)
+                    runs / run, labels, seed, run_state, value(labels, seed), teacher, schedule(labels)
                 )
-                if with_detections and found == "done":
+                if with_detections and run_state == "done":
                     boxes = synthetic_run.detections(value(labels, seed), seed)
                     write_json_gz(runs / run / "detections.json.gz", boxes)
                     counted = {"boxes": len(boxes), "detections": len(boxes)}  # every object is found once

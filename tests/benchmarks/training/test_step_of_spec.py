@@ -1,4 +1,4 @@
-"""The table of steps of specs, by hand; tests/c2d/training/test_runs_with_detector_teachers.py measures one, with its teachers."""
+"""The table of steps of specs, by hand; test_runs_with_detector_teachers.py measures one, with its teachers."""
 
 from __future__ import annotations
 
