@@ -1,4 +1,4 @@
-"""compat: errors for missing ops, the repair of SSD, and a quiet import. Values of the ops: test_fallback_ops.py."""
+"""compat: errors for missing ops, the repair of SSD, and a quiet import. Values of the ops: test_compat_ops.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch import nn
 
 pytest.importorskip("mmdet", reason="mmdet is not installed")
 
-from c2d.detectors import compat, fallback_ops
+from c2d.detectors import compat
 
 REPORT = compat.prepare()
 ops = importlib.import_module("mmcv.ops")  # only now: without compiled ops it needs the stand-in
@@ -161,10 +161,9 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_importing_the_host_prints_nothing_and_needs_these_two_files(tmp_path: Path) -> None:
-    """mmdet with copies of compat.py and fallback_ops.py: quiet, nothing else of ours imported, SSD and ops work."""
-    for module in (compat, fallback_ops):
-        shutil.copy(str(module.__file__), tmp_path)
+def test_importing_the_host_prints_nothing_and_needs_this_one_file(tmp_path: Path) -> None:
+    """mmdet with a copy of compat.py: quiet, nothing else of ours imported, SSD and ops work."""
+    shutil.copy(str(compat.__file__), tmp_path)
     code = (
         "import random, sys, compat, numpy, torch; before = random.getstate(), torch.get_rng_state().tolist();"
         "drawn = str(numpy.random.get_state()); compat.prepare();"

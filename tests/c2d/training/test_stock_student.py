@@ -1,4 +1,4 @@
-"""student.pth in a process that has mmdet, compat.py, fallback_ops.py and nothing else of ours."""
+"""student.pth in a process that has mmdet, compat.py and nothing else of ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from c2d.core.run_folder import RunFolder, read_json
-from c2d.detectors import compat, fallback_ops
+from c2d.detectors import compat
 from c2d.training.train import train
 from tests.c2d.conftest import Workshop
 
@@ -41,7 +41,7 @@ json.dump(found, open("scores.json", "w"))
 def test_the_exported_student_is_stock(workshop: Workshop, tmp_path: Path) -> None:
     folder: RunFolder = workshop.create_run(seed=11)
     train(folder, workshop.options())
-    for path in (folder.config, folder.student, Path(compat.__file__), Path(fallback_ops.__file__)):
+    for path in (folder.config, folder.student, Path(compat.__file__)):
         shutil.copy(path, tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
     code = "import sys; sys.path.insert(0, '.'); exec(open('script.py').read())"

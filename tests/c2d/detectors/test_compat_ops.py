@@ -1,4 +1,4 @@
-"""fallback_ops: our ops, through mmcv's own functions, against formulas written out here and against compiled ones."""
+"""compat: our ops, through mmcv's own functions, against formulas written out here and against compiled ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("mmdet", reason="mmdet is not installed")
 
-from c2d.detectors import compat, fallback_ops
+from c2d.detectors import compat
 
 REPORT = compat.prepare()
 ops = importlib.import_module("mmcv.ops")  # only now: without compiled ops it needs the stand-in
@@ -319,7 +319,7 @@ def test_nms_equals_the_compiled_one(device: str, offset: int) -> None:
         scores = torch.rand(100, generator=torch.Generator().manual_seed(seed)).to(device)
         for threshold in (0.3, 0.5, 0.7):
             wanted = ops.nms(boxes, scores, threshold, offset)[1]
-            assert torch.equal(fallback_ops.nms(boxes, scores, threshold, offset), wanted)
+            assert torch.equal(compat.nms(boxes, scores, threshold, offset), wanted)
 
 
 @compiled_only
@@ -333,8 +333,8 @@ def test_roi_align_equals_the_compiled_one(device: str, aligned: bool, ratio: in
     wanted.sum().backward()
     got, grad, none = torch.zeros_like(wanted), torch.zeros_like(x), x.new_zeros(0)
     options: dict[str, Any] = {"aligned_height": 3, "aligned_width": 2, "spatial_scale": 0.25, "sampling_ratio": ratio}
-    fallback_ops.roi_align_forward(x, rois, got, none, none, **options, aligned=aligned)
-    fallback_ops.roi_align_backward(torch.ones_like(got), rois, none, none, grad, **options, aligned=aligned)
+    compat.roi_align_forward(x, rois, got, none, none, **options, aligned=aligned)
+    compat.roi_align_backward(torch.ones_like(got), rois, none, none, grad, **options, aligned=aligned)
     torch.testing.assert_close(got, wanted.detach(), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(grad.cpu(), gradient(wanted_input), atol=1e-6, rtol=1e-6)
 
@@ -347,7 +347,7 @@ def test_focal_loss_equals_the_compiled_one() -> None:
     wanted = ops.sigmoid_focal_loss(logits, target, 2.0, 0.25, None, "none")
     wanted.sum().backward()
     got, grad = torch.zeros_like(wanted), torch.zeros_like(wanted)
-    fallback_ops.sigmoid_focal_loss_forward(logits.detach(), target, none, got, gamma=2.0, alpha=0.25)
-    fallback_ops.sigmoid_focal_loss_backward(logits.detach(), target, none, grad, gamma=2.0, alpha=0.25)
+    compat.sigmoid_focal_loss_forward(logits.detach(), target, none, got, gamma=2.0, alpha=0.25)
+    compat.sigmoid_focal_loss_backward(logits.detach(), target, none, grad, gamma=2.0, alpha=0.25)
     torch.testing.assert_close(got, wanted.detach(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(grad.cpu(), gradient(logits), atol=1e-6, rtol=1e-5)
