@@ -141,7 +141,7 @@ def is_backoff_over(row: Row, now: float) -> bool:
 
 def record_missing_failures(rows: Iterable[Row]) -> None:
     """Record failures that no process on the node has recorded. Call it before the rows are launched again."""
-    from sweeps.node.on_exit import lost_s
+    from sweeps.node.failure_record import lost_s
 
     for row in rows:
         found = failed_attempts(row)

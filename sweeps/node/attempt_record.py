@@ -54,7 +54,7 @@ def record_unseen_failure(folder: RunFolder) -> None:
     if status["state"] != "running" and not (status["state"] == "waiting" and saved):
         return
     from c2d.core.job_file import read_attempts
-    from sweeps.node.on_exit import record_failure
+    from sweeps.node.failure_record import record_failure
 
     number = status.get("attempt")
     if any(attempt.get("attempt") == number for attempt in read_attempts(folder)):

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from c2d.core.attempt import clear_dead_lock
 from c2d.core.failure_classes import class_of_name
-from c2d.core.job_file import append_attempt, read_attempts, read_job
+from c2d.core.job_file import read_attempts, read_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import lock_owner
 from sweeps.failures.retry_policy import exhausted
+from sweeps.node.failure_record import is_recorded, is_status_of_start, record_failure, saved_iteration
 from sweeps.scheduler.scontrol import JobStart, own_job, read_job_start, requeue
 
 CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
-ROUND_S = 2.0  # SLURM counts whole seconds, and status.json's heartbeat has no fractions
 KILLED_BY_WARNING = 128 + signal.SIGUSR2  # SLURM's warning came before python had a handler for it
-UNKNOWN_START = JobStart()
 PrintLine = Callable[[str], None]
 Requeue = Callable[[], str]
 """Start the job again; returns "" or why that failed."""
@@ -74,7 +69,7 @@ def decide(folder: RunFolder, exit_code: int, start: JobStart, restarts: int = 0
         return Decision("stop", "cancelled", "its job was cancelled")
     if start.job and not start.state:
         return Decision("stop", failure_class, f"{reason}; SLURM does not report whether its job was cancelled")
-    iteration = max(status.get("iteration") or 0, _saved_iteration(folder))
+    iteration = max(status.get("iteration") or 0, saved_iteration(folder))
     attempts = [*read_attempts(folder), {"class": failure_class, "iteration": iteration}]
     requeued = class_of_name(failure_class).kind == "infrastructure" and not exhausted(failure_class, attempts)
     return Decision("requeue" if requeued else "stop", failure_class, reason)
@@ -124,77 +119,6 @@ def handle_exit(
     print_line(f"{folder.id} ended ({failure_class}): {decision.reason}; {suggestion}")
 
 
-def record_failure(
-    folder: RunFolder,
-    status: dict[str, Any],
-    failure_class: str,
-    reason: str,
-    *,
-    requeued: bool,
-    by: str,
-    exit_code: int | None = None,
-    start: JobStart = UNKNOWN_START,
-) -> None:
-    """Append a line to attempts.jsonl: `seconds` is the time of the attempt, `lost_s` the part that must be repeated.
-
-    Args:
-        status: content of status.json.
-        reason: one line.
-        requeued: the job starts again without a new submission.
-        by: who records it: after, local, job or retry.
-        exit_code: of the batch script's step, or of the local process.
-        start: this start of the job, as SLURM describes it.
-    """
-    began = is_attempt_of_start(status, start) and not _is_recorded(folder, status)
-    end = time.time() if status["state"] == "running" and by != "job" else _heartbeat(status)  # a beat is 10 s old
-    facts: dict[str, Any] = {
-        "class": failure_class,
-        "reason": reason,
-        "job": start.job or (own_job(os.environ) or None if by != "local" else None),
-        "node": start.node or status.get("host") or socket.gethostname(),
-        "exit_code": exit_code,
-        "iteration": max(status.get("iteration") or 0, _saved_iteration(folder)),
-        "seconds": round(max(0.0, end - status["begun"]), 1) if began else round(start.run_s or 0.0, 1),
-        "lost_s": lost_s(folder, status, end) if began else 0.0,
-        "requeued": requeued,
-        "by": by,
-        "attempt": status.get("attempt", 0) if began else None,
-    }
-    append_attempt(folder, **facts)
-
-
-def is_attempt_of_start(status: dict[str, Any], start: JobStart) -> bool:
-    """Return whether status.json is of this start's attempt; False when the job failed before its attempt began."""
-    begun = status.get("begun")
-    return begun is not None and begun > start.started - ROUND_S
-
-
-def is_status_of_start(status: dict[str, Any], start: JobStart) -> bool:
-    """Return whether status.json was written in this start; it may have failed before its attempt began."""
-    return _heartbeat(status) > start.started - ROUND_S
-
-
-def _is_recorded(folder: RunFolder, status: dict[str, Any]) -> bool:
-    """Return whether attempts.jsonl has the end of this attempt, which then belongs to an earlier start."""
-    number = status.get("attempt")
-    return number is not None and any(attempt.get("attempt") == number for attempt in read_attempts(folder))
-
-
-def lost_s(folder: RunFolder, status: dict[str, Any], end: float) -> float:
-    """Return the seconds of the newest attempt that were not saved: from its newest checkpoint to its end.
-
-    Args:
-        end: seconds since the epoch.
-    """
-    if status["state"] == "waiting":
-        return 0.0
-    saved = float(status["begun"])
-    for path in folder.checkpoints.glob("iter_*.pth"):
-        with suppress(OSError):
-            saved = max(saved, path.stat().st_mtime)
-    return round(max(0.0, end - saved), 1)
-
-
 def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
     """Return the run of this task: line SLURM_ARRAY_TASK_ID of folders.txt; the first line of a plain job."""
     lines = folders.read_text().splitlines()
@@ -210,7 +134,7 @@ def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str,
     evidence = gather_evidence(folder, None, exit_code)
     # A process that was killed during start-up wrote nothing: the files are of an earlier start.
     evidence = replace(evidence, attempts=[], since=max(evidence.since, start.started - CLOCK_S))
-    earlier = status["state"] in ("waiting", "running") and _is_recorded(folder, status)
+    earlier = status["state"] in ("waiting", "running") and is_recorded(folder, status)
     if earlier or not is_status_of_start(status, start):
         status = {"state": "waiting"}
         evidence = replace(evidence, status=status)
@@ -230,17 +154,6 @@ def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str,
     if rank_failed and diagnosis.lines:
         return failure_class, diagnosis.lines[-1].strip()
     return failure_class, f"its process ended with exit code {exit_code}"
-
-
-def _saved_iteration(folder: RunFolder) -> int:
-    """Return the iteration of the newest checkpoint, from its name; 0 without one."""
-    names = [path.stem.removeprefix("iter_") for path in folder.checkpoints.glob("iter_*.pth")]
-    return max((int(name) for name in names if name.isdigit()), default=0)
-
-
-def _heartbeat(status: dict[str, Any]) -> float:
-    beat = status.get("heartbeat")  # none: nothing was ever written
-    return datetime.fromisoformat(beat).timestamp() if beat else 0.0
 
 
 def main(arguments: list[str]) -> int:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from c2d.cli.doctor import doctor
 from c2d.core.errors import InputError
-from sweeps.checks import probe
+from sweeps.checks import probe, probe_report
 from sweeps.definition.profile import Profile
 from sweeps.node import probe_job
 from sweeps.scheduler import queue
@@ -62,8 +62,8 @@ def answer(rank: int = 0, **facts: Any) -> dict[str, Any]:
 
 
 def judged(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> probe.Report:
-    report = probe.ProbeReport(machine.name, "100", answers=list(answers))
-    probe.read_answers(report, machine, time.time() - 9, time.time() + late_s)
+    report = probe_report.ProbeReport(machine.name, "100", answers=list(answers))
+    probe_report.read_answers(report, machine, time.time() - 9, time.time() + late_s)
     return report
 
 
