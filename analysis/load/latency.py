@@ -1,8 +1,8 @@
 """Raw latency samples -> quantiles with intervals; refuses to compare what was measured under other conditions.
 
-`analysis.load.latency_file` reads the files, `analysis.stats.quantiles` says what becomes of the samples. Any condition in which
-two files differ keeps them apart, but for those that belong to a student (`OF_STUDENT`): a detector for 300 x 300
-pixels is timed on such images, and stands beside one for larger images with a note. FLOPs, MACs and parameters do not
+`analysis.load.latency_file` reads the files, `analysis.stats.quantiles` computes the quantiles of their samples. Files
+that differ in a condition are not compared, except for the conditions that belong to a student (`OF_STUDENT`): a
+detector for 300 x 300 pixels is timed on such images, and compared with one for larger images with a note. FLOPs, MACs and parameters do not
 depend on the device, nor on what else it did.
 """
 

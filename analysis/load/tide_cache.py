@@ -1,7 +1,7 @@
 """Read numbers that the frame does not hold: TIDE at each IoU threshold, and the COCO numbers of each class.
 
-TIDE comes from result.json. Where the run did not record it, it is computed from detections.json.gz and the ground truth
-of the data set, and stored beside the warm cache of `analysis.load.load`; an entry is valid while both files and
+TIDE comes from result.json. Where the run did not record it, it is computed from detections.json.gz and the ground
+truth of the data set, and stored beside the warm cache of `analysis.load.load`; an entry is valid while both files and
 `tide.VERSION` are unchanged. Both ways run the same code on the same files.
 
 Every function returns (frame, problems). A run without the numbers has no rows and a `Problem` with the reason.

@@ -231,7 +231,7 @@ def _notes(data: pd.DataFrame, spec: Spec, difference: bool) -> list[str]:
     if difference and (data["baseline"].astype(bool) & data["value"].notna()).any():
         out.append("Italic: the baseline itself.")
     if (data["value"].notna() & (data["n"] < data["promised"])).any():
-        out.append("Small: finished of promised seeds.")
+        out.append("Small: finished of planned seeds.")
     elif (data["value"].notna() & (data["n"] < 3)).any():
         out.append("Small: number of seeds, fewer than three.")
     if data["value"].isna().any():

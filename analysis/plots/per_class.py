@@ -224,7 +224,7 @@ def _mark_sentences(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[
             f"Each interval speaks about its class alone: of {n} such intervals {round(n / 20)} or so miss by chance."
         )
     if any(is_incomplete(k, promised) for k, promised in zip(there["n"], there["promised"], strict=True)):
-        out.append("In brackets: common seeds of those promised, where some are missing or there are fewer than three.")
+        out.append("In brackets: common seeds of those planned, where some are missing or there are fewer than three.")
     if (there["n"] == 2).any():
         out.append(WIDE)
     return out

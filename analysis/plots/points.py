@@ -26,7 +26,7 @@ ENOUGH = 3
 """Seeds below which a point is marked."""
 INTERVAL = "95 % t interval of the mean over seeds"
 WIDE = "Intervals of two seeds are very wide; they may be cut at the edge of the axes."
-MARKED = "Hollow: unfinished, or fewer than three seeds (n of promised)"
+MARKED = "Hollow: unfinished, or fewer than three seeds (n of planned)"
 
 
 def run_quantity(key: str, figure: str) -> Quantity:
@@ -102,7 +102,7 @@ def no_data_message(data: pd.DataFrame) -> str:
 
 
 def marker_notes(data: pd.DataFrame) -> list[str]:
-    """The sentences about marks: which points are hollow with n of promised, which have nothing, what is cut.
+    """The sentences about marks: which points are hollow with n of planned, which have nothing, what is cut.
 
     data: one row a point, with `row` (its name) and the columns of the module.
     """

@@ -36,7 +36,7 @@ def test_unfinished_rows_say_so(tmp_path):
     assert list(means["n"]) == [3, 2, 0]
     assert means.loc["fgfi", "missing"] == "2 failed, 1 new"
     assert np.isnan(means.loc["fgfi", "value"])
-    assert "Hollow: unfinished, or fewer than three seeds (n of promised): c2d 2/3." in said(figure)
+    assert "Hollow: unfinished, or fewer than three seeds (n of planned): c2d 2/3." in said(figure)
     assert {"c2d (2/3)", "fgfi (0/3)", "2 failed, 1 new"} <= set(texts(figure))
 
 
