@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.launchers",
     ),
     "sweeps.actions": (
-        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.state", "sweeps.node",
+        "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.state",
+        "sweeps.node",
         "sweeps.launchers", "sweeps.checks",
     ),
     "sweeps": (

@@ -1,7 +1,8 @@
 """Prepare the host (mmengine, mmcv, mmdet) for use. This file needs nothing else of c2d.
 
 Call `prepare()` before the first import of `mmcv.ops` or `mmdet`. A process that has only a `student.pth`, its config
-and this file can load and run the student, which is why it is one file although it is long. Three gaps are closed, and each one only while the host has it:
+and a copy of this file can load and run the student; that is why it is one file, although it is long. Three gaps are
+closed, and each one only while the host has it:
 
 1. **Compiled ops.** `pip install` of mmcv usually builds it without its extension `mmcv._ext`, and importing mmdet's
    models then fails. A finder at the *end* of the import path supplies a module of that name if nothing else does:
