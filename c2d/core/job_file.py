@@ -64,7 +64,6 @@ def read_job(run: RunFolder) -> Job | None:
 
 def write_job(run: RunFolder, job: Job) -> None:
     """Replace job.json. Call it under the store's submission lock."""
-    """Write job.json."""
     atomic_write_json(run.job, job.model_dump())
 
 

@@ -36,9 +36,7 @@ class DetectorTeacher:
         audit: which keys of the checkpoint were loaded.
     """
 
-    def __init__(
-        self, network: nn.Module, *, device: str | torch.device = "cpu", audit: Audit | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, *, device: str | torch.device = "cpu", audit: Audit | None = None) -> None:
         """Freeze `network` in place and move it to `device`."""
         self.network = network.eval().requires_grad_(False).to(device)
         self.normalization = Normalization.from_preprocessor(self.network.data_preprocessor)

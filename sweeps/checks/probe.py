@@ -21,6 +21,7 @@ from c2d.core.store_folder import RunStore, runs_folder
 from sweeps.checks.probe_report import ProbeReport, read_answers
 from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
+from sweeps.failures.evidence import Evidence
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
@@ -181,7 +182,7 @@ def _no_answer(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: flo
     if facts.state not in queue.FINISHED:
         late = f"job {job} runs on {facts.node} and has not answered in {wait_s:.0f} s; wait longer with --wait"
         return f"{late}. {_last(log)}"
-    found = diagnose.diagnose(diagnose.Evidence(facts=facts, log_tail=log))
+    found = diagnose.diagnose(Evidence(facts=facts, log_tail=log))
     lines = " | ".join(found.lines) or f"nothing in {folder}"
     how = f"job {job} ended as {facts.state} on {facts.node or 'no node'} ({found.failure_class})"
     return f"{how}: {lines}; {found.suggestion}"

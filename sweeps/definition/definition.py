@@ -13,7 +13,8 @@ from c2d.core.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
 from c2d.specs.method_schema import method_names, needed_teachers
 from c2d.specs.spec import KINDS, MODEL_KEYS
-from sweeps.definition.axes import Axis, cell_values, grid, read_assignments, read_axes, read_rules, size_mistake
+from sweeps.definition.axes import Axis, read_assignments, read_axes, read_rules
+from sweeps.definition.grid import cell_values, grid, size_mistake
 from sweeps.definition.profile import Size
 from sweeps.definition.settable_keys import nest_keys, teacher_key_mistake
 

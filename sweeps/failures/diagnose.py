@@ -7,18 +7,15 @@ of a job. A failure without a known pattern stays `unknown`; nothing is guessed.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from c2d.core.failure_classes import FAILURE_CLASSES
 from sweeps.failures import log_patterns
+from sweeps.failures.evidence import Evidence, epoch
 
 if TYPE_CHECKING:
-    from c2d.core.run_folder import RunFolder
     from sweeps.scheduler.queue import JobFacts
 
 CLASS_OF_JOB_STATE = {
@@ -35,29 +32,6 @@ WEAK_CLASSES = ("user-code", "killed", "unknown")
 """Recorded by a process that saw the end and not its reason; better evidence is preferred."""
 WHOLE_JOB_CLASSES = ("preempted", "time-limit", "node-failure", "cancelled")
 """They end all ranks at once, so no rank failed first."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known about one failure.
-
-    Attributes:
-        status: status.json.
-        attempts: attempts.jsonl, oldest first.
-        facts: what SLURM reports; None where it was not asked or does not know the job.
-        exit_code: of the job's command, as the batch script saw it.
-        log_tail: the last lines of all ranks; see `log_patterns`.
-        ranks: the files <run>/ranks/*.json.
-        since: seconds since the epoch; older records belong to an earlier attempt.
-    """
-
-    status: Mapping[str, Any] = field(default_factory=dict)
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    facts: JobFacts | None = None
-    exit_code: int | None = None
-    log_tail: str = ""
-    ranks: list[dict[str, Any]] = field(default_factory=list)
-    since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +53,7 @@ class Diagnosis:
 
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Return the failure class, the first rank that failed and the lines that show it. Damaged evidence is ignored."""
-    begun = _epoch(evidence.status.get("begun")) or 0.0
+    begun = epoch(evidence.status.get("begun")) or 0.0
     log = log_patterns.split_ranks(evidence.log_tail, max(begun, evidence.since))
     first = _first_rank(evidence)
     recorded, message = _recorded(evidence, first)
@@ -131,7 +105,7 @@ def _recorded(evidence: Evidence, first: Mapping[str, Any] | None) -> tuple[str,
     status = evidence.status
     if first is not None:
         name, message = str(first.get("class") or "unknown"), str(first.get("line") or "")
-    elif status.get("state") == "failed" and status.get("failure_class") and _is_new(status.get("heartbeat"), evidence):
+    elif status.get("state") == "failed" and status.get("failure_class") and evidence.is_new(status.get("heartbeat")):
         name, message = str(status["failure_class"]), str(status.get("error") or status.get("reason") or "")
     else:
         return "", ""
@@ -144,12 +118,12 @@ def _recorded(evidence: Evidence, first: Mapping[str, Any] | None) -> tuple[str,
 
 def _first_rank(evidence: Evidence) -> Mapping[str, Any] | None:
     """Return the record of the rank that failed first in the newest start, and not because another one had ended."""
-    new = [rank for rank in evidence.ranks if isinstance(rank, Mapping) and _is_new(rank.get("time"), evidence)]
+    new = [rank for rank in evidence.ranks if isinstance(rank, Mapping) and evidence.is_new(rank.get("time"))]
     if not new:
         return None
 
     def when(rank: Mapping[str, Any]) -> tuple[float, int]:
-        return _epoch(rank.get("time")) or 0.0, _number(rank.get("rank")) or 0
+        return epoch(rank.get("time")) or 0.0, _number(rank.get("rank")) or 0
 
     start = max(new, key=when).get("start")
     roots = [
@@ -169,7 +143,7 @@ def _class_of_exit(evidence: Evidence, log: list[log_patterns.RankLines]) -> str
     signal = code - 128 if code is not None and 128 < code < 160 else None
     if code is None and facts is not None:  # accounting shows 137 as 9
         signal = _number(facts.signal) or _number(facts.exit_code)
-    reason = str(status.get("reason") or "") if _is_new(status.get("heartbeat"), evidence) else ""
+    reason = str(status.get("reason") or "") if evidence.is_new(status.get("heartbeat")) else ""
     if code == 130 or (status.get("state") == "waiting" and reason.startswith("interrupted")):
         warned = "SIGUSR2" in reason or any("asked to stop by SIGUSR2" in line for _, lines in log for line in lines)
         return "time-limit" if warned else "preempted"
@@ -181,7 +155,7 @@ def _class_in_attempts(evidence: Evidence) -> str:
     """Return the class that the node recorded when the job ended, or ""; more evidence existed then."""
     last = evidence.attempts[-1] if evidence.attempts else {}
     name = str(last.get("class")) if isinstance(last, Mapping) else ""
-    return name if name in FAILURE_CLASSES and name != "unknown" and _is_new(last.get("time"), evidence) else ""
+    return name if name in FAILURE_CLASSES and name != "unknown" and evidence.is_new(last.get("time")) else ""
 
 
 def _class_of_job(facts: JobFacts | None) -> str:
@@ -205,62 +179,8 @@ def _state(facts: JobFacts | None) -> str:
     return words[0].rstrip("+") if words else ""
 
 
-def _is_new(stamp: Any, evidence: Evidence) -> bool:
-    """Return False for a time before this attempt. Time stamps have whole seconds."""
-    at = _epoch(stamp)
-    return at is None or at + 1 >= evidence.since
-
-
-def _epoch(stamp: Any, zone: tzinfo | None = UTC) -> float | None:
-    """Return a number or an ISO time as seconds since the epoch; a time without a zone is in `zone` (None: local)."""
-    if isinstance(stamp, int | float) and not isinstance(stamp, bool):
-        return float(stamp)
-    try:
-        at = datetime.fromisoformat(str(stamp))
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
 def _number(value: Any) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | None = None) -> Evidence:
-    """Read what a run folder and the folder of its submission hold about the newest attempt.
-
-    Args:
-        run: the run; missing and damaged files are ignored.
-        facts: what SLURM reports, if anything.
-        exit_code: of the job's command, where it is known.
-    """
-    from c2d.core.errors import InputError
-    from c2d.core.job_file import read_attempts, read_job
-
-    job = read_job(run)
-    try:
-        status = run.read_status()
-    except (InputError, OSError):
-        status = {}
-    status = status if isinstance(status, dict) else {}
-    submitted = (_epoch(job.submitted) if job is not None else None) or 0.0
-    started = (_epoch(facts.started, zone=None) if facts is not None else None) or 0.0
-    since = max(
-        submitted, started if started <= time.time() else 0.0
-    )  # later than now: the cluster has another time zone
-    ranks = [value for path in sorted(run.ranks.glob("*.json")) if (value := _json(path)) is not None]
-    log = log_patterns.read_logs(run, job, max(since, _epoch(status.get("begun")) or 0.0))
-    return Evidence(status, read_attempts(run), facts, exit_code, log, ranks, since)
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    import json
-
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

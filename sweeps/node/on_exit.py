@@ -128,7 +128,8 @@ def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
 def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str, str]:
     """Return (class, reason): from the signal that stopped it, else from files, log and exit code, as `triage`."""
     from sweeps.failures import log_patterns
-    from sweeps.failures.diagnose import diagnose, gather_evidence
+    from sweeps.failures.diagnose import diagnose
+    from sweeps.failures.evidence import gather_evidence
 
     status = folder.read_status()
     evidence = gather_evidence(folder, None, exit_code)

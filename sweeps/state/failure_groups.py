@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from c2d.core.failure_classes import FAILURE_CLASSES
-from sweeps.failures.diagnose import Diagnosis, diagnose, gather_evidence
+from sweeps.failures.diagnose import Diagnosis, diagnose
+from sweeps.failures.evidence import gather_evidence
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.plan import Row
 

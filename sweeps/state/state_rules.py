@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from sweeps.failures.diagnose import diagnose, gather_evidence
+from sweeps.failures.diagnose import diagnose
+from sweeps.failures.evidence import gather_evidence
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.run_facts import (
     RunFacts,

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.job_file import Job, append_attempt, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from sweeps.failures.diagnose import Evidence, diagnose, gather_evidence
+from sweeps.failures.diagnose import diagnose
+from sweeps.failures.evidence import Evidence, gather_evidence
 from sweeps.failures.log_patterns import ATTEMPT_START
 from sweeps.scheduler.queue import FINISHED, JobFacts, parse_sacct
 
