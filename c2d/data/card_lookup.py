@@ -13,6 +13,8 @@ from c2d.data.public import check_public_name, public_cards
 
 DATA_ROOT_VARIABLE = "C2D_DATA"
 DEFAULT_DATA_ROOT = "data"
+VERIFIED_MB = 64
+"""`check_dataset` compares annotation files with their card up to this size; a run compares larger ones when it starts."""
 
 
 def find_card_file(name_or_path: str, data_root: str | Path | None = None) -> Path | None:
@@ -109,6 +111,37 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
         raise _not_found_error(name, data_root)
     known = [loaded.card.name for loaded in cards]
     raise unknown_name("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
+
+
+def check_dataset(name: str, digest: str, data_root: str | Path | None = None) -> tuple[LoadedCard, bool] | None:
+    """Check the data set of a spec before its run starts: it is the same one, its files exist and have not changed.
+
+    Args:
+        name: name of the data set.
+        digest: its digest.
+        data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+
+    Returns:
+        (the card, whether its annotation files were compared with it); None if no data set of that name exists here.
+
+    Raises:
+        InputError: a data set of that name is another one, its files are missing, or they have changed.
+    """
+    try:
+        loaded = find_card(name, digest, data_root)
+    except InputError:
+        if find_card_file(name, data_root) is None:
+            return None
+        raise
+    files = {loaded.annotations(split) for split in loaded.card.splits}
+    folders = [loaded.images(split) for split in loaded.card.splits]
+    missing = [path for path in (*files, *folders) if not path.exists()]
+    if missing:
+        raise InputError(f"data set {name}: missing: {missing[0]}; fix: restore it, or write the card again")
+    if sum(path.stat().st_size for path in files) > VERIFIED_MB * 2**20:
+        return loaded, False
+    verify_card(loaded)
+    return loaded, True
 
 
 def verify_card(loaded: LoadedCard) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
-from c2d.data.card_lookup import find_card, find_card_file, verify_card
+from c2d.data.card_lookup import check_dataset
 from c2d.distillation.wrapper import TeacherSet
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry
@@ -15,9 +15,6 @@ from c2d.specs.spec import RunSpec
 from c2d.training import evaluate
 from c2d.training.build import TrainingRun, build
 from c2d.training.optimization import build_optimizer
-
-VERIFIED_MB = 64
-"""Annotation files are read and compared with their card up to this size; larger ones when a run starts."""
 
 
 class DryRun:
@@ -61,37 +58,26 @@ class DryRun:
     def _data_note(self, spec: RunSpec) -> str:
         key = (spec.dataset.name, spec.dataset.digest)
         if key not in self._data_notes:
-            self._data_notes[key] = check_dataset(spec, self.data)
+            self._data_notes[key] = _dataset_note(spec, self.data)
         return self._data_notes[key]
 
 
-def check_dataset(spec: RunSpec, data: Path | None) -> str:
-    """Check the real data set of a spec, if it exists here; returns a note.
-
-    Args:
-        spec: of the run.
-        data: root of the data cards.
+def _dataset_note(spec: RunSpec, data: Path | None) -> str:
+    """Check the real data set of a spec, if it exists here; return a note.
 
     Raises:
         RunError: of class `data`: a data set of that name exists and is another one, or files are missing.
     """
     name = spec.dataset.name
     try:
-        card = find_card(name, spec.dataset.digest, data)
+        checked = check_dataset(name, spec.dataset.digest, data)
     except InputError as error:
-        if find_card_file(name, data) is None:
-            return f"data set {name} is not here; verified at start"
         raise RunError(str(error), "data") from None
-    files = {card.annotations(split) for split in card.card.splits}
-    missing = [path for path in (*files, *(card.images(split) for split in card.card.splits)) if not path.exists()]
-    if missing:
-        raise RunError(f"data set {name} is missing {missing[0]}; restore it, or make its card again", "data")
-    if sum(path.stat().st_size for path in files) > VERIFIED_MB * 2**20:
+    if checked is None:
+        return f"data set {name} is not here; verified at start"
+    _, is_compared = checked
+    if not is_compared:
         return f"data set {name} is here; its annotations are compared with its card at start"
-    try:
-        verify_card(card)
-    except InputError as error:
-        raise RunError(str(error), "data") from None
     return f"data set {name} is here and is the one its card describes"
 
 

@@ -12,7 +12,7 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
-from c2d.data.card_lookup import find_card, find_card_file, verify_card
+from c2d.data.card_lookup import check_dataset
 from c2d.data.public import public_cards
 from c2d.specs.catalog import student_catalog
 from c2d.specs.spec import RunSpec
@@ -20,8 +20,6 @@ from c2d.specs.teacher_runs import teacher_result, teacher_run
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import PrintLine
 
-VERIFIED_MB = 64
-"""Annotation files are read and compared with their card up to this size; larger ones when a run starts."""
 Cards = dict[tuple[str, str], LoadedCard | None]
 """{(name, digest) of a data set: its card, None where it is missing here}"""
 
@@ -60,30 +58,14 @@ def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine
     wrong: dict[tuple[str, str], str] = {}
     for key in dict.fromkeys((spec.dataset.name, spec.dataset.digest) for spec in specs.values()):
         try:
-            cards[key] = _card(*key, data)
-            if cards[key] is None:
+            checked = check_dataset(*key, data)
+            cards[key] = checked[0] if checked is not None else None
+            if checked is None:
                 print_line(f"data set {key[0]} is missing here; jobs verify it when they start")
         except InputError as error:
             cards[key], wrong[key] = None, str(error)
     concerned = ((run, (spec.dataset.name, spec.dataset.digest)) for run, spec in specs.items())
     return cards, [RunProblem(run, wrong[key], "data", skips_dry_run=False) for run, key in concerned if key in wrong]
-
-
-def _card(name: str, digest: str, data: Path | None) -> LoadedCard | None:
-    """Return the card after a comparison with its files; None where no data set of that name exists here."""
-    try:
-        card = find_card(name, digest, data)
-    except InputError:
-        if find_card_file(name, data) is None:
-            return None
-        raise
-    files = {card.annotations(split) for split in card.card.splits}
-    missing = [path for path in (*files, *(card.images(split) for split in card.card.splits)) if not path.exists()]
-    if missing:
-        raise InputError(f"data set {name}: missing: {missing[0]}; fix: restore it, or write the card again")
-    if sum(path.stat().st_size for path in files) <= VERIFIED_MB * 2**20:
-        verify_card(card)
-    return card
 
 
 def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
