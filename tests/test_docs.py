@@ -1,0 +1,194 @@
+"""Names in the pages exist: files, dotted names, commands with their options, targets of make, links.
+
+A path starts at the repository root or is the name of one file. Capitals are a placeholder: `docs/methods/NAME.md`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("c2d", "sweeps", "analysis", "benchmarks", "tests")
+HISTORY = ("docs/results/structure.md",)  # compares the tree with an earlier one
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [*PAGES, ROOT / "Makefile", ROOT / "pyproject.toml", *sorted((ROOT / ".ci").iterdir())]
+CHECKED = [path for path in TEXTS if path.relative_to(ROOT).as_posix() not in HISTORY]
+USER_FILES = {"config.py", "train_config.py", "c2d.py", "analysis.py", "benchmarks.py", "retinanet_r18_fpn_1x_coco.py"}
+"""Files of a run folder, of a reader's own folder, or of mmdet."""
+STORE_FILES = {"sweeps/NAME.json", "sweeps/NAME/JOB"}
+"""Files of a store whose folder has the name of a package."""
+GROUPS = {"c2d.commands", "c2d.doctor"}
+"""Entry points."""
+
+PATH = re.compile(rf"(?<![\w./:$<>-])(?:{'|'.join(PACKAGES)}|docs|constraints|\.ci)/[\w./*-]*\w(?![\w$])")
+FILE = re.compile(r"(?<![\w./$*-])\w+\.py\b")
+DOTTED = re.compile(rf"(?<![\w./:-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+\*?(?!\w)")
+NAME_IN_FILE = re.compile(r"`(\w+)(?:\([^`]*\))?` (?:in|of) `([\w./]+\.py)`")
+CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]+(?:\n[^`\n]+)?`", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^ *|`|\$ |bin/)c2d((?: +[^`#|>\n]+)?)", re.MULTILINE)
+OPTION = re.compile(r"(?<=\s)--[a-z][\w-]*")
+TARGET = re.compile(r"(?:^ *|`|\$ )make ([a-z][a-z-]*)\b", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8").replace("\\\n", " ")
+
+
+def code_of(page: Path) -> str:
+    """Fenced blocks, indented lines and inline code, one after the other, without `$(...)`."""
+    return re.sub(r"\$\([^)]*\)", "", "\n".join(CODE.findall(text_of(page))))
+
+
+@cache
+def names_of(module: Path) -> dict[str, set[str]]:
+    """{name at the top of a file: names inside, where it is a class}."""
+    found: dict[str, set[str]] = {}
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            assigned = [n.target for n in node.body if isinstance(n, ast.AnnAssign)]
+            assigned += [target for n in node.body if isinstance(n, ast.Assign) for target in n.targets]
+            methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
+            found[node.name] = methods | {t.id for t in assigned if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found[node.name] = set()
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found.update({target.id: set() for target in targets if isinstance(target, ast.Name)})
+    return found
+
+
+def dotted_name_exists(name: str) -> bool:
+    """Whether `c2d.core.errors.unknown_name` is a module, or a name in one; a last `*` stands for any ending."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        base = ROOT.joinpath(*parts[:count])
+        module = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        rest = parts[count:]
+        if not rest and (module.exists() or base.is_dir()):
+            return True
+        if rest and module.exists():
+            names = names_of(module)
+            if rest[0].endswith("*"):
+                return any(one.startswith(rest[0][:-1]) for one in names)
+            return rest[0] in names and (len(rest) == 1 or rest[1] in names[rest[0]])
+    return False
+
+
+def path_exists(path: str) -> bool:
+    pattern = re.sub(r"\b[A-Z]{2,}\b|XY", "*", path)
+    return any(ROOT.glob(pattern)) if "*" in pattern else (ROOT / path).exists()
+
+
+@cache
+def file_names() -> set[str]:
+    return {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+
+
+@cache
+def commands() -> dict[str, Any]:
+    """{`sweep submit`: its click command}, read from the entry points."""
+    import typer
+
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["c2d.commands"]
+    found: dict[str, Any] = {}
+    for name, target in points.items():
+        module, _, attribute = target.partition(":")
+        value = getattr(import_module(module), attribute)
+        if not isinstance(value, typer.Typer):
+            app = typer.Typer()
+            app.command(name)(value)
+            found[name] = typer.main.get_command(app)
+            continue
+        found[name] = group = typer.main.get_command(value)
+        found.update({f"{name} {inner}": command for inner, command in getattr(group, "commands", {}).items()})
+    return found
+
+
+def mistakes_of_command(words: str) -> Iterator[str]:
+    """What does not exist in `c2d WORDS`: the command, the command of its group, or an option."""
+    first, *rest = words.split() or ["--help"]
+    if first.startswith("-") or not re.fullmatch(r"[a-z][a-z-]*", first):
+        return
+    if first not in commands():
+        yield f"c2d {first}"
+        return
+    name = first
+    if getattr(commands()[first], "commands", None):
+        inner = rest[0] if rest else ""
+        if re.fullmatch(r"[a-z]+", inner):
+            name = f"{first} {inner}"
+            if name not in commands():
+                yield f"c2d {name}"
+                return
+    options = {option for parameter in commands()[name].params for option in parameter.opts} | {"--help"}
+    yield from (f"c2d {name} {option}" for option in OPTION.findall(" " + words) if option not in options)
+
+
+def test_the_readers_see_what_is_missing() -> None:
+    assert dotted_name_exists("c2d.core.errors.unknown_name")
+    assert dotted_name_exists("c2d.core.run_folder.atomic_write_*")
+    assert dotted_name_exists("c2d.methods.base.Distiller.visualize")
+    for name in ("c2d.core.nothing", "c2d.core.errors.nothing", "c2d.methods.base.Distiller.nothing"):
+        assert not dotted_name_exists(name)
+    assert path_exists("constraints/pyXY.txt")
+    assert not path_exists("c2d/nothing.py")
+    assert list(mistakes_of_command("sweep submit demo --where dry --nothing 1")) == ["c2d sweep submit --nothing"]
+    assert list(mistakes_of_command("sweep nothing demo")) == ["c2d sweep nothing"]
+    assert list(mistakes_of_command("nothing")) == ["c2d nothing"]
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=relative)
+def test_files_and_folders_exist(page: Path) -> None:
+    text = text_of(page)
+    missing = {path for path in PATH.findall(text) if path not in STORE_FILES and not path_exists(path)}
+    missing |= set(FILE.findall(text)) - file_names() - USER_FILES
+    assert not missing, f"{relative(page)}: {', '.join(sorted(missing))}"
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=relative)
+def test_dotted_names_exist(page: Path) -> None:
+    names = {name for name in DOTTED.findall(text_of(page)) if name not in GROUPS and not name.endswith((".py", ".md"))}
+    missing = sorted(name for name in names if not dotted_name_exists(name))
+    assert not missing, f"{relative(page)}: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", CHECKED, ids=relative)
+def test_names_in_files_exist(page: Path) -> None:
+    pairs = NAME_IN_FILE.findall(re.sub(r"\s+", " ", text_of(page)))
+    missing = [f"{name} in {path}" for name, path in pairs if name not in names_of(ROOT / path)]
+    assert not missing, f"{relative(page)}: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_commands_exist(page: Path) -> None:
+    missing = sorted({mistake for words in COMMAND.findall(code_of(page)) for mistake in mistakes_of_command(words)})
+    assert not missing, f"{relative(page)}: {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_targets_of_make_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    missing = sorted(set(TARGET.findall(code_of(page))) - targets)
+    assert not missing, f"{relative(page)}: make {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_resolve(page: Path) -> None:
+    links = [one or other for one, other in LINK.findall(text_of(page))]
+    files = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:", link)]
+    missing = [file for file in files if file and not (page.parent / file).exists()]
+    assert not missing, f"{relative(page)}: {', '.join(missing)}"
