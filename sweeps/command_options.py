@@ -45,7 +45,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="do not ask for confirmat
 ForwardOption = Annotated[
     bool, typer.Option("--forward/--no-forward", help="dry run: one training step of every structure")
 ]
-VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="one line for every run, also of many")]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="one line for every run, whatever their number")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object")]
 MAX_LINES = 200
 """Runs up to which `plan` and `submit` print one line each; for more, counts by state (-v: all lines)."""

@@ -15,9 +15,7 @@ Data = Annotated[Path | None, typer.Option("--data", help="root of the data card
 
 
 def train(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question (docs/spec.md), or a run to continue")
-    ],
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a spec (docs/spec.md), or a run to continue")],
     runs: Runs = None,
     data: Data = None,
     workers: Annotated[int, typer.Option(min=0, help="data loading processes; results do not depend on it")] = 0,
@@ -25,13 +23,13 @@ def train(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="allow torchvision to fetch pretrained weights")] = False,
+    download: Annotated[bool, typer.Option("--download", help="torchvision may download pretrained weights")] = False,
     stop_after: Annotated[
-        int | None, typer.Option("--stop-after", min=1, help="save and leave after this iteration, to see that it runs")
+        int | None, typer.Option("--stop-after", min=1, help="save and exit after this iteration, as a test")
     ] = None,
     monitor: Annotated[
         int | None,
-        typer.Option(min=1, help="every so many iterations, each distillation term's gradient beside the task's"),
+        typer.Option(min=1, help="iterations between two logs of the gradient of each distillation term"),
     ] = None,
     cache_teacher: Annotated[
         Path | None,
@@ -50,19 +48,21 @@ def train(
     root, created = runs_folder(runs), False
     if spec.endswith((".yaml", ".yml")):
         given = read_mapping(Path(spec))
-        question = resolve_spec(given, where=spec, runs=root, data=data)
+        run_spec = resolve_spec(given, where=spec, runs=root, data=data)
         data = data or _root_of(given["dataset"])
-        folder = RunFolder(root / question.id)
+        folder = RunFolder(root / run_spec.id)
         if not folder.spec.exists():
             created = not folder.path.exists()
-            atomic_write_json(folder.spec, question.to_json())
-        elif read_json(folder.spec) != json.loads(json.dumps(question.to_json())):
+            atomic_write_json(folder.spec, run_spec.to_json())
+        # Through JSON, which turns tuples into lists.
+        elif read_json(folder.spec) != json.loads(json.dumps(run_spec.to_json())):
             raise InputError(
-                f"{folder.path} holds another question than {spec}; move that folder away, or use another --runs"
+                f"{folder.path} holds another spec than {spec}; move that folder away, or use another --runs"
             )
     else:
         folder = find_run(spec, root)
     if threads:
+        # Before torch is imported: OpenMP reads the variable once.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         import torch
 
@@ -83,7 +83,7 @@ def train(
             and int(os.environ.get("RANK", "0")) == 0
             and not folder.log.exists()
             and not isinstance(error, Busy)  # then another process uses the folder
-        ):  # refused before it began: leave no folder behind
+        ):  # the run never started: remove its new folder
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
     if result:
@@ -130,7 +130,7 @@ def evaluate(
 
 
 def inspect(
-    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a spec with a method (docs/spec.md), or a run")],
     images: Annotated[int, typer.Option("--images", min=1, max=16, help="training images to show")] = 4,
     out: Annotated[Path, typer.Option(help="the picture (PNG)")] = Path("inspect.png"),
     runs: Runs = None,
@@ -147,7 +147,7 @@ def inspect(
 
 
 def suggest_weight(
-    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a question with a method (docs/spec.md)")],
+    spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a spec with a method (docs/spec.md), or a run")],
     steps: Annotated[int, typer.Option(min=1, help="training steps, in memory only")] = 200,
     every: Annotated[int, typer.Option(min=1, help="steps between two observations of the gradients")] = 10,
     runs: Runs = None,
@@ -184,7 +184,7 @@ def methods(
     catalog = method_catalog()
     if name is not None and name not in catalog:
         raise unknown_name("method", name, catalog, "see `c2d methods`")
-    print(method_docs.listing(catalog) if name is None else method_docs.shown(name, catalog[name]))
+    print(method_docs.method_list(catalog) if name is None else method_docs.method_text(name, catalog[name]))
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import typer
 def doctor(
     as_json: bool = typer.Option(False, "--json", help="one JSON object instead of a table"),
     profile: str | None = typer.Option(
-        None, "--profile", help="send a short job with this profile and report what it finds"
+        None, "--profile", help="submit a short job with this profile and report what it finds"
     ),
     wait_s: float = typer.Option(300.0, "--wait", min=1, help="with --profile: seconds to wait for the job at most"),
     runs: Path | None = typer.Option(None, "--runs", help="with --profile: the store (default: C2D_RUNS, else ./runs)"),
@@ -57,7 +57,7 @@ def doctor(
 
 
 def _profile_check() -> Any:
-    """Return the function that sends a job. It belongs to the sweeps, which register it as an entry point.
+    """Return the function that submits the job. It belongs to the sweeps, which register it as an entry point.
 
     Raises:
         InputError: no function is registered.

@@ -62,6 +62,7 @@ def check_slurm() -> CheckResult:
         )
         return CheckResult("SLURM", "warn", f"{version or 'SLURM'}: the controller does not answer; {tools}", fix)
     names = ", ".join(dict.fromkeys(partitions.split()))
+    # An empty list is an answer, too: the call fails only where accounting is off.
     accounting = bool(_output_of("sacct", "--noheader", "--allusers", "--starttime=now", "--format=JobID", empty="yes"))
     found = f"{version or 'version unknown'}, partitions {names}, {'' if accounting else 'no '}accounting; {tools}"
     if not accounting:

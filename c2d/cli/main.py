@@ -81,6 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: what follows `c2d` on the command line; `sys.argv` by default.
     """
     try:
+        # Not standalone: exceptions reach this function instead of ending the process inside typer.
         code = app(args=arguments, prog_name="c2d", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130

@@ -1,4 +1,4 @@
-"""Checks of the installed Python packages: torch, the mm* packages, OpenCV and the rest, and who owns our import names.
+"""Checks of the installed Python packages (torch, mm*, OpenCV and others), and of other owners of our import names.
 
 Nothing heavy is imported before its distribution is known to be installed, so every check works on a login node with
 the core alone.

@@ -52,12 +52,14 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         Busy: another process writes this run.
         RunError: the body failed; an exception without a failure class is logged with its traceback and replaced.
     """
+    # A lock file, not a lock of the kernel: the latter does not hold between the hosts of every network file system.
     lock = SoftFileLock(folder.lock)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         clear_dead_lock(folder)
         lock.acquire(timeout=0)
     except OSError as error:
+        # filelock's Timeout is an OSError, too.
         if not isinstance(error, Timeout):
             raise disk_error(folder.path, error) from error
         owner = owner_text(folder.read_status())
@@ -65,6 +67,7 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
             f"run {folder.id} is being written by {owner}; wait for it, or remove {folder.lock} if that process is gone"
         ) from None
     log = _logger(folder, quiet)
+    # Read under the lock: from here on no other process changes it.
     before = folder.read_status()
     number = before.get("attempt", 0) + 1
     fresh = {"stage": "configure", "reason": None, "failure_class": None, "error": None}
@@ -75,6 +78,7 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         with _termination_as_interrupt():
             yield log
         folder.write_status("done", stage="done")
+    # Before KeyboardInterrupt, of which it is a subclass.
     except Interrupted as stop:
         reached = {} if stop.iteration is None else {"iteration": stop.iteration}
         folder.write_status("waiting", reason=str(stop) or "interrupted; call again to continue", **reached)
@@ -91,6 +95,8 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         _record_failure(folder, log, line, failure_class)
         raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", failure_class) from error
     finally:
+        # getLogger returns the same object to the next attempt of this process: handlers that stay would write each
+        # line twice.
         for handler in list(log.handlers):
             handler.close()
             log.removeHandler(handler)
@@ -122,6 +128,7 @@ def _termination_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    # Python accepts signal handlers in the main thread only.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -146,6 +153,7 @@ def clear_dead_lock(folder: RunFolder) -> None:
     if folder.lock.exists() and is_lock_dead(folder, folder.read_status()):
         with suppress(FileNotFoundError):
             os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
+        # Also those of processes that were killed after the rename.
         for dead in folder.path.glob(".lock.*"):
             dead.unlink(missing_ok=True)
 

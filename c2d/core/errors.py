@@ -62,8 +62,8 @@ def closest_name(given: str, names: Iterable[str], cutoff: float = 0.5) -> str:
 def unknown_name(kind: str, given: object, names: Iterable[object], hint: str = "") -> InputError:
     """Build the error for a name that does not exist: the closest name, all names, what to do next.
 
-    >>> str(unknown_name("distiller", "icdo", ["icod", "fgfi"]))
-    "unknown distiller 'icdo'; did you mean 'icod'? known: fgfi, icod"
+    >>> str(unknown_name("method", "icdo", ["icod", "fgfi"]))
+    "unknown method 'icdo'; did you mean 'icod'? known: fgfi, icod"
 
     Args:
         kind: what the name stands for.

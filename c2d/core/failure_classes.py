@@ -17,9 +17,9 @@ class FailureClass:
     """How one class of failure is handled.
 
     Attributes:
-        kind: infrastructure: retried by itself. resource: retried with more of the resource. code: retried only on
+        kind: infrastructure: retried automatically. resource: retried with more of the resource. code: retried only on
             request, as the same code fails the same way. person: stopped by a person, retried only on request.
-        max_retries: number of retries by itself. A run that fails this way once more stays failed.
+        max_retries: number of automatic retries. A run that fails this way once more stays failed.
         suggestion: one sentence that a person can act on.
         raised_resource: the value of a profile that is raised before a retry, or "".
         progress_resets: a failure after progress starts the count again, so that a long training may need fifty jobs.
@@ -40,15 +40,15 @@ FAILURE_CLASSES: Final[dict[str, FailureClass]] = {
         "infrastructure", 5, "nothing to do; a node that fails twice is left out of the sweep", progress_resets=True
     ),
     "killed": FailureClass(
-        "infrastructure", 3, "killed from outside without a reason; look at the node's log if it happens again"
+        "infrastructure", 3, "killed from outside without a reason; check the node's log if it happens again"
     ),
     "time-limit": FailureClass(
         "infrastructure",
         3,
-        "it continues in the next slice; raise `hours` in the profile if no slice gets far",
+        "it continues in its next job; raise `hours` in the profile if each job makes little progress",
         progress_resets=True,
     ),
-    "hang": FailureClass("infrastructure", 2, "a rank stopped responding; look at the rank that is named first"),
+    "hang": FailureClass("infrastructure", 2, "a rank stopped responding; check the log of the rank named first"),
     "host-oom": FailureClass(
         "resource", 3, "more memory: retry raises mem_gb by half up to max_mem_gb; or fewer loader workers", "mem_gb"
     ),
@@ -56,7 +56,7 @@ FAILURE_CLASSES: Final[dict[str, FailureClass]] = {
         "code", 0, "the GPU is too small for it: a profile with another gpu_type, or precision amp-fp16"
     ),
     "nan": FailureClass(
-        "code", 0, "the loss is not finite: a lower learning rate or loss weight, or fp32; look at metrics.jsonl"
+        "code", 0, "the loss is not finite: a lower learning rate or loss weight, or fp32; check metrics.jsonl"
     ),
     "config": FailureClass(
         "code", 0, "fix the definition, then submit again; `c2d sweep check` finds most of these before"
@@ -64,7 +64,7 @@ FAILURE_CLASSES: Final[dict[str, FailureClass]] = {
     "data": FailureClass("code", 0, "`c2d data check` on that node's copy of the data set"),
     "disk": FailureClass("code", 0, "free some space or quota (`c2d sweep gc`), then retry --class disk"),
     "import": FailureClass(
-        "code", 0, "the node's python lacks a package or finds another: `c2d doctor --profile P` shows what it sees"
+        "code", 0, "a package is missing on the node, or python finds another one: `c2d doctor --profile P` shows which"
     ),
     "user-code": FailureClass("code", 0, "an error in the code: fix it, then retry --class user-code --update-code"),
     "cancelled": FailureClass("person", 0, "it was cancelled; `retry --class cancelled` submits it again"),

@@ -68,6 +68,7 @@ def check_format(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"holds {type_name(value)} where an object belongs")
     found = value.get("format")
+    # Not isinstance: for Python, true is an int and equal to 1.
     if type(found) is not int or found != FORMAT:
         given = f"is of format {_shown(found)}" if "format" in value else "names no format"
         raise FormatError(f"{given}; this version reads format {FORMAT}")
@@ -123,6 +124,7 @@ def number(value: Any, name: str, low: float = -math.inf, high: float = math.inf
     try:
         found = float(value)
     except OverflowError:
+        # An integer of JSON has no limit; the largest float is 1.8e308.
         found = math.inf
     if not math.isfinite(found):
         raise FormatError(f"{name} is not finite")
@@ -166,6 +168,7 @@ def items(value: Any, name: str) -> list[Any]:
 def type_name(value: Any) -> str:
     """Return the JSON type of a value with its article: `a list`, `an object`, `null`."""
     names: Iterable[tuple[Any, str]] = (
+        # bool comes first, because a bool is an int.
         (bool, "a truth value"), (int | float, "a number"), (str, "text"), (list, "a list"), (dict, "an object"),
     )  # fmt: skip
     return next((name for of, name in names if isinstance(value, of)), "null")

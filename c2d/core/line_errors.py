@@ -50,6 +50,7 @@ class LineErrors:
         line = line or self.lines.get(nearest, 1)
         name = key_text(path)
         text = f"{self.file}:{line}: {name + ': ' if name else ''}{message}"
+        # Keys and values of a file may hold control characters, which a terminal would obey.
         self.found.append(LineError(line, path, "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)))
 
     def extend_messages(self, first: int, text: str) -> None:

@@ -48,6 +48,7 @@ def file_state(path: Path) -> FileState | Problem | None:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    # ValueError: a null byte in the path.
     except (OSError, ValueError) as error:
         return Problem(path, f"cannot be read: {error_text(error)}")
     if not stat.S_ISREG(found.st_mode):

@@ -178,17 +178,21 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder: a rename is atomic within one file system only.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
+            # Before the rename: if the machine crashes, the new name could otherwise belong to an empty file.
             os.fsync(stream.fileno())
+        # mkstemp's 0600 would hide the file from colleagues.
         os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise disk_error(path, error) from error
+    # Ctrl-C, too: no hidden file stays in the run folder.
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -221,6 +225,7 @@ def atomic_write_json_gz(path: Path, value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Convert numpy and Path values to JSON values."""
+    # numpy's arrays and scalars, without importing numpy.
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Path):

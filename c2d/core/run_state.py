@@ -111,7 +111,9 @@ def is_process_alive(pid: Any, written_at: float | None) -> bool:
     if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
         return False
     try:
+        # Signal 0 reaches no process; it only checks that one with this pid exists.
         os.kill(pid, 0)
+    # OverflowError: the number is too large for a pid.
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # it exists and belongs to another user

@@ -128,6 +128,7 @@ def _check_label(value: Any, name: str) -> None:
     if not isinstance(value, str):
         raise FormatError(f"{name} is {type_name(value)} where text belongs")
     try:
+        # JSON can hold one half of a surrogate pair ("\ud800"), UTF-8 cannot.
         value.encode()
     except UnicodeEncodeError:
         raise FormatError(f"{name} is {value!a}, which no file can hold") from None

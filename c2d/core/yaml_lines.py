@@ -85,12 +85,14 @@ class YamlDocument:
 
     def _read(self, node: yaml.Node, path: KeyPath, inside: tuple[int, ...]) -> Any:
         """Return the value of a node; `inside` are the ids of the nodes around it, to find an alias to one of them."""
+        # A value under a key has the line of the key already: its own may be a later one.
         self.errors.lines.setdefault(path, node.start_mark.line + 1)
         self._count += 1
         if id(node) in inside:
             self.errors.add(path, "an alias (*) inside its own anchor (&); write the value out")
             return None
         if self._count > MAX_VALUES:
+            # Reported once, not for each of the values that follow.
             if self._count == MAX_VALUES + 1:
                 self.errors.add(path, f"more than {MAX_VALUES} values with all aliases (*) filled in; write fewer")
             return None
@@ -149,6 +151,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # Read before `super()` consumes the event. An alias has no tag of its own.
         tag = None if self.check_event(yaml.AliasEvent) else getattr(self.peek_event(), "tag", None)
         node = super().compose_node(parent, index)
         if tag is not None:

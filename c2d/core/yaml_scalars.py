@@ -42,6 +42,7 @@ def scalar_value(node: yaml.ScalarNode) -> Any:
     is_float = _FLOAT.fullmatch(text) is not None
     if node.tag == f"{TAG}str" and not is_float:
         return text
+    # Whole numbers that _INT refused (010, more than 18 digits) match _FLOAT as well.
     if is_float and not re.fullmatch(r"[-+]?[0-9]+", text) and math.isfinite(float(text)):
         return float(text)
     raise InputError(f"{surprise(node) or 'not a number that can be kept'}; {_fix(node)}")

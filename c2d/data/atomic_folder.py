@@ -57,6 +57,7 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        # Beside `out`, because a folder can be renamed within one file system only.
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
         raise InputError(f"cannot write to {out.parent}: {error.strerror}; give another folder") from None

@@ -14,7 +14,7 @@ from c2d.data.public import check_public_name, public_cards
 DATA_ROOT_VARIABLE = "C2D_DATA"
 DEFAULT_DATA_ROOT = "data"
 VERIFIED_MB = 64
-"""`check_dataset` compares annotation files with their card up to this size; a run compares larger ones when it starts."""
+"""Size up to which `check_dataset` compares annotation files with their card; a run compares all when it starts."""
 
 
 def find_card_file(name_or_path: str, data_root: str | Path | None = None) -> Path | None:
@@ -110,7 +110,7 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
     if is_public:
         raise _not_found_error(name, data_root)
     known = [loaded.card.name for loaded in cards]
-    raise unknown_name("data set", name, known, f"looked in {root}; set {DATA_ROOT_VARIABLE} or give --data")
+    raise unknown_name("data set", name, known, f"searched: {root}; set {DATA_ROOT_VARIABLE} or give --data")
 
 
 def check_dataset(name: str, digest: str, data_root: str | Path | None = None) -> tuple[LoadedCard, bool] | None:
@@ -179,7 +179,7 @@ def _not_found_error(name: str, data_root: str | Path | None) -> InputError:
         )
     known = {path.parent.name for path in root.glob(f"*/{CARD_FILE}")} if root.is_dir() else set()
     hint = (
-        f"looked in {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
+        f"searched: {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
         "`c2d data scenes|voc|check --card` make one"
     )
     return unknown_name("data set", name, known | set(public_cards()), hint)

@@ -103,6 +103,7 @@ def _is_box(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 4
+        # NaN and infinity fail this comparison, too.
         and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e9 for v in value)
     )
 

@@ -29,7 +29,7 @@ SPLITS = {"train": 0, "val": 1}
 _EMPTY = 0.05  # share of pictures without an object
 _CROWDED = 0.03  # share of pictures with a swarm under one crowd box
 _CLOSE_UP = 0.12  # share of pictures with one large beetle
-_MIN_VISIBLE = 0.70  # of every beetle; more hidden than that is drawn nowhere
+_MIN_VISIBLE = 0.70  # share of every beetle that stays visible; a sprite that would hide more is not drawn there
 _MAX_ON_TOP = 0.40  # share of a beetle that may cover earlier ones
 _MIN_INSIDE = 0.75  # share of a box that has to lie inside the picture
 _TURN = 0.30  # standard deviation of the direction a beetle crawls in, radians; 0 is upwards
@@ -86,6 +86,7 @@ def _place(
         solid = alpha > 0.5
         if not crowd and (region[solid] >= 0).sum() > _MAX_ON_TOP * solid.sum():
             continue
+        # Shifted by 1 and cut: the ground is -1, and bincount accepts no negative number.
         hidden = np.bincount(region[solid] + 1, minlength=len(scene.areas) + 1)[1:]
         visible = np.bincount(scene.owner.ravel() + 1, minlength=len(scene.areas) + 1)[1:]
         if not crowd and any(
@@ -151,6 +152,7 @@ def draw_scene(size: int, seed: int, split: str, index: int) -> tuple[NDArray[np
     for _ in range(int(rng.integers(0, 5))):
         scene_backgrounds.add_pebble(scene.image, rng)
     if rng.uniform() >= _EMPTY:
+        # _CROWDED is a share of all pictures, and this branch is reached by 1 - _EMPTY of them.
         if rng.uniform() < _CROWDED / (1 - _EMPTY):
             _swarm(scene, rng)
         names = list(SPECIES)

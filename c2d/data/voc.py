@@ -41,7 +41,7 @@ def _read_split(src: Path, split: str) -> list[str]:
     folder = src / "ImageSets" / "Main"
     path = folder / f"{split}.txt"
     if not path.is_file():
-        raise unknown_name("split", split, [p.stem for p in folder.glob("*.txt")], f"looked in {folder}")
+        raise unknown_name("split", split, [p.stem for p in folder.glob("*.txt")], f"searched: {folder}")
     # per-class lists carry a flag in a second column; the name is the first
     try:
         stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

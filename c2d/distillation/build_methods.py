@@ -92,7 +92,7 @@ def method_parameters(method: Method) -> dict[str, Params]:
     for item in method:
         ((name, params),) = item.items()
         if name not in DISTILLERS:
-            raise unknown_name("distiller", name, DISTILLERS, "see `c2d methods`")
+            raise unknown_name("method", name, DISTILLERS, "see `c2d methods`")
         try:
             validated[name] = DISTILLERS[name].Params.model_validate(
                 {key: value for key, value in params.items() if key != "version"}

@@ -39,6 +39,7 @@ def score(logits: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = 
     names = [str(k) for k in range(count)] if classes is None else [str(name) for name in classes]
     if len(names) != count or len(set(names)) != count:
         raise InputError(f"{len(names)} class names ({len(set(names))} different) for {count} columns of logits")
+    # The largest logit becomes 0, so that exp cannot overflow.
     log_p = z - z.max(axis=1, keepdims=True)
     log_p = log_p - np.log(np.exp(log_p).sum(axis=1, keepdims=True))
     true = z[np.arange(n), y][:, None]

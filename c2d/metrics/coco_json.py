@@ -129,7 +129,7 @@ def _slow(path: Path, raw: bytes) -> Any:
 
 def _decoded(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
     try:
-        if not raw.isascii():  # msgspec does not look into the words that it skips
+        if not raw.isascii():  # msgspec does not decode the text that it skips
             raw.decode()
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -176,7 +176,8 @@ def _fast_detections(raw: bytes, truth: CocoData) -> CocoData:
 
 
 def _positions(values: list[int], ids: list[Any]) -> Array:
-    """Places of the values in the rising `ids`, (n,) int64."""
+    """Return the positions of the values in the ascending `ids`, (n,) int64."""
+    # The truth may have come over the slow path, where ids can be text.
     if not all(isinstance(one, int) for one in ids):
         raise _Unusual
     try:

@@ -14,7 +14,7 @@ VERSION = str(hotcoco.__version__)
 
 
 def evaluator(data: CocoData, gt_rows: Array | None = None, dt_rows: Array | None = None) -> Any:
-    """A `hotcoco.COCOeval` on the given rows (default: all); ids are positions + 1, so 0 never is an id."""
+    """Build a `hotcoco.COCOeval` on the given rows (default: all); ids are positions + 1, so 0 never is an id."""
     gt = slice(None) if gt_rows is None else gt_rows
     dt = slice(None) if dt_rows is None else dt_rows
     truth = hotcoco.COCO.from_arrays(

@@ -161,6 +161,7 @@ def match(data: CocoData, found: Overlaps, iou: float) -> Array:
     Returns:
         (N,) int64, row of the object of each kept detection, -1 for none.
     """
+    # pycocotools caps its thresholds in the same way.
     enough = found.pair_iou >= min(iou, 1 - 1e-10)
     dt, gt = found.pair_dt[enough], found.pair_gt[enough]
     taken_by = np.full(len(found.kept), -1)
@@ -178,6 +179,7 @@ def match(data: CocoData, found: Overlaps, iou: float) -> Array:
     free = np.ones(len(data.gt_image), bool)
     for begin, end in pairwise(bounds):
         now = by_turn[begin:end]
+        # A round has at most one detection of an image and class, so no two of them compete for an object.
         now = now[free[gt[now]]]
         if len(now):
             best = now[np.append(dt[now][1:] != dt[now][:-1], True)]  # pairs rise in IoU: the last is the best

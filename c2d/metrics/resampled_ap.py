@@ -74,7 +74,8 @@ class Curves:
         shape = len(data.class_ids), len(data.image_ids)
         rows = ~data.gt_crowd
         ones = np.ones(int(rows.sum()), np.int32)
-        self.objects = sparse.csr_matrix((ones, (data.gt_class[rows], data.gt_image[rows])), shape=shape)  # sums up
+        # csr_matrix sums entries of the same class and image.
+        self.objects = sparse.csr_matrix((ones, (data.gt_class[rows], data.gt_image[rows])), shape=shape)
         self.images = len(data.image_ids)
         taken = [match(data, found, iou) for iou in METRICS[metric]]
         forgiven = [inside_crowd(found, t, iou) for t, iou in zip(taken, METRICS[metric], strict=True)]
@@ -143,7 +144,7 @@ def _class_ap(one: _Class, objects: Array, counts: Array) -> Array:
 
 
 def _reached(objects: Array) -> tuple[Array, Array]:
-    """How many of the 101 recall points T of n objects reach: table[offset + T] for T = 0..n, one offset a resample.
+    """Return a table and one offset a resample: table[offset + T] of the 101 recall points are reached by T of n objects.
 
     The comparison is COCO's own, in floating point: 35 of 100 objects do not reach the point 0.35000000000000003.
     """
@@ -152,12 +153,12 @@ def _reached(objects: Array) -> tuple[Array, Array]:
     true = np.arange(int((sizes + 1).sum())) - np.repeat(begins, sizes + 1)
     recall = true / np.repeat(np.maximum(sizes, 1), sizes + 1)
     table = np.searchsorted(_POINTS, recall, side="right")
-    table[true == 0] = 0  # even the point 0 stands at the first true positive
+    table[true == 0] = 0  # even the recall point 0 needs one true positive
     return table.astype(np.uint8), begins[which]
 
 
 def draws(images: int, resamples: int, seed: int, block: int = _BLOCK) -> Iterator[Array]:
-    """Blocks of counts (images, up to `block`) int32: each column is `images` draws with replacement.
+    """Yield blocks of counts (images, up to `block`) int32: each column is `images` draws with replacement.
 
     The same seed gives the same columns, whatever the size of a block.
     """
@@ -170,6 +171,6 @@ def draws(images: int, resamples: int, seed: int, block: int = _BLOCK) -> Iterat
 
 
 def resampled(curves: Sequence[Curves], resamples: int, seed: int) -> Array:
-    """(len(curves), resamples) AP; every checkpoint sees the same draws, so differences are paired."""
+    """Return AP, (len(curves), resamples); every checkpoint has the same draws, so differences are paired."""
     blocks = [[one.ap(counts) for one in curves] for counts in draws(curves[0].images, resamples, seed)]
     return np.concatenate([np.array(block) for block in blocks], axis=1)

@@ -53,9 +53,12 @@ def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> 
         background: IoU up to which a detection is on background, 0-1.
     """
     taken = match(data, found, iou)
+    # Later lines overwrite earlier ones, so the tests are in reverse order: the last one that holds decides.
     kind = np.full(len(taken), _BOTH)
     kind[found.other_iou <= background] = _BKG
-    kind[found.same_iou > iou] = _DUPE  # not matched in spite of that overlap: a better detection has the object
+    kind[found.same_iou > iou] = (
+        _DUPE  # not matched in spite of that overlap: the object is matched to a better detection
+    )
     kind[found.other_iou >= iou] = _CLS
     kind[(found.same_iou >= background) & (found.same_iou <= iou)] = _LOC
     kind[inside_crowd(found, taken, iou)] = _FORGIVEN

@@ -27,5 +27,5 @@ def student_catalog() -> dict[str, str]:
 
 
 def unknown_student(name: str) -> InputError:
-    """The error for a student that does not exist."""
+    """Build the error for a student that does not exist."""
     return unknown_name("student", name, student_catalog(), "or give an mmdet config: a path, or mmdet::folder/name.py")

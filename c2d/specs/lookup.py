@@ -112,6 +112,7 @@ def value_or_raise(value: T | InputError) -> T:
         InputError: the value is one.
     """
     if isinstance(value, InputError):
+        # A new error, because the stored one may be raised for many specs.
         raise InputError(str(value)) from None
     return value
 
@@ -202,6 +203,7 @@ def _init(given: str, runs: Path) -> str:
     stored = RunStore(runs).weights(digest)
     if not stored.exists():
         stored.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may copy the same file now: each writes its own, and the rename is atomic.
         partial = stored.with_suffix(f".{os.getpid()}.partial")
         shutil.copyfile(path, partial)
         os.replace(partial, stored)

@@ -1,4 +1,4 @@
-"""What `c2d methods` and docs/methods say of a method: all of it from the catalogue, which is made from the code."""
+"""Texts about methods for `c2d methods` and docs/methods, from the catalog, which is written from the code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ EVERY = "every mmdet detector"
 
 
 def unverified(entry: Entry) -> dict[str, str]:
-    """Parameters whose default no source confirms, and why."""
+    """Return {parameter: reason} of the defaults that no source confirms."""
     return {key: rule["unverified"] for key, rule in entry["schema"]["properties"].items() if rule.get("unverified")}
 
 
-def listing(catalog: dict[str, Entry]) -> str:
-    """A few lines for each method."""
+def method_list(catalog: dict[str, Entry]) -> str:
+    """Return a few lines for each method."""
     return "\n".join(_summary(name, entry) for name, entry in catalog.items())
 
 
@@ -37,8 +37,8 @@ def _terms(entry: Entry) -> str:
     return ", ".join(f"{term} (weight {weight})" for term, weight in entry["weights"].items())
 
 
-def shown(name: str, entry: Entry) -> str:
-    """One method: what its file says of itself, then every parameter with default, meaning and doubts."""
+def method_text(name: str, entry: Entry) -> str:
+    """Return the text about one method: the docstring of its file, then its parameters with default and meaning."""
     lines = [f"{name} (version {entry['version']})", "", entry["about"], "", *_facts(entry), "", "parameters"]
     for key, rule in entry["schema"]["properties"].items():
         words = rule.get("description", "") + _doubt(rule)
@@ -48,7 +48,7 @@ def shown(name: str, entry: Entry) -> str:
 
 
 def page(name: str, entry: Entry) -> str:
-    """The same as a Markdown page."""
+    """Return the text about one method as a Markdown page."""
     title, _, about = entry["about"].partition("\n")
     head = ["<!-- made by `python -m c2d.methods` from the code; edit that -->", "", f"# {name}: {title}", ""]
     body = ["```text", about.strip("\n"), "```", "", *(f"- {fact}" for fact in _facts(entry)), ""]
@@ -62,7 +62,7 @@ def page(name: str, entry: Entry) -> str:
 
 
 def contents(catalog: dict[str, Entry]) -> str:
-    """docs/methods/README.md."""
+    """Return the text of docs/methods/README.md."""
     lines = [
         "<!-- made by `python -m c2d.methods` from the code; edit that -->",
         "",

@@ -63,12 +63,12 @@ def resolve_method(method: list[Any], catalog: dict[str, Any]) -> Method:
     for item in method:
         entry = {item: {}} if isinstance(item, str) else item
         if not isinstance(entry, dict) or len(entry) != 1:
-            raise InputError(f"method entry {item!r} is not {{distiller: params}}; write e.g. - icod: {{T: 2}}")
+            raise InputError(f"method entry {item!r} is not {{name: parameters}}; write e.g. - icod: {{T: 2}}")
         (name, given), *_ = entry.items()
         if given is not None and not isinstance(given, dict):
             raise InputError(f"method {name}: parameters are keys and values, given {given!r}; write e.g. {{T: 2}}")
         if name not in catalog:
-            raise unknown_name("distiller", name, catalog, "see `c2d methods`")
+            raise unknown_name("method", name, catalog, "see `c2d methods`")
         if any(name in before for before in resolved):
             raise InputError(f"method {name} is listed twice; one entry with its parameters is enough")
         resolved.append({name: _resolve_params(name, dict(given or {}), catalog[name])})
@@ -188,6 +188,7 @@ def _wrong(value: Any, rule: dict[str, Any], named: dict[str, Any]) -> str:
 
 def _is(value: Any, kind: str) -> bool:
     if kind in ("integer", "number"):
+        # As in JSON Schema: true is no number, although a bool is an int for Python, and 2.0 is an integer.
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and (kind == "number" or float(value).is_integer())
     types: dict[str, Any] = {"string": str, "boolean": bool, "array": list | tuple, "object": dict, "null": type(None)}

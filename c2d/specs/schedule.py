@@ -51,7 +51,7 @@ class Schedule(Strict):
     @model_validator(mode="after")
     def _milestones_fit(self) -> Schedule:
         if sorted(set(self.milestones)) != self.milestones:
-            raise ValueError(f"milestones {self.milestones} must rise")
+            raise ValueError(f"milestones {self.milestones} must increase")
         if self.warmup.iterations >= self.iterations:
             raise ValueError(f"a warm-up of {self.warmup.iterations} iterations does not fit into {self.iterations}")
         return self

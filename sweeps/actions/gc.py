@@ -71,6 +71,7 @@ def remove(removals: Iterable[Removal]) -> int:
     freed, failed = 0, []
     for removal in removals:
         path = removal.path
+        # A checkpoint is two levels below its run folder, any other file of a run one level.
         if RunFolder(path.parent.parent).lock.exists() or RunFolder(path.parent).lock.exists():
             continue  # the run has been started since
         try:

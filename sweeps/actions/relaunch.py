@@ -52,7 +52,7 @@ def relaunch(
 
     Args:
         record: of the sweep.
-        rows: of the whole sweep; they tell which nodes fail often and which teachers are not done.
+        rows: of the whole sweep, to find nodes that fail often and teachers that are not done.
         chosen: see `sweeps.actions.select_retries`.
         workspace: its `where` and `profile` are used for runs that were never launched.
     """

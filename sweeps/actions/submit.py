@@ -111,6 +111,7 @@ def submit_sweep(
         specs = {run: spec.to_json() for run, spec in specs_of(grid).items()}
         return LAUNCHERS["dry"](replace(request, specs=specs), print_line)
     with submission_lock(workspace.runs):
+        # Everything is planned again under the lock: another shell may have launched some of these runs since.
         recover_submissions(specs_of(grid), workspace.runs)
         record, rows = plan_sweep(definition, grid, workspace.runs)
         chosen = rows_to_launch(rows, filters, limit)

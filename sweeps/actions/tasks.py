@@ -97,7 +97,7 @@ def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: Prin
     """Return the task of a row's next launch, with more of the resource it ran out of.
 
     Args:
-        rows: of the whole sweep; they tell which nodes fail often and which teachers are not done.
+        rows: of the whole sweep, to find nodes that fail often and teachers that are not done.
         print_line: called with a line about each change.
     """
     every, run, job = list(rows), row.run.id, row.job

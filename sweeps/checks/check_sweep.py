@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from c2d.core.run_folder import RunFolder
+from c2d.core.run_folder import STATUS_FILE, RunFolder
 from c2d.specs.spec import RunSpec
 from sweeps.checks import static_checks
 from sweeps.checks.dry_run_process import DryRunRequest, dry_run
@@ -137,6 +137,8 @@ def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: Print
 
 def _typical_gib(runs: Path) -> float:
     """Return the mean size in GiB of the newest runs; RUN_GIB in a new store."""
-    folders = sorted((path.parent for path in runs.glob("*/status.json")), key=lambda path: -path.stat().st_mtime)[:10]
+    folders = sorted((path.parent for path in runs.glob(f"*/{STATUS_FILE}")), key=lambda path: -path.stat().st_mtime)[
+        :10
+    ]
     sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**30 for folder in folders]
     return sum(sizes) / len(sizes) if sizes else RUN_GIB

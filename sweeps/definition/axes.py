@@ -58,6 +58,7 @@ class Axis(BaseModel):
 
 
 def _key(value: Any) -> str:
+    # 1 and 1.0 are the same value; true, which is an int for Python, is another one.
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return json.dumps(float(value) if number else value, sort_keys=True)
 
@@ -188,6 +189,7 @@ def _label(name: str, value: Any, path: KeyPath, axes: dict[str, Axis], document
     axis, text = axes[name], document.text(path)
     label = axis.find(text, value)
     if label is None and path[0] == "include" and axis.listed:
+        # `frozen` protects the fields of an Axis, not the content of its dicts.
         axis.added[text] = value
         return text
     if label is None:

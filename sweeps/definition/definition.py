@@ -43,7 +43,7 @@ class Definition(BaseModel):
         axes: in file order.
         seeds: distinct, not negative.
         exclude, include: {axis: label} rules.
-        teachers: kind -> block of a question, or the id of a finished run.
+        teachers: kind -> block of a spec, or the id of a finished run.
         size: which of a profile's wall-clock limits its runs need.
         source: file name for messages.
         text: the file.
@@ -69,6 +69,7 @@ class Definition(BaseModel):
             raise ValueError("is empty; write in a sentence what the sweep compares")
         return " ".join(given.split())
 
+    # Before pydantic's own conversion, which would accept true as 1.
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds(cls, given: Any) -> list[int]:
@@ -183,7 +184,7 @@ def _add_validation_errors(error: ValidationError, given: dict[str, Any], stem: 
 
 
 def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
-    """{kind: block, or run id}; mistakes are added to the document's errors and left out."""
+    """Return {kind: block, or run id}; mistakes are added to the document's errors and left out."""
     if not isinstance(given, dict):
         document.errors.add(("teachers",), "wanted {classifier: {network: ..., schedule: ...}}, or a run id for it")
         return {}

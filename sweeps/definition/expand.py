@@ -72,7 +72,7 @@ def expand(definition: Definition, cells: Sequence[CellValues], lookup: Lookup) 
 
 
 def _finished_teachers(teachers: Mapping[str, Any], lookup: Lookup) -> Lookup:
-    """The lookup, with an error in place of every teacher given by its run id that cannot teach yet."""
+    """Return the lookup, with an error for every run id that is not a finished teacher of its kind."""
     runs = dict(lookup.runs)
     for kind, given in teachers.items():
         run = runs[given] if isinstance(given, str) else None
@@ -85,7 +85,7 @@ def _finished_teachers(teachers: Mapping[str, Any], lookup: Lookup) -> Lookup:
 
 
 def _seeds(labels: dict[str, str], spec: RunSpec, seeds: list[int]) -> list[Cell]:
-    """One cell for each seed. The seed is no part of the hash, so the ids differ in their last part only."""
+    """Return one cell for each seed. The seed is no part of the hash, so the ids differ in their last part only."""
     stem = spec.id.removesuffix(f"s{spec.seed}")
     specs = [spec, *(spec.model_copy(update={"seed": seed}) for seed in seeds[1:])]
     return [Cell(labels, one.seed, one, f"{stem}s{one.seed}") for one in specs]

@@ -48,7 +48,7 @@ class Profile(BaseModel):
     hours: Hours = Hours()
     max_hours: float = Field(default=72.0, gt=0, description="what retry may raise a limit to")
     array_cap: int = Field(default=64, ge=1, description="runs of one sweep that may run at once")
-    signal_delay_s: int = Field(default=120, ge=10, description="USR2 so long before the limit")
+    signal_delay_s: int = Field(default=120, ge=10, description="seconds from USR2 to the time limit")
     workers: int = Field(default=4, ge=0, description="loader processes of each process")
     setup: list[str] = Field(default=[], description="shell lines before python: module load, conda activate")
     environment: dict[str, str] = {}

@@ -121,7 +121,7 @@ def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str
 def _method_mistake(rest: list[str], methods: Mapping[str, Any]) -> str:
     name = rest[0]
     if name not in methods:
-        return str(unknown_name("distiller", name, methods, "see `c2d methods`"))
+        return str(unknown_name("method", name, methods, "see `c2d methods`"))
     params = methods[name]["schema"]["properties"]
     if len(rest) != 2 or rest[1] not in params:
         given = ".".join(rest[1:]) or "nothing"

@@ -77,12 +77,14 @@ def job_arrays(
     for number, chunk in enumerate(chunks):
         depends = chunk[0].after
         ended = _ended_arrays(depends, where, chunks, ended_before)
+        # A lane whose last array has ended by then: the array needs no further dependency.
         lane = next((lane for lane in lanes if lane.members[-1] in ended), None)
         waits: tuple[str, ...] = ()
         if lane is None and len(lanes) < slots:
             lane, waits = _Lane(), waited
             lanes.append(lane)
         elif lane is None:
+            # All slots are in use: the array waits for the lane with the fewest tasks.
             lane = min(lanes, key=lambda lane: lane.load)
             waits = (result[lane.members[-1]].name,)
             ended |= {lane.members[-1]} | ended_before[lane.members[-1]]

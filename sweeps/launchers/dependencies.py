@@ -50,7 +50,7 @@ def parent_jobs(array: JobArray, request: LaunchRequest, jobs: Mapping[str, str]
                 "wait until it is done, or launch it first"
             )
         earlier[parent] = job.job
-    # SLURM treats a dependency on a job it has forgotten as fulfilled, in whatever state it ended (seen with 22.05).
+    # A dependency on a job that SLURM no longer knows counts as fulfilled, whatever its state was (seen with 22.05).
     return submitted | unfinished_parents(earlier, request)
 
 

@@ -131,7 +131,7 @@ def cost_key(spec: dict[str, Any]) -> str:
 
 
 def _measured_s(runs: Path) -> dict[str, float]:
-    """{likeness, or name: median seconds} over the finished runs of the store."""
+    """Return {cost key, or student and methods: median seconds} over the finished runs of the store."""
     found: dict[str, list[float]] = {}
     for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
         run = RunFolder(folder)

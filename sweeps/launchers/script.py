@@ -68,11 +68,13 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         nodes=profile.nodes,
         ntasks_per_node=profile.processes_per_node,
         cpus_per_task=profile.cpus,
+        # In MB, because SLURM accepts whole numbers only.
         mem=f"{round((first.mem_gb or profile.mem_gb) * 1024)}M",
         time=profile.limit_min(first.size, first.hours),
         exclude=",".join(first.exclude) or None,
         dependency=dependency or None,
         signal_delay_s=profile.signal_delay_s,
+        # submitit's default would write the workload key `submitit`, which a cluster may not know.
         wckey=None,
         stderr_to_stdout=True,
         map_count=count if count > 1 else None,
@@ -83,6 +85,8 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         # A step does not inherit these from its job: srun has its own --cpus-per-task since SLURM 22.05, and
         # --export=NONE of a job holds for its steps too.
         srun_args=[
+            # When a rank fails, the others end at once (kill-on-bad-exit); a rank that is done never ends them
+            # (wait=0). A requeued job appends to its log.
             "--kill-on-bad-exit=1",
             "--wait=0",
             "--open-mode=append",

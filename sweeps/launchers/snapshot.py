@@ -130,6 +130,7 @@ def _git() -> dict[str, object] | None:
 def _rename(draft: Path, place: Path) -> None:
     """Rename a folder; FileExistsError where another process was first."""
     try:
+        # Onto a folder that is not empty: ENOTEMPTY or EEXIST, depending on the file system.
         os.rename(draft, place)
     except OSError as error:
         if (place / FACTS).is_file():

@@ -83,6 +83,7 @@ def record_error(folder: RunFolder, error: Exception) -> int:
         facts = {"rank": rank(), "host": socket.gethostname(), "class": failure_class, "line": line}
         when = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "attempt": status.get("attempt", 0)}
         atomic_write_json(folder.ranks / f"{rank()}.json", {**when, **facts, "start": job_start_id()})
+        # Only the first rank writes status.json, and a failure that the training recorded itself stays.
         own = status.get("pid") == os.getpid() and status.get("host") == socket.gethostname()
         if rank() == 0 and not (own and status["state"] == "failed") and lock_owner(folder) is None:
             folder.write_status("failed", reason=line, failure_class=failure_class, error=line)

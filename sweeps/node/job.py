@@ -76,7 +76,8 @@ class TrainingJob:
         try:
             with _signals_as_interrupts(), job_tmp(self.tmp):
                 self._train(folder)
-        except KeyboardInterrupt as stop:  # Interrupted is one
+        # Interrupted of c2d.core.attempt is a KeyboardInterrupt.
+        except KeyboardInterrupt as stop:
             if not getattr(stop, "planned", False):
                 by = getattr(stop, "by", "") or str(stop)
                 print_error(
@@ -146,6 +147,7 @@ def _signals_as_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
+    # Python accepts signal handlers in the main thread only.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

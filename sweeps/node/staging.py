@@ -64,6 +64,7 @@ def _copy_of(card: LoadedCard, place: Path, print_line: Callable[[str], None]) -
     with FileLock(place / f".{final.name}.lock"):
         if _complete(final):
             return final
+        # Under the lock no other process writes these: they are of processes that were killed.
         for rest in [final, *place.glob(f".{final.name}.*.part")]:
             shutil.rmtree(rest, ignore_errors=True)
         draft = place / f".{final.name}.{os.getpid()}.part"

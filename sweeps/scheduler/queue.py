@@ -191,6 +191,7 @@ def _calls(jobs: list[str]) -> Iterator[str]:
 
 
 def _squeue(*arguments: str) -> str | None:
+    # --states=all: jobs that ended within the last minutes (MinJobAge) are still listed, with their state.
     return _run(["squeue", "--noheader", "--array", "--states=all", *arguments])
 
 

@@ -155,9 +155,11 @@ def _call(script: Path) -> tuple[str | None, str]:
     except OSError as error:
         return None, f"cannot start sbatch: {error.strerror}"
     out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    # --parsable prints NUMBER, or NUMBER;CLUSTER.
     match = re.search(r"^(?:Submitted batch job )?([0-9]+)(?:;\S*)?\s*$", out, re.MULTILINE)
     if done.returncode == 0 and match:
         return match[1], ""
+    # The words "timed out" make this a doubtful case: SLURM may have accepted the job.
     if done.returncode == 0:
         return None, f"timed out waiting for a number; its output was {out.strip()[:200]!r}"
     lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in err.splitlines() if line.strip()]

@@ -63,6 +63,7 @@ class JobStart:
         """True when the job has reached its time limit."""
         if self.reason == "TimeLimit":
             return True
+        # SLURM reports whole seconds.
         return self.run_s is not None and self.limit_s is not None and self.run_s >= self.limit_s - 1
 
 

@@ -13,7 +13,7 @@ from sweeps.state.plan import Row
 
 
 def pending_retries(rows: Iterable[Row]) -> list[Row]:
-    """Return the failed rows that are retried by themselves, now or after their back-off."""
+    """Return the failed rows that are retried automatically, now or after their back-off."""
     return [row for row in rows if row.state == "failed" and not exhausted(class_of_row(row), failed_attempts(row))]
 
 

@@ -120,7 +120,7 @@ def _is_active(row: Row) -> bool:
 
 
 def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
-    """The row of a run that has a folder."""
+    """Return the row of a run that has a folder."""
     status, job = row.run.try_read_status(), read_job(row.run)
     slurm = facts.get(job.job) if job is not None and job.job is not None else None
     decision = decide(RunFacts(row.run, status, job, slurm, queue_answered, now))
@@ -128,7 +128,7 @@ def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now:
 
 
 def _blocked_by_teacher(row: Row, before: Mapping[str, Row]) -> Row:
-    """A run whose teacher failed or is blocked is blocked as well; its reason names the teacher."""
+    """Return the row, blocked where a teacher failed or is blocked; the reason names the teacher."""
     if row.state in ("done", "running"):
         return row
     for need in row.needs:

@@ -24,7 +24,7 @@ LIVE = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED")
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a run that has a folder.
+    """Facts about a run that has a folder.
 
     Attributes:
         status: status.json; state `waiting` where there is none.

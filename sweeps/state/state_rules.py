@@ -123,7 +123,7 @@ def _submitting(facts: RunFacts) -> str:
 
 def _no_queue(facts: RunFacts) -> str:
     assert facts.job is not None
-    return f"submitted as job {facts.job.job}; no queue to ask here"
+    return f"submitted as job {facts.job.job}; SLURM does not answer here"
 
 
 def _just_submitted(facts: RunFacts) -> str:
@@ -156,14 +156,17 @@ def _diagnosed(facts: RunFacts) -> Decision:
 
 def _job_end(fact: JobFacts | None) -> str:
     if fact is None:
-        return "the job left the queue without a trace"
+        return "the job is no longer in the queue and left no record"
     return f"job {fact.job} ended as {fact.state}" + (f" with exit code {fact.exit_code}" if fact.exit_code else "")
 
 
 RULES: tuple[Rule, ...] = (
+    # Done and cancelled come first: SLURM may still list the job in another state.
     Rule((is_done,), "done", _finished),
     Rule((is_cancelled, has_ended), "failed", "cancelled"),
+    # A job in the queue has not started: its status.json is of an earlier start.
     Rule((is_queued,), "waiting", _in_queue),
+    # status.json is `running`: the process works, was killed, or hangs.
     Rule((has_status_running, has_ended_badly), "failed", None),
     Rule((has_status_running, is_dead, is_not_live, has_no_launcher), "waiting", _killed, launch=True),
     Rule((has_status_running, is_dead, is_not_live), "failed", None),
@@ -171,6 +174,7 @@ RULES: tuple[Rule, ...] = (
     Rule((has_status_running,), "running", _running),
     Rule((is_live,), "running", _starting),
     Rule((has_status_failed, is_not_relaunched), "failed", None),
+    # Not running, and no failure recorded: what launched the run last decides.
     Rule((is_unlaunched, has_attempt), "waiting", _interrupted, launch=True),
     Rule((is_unlaunched,), "new", "planned, never launched", launch=True),
     Rule((is_local, has_no_launcher, has_failed_canary), "blocked", _behind_canary),

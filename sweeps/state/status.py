@@ -34,7 +34,7 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float) ->
         gpu_hours, hours: {total, wasted}; wasted is what failed runs took and what had to be repeated.
         eta_s: seconds until the last run is done; None if unknown.
         stale: number of running runs with an old heartbeat.
-        retries: number of failed runs that are retried by themselves.
+        retries: number of failed runs that are retried automatically.
     """
     runs = [
         _summarize_run(row, facts.get(row.job.job) if row.job is not None and row.job.job else None, now)

@@ -1,4 +1,4 @@
-"""`c2d sweep status` as a table on the terminal, once or again and again."""
+"""`c2d sweep status` as a table on the terminal, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _why(run: Mapping[str, Any]) -> str:
 
 
 def has_ended(summary: Summary) -> bool:
-    """Return whether nothing runs, waits in a queue or will be retried by itself."""
+    """Return whether nothing runs, waits in a queue or will be retried automatically."""
     at_rest = ("done", "failed", "blocked", "new")
     idle = all(run["state"] in at_rest or (run["state"] == "waiting" and run["launch"]) for run in summary["runs"])
     return idle and not summary["retries"]
@@ -113,7 +113,7 @@ def watch_status(
 
     Args:
         read_summary: returns the summary of now.
-        retry: launches the runs that are retried by themselves and whose back-off has passed. It is called after every
+        retry: launches the runs that are retried automatically and whose back-off has passed. It is called after every
             table while the summary has such a run.
         console: shows the tables, and warnings when SLURM does not answer.
         every_s: interval in seconds.

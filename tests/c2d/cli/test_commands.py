@@ -53,7 +53,7 @@ def question(folder: Path, **changes: Any) -> Path:
         ({"overrides": {"train_cfg.max_iters.x": 4}}, "its parent is a value"),
         ({"overrides": {"train_dataloader.dataset.filter_cfgg": 1}}, "cannot build the data set"),
         ({"method": [{"icod": 5}]}, "parameters are keys and values"),
-        ({"method": [{1: {}}]}, "unknown distiller '1'"),
+        ({"method": [{1: {}}]}, "unknown method '1'"),
         ({"init": 5}, "init 5 is not text"),
         ({"student": {"digest": "x"}}, "has no name"),
         ({"dataset": {"digest": "x"}}, "has no name"),
@@ -146,7 +146,7 @@ def test_train_prints_the_summary_and_the_folder(
     folder.spec.write_text(json.dumps({**spec, "seed": 5}))
     code, _, err = call(capsys, "train", path, "--runs", runs, "--data", workshop.data)
     assert code == 2
-    assert "holds another question" in err
+    assert "holds another spec" in err
 
 
 def test_evaluate_refuses_other_weights_and_classes(

@@ -49,10 +49,10 @@ def test_a_method_says_what_a_user_has_to_know(name: str) -> None:
     assert set(kind.GATED) <= set(kind.WEIGHTS)
     for table in entry["by_detector"].values():
         assert all(entry["schema"]["properties"][key]["default"] is None for key in table)
-    shown = method_docs.shown(name, entry)
+    shown = method_docs.method_text(name, entry)
     assert all(key in shown for key in entry["schema"]["properties"])
     assert all(f"unverified: {why}" in shown for why in method_docs.unverified(entry).values())
-    assert name in method_docs.listing(catalog())
+    assert name in method_docs.method_list(catalog())
 
 
 def test_nulls_become_the_values_of_the_students_detector() -> None:

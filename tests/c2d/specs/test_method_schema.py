@@ -29,7 +29,7 @@ def test_method_defaults_are_written_out() -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ([{"icdo": {}}], "unknown distiller 'icdo'; did you mean 'icod'"),
+        ([{"icdo": {}}], "unknown method 'icdo'; did you mean 'icod'"),
         ([{"icod": {"lambda_kx": 1}}], "did you mean"),
         ([{"icod": {}}, {"icod": {}}], "listed twice"),
         ([{"icod": {"version": 99}}], "version 99"),

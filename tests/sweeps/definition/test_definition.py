@@ -74,7 +74,7 @@ ONE_MISTAKE = [
         "x.yaml:4: axes.sead: unknown key 'sead'; did you mean 'seed'? seeds have a key of their",
     ),
     # base
-    ("question: a\nbase:\n  method: [5]", "x.yaml:3: base.method: method entry 5 is not {distiller: params}"),
+    ("question: a\nbase:\n  method: [5]", "x.yaml:3: base.method: method entry 5 is not {name: parameters}"),
     ("question: a\nbase: scenes", "x.yaml:2: base: wanted keys and values, given 'scenes'"),
     ("question: a\nbase:\n  sudent: a", "x.yaml:3: base.sudent: unknown key 'sudent'; did you mean 'student'?"),
     ("question: a\nbase:\n  teachers: {}", "x.yaml:3: base.teachers: is no key of a cell; teachers have a key"),
@@ -101,12 +101,12 @@ ONE_MISTAKE = [
         "overrides, overrides.KEY, schedule, schedule.VALUE, student, teacher.KIND.KEY; an axis of another name is a",
     ),
     (AXES + "  methd.icod.T: [1]", "x.yaml:4: axes.methd.icod.T: unknown key 'methd.icod.T'; did you mean 'method"),
-    (METHODS + "  method.icdo.T: [1]", "x.yaml:5: axes.method.icdo.T: unknown distiller 'icdo'; did you mean 'icod'?"),
+    (METHODS + "  method.icdo.T: [1]", "x.yaml:5: axes.method.icdo.T: unknown method 'icdo'; did you mean 'icod'?"),
     (METHODS + "  method.icod.TT: [1]", "x.yaml:5: axes.method.icod.TT: unknown parameter of icod 'TT'; did you mean"),
     (METHODS + "  method.icod: [1]", "x.yaml:5: axes.method.icod: unknown parameter of icod 'nothing'"),
     (
         AXES + "  method:\n    a: []\n    kd: [{icdo: {}}]",
-        "x.yaml:6: axes.method.kd: unknown distiller 'icdo'; did you",
+        "x.yaml:6: axes.method.kd: unknown method 'icdo'; did you",
     ),
     (AXES + "  method:\n    kd: [{icod: {lambda: 1}}]", "x.yaml:5: axes.method.kd: unknown parameter of icod 'lambda'"),
     (AXES + "  method:\n    a: []\n    b: []\n    a: []", "x.yaml:7: axes.method.a: is given twice, first in line 5"),
