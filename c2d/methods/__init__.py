@@ -1,4 +1,4 @@
-"""The methods: one visible line each. `catalog.json` beside this file is the same list for rooms without torch.
+"""The methods: one visible line each. `catalog.json` beside this file is the same list, read without torch.
 
 `python -m c2d.methods` writes the catalogue; a test asserts that it equals the code.
 """
@@ -56,7 +56,7 @@ def _schema(method: type[Distiller]) -> dict[str, Any]:
 
 
 def catalog() -> dict[str, Any]:
-    """What catalog.json holds: per method what its file says of itself, and the JSON schema of its parameters."""
+    """Return the content of catalog.json: the texts of each method, and the JSON schema of its parameters."""
     entries = {}
     for name, method in DISTILLERS.items():
         about = inspect.getdoc(inspect.getmodule(method)) or ""

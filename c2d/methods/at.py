@@ -63,6 +63,7 @@ class AT(Distiller):
         student, teacher = context.layouts(self.NAME)
         self.needs = Needs(neck=params.beta > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
+        # No adapter: Q averages over channels, so their number may differ.
         self.maps = FeatureAdapter(pairs, identity_adapter, "")
         self.notes += self.maps.notes
 

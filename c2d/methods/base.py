@@ -31,7 +31,14 @@ class Term(NamedTuple):
 class View:
     """One training step as a distiller sees it.
 
-    `generator` (CPU) follows from seed, iteration, rank and method; `progress` is iteration / iterations, from 0.
+    Attributes:
+        batch: images and ground truth.
+        positives: of the student, one entry per stage; empty where no method needs them.
+        classifier: the classifier teacher, or None.
+        detector: the detector teacher, or None.
+        generator: random numbers on the CPU, which follow from seed, iteration, rank and method.
+        student, teacher: outputs of the two detectors; only what the methods need.
+        progress: iteration / iterations, in [0, 1).
     """
 
     batch: Batch
@@ -47,12 +54,12 @@ class View:
         """Raw head outputs of student and teacher, for methods whose `needs` name them."""
         student, teacher = self.student.dense, self.teacher.dense
         if student is None or teacher is None:
-            raise RuntimeError("no dense outputs were recorded: the method's `needs` have to say dense=True")
+            raise RuntimeError("no dense outputs were recorded; set dense=True in the method's `needs`")
         return student, teacher
 
 
 def unverified(why: str) -> dict[str, Any]:
-    """`json_schema_extra` of a parameter whose default no source confirms; `c2d methods` says so."""
+    """`json_schema_extra` of a parameter whose default no source confirms; `c2d methods` shows `why`."""
     return {"unverified": why}
 
 
@@ -76,12 +83,13 @@ class Params(BaseModel):
     def with_detector_values(self, layout: DetectorLayout) -> Self:
         """The same with every null of `BY_DETECTOR` replaced by this detector's value."""
         table = self.BY_DETECTOR
+        # Values of the detector itself replace those of its kind.
         known = table.get(layout.stages, {}) | table.get(layout.detector, {})
         return self.model_copy(update={key: value for key, value in known.items() if getattr(self, key) is None})
 
 
 class Context(NamedTuple):
-    """What is known when a distiller is built, before the optimizer and DDP are.
+    """Parts of a run that a distiller is built from, before the optimizer and DDP are built.
 
     Attributes:
         student_layout, teacher_layout: of the student and of the detector teacher, where a method has one.
@@ -131,12 +139,16 @@ class Visualization(NamedTuple):
 class Distiller(nn.Module):
     """A method. `forward(view)` returns trained terms and observations (scalars without a graph); see the wrapper.
 
-    `WEIGHTS`: term -> the parameter that weighs it. `GATED`: terms that are 0 whenever their gate is shut. `DETECTORS`:
-    the students it teaches. `COST` and `SOURCE` are words for `c2d methods`. `ADDED`: parameters younger than the
-    method's first runs; with their default they are no part of a run's id. Methods compute in fp32, autocast off,
-    unless they choose their precision themselves (`OWN_PRECISION`). `CROP_LOGITS`: the parameter that weighs the term
-    on the classifier teacher's logits of ground-truth crops, which can be cached; empty where there is none.
-    `NAMED_RANDOM_STREAM`: whether the method's name is part of the seed of its random numbers.
+    Attributes:
+        WEIGHTS: term -> the parameter that weighs it.
+        GATED: terms that may be 0 although there are objects, e.g. while their gate is shut.
+        DETECTORS: students that it teaches; empty: all.
+        COST, SOURCE: texts for `c2d methods`.
+        ADDED: parameters younger than the method's first runs; with their default they are no part of a run's id.
+        OWN_PRECISION: whether `forward` chooses its precision itself; else it runs in fp32 with autocast off.
+        CROP_LOGITS: parameter that weighs the term on the classifier teacher's logits of ground-truth crops, which can
+            be cached; empty where there is none.
+        NAMED_RANDOM_STREAM: whether the method's name is part of the seed of its random numbers.
     """
 
     NAME: ClassVar[str]
@@ -172,7 +184,7 @@ class Distiller(nn.Module):
         """Whether a term uses the classifier teacher's logits of ground-truth crops."""
         return bool(self.CROP_LOGITS) and getattr(self.params, self.CROP_LOGITS) > 0
 
-    #: For methods that look at the training set before a step: called with the student when `due(iteration)`.
+    #: For methods that read the training set before a step: called with the student when `due(iteration)`.
     refresh: Callable[[Any], None] | None = None
 
     def due(self, iteration: int) -> bool:

@@ -135,6 +135,7 @@ class Chen(Distiller):
         for number, (boxes, size) in enumerate(zip(view.batch.boxes, view.batch.sizes, strict=True)):
             gt, positive, negative = assign_anchors(anchors, boxes, size)
             place, kept, positive = sample_anchors(positive, negative, p.rpn_batch, view.generator)
+            # The empty box of `assign_anchors` again: an image without ground truth has a row to index.
             truth = torch.cat([boxes, boxes.new_zeros(1, 4)])[gt[place]]
             drawn.append((torch.full_like(place, number), place, kept, positive, truth))
         image, place, kept, positive, truth = (torch.cat(parts) for parts in zip(*drawn, strict=True))
@@ -147,6 +148,7 @@ class Chen(Distiller):
         seen = {"rpn_batch": kept.sum().float(), "rpn_positives": positive.sum().float()}
         if p.nu > 0:
             here = anchors[place]
+            # A negative encodes its own anchor: the log of an empty box is infinite, and inf * 0 would be NaN below.
             y = self.rpn.encode(here, torch.where(positive[:, None], truth, here))
             bound, gate = bounded_regression(s.gather_deltas(image, place), t.gather_deltas(image, place), y, p.m)
             values["rpn_reg"] = (bound * positive).sum() / count
@@ -178,6 +180,7 @@ def check_coders(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
         InputError: the anchors differ; or, with `boxes`, the scales in which boxes are written.
     """
     rpns = (heads.dense_head(student), heads.dense_head(teacher))
+    # One cell of each level is enough: the other anchors are the same, moved by strides, which are equal.
     cells = [torch.cat(Priors(rpn).anchors([(1, 1)] * len(heads.strides(rpn)), torch.device("cpu"))) for rpn in rpns]
     if not torch.equal(cells[0], cells[1]):
         raise InputError(
@@ -208,6 +211,7 @@ def assign_anchors(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tup
     inside = (centre >= 0).all(1) & (centre < centre.new_tensor([size[1], size[0]])).all(1)
     shared = broadcast_iou(torch.cat([boxes, boxes.new_zeros(1, 4)])[:, None], anchors) * inside  # never without a row
     best = (shared == shared.amax(1, keepdim=True)) & (shared > 0)
+    # An IoU is at most 1, so + 2 puts a best anchor above every threshold and every other ground truth.
     most = (shared + 2 * best).max(0)
     return most.indices, most.values >= HIGH, (most.values < LOW) & inside
 
@@ -219,6 +223,7 @@ def sample_anchors(
 
     Returns places (S,), which of them count (S,), which of these are positive (S,); S follows from N and `size` alone.
     """
+    # Keys are 0.5 or more, so after the product 0 means: not a candidate.
     key = (torch.rand(len(positive), generator=generator) + 0.5).to(positive.device)
     above, high = (key * positive).topk(min(size // 2, len(key)))
     below, low = (key * negative).topk(min(size, len(key)))
@@ -230,6 +235,7 @@ def sample_anchors(
 def soft_classes(z_s: Tensor, z_t: Tensor, w_bg: float, T: float) -> Tensor:
     """- sum_c w_c p_t,c log p_s,c of logits (R, C + 1), background last: (R,)."""
     weighted = (z_t.detach() / T).softmax(1) * (z_s / T).log_softmax(1)
+    # The sum already holds the background once.
     return -weighted.sum(1) - (w_bg - 1) * weighted[:, -1]
 
 

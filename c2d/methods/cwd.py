@@ -90,4 +90,5 @@ def cwd_of_level(student: Tensor, teacher: Tensor, tau: float = 1.0, form: str =
     """
     log_q, log_p = ((maps.flatten(2) / tau).log_softmax(2) for maps in (student, teacher))
     distance = log_p - log_q if form == "kl" else -log_q
+    # The mean over images and channels is the 1 / (B M) of the formula; tau^2 keeps the gradient's scale.
     return tau**2 * (log_p.exp() * distance).sum(2).mean()

@@ -1,8 +1,8 @@
 """DeFeat: Distilling Object Detectors via Decoupled Features. Guo, Han, Wang, Wu, Chen, Xu, Xu, CVPR 2021.
 
-https://arxiv.org/abs/2103.14475. Objects and background teach both, but apart: each region of the neck's maps has its
-own normaliser and weight, and so have positive and negative proposals. M_l marks the cells of the ground-truth boxes
-that belong to level l by their size; phi_l is a 3x3 convolution; L levels, C_l channels:
+https://arxiv.org/abs/2103.14475. Objects and background are imitated separately: each region of the neck's maps has
+its own normaliser and weight, and so have positive and negative proposals. M_l is 1 in the cells of the ground-truth
+boxes that belong to level l by their size; phi_l is a 3x3 convolution; L levels, C_l channels:
 
     obj            L_obj = (1/L) sum_l  sum M_l (phi_l(S_l) - T_l)^2 / max(1, 2 C_l sum M_l)
     bg             L_bg  = (1/L) sum_l  sum (1 - M_l) (phi_l(S_l) - T_l)^2 / max(1, 2 C_l sum (1 - M_l))
@@ -24,11 +24,13 @@ Departures from the paper or the released code:
   * BUG(C) avoided: one-stage detectors, whose path cannot run in the code. The scale of the level rule (56 px at
     stride 4, the code's) grows with the finest stride for other pyramids, and shrinks for students whose anchors or
     RoI levels are smaller than mmdet's stock; that is ours and unverified.
-  * Proposal terms of a cascade: its last stage looks at raw proposals, which it does not see in training; by that
-    stage's own rule few of them are positive but the added ground truths. Meant for Faster R-CNN.
+  * Proposal terms of a cascade: its last stage gets raw proposals, which it does not get in training; by that stage's
+    own rule few of them are positive except the added ground truths. Meant for Faster R-CNN.
   * A box that begins on the far border gets the last cell; the code fails there.
-  * Levels pair by stride; those that only one detector has are left out. The code pairs all levels by their place.
-  * Masks are made without loops, in fp32, and never repeated over channels: equal values.
+  * Levels pair by stride; those that only one detector has are left out. The code pairs all levels by their index.
+  * phi begins with bias 0; the code keeps the convolution's own bias. Both begin with weights near zero (1e-4 times
+    normal numbers within two deviations: truncated here, the remainder of a division by 2 there).
+  * Masks are computed without loops, in fp32, and not repeated over channels: equal values.
 """
 
 from __future__ import annotations
@@ -89,17 +91,17 @@ class DeFeatParams(Params):
 
     @property
     def backbone(self) -> bool:
-        """Whether the backbone is."""
+        """Whether the backbone is compared."""
         return self.backbone_obj > 0 or self.backbone_bg > 0
 
     @property
     def proposals(self) -> bool:
-        """Whether the second stages are."""
+        """Whether the second stages are compared."""
         return self.b_obj > 0 or self.b_bg > 0
 
 
 class DeFeat(Distiller):
-    """Every detector, the teacher of any family; the proposal terms want two second stages with the same classes."""
+    """Every detector, the teacher of any family; the proposal terms need two second stages with the same classes."""
 
     NAME = "defeat"
     VERSION = 1
@@ -109,7 +111,7 @@ class DeFeat(Distiller):
         "obj": "a_obj", "bg": "a_bg", "cls_obj": "b_obj", "cls_bg": "b_bg",
         "backbone_obj": "backbone_obj", "backbone_bg": "backbone_bg",
     }  # fmt: skip
-    GATED = ("backbone_obj", "cls_obj")
+    GATED = ("backbone_obj", "cls_obj")  # nearest resizing may lose small boxes; a batch may have no positive proposal
     COST = "teacher to its neck; with b_obj or b_bg its proposals and both second stages on them"
     SOURCE = "released code (VOC config); the neck terms also in a secondary source; paper's COCO values unverified"
 
@@ -158,7 +160,7 @@ class DeFeat(Distiller):
             values["backbone_obj"], values["backbone_bg"] = region_losses(maps, drawn)
         if p.proposals:
             s, t = view.student.proposals, view.teacher.proposals
-            assert s is not None  # `needs` asks for both
+            assert s is not None  # `needs` names them
             assert t is not None
             values["cls_obj"], values["cls_bg"] = proposal_losses(s.logits, t.logits, s.positive, p.T_obj, p.T_bg)
             seen |= {"proposals_obj": s.positive.float().sum(), "proposals_bg": (~s.positive).float().sum()}
@@ -197,6 +199,11 @@ class DeFeat(Distiller):
 # Feature terms
 
 
+def resized_masks(mask: Tensor, maps: list[Tensor]) -> list[Tensor]:
+    """A mask (B, 1, h, w) in the size of each map: the nearest cell, as released."""
+    return [F.interpolate(mask, size=one.shape[-2:], mode="nearest") for one in maps]
+
+
 def region_losses(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
     """(L_obj, L_bg): pairs (phi(S), T) of (B, M, h, w), masks (B, 1, h, w) in {0, 1}; mean over levels."""
     obj, bg = zip(*(_regions(s, t, mask) for (s, t), mask in zip(pairs, masks, strict=True)), strict=True)
@@ -205,15 +212,11 @@ def region_losses(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> tu
 
 def _regions(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     distance = square_distance(student, teacher)
+    # The divisor counts elements: FGFI and FRS count cells, so their weights do not carry over.
     obj, bg = (
         (region * distance).sum() / (2 * teacher.shape[1] * region.sum()).clamp(min=1) for region in (mask, 1 - mask)
     )
     return obj, bg
-
-
-def resized_masks(mask: Tensor, maps: list[Tensor]) -> list[Tensor]:
-    """A mask (B, 1, h, w) in the size of each map: the nearest cell."""
-    return [F.interpolate(mask, size=one.shape[-2:], mode="nearest") for one in maps]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """FGD: Focal and Global Knowledge Distillation for Detectors. Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan, CVPR 2022.
 
-https://arxiv.org/abs/2111.11837. Focal: foreground and background are imitated apart, each under the teacher's
-attention. Global: blocks that gather the context of the whole map are compared.
+https://arxiv.org/abs/2111.11837. Focal: foreground and background are imitated separately, each under the
+teacher's attention. Global: blocks that gather the context of the whole map are compared.
 
     A_s(F) = h w softmax(mean_c |F| / T)      A_c(F) = M softmax(mean_hw |F| / T)
     M_fg   1 / (cells of the box), of overlapping boxes the largest; every box on every level
@@ -167,6 +167,7 @@ def foreground(boxes: Tensor, image: Tensor, frames: Tensor, height: int, width:
     x0, y0, x1, y1 = boxes.unbind(1)
     low_x, low_y = (x0 / frame_w * width).floor(), (y0 / frame_h * height).floor()
     end_x, end_y = (x1 / frame_w * width).ceil() + 1, (y1 / frame_h * height).ceil() + 1
+    # Before the ranges are cut to the map: cells outside count in the area, as released.
     area = (end_x - low_x) * (end_y - low_y)
     cells = cell_masks(torch.stack([low_x, low_y, end_x, end_y], 1).long(), height, width)
     return max_per_image(cells / area[:, None, None], image, len(frames))
@@ -202,6 +203,7 @@ class GlobalContext(nn.Module):
         self.mask = nn.Conv2d(channels, 1, 1)
         self.reduce, self.expand = nn.Linear(channels, inner), nn.Linear(inner, channels)
         self.norm = nn.LayerNorm(inner)
+        # Zero in the last layer makes the block the identity at first, as released.
         nn.init.zeros_(self.expand.weight)
         nn.init.zeros_(self.expand.bias)
 
@@ -225,6 +227,7 @@ class GlobalContext(nn.Module):
 
 def attended(student: Tensor, teacher: Tensor, T: float) -> Tensor:
     """A_s A_c (phi(S) - T)^2, summed over channels: (B, M, h, w) -> (B, h, w)."""
+    # The teacher's attention alone: the student's enters L_att only.
     apart = torch.einsum("bmhw,bm->bhw", (student - teacher).square(), channel_attention(teacher, T))
     return spatial_attention(teacher, T) * apart
 

@@ -12,12 +12,13 @@ the maps have channels, and weights do not carry over.
 
 Departures from the paper or the released code:
   * Overlaps count pixel edges, as mmdet's; the code adds one pixel to each side. Masks may differ at ties.
-  * Pyramids: a box counts on the level of its size alone, and its best anchor is sought there, as another paper's
+  * Pyramids: a box counts on the level of its size alone, and its best anchor is taken there, as another paper's
     released FGFI does; the paper's rule is unverified. `all_levels` is a third party's rule. The scale of the level
     rule (56 px at stride 4) grows with the finest stride for other pyramids; that is ours and unverified.
   * lambda and psi are the code's, for VGG on VOC; the paper's for other detectors are unverified.
   * Anchor-free heads have no anchors: squares of side 8 strides, as ATSS has them; ours.
   * `start` counts iterations from the beginning of the run, as the code's first epoch does.
+  * phi begins with bias 0; the code keeps the convolution's own bias.
   * BUG(C) avoided: without an active cell the loss is 0; the code divides by zero.
 """
 
@@ -52,7 +53,7 @@ class FGFIParams(Params):
         json_schema_extra=unverified("confirmed by the code for VGG on VOC; the paper's per detector are unknown"),
     )  # fmt: skip
     all_levels: bool = Field(
-        default=False, description="every box on every level, its best anchor sought on each; else on its own level",
+        default=False, description="every box on every level, with the best anchor of each; else on its own level",
         json_schema_extra=unverified("the paper's rule for pyramids"),
     )  # fmt: skip
     levels: tuple[int, ...] | None = Field(
@@ -155,7 +156,8 @@ def imitation_masks(
     Args:
         anchors: per level (h * w * A, 4) xyxy px, those outside of the image included.
         sizes: (h, w) of each level.
-        base_px: of `level_of`; None: every box counts on every level.
+        psi: share of the best overlap.
+        base_px: of `assign_levels`; None: every box counts on every level.
     """
     masks = []
     for level, (priors, size) in enumerate(zip(anchors, sizes, strict=True)):
@@ -174,9 +176,13 @@ def active_cells(anchors: Tensor, boxes: Tensor, here: Tensor, psi: float, cells
 
     Args:
         anchors: (cells * A, 4), the A anchors of a cell together.
-        boxes: (G, 4); `here`, (G,) bool, says which of them count.
+        boxes: (G, 4).
+        here: (G,) bool: which of them count.
+        psi: share of the best overlap.
+        cells: of the level.
     """
     overlap = broadcast_iou(anchors[:, None], boxes[None])
+    # inf: no overlap exceeds it. Strict, as released: a box that no anchor overlaps (0 > 0) makes no cell active.
     floor = torch.where(here, psi * overlap.amax(0), torch.inf)
     return (overlap > floor).view(cells, -1).any(1)
 
@@ -189,4 +195,5 @@ def imitation_loss(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> T
     """L_imit of (phi(S), T), each (B, M, h, w), at the cells of masks (B, 1, h, w); 0 without any."""
     total = torch.stack([(m * square_distance(s, t)).sum() for (s, t), m in zip(pairs, masks, strict=True)]).sum()
     cells = torch.stack([mask.sum() for mask in masks]).sum()
+    # Without a cell the total is 0 and keeps its graph, which DDP waits for.
     return total / (2 * cells).clamp(min=1)

@@ -1,7 +1,7 @@
 """FKD: Improve Object Detection with Feature-based Knowledge Distillation. Zhang, Ma, ICLR 2021.
 
 https://openreview.net/forum?id=uKhGRvM8QNH ("Towards Accurate and Efficient Detectors"; also called FBKD). Attention
-says where and in which channels the student imitates; non-local blocks hand on how positions relate to each other.
+selects where and in which channels the student imitates; non-local blocks transfer the relations between positions.
 
     G_s(F) = mean_c |F|          m_s = h w softmax(G_s / T)       mean of teacher's and student's, per sample
     G_c(F) = mean_hw |F|         m_c = M softmax(G_c / T)         likewise; without a channel mask m_c = 1
@@ -21,14 +21,15 @@ Departures from the paper or the released code:
     could not be confirmed (unverified). They are remembered as T = 0.1, 7e-5, 4e-3, 7e-5 (two-stage) and T = 0.5,
     4e-4, 2e-2, 4e-4 (one-stage): the temperatures are exchanged.
   * eps inside each root: its gradient at equality would be infinite.
-  * W starts at zero, so that NL(x) = x at first (as in a re-implementation). (phi^T g) is formed first: equal in value,
-    linear instead of quadratic in the positions.
+  * W is a convolution that starts at zero, so that NL(x) = x at first. The authors' copies and a re-implementation add
+    a batch norm whose gamma starts at zero: equal at first, different once it is trained.
+  * (phi^T g) is formed first: equal in value, linear instead of quadratic in the positions.
   * Sub-sampling (max-pooling after phi and g) is 8 and 4 with M/4 inner channels on the two finest levels used, else
     2 with M/2; never larger than the map.
   * Where student and teacher differ in width the channel mask is the teacher's alone; where they differ in size the
     student's map is resized first.
-  * All levels that both have, where a re-implementation takes four. The classification term on RoIs that is found in
-    one copy is left out: whether it is ever used is unknown.
+  * All levels that both have, where a re-implementation takes four. One copy has a classification term on RoIs, which
+    is left out: whether it is ever used is unknown.
 """
 
 from __future__ import annotations
@@ -109,11 +110,12 @@ class FKD(Distiller):
             self.notes.append("where the widths differ, the channel mask is the teacher's alone")
 
     def _blocks(self, place: int, of_s: int, of_t: int) -> nn.ModuleDict:
-        """What else is trained on one level: only what its terms use, so that DDP waits for nothing."""
+        """Other modules of one level: only those that a term uses, because DDP waits for every gradient."""
         found: dict[str, nn.Module] = {}
         if "at_channel" in self.weights:
             found |= {"lin": nn.Linear(of_s, of_t), "conv": nn.Conv2d(1, 1, 3, padding=1)}
         if "nl" in self.weights:
+            # (M over the inner channels, pooling step) of the finest two levels, and of all coarser ones.
             share, step = ((4, 8), (4, 4), (2, 2))[min(place, 2)]
             found |= {f"nl_{who}": NonLocal(m, max(m // share, 1), step) for who, m in (("s", of_s), ("t", of_t))}
             found["phi_nl"] = nn.Conv2d(of_s, of_t, 1)
@@ -212,7 +214,7 @@ class NonLocal(nn.Module):
         Returns:
             (B, M, h, w): NL(x).
         """
-        step = min(self.step, *x.shape[-2:])
+        step = min(self.step, *x.shape[-2:])  # a coarse map may be smaller than the window
         phi, g = (F.max_pool2d(layer(x), step).flatten(2) for layer in (self.phi, self.g))
         y = non_local_mean(self.theta(x).flatten(2), phi, g)
         return x + self.out(y.unflatten(2, x.shape[-2:]))
@@ -220,6 +222,7 @@ class NonLocal(nn.Module):
 
 def non_local_mean(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
     """y_p = (1/n) sum_q (theta_p . phi_q) g_q: (B, I, N), (B, I, n), (B, I, n) -> (B, I, N)."""
+    # g phi^T is (I, I); in the other order the product over positions would be (N, n).
     return g @ phi.mT / phi.shape[2] @ theta
 
 
@@ -229,7 +232,7 @@ def non_local_mean(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
 
 def norm(difference: Tensor) -> Tensor:
     """|| . ||_2 of a whole batch tensor, of any shape."""
-    return (difference.square().sum() + EPS).sqrt()
+    return (difference.square().sum() + EPS).sqrt()  # the gradient of sqrt is infinite at 0
 
 
 def masked_distance(student: Tensor, teacher: Tensor, m_s: Tensor, m_c: Tensor | None) -> Tensor:

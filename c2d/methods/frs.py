@@ -1,7 +1,7 @@
 """FRS: Distilling Object Detectors with Feature Richness. Du, Zhang, Chang, Zhang, Liu, Chen, Chen, NeurIPS 2021.
 
 https://arxiv.org/abs/2111.00674. A cell matters as much as the teacher's best class score there, object or not; no
-ground truth is looked at. Per level of the pyramid, Y the sigmoid scores (of a two-stage detector the RPN's):
+ground truth is used. Per level of the pyramid, Y the sigmoid scores (of a two-stage detector the RPN's):
 
     mask   M = max over channels of Y_t, detached                                                (B, h, w)
     feat   L = sum over levels of  sum_cells M sum_c (phi(S) - T)^2 / sum_cells M
@@ -95,6 +95,7 @@ class FRS(Distiller):
                 raise InputError(
                     f"frs compares scores prior by prior, and the teacher's head has other anchors or points; {remedy}"
                 )
+        # M needs the teacher's scores: a neck level without them is left out.
         scored = set(teacher.dense.strides) & {level.stride for level in teacher.neck}
         common = [level.stride for level in student.neck if level.stride in scored]
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, common if params.levels is None else params.levels)
@@ -141,7 +142,7 @@ class FRS(Distiller):
 def richness(logits: Tensor, classes: int, kind: LogitKind) -> Tensor:
     """M (B, h, w) of logits (B, A * C, h, w): the greatest score; of softmax heads among the foreground, C - 1."""
     if kind == "sigmoid":
-        return logits.detach().amax(1).sigmoid()
+        return logits.detach().amax(1).sigmoid()  # monotonic: the maximum may be taken first
     return logits.detach().unflatten(1, (-1, classes)).softmax(2)[:, :, :-1].amax((1, 2))
 
 

@@ -9,15 +9,15 @@ image, whatever the ground truth. P are sigmoid scores, r the predictions of all
     cls        1/N_m sum_r M_r sum_c BCE(z_s, P_t)                     M: anchors matched to general instances
     reg        1/N_m sum_r M_r sum_4 |d_s - d_t|
 
-The paper itself was not at hand: formulas from a review note and from the authors' later reproduction (RetinaNet only,
-said to be unfinished), which also has the only known weights.
+The paper itself was not available: formulas are from a review note and from the authors' later reproduction (RetinaNet
+only, unfinished by its own account), which also has the only known weights.
 
 Departures from the paper or the released code:
   * `score`: the paper's form; the reproduction takes the difference of the two maxima (`objectness`).
   * `norm`: the reproduction's squared norm, since the known weight goes with it; the note has the norm itself.
   * phi, one 3x3 convolution for all levels, is trained and used before pooling; the reproduction never registers it.
-  * A pooling level is chosen by stride: 224 px belong to stride 16, on P2..P6 as on P3..P7; for a
-    student whose anchors or RoI levels are smaller than mmdet's stock, so much less (ours).
+  * A pooling level is chosen by stride: 224 px belong to stride 16, on P2..P6 as on P3..P7; fewer px, in proportion,
+    for a student whose anchors or RoI levels are smaller than mmdet's stock (ours).
   * relation over all pairs of the GPU's batch, as released; whether the paper pairs across images is unverified. Its
     distances come from one fp64 matrix product; below 1e-7 of the largest norm they count as 0.
   * M: IoU >= 0.5, and each instance's best anchor where it overlaps at all; so for ATSS and GFL too, whose own matcher
@@ -74,7 +74,7 @@ class GIDParams(Params):
 
 
 class GID(Distiller):
-    """Sigmoid heads and RPNs; the teacher's head has to be laid out alike. Terms feature, relation, cls, reg."""
+    """Sigmoid heads and RPNs; the teacher's head needs the same layout. Terms `feature`, `relation`, `cls`, `reg`."""
 
     NAME = "gid"
     VERSION = 1
@@ -95,8 +95,8 @@ class GID(Distiller):
             raise InputError(f"gid compares sigmoid scores, and the heads have {layout}; use sigmoid heads")
         if not self.ours.same_encoding(self.theirs, layout):
             raise InputError(
-                f"gid compares prediction by prediction, and the student's head makes other boxes of the same numbers "
-                f"than the teacher's {layout}; choose a teacher with the student's anchors and box coder"
+                f"gid compares prediction by prediction, and student and teacher decode the same numbers to different "
+                f"boxes; both heads: {layout}; choose a teacher with the student's anchors and box coder"
             )
         # FCOS without norm_on_bbox writes pixels: these become strides.
         self.in_px = getattr(heads.dense_head(context.student), "norm_on_bbox", None) is False
@@ -194,7 +194,7 @@ def general_instances(gi: Tensor, boxes: Tensor, size: tuple[int, int], candidat
     boxes = torch.stack([x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], 1)
     large = (boxes[:, 2:] - boxes[:, :2] > min_side).all(1)
     boxes, gi = boxes[large], gi[large]
-    return boxes[nms(boxes, gi, overlap)[:keep]]
+    return boxes[nms(boxes, gi, overlap)[:keep]]  # over all levels and classes at once, as released
 
 
 def pooling_level(boxes: Tensor, strides: list[int], canonical_px: float = 224.0) -> Tensor:
@@ -228,8 +228,8 @@ def feature_loss(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
 def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 of the normalised distances of (n, ...) features over ordered pairs; 0 for n < 3."""
     n = len(student)
-    if n < 3:
-        return 0 * student.sum()
+    if n < 3:  # a single distance over its own mean is 1 for both
+        return 0 * student.sum()  # with a graph, which DDP waits for
     apart = F.smooth_l1_loss(normalised_distances(student), normalised_distances(teacher), reduction="sum")
     return (apart / (n * (n - 1))).to(student.dtype)
 
@@ -238,6 +238,7 @@ def normalised_distances(features: Tensor) -> Tensor:
     """(n, n) fp64 Euclidean distances of the rows over the mean of the positive ones; 0 on the diagonal."""
     rows = features.flatten(1).double()
     distances = torch.cdist(rows, rows, compute_mode="use_mm_for_euclid_dist")  # the other mode's gradient is n^2 rows
+    # The product gives d^2 up to 2e-16 |x|^2, so a distance near 1e-8 |x| is rounding and its gradient meaningless.
     apart = distances > 1e-7 * rows.detach().norm(dim=1).max()
     apart = apart & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     distances = torch.where(apart, distances, 0)

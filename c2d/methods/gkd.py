@@ -13,11 +13,15 @@ f: means of the neck, not adapted, over the cells of a box on its own level. Ins
 or anchors. fg, bg and global fade as 1 - i/N. Gradients: student's neck (fg, bg, global), its head (soft).
 
 Departures from the paper or the released code:
-  * P!=C: the released configuration switches the global term off. Here it is on, as the code would compute it; the
-    paper's form (squared differences of projection coefficients) and its weight are unverified.
-  * The released student starts from a trained student; here it starts as the question says. Set `start` to let a new
+  * P!=C: the released configuration switches the global term off. Here it is on, as one mean over the instances of all
+    levels. The code, switched on, puts every instance on every level, takes a mean per level and sums the levels; its
+    factor 5 belongs to that form. The paper's form (squared differences of projection coefficients) and its weight are
+    unverified.
+  * The released student starts from a trained student; here it starts as its spec defines. Set `start` to let a new
     one learn first: prototypes of random features mean nothing.
-  * fg and bg are means over levels; the one-stage code sums them. Global is one mean over all levels' instances.
+  * fg and bg are means over levels; the one-stage code sums them.
+  * Candidates are above an interpolated 40th percentile of the density; the code takes the entry int(0.4 N) of the
+    sorted densities.
   * omega below 0 counts as 0, and is 1 for a class without any instance in the training set. Ours: a class without
     a large or dense instance takes its prototypes from all it has.
   * One-stage soft labels of sigmoid heads: KL of Bernoulli distributions, per class. FCOS points count as squares.
@@ -68,7 +72,9 @@ class GKDParams(Params):
     prototypes: int = Field(default=10, gt=0, description="prototypes per class and level")
     alpha: float = Field(default=10.0, ge=0, description="how tightly the pursuit ties student and teacher")
     every: int | None = Field(default=None, gt=0, description="iterations between prototypes; null: once per epoch")
-    images: int = Field(default=800, gt=0, description="images per class at most, that prototypes are sought in")
+    images: int = Field(
+        default=800, gt=0, description="maximum number of images per class in which prototypes are selected"
+    )
     min_px: float = Field(default=30.0, ge=0, description="smaller sides, in px of the file, make no prototype")
     seed: int = Field(default=1, ge=0, description="of the choice of these images")
     base_px: float | None = Field(
@@ -134,6 +140,7 @@ class GKD(Distiller):
 
     def due(self, iteration: int) -> bool:
         """Return whether the prototypes are computed before this iteration: at `start`, then every `every`."""
+        # A ramp begins with weight 0, and a method without weight is not refreshed.
         first, every = self.params.start + (1 if self.params.ramp else 0), self.params.every
         if every is None:
             every = max(1, round(len(self.samples) / self.batch)) if self.samples is not None else 1
@@ -165,6 +172,7 @@ class GKD(Distiller):
         if p.lambda_fg > 0:
             terms["fg"] = Term(feature_loss(maps, masks), p.lambda_fg * fading)
         if p.lambda_bg > 0:
+            # As released: a covered cell whose omega is 0 counts as background.
             terms["bg"] = Term(feature_loss(maps, [(m == 0).to(m.dtype) for m in masks]), p.lambda_bg * fading)
         if p.lambda_soft > 0:
             terms["soft"] = Term(self._soft(view, omega), p.lambda_soft)
@@ -216,7 +224,7 @@ class GKD(Distiller):
     def _soft(self, view: View, omega: Tensor) -> Tensor:
         positives = self._positives(view)
         if self.two_stage:
-            # omega_k of what each head itself sees: the means of its RoI features, on the level it took them from.
+            # omega_k of the features that each head classifies: the means of its RoI features, on their own level.
             both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
             kept, found = both[0].positive, []
             for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
@@ -225,7 +233,7 @@ class GKD(Distiller):
                 found.append(cosines([means] * len(places), [tables[place] for place in places], level))
             omega = reliability(found[0], found[1], self.table.of(positives.labels))
             return soft_label_loss(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
-        if not self.params.proposals:
+        if not self.params.proposals:  # the given omega is that of the ground-truth boxes
             omega = self._compared(view, positives)[2]
         heads: tuple[Any, Any] = (view.student.dense, view.teacher.dense)
         z_s, z_t = (head.gather_scores(positives.image, view.positives[-1].prior) for head in heads)
@@ -244,6 +252,7 @@ def cosines(vectors: Sequence[Tensor], tables: Sequence[Tensor], level: Tensor) 
 def reliability(cos_s: Tensor, cos_t: Tensor, own: Tensor) -> Tensor:
     """omega (N,) of cosines (N, P); own (N, P): the prototypes of the row's class. No graph; 1 without prototypes."""
     best_s, best_t = (cos.detach().masked_fill(~own, -torch.inf).amax(1) for cos in (cos_s, cos_t))
+    # Without a prototype the difference is -inf - -inf = NaN; where() drops it, and no gradient passes here.
     return torch.where(own.any(1), 1 - (best_s - best_t).abs(), 1).clamp(min=0)
 
 

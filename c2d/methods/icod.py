@@ -1,13 +1,13 @@
 """ICOD: Distilling Image Classifiers in Object Detectors. Guo, Alvarez, Salzmann, NeurIPS 2021.
 
-https://arxiv.org/abs/2106.05209. The authors' code (DICOD) is non-commercial; it was not looked at. Everything here
+https://arxiv.org/abs/2106.05209. The authors' code (DICOD) is non-commercial and was not read. Everything here
 follows a written specification of the formulas (its sections in brackets), under this repository's licence.
 
 An image classifier, trained on crops of the ground-truth boxes, teaches a detector during its training:
 
     L = L_det + lambda_kc L_kd-cls + lambda_kl L_kd-loc + lambda_l L_loc
 
-    cls    L_kd-cls   what the classifier says about the ground-truth crop of a positive  -> its class logits
+    cls    L_kd-cls   the classifier's probabilities for the ground-truth crop of a positive -> its class logits
     crop   L_loc      pixels inside the predicted box against those inside the true box   -> its box
     feat   L_kd-loc   the classifier's features of these two crops                        -> its box
 
@@ -20,6 +20,8 @@ Departures from the paper and from the released code:
   * Equal-valued, cheaper forms: folded sampling, each ground truth cropped once, the teacher run only as deep as
     needed, the ground truth pooled once, gradients taken chunk by chunk.
   * RoI heads: sampled RoIs count as constants; the RPN is not distilled. Cascades: the last stage, or the mean of all.
+  * KL divergences are computed from logits, as in the paper; the code adds 1e-10 to the probabilities, which caps the
+    logarithm for extreme logits.
   * GFL's logits are joint class and quality scores; they are taught as class logits.
   * `max_positives` (off by default) is ours: the localisation terms over an unbiased random subset.
 """
@@ -142,7 +144,7 @@ class ICOD(Distiller):
             raise InputError("icod needs a classifier teacher and none was given; set teachers: {classifier: ...}")
         if len(teacher.classes) != context.num_classes:
             raise InputError(
-                f"the classifier teacher knows {len(teacher.classes)} classes, the student {context.num_classes}; "
+                f"the classifier teacher has {len(teacher.classes)} classes, the student {context.num_classes}; "
                 "icod needs the same classes in the same order: train a teacher on this data set"
             )
         for name in params.features:
@@ -202,6 +204,7 @@ class ICOD(Distiller):
             return {name: 0 * of.get(name, taught.boxes).float().sum() for name, on in parts.items() if on}, {}
         if not layers and p.lambda_kc == 0:
             return {}, {}
+        # Many positives share a ground truth, which is cropped once. `unique` sorts, as `searchsorted` needs it.
         truths = torch.unique(taught.gt if p.lambda_kc > 0 else placed.gt)
         logits, targets = teacher.ground_truth_outputs(truths, layers, with_logits=p.lambda_kc > 0)
         values, observed = {}, {}
@@ -226,6 +229,7 @@ def kd_cls(z_s: Tensor, z_t: Tensor, T: float, kind: str) -> Tensor:
 
     kind: how z_s is read: softmax (K, C + 1), sigmoid (K, C), or l1 for the second sigmoid form.
     """
+    # The KL of half-precision probabilities underflows; fp64 stays fp64.
     z_s, z_t = z_s.to(torch.promote_types(z_s.dtype, torch.float32)), z_t.detach()
     return {"softmax": kl_softmax, "sigmoid": kl_bernoulli, "l1": kl_scores}[kind](z_s, z_t, T)
 
@@ -242,6 +246,7 @@ def kl_softmax(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
 
 def kl_bernoulli(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
     """(b) T^2 times the mean over classes of KL(Bernoulli(sigma(z_t/T)) || Bernoulli(sigma(z_s/T))): (K, C) -> (K,)."""
+    # KL as cross-entropy minus the teacher's entropy: stable from logits, and exactly 0 at equality.
     q_t = torch.sigmoid(z_t / T)
     cross = F.binary_cross_entropy_with_logits(z_s / T, q_t, reduction="none")
     entropy = F.binary_cross_entropy_with_logits(z_t / T, q_t, reduction="none")
@@ -284,4 +289,5 @@ def localization_losses(placed: WeightedPositives, truth: Tensor, teacher: CropT
             found["feat"] = (share * torch.stack([apart[name] for name in features]).mean(0)).sum()
         return found
 
+    # The terms are means over K: the factor K undoes that, and 2^12 lifts small gradients above fp16's smallest number.
     return chunked_sum(terms, placed.boxes, teacher.chunk, scale=float(2**12 * len(placed.boxes)))

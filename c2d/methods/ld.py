@@ -14,11 +14,14 @@ the positives; t_j is ATSS's threshold, mean + standard deviation of the IoU of 
 Departures from the paper or the released code:
   * Sums over locations with fixed divisors, as released: they grow with the number of positives and images, and are
     not divided by the sum of scores that divides the box and distribution losses of the student.
-  * An anchor in the rings of several ground truths gets the greatest of their IoUs; the source does not say.
+  * An anchor in the rings of several ground truths gets the greatest of their IoUs; the source leaves that open.
+  * BUG(C): the released DIoU divides by the anchor's area in place of the union, which makes its rings larger (148,990
+    anchors against 58,408 on 59 COCO images). Here DIoU is as defined; which one the published AP used is unknown.
   * All anchors of every level count, those on padding or across the border too.
   * An image without ground truth has no VLR. BUG(C): the released function returns another object in its place.
-  * cls is off by default; released with weight 10. A softmax over the class logits, although they are GFL's
-    sigmoid scores; its divisor, the positives of this GPU, is ours (unverified).
+  * cls is off by default (ours); the authors' tables have it on, with weight 10. A softmax over the class logits,
+    although they are GFL's sigmoid scores. Its divisor, all positives of this GPU, is ours: the code takes a mean per
+    level and sums the levels.
   * feat is left out (a masked squared error, weight 2 as released): name `fgfi` as a second method for it. BUG(C): the
     released "decoupled" choice of its region compares mismatched sets of locations.
   * The RetinaNet with edge distributions (LD weight 5, cls weight 10 at T = 8) is left out: mmdet has no such head.
@@ -57,7 +60,7 @@ class LDParams(Params):
     T: float = Field(default=10.0, gt=0, description="temperature of main and vlr; as released")
     T_cls: float = Field(default=2.0, gt=0, description="temperature of cls; as released")
     gamma: float = Field(default=0.25, ge=0, lt=1, description="inner end of the VLR, as a share of t_j; as released")
-    k: int = Field(default=9, gt=0, description="anchors of each level that t_j looks at; as in ATSS")
+    k: int = Field(default=9, gt=0, description="nearest anchors of each level from which t_j follows; as in ATSS")
 
 
 class LD(Distiller):
@@ -96,8 +99,9 @@ class LD(Distiller):
         seen: dict[str, Tensor] = {}
         if p.lambda_vlr > 0:
             levels = self.vlr(view)
-            ring = torch.cat(levels, 1) > 0
-            weight = torch.cat([level[level > 0] for level in levels])  # in the order of `picked`
+            ring = torch.cat(levels, 1) > 0  # in a ring IoU >= DIoU > 0, so 0 means outside of all
+            # Level by level, then image by image: the order in which `predictions` returns the chosen locations.
+            weight = torch.cat([level[level > 0] for level in levels])
             _, edges_s, _, edges_t = predictions(view, ring)
             terms["vlr"] = Term(localization_loss(edges_s, edges_t, weight, p.T) / VLR, p.lambda_vlr)
             seen |= {"vlr_anchors": ring.sum().float(), "vlr_iou": weight.sum()}
@@ -136,7 +140,11 @@ class LD(Distiller):
 
 
 def check_heads(context: Context) -> None:
-    """Raises InputError where student and teacher do not write edges in the same way at the same places."""
+    """Check that student and teacher are GFL heads of one layout.
+
+    Raises:
+        InputError: one of them is no GFL detector, or the layouts differ.
+    """
     student, teacher = context.layouts(LD.NAME)
     for who, layout in (("student", student), ("teacher", teacher)):
         if layout.detector != "gfl":
@@ -153,7 +161,7 @@ def positive_mask(view: View) -> Tensor:
     """(B, N) bool: the student's positives among all locations."""
     found, student = view.positives[-1], view.dense()[0]
     if found.prior is None:
-        raise RuntimeError("the positives of a dense head name their priors, and these do not")
+        raise RuntimeError("the positives have no prior indices; LD needs those of a dense head")
     locations = sum(s.shape[2] * s.shape[3] for s in student.scores)
     chosen = torch.zeros(len(view.batch.boxes), locations, dtype=torch.bool, device=found.prior.device)
     chosen[found.image, found.prior] = True
@@ -210,6 +218,7 @@ def atss_threshold(overlap: Tensor, apart: Tensor, sizes: list[int], k: int) -> 
         for iou, distance in zip(overlap.split(sizes, 1), apart.split(sizes, 1), strict=True)
     ]
     chosen = torch.cat(candidates, 1)
+    # One candidate alone has no unbiased deviation (NaN).
     return chosen.mean(1) + chosen.std(1, correction=min(1, chosen.shape[1] - 1))
 
 
@@ -227,6 +236,7 @@ def tempered_kl(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
         z_t: logits of the teacher, same shape; detached.
         T: temperature.
     """
+    # The mean over bins is that of mmdet's KnowledgeDistillationKLDivLoss; where others sum, weights do not carry over.
     log_s, log_t = (z_s.double() / T).log_softmax(-1), (z_t.detach().double() / T).log_softmax(-1)
     return T**2 * (log_t.exp() * (log_t - log_s)).mean(-1).to(z_s.dtype)
 

@@ -1,14 +1,14 @@
 """MGD: Masked Generative Distillation. Yang, Li, Shao, Shi, Yuan, Yuan, ECCV 2022.
 
-https://arxiv.org/abs/2205.01529. Random cells of the student's map are blanked out, and a small generator has to make
-the teacher's whole map of what is left.
+https://arxiv.org/abs/2205.01529. Random cells of the student's map are set to zero, and a small generator has to
+reconstruct the teacher's whole map from the cells that are left.
 
     gen   L = (1/B) sum ( Gen(M * phi(S)) - T )^2       M(cell) = 0 with probability lambda, else 1
           Gen = conv3x3 - ReLU - conv3x3                per neck level, summed; weight alpha
 
-M is drawn for each image and level in every step and blanks all channels of a cell. phi is a 1x1 convolution where
-the channel
-counts differ. Being a sum, the loss grows with the size and the width of the maps. It is not 0 at S = T.
+M is drawn for each image and level in every step and sets all channels of a cell to zero. phi is a 1x1 convolution
+where the channel counts differ. Being a sum, the loss grows with the size and the width of the maps. It is not 0 at
+S = T.
 
 Departures from the paper or the released code:
   * Released values exist for RetinaNet and its like, and for Faster R-CNN; all one-stage students get the former, and
@@ -47,7 +47,7 @@ class MGDParams(Params):
         default=None,
         ge=0,
         le=1,
-        description="probability that a cell is blanked; null: 0.65, of two-stage detectors 0.45 (released)",
+        description="probability that a cell is set to zero; null: 0.65, of two-stage detectors 0.45 (released)",
     )
     levels: tuple[int, ...] | None = Field(
         default=None,

@@ -1,7 +1,7 @@
 """PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient. Cao+, NeurIPS 2022.
 
-Cao, Zhang, Gao, Cheng, Cheng, Lu. https://arxiv.org/abs/2207.02039. Detectors of different families write the same
-things in maps of different scale; so every channel is standardised first, and only its pattern is compared:
+Cao, Zhang, Gao, Cheng, Cheng, Lu. https://arxiv.org/abs/2207.02039. Maps of different detector families differ in
+scale; so every channel is standardised first, and only its pattern is compared:
 
     F^ = (F - mean) / (std + 1e-6)                 per channel, over the n = B h w values of the batch; std over n - 1
     pkd    L = sum over levels of 1/2 mean over all elements of (S^ - T^)^2
@@ -13,7 +13,8 @@ Departures from the paper or the released code:
     log names it. It can be avoided by a teacher whose neck is as wide as the student's.
   * The weights are released for RetinaNet and Faster R-CNN students; that other one-stage and two-stage students get
     the same is ours (unverified).
-  * All levels that both necks have. The released configuration for Faster R-CNN has the finest four: set `levels`.
+  * All levels that both necks have. The released configurations for Faster R-CNN and RetinaNet use the finest four: set
+    `levels`.
   * Levels pair by stride; a student map of another size is resized to the teacher's first, as released.
   * A channel of one value only (a single image on a 1x1 map) counts as 0; its deviation would not be a number.
   * Samples are coupled through the statistics: a batch is not the sum of its images, and under several GPUs each has
@@ -94,6 +95,7 @@ class PKD(Distiller):
 def standardised(maps: Tensor) -> Tensor:
     """F^ of (B, M, h, w): each channel over batch and positions."""
     values = maps.numel() // maps.shape[1]
+    # The unbiased deviation, as released; of one value it would be NaN.
     std = maps.std((0, 2, 3), correction=min(1, values - 1), keepdim=True)
     return (maps - maps.mean((0, 2, 3), keepdim=True)) / (std + EPS)
 

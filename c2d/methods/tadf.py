@@ -3,7 +3,7 @@
 https://arxiv.org/abs/2006.13108. Knowledge goes to three places of a two-stage detector: features, classes, boxes; to
 the last two only where the teacher does better, and fading as training goes on. Only the paper's abstract could be
 read, and a few facts second-hand: what follows is our reading, and every value in it is unverified. Both second stages
-look at the same RoIs; g_k is the ground truth of positive RoI k, K their number, p softmax scores, d box deltas:
+get the same RoIs; g_k is the ground truth of positive RoI k, K their number, p softmax scores, d box deltas:
 
     feat   sum_l  sum M_l (phi_l(S_l) - T_l)^2 / (2 sum M_l)
            M_l = exp(-((x - cx) / (w/2))^2 / 2) exp(-((y - cy) / (h/2))^2 / 2) inside a box of level l, else 0
@@ -15,7 +15,7 @@ look at the same RoIs; g_k is the ground truth of positive RoI k, K their number
 From the abstract: shared proposals, three places, only where the teacher is better, a decaying weight. Second-hand: the
 student's RoIs, the gate of boxes, a Gaussian mask, r(t) = 1 - (t - 1) / t_max over epochs t. All else is ours.
 
-Departures from the paper or the released code (there is none that we know of):
+Departures from the paper or the released code (no released code is known):
   * The Gaussian's shape is that of another paper's released code, on real-valued boxes (that code cuts centres to whole
     cells); the paper's variance is unverified. Boxes are at least one cell wide and high; the larger value where two
     overlap. A box belongs to one level by its size: 56 px at stride 4 as in that code, in proportion for others.
@@ -25,7 +25,7 @@ Departures from the paper or the released code (there is none that we know of):
   * phi is DeFeat's 3x3 convolution; the paper's is unverified.
   * r falls per iteration, from 1 in the first; the paper's per epoch.
   * Levels pair by stride; those that only one detector has are left out. Of a cascade, the last stage is taught;
-    with `proposals: teacher` it looks at raw proposals, which it does not see in training.
+    with `proposals: teacher` it gets raw proposals, which it does not get in training.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.boxes import broadcast_iou
 from c2d.ops.masks import assign_levels, cell_bounds, max_per_image, square_distance
 
-UNKNOWN = unverified("the paper's text was not to be had; ours")
+UNKNOWN = unverified("the paper's text was not available; ours")
 
 
 class TADFParams(Params):
@@ -62,8 +62,8 @@ class TADFParams(Params):
         json_schema_extra=UNKNOWN,
     )  # fmt: skip
     proposals: Literal["student", "teacher"] = Field(
-        default="student", description="whose proposals both second stages look at",
-        json_schema_extra=unverified("second-hand; the abstract says that they are shared"),
+        default="student", description="whose proposals both second stages get",
+        json_schema_extra=unverified("second-hand; the abstract states that they are shared"),
     )  # fmt: skip
     levels: tuple[int, ...] | None = Field(
         default=None, description="strides of the neck levels, e.g. [8, 16, 32]; null: all that both have"
@@ -114,7 +114,7 @@ class TADF(Distiller):
             coders = [_coder(_box_head(one).bbox_coder) for one in (context.student, context.detector.network)]
             if coders[0] != coders[1]:
                 raise InputError(
-                    f"tadf compares box deltas, and the student writes them as {coders[0]}, the teacher {coders[1]}; "
+                    f"tadf compares box deltas; the student's box coder is {coders[0]}, the teacher's {coders[1]}; "
                     "choose a teacher of the student's kind, or set method.tadf.lambda_box to 0"
                 )
 
@@ -171,6 +171,7 @@ class TADF(Distiller):
         image, rois = t.rois[kept, 0].long(), t.rois[kept, 1:]
         truths = view.batch.all_boxes()[0][view.batch.offsets()[image] + t.gt[kept]]
         found = heads.roi_boxes(_box_head(view.detector.network), t.deltas[kept], rois, t.labels[kept])
+        # Against the RoI itself, not against the student's refined box (second-hand).
         return broadcast_iou(found, truths) > broadcast_iou(rois, truths)
 
     @torch.no_grad()
@@ -194,24 +195,25 @@ def _box_head(detector: Any) -> Any:
     return head.bbox_head[-1] if cascaded else head.bbox_head
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Masks
-
-
 def _coder(coder: Any) -> str:
-    """What a box coder makes of a box, in words that can be compared."""
+    """Class and scales of a box coder, as a text that can be compared."""
     parts = [f"{key} {tuple(value)}" for key in ("means", "stds") if (value := getattr(coder, key, None)) is not None]
     return " ".join([type(coder).__name__, *parts])
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Masks
+
+
 def gaussian_masks(batch: Batch, sizes: list[tuple[int, int]], strides: list[int], base_px: float) -> list[Tensor]:
-    """Per level (B, 1, h, w): the bells of the boxes that belong to it."""
+    """Per level (B, 1, h, w): the Gaussians of the boxes that belong to it."""
     boxes, image = batch.all_boxes()
     level = assign_levels(boxes, base_px, len(sizes))
     masks = []
     for index, ((height, width), stride) in enumerate(zip(sizes, strides, strict=True)):
         x1, y1, x2, y2 = (boxes / stride).unbind(1)
         first_x, first_y, last_x, last_y = cell_bounds(boxes, stride, height, width).unbind(1)
+        # One factor without the boxes of other levels is enough: the product is 0 where either of them is.
         across = gaussian_1d(x1, x2, first_x, last_x, width) * (level == index)[:, None]
         down = gaussian_1d(y1, y2, first_y, last_y, height)
         masks.append(max_per_image(down[:, :, None] * across[:, None, :], image, len(batch.boxes))[:, None])
@@ -237,7 +239,7 @@ def feature_loss(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor], elemen
     """Sum over levels of (phi(S), T), each (B, M, h, w), under masks (B, 1, h, w); an empty mask gives 0."""
     per_level = []
     for (s, t), mask in zip(pairs, masks, strict=True):
-        size = mask.sum() * (t.shape[1] if elements else 1)
+        size = mask.sum() * (t.shape[1] if elements else 1)  # below 1 for one small box, so a clamp would be wrong
         per_level.append((mask * square_distance(s, t)).sum() / torch.where(size > 0, 2 * size, 1))
     return torch.stack(per_level).sum()
 

@@ -1,8 +1,7 @@
 """A few instances of each class that represent the training set in the necks of student and teacher.
 
-Every instance of a choice that follows from a seed gives one vector per neck level; `c2d.ops.matching_pursuit` says
-which of them
-become prototypes. Under DDP every process reads its share of the images, and all end with all vectors.
+Instances are chosen by a seed, and each gives one vector per neck level; `c2d.ops.matching_pursuit` selects the
+prototypes among them. Under DDP every process reads its share of the images, and all end with all vectors.
 """
 
 from __future__ import annotations
@@ -30,7 +29,13 @@ Space = Callable[[Batch], Maps]
 
 
 class SelectedInstances(NamedTuple):
-    """The instances looked at: images (ascending), which boxes of each, and the classes (N,), image by image."""
+    """Instances among which prototypes are selected.
+
+    Attributes:
+        images: their images, ascending.
+        boxes: indices of the boxes, per image.
+        labels: (N,) long, image by image.
+    """
 
     images: list[int]
     boxes: list[list[int]]
@@ -45,7 +50,7 @@ class Prototypes(nn.Module):
         teacher: a `DetectorTeacher`.
         count: prototypes per class and level.
         alpha: of the pursuit.
-        images, min_px, seed: of `choose`.
+        images, min_px, seed: of `select_instances`.
     """
 
     valid: Tensor
@@ -59,6 +64,7 @@ class Prototypes(nn.Module):
         self._chosen: SelectedInstances | None = None
         self._theirs: list[Tensor] = []
         for pair in pairs:
+            # Buffers, so that a checkpoint holds the tables: a resumed run goes on with the same ones.
             self.register_buffer(f"ours_{pair.stride}", torch.zeros(num_classes * count, pair.student.channels))
             self.register_buffer(f"theirs_{pair.stride}", torch.zeros(num_classes * count, pair.teacher.channels))
         self.register_buffer("valid", torch.zeros(num_classes * count, dtype=torch.bool))
@@ -80,11 +86,11 @@ class Prototypes(nn.Module):
             InputError: there are no training images, or no boxes in them.
         """
         if self._samples is None:
-            raise InputError("prototypes are sought in the training images, and none were given: build with `samples`")
+            raise InputError("prototypes need the training images, and none were given; build with `samples`")
         if self._chosen is None:
             self._chosen = select_instances(self._samples, self.num_classes, *self._rule)
         if not self._chosen.images:
-            raise InputError("prototypes are sought in the boxes of the training images, and there is not a single one")
+            raise InputError("prototypes need boxes in the training images, and there are none; check the annotations")
 
         def ours(batch: Batch) -> Maps:
             maps = neck_maps(student, batch.images)
@@ -98,7 +104,7 @@ class Prototypes(nn.Module):
         by_student, *rest = instance_vectors(
             self._samples, self._chosen, spaces, [p.stride for p in self.pairs], student
         )
-        self._theirs = rest[0] if rest else self._theirs
+        self._theirs = rest[0] if rest else self._theirs  # the teacher is frozen
         self.fill(by_student, self._theirs, self._chosen.labels)
         for buffer in self.buffers():
             broadcast(buffer)  # the same to the last bit everywhere
@@ -172,7 +178,7 @@ def instance_vectors(
     first = 0
     for place, (number, boxes) in enumerate(zip(chosen.images, chosen.boxes, strict=True)):
         rows, first = slice(first, first + len(boxes)), first + len(boxes)
-        # Every process sees the first image, which says how wide the maps are.
+        # Every process reads the first image, from which the number of channels follows.
         if place and place % world != rank:
             continue
         batch = _batch(samples[number], boxes, student, pixels, device)

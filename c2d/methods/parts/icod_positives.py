@@ -1,4 +1,4 @@
-"""Positives of one or several stages as one set, each with its share in the mean."""
+"""Positives of one or several stages as one set, each with its weight in the mean."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def join_stages(stages: Sequence[Positives], batch: Batch, normaliser: str) -> W
     """
     offsets = batch.offsets()
     counts = [sum(s.per_image) for s in stages]
+    # The SSD code's avg_factor: an image without positives counts as one.
     floored = [sum(max(n, 1) for n in s.per_image) for s in stages] if normaliser == "per_image_floor" else counts
     boxes = torch.cat([s.boxes for s in stages])
 
@@ -73,6 +74,7 @@ def random_subset(positives: WeightedPositives, limit: int | None, generator: to
         return positives
     rows, weights, first = [], [], 0
     for count in positives.stages:
+        # On the CPU, where the generator is: the subset does not depend on the device.
         drawn = torch.randperm(count, generator=generator)[:limit].sort().values
         rows.append(drawn + first)
         weights.append(torch.full((len(drawn),), 1 / (len(positives.stages) * max(len(drawn), 1))))

@@ -170,6 +170,6 @@ def test_refusals_say_what_to_do() -> None:
         stage("tadf", "retinanet")
     with pytest.raises(InputError, match=r"tadf compares second stages; teacher: 'RetinaNet' has no second stage"):
         stage("tadf", "faster", "retinanet")
-    with pytest.raises(InputError, match=r"student writes them as .*0.1, .* set method.tadf.lambda_box to 0"):
+    with pytest.raises(InputError, match=r"the student's box coder is .*0.1, .* set method.tadf.lambda_box to 0"):
         stage("tadf", "faster", "cascade")
     assert set(stage("tadf", "faster", "cascade", lambda_box=0.0).terms()) == {"feat", "cls"}
