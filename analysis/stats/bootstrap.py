@@ -1,12 +1,12 @@
 """Two checkpoints on the same images: is one better on this kind of image? Paired bootstrap over images.
 
-Images are drawn with replacement, 1,000 times; both checkpoints see the same draws, and COCO's AP is computed anew for
-each (`c2d.metrics.resampled_ap`). It answers for these two checkpoints only: another seed of the same method may say otherwise
-(`analysis.stats.seed_statistics` over seeds, `analysis.stats.hierarchical` over both).
+Images are drawn with replacement, 1,000 times. Both checkpoints get the same draws, and COCO's AP is computed again for
+each draw (`c2d.metrics.resampled_ap`). The result holds for these two checkpoints only; another seed of the same method
+may differ (`analysis.stats.seed_statistics` compares over seeds, `analysis.stats.hierarchical` over both).
 
-The interval is the percentile one. By simulation (docs/results/statistics.md) BCa covers no better on 25 to 200 images,
-and it needs one more evaluation for every image: five times the work on COCO. Below 100 images every kind of interval
-covers too little, and its name says so; below 8 the comparison is refused.
+The interval is the percentile interval. By simulation (docs/results/statistics.md) BCa covers no better on 25 to 200
+images, and it needs one more evaluation for every image: five times the work on COCO. Below 100 images every kind of
+interval covers too little, and the interval's name says so; below 8 images the comparison raises an error.
 """
 
 from __future__ import annotations
@@ -32,10 +32,17 @@ FEWEST_RESAMPLES = 100  # the 2.5 % quantile of fewer draws is the extreme draw 
 
 @dataclass(frozen=True)
 class ImageDifference:
-    """One checkpoint minus another on the same images, in 0-1.
+    """One checkpoint minus another on the same images.
 
-    a, b: the metric of each. difference: a - b. low, high: 95 % interval. p: two-sided; below 0.05 exactly when the
-    interval leaves out 0, never below 2 / (resamples + 1). resamples: those in which the metric is defined.
+    Attributes:
+        metric: AP, AP50 or AP75.
+        a, b: the metric of each checkpoint, 0-1.
+        difference: a - b.
+        low, high: 95 % interval of the difference.
+        p: two-sided p value; below 0.05 exactly when the interval leaves out 0, never below 2 / (resamples + 1).
+        images: number of images.
+        resamples: number of draws in which the metric is defined.
+        interval, test: names of both.
     """
 
     metric: str
@@ -60,18 +67,18 @@ def compare_over_images(
     resamples: int = 1000,
     seed: int = 0,
 ) -> ImageDifference:
-    """a - b on the same targets, with a 95 % interval and a p value over images.
+    """Compare two checkpoints, a - b, on the same targets, with a 95 % interval and a p value over images.
 
     Args:
         targets: COCO ground truth, or None where `a` and `b` are `CocoData` already.
         a, b: COCO results list, or a `CocoData`, of each checkpoint.
         metric: AP, AP50 or AP75.
-        resamples: draws of the whole set.
+        resamples: number of draws of the whole set.
         seed: of the draws; the same seed gives the same numbers.
 
     Raises:
-        InputError: see `c2d.metrics.coco_data.prepare`; different ground truth on the two sides; no objects; too few images
-            or resamples.
+        InputError: see `c2d.metrics.coco_data.prepare`; different ground truth on the two sides; no objects; too few
+            images or resamples.
     """
     if resamples < FEWEST_RESAMPLES:
         raise InputError(
@@ -93,13 +100,22 @@ def compare_over_images(
 
 
 def full_set_values(curves: Sequence[Curves]) -> list[float]:
-    """The metric of each checkpoint on the set as it is."""
+    """Return the metric of each checkpoint, 0-1, on the full set: every image once."""
     once = np.ones((curves[0].images, 1), np.int32)
     return [float(one.ap(once)[0]) for one in curves]
 
 
 def matched_curves(targets: Mapping[str, Any] | None, detections: Sequence[Detections], metric: str) -> list[Curves]:
-    """Every checkpoint, checked and matched; all must stand on the same ground truth."""
+    """Check the detections of every checkpoint and match them to the ground truth.
+
+    Args:
+        targets: COCO ground truth, or None where `detections` are `CocoData` already.
+        detections: one entry a checkpoint.
+        metric: AP, AP50 or AP75.
+
+    Raises:
+        InputError: no targets; checkpoints on different ground truth; no objects; fewer than 8 images.
+    """
     first: CocoData | None = None
     out = []
     for number, given in enumerate(detections):

@@ -1,8 +1,9 @@
 """Two methods, several seeds each, one set of images: is one better for other seeds and for other images?
 
-Over seeds alone (`analysis.stats.seed_statistics`) the images are taken as given, over images alone (`analysis.stats.bootstrap`) the seeds.
-Here both are random. The difference of seed s is d_s; its mean over n seeds errs because seeds differ, because images
-differ, and because seeds differ more on some images than on others. Three variances say how much:
+A comparison over seeds alone (`analysis.stats.seed_statistics`) takes the images as fixed; one over images alone
+(`analysis.stats.bootstrap`) takes the seeds as fixed. Here both are random. The difference of seed s is d_s. Its mean
+over n seeds has an error because seeds differ, because images differ, and because seeds differ more on some images than
+on others. Three variances measure it:
 
     S   seeds          variance of the d_s / n; holds the seeds' own part and 1/n of the interaction
     B   images         variance of the mean difference under the bootstrap over images (`c2d.metrics.resampled_ap`, the same
@@ -12,9 +13,9 @@ differ, and because seeds differ more on some images than on others. Three varia
     variance = S + T,  T = max(B - C, 0)     mean ± t(df) sqrt(S + T),   df = (n - 1) (S + T) / S for many images
 
 A percentile bootstrap over 3 or 5 seeds and images covers too little, because so few seeds cannot show their spread;
-hence t. Satterthwaite's degrees of freedom, (n - 1) ((S + T) / S)^2, trust an S that came out small by luck: with 3
-seeds they cover 92 % where seeds matter most. The one power less covers 94 to 96 % whatever the share of seeds and
-images (docs/results/statistics.md).
+so the interval is a t interval. Satterthwaite's degrees of freedom, (n - 1) ((S + T) / S)^2, grow too much where S is
+small by chance: with 3 seeds they cover 92 % where 90 % of the variance is from seeds. With one power less the interval
+covers 94 to 96 % whatever the shares of seeds and images (docs/results/statistics.md).
 """
 
 from __future__ import annotations
@@ -40,8 +41,16 @@ ImageVariance = tuple[float, float]
 class SeedImageDifference:
     """One method minus another over seeds and images, in 0-1.
 
-    mean: of the seeds' differences. sd: of those, ddof 1. low, high: 95 % interval. p: two-sided, None where nothing
-    varies. seed_variance, image_variance: the parts S and T of the variance of `mean`; their roots are standard errors.
+    Attributes:
+        mean: mean of the seeds' differences.
+        sd: sample standard deviation of the seeds' differences (ddof 1).
+        n: number of seeds.
+        images: number of images.
+        low, high: 95 % interval of the mean; None where nothing varies.
+        p: two-sided p value; None where nothing varies.
+        seed_variance, image_variance: the parts S and T of the variance of `mean`; their roots are standard errors.
+        df: degrees of freedom of t; None where nothing varies.
+        interval, test: names of both, or why there is none.
     """
 
     mean: float
@@ -67,17 +76,18 @@ def compare_over_seeds_and_images(
     resamples: int = 1000,
     seed: int = 0,
 ) -> SeedImageDifference:
-    """a - b over seeds and images.
+    """Compare two methods, a - b, over seeds and images.
 
     Args:
         targets: COCO ground truth, or None where all detections are `CocoData` already.
         a, b: one entry a seed, the same seeds in the same order: a COCO results list or a `CocoData`.
         metric: AP, AP50 or AP75.
-        resamples: draws of the images.
+        resamples: number of draws of the images.
         seed: of the draws.
 
     Raises:
-        InputError: fewer than 2 seeds, or not as many on both sides; else as `analysis.stats.bootstrap.compare_over_images`.
+        InputError: fewer than 2 seeds, or not as many on both sides; else as
+            `analysis.stats.bootstrap.compare_over_images`.
     """
     if len(a) != len(b):
         raise InputError(f"{len(a)} seeds against {len(b)}: give the same seeds, in the same order, on both sides")
@@ -91,18 +101,27 @@ def compare_over_seeds_and_images(
 
 
 def bootstrap_variance(drawn: Array) -> ImageVariance:
-    """From differences (n seeds, resamples) under the same draws of images; draws without any object are left out."""
+    """Return the two variances over images.
+
+    Args:
+        drawn: (seeds, resamples) float64, differences in 0-1 under the same draws of images. Draws without any object
+            are NaN and left out.
+    """
     defined = drawn[:, ~np.isnan(drawn).any(axis=0)]
     return float(defined.mean(axis=0).var(ddof=1)), float(defined.var(axis=1, ddof=1).mean())
 
 
 def combine(differences: Array, image_variance: Callable[[], ImageVariance], images: int) -> SeedImageDifference:
-    """Interval and test from the seeds' differences (n,) and what the images add.
+    """Compute interval and test from the seeds' differences and the variances over images.
 
     Args:
-        differences: one value a seed, on all images.
-        image_variance: gives the two variances over images; `compare` takes them from its bootstrap.
-        images: how many there are.
+        differences: (n,) float64, one value a seed, on all images.
+        image_variance: returns the two variances over images; `compare_over_seeds_and_images` takes them from its
+            bootstrap.
+        images: number of images.
+
+    Raises:
+        InputError: fewer than 2 seeds.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -112,9 +131,10 @@ def combine(differences: Array, image_variance: Callable[[], ImageVariance], ima
     mean, sd = float(d.mean()), float(d.std(ddof=1))
     together, single = image_variance()
     seeds = sd**2 / n
+    # Both differences are estimates of variances; by chance they can come out below 0.
     over = max(together - max(single - together, 0.0) / (n - 1), 0.0)
     total = seeds + over
-    few = "; n = 2 covers 90 to 97 %" if n == 2 else ""
+    few = "; n = 2 covers 90 to 97 %" if n == 2 else ""  # by simulation, docs/results/statistics.md
     few += f"; {images} images are few: covers less than 95 %" if images < FEW_IMAGES else ""
     name = f"over {n} seeds and {images} images"
     if total == 0:

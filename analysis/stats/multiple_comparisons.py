@@ -11,45 +11,55 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.stats.permutation import LEVEL
-from analysis.stats.seed_statistics import SAME, Difference, checked, paired
+from analysis.stats.seed_statistics import SAME, Difference, finite_array, paired
 from c2d.core.errors import InputError, abbreviate, unknown_name
 
 
 @dataclass(frozen=True)
 class BestRows:
-    """Which rows of a column are bold, by key, and the sentence that says why these, or why none."""
+    """The bold rows of a column.
+
+    Attributes:
+        best: keys of the bold rows; empty where nothing is bold.
+        reason: why these rows are bold, or why none is.
+    """
 
     best: frozenset[str]
     reason: str
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p values, in the order given. None stays None and is not counted as a test."""
-    made = [(p, at) for at, p in enumerate(ps) if p is not None]
-    for p, at in made:
+    """Return Holm's adjusted p values, in the order given. None stays None and is not counted as a test.
+
+    Raises:
+        InputError: a p value outside 0 to 1.
+    """
+    tests = [(p, at) for at, p in enumerate(ps) if p is not None]
+    for p, at in tests:
         if not 0 <= p <= 1:
             raise InputError(f"p value number {at} is {p}; expected 0 to 1, or None where no test was made")
     out: list[float | None] = [None] * len(ps)
     worst = 0.0
-    for place, (p, at) in enumerate(sorted(made)):
-        worst = max(worst, min(1.0, (len(made) - place) * p))
+    for place, (p, at) in enumerate(sorted(tests)):
+        worst = max(worst, min(1.0, (len(tests) - place) * p))
         out[at] = worst
     return out
 
 
 def best_rows(samples: Mapping[str, Mapping[int, float]], better: Literal["higher", "lower", ""]) -> BestRows:
-    """Which rows are bold: the best, and every row that is not distinguishable from it.
+    """Return the bold rows: the best, and every row that is not distinguishable from it.
 
     The best is the row with the best mean over its own seeds. Every other row is compared with it over their common
-    seeds (`paired`), Holm over these comparisons; p >= 0.05 is not distinguishable. Rows that equal it in every seed
-    are bold too. Nothing is bold where that cannot be decided:
+    seeds (`paired`), with Holm's correction over these comparisons; p >= 0.05 is not distinguishable. Rows that equal
+    it in every seed are bold too. Nothing is bold where that cannot be decided:
       - there is one row, or `better` is "";
       - a row has fewer than 2 seeds in common with the best, or differs by the same amount in every seed;
-      - the best row has fewer seeds than another: an unfinished row may lead by the luck of the seeds it has;
+      - the best row has fewer seeds than another: an unfinished row may lead by chance;
       - the best is behind a row over the seeds that both have: it leads by seeds that the other does not have.
 
     Args:
         samples: {row key: {seed: value}}; rows without a value are left out.
+        better: direction in which a row is ahead; "" for numbers without direction.
     """
     if better not in ("higher", "lower", ""):
         raise unknown_name("direction", better, ("higher", "lower", ""))
@@ -63,7 +73,7 @@ def best_rows(samples: Mapping[str, Mapping[int, float]], better: Literal["highe
     if len(rows) < 2:
         return nothing_bold("there is nothing to compare with" if rows else "there are no values")
     sign = 1 if better == "higher" else -1
-    means = {key: sign * float(checked(list(values.values()), key).mean()) for key, values in rows.items()}
+    means = {key: sign * float(finite_array(list(values.values()), key).mean()) for key, values in rows.items()}
     best = max(means, key=means.__getitem__)
     fullest = max(map(len, rows.values()))
     if len(rows[best]) < fullest:

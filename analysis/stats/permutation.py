@@ -1,9 +1,9 @@
 """The sign-flip test of a mean and the interval that inverts it, and how p and interval come from ordered values.
 
-If there is no effect and the differences d are symmetric, each might as well have had the other sign. Flipping the set
-F of seeds raises the sum of d - theta exactly when the mean of d over F lies below theta. So the one-sided p value of
-theta counts subset means (Hartigan's typical values, 1969): p = (1 + #{F: mean_F <= theta}) / 2^n, and the ends of the
-interval are subset means themselves. Two-sided: twice the smaller side.
+If there is no effect and the differences d are symmetric, each sign is equally likely. Flipping the set F of seeds
+raises the sum of d - theta exactly when the mean of d over F is below theta. So the one-sided p value of theta counts
+subset means (Hartigan's typical values, 1969): p = (1 + #{F: mean_F <= theta}) / 2^n, and the ends of the interval are
+subset means themselves. The two-sided p value is twice the smaller one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ _ZERO = 1e-12  # sums below this part of the values are 0 but for rounding
 
 
 def sign_flip_test(d: Array, flips: int, seed: int) -> tuple[float, float, float, str]:
-    """p, low, high and the test's name for differences (n,); above `EXACT_TO` of them with `flips` random patterns."""
+    """Test whether the mean of the differences is 0.
+
+    Args:
+        d: (n,) float64, differences of paired seeds.
+        flips: number of random sign patterns above `EXACT_TO` differences; up to there all patterns are tried.
+        seed: of the random patterns.
+
+    Returns:
+        (p, low, high, name of the test); low and high are the 95 % interval of the mean, in the unit of `d`.
+    """
     n = len(d)
     if n <= EXACT_TO:
         sets = (np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1 == 1  # all but the empty set, which the 1 + counts
@@ -35,7 +44,11 @@ def sign_flip_test(d: Array, flips: int, seed: int) -> tuple[float, float, float
 
 
 def p_and_interval(ordered: Array) -> tuple[float, float, float]:
-    """p of 0, low and high from rising values; p < 0.05 exactly when low > 0 or high < 0."""
+    """Return (p of 0, low, high); p < 0.05 exactly when low > 0 or high < 0.
+
+    Args:
+        ordered: (n,) float64, subset means or resampled differences in ascending order.
+    """
     total = len(ordered) + 1
     p = min(1.0, 2 * (1 + min(int((ordered <= 0).sum()), int((ordered >= 0).sum()))) / total)
     # theta stays while 1 + count >= (1 - LEVEL) / 2 * total: from the k-th smallest value on.

@@ -1,8 +1,9 @@
-"""Quantiles of latency samples with 95 % intervals, a launch (one process) being the unit of repetition.
+"""Quantiles of latency samples with 95 % intervals. The unit of repetition is a launch: one process.
 
 Samples of one process share its memory layout, clocks and chosen kernels. So from three launches on, a quantile is the
-mean of the launches' quantiles, with a t interval from the spread between them. With fewer it is the quantile of all
-samples, and its interval comes from their order statistics: that one speaks about these processes alone, and says so.
+mean of the launches' quantiles, with a t interval from the spread between them. With fewer launches it is the quantile
+of all samples, and its interval comes from their order statistics. That interval holds for these processes only, and
+its name says so.
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ if TYPE_CHECKING:
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 LAUNCHES = 3
-"""So many launches carry an interval of their own."""
+"""Smallest number of launches for a t interval over launches."""
 CONFIDENCE = 0.95
 BY_LAUNCHES = "t over launches"
-WITHIN = "order statistics within one launch; says nothing about another launch"
-WITHIN_TWO = "order statistics of two launches taken together; too few to tell how launches differ"
+WITHIN = "order statistics within one launch; not valid for another launch"
+WITHIN_TWO = "order statistics of two launches taken together; too few to show how launches differ"
 
 
 def launch_quantiles(launches: Sequence[np.ndarray]) -> dict[str, Any]:
-    """launches, n_samples, p50_ms, p50_low_ms, p50_high_ms and so on, interval (how it was made) and note.
+    """Compute the quantiles of all launches with their 95 % intervals.
 
     Args:
-        launches: samples in ms of each process, none empty. An interval that cannot be promised is NaN.
+        launches: one array (N,) of float64 for each process: its samples in ms, at least one.
+
+    Returns:
+        launches, n_samples, p50_ms, p50_low_ms, p50_high_ms (and so on for `QUANTILES`), interval (its method) and
+        note. An interval that too few samples allow is NaN.
     """
     import numpy as np
 
@@ -44,7 +49,7 @@ def launch_quantiles(launches: Sequence[np.ndarray]) -> dict[str, Any]:
             value, (low, high), size = float(np.quantile(pooled, q)), order_statistic_interval(pooled, q), len(pooled)
         needed = round(1 / (1 - q))
         if size < needed:
-            notes.append(f"{name} stands on {size} samples and needs {needed} to be more than the slowest")
+            notes.append(f"{name} is of {size} samples and needs {needed} to be more than the slowest")
         elif math.isnan(low):
             notes.append(f"{size} samples are too few for an interval of {name}")
         row |= {f"{name}_ms": value, f"{name}_low_ms": low, f"{name}_high_ms": high}
@@ -52,9 +57,17 @@ def launch_quantiles(launches: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def order_statistic_interval(samples: np.ndarray, q: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Distribution-free interval of a quantile: two of the samples, by rank; (NaN, NaN) where there are too few.
+    """Return the distribution-free interval of a quantile: two of the samples, by rank.
 
     The number of samples below the quantile is binomial, whatever the distribution.
+
+    Args:
+        samples: (N,) float64, ms.
+        q: quantile, 0-1.
+        confidence: coverage, 0-1.
+
+    Returns:
+        (low, high) in ms; (NaN, NaN) where there are too few samples.
     """
     import numpy as np
     from scipy.stats import binom
@@ -68,7 +81,7 @@ def order_statistic_interval(samples: np.ndarray, q: float, confidence: float = 
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(mean, low, high) of the launches' quantiles by t; no time is below 0."""
+    """Return (mean, low, high) in ms of the launches' quantiles, by t; low is at least 0, because no time is below."""
     import numpy as np
     from scipy.stats import t
 
@@ -78,7 +91,11 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def coefficient_of_variation(launches: Sequence[np.ndarray]) -> float:
-    """Repeatability: standard deviation over mean of the launches' medians, a share; NaN for one launch."""
+    """Return the repeatability: standard deviation over mean of the launches' medians, 0-1; NaN for one launch.
+
+    Args:
+        launches: one array (N,) of float64 for each process: its samples in ms.
+    """
     import numpy as np
 
     if len(launches) < 2:

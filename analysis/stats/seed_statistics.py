@@ -1,4 +1,5 @@
-"""Numbers of several seeds -> mean, spread, interval, test. What a method cannot promise at that n it refuses or says.
+"""Mean, spread, interval and test of the numbers of several seeds. Where a method does not cover 95 % at the given n,
+it raises an error or its name says so.
 
 Which method, and why (simulated in docs/results/statistics.md):
 
@@ -6,14 +7,14 @@ Which method, and why (simulated in docs/results/statistics.md):
   two rows         differences of the same seeds, `paired`
     1 seed         no interval, no test
     2 to 7         paired t. A sign-flip test of n < 6 seeds cannot reach p < 0.05, and a percentile bootstrap over 3
-                   or 5 seeds covers 74 % and 83 %: both refuse
-    8 and more     sign-flip permutation test of the mean, and the interval that inverts this very test, so that it
+                   or 5 seeds covers 74 % and 83 %: both raise an error
+    8 and more     sign-flip permutation test of the mean, and the interval that inverts this test, so that it
                    leaves out 0 exactly when p < 0.05
   no common seeds  Welch's t, `unpaired`
 
-These methods promise 93 to 97 %. They keep it for a normal spread, for heavier tails and up to a skewness of 1;
-with a skewness of 2 they cover 87 to 91 %, and so few values do not show it. (Two rows with the same kind of noise have
-symmetric differences, however skewed each row is.) The sign-flip methods need symmetric differences, nothing else.
+These methods cover 93 to 97 % for a normal spread, for heavier tails and up to a skewness of 1. With a skewness of 2
+they cover 87 to 91 %, and so few values do not show the skewness. (Two rows with the same kind of noise have symmetric
+differences, however skewed each row is.) The sign-flip methods need symmetric differences, nothing else.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ from analysis.stats.permutation import LEVEL, sign_flip_test
 from c2d.core.errors import InputError, unknown_name
 from c2d.metrics.coco_data import Array
 
-FLIPS_FROM = (
-    8  # 2 / 2**8 = 0.008: from here the exact test has power; below, t covers better (docs/results/statistics.md)
-)
-RANDOM_FLIPS = 9_999  # patterns beyond that
+# 2 / 2**8 = 0.008: from here the exact test has power; below, t covers better (docs/results/statistics.md).
+FLIPS_FROM = 8
+RANDOM_FLIPS = 9_999  # random patterns where 2^n are too many (`permutation.EXACT_TO`)
 SAME = 1e-12  # a spread below this part of the values is rounding of float64, whose step is 2e-16
 
 METHODS = ("auto", "t", "sign-flip", "bootstrap")
@@ -39,8 +39,15 @@ METHODS = ("auto", "t", "sign-flip", "bootstrap")
 
 @dataclass(frozen=True)
 class Summary:
-    """One row over its seeds. sd: ddof 1, None below two. low, high: 95 % interval of the mean, None where there is
-    none; `interval` is its name, or why there is none."""
+    """One row over its seeds, in the unit of its values.
+
+    Attributes:
+        mean: mean over seeds.
+        sd: sample standard deviation over seeds (ddof 1); None below two seeds.
+        n: number of seeds.
+        low, high: 95 % interval of the mean; None where there is none.
+        interval: name of the interval, or why there is none.
+    """
 
     mean: float
     sd: float | None
@@ -52,11 +59,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """One row minus another.
+    """One row minus another, in the unit of their values.
 
-    n: pairs (of `unpaired`: the smaller number). sd: of the differences, None where there are no pairs or only one.
-    low, high: 95 % interval of the mean difference. p: two-sided, None where no test was made. test, interval: the
-    names of both, or why there is none.
+    Attributes:
+        mean: mean difference.
+        sd: sample standard deviation of the differences (ddof 1); None where there are no pairs or only one.
+        n: number of pairs; of `unpaired` the smaller of the two numbers.
+        low, high: 95 % interval of the mean difference; None where there is none.
+        p: two-sided p value; None without a test.
+        test, interval: names of both, or why there is none.
     """
 
     mean: float
@@ -70,12 +81,15 @@ class Difference:
 
 
 def summary(values: Sequence[float] | Array) -> Summary:
-    """Mean, spread and 95 % t interval of one row's seeds.
+    """Compute mean, spread and 95 % t interval of one row's seeds.
+
+    Args:
+        values: (n,) values, one a seed.
 
     Raises:
         InputError: no value, or one that is not finite.
     """
-    x = checked(values, "values")
+    x = finite_array(values, "values")
     n, mean = len(x), float(x.mean())
     if n == 1:
         return Summary(mean, None, 1, None, None, "none: one seed")
@@ -94,21 +108,21 @@ def paired(
     flips: int = RANDOM_FLIPS,
     seed: int = 0,
 ) -> Difference:
-    """a - b of the same seeds, in the same order.
+    """Compare two rows, a - b, over the same seeds in the same order.
 
     Args:
         a, b: (n,) values, aligned by seed by the caller.
         method: `auto` (see the module), `t`, `sign-flip`, or `bootstrap` (percentile, over seeds).
-        flips: random sign patterns, or bootstrap resamples; patterns are random only above 14 seeds.
-        seed: of those.
+        flips: number of random sign patterns, or of bootstrap resamples; patterns are random only above 14 seeds.
+        seed: of the random patterns or resamples.
 
     Raises:
-        InputError: unequal lengths, a value that is not finite, an unknown method, or one that cannot keep its promise
-            at this n.
+        InputError: unequal lengths, a value that is not finite, an unknown method, or one that covers too little or
+            has no power at this n.
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    x, y = checked(a, "first values"), checked(b, "second values")
+    x, y = finite_array(a, "first values"), finite_array(b, "second values")
     if len(x) != len(y):
         raise InputError(
             f"{len(x)} values against {len(y)}: a paired comparison needs the same seeds on both sides; "
@@ -128,7 +142,7 @@ def paired(
     if n == 1:
         return Difference(mean, None, 1, None, None, None, "none: one seed", "none: one seed")
     d, sd = x - y, _sd(x - y, np.concatenate([x, y]))
-    if sd == 0:  # every seed says exactly the same, so nothing measures the noise
+    if sd == 0:  # every seed has the same difference, so nothing measures the noise
         return Difference(mean, 0.0, n, None, None, None, "none: no spread", "none: no spread")
     if method == "bootstrap":
         return _bootstrap(d, mean, sd, flips, seed)
@@ -139,8 +153,15 @@ def paired(
 
 
 def unpaired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Difference:
-    """mean(a) - mean(b) of different seeds, by Welch's t test. n is the smaller of the two numbers."""
-    x, y = checked(a, "first values"), checked(b, "second values")
+    """Compare two rows over different seeds, mean(a) - mean(b), by Welch's t test.
+
+    Args:
+        a, b: (n,) values, one a seed; the two lengths may differ.
+
+    Raises:
+        InputError: no value, or one that is not finite.
+    """
+    x, y = finite_array(a, "first values"), finite_array(b, "second values")
     mean, n = float(x.mean() - y.mean()), min(len(x), len(y))
     if n == 1:
         reason = "none: one seed on one side"
@@ -148,12 +169,21 @@ def unpaired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Differen
     u, v = _sd(x, x) ** 2 / len(x), _sd(y, y) ** 2 / len(y)
     if u + v == 0:
         return Difference(mean, None, n, None, None, None, "none: no spread", "none: no spread")
-    df = (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))
+    df = (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))  # Welch-Satterthwaite
     name = f"Welch t, unpaired, n = {len(x)} and {len(y)}"
     return _t(mean, None, n, math.sqrt(u + v), df, name, name)
 
 
-def checked(values: Sequence[float] | Array, what: str) -> Array:
+def finite_array(values: Sequence[float] | Array, what: str) -> Array:
+    """Return the values as an array (n,) of float64.
+
+    Args:
+        values: one value a seed.
+        what: their name in the error.
+
+    Raises:
+        InputError: no value, more than one dimension, or a value that is not finite.
+    """
     x = np.asarray(values, float)
     if x.ndim != 1 or not len(x):
         raise InputError(f"{what}: expected a list of numbers, one a seed, got shape {x.shape}")

@@ -100,7 +100,7 @@ def test_fewer_launches_speak_about_themselves_and_say_so(study: Study) -> None:
         f"measured in 1 launch: {WITHIN}; 201 samples are too few for an interval of p99"
     )
     assert found.loc["few", ["p50_low_ms", "p99_high_ms"]].isna().all()
-    assert "p99 stands on 3 samples and needs 100 to be more than the slowest" in str(found.loc["few", "note"])
+    assert "p99 is of 3 samples and needs 100 to be more than the slowest" in str(found.loc["few", "note"])
 
 
 def test_order_statistics_cover_the_quantile_whatever_the_distribution() -> None:

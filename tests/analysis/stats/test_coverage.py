@@ -108,7 +108,7 @@ def test_a_skewed_spread_covers_less_and_the_module_says_so():
     for n in (3, 5, 10):
         assert 0.93 - chance(2000) < over_seeds("skewed (gamma, skewness 1)", n, 2000)[0] < 0.95
         assert 0.86 < over_seeds("very skewed (exponential, skewness 2)", n, 2000)[0] < 0.92
-    assert "with a skewness of 2 they cover 87 to 91 %" in " ".join((seed_statistics.__doc__ or "").split())
+    assert "With a skewness of 2 they cover 87 to 91 %" in " ".join((seed_statistics.__doc__ or "").split())
 
 
 def test_what_is_refused_would_not_have_covered():
