@@ -1,6 +1,6 @@
 """One table, five formats: each writes the same `analysis.tables.table.Table` as text.
 
-`text` owns the wording of a cell, so that a number reads the same in LaTeX, Markdown and HTML; CSV and JSON carry full
+`text` owns the text of a cell, so that a number is the same in LaTeX, Markdown and HTML; CSV and JSON have full
 precision. Names come from people and papers: every format escapes them.
 """
 

@@ -15,8 +15,16 @@ PUBLISHED = "(publ.)"
 
 @dataclass(frozen=True)
 class CellText:
-    """One cell in parts. number: "37.4", "+1.2" or a dash. spread: "± 0.2", "[0.3, 2.1]" or "". n: "(3)", "(2/3)" or
-    "". marks: of footnotes."""
+    """One cell in parts; percent, or the unit of its column.
+
+    Attributes:
+        number: "37.4", "+1.2" or a dash.
+        spread: "± 0.2", "[0.3, 2.1]" or "".
+        n: number of seeds, "(3)" or "(2/3)"; "" where the caption has it.
+        marks: of footnotes.
+        bold: best, or not distinguishable from the best.
+        published: the number is from a paper.
+    """
 
     number: str
     spread: str = ""
@@ -27,16 +35,22 @@ class CellText:
 
     @property
     def is_missing(self) -> bool:
+        """Whether there is no number."""
         return self.number == DASH
 
     @property
     def plain(self) -> str:
-        """All but the marks: "37.4 ± 0.2 (3)"."""
+        """The text without the marks: "37.4 ± 0.2 (3)"."""
         return " ".join(part for part in (self.number, self.spread, self.n) if part)
 
 
 def format_number(value: float, digits: int, signed: bool = False) -> str:
-    """Rounded as `format` rounds, with a real minus sign; what rounds to zero has no sign."""
+    """Round a number as `format` does, with a real minus sign; a number that rounds to zero has no sign.
+
+    Args:
+        digits: after the decimal point.
+        signed: whether a positive number gets a plus.
+    """
     shown = f"{value:{'+' if signed else ''}.{digits}f}"
     if not any(digit in shown for digit in "123456789"):
         shown = shown.lstrip("+-")
@@ -44,55 +58,57 @@ def format_number(value: float, digits: int, signed: bool = False) -> str:
 
 
 def p_value(p: float) -> str:
-    """ "0.012", or "< 0.001"."""
+    """Return a p value as text: "0.012", or "< 0.001"."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def header(column: Column) -> str:
-    """ "Δ AP [%] (publ.)": what the number is, its unit, and whether it was published elsewhere."""
+    """Return the header of a column with its unit: "AP [%]", or "Δ AP [%] (publ.)" for a published difference."""
     unit = f"[{column.unit}]" if column.unit else ""
     return " ".join(part for part in (heading(column), unit, PUBLISHED if column.is_published else "") if part)
 
 
 def heading(column: Column) -> str:
-    """The label without unit and kind; a difference begins with a delta."""
+    """Return the label without unit and kind; a difference begins with a delta."""
     if column.kind.endswith("difference") and not column.label.startswith(("Δ", "∆")):
         return f"Δ {column.label}"
     return column.label
 
 
 def row_name(row: Row) -> str:
-    """A row in a sentence: "ssd300 / kd_cls"."""
+    """Return the name of a row in a sentence: "ssd300 / kd_cls"."""
     return " / ".join(label for label in row.labels if label.strip()) or row.key
 
 
 def cell_of(row: Row, column: Column) -> Cell:
-    """The cell, or an empty missing one."""
+    """Return the cell of a row in a column, or an empty missing one."""
     return row.cells.get(column.key) or Cell(kind="missing")
 
 
 def is_missing(cell: Cell) -> bool:
+    """Whether a cell has no finite number."""
     return cell.kind == "missing" or cell.value is None or not math.isfinite(cell.value)
 
 
 def with_full_stop(text: str) -> str:
-    """With a full stop, if it has no end yet."""
+    """Add a full stop, if the text has no end yet."""
     text = text.strip()
     return text if not text or text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
 def printable(text: str) -> str:
-    """What a text file can hold: no control characters (but tab and line feed), surrogates or non-characters."""
+    """Replace what a text file cannot hold: control characters (but tab and line feed), surrogates, non-characters."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_unprintable(char) else char for char in text)
 
 
 def printable_line(text: str) -> str:
-    """Clean, and every run of white space one space."""
+    """Return `printable` text as one line: every run of white space is one space."""
     return " ".join(printable(text).split())
 
 
 def _is_unprintable(char: str) -> bool:
     if char in "\t\n":
         return False
+    # Non-characters are U+FDD0 to U+FDEF and the last two code points of every plane (Unicode, section 23.7).
     return unicodedata.category(char) in ("Cc", "Cs") or ord(char) & 0xFFFE == 0xFFFE or "\ufdd0" <= char <= "\ufdef"

@@ -8,7 +8,7 @@ that of the column. `notes` holds the sentences, not the marks; `runs` are separ
 written %20, a percent sign %25). An axis whose name is taken by another column, or empty, is axis.<number>.<name>.
 
 A spreadsheet runs text that begins with = + - or @ as a formula. Names come from people, so such a text field gets an
-apostrophe in front, which is how a spreadsheet writes "this is text"; `read` takes it off again. Numbers get none.
+apostrophe in front, which is how a spreadsheet marks text; `read` removes it again. Numbers get none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write(table: Table) -> str:
-    """The CSV text."""
+    """Return the CSV text of a table."""
     lines = [[*BEFORE, *(guard(axis) for axis in axes(table)), *AFTER]]
     lines += (line for row in table.rows for line in _lines(table, row))
     out = _Lines()
@@ -41,10 +41,13 @@ def write(table: Table) -> str:
 
 
 def read(text: str) -> list[dict[str, str]]:
-    """One dict a cell, {header: text}, without the apostrophes of `guard`. `run_ids` splits the field `runs`.
+    """Read the cells of a CSV text, without the apostrophes of `guard`.
+
+    Returns:
+        One dict a cell, {header: text}; `run_ids` splits the field `runs`.
 
     Raises:
-        InputError: no table of ours.
+        InputError: no CSV, other columns than `write` gives, or a line of another length.
     """
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -63,7 +66,7 @@ def read(text: str) -> list[dict[str, str]]:
 
 
 def axes(table: Table) -> list[str]:
-    """The headers of the label columns, each one unique in the file."""
+    """Return the headers of the label columns, each one unique in the file."""
     taken = {*BEFORE, *AFTER}
     out = []
     for at, axis in enumerate(table.row_axes):
@@ -76,22 +79,22 @@ def axes(table: Table) -> list[str]:
 
 
 def guard(text: str) -> str:
-    """With an apostrophe in front where a spreadsheet would run it; also where one was there, so that none is lost."""
+    """Put an apostrophe in front of text that a spreadsheet would run; also where it has one, so that none is lost."""
     return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def unguard(text: str) -> str:
-    """The text before `guard`."""
+    """Return the text that `guard` was given."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def runs_field(runs: tuple[str, ...]) -> str:
-    """Run ids in one field; HTML uses it as well."""
+    """Join run ids to one field; HTML uses it as well."""
     return " ".join("".join(_percent(char) for char in run) for run in runs)
 
 
 def run_ids(field: str) -> tuple[str, ...]:
-    """The run ids of one field."""
+    """Split the field of `runs_field` into run ids."""
     return tuple(unquote(run) for run in field.split(" ") if run)
 
 
@@ -118,12 +121,12 @@ def _labels(table: Table, row: Row) -> tuple[str, ...]:
 
 
 def exact(number: float | None) -> str:
-    """Full precision; "" is none."""
+    """Return a number in full precision; "" for None."""
     return "" if number is None else repr(float(number))
 
 
 class _Lines:
-    """Where csv writes. It quotes a carriage return only if lines end with one, so they do, and lose it here."""
+    """Target of `csv.writer`. It quotes a carriage return only if lines end with one, so they do, and lose it here."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []

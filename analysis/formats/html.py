@@ -1,8 +1,8 @@
 """A table as HTML: a <figure> with a <table>, its footnotes, statistics and ledger.
 
-Every <td> with a number carries it in full precision (data-value, data-sd, data-low, data-high, data-p, data-p-holm)
-and names its runs (data-runs, as in the CSV); its title says the same in words. Classes: measured, difference,
-published; best, missing, baseline.
+Every <td> with a number has it in full precision (data-value, data-sd, data-low, data-high, data-p, data-p-holm) and
+names its runs (data-runs, as in the CSV); its title has the same in words. Classes: measured, difference, published;
+best, missing, baseline.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ tbody tr.group:not(:first-child) > * { border-top: 1px solid var(--line); }
 
 
 def write(table: Table) -> str:
-    """The fragment."""
+    """Return the <figure> of a table, to insert into a page."""
     content = table_text(table)
     store = f' data-store="{escape(table.store)}"' if table.store else ""
     lines = [f'<figure class="c2d-table" data-table="{escape(table.name)}"{store}>', "<table>"]
@@ -51,7 +51,7 @@ def write(table: Table) -> str:
 
 
 def page(table: Table) -> str:
-    """A page of its own, without any outside address."""
+    """Return a complete page of one table, without any outside address."""
     title = escape(table.title or table.name or "table")
     head = f'<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>{title}</title>'
     body = f"<style>\n{CSS}\n</style>\n</head>\n<body>\n<main>\n{write(table)}</main>\n</body>\n</html>\n"
@@ -59,7 +59,7 @@ def page(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text for elements and for attributes in quotes."""
+    """Escape text for elements and for attributes in quotes."""
     return _escape(printable(text), quote=True)
 
 
@@ -137,9 +137,9 @@ def _under(content: TableText) -> Iterator[str]:
     yield '<div class="under">'
     if content.notes:
         yield '<ul class="notes">'
-        for mark, said in content.notes.items():
-            yield f"<li><sup>{escape(mark)}</sup> {escape(with_full_stop(said))}</li>"
+        for mark, sentence in content.notes.items():
+            yield f"<li><sup>{escape(mark)}</sup> {escape(with_full_stop(sentence))}</li>"
         yield "</ul>"
-    for head, said in content.under:
-        yield f"<p><strong>{escape(head)}:</strong> {escape(said)}</p>"
+    for head, sentence in content.under:
+        yield f"<p><strong>{escape(head)}:</strong> {escape(sentence)}</p>"
     yield "</div>"

@@ -1,9 +1,9 @@
-"""A table as JSON: everything, lossless. `read(write(table)) == table`.
+"""A table as JSON, without loss: `read(write(table)) == table`.
 
     {"format": 1, "table": {... the fields of analysis.tables.table.Table, in their order ...}}
 
-One field a line, so that a changed number is one changed line. JSON has no infinities: a number that is none is written
-as the text "nan", "inf" or "-inf".
+One field a line, so that a changed number is one changed line. JSON has no NaN and no infinity: they are written as the
+texts "nan", "inf" and "-inf".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _JSON_KEYS = {"n_planned": "promised"}
 
 
 def write(table: Table) -> str:
-    """The JSON text."""
+    """Return the JSON text of a table."""
     text = json.dumps(
         {"format": FORMAT, "table": _json_value(asdict(table))}, indent=1, ensure_ascii=False, allow_nan=False
     )
@@ -32,7 +32,7 @@ def write(table: Table) -> str:
 
 
 def read(text: str) -> Table:
-    """The table of a JSON text.
+    """Read the table of a JSON text.
 
     Raises:
         InputError: no JSON, another format, or fields that are missing or unknown.

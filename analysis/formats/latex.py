@@ -1,8 +1,8 @@
 r"""A table as LaTeX: booktabs rules, numbers aligned on the decimal marker by siunitx.
 
-A number stands in an S column; what follows it (spread, seeds, marks) in a column of its own in smaller type. Columns
-of published numbers are grey, in italics, and headed "publ.". A table that is wider or taller than its page is scaled
-down, and only then. The file is a table environment to \input into a paper; its first lines name the packages.
+A number is in an S column. What follows it (spread, seeds, marks) is in a column of its own in smaller type. Columns of
+published numbers are grey, in italics, with "publ." in the header. Only a table that is wider or taller than its page
+is scaled down. The file is a table environment to \input into a paper; its first lines name the packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WIDE_LABEL = 30
 WIDE_HEADER = 18
 LONG_MARK = 8
 MANY_COLUMNS = 6
-"""More columns than this stand closer together."""
+"""More columns than this get less space between them."""
 _GREY = r"\color[gray]{0.4}"
 _SETUP = (
     r"\renewcommand{\textminus}{\ensuremath{-}}% bold and italic numbers: text fonts, but a real minus",
@@ -33,12 +33,12 @@ _SETUP = (
 
 
 def write(table: Table) -> str:
-    r"""The table environment, for \input."""
+    r"""Return the table environment of a table, for \input."""
     content = table_text(table)
-    lines = [f"% {comment(table.title or table.name)}: written by c2d report, not by hand."]
+    lines = [f"% {comment(table.title or table.name)}: written by c2d report; do not edit."]
     lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in PACKAGES)]
     if table.store:
-        lines += [f"% Runs are in {comment(table.store)}; which ones, c2d explain and the CSV tell."]
+        lines += [f"% Runs are in {comment(table.store)}; c2d explain and the CSV list them."]
     environment = "table*" if table.tex_wide else "table"
     lines += [rf"\begin{{{environment}}}[tbp]", r"\centering", r"\setlength{\belowcaptionskip}{6pt}"]
     lines += [rf"\caption{{{_caption(table, content)}}}"]
@@ -50,7 +50,7 @@ def write(table: Table) -> str:
 
 
 def document(tables: Sequence[Table]) -> str:
-    """A document of its own that compiles with pdflatex as it is, one table after the other."""
+    """Return a complete document with all tables that compiles with pdflatex."""
     lines = [r"\documentclass{article}", r"\usepackage[a4paper,margin=2cm]{geometry}", *PACKAGES]
     body = "\n\\clearpage\n".join(write(table) for table in tables)
     return "\n".join([*lines, r"\begin{document}", r"\pagestyle{empty}", body, r"\end{document}"]) + "\n"
@@ -62,7 +62,7 @@ def _caption(table: Table, content: TableText) -> str:
 
 
 def _fit(under: Sequence[str]) -> Iterator[str]:
-    """Box 0, the table, and below it what is said under it; both smaller only where they would leave the page."""
+    """Box 0, the table, and below it box 2, its notes; both are scaled only where they would leave the page."""
     yield r"\ifdim\wd0>\linewidth \sbox0{\resizebox{\linewidth}{!}{\usebox0}}\fi"
     yield r"\dimen2=0.85\textheight"
     if under:
@@ -135,7 +135,7 @@ def _bounded(text: str, width: int = WIDE_LABEL) -> str:
 
 
 def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
-    """A label is left blank where it and all on its left are those of the row above; the last one is always said."""
+    """A label is blank where it and all on its left are those of the row above; the last one is always written."""
     same = before is not None
     last = len(table.row_axes) - 1
     for axis, label in enumerate(row.labels):

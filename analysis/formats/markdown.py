@@ -1,4 +1,4 @@
-"""A table as GitHub Markdown: best numbers bold, published ones in italics under a header that says (publ.)."""
+"""A table as GitHub Markdown: best numbers bold, published ones in italics under a header with (publ.)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTS = re.compile(r"^(\d+)([.)])|^([-+=:])")
 
 
 def write(table: Table) -> str:
-    """The Markdown text: a heading, the caption, the table, its footnotes, statistics and ledger."""
+    """Return the Markdown text: a heading, the caption, the table, its footnotes, statistics and ledger."""
     content = table_text(table)
     lines = [f"### {escape(table.title or table.name)}", ""]
     if content.caption:
@@ -32,7 +32,7 @@ def write(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """One line in which nothing is markup, a link, a list or the end of a cell."""
+    """Escape text to one line in which nothing is markup, a link, a list or the end of a cell."""
     text = _SPECIAL.sub(r"\\\g<0>", printable_line(text))
     text = _UNDERSCORE.sub(r"\\_", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,7 +1,7 @@
 """Any text as LaTeX that compiles with pdflatex and only the fonts every LaTeX has (OT1 Computer Modern).
 
 Characters that are shorthands of a language (babel) or make ligatures are written as commands. A letter with an accent
-is that accent on its letter. What these fonts do not have is shown by its code, [U+4F60], which is honest and compiles.
+is that accent on its letter. A character that these fonts do not have is shown by its code, [U+4F60], which compiles.
 """
 
 from __future__ import annotations
@@ -123,17 +123,17 @@ for _kind, _names in (("SMALL", _GREEK), ("CAPITAL", _GREEK_CAPITALS)):
 
 
 def escape(text: str) -> str:
-    """One line of LaTeX that prints the text; long words may be broken."""
+    """Return one line of LaTeX that prints the text; long words may be broken."""
     return " ".join(_word(word) for word in printable_line(unicodedata.normalize("NFC", text)).split(" "))
 
 
 def comment(text: str) -> str:
-    """One line of plain text that is safe behind a percent sign."""
+    """Return the text as one plain line that is safe behind a percent sign."""
     return printable_line(text)
 
 
 def identifier(text: str) -> str:
-    r"""For \label: letters, digits, hyphens and dots."""
+    r"""Return the text for \label: letters, digits, hyphens and dots only."""
     plain = "".join(char if char.isascii() and (char.isalnum() or char in "-.") else "-" for char in text)
     return plain[:80] or "table"
 
@@ -167,6 +167,7 @@ def _char(char: str) -> str:
         return char
     accented = unicodedata.normalize("NFD", char)
     if len(accented) == 2 and accented[0].isascii() and accented[0].isalpha() and ord(accented[1]) in _ACCENTS:
+        # An accent above i or j goes on the dotless letter.
         base = rf"\{accented[0]}" if accented[0] in "ij" and ord(accented[1]) < 0x320 else accented[0]
         return rf"\{_ACCENTS[ord(accented[1])]}{{{base}}}"
     return rf"[U+{ord(char):04X}]"

@@ -1,10 +1,10 @@
-"""How a table reads: the words that LaTeX, Markdown and HTML share. Nothing here is escaped.
+"""Text of a table that LaTeX, Markdown and HTML share. Nothing here is escaped.
 
-A measured cell is "37.4 ± 0.2 (3)": mean, sample standard deviation over seeds, seeds. Where all cells have the same n
-and none waits for a seed, n is said once, in the caption. An unfinished cell says (2/3); fewer than three seeds carry a
+A measured cell is "37.4 ± 0.2 (3)": mean, sample standard deviation over seeds, number of seeds. Where all cells have
+the same n and no seed is missing, only the caption has n. An unfinished cell has (2/3); fewer than three seeds get a
 dagger. Without a standard deviation, an interval is shown in its place. A difference has its sign and its interval:
-"+1.2 [0.3, 2.1]"; its p stands in a sentence under the table, by name and value, never as stars. A missing value is a
-dash whose reason is a footnote.
+"+1.2 [0.3, 2.1]"; its p is in a sentence under the table, by name and value, never as stars. A missing value is a dash
+with its reason in a footnote.
 """
 
 from __future__ import annotations
@@ -31,13 +31,19 @@ FEW_MEANS = "fewer than three seeds"
 LEDGER = ("Same for all rows", "Differs between rows")
 """Heads of the ledger's paragraphs."""
 MANY_P = 40
-"""More p values than this are not spelled out under a table; CSV, JSON and HTML have them all."""
+"""More p values than this are not listed under a table; CSV, JSON and HTML have them all."""
 
 
 @dataclass(frozen=True)
 class TableText:
-    """A table in words. cells: {(number of the row, key of the column): Shown}. notes: {mark: sentence}, those of the
-    table first. caption: sentences after the title. under: (head, sentence) paragraphs below the notes."""
+    """A table as text.
+
+    Attributes:
+        cells: {(number of the row, key of the column): text of the cell}.
+        notes: {mark: sentence}, those of the table first.
+        caption: sentences after the title.
+        under: (head, sentence) paragraphs below the notes.
+    """
 
     cells: dict[tuple[int, str], CellText]
     notes: dict[str, str]
@@ -46,7 +52,7 @@ class TableText:
 
 
 def table_text(table: Table) -> TableText:
-    """All that the three readable formats say about a table."""
+    """Return the text of a table for the three readable formats."""
     same_n = common_n(table)
     notes = dict(table.notes)
     cells = {}
@@ -60,7 +66,7 @@ def table_text(table: Table) -> TableText:
 
 
 def common_n(table: Table) -> int | None:
-    """The seeds behind every measured cell, where it is one number and no seed is missing; otherwise None."""
+    """Return the number of seeds where all measured cells have the same one and no seed is missing, else None."""
     found = {
         (cell.n, max(cell.n, cell.n_planned))
         for row in table.rows
@@ -76,7 +82,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
     marks = list(cell.notes)
 
     def mark(sentence: str, wanted: str = "") -> None:
-        found = next((mark for mark, said in notes.items() if said == sentence), "")
+        found = next((mark for mark, text in notes.items() if text == sentence), "")
         found = found or (wanted if wanted and wanted not in notes else next(_unused(notes)))
         notes.setdefault(found, sentence)
         if found not in marks:
@@ -143,7 +149,7 @@ def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _names(table: Table) -> dict[str, str]:
     """{key: name} of the rows; the key itself where two rows read alike."""
     names = [row_name(row) for row in table.rows]
-    return {row.key: row.key if names.count(said) > 1 else said for row, said in zip(table.rows, names, strict=True)}
+    return {row.key: row.key if names.count(name) > 1 else name for row, name in zip(table.rows, names, strict=True)}
 
 
 def _tests(table: Table) -> Iterator[tuple[str, str]]:
