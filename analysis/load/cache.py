@@ -1,8 +1,8 @@
-"""What was read of a store's files, kept between commands so that an unchanged file is not read again.
+"""Cache of the values read from a store's files, so that a later command does not read an unchanged file again.
 
 One file per store, under $C2D_CACHE or ~/.cache/c2d, never in the store; it may be deleted at any time. An entry is
-taken only if the file's size, times and inode are those of the time of reading, and the whole cache only if
-the code that made it was the same. A cache that is damaged, foreign or cannot be written is as good as none.
+used only if the file's size, times and inode are those of the time of reading, and the whole cache only if the code
+that wrote it was the same. A cache that is damaged, of another store or cannot be written is ignored without an error.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ tick in up to two seconds. It is read again next time."""
 
 @dataclass
 class Cache:
-    """{run/file: (state, value)} of one store; values are what JSON can hold.
+    """Values of one store's files.
 
-    path: where it is kept; None: nowhere, and every look-up is in vain.
+    Attributes:
+        path: file of the cache; None where nothing is stored.
+        store: real path of the store, as ASCII.
+        entries: {run/file: (state of the file, value)}; JSON can hold every value.
+        changed: whether the entries differ from the file of the cache.
     """
 
     path: Path | None = None
@@ -42,12 +46,12 @@ class Cache:
     changed: bool = False
 
     def get(self, key: str, state: FileState) -> Any | None:
-        """The value of a file in this state, or None."""
+        """Return the value of a file in this state, or None."""
         found = self.entries.get(key)
         return found[1] if found is not None and found[0] == state else None
 
     def put(self, key: str, state: FileState, value: Any) -> None:
-        """Keep a value, unless its file is so young that its state does not yet vouch for its content."""
+        """Store a value, unless its file is so new that it may still change without a change of its state."""
         if time.time_ns() - state[1] > SETTLED_NS:
             self.entries[key] = state, value
             self.changed = True
@@ -56,15 +60,15 @@ class Cache:
             self.changed = True
 
     def keep_only(self, runs: Iterable[str]) -> None:
-        """Forget the files of runs that are no longer in the store."""
-        here = set(runs)
-        gone = [key for key in self.entries if key.rpartition("/")[0] not in here]
-        for key in gone:
+        """Remove the entries of all runs but these."""
+        existing = set(runs)
+        removed = [key for key in self.entries if key.rpartition("/")[0] not in existing]
+        for key in removed:
             del self.entries[key]
-        self.changed = self.changed or bool(gone)
+        self.changed = self.changed or bool(removed)
 
     def save(self) -> None:
-        """Write it, whole or not at all; of two readers that write at once, one wins. It is never an error."""
+        """Write the cache as a whole or not at all. Of two commands that write at once, one wins; no error is raised."""
         if self.path is None or not self.changed:
             return
         try:
@@ -86,7 +90,7 @@ class Cache:
 
 
 def cache_folder(given: Path | None = None) -> Path | None:
-    """Where caches are kept: `given`, $C2D_CACHE or ~/.cache/c2d; None where there is no home."""
+    """Return the folder of all caches: `given`, $C2D_CACHE or ~/.cache/c2d; None where there is no home."""
     if given is not None:
         return Path(given)
     if os.environ.get("C2D_CACHE"):
@@ -98,12 +102,17 @@ def cache_folder(given: Path | None = None) -> Path | None:
 
 
 def is_inside(place: Path, store: Path) -> bool:
-    """True for a cache folder that would lie in the store, whose files belong to the runs."""
+    """Whether a cache folder would be in the store, whose files belong to the runs."""
     return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(store))
 
 
 def load_cache(place: Path | None, store: Path) -> Cache:
-    """The cache of a store; an empty one where there is none that can be trusted."""
+    """Read the cache of a store; an empty one where there is no valid one.
+
+    Args:
+        place: folder of all caches; None stores nothing.
+        store: the store.
+    """
     if place is None or is_inside(place, store):
         return Cache()
     name = os.path.realpath(store)

@@ -195,7 +195,7 @@ def quantity(key: str) -> Quantity:
     """Return the quantity of that name.
 
     Raises:
-        InputError: an unknown name; lists the names and suggests the nearest.
+        InputError: an unknown name; the message lists all names and the nearest.
     """
     if key not in QUANTITIES:
         raise unknown_name("column", key, QUANTITIES)

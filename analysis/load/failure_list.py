@@ -1,7 +1,7 @@
-"""Failed and stale runs from their folders alone: the failure class, one suggestion, the last lines worth reading.
+"""List failed and stale runs from their folders alone: the failure class, one suggestion, the last lines of the log.
 
-The classes are those of `c2d sweep triage`, which also reads SLURM and the logs of the launcher. A page may be made on
-another machine, so here a run keeps the class that was recorded.
+The classes are those of `c2d sweep triage`, which also reads SLURM and the logs of the launcher. A page may be written
+on another machine, so here a run keeps the class that was recorded.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Failure:
         failure_class: a key of FAILURE_CLASSES; "" for a stale run that recorded none.
         suggestion: what to do about it, one sentence.
         lines: at most five, oldest first: the end of its log, then the recorded reasons.
+        reason: why the run is in its state, as in the frame.
     """
 
     run: str
@@ -42,7 +43,8 @@ class Failure:
     state: str
     failure_class: str
     suggestion: str
-    lines: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def list_failures(study: Study) -> list[Failure]:
@@ -74,7 +76,7 @@ def _failure(folder: Path, cells: tuple[str, ...], row: Mapping[str, Any]) -> Fa
         name = recorded if own in ("", "unknown") and recorded in FAILURE_CLASSES else own
         name = name if name in FAILURE_CLASSES else "unknown"
         suggestion = FAILURE_CLASSES[name].suggestion
-    return Failure(folder.name, cells, state, name, suggestion, _lines(folder, attempts))
+    return Failure(folder.name, cells, state, name, suggestion, _lines(folder, attempts), str(row["reason"]))
 
 
 def _cell_text(row: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""Raw latency samples -> quantiles with intervals; refuses to compare what was measured under other conditions.
+"""Quantiles of raw latency samples with intervals; an error where the runs were measured under different conditions.
 
 `analysis.load.latency_file` reads the files, `analysis.stats.quantiles` computes the quantiles of their samples. Files
 that differ in a condition are not compared, except for the conditions that belong to a student (`OF_STUDENT`): a
-detector for 300 x 300 pixels is timed on such images, and compared with one for larger images with a note. FLOPs, MACs and parameters do not
-depend on the device, nor on what else it did.
+detector for 300 x 300 pixels is timed on such images, and compared with one for larger images with a note. FLOPs, MACs
+and parameters do not depend on the device or on its load.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "file"
-"""As a condition: the name of a latency file, for what nothing else tells apart."""
+"""As a condition: the name of a latency file, where two files have the same conditions."""
 OF_STUDENT = ("input", "score_threshold")
 """Conditions in which two students may differ; runs of one student may not."""
 _MOST = 3  # versions named in one note
@@ -32,36 +32,52 @@ _MOST = 3  # versions named in one note
 
 @dataclass(frozen=True)
 class Latencies:
-    """frame: as `of_runs` returns it. problems: files that were left out, and why."""
+    """Latencies of some runs.
+
+    Attributes:
+        frame: as `latency_of_runs` returns it.
+        problems: files that were left out, and why.
+    """
 
     frame: pd.DataFrame
     problems: list[Problem]
 
 
 def latency_of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> pd.DataFrame:
-    """Latency of some runs under one set of conditions, indexed by run, a row for each in the order given.
-
-    Columns: device, conditions (as text), launches, n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and
-    so on (95 %), interval (how it was made), AP of the artefact in 0-1, flops, macs, params of one image, peak memory
-    as inference_mib and training_mib, note. A run without a usable file has NaN and says why in `note`; a run that was
-    timed says there what a reader should know: few launches or samples, an input or a version that is not that of other
-    runs. Where the chosen file has no counts they are those of `counts`.
+    """Return the latency of some runs under one set of conditions.
 
     Args:
+        runs: ids.
         conditions: {"device": ..., "precision": ..., any key of a file's conditions, or "file": its name}, compared as
             text; only files that have all of them count.
 
+    Returns:
+        A row for each run in the order given, indexed by run. Columns: device, conditions (as text), launches,
+        n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and so on (95 %), interval (its method), AP of the
+        artefact in 0-1, flops, macs, params of one image, peak memory as inference_mib and training_mib, note. A run
+        without a usable file has NaN, and the reason in `note`. For a timed run `note` has what a reader should know:
+        few launches or samples, an input or a version that differs from that of other runs. Where the chosen file has
+        no counts they are those of `operation_counts`.
+
     Raises:
-        InputError: an unknown condition; runs, or files of one run, measured on other devices or otherwise differently.
+        InputError: an unknown condition; runs, or files of one run, measured on different devices or under different
+            conditions.
     """
     return read_latencies(study, runs, conditions).frame
 
 
 def operation_counts(study: Study, runs: Sequence[str], conditions: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """flops, macs and params of one image, for where no time is asked: as `of_runs`, but without any latency.
+    """Return flops, macs and params of one image, without any latency.
 
-    They are read from all latency files of a run, whatever the device and its load; files that count differently give
-    NaN, and `note` says so. Of `conditions` only those of `OF_STUDENT` choose files.
+    They are read from all latency files of a run, whatever the device and its load. Files that count differently give
+    NaN, with the reason in `note`.
+
+    Args:
+        runs: ids.
+        conditions: as of `latency_of_runs`; only those of `OF_STUDENT` choose files.
+
+    Returns:
+        The columns of `latency_of_runs`.
 
     Raises:
         InputError: an unknown condition.
@@ -80,7 +96,7 @@ def operation_counts(study: Study, runs: Sequence[str], conditions: Mapping[str,
 
 
 def read_latencies(study: Study, runs: Sequence[str], conditions: Mapping[str, str]) -> Latencies:
-    """`of_runs`, with what was left out."""
+    """Return `latency_of_runs` together with the files that were left out."""
     import pandas as pd
 
     problems: list[Problem] = []
@@ -122,7 +138,7 @@ def _of_student(taken: Measurement | None, conditions: Mapping[str, str]) -> dic
 
 
 def _counted(found: Sequence[Measurement]) -> tuple[dict[str, float], list[str]]:
-    """({one of COUNTS: what all files say, NaN where none does or they disagree}, who disagrees)."""
+    """({one of COUNTS: the number in all files, NaN where none has it or they differ}, notes on those that differ)."""
     row, notes = {}, []
     for key in COUNTS:
         values = sorted({one.counts[key] for one in found if not math.isnan(one.counts[key])})
@@ -137,7 +153,7 @@ def _check_known(conditions: Mapping[str, str], everything: Sequence[Measurement
     for key in conditions if everything else ():
         if key not in (*known, FILE):
             raise unknown_name(
-                "condition of the latency files", key, [*known, FILE], "mend `latency` in the report spec"
+                "condition of the latency files", key, [*known, FILE], "fix `latency` in the report spec"
             )
 
 
@@ -145,8 +161,8 @@ def _why_none(found: Sequence[Measurement], wanted: Sequence[Measurement], condi
     if not found:
         return "no latency file"
     if not wanted:
-        asked = ", ".join(f"{key}: {value}" for key, value in conditions.items())
-        return f"none of its {len(found)} latency files was measured with {asked}"
+        given = ", ".join(f"{key}: {value}" for key, value in conditions.items())
+        return f"none of its {len(found)} latency files was measured with {given}"
     return "disturbed: " + "; ".join(dict.fromkeys(one.disturbed for one in wanted))
 
 
@@ -213,7 +229,7 @@ def _yaml(conditions: Mapping[str, str]) -> str:
 
 
 def _is_plain(value: str) -> bool:
-    """True for what a flow mapping of YAML takes as it stands."""
+    """Whether a flow mapping of YAML needs no quotes around the text."""
     return bool(value) and value == value.strip() and value[0].isalnum() and not any(c in value for c in ",:#{}[]'\"")
 
 

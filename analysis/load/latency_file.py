@@ -9,7 +9,7 @@ Format 1 of `<run>/latency/<device>-<digest>.json`, one file for one artefact un
      "launches": [{"samples_ms": [7.91, 7.88, ...]}, ...],      one entry a process, samples in the order taken
      "disturbed": null,                                         or why the samples are not to be trusted
      "artefact": {"sha256": "...", "AP": 0.25},                 what was timed, and its AP in 0-1 (null: not known)
-     "flops": 1, "macs": 1, "params": 1,                        of one image; null where nobody could count them
+     "flops": 1, "macs": 1, "params": 1,                        of one image; null where they could not be counted
      "memory": {"inference_mib": 90.5, "training_mib": null},   peaks beyond the imported packages; null: not measured
      "env": {...}}                                              versions and machine: one attempt of env.json
 
@@ -42,9 +42,16 @@ SOFTWARE = ("torch", "torchvision", "mmdet", "onedl-mmdetection", "mmcv", "mmcv-
 class Measurement:
     """One latency file.
 
-    conditions: {device, and every condition: as text}. launches: samples in ms of each process. counts: {one of COUNTS:
-    number, NaN where not counted}. memory: {one of MEMORY: MiB, NaN where not measured}. versions: {python and what
-    `SOFTWARE` names: version}, as far as it was recorded.
+    Attributes:
+        run: id of the run.
+        path: the file.
+        conditions: {device, and every condition: as text}.
+        launches: one array (N,) of float64 for each process: its samples in ms.
+        disturbed: why the samples are not to be trusted; "" where they are.
+        ap: AP of the timed artefact, 0-1; NaN where it is unknown.
+        counts: {one of COUNTS: number, NaN where not counted}.
+        memory: {one of MEMORY: MiB, NaN where not measured}.
+        versions: {python and the packages of `SOFTWARE`: version}, as far as they were recorded.
     """
 
     run: str
@@ -59,7 +66,7 @@ class Measurement:
 
 
 def read_latency_file(path: Path, run: str = "") -> Measurement | Problem:
-    """One latency file, or a Problem that says what is wrong with it."""
+    """Read one latency file, or return a Problem with the reason why it cannot be used."""
     value = read_object(path)
     if isinstance(value, Problem):
         return value
@@ -70,7 +77,7 @@ def read_latency_file(path: Path, run: str = "") -> Measurement | Problem:
 
 
 def latency_files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
-    """All files of a run that can be used, by name; what is wrong with the others is added to `problems`."""
+    """Read all files of a run that can be used, by name; the reasons for the others are added to `problems`."""
     try:
         paths = sorted(path for path in (runs / run / LATENCY_FOLDER).iterdir() if path.suffix == ".json")
     except OSError:

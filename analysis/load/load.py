@@ -1,7 +1,7 @@
-"""A store of run folders and sweep manifests -> one tidy frame in which holes are rows too.
+"""Read a store of run folders and sweep manifests into one tidy frame. Missing runs are rows too.
 
 `analysis.load.schema` describes a row and its columns. Nothing here computes a number: values go from the files into
-the frame as they were written; those of single classes, curves and detections stay where they are.
+the frame as they were written. Numbers of single classes, curves and detections are not part of the frame.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 RESUBMIT = "submit the sweep again, its finished runs are kept; until then its runs are listed as single runs"
 SINGLE_AXES = ("student", "method", "question")
-"""Axes of the runs that no sweep has asked for."""
+"""Axes of the runs that no sweep planned."""
 
 
 def read_study(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None, *, now: float | None = None) -> Study:
-    """Everything a store knows of some sweeps, or of all of them and the single runs.
+    """Read some sweeps of a store, or all of them and the single runs.
 
     Args:
         runs: the store.
-        sweeps: names; none: all sweeps of the store by name, then the runs that no sweep has asked for, by id.
+        sweeps: names; none: all sweeps of the store by name, then the runs that no sweep planned, by id.
         cache: folder of the warm cache; $C2D_CACHE or ~/.cache/c2d where it is None. One in the store is not used.
-        now: seconds since the epoch, by which a heartbeat is old; the clock's where it is None.
+        now: time in seconds since the epoch against which the age of a heartbeat is measured; None takes the clock's.
 
     Raises:
-        InputError: no such store, or a sweep that was never submitted to it. What is damaged in the store becomes a
+        InputError: no such store, or a sweep that was never submitted to it. A damaged file in the store becomes a
             Problem, and everything else is read.
     """
     runs = Path(runs)
@@ -61,25 +61,34 @@ def read_study(runs: Path, sweeps: Sequence[str] = (), cache: Path | None = None
         else:
             records[name] = record
     remembered = load_cache(place, runs)
-    here = _Store(runs, frozenset(found.runs), remembered, time.time() if now is None else now)
-    rows = [row for name, record in records.items() for row in here.sweep(name, record)]
+    store = _Store(runs, frozenset(found.runs), remembered, time.time() if now is None else now)
+    rows = [row for name, record in records.items() for row in store.sweep(name, record)]
     if not sweeps:
-        asked = set().union(*map(manifest_runs, records.values()))
-        rows += [row for run in found.runs if run not in asked for row in here.single(run)]
+        planned = set().union(*map(manifest_runs, records.values()))
+        rows += [row for run in found.runs if run not in planned for row in store.single(run)]
     remembered.keep_only(found.runs)
     remembered.save()
     axes = dict.fromkeys([*(axis for record in records.values() for axis in manifest_axes(record)), *SINGLE_AXES])
-    return Study(runs, to_frame(rows, axes), records, problems + here.problems(), cache)
+    return Study(runs, to_frame(rows, axes), records, problems + store.problems(), cache)
 
 
 def frame_columns(axes: Iterable[str] = ()) -> list[str]:
-    """Every column of the frame, in order."""
+    """Return the names of all columns of the frame, in order.
+
+    Args:
+        axes: of the sweeps.
+    """
     labels = [AXIS + axis for axis in axes]
     return [*("sweep", "role", "seed", "run"), *labels, *(column.name for column in FILE_COLUMNS)]
 
 
 def to_frame(rows: Sequence[Mapping[str, float | str | None]], axes: Iterable[str] = ()) -> pd.DataFrame:
-    """Rows as a frame: numbers float64, text object with "" for nothing, labels object with NaN for no such axis."""
+    """Return rows as a frame: numbers float64, text object with "" for missing, labels object with NaN for no such axis.
+
+    Args:
+        rows: {column: value}; None or no key is a missing value.
+        axes: of the sweeps.
+    """
     import numpy as np
     import pandas as pd
 
@@ -88,13 +97,14 @@ def to_frame(rows: Sequence[Mapping[str, float | str | None]], axes: Iterable[st
             values = [row.get(name) for row in rows]
             return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
         nothing: float | str = math.nan if name.startswith(AXIS) else ""
+        # dtype given, because pandas would guess another one for a column without values.
         return pd.Series([row.get(name, nothing) for row in rows], dtype=object)
 
     return pd.DataFrame({name: column(name) for name in frame_columns(axes)})
 
 
 class _Store:
-    """One store while it is read: every run is looked at once, however many cells it answers."""
+    """One store while it is read. Every run is read once, however many cells share it."""
 
     def __init__(self, runs: Path, folders: frozenset[str], cache: Cache, now: float) -> None:
         self.runs, self.folders, self.cache, self.now = runs, folders, cache, now
@@ -102,7 +112,7 @@ class _Store:
         self.mismatches: list[Problem] = []
 
     def sweep(self, name: str, record: Mapping[str, Any]) -> Iterator[Values]:
-        """Rows of a sweep: its cells in their order, its teachers, the runs it no longer asks for."""
+        """Rows of a sweep: its cells in their order, its teachers, the runs it no longer plans."""
         for cell in record["cells"]:
             labels = {AXIS + axis: label for axis, label in cell["labels"].items()}
             yield self.row(cell["run"], name, "student", labels, float(cell["seed"]))
@@ -111,8 +121,8 @@ class _Store:
                 yield self.row(run, name, role, {})
 
     def single(self, run: str) -> Iterator[Values]:
-        """The row of a run that no sweep has asked for; none for a folder that is no run."""
-        found = self.look(run)
+        """The row of a run that no sweep planned; none for a folder that is no run."""
+        found = self.read(run)
         if not found.is_run:
             problem = Problem(self.runs / run, f"is no run: it has no {run_folder.SPEC_FILE}; left out")
             self.seen[run] = RunRow(found.values, (problem,), is_run=False)
@@ -125,8 +135,8 @@ class _Store:
         yield self.row(run, "", "single", {AXIS + axis: label for axis, label in zip(SINGLE_AXES, labels, strict=True)})
 
     def row(self, run: str, sweep: str, role: str, labels: Values, seed: float | None = None) -> Values:
-        """One row. A cell whose run answers another seed is damaged: it would be paired with the wrong one."""
-        found = self.look(run)
+        """One row. A cell whose run has another seed is damaged: it would be paired with the wrong seed."""
+        found = self.read(run)
         values = {**found.values, **self.teachers(found)}
         own = values.get("seed")
         if seed is not None and own not in (None, seed):
@@ -138,7 +148,8 @@ class _Store:
             seed = float(own) if own is not None else run_row.seed_of(run)
         return {**values, **labels, "sweep": sweep, "role": role, "seed": seed, "run": run}
 
-    def look(self, run: str) -> RunRow:
+    def read(self, run: str) -> RunRow:
+        """The row of one run, which is new where it has no folder."""
         if run not in self.seen:
             is_here = run in self.folders
             self.seen[run] = (
@@ -147,18 +158,18 @@ class _Store:
         return self.seen[run]
 
     def teachers(self, found: RunRow) -> Values:
-        """What the run recorded of its teachers; of one it did not, what that teacher's own result says."""
-        made: Values = {}
+        """The teachers' numbers that the run recorded, else those of the teachers' own results."""
+        numbers: Values = {}
         for kind, metric in TEACHERS.items():
-            known = found.values.get(f"teacher_{metric}")
+            number = found.values.get(f"teacher_{metric}")
             teacher = found.values.get(f"teacher.{kind}")
-            if known is None and found.values["state"] == "done" and teacher and store_folder.is_run_id(teacher):
-                known = self.look(str(teacher)).values.get(metric)
-            made[f"teacher_{metric}"] = known
-        return made
+            if number is None and found.values["state"] == "done" and teacher and store_folder.is_run_id(teacher):
+                number = self.read(str(teacher)).values.get(metric)
+            numbers[f"teacher_{metric}"] = number
+        return numbers
 
     def problems(self) -> list[Problem]:
-        """What was wrong with the runs that were looked at, in the order of their names."""
+        """The problems of all runs that were read, in the order of their names."""
         return [problem for run in sorted(self.seen) for problem in self.seen[run].problems] + self.mismatches
 
 

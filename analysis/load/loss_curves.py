@@ -1,7 +1,7 @@
-"""metrics.jsonl -> curves. One event a line; what the training wrote last of an iteration is what counts.
+"""Read metrics.jsonl into curves. One event a line; of several events of an iteration the last one counts.
 
 A resumed attempt repeats the iterations after its checkpoint, a killed one leaves half a line: both are normal. NaN and
-Infinity are kept, for a curve that ends in them tells why a run failed.
+Infinity are kept, because a curve that ends in them shows why a run failed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ AT_ONCE = 1000
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
-    """Train events: columns iteration, loss, every term with `loss` in its name, every kd_*; one row an iteration.
+    """Read the train events.
 
-    Rows rise by iteration; a value that an event lacks, or that is no number, is NaN. `attrs["skipped"]` counts the
-    lines that could not be used. No file, or an empty one, gives no row.
+    Returns:
+        Columns iteration, loss, every term with `loss` in its name, every kd_*; one row an iteration, in ascending
+        order. A value that an event lacks, or that is no number, is NaN. `attrs["skipped"]` counts the lines that could
+        not be used. No file, or an empty one, gives no row.
     """
     iterations, found, skipped = _events(path, "train", lambda key: "loss" in key or key.startswith("kd_"))
     terms = [key for key in found if key != "loss" and not key.startswith("kd_")]
@@ -34,7 +36,10 @@ def read_metrics(path: Path) -> pd.DataFrame:
 
 
 def read_validation(path: Path) -> pd.DataFrame:
-    """Validation during training: columns iteration, AP, AP50, AP75 in 0-1, NaN where undefined; rows as above."""
+    """Read the validation events: columns iteration, AP, AP50, AP75 in 0-1, NaN where undefined.
+
+    Rows are those of `read_metrics`.
+    """
     return _frame(*_events(path, "val", VALIDATED.__contains__), VALIDATED)
 
 
@@ -53,7 +58,7 @@ def _events(
         events = []
         for value in _values([line for line in lines[start : start + AT_ONCE] if line.strip()]):
             iteration = value.get("iteration") if isinstance(value, dict) else None
-            if type(iteration) is not int or not 0 <= iteration < 2**53:
+            if type(iteration) is not int or not 0 <= iteration < 2**53:  # float64 holds such integers exactly
                 skipped += 1
             elif value.get("event") == kind:
                 events.append(value)

@@ -30,7 +30,13 @@ _PER_IOU = {f"iou.0.{step}": f"AP{step}" for step in range(50, 100, 5)}
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of the file. text: {column: as written}. other: {name: as written}. line: in its file."""
+    """One row of the file.
+
+    Attributes:
+        text: {column: as written}.
+        other: {name in `other_metric`: its value as written}.
+        line: number of its line in the file.
+    """
 
     text: dict[str, str]
     other: dict[str, str]
@@ -38,10 +44,11 @@ class PublishedRow:
 
     @property
     def source(self) -> str:
+        """The paper and table, or the file, that the numbers are from."""
         return self.text["source"]
 
     def number(self, key: str) -> float | None:
-        """The number under a key of `analysis.load.columns`, in percent; None where the source has none."""
+        """Return the number under a key of `analysis.load.columns`, in percent; None where the source has none."""
         if key in METRICS:
             return as_number(self.text[key])
         if key in _PER_IOU:  # a table over thresholds names them all; AP50 alone may be of another split
@@ -49,7 +56,7 @@ class PublishedRow:
         return as_number(self.other.get(_SPELLED.get(key, ""), ""))
 
     def fits(self, conditions: Mapping[str, str]) -> bool:
-        """Whether all conditions hold; 0.10 and 0.1 are one value, and a star at the end takes whatever follows."""
+        """Whether all conditions hold; 0.10 and 0.1 are one value, and a star at the end matches any text."""
         return all(equal(self._value(column), wanted) for column, wanted in conditions.items())
 
     def _value(self, column: str) -> str:
@@ -57,10 +64,10 @@ class PublishedRow:
 
 
 def load_published(path: Path = SHIPPED) -> tuple[PublishedRow, ...]:
-    """All rows of a file.
+    """Read all rows of a file.
 
     Raises:
-        InputError: not readable, other columns, a row without source, a number that is none; with file:line.
+        InputError: not readable, other columns, a row without source, an invalid number; with file:line.
     """
     return _load(Path(path))
 
@@ -81,7 +88,7 @@ def _load(path: Path) -> tuple[PublishedRow, ...]:
     except (OSError, FormatError) as error:
         raise InputError(f"cannot read the results {path}: {error_text(error)}; give a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it anew") from None
+        raise InputError(f"{path}: no CSV in UTF-8 ({error}); save it as UTF-8 CSV") from None
 
 
 def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int) -> PublishedRow:
@@ -100,6 +107,7 @@ def _entry(path: Path, line: int, text: dict[str, str], wanted: int, given: int)
 
 
 def as_number(text: str) -> float | None:
+    """Return the number of a text, or None where it has none or is outside ±1000, which no percentage is."""
     try:
         value = float(text)
     except ValueError:
@@ -108,6 +116,7 @@ def as_number(text: str) -> float | None:
 
 
 def equal(given: str, wanted: str) -> bool:
+    """Whether a text has the wanted value: equal as text or as a number, or with the start before a final star."""
     numbers = as_number(given), as_number(wanted)
     if wanted.endswith("*"):
         return given.startswith(wanted[:-1])

@@ -139,8 +139,8 @@ def _state(values: Values, now: float) -> tuple[str, str]:
     if state == "done":
         return "done", ""
     if state == "failed":
-        said = values.get("error") or values.get("reason") or "no reason was recorded"
-        return "failed", f"failed ({values.get('failure_class') or 'unknown'}): {said}"
+        reason = values.get("error") or values.get("reason") or "no reason was recorded"
+        return "failed", f"failed ({values.get('failure_class') or 'unknown'}): {reason}"
     if state == "running":
         pid = values.get("pid")
         found = liveness({**values, "pid": int(pid) if isinstance(pid, float) else None}, now)

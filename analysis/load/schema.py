@@ -1,8 +1,8 @@
 """The frame and its rows: one row for each planned cell and seed, whatever the state of its run.
 
-`analysis.load.load` makes the frame, everything else reads it. A run that several equal cells share has a row in each
-of them. A run that no sweep planned has one row, in the sweep "". Cells without a finished run are rows without numbers
-and with their reason.
+`analysis.load.load` builds the frame; all other modules only read it. A run that several equal cells share has a row in
+each of them. A run that no sweep planned has one row, in the sweep "". Cells without a finished run are rows without
+numbers and with their reason. AP and TIDE are in 0-1, times in s.
 
 Columns: `sweep`, `role` (student, teacher, orphan: no longer planned, single: of no sweep), `seed`, `run`;
 `axis.<axis>`, the label of the cell, missing where the sweep has no such axis (runs of no sweep have axis.student,
@@ -34,8 +34,12 @@ finished run must have is missing or unreadable. Only done rows have numbers."""
 class Study:
     """Everything read from one store.
 
-    frame: as described above, in the order of the sweeps' cells. sweeps: {name: record as submitted}.
-    problems: what was skipped and why. runs: the store. cache: folder of what was read before, None for the usual one.
+    Attributes:
+        runs: the store.
+        frame: as described above, in the order of the sweeps' cells.
+        sweeps: {name: record as submitted}.
+        problems: files that were skipped, and why.
+        cache: folder of the warm cache; None for the usual one.
     """
 
     runs: Path
@@ -46,6 +50,6 @@ class Study:
 
 
 def labels_of(row: Mapping[Any, Any]) -> dict[str, str]:
-    """{axis: label} of one row of the frame, as people say it: without the question of a run of no sweep."""
+    """Return {axis: label} of one row of the frame, without the axis `question` of a run of no sweep."""
     named = {str(key): value for key, value in row.items() if str(key).startswith(AXIS) and key != QUESTION}
     return {key[len(AXIS) :]: value for key, value in named.items() if isinstance(value, str)}

@@ -32,16 +32,17 @@ IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 IOU_KEYS = {f"{iou:.2f}": iou for iou in IOUS}
 PER_IOU = "per_iou"
 RECORDED_VERSION = "1"
-"""`tide.VERSION` of the records in result.json, which do not name it; under another version they are computed anew."""
+"""`tide.VERSION` of the records in result.json, which do not name it; under another version they are computed again."""
 
 Result = Mapping[str, Any]
-"""What is kept of tide.evaluate: per_iou {"0.50": {dAP, counts}}."""
+"""The part of the result of tide.evaluate that is cached: per_iou {"0.50": {dAP, counts}}."""
 
 
 def tide_over_iou(study: Study, runs: Sequence[str], cache: Path | None = None) -> tuple[pd.DataFrame, list[Problem]]:
     """Read or compute TIDE totals at ten IoU thresholds.
 
     Args:
+        runs: ids.
         cache: folder of the warm cache, as in `analysis.load.load.read_study`; one in the store is not used.
 
     Returns:
@@ -63,7 +64,12 @@ def tide_over_iou(study: Study, runs: Sequence[str], cache: Path | None = None) 
 
 
 def per_class(study: Study, runs: Sequence[str]) -> tuple[pd.DataFrame, list[Problem]]:
-    """The COCO numbers of each class: columns run, class, AP ... ARl (0-1, NaN where undefined), boxes, detections."""
+    """Read the COCO numbers of each class.
+
+    Returns:
+        Columns run, class, AP ... ARl (0-1, NaN where undefined), boxes, detections. And the problems of the runs that
+        have no rows.
+    """
     import pandas as pd
 
     def rows(run: str) -> list[dict[str, Any]]:
@@ -116,7 +122,7 @@ def _of_each(
             found += rows(run)
         except _Skipped as error:
             problems.append(error.problem)
-        except FormatError as error:  # of result.json: what else is read has its own words
+        except FormatError as error:  # of result.json; the other files raise _Skipped
             problems.append(Problem(study.runs / run / RESULT_FILE, f"cannot be used: {error}"))
     return found, problems
 
@@ -143,7 +149,7 @@ def _result(study: Study, run: str) -> dict[str, Any]:
 
 
 def _row(study: Study, run: str) -> Mapping[str, Any]:
-    """The first row of a run; all its rows say the same about its files."""
+    """The first row of a run; all its rows have the same values of its files."""
     frame = study.frame
     at_run = frame.index[frame["run"] == run]
     if not len(at_run):
@@ -179,7 +185,7 @@ class _Computed:
             data = self._read(targets, detections)
             full = tide.evaluate(data, None, "own", ious=IOUS, per_class=False)
             entry = {"made_from": made_from, "sizes": data.sizes, PER_IOU: full[PER_IOU]}
-            if time.time_ns() - of_targets[1] > SETTLED_NS:  # as `put` asks of the detections
+            if time.time_ns() - of_targets[1] > SETTLED_NS:  # `Cache.put` checks the same of the detections
                 self.kept.put(key, of_detections, entry)
         _same_evaluation(row, entry["sizes"], detections)
         return entry
@@ -197,7 +203,7 @@ class _Computed:
             raise _Skipped(path, str(error).removeprefix(f"{path} ")) from None
 
     def save(self) -> None:
-        """Written only where something new was computed; runs that are gone are forgotten."""
+        """Write the cache if something new was computed; entries of runs that no longer exist are removed."""
         if self.kept.changed:
             self.kept.keep_only({key.rpartition("/")[0] for key in self.kept.entries if self._is_here(key)})
             self.kept.save()
@@ -222,9 +228,14 @@ def _same_evaluation(row: Mapping[str, Any], sizes: Mapping[str, int], detection
 
 
 def evaluation_mismatch(row: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    """Why files of these `CocoData.sizes` are not those of a frame's row: other data, another evaluation; else ""."""
+    """Return why detections and ground truth are not those of a run's result, or "" where they are.
+
+    Args:
+        row: of the frame.
+        sizes: `CocoData.sizes` of the files.
+    """
     for key, computed in sizes.items():
         recorded = row.get(key)
-        if recorded is not None and recorded == recorded and recorded != computed:  # NaN: result.json does not say
-            return f"and the ground truth have {computed} {key}, {RESULT_FILE} says {recorded:g}: not one evaluation"
+        if recorded is not None and recorded == recorded and recorded != computed:  # NaN: not recorded
+            return f"and the ground truth have {computed} {key}, {RESULT_FILE} has {recorded:g}: not one evaluation"
     return ""

@@ -1,8 +1,8 @@
-"""The one-page report: a `Report` as one HTML file that needs nothing else and asks nobody.
+"""The one-page report: a `PageContent` as one HTML file that loads nothing from outside.
 
 Everything is inside: style, script, drawings, data. A content security policy in the file allows no address and no
-script but its own two, so that even a text that escaped escaping could do nothing. All content is there without the
-script; the script adds sorting, filters, the panel behind a number, and the dark look by hand.
+script but its own two, so that even a text that was not escaped could do nothing. All content is there without the
+script; the script adds sorting, filters, the panel behind a number, and the button for the dark theme.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ HERE = Path(__file__).parent
 LINES = 40
 """Last lines of a failed run's log that are shown."""
 _NO_TEXT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Control characters, halves of pairs and non-characters: HTML cannot hold them, a log line may."""
+"""Control characters, surrogates and non-characters: HTML cannot hold them, a log line may."""
 
 
 def render(report: PageContent) -> str:
-    """The text of `report.html`."""
+    """Return the text of `report.html`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -38,11 +38,11 @@ def render(report: PageContent) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    look, theme, script = (Markup(_own(name)) for name in ("page.css", "theme.js", "page.js"))
+    style, theme, script = (Markup(_own(name)) for name in ("page.css", "theme.js", "page.js"))
     columns, same = views.run_columns(report.runs)
     page = environment.get_template("page.html.j2").render(
         report=report,
-        look=look,
+        style=style,
         theme=theme,
         script=script,
         policy=_policy(theme, script),
@@ -72,7 +72,7 @@ def _own(name: str) -> str:
 
 
 def _policy(*scripts: str) -> str:
-    """Of all scripts exactly these texts run, by their hash."""
+    """The content security policy under which exactly these script texts run, by their hash."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{one}'" for one in hashes)
     return (

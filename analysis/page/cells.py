@@ -1,4 +1,4 @@
-"""What the page says about one cell: in the table the words all formats share, behind it everything in full."""
+"""Details of one cell of the page: the widths of its parts, its sort key and its full numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from analysis.tables.table import Cell, Column, Row
 
 @dataclass(frozen=True)
 class PartWidths:
-    """What the parts of one column need, in widths of a digit, so that its numbers stand under each other; 0: none."""
+    """Widths of the parts of one column, so that its numbers are aligned.
+
+    Attributes:
+        spread, n, marks: in widths of a digit (CSS unit ch); 0 where no cell has the part.
+    """
 
     spread: float
     n: float
@@ -21,7 +25,22 @@ class PartWidths:
 
 @dataclass(frozen=True)
 class CellDetail:
-    """One line of the list of full numbers; "" where there is nothing. runs: ids. command: explains it in a shell."""
+    """One line of the list of full numbers, as text; "" for a missing value.
+
+    Attributes:
+        id: of the line in the page.
+        row, column: keys.
+        value: in full precision, with its unit.
+        sd: sample standard deviation over seeds.
+        seeds: finished and planned.
+        interval: 95 % interval.
+        interval_method: name of the interval, or why there is none.
+        test: name of the test, or why there is none.
+        p, p_holm: p value, raw and after Holm.
+        remarks: reason, source and footnotes.
+        runs: ids.
+        command: the `c2d explain` command of the cell.
+    """
 
     id: str
     row: str
@@ -30,7 +49,7 @@ class CellDetail:
     sd: str
     seeds: str
     interval: str
-    interval_made: str
+    interval_method: str
     test: str
     p: str
     p_holm: str
@@ -40,7 +59,7 @@ class CellDetail:
 
 
 def part_widths(column: Iterable[cell_text.CellText]) -> PartWidths:
-    """Of all cells of one column."""
+    """Return the widest parts of all cells of one column."""
     found = [(_wide(one.spread), _wide(one.n), _wide(",".join(one.marks))) for one in column]
     return PartWidths(*(max(part) for part in zip(*found, strict=True))) if found else PartWidths(0, 0, 0)
 
@@ -51,12 +70,18 @@ def _wide(text: str) -> float:
 
 
 def sort_key(cell: Cell) -> str:
-    """The number as text that a script can read; "" where it is missing."""
+    """Return the number as text that a script can read; "" where it is missing."""
     return "" if cell_text.is_missing(cell) else repr(cell.value)
 
 
 def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[str], file: str) -> CellDetail:
-    """The long form. notes: sentences of its footnotes. file: the table as `c2d explain` is told it."""
+    """Return the full numbers of a cell.
+
+    Args:
+        id: of the line in the page.
+        notes: sentences of the cell's footnotes.
+        file: the table's file, the argument of `c2d explain`.
+    """
     unit = f" {column.unit}" if column.unit else ""
     missing = cell_text.is_missing(cell)
     remarks = [cell.reason and f"missing: {cell.reason}", cell.source and f"published: {cell.source}"]
@@ -69,7 +94,7 @@ def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[s
         sd="" if cell.sd is None else repr(cell.sd),
         seeds=f"{cell.n} of {max(cell.n, cell.n_planned)}" if cell.n or cell.n_planned else "",
         interval="" if cell.low is None or cell.high is None else f"[{cell.low!r}, {cell.high!r}]",
-        interval_made=cell.interval,
+        interval_method=cell.interval,
         test=cell.test,
         p="" if cell.p is None else repr(cell.p),
         p_holm="" if cell.p_holm is None else repr(cell.p_holm),

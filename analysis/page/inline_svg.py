@@ -1,8 +1,9 @@
-"""An SVG file made fit to stand inside a page: its ids and styles touch nothing else there, and it fetches nothing.
+"""Make an SVG file safe to embed in a page: its ids and styles affect nothing else there, and it loads nothing.
 
 Several files of one plotting program share ids ("axes_1") and a style sheet for everything ("* {...}"). Inside one page
-the first id would win and the styles would reach the text around. So every id and every reference to one gets a prefix,
-every style rule the figure's own selector. Scripts, handlers, metadata and addresses outside the file are dropped.
+the first id would win and the styles would apply to the text around. So every id and every reference to one gets a
+prefix, and every style rule the figure's own selector. Scripts, handlers, metadata and addresses outside the file are
+removed.
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ SELECTOR = re.compile(r"[\w\s.#*>+~:,()\[\]=-]*\w|\*", re.ASCII)
 
 
 class InvalidSvg(ValueError):
-    """The text is no SVG that can be shown; the message says why."""
+    """The text is no SVG that can be shown; the message has the reason."""
 
 
 def inline(svg: str, prefix: str, scope: str, label: str) -> str:
-    """The `<svg>` element of a file, for use in HTML.
+    """Return the `<svg>` element of a file, for use in HTML.
 
     Args:
         svg: text of the file.
         prefix: put before every id; unique in the page.
         scope: CSS selector of the element that will hold it.
-        label: what a screen reader says.
+        label: text for a screen reader.
+
     Raises:
-        NoDrawing: not XML, not SVG, or with entities of its own.
+        InvalidSvg: not XML, not SVG, or with entities of its own.
     """
     try:
         root = safe.fromstring(svg)

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filters, the panel behind a number, the look by hand. All content stands in the page without this script.
+// Sorting, filters, the panel behind a number, the theme button. All content is in the page without this script.
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -8,21 +8,21 @@
     element.append(...children);
     return element;
   };
-  const said = $("#said");
-  const say = (text) => { said.textContent = ""; said.textContent = text; };
+  const status = $("#announcement");
+  const announce = (text) => { status.textContent = ""; status.textContent = text; };
 
   $$(".js-only").forEach((element) => { element.hidden = false; });
 
-  // ---- look ----
+  // ---- theme ----
   const root = document.documentElement;
   const theme = $("#theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.look ? root.dataset.look === "dark" : system.matches);
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const showLook = () => theme.setAttribute("aria-pressed", String(isDark()));
   theme.hidden = false;
   theme.addEventListener("click", () => {
-    root.dataset.look = isDark() ? "light" : "dark";
-    try { localStorage.setItem("c2d-look", root.dataset.look); } catch { /* it lasts as long as the page */ }
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try { localStorage.setItem("c2d-look", root.dataset.theme); } catch { /* it lasts as long as the page */ }
     showLook();
   });
   system.addEventListener("change", showLook);
@@ -57,7 +57,7 @@
     $$("th[aria-sort]", table.tHead).forEach((other) => other.removeAttribute("aria-sort"));
     if (next) head.setAttribute("aria-sort", next);
     table.classList.toggle("sorted", next !== null);
-    say(next ? `sorted by ${head.textContent.trim()}, ${next}` : "in the order of the report");
+    announce(next ? `sorted by ${head.textContent.trim()}, ${next}` : "in the order of the report");
     rove(table);
   };
   for (const table of $$("table.data")) {
@@ -145,7 +145,7 @@
     });
   }
 
-  // Row labels stay in sight while a wide table is scrolled: each stands where those before it end.
+  // Row labels stay visible while a wide table is scrolled: each begins where the ones before it end.
   const pin = () => {
     for (const table of $$("article.table table.data")) {
       const widths = $$("th.pin", table.tHead).map((cell) => cell.offsetWidth);
@@ -219,7 +219,7 @@
 
   // The clipboard needs a permission that a file may not have; then the text is selected for the reader's own keys.
   const copyText = async (element, button) => {
-    const done = (text) => { button.textContent = text; say(text); setTimeout(() => { button.textContent = "Copy"; }, 2000); };
+    const done = (text) => { button.textContent = text; announce(text); setTimeout(() => { button.textContent = "Copy"; }, 2000); };
     try {
       await navigator.clipboard.writeText(element.textContent);
       done("Copied");

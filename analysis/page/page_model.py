@@ -1,6 +1,6 @@
-"""What the page shows, as plain data: `analysis.report.report` fills it, `analysis.page.render` writes it.
+"""Content of the page as plain data: `analysis.report.page_context` builds it, `analysis.page.render` writes it.
 
-Nothing here is HTML. Every text may hold anything; it is escaped where it is written.
+Nothing here is HTML. Every text may have any character; it is escaped where it is written.
 """
 
 from __future__ import annotations
@@ -9,13 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.load.failure_list import Failure
 from analysis.tables.table import Table
 from c2d.core.regular_file import Problem
 
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """One question and how far it is. states: {state: promised runs in it}, states as in `analysis.load.schema.STATES`."""
+    """One sweep and its progress.
+
+    Attributes:
+        name: of the sweep.
+        question: of the sweep.
+        states: {state of `analysis.load.schema.STATES`: number of planned runs in it}.
+    """
 
     name: str
     question: str = ""
@@ -23,19 +30,28 @@ class SweepProgress:
 
     @property
     def n_planned(self) -> int:
+        """Number of planned runs."""
         return sum(self.states.values())
 
     @property
     def done(self) -> int:
+        """Number of finished runs."""
         return self.states.get("done", 0)
 
 
 @dataclass(frozen=True)
 class PageFigure:
-    """One figure. svg: text of the file; "" where there is only a note. csv: the data behind it.
+    """One figure.
 
-    alt: what a person who cannot see it should know, the caption where it is left out. note: why it is missing, or what
-    to heed. files: names of its files beside the page, e.g. "figures/pareto.pdf"; shown as text.
+    Attributes:
+        name: of its files.
+        title: heading of the figure.
+        svg: text of the file; "" where there is only a note.
+        csv: the data behind it.
+        caption: below the figure.
+        alt: text for a screen reader; "" takes the caption.
+        note: why the figure is missing, or a warning.
+        files: names of its files beside the page, e.g. "figures/pareto.pdf"; shown as text.
     """
 
     name: str
@@ -49,21 +65,13 @@ class PageFigure:
 
 
 @dataclass(frozen=True)
-class PageFailure:
-    """One run that did not make it, with its triage. cells: where it stands in the sweep. lines: last of its log."""
-
-    run: str
-    failure_class: str
-    suggestion: str
-    cells: str = ""
-    state: str = "failed"
-    reason: str = ""
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class SkippedItem:
-    """A table or figure that could not be made."""
+    """A table or figure that could not be made.
+
+    Attributes:
+        name: of the table or figure, or the sweep where all are missing.
+        reason: one sentence.
+    """
 
     name: str
     reason: str
@@ -71,7 +79,14 @@ class SkippedItem:
 
 @dataclass(frozen=True)
 class RunColumn:
-    """One column of the list of runs. digits: of a number, None for text. scale: shown = scale x given."""
+    """One column of the list of runs.
+
+    Attributes:
+        key: of the run's mapping.
+        label: header.
+        digits: after the decimal point of a number; None for text.
+        scale: shown = scale x given.
+    """
 
     key: str
     label: str
@@ -99,17 +114,28 @@ RUN_COLUMNS = (
     RunColumn("time", "started, UTC"),
     RunColumn("reason", "reason"),
 )
-"""Columns of the list of runs that the page knows, in their order; one that no run has a value for is left out. Other
-keys of a run follow behind them as text."""
+"""Columns of the list of runs, in their order; one that no run has a value for is left out. Other keys of a run follow
+behind them as text."""
 
 
 @dataclass(frozen=True)
 class PageContent:
     """One report.
 
-    created: UTC, as text. store: as given by the user. runs: one mapping a run, keys as in `RUN_COLUMNS`, numbers as
-    the frame holds them. table_files: {table name: the file as `c2d explain` is told it}. commits: {code: runs made
-    with it}. provenance: {fact: value}: versions, engines, the command line.
+    Attributes:
+        title: heading of the page.
+        created: time in UTC, as text.
+        sweeps: progress of each sweep.
+        store: as given by the user.
+        tables: with numbers in the shown unit (AP in percent).
+        figures: in their order on the page.
+        failures: failed and stale runs.
+        problems: files that could not be used.
+        runs: one mapping a run, keys as in `RUN_COLUMNS`, numbers as in the frame (AP in 0-1, times in s).
+        skipped: tables and figures that were left out.
+        commits: {code: number of runs trained with it}.
+        provenance: {fact: value}: versions, the command line.
+        table_files: {table name: its file, the argument of `c2d explain`}.
     """
 
     title: str
@@ -118,7 +144,7 @@ class PageContent:
     store: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[PageFigure] = ()
-    failures: Sequence[PageFailure] = ()
+    failures: Sequence[Failure] = ()
     problems: Sequence[Problem] = ()
     runs: Sequence[Mapping[str, Any]] = ()
     skipped: Sequence[SkippedItem] = ()

@@ -1,4 +1,4 @@
-"""Report -> what the templates loop over. A template decides how something looks; what it says is decided here."""
+"""Values that the templates of the page loop over. A template decides the layout; all texts are decided here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis.formats import cell_text, text
+from analysis.load.failure_list import Failure
 from analysis.page import cells, inline_svg
-from analysis.page.page_model import RUN_COLUMNS, PageFailure, PageFigure, RunColumn
+from analysis.page.page_model import RUN_COLUMNS, PageFigure, RunColumn
 from analysis.tables.table import Row, Table
 
 ALL_SVG = 3_000_000
@@ -23,7 +24,13 @@ LISTED = ("run", "cells", "seed", "state", "AP")
 
 @dataclass(frozen=True)
 class CellView:
-    """One cell of a table. id: of its line in the list of full numbers. sort: see `cells.sort_key`."""
+    """One cell of a table.
+
+    Attributes:
+        shown: its text.
+        id: of its line in the list of full numbers.
+        sort: see `cells.sort_key`.
+    """
 
     shown: cell_text.CellText
     id: str
@@ -34,14 +41,21 @@ class CellView:
 class TableView:
     """One table.
 
-    id: of its article. wording: as in the other formats; statistics, tests: its paragraphs on these. rows: (row, its
-    places, begins a group). widths: one a column. details: one a cell. axes: {place of the label column: labels}, those
-    with a choice. facts: (row key, its values of the ledger's differing facts).
+    Attributes:
+        table: as data.
+        id: of its article.
+        content: its text, as in the other formats.
+        statistics, tests: the paragraphs of `content` on these.
+        rows: (row, its cells, whether it begins a group).
+        widths: one a column.
+        details: one a cell.
+        axes: {place of the label column: labels} of the axes with more than one label.
+        facts: (row key, its values of the ledger's differing facts).
     """
 
     table: Table
     id: str
-    wording: text.TableText
+    content: text.TableText
     statistics: list[str]
     tests: list[tuple[str, str]]
     rows: list[tuple[Row, list[CellView], bool]]
@@ -53,7 +67,16 @@ class TableView:
 
 @dataclass(frozen=True)
 class FigureView:
-    """One figure. csv: all of its data, or the first lines where `rest` says so."""
+    """One figure.
+
+    Attributes:
+        figure: as given.
+        id: of its article.
+        svg: the element; "" where there is no drawing.
+        note: why there is no drawing, or a warning.
+        csv: all of its data, or the first lines of it.
+        rest: a sentence on the lines that are left out; "" where there are none.
+    """
 
     figure: PageFigure
     id: str
@@ -64,14 +87,19 @@ class FigureView:
 
 
 def table_view(table: Table, place: int, file: str) -> TableView:
-    """file: the table as `c2d explain` is told it."""
-    wording = text.table_text(table)
+    """Return the view of one table.
+
+    Args:
+        place: of the table in the page, from 0.
+        file: its file, the argument of `c2d explain`.
+    """
+    content = text.table_text(table)
     rows, details = [], []
     for r, row in enumerate(table.rows):
         line = []
         for c, column in enumerate(table.columns):
-            shown, cell, id = wording.cells[r, column.key], cell_text.cell_of(row, column), f"t{place}r{r}c{c}"
-            notes = [wording.notes.get(mark, mark) for mark in shown.marks]
+            shown, cell, id = content.cells[r, column.key], cell_text.cell_of(row, column), f"t{place}r{r}c{c}"
+            notes = [content.notes.get(mark, mark) for mark in shown.marks]
             line.append(CellView(shown, id, cells.sort_key(cell)))
             details.append(cells.cell_detail(cell, column, row, id, notes, file))
         begins = r > 0 and len(row.labels) > 1 and row.labels[0] != table.rows[r - 1].labels[0]
@@ -80,9 +108,9 @@ def table_view(table: Table, place: int, file: str) -> TableView:
     return TableView(
         table=table,
         id=f"table-{place + 1}",
-        wording=wording,
-        statistics=[said for head, said in wording.under if head == "Statistics"],
-        tests=[(head, said) for head, said in wording.under if head.startswith("p of ")],
+        content=content,
+        statistics=[sentence for head, sentence in content.under if head == "Statistics"],
+        tests=[(head, sentence) for head, sentence in content.under if head.startswith("p of ")],
         rows=rows,
         widths=[cells.part_widths(line[c].shown for _, line, _ in rows) for c in range(len(table.columns))],
         details=details,
@@ -92,7 +120,7 @@ def table_view(table: Table, place: int, file: str) -> TableView:
 
 
 def figure_views(figures: Sequence[PageFigure]) -> list[FigureView]:
-    """Their drawings made fit for the page. Where all are too much, the largest are left out, which their notes say."""
+    """Return the views of all figures. Where the drawings are too large together, the largest are left out with a note."""
     drawn = [_drawn(figure, place) for place, figure in enumerate(figures)]
     sizes = [len(svg) for svg, _ in drawn]
     for place in sorted(range(len(drawn)), key=lambda place: -sizes[place]):
@@ -124,18 +152,20 @@ def _figure_view(figure: PageFigure, place: int, svg: str, why_not: str) -> Figu
     return FigureView(figure, f"figure-{place + 1}", Markup(svg), note, csv, rest)
 
 
-def group_failures(failures: Sequence[PageFailure]) -> list[tuple[str, list[PageFailure]]]:
-    """By class, the most frequent first."""
-    found: dict[str, list[PageFailure]] = {}
+def group_failures(failures: Sequence[Failure]) -> list[tuple[str, list[Failure]]]:
+    """Group failures by class, the most frequent class first."""
+    found: dict[str, list[Failure]] = {}
     for failure in failures:
         found.setdefault(failure.failure_class or "unknown", []).append(failure)
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
 def run_columns(runs: Sequence[Mapping[str, Any]]) -> tuple[list[RunColumn], dict[RunColumn, str]]:
-    """(columns of the list, what is the same in all runs). What no run has is in neither.
+    """Choose the columns of the list of runs: those of `RUN_COLUMNS` in their order, then the others as they appear.
 
-    The known columns come in their order, then the others as they appear.
+    Returns:
+        (columns of the list, {column: its value} of the columns with one value in all runs). A column that no run has a
+        value for is in neither.
     """
     used = dict.fromkeys(key for run in runs for key, value in run.items() if value_text(value))
     known = {column.key: column for column in RUN_COLUMNS}
@@ -149,7 +179,7 @@ def run_columns(runs: Sequence[Mapping[str, Any]]) -> tuple[list[RunColumn], dic
 
 
 def run_cell(run: Mapping[str, Any], column: RunColumn) -> tuple[str, str]:
-    """(text, what it is sorted by) of one value."""
+    """Return (text, sort key) of one value."""
     text = value_text(run.get(column.key))
     if column.key == "code":
         text = short_commit(text)
@@ -163,7 +193,7 @@ def run_cell(run: Mapping[str, Any], column: RunColumn) -> tuple[str, str]:
 
 
 def run_ids(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """{run: id of its line in the list}: the first line of a run that stands there twice."""
+    """Return {run: id of its line in the list}; of a run with two lines the first."""
     ids: dict[str, str] = {}
     for place, run in enumerate(runs):
         ids.setdefault(value_text(run.get("run")), f"run-{place + 1}")
@@ -171,12 +201,13 @@ def run_ids(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def short_commit(code: str) -> str:
-    """A commit by its first twelve digits; the mark of changed files stays."""
+    """Shorten a commit to its first twelve digits; the mark of changed files stays."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}", r"\1", code)
 
 
 def value_text(value: Any) -> str:
-    """As text; "" for None and for what pandas calls missing."""
+    """Return a value as text; "" for None and for the missing values of pandas."""
+    # By name: pandas is not imported for the page alone.
     if value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
         return ""
     return str(value)

@@ -1,4 +1,4 @@
-"""What was made -> what the page shows: progress, failures, the list of runs, provenance."""
+"""Content of the page from the contents of a report: progress, failures, the list of runs, provenance."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from analysis.load.failure_list import list_failures
 from analysis.load.schema import STATES, Study, labels_of
-from analysis.page.page_model import PageContent, PageFailure, SweepProgress
+from analysis.page.page_model import PageContent, SweepProgress
 from c2d import __version__
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "hotcoco")
 
 
 def page_content(contents: ReportContents, request: ReportRequest) -> PageContent:
-    """The page's content."""
+    """Return the content of the page."""
     study = contents.study
     runs = [_run(row) for row in _one_row_per_run(study).to_dict("records")]
     titles = [record.get("question", "") for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
@@ -34,7 +35,7 @@ def page_content(contents: ReportContents, request: ReportRequest) -> PageConten
         store=str(request.runs),
         tables=contents.tables,
         figures=contents.figures,
-        failures=_failures(study),
+        failures=list_failures(study),
         problems=contents.problems,
         runs=runs,
         skipped=[*contents.skipped, *contents.notes],
@@ -45,7 +46,7 @@ def page_content(contents: ReportContents, request: ReportRequest) -> PageConten
 
 
 def provenance() -> dict[str, str]:
-    """What the report was made with."""
+    """Return the command line and the versions of this process: {fact: value}."""
     versions = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version(), "c2d": __version__}
     for package in PACKAGES:
         try:
@@ -66,16 +67,6 @@ def _progress(study: Study) -> list[SweepProgress]:
             question = study.sweeps[name].get("question", "") if name else "runs of no sweep"
             out.append(SweepProgress(name or "no sweep", question, states))
     return out
-
-
-def _failures(study: Study) -> list[PageFailure]:
-    from analysis.load.failure_list import list_failures
-
-    reasons = dict(zip(study.frame["run"], study.frame["reason"], strict=True))
-    return [
-        PageFailure(f.run, f.failure_class, f.suggestion, "; ".join(f.cells), f.state, reasons.get(f.run, ""), f.lines)
-        for f in list_failures(study)
-    ]
 
 
 def _one_row_per_run(study: Study) -> pd.DataFrame:

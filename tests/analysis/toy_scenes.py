@@ -1,4 +1,7 @@
-"""Small hand-made scenes and random sets in COCO's formats; the large synthetic one is `benchmarks.suite.synthetic_dataset`."""
+"""Small hand-made scenes and random sets in COCO's formats.
+
+The large synthetic set is `benchmarks.suite.synthetic_dataset`.
+"""
 
 from __future__ import annotations
 

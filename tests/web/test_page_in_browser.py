@@ -198,7 +198,7 @@ def test_works_where_there_is_no_storage(browser, pages):
     try:
         browser.show(pages / "full.html")
         browser.click("#theme")
-        assert browser.ask("document.documentElement.dataset.look") == "dark"
+        assert browser.ask("document.documentElement.dataset.theme") == "dark"
         browser.click(sort_button(AP))
         assert direction(browser, AP) == "ascending"
         assert browser.complaints() == []

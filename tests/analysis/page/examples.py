@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.page.page_model import PageContent, PageFailure, PageFigure, SkippedItem, SweepProgress
+from analysis.load.failure_list import Failure
+from analysis.page.page_model import PageContent, PageFigure, SkippedItem, SweepProgress
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from c2d.core.regular_file import Problem
 
@@ -156,8 +157,12 @@ def full(tables: int = 2, figures: int = 2, count: int = 54) -> PageContent:
         title="Does a classifier teach a compact detector?",
         created="2026-11-21 12:00 UTC",
         sweeps=[
-            SweepProgress("compact", "Does an image classifier teach a compact detector, and how does it compare with a "
-                  "detector teacher under the same protocol?", {"done": 48, "running": 2, "waiting": 1, "failed": 3}),
+            SweepProgress(
+                "compact",
+                "Does an image classifier teach a compact detector, and how does it compare with a detector teacher "
+                "under the same protocol?",
+                {"done": 48, "running": 2, "waiting": 1, "failed": 3},
+            ),
             SweepProgress("weights", "Which loss weight is best?", {"done": 12, "new": 6}),
         ],
         store="runs",
@@ -169,9 +174,9 @@ def full(tables: int = 2, figures: int = 2, count: int = 54) -> PageContent:
             for k, svg in enumerate(drawings)
         ],
         failures=[
-            PageFailure(str(run["run"]), "nan", "the loss is not finite: a lower learning rate or loss weight, or fp32",
-                    str(run["cells"]), "failed", "loss_cls is nan at iteration 7",
-                    tuple(f"iteration {k}: loss {k}.0" for k in range(12)))
+            Failure(str(run["run"]), (str(run["cells"]),), "failed", "nan",
+                    "the loss is not finite: a lower learning rate or loss weight, or fp32",
+                    tuple(f"iteration {k}: loss {k}.0" for k in range(12)), "loss_cls is nan at iteration 7")
             for run in listed if run["state"] == "failed"
         ],
         problems=[Problem(Path("runs/odd/result.json"), "not JSON: line 1, column 2; the run is left out")],
@@ -204,8 +209,9 @@ def hostile() -> PageContent:
     )  # fmt: skip
     return PageContent(
         title=bad, created=bad, sweeps=[SweepProgress(bad, bad, {bad: 2, "done": 1})], store=bad, tables=[odd],
-        figures=[PageFigure(bad, bad, svg, bad, bad, bad, bad, (bad,)), PageFigure("broken", "Broken", "<svg", note=bad)],
-        failures=[PageFailure(bad, bad, bad, bad, bad, bad, (bad, "bell \a, escape \x1b[31m, half \udc80"))],
+        figures=[PageFigure(bad, bad, svg, bad, bad, bad, bad, (bad,)),
+                 PageFigure("broken", "Broken", "<svg", note=bad)],
+        failures=[Failure(bad, (bad,), bad, bad, bad, (bad, "bell \a, escape \x1b[31m, half \udc80"), bad)],
         problems=[Problem(Path(bad), bad)], runs=[{"run": bad, "cells": bad, "state": bad, "seed": bad, bad: bad}],
         skipped=[SkippedItem(bad, bad)], commits={bad: 1}, provenance={bad: bad}, table_files={bad: bad},
     )  # fmt: skip

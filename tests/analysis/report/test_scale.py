@@ -1,7 +1,7 @@
 """Speed on a set of COCO's size. Slow: run with `pytest -m slow tests/analysis/report/test_scale.py -s`.
 
-What is measured runs in a process of its own (`benchmarks.suite.evaluation_speed`): pytest's collected objects make Python's garbage
-collector slower. CPU seconds say more than wall seconds on a machine that is shared.
+The measured code runs in a process of its own (`benchmarks.suite.evaluation_speed`), because pytest's collected objects
+make Python's garbage collector slower. On a shared machine CPU seconds are more reliable than wall seconds.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def test_beside_pycocotools_and_tidecv(files):
     ratio = cpu_s(theirs, REFERENCE_PHASES) / cpu_s(ours, OUR_PHASES)
     print(f"pycocotools and tidecv take {ratio:.0f} times the CPU seconds")
     assert ours["AP"] == pytest.approx(theirs["AP"], abs=1e-12)
-    # tidecv integrates its curves in its own way; on COCO's recall points its lists give our numbers (c2d.metrics.engine_parity).
+    # tidecv integrates its curves in its own way; on COCO's recall points its lists give our numbers
+    # (c2d.metrics.engine_parity).
     assert ours["dAP"] == pytest.approx({**ours["dAP"], **theirs["dAP"]}, abs=0.005)
     assert ratio > 15
