@@ -144,7 +144,7 @@ def _class_ap(one: _Class, objects: Array, counts: Array) -> Array:
 
 
 def _reached(objects: Array) -> tuple[Array, Array]:
-    """Return a table and one offset a resample: table[offset + T] of the 101 recall points are reached by T of n objects.
+    """Return a table and an offset for each resample: T of n objects reach table[offset + T] of the 101 recall points.
 
     The comparison is COCO's own, in floating point: 35 of 100 objects do not reach the point 0.35000000000000003.
     """

@@ -82,8 +82,8 @@ def evaluate(
             our own code. `reference`: all by tidecv (slow, needs it installed).
         iou: foreground threshold.
         ious: thresholds at which totals are given as well (`IOUS` for the paper's error curves).
-        per_class: give dAP and counts of each class; a class's dAP fixes the type in all classes and is measured on this
-            one, so the mean over classes with ground truth is the total.
+        per_class: give dAP and counts of each class; a class's dAP fixes the type in all classes and is measured on
+            this one, so the mean over classes with ground truth is the total.
         per_size: give dAP and counts of each size.
         background: threshold below which a detection is on background.
 

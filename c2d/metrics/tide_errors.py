@@ -56,9 +56,7 @@ def classify(data: CocoData, found: Overlaps, iou: float, background: float) -> 
     # Later lines overwrite earlier ones, so the tests are in reverse order: the last one that holds decides.
     kind = np.full(len(taken), _BOTH)
     kind[found.other_iou <= background] = _BKG
-    kind[found.same_iou > iou] = (
-        _DUPE  # not matched in spite of that overlap: the object is matched to a better detection
-    )
+    kind[found.same_iou > iou] = _DUPE  # not matched: a detection with a higher score has that object
     kind[found.other_iou >= iou] = _CLS
     kind[(found.same_iou >= background) & (found.same_iou <= iou)] = _LOC
     kind[inside_crowd(found, taken, iou)] = _FORGIVEN

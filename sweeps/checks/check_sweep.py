@@ -137,8 +137,7 @@ def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: Print
 
 def _typical_gib(runs: Path) -> float:
     """Return the mean size in GiB of the newest runs; RUN_GIB in a new store."""
-    folders = sorted((path.parent for path in runs.glob(f"*/{STATUS_FILE}")), key=lambda path: -path.stat().st_mtime)[
-        :10
-    ]
+    newest_first = sorted(runs.glob(f"*/{STATUS_FILE}"), key=lambda path: -path.parent.stat().st_mtime)
+    folders = [path.parent for path in newest_first[:10]]
     sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**30 for folder in folders]
     return sum(sizes) / len(sizes) if sizes else RUN_GIB

@@ -59,7 +59,7 @@ class Profile(BaseModel):
     tmp: str | None = Field(
         default=None, description="folder for temporary files of a job (default: TMPDIR, else /tmp)"
     )
-    download: bool = Field(default=False, description="jobs may fetch pretrained weights")
+    download: bool = Field(default=False, description="jobs may download pretrained weights")
     sbatch: dict[str, str | int | bool] = Field(default={}, description="more sbatch flags, e.g. {reservation: cvpr}")
     srun: list[str] = Field(default=[], description="more srun flags")
 
@@ -84,7 +84,7 @@ class Profile(BaseModel):
 
 
 def profile_names() -> list[str]:
-    """Names of the shipped profiles."""
+    """Return the names of the shipped profiles, sorted."""
     folder = resources.files("sweeps") / "profiles"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 

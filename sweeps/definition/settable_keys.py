@@ -40,7 +40,7 @@ KEYS: dict[str, SettableKey] = {
     "schedule": SettableKey(dotted="VALUE"),
     "input": SettableKey(),
     "init": SettableKey(),
-    "method": SettableKey(teachers=(), dotted="DISTILLER.PARAMETER"),
+    "method": SettableKey(teachers=(), dotted="METHOD.PARAMETER"),
     "overrides": SettableKey(dotted="KEY"),
     "seed": SettableKey(instead="seeds have a key of their own: `seeds: 3`, or `seeds: [0, 7]`"),
     "seeds": SettableKey(teachers=(), instead="seeds have a key of their own at the top of the file"),
@@ -101,12 +101,12 @@ def teacher_key_mistake(kind: str, key: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> list[str]:
-    """The names, and their dotted forms: schedule, schedule.VALUE, ..."""
+    """Return the names, and their dotted forms: schedule, schedule.VALUE, ..."""
     return [listed for name in names for listed in (name, f"{name}.{KEYS[name].dotted}") if not listed.endswith(".")]
 
 
 def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str:
-    """Walk into the schedule's models; any of them may have the key."""
+    """Return what is wrong with a key inside a schedule; one of the models must have it."""
     inside = list(models)
     for place, part in enumerate(rest):
         fields = {name: info.annotation for model in inside for name, info in model.model_fields.items()}
@@ -165,6 +165,7 @@ def nest_keys(values: Mapping[str, Any], teachers: Mapping[str, Any]) -> dict[st
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     params: dict[str, dict[str, Any]] = {}
+    # A whole value before the values inside it, whatever their order in the file.
     for key in sorted(values, key=lambda key: key.count(".")):
         head, _, rest = key.partition(".")
         if not rest:
@@ -195,7 +196,7 @@ def _with(inside: Any, keys: list[str], value: Any) -> dict[str, Any]:
 
 
 def _entry_with(entry: Any, params: Mapping[str, dict[str, Any]]) -> Any:
-    """`{icod: {T: 2}}` or `icod` with the parameters that are set for it."""
+    """Return `{icod: {T: 2}}` or `icod` with the parameters that are set for it."""
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict):

@@ -112,6 +112,7 @@ def _is_earlier(line: str, begun: float) -> bool:
     """Return whether a line has an earlier time. Log lines have no zone: this machine's is taken."""
     at = _STAMP.search(line)
     try:
+        # Times in a log are cut to whole seconds.
         return at is not None and datetime.fromisoformat(at[1] or at[2]).timestamp() + 1 < begun
     except (ValueError, OverflowError):
         return False
