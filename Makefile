@@ -7,12 +7,12 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# A process for each core, at most 8 (each holds up to 2 GiB of imported packages), and one thread in each of them: the
-# tensors of the tests are small. A file stays in one process, so that its fixtures are made once.
+# One process for each core, at most 8 (each needs up to 2 GiB for imported packages), with one thread each: the tensors
+# of the tests are small. The tests of a file run in one process, so that its fixtures are created once.
 WORKERS ?= auto
 test: export OMP_NUM_THREADS ?= 1
 test-cluster test-web: export OMP_NUM_THREADS ?= 2
-# Threads that spin while they wait need ten times the time on a machine that has other work as well.
+# Threads that spin while they wait take ten times as long on a machine with other work.
 test test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
@@ -42,13 +42,13 @@ format: $(READY) ## fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-venv: $(READY) ## set up .venv (the other targets do it by themselves)
+venv: $(READY) ## set up .venv (the other targets do this too)
 
 $(READY): pyproject.toml .ci/setup $(wildcard constraints/*.txt)
 	@bash .ci/setup "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-pins: $(READY) ## write what .venv holds to constraints/pyXY.txt (remove that file and .venv first to renew it)
+pins: $(READY) ## write the packages of .venv to constraints/pyXY.txt (remove that file and .venv first to renew it)
 	@bash .ci/pins $(BIN)/python
 
 clean: ## remove .venv and caches; runs and data stay
