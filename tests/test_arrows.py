@@ -89,7 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "benchmarks.training": (
         "c2d.core", "c2d.configs", "c2d.detectors", "c2d.distillation", "c2d.methods", "c2d.specs",
-        "c2d.teachers", "c2d.training", "benchmarks.machine", "benchmarks.latency",
+        "c2d.teachers", "c2d.training", "benchmarks.machine",
     ),
     "benchmarks.suite": ("c2d.core", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine"),
     "benchmarks": ("c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite"),

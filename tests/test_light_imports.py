@@ -25,8 +25,8 @@ def loaded_after(code: str) -> set[str]:
 @pytest.mark.parametrize(
     "name",
     [
-        "analysis", "analysis.cli", "c2d.metrics.coco", "analysis.report.explain", "analysis.page", "analysis.report.report",
-        "c2d.metrics.tide", "c2d.specs.spec", "c2d.core.run_folder", "c2d.specs.resolve_spec",
+        "analysis", "analysis.cli", "c2d.metrics.coco", "analysis.report.explain", "analysis.page",
+        "analysis.report.report", "c2d.metrics.tide", "c2d.specs.spec", "c2d.core.run_folder", "c2d.specs.resolve_spec",
     ],
 )  # fmt: skip
 def test_a_light_module_stays_light(name: str) -> None:

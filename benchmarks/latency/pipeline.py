@@ -19,6 +19,7 @@ from benchmarks.backends.base import BackendContext
 from benchmarks.backends.network import Batch, Call, split_network
 from benchmarks.latency.student import StockStudent
 from c2d.core.errors import InputError, first_line
+from c2d.detectors.mmdet_scope import mmdet_scope
 
 LOADER = "LoadImageFromFile"
 _SIZE_KEYS = ("scale", "img_scale", "size")
@@ -190,15 +191,15 @@ def build_transforms(steps: Sequence[Any]) -> tuple[Callable[[Any], Any], Callab
     Raises:
         InputError: the pipeline does not begin with `LoadImageFromFile`, or cannot be built.
     """
-    from mmdet.registry import TRANSFORMS
     from mmengine.dataset import Compose
-    from mmengine.registry import DefaultScope
 
     kinds = [str(step["type"]).rpartition(".")[2] for step in steps]
     if not kinds or kinds[0] != LOADER:
         raise InputError(f"the test pipeline begins with {kinds[0] if kinds else 'nothing'}, not with {LOADER}")
     later = [step for step, kind in zip(steps[1:], kinds[1:], strict=True) if kind != "LoadAnnotations"]
-    with DefaultScope.overwrite_default_scope("mmdet"):
+    with mmdet_scope():
+        from mmdet.registry import TRANSFORMS
+
         try:
             return TRANSFORMS.build(steps[0]), Compose(later)
         except (AssertionError, KeyError, TypeError, ValueError) as error:

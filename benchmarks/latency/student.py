@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from c2d.core.errors import InputError, first_line
-from c2d.detectors import compat
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.weights import safe_load
 
 
@@ -85,13 +85,11 @@ def load_stock_student(
     Raises:
         InputError: a config or checkpoint that cannot be read, or that do not fit each other.
     """
-    register_mmdet()
-    from mmdet.registry import MODELS
-    from mmengine.registry import DefaultScope
-
     settings = _read_config(config)
     settings["test_dataloader"]["dataset"].update(dataset_overrides or {})
-    with DefaultScope.overwrite_default_scope("mmdet"):
+    with mmdet_scope():
+        from mmdet.registry import MODELS
+
         try:
             detector = MODELS.build(settings["model"])
         except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -103,14 +101,6 @@ def load_stock_student(
     if target.type == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda, but torch sees no GPU here; leave --device out to measure on the CPU")
     return StockStudent(settings, detector.to(target).eval(), target)
-
-
-def register_mmdet() -> None:
-    """Fix what the host's packages lack and import all of mmdet, which fills its registries."""
-    compat.prepare()
-    from mmdet.utils import register_all_modules
-
-    register_all_modules(init_default_scope=False)
 
 
 def _read_config(path: Path) -> Any:
@@ -140,9 +130,6 @@ def _load_weights(detector: Any, checkpoint: Path, config: Path) -> None:
 
 
 def _build_dataset(settings: Any) -> Any:
-    from mmdet.registry import DATASETS
-    from mmengine.registry import DefaultScope
-
     file = os.path.join(settings.get("data_root") or "", settings.get("ann_file") or "")
     if not os.path.isfile(file):
         raise InputError(
@@ -150,7 +137,9 @@ def _build_dataset(settings: Any) -> Any:
             "place with --data, or time random images: --images random"
         )
     # mmdet prints while it reads the annotations.
-    with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):
+    with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
+        from mmdet.registry import DATASETS
+
         try:
             dataset = DATASETS.build(settings)
         except (AssertionError, KeyError, TypeError, ValueError) as error:

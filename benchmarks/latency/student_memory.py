@@ -107,19 +107,19 @@ def peak_of_this_process(request: MemoryRequest) -> dict[str, float]:
     """Return {peak_mib} of this process, which must do nothing else."""
     import torch
     from mmengine import Config
-    from mmengine.registry import DefaultScope
 
-    from benchmarks.latency.student import register_mmdet
+    from c2d.detectors import compat
+    from c2d.detectors.mmdet_scope import mmdet_scope
 
-    register_mmdet()
-    from mmdet.registry import MODELS
-
+    compat.prepare()
     if request.threads:
         torch.set_num_threads(request.threads)
     torch.manual_seed(0)
     config = Config.fromfile(request.config)
-    baseline = baseline_mib(request.device)
-    with DefaultScope.overwrite_default_scope("mmdet"):
+    baseline = baseline_mib(request.device)  # after the imports, whose memory is not the student's
+    with mmdet_scope():
+        from mmdet.registry import MODELS
+
         model = MODELS.build(config["model"]).to(request.device)
     inputs = torch.randn(request.batch, 3, *request.size, device=request.device)
     call = _inference(model.eval(), inputs) if request.kind == "inference" else _training(model.train(), inputs)

@@ -69,9 +69,10 @@ def _load_pipeline(request: LatencyRequest) -> tuple[InferencePipeline, float]:
     import torch
 
     from benchmarks.latency.pipeline import InferencePipeline
-    from benchmarks.latency.student import load_stock_student, register_mmdet
+    from benchmarks.latency.student import load_stock_student
+    from c2d.detectors import compat
 
-    register_mmdet()
+    compat.prepare()  # imports all of mmdet: the baseline below includes it
     baseline_mib = peak_memory.baseline_mib(request.device)
     if request.threads:
         torch.set_num_threads(request.threads)

@@ -118,9 +118,9 @@ def peak_mib(case: StepCase, variant: str, threads: int | None = None) -> float:
 def prepare_process(threads: int | None) -> str:
     """Import what a training imports, set threads and seed, and return the device to measure on."""
     import c2d.training.build  # noqa: F401  (with all that a training imports)
-    from benchmarks.latency.student import register_mmdet
+    from c2d.detectors import compat
 
-    register_mmdet()
+    compat.prepare()  # imports all of mmdet, as a training does
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.data.card_lookup import check_dataset
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.distillation.wrapper import TeacherSet
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry
@@ -83,7 +84,7 @@ def _dataset_note(spec: RunSpec, data: Path | None) -> str:
 
 def _check_optimizer(run: TrainingRun) -> None:
     """Build the optimizer and the schedulers; overrides reach them too."""
-    with evaluate.mmdet_scope():
+    with mmdet_scope():
         try:
             build_optimizer(run.model, run.resolved.train)
         except (AssertionError, KeyError, TypeError, ValueError) as error:

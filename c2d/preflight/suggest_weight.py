@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from mmengine.optim import build_optim_wrapper
 
 from c2d.core.errors import InputError
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.ops.seeding import derive_seed, seed_everything
-from c2d.training import evaluate
 from c2d.training.build import TrainingRun
 from c2d.training.optimization import optimization_config
 
@@ -96,7 +96,7 @@ def measure_gradients(
     model = run.model
     if not getattr(model, "distillers", None):
         raise InputError("this spec has no method, so there is no weight to suggest; give one with `method`")
-    with evaluate.mmdet_scope():
+    with mmdet_scope():
         wrapper = build_optim_wrapper(model, optimization_config(run.spec.schedule.values)[0])
     model.gradient_monitor = GradientMonitor(every)
     model.at_full_weight()  # a method that starts late, or rises slowly, is measured as well

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from mmengine import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from c2d.configs.student_config import remove_pretrained
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
-from c2d.detectors import compat, hooks
+from c2d.detectors import hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.heads import dense_head
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
 from c2d.detectors.recording import feature_layers, read_dense_outputs, split_maps
@@ -61,12 +61,9 @@ class DetectorTeacher:
             raise InputError(f"{config} has no `model`; a detector teacher is an mmdet config with its checkpoint")
         model = copy.deepcopy(source["model"])
         remove_pretrained(model)
-        compat.prepare()
-        from mmdet.registry import MODELS
-        from mmdet.utils import register_all_modules
+        with mmdet_scope():
+            from mmdet.registry import MODELS
 
-        register_all_modules(init_default_scope=False)
-        with DefaultScope.overwrite_default_scope("mmdet"):
             network = MODELS.build(model)
         # Not strict: a checkpoint may hold EMA copies of the weights; the audit lists them as unexpected.
         audit = safe_load.load_into(network, checkpoint, who="teacher", strict=False)

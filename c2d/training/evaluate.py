@@ -9,20 +9,19 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import DefaultScope
 
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
-from c2d.detectors import compat
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
 
@@ -86,17 +85,6 @@ def build_dataset(dataset: Any) -> Any:
             "restore them, or make the data card again where the images are"
         )
     return built
-
-
-@contextlib.contextmanager
-def mmdet_scope() -> Iterator[None]:
-    """Register mmdet's classes, and make its registry the one in which mmengine looks up the type names of configs."""
-    compat.prepare()  # before the first import of mmdet
-    from mmdet.utils import register_all_modules
-
-    register_all_modules(init_default_scope=False)
-    with DefaultScope.overwrite_default_scope("mmdet"):
-        yield
 
 
 def load_student(config: Config, weights: Path, device: str = "cpu") -> tuple[Any, Audit]:

@@ -11,8 +11,8 @@ from mmengine.logging import MessageHub
 from torch import nn
 
 from c2d.core.attempt import Interrupted
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.specs.schedule import Schedule
-from c2d.training.evaluate import mmdet_scope
 from c2d.training.optimization import build_optimizer, optimization_config
 from c2d.training.train import train
 from tests.c2d.conftest import Workshop
