@@ -30,8 +30,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "analysis/report": ("missing", "words"),
     "analysis/spec": ("words",),
     "analysis/tables": ("missing", "words"),
-    "benchmarks/backends": ("shape", "missing"),
-    "benchmarks/latency": ("shape",),
 }  # fmt: skip
 
 

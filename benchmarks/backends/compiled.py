@@ -22,7 +22,7 @@ _REASON_LENGTH = 100  # characters
 
 
 def prepare(context: BackendContext) -> PreparedBackend:
-    """Compile for one image of the data set (zeros where it is missing); other shapes compile when they come.
+    """Compile for one image of the data set (zeros where it is missing); other shapes compile at their first call.
 
     Raises:
         Unavailable: dynamo or inductor fails; on a CPU inductor needs a C++ compiler.

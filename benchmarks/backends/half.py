@@ -27,6 +27,7 @@ def prepare_bf16(context: BackendContext) -> PreparedBackend:
 def _prepare(context: BackendContext, dtype: torch.dtype) -> PreparedBackend:
     """Raises Unavailable where the device has no kernels for the type."""
     device_type = context.device.type
+    # By default torch counts bf16 that it emulates as supported.
     if (
         device_type == "cuda"
         and dtype is torch.bfloat16
@@ -45,6 +46,7 @@ def _prepare(context: BackendContext, dtype: torch.dtype) -> PreparedBackend:
 
     call = with_cast_weights if cast_weights else with_autocast
     try:
+        # A missing kernel is reported only when the operator runs.
         call(torch.zeros(1, 3, 64, 64, device=context.device))
     except (RuntimeError, NotImplementedError) as error:
         raise Unavailable(f"no {dtype} kernel for an operator of this network: {first_line(error)}") from error

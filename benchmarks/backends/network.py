@@ -66,14 +66,27 @@ class Network(nn.Module):
             self.batch_samples = None
 
     def run(self, call: Call, batch: Batch) -> tuple[Tensor, ...]:
-        """Return the raw outputs of a backend's call (or of this network) for one batch."""
+        """Run one batch through a backend's call, or through this network.
+
+        Args:
+            call: (B, 3, H, W) float32 -> raw outputs.
+            batch: on the device of the call.
+
+        Returns:
+            The raw outputs, of the shapes that `forward` of the class documents.
+        """
         with self.with_samples(batch.samples):
             return call(batch.inputs)
 
     def post_process(self, raw: Sequence[Tensor], samples: Samples) -> list[Any]:
-        """Return mmdet's InstanceData of each image, with score threshold and NMS as in evaluation.
+        """Turn raw outputs into detections, with score threshold and NMS as in evaluation.
 
-        Boxes are xyxy in px of the original image.
+        Args:
+            raw: what `forward` returned, of the shapes that it documents.
+            samples: of the B images.
+
+        Returns:
+            mmdet's InstanceData of each image: bboxes (n, 4) xyxy, px of the original image; scores (n,); labels (n,).
         """
         raise NotImplementedError
 
@@ -83,6 +96,7 @@ class Network(nn.Module):
 
         if self.batch_samples is not None:
             return [DetDataSample(metainfo=dict(sample.metainfo)) for sample in self.batch_samples]
+        # Without samples (export, compilation) the images count as unpadded and unscaled.
         shape = (int(inputs.shape[-2]), int(inputs.shape[-1]))
         sizes = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), shape)
         return [DetDataSample(metainfo={**sizes, "scale_factor": (1.0, 1.0)}) for _ in range(len(inputs))]
@@ -90,8 +104,6 @@ class Network(nn.Module):
 
 class DenseNetwork(Network):
     """Single stage: backbone, neck and head.
-
-    Outputs: the maps of all levels, one kind after the other (class scores, boxes, centreness, ...).
 
     Attributes:
         levels: number of maps of each kind.
@@ -104,10 +116,20 @@ class DenseNetwork(Network):
         self.levels = tuple(levels)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of all levels, one kind after the other (class scores, boxes, centreness, ...).
+
+        Args:
+            inputs: (B, 3, H, W) float32.
+
+        Returns:
+            Maps (B, C, h, w) on the grid of each level; C is that of the kind.
+        """
         outputs = self.detector.bbox_head(self.detector.extract_feat(inputs))
+        # Flat, because exporters name and order outputs one by one.
         return tuple(level for kind in outputs for level in kind)
 
     def post_process(self, raw: Sequence[Tensor], samples: Samples) -> list[Any]:
+        """Decode maps (B, C, h, w) and apply NMS to all levels together; see `Network.post_process`."""
         kinds, begin = [], 0
         for count in self.levels:
             kinds.append(list(raw[begin : begin + count]))
@@ -117,14 +139,20 @@ class DenseNetwork(Network):
 
 
 class TwoStageNetwork(Network):
-    """Backbone, neck, RPN and box head.
-
-    Outputs: proposals (N, 5: image index, xyxy px of the input), scores (N, classes + 1), box deltas (N, D).
-    """
+    """Two stages: backbone, neck, RPN with its NMS, and box head."""
 
     nms = "RPN's"
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return proposals, class scores and box deltas of all images together.
+
+        Args:
+            inputs: (B, 3, H, W) float32.
+
+        Returns:
+            Proposals (N, 5): image index, xyxy px of the input; logits (N, K + 1) of K classes and the background;
+            deltas (N, 4 K), or (N, 4) where they are common to all classes.
+        """
         from mmdet.structures.bbox import bbox2roi
 
         maps = self.detector.extract_feat(inputs)
@@ -134,7 +162,9 @@ class TwoStageNetwork(Network):
         return rois, outputs["cls_score"], outputs["bbox_pred"]
 
     def post_process(self, raw: Sequence[Tensor], samples: Samples) -> list[Any]:
+        """Apply the deltas (N, D) and the final NMS, image by image; see `Network.post_process`."""
         rois, scores, deltas = raw
+        # `bbox2roi` puts the proposals of each image in a row, image by image.
         counts = [int((rois[:, 0] == index).sum()) for index in range(len(samples))]
         return self.detector.roi_head.bbox_head.predict_by_feat(
             rois=rois.split(counts),
@@ -147,22 +177,31 @@ class TwoStageNetwork(Network):
 
 
 class WholeDetector(Network):
-    """Any other detector.
-
-    Outputs: final boxes, scores and labels of each image in turn; `post_process` only groups them.
-    """
+    """Any other detector: its `predict` is the network, and `post_process` only groups the outputs."""
 
     nms = "in"
     separable = False
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the final detections.
+
+        Args:
+            inputs: (B, 3, H, W) float32.
+
+        Returns:
+            Of each image in turn: boxes (n, 4) xyxy, px of the original image; scores (n,); labels (n,).
+        """
         samples = self.detector.predict(inputs, self._predict_samples(inputs), rescale=True)
         instances = [sample.pred_instances for sample in samples]
         return tuple(
-            part for one in instances for part in (getattr(one.bboxes, "tensor", one.bboxes), one.scores, one.labels)
+            # Some detectors of mmdet return box objects, whose tensor is an attribute.
+            part
+            for one in instances
+            for part in (getattr(one.bboxes, "tensor", one.bboxes), one.scores, one.labels)
         )
 
     def post_process(self, raw: Sequence[Tensor], samples: Samples) -> list[Any]:
+        """Group boxes (n, 4), scores (n,) and labels (n,) by image; see `Network.post_process`."""
         from mmengine.structures import InstanceData
 
         return [
@@ -186,6 +225,7 @@ def split_network(detector: Any, probe: Tensor) -> Network:
 
     kind = type(detector)
     head = getattr(detector, "bbox_head", None)
+    # Only where mmdet's own `predict` runs: an overridden one may do more than the two parts together.
     if kind.predict is SingleStageDetector.predict and type(head).predict is BaseDenseHead.predict:  # type: ignore[union-attr]
         with torch.no_grad():
             outputs = detector.bbox_head(detector.extract_feat(probe))
@@ -193,6 +233,7 @@ def split_network(detector: Any, probe: Tensor) -> Network:
             isinstance(part, (list, tuple)) and all(isinstance(level, Tensor) for level in part) for part in outputs
         ):
             return DenseNetwork(detector, [len(part) for part in outputs])
+    # A mask head would need the maps after the final NMS, which is outside.
     if kind.predict is TwoStageDetector.predict and not detector.with_mask:
         roi = detector.roi_head
         stock = type(roi).predict is BaseRoIHead.predict and type(roi).predict_bbox is StandardRoIHead.predict_bbox

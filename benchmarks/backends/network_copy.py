@@ -17,6 +17,7 @@ def converted_copy(network: Network, convert: Callable[[Network], object] = lamb
     Args:
         convert: changes the copy in place.
     """
+    # `Module.to` converts in place.
     duplicate = copy.deepcopy(network)
     convert(duplicate)
 
@@ -29,5 +30,5 @@ def converted_copy(network: Network, convert: Callable[[Network], object] = lamb
 
 
 def as_float32(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Convert every floating tensor to float32."""
+    """Convert every floating tensor, of any shape, to float32."""
     return tuple(value.float() if value.is_floating_point() else value for value in outputs)

@@ -36,8 +36,9 @@ def open_session(path: Path, device: torch.device) -> Call:
     runtime = require_package("onnxruntime", EXTRA)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Operators run one after the other, as in torch, so threads between operators have no work.
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors alone
     provider: Any = "CPUExecutionProvider"
     if device.type == "cuda":
         if "CUDAExecutionProvider" not in runtime.get_available_providers():
@@ -52,6 +53,7 @@ def open_session(path: Path, device: torch.device) -> Call:
     except Exception as error:
         raise Unavailable(f"ONNX Runtime refuses {path.name}: {first_line(error)}") from error
     if device.type == "cuda":
+        # A provider that cannot be loaded is no error: ONNX Runtime falls back to the CPU.
         if session.get_providers()[0] != "CUDAExecutionProvider":
             raise Unavailable("ONNX Runtime cannot load its CUDA provider; its CUDA and cuDNN are not those installed")
         return _run_on_gpu(session, device)
@@ -70,6 +72,7 @@ def _run_on_gpu(session: Any, device: torch.device) -> Call:
     def run(inputs: Tensor) -> tuple[Tensor, ...]:
         import numpy as np
 
+        # The binding gets an address and a shape, no strides.
         inputs = inputs.contiguous()
         binding = session.io_binding()
         binding.bind_input(INPUT, "cuda", device.index or 0, np.float32, tuple(inputs.shape), inputs.data_ptr())

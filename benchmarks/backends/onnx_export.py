@@ -46,6 +46,7 @@ def onnx_file(context: BackendContext) -> Path:
         context.workspace.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".part")
         _export(context, draft)
+        # Renamed when complete, so that an interrupted export leaves no half-written file under the final name.
         draft.replace(path)
     return path
 

@@ -41,6 +41,7 @@ def prepare(context: BackendContext) -> PreparedBackend:
     outputs = compiled.outputs
 
     def run(inputs: Tensor) -> tuple[Tensor, ...]:
+        # share_inputs: the runtime reads torch's memory; a copy would be part of the time.
         values = compiled([inputs.numpy()], share_inputs=True)
         return tuple(torch.from_numpy(values[output]) for output in outputs)
 

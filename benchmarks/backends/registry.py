@@ -65,4 +65,5 @@ def prepare_backend(name: str, context: BackendContext) -> PreparedBackend:
     backend = find_backend(name)
     prepare: Any = getattr(import_module(backend.module), backend.function)
     prepared = prepare(context)
+    # A backend may return the bare call where it has no artefact and no note.
     return prepared if isinstance(prepared, PreparedBackend) else PreparedBackend(prepared)

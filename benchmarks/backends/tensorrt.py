@@ -39,6 +39,7 @@ def _prepare(context: BackendContext, half: bool) -> PreparedBackend:
         raise Unavailable(f"TensorRT needs a GPU, this student is on {context.device}; measure with --device cuda")
     exported = onnx_file(context)
     gpu = "".join(letter if letter.isalnum() else "-" for letter in torch.cuda.get_device_name(context.device))
+    # An engine runs only on the kind of GPU and the version of TensorRT that built it.
     name = f"{exported.stem}-{gpu}-{library.__version__}-{'fp16' if half else 'fp32'}.engine"
     path = exported.with_name(name)
     logger = library.Logger(library.Logger.ERROR)
@@ -60,13 +61,16 @@ def _build_engine(library: Any, logger: Any, exported: Path, context: BackendCon
     if not parser.parse(exported.read_bytes()):
         raise Unavailable(f"TensorRT cannot read {exported.name}: {parser.get_error(0).desc()}")
     config = builder.create_builder_config()
+    # TensorRT allows TF32 by default; eager uses it only where cudnn may.
     if not (torch.backends.cudnn.allow_tf32 or half):
         config.clear_flag(library.BuilderFlag.TF32)
     if half:
+        # Later versions take the precision from the network alone.
         if not hasattr(library.BuilderFlag, "FP16"):
             raise Unavailable(f"TensorRT {library.__version__} has no fp16 switch any more: it wants a network in fp16")
         config.set_flag(library.BuilderFlag.FP16)
     height, width = (-(-side // 32) * 32 for side in context.size)
+    # Square, because the images of a batch may be upright or lie on their side.
     max_side = 2 * max(height, width)
     profile = builder.create_optimization_profile()
     profile.set_shape(INPUT, (1, 3, 32, 32), (1, 3, height, width), (MAX_BATCH, 3, max_side, max_side))
@@ -86,6 +90,7 @@ def _load_engine(library: Any, logger: Any, path: Path, device: torch.device) ->
     outputs = [name for name in tensors if engine.get_tensor_mode(name) == library.TensorIOMode.OUTPUT]
 
     def run(inputs: Tensor) -> tuple[Tensor, ...]:
+        # The engine gets an address, no strides.
         inputs = inputs.contiguous()
         if not context.set_input_shape(INPUT, tuple(inputs.shape)):
             raise RuntimeError(f"the TensorRT engine takes up to {MAX_BATCH} images, not {tuple(inputs.shape)}")

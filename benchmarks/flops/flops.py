@@ -54,6 +54,7 @@ def count(model: Callable[..., Any], *inputs: Any, module: nn.Module | None = No
         stack.enter_context(own)
         model(*inputs)
     dispatched = sum(own.flops.values())
+    # Two counters with the same formulas: a difference shows an operator that one of them did not see.
     if dispatched != (expected := torch_counter.get_total_flops() - own.inside_mmcv):
         raise RuntimeError(
             f"torch's counter finds {expected} FLOPs and our dispatch mode {dispatched}; one of them has missed an "
@@ -107,6 +108,7 @@ class _OperatorCounter(TorchDispatchMode):
         out = func(*args, **kwargs)
         name = str(packet)
         flops = int(self.registry[packet](*args, **kwargs, out_val=out)) if kind == "counted" else 0
+        # mmcv's pure-Python operators are made of torch's, which their own formula includes.
         if self.mmcv_depth[0]:
             self.inside_mmcv += flops
             return out
@@ -136,6 +138,7 @@ def _track_parts(module: nn.Module, part_stack: list[str]) -> Iterator[None]:
         if name:
             part = name.split(".")[0]
             hooks.append(child.register_forward_pre_hook(lambda *_, part=part: part_stack.append(part)))
+            # always_call: the entry is removed although the child raises.
             hooks.append(child.register_forward_hook(lambda *_: part_stack.pop() and None, always_call=True))
     try:
         yield

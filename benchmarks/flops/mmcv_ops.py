@@ -80,6 +80,7 @@ def record_mmcv_calls(record: Record, module: Any = None) -> Iterator[list[int]]
         def call(*args: Any, **kwargs: Any) -> Any:
             depth[0] += 1
             try:
+                # A pure-Python operator may call another one, whose work its own formula includes.
                 if depth[0] == 1:
                     with torch.no_grad():
                         record(f"mmcv.{name}", FORMULAS[name](*args, **kwargs) if name in FORMULAS else None)

@@ -86,6 +86,7 @@ def roi_align(rois: Tensor, channels: int, bins: tuple[int, int], spatial_scale:
         points = len(rois) * height * width * samples**2
     else:
         sides = (rois[:, 3:5] - rois[:, 1:3]).double().cpu() * spatial_scale
+        # mmcv's rule for a sampling ratio of 0; a region without area has no samples.
         across, down = (sides[:, 0] / width).ceil().clamp_min(0), (sides[:, 1] / height).ceil().clamp_min(0)
         points = int((down * across).sum()) * height * width
     return 2 * 4 * channels * points

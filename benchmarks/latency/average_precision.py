@@ -35,6 +35,7 @@ def average_precision(pipeline: InferencePipeline, call: Call, paths: Sequence[P
     """
     dataset = pipeline.student.dataset
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    # By path: the callers choose files, COCO's results need image ids.
     ids = {os.path.abspath(info["img_path"]): info["img_id"] for info in infos}
     results: list[dict[str, Any]] = []
     evaluated = set()
@@ -44,6 +45,7 @@ def average_precision(pipeline: InferencePipeline, call: Call, paths: Sequence[P
             raise InputError(f"{path} is no image of the config's test data set")
         evaluated.add(image)
         (detections,) = pipeline.post_process(pipeline.network.run(call, batch), batch)
+        # COCO's boxes are xywh.
         corners = detections.boxes.double()
         boxes = torch.cat([corners[:, :2], (corners[:, 2:] - corners[:, :2]).clamp_min(0)], dim=1)
         rows = zip(boxes.tolist(), detections.scores.double().tolist(), detections.labels.tolist(), strict=True)

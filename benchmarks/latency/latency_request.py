@@ -70,6 +70,7 @@ class LatencyRequest:
         """Return the request of a line."""
         values = json.loads(text)
         size = values["size"]
+        # JSON has no tuples.
         tuples = {"batches": tuple(values["batches"]), "stages": tuple(values["stages"])}
         rule = StoppingRule(**values["rule"])
         return LatencyRequest(**{**values, **tuples, "size": tuple(size) if size else None, "rule": rule})

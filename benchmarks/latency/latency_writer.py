@@ -47,6 +47,7 @@ def file_content(row: LatencyRow) -> dict[str, Any]:
         "device": row.facts["device"],
         "conditions": row.conditions,
         "launches": [
+            # Six decimals of a millisecond are nanoseconds, the resolution of the clock.
             {"samples_ms": [round(sample, 6) for sample in launch["samples_ms"]],
              "warm_up_ms": [round(sample, 6) for sample in launch["warm_up_ms"]],
              "missed_intervals": launch["missed_intervals"],

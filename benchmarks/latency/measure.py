@@ -88,6 +88,7 @@ def run_worker(request: LatencyRequest) -> tuple[list[dict[str, Any]], str]:
     folder.mkdir(parents=True, exist_ok=True)
     out, log = folder / "lines.jsonl", folder / "log.txt"
     out.write_text("")
+    # OpenMP and MKL read these when they are loaded, so only the environment of the process can set them.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(request.threads)) if request.threads else {}
     command = module_command("benchmarks.latency.worker", replace(request, out=str(out)).to_json())
     with log.open("w") as stream:

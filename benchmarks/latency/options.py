@@ -64,9 +64,11 @@ def choose_target(
             raise InputError("give a RUN, or --config and --checkpoint, not both: a run has its own")
         return _target_of_run(run, Path(runs or os.environ.get("C2D_RUNS") or "runs"), out, data)
     options = {"--config C": config, "--checkpoint K": checkpoint, "--out DIR": out}
+    # A config has no run folder, so the place of the files has no default.
     if config is None or checkpoint is None or out is None:
         missing = ", ".join(name for name, value in options.items() if value is None)
         raise InputError(f"{missing} missing; give a RUN, or --config C --checkpoint K --out DIR")
+    # Absolute: a worker may have another working directory.
     return Target(config, checkpoint, out, dataset_overrides={"data_root": str(data.resolve())} if data else None)
 
 

@@ -37,6 +37,7 @@ TOLERANCES = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 8e-2, "int8": 0.
 def tolerance(backend: str, device: torch.device) -> float:
     """Return the allowed deviation of a backend. On a GPU fp32 may mean TF32, in eager too."""
     precision = find_backend(backend).precision
+    # A row calls TF32 fp32, because torch does; its rounding is that of fp16.
     if precision == "fp32" and device.type == "cuda" and torch.backends.cudnn.allow_tf32:
         precision = "tf32"
     return TOLERANCES[precision]
@@ -74,7 +75,7 @@ def largest_deviation(pipeline: InferencePipeline, call: Call, images: Sequence[
 
 
 def deviation_of_maps(expected: Tensor, actual: Tensor) -> float:
-    """Return the largest absolute difference of two equal-shaped maps, relative to the largest eager value or 1."""
+    """Return the largest difference of two maps of the same shape, relative to the largest absolute eager value or 1."""
     if not expected.numel():
         return 0.0
     return float((expected - actual).abs().max() / expected.abs().max().clamp_min(1))
@@ -100,12 +101,14 @@ def _one_way(some: Detections, others: Detections, side: float, threshold: float
     if not len(some.scores):
         return 0.0
     if len(others.scores) >= limit:
+        # The other side kept only its best; a detection below the last of them is missing for that reason alone.
         threshold = max(threshold, float(others.scores.min()))
     if_missing = (some.scores - threshold).clamp_min(0)
     if not len(others.scores):
         return float(if_missing.max())
     corners = (some.boxes[:, None] - others.boxes[None]).abs().amax(-1) / side
     distance = torch.maximum(corners, (some.scores[:, None] - others.scores[None]).abs())
+    # Another class is no match, however close the box is.
     distance = distance.masked_fill(some.labels[:, None] != others.labels[None], math.inf)
     return float(torch.minimum(distance.amin(1), if_missing).max())
 

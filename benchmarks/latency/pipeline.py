@@ -119,7 +119,12 @@ class InferencePipeline:
             return self.network(inputs)
 
     def post_process(self, raw: Sequence[Tensor], batch: Batch) -> list[Detections]:
-        """Return the detections of each image, with score threshold and NMS as in evaluation."""
+        """Return the detections of each image, with score threshold and NMS as in evaluation.
+
+        Args:
+            raw: outputs of the network, of the shapes that its `forward` documents, such as maps (B, C, h, w).
+            batch: the B images.
+        """
         with torch.no_grad():
             instances = self.network.post_process(raw, batch.samples)
         return [

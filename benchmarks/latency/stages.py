@@ -102,6 +102,7 @@ def _measure_stage(
     if gpu_before and gpu_after:
         reasons.append(gpu.disturbance(gpu_before, gpu_after))
         states = {"before": {**states["before"], **gpu_before.facts}, "after": {**states["after"], **gpu_after.facts}}
+    # A call that still becomes faster (or slower) has no single latency.
     if not samples.steady:
         reasons.append(f"it never became steady in {len(samples.warm_up_ms)} calls of warm-up")
     return {

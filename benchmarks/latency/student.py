@@ -40,12 +40,14 @@ class StockStudent:
     @property
     def max_detections(self) -> int:
         """Detections that the student keeps of an image."""
+        # mmdet: -1 means all.
         limit = self._test_settings.get("max_per_img", -1)
         return int(limit) if limit > 0 else sys.maxsize
 
     @property
     def _test_settings(self) -> Any:
         settings = self.detector.test_cfg or {}
+        # A two-stage detector has one part for each stage; its final NMS is that of `rcnn`.
         return settings.get("rcnn") or settings
 
     @cached_property

@@ -140,6 +140,7 @@ def _training(model: Any, inputs: Any) -> Callable[[], None]:
     """Return a whole step: forward, losses, backward, SGD with momentum."""
     import torch
 
+    # Momentum, because its buffers (one number per weight) belong to the memory of a training.
     optimizer = torch.optim.SGD([w for w in model.parameters() if w.requires_grad], lr=1e-6, momentum=0.9)
 
     def step() -> None:

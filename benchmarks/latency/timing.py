@@ -101,13 +101,14 @@ def device_event_ms(call: Callable[[], Any]) -> float:
     call()
     end.record()
     torch.cuda.synchronize()
+    # CUDA defines the time between two events only after both have happened, hence the synchronisation above.
     return float(begin.elapsed_time(end))
 
 
 def time_call(
     call: Callable[[], Any], rule: StoppingRule, clock: Clock = wall_ms, interval_ms: float | None = None
 ) -> CallSamples:
-    """Time `call` again and again, in a closed loop or at fixed intervals. The garbage collector is off meanwhile.
+    """Time repeated calls, in a closed loop or at fixed intervals, with the garbage collector off.
 
     Args:
         call: one unit of work.
@@ -118,6 +119,7 @@ def time_call(
             multiple. None: one call after the other.
     """
     was_enabled = gc.isenabled()
+    # A collection in the middle of a call would be part of its sample.
     gc.collect()
     gc.disable()
     try:
@@ -167,6 +169,7 @@ class _IntervalWait:
         if self.begin is None:
             self.begin = now
             return
+        # After an overrun the grid of multiples stays; only whole intervals are skipped.
         due = max(self.turn + 1, math.ceil((now - self.begin) / self.interval_s))
         self.missed += due - self.turn - 1
         self.turn = due

@@ -1,7 +1,8 @@
 """Measure one backend in a process of its own: `python -m benchmarks.latency.worker REQUEST`.
 
 Kernels, memory layout and clocks are chosen once a process, so a measurement needs several processes. The process
-appends lines of JSON to `request.out` as results come, so that those of a process that dies are kept:
+appends lines of JSON to `request.out` after each result, so that a process that is killed loses only the result in
+progress:
 
     {"facts": {...}}                                  device and conditions, after the student is loaded
     {"begin": [batch, stage]}                         then one of the two:
@@ -76,6 +77,7 @@ def _load_pipeline(request: LatencyRequest) -> tuple[InferencePipeline, float]:
     baseline_mib = peak_memory.baseline_mib(request.device)
     if request.threads:
         torch.set_num_threads(request.threads)
+        # OpenCV decodes and resizes with threads of its own.
         cv2.setNumThreads(request.threads)
     config, checkpoint = Path(request.config), Path(request.checkpoint)
     student = load_stock_student(config, checkpoint, request.device, request.dataset_overrides)
@@ -126,6 +128,7 @@ def main(text: str) -> int:
 
         def emit(line: dict[str, Any]) -> None:
             stream.write(json.dumps(line) + "\n")
+            # A process that is killed loses what is still in its buffer.
             stream.flush()
 
         serve(request, emit)

@@ -55,6 +55,7 @@ def read_counters(root: Path = Path("/")) -> CpuCounters:
     """Read the counters; `root` holds proc and sys."""
     busy, steal, cores = _processor_times(_text(root / "proc/stat"))
     heat = [_text(path) for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    # cgroup v2 alone: version 1 has another file, so there the quota is unknown.
     throttled = re.search(r"^throttled_usec (\d+)", _text(root / "sys/fs/cgroup/cpu.stat"), re.MULTILINE)
     load = _text(root / "proc/loadavg").split()
     return CpuCounters(
@@ -71,6 +72,7 @@ def read_counters(root: Path = Path("/")) -> CpuCounters:
 
 def disturbance(before: CpuCounters, after: CpuCounters) -> str | None:
     """Return why a measurement between two readings is not reliable, or None."""
+    # Two readings within one tick have no measurable distance.
     elapsed = max(after.time_s - before.time_s, 1 / _TICKS)
     core_seconds = elapsed * after.cores
     reasons = []
@@ -115,6 +117,7 @@ def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
 
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
+    # Under SLURM or in a container a process may use fewer cores than the machine has.
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -136,6 +139,7 @@ def _processor_times(stat: str) -> tuple[float | None, float | None, int]:
     ticks = [int(word) for word in line.group(1).split()] if line else []
     if len(ticks) < 8:
         return None, None, number
+    # Steal is no work of this machine, and a core that waits for a disk (iowait) is idle.
     user, nice, system, _idle, _wait, irq, soft, steal = ticks[:8]
     return (user + nice + system + irq + soft) / _TICKS, steal / _TICKS, number
 

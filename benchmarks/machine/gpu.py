@@ -64,6 +64,7 @@ class Gpu:
 
     def __init__(self, nvml: Any, uuid: str) -> None:
         self.nvml = nvml
+        # torch gives the UUID without the prefix that NVML requires. CUDA_VISIBLE_DEVICES changes indices, never UUIDs.
         self.handle = nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
 
     def machine_facts(self) -> dict[str, Any]:
@@ -71,8 +72,10 @@ class Gpu:
         driver = self._query("nvmlSystemGetDriverVersion", with_handle=False)
         mig = self._query("nvmlDeviceGetMigMode")
         return {
+            # Older versions of pynvml return bytes.
             "gpu_driver": driver.decode() if isinstance(driver, bytes) else driver,
             "gpu_persistence": self._query("nvmlDeviceGetPersistenceMode"),
+            # NVML returns (current, pending).
             "gpu_mig": mig[0] if isinstance(mig, (list, tuple)) else mig,
             "gpu_max_clock_mhz": self._query("nvmlDeviceGetMaxClockInfo", self.nvml.NVML_CLOCK_SM),
         }
@@ -81,6 +84,7 @@ class Gpu:
         """Read the state; `own` are the processes of the measurement (None: this one)."""
         milliwatts = self._query("nvmlDeviceGetPowerUsage")
         slowed = {}
+        # The bits are those of one moment; these counters also include what happens between two readings.
         for name, policy in (("power", "NVML_PERF_POLICY_POWER"), ("heat", "NVML_PERF_POLICY_THERMAL")):
             status = self._query("nvmlDeviceGetViolationStatus", getattr(self.nvml, policy, None))
             if status is not None:

@@ -72,6 +72,7 @@ def reset_peak(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
+        # 5 sets VmHWM to the current resident memory (man 5 proc).
         CLEAR_REFS.write_text("5")
 
 
@@ -121,6 +122,6 @@ def release_memory(device: str) -> None:
 
 def _trim_heap() -> None:
     gc.collect()
-    # glibc keeps freed memory until it is asked to return it; other C libraries have no such call.
+    # glibc keeps freed memory until a call returns it to the system; other C libraries have no such call.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -13,7 +13,6 @@ its intervals differ, because an image that is drawn twice counts once.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import json
 import subprocess
@@ -24,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine.peak_memory import resident_peak_mib
+from benchmarks.suite.synthetic_dataset import DETECTIONS, OBJECTS, write_synthetic_files
 from c2d.core.errors import InputError, RunError
 from c2d.core.python_process import module_command, module_environment
 
-CLASSES, OBJECTS, DETECTIONS = 80, 7, 96
-"""Of the set, of an image, of an image: 5,000 images are then as large as COCO's val2017 (35,000 and 480,000)."""
 MIN_IMAGES = 20
 REFERENCE_RESAMPLES = 10
 """Draws of hotcoco's bootstrap, which evaluates the whole set for every draw: 1,000 of 200 images took 40 CPU s."""
@@ -36,38 +34,6 @@ OUR_PHASES = ("read targets", "read detections", "COCO", "TIDE totals")
 """Phases that the two sides have in common, on our side."""
 REFERENCE_PHASES = ("pycocotools reads", "pycocotools", "tidecv reads", "tidecv")
 """The same phases on the reference's side."""
-
-
-def write_synthetic_files(folder: Path, images: int, seed: int = 0, compressed: bool = False) -> list[Path]:
-    """Write targets.json, and the detections of two detectors, a and b (b: a with noise on the scores).
-
-    Args:
-        folder: is created.
-        images: number of images.
-        seed: of the random numbers.
-        compressed: write a .gz beside each file, as runs have them.
-
-    Returns:
-        The three files.
-    """
-    import numpy as np
-
-    from benchmarks.suite.synthetic_dataset import synthetic_coco, with_polygons
-
-    targets, results = synthetic_coco(images, CLASSES, OBJECTS, DETECTIONS, seed)
-    noise = np.random.default_rng(seed + 1).normal(0, 0.05, len(results)).tolist()
-    other = [{**one, "score": one["score"] + by} for one, by in zip(results, noise, strict=True)]
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {"targets": with_polygons(targets), "detections": results, "detections-b": other}
-    paths = []
-    for name, content in contents.items():
-        path = folder / f"{name}.json"
-        raw = json.dumps(content, separators=(",", ":")).encode()  # as c2d writes it
-        path.write_bytes(raw)
-        if compressed:
-            path.with_suffix(".json.gz").write_bytes(gzip.compress(raw, compresslevel=6, mtime=0))
-        paths.append(path)
-    return paths
 
 
 def measure_evaluation(folder: Path, images: int, repeats: int = 1, resamples: int = 1000) -> dict[str, Any]:

@@ -71,10 +71,12 @@ def measure_overhead(folder: Path, sizes: Sizes = Sizes(), repeats: int = 3) -> 
     """
     if min(asdict(sizes).values()) < 10 or sizes.cells % 10 or sizes.read % 20 or sizes.report % 20:
         raise InputError(
-            f"{sizes.cells} cells, {sizes.read} and {sizes.report} runs: cells come in tens, runs in twenties"
+            f"{sizes.cells} cells, {sizes.read} and {sizes.report} runs: "
+            "give cells in multiples of 10, runs in multiples of 20"
         )
     plan = _plan_command(folder / "plan", sizes.cells)
     commands: dict[str, Sequence[str]] = {
+        # -P: without it Python searches the working folder first, where a module may hide one of ours.
         "python": (sys.executable, "-P", "-c", "pass"),
         "c2d --help": (*C2D_COMMAND, "--help"),
         "import analysis": (sys.executable, "-P", "-c", "import analysis"),

@@ -5,9 +5,15 @@ Box sizes, overlaps and scores are random; the same seed gives the same set. The
 
 from __future__ import annotations
 
+import gzip
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+CLASSES, OBJECTS, DETECTIONS = 80, 7, 96
+"""Of the set, of an image, of an image: 5,000 images are then as large as COCO's val2017 (35,000 and 480,000)."""
 
 
 def coco_results(boxes: list[tuple[int, int, Any, float]]) -> list[dict[str, Any]]:
@@ -34,6 +40,7 @@ def synthetic_coco(
         return np.concatenate([rng.uniform(0, 1, (n, 2)) * np.maximum(500 - size, 1), size], axis=1)
 
     g, d = images * objects, images * detections
+    # Sorted by image, so that the objects of an image are one range.
     g_image = np.sort(rng.integers(0, images, g))
     g_class, g_box, crowd = rng.integers(0, classes, g), boxes(g), rng.random(g) < 0.02
     d_image = np.sort(rng.integers(0, images, d))
@@ -50,6 +57,7 @@ def synthetic_coco(
     score = score if digits is None else np.round(score, digits)
     columns = g_image.tolist(), g_class.tolist(), g_box.tolist(), crowd.tolist()
     targets = {
+        # Ids have gaps, as in COCO: an id is no index.
         "images": [{"id": 7 * i + 3} for i in range(images)],
         "categories": [{"id": 3 * k + 1, "name": f"class {k}"} for k in range(classes)],
         "annotations": [
@@ -58,6 +66,7 @@ def synthetic_coco(
                 "image_id": 7 * i + 3,
                 "category_id": 3 * k + 1,
                 "bbox": b,
+                # COCO's area is that of the mask, which is smaller than the box.
                 "area": 0.7 * b[2] * b[3],
                 "iscrowd": int(c),
             }
@@ -81,3 +90,31 @@ def with_polygons(targets: dict[str, Any]) -> dict[str, Any]:
         one["id"] += 1
         one["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     return targets
+
+
+def write_synthetic_files(folder: Path, images: int, seed: int = 0, compressed: bool = False) -> list[Path]:
+    """Write targets.json, and the detections of two detectors, a and b (b: a with noise on the scores).
+
+    Args:
+        folder: is created.
+        images: number of images.
+        seed: of the random numbers.
+        compressed: write a .gz beside each file, as runs have them.
+
+    Returns:
+        The three files.
+    """
+    targets, results = synthetic_coco(images, CLASSES, OBJECTS, DETECTIONS, seed)
+    noise = np.random.default_rng(seed + 1).normal(0, 0.05, len(results)).tolist()
+    other = [{**one, "score": one["score"] + by} for one, by in zip(results, noise, strict=True)]
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {"targets": with_polygons(targets), "detections": results, "detections-b": other}
+    paths = []
+    for name, content in contents.items():
+        path = folder / f"{name}.json"
+        raw = json.dumps(content, separators=(",", ":")).encode()  # as c2d writes it
+        path.write_bytes(raw)
+        if compressed:
+            path.with_suffix(".json.gz").write_bytes(gzip.compress(raw, compresslevel=6, mtime=0))
+        paths.append(path)
+    return paths

@@ -226,4 +226,5 @@ def write_json(path: Path, value: Any) -> None:
 def write_json_gz(path: Path, value: Any) -> None:
     """Write compressed JSON and create the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # mtime=0: equal content gives equal bytes.
     path.write_bytes(gzip.compress(json.dumps(value).encode(), mtime=0))

@@ -11,7 +11,6 @@ stored (ms, in the order of the steps); medians are computed where they are prin
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import peak_memory
+from benchmarks.training.step_process import prepare_process, time_ms
 
 
 @dataclass(frozen=True)
@@ -113,18 +113,6 @@ def peak_mib(case: StepCase, variant: str, threads: int | None = None) -> float:
     model = {"plain": plain, "distilled": distilled}[variant]
     del plain, distilled, teacher
     return peak_memory.peak_of_calls(_step(model, *_synthetic_batch(case, device)), device, baseline)
-
-
-def prepare_process(threads: int | None) -> str:
-    """Import what a training imports, set threads and seed, and return the device to measure on."""
-    import c2d.training.build  # noqa: F401  (with all that a training imports)
-    from c2d.detectors import compat
-
-    compat.prepare()  # imports all of mmdet, as a training does
-    if threads:
-        torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _step(model: Any, inputs: Tensor, samples: Callable[[], list[Any]]) -> Callable[[], dict[str, float]]:
@@ -242,14 +230,3 @@ def _teacher_part_of_floor(teacher: Any, size: int, positives: int, truths: int,
             teacher.features(part, ["l0"])["l0"].mean().backward()
 
     return run_teacher
-
-
-def time_ms(call: Callable[[], Any], device: str) -> float:
-    """Time one call in ms, on CUDA with all work that it queued."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    begin = time.perf_counter()
-    call()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - begin)

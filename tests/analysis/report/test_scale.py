@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.suite import evaluation_speed
+from benchmarks.suite import evaluation_speed, synthetic_dataset
 from benchmarks.suite.evaluation_speed import OUR_PHASES, REFERENCE_PHASES, cpu_s
 from c2d.metrics import tide
 
@@ -19,7 +19,7 @@ from c2d.metrics import tide
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """targets.json and detections.json of 5,000 images and 480,000 detections; each with a .gz beside it."""
-    return evaluation_speed.write_synthetic_files(tmp_path_factory.mktemp("large"), 5000, compressed=True)[:2]
+    return synthetic_dataset.write_synthetic_files(tmp_path_factory.mktemp("large"), 5000, compressed=True)[:2]
 
 
 def _measure(side: str, paths: list[Path]) -> dict[str, Any]:

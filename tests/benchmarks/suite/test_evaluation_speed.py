@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.suite import evaluation_speed
+from benchmarks.suite import evaluation_speed, synthetic_dataset
 from benchmarks.suite.synthetic_dataset import synthetic_coco, with_polygons
 from c2d.core.errors import InputError, RunError
 
@@ -59,10 +59,10 @@ def test_laps_are_since_the_last_lap() -> None:
 
 
 def test_made_files(tmp_path: Path) -> None:
-    targets, one, other = evaluation_speed.write_synthetic_files(tmp_path, 3, compressed=True)
-    assert len(json.loads(targets.read_text())["annotations"]) == 3 * evaluation_speed.OBJECTS
+    targets, one, other = synthetic_dataset.write_synthetic_files(tmp_path, 3, compressed=True)
+    assert len(json.loads(targets.read_text())["annotations"]) == 3 * synthetic_dataset.OBJECTS
     a, b = (json.loads(path.read_text()) for path in (one, other))
-    assert len(a) == 3 * evaluation_speed.DETECTIONS
+    assert len(a) == 3 * synthetic_dataset.DETECTIONS
     assert [x["bbox"] for x in a] == [x["bbox"] for x in b]
     assert [x["score"] for x in a] != [x["score"] for x in b]
     assert gzip.decompress(one.with_suffix(".json.gz").read_bytes()) == one.read_bytes()

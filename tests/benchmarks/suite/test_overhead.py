@@ -42,7 +42,7 @@ def test_everything_is_measured(tmp_path: Path) -> None:
 
 def test_bad_sizes(tmp_path: Path) -> None:
     for sizes in (Sizes(cells=15), Sizes(read=30), Sizes(report=0)):
-        with pytest.raises(InputError, match="cells come in tens, runs in twenties"):
+        with pytest.raises(InputError, match="give cells in multiples of 10, runs in multiples of 20"):
             overhead.measure_overhead(tmp_path, sizes)
     assert not list(tmp_path.iterdir())
 
