@@ -75,7 +75,7 @@ def largest_deviation(pipeline: InferencePipeline, call: Call, images: Sequence[
 
 
 def deviation_of_maps(expected: Tensor, actual: Tensor) -> float:
-    """Return the largest difference of two maps of the same shape, relative to the largest absolute eager value or 1."""
+    """Return the largest difference of two maps of the same shape, relative to the largest eager value or 1."""
     if not expected.numel():
         return 0.0
     return float((expected - actual).abs().max() / expected.abs().max().clamp_min(1))

@@ -44,7 +44,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     return Shell(tmp_path, FakeSlurm(tmp_path / "slurm", monkeypatch))
 
 
-def test_check_counts_and_says_what_is_not_here(shell: Shell) -> None:
+def test_check_prints_counts_and_missing_data(shell: Shell) -> None:
     out = shell.run("check", "--no-forward", data=True)
     assert "grid: How warm, and how much?" in out
     assert "8 cells, 6 runs, of these 1 teachers" in out
@@ -69,7 +69,7 @@ def test_plan_as_lines_and_as_json(shell: Shell) -> None:
     assert len(found["runs"][0]["cells"]) == 4
 
 
-def test_many_runs_are_counted_unless_all_are_asked_for(shell: Shell) -> None:
+def test_many_runs_are_summarised_unless_all_is_given(shell: Shell) -> None:
     shell.definition.write_text(GRID.replace("seeds: 1", "seeds: 50"))
     out = shell.run("plan", data=True)
     assert MAX_LINES < 251
@@ -101,7 +101,7 @@ def test_failed_runs_are_an_exit_code_and_a_group_of_triage(shell: Shell) -> Non
     assert "nothing to retry" in shell.run("retry")
 
 
-def test_cancel_asks_and_no_is_no(shell: Shell, tmp_path: Path) -> None:
+def test_cancel_asks_for_confirmation(shell: Shell, tmp_path: Path) -> None:
     shell.submit()
     given = ["cancel", str(shell.definition), "--runs", str(shell.runs)]
     result = CliRunner().invoke(app, given, input="n\n")
@@ -116,7 +116,7 @@ def test_cancel_asks_and_no_is_no(shell: Shell, tmp_path: Path) -> None:
     assert out.count("also in sweep other") == 4  # teacher, baseline and two students
 
 
-def test_gc_lists_and_removes_only_when_told(shell: Shell) -> None:
+def test_gc_lists_by_default_and_removes_with_the_option(shell: Shell) -> None:
     shell.submit()
     assert "would be removed; --yes removes them" in shell.run("gc")
 

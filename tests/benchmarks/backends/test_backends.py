@@ -97,7 +97,7 @@ def test_the_quantiser_sees_each_image_once(context: BackendContext) -> None:
     assert found == [(1, 3, 64, 64)] * 6
 
 
-def test_eager_is_as_it_was(context: BackendContext) -> None:
+def test_backends_leave_the_eager_network_unchanged(context: BackendContext) -> None:
     """Copies are converted, never the student."""
     before = {name: value.clone() for name, value in context.network.state_dict().items()}
     for name in ("fp16", "channels_last"):

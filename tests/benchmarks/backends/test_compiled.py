@@ -41,7 +41,7 @@ def test_graphs_breaks_and_recompiles_are_counted() -> None:
     assert CompilationCounter().summary() == "0 graphs, graph breaks: 0, recompiles: 0"
 
 
-def test_a_whole_graph_says_so() -> None:
+def test_a_graph_without_breaks() -> None:
     count = CompilationCounter()
     call = torch.compile(lambda x: x + 1, backend="eager")
     call(torch.zeros(2))
@@ -49,7 +49,7 @@ def test_a_whole_graph_says_so() -> None:
     assert count.summary() == "1 graph, graph breaks: 0, recompiles: 0"
 
 
-def test_giving_up_is_said() -> None:
+def test_the_recompile_limit_is_reported() -> None:
     with torch._dynamo.config.patch(recompile_limit=2):
         count = CompilationCounter()
         call = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
@@ -96,7 +96,7 @@ def test_without_a_compiler_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -
         prepare_backend("compile", Small())  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_compiled_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_compilation_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> Any:
         raise RuntimeError("inductor is out of order\ntrace")
 

@@ -55,7 +55,7 @@ def equal_to_predict(network: Network, detector: Any) -> None:
         ("cascade", WholeDetector, "in"),
     ],
 )
-def test_it_is_the_detectors_own_prediction(name: str, kind: type[Network], nms: str) -> None:
+def test_both_parts_together_equal_predict(name: str, kind: type[Network], nms: str) -> None:
     detector = tiny_detectors.build(name).eval()
     network = split_network(detector, torch.zeros(1, 3, 96, 96))
     assert type(network) is kind

@@ -49,7 +49,7 @@ def test_every_dense_head_is_exported(family: str, tmp_path: Path, monkeypatch: 
         assert max(parity.deviation_of_maps(one, other) for one, other in pairs) < 1e-5
 
 
-def test_what_neither_exporter_takes_says_both_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_export_names_the_errors_of_both_exporters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, dynamo: bool, **__: Any) -> None:
         raise RuntimeError("one" if dynamo else "two")
 
@@ -95,7 +95,7 @@ def test_a_missing_package_is_named_with_what_to_install(
         prepare_backend(name, tiny("ssd", tmp_path))
 
 
-def test_a_broken_package_says_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_package_reports_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: str) -> Any:
         raise OSError("libnvinfer.so: cannot open shared object file\nmore")
 

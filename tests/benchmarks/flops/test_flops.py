@@ -138,7 +138,7 @@ def test_nms_of_mmcv_is_listed() -> None:
     assert found["flops"] == 0
 
 
-def test_compiled_functions_are_noted_and_put_back() -> None:
+def test_compiled_functions_are_recorded_and_restored() -> None:
     """As a compiled mmcv would call them: functions that torch's dispatcher knows nothing of."""
 
     def nothing(*args: Any, **kwargs: Any) -> None:

@@ -74,7 +74,7 @@ def test_the_same_conditions_replace_and_others_do_not(tmp_path: Path) -> None:
     )
 
 
-def test_a_disturbed_measurement_replaces_no_good_one(tmp_path: Path) -> None:
+def test_a_disturbed_measurement_never_replaces_a_reliable_one(tmp_path: Path) -> None:
     good = latency_writer.write_latency_file(tmp_path, made())
     bad = latency_writer.write_latency_file(tmp_path, made(disturbed="somebody compiled"))
     assert good != bad
@@ -87,7 +87,7 @@ def test_an_ap_of_other_bytes_is_not_this_artefacts() -> None:
     assert latency_writer.file_content(made(checked_sha="another export"))["artefact"]["AP"] is None
 
 
-def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+def test_values_that_json_lacks_are_null(tmp_path: Path) -> None:
     """Outputs of another form deviate without end, and a training that did not fit has words: neither is JSON."""
     row = made()
     row.checks |= {"equal": False, "max_deviation": float("inf")}

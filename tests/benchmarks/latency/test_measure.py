@@ -57,7 +57,7 @@ def rows_of(
     return measure_latency(base, list(answers), count), asked
 
 
-def test_backends_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launches_of_the_backends_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
     good: Answer = ([{"facts": FACTS}, sample(1), {"note": "no graph breaks"}], "")
     examined: Answer = ([{"facts": FACTS}, {"checks": EQUAL}], "")
     rows, asked = rows_of({"eager": [examined, good, good], "made": [examined, good, good]}, monkeypatch)
@@ -67,7 +67,7 @@ def test_backends_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows[0].disturbed is None
 
 
-def test_interrupted_it_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_keeps_the_finished_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two backends, two launches each; Ctrl-C in the last one."""
     asked: list[str] = []
 
@@ -90,7 +90,7 @@ def test_interrupted_it_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> No
     assert not made.expected
 
 
-def test_what_is_not_equal_or_not_there_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unequal_and_unavailable_backends_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     other = {**EQUAL, "equal": False, "max_deviation": 0.5, "note": "most in output 3"}
     rows, asked = rows_of(
         {
@@ -111,12 +111,12 @@ def test_what_is_not_equal_or_not_there_is_not_timed(monkeypatch: pytest.MonkeyP
     assert [row.expected for row in rows] == [True, False, False, False]
 
 
-def test_the_users_mistake_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_input_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="does not fit the model"):
         rows_of({"eager": [([{"failed": "k.pth does not fit the model", "kind": "input"}], "")]}, monkeypatch)
 
 
-def test_a_process_that_dies_leaves_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_keeps_its_finished_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[dict[str, Any]] = [{"facts": FACTS}, {"begin": [1, "model"]}, sample(1), {"begin": [8, "model"]}]
     examined: Answer = ([{"facts": FACTS}, {"checks": EQUAL}], "")
     rows, _ = rows_of({"eager": [examined, (lines, "its process was killed (SIGKILL)")]}, monkeypatch, (1, 8, 16))
@@ -128,7 +128,7 @@ def test_a_process_that_dies_leaves_what_it_had(monkeypatch: pytest.MonkeyPatch)
     ]
 
 
-def test_a_disturbed_row_shows_no_numbers_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disturbed_row_shows_numbers_only_with_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     examined: Answer = ([{"facts": FACTS}, {"checks": EQUAL}], "")
     some: list[Answer] = [
         ([{"facts": FACTS}, sample(1, 5.0), sample(8, 40.0)], ""),
@@ -146,7 +146,7 @@ def test_a_disturbed_row_shows_no_numbers_unless_asked(monkeypatch: pytest.Monke
     assert "2. its launches differ by more than 2%" in shown
 
 
-def test_how_a_process_ended(tmp_path: Path) -> None:
+def test_exit_reasons_of_a_process(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("Traceback\nValueError: made\n\n")
     assert measure._exit_reason(0, log) == ""

@@ -164,7 +164,7 @@ def test_detections_are_compared_in_any_order() -> None:
     assert parity.deviation_of_detections(some, detections((40, 0.7, 1), (0, 0.9, 0)), side=100) == pytest.approx(0.1)
 
 
-def test_absence_costs_what_the_score_is_above_the_bar() -> None:
+def test_a_missing_detection_deviates_by_its_score_above_the_threshold() -> None:
     """A box that falls under the threshold, or out of a full list, was just above it."""
     some, fewer = detections((0, 0.9, 0), (40, 0.06, 1)), detections((0, 0.9, 0))
     assert parity.deviation_of_detections(some, fewer, side=100, threshold=0.05) == pytest.approx(0.01)

@@ -32,7 +32,7 @@ def test_stages_come_in_their_order_and_unknown_ones_are_refused() -> None:
         latency_request.check_stages(["modle"])
 
 
-def test_the_gpus_own_clock_reads_what_the_gpu_alone_does() -> None:
+def test_gpu_stages_are_timed_by_device_events() -> None:
     assert {stages.stage_clock(stage, "cpu")[0] for stage in latency_request.STAGES} == {"perf_counter"}
     on_gpu = {stage: stages.stage_clock(stage, "cuda")[0] for stage in latency_request.STAGES}
     assert [stage for stage, clock in on_gpu.items() if clock == "device events"] == ["host to device", "model"]

@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 @pytest.mark.parametrize("mib", [50, 200])
-def test_what_a_process_held_is_found(mib: int) -> None:
+def test_a_held_allocation_is_in_the_peak(mib: int) -> None:
     """An array of so many MiB that is gone again, while this process holds one of 600."""
     mine = np.ones(600 * MIB // 8)
     code = (
@@ -49,7 +49,7 @@ def test_training_needs_more_than_inference_and_a_batch_more_than_an_image() -> 
     assert found["training", 8]["size"] == (256, 256)
 
 
-def test_a_peak_begins_anew_and_what_cannot_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_peak_is_reset_or_a_note_reports_why_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """300 MiB that are gone before the calls do not count; 100 MiB that every call holds do."""
     code = (
         "import numpy; from benchmarks.machine import peak_memory; base = peak_memory.resident_mib(); "

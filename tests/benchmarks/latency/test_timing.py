@@ -98,7 +98,7 @@ def test_warm_up_ends_when_steady_and_is_kept_apart() -> None:
     assert taken.steady
 
 
-def test_what_never_gets_steady_is_said() -> None:
+def test_a_call_that_never_becomes_steady_is_reported() -> None:
     times = iter(float(2**index) for index in range(1000))
     taken = time_call(lambda: time.sleep(0.002), StoppingRule(0, 3, window=2, warm_s=0, warm_max_s=0.05), made(times))
     assert not taken.steady
@@ -134,7 +134,7 @@ def test_a_call_longer_than_its_interval_misses_some() -> None:
     assert statistics.median(taken.samples_ms) >= 25
 
 
-def test_the_garbage_collector_rests_and_comes_back() -> None:
+def test_the_garbage_collector_is_disabled_and_restored() -> None:
     states: list[bool] = []
     time_call(lambda: states.append(gc.isenabled()), StoppingRule(0, 3, 2, 10.0, 0.0))
     assert states[-3:] == [False] * 3

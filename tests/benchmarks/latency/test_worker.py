@@ -41,7 +41,7 @@ def test_a_request_survives_its_way_through_text() -> None:
     assert LatencyRequest.from_json(request().to_json()) == request()
 
 
-def test_samples_and_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_and_the_state_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = request(batches=(1,), stages=("model",))
     begin, line = lines_of(asked, lambda stage, batch: lambda: time.sleep(0.002), monkeypatch)
     assert begin == {"begin": [1, "model"]}
@@ -91,11 +91,11 @@ def test_another_error_is_one_rows_reason(monkeypatch: pytest.MonkeyPatch) -> No
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )
-def test_who_is_is_out_of_memory(error: BaseException, expected: bool) -> None:
+def test_errors_that_are_out_of_memory(error: BaseException, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
 
 
-def test_a_real_allocation_that_is_too_large_is_known_by_its_words() -> None:
+def test_a_failed_allocation_is_recognised_by_its_message() -> None:
     import torch
 
     with pytest.raises(RuntimeError) as caught:
@@ -103,7 +103,7 @@ def test_a_real_allocation_that_is_too_large_is_known_by_its_words() -> None:
     assert is_out_of_memory(caught.value)
 
 
-def test_what_the_user_can_mend_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_input_errors_are_separate_from_other_errors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said: list[dict[str, Any]] = []
     worker.serve(LatencyRequest(str(tmp_path / "c.py"), "k.pth", "eager", "out", str(tmp_path)), said.append)
     (line,) = said

@@ -57,7 +57,7 @@ def test_what_disturbs(tmp_path: Path, after: dict[str, float], own_s: float, sa
     assert found is None if said is None else said in str(found)
 
 
-def test_several_reasons_are_all_said(tmp_path: Path) -> None:
+def test_several_reasons_are_all_reported(tmp_path: Path) -> None:
     begun = at(read_counters(made(tmp_path)), 0.0, 0.0)
     found = disturbance(begun, at(read_counters(made(tmp_path, busy_s=20, stolen_s=2, heat=1)), 10.0, 0.0))
     assert found is not None
@@ -79,7 +79,7 @@ def test_where_nothing_is_known_nothing_disturbs(tmp_path: Path) -> None:
     assert machine_facts(tmp_path)["governor"] is None
 
 
-def test_this_machine_can_be_looked_at() -> None:
+def test_counters_of_this_machine_are_readable() -> None:
     begun = read_counters()
     assert begun.cores >= 1
     assert cpu.usable_cores() >= 1

@@ -94,7 +94,7 @@ def test_in_a_container_one_unknown_number_is_our_own(pids: list[int], foreign: 
     assert seen(pids=pids).other_processes == foreign
 
 
-def test_what_the_driver_does_not_tell_is_none() -> None:
+def test_a_value_that_the_driver_lacks_is_none() -> None:
     assert Gpu(Nvml(), "GPU-abc").machine_facts() == {
         "gpu_driver": "580.1",
         "gpu_persistence": 1,
@@ -103,7 +103,7 @@ def test_what_the_driver_does_not_tell_is_none() -> None:
     }
 
 
-def test_without_nvml_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvml_there_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ImportError(name)
 

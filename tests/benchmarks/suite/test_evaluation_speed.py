@@ -58,7 +58,7 @@ def test_laps_are_since_the_last_lap() -> None:
     assert timer.laps_s["first"][1] > 10 * timer.laps_s["nothing"][1]
 
 
-def test_made_files(tmp_path: Path) -> None:
+def test_synthetic_files(tmp_path: Path) -> None:
     targets, one, other = synthetic_dataset.write_synthetic_files(tmp_path, 3, compressed=True)
     assert len(json.loads(targets.read_text())["annotations"]) == 3 * synthetic_dataset.OBJECTS
     a, b = (json.loads(path.read_text()) for path in (one, other))

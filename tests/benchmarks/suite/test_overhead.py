@@ -47,6 +47,6 @@ def test_bad_sizes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
+def test_a_failed_command_is_reported_with_its_output(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"ended with 2: .*unknown command"):
         overhead._time_command((*overhead.C2D_COMMAND, "plann"), tmp_path)

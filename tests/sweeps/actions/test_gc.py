@@ -59,7 +59,7 @@ def paths(removals: Iterable[gc.Removal]) -> set[Path]:
     return {removal.path for removal in removals}
 
 
-def test_only_the_newest_complete_checkpoint_stays(tmp_path: Path) -> None:
+def test_only_the_newest_complete_checkpoint_is_kept(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     files = [checkpoint(first.run, number) for number in (1, 20, 300)]
     removals = gc.plan_removals([first], tmp_path, NOW)
@@ -92,7 +92,7 @@ def test_a_broken_newest_one_protects_the_one_before(tmp_path: Path) -> None:
         ("failed", {"status": {"state": "running"}}, False),
     ],
 )
-def test_runs_that_run_or_wait_are_left_alone(tmp_path: Path, state: str, facts: Any, touched: bool) -> None:
+def test_running_and_waiting_runs_are_unchanged(tmp_path: Path, state: str, facts: Any, touched: bool) -> None:
     first = row(tmp_path, "a", state, **facts)
     checkpoint(first.run, 1)
     checkpoint(first.run, 2)
@@ -102,7 +102,7 @@ def test_runs_that_run_or_wait_are_left_alone(tmp_path: Path, state: str, facts:
     assert gc.plan_removals([first], tmp_path, NOW) == []
 
 
-def test_a_run_that_started_since_is_not_touched(tmp_path: Path) -> None:
+def test_a_run_that_started_after_the_listing_is_unchanged(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     old = checkpoint(first.run, 1)
     checkpoint(first.run, 2)
@@ -112,7 +112,7 @@ def test_a_run_that_started_since_is_not_touched(tmp_path: Path) -> None:
     assert old.exists()
 
 
-def test_leftovers_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
+def test_files_of_killed_writers_are_removed_after_a_day(tmp_path: Path) -> None:
     run = row(tmp_path, "a").run
     gone = [
         write(run.path / ".metrics.jsonl.ab12"),
@@ -133,7 +133,7 @@ def submission(runs: Path, name: str, members: list[str], at: float = OLD) -> Pa
     return place
 
 
-def test_submissions_go_when_all_their_runs_are_done(tmp_path: Path) -> None:
+def test_submissions_are_removed_when_all_their_runs_are_done(tmp_path: Path) -> None:
     rows = [row(tmp_path, "a"), row(tmp_path, "b"), row(tmp_path, "c", "failed"), row(tmp_path, "d", "running")]
     row(tmp_path, "other")
     finished = submission(tmp_path, "j1", ["a", "b"])
@@ -153,7 +153,7 @@ def named(run: RunFolder, digest: str) -> None:
     write_job(run, Job(sweep="s", where="local", state="submitted", name="n", snapshot=digest))
 
 
-def test_snapshots_that_nobody_names_go(tmp_path: Path) -> None:
+def test_unreferenced_snapshots_are_removed(tmp_path: Path) -> None:
     rows = [row(tmp_path, "a"), row(tmp_path, "b", "running")]
     named(rows[0].run, "d1")
     named(rows[1].run, "d2")
@@ -191,7 +191,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert gc.plan_removals(rows, tmp_path / "nowhere", NOW) == []
 
 
-def test_what_cannot_be_removed_is_said_after_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_removals_are_reported_after_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, gone = write(tmp_path / "r" / "kept"), write(tmp_path / "r" / "gone")
     unlink = Path.unlink
 
@@ -217,7 +217,7 @@ one_run = st.tuples(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(one_run, min_size=1, max_size=4), st.lists(st.lists(st.integers(0, 5), max_size=3), max_size=3))
-def test_nothing_that_is_needed_goes(given_runs: list[Any], submissions: list[list[int]]) -> None:
+def test_nothing_that_is_needed_is_removed(given_runs: list[Any], submissions: list[list[int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "runs"
         rows = [row(store, f"r{n}", state, launch=launch) for n, (state, launch, *_) in enumerate(given_runs)]

@@ -131,7 +131,7 @@ def test_equal_cells_match_by_any_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAILURE_CLASSES)
-def test_by_itself_only_what_is_not_code_and_anything_by_name(tmp_path: Path, name: str) -> None:
+def test_code_failures_are_retried_only_when_named(tmp_path: Path, name: str) -> None:
     rows = [row(tmp_path, "a", failure_class=name)]
     assert bool(select_retries.select_retries(rows)) == (name in AUTOMATIC)
     assert select_retries.select_retries(rows, states=["failed"]) == select_retries.select_retries(rows), (
@@ -142,7 +142,7 @@ def test_by_itself_only_what_is_not_code_and_anything_by_name(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("state", ["new", "waiting", "running", "done"])
-def test_other_states_are_left_alone(tmp_path: Path, state: str) -> None:
+def test_runs_in_other_states_are_not_selected(tmp_path: Path, state: str) -> None:
     rows = [row(tmp_path, "a", state)]
     assert (
         select_retries.select_retries(rows)
@@ -173,13 +173,13 @@ def test_unknown_names_are_explained(tmp_path: Path, given: dict[str, Any], said
     assert said in str(caught.value)
 
 
-def test_a_beginning_of_an_id_is_enough(tmp_path: Path) -> None:
+def test_an_id_prefix_is_enough(tmp_path: Path) -> None:
     rows = [row(tmp_path, f"ssd-icod-{HASH}-s{seed}", failure_class="nan") for seed in range(3)]
     assert select_retries.select_retries(rows, ids=["ssd-icod-0123"]) == rows
     assert select_retries.select_retries(rows, ids=[rows[1].run.id]) == rows[1:2]
 
 
-def test_nobody_waits_longer_than_the_back_off(tmp_path: Path) -> None:
+def test_the_wait_is_at_most_the_back_off(tmp_path: Path) -> None:
     first = row(tmp_path, "a", job={"submitted": stamp(1000)})
     died(first, 1, 2, ago_s=30)
     assert select_retries.select_retries([first], now=NOW) == []
@@ -188,7 +188,7 @@ def test_nobody_waits_longer_than_the_back_off(tmp_path: Path) -> None:
     assert select_retries.select_retries([first], ignore_backoff=True, now=NOW) == [first]
 
 
-def test_the_budget_ends_it_and_a_person_overrules_it(tmp_path: Path) -> None:
+def test_the_retry_budget_ends_retries_unless_overridden(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     died(first, *range(FAILURE_CLASSES["killed"].max_retries + 1))
     assert (
@@ -202,7 +202,7 @@ def test_the_budget_ends_it_and_a_person_overrules_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", AUTOMATIC)
 @pytest.mark.parametrize("noted", [True, False])
-def test_a_stub_that_always_fails_stops(tmp_path: Path, name: str, noted: bool) -> None:
+def test_a_run_that_always_fails_is_not_retried_for_ever(tmp_path: Path, name: str, noted: bool) -> None:
     """Also where nothing on the node notes the deaths: the launcher does so before it launches again."""
     launches = 0
     for number in range(50):  # all within one second
@@ -218,7 +218,7 @@ def test_a_stub_that_always_fails_stops(tmp_path: Path, name: str, noted: bool) 
     assert all(death["class"] == name for death in read_attempts(RunFolder(tmp_path / "a")))
 
 
-def test_a_death_is_noted_once(tmp_path: Path) -> None:
+def test_a_failure_is_recorded_once(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     select_retries.record_missing_failures([first])
     select_retries.record_missing_failures([first])
@@ -286,7 +286,7 @@ def test_memory_is_raised_up_to_the_profile(tmp_path: Path, had: float | None, g
     ("iterations", "had", "gets"),
     [((0,), None, 8), ((5, 5), None, 8), ((5, 5), 8.0, 16), ((5, 5), 16.0, 20), ((5,), None, None), ((5, 9), 8.0, 8)],
 )
-def test_hours_are_raised_where_a_slice_gets_nowhere(
+def test_hours_are_raised_where_a_job_makes_no_progress(
     tmp_path: Path, iterations: tuple[int, ...], had: float | None, gets: float | None
 ) -> None:
     lines: list[str] = []
@@ -296,7 +296,7 @@ def test_hours_are_raised_where_a_slice_gets_nowhere(
     assert bool(lines) == (gets not in (None, had))
 
 
-def test_what_was_raised_once_stays_so_and_other_classes_raise_nothing(tmp_path: Path) -> None:
+def test_raised_resources_are_kept_and_other_classes_raise_none(tmp_path: Path) -> None:
     lines: list[str] = []
     first = row(tmp_path, "a", job={"mem_gb": 48, "hours": 6, "size": "large", "exclude": ["n9"]})
     task = tasks.retry_task(first, [first], PROFILE, lines.append)
@@ -304,7 +304,7 @@ def test_what_was_raised_once_stays_so_and_other_classes_raise_nothing(tmp_path:
     assert lines == []
 
 
-def test_nodes_that_fail_are_left_out_and_named(tmp_path: Path) -> None:
+def test_failing_nodes_are_excluded_and_named(tmp_path: Path) -> None:
     rows = [row(tmp_path, name) for name in "abc"]
     died(rows[0], 1, name="node-failure", node="n3.cluster.org")
     died(rows[1], 1, name="hang", node="n3")

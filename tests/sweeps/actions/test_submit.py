@@ -119,7 +119,7 @@ def test_extending_a_grid_runs_only_what_is_new(fake: FakeSlurm, place: Workspac
     assert sum(line.startswith("-> new") for line in reasons) == 5
 
 
-def test_shrinking_a_definition_cancels_nothing_and_keeps_the_orphans(fake: FakeSlurm, place: Workspace) -> None:
+def test_removed_cells_cancel_nothing_and_become_orphans(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     every = set(rows(place))
     launch(place, GRID.replace("T: [1, 2]", "T: [1]"))
@@ -147,7 +147,7 @@ def test_students_wait_for_their_teacher_in_one_flag_and_not_for_a_finished_one(
     assert len(flags) == 1
 
 
-def test_a_filter_brings_the_teacher_along_and_a_baseline_needs_none(fake: FakeSlurm, place: Workspace) -> None:
+def test_a_filter_includes_the_teacher_and_a_baseline_needs_none(fake: FakeSlurm, place: Workspace) -> None:
     launch(place, filters=["method=baseline"])
     assert started(fake) == 1
     launch(place, filters=["method=icod", "method.icod.T=2"], limit=1)
@@ -156,7 +156,7 @@ def test_a_filter_brings_the_teacher_along_and_a_baseline_needs_none(fake: FakeS
         launch(place, filters=["methd=icod"])
 
 
-def test_a_canary_goes_first_and_everything_else_waits_for_it(fake: FakeSlurm, place: Workspace) -> None:
+def test_all_other_runs_wait_for_the_canary(fake: FakeSlurm, place: Workspace) -> None:
     launch(place, canary=7)
     jobs = fake.jobs
     assert started(fake) == 7  # the canary's run has two jobs
@@ -187,7 +187,7 @@ def test_dry_writes_nothing(fake: FakeSlurm, place: Workspace) -> None:
     assert fake.calls("sbatch") == []
 
 
-def test_another_question_under_the_same_id_is_refused(fake: FakeSlurm, place: Workspace) -> None:
+def test_another_spec_with_the_same_id_is_refused(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     run = next(iter(rows(place).values())).run
     atomic_write_json(run.spec, {**read_json(run.spec), "init": "torchvision:resnet18.IMAGENET1K_V1"})
@@ -220,9 +220,7 @@ def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place
     assert [death["class"] for death in read_attempts(teacher)] == ["nan"]
 
 
-def test_a_retry_takes_the_profile_it_was_submitted_with_and_only_what_nobody_took_meanwhile(
-    fake: FakeSlurm, place: Workspace
-) -> None:
+def test_a_retry_uses_the_stored_profile_and_skips_runs_submitted_meanwhile(fake: FakeSlurm, place: Workspace) -> None:
     launch(place, filters=["method=baseline"])
     (row,) = [row for row in rows(place).values() if "baseline" in row.run.id]
     fail(row.run, "nan")
@@ -246,9 +244,7 @@ def _older(run: RunFolder) -> None:
     atomic_write_json(run.status, status)
 
 
-def test_a_second_submission_waits_for_the_first_and_says_for_whom(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_submission_waits_and_names_the_first(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workspace, "LOCK_WAIT_S", 0.1)
     with (
         submission_lock(place.runs),
@@ -278,7 +274,7 @@ def test_a_local_claim_is_seen_by_the_next_shell(place: Workspace) -> None:
     assert record["teachers"] == [found[0].run.id]
 
 
-def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place: Workspace) -> None:
+def test_cancel_changes_only_the_listed_runs(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     found = list(rows(place).values())
     finish(found[0].run)
@@ -298,7 +294,7 @@ def test_cancel_touches_what_was_listed_and_nothing_else(fake: FakeSlurm, place:
     assert baseline.state == "waiting"
 
 
-def test_a_dead_launchers_submission_is_settled_by_the_next(fake: FakeSlurm, place: Workspace) -> None:
+def test_the_next_launcher_completes_the_submission_of_a_killed_one(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     row = next(row for row in rows(place).values() if "baseline" in row.run.id)
     assert row.job is not None

@@ -108,7 +108,7 @@ def test_an_override_of_the_batch_counts(store: Store) -> None:
     assert "the batch of 6" in only(store.check(cells, machine(gpus=2, nodes=2))).message
 
 
-def test_a_teacher_that_is_not_there(store: Store) -> None:
+def test_a_missing_teacher(store: Store) -> None:
     lost = changed(store.taught, teachers={"classifier": "resnet18-classifier-0123456789ab-s0"})
     assert only(store.check(grid(lost))).message.startswith(
         f"teacher resnet18-classifier-0123456789ab-s0 is not in {store.runs}/; train it there first"
@@ -150,7 +150,7 @@ def test_a_teacher_of_the_wrong_kind(store: Store) -> None:
     assert found.message == f"run {store.student.id} is a detector, a classifier teacher is wanted"
 
 
-def test_data_of_that_name_that_are_others(store: Store) -> None:
+def test_another_data_set_of_the_same_name(store: Store) -> None:
     found = only(store.check(grid(changed(store.student, dataset={"name": "scenes", "digest": "0" * 64}))))
     assert found.message.startswith(f"data set scenes in {store.data}/scenes has digest ")
     assert found.failure_class == "data"
@@ -167,7 +167,7 @@ def test_data_that_changed_since_their_card(store: Store, tmp_path: Path) -> Non
     assert found.failure_class == "data"
 
 
-def test_data_whose_images_are_gone(store: Store, tmp_path: Path) -> None:
+def test_missing_images(store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.data, tmp_path, dirs_exist_ok=True)
     images = load_card("scenes", tmp_path).images("train")
     images.rename(tmp_path / "elsewhere")
@@ -176,7 +176,7 @@ def test_data_whose_images_are_gone(store: Store, tmp_path: Path) -> None:
     )
 
 
-def test_data_that_are_elsewhere_are_said(store: Store, tmp_path: Path) -> None:
+def test_data_in_another_folder_are_reported(store: Store, tmp_path: Path) -> None:
     said: list[str] = []
     assert (
         store.check(grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, print_line=said.append)
@@ -185,12 +185,14 @@ def test_data_that_are_elsewhere_are_said(store: Store, tmp_path: Path) -> None:
     assert said == ["data set scenes is missing here; jobs verify it when they start"]
 
 
-def test_a_weight_file_that_is_not_kept(store: Store) -> None:
+def test_a_missing_weight_file(store: Store) -> None:
     found = only(store.check(grid(changed(store.student, init=f"sha256:{64 * '0'}"))))
     assert found.message.startswith(f"no weight file {store.runs}/weights/{64 * '0'}.pth in the store; give the file")
 
 
-def test_weights_the_jobs_may_not_fetch_are_said(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_jobs_cannot_download_are_reported(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells, said = grid(changed(store.student, init="torchvision:resnet18.IMAGENET1K_V1")), []
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert store.check(cells, machine(name="p"), print_line=said.append) == []
@@ -206,7 +208,7 @@ def test_weights_the_jobs_may_not_fetch_are_said(store: Store, tmp_path: Path, m
     assert said == []
 
 
-def test_a_student_that_is_not_kept(store: Store) -> None:
+def test_a_student_without_its_config(store: Store) -> None:
     lost = changed(store.student, student={"name": "tiny-retinanet", "digest": "0" * 64})
     assert only(store.check(grid(lost))).message.startswith(
         f"student tiny-retinanet (000000000000) is neither shipped nor kept in {store.runs}/students; give its config"
@@ -232,7 +234,7 @@ def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
     assert found.failure_class == "disk"
 
 
-def test_little_room_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_disk_space_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(store.runs)
     monkeypatch.setattr(check_sweep.shutil, "disk_usage", lambda path: usage._replace(free=2 * 2**30))
     said: list[str] = []
@@ -247,7 +249,7 @@ def test_one_problem_of_many_cells_is_one_line(store: Store) -> None:
     assert found.where == "method=m0, seed=0; method=m1, seed=1; method=m2, seed=2; and 2 more"
 
 
-def test_all_problems_come_at_once(store: Store) -> None:
+def test_all_problems_are_reported_together(store: Store) -> None:
     cells = grid(
         changed(store.student, init=f"sha256:{64 * '0'}"),
         changed(store.student, student={"name": "tiny-retinanet", "digest": "0" * 64}),
@@ -333,7 +335,7 @@ def test_forward_and_files_report_together(forward: tuple[list[Problem], list[st
     assert any("is not trained yet; tried with random weights" in line for line in said)
 
 
-def test_without_torch_one_line_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_is_reported_in_one_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run_process, "find_spec", lambda name: None if name == "torch" else object())
     said: list[str] = []
     assert store.check(grid(store.student), forward=True, print_line=said.append) == []
@@ -352,7 +354,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest
     return asked
 
 
-def test_a_rehearsal_that_dies_names_its_run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_that_is_killed_names_its_run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for python answers the first question, dies over the second and is asked the third again."""
     specs = [changed(store.student, overrides={"seed_of_structure": number}) for number in range(3)]
     python = tmp_path / "python"
@@ -373,7 +375,7 @@ def test_a_rehearsal_that_dies_names_its_run(store: Store, tmp_path: Path, monke
     assert found == Problem("method=m1, seed=0", "its dry run ended without a result: Segmentation fault", "unknown")
 
 
-def test_a_rehearsal_that_always_dies_is_not_started_for_every_run(
+def test_a_dry_run_that_is_always_killed_is_not_started_for_every_run(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"
@@ -387,7 +389,7 @@ def test_a_rehearsal_that_always_dies_is_not_started_for_every_run(
     assert (tmp_path / "starts").read_text().count("started") == dry_run_process.MAX_CRASHES
 
 
-def test_what_is_broken_already_is_not_rehearsed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_with_known_problems_get_no_dry_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = heard(monkeypatch)
     lost = changed(store.taught, teachers={"classifier": "no-such-run"})
     said: list[str] = []
@@ -396,7 +398,7 @@ def test_what_is_broken_already_is_not_rehearsed(store: Store, monkeypatch: pyte
     assert said == ["1 of 2 runs have a problem already; no dry run of them"]
 
 
-def test_planned_teachers_and_classes_travel(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planned_teachers_and_classes_reach_the_dry_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = heard(monkeypatch)
     store.check(grid(store.taught, teachers=(store.teacher,)), forward=True)
     classes = read_json(store.data / "scenes" / CARD_FILE)["classes"]
@@ -406,7 +408,7 @@ def test_planned_teachers_and_classes_travel(store: Store, monkeypatch: pytest.M
     ]
 
 
-def test_public_data_bring_their_classes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_data_have_their_classes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = heard(monkeypatch)
     spec = resolve_spec({"dataset": "coco2017", "student": "retinanet-qr18", "schedule": "smoke"},
                where="test", runs=tmp_path, data=tmp_path)  # fmt: skip
@@ -415,7 +417,7 @@ def test_public_data_bring_their_classes(store: Store, tmp_path: Path, monkeypat
     assert len(asked[0].classes) == 80
 
 
-def test_a_damaged_card_is_not_taken_for_an_absent_one(store: Store, tmp_path: Path) -> None:
+def test_a_damaged_card_is_not_reported_as_missing(store: Store, tmp_path: Path) -> None:
     shutil.copytree(store.data, tmp_path, dirs_exist_ok=True)
     card = tmp_path / "scenes" / "card.json"
     card.write_text(card.read_text()[:50])

@@ -67,7 +67,7 @@ def judged(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> p
     return report
 
 
-def test_a_probe_takes_the_road_of_a_real_run(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_is_launched_like_a_run(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script that sbatch was given is run here, with submitit's runner, the pickle and `c2d doctor` in it."""
     (tmp_path / "data").mkdir()
     root = Path(__file__).resolve().parents[3]
@@ -106,7 +106,7 @@ def test_a_probe_takes_the_road_of_a_real_run(fake: FakeSlurm, tmp_path: Path, m
     assert list((runs / ".probe").glob("c2d-probe-*.0.json"))
 
 
-def test_a_probe_that_waits_says_why_and_is_taken_back(
+def test_a_waiting_probe_reports_the_reason_and_is_cancelled(
     fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fact = queue.JobFacts("100", state="PENDING", reason="Resources")
@@ -136,7 +136,7 @@ def test_reasons_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reaso
     assert "(no reason given)" in probe._no_answer("100", None, tmp_path, 5)
 
 
-def test_a_probe_that_dies_is_diagnosed(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_probe_is_diagnosed(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def act(call: int) -> None:
         folder = Path(fake.jobs["100"]["script"]).parent
         (folder / "100_0_log.out").write_text("/env/bin/python: No such file or directory\n")
@@ -147,7 +147,7 @@ def test_a_probe_that_dies_is_diagnosed(fake: FakeSlurm, tmp_path: Path, monkeyp
     assert problem.startswith("job 100 ended as FAILED on n1 (import): /env/bin/python: No such file")
 
 
-def test_a_probe_that_runs_on_and_says_nothing(tmp_path: Path) -> None:
+def test_a_running_probe_without_output(tmp_path: Path) -> None:
     (tmp_path / "100_0_log.out").write_text("importing\n")
     text = probe._no_answer("100", queue.JobFacts("100", state="RUNNING", node="n1"), tmp_path, 5)
     assert text == "job 100 runs on n1 and has not answered in 5 s; wait longer with --wait. Its last line: importing"
@@ -191,12 +191,12 @@ BAD = {"path": "/y", "visible": True, "writable": False, "free_gb": 50.0}
         ),
     ],
 )
-def test_every_lack_has_its_fix(facts: dict[str, Any], problem: str) -> None:
+def test_every_missing_part_has_a_fix(facts: dict[str, Any], problem: str) -> None:
     report = judged(GPU, answer(0, **facts), answer(1))
     assert any(found.startswith(problem) for found in report.problems), report.problems
 
 
-def test_silent_processes_and_clocks_that_differ() -> None:
+def test_processes_without_output_and_clock_differences() -> None:
     report = judged(GPU, answer(0), late_s=100)
     assert [problem.split(";")[0] for problem in report.problems] == [
         "1 processes did not answer",
@@ -241,7 +241,7 @@ def test_the_doctor_finds_the_probe_by_its_entry_point(monkeypatch: pytest.Monke
     assert "the sweeps, which --profile needs" in str(missing.exception)
 
 
-def test_what_a_node_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_of_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe_job.folder_facts(tmp_path) | {"free_gb": 0} == {
         "path": str(tmp_path), "visible": True, "writable": True, "free_gb": 0,
     }  # fmt: skip
@@ -262,7 +262,7 @@ def test_what_a_node_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("answer_of_it", "error"),
     [(("", "boom"), "boom"), (("not json", ""), "not json"), (("", ""), "exit code 3")],
 )
-def test_a_doctor_that_breaks_is_told(
+def test_a_doctor_that_raises_is_reported(
     monkeypatch: pytest.MonkeyPatch, answer_of_it: tuple[str, str], error: str
 ) -> None:
     out, err = answer_of_it

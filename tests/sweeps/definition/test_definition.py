@@ -176,13 +176,13 @@ ONE_MISTAKE = [
 
 
 @pytest.mark.parametrize(("text", "message"), ONE_MISTAKE, ids=range(len(ONE_MISTAKE)))
-def test_a_mistake_is_told_by_its_line(text: str, message: str) -> None:
+def test_an_error_names_its_line(text: str, message: str) -> None:
     (line,) = mistakes(text)
     assert message in line
     assert line.startswith("x.yaml:")
 
 
-def test_all_mistakes_of_a_file_in_its_order() -> None:
+def test_all_errors_of_a_file_are_in_its_order() -> None:
     text = """\
 qestion: what?
 base:
@@ -219,7 +219,7 @@ def test_numbers_are_numbers_in_every_spelling() -> None:
     assert [type(value) for value in values.values()] == [float, float, float, int]
 
 
-def test_labels_are_what_was_written() -> None:
+def test_labels_keep_their_spelling() -> None:
     definition = read(AXES + "  input: [160]\n  method: [[], [{icod: {T: 2.0}}]]\n")
     assert list(definition.axes["input"].values) == ["160"]
     assert list(definition.axes["method"].values) == ["[]", "[{icod: {T: 2.0}}]"]
@@ -227,7 +227,7 @@ def test_labels_are_what_was_written() -> None:
     assert list(quoted.values) == ["no", "null-ish", "none"]
 
 
-def test_a_quoted_surprise_is_a_label() -> None:
+def test_a_quoted_yaml_keyword_is_a_label() -> None:
     definition = read(AXES + "  method: {'no': [], \"1:30\": [], 112: []}\n")
     assert list(definition.axes["method"].values) == ["no", "1:30", "112"]
 
@@ -238,7 +238,7 @@ def test_anchors_are_read_as_if_written_out() -> None:
     assert definition.axes["model"].sets("b") == {"student": "x", "input": 1}
 
 
-def test_a_bomb_of_anchors_is_refused() -> None:
+def test_exponential_anchors_are_refused() -> None:
     bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
     for this, last in zip("bcdefgh", "abcdefg", strict=True):
         bomb += f"{this}: &{this} [{', '.join([f'*{last}'] * 10)}]\n"
@@ -291,7 +291,7 @@ def test_an_include_may_add_a_value_to_a_list_only() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=" \n\t:-[]{},&*!|>'\"#%@`?0123456789.eE_abcxyz~<=", max_size=60))
-def test_no_text_is_worse_than_a_mistake(text: str) -> None:
+def test_any_text_is_read_or_raises_input_error(text: str) -> None:
     assert all(line.startswith("x.yaml:") for line in said(HEAD + "axes:\n  overrides.a: " + text))
 
 
@@ -317,11 +317,11 @@ def test_what_yaml_writes_is_read_back(value: Any) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(["question", "base", "axes", "seeds", "exclude", "include", "teachers", "size"]),
                        VALUES, max_size=8))  # fmt: skip
-def test_any_value_in_any_place_is_at_most_a_mistake(value: dict[str, Any]) -> None:
+def test_any_value_at_any_key_is_read_or_raises_input_error(value: dict[str, Any]) -> None:
     assert all(line.startswith("x.yaml:") for line in said(yaml.safe_dump(value)))
 
 
-def test_a_rule_beside_axes_that_are_none() -> None:
+def test_a_rule_beside_invalid_axes() -> None:
     found = said("question: q\nbase: {}\naxes: 1\nexclude: [{aaaa: null}]\n")
     assert any("axes" in line for line in found)
     assert any(line.startswith("x.yaml:4: exclude[0].aaaa: unknown axis 'aaaa'") for line in found), found

@@ -63,7 +63,7 @@ def test_cells_runs_and_teachers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_definition_opens_as_a_question(name: str) -> None:
+def test_a_definition_begins_with_its_question(name: str) -> None:
     definition = read_definition(name)
     assert definition.question.endswith("?")
     first = next(line for line in definition.text.splitlines() if not line.startswith("#"))
@@ -71,7 +71,7 @@ def test_a_definition_opens_as_a_question(name: str) -> None:
     assert definition.size == ("small" if name in SMALL else "large")
 
 
-def test_the_demo_asks_what_it_asked_before_it_was_a_sweep() -> None:
+def test_the_specs_of_the_demo_are_unchanged() -> None:
     found = planned("demo")
     assert [spec.id for spec in found.teachers] == ["resnet18-classifier-0e1dbdaf7c31-s0"]
     assert {cell.labels["method"]: cell.run for cell in found.cells if cell.seed == 0} == {
@@ -206,7 +206,7 @@ def test_table_2_has_the_papers_cells() -> None:
     assert both.teachers.detector
 
 
-def test_looking_ahead_writes_nothing(tmp_path: Path) -> None:
+def test_planning_writes_nothing(tmp_path: Path) -> None:
     for name in COUNTS:
         planned(name, tmp_path / "runs")
     assert list(tmp_path.iterdir()) == []

@@ -61,7 +61,7 @@ def test_two_by_two_in_file_order_seeds_innermost() -> None:
     assert found.teachers == []
 
 
-def test_a_cell_is_the_question_that_its_labels_say() -> None:
+def test_the_spec_of_a_cell_follows_its_labels() -> None:
     found = grid(METHODS + "  method.icod.T: [3]\n  schedule.optimizer.lr: [1e-3]\nseeds: 2\n")
     cell = found.cells[3]
     assert (cell.labels, cell.seed) == ({"method": "kd", "method.icod.T": "3", "schedule.optimizer.lr": "1e-3"}, 1)
@@ -71,7 +71,7 @@ def test_a_cell_is_the_question_that_its_labels_say() -> None:
     assert cell.spec.teachers.classifier == found.teachers[0].id
 
 
-def test_every_run_is_the_specs_own_id_and_what_ask_makes_of_it(tmp_path: Path) -> None:
+def test_run_ids_are_those_of_the_resolved_specs(tmp_path: Path) -> None:
     found = grid(METHODS + "  overrides.model.bbox_head.x: [1, 2.0]\nseeds: 2\n")
     assert all(cell.run == cell.spec.id for cell in found.cells)
     teacher = found.teachers[0]
@@ -88,7 +88,7 @@ def test_every_run_is_the_specs_own_id_and_what_ask_makes_of_it(tmp_path: Path) 
     assert found.cells[-1].spec == resolve_spec(given, where="x", runs=tmp_path, data=NOWHERE)
 
 
-def test_exclude_takes_cells_away() -> None:
+def test_exclude_removes_cells() -> None:
     found = grid(HEAD + "axes:\n  input: [300, 320]\n  schedule: [ssd, 1x]\nexclude: [{input: 320, schedule: 1x}]\n")
     assert labels(found) == ["300 ssd s0", "300 1x s0", "320 ssd s0"]
     fewer = grid(HEAD + "axes:\n  input: [300, 320]\n  schedule: [ssd, 1x]\nexclude: [{input: 320}, {schedule: 1x}]\n")
@@ -152,7 +152,7 @@ def test_teacher_axes_change_the_teacher_and_not_the_baseline() -> None:
     assert len({cell.run for cell in found.cells}) == 5
 
 
-def test_a_teacher_has_the_cells_data_and_seed_0_unless_it_says_otherwise() -> None:
+def test_a_teacher_has_the_data_of_the_cell_and_seed_0_by_default() -> None:
     found = grid(METHODS + "seeds: [5]\n")
     assert (found.teachers[0].dataset.name, found.teachers[0].seed) == ("coco2017", 0)
     other = grid(METHODS.replace("network: resnet50", "network: resnet50, seed: 3"))
@@ -160,11 +160,11 @@ def test_a_teacher_has_the_cells_data_and_seed_0_unless_it_says_otherwise() -> N
     assert other.teachers[0].id == found.teachers[0].id.removesuffix("s0") + "s3"
 
 
-def test_a_teacher_nobody_needs_is_not_trained() -> None:
+def test_an_unused_teacher_is_not_trained() -> None:
     assert grid(TAUGHT + "  input: [300]\n").teachers == []
 
 
-def test_a_finished_run_teaches(tmp_path: Path) -> None:
+def test_a_finished_run_as_teacher(tmp_path: Path) -> None:
     teacher = grid(METHODS).teachers[0]
     folder = RunFolder(tmp_path / teacher.id)
     text = METHODS.replace("{network: resnet50, schedule: coco-ssd}", teacher.id)
@@ -184,7 +184,7 @@ def test_a_sweep_of_classifiers() -> None:
     assert [cell.spec.name for cell in grid(text).cells] == ["resnet18-classifier", "resnet50-classifier"]
 
 
-def test_all_bad_cells_at_once_each_mistake_once() -> None:
+def test_all_invalid_cells_are_reported_each_error_once() -> None:
     text = (
         METHODS + "  student: [ssd300-vgg16, ssd301]\n"
         "  schedule.iterations: [10000, 0]\n  method.icod.T: [2, -1, 'two']\n  input: [300, 320]\n"
@@ -281,7 +281,7 @@ LABEL = st.from_regex(r"[a-zA-Z][a-zA-Z0-9 .=+-]{0,8}[a-z]{3}", fullmatch=True)
 @given(
     st.lists(LABEL, min_size=3, max_size=3, unique=True), st.lists(LABEL, min_size=2, max_size=2, unique=True), LABEL
 )
-def test_names_of_axes_and_labels_are_no_part_of_a_question(methods: list[str], models: list[str], axis: str) -> None:
+def test_names_of_axes_and_labels_do_not_change_the_run_id(methods: list[str], models: list[str], axis: str) -> None:
     text = json.dumps(GRID)
     for old, new in zip(("baseline", "kd", "all"), methods, strict=True):
         text = text.replace(f'"{old}"', f'"@{new}"')

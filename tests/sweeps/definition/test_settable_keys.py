@@ -6,7 +6,7 @@ from c2d.specs.spec import KINDS, MODEL_KEYS, RunSpec
 from sweeps.definition.settable_keys import CELL_KEYS, KEYS, nest_keys, split_teacher_keys
 
 
-def test_every_field_of_a_spec_is_set_by_cells_or_says_what_to_write_instead() -> None:
+def test_every_field_of_a_spec_is_settable_or_names_its_replacement() -> None:
     assert set(KEYS) - {"seeds"} == set(RunSpec.model_fields) - {"format"}
     assert {name for name, key in KEYS.items() if key.instead} == set(KEYS) - set(CELL_KEYS)
 

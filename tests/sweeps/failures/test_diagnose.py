@@ -115,12 +115,12 @@ def test_exit_codes_and_signals(exit_code: int | None, signal: int | None, given
         ("", "unknown"),
     ],
 )
-def test_signs_in_a_log(log: str, found: str) -> None:
+def test_patterns_in_a_log(log: str, found: str) -> None:
     assert diagnose(Evidence(facts=facts("FAILED", 1), log_tail=log)).failure_class == found
 
 
 @pytest.mark.parametrize("reason", ["DependencyNeverSatisfied", "Dependency"])
-def test_a_job_behind_a_failed_one_was_cancelled_by_nobody(reason: str) -> None:
+def test_a_job_with_a_failed_dependency_was_not_cancelled_by_a_user(reason: str) -> None:
     answer = diagnose(Evidence(facts=facts("CANCELLED", 0, reason=reason)))
     assert (answer.failure_class, answer.lines) == ("unknown", [f"SLURM: job 7_0 CANCELLED on n1 ({reason})"])
 
@@ -160,12 +160,12 @@ def test_there_are_recorded_failures() -> None:
     }
 
 
-def test_memory_comes_before_what_slurm_did_about_it() -> None:
+def test_out_of_memory_comes_before_the_kill_that_follows() -> None:
     log = "slurmstepd-n1: error: StepId=5.0 exceeded memory limit (9 > 8), being killed"
     assert diagnose(Evidence(facts=facts("CANCELLED"), log_tail=log)).failure_class == "host-oom"
 
 
-def test_a_death_of_the_whole_job_has_no_first_rank() -> None:
+def test_a_failure_of_the_whole_job_has_no_first_rank() -> None:
     log = "srun: error: n1: task 0: Exited with exit code 130"
     assert diagnose(Evidence(log_tail=log, exit_code=130)) == replace(
         diagnose(Evidence(exit_code=130)), lines=[log], rank=None
@@ -178,7 +178,7 @@ def test_what_the_run_recorded_comes_first() -> None:
     assert (answer.failure_class, answer.lines[-1]) == ("nan", "loss is nan at 7")
 
 
-def test_an_error_nobody_raised_on_purpose_is_read_again() -> None:
+def test_the_class_of_an_unexpected_error_is_derived_from_its_text() -> None:
     said = "OSError: [Errno 28] No space left on device"
     assert diagnose(Evidence(failed("user-code", said))).failure_class == "disk"
     worker = failed("user-code", "RuntimeError: DataLoader worker (pid(s) 7) exited unexpectedly")
@@ -186,20 +186,20 @@ def test_an_error_nobody_raised_on_purpose_is_read_again() -> None:
     assert diagnose(Evidence(worker, facts=facts("OUT_OF_MEMORY"))).failure_class == "host-oom"
 
 
-def test_killed_is_what_one_says_who_saw_no_reason() -> None:
+def test_the_class_killed_gives_way_to_a_known_reason() -> None:
     killed = failed("killed", "its process ended with exit code 137")
     assert diagnose(Evidence(killed, facts=facts("OUT_OF_MEMORY"))).failure_class == "host-oom"
     assert diagnose(Evidence(killed, log_tail="srun: error: n1: task 0: Out Of Memory")).failure_class == "host-oom"
     assert diagnose(Evidence(killed, facts=facts("FAILED", 9))).failure_class == "killed"
 
 
-def test_a_failure_of_an_earlier_attempt_says_nothing() -> None:
+def test_a_failure_of_an_earlier_attempt_is_ignored() -> None:
     evidence = Evidence(failed("nan", "old"), facts=facts("NODE_FAIL"), since=1_795_172_400.0 + 3600 * 24)
     assert diagnose(evidence).failure_class == "node-failure"
     assert diagnose(replace(evidence, facts=None)).failure_class == "unknown"
 
 
-def test_a_log_of_several_lives_is_read_from_the_newest() -> None:
+def test_a_log_of_several_starts_is_read_from_the_newest() -> None:
     log = f"{TRACE}MemoryError\n{SLURMSTEPD} DUE TO PREEMPTION ***\n{ATTEMPT_START}: run\n{TRACE}KeyError: 'rpn'"
     answer = diagnose(Evidence(log_tail=log))
     assert (answer.failure_class, answer.lines[-1]) == ("user-code", "KeyError: 'rpn'")
@@ -207,7 +207,7 @@ def test_a_log_of_several_lives_is_read_from_the_newest() -> None:
     assert diagnose(Evidence(begun, log_tail=f"{SLURMSTEPD} DUE TO TIME LIMIT ***")).failure_class == "unknown"
 
 
-def test_the_first_bad_rank_is_the_one_that_failed_first_by_itself() -> None:
+def test_the_first_failed_rank_is_the_earliest_own_failure() -> None:
     ranks = [
         {"time": T, "rank": 0, "class": "user-code", "line": "RuntimeError: Connection reset by peer", "attempt": 1},
         {"time": LATER, "rank": 2, "class": "cuda-oom", "line": "CUDA out of memory", "attempt": 1},
@@ -217,7 +217,7 @@ def test_the_first_bad_rank_is_the_one_that_failed_first_by_itself() -> None:
     assert (answer.failure_class, answer.rank) == ("cuda-oom", 2)
 
 
-def test_ranks_of_an_earlier_start_are_passed_over() -> None:
+def test_ranks_of_an_earlier_start_are_ignored() -> None:
     ranks = [
         {"time": T, "rank": 1, "class": "nan", "line": "old", "start": "5-0"},
         {"time": LATER, "rank": 3, "class": "data", "line": "new", "start": "5-1"},
@@ -225,7 +225,7 @@ def test_ranks_of_an_earlier_start_are_passed_over() -> None:
     assert (diagnose(Evidence(ranks=ranks)).failure_class, diagnose(Evidence(ranks=ranks)).rank) == ("data", 3)
 
 
-def test_the_first_bad_rank_from_logs() -> None:
+def test_the_first_failed_rank_from_logs() -> None:
     log = (
         f"==> rank 0 <==\n{TRACE}RuntimeError: [pair.cc] Connection closed by peer\n"
         f"==> rank 1 <==\n{TRACE}ValueError: 7 boxes\n"
@@ -241,7 +241,7 @@ def test_the_first_bad_rank_from_logs() -> None:
     )
 
 
-def test_srun_names_the_task_that_left_first() -> None:
+def test_srun_names_the_task_that_exited_first() -> None:
     log = "srun: error: n4: task 1: Exited with exit code 3\nsrun: error: n2: task 0: Terminated"
     answer = diagnose(Evidence(log_tail=log, exit_code=143))
     assert (answer.failure_class, answer.rank) == ("unknown", 1), "143 is rank 0's, which was only ended"
@@ -249,13 +249,13 @@ def test_srun_names_the_task_that_left_first() -> None:
     assert diagnose(Evidence(log_tail=log, exit_code=143)).failure_class == "killed"
 
 
-def test_in_a_hang_the_silent_rank_is_named() -> None:
+def test_in_a_hang_the_rank_without_heartbeat_is_named() -> None:
     late = "E Watchdog caught collective operation timeout: WorkNCCL(SeqNum=9)"
     log = f"==> rank 0 <==\n[Rank 0] {late}\n==> rank 1 <==\niter 7\n==> rank 2 <==\n[Rank 2] {late}"
     assert (diagnose(Evidence(log_tail=log)).failure_class, diagnose(Evidence(log_tail=log)).rank) == ("hang", 1)
 
 
-def test_asked_to_stop_by_the_warning_before_the_limit() -> None:
+def test_the_signal_before_the_time_limit_is_a_timeout() -> None:
     polite = {"state": "waiting", "reason": "interrupted by SIGUSR2; call again to continue", "heartbeat": T}
     assert diagnose(Evidence(polite, facts=facts("FAILED", 2))).failure_class == "time-limit"
     polite["reason"] = "interrupted by SIGTERM; call again to continue"
@@ -264,7 +264,7 @@ def test_asked_to_stop_by_the_warning_before_the_limit() -> None:
     assert diagnose(Evidence(log_tail=log, exit_code=130)).failure_class == "time-limit"
 
 
-def test_what_the_node_noted_is_the_last_witness() -> None:
+def test_the_record_of_the_node_is_used_last() -> None:
     noted = [{"time": T, "class": "hang"}]
     assert diagnose(Evidence(attempts=noted)).failure_class == "hang"
     assert diagnose(Evidence(attempts=noted, facts=facts("OUT_OF_MEMORY"))).failure_class == "host-oom"
@@ -334,7 +334,7 @@ def test_arbitrary_evidence_gives_a_class(
     assert len(answer.lines) <= 5
 
 
-def test_a_long_line_is_read_in_no_time() -> None:
+def test_a_long_line_is_read_quickly() -> None:
     import time
 
     began = time.monotonic()

@@ -26,7 +26,7 @@ def of(name: str, *iterations: int | None) -> list[dict[str, Any]]:
     return [{"class": name, "iteration": iteration} for iteration in iterations]
 
 
-def test_every_class_has_a_suggestion_and_resources_say_what_is_raised() -> None:
+def test_every_class_has_advice_and_resource_classes_name_what_is_raised() -> None:
     assert all(rule.suggestion for rule in FAILURE_CLASSES.values())
     assert {name for name, rule in FAILURE_CLASSES.items() if rule.kind == "resource"} == {"host-oom"}
     assert FAILURE_CLASSES["host-oom"].raised_resource == "mem_gb"
@@ -34,12 +34,12 @@ def test_every_class_has_a_suggestion_and_resources_say_what_is_raised() -> None
 
 
 @pytest.mark.parametrize("name", RESET)
-def test_fifty_slices_that_come_further_are_no_failure(name: str) -> None:
+def test_fifty_jobs_with_progress_are_no_failure(name: str) -> None:
     assert not exhausted(name, of(name, *range(1, 51)))
 
 
 @pytest.mark.parametrize("name", RESET)
-def test_slices_that_get_nowhere_end(name: str) -> None:
+def test_jobs_without_progress_are_not_requeued_for_ever(name: str) -> None:
     allowed = FAILURE_CLASSES[name].max_retries
     assert not exhausted(name, of(name, *[7] * allowed))
     assert exhausted(name, of(name, *[7] * (allowed + 1)))
@@ -47,14 +47,14 @@ def test_slices_that_get_nowhere_end(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_other_deaths_count_even_with_progress(name: str) -> None:
+def test_other_failures_count_although_there_is_progress(name: str) -> None:
     allowed = FAILURE_CLASSES[name].max_retries
     assert not exhausted(name, of(name, *range(1, allowed + 1)))
     assert exhausted(name, of(name, *range(1, allowed + 2)))
 
 
 @pytest.mark.parametrize("name", [*CODE, "no such class"])
-def test_code_and_unknown_classes_are_never_started_by_themselves(name: str) -> None:
+def test_code_and_unknown_failures_are_never_retried_automatically(name: str) -> None:
     assert exhausted(name, [])
     assert exhausted(name, of(name, 1, 2, 3))
 
@@ -65,12 +65,12 @@ def test_classes_are_counted_apart() -> None:
     assert exhausted("killed", [*mixed, *of("killed", 1)])
 
 
-def test_an_iteration_that_is_missing_is_none() -> None:
+def test_a_missing_iteration_is_none() -> None:
     assert not exhausted("killed", [{"class": "killed"}, {"class": "killed", "iteration": None}])
 
 
 @given(deaths, st.sampled_from([*FAILURE_CLASSES, "?"]))
-def test_a_stub_that_always_fails_at_one_place_stops(before: list[dict[str, Any]], name: str) -> None:
+def test_a_run_that_fails_at_the_same_iteration_stops(before: list[dict[str, Any]], name: str) -> None:
     found = list(before)
     for _ in range(60):
         found.append({"class": name, "iteration": 50})

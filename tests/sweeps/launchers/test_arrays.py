@@ -41,13 +41,13 @@ def test_teachers_come_first_and_students_take_over_their_places() -> None:
     assert students.afterany == ()
 
 
-def test_tasks_of_one_kind_share_an_array_wherever_they_stand() -> None:
+def test_tasks_of_one_kind_share_an_array_in_any_order() -> None:
     tasks = [task("t1"), task("t2")]
     tasks += [task(f"s{i}", ("t1",) if i % 2 else ("t2",)) for i in range(6)]
     assert names(job_arrays(tasks, "demo", 64, 1001)) == [["t1", "t2"], ["s0", "s2", "s4"], ["s1", "s3", "s5"]]
 
 
-def test_what_a_retry_raised_makes_an_array_of_its_own() -> None:
+def test_raised_resources_make_another_array() -> None:
     tasks = [task("a"), task("b", mem_gb=48.0), task("c", exclude=("n1",)), task("d", hours=8.0), task("e")]
     assert names(job_arrays(tasks, "demo", 64, 1001)) == [["a", "e"], ["b"], ["c"], ["d"]]
 

@@ -115,7 +115,7 @@ def test_teachers_come_before_their_students(local_store: LocalStore) -> None:
     assert local_store.said == []
 
 
-def test_a_failed_teacher_blocks_its_students_and_nobody_else(local_store: LocalStore) -> None:
+def test_a_failed_teacher_blocks_only_its_students(local_store: LocalStore) -> None:
     teach, free = local_store.run("teacher", "failed"), local_store.run("baseline", "slow")
     student, grandchild = local_store.run("student"), local_store.run("grandchild")
     tasks = [Task(teach), Task(student, after=("teacher",)), Task(grandchild, after=("student",)), Task(free)]
@@ -150,7 +150,9 @@ def test_it_does_not_start_again_for_ever(local_store: LocalStore, monkeypatch: 
     assert run.read_status()["failure_class"] == "killed"
 
 
-def test_deaths_in_a_row_are_given_time(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consecutive_failures_are_retried_after_a_delay(
+    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def pause(deaths: int) -> float:
@@ -176,7 +178,7 @@ def test_a_canary_comes_before_its_run_and_the_others(local_store: LocalStore) -
     assert bird.read_status()["state"] == "done"
 
 
-def test_a_sick_canary_stops_everything(local_store: LocalStore) -> None:
+def test_a_failed_canary_stops_the_launch(local_store: LocalStore) -> None:
     bird, other = local_store.run("bird", "failed"), local_store.run("other")
     canary = Task(bird, stop_after=5)
     assert local_store.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 1
@@ -197,13 +199,13 @@ def test_a_teacher_of_another_launch_is_waited_for(local_store: LocalStore) -> N
     assert starts(student)[0]["begun"] > ended(teach)
 
 
-def test_a_teacher_that_nobody_runs_blocks(local_store: LocalStore) -> None:
+def test_a_teacher_without_a_job_blocks(local_store: LocalStore) -> None:
     local_store.run("teacher")
     assert local_store.launch(Task(local_store.run("student"), after=("teacher",))) == 1
     assert local_store.said[0] == "blocked: student by teacher"
 
 
-def test_what_a_run_sees(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_a_run(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("RANK", "3")
@@ -307,7 +309,7 @@ def test_interrupted_is_130_and_continues(local_store: LocalStore, tmp_path: Pat
     assert local_store.launch(Task(first), Task(second), Task(third)) == 0
 
 
-def test_who_runs_it_is_written_down(local_store: LocalStore) -> None:
+def test_the_launcher_of_a_run_is_recorded(local_store: LocalStore) -> None:
     run = local_store.run("run")
     assert LAUNCHERS["local"](local_store.request(Task(run)), local_store.said.append) == 0
     job = read_job(run)

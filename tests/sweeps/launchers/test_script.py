@@ -41,7 +41,7 @@ def flags(text: str) -> list[str]:
     return [line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")]
 
 
-def test_every_flag_by_eye(tmp_path: Path) -> None:
+def test_all_sbatch_flags(tmp_path: Path) -> None:
     text = batch_script(*request(tmp_path, FULL, exclude=("n1", "n7")), dependency="afterok:12_3:14,afterany:15")
     folder = tmp_path / "runs/sweeps/demo/c2d-demo-0a1b2c3d"
     assert flags(text) == [
@@ -100,7 +100,7 @@ def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key", ["array", "job-name", "job_name", "dependency", "requeue", "signal", "o", "--no-requeue"]
 )
-def test_flags_a_launch_rests_on_are_refused(tmp_path: Path, key: str) -> None:
+def test_flags_that_the_launcher_sets_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match="cannot be given; not allowed are array, chdir"):
         batch_script(*request(tmp_path, Profile(name="mine", sbatch={key: "x"})))
 
@@ -197,7 +197,7 @@ def test_a_run_that_ends_well_needs_no_teardown(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("code", [1, 2, 130, 137])
 @pytest.mark.parametrize("setup", [(), ("set -euo pipefail",)])
-def test_a_death_reaches_the_teardown_and_its_code_is_passed_on(
+def test_a_failure_reaches_the_teardown_and_keeps_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, setup: tuple[str, ...]
 ) -> None:
     done = run_script(tmp_path, monkeypatch, code, setup=setup)
@@ -216,7 +216,7 @@ def test_a_step_that_ends_with_0_without_a_result_is_no_success(
     assert calls(tmp_path)[-1][2].endswith("folders.txt 143")
 
 
-def test_the_script_outlives_the_signal_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_script_survives_the_signal_of_a_preemption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The step ends by itself, as it does when it has saved; bash got the same TERM meanwhile.
     done = run_script(tmp_path, monkeypatch, 130, setup=("(sleep 0.2; kill -TERM $$) & sleep 0.4",))
     assert done.returncode == 130, done.stderr

@@ -70,7 +70,7 @@ def test_25_cells_and_a_max_array_size_of_10_are_three_arrays(fake: FakeSlurm, s
     assert fake.calls("scancel") == []
 
 
-def test_what_every_run_and_submission_knows_afterwards(fake: FakeSlurm, store: Path) -> None:
+def test_records_of_runs_and_submission(fake: FakeSlurm, store: Path) -> None:
     launch(request(store, *tasks(store, 3), array_cap=2))
     job = read_job(RunFolder(store / "run2"))
     assert job is not None
@@ -170,9 +170,7 @@ def test_busy_twice_is_one_submission(fake: FakeSlurm, store: Path, waited: list
     assert sum("SLURM is busy" in line for line in said) == 2
 
 
-def test_a_time_out_that_had_submitted_is_adopted_not_sent_again(
-    fake: FakeSlurm, store: Path, waited: list[float]
-) -> None:
+def test_a_call_that_timed_out_after_submitting_is_recovered(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["timeout"])
     code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
@@ -183,9 +181,7 @@ def test_a_time_out_that_had_submitted_is_adopted_not_sent_again(
     assert job.job == "100_1"
 
 
-def test_a_time_out_that_was_lost_is_sent_again_after_looking_long_enough(
-    fake: FakeSlurm, store: Path, waited: list[float]
-) -> None:
+def test_a_lost_call_is_repeated_after_the_queue_was_checked(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["lost"])
     assert launch(request(store, *tasks(store, 3)))[0] == 0
     assert (len(fake.calls("sbatch")), len(fake.jobs)) == (2, 1)
@@ -193,7 +189,7 @@ def test_a_time_out_that_was_lost_is_sent_again_after_looking_long_enough(
     assert len(fake.calls("squeue")) >= 2
 
 
-def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
+def test_a_late_duplicate_submission_is_reported_and_harmless(
     fake: FakeSlurm, store: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.behave(sbatch=["timeout"])
@@ -205,7 +201,7 @@ def test_a_call_that_arrives_after_the_second_one_is_told_and_harmless(
     assert fake.calls("scancel") == []
 
 
-def test_a_controller_that_stays_busy_leaves_nothing_behind(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_a_busy_controller_leaves_no_submission(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["busy"] * 99)
     with pytest.raises(RunError, match=r"temporarily unavailable; the same after 1\d\d s"):
         launch(request(store, *tasks(store, 3)))
@@ -215,7 +211,7 @@ def test_a_controller_that_stays_busy_leaves_nothing_behind(fake: FakeSlurm, sto
     assert list((store / "sweeps" / "demo").iterdir()) == []
 
 
-def test_silence_after_a_time_out_is_settled_later(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_an_unanswered_submission_is_resolved_later(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
     fake.behave(sbatch=["timeout"], silent=["squeue", "sacct"])
     with pytest.raises(queue.Unreachable):
         launch(request(store, *tasks(store, 3)))
@@ -246,14 +242,14 @@ def draft(store: Path, fake: FakeSlurm, name: str, **facts) -> Job:
     return job
 
 
-def test_a_launcher_that_died_before_sbatch_is_cleared(fake: FakeSlurm, store: Path) -> None:
+def test_the_submission_of_a_launcher_killed_before_sbatch_is_removed(fake: FakeSlurm, store: Path) -> None:
     job = draft(store, fake, "c2d-demo-1")
     assert recover_submission(job) is None
     assert read_job(RunFolder(store / "run0")) is None
     assert read_job(RunFolder(store / "run1")) is None
 
 
-def test_a_launcher_that_died_after_sbatch_is_completed_with_one_question(fake: FakeSlurm, store: Path) -> None:
+def test_the_submission_of_a_launcher_killed_after_sbatch_needs_one_query(fake: FakeSlurm, store: Path) -> None:
     launch(request(store, *tasks(store, 2)))
     job = read_job(RunFolder(store / "run1"))
     assert job is not None
@@ -273,7 +269,9 @@ def test_a_launcher_that_died_after_sbatch_is_completed_with_one_question(fake: 
     assert len(fake.calls("squeue")) == before + 1
 
 
-def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_submission_of_a_running_launcher_is_unchanged(
+    fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import socket
     from datetime import UTC, datetime
 
@@ -290,7 +288,7 @@ def test_a_launcher_at_work_is_left_alone(fake: FakeSlurm, store: Path, monkeypa
     assert read_job(RunFolder(store / "run0")) is not None
 
 
-def test_a_limit_on_submitted_jobs_keeps_what_is_in_and_says_how_to_go_on(fake: FakeSlurm, store: Path) -> None:
+def test_a_limit_on_submitted_jobs_keeps_the_submitted_and_names_the_next_step(fake: FakeSlurm, store: Path) -> None:
     fake.behave(max_submit=12, max_array_size=10)  # 9, then 8 are too many, 4 too, 2 are not
     code, said = launch(request(store, *tasks(store, 25)))
     assert code == 1
@@ -304,14 +302,14 @@ def test_a_limit_on_submitted_jobs_keeps_what_is_in_and_says_how_to_go_on(fake: 
     assert fake.calls("scancel") == []
 
 
-def test_a_limit_that_tomorrow_will_not_lift_is_a_refusal(fake: FakeSlurm, store: Path) -> None:
+def test_a_permanent_limit_is_a_refusal(fake: FakeSlurm, store: Path) -> None:
     fake.behave(sbatch=["wall"])
     with pytest.raises(InputError, match=r"QOSMaxWallDurationPerJobLimit.*fix the profile"):
         launch(request(store, *tasks(store, 3)))
     assert len(fake.calls("sbatch")) == 1
 
 
-def test_a_refusal_restores_what_the_runs_said_before(fake: FakeSlurm, store: Path) -> None:
+def test_a_refusal_restores_the_records_of_the_runs(fake: FakeSlurm, store: Path) -> None:
     before = Job(sweep="demo", where="slurm", state="submitted", name="c2d-demo-old", job="7_0", mem_gb=48.0)
     write_job(RunFolder(store / "run0"), before)
     fake.behave(sbatch=["partition"])
@@ -321,7 +319,7 @@ def test_a_refusal_restores_what_the_runs_said_before(fake: FakeSlurm, store: Pa
     assert read_job(RunFolder(store / "run1")) is None
 
 
-def test_a_refusal_of_a_later_array_says_what_is_in(fake: FakeSlurm, store: Path) -> None:
+def test_a_refusal_of_a_later_array_lists_the_submitted_ones(fake: FakeSlurm, store: Path) -> None:
     fake.behave(sbatch=["ok", "partition"])
     with pytest.raises(RunError, match="Runs submitted, and kept: 1"):
         launch(request(store, *tasks(store, 1, name="teacher"), *tasks(store, 2, "teacher0")))
@@ -360,7 +358,7 @@ def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeyp
         launch(request(tmp_path / "100%", *tasks(store, 1)))
 
 
-def test_a_store_on_a_local_disk_is_warned_of(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_on_a_local_disk_gives_a_warning(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.tempfile, "gettempdir", lambda: str(store.parent))
     _, said = launch(request(store, *tasks(store, 1)))
     assert said[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine only")
@@ -390,7 +388,7 @@ def test_variables_do_not_overrule_the_script(monkeypatch: pytest.MonkeyPatch) -
         ("Batch job submission failed: Invalid account or account/partition combination specified", "refused"),
     ],
 )
-def test_why_sbatch_said_no(text: str, cause: str) -> None:
+def test_causes_of_sbatch_refusals(text: str, cause: str) -> None:
     assert sbatch.cause_of(text) == cause
 
 

@@ -111,7 +111,7 @@ def test_every_job_and_every_start_has_its_own_port() -> None:
     assert len({port(7, restarts) for restarts in range(50)}) == 50
 
 
-def test_a_finished_run_costs_a_glance() -> None:
+def test_a_finished_run_exits_without_loading_torch() -> None:
     code = (
         "import sys; from sweeps.node.job import TrainingJob\n"
         f"print(TrainingJob({str(FINISHED)!r}, '/nowhere')(), end=' ')\n"
@@ -130,13 +130,13 @@ def test_a_job_is_pickled_by_reference(folder: RunFolder) -> None:
     assert given.checkpoint("ignored").function == given
 
 
-def test_the_training_is_told_what_the_machine_offers(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_gets_the_resources_of_the_node(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = training(monkeypatch, lambda *_: {})
     assert run(folder, workers=3, download=True, stop_after=7) == "run"
     assert calls == [{"data": Path("/data"), "workers": 3, "download": True, "quiet": True, "stop_after": 7}]
 
 
-def test_asked_to_stop_is_130(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_a_stop_signal_exits_with_130(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     def stop(*_: Any) -> None:
         raise Interrupted("interrupted by SIGUSR2", by="SIGUSR2")
 
@@ -147,7 +147,9 @@ def test_asked_to_stop_is_130(folder: RunFolder, monkeypatch: pytest.MonkeyPatch
     assert "asked to stop by SIGUSR2; it continues" in capfd.readouterr().err
 
 
-def test_a_canary_that_got_there_is_a_success(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_a_canary_that_reaches_its_iteration_succeeds(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
     def stop(*_: Any) -> None:
         raise Interrupted("stopped after iteration 5 of 9 as asked; call again to continue", planned=True)
 
@@ -197,7 +199,7 @@ def data_error() -> InputError:
         (RuntimeError("[/x/gloo/transport/tcp/pair.cc:5] Connection closed by peer"), "hang", None),
     ],
 )
-def test_an_end_that_nobody_recorded_is_recorded(
+def test_an_unrecorded_exit_is_recorded(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any, error: Exception, kind: str, line: str | None
 ) -> None:
     training(monkeypatch, raising(error))
@@ -212,7 +214,7 @@ def test_an_end_that_nobody_recorded_is_recorded(
     assert f"run failed ({kind}): {status['reason']}" in capfd.readouterr().err
 
 
-def test_what_the_training_recorded_stays(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_of_the_training_is_kept(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def act(folder: RunFolder, _: Any) -> None:
         folder.write_status("failed", reason="in its own words", failure_class="nan", iteration=8)
         raise RunError("in other words", "nan")
@@ -223,7 +225,7 @@ def test_what_the_training_recorded_stays(folder: RunFolder, monkeypatch: pytest
     assert folder.read_status()["reason"] == "in its own words"
 
 
-def test_ranks_beside_the_first_leave_a_note_of_their_own(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_ranks_write_their_own_record(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write_status("running", attempt=2)
     for key, value in {**SLURM, "SLURM_JOB_NODELIST": "n1"}.items():
         monkeypatch.setenv(key, value)
@@ -262,7 +264,7 @@ def test_a_busy_run_is_waited_for(folder: RunFolder, monkeypatch: pytest.MonkeyP
     assert capfd.readouterr().err.count("is being written by pid") == 1
 
 
-def test_a_run_that_becomes_busy_at_the_door_is_tried_again(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_locked_at_the_start_is_retried(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: Iterator[Any] = iter([Busy("somebody was faster"), {}])
 
     def act(*_: Any) -> Any:
@@ -289,7 +291,9 @@ def test_a_run_that_stays_busy_is_left_to_its_writer(folder: RunFolder, monkeypa
     assert not folder.ranks.exists()
 
 
-def test_a_death_that_nobody_saw_is_noted_at_the_next_start(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unrecorded_failure_is_recorded_at_the_next_start(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = time.time()
     folder.write_status("running", attempt=3, begun=now - 500, elapsed_before_s=0.0, iteration=40, pid=2**22 + 1)
     folder.checkpoints.mkdir()
@@ -316,7 +320,7 @@ def test_a_death_that_nobody_saw_is_noted_at_the_next_start(folder: RunFolder, m
         ("9", "interrupted by SIGINT; call again to continue", 0),  # somebody's, before the run came to this job
     ],
 )
-def test_a_run_that_saved_while_its_node_went_down_has_died_as_well(
+def test_a_run_that_saved_while_its_node_failed_has_failed_too(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, job: str, reason: str, noted: int
 ) -> None:
     """Nothing noted it: a node that goes down takes the batch script with it."""
@@ -356,14 +360,14 @@ def test_temporary_files_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest
     assert os.environ.get("TMPDIR") == before
 
 
-def test_without_the_asked_for_folder_temporary_files_go_to_tmp(tmp_path: Path, capfd: Any) -> None:
+def test_without_the_configured_folder_temporary_files_are_in_tmp(tmp_path: Path, capfd: Any) -> None:
     (tmp_path / "file").touch()
     with job_tmp(str(tmp_path / "file" / "x")) as place:
         assert place.parent == Path("/tmp")
     assert "warning: temporary files go to" in capfd.readouterr().err
 
 
-def test_a_real_run_in_two_slices_through_the_command(workshop: Workshop, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_in_two_jobs_through_the_command(workshop: Workshop, tmp_path: Path) -> None:  # noqa: F811
     other = workshop.with_empty_store(tmp_path)
     folder = other.create_run(iterations=6, seed=31)
     words = [sys.executable, "-m", "sweeps.node.job", str(folder.path), "--data", str(other.data), "--threads", "1"]

@@ -98,7 +98,7 @@ def test_decisions(folder: RunFolder, code: int, status: dict[str, Any], shown: 
     assert (verdict.action, verdict.failure_class) == (action, kind)
 
 
-def test_a_rank_that_failed_is_the_reason_although_the_others_left_politely(folder: RunFolder) -> None:
+def test_the_failed_rank_is_the_reason_although_others_exited_cleanly(folder: RunFolder) -> None:
     """srun ends the other ranks with TERM, and returns the highest of all exit codes."""
     died(folder, **ASKED)
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
@@ -130,7 +130,7 @@ def test_a_cancelled_launch_is_never_started_again(folder: RunFolder) -> None:
     assert decide(folder, 130, RUNNING).failure_class == "cancelled"
 
 
-def test_a_finished_run_and_a_run_that_lives_elsewhere_are_left_alone(folder: RunFolder) -> None:
+def test_finished_runs_and_runs_of_another_job_are_unchanged(folder: RunFolder) -> None:
     died(folder, host="another")
     before = folder.status.read_bytes()
     said: list[str] = []
@@ -145,7 +145,7 @@ def test_a_finished_run_and_a_run_that_lives_elsewhere_are_left_alone(folder: Ru
     assert read_attempts(folder) == []
 
 
-def test_a_death_is_noted_before_the_job_starts_again(folder: RunFolder) -> None:
+def test_a_failure_is_recorded_before_the_requeue(folder: RunFolder) -> None:
     died(folder)
     folder.lock.touch()
     folder.checkpoints.mkdir()
@@ -176,7 +176,7 @@ def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
     assert status["reason"].endswith("requeue failed: Job is no longer there")
 
 
-def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> None:
+def test_a_run_killed_by_sigkill_does_not_keep_the_state_running(folder: RunFolder) -> None:
     died(folder)
     for _ in range(3):
         append_attempt(folder, **{"class": "killed", "iteration": 10})
@@ -187,7 +187,7 @@ def test_a_process_killed_outright_does_not_stay_running(folder: RunFolder) -> N
     assert read_attempts(folder)[-1]["requeued"] is False
 
 
-def test_words_of_an_earlier_start_are_not_taken_for_this_one(folder: RunFolder) -> None:
+def test_log_lines_of_an_earlier_start_are_ignored(folder: RunFolder) -> None:
     """The node's python did not even begin: status.json still tells of the attempt before."""
     died(folder, "failed", failure_class="nan", reason="old words", begun=time.time() - 9000)
     now = parse_job_start(SHOWN["running"])
@@ -213,7 +213,7 @@ def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: 
 
 
 @pytest.mark.parametrize(("code", "kind"), [(130, "preempted"), (137, "killed"), (140, "time-limit")])
-def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
+def test_a_failure_in_the_start_up_is_not_explained_by_the_attempt_before(
     folder: RunFolder, code: int, kind: str
 ) -> None:
     """The attempt before was warned by USR2 and noted so; this start has not begun an attempt of its own."""
@@ -226,7 +226,7 @@ def test_a_death_in_the_start_up_is_not_told_by_the_end_of_the_attempt_before(
 
 
 @pytest.mark.parametrize("noted", [False, True])
-def test_slurm_counts_for_the_next_start_once_it_has_given_the_job_back(folder: RunFolder, noted: bool) -> None:
+def test_slurm_states_before_a_requeue_are_ignored(folder: RunFolder, noted: bool) -> None:
     """`scontrol requeue` by an operator: RunTime is 0 then, although the attempt took its 300 seconds."""
     died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
     if noted:  # the attempt in status.json is of an earlier start
@@ -268,7 +268,7 @@ def test_the_task_finds_its_run(tmp_path: Path) -> None:
     assert folder_of_task(tmp_path / "folders.txt", {"SLURM_ARRAY_TASK_ID": "1"}).id == "b"
 
 
-def test_the_last_task_of_an_array_does_not_speak_for_all_of_it() -> None:
+def test_the_last_task_of_an_array_does_not_stand_for_all_tasks() -> None:
     last = {"SLURM_JOB_ID": "11", "SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "2"}  # seen: equal numbers
     assert own_job(last) == "11_2"
     assert own_job({"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "0"}) == "11_0"

@@ -40,7 +40,7 @@ def staged(card: LoadedCard, shared: Path, target: Path | str) -> tuple[Path, li
     return stage("scenes", card.card.digest, shared, str(target), said.append), said
 
 
-def test_a_copy_is_made_once(card: LoadedCard, shared: Path, tmp_path: Path) -> None:
+def test_data_are_copied_once(card: LoadedCard, shared: Path, tmp_path: Path) -> None:
     place, said = staged(card, shared, tmp_path / "node")
     assert place == tmp_path / "node" / f"scenes-{card.card.digest[:16]}"
     assert said[0].startswith(f"data set scenes copied to {place}: 19 files")  # 16 images, 2 annotation files, the card
@@ -84,7 +84,7 @@ def test_a_full_disk_falls_back_to_the_shared_one(
     assert [path.name for path in (tmp_path / "node").iterdir() if not path.name.endswith(".lock")] == []
 
 
-def test_a_copy_that_was_cut_short_is_not_used(
+def test_an_incomplete_copy_is_not_used(
     card: LoadedCard, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def short(source: Any, target: Any) -> None:
@@ -130,7 +130,7 @@ def test_two_processes_at_once_copy_once(card: LoadedCard, shared: Path, tmp_pat
     assert sorted(path.name for path in (tmp_path / "node").iterdir() if path.is_dir()) == [Path(lines[0][-1]).name]
 
 
-def test_a_killed_copier_is_in_nobodys_way(card: LoadedCard, shared: Path, tmp_path: Path) -> None:
+def test_a_killed_copy_does_not_block_others(card: LoadedCard, shared: Path, tmp_path: Path) -> None:
     code = (
         "import os, shutil, signal\nfrom pathlib import Path\nfrom sweeps.node import staging\n"
         "shutil.copyfile = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"

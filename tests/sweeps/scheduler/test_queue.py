@@ -86,7 +86,7 @@ def test_no_table_breaks_the_parsers(table: list[list[str]]) -> None:
 
 
 @given(st.text(alphabet="ABCDEFGHIJ_", min_size=1))
-def test_a_state_nobody_has_heard_of_stays(state: str) -> None:
+def test_an_unknown_state_is_kept(state: str) -> None:
     assert parse_squeue(f"1|{state}|n|0:00|x|x|r|name")[0].state == state
     assert parse_sacct(f"1|{state.lower()} by 7|n|1|x|x|0:0|r|name")[0].state == state
 
@@ -136,7 +136,7 @@ def test_without_any_command_nothing_is_known(tmp_path: Path, monkeypatch: pytes
         queue.cancel(["1"])
 
 
-def test_a_silent_controller_leaves_accounting(slurm: FakeSlurm, tmp_path: Path) -> None:
+def test_without_the_controller_accounting_is_used(slurm: FakeSlurm, tmp_path: Path) -> None:
     job = submit(slurm, tmp_path, array="--time=1")
     slurm.change(job, state="COMPLETED")
     slurm.behave(silent=["squeue"])
@@ -173,7 +173,7 @@ def test_unfinished_counts_what_waits_or_runs(slurm: FakeSlurm, tmp_path: Path) 
     assert queue.unfinished([first, second, "777"]) == {first: 2}
 
 
-def test_a_persons_own_formats_do_not_disturb(
+def test_output_formats_of_the_user_are_ignored(
     slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}

@@ -54,7 +54,7 @@ def test_a_run_without_a_folder_is_new(tmp_path: Path) -> None:
     assert plan_rows([PlannedRun("x", "student")], tmp_path / "no store", {}, queue_answered=False)[0].state == "new"
 
 
-def test_a_folder_with_a_question_only_is_new(run: RunFolder) -> None:
+def test_a_folder_with_only_a_spec_is_new(run: RunFolder) -> None:
     assert (stand(run).state, stand(run).launch) == ("new", True)
 
 
@@ -71,7 +71,7 @@ def test_a_fresh_heartbeat_is_a_running_run(run: RunFolder) -> None:
     assert (row.state, row.reason) == ("running", "iteration 30 of 90")
 
 
-def test_a_stale_heartbeat_is_a_death_unless_the_queue_says_it_runs(run: RunFolder) -> None:
+def test_a_stale_heartbeat_is_a_failure_unless_the_job_runs(run: RunFolder) -> None:
     status(run, "running", ago_s=400, iteration=30, iterations=90)
     job(run)
     assert stand(run, queue=False).state == "failed"
@@ -81,7 +81,7 @@ def test_a_stale_heartbeat_is_a_death_unless_the_queue_says_it_runs(run: RunFold
     assert "no heartbeat for 7 min" in alive.reason
 
 
-def test_a_dead_process_of_this_host_is_known_at_once(run: RunFolder) -> None:
+def test_a_dead_process_of_this_host_is_detected_immediately(run: RunFolder) -> None:
     status(run, "running", host=socket.gethostname(), pid=DEAD_PID, iteration=3, iterations=9)
     row = stand(run, queue=False)
     assert (row.state, row.launch) == ("waiting", True)  # a person's own training, or one whose launcher died with it
@@ -92,7 +92,7 @@ def test_a_dead_process_of_this_host_is_known_at_once(run: RunFolder) -> None:
     assert stand(run, queue=False).state == "running"
 
 
-def test_a_requeued_job_waits_and_says_where_it_continues(run: RunFolder) -> None:
+def test_a_requeued_job_waits_and_names_its_iteration(run: RunFolder) -> None:
     status(run, "running", ago_s=400, iteration=30, iterations=90)
     job(run)
     row = stand(run, JobFacts("7_0", state="PENDING", reason="BeginTime"))
@@ -117,7 +117,7 @@ def test_an_interrupted_run_is_continued(run: RunFolder) -> None:
     assert "iteration 3 of 9" in row.reason
 
 
-def test_the_local_queue_lives_as_long_as_its_launcher(run: RunFolder) -> None:
+def test_the_local_queue_ends_with_its_launcher(run: RunFolder) -> None:
     job(run, ago_s=0, where="local", job=None, host=socket.gethostname(), pid=os.getpid())
     assert (stand(run).state, stand(run).launch) == ("waiting", False)
     job(run, where="local", job=None, host=socket.gethostname(), pid=DEAD_PID)
@@ -137,13 +137,13 @@ def test_the_local_queue_lives_as_long_as_its_launcher(run: RunFolder) -> None:
         (JobFacts("7_0", state="OUT_OF_MEMORY"), "failed"),
     ],
 )
-def test_before_the_run_says_anything_the_queue_does(run: RunFolder, fact: JobFacts, state: str) -> None:
+def test_before_the_run_writes_its_status_the_queue_decides(run: RunFolder, fact: JobFacts, state: str) -> None:
     job(run)
     row = stand(run, fact)
     assert (row.state, row.launch) == (state, False)
 
 
-def test_a_job_that_nobody_knows(run: RunFolder) -> None:
+def test_an_unknown_job(run: RunFolder) -> None:
     job(run)
     assert stand(run, queue=False).state == "waiting"  # no queue to ask: it is believed
     assert stand(run).state == "failed"  # purged, and no trace of it
@@ -151,14 +151,14 @@ def test_a_job_that_nobody_knows(run: RunFolder) -> None:
     assert stand(run).state == "waiting"  # just submitted: accounting is slow
 
 
-def test_a_submission_under_way_is_not_submitted_twice(run: RunFolder) -> None:
+def test_a_submission_in_progress_is_not_repeated(run: RunFolder) -> None:
     job(run, state="submitting", job=None, host="login1", pid=9)
     row = stand(run)
     assert (row.state, row.launch) == ("waiting", False)
     assert "c2d-s-1 (pid 9 on login1)" in row.reason
 
 
-def test_students_of_a_failed_teacher_are_blocked_and_say_by_whom(run: RunFolder) -> None:
+def test_students_of_a_failed_teacher_are_blocked_and_name_it(run: RunFolder) -> None:
     teacher = RunFolder(run.path.parent / "resnet18-classifier-0123456789ab-s0")
     status(teacher, "failed", failure_class="nan", reason="loss is nan")
     plan = [
@@ -175,7 +175,7 @@ def test_students_of_a_failed_teacher_are_blocked_and_say_by_whom(run: RunFolder
     assert plan_rows(plan, run.path.parent, {}, queue_answered=False, now=NOW)[1].state == "done"
 
 
-def test_what_slurm_took_out_is_started_again_once_its_teacher_is_well(run: RunFolder) -> None:
+def test_a_cancelled_dependent_is_retried_once_its_teacher_is_done(run: RunFolder) -> None:
     job(run)
     gone = JobFacts("7_0", state="CANCELLED", reason="Dependency")
     assert (stand(run, gone).state, stand(run, gone).launch) == ("waiting", True)
@@ -185,7 +185,7 @@ def test_what_slurm_took_out_is_started_again_once_its_teacher_is_well(run: RunF
     assert plan_rows(plan, run.path.parent, {"7_0": gone}, queue_answered=True, now=NOW)[1].state == "blocked"
 
 
-def test_what_a_sick_canary_held_back_is_blocked_and_names_it(run: RunFolder) -> None:
+def test_runs_behind_a_failed_canary_are_blocked_and_name_it(run: RunFolder) -> None:
     canary = RunFolder(run.path.parent / "bird")
     status(canary, "failed", failure_class="nan")
     job(run, depends=["bird#canary"])
@@ -205,7 +205,7 @@ def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
     assert stand(run).state == "new"
 
 
-def test_jobs_of_finished_runs_are_not_asked_about(run: RunFolder) -> None:
+def test_jobs_of_finished_runs_are_not_queried(run: RunFolder) -> None:
     job(run)
     asked = [PlannedRun(run.id, "student"), PlannedRun("not there", "student")]
     assert slurm_jobs(asked, run.path.parent) == ["7_0"]

@@ -188,7 +188,7 @@ def test_watching_ends_with_the_last_run(tmp_path: Path) -> None:
     assert (found, slept) == (last, [7, 7])
 
 
-def test_watching_retries_and_goes_on(tmp_path: Path) -> None:
+def test_watching_retries_and_continues(tmp_path: Path) -> None:
     retried: list[int] = []
     bad = summarize([row(tmp_path, "a", "failed", failure_class="killed")], {}, NOW)
     again = summarize([row(tmp_path, "a", "running")], {}, NOW)
@@ -204,7 +204,7 @@ def test_local_runs_are_retried_by_their_launcher(tmp_path: Path) -> None:
     assert watched([found])[1] == []
 
 
-def test_a_silent_controller_does_not_end_the_watch(tmp_path: Path) -> None:
+def test_an_unreachable_controller_does_not_end_watching(tmp_path: Path) -> None:
     bad = summarize([row(tmp_path, "a", "failed", failure_class="killed")], {}, NOW)
     good = summarize([row(tmp_path, "a", "done")], {}, NOW)
 
@@ -216,7 +216,7 @@ def test_a_silent_controller_does_not_end_the_watch(tmp_path: Path) -> None:
     assert "warning: SLURM does not answer [squeue]" in text
 
 
-def test_what_nobody_works_on_is_not_waited_for(tmp_path: Path) -> None:
+def test_runs_without_a_job_are_not_waited_for(tmp_path: Path) -> None:
     rows = [row(tmp_path, "n", "new"), row(tmp_path, "b", "blocked"), row(tmp_path, "w", "waiting", launch=True)]
     assert has_ended(summarize(rows, {}, NOW))
     assert not has_ended(summarize([row(tmp_path, "q", "waiting")], {}, NOW))
