@@ -32,6 +32,8 @@ GROUPS = {"c2d.commands", "c2d.doctor"}
 PATH = re.compile(rf"(?<![\w./:$<>-])(?:{'|'.join(PACKAGES)}|docs|constraints|\.ci)/[\w./*-]*\w(?![\w$])")
 FILE = re.compile(r"(?<![\w./$*-])\w+\.py\b")
 DOTTED = re.compile(rf"(?<![\w./:-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+\*?(?!\w)")
+CAPITALISED = re.compile(r"`([A-Z]\w+)`")
+CALL = re.compile(r"`([a-z_]+)\([a-z_, .]*\)")
 NAME_IN_FILE = re.compile(r"`(\w+)(?:\([^`]*\))?` (?:in|of) `([\w./]+\.py)`")
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`\n]+(?:\n[^`\n]+)?`", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^ *|`|\$ |bin/)c2d((?: +[^`#|>\n]+)?)", re.MULTILINE)
@@ -59,7 +61,7 @@ def names_of(module: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for node in ast.parse(module.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef):
-            assigned = [n.target for n in node.body if isinstance(n, ast.AnnAssign)]
+            assigned: list[ast.expr] = [n.target for n in node.body if isinstance(n, ast.AnnAssign)]
             assigned += [target for n in node.body if isinstance(n, ast.Assign) for target in n.targets]
             methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
             found[node.name] = methods | {t.id for t in assigned if isinstance(t, ast.Name)}
@@ -96,6 +98,13 @@ def path_exists(path: str) -> bool:
 @cache
 def file_names() -> set[str]:
     return {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+
+
+@cache
+def code() -> str:
+    return "\n".join(
+        path.read_text(encoding="utf-8") for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+    )
 
 
 @cache
@@ -171,6 +180,13 @@ def test_names_in_files_exist(page: Path) -> None:
     pairs = NAME_IN_FILE.findall(re.sub(r"\s+", " ", text_of(page)))
     missing = [f"{name} in {path}" for name, path in pairs if name not in names_of(ROOT / path)]
     assert not missing, f"{relative(page)}: {', '.join(missing)}"
+
+
+def test_names_in_contributing_exist() -> None:
+    text = text_of(ROOT / "CONTRIBUTING.md")
+    missing = [name for name in CAPITALISED.findall(text) if not re.search(rf"\b{name}\b", code())]
+    missing += [f"{name}()" for name in CALL.findall(text) if not re.search(rf"\bdef {name}\(", code())]
+    assert not missing, ", ".join(missing)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
