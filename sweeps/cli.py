@@ -43,6 +43,7 @@ def demo(
     started = time.monotonic()
     workspace = open_workspace(runs, data, Where.local, None)
     result = run_demo(workspace.runs, workspace.data, full, print_line)
+    # Into a file or a pipe, rich would write 80 columns.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     console.print(printed_table(result))
     checks = demo_checks(result)

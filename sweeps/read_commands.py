@@ -94,6 +94,7 @@ def status_command(
     from sweeps.state.status_table import status_table, watch_status
 
     workspace = open_workspace(runs, None, Where.local, None)
+    # Into a file or a pipe, rich would write 80 columns.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
     def read() -> Summary:

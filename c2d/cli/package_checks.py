@@ -171,6 +171,7 @@ def check_opencv() -> CheckResult:
 
 def _is_complete(distribution: str) -> bool:
     """Return whether every file that the distribution recorded exists with the recorded size."""
+    # None where the installer wrote no list of files.
     files: Iterable[importlib.metadata.PackagePath] = importlib.metadata.files(distribution) or ()
     for file in files:
         path = Path(str(file.locate()))

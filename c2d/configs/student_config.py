@@ -133,6 +133,7 @@ def _set_classes(node: Any, count: int) -> int:
 
 def _unfreeze(backbone: dict[str, Any]) -> None:
     """Unfreeze everything in a backbone config, in place."""
+    # For mmdet -1 freezes nothing; 0 would freeze the stem.
     if "frozen_stages" in backbone:
         backbone["frozen_stages"] = -1
     if "norm_eval" in backbone:

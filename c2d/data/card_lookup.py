@@ -26,6 +26,7 @@ def find_card_file(name_or_path: str, data_root: str | Path | None = None) -> Pa
     """
     given = Path(name_or_path)
     here = _data_root(data_root) / name_or_path / CARD_FILE
+    # A path comes before a data set of the same name in the data root.
     places = (given if given.name == CARD_FILE else given / CARD_FILE, given / CARD_FILE, here)
     return next((path for path in places if path.is_file()), None)
 

@@ -51,6 +51,7 @@ def size_and_pixel_hash(path: Path) -> tuple[tuple[int, int], str]:
             image.load()
             upright = ImageOps.exif_transpose(image).convert("RGB")
     digest = hashlib.blake2b(upright.tobytes(), digest_size=16)
+    # The same bytes can be the pixels of images of different shape.
     digest.update(repr(upright.size).encode())
     return upright.size, digest.hexdigest()
 

@@ -169,6 +169,7 @@ def convert(
     with staged_folder(out, source) as stage:
         contents = {split: _coco_dict(part, chosen, difficult) for split, part in parts.items()}
         if stage.existing is not None:
+            # Equal options do not mean equal XML files, so the content is compared as well.
             if stage.existing.digest != card_digest(chosen, {s: annotation_digest(c) for s, c in contents.items()}):
                 raise InputError(f"{out} holds other boxes than {src} has now; give another folder, or remove {out}")
             return Conversion(stage.existing, notes)

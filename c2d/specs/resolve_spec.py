@@ -186,6 +186,7 @@ class SpecResolver:
         """(key in `_schedules`, the validated schedule or its values)."""
         name, changes = _name_and_changes(given)
         kind = kind if kind in KINDS else "detector"  # another kind is reported by RunSpec
+        # default=repr: values that JSON cannot hold are reported later, by the validation.
         key = json.dumps([kind, name, changes], default=repr)
         if key in self._schedules:
             return key, self._schedules[key]

@@ -77,6 +77,7 @@ class RunSpec(Strict):
 
     def canonical(self) -> str:
         """Return JSON with sorted keys and one spelling of every number, without seed and name."""
+        # Seed and name are parts of the id already, beside the hash.
         value = self.model_dump(mode="json", exclude={"seed", "name"})
         return json.dumps(canonical_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -148,6 +149,7 @@ def validation_message(error: ValidationError) -> str:
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"] if part not in SCHEDULE_TAGS) or "spec"
         given = "" if item["type"] == "missing" else f" (given {item['input']!r})" if _is_short(item["input"]) else ""
+        # pydantic writes "Value error, " before the message of a ValueError.
         lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}")
     return "; ".join(dict.fromkeys(lines))
 

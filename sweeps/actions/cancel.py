@@ -35,6 +35,7 @@ def cancel_runs(rows: list[Row], runs: Path) -> list[str]:
     with submission_lock(runs):
         for row in rows:
             job = read_job(row.run)
+            # A new launch since the rows were read: its job is not the one that was listed and confirmed.
             if job is None or job.state == "submitting" or job != row.job:
                 lines.append(f"{row.run.id}: another shell is launching it; cancel it again in a minute")
                 continue

@@ -157,6 +157,7 @@ def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
     named = set()
     for path in runs.glob(f"*/{JOB_FILE}"):
         job = _json(path)
+        # It may name any of the snapshots.
         if job is None:
             return
         named.add(str(job.get("snapshot")))

@@ -103,6 +103,7 @@ def _requests(
         tasks = []
         for row in group:
             job = row.job
+            # The code of the last launch, if its snapshot still exists; else the current code.
             kept = (
                 job is not None and not options.update_code and snapshot_folder(workspace.runs, job.snapshot).is_dir()
             )

@@ -121,6 +121,7 @@ def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: Prin
     unfinished = {other.run.id for other in every if other.state != "done"}
     return Task(
         row.run,
+        # A run can be the canary of its sweep, and must not wait for itself.
         after=tuple(need for need in (*row.needs, *canary_runs(row)) if need in unfinished and need != run),
         size=size,
         mem_gb=mem_gb,

@@ -49,6 +49,7 @@ def submission_lock(runs: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=LOCK_WAIT_S)
     except Timeout:
+        # filelock writes the pid and the host name into the file, one a line.
         owner = " on ".join(path.read_text().splitlines()[:2]) if path.exists() else "unknown"
         raise InputError(
             f"another submission to {runs} is in progress (pid {owner}); wait for it, or remove {path} if that process "

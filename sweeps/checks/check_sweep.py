@@ -119,6 +119,7 @@ def _some(places: list[str]) -> str:
 def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: PrintLine) -> list[Problem]:
     """Check that the store is writable, and warn about little free space: files of other runs can be removed."""
     place = runs.absolute()
+    # The store may not exist yet; then the nearest folder above it must be writable.
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):

@@ -101,6 +101,7 @@ def _results(
                     print_line(f"  {len(found)} of {len(todo)} tried, {broken} with a problem")
             missing_results = [request for request in rest if request.run not in found]
             crashes = crashes + 1 if len(missing_results) == len(rest) else 0
+            # The first request without a result ended the process; the others are tried again.
             for request in missing_results if crashes == MAX_CRASHES else missing_results[:1]:
                 lines = errors.read_text(errors="replace").strip().splitlines()
                 reason = lines[-1][:300] if lines else "no output"
@@ -132,6 +133,7 @@ def _process(
     command = module_command("c2d.preflight.dry_run", str(folder / "requests.json"), *options)
     threads = str(min(THREADS, os.cpu_count() or 1))
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, **module_environment()}
+    # A file, because a second pipe that is not read at the same time would fill up and block the process.
     with errors.open("w") as stderr:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:

@@ -135,6 +135,7 @@ def first_weights(
     cache = Path(home).expanduser() / "hub" / "checkpoints"
     for init in sorted({spec.init for spec in specs.values() if spec.init.startswith("torchvision:")}):
         model = init.removeprefix("torchvision:").partition(".")[0]
+        # A variable in the path has its value on the node only.
         if "$" not in home and not any(cache.glob(f"{model}*")):
             print_line(
                 f"warning: weights {init} are not in {cache}, and the jobs of profile {profile.name or 'default'} may "
@@ -182,6 +183,7 @@ def _taught_classes(kind: str, teacher: str, planned: dict[str, RunSpec], cards:
         if spec.kind != kind:
             raise InputError(f"run {teacher} is a {spec.kind}, a {kind} teacher is wanted")
         return classes(spec, cards)
+    # `teacher_run` uses the parent of the given folder, which is the store, whatever the name.
     spec, result = teacher_result(teacher_run(teacher, RunFolder(runs / "any")), kind)
     wanted, top1 = getattr(spec.schedule.values, "min_top1", None), result.get("top1")
     if wanted is not None and (top1 is None or top1 < wanted):

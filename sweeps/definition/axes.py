@@ -114,6 +114,7 @@ def read_axes(given: Any, document: YamlDocument, methods: Mapping[str, Any]) ->
 def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[str, Any]) -> Axis | None:
     path, errors = ("axes", name), document.errors
     wrong = key_mistake(name, methods)
+    # A name that is no key may be that of a bundle; one with a dot is a mistyped key.
     if wrong and name not in KEYS and "." not in name:
         if isinstance(given, dict) and given and all(isinstance(value, dict) for value in given.values()):
             return _read_bundle(name, given, document, methods)

@@ -138,6 +138,7 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
         errors.add((), "question: is missing; write in a sentence what the sweep compares")
     value: dict[str, Any] = {
         "name": given.get("name", stem),
+        # Reported above where it is missing; with a text here pydantic does not report it again.
         "question": given.get("question", "?"),
         "size": given.get("size", "small"),
         "seeds": given.get("seeds", 1),

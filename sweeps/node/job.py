@@ -103,6 +103,7 @@ class TrainingJob:
             record_unseen_failure(folder)
         data = self._staged(folder)
         if self.threads:
+            # Before torch is imported: OpenMP reads the variable once.
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
             import torch
 

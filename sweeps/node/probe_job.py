@@ -51,6 +51,7 @@ class ProbeJob:
             "python": sys.version.split()[0],
             "executable": sys.executable,
             "c2d": str(Path(__file__).resolve().parents[2]),
+            # The cores of this process; os.cpu_count() would give those of the whole node.
             "cores": len(os.sched_getaffinity(0)),
             "memory_gb": memory_gb(),
             "cuda_visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
@@ -99,6 +100,7 @@ def memory_gb() -> float | None:
             )
             for path in limits:
                 with suppress(OSError, ValueError):
+                    # Without a limit, cgroup v2 holds the word `max` (a ValueError), v1 a number above the memory.
                     found.append(int(path.read_text()) / 2**30)
     return round(min(found), 1) if found else None
 

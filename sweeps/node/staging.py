@@ -92,6 +92,7 @@ def _complete(final: Path) -> bool:
             return False
     except (OSError, ValueError, KeyError, InputError):
         return False
+    # staged.json itself is not counted.
     return sum(len(names) for _, _, names in os.walk(final)) - 1 == wanted["files"]
 
 
@@ -111,6 +112,7 @@ def _copy(card: LoadedCard, draft: Path) -> tuple[int, int]:
         if entry.images in inside:
             coco = json.loads((card.root / entry.annotations).read_bytes())
             wanted |= {os.path.join(entry.images, image["file_name"]) for image in coco["images"]}
+    # With ".." a file would be written outside the draft.
     names = sorted(name for name in wanted if ".." not in Path(name).parts)
     for parent in {(draft / name).parent for name in names}:
         parent.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,7 @@ def _pace_s(metrics: Path) -> float | None:
     """Return the seconds per iteration over the last lines of metrics.jsonl, of the newest attempt only."""
     try:
         with metrics.open("rb") as stream:
+            # The first line may be cut off; it is no JSON then, and is skipped below.
             stream.seek(max(0, stream.seek(0, 2) - METRICS_BYTES))
             lines = stream.read().splitlines()
     except OSError:
@@ -83,6 +84,7 @@ def eta_s(runs: Sequence[Mapping[str, Any]]) -> float | None:
     if any(value is None for value in left):
         return None
     known_s = [value for value in left if value is not None]
+    # At least the time of the longest run: more processes do not shorten it.
     return round(max([sum(known_s) / max(1, len(running)), *known_s], default=0.0), 1)
 
 

@@ -29,6 +29,7 @@ class FailureGroup:
         alike: dict[str, list[tuple[Row, Diagnosis]]] = {}
         for row, found in self.cases:
             last_line = found.lines[-1] if found.lines else ""
+            # Failures are equal if their last lines differ in numbers only (addresses, ranks, iterations).
             alike.setdefault(re.sub(r"0x[0-9a-f]+|\d+", "#", last_line), []).append((row, found))
         for cases in sorted(alike.values(), key=len, reverse=True):
             row, found = cases[0]

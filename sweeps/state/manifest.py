@@ -46,6 +46,7 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
         "cells": [{"labels": cell.labels, "seed": cell.seed, "run": cell.run} for cell in grid.cells],
         "teachers": [spec.id for spec in grid.teachers],
         "needs": {run: list(teachers) for run, teachers in needs.items() if teachers},
+        # The keys of `needs` are all planned runs, those without teachers included.
         "orphans": sorted(previous - set(needs)),
         "definition": definition.text,
     }

@@ -61,6 +61,7 @@ def is_just_completed_job(fact: JobFacts | None, now: float) -> bool:
     if fact is None or fact.state != "COMPLETED":
         return False
     with suppress(ValueError, OverflowError):
+        # SLURM prints local time without a zone, and `timestamp` takes such a time as local.
         return now - datetime.fromisoformat(fact.started).timestamp() - (fact.elapsed_s or 0.0) <= FILE_DELAY_S
     return True
 

@@ -43,6 +43,7 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float) ->
     counts: dict[str, int] = {}
     for run in runs:
         counts[run["state"]] = counts.get(run["state"], 0) + 1
+    # A local launcher retries its own runs.
     due = [row for row in pending_retries(rows) if row.job is not None and row.job.where == "slurm"]
     return {
         "counts": {state: counts[state] for state in (*STATES, "finishing") if state in counts},
@@ -64,9 +65,11 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
     attempts = read_attempts(row.run) if job is not None or status.get("attempt") else []
     elapsed_s = float(status.get("elapsed_s") or 0.0)
     lost_s = sum(float(attempt.get("lost_s") or 0.0) for attempt in attempts)
+    # A failed run has no result, so all of its time is lost.
     wasted_s = elapsed_s if row.state == "failed" else min(lost_s, elapsed_s)
     gpus = job.gpus if job is not None else 0
     age_s = _heartbeat_age_s(status, now) if row.state == "running" else None
+    # On a network file system the last files of a job may arrive after SLURM reports its end.
     may_be_late = row.state in ("running", "waiting", "failed") and row.status.get("state") != "failed"
     finishing = may_be_late and is_just_completed_job(fact, now)
     return {

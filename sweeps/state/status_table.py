@@ -37,6 +37,7 @@ def status_table(summary: Summary) -> RenderableType:
     for state in order:
         runs = [run for run in summary["runs"] if run["state"] == state]
         runs.sort(key=lambda run: str(run["class"] or ""))
+        # Failed runs need an action, so more of them are listed.
         most = len(runs) if state == "failed" and len(runs) <= 2 * SHOWN else SHOWN
         for run in runs[:most]:
             why = "" if state == "done" else _why(run)
