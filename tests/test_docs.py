@@ -189,6 +189,35 @@ def test_names_in_contributing_exist() -> None:
     assert not missing, ", ".join(missing)
 
 
+def section(page: str, start: str, end: str) -> str:
+    """The text of a page between two marks."""
+    return (ROOT / page).read_text(encoding="utf-8").partition(start)[2].partition(end)[0]
+
+
+def first_cells(table: str) -> set[str]:
+    """Names in the first cell of each row but the header."""
+    return {name for row in re.findall(r"^\|([^|]+)\|", table, re.MULTILINE)[2:] for name in re.findall(r"[\w-]+", row)}
+
+
+def test_columns_of_reports_are_listed() -> None:
+    from analysis.load.columns import QUANTITIES
+
+    listed = set(re.findall(r"`([\w.]+)`", section("docs/analysis.md", "\nColumns: ", "\n\n").partition("(peaks")[0]))
+    listed |= set(re.findall(r"`(\w+)`", section("docs/analysis.md", "eager measurements),", ".")))
+    ious = {key for key in QUANTITIES if key.startswith("iou.")}
+    assert listed == set(QUANTITIES) - ious | {min(ious), max(ious)}
+
+
+def test_figures_failures_and_extras_are_listed() -> None:
+    from analysis.plots import FIGURES
+    from c2d.core.failure_classes import FAILURE_CLASSES
+
+    assert first_cells(section("docs/analysis.md", "\n## Figures", "\nAll take")) == set(FIGURES)
+    assert first_cells(section("docs/sweeps.md", "## 5.", "\n## ")) == set(FAILURE_CLASSES)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert first_cells(section("docs/install.md", "## With pip", "`timm")) == {"none", *extras}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_commands_exist(page: Path) -> None:
     missing = sorted({mistake for words in COMMAND.findall(code_of(page)) for mistake in mistakes_of_command(words)})
