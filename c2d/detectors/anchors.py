@@ -67,7 +67,7 @@ class Priors:
         """Whether prior r is the same anchor or point in another head of the same layout; coders may differ."""
         if self.point_based != other.point_based:
             return False
-        sizes = [(2, 2)] * len(self.strides)
+        sizes = [(2, 2)] * len(self.strides)  # two cells a side: offset and stride both show
         ours, theirs = (torch.cat(priors.anchors(sizes, torch.device("cpu"))) for priors in (self, other))
         return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-2)
 

@@ -69,5 +69,5 @@ def batch_from_mmdet(
         height, width = sample.metainfo["img_shape"][:2]
         sizes.append((int(height), int(width)))
         paths.append(str(sample.metainfo.get("img_path", "")))
-    files = tuple(paths) if all(paths) else ()
+    files = tuple(paths) if all(paths) else ()  # all or none, so that an index of an image is an index of a path
     return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, files)

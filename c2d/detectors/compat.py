@@ -47,7 +47,7 @@ FLAVOURS: dict[str, tuple[str, str, str]] = {
 
 
 class HostError(ImportError):
-    """The host (mmengine, mmcv, mmdet) is absent or broken; the message says what to install."""
+    """The host (mmengine, mmcv, mmdet) is absent or broken; the message names what to install."""
 
     exit_code = 2
 

@@ -47,6 +47,7 @@ def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tens
     Returns:
         (N, 4) xyxy, px, not clipped.
     """
+    # FCOS: `DenseOutputs` holds strides with norm_on_bbox in every mode of the head, so the mode does not count here.
     if getattr(head, "norm_on_bbox", None) is not None:
         return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
     family: DenseFamily | None = _family(head, DENSE, ("loss_by_feat",))
@@ -197,6 +198,7 @@ def roi_boxes(bbox_head: Any, raw: Tensor, rois: Tensor, labels: Tensor) -> Tens
         (K, 4) fp32 xyxy, px.
     """
     if not bbox_head.reg_class_agnostic:
+        # Deltas exist for the C foreground classes only; every positive has one of these.
         raw = raw.unflatten(1, (bbox_head.num_classes, -1))[torch.arange(len(raw), device=raw.device), labels]
     return box_tensor(bbox_head.bbox_coder.decode(rois.detach(), raw.float()))
 

@@ -136,6 +136,7 @@ def probe_layout(detector: Any) -> DetectorLayout:
     finally:
         for module, training in modes.items():
             module.training = training
+    # The head's strides are exact; those of maps can only be estimated.
     strides = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
     name = "neck" if len(feature_layers(detector)) == 2 else "backbone"
     levels = _levels(name, neck, side, strides), _levels("backbone", backbone, side, None)
@@ -169,6 +170,7 @@ def _dense(detector: Any) -> Any:
 
 
 def _name(detector: Any) -> str:
+    # The RoI head first: a two-stage detector is named by its second stage.
     head = getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)
     for parent in type(head).__mro__:
         if parent.__name__ in HEAD_NAMES and parent.__module__.startswith("mmdet."):

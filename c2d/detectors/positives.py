@@ -111,7 +111,7 @@ def _record_dense(stack: ExitStack, recorder: PositivesRecorder, head: Any, fami
     def loss(cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
         targets.clear()
         result = loss_by_feat(cls_scores, bbox_preds, *args, **kwargs)
-        seen = list(targets)
+        seen = list(targets)  # a copy: the next loss clears `targets`, and the positives may be read later
         recorder._read = lambda: [_dense_positives(head, family, cls_scores, bbox_preds, seen)]
         return result
 
@@ -163,11 +163,11 @@ def _dense_positives(head: Any, family: DenseFamily, cls_scores: Sequence[Tensor
     channels = head.cls_out_channels
     sizes = [maps.shape[1] // channels * maps.shape[2] * maps.shape[3] for maps in cls_scores]
     ends = torch.tensor(sizes, device=device).cumsum(0)
-    level = torch.bucketize(flat, ends, right=True)
+    level = torch.bucketize(flat, ends, right=True)  # right: a prior at the end of a level is the first of the next
     within = flat - (ends - torch.tensor(sizes, device=device))[level]
     order, counts = level.argsort(stable=True), torch.bincount(level, minlength=len(sizes)).tolist()
     places = list(zip(image[order].split(counts), within[order].split(counts), strict=True))
-    back = order.argsort()
+    back = order.argsort()  # maps are read level by level; this restores the order of the images
 
     def gather(maps: Sequence[Tensor], width: Callable[[int], int]) -> Tensor:
         parts = [heads.gather_entries(m, *at, width(i)) for i, (m, at) in enumerate(zip(maps, places, strict=True))]
@@ -204,7 +204,7 @@ def _record_roi(stack: ExitStack, recorder: PositivesRecorder, head: Any, cascad
         sampled = kwargs["sampling_results"] if "sampling_results" in kwargs else args[-1]
         bbox_head = head.bbox_head[stage] if cascaded else head.bbox_head
         logits, raw = result["cls_score"], result["bbox_pred"]
-        if stage == 0:
+        if stage == 0:  # a new forward pass
             stages.clear()
         stages.append(lambda: _roi_positives(bbox_head, logits, raw, sampled))
         recorder._read = lambda: [read() for read in (stages if roi_stages == "all" else stages[-1:])]

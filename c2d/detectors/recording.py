@@ -63,6 +63,7 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
     """
     recorder = ForwardRecorder()
     with ExitStack() as stack:
+        # For `proposals` the student's second stage runs again, on the teacher's RoIs and these maps.
         if needs.neck or needs.backbone or needs.proposals:
             recorder.maps = stack.enter_context(hooks.record_outputs(student, feature_layers(student)))
         if needs.dense:
@@ -85,6 +86,7 @@ def split_maps(maps: dict[str, Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, 
     Args:
         maps: name of `feature_layers` -> maps (B, M, h, w), finest first.
     """
+    # Methods compute in fp32, also where the student runs under autocast.
     floats = {name: tuple(level.float() for level in levels) for name, levels in maps.items()}
     backbone = floats.get("backbone", ())
     return floats.get("neck", backbone), backbone
@@ -111,6 +113,7 @@ def read_dense_outputs(head: Any, cls_scores: Sequence[Tensor], bbox_preds: Sequ
     """
     strides = heads.strides(head)
     deltas = [d.float() for d in bbox_preds]
+    # In eval mode mmdet's FCOS multiplies its distances by the stride itself.
     if getattr(head, "norm_on_bbox", False) and not head.training:
         deltas = [d / stride for d, stride in zip(deltas, strides, strict=True)]
     scores = tuple(s.float() for s in cls_scores)

@@ -84,6 +84,7 @@ def roi_levels(boxes: Tensor, finest: float, levels: int) -> Tensor:
         levels: number of its levels.
     """
     size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
+    # The rule of mmdet's `SingleRoIExtractor.map_roi_levels`.
     return torch.log2(size / finest + 1e-6).floor().clamp(0, levels - 1).long()
 
 
@@ -98,6 +99,7 @@ def forward_roi_head(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict
     Returns:
         The box head, and its outputs as mmdet names them (cls_score, bbox_pred, bbox_feats).
     """
+    # Not `loss` of the RoI head, which takes the boxes out of the proposals that it is given.
     head, cascaded = heads.roi_head(detector)
     if cascaded:
         stage = head.num_stages - 1
@@ -141,6 +143,7 @@ def predict_on_proposals(teacher: Any, teacher_neck: Maps, student: Any, student
     with torch.no_grad():
         sampled = _sample(teacher, teacher_neck, student, student_neck, batch, samples, generator)
         teacher_head, by_teacher = forward_roi_head(teacher, teacher_neck, _stack_rois(sampled))
+    # With a graph: proposals are constants, the student's maps and head are trained.
     student_head, by_student = forward_roi_head(student, student_neck, _stack_rois(sampled))
     return read_roi_outputs(student_head, by_student, sampled), read_roi_outputs(teacher_head, by_teacher, sampled)
 
@@ -150,6 +153,7 @@ def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, 
     from mmengine.structures import InstanceData
 
     metas = [sample.metainfo for sample in samples]
+    # As `TwoStageDetector.loss` chooses it for the student's own proposals.
     proposal_cfg = student.train_cfg.get("rpn_proposal", student.test_cfg.rpn)
     raw = teacher.rpn_head(teacher_neck)
     found = teacher.rpn_head.predict_by_feat(*raw, batch_img_metas=metas, cfg=proposal_cfg)

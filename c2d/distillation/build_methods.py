@@ -77,6 +77,7 @@ def build_methods(method: Method, context: Context, seed: int = 0) -> dict[str, 
                 f"{name} does not teach {detector} students; it teaches {', '.join(kind.DETECTORS)}: "
                 "choose one of these, or another method (`c2d methods`)"
             )
+        # 4 is the purpose of this seed, see `Distillation.generator`.
         with temporary_seed(derive_seed(seed, zlib.crc32(name.encode()), 4)):
             methods[name] = kind(params, context)
     return methods
@@ -94,6 +95,7 @@ def method_parameters(method: Method) -> dict[str, Params]:
         if name not in DISTILLERS:
             raise unknown_name("method", name, DISTILLERS, "see `c2d methods`")
         try:
+            # `version` is a key of every method in a spec, not one of its parameters.
             validated[name] = DISTILLERS[name].Params.model_validate(
                 {key: value for key, value in params.items() if key != "version"}
             )
@@ -115,9 +117,10 @@ def check_classes(model: Distillation, classes: Sequence[str]) -> None:
         compares_heads = method.needs.dense or method.needs.rois or method.needs.proposals
         if compares_heads and teacher_classes is not None and list(teacher_classes) != list(classes):
             raise InputError(
-                f"{name} compares the heads' outputs, and the detector teacher knows {', '.join(teacher_classes[:4])}, "
-                f"... ({len(teacher_classes)}), the student {', '.join(classes[:4])}, ... ({len(classes)}); train a "
-                "teacher on this data set, or take a method that compares feature maps alone"
+                f"{name} compares the heads' outputs, and the detector teacher has the classes "
+                f"{', '.join(teacher_classes[:4])}, ... ({len(teacher_classes)}), the student "
+                f"{', '.join(classes[:4])}, ... ({len(classes)}); train a teacher on this data set, or take a method that "
+                "compares feature maps alone"
             )
 
 

@@ -1,6 +1,6 @@
 """Check in the first steps that every distillation loss is finite, is not zero, and reaches the student's weights.
 
-A teacher whose weights were not loaded, a hook that never ran and a detached graph look the same in a log: the loss is
+A teacher whose weights were not loaded, a hook that never ran and a detached graph leave the same log: the loss is
 zero or constant, and the result equals the baseline. The check finds them before the run has cost anything.
 """
 
@@ -74,10 +74,12 @@ class GradientCheck:
 
 def _fault(value: Tensor, weights: list[nn.Parameter]) -> str | None:
     """Why a term trains nothing, or None where it does."""
+    # Terms that may be 0 for good reason are not tested (`layers` of `check`).
     if float(value.detach()) == 0.0:
         return "is exactly 0"
     if not value.requires_grad:
         return "has no graph"
+    # The step's own backward pass comes later and needs the graph. A term need not reach every weight.
     grads = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
     norm = sum(float(grad.detach().float().norm()) for grad in grads if grad is not None)
     return None if norm > 0 else "gives the student no gradient"

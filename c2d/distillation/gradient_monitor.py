@@ -74,6 +74,7 @@ def _gradient(value: Tensor, weights: list[nn.Parameter], scale: float) -> Tenso
     """Gradient of a scalar with respect to all weights, (W,) fp32; zeros where the scalar does not depend on one."""
     if not value.requires_grad:
         return torch.zeros(sum(w.numel() for w in weights), device=value.device)
+    # `grad` and not `backward`: nothing is accumulated, and DDP's hooks do not run.
     grads = torch.autograd.grad(value * scale, weights, retain_graph=True, allow_unused=True)
     pairs = zip(grads, weights, strict=True)
     return torch.cat([(torch.zeros_like(w) if g is None else g).reshape(-1).float() for g, w in pairs]) / scale

@@ -24,6 +24,7 @@ def weight_factor(params: Any, iteration: int, iterations: int) -> float:
         return 0.0
     rise = min(1.0, (iteration - params.start) / params.ramp) if params.ramp else 1.0
     progress = iteration / max(iterations, 1)
+    # linear: GKD, TADF and an option of DeFeat's code; cosine: another option of it.
     fall = {"none": 1.0, "linear": 1.0 - progress, "cosine": 0.5 + 0.5 * math.cos(math.pi * progress)}[params.decay]
     return rise * fall
 

@@ -70,7 +70,7 @@ class Distillation(FiniteLosses):
         super().__init__(data_preprocessor=student.data_preprocessor)
         self.student = student
         self.distillers = nn.ModuleDict(distillers)
-        self.teachers = teachers
+        self.teachers = teachers  # a dataclass, so that nn.Module does not register the networks in it
         self.num_classes, self.seed, self.iteration, self.iterations = num_classes, seed, 0, iterations
         self.normalization = Normalization.from_preprocessor(student.data_preprocessor)
         self.gradient_check = GradientCheck(get_rank())
@@ -111,6 +111,7 @@ class Distillation(FiniteLosses):
         due = {name: method for name, method in active.items() if self.scheduled and method.due(self.iteration)}
         losses, view, needs = self._observe(inputs, data_samples, active, due)
         trained, raw, places = self._terms(active, factors, view, losses)
+        # A step without an object, or without a positive where methods need them, tests nothing.
         if any(len(part.image) for part in view.positives) or (
             not needs.positives and any(len(boxes) for boxes in view.batch.boxes)
         ):
@@ -150,6 +151,7 @@ class Distillation(FiniteLosses):
             name: of a method or purpose; empty for the stream without a name.
         """
         method = self.methods.get(name)
+        # 2 is the purpose of this seed. Others: 1 augmentation, 3 the student's step, 4 first weights of adapters.
         named = bool(name) and (method is None or method.NAMED_RANDOM_STREAM)
         own = (zlib.crc32(name.encode()),) if named else ()
         return torch.Generator().manual_seed(derive_seed(self.seed, self.iteration, get_rank(), 2, *own))
@@ -163,6 +165,7 @@ class Distillation(FiniteLosses):
                 method.refresh(self.student)
         batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
         needs = reduce(or_, (method.needs for method in active.values()), Needs())
+        # Before the student, so that the teacher's activations are freed when the student's graph grows.
         by_teacher = self.teachers.detector.outputs(batch, needs) if needs.detector else DetectorOutputs()
         stages = {method.roi_stages for method in active.values()}
         with record_forward(self.student, needs, "all" if "all" in stages else "last") as recorder:
@@ -210,6 +213,7 @@ class Distillation(FiniteLosses):
                     trained[f"loss_kd_{name}_idle"] = 0.0 * torch.stack(parts).sum()
                 continue
             view.generator = self.generator(name)
+            # In fp32: a KL of fp16 probabilities underflows.
             exact = (
                 nullcontext() if method.OWN_PRECISION else torch.autocast(view.batch.images.device.type, enabled=False)
             )
@@ -217,12 +221,13 @@ class Distillation(FiniteLosses):
                 terms, seen = method(view)
             if factors[name] != 1.0:
                 losses[f"kd_{name}_factor"] = view.batch.images.new_tensor(factors[name], dtype=torch.float32)
+            # mmengine adds every key that contains `loss` to the total: terms have it, observations must not.
             for term, (value, weight) in terms.items():
                 key = f"loss_kd_{name}_{term}"
                 whole = weight * factors[name]
                 trained[key], raw[f"kd_{name}_{term}"] = value * whole, (value, whole)
                 losses[f"kd_{name}_{term}_raw"] = value.detach()
-                if term not in method.GATED:
+                if term not in method.GATED:  # a gated term may rightly be 0 in the first steps
                     places[key] = f"{name}: {term}"
             losses |= {f"kd_{name}_{key}": value.detach() for key, value in seen.items()}
         return trained, raw, places

@@ -137,6 +137,7 @@ class FeatureAdapter(nn.Module):
                 f"{_levels([p.student for p in pairs], [p.teacher for p in pairs])}"
             )
         layers = [layer_factory(*width) for width in (widths[:1] if shared else widths)]
+        # A shared layer is listed once per level; `parameters()` and the optimizer count it once.
         self.phi = nn.ModuleList(layers * len(pairs) if shared else layers)
         self.notes = [_note(pair, layer, description) for pair, layer in zip(self.pairs, self.phi, strict=True)]
 
@@ -187,7 +188,7 @@ def conv_adapter(kernel: int, relu: bool = False, init: str = "default") -> Laye
 
     def make(student: int, teacher: int) -> nn.Module:
         layer = nn.Conv2d(student, teacher, kernel, padding=kernel // 2)
-        if init == "small":
+        if init == "small":  # near zero, as in the released code of DeFeat and FGFI
             nn.init.trunc_normal_(layer.weight, std=1.0, a=-2.0, b=2.0)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)

@@ -65,6 +65,7 @@ def sampling_grids(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
     Returns:
         (K, size, size, 2); the last axis holds (x, y) in [-1, 1].
     """
+    # Centres of the samples: with align_corners=False the ends of the grid are the edges of the box.
     steps = (torch.arange(size, device=boxes.device, dtype=boxes.dtype) + 0.5) / size
     x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
     x = (x1 + steps * (x2 - x1)) * (2 / width) - 1

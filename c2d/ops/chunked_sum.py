@@ -19,7 +19,10 @@ Terms = Callable[[Tensor, slice], dict[str, Tensor]]
 
 
 class _StoredGradient(torch.autograd.Function):
-    """A value whose gradient with respect to the boxes is already computed."""
+    """A value whose gradient with respect to the boxes is already computed.
+
+    Only once differentiable: a second derivative would need the graphs that were freed.
+    """
 
     @staticmethod
     def forward(ctx: Any, boxes: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
@@ -51,6 +54,7 @@ def chunked_sum(terms: Terms, boxes: Tensor, chunk: int, scale: float = 1.0) -> 
     gradients: dict[str, list[Tensor]] = {}
     for start in range(0, len(boxes), chunk):
         rows = slice(start, start + chunk)
+        # A new leaf: the gradient stops here, and the graph behind the boxes stays for the caller's backward pass.
         part = boxes[rows].detach().requires_grad_(wanted)
         results = terms(part, rows)
         left = len(results)

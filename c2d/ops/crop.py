@@ -51,6 +51,7 @@ def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int) -> Tens
     if not grouped:
         grids = grids.index_select(0, order)
     counts = torch.bincount(image_index, minlength=n_images).tolist()
+    # `grid_sample` takes one grid per image, so all must have the same number of samples.
     if n_images * max(counts) <= MAX_WASTE * len(boxes):
         regions = _one_call(images, grids, counts)
     else:

@@ -25,6 +25,7 @@ def assign_levels(boxes: Tensor, base_px: float, levels: int) -> Tensor:
     Returns:
         (G,) long.
     """
+    # + 1 is the old convention of boxes that include their last pixel, which the released codes keep in this rule.
     width, height = boxes[:, 2] - boxes[:, 0] + 1, boxes[:, 3] - boxes[:, 1] + 1
     scale = torch.log2(torch.sqrt(width * height) / base_px + 1e-6).floor()
     return scale.clamp(0, levels - 1).long()
@@ -45,6 +46,7 @@ def cell_bounds(boxes: Tensor, stride: float, height: int, width: int) -> Tensor
     """
     x0, y0, x1, y1 = (boxes / stride).trunc().long().unbind(1)
     x0, y0, x1, y1 = x0.clamp(min=0), y0.clamp(min=0), x1.clamp(max=width), y1.clamp(max=height)
+    # Before the clamp below: a box that begins on the far border is degenerate, and becomes the last cell.
     degenerate = (x0 >= x1) | (y0 >= y1)
     x0, y0 = x0.clamp(max=width - 1), y0.clamp(max=height - 1)
     x1, y1 = torch.where(degenerate, x0 + 1, x1), torch.where(degenerate, y0 + 1, y1)
@@ -71,6 +73,7 @@ def max_per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
         (B, h, w).
     """
     found = values.new_zeros(images, *values.shape[1:])
+    # The zeros take part in the maximum, therefore values >= 0.
     return found.scatter_reduce(0, image[:, None, None].expand_as(values), values, "amax")
 
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WIDTH = 0.1
-"""Width of the Gaussian in the density, in 1 - cos."""
+"""Width of the Gaussian in the density, in 1 - cos; as released."""
 PERCENTILE = 0.4
-"""Candidates have a density above this quantile."""
+"""Candidates have a density above this quantile, interpolated; the released code takes an entry of the sorted list."""
 
 
 def select_prototypes(student: Tensor, teacher: Tensor, count: int = 10, alpha: float = 10.0) -> Tensor:
@@ -31,6 +31,7 @@ def select_prototypes(student: Tensor, teacher: Tensor, count: int = 10, alpha: 
     Returns:
         (count,) long, row indices; an index may occur twice.
     """
+    # The closed form of the coefficients holds for unit vectors only.
     unit_a, unit_b = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
     dense = is_dense(unit_a) & is_dense(unit_b)
     candidates = (dense | ~dense.any()).nonzero().squeeze(1)
@@ -70,6 +71,7 @@ def joint_matching_pursuit(
     a, b, gram_a, gram_b = u @ targets_a.T, v @ targets_b.T, u @ u.T, v @ v.T
     picks = []
     for _ in range(count):
+        # No candidate is excluded after a pick, as released.
         k = gain(a, b, alpha).argmax()
         w_a, w_b = coefficients(a[k], b[k], alpha)
         a, b = a - gram_a[:, k, None] * w_a, b - gram_b[:, k, None] * w_b
@@ -79,6 +81,7 @@ def joint_matching_pursuit(
 
 def gain(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     """Error reduction (K,) of each candidate, from its products (K, N) with the residuals of both spaces."""
+    # The error of `joint_matching_pursuit` at its optimal w_a, w_b is a constant minus this.
     return (a.square() + b.square() + alpha * (a + b).square()).sum(1) / (1 + 2 * alpha)
 
 

@@ -44,11 +44,11 @@ class DryRun:
         spec, sources = entry.spec, SyntheticSources(entry, self.parts)
         run = build(sources)
         for dataset in (run.dataset, evaluate.build_dataset(run.resolved.student["test_dataloader"]["dataset"])):
-            dataset[0]
+            dataset[0]  # one image: a transform with wrong options fails when it runs
         teachers = TeacherSet()
         if spec.kind == "detector":
             teachers = run.model.teachers
-            run.model.at_full_weight()
+            run.model.at_full_weight()  # a method that starts late must be tried too
         _check_optimizer(run)
         notes = list(sources.notes)
         if spec.schedule.values.precision != "fp32":

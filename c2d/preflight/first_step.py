@@ -61,7 +61,7 @@ def _step(model: Any, teachers: TeacherSet, side: int, num_classes: int) -> list
         if not all(torch.isfinite(part).all() for part in ([value] if isinstance(value, Tensor) else value)):
             raise RunError(f"{name} is not finite on images of {side} px with random weights; check its weight", "nan")
     total, _ = model.parse_losses(losses)
-    total.backward()
+    total.backward()  # weights without a gradient are listed below: DDP would wait for them
     if _fingerprint(teachers) != before or any(w.grad is not None for t in teachers.modules() for w in t.parameters()):
         raise RunError("a teacher was changed by the step; teachers are frozen", "user-code")
     notes = [f"{size[0]} x {size[1]} cells are pooled to {to[0]} x {to[1]}: cells repeat" for size, to in pooling.up]

@@ -104,7 +104,7 @@ def measure_gradients(
     for step, (inputs, samples) in enumerate(run.batches(steps)):
         model.iteration = step
         _set_learning_rate(wrapper, run, step)
-        seed_everything(derive_seed(run.spec.seed, step, 0, 3))
+        seed_everything(derive_seed(run.spec.seed, step, 0, 3))  # as `Trainer.step` on rank 0
         with wrapper.optim_context(model):
             losses = model(inputs, samples, mode="loss")
         total, log = model.parse_losses(losses)
@@ -120,12 +120,13 @@ def measure_gradients(
 def _rows(observations: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
     task = observations["kd_task_grad"]
     for key, value in observations.items():
-        if key.endswith("_cosine") and task > 0:
+        if key.endswith("_cosine") and task > 0:  # every term has one cosine
             name = key.removesuffix("_cosine")
             yield name, {"ratio": observations[f"{name}_grad"] / task, "cosine": value}
 
 
 def _term_gradient(model: Any, name: str, rows: list[dict[str, float]]) -> TermGradient:
+    # The longest name first, because the name of a method may begin that of another.
     method, term = next(
         (method, name.removeprefix(f"kd_{method}_"))
         for method in sorted(model.distillers, key=len, reverse=True)

@@ -91,7 +91,7 @@ class SyntheticSources(Sources):
             audit, note = loaded.to_dict(), f"first weights {init}: {loaded.summary()}"
         else:
             self._check_weights(model)
-            note = f"weights {init} are not here; name, normalisation, keys and shapes fit; the run looks for the file"
+            note = f"weights {init} are not here; name, normalisation, keys and shapes fit; the run needs the file"
         self.notes.append(note)
         return audit, note
 
@@ -104,7 +104,7 @@ class SyntheticSources(Sources):
         return self._noted(super().detector_teacher(run_id) if self._usable(run_id) else None, "detector", run_id)
 
     def _usable(self, run_id: str) -> bool:
-        """A finished teacher has real classes, which the synthetic data set needs too."""
+        """Whether the finished teacher can be loaded: the synthetic data set needs the same classes, as names."""
         return self.entry.classes is not None and is_finished(self.parts.runs, run_id)
 
     def _noted(self, finished: TeacherSource | None, kind: str, run_id: str) -> TeacherSource:

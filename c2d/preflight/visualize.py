@@ -48,7 +48,7 @@ def draw_methods(run: TrainingRun, images: int, path: Path) -> list[str]:
         with torch.no_grad():
             visualizations = method.visualize(view)
         bands += [(name, visualizations[i : i + MOST_COLUMNS]) for i in range(0, len(visualizations), MOST_COLUMNS)]
-        lines.append(f"{name}: {'; '.join(s.name for s in visualizations) or 'looks at every cell alike'}")
+        lines.append(f"{name}: {'; '.join(s.name for s in visualizations) or 'uses every cell alike'}")
     _figure(view.batch, bands, path)
     return lines
 

@@ -113,7 +113,7 @@ class CropClassifier(FiniteLosses):
         if count == 1:
             # Batch norm fails on one crop whose last map is a single cell; repeating the crop changes no mean.
             crops = crops.repeat(2, 1, 1, 1)
-        logits = self.network(crops)[:count].float()
+        logits = self.network(crops)[:count].float()  # the losses in fp32 under autocast too
         ce, bce = joint_loss(logits, sampled.labels)
         accuracy = (logits.detach().argmax(dim=1) == sampled.labels).float().mean()
         return {

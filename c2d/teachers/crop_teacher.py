@@ -53,6 +53,7 @@ class CropTeacher:
         Returns:
             Logits (U, C) or None, and layer -> (U, M, g, g).
         """
+        # Maps are not cached, so the layers need their own forward pass.
         if with_logits and getattr(self.network, "cache", None) is not None:
             logits = self._cached_logits(rows)
             return logits, self.ground_truth_outputs(rows, layers, with_logits=False)[1] if layers else {}

@@ -38,6 +38,7 @@ class DetectorTeacher:
 
     def __init__(self, network: nn.Module, *, device: str | torch.device = "cpu", audit: Audit | None = None) -> None:
         """Freeze `network` in place and move it to `device`."""
+        # eval() keeps batch norm on its stored statistics; nothing calls train() on a teacher, which is no submodule.
         self.network = network.eval().requires_grad_(False).to(device)
         self.normalization = Normalization.from_preprocessor(self.network.data_preprocessor)
         self.num_classes = _classes(self.network)
@@ -109,6 +110,7 @@ class DetectorTeacher:
         # Equal normalizations leave the padding at zero.
         if self.normalization != batch.normalization:
             images = _without_padding(images, batch)
+        # Methods on the neck need no head: the pass ends at `extract_feat`.
         with hooks.record_outputs(self.network, feature_layers(self.network)) as recorded:
             maps = detector.extract_feat(images)
         dense = None

@@ -9,9 +9,9 @@ Three rewritings, each exact up to rounding (features equal to 1e-5, tested):
 
 The stem runs with channels last, and 16 crops at a time if no deeper layer is needed (their maps then fit into the CPU
 cache). After it channels last is faster for large crops and slower for small ones, whose last maps have few cells.
-CPU time of one thread, stem forward and backward to the crops: ResNet50, 224 crops of 112 px, 1.79 s -> 0.55
-s; ResNet18, 64 crops of 48 px, 68 ms -> 30 ms. Logits of 28 crops: ResNet50 at 112 px 757 -> 570 ms, ResNet18 at 48
-px 58 -> 50 ms.
+CPU time of one thread, stem forward and backward to the crops: ResNet50, 224 crops of 112 px, 1.79 -> 0.55 s;
+ResNet18, 64 crops of 48 px, 68 -> 30 ms. Logits of 28 crops: ResNet50 at 112 px 757 -> 570 ms, ResNet18 at 48 px
+58 -> 50 ms.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class BlockConv(nn.Module):
         half = taps.shape[-1] // 2
         self.back = half - 1 - self.front
         blocks = taps.reshape(out, channels, half, 2, half, 2).permute(0, 1, 3, 5, 2, 4)
+        # Not persistent: the state dict keeps the stock keys.
         self.register_buffer("blocks", blocks.reshape(out, 4 * channels, half, half).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,6 +80,7 @@ def fuse_for_inference(network: nn.Module, size: int) -> nn.Module:
     original = copy.deepcopy(network).eval().requires_grad_(False)
     fused = copy.deepcopy(original)
     _fold(fused)
+    # Exactly torchvision's class: a subclass may use `relu` or the stem in another way.
     if type(fused) is tv.ResNet:
         _rewrite_stem(fused)
     fused.eval()
@@ -90,7 +92,7 @@ def fuse_for_inference(network: nn.Module, size: int) -> nn.Module:
             before, after = original(images), fused(images)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{type(network).__name__} cannot see crops of {size} px: {error}; give another `input`"
+            f"{type(network).__name__} cannot process crops of {size} px: {error}; give another `input`"
         ) from error
     same = torch.allclose(before, after, rtol=0, atol=TOLERANCE * (1 + float(before.abs().max())))
     chosen = fused if same else original

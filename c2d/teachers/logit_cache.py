@@ -47,7 +47,7 @@ class LogitCache:
         classes: C, logits per entry.
 
     Attributes:
-        requests, hits: crops requested and found so far, in this process.
+        requests, hits: numbers of logits requested, and of those that were stored already, in this process.
     """
 
     def __init__(self, folder: Path, context: Mapping[str, Any], classes: int) -> None:
@@ -55,6 +55,7 @@ class LogitCache:
         self.folder, self.classes = Path(folder) / self.context.hex()[:16], classes
         self.requests = self.hits = 0
         self._images: dict[str, bytes] = {}
+        # V32, not S32: numpy drops zero bytes at the end of a string.
         self._record = np.dtype([("key", "V32"), ("logits", "<f4", (classes,)), ("crc", "<u4")])
         self._entries: dict[bytes, np.ndarray] = {}
         self._file: Path | None = None
@@ -109,6 +110,7 @@ class LogitCache:
     def _read(self) -> None:
         for path in sorted(self.folder.glob("*.logits")):
             raw = path.read_bytes()
+            # A process that died may have left a part of a record at the end of its file.
             whole = len(raw) // self._record.itemsize
             for record in np.frombuffer(raw, self._record, whole):
                 key, row = record["key"].tobytes(), record["logits"]
@@ -171,6 +173,7 @@ def open_cache(folder: Path, teacher: Any, dataset: Mapping[str, Any], preproces
 
 def weights_digest(module: nn.Module) -> str:
     """Return the SHA-256 of a module's tensors with their names, and of its structure."""
+    # `repr` lists layers and their options, which equal tensors do not determine (e.g. a stride).
     digest = hashlib.sha256(repr(module).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

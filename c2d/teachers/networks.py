@@ -83,7 +83,7 @@ def _by_resolution(network: nn.Module, names: list[str]) -> list[str]:
 
         return hook
 
-    training = network.training
+    training = network.training  # restored below; eval(), because batch norm would average the probe image in
     parameter = next(network.parameters())
     handles = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
     try:

@@ -109,7 +109,7 @@ def build(sources: Sources) -> TrainingRun:
     spec, card = sources.spec, sources.card
     resolved = config.resolve(spec, card, sources.folder)
     dataset = evaluate.build_dataset(resolved.train["train_dataloader"]["dataset"])
-    seed_everything(spec.seed)
+    seed_everything(spec.seed)  # after the data set, directly before the model: first weights depend on the seed alone
     build_model = _classifier if spec.kind == "classifier" else _detector
     return build_model(sources, resolved, dataset)
 

@@ -46,6 +46,7 @@ def save(folder: RunFolder, state: dict[str, Any], iteration: int) -> Path:
             "the last good checkpoint is kept: lower the learning rate or a loss weight",
             "nan",
         )
+    # To memory first: the file is then written under another name and moved, whole or not at all.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "run": folder.id, "iteration": iteration, **state}, buffer)
     path = folder.checkpoint(iteration)

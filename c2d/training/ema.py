@@ -25,6 +25,7 @@ class EMA:
         """Add the weights of `model` to the average; called after each optimizer step."""
         for key, value in model.state_dict().items():
             average = self.state[key]
+            # Buffers are averaged too: batch norm's statistics belong to the averaged weights.
             if value.is_floating_point():
                 average.lerp_(value, self.momentum)
             else:

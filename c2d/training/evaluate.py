@@ -48,6 +48,7 @@ def build_student(config: Config, device: str = "cpu") -> Any:
             raise InputError(
                 f"mmdet cannot build the student's model: {first_line(error)}; check its config and the overrides"
             ) from error
+        # mmdet's constructors leave some parts at torch's own first weights; mmengine's Runner calls this too.
         model.init_weights()
     return model.to(device)
 
@@ -122,6 +123,7 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
         "pipeline": pipeline,
     }
     if not test:
+        # The values of mmdet's stock COCO configs.
         dataset["filter_cfg"] = {"filter_empty_gt": True, "min_size": 32}
     return dataset
 
@@ -177,6 +179,7 @@ def detect(model: Any, dataset: Any, heartbeat: Heartbeat = lambda: None) -> lis
     for index in range(len(dataset)):
         (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         instances = sample.pred_instances.cpu()
+        # In fp64, so that width = x2 - x1 is not rounded a second time.
         corners = getattr(instances.bboxes, "tensor", instances.bboxes).double()
         boxes = torch.cat([corners[:, :2], (corners[:, 2:] - corners[:, :2]).clamp_min(0)], dim=1)
         for box, score, label in zip(

@@ -54,7 +54,7 @@ def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple
     else:
         result, lines = _detector(config, weights, card, folder, check)
         key = "AP"
-    before = read_json(folder.result)[key]
+    before = read_json(folder.result)[key]  # None where undefined, e.g. without any ground truth
     if (before is None) != (result[key] is None) or (
         before is not None and not math.isclose(before, result[key], abs_tol=1e-6)
     ):

@@ -79,10 +79,11 @@ def fit(
         log.info(f"continuing after iteration {start} of {total}")
     if rank == 0:
         drop_events_after(folder.metrics, start)
-    if start >= total:
+    if start >= total:  # the last attempt ended after its last step, before the export
         return
     if stop_after is not None and stop_after <= start:  # a canary that is started a second time
         raise Interrupted(_planned(start, total), start, planned=True)
+    # At most 2000 `train` events a run.
     metrics = MetricsLogger(
         folder, log, total, max(1, math.ceil(total / 2000)), config["train_cfg"]["val_interval"], validate
     )
@@ -173,6 +174,7 @@ class Trainer:
             Losses and observations of the step by name, each of shape ().
         """
         self.wrapped.train()
+        # 3 is the purpose of this seed, see `Distillation.generator`. Before `train_step`, which draws from it.
         seed_everything(derive_seed(self.seed, self.iteration, self.rank, 3))
         self.model.iteration = self.iteration
         self.hub.update_info("iter", self.iteration)
@@ -215,7 +217,7 @@ def _distribute(model: Any, find_unused_parameters: bool) -> Any:
     return MMDistributedDataParallel(
         module=model,
         device_ids=[device_index()] if torch.cuda.is_available() else None,
-        broadcast_buffers=False,
+        broadcast_buffers=False,  # as mmengine's Runner has it
         find_unused_parameters=find_unused_parameters,
     )
 

@@ -107,6 +107,7 @@ class MetricsLogger:
             self.bar.update(self.bar.task_ids[0], completed=iteration, loss=loss)
         if iteration % self.interval == 0 or iteration in (1, self.total):
             self._train_event(iteration, losses, next(iter(optimizer.get_lr().values()))[0])
+        # The last iteration is evaluated from the exported file instead.
         validating = self.validate is not None and self.val_interval and iteration % self.val_interval == 0
         if self.validate is not None and validating and iteration < self.total:
             self._append({"event": "val", "iteration": iteration, **self.validate(model)})

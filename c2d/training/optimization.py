@@ -32,7 +32,7 @@ class MixedPrecision(AmpOptimWrapper):
         self.device_type = "cuda" if torch.cuda.is_available() else "cpu"
         self.cast_dtype = getattr(torch, dtype)
         self.loss_scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == "float16")
-        self._scale_update_param = None
+        self._scale_update_param = None  # read by the parent's `step`
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -92,6 +92,7 @@ def build_optimizer(model: nn.Module, config: Config) -> tuple[OptimWrapper, lis
     Returns:
         (optimizer wrapper, schedulers), the schedulers in the order in which they step.
     """
+    # Copies, because mmengine's builders take keys out of the config that they are given.
     wrapper = build_optim_wrapper(model, copy.deepcopy(config["optim_wrapper"].to_dict()))
     total = config["train_cfg"]["max_iters"]
     schedulers = []

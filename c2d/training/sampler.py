@@ -34,6 +34,7 @@ class ResumableSampler(Sampler[tuple[int, int]]):
     def __init__(self, length: int, seed: int, batch: int, rank: int, world: int, start: int, stop: int) -> None:
         self.length, self.seed, self.batch = length, seed, batch
         self.rank, self.world, self.start, self.stop = rank, world, start, stop
+        # A batch may reach from one epoch into the next.
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def _permutation(self, epoch: int) -> np.ndarray:
@@ -63,6 +64,8 @@ class SeededDataset(Dataset[Any]):
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         position, index = key
+        # 1 is the purpose of this seed, see `Distillation.generator`. The states are restored: with workers 0 the
+        # loader runs in the process of the training step.
         with temporary_seed(derive_seed(self.seed, position, 1)):
             try:
                 return self.dataset[index]

@@ -77,7 +77,7 @@ class Sources:
         classes = self.card.card.classes
         if list(teacher.classes) != list(classes):
             raise InputError(
-                f"teacher {run.id} knows the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), "
+                f"teacher {run.id} has the classes {', '.join(teacher.classes[:4])}, ... ({len(teacher.classes)}), "
                 f"the data set {self.spec.dataset.name} has {', '.join(classes[:4])}, "
                 f"... ({len(classes)}); train a teacher on this data"
             )
@@ -99,7 +99,7 @@ class Sources:
         teacher = DetectorTeacher.from_run(run.path, self.device)
         assert teacher.audit is not None  # from_run loads a file
         facts = {"run": run.id, "AP": result["AP"], "audit": teacher.audit.to_dict()}
-        poor = "" if (result["AP"] or 0) >= POOR_AP else "; it detects next to nothing, and that is what it would teach"
+        poor = "" if (result["AP"] or 0) >= POOR_AP else "; it detects almost nothing, and its student would learn that"
         note = f"detector teacher {run.id}: AP {result['AP']}{poor}, {teacher.audit.summary()}"
         return TeacherSource(teacher, facts, note)
 

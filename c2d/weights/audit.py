@@ -141,6 +141,7 @@ def check_audit(
     """
     allowed = (*ALWAYS_MISSING, *allow_missing)
     missing = [key for key in audit.missing if not any(fnmatchcase(key, pattern) for pattern in allowed)]
+    # A student may be initialised in part, a teacher or backbone never.
     partial = audit.who == "student" and not strict and 2 * audit.loaded >= audit.wanted
     faults = []
     if missing and not partial:
@@ -175,6 +176,7 @@ def _advice(audit: Audit, prefix_found: bool) -> str:
 def likely_prefix(given: Sequence[str], wanted: Sequence[str]) -> str:
     """Return a hint if removing a prefix from the file's keys, or adding one, makes most of them fit; else ""."""
     have, want = set(given), set(wanted)
+    # More keys than fit without the prefix, and at least half of the model's.
     enough = max(len(have & want) + 1, len(want) // 2)
     off = Counter(head for key in have for head, rest in _splits(key) if rest in want)
     if off and off.most_common(1)[0][1] >= enough:

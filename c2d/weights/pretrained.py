@@ -26,8 +26,7 @@ from c2d.weights import safe_load
 from c2d.weights.audit import Audit
 
 PREFIX, KEPT = "torchvision:", "sha256:"
-# mmdet's configs round ImageNet's means (123.675) where some weights were trained with whole numbers (123.0): grey
-# levels.
+# In grey levels: mmdet's configs have ImageNet's means (123.675), some weights were trained with whole numbers (123.0).
 MEAN_TOLERANCE = 2.0
 STD_TOLERANCE = 0.02
 # Classifier heads of torchvision's families; a detector has no place for them.
@@ -66,6 +65,7 @@ def load(target: nn.Module, path: Path, *, classifier: bool) -> Audit:
         path: the file.
         classifier: `target` is a classifier, which keeps its own head if the number of classes differs.
     """
+    # `safe_load` strips this prefix itself; here keys are only compared with those of the target.
     state = {key.removeprefix("module."): value for key, value in _state(path).items()}
     if classifier:
         own = target.state_dict()
@@ -229,6 +229,7 @@ def _weights(init: str) -> Any:
 
 
 def _hash_prefix(path: Path) -> str | None:
+    # torch.hub's file names end with the first digits of the file's SHA-256.
     found = re.search(r"-([0-9a-f]{8,})\.", path.name)
     return found.group(1) if found else None
 

@@ -36,7 +36,7 @@ RESAVE = "where you trust it, load it with what wrote it and keep the tensors: t
 
 
 class Refused(InputError):
-    """The file is a pickle with more than tensors; nothing of it was executed."""
+    """The file is a pickle with more than tensors; it was not executed."""
 
 
 class Corrupt(InputError):
@@ -57,7 +57,7 @@ def _allowed() -> list[Any]:
     """Return what mmengine's checkpoints hold and torch's list does not have; an entry builds plain data or an Inert.
 
     `getattr` occurs there because a HistoryBuffer pickles its statistics as attributes; Inert takes its place, so no
-    attribute of anything is ever looked up.
+    attribute of any object is read.
     """
     array, dtype = np.zeros(0), np.dtype
     rebuild = array.__reduce__()[0]
@@ -202,7 +202,7 @@ def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str
                 return loaded[name], name
         raise InputError(
             f"{source} holds no weights: its entries are {', '.join(map(str, list(loaded)[:10])) or 'none'}; "
-            f"they are looked for at the top and under {', '.join(WRAPPERS)}"
+            f"weights may be at the top or under {', '.join(WRAPPERS)}"
         )
     raise InputError(f"{source} holds a {type(loaded).__name__}, no state dict; {RESAVE}")
 
@@ -237,6 +237,7 @@ def load_into(
     state, wrapper = weights_of(load(source) if isinstance(source, (str, Path)) else source, name)
     wanted = model.state_dict()
     prefixes = (strip,) if isinstance(strip, str) else tuple(strip)
+    # Renamed before the audit, so that its keys are the model's own.
     mapped, notes, dropped = rename_keys(state, name, prefixes, rename, wanted)
     if wrapper:
         notes = (f"weights found under '{wrapper}'", *notes)
@@ -261,5 +262,5 @@ def load_into(
     check_audit(audit, list(mapped), list(wanted), strict=strict, allow_missing=allow_missing)
     # versions of modules: without them mmcv and torch take a plain dict for an old checkpoint and convert it
     kept._metadata = getattr(state, "_metadata", None) or wanted._metadata  # type: ignore[attr-defined]
-    model.load_state_dict(kept, strict=False)
+    model.load_state_dict(kept, strict=False)  # the audit has decided; only allowed keys are missing
     return audit

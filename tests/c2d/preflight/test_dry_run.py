@@ -150,7 +150,7 @@ def test_pooling_to_more_cells_than_there_are_is_said(
 
 def test_another_class_list_than_the_teacher_knows(workshop: Workshop, taught: RunSpec) -> None:
     line, kind = told(workshop, Entry(taught, {}, ("cat", "dog")))
-    assert line.startswith(f"teacher {taught.teachers.classifier} knows the classes ")
+    assert line.startswith(f"teacher {taught.teachers.classifier} has the classes ")
     assert line.endswith("the data set scenes has cat, dog, ... (2); train a teacher on this data")
     assert kind == "config"
 

@@ -177,7 +177,7 @@ def test_an_unknown_layer_is_answered() -> None:
 
 def test_a_size_that_the_network_cannot_see_is_answered() -> None:
     pytest.importorskip("timm")
-    with pytest.raises(InputError, match="cannot see crops of 112 px"):
+    with pytest.raises(InputError, match="cannot process crops of 112 px"):
         ClassifierTeacher(build_network("timm:vit_tiny_patch16_224", 6), range(6), 112, IMAGENET)  # type: ignore[arg-type]
 
 

@@ -117,7 +117,7 @@ def test_inspect_draws_what_the_methods_look_at(
     lines = draw_methods(build_from_name(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
     assert lines[0].startswith("icod: true crops; predictions of the positives")
     assert lines[1].startswith("fgd: ")
-    assert lines[2] == "pkd: looks at every cell alike"
+    assert lines[2] == "pkd: uses every cell alike"
     width, height = Image.open(tmp_path / "seen.png").size
     assert width > 600
     assert height > 300
@@ -186,7 +186,7 @@ def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
     folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 10}}])
     notes = build_from_name(folder.id, workshop.runs, workshop.data).notes
     assert "frs: at most 50% of its weight by its start, ramp, decay and stop in 6 steps" in notes
-    assert any("it detects next to nothing" in note for note in notes)
+    assert any("it detects almost nothing" in note for note in notes)
 
 
 def test_a_picture_that_cannot_be_written_is_bad_input(
