@@ -29,7 +29,7 @@ def check_gpu() -> CheckResult:
     if driver:
         why = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "this torch is CPU only"
         fix = "install a torch that fits the driver, or a newer driver; CUDA_VISIBLE_DEVICES must not be empty"
-        return CheckResult("GPU", "warn", f"driver {driver}, but torch sees no GPU ({why})", fix)
+        return CheckResult("GPU", "warn", f"driver {driver}, but torch finds no GPU ({why})", fix)
     return CheckResult("GPU", "ok", "none; everything runs on the CPU")
 
 

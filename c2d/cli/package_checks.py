@@ -1,6 +1,6 @@
 """Checks of the installed Python packages (torch, mm*, OpenCV and others), and of other owners of our import names.
 
-Nothing heavy is imported before its distribution is known to be installed, so every check works on a login node with
+A heavy package is imported only after its metadata show that it is installed, so every check works on a login node with
 the core alone.
 """
 

@@ -149,7 +149,7 @@ def _record_failure(folder: RunFolder, log: logging.Logger, line: str, failure_c
 
 
 def clear_dead_lock(folder: RunFolder) -> None:
-    """Remove the lock of a process that is gone. It is renamed first: of several processes only one can do that."""
+    """Remove the lock of a dead process. It is renamed first: of several processes only one succeeds in that."""
     if folder.lock.exists() and is_lock_dead(folder, folder.read_status()):
         with suppress(FileNotFoundError):
             os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")

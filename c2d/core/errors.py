@@ -66,7 +66,7 @@ def unknown_name(kind: str, given: object, names: Iterable[object], hint: str = 
     "unknown method 'icdo'; did you mean 'icod'? known: fgfi, icod"
 
     Args:
-        kind: what the name stands for.
+        kind: what the name is of: dataset, method, ...
         given: the name that does not exist.
         names: the names that exist; listed in alphabetical order.
         hint: how to find or make such a name.

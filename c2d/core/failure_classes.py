@@ -88,7 +88,7 @@ def classify_error(error: BaseException) -> str:
     if name == "OutOfMemoryError":  # torch's, without importing torch
         return "cuda-oom"
     if (name.startswith("Dist") and name.endswith("Error")) or "gloo/" in str(error):
-        return "hang"  # DistBackendError and related: another rank is gone or silent, the reason lies there
+        return "hang"  # DistBackendError and related: another rank ended or hangs, and has the reason
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's allocator on the CPU
         return "host-oom"
     return "import" if isinstance(error, ImportError) else "user-code"

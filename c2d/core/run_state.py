@@ -34,7 +34,7 @@ class Liveness:
     """State of the process behind a status `running`.
 
     Attributes:
-        state: alive: its heartbeat is fresh. dead: it ran on this host and is gone. stale: its heartbeat is old, or
+        state: alive: its heartbeat is fresh. dead: it ran on this host and has ended. stale: its heartbeat is old, or
             there is none.
         reason: one phrase, "" when alive.
         process_exists: True when the process was found on this host; stale as well means that it hangs.
@@ -48,7 +48,7 @@ class Liveness:
 def liveness(status: Mapping[str, Any], now: float) -> Liveness:
     """Decide whether the process that wrote a status is alive.
 
-    On its own host the pid decides: a process that is gone is dead at once. Elsewhere the heartbeat decides.
+    On its own host the pid decides: a process that does not exist is dead at once. Elsewhere the heartbeat decides.
 
     Args:
         status: status.json with state `running`: host, pid and heartbeat are read.
@@ -83,7 +83,7 @@ def owner_text(status: Mapping[str, Any]) -> str:
 
 
 def is_lock_dead(folder: RunFolder, status: Mapping[str, Any]) -> bool:
-    """Return whether the owner of the lock is gone.
+    """Return whether the owner of the lock is dead or stale.
 
     Where the status is not `running`, the owner was killed in the moment before it wrote that, or in the moment after
     it wrote how it ended. A process of this host that hangs still owns its lock.
@@ -105,7 +105,7 @@ def is_process_alive(pid: Any, written_at: float | None) -> bool:
     after the time stamp is therefore another one.
 
     Args:
-        pid: the process id that stands beside the time stamp. Anything but a positive int belongs to no process.
+        pid: the process id that was stored with the time stamp. Anything but a positive int belongs to no process.
         written_at: the time stamp in seconds since the epoch; None: there is none, and the pid alone decides.
     """
     if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:

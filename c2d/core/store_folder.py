@@ -1,4 +1,4 @@
-"""A store (`runs/`): the files that its runs share, the list of its run folders, and the look-up of one run.
+"""A store (`runs/`): the files that its runs share, the list of its run folders, and the search for one run.
 
 Reports read stores whose folders other people and programs write, so names are checked before they are used.
 """

@@ -1,7 +1,7 @@
 """Read YAML with the line of every value. The only reader of YAML: specs, schedules, sweeps, profiles and reports.
 
-Keys are text. A key given twice, a tag, a merge key, a second document and every scalar that YAML 1.1 reads as
-something else than it looks like (see `yaml_scalars`) are errors with file, line, key and fix. An alias is read as if
+Keys are text. A key given twice, a tag, a merge key, a second document and every scalar that YAML 1.1 reads in
+an unexpected way (see `yaml_scalars`) are errors with file, line, key and fix. An alias is read as if
 its anchor were written out.
 """
 
@@ -144,7 +144,7 @@ class YamlDocument:
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that remembers the tags that are written out; the resolved ones look the same in the nodes."""
+    """A SafeLoader that remembers the tags that are written out; in the nodes they are equal to resolved ones."""
 
     def __init__(self, text: str) -> None:
         self.explicit_tags: dict[int, str] = {}
@@ -205,7 +205,7 @@ def parse_mapping(text: str, file: str, hint: str) -> dict[str, Any]:
         hint: what such a file contains, for the message.
 
     Raises:
-        InputError: not YAML, no keys and values, or values that YAML would read otherwise than they look: a line each.
+        InputError: not YAML, no keys and values, or values that YAML reads in an unexpected way: a line each.
     """
     document = YamlDocument(text, file)
     value = document.mapping(hint)

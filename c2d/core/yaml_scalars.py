@@ -1,8 +1,8 @@
 """The values of plain YAML scalars, without the readings of YAML 1.1 that surprise.
 
 YAML 1.1, which PyYAML implements, reads `no` as false, `1:30` as 90, `010` as 8 and `1e-3` as text. Here a number in
-any usual decimal spelling is a number, and whatever YAML 1.1 would read as something else than it looks like is an
-error that shows how to write it.
+any usual decimal spelling is a number, and whatever YAML 1.1 reads in an unexpected way is an error that
+shows how to write it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def scalar_value(node: yaml.ScalarNode) -> Any:
         node: composed by a SafeLoader, which resolves its tag as YAML 1.1 does.
 
     Raises:
-        InputError: YAML 1.1 would read it as something else than it looks like.
+        InputError: YAML 1.1 reads it in an unexpected way.
     """
     text = str(node.value)
     if node.style is not None:  # quoted, or a block of text
@@ -49,7 +49,7 @@ def scalar_value(node: yaml.ScalarNode) -> Any:
 
 
 def surprise(node: yaml.ScalarNode) -> str:
-    """Describe what YAML 1.1 makes of plain text that is not what it looks like; "" for other text."""
+    """Describe how YAML 1.1 reads plain text in an unexpected way; "" for other text."""
     kind = node.tag.removeprefix(TAG)
     if kind == "bool":
         return f"YAML reads {node.value} as {str(node.value.lower() in ('yes', 'on', 'true', 'y')).lower()}"

@@ -143,7 +143,7 @@ def read_coco(path: Path) -> dict[str, Any]:
     if not isinstance(coco, dict):
         raise InputError(
             f"annotation file {path} holds a {type(coco).__name__}; wanted an object with the lists images, "
-            "annotations and categories (a list is what a results file looks like)"
+            "annotations and categories (a list is the format of a results file)"
         )
     for block in _READ_KEYS:
         rows = coco.get(block)

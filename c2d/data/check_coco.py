@@ -1,7 +1,7 @@
 """Check COCO data sets before a run does: ids, sizes, boxes, categories, image files, leaks between splits.
 
 All issues are returned, each with its file and id. Errors make a data set unusable or wrong without a message; warnings
-are worth knowing (an image without boxes is a good background image).
+may be intended (an image without boxes is a good background image).
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _is_box(value: Any) -> bool:
 
 
 def _check_boxes(rows: list[dict[str, Any]], sizes: dict[int, tuple[float, float]], issues: FileIssues) -> None:
-    """Check where the boxes are. Each of `rows` has a box of four numbers and a known image."""
+    """Check where the boxes are. Each of `rows` has a box of four numbers and an image of the file."""
     if not rows:
         return
     x, y, w, h = np.asarray([row["bbox"] for row in rows], np.float64).T

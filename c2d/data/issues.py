@@ -29,7 +29,7 @@ class Issue:
     """One issue.
 
     Attributes:
-        severity: an error makes a data set unusable or wrong; a warning is worth knowing.
+        severity: an error makes a data set unusable or wrong; a warning may be intended.
         kind: equal for issues of the same kind.
         file: the annotation file.
         where: the entry ("annotation 17", "image 3 (a.jpg)"), "" for the whole file.

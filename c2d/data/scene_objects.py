@@ -78,7 +78,7 @@ _GENERA = ((-0.02, 0.14), (0.25, 0.47), (0.53, 0.69), (0.76, 0.92))
 
 @dataclass(frozen=True)
 class Species:
-    """How a species looks: its genus (an index) and the marking of its wing cases."""
+    """Appearance of a species: its genus (an index) and the marking of its wing cases."""
 
     genus: int
     marking: Marking
@@ -139,7 +139,7 @@ def _limbs(half: int, fine: int, length: float, cosine: float, sine: float) -> A
 def draw_beetle(species: str | None, length: float, angle: float, rng: np.random.Generator) -> Sprite:
     """Draw one beetle, `length` pixels from head to tail, turned by `angle` (radians); `None` draws it unmarked.
 
-    Everything is evaluated on a grid finer than the pixels and averaged down, so edges are anti-aliased alike at all
+    Everything is evaluated on a grid finer than the pixels and averaged down, so edges are anti-aliased equally at all
     sizes and the extent is exact to the fine grid.
     """
     fine = 4 if length < 40 else 2

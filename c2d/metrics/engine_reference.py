@@ -81,9 +81,9 @@ def _lists(*columns: Array) -> list[list[Any]]:
 class TideRun:
     """One tidecv run, with the interface of `tide_errors.TideErrors`.
 
-    tidecv decides what is matched, which error is which, and what fixing it does to the list of detections. It sees
-    neither crowd regions nor the detections they forgive: it would let a forgiven detection become a correct one. The
-    area under the curve is measured by our `average_precision`, for three reasons: tidecv averages over classes that
+    tidecv decides what is matched, which error is which, and what fixing it does to the list of detections. It gets
+    neither crowd regions nor the detections they forgive, because it could turn a forgiven detection into a correct one.
+    The area under the curve is measured by our `average_precision`, for three reasons: tidecv averages over classes that
     have detections and no ground truth; once a type is fixed it puts errors first among equal scores; and its recall
     points are i/100, COCO's i*0.01, which differ in the last bit and then move a recall of exactly 0.35 by one bar.
     What remains: of two objects of a class that a detection overlaps equally tidecv matches the first, COCO the last.

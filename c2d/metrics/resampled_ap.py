@@ -5,7 +5,7 @@ threshold. What remains for a resample is counting, for every class and threshol
 
     T   true positives up to this one              weights of the images of the true positives, summed
     D   kept detections up to this one             the same for all detections that are not forgiven
-    R   recall points reached after T of n objects looked up; n is the resample's own number of objects
+    R   recall points reached after T of n objects (a table); n is the resample's own number of objects
     AP  mean over the 101 recall points of the largest T / D from there on
 
 Only true positives change recall, and precision can only rise at one, so the curve is known from its true positives;

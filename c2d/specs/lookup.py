@@ -83,7 +83,7 @@ def student_key(student: Any) -> str:
 
 @dataclass(frozen=True)
 class Lookup:
-    """What each name stands for. A name that does not exist has the `InputError` that reports it as its value.
+    """The value of each name. A name that does not exist has as its value the `InputError` that reports it.
 
     The error is stored, not raised, because a sweep reports the mistakes of all its cells at once, and because a name
     may belong to a teacher or a cell that is never used.

@@ -43,7 +43,7 @@ def resolve_spec(values: Mapping[str, Any], *, where: str, runs: Path, data: Pat
 
 
 def _check_teachers_exist(teachers: Any) -> None:
-    """The teachers of a single spec are stored runs: nothing would train one that is only described."""
+    """Check that teachers are given by run id: a single spec trains no teacher that is only described."""
     for kind, teacher in teachers.items() if isinstance(teachers, dict) else ():
         if isinstance(teacher, dict):
             raise InputError(f"teachers.{kind}: {teacher!r} is no run id; train it first with `c2d train`")
@@ -68,7 +68,7 @@ def check_keys(values: Mapping[str, Any]) -> None:
 
 
 class SpecResolver:
-    """Resolve many specs from names that were looked up before. Equal methods, schedules and teachers: once.
+    """Resolve many specs from the values of their names. Equal methods, schedules and teachers are resolved once.
 
     Args:
         lookup: every name that a spec mentions; a name that is missing there is a KeyError.

@@ -35,15 +35,15 @@ LIMIT_H = 5 / 60
 POLL_S = 1.0
 
 PENDING = {
-    "Resources": "no node is free that has what the profile asks for; it waits for one",
+    "Resources": "no node with the resources of the profile is free; it waits for one",
     "Priority": "other jobs come first; it waits for its turn",
     "ReqNodeNotAvail": "the nodes it needs are down, drained or reserved: `sinfo -R`, or another partition",
     "PartitionDown": "the partition takes no jobs now: `sinfo`, or another partition",
     "PartitionInactive": "the partition takes no jobs now: `sinfo`, or another partition",
     "PartitionTimeLimit": "the partition's time limit is below five minutes: take another partition",
-    "PartitionNodeLimit": "the profile asks for more nodes than the partition has: lower `nodes`",
-    "PartitionConfig": "the partition cannot give what the profile asks for: lower gpus, cpus or mem_gb",
-    "BadConstraints": "no node has all that the profile asks for: check gpu_type, constraint, cpus, mem_gb",
+    "PartitionNodeLimit": "the profile has more nodes than the partition: lower `nodes`",
+    "PartitionConfig": "the partition does not have the resources of the profile: lower gpus, cpus or mem_gb",
+    "BadConstraints": "no node has all resources of the profile: check gpu_type, constraint, cpus, mem_gb",
     "InvalidAccount": "`account` of the profile is not yours: `sacctmgr show assoc user=$USER`",
     "InvalidQOS": "`qos` of the profile is not yours: `sacctmgr show assoc user=$USER`",
     "JobHeldUser": "it is held: `scontrol release JOB`",

@@ -8,7 +8,7 @@ from typing import Any
 from sweeps.definition.profile import Profile
 
 CLOCK_S = 60.0
-"""Clocks that differ by more make heartbeats look stale."""
+"""If clocks differ by more, heartbeats seem to be stale."""
 FULL_GB = 1.0
 
 

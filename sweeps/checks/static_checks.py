@@ -107,7 +107,7 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
         if student.name in shipped:
             yield RunProblem(
                 run,
-                f"student {student.name} is {shipped[student.name][:12]} here, the run asks for {student.digest[:12]}; "
+                f"student {student.name} is {shipped[student.name][:12]} here, the run has {student.digest[:12]}; "
                 "its config has changed: plan the sweep again",
             )
         else:

@@ -134,7 +134,7 @@ def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[s
         if axis.listed and (same := axis.find(label, value)) is not None:
             errors.add(here, f"{label} is given twice (as {same}); keep one of them")
         elif not label.strip() or not label.isprintable():
-            errors.add(here, f"{label!r} makes no label; give the values names: {{name: value}}")
+            errors.add(here, f"{label!r} cannot be a label; give the values names: {{name: value}}")
         else:
             check_value(name, value, here, document, methods)
             axis.values[label] = value

@@ -73,7 +73,7 @@ class Definition(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds(cls, given: Any) -> list[int]:
-        """A number n stands for the seeds 0, ..., n - 1."""
+        """Return the list of seeds; a number n means the seeds 0, ..., n - 1."""
         listed = given if isinstance(given, list) else [given]
         if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed) or not listed:
             raise ValueError("wanted a number of seeds, or a list of whole numbers")

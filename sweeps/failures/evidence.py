@@ -1,4 +1,4 @@
-"""What is known about one failure: the files of the run, the answer of SLURM and the end of the logs.
+"""Evidence about one failure: the files of the run, the facts of SLURM and the end of the logs.
 
 Needs the standard library alone, as `diagnose` does.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about one failure.
+    """Evidence about one failure.
 
     Attributes:
         status: status.json.
@@ -54,7 +54,7 @@ def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | Non
     Args:
         run: the run; missing and damaged files are ignored.
         facts: what SLURM reports, if anything.
-        exit_code: of the job's command, where it is known.
+        exit_code: of the job's command, if known.
     """
     from c2d.core.errors import InputError
     from c2d.core.job_file import read_attempts, read_job

@@ -34,7 +34,7 @@ def recover_submission(job: Job) -> Job | None:
 
     Returns:
         The completed Job; None where the array never reached SLURM; `job` itself where it is not `submitting`, where
-        its launcher is still running, or where the outcome cannot be known now.
+        its launcher is still running, or where SLURM does not answer now.
     """
     if job.where != "slurm" or job.state != "submitting" or (job.pid != os.getpid() and is_launcher_alive(job)):
         return job

@@ -46,7 +46,7 @@ def available() -> bool:
 
 
 def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
-    """Return {job: facts} of those jobs that SLURM knows; {} where neither command is installed or works.
+    """Return {job: facts} of the jobs that SLURM lists; {} where neither command is installed or works.
 
     Args:
         jobs: "123_4" or "123".
@@ -63,7 +63,7 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
         for ids in _calls(wanted):
             text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
             if text is None and shutil.which("squeue"):
-                raise Unreachable("squeue failed here")  # else every waiting run would look lost
+                raise Unreachable("squeue failed here")  # otherwise every waiting run would count as failed
             found |= _pick(parse_squeue(text or ""), wanted)
     except Unreachable as error:
         silent = error

@@ -46,7 +46,7 @@ class JobStart:
 
     @property
     def started(self) -> float:
-        """When this start began, seconds since the epoch; 0 where it is not known."""
+        """When this start began, seconds since the epoch; 0 if unknown."""
         return 0.0 if self.run_s is None else self.read_at - self.run_s
 
     def without_next_start(self, restarts: int) -> JobStart:

@@ -90,7 +90,7 @@ def has_attempt(facts: RunFacts) -> bool:
 
 
 def is_dead(facts: RunFacts) -> bool:
-    """Its process ran on this host and is gone."""
+    """Its process ran on this host and has ended."""
     return facts.liveness.state == "dead"
 
 

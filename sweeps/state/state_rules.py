@@ -60,7 +60,7 @@ class Rule(NamedTuple):
     Attributes:
         conditions: all of them must hold.
         state: then the run is in this state.
-        reason: a text, or a function that makes it. None: the diagnosis of the failure.
+        reason: a text, or a function that returns it. None: the diagnosis of the failure.
         launch: whether `submit` starts the run, or continues it.
     """
 
@@ -108,7 +108,7 @@ def _interrupted(facts: RunFacts) -> str:
 
 
 def _launcher_ended(facts: RunFacts) -> str:
-    return f"interrupted, {_progress(facts)}; its launcher is gone"
+    return f"interrupted, {_progress(facts)}; its launcher has ended"
 
 
 def _in_local_queue(facts: RunFacts) -> str:

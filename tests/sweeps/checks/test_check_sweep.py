@@ -219,7 +219,7 @@ def test_a_shipped_student_that_changed(store: Store) -> None:
     old = changed(store.student, student={"name": "retinanet-qr18", "digest": "0" * 64})
     message = only(store.check(grid(old))).message
     assert message.startswith("student retinanet-qr18 is ")
-    assert "the run asks for 000000000000; its config has changed: plan the sweep again" in message
+    assert "the run has 000000000000; its config has changed: plan the sweep again" in message
 
 
 def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
