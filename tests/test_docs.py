@@ -208,10 +208,13 @@ def test_columns_of_reports_are_listed() -> None:
     assert listed == set(QUANTITIES) - ious | {min(ious), max(ious)}
 
 
-def test_figures_failures_and_extras_are_listed() -> None:
+def test_figures_failures_profiles_and_extras_are_listed() -> None:
     from analysis.plots import FIGURES
     from c2d.core.failure_classes import FAILURE_CLASSES
+    from sweeps.definition.profile import Profile
 
+    keys = re.findall(r"\w+(?=:|`)", section("docs/sweeps.md", "# mine.yaml", "`c2d doctor"))
+    assert set(Profile.model_fields) - set(keys) == {"name"}
     assert first_cells(section("docs/analysis.md", "\n## Figures", "\nAll take")) == set(FIGURES)
     assert first_cells(section("docs/sweeps.md", "## 5.", "\n## ")) == set(FAILURE_CLASSES)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
