@@ -14,7 +14,7 @@ from c2d.core.errors import InputError, RunError
 
 @dataclass(frozen=True)
 class FailureClass:
-    """How one class of failure is handled.
+    """The handling of one class of failure.
 
     Attributes:
         kind: infrastructure: retried automatically. resource: retried with more of the resource. code: retried only on

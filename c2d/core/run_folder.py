@@ -40,7 +40,7 @@ class RunFolder:
 
     @property
     def spec(self) -> Path:
-        """What the run trains: the full spec."""
+        """The full spec: everything that decides the result."""
         return self.path / SPEC_FILE
 
     @property
@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def job(self) -> Path:
-        """How the run was launched last (`c2d.core.job_file`)."""
+        """The last launch of the run (`c2d.core.job_file`)."""
         return self.path / JOB_FILE
 
     @property

@@ -1,4 +1,4 @@
-"""Whether the process of a run is alive, dead or stale, and which process holds the lock of a run.
+"""Decide whether the process of a run is alive, dead or stale, and which process holds the lock of a run.
 
 The attempt, the plan of a sweep and the reports decide with these functions, so they agree about a run. Only the
 standard library is needed.
@@ -21,8 +21,8 @@ from c2d.core.run_folder import RunFolder
 HEARTBEAT_LIMIT_S = 300.0
 """A heartbeat older than this is stale: its process has probably died without recording it."""
 LOCK_LIMIT_S = 60.0
-"""Age at which a lock without a status `running` is taken over. Its owner needs moments: it writes the status right
-after it took the lock, and removes the lock right after the last status."""
+"""Age at which a lock without a status `running` is taken over. Its owner writes the status right
+after it acquired the lock, and releases the lock right after the last status."""
 
 PROC = Path("/proc")
 START_TOLERANCE_S = 5.0

@@ -1,8 +1,8 @@
 """The manifest of a sweep, `<runs>/sweeps/<name>.json`: its question, its axes and its planned runs.
 
-It is written at submission and read by every later command and by the reports, without the YAML: only the
-manifest shows which runs are missing. A damaged manifest is rejected as a whole, because a part of its cells could be
-taken for a finished sweep.
+It is written at submission and read by every later command and by the reports, without the YAML: only the manifest
+shows which runs are missing. A damaged manifest is rejected as a whole, because a part of its cells could be taken for
+a finished sweep.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read YAML with the line of every value. The only reader of YAML: specs, schedules, sweeps, profiles and reports.
 
-Keys are text. A key given twice, a tag, a merge key, a second document and every scalar that YAML 1.1 reads in
-an unexpected way (see `yaml_scalars`) are errors with file, line, key and fix. An alias is read as if
-its anchor were written out.
+Keys are text. A key given twice, a tag, a merge key, a second document and every scalar that YAML 1.1 reads in an
+unexpected way (see `yaml_scalars`) are errors with file, line, key and fix. An alias is read as if its anchor were
+written out.
 """
 
 from __future__ import annotations

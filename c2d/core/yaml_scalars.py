@@ -1,8 +1,8 @@
-"""The values of plain YAML scalars, without the readings of YAML 1.1 that surprise.
+"""The values of plain YAML scalars, without the unexpected readings of YAML 1.1.
 
 YAML 1.1, which PyYAML implements, reads `no` as false, `1:30` as 90, `010` as 8 and `1e-3` as text. Here a number in
-any usual decimal spelling is a number, and whatever YAML 1.1 reads in an unexpected way is an error that
-shows how to write it.
+any usual decimal spelling is a number, and whatever YAML 1.1 reads in an unexpected way is an error that shows how to
+write it.
 """
 
 from __future__ import annotations

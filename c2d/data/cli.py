@@ -21,14 +21,14 @@ app = typer.Typer(
 
 
 class Difficult(StrEnum):
-    """How VOC objects that are marked difficult are converted."""
+    """Conversion of VOC objects that are marked difficult."""
 
     crowd = "crowd"
     keep = "keep"
 
 
 class Images(StrEnum):
-    """Where the image files of a converted data set are."""
+    """Place of the image files of a converted data set."""
 
     reference = "reference"
     copy = "copy"

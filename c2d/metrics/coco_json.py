@@ -65,7 +65,7 @@ _DETECTIONS = msgspec.json.Decoder(list[_Detection])
 
 
 class _Unusual(Exception):
-    """The file needs the slow path."""
+    """Raised for a file that needs the slow path."""
 
 
 def load(targets: Path, detections: Path) -> CocoData:
@@ -191,7 +191,7 @@ def _positions(values: list[int], ids: list[Any]) -> Array:
 
 
 def _box_column(records: list[Any]) -> Array:
-    """(n, 4) float64 xywh, width and height not negative."""
+    """Return the boxes, (n, 4) float64 xywh; no width or height is negative."""
     flat = np.fromiter(chain.from_iterable([one.bbox for one in records]), np.float64, 4 * len(records))
     table = _regular(flat).reshape(-1, 4)
     if (table[:, 2:] < 0).any():

@@ -82,11 +82,12 @@ class TideRun:
     """One tidecv run, with the interface of `tide_errors.TideErrors`.
 
     tidecv decides what is matched, which error is which, and what fixing it does to the list of detections. It gets
-    neither crowd regions nor the detections they forgive, because it could turn a forgiven detection into a correct one.
-    The area under the curve is measured by our `average_precision`, for three reasons: tidecv averages over classes that
-    have detections and no ground truth; once a type is fixed it puts errors first among equal scores; and its recall
-    points are i/100, COCO's i*0.01, which differ in the last bit and then move a recall of exactly 0.35 by one bar.
-    What remains: of two objects of a class that a detection overlaps equally tidecv matches the first, COCO the last.
+    neither crowd regions nor the detections they forgive, because it could turn a forgiven detection into a correct
+    one. The area under the curve is measured by our `average_precision`, for three reasons: tidecv averages over
+    classes that have detections and no ground truth; once a type is fixed it puts errors first among equal scores; and
+    its recall points are i/100, COCO's i*0.01, which differ in the last bit and then move a recall of exactly 0.35 by
+    one bar. What remains: of two objects of a class that a detection overlaps equally tidecv matches the first, COCO
+    the last.
     `native` gives tidecv's own numbers.
     """
 
@@ -176,7 +177,7 @@ class TideRun:
         return lambda annotation: int(size_of(annotation["area"])) == size
 
     def _ap(self, ap_data: Any) -> Array:
-        """(K,) AP of tidecv's detection lists, on COCO's recall points and in COCO's order of equal scores."""
+        """Return AP (K,) of tidecv's detection lists, on COCO's recall points and in COCO's order of equal scores."""
         objects, points = np.zeros(len(self.data.class_ids), np.int64), []
         for k, curve in ap_data.objs.items():
             objects[k] = curve.num_gt_positives

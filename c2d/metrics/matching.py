@@ -137,7 +137,7 @@ class _Edges(NamedTuple):
 
 
 def _touching(a: _Edges, b: _Edges, b_crowd: Array, i: Array, j: Array) -> tuple[Array, Array, Array]:
-    """The pairs (i of a, j of b) that overlap, with their IoU; with a crowd region the union is the area of a alone."""
+    """Return overlapping pairs (i of a, j of b) with their IoU; with a crowd region the union is the area of a alone."""
     width = np.minimum(a.right[i], b.right[j]) - np.maximum(a.left[i], b.left[j])
     near = np.flatnonzero(width > 0)  # most pairs end here
     i, j, width = i[near], j[near], width[near]

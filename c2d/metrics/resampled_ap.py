@@ -123,7 +123,7 @@ def _class(image: Array, correct: Sequence[Array], forgiven: Sequence[Array]) ->
 
 
 def _class_ap(one: _Class, objects: Array, counts: Array) -> Array:
-    """(R,) AP of one class, summed over its thresholds."""
+    """Return AP (R,) of one class, summed over its thresholds."""
     so_far = np.cumsum(one.steps @ counts[: one.steps.shape[1]], axis=0, dtype=np.int32)  # (u, R)
     table, offset = _reached(objects)
     out = np.zeros(counts.shape[1])

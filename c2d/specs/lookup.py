@@ -170,7 +170,7 @@ def read_schedule(name: str, kind: str) -> dict[str, Any]:
 
 
 def _student(given: Any, runs: Path) -> dict[str, str]:
-    """{name, digest} of a shipped student, of an mmdet config, or of a config file, which is copied to the store."""
+    """Return {name, digest} of a shipped student, an mmdet config, or a config file, which is copied to the store."""
     name = str(given["name"] if isinstance(given, dict) else given)
     catalog = student_catalog()
     if name in catalog:
@@ -193,7 +193,7 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
 
 
 def _init(given: str, runs: Path) -> str:
-    """`none`, `torchvision:NAME`, or `sha256:...` of a file, which is copied to the store."""
+    """Return `none`, `torchvision:NAME`, or `sha256:...` of a file, which is copied to the store."""
     if given == "none" or given.startswith(("torchvision:", "sha256:")):
         return given
     path = Path(given)

@@ -159,7 +159,7 @@ def check_params(name: str, params: dict[str, Any], schema: dict[str, Any]) -> N
 
 
 def _wrong(value: Any, rule: dict[str, Any], named: dict[str, Any]) -> str:
-    """What was wanted and what was given, or "" for an allowed value."""
+    """Return what is allowed and what was given; "" for an allowed value."""
     # pydantic defines nested models and enums once, under $defs.
     if "$ref" in rule:
         rule = named.get(rule["$ref"].rsplit("/", 1)[-1], {})

@@ -119,7 +119,7 @@ class SpecResolver:
         return spec
 
     def _method(self, given: Any) -> tuple[Method, dict[str, list[str]]]:
-        """(the method with every default written out, {kind of teacher: the methods that need one})."""
+        """Return (the method with every default written out, {kind of teacher: the methods that need one})."""
         if not isinstance(given, list):
             raise InputError(f"method is a list, e.g. [{{icod: {{T: 2}}}}], given {given!r}")
         key = json.dumps(given, default=repr)
@@ -131,7 +131,7 @@ class SpecResolver:
         return self._methods[key]
 
     def _teachers(self, given: Mapping[str, Any], needed: Mapping[str, list[str]], dataset: Any) -> dict[str, str]:
-        """{kind: whole run id} of the teachers that are needed."""
+        """Return {kind: whole run id} of the teachers that are needed."""
         for kind in given:
             if kind not in KINDS:
                 raise unknown_name("kind of teacher", kind, KINDS)
@@ -162,7 +162,7 @@ class SpecResolver:
         return self._teacher_ids[key]
 
     def _dataset(self, given: Any) -> dict[str, str]:
-        """{name, digest}; a digest that the spec states must be the one of the data."""
+        """Return {name, digest}; a digest in the spec must be that of the data."""
         name, digest = value_or_raise(self.lookup.datasets[given["name"] if isinstance(given, dict) else given])
         if isinstance(given, dict) and given.get("digest", digest) != digest:
             raise InputError(
@@ -171,7 +171,7 @@ class SpecResolver:
         return {"name": name, "digest": digest}
 
     def _student(self, given: Any) -> dict[str, str]:
-        """{name, digest}; a digest that the spec states must be the one of the config."""
+        """Return {name, digest}; a digest in the spec must be that of the config."""
         if (key := student_key(given)) not in self.lookup.students:
             raise unknown_student(str(given))
         student = value_or_raise(self.lookup.students[key])
@@ -183,7 +183,7 @@ class SpecResolver:
         return student
 
     def _schedule(self, given: Any, kind: str) -> tuple[str, ScheduleRef | dict[str, Any]]:
-        """(key in `_schedules`, the validated schedule or its values)."""
+        """Return (key in `_schedules`, the validated schedule or its values)."""
         name, changes = _name_and_changes(given)
         kind = kind if kind in KINDS else "detector"  # another kind is reported by RunSpec
         # default=repr: values that JSON cannot hold are reported later, by the validation.
@@ -200,7 +200,7 @@ class SpecResolver:
 
 
 def _input(given: Any, kind: str, schedule: ScheduleRef | dict[str, Any]) -> Any:
-    """The image side in px; of a classifier the side of the crops of its schedule, unless the spec has another."""
+    """Return the image side in px; for a classifier, the crop side of its schedule unless the spec has another one."""
     if given is not None or kind != "classifier":
         return given
     if isinstance(schedule, ScheduleRef):

@@ -142,7 +142,7 @@ def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[s
 
 
 def _read_bundle(name: str, given: dict[str, Any], document: YamlDocument, methods: Mapping[str, Any]) -> Axis:
-    """An axis whose labels set several keys at once. Its name may be a mistyped key: then the closest is named."""
+    """Read an axis whose labels set several keys at once. If its name may be a mistyped key, errors name the closest."""
     before = len(document.errors.found)
     values = {}
     for label, value in given.items():

@@ -114,9 +114,7 @@ def doctor() -> dict[str, Any]:
         )  # fmt: skip
         value: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        return {
-            "error": f"no answer in {DOCTOR_S} s; imports are slow on this file system"
-        }
+        return {"error": f"no answer in {DOCTOR_S} s; imports are slow on this file system"}
     except (OSError, ValueError):
         return {"error": " ".join((done.stderr or done.stdout).split())[-300:] or f"exit code {done.returncode}"}
     return value
