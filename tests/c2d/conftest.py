@@ -13,8 +13,8 @@ TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """`data` holds the scenes, `runs` the store; `create_run` writes a spec into it and returns the run's folder."""
+class TinyStore:
+    """A data set of 26 scenes and a store. `create_run` writes a spec and returns the folder of the run."""
 
     data: Path
     runs: Path
@@ -42,22 +42,22 @@ class Workshop:
 
         return RunOptions(data=self.data, quiet=True, **options)
 
-    def with_empty_store(self, folder: Path) -> Workshop:
-        """Return a workshop with the same data and an empty store."""
-        return Workshop(self.data, folder / "runs")
+    def with_empty_store(self, folder: Path) -> TinyStore:
+        """Return a store with the same data and an empty store."""
+        return TinyStore(self.data, folder / "runs")
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
     from c2d.data.scenes import make_scenes
 
-    root = tmp_path_factory.mktemp("workshop")
+    root = tmp_path_factory.mktemp("tiny_store")
     make_scenes(root / "data" / "scenes", train=20, val=6, size=96, seed=0)
-    return Workshop(root / "data", root / "runs")
+    return TinyStore(root / "data", root / "runs")
 
 
 @pytest.fixture(scope="session")
-def teacher(workshop: Workshop) -> Any:
+def teacher(tiny_store: TinyStore) -> Any:
     """A classifier teacher of four iterations; its min_top1 is 0, so that students may start under it."""
     from c2d.training.train import train
 
@@ -65,6 +65,6 @@ def teacher(workshop: Workshop) -> Any:
         "name": "demo-classifier",
         "values": {"iterations": 4, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}},
     }
-    folder = workshop.create_run(network="resnet18", schedule=schedule, input=32)
-    train(folder, workshop.options())
+    folder = tiny_store.create_run(network="resnet18", schedule=schedule, input=32)
+    train(folder, tiny_store.options())
     return folder

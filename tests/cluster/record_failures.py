@@ -42,7 +42,7 @@ from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.node.node_environment import first_host
 from sweeps.scheduler.slurm_output import SACCT_FORMAT
-from tests.c2d.conftest import TINY, Workshop
+from tests.c2d.conftest import TINY, TinyStore
 from tests.cluster.slurm import NODES, Cluster, marked, missing
 
 OUT = Path(__file__).parents[1] / "fixtures" / "failures"
@@ -72,7 +72,7 @@ class Scene:
     expected: str
     rank: int | None = 0
     act: Callable[[Stage], None] | None = None  # once the training runs; None: it dies by itself
-    prepare: Callable[[Workshop, RunFolder], None] | None = None  # between the question and the submission
+    prepare: Callable[[TinyStore, RunFolder], None] | None = None  # between the question and the submission
     iterations: int = LONG
     question: dict[str, Any] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
@@ -144,13 +144,13 @@ def kill(rank: int) -> Callable[[Stage], None]:
     return lambda stage: os.kill(stage.pids()[rank], signal.SIGKILL)
 
 
-def without_images(workshop: Workshop, run: RunFolder) -> None:
-    shutil.rmtree(workshop.data / "scenes")
+def without_images(tiny_store: TinyStore, run: RunFolder) -> None:
+    shutil.rmtree(tiny_store.data / "scenes")
 
 
-def fill(workshop: Workshop, run: RunFolder) -> None:
-    free = shutil.disk_usage(workshop.runs).free
-    (workshop.runs / "somebody-else").write_bytes(b"x" * (free - (260 << 10)))
+def fill(tiny_store: TinyStore, run: RunFolder) -> None:
+    free = shutil.disk_usage(tiny_store.runs).free
+    (tiny_store.runs / "somebody-else").write_bytes(b"x" * (free - (260 << 10)))
 
 
 def broken_student(folder: Path) -> str:
@@ -204,15 +204,15 @@ SCENES: dict[str, Scene] = {
 
 def record(name: str, scene: Scene, cluster: Cluster) -> None:
     """Play one case and write its folder."""
-    with store(scene.small_disk) as workshop:
-        kept = workshop.data.parent / "kept"
+    with store(scene.small_disk) as tiny_store:
+        kept = tiny_store.data.parent / "kept"
         kept.mkdir()
         question = dict(scene.question)
         if question.get("student") == "wrong-neck":
-            question["student"] = broken_student(workshop.data.parent)
+            question["student"] = broken_student(tiny_store.data.parent)
         values = {"iterations": scene.iterations, "batch": 4, **question.pop("schedule", {})}
-        run = workshop.create_run(schedule={"name": "smoke", "values": values}, **question)
-        recorder = workshop.data.parent / "recorder"
+        run = tiny_store.create_run(schedule={"name": "smoke", "values": values}, **question)
+        recorder = tiny_store.data.parent / "recorder"
         text = RECORDER.format(kept=kept, run=run.path, before=scene.before, python=scene.python)
         recorder.write_text(text)
         recorder.chmod(0o755)
@@ -222,14 +222,14 @@ def record(name: str, scene: Scene, cluster: Cluster) -> None:
                 "hours": Hours(small=1 / 60), "workers": 0, "python": shlex.quote(str(recorder)), **scene.profile,
             }
         )  # fmt: skip
-        code = take_snapshot(workshop.runs)
+        code = take_snapshot(tiny_store.runs)
         if scene.prepare:
-            scene.prepare(workshop, run)
-        slurm.launch(LaunchRequest(name, workshop.runs, workshop.data, [Task(run)], profile, code), print)
+            scene.prepare(tiny_store, run)
+        slurm.launch(LaunchRequest(name, tiny_store.runs, tiny_store.data, [Task(run)], profile, code), print)
         launched = read_job(run)
         assert launched is not None
         assert launched.job is not None
-        stage = Stage(cluster, launched.job, run, workshop.runs)
+        stage = Stage(cluster, launched.job, run, tiny_store.runs)
         if scene.act:
             cluster.until(lambda: run.metrics.exists() and run.metrics.stat().st_size > 0, f"{name} trains", 60)
             scene.act(stage)
@@ -298,7 +298,7 @@ def neutral(text: str, root: Path, cluster: Cluster, node: str) -> str:
 
 
 @contextmanager
-def store(small: bool) -> Iterator[Workshop]:
+def store(small: bool) -> Iterator[TinyStore]:
     """A store with scenes and without runs; `small`: on a disk of six megabytes."""
     from c2d.data.scenes import make_scenes
 
@@ -309,7 +309,7 @@ def store(small: bool) -> Iterator[Workshop]:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(runs)], check=True)
     try:
         make_scenes(root / "data" / "scenes", train=20, val=6, size=96, seed=0)
-        yield Workshop(root / "data", runs)
+        yield TinyStore(root / "data", runs)
     finally:
         if small:
             subprocess.run(["umount", "--lazy", str(runs)], check=True)

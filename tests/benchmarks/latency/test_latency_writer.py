@@ -88,7 +88,7 @@ def test_an_ap_of_other_bytes_is_not_this_artefacts() -> None:
 
 
 def test_values_that_json_lacks_are_null(tmp_path: Path) -> None:
-    """Outputs of another form deviate without end, and a training that did not fit has words: neither is JSON."""
+    """An infinite deviation (outputs of another form) and a text instead of a memory become null."""
     row = made()
     row.checks |= {"equal": False, "max_deviation": float("inf")}
     row.training_mib = "training of a batch of 64 does not fit in memory"

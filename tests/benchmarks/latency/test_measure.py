@@ -41,7 +41,7 @@ def rows_of(
     monkeypatch: pytest.MonkeyPatch,
     batches: tuple[int, ...] = (1,),
 ) -> tuple[list[LatencyRow], list[str]]:
-    """(rows, who was asked in which order): each backend's processes answer from its list, the examination first."""
+    """Return (rows, backends in the order of their processes); each process takes the next answer of its backend."""
     for name in answers:
         monkeypatch.setitem(BACKENDS, name, BACKENDS.get(name, Backend("made.up", "fp32", "made")))
     left = {name: list(given) for name, given in answers.items()}

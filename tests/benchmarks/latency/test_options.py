@@ -1,4 +1,4 @@
-"""What a command line may ask for, and how everything else is answered."""
+"""Allowed options of the command line, and the errors of all others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_run_by_its_id_the_beginning_of_it_or_its_folder(tmp_path: Path) -> No
 
 
 def test_data_that_have_moved(tmp_path: Path) -> None:
-    """A run's card is looked for by name and digest; what a config calls data_root is replaced."""
+    """The card of a run is found by name and digest; the data_root of a config is replaced."""
     card = make_scenes(tmp_path / "data" / "scenes", train=1, val=2, size=64, seed=0)
     folder = run(tmp_path / "runs", "retina", dataset={"name": "scenes", "digest": card.digest})
     found = options.choose_target("retina", None, None, None, tmp_path / "runs", tmp_path / "data").dataset_overrides

@@ -23,7 +23,7 @@ RUN = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / "tiny-retinane
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fixture's config and weights, beside images where the config looks for them."""
+    """Config and weights of the fixture, with images in the folder that the config names."""
     folder = tmp_path_factory.mktemp("student")
     for name in ("config.py", "student.pth"):
         shutil.copy(RUN / name, folder / name)

@@ -1,4 +1,4 @@
-"""Times against known ones: a sleep, torch's own timer; the rule of warm-up on sequences made by hand."""
+"""Times compared with known ones (a sleep, torch's own timer); the rule of warm-up on short sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process's work on a student that is made up: what does not fit, what fails, what is not there."""
+"""The work of one process on a fake student: batches that do not fit, errors, missing data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def request(**more: Any) -> LatencyRequest:
 def lines_of(
     asked: LatencyRequest, call_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> list[dict[str, Any]]:
-    """What a process says whose stages are made by `call_of(stage, batch)`."""
+    """Return the lines of a process whose stages are `call_of(stage, batch)`."""
     monkeypatch.setattr(stages, "stage_call", lambda pipeline, call, stage, batch, paths: call_of(stage, batch))
     pipeline: Any = SimpleNamespace(device=SimpleNamespace(type="cpu"), network=SimpleNamespace(nms="out"))
     said: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What disturbs a measurement, on machines made of text files: two cores, ticks of a hundredth of a second."""
+"""Disturbances of a measurement, from synthetic /proc and /sys files: two cores, ticks of 0.01 s."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def made(root: Path, busy_s: float = 0.0, stolen_s: float = 0.0, heat: int = 0, quota_us: int = 0) -> Path:
-    """A machine of two cores whose counters stand where they are said to."""
+    """Write /proc and /sys of a machine of two cores with the given counters."""
     user, steal = int(busy_s * TICKS), int(stolen_s * TICKS)
     texts = {
         "proc/stat": f"cpu  {user} 0 0 100000 7 0 0 {steal} 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0 0 0\n",

@@ -1,4 +1,4 @@
-"""The GPU's side through a NVML that is made up: clocks, throttling, other processes, and their absence."""
+"""State of a GPU through a fake NVML: clocks, throttling, other processes, and missing values."""
 
 from __future__ import annotations
 

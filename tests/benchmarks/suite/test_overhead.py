@@ -1,4 +1,4 @@
-"""The cost of our own plumbing at the smallest sizes: every line is measured, and the goals are looked up rightly."""
+"""The overhead benchmark at the smallest sizes: every line is measured and compared with its goal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slow reference beside ours: asked of the checkout's own tests, and missed where there are none."""
+"""The slow reference beside our terms: run from the tests of a checkout; without a checkout a note reports it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_no_checkout_and_a_method_that_has_none(tmp_path: Path) -> None:
 
 
 def test_time_is_taken_once_of_functions_that_call_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that advances by one second at each look: the outer looks at 1 and 3, the inner at 2."""
+    """A clock that advances by one second at each reading: the outer function reads 1 and 3, the inner one 2."""
     ticks = iter(range(1, 100))
     monkeypatch.setattr(reference_step_times.time, "perf_counter", lambda: float(next(ticks)))
     watch = reference_step_times.Stopwatch()

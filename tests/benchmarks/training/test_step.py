@@ -1,4 +1,4 @@
-"""The step benchmark on a case small enough for a test: samples are kept raw, the table is made of them."""
+"""The step benchmark on a small case: raw samples are returned, and the table is computed from them."""
 
 from __future__ import annotations
 

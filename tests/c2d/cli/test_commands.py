@@ -12,7 +12,7 @@ import yaml
 
 from c2d.cli.main import main
 from c2d.core.run_folder import RunFolder, read_json
-from tests.c2d.conftest import TINY, Workshop
+from tests.c2d.conftest import TINY, TinyStore
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -64,10 +64,10 @@ def question(folder: Path, **changes: Any) -> Path:
     ],
 )
 def test_bad_questions(
-    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
+    tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
 ) -> None:
     runs = tmp_path / "runs"
-    code, _, err = call(capsys, "train", question(tmp_path, **changes), "--runs", runs, "--data", workshop.data)
+    code, _, err = call(capsys, "train", question(tmp_path, **changes), "--runs", runs, "--data", tiny_store.data)
     assert code == 2, err
     assert message in err
     assert len(err.strip().splitlines()) == 1
@@ -76,14 +76,14 @@ def test_bad_questions(
 
 
 def test_bad_parameter_value_names_the_method(
-    workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_store: TinyStore, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = question(tmp_path, method=[{"icod": {"T": -1}}], teachers={"classifier": teacher.id})
-    before = sorted(item.name for item in workshop.runs.iterdir())
-    code, _, err = call(capsys, "train", path, "--runs", workshop.runs, "--data", workshop.data)
+    before = sorted(item.name for item in tiny_store.runs.iterdir())
+    code, _, err = call(capsys, "train", path, "--runs", tiny_store.runs, "--data", tiny_store.data)
     assert (code, len(err.strip().splitlines())) == (2, 1)
     assert "method icod: T:" in err
-    assert sorted(item.name for item in workshop.runs.iterdir() if item.name not in ("students",)) == [
+    assert sorted(item.name for item in tiny_store.runs.iterdir() if item.name not in ("students",)) == [
         n for n in before if n != "students"
     ]
 
@@ -107,21 +107,21 @@ def test_unknown_commands(capsys: pytest.CaptureFixture[str], wrong: str) -> Non
 
 
 def test_train_prints_the_summary_and_the_folder(
-    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, runs = question(tmp_path), tmp_path / "runs"
-    code, out, _ = call(capsys, "train", path, "--runs", runs, "--data", workshop.data)
+    code, out, _ = call(capsys, "train", path, "--runs", runs, "--data", tiny_store.data)
     assert code == 0
     assert "AP50" in out
     assert "TIDE" in out
     (folder,) = [RunFolder(item.parent) for item in runs.glob("*/spec.json")]
     assert str(folder.path) in out
     assert folder.id.startswith("tiny-retinanet-baseline-")
-    again, out, _ = call(capsys, "train", path, "--runs", runs, "--data", workshop.data, "--quiet")
+    again, out, _ = call(capsys, "train", path, "--runs", runs, "--data", tiny_store.data, "--quiet")
     assert again == 0
     assert folder.read_status()["attempt"] == 1
 
-    code, out, err = call(capsys, "evaluate", folder.id, "--runs", runs, "--data", workshop.data, "--check")
+    code, out, err = call(capsys, "evaluate", folder.id, "--runs", runs, "--data", tiny_store.data, "--check")
     assert code == 0, err
     assert "AP equals result.json" in out
     out_file = tmp_path / "stock.json"
@@ -133,7 +133,7 @@ def test_train_prints_the_summary_and_the_folder(
         "--checkpoint",
         folder.student,
         "--data",
-        workshop.data / "scenes",
+        tiny_store.data / "scenes",
         "--runs",
         runs,
         "--out",
@@ -144,24 +144,24 @@ def test_train_prints_the_summary_and_the_folder(
 
     spec = read_json(folder.spec)
     folder.spec.write_text(json.dumps({**spec, "seed": 5}))
-    code, _, err = call(capsys, "train", path, "--runs", runs, "--data", workshop.data)
+    code, _, err = call(capsys, "train", path, "--runs", runs, "--data", tiny_store.data)
     assert code == 2
     assert "holds another spec" in err
 
 
 def test_evaluate_refuses_other_weights_and_classes(
-    workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_store: TinyStore, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from c2d.training.train import train
 
-    folder = workshop.create_run(seed=21)
-    train(folder, workshop.options())
-    stock = ["--config", folder.config, "--data", workshop.data / "scenes", "--runs", tmp_path / "runs"]
+    folder = tiny_store.create_run(seed=21)
+    train(folder, tiny_store.options())
+    stock = ["--config", folder.config, "--data", tiny_store.data / "scenes", "--runs", tmp_path / "runs"]
     code, _, err = call(capsys, "evaluate", *stock, "--checkpoint", teacher.classifier)
     assert code == 2
     assert len(err.strip().splitlines()) == 1
     text = folder.config.read_text()
-    first = read_json(workshop.data / "scenes" / "card.json")["classes"][0]
+    first = read_json(tiny_store.data / "scenes" / "card.json")["classes"][0]
     other = tmp_path / "other.py"
     other.write_text(text.replace(f"'{first}'", "'unicorn'"))
     code, _, err = call(
@@ -172,14 +172,14 @@ def test_evaluate_refuses_other_weights_and_classes(
         "--checkpoint",
         folder.student,
         "--data",
-        workshop.data / "scenes",
+        tiny_store.data / "scenes",
         "--runs",
         tmp_path / "runs",
     )
     assert code == 2
     assert "unicorn" in err
     assert call(capsys, "evaluate", "--config", folder.config)[0] == 2
-    assert call(capsys, "evaluate", "nobody", "--runs", workshop.runs)[0] == 2
+    assert call(capsys, "evaluate", "nobody", "--runs", tiny_store.runs)[0] == 2
 
 
 def test_methods_lists_icod_with_its_defaults(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,12 +190,12 @@ def test_methods_lists_icod_with_its_defaults(capsys: pytest.CaptureFixture[str]
     assert call(capsys, "methods", "icdo")[0] == 2
 
 
-def small_set(folder: Path, workshop: Workshop, **changes: Any) -> Path:
+def small_set(folder: Path, tiny_store: TinyStore, **changes: Any) -> Path:
     """A copy of the scenes under `folder`/data/scenes whose training annotations may be changed, with its card."""
     from c2d.data.make_card import make_card
 
     root = folder / "data" / "scenes"
-    shutil.copytree(workshop.data / "scenes", root)
+    shutil.copytree(tiny_store.data / "scenes", root)
     train = root / "annotations" / "instances_train.json"
     train.write_text(json.dumps({**read_json(train), **changes}))
     splits = {name: (root / "annotations" / f"instances_{name}.json", root / name) for name in ("train", "val")}
@@ -204,9 +204,9 @@ def small_set(folder: Path, workshop: Workshop, **changes: Any) -> Path:
 
 
 def test_a_missing_image_is_found_before_the_first_step(
-    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = small_set(tmp_path, workshop)
+    root = small_set(tmp_path, tiny_store)
     used = {box["image_id"] for box in read_json(root / "annotations" / "instances_train.json")["annotations"]}
     images = read_json(root / "annotations" / "instances_train.json")["images"]
     lost = next(image["file_name"] for image in images if image["id"] in used)
@@ -218,8 +218,8 @@ def test_a_missing_image_is_found_before_the_first_step(
     assert not list((tmp_path / "runs").glob("*/spec.json"))
 
 
-def test_no_annotations_at_all(workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small_set(tmp_path, workshop, annotations=[])
+def test_no_annotations_at_all(tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_set(tmp_path, tiny_store, annotations=[])
     code, _, err = call(capsys, "train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data")
     assert code == 2
     assert "has no image to use" in err
@@ -228,9 +228,9 @@ def test_no_annotations_at_all(workshop: Workshop, tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_image_stops_the_run_and_is_named(
-    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+    tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
 ) -> None:
-    root = small_set(tmp_path, workshop)
+    root = small_set(tmp_path, tiny_store)
     for path in (root / "train").iterdir():
         path.write_bytes(path.read_bytes()[:40])
     command = ["train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data"]
@@ -246,9 +246,9 @@ def test_a_broken_image_stops_the_run_and_is_named(
 
 
 def test_data_that_changed_since_the_card(
-    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = small_set(tmp_path, workshop)
+    root = small_set(tmp_path, tiny_store)
     path = root / "annotations" / "instances_train.json"
     value = read_json(path)
     value["annotations"][0]["bbox"][0] += 1

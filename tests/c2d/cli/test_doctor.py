@@ -1,4 +1,4 @@
-"""doctor: every check against machines that are made up, and the command on this one."""
+"""doctor: every check on fake machines, and the command on this machine."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_an_empty_machine_names_every_problem_with_a_fix(machine: Machine, tmp_p
     assert all(check.fix for check in problems)
 
 
-def test_a_check_that_breaks_is_a_line_and_the_others_go_on(
+def test_a_check_that_raises_is_reported_and_the_others_run(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine({})
@@ -153,7 +153,7 @@ def test_flavours_of_the_host(machine: Machine, versions: dict[str, str], status
 
 
 @pytest.mark.parametrize(("ext", "found"), [("compiled", "mmcv's own"), ("stand-in", "replacements on torchvision")])
-def test_compiled_or_standing_in(machine: Machine, ext: str, found: str) -> None:
+def test_compiled_ops_or_replacements(machine: Machine, ext: str, found: str) -> None:
     compat = SimpleNamespace(prepare=lambda: SimpleNamespace(ext=ext), install_command=lambda: "pip install X")
     machine(CONTINUED | {"torch": "2.15.0"}, modules={"c2d.detectors.compat": compat})
     check = package_checks.check_compiled_ops()
@@ -253,7 +253,7 @@ def test_slurm(
     assert bool(check.fix) == (status != "ok")
 
 
-def test_a_tool_that_hangs_or_is_missing_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_hangs_or_is_missing_gives_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(command: tuple[str, ...], **_: Any) -> None:
         raise subprocess.TimeoutExpired(command, 20)
 
@@ -280,7 +280,7 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, statu
     assert "not writable" in machine_checks.check_disk("disk", tmp_path).found
 
 
-def test_the_store_is_looked_at_where_there_is_one(machine: Machine, tmp_path: Path) -> None:
+def test_an_existing_store_is_checked(machine: Machine, tmp_path: Path) -> None:
     machine({})
     assert "disk of runs/" not in [check.name for check in system_checks.run_checks(tmp_path)]
     (tmp_path / "runs").mkdir()

@@ -75,7 +75,7 @@ def test_an_image_without_boxes_trains(name: str) -> None:
     assert torch.isfinite(loss)
 
 
-def test_the_list_is_the_issues() -> None:
+def test_the_list_of_students_is_complete() -> None:
     others = {"fcos-r50", "atss-r50", "gfl-r50", "cascade-rcnn-r50"}
     teachers = {"retinanet-r101", "faster-rcnn-r101"}
     assert set(student_names()) == PAPER | others | teachers | SMALL
@@ -127,7 +127,7 @@ def test_nothing_is_downloaded_and_classes_are_set(name: str) -> None:
     assert rpn.get("num_classes", 1) == 1
 
 
-def test_the_catalog_is_what_the_configs_say() -> None:
+def test_the_catalog_equals_the_configs() -> None:
     assert render() == (Path(__file__).parents[3] / "c2d/configs/students/catalog.json").read_text("utf-8")
 
 
@@ -168,7 +168,7 @@ def test_an_ssd_too_small_for_its_levels_is_refused() -> None:
         load_student("ssd300-vgg16", input_size=160)
 
 
-def test_an_unknown_student_is_answered() -> None:
+def test_an_unknown_student_is_reported() -> None:
     with pytest.raises(InputError, match="did you mean 'retinanet-qr18'") as info:
         load_student("retinanet-q18")
     assert "mmdet::" in str(info.value)
@@ -200,14 +200,14 @@ def test_a_config_that_mixes_images_is_refused() -> None:
         ("model = (", "cannot read"),
     ],
 )
-def test_a_broken_config_is_answered(tmp_path: Path, text: str, message: str) -> None:
+def test_a_broken_config_is_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         load_student(str(path))
 
 
-def test_a_config_that_is_not_there_is_answered() -> None:
+def test_a_missing_config_is_reported() -> None:
     with pytest.raises(InputError, match=r"cannot read the student config 'mmdet::retinanet/nothing\.py'"):
         load_student("mmdet::retinanet/nothing.py")
     with pytest.raises(InputError, match="cannot read"):

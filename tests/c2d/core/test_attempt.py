@@ -49,7 +49,7 @@ def running(folder: RunFolder, age_s: float = 0.0, **facts: Any) -> None:
         ({"pid": NOBODY, "host": "another"}, HEARTBEAT_LIMIT_S + 5, False),
     ],
 )
-def test_who_is_alive(
+def test_processes_that_are_alive(
     folder: RunFolder, facts: dict[str, Any], age_s: float, alive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if age_s > HEARTBEAT_LIMIT_S and facts["pid"] != NOBODY:
@@ -79,7 +79,7 @@ def test_a_lock_without_an_explanation_does_not_block_for_ever(folder: RunFolder
     assert not folder.lock.exists()
 
 
-def test_nobody_writes_a_run_without_a_lock(folder: RunFolder) -> None:
+def test_no_process_writes_a_run_without_a_lock(folder: RunFolder) -> None:
     assert lock_owner(folder) is None
     folder.write_status("running", host="another")
     assert lock_owner(folder) is None
@@ -119,7 +119,7 @@ def test_an_import_error_while_building_is_recorded(folder: RunFolder) -> None:
     assert folder.read_status()["failure_class"] == "import"
 
 
-def test_a_failed_build_does_not_speak_for_a_run_that_lives_elsewhere(folder: RunFolder) -> None:
+def test_a_failed_build_keeps_the_status_of_a_run_of_another_process(folder: RunFolder) -> None:
     running(folder, host="another")
     before = folder.status.read_bytes()
     with pytest.raises(RunError), record_build_failure(folder):
@@ -127,14 +127,14 @@ def test_a_failed_build_does_not_speak_for_a_run_that_lives_elsewhere(folder: Ru
     assert folder.status.read_bytes() == before
 
 
-def test_a_stop_says_who_asked(folder: RunFolder) -> None:
+def test_a_stop_names_its_signal(folder: RunFolder) -> None:
     with pytest.raises(Interrupted), attempt(folder, quiet=True):
         raise Interrupted("interrupted by SIGUSR2; call again to continue", by="SIGUSR2")
     status = folder.read_status()
     assert (status["state"], status["reason"]) == ("waiting", "interrupted by SIGUSR2; call again to continue")
 
 
-def test_one_writer_even_when_both_come_at_once(folder: RunFolder) -> None:
+def test_one_writer_when_both_start_together(folder: RunFolder) -> None:
     with attempt(folder, quiet=True):
         assert lock_owner(folder) == f"pid {os.getpid()} on {socket.gethostname()} (heartbeat {_beat(folder)})"
         with pytest.raises(Busy), attempt(folder, quiet=True):

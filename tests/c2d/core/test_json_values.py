@@ -43,7 +43,7 @@ def test_what_is_no_object_of_format_1_is_a_problem(tmp_path: Path, raw: bytes, 
     assert "\n" not in found.message
 
 
-def test_what_is_no_file_is_a_problem_and_never_waited_for(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_a_problem_and_never_blocks(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")

@@ -1,4 +1,4 @@
-"""Data cards: digest, paths, and every way in which loading one goes wrong."""
+"""Data cards: digest, paths, and every error of loading one."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_moved_data_keep_their_digest(tmp_path: Path, write: Any, coco: dict[str
     assert len(digests) == 1
 
 
-def test_verify_tells_a_changed_annotation_file(tmp_path: Path, write: Any, coco: dict[str, Any]) -> None:
+def test_verify_reports_a_changed_annotation_file(tmp_path: Path, write: Any, coco: dict[str, Any]) -> None:
     _card(tmp_path, write, coco)
     coco["annotations"][0]["bbox"] = [0, 0, 4, 6]
     (tmp_path / "instances_train.json").write_text(json.dumps(coco))
@@ -103,7 +103,7 @@ def test_verify_tells_a_changed_annotation_file(tmp_path: Path, write: Any, coco
         verify_card(load_card(str(tmp_path)))
 
 
-def test_class_list_has_to_be_the_files(tmp_path: Path, write: Any, coco: dict[str, Any]) -> None:
+def test_class_list_must_equal_that_of_the_file(tmp_path: Path, write: Any, coco: dict[str, Any]) -> None:
     path, folder = write(coco)
     with pytest.raises(InputError, match=r"class list and .* differ"):
         make_card(tmp_path, "insects", ["bee", "ant"], {"train": (path, folder)})
@@ -115,7 +115,7 @@ def test_class_list_has_to_be_the_files(tmp_path: Path, write: Any, coco: dict[s
     assert not (tmp_path / "card.json").exists()
 
 
-def test_unknown_name_gets_a_guess(
+def test_unknown_name_gets_a_suggestion(
     tmp_path: Path, write: Any, coco: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _card(tmp_path / "data" / "insects", write, coco)
@@ -142,7 +142,7 @@ def test_broken_card_is_one_line(tmp_path: Path, text: str) -> None:
 # public data sets
 
 
-def test_shipped_cards_are_their_digest() -> None:
+def test_shipped_cards_have_their_digest() -> None:
     assert set(public_cards()) == {"coco2017"}
     for name, card in public_cards().items():
         assert (card.name, card.digest) == (name, public_digest(card))
@@ -191,7 +191,7 @@ def public(monkeypatch: pytest.MonkeyPatch) -> PublicCard:
     return card
 
 
-def test_a_public_set_is_asked_about_without_its_files(public: PublicCard, tmp_path: Path) -> None:
+def test_the_card_of_a_public_set_needs_no_files(public: PublicCard, tmp_path: Path) -> None:
     assert data_reference("insects", tmp_path) == ("insects", public.digest)
     with pytest.raises(InputError, match="unknown data set 'insect'; did you mean 'insects'"):
         data_reference("insect", tmp_path)
@@ -245,7 +245,7 @@ def test_another_data_set_under_its_name_is_refused(
             call()
 
 
-def test_no_card_is_made_under_a_false_name(
+def test_no_card_is_written_under_a_wrong_name(
     public: PublicCard, tmp_path: Path, write: Any, coco: dict[str, Any]
 ) -> None:
     del coco["annotations"][0]

@@ -1,4 +1,4 @@
-"""Every defect that `c2d data check` knows: made by hand, and told with file and id."""
+"""Every defect that `c2d data check` detects, reported with file and id."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ DEFECTS = [
 @pytest.mark.parametrize(
     ("spoil", "kind", "message"), DEFECTS, ids=[f"{kind}-{i}" for i, (_, kind, _) in enumerate(DEFECTS)]
 )
-def test_defect_is_told(write: Any, coco: Coco, spoil: Callable[[Coco], None], kind: str, message: str) -> None:
+def test_defect_is_reported(write: Any, coco: Coco, spoil: Callable[[Coco], None], kind: str, message: str) -> None:
     spoil(coco)
     path, folder = write(coco)
     report = check_coco([(path, folder)])
@@ -284,7 +284,7 @@ _values = st.one_of(
     ),
     value=_values,
 )
-def test_any_value_anywhere_is_told_and_never_crashes(
+def test_any_value_at_any_key_is_reported_without_a_crash(
     coco: Coco, tmp_path: Path, block: str, index: int, key: str, value: Any
 ) -> None:
     spoiled = copy.deepcopy(coco)

@@ -68,7 +68,7 @@ def test_public_functions_of_mmcv_pass_the_error_on(call: Callable[[], Any], nam
 
 
 @stand_in_only
-def test_the_stand_in_is_an_ordinary_module_to_those_who_look() -> None:
+def test_the_replacement_behaves_as_an_ordinary_module() -> None:
     from mmcv.utils import collect_env
     from mmengine.utils.dl_utils.misc import mmcv_full_available
 
@@ -108,7 +108,7 @@ def test_a_compiled_extension_is_left_alone(
             compat._supply_extension()
 
 
-def test_absent_host_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_host_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> ModuleType:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 

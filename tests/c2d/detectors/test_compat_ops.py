@@ -231,7 +231,7 @@ def test_roi_align_without_rois() -> None:
 
 
 @stand_in_only
-def test_roi_align_max_says_what_to_do() -> None:
+def test_roi_align_max_names_the_fix() -> None:
     with pytest.raises(compat.MissingOp, match=r"roi_align_forward.*pool_mode='max'.*pool_mode='avg'.*pip install"):
         ops.roi_align(torch.zeros(1, 1, 4, 4), torch.tensor([[0.0, 0, 0, 2, 2]]), (2, 2), 1.0, 0, "max", True)
 

@@ -1,4 +1,4 @@
-"""A dead loss is an error that names loss, layer and rank; a living one costs one look."""
+"""A loss without gradient is an error that names loss, layer and rank; one with gradient is checked once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(
     gradient_check.check({"loss_kd_icod_feat": value}, student, [teacher], layers)
 
 
-def test_a_living_term_passes_once_and_is_left_alone() -> None:
+def test_a_term_with_gradients_is_checked_once() -> None:
     student, teacher, layers = setting()
     gradient_check = GradientCheck()
     check(gradient_check, student(torch.ones(1, 2)).square().sum(), student, teacher, layers)
@@ -39,7 +39,7 @@ def test_a_living_term_passes_once_and_is_left_alone() -> None:
         (lambda student: torch.ones((), requires_grad=True) * 3, "gives the student no gradient"),
     ],
 )
-def test_a_dead_term_stops_the_run_after_some_patience(dead, fault: str) -> None:
+def test_a_term_without_gradients_stops_the_run_after_some_steps(dead, fault: str) -> None:
     student, teacher, layers = setting()
     gradient_check = GradientCheck(rank=1)
     for _ in range(PATIENCE - 1):

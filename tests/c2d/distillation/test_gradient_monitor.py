@@ -55,12 +55,12 @@ def test_the_grid_holds_beside_the_common_weight(common: float) -> None:
     assert [weight * unit for weight in suggest(gradient).grid] == pytest.approx([0.1, 0.3, 1.0], rel=0.05)
 
 
-def test_a_silent_term_and_one_that_pulls_back_are_said_so() -> None:
+def test_terms_without_gradient_and_opposed_terms_are_reported() -> None:
     assert "no weight makes it teach" in table([suggest(TermGradient("x", "y", "lam", 1.0, (0.0,), (0.0,)))])
     assert "pulls against the task" in table([suggest(TermGradient("x", "y", "lam", 1.0, (1.0,), (-0.9,)))])
 
 
-def test_looking_leaves_the_training_as_it_was() -> None:
+def test_monitoring_does_not_change_the_training() -> None:
     weights = []
     for monitor in (None, GradientMonitor(2)):
         play = stage({"fkd": {}, "mgd": {}})

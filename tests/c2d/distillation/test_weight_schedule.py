@@ -49,7 +49,7 @@ def test_a_factor_is_a_share(params: Params, iteration: int) -> None:
     assert 0 <= weight_factor(params, iteration, 100) <= 1
 
 
-def test_a_schedule_under_which_nothing_is_taught_is_refused() -> None:
+def test_a_schedule_that_never_applies_is_refused() -> None:
     with pytest.raises(InputError, match=r"fgfi starts at iteration 400, but the run has 300.*method\.fgfi\.start"):
         check_schedule("fgfi", Params(start=400), 300)
     with pytest.raises(InputError, match="would never teach"):

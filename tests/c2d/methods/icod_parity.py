@@ -155,7 +155,7 @@ def setting(name: str, counts: tuple[int, ...] = BOXES) -> Setting:
 
 
 def matched(production: Positives, reference: positives_reference.ReferencePositives) -> Tensor:
-    """The order of positives is nobody's business: pair them up by everything that identifies them."""
+    """Pair positives by all that identifies them; their order is not defined."""
 
     def key(image: Tensor, gt: Tensor, boxes: Tensor, logits: Tensor) -> Tensor:
         return torch.cat([1e4 * image[:, None], 1e4 * gt[:, None], boxes.detach(), logits.detach()], dim=1).double()

@@ -95,7 +95,7 @@ def family(student: str) -> str | None:
 
 
 def main() -> None:
-    """Print what the command line asks for as JSON."""
+    """Print the times of the method on the command line as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="+", choices=list(DISTILLERS))
     parser.add_argument("--student", default="", help="a student, of whose family the tiny one is")

@@ -1,4 +1,4 @@
-"""The catalogue for rooms without torch says what the code says."""
+"""The catalogue, which code without torch reads, equals the code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_pages_equal_the_code() -> None:
 
 
 @pytest.mark.parametrize("name", DISTILLERS)
-def test_a_method_says_what_a_user_has_to_know(name: str) -> None:
+def test_a_method_documents_what_a_user_needs(name: str) -> None:
     entry, kind = catalog()[name], DISTILLERS[name]
     assert "http" in entry["about"]
     assert "epartures" in entry["about"]

@@ -26,7 +26,7 @@ PROPOSALS: dict[str, Any] = {"b_obj": 2.0, "b_bg": 2.0, "T_obj": 2.0}
 
 
 def exact(phi: FeatureAdapter, view: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """In fp64: leaves that stand for the student's maps, the adapted maps of them, and the teacher's."""
+    """In fp64: leaf tensors in place of the student's maps, their adapted maps, and the teacher's maps."""
     leaves = [m.detach().double().requires_grad_() for m in getattr(view.student, phi.source)]
     student: dict[str, Any] = {phi.source: tuple(leaves)}
     teacher: dict[str, Any] = {phi.source: tuple(m.double() for m in getattr(view.teacher, phi.source))}
@@ -162,7 +162,7 @@ def test_another_family_teaches_and_sights_are_masks() -> None:
     assert all(len(s.boxes) == 2 for s in boxes)
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_errors_name_the_fix() -> None:
     with pytest.raises(InputError, match=r"defeat: no level of stride 128 .*closest that both have: .*stride 16"):
         stage("defeat", levels=(128,))
     with pytest.raises(InputError, match=r"\(backbone\): no level of stride 32 in the student"):

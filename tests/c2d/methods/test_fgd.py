@@ -169,7 +169,7 @@ def test_nothing_is_trained_without_weights() -> None:
     assert not list(play.method.parameters())
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_errors_name_the_fix() -> None:
     with pytest.raises(InputError, match=r"fgd: no level of stride 128 .* closest that both have: .*stride 16"):
         stage("fgd", levels=(128,))
     with pytest.raises(InputError, match="fgd needs a detector teacher"):

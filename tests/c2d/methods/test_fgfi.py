@@ -139,7 +139,7 @@ def test_maps_of_other_size_take_the_mask_of_the_teachers_cells() -> None:
     assert float(play.method(view)[0]["imit"].value.detach()) > 0
 
 
-def test_refusals_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"fgfi: no level of stride 128 .*closest that both have: .*stride 16"):
         stage("fgfi", levels=(128,))
     with pytest.raises(InputError, match="fgfi needs a detector teacher"):

@@ -160,7 +160,7 @@ def test_small_maps_are_pooled_by_their_own_size() -> None:
     assert all(value.isfinite() for value in stage("fkd", size=32).terms().values())
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_errors_name_the_fix() -> None:
     with pytest.raises(InputError, match=r"fkd: no level of stride 128 .* closest that both have: .*stride 16"):
         stage("fkd", levels=(128,))
     with pytest.raises(InputError, match="fkd needs a detector teacher"):

@@ -292,7 +292,7 @@ def test_refusals(student: str, params: dict[str, Any], words: str) -> None:
         gkd(student, **params)
 
 
-def test_without_training_images_the_first_step_says_so() -> None:
+def test_without_training_images_the_first_step_raises() -> None:
     with pytest.raises(InputError, match="training images"):
         gkd(samples=None).losses()
 

@@ -101,7 +101,7 @@ def test_other_families_are_paired_and_sights_are_the_cells() -> None:
     assert [tuple(s.heat.shape) for s in play.method.visualize(play.view())] == [(2, 12, 12), (2, 6, 6)]
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_errors_name_the_fix() -> None:
     with pytest.raises(InputError, match=r"mgd: no level of stride 128 .* closest that both have: .*stride 16"):
         stage("mgd", levels=(128,))
     with pytest.raises(InputError, match="mgd needs a detector teacher"):

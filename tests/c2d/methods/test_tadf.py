@@ -165,7 +165,7 @@ def test_sights_are_bells_and_taught_boxes() -> None:
     assert sum(len(rows) for rows in boxes.boxes) == 9 == int(play.method(view)[1]["box_kept"])
 
 
-def test_refusals_say_what_to_do() -> None:
+def test_errors_name_the_fix() -> None:
     with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
         stage("tadf", "retinanet")
     with pytest.raises(InputError, match=r"tadf compares second stages; teacher: 'RetinaNet' has no second stage"):

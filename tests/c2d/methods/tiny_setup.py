@@ -119,7 +119,7 @@ def without_adapters(stage: Stage) -> Stage:
 
 
 def view_of(student: list[Tensor], teacher: list[Tensor], batch: Any, **parts: Any) -> View:
-    """A view made by hand: neck maps of both, finest first."""
+    """A view of given neck maps of both, finest first."""
     seen = DetectorOutputs(neck=tuple(student)), DetectorOutputs(neck=tuple(teacher))
     return View(batch, [], None, None, torch.Generator().manual_seed(0), *seen, **parts)
 

@@ -1,4 +1,4 @@
-"""A made-up training set for methods that look at all of it: `TrainingImages` over four noise images."""
+"""A synthetic training set for methods that read all of it: `TrainingImages` over four noise images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.c2d.tiny_detectors import NUM_CLASSES
 
 
 class _Made:
-    """What `TrainingImages` asks of an mmdet data set."""
+    """The part of an mmdet data set that `TrainingImages` uses."""
 
     def __init__(self, images: int, side: int) -> None:
         generator = torch.Generator().manual_seed(7)

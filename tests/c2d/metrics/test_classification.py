@@ -12,7 +12,7 @@ from c2d.core.errors import InputError
 from c2d.metrics.classification import BINS, score
 
 
-def test_four_samples_by_paper_and_pencil():
+def test_four_samples_computed_by_hand():
     # Two classes, p(first) = 3/4 for all: three of four are right, so confidence and accuracy agree.
     logits = np.tile([math.log(3.0), 0.0], (4, 1))
     result = score(logits, np.array([0, 0, 0, 1]))

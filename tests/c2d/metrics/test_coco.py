@@ -29,7 +29,7 @@ def _gap(a: Any, b: Any) -> float:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_two_boxes_by_paper_and_pencil(engine):
+def test_two_boxes_computed_by_hand(engine):
     # First a box on nothing (0.9), then one of the two objects with IoU 3/4 (0.8): precision 1/2 up to recall 1/2, that
     # is at 51 of 101 recall points, at the thresholds .50 to .75 (6 of 10).
     targets = truth([(1, 1, A1), (1, 1, A2)])
@@ -108,7 +108,7 @@ def test_engines_are_equal_on_a_middling_set(digits):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nothing_is_printed_and_the_input_stays_as_it_was(engine, capfd):
+def test_nothing_is_printed_and_the_input_is_unchanged(engine, capfd):
     targets, detections = truth([(1, 1, A1)]), coco_results([(1, 1, A1, 0.9)])
     before = json.dumps([targets, detections])
     coco.evaluate(targets, detections, engine)
@@ -117,12 +117,12 @@ def test_nothing_is_printed_and_the_input_stays_as_it_was(engine, capfd):
     assert json.dumps([targets, detections]) == before
 
 
-def test_unknown_engine_is_answered_with_a_suggestion():
+def test_unknown_engine_gets_a_suggestion():
     with pytest.raises(InputError, match=r"unknown engine 'refrence'.*did you mean 'reference'"):
         coco.evaluate(truth([]), [], "refrence")
 
 
-def test_importing_the_room_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy():
     heavy = ("torch", "mmdet", "mmengine", "pandas", "matplotlib", "tidecv", "pycocotools", "cv2")
     code = (
         "import sys, c2d.metrics.coco, c2d.metrics.tide, c2d.metrics.classification, c2d.metrics.engine_parity\n"

@@ -82,7 +82,7 @@ def test_ground_truth_that_cannot_be_used(change, message):
         prepare({**TARGETS, **change}, DETECTIONS)
 
 
-def test_many_strangers_are_counted_not_listed():
+def test_many_unknown_images_are_counted_not_listed():
     with pytest.raises(InputError, match=r"image_id 10, 11, 12, 13, 14 and 15 more"):
         prepare(TARGETS, coco_results([(10 + i, 1, BOX, 0.5) for i in range(20)]))
 

@@ -146,7 +146,7 @@ def test_whatever_the_records_hold(folder, targets, detections, spell):
 
 @given(st.data(), st.sampled_from((b"\x00", b"\xff", b"\xc3\xa9", b"1", b"-", b"e", b'"', b"]", b",", b"NaN", b"\\")))
 @settings(max_examples=50, deadline=None)
-def test_a_file_with_a_scratch(folder, data, scratch):
+def test_a_damaged_file(folder, data, scratch):
     whole = json.dumps([{**DETECTIONS[0], "words": "ab"}] * 2).encode()
     at, length = data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, 3))
     _agrees(folder, json.dumps(TARGETS).encode(), whole[:at] + scratch + whole[at + length :])
@@ -217,7 +217,7 @@ def test_targets_one_by_one(tmp_path, change):
 
 
 @pytest.mark.parametrize("ending", ["json", "json.gz"])
-def test_regular_files_never_go_the_slow_way(tmp_path, monkeypatch, ending):
+def test_regular_files_never_take_the_slow_path(tmp_path, monkeypatch, ending):
     scene = synthetic_coco(20, 5, 6, 30)
     paths = [tmp_path / f"{name}.{ending}" for name in ("targets", "detections")]
     for path, value in zip(paths, scene, strict=True):

@@ -69,7 +69,7 @@ def test_ground_truth_as_predictions_has_no_error(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_special_errors_by_paper_and_pencil(engine):
+def test_special_errors_computed_by_hand(engine):
     # class a alone: false positive first, then one of two objects: AP = 51/101 * 1/2
     result = tide.evaluate(
         truth([(1, 1, A1), (1, 1, A2)]), coco_results([(1, 1, (300, 300, 9, 9), 0.9), (1, 1, A1, 0.5)]), engine
@@ -231,7 +231,7 @@ def test_ties_are_counted_within_a_class():
 
 @given(small_sets())
 @settings(max_examples=50, deadline=None)
-def test_ties_are_those_that_a_look_at_every_pair_finds(scene):
+def test_ties_equal_those_of_a_loop_over_all_pairs(scene):
     targets, detections = scene
     keys = [(one["category_id"], one["score"]) for one in detections]
     share = sum(keys.count(key) > 1 for key in keys) / len(keys) if keys else None
@@ -249,7 +249,7 @@ def test_many_ties_are_more_than_a_tenth():
     assert warned(2, 2)
 
 
-def test_parts_that_were_not_asked_for_are_none():
+def test_parts_that_were_not_requested_are_none():
     result = tide.evaluate(OBJECTS, coco_results(GOOD), per_class=False, per_size=False)
     assert result["per_class"] is result["per_size"] is result["per_iou"] is None
     assert result["engine"]["name"] == "hotcoco"

@@ -21,7 +21,7 @@ def levels(*strides: int, channels: int = 16) -> list[Level]:
 
 
 @pytest.mark.parametrize("name", tiny_detectors.NAMES)
-def test_a_probe_finds_strides_and_channels_and_leaves_the_detector_alone(name: str) -> None:
+def test_a_probe_finds_strides_and_channels_and_does_not_change_the_detector(name: str) -> None:
     detector = tiny_detectors.build(name)
     modes = [m.training for m in detector.modules()]
     before = {key: value.clone() for key, value in detector.state_dict().items()}
@@ -46,7 +46,7 @@ def test_levels_pair_by_stride_not_by_place() -> None:
     assert [pair.stride for pair in pair_levels("cwd", levels(4, 8), levels(4, 8), [8])] == [8]
 
 
-def test_pairs_that_cannot_be_are_named() -> None:
+def test_impossible_pairs_are_named() -> None:
     with pytest.raises(InputError, match=r"cwd: no level of stride 4 in the teacher; student: neck\[0\] \(16 channels, "
                        r"stride 4, 64x64\).*teacher: .*closest that both have: stride 8, stride 16"):  # fmt: skip
         pair_levels("cwd", levels(4, 8, 16), levels(8, 16, 32), [4])
@@ -80,7 +80,7 @@ def test_a_teacher_of_another_family_teaches_necks(student: str, teacher: str) -
     assert any(f"-> {WIDE} channels" in note for note in play.method.notes)
 
 
-def test_first_weights_of_a_method_do_not_depend_on_its_company() -> None:
+def test_first_weights_of_a_method_do_not_depend_on_other_methods() -> None:
     alone, beside = stage("fitnets"), stage({"fgd": {}, "fitnets": {}})
     ours, theirs = alone.method.state_dict(), beside.model.distillers["fitnets"].state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

@@ -19,14 +19,14 @@ from c2d.preflight.dry_run import DryRunResult
 from c2d.preflight.dry_run_entry import Entry
 from c2d.preflight.first_step import first_step
 from c2d.specs.spec import RunSpec, parse_spec
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 PLANNED = {"name": "demo-classifier", "values": {"iterations": 60}}
 
 
 @pytest.fixture(scope="module")
-def names(workshop: Workshop) -> tuple[str, ...]:
-    return tuple(read_json(workshop.data / "scenes" / "card.json")["classes"])
+def names(tiny_store: TinyStore) -> tuple[str, ...]:
+    return tuple(read_json(tiny_store.data / "scenes" / "card.json")["classes"])
 
 
 def spec_of(folder: Any) -> RunSpec:
@@ -34,19 +34,19 @@ def spec_of(folder: Any) -> RunSpec:
 
 
 def changed(spec: RunSpec, **changes: Any) -> RunSpec:
-    """A spec that `ask` would have refused, or another one of the same question."""
+    """A spec that resolving would have refused, or a variant of a valid spec."""
     return parse_spec({**spec.to_json(), **changes}, "test")
 
 
 def answers(
-    workshop: Workshop, *entries: Entry, runs: Path | None = None, data: Path | None = None
+    tiny_store: TinyStore, *entries: Entry, runs: Path | None = None, data: Path | None = None
 ) -> list[DryRunResult]:
-    return list(dry_run.run_entries(list(entries), runs or workshop.runs, data or workshop.data))
+    return list(dry_run.run_entries(list(entries), runs or tiny_store.runs, data or tiny_store.data))
 
 
-def told(workshop: Workshop, entry: Entry, **places: Path) -> tuple[str, str]:
+def told(tiny_store: TinyStore, entry: Entry, **places: Path) -> tuple[str, str]:
     """(problem, failure class) of an entry that has to have one."""
-    (answer,) = answers(workshop, entry, **places)
+    (answer,) = answers(tiny_store, entry, **places)
     assert not answer.ok
     assert answer.problem is not None
     assert answer.failure_class is not None
@@ -55,54 +55,54 @@ def told(workshop: Workshop, entry: Entry, **places: Path) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def baseline(workshop: Workshop) -> RunSpec:
-    return spec_of(workshop.create_run())
+def baseline(tiny_store: TinyStore) -> RunSpec:
+    return spec_of(tiny_store.create_run())
 
 
 @pytest.fixture(scope="module")
-def taught(workshop: Workshop, teacher: Any) -> RunSpec:
+def taught(tiny_store: TinyStore, teacher: Any) -> RunSpec:
     """ICOD under the finished teacher."""
-    return spec_of(workshop.create_run(method=[{"icod": {}}], teachers={"classifier": teacher.id}))
+    return spec_of(tiny_store.create_run(method=[{"icod": {}}], teachers={"classifier": teacher.id}))
 
 
 @pytest.fixture(scope="module")
-def planned(workshop: Workshop) -> RunSpec:
-    """A teacher that nobody has trained."""
-    return spec_of(workshop.create_run(network="resnet18", schedule=PLANNED, input=32))
+def planned(tiny_store: TinyStore) -> RunSpec:
+    """A planned teacher without a run."""
+    return spec_of(tiny_store.create_run(network="resnet18", schedule=PLANNED, input=32))
 
 
-def test_a_baseline_and_a_classifier_are_well(
-    workshop: Workshop, baseline: RunSpec, planned: RunSpec, names: tuple[str, ...]
+def test_a_baseline_and_a_classifier_have_no_problem(
+    tiny_store: TinyStore, baseline: RunSpec, planned: RunSpec, names: tuple[str, ...]
 ) -> None:
-    found = answers(workshop, Entry(baseline, {}, names), Entry(planned, {}, names))
+    found = answers(tiny_store, Entry(baseline, {}, names), Entry(planned, {}, names))
     assert [(a.id, a.ok, a.problem) for a in found] == [(baseline.id, True, None), (planned.id, True, None)]
     assert all("data set scenes is here and is the one its card describes" in a.notes for a in found)
     assert all(a.seconds > 0 for a in found)
 
 
-def test_a_finished_teacher_is_used_as_it_is(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
-    (answer,) = answers(workshop, Entry(taught, {}, names))
+def test_a_finished_teacher_is_used_as_it_is(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
+    (answer,) = answers(tiny_store, Entry(taught, {}, names))
     assert answer.ok, answer.problem
     assert any(note.startswith(f"classifier teacher {taught.teachers.classifier}: top-1") for note in answer.notes)
 
 
 def test_a_planned_teacher_has_random_weights(
-    workshop: Workshop, planned: RunSpec, taught: RunSpec, names: tuple[str, ...]
+    tiny_store: TinyStore, planned: RunSpec, taught: RunSpec, names: tuple[str, ...]
 ) -> None:
     student = changed(taught, teachers={"classifier": planned.id})
-    (answer,) = answers(workshop, Entry(student, {"classifier": planned}, names))
+    (answer,) = answers(tiny_store, Entry(student, {"classifier": planned}, names))
     assert answer.ok, answer.problem
     assert f"classifier teacher {planned.id} is not trained yet; tried with random weights" in answer.notes
-    assert not (workshop.runs / planned.id / "classifier.pth").exists()
+    assert not (tiny_store.runs / planned.id / "classifier.pth").exists()
 
 
-def test_nothing_is_written_to_the_store(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
-    before = sorted((path, path.stat().st_mtime_ns) for path in workshop.runs.rglob("*"))
-    answers(workshop, Entry(taught, {}, names))
-    assert sorted((path, path.stat().st_mtime_ns) for path in workshop.runs.rglob("*")) == before
+def test_nothing_is_written_to_the_store(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in tiny_store.runs.rglob("*"))
+    answers(tiny_store, Entry(taught, {}, names))
+    assert sorted((path, path.stat().st_mtime_ns) for path in tiny_store.runs.rglob("*")) == before
 
 
-def test_equal_structures_are_tried_once(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
+def test_equal_structures_are_tried_once(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
     def icod(**params: Any) -> Entry:
         (method,) = taught.method
         return Entry(changed(taught, method=[{"icod": {**method["icod"], **params}}]), {}, names)
@@ -115,57 +115,57 @@ def test_equal_structures_are_tried_once(workshop: Workshop, taught: RunSpec, na
         icod(lambda_kc=0),  # a term that is not computed is another structure
         icod(lambda_kc=-1),  # of a known structure but for its sign: values are looked at one by one
     ]
-    found = answers(workshop, *asked)
+    found = answers(tiny_store, *asked)
     same = [f"same structure as {taught.id}" in answer.notes for answer in found]
     assert same == [False, True, True, True, False, False]
     assert [answer.ok for answer in found] == [True, True, True, True, True, False]
     assert [answer.id for answer in found] == [entry.spec.id for entry in asked]
 
 
-def test_a_problem_is_found_once_and_told_to_all_of_its_structure(
-    workshop: Workshop, baseline: RunSpec, names: tuple[str, ...]
+def test_a_problem_is_found_once_and_reported_for_all_runs_of_its_structure(
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...]
 ) -> None:
     broken = changed(baseline, overrides={"model.backbone.depth": 19})
-    found = answers(workshop, Entry(broken, {}, names), Entry(changed(broken, seed=1), {}, names))
+    found = answers(tiny_store, Entry(broken, {}, names), Entry(changed(broken, seed=1), {}, names))
     assert found[0].problem == found[1].problem is not None
     assert [answer.seconds == 0.0 for answer in found] == [False, True]
 
 
-def test_a_layer_that_the_teacher_lacks(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
+def test_a_layer_that_the_teacher_lacks(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
     method = [{"icod": {**taught.method[0]["icod"], "layers": ["crop", "l9"]}}]
-    line, kind = told(workshop, Entry(changed(taught, method=method), {}, names))
+    line, kind = told(tiny_store, Entry(changed(taught, method=method), {}, names))
     assert line.startswith("unknown teacher layer 'l9'; did you mean")
     assert "known: crop, l0, l1, l2, l3, l4" in line
     assert kind == "config"
 
 
-def test_pooling_to_more_cells_than_there_are_is_said(
-    workshop: Workshop, taught: RunSpec, names: tuple[str, ...]
+def test_pooling_to_more_cells_than_the_map_has_is_reported(
+    tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]
 ) -> None:
     method = [{"icod": {**taught.method[0]["icod"], "pooling": {"crop": 4, "l0": 20}}}]
-    (answer,) = answers(workshop, Entry(changed(taught, method=method), {}, names))
+    (answer,) = answers(tiny_store, Entry(changed(taught, method=method), {}, names))
     assert answer.ok  # the paper's own table has such a cell
     assert "8 x 8 cells are pooled to 20 x 20: cells repeat" in answer.notes
 
 
-def test_another_class_list_than_the_teacher_knows(workshop: Workshop, taught: RunSpec) -> None:
-    line, kind = told(workshop, Entry(taught, {}, ("cat", "dog")))
+def test_another_class_list_than_that_of_the_teacher(tiny_store: TinyStore, taught: RunSpec) -> None:
+    line, kind = told(tiny_store, Entry(taught, {}, ("cat", "dog")))
     assert line.startswith(f"teacher {taught.teachers.classifier} has the classes ")
     assert line.endswith("the data set scenes has cat, dog, ... (2); train a teacher on this data")
     assert kind == "config"
 
 
 def test_a_teacher_below_its_min_top1(
-    workshop: Workshop, teacher: Any, taught: RunSpec, names: tuple[str, ...], tmp_path: Path
+    tiny_store: TinyStore, teacher: Any, taught: RunSpec, names: tuple[str, ...], tmp_path: Path
 ) -> None:
     own = spec_of(teacher)
     values = {**own.schedule.values.model_dump(mode="json"), "min_top1": 1.0}
     strict = changed(own, schedule={"name": "strict", "values": values})
     shutil.copytree(teacher.path, tmp_path / strict.id)
     atomic_write_json(tmp_path / strict.id / "spec.json", strict.to_json())
-    shutil.copytree(workshop.runs / "students", tmp_path / "students")
+    shutil.copytree(tiny_store.runs / "students", tmp_path / "students")
     line, kind = told(
-        workshop,
+        tiny_store,
         Entry(changed(taught, teachers={"classifier": strict.id}), {"classifier": strict}, names),
         runs=tmp_path,
     )
@@ -198,32 +198,32 @@ def test_a_teacher_below_its_min_top1(
     ],
 )
 def test_overrides_that_cannot_work(
-    workshop: Workshop, baseline: RunSpec, names: tuple[str, ...], overrides: Any, wanted: str, failure_class: str
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...], overrides: Any, wanted: str, failure_class: str
 ) -> None:
-    line, kind = told(workshop, Entry(changed(baseline, overrides=overrides), {}, names))
+    line, kind = told(tiny_store, Entry(changed(baseline, overrides=overrides), {}, names))
     assert wanted in line
     assert kind == failure_class
 
 
-def test_a_parameter_out_of_range(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
+def test_a_parameter_out_of_range(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
     method = [{"icod": {**taught.method[0]["icod"], "T": 0}}]
-    line, _ = told(workshop, Entry(changed(taught, method=method), {}, names))
+    line, _ = told(tiny_store, Entry(changed(taught, method=method), {}, names))
     assert line == "method icod: T: Input should be greater than 0 (given 0); see `c2d methods icod`"
 
 
-def test_a_wrong_network_name(workshop: Workshop, planned: RunSpec, taught: RunSpec, names: tuple[str, ...]) -> None:
+def test_a_wrong_network_name(tiny_store: TinyStore, planned: RunSpec, taught: RunSpec, names: tuple[str, ...]) -> None:
     wrong = changed(planned, network="resnet19")
     for entry in (
         Entry(wrong, {}, names),
         Entry(changed(taught, teachers={"classifier": wrong.id}), {"classifier": wrong}, names),
     ):
-        line, _ = told(workshop, entry)
+        line, _ = told(tiny_store, entry)
         assert line.startswith("unknown network 'resnet19'; did you mean 'resnet1")
 
 
-def test_a_teacher_that_nobody_knows(workshop: Workshop, taught: RunSpec, names: tuple[str, ...]) -> None:
-    line, _ = told(workshop, Entry(changed(taught, teachers={"classifier": "no-such-run"}), {}, names))
-    assert line.startswith(f"teacher no-such-run is not in {workshop.runs}/; train it there first")
+def test_an_unknown_teacher(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
+    line, _ = told(tiny_store, Entry(changed(taught, teachers={"classifier": "no-such-run"}), {}, names))
+    assert line.startswith(f"teacher no-such-run is not in {tiny_store.runs}/; train it there first")
 
 
 @pytest.mark.parametrize(
@@ -236,50 +236,50 @@ def test_a_teacher_that_nobody_knows(workshop: Workshop, taught: RunSpec, names:
     ],
 )
 def test_first_weights_that_do_not_fit(
-    workshop: Workshop, baseline: RunSpec, names: tuple[str, ...], init: str, wanted: str,
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...], init: str, wanted: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    line, _ = told(workshop, Entry(changed(baseline, init=init), {}, names))
+    line, _ = told(tiny_store, Entry(changed(baseline, init=init), {}, names))
     assert wanted in line
     assert not list(tmp_path.rglob("*.pth"))  # nothing was fetched
 
 
-def test_weights_that_are_not_here_are_compared_by_key_and_shape(
-    workshop: Workshop, planned: RunSpec, names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_missing_weights_are_compared_by_key_and_shape(
+    tiny_store: TinyStore, planned: RunSpec, names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     init = "torchvision:resnet18.IMAGENET1K_V1"
-    (answer,) = answers(workshop, Entry(changed(planned, init=init), {}, names))
+    (answer,) = answers(tiny_store, Entry(changed(planned, init=init), {}, names))
     assert answer.ok, answer.problem
     assert f"weights {init} are not here; name, normalisation, keys and shapes fit" in " ".join(answer.notes)
 
 
-def test_data_that_are_elsewhere_and_data_that_changed(
-    workshop: Workshop, baseline: RunSpec, names: tuple[str, ...], tmp_path: Path
+def test_missing_data_and_changed_data(
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...], tmp_path: Path
 ) -> None:
-    (answer,) = answers(workshop, Entry(baseline, {}, names), data=tmp_path)
+    (answer,) = answers(tiny_store, Entry(baseline, {}, names), data=tmp_path)
     assert answer.ok, answer.problem
     assert "data set scenes is not here; verified at start" in answer.notes
     other = changed(baseline, dataset={"name": "scenes", "digest": "0" * 64})
-    line, kind = told(workshop, Entry(other, {}, names))
-    assert line.startswith(f"data set scenes in {workshop.data}/scenes has digest ")
+    line, kind = told(tiny_store, Entry(other, {}, names))
+    assert line.startswith(f"data set scenes in {tiny_store.data}/scenes has digest ")
     assert kind == "data"
 
 
-def test_unknown_classes_are_said(workshop: Workshop, baseline: RunSpec, tmp_path: Path) -> None:
-    (answer,) = answers(workshop, Entry(baseline, {}, None), data=tmp_path)
+def test_unknown_classes_are_reported(tiny_store: TinyStore, baseline: RunSpec, tmp_path: Path) -> None:
+    (answer,) = answers(tiny_store, Entry(baseline, {}, None), data=tmp_path)
     assert answer.ok, answer.problem
     assert "the classes of scenes are not known here; tried with 3" in answer.notes
 
 
 def test_a_detector_teacher_is_built_from_its_plan(
-    workshop: Workshop, baseline: RunSpec, names: tuple[str, ...]
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...]
 ) -> None:
     from c2d.preflight import synthetic
 
-    card = synthetic.dataset(names, workshop.runs.parent / "synthetic")
-    teacher = synthetic.detector_teacher(baseline, card, RunFolder(workshop.runs / baseline.id))
+    card = synthetic.dataset(names, tiny_store.runs.parent / "synthetic")
+    teacher = synthetic.detector_teacher(baseline, card, RunFolder(tiny_store.runs / baseline.id))
     assert teacher.num_classes == len(names)
     assert not any(weight.requires_grad for weight in teacher.network.parameters())
     with pytest.raises(InputError, match="a classifier teacher is needed"):
@@ -288,11 +288,11 @@ def test_a_detector_teacher_is_built_from_its_plan(
 
 @pytest.mark.parametrize("method", [{"fgfi": {"start": 3}}, {"frs": {"ramp": 4}}, {"gkd": {}}, {"gid": {}}])
 def test_a_method_is_tried_under_a_planned_detector_at_the_whole_of_its_weight(
-    workshop: Workshop, names: tuple[str, ...], method: dict[str, Any]
+    tiny_store: TinyStore, names: tuple[str, ...], method: dict[str, Any]
 ) -> None:
-    other = spec_of(workshop.create_run(seed=5))
-    asked = spec_of(workshop.create_run(method=[method], teachers={"detector": other.id}))
-    (answer,) = answers(workshop, Entry(asked, {"detector": other}, names))
+    other = spec_of(tiny_store.create_run(seed=5))
+    asked = spec_of(tiny_store.create_run(method=[method], teachers={"detector": other.id}))
+    (answer,) = answers(tiny_store, Entry(asked, {"detector": other}, names))
     assert answer.ok, answer.problem
     assert f"detector teacher {other.id} is not trained yet; tried with random weights" in answer.notes
     assert not any("no term of a method was computed" in note for note in answer.notes)
@@ -307,11 +307,11 @@ def test_a_method_is_tried_under_a_planned_detector_at_the_whole_of_its_weight(
     ],
 )
 def test_a_method_that_cannot_teach_is_found_before_anything_is_submitted(
-    workshop: Workshop, names: tuple[str, ...], method: dict[str, Any], message: str
+    tiny_store: TinyStore, names: tuple[str, ...], method: dict[str, Any], message: str
 ) -> None:
-    other = spec_of(workshop.create_run(seed=5))
-    asked = spec_of(workshop.create_run(method=[method], teachers={"detector": other.id}))
-    line, kind = told(workshop, Entry(asked, {"detector": other}, names))
+    other = spec_of(tiny_store.create_run(seed=5))
+    asked = spec_of(tiny_store.create_run(method=[method], teachers={"detector": other.id}))
+    line, kind = told(tiny_store, Entry(asked, {"detector": other}, names))
     assert message in line
     assert kind == "config"
 
@@ -345,7 +345,7 @@ class Teacher:
         self.module = nn.Linear(1, 1).requires_grad_(False)
 
 
-def test_weights_without_a_part_are_said() -> None:
+def test_weights_without_a_part_are_reported() -> None:
     (note,) = first_step(Model(), TeacherSet(), [32], 3)
     assert note.startswith("1 weights have no part in the losses, first idle; several processes need")
 
@@ -360,12 +360,12 @@ def test_a_teacher_that_a_step_changes() -> None:
 # The command
 
 
-def test_the_command_answers_in_lines(
-    workshop: Workshop, baseline: RunSpec, names: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_prints_lines(
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = changed(baseline, overrides={"model.backbone.depth": 19})
     file = tmp_path / "questions.json"
-    places = ["--runs", str(workshop.runs), "--data", str(workshop.data)]
+    places = ["--runs", str(tiny_store.runs), "--data", str(tiny_store.data)]
 
     def written(*specs: RunSpec) -> list[str]:
         entries = [{"spec": spec.to_json(), "teachers": {"classifier": None}, "classes": names} for spec in specs]

@@ -61,7 +61,7 @@ def test_key_order_and_number_spelling_do_not_matter(items: list[tuple[str, Any]
         {"overrides": {"model.bbox_head.loss_cls.gamma": 1.5}},
     ],
 )
-def test_every_part_of_the_question_changes_the_id(change: dict[str, Any]) -> None:
+def test_every_part_of_the_spec_changes_the_id(change: dict[str, Any]) -> None:
     assert parse_spec(value(**change), "test").id != parse_spec(value(), "test").id
 
 
@@ -81,7 +81,7 @@ def test_spec_json_round_trip() -> None:
         ({"schedule": {"name": "x", "values": {"iterations": 0}}}, "iterations"),
     ],
 )
-def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
+def test_errors_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_spec(value(**change), "test.yaml")
 

@@ -118,7 +118,7 @@ def test_it_runs_only_as_deep_as_needed(layers: list[str], beyond: str) -> None:
     assert calls["beyond"] == 1
 
 
-def test_it_is_frozen_in_eval_mode_and_the_given_network_is_left_alone() -> None:
+def test_it_is_frozen_in_eval_mode_and_the_given_network_is_unchanged() -> None:
     given = network("resnet18").train()
     before = {key: value.clone() for key, value in given.state_dict().items()}
     frozen = ClassifierTeacher(given, range(6), 48, IMAGENET)  # type: ignore[arg-type]
@@ -169,13 +169,13 @@ def test_normalise_converts_to_the_teachers_pixels() -> None:
     assert torch.equal(frozen.normalize(crops, ssd), renormalize(crops, ssd, IMAGENET))
 
 
-def test_an_unknown_layer_is_answered() -> None:
+def test_an_unknown_layer_is_reported() -> None:
     with pytest.raises(InputError, match=r"unknown layer of ResNet 'l5'.*l0, l1, l2, l3, l4"):
         teacher().features(torch.randn(1, 3, 48, 48), ["l5"])
     assert teacher().features(torch.randn(1, 3, 48, 48), []) == {}
 
 
-def test_a_size_that_the_network_cannot_see_is_answered() -> None:
+def test_a_size_that_is_too_small_for_the_network_is_reported() -> None:
     pytest.importorskip("timm")
     with pytest.raises(InputError, match="cannot process crops of 112 px"):
         ClassifierTeacher(build_network("timm:vit_tiny_patch16_224", 6), range(6), 112, IMAGENET)  # type: ignore[arg-type]
@@ -217,7 +217,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_teacher_comes_out_of_its_run_folder(run: Path) -> None:
+def test_a_teacher_is_loaded_from_its_run_folder(run: Path) -> None:
     frozen = ClassifierTeacher.from_run(run)
     assert frozen.classes == ("ant", "bee")
     assert frozen.size == 48
@@ -243,7 +243,7 @@ def test_an_unfinished_or_wrong_run_is_no_teacher(run: Path) -> None:
         ClassifierTeacher.from_run(run)
 
 
-def test_the_gate() -> None:
+def test_min_top1() -> None:
     question = RunSpec.model_validate(spec())
     check_teacher_accuracy({"top1": 0.9}, question)
     with pytest.raises(InputError, match=r"top-1 0\.899 on held-out crops, below min_top1 0\.900 of mine"):

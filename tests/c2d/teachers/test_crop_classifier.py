@@ -70,7 +70,7 @@ def test_a_step_trains_every_weight() -> None:
     assert all(weight.grad is not None and bool(weight.grad.abs().sum() > 0) for weight in model.network.parameters())
 
 
-def test_the_loss_weights_weigh() -> None:
+def test_the_loss_weights_multiply_the_terms() -> None:
     plain = classifier().train()
     data = plain.data_preprocessor(batch(*BOXES), True)
     one = plain(**data, mode="loss")
@@ -195,13 +195,13 @@ def test_pipelines_deliver_boxes(kind: str, coco: tuple[Path, Path]) -> None:
         assert len(item["data_samples"].gt_instances.bboxes) >= 1
 
 
-def test_an_unknown_pipeline_is_answered() -> None:
+def test_an_unknown_pipeline_is_reported() -> None:
     with pytest.raises(InputError, match="did you mean 'general'"):
         teacher_pipeline("genral", 64)
 
 
 class Card:
-    """As much of a loaded data card as the evaluation asks for."""
+    """The part of a loaded data card that the evaluation uses."""
 
     def __init__(self, annotations: Path, images: Path, classes: list[str]) -> None:
         self.card = type("Fields", (), {"classes": classes, "name": "made-up"})()

@@ -90,7 +90,7 @@ def test_missing_keys_stop(made: tuple[Config, Any, Path], tmp_path: Path) -> No
         DetectorTeacher.from_parts(config, tmp_path / "half.pth")
 
 
-def test_a_teacher_comes_out_of_its_run_folder(made: tuple[Config, Any, Path], tmp_path: Path) -> None:
+def test_a_teacher_is_loaded_from_its_run_folder(made: tuple[Config, Any, Path], tmp_path: Path) -> None:
     config, detector, _ = made
     with pytest.raises(InputError, match=r"has no config\.py"):
         DetectorTeacher.from_run(tmp_path)
@@ -101,7 +101,7 @@ def test_a_teacher_comes_out_of_its_run_folder(made: tuple[Config, Any, Path], t
     assert all(torch.equal(value, weights[key]) for key, value in detector.state_dict().items())
 
 
-def test_bad_configs_are_answered(tmp_path: Path) -> None:
+def test_bad_configs_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no config"):
         DetectorTeacher.from_parts(tmp_path / "none.py", tmp_path / "none.pth")
     (tmp_path / "empty.py").write_text("x = 1\n")

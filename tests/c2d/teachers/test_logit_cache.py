@@ -15,7 +15,7 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.teachers.logit_cache import LogitCache, check_deterministic, weights_digest
 from c2d.training.train import train
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 PREPROCESSOR = {"type": "DetDataPreprocessor"}
 STILL = {"train_dataloader.dataset.pipeline.3.prob": 0.0}
@@ -73,7 +73,7 @@ def test_another_process_finds_it_and_another_context_does_not(tmp_path: Path, i
     assert compute.rows == [[0, 1], [0]]
 
 
-def test_a_torn_file_costs_its_last_entry_only(tmp_path: Path, images: list[str]) -> None:
+def test_a_truncated_file_loses_only_its_last_entry(tmp_path: Path, images: list[str]) -> None:
     folder = tmp_path / "kept"
     LogitCache(folder, {}, 3).logits(images, BOXES[:2], "", CountingTeacher())
     (path,) = folder.rglob("*.logits")
@@ -131,7 +131,9 @@ def losses(folder: RunFolder) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("features", [True, False])
-def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, tmp_path: Path, features: bool) -> None:
+def test_equal_losses_with_and_without(
+    tiny_store: TinyStore, teacher: RunFolder, tmp_path: Path, features: bool
+) -> None:
     """19 images with boxes, batch 4, 6 steps: 5 images are seen twice. The second run finds all crops on disk."""
     method = [{"icod": {"max_positives": 8} if features else {"lambda_kl": 0, "lambda_l": 0}}]
     spec: dict[str, Any] = {
@@ -139,7 +141,7 @@ def test_equal_losses_with_and_without(workshop: Workshop, teacher: RunFolder, t
     }  # fmt: skip
     found = {}
     for name, cache in (("plain", None), ("cold", tmp_path / "kept"), ("warm", tmp_path / "kept")):
-        store = Workshop(workshop.data, tmp_path / name)
+        store = TinyStore(tiny_store.data, tmp_path / name)
         store.runs.mkdir()
         (store.runs / teacher.id).symlink_to(teacher.path)
         folder = store.create_run(**spec)
@@ -161,18 +163,18 @@ def _numbers(log: str) -> list[int]:
     return [int(n) for n in re.findall(r"(\d+) of (\d+) crops found \([\d.]+%\), (\d+) stored", log)[-1]]
 
 
-def test_a_run_that_flips_is_refused_and_leaves_nothing(
-    workshop: Workshop, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_with_flips_is_refused_and_writes_nothing(
+    tiny_store: TinyStore, teacher: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tests.c2d.cli.test_commands import call, question
 
     path = question(tmp_path, method=[{"icod": {}}], teachers={"classifier": teacher.id}, seed=77)
-    before = {item.name for item in workshop.runs.iterdir()} | {"students"}
-    options = ["--runs", workshop.runs, "--data", workshop.data, "--cache-teacher", tmp_path / "kept"]
+    before = {item.name for item in tiny_store.runs.iterdir()} | {"students"}
+    options = ["--runs", tiny_store.runs, "--data", tiny_store.data, "--cache-teacher", tmp_path / "kept"]
     code, _, err = call(capsys, "train", path, *options)
     assert code == 2
     assert "RandomFlip, which changes crops" in err
-    assert {item.name for item in workshop.runs.iterdir()} | {"students"} == before
+    assert {item.name for item in tiny_store.runs.iterdir()} | {"students"} == before
     code, _, err = call(capsys, "train", question(tmp_path, seed=77), *options)
     assert code == 2
     assert "no method of this run uses them" in err

@@ -55,7 +55,7 @@ def test_a_transformer_of_one_resolution_has_no_layers() -> None:
     assert layer_modules(build_network("timm:vit_tiny_patch16_224", 3)) == {}
 
 
-def test_weights_fill_all_but_the_head(tmp_path: Path) -> None:
+def test_weights_are_loaded_except_those_of_the_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     source = build_network("resnet18", 10)
     torch.save(source.state_dict(), tmp_path / "ten.pth")
@@ -76,13 +76,13 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         build_network("mobilenet_v2", 4, str(tmp_path / "r18.pth"))
 
 
-def test_weights_that_saw_other_pixels_are_refused() -> None:
+def test_weights_of_another_normalisation_are_refused() -> None:
     mean_only = Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
     with pytest.raises(InputError, match="were trained on"):
         build_network("resnet50", 4, "torchvision:resnet50.IMAGENET1K_V1", normalization=mean_only)
 
 
-def test_unknown_networks_are_answered() -> None:
+def test_unknown_networks_are_reported() -> None:
     with pytest.raises(InputError, match="did you mean 'resnet18'"):
         build_network("resnet_18", 4)
     pytest.importorskip("timm")

@@ -9,14 +9,14 @@ import pytest
 
 from c2d.core.run_folder import RunFolder
 from c2d.training.train import train
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 
 @pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
-def test_a_distilled_run_in_mixed_precision(workshop: Workshop, teacher: RunFolder, precision: str) -> None:
+def test_a_distilled_run_in_mixed_precision(tiny_store: TinyStore, teacher: RunFolder, precision: str) -> None:
     schedule = {"name": "smoke", "values": {"iterations": 3, "batch": 4, "precision": precision}}
-    folder = workshop.create_run(schedule=schedule, method=[{"icod": {}}], teachers={"classifier": teacher.id})
-    result = train(folder, workshop.options())
+    folder = tiny_store.create_run(schedule=schedule, method=[{"icod": {}}], teachers={"classifier": teacher.id})
+    result = train(folder, tiny_store.options())
     assert result["AP"] is not None
     events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     assert len(events) == 3

@@ -15,7 +15,7 @@ from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.specs.schedule import Schedule
 from c2d.training.optimization import build_optimizer, optimization_config
 from c2d.training.train import train
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 TOTAL, LR = 12, 0.1
 
@@ -71,11 +71,11 @@ def test_resumed_schedulers_continue_the_curve(schedule: dict[str, Any]) -> None
     assert [*first, *rates(optimizer, schedulers, TOTAL - 5)] == whole
 
 
-def test_heads_read_iteration_and_epoch_from_the_message_hub(workshop: Workshop) -> None:
+def test_heads_read_iteration_and_epoch_from_the_message_hub(tiny_store: TinyStore) -> None:
     """TOOD's head switches its assigner by `epoch`, BoxInst's warms up by `iter`; mmengine's Runner writes both."""
-    folder = workshop.create_run(seed=31)
+    folder = tiny_store.create_run(seed=31)
     for stop in (2, 5):
         with pytest.raises(Interrupted):
-            train(folder, workshop.options(stop_after=stop))
+            train(folder, tiny_store.options(stop_after=stop))
         hub = MessageHub.get_current_instance()
         assert (hub.get_info("epoch"), hub.get_info("iter"), hub.get_info("max_iters")) == (0, stop - 1, 6)

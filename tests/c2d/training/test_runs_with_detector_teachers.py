@@ -15,7 +15,7 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.training import checkpoint
 from c2d.training.train import train
 from c2d.weights import safe_load
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 # One that draws random numbers, one with adapters, one that keeps tables of the training set, and ICOD beside them.
 COMPOSED: list[dict[str, Any]] = [
@@ -24,24 +24,24 @@ COMPOSED: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def detector(workshop: Workshop) -> RunFolder:
+def detector(tiny_store: TinyStore) -> RunFolder:
     """A detector teacher: the student's config, trained for four iterations from another seed."""
-    folder: RunFolder = workshop.create_run(4, seed=7)
-    train(folder, workshop.options())
+    folder: RunFolder = tiny_store.create_run(4, seed=7)
+    train(folder, tiny_store.options())
     return folder
 
 
-def ask(shop: Workshop, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any) -> RunFolder:
+def ask(shop: TinyStore, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any) -> RunFolder:
     teachers = {"classifier": teacher.id, "detector": detector.id}
     folder: RunFolder = shop.create_run(method=method, teachers=teachers, **more)
     return folder
 
 
 def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    straight = ask(workshop, teacher, detector, COMPOSED, seed=1)
-    result = train(straight, workshop.options(monitor=2))
+    straight = ask(tiny_store, teacher, detector, COMPOSED, seed=1)
+    result = train(straight, tiny_store.options(monitor=2))
     weights = safe_load.load(straight.student)
     events = [json.loads(line) for line in straight.metrics.read_text().splitlines()]
     assert {"loss_kd_icod_cls", "loss_kd_fkd_am", "loss_kd_mgd_gen", "loss_kd_gkd_fg", "loss_kd_gid_feature"} <= set(
@@ -61,7 +61,7 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     assert state is not None
     assert not any("teacher" in key for key in state["model"])
 
-    again = ask(workshop.with_empty_store(workshop.runs.parent / "again"), teacher, detector, [], seed=99)
+    again = ask(tiny_store.with_empty_store(tiny_store.runs.parent / "again"), teacher, detector, [], seed=99)
     for run in (teacher, detector):  # the same store of teachers, an empty one of students
         (again.path.parent / run.id).symlink_to(run.path)
     other = RunFolder(again.path.parent / straight.id)
@@ -69,52 +69,52 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     other.spec.write_text(straight.spec.read_text())
     for stop in (2, 5):
         with pytest.raises(Interrupted):
-            train(other, workshop.options(stop_after=stop))
-    train(other, workshop.options())
+            train(other, tiny_store.options(stop_after=stop))
+    train(other, tiny_store.options())
     found = safe_load.load(other.student)
     assert [key for key in weights if not torch.equal(weights[key], found[key])] == []
     assert read_json(other.result)["AP"] == result["AP"]
 
 
-def test_a_look_at_the_training_set_is_a_sign_of_life(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder, monkeypatch: pytest.MonkeyPatch
+def test_reading_the_training_set_updates_the_heartbeat(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages: list[str] = []
     monkeypatch.setattr(RunFolder, "touch_heartbeat", lambda self, stage: stages.append(stage))
-    folder = ask(workshop, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
+    folder = ask(tiny_store, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
     with pytest.raises(Interrupted):
-        train(folder, workshop.options(stop_after=1))
+        train(folder, tiny_store.options(stop_after=1))
     assert stages
     assert set(stages) == {"fit"}
 
 
-def test_a_run_that_could_never_teach_is_refused_at_the_door(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+def test_a_run_whose_method_never_applies_is_refused_before_the_start(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    folder = ask(workshop, teacher, detector, [{"fgfi": {"start": 400}}])
+    folder = ask(tiny_store, teacher, detector, [{"fgfi": {"start": 400}}])
     with pytest.raises(InputError, match="fgfi starts at iteration 400, but the run has 6"):
-        train(folder, workshop.options())
+        train(folder, tiny_store.options())
     assert not folder.metrics.exists()
 
 
-def test_a_method_that_does_not_teach_this_student_says_which_it_teaches(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+def test_a_method_that_does_not_fit_the_student_lists_those_that_fit(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    folder = ask(workshop, teacher, detector, [{"tadf": {}}])
+    folder = ask(tiny_store, teacher, detector, [{"tadf": {}}])
     with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
-        train(folder, workshop.options())
+        train(folder, tiny_store.options())
 
 
-def test_inspect_draws_what_the_methods_look_at(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
+def test_inspect_draws_the_images_of_the_methods(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, tmp_path: Path
 ) -> None:
     from PIL import Image
 
     from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
 
-    folder = ask(workshop, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
-    lines = draw_methods(build_from_name(folder.id, workshop.runs, workshop.data), 2, tmp_path / "seen.png")
+    folder = ask(tiny_store, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
+    lines = draw_methods(build_from_name(folder.id, tiny_store.runs, tiny_store.data), 2, tmp_path / "seen.png")
     assert lines[0].startswith("icod: true crops; predictions of the positives")
     assert lines[1].startswith("fgd: ")
     assert lines[2] == "pkd: uses every cell alike"
@@ -125,15 +125,15 @@ def test_inspect_draws_what_the_methods_look_at(
 
 
 def test_suggested_weights_come_from_real_gradients(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
     from c2d.preflight.suggest_weight import measure_gradients, suggest, table
     from c2d.training.build import build_from_name
 
-    folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3)
+    folder = ask(tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3)
     steps: list[int] = []
     gradients = measure_gradients(
-        build_from_name(folder.id, workshop.runs, workshop.data), 4, 2, lambda step, _: steps.append(step)
+        build_from_name(folder.id, tiny_store.runs, tiny_store.data), 4, 2, lambda step, _: steps.append(step)
     )
     assert steps == [0, 2]
     assert {(h.method, h.term, h.parameter) for h in gradients} == {
@@ -148,7 +148,7 @@ def test_suggested_weights_come_from_real_gradients(
     assert not folder.status.exists()
 
 
-def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(workshop: Workshop, detector: RunFolder) -> None:
+def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(tiny_store: TinyStore, detector: RunFolder) -> None:
     from c2d.distillation.build_methods import check_classes
     from tests.c2d.methods.tiny_setup import stage
 
@@ -171,42 +171,42 @@ def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(workshop: Worksh
     ],
 )
 def test_a_baseline_under_another_name_is_refused(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder, method: dict[str, Any], message: str
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, method: dict[str, Any], message: str
 ) -> None:
-    folder = ask(workshop, teacher, detector, [method])
+    folder = ask(tiny_store, teacher, detector, [method])
     with pytest.raises(InputError, match=message):
-        train(folder, workshop.options())
+        train(folder, tiny_store.options())
 
 
-def test_a_weight_that_is_never_reached_and_a_poor_teacher_are_said(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+def test_an_unreached_weight_and_a_poor_teacher_are_reported(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
     from c2d.training.build import build_from_name
 
-    folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 10}}])
-    notes = build_from_name(folder.id, workshop.runs, workshop.data).notes
+    folder = ask(tiny_store, teacher, detector, [{"frs": {"ramp": 10}}])
+    notes = build_from_name(folder.id, tiny_store.runs, tiny_store.data).notes
     assert "frs: at most 50% of its weight by its start, ramp, decay and stop in 6 steps" in notes
     assert any("it detects almost nothing" in note for note in notes)
 
 
 def test_a_picture_that_cannot_be_written_is_bad_input(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder, tmp_path: Path
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, tmp_path: Path
 ) -> None:
     from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
 
-    folder = ask(workshop, teacher, detector, [{"frs": {"ramp": 0}}])
+    folder = ask(tiny_store, teacher, detector, [{"frs": {"ramp": 0}}])
     with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
-        draw_methods(build_from_name(folder.id, workshop.runs, workshop.data), 1, tmp_path / "nowhere" / "seen.png")
+        draw_methods(build_from_name(folder.id, tiny_store.runs, tiny_store.data), 1, tmp_path / "nowhere" / "seen.png")
 
 
-def test_a_question_is_measured_beside_its_plain_step(
-    workshop: Workshop, teacher: RunFolder, detector: RunFolder
+def test_a_spec_is_measured_beside_its_plain_step(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
     from benchmarks.training.step_of_spec import measure_specs
 
-    folder = ask(workshop, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4)
-    (record,) = measure_specs([folder.id], workshop.runs, workshop.data, repeats=3, threads=1)
+    folder = ask(tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4)
+    (record,) = measure_specs([folder.id], tiny_store.runs, tiny_store.data, repeats=3, threads=1)
     assert record["methods"] == "icod+frs"
     assert [len(record[f"{kind}_ms"]) for kind in ("plain", "distilled", "teacher")] == [3, 3, 3]
     assert min(record["distilled_ms"]) > min(record["plain_ms"]) > 0

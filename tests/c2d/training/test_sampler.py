@@ -56,7 +56,7 @@ def test_augmentation_follows_from_seed_and_position_alone() -> None:
     assert SeededDataset(Noise(), seed=4)[(10, 2)][1:] != first[1:]
 
 
-def test_outside_the_dataset_nothing_happened() -> None:
+def test_the_global_random_state_is_unchanged() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import compat
 from c2d.training.train import train
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 SCRIPT = """
 import json, sys
@@ -38,9 +38,9 @@ json.dump(found, open("scores.json", "w"))
 """
 
 
-def test_the_exported_student_is_stock(workshop: Workshop, tmp_path: Path) -> None:
-    folder: RunFolder = workshop.create_run(seed=11)
-    train(folder, workshop.options())
+def test_the_exported_student_is_stock(tiny_store: TinyStore, tmp_path: Path) -> None:
+    folder: RunFolder = tiny_store.create_run(seed=11)
+    train(folder, tiny_store.options())
     for path in (folder.config, folder.student, Path(compat.__file__)):
         shutil.copy(path, tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)

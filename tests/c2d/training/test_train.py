@@ -21,7 +21,7 @@ from c2d.core.store_folder import RunStore
 from c2d.training import checkpoint
 from c2d.training.train import train
 from c2d.weights import safe_load
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 ICOD = [{"icod": {"max_positives": 8}}]
 
@@ -36,9 +36,9 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
     assert not different
 
 
-def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolder) -> None:
-    folder = workshop.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
-    result = train(folder, workshop.options())
+def test_a_distilled_run_writes_every_file(tiny_store: TinyStore, teacher: RunFolder) -> None:
+    folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
+    result = train(folder, tiny_store.options())
     for path in (
         folder.spec,
         folder.config,
@@ -72,26 +72,26 @@ def test_a_distilled_run_leaves_every_file(workshop: Workshop, teacher: RunFolde
     assert read_json(RunStore(folder.path.parent).targets(read_json(folder.spec)["dataset"]["digest"]))["categories"]
 
 
-def test_a_finished_run_is_not_run_again(workshop: Workshop, teacher: RunFolder) -> None:
-    folder = workshop.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
-    train(folder, workshop.options())
+def test_a_finished_run_is_not_run_again(tiny_store: TinyStore, teacher: RunFolder) -> None:
+    folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=1)
+    train(folder, tiny_store.options())
     before = folder.status.stat().st_mtime_ns
-    assert train(folder, workshop.options()) == read_json(folder.result)
+    assert train(folder, tiny_store.options()) == read_json(folder.result)
     assert folder.status.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("died_after", [1, 3, 4])
 def test_killed_and_resumed_equals_uninterrupted(
-    workshop: Workshop, teacher: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died_after: int
+    tiny_store: TinyStore, teacher: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died_after: int
 ) -> None:
     question: dict[str, Any] = {"method": ICOD, "teachers": {"classifier": teacher.id}, "seed": 2}
     question["schedule"] = {
         "name": "smoke",
         "values": {"iterations": 6, "batch": 4, "ema": 0.5, "warmup": {"iterations": 4}},
     }
-    whole = workshop.create_run(**question)
-    train(whole, workshop.options())
-    other = workshop.with_empty_store(tmp_path)
+    whole = tiny_store.create_run(**question)
+    train(whole, tiny_store.options())
+    other = tiny_store.with_empty_store(tmp_path)
     os.symlink(teacher.path, _made(other.runs) / teacher.id)
     broken = other.create_run(**question)
 
@@ -121,8 +121,8 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Path) -> None:
-    other = workshop.with_empty_store(tmp_path)
+def test_a_run_killed_by_sigkill_is_continued(tiny_store: TinyStore, tmp_path: Path) -> None:
+    other = tiny_store.with_empty_store(tmp_path)
     broken = other.create_run(iterations=60, seed=3)
     command = [
         sys.executable,
@@ -157,13 +157,13 @@ def test_a_process_killed_outright_is_continued(workshop: Workshop, tmp_path: Pa
     assert process.wait(timeout=60) == 130
     assert broken.read_status()["state"] == "waiting"
     train(broken, other.options())
-    whole = workshop.create_run(iterations=60, seed=3)
-    train(whole, workshop.options())
+    whole = tiny_store.create_run(iterations=60, seed=3)
+    train(whole, tiny_store.options())
     assert_equal(weights(whole), weights(broken))
 
 
-def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop) -> None:
-    folder = workshop.create_run(
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tiny_store: TinyStore) -> None:
+    folder = tiny_store.create_run(
         seed=4,
         schedule={
             "name": "smoke",
@@ -171,7 +171,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
         },
     )
     with pytest.raises(RunError, match=r"not finite|loss is") as caught:
-        train(folder, workshop.options(checkpoint_every=1))
+        train(folder, tiny_store.options(checkpoint_every=1))
     assert caught.value.failure_class == "nan"
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "nan")
@@ -179,8 +179,8 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(workshop: Workshop
         assert all(value.isfinite().all() for value in safe_load.load(path)["model"].values())
 
 
-def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Path) -> None:
-    other = workshop.with_empty_store(tmp_path)
+def test_a_corrupt_newest_checkpoint_falls_back(tiny_store: TinyStore, tmp_path: Path) -> None:
+    other = tiny_store.with_empty_store(tmp_path)
     folder = other.create_run(seed=5)
     train(folder, other.options(checkpoint_every=2))
     first = weights(folder)
@@ -193,17 +193,19 @@ def test_a_corrupt_newest_checkpoint_falls_back(workshop: Workshop, tmp_path: Pa
     assert_equal(first, weights(folder))
 
 
-def test_one_writer_at_a_time(workshop: Workshop) -> None:
+def test_one_writer_at_a_time(tiny_store: TinyStore) -> None:
     from filelock import SoftFileLock
 
-    folder = workshop.create_run(seed=6)
+    folder = tiny_store.create_run(seed=6)
     folder.write_status("running")
     with SoftFileLock(folder.lock), pytest.raises(InputError, match="is being written by pid"):
-        train(folder, workshop.options())
+        train(folder, tiny_store.options())
 
 
-def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher: RunFolder, tmp_path: Path) -> None:
-    other = workshop.with_empty_store(tmp_path)
+def test_a_teacher_below_its_min_top1_blocks_the_student(
+    tiny_store: TinyStore, teacher: RunFolder, tmp_path: Path
+) -> None:
+    other = tiny_store.with_empty_store(tmp_path)
     weak = _made(other.runs / teacher.id)
     for path in (teacher.status, teacher.classifier, teacher.result):
         (weak / path.name).write_bytes(path.read_bytes())
@@ -216,16 +218,16 @@ def test_a_teacher_below_its_gate_blocks_the_student(workshop: Workshop, teacher
     assert not folder.log.exists()
 
 
-def test_students_start_equal_under_every_method(workshop: Workshop, teacher: RunFolder) -> None:
+def test_students_start_equal_under_every_method(tiny_store: TinyStore, teacher: RunFolder) -> None:
     from c2d.data.card_lookup import load_card
     from c2d.specs.spec import parse_spec
     from c2d.training.build import build
     from c2d.training.sources import Sources
 
-    card = load_card("scenes", workshop.data)
+    card = load_card("scenes", tiny_store.data)
     states = []
     for method in ([], ICOD):
-        folder = workshop.create_run(method=method, teachers={"classifier": teacher.id}, seed=7)
+        folder = tiny_store.create_run(method=method, teachers={"classifier": teacher.id}, seed=7)
         spec = parse_spec(read_json(folder.spec), "test")
         run = build(Sources(spec, folder, "cpu", card))
         states.append(run.model.student.state_dict())
@@ -233,11 +235,11 @@ def test_students_start_equal_under_every_method(workshop: Workshop, teacher: Ru
     assert_equal(states[0], states[1])
 
 
-def test_two_processes_train_one_run(workshop: Workshop, teacher: RunFolder) -> None:
-    folder = workshop.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8)
+def test_two_processes_train_one_run(tiny_store: TinyStore, teacher: RunFolder) -> None:
+    folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "c2d"]
     done = subprocess.run(
-        [*launch, "train", str(folder.path), "--runs", str(workshop.runs), "--data", str(workshop.data), "--quiet"],
+        [*launch, "train", str(folder.path), "--runs", str(tiny_store.runs), "--data", str(tiny_store.data), "--quiet"],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -245,12 +247,12 @@ def test_two_processes_train_one_run(workshop: Workshop, teacher: RunFolder) -> 
     assert read_json(folder.result)["AP"] is not None
 
 
-def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop: Workshop, tmp_path: Path) -> None:
+def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(tiny_store: TinyStore, tmp_path: Path) -> None:
     from c2d.core.attempt import Interrupted
 
-    whole = workshop.create_run(seed=9, iterations=5)
-    train(whole, workshop.options())
-    other = workshop.with_empty_store(tmp_path)
+    whole = tiny_store.create_run(seed=9, iterations=5)
+    train(whole, tiny_store.options())
+    other = tiny_store.with_empty_store(tmp_path)
     folder = other.create_run(seed=9, iterations=5)
     for _ in range(2):  # the second call finds that nothing is to be done, and does nothing
         with pytest.raises(Interrupted) as caught:
@@ -265,15 +267,15 @@ def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(workshop:
     assert read_json(whole.detections) == read_json(folder.detections)
 
 
-def test_a_data_set_that_is_missing_or_changed_is_of_class_data(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_data_set_that_is_missing_or_changed_is_of_class_data(tiny_store: TinyStore, tmp_path: Path) -> None:
     from c2d.training.train import RunOptions
 
-    folder = workshop.with_empty_store(tmp_path).create_run(seed=9)
+    folder = tiny_store.with_empty_store(tmp_path).create_run(seed=9)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match="unknown data set 'scenes'") as caught:
         train(folder, RunOptions(data=tmp_path / "nothing", quiet=True))
     assert caught.value.failure_class == "data"
-    shutil.copytree(workshop.data / "scenes", tmp_path / "data" / "scenes")
+    shutil.copytree(tiny_store.data / "scenes", tmp_path / "data" / "scenes")
     annotations = next((tmp_path / "data" / "scenes").rglob("*train*.json"))
     annotations.write_text(annotations.read_text().replace('"area": ', '"area": 1', 1))
     with pytest.raises(InputError, match="has changed since its card was made") as caught:
@@ -282,7 +284,7 @@ def test_a_data_set_that_is_missing_or_changed_is_of_class_data(workshop: Worksh
     assert not folder.status.exists()
 
 
-def test_ranks_that_do_not_find_each_other_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_that_cannot_connect_name_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     from c2d.training import distributed

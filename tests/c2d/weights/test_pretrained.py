@@ -22,7 +22,7 @@ compat.prepare()
 
 
 class Detector(nn.Module):
-    """A backbone with the data preprocessor that says what it sees."""
+    """A backbone with its data preprocessor, which defines the normalisation."""
 
     def __init__(self, backbone: nn.Module, normalization: Normalization = IMAGENET) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
         pretrained.initialise(Detector(ResNet(50)), path)
 
 
-def test_a_kept_file_is_found_by_its_content(tmp_path: Path) -> None:
+def test_a_stored_file_is_found_by_its_content(tmp_path: Path) -> None:
     from mmdet.models.backbones import ResNet
 
     network, folder = random_network("resnet18"), RunFolder(tmp_path / "runs" / "some-run")
@@ -147,7 +147,7 @@ def test_a_kept_file_is_found_by_its_content(tmp_path: Path) -> None:
     assert torch.equal(backbone.state_dict()["conv1.weight"], network.state_dict()["conv1.weight"])
 
 
-def test_torchvision_says_what_its_weights_saw() -> None:
+def test_normalisation_comes_from_torchvision() -> None:
     assert pretrained.pretrained_pixels("torchvision:resnet50.IMAGENET1K_V1") == IMAGENET
     vgg = pretrained.pretrained_pixels("torchvision:vgg16.IMAGENET1K_FEATURES")
     assert vgg is not None
@@ -177,7 +177,7 @@ def test_fitting_pixels_pass(init: str, pixels: Normalization) -> None:
         ("torchvision:resnet50.IMAGENET1K_V1", Normalization((0.0, 0.0, 0.0), IMAGENET.std, "rgb")),
     ],
 )
-def test_pixels_that_do_not_fit_are_refused_by_both_names(init: str, pixels: Normalization) -> None:
+def test_a_different_normalisation_is_refused_and_names_both(init: str, pixels: Normalization) -> None:
     with pytest.raises(InputError) as info:
         pretrained.check_pixels(init, pixels)
     assert init in str(info.value)
@@ -197,7 +197,7 @@ def test_the_shipped_students_fit_the_weights_they_are_meant_for() -> None:
         pretrained.check_pixels(init, Normalization.from_preprocessor(student.data_preprocessor))
 
 
-def test_nothing_is_downloaded_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_downloaded_without_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def fetch(url: str, path: str, **_: Any) -> None:

@@ -311,7 +311,7 @@ def test_other_shapes_are_listed_with_both() -> None:
     assert "number of classes" in str(caught.value)
 
 
-def test_a_student_may_be_filled_in_part_and_the_audit_says_how() -> None:
+def test_a_partial_load_is_allowed_and_audited() -> None:
     model = net()
     fresh = model.state_dict()["head.weight"].clone()
     audit = safe_load.load_into(

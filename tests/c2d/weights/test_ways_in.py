@@ -13,7 +13,7 @@ import torch
 from c2d.core.run_folder import RunFolder
 from c2d.training.train import train
 from c2d.weights import safe_load
-from tests.c2d.conftest import Workshop
+from tests.c2d.conftest import TinyStore
 
 
 class Evil:
@@ -45,16 +45,16 @@ def test_the_file_is_dangerous(evil: Path, tmp_path: Path) -> None:
     assert (tmp_path / "mark").exists()
 
 
-def test_resume(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
-    other = workshop.with_empty_store(tmp_path)
+def test_resume(tiny_store: TinyStore, evil: Path, tmp_path: Path) -> None:
+    other = tiny_store.with_empty_store(tmp_path)
     folder = other.create_run(seed=31)
     folder.checkpoints.mkdir(parents=True)
     folder.checkpoint(3).write_bytes(evil.read_bytes())
     refused(tmp_path, lambda: train(folder, other.options()))
 
 
-def test_teacher(workshop: Workshop, teacher: RunFolder, evil: Path, tmp_path: Path) -> None:
-    other = workshop.with_empty_store(tmp_path)
+def test_teacher(tiny_store: TinyStore, teacher: RunFolder, evil: Path, tmp_path: Path) -> None:
+    other = tiny_store.with_empty_store(tmp_path)
     copy = other.runs / teacher.id
     copy.mkdir(parents=True)
     for path in (teacher.spec, teacher.status, teacher.result):
@@ -64,19 +64,19 @@ def test_teacher(workshop: Workshop, teacher: RunFolder, evil: Path, tmp_path: P
     refused(tmp_path, lambda: train(folder, other.options()))
 
 
-def test_student(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
+def test_student(tiny_store: TinyStore, evil: Path, tmp_path: Path) -> None:
     from c2d.training.evaluate_run import evaluate_files
 
-    folder = workshop.create_run(seed=32)
-    train(folder, workshop.options())
+    folder = tiny_store.create_run(seed=32)
+    train(folder, tiny_store.options())
     refused(
         tmp_path,
-        lambda: evaluate_files(folder.config, evil, str(workshop.data / "scenes"), tmp_path / "runs", check=False),
+        lambda: evaluate_files(folder.config, evil, str(tiny_store.data / "scenes"), tmp_path / "runs", check=False),
     )
 
 
-def test_backbone(workshop: Workshop, evil: Path, tmp_path: Path) -> None:
-    other = workshop.with_empty_store(tmp_path)
+def test_backbone(tiny_store: TinyStore, evil: Path, tmp_path: Path) -> None:
+    other = tiny_store.with_empty_store(tmp_path)
     folder = other.create_run(init=str(evil))
     refused(tmp_path, lambda: train(folder, other.options()))
     assert not folder.log.exists()

@@ -131,7 +131,7 @@ def test_equal_cells_match_by_any_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAILURE_CLASSES)
-def test_code_failures_are_retried_only_when_named(tmp_path: Path, name: str) -> None:
+def test_automatic_classes_are_retried_and_any_class_by_name(tmp_path: Path, name: str) -> None:
     rows = [row(tmp_path, "a", failure_class=name)]
     assert bool(select_retries.select_retries(rows)) == (name in AUTOMATIC)
     assert select_retries.select_retries(rows, states=["failed"]) == select_retries.select_retries(rows), (

@@ -43,7 +43,7 @@ class Store:
         return resolve_spec({"dataset": "scenes", **given}, where="test", runs=self.runs, data=self.data)
 
     def check(self, grid: Grid, profile: Profile | None = None, **changes: Any) -> list[Problem]:
-        """Without the forward part unless it is asked for."""
+        """Check cells, by default without the dry run."""
         arguments: dict[str, Any] = {
             "runs": self.runs,
             "data": self.data,
@@ -53,7 +53,7 @@ class Store:
         return check_sweep.check_sweep(DEFINITION, grid, profile=profile, **(arguments | changes))
 
     def finished(self, teacher: RunSpec, top1: float | None, classes: list[str]) -> RunSpec:
-        """A teacher that looks finished, in the store."""
+        """Write the files of a finished teacher into the store."""
         folder = RunFolder(self.runs / teacher.id)
         atomic_write_json(folder.spec, teacher.to_json())
         atomic_write_json(folder.result, {"top1": top1, "classes": classes})
@@ -176,7 +176,7 @@ def test_missing_images(store: Store, tmp_path: Path) -> None:
     )
 
 
-def test_data_in_another_folder_are_reported(store: Store, tmp_path: Path) -> None:
+def test_data_missing_on_this_machine_are_reported(store: Store, tmp_path: Path) -> None:
     said: list[str] = []
     assert (
         store.check(grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, print_line=said.append)
@@ -355,7 +355,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest
 
 
 def test_a_dry_run_that_is_killed_names_its_run(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for python answers the first question, dies over the second and is asked the third again."""
+    """A fake dry-run process answers the first entry, fails at the second and is started again for the third."""
     specs = [changed(store.student, overrides={"seed_of_structure": number}) for number in range(3)]
     python = tmp_path / "python"
     python.write_text(

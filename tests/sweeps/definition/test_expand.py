@@ -296,7 +296,7 @@ TEN = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"
 
 @pytest.mark.parametrize("last", ["seeds: 10", f"  overrides.x: {TEN}"])
 def test_ten_thousand_cells_are_quick(last: str) -> None:
-    """Read, looked up and composed with their ids. The best of three, with room for a busy machine."""
+    """Cells are read and resolved with ids. The fastest of three times counts, with room for a busy machine."""
     text = METHODS.replace("{baseline: [], kd: [{icod: {lambda_kl: 0}}]}", "{kd: [{icod: {}}]}")
     text += f"  method.icod.T: {TEN}\n  method.icod.lambda_kc: {TEN}\n  schedule.optimizer.lr: {TEN}\n{last}\n"
     took = []

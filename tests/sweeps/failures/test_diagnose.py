@@ -1,4 +1,4 @@
-"""Why a run died: recorded failures of a real cluster, every spelling of accounting, and text that means nothing."""
+"""Failure classes: recorded failures of a real cluster, every state of accounting, and arbitrary text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test's hand on the fake SLURM: what it shall do next, and what it was asked."""
+"""Control of the fake SLURM by a test: set its next answers, read the calls that it got."""
 
 from __future__ import annotations
 

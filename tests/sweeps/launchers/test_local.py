@@ -23,7 +23,7 @@ from sweeps.definition.profile import Profile, load_profile
 from sweeps.launchers import LAUNCHERS, local
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
-from tests.c2d.conftest import Workshop, teacher, workshop  # noqa: F401
+from tests.c2d.conftest import TinyStore, teacher, tiny_store  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
 JOB = """
@@ -320,7 +320,7 @@ def test_the_launcher_of_a_run_is_recorded(local_store: LocalStore) -> None:
 
 @pytest.mark.timeout(300)
 def test_teacher_and_student_for_real_with_a_kill(
-    workshop: Workshop,  # noqa: F811
+    tiny_store: TinyStore,  # noqa: F811
     teacher: RunFolder,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -332,16 +332,16 @@ def test_teacher_and_student_for_real_with_a_kill(
     spec = parse_spec(read_json(teacher.spec), "test")
     teach = RunFolder(runs / spec.id)
     write(teach.spec, spec.to_json())
-    before = workshop.create_run(
+    before = tiny_store.create_run(
         iterations=12, method=[{"icod": {"max_positives": 8}}], teachers={"classifier": teacher.id}, seed=41
     )
-    shutil.copytree(workshop.runs / "students", runs / "students")  # the student is given by a file
+    shutil.copytree(tiny_store.runs / "students", runs / "students")  # the student is given by a file
     student = RunFolder(runs / before.id)
     write(student.spec, read_json(before.spec))
     request = LaunchRequest(
         "s",
         runs,
-        workshop.data,
+        tiny_store.data,
         [Task(teach), Task(student, after=(teach.id,))],
         load_profile("cpu"),
         take_snapshot(runs),

@@ -30,7 +30,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that a back-off would have waited; nobody waits."""
+    """Seconds that the back-off would have waited; the tests do not sleep."""
     seconds: list[float] = []
     monkeypatch.setattr(sbatch, "sleep", seconds.append)
     return seconds

@@ -1,4 +1,4 @@
-"""What a job does on its node. The training is a stand-in here, except in the last test."""
+"""The steps of a job on its node. The training is replaced by a function, except in the last test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.node import attempt_record, job
 from sweeps.node.job import TrainingJob
 from sweeps.node.node_environment import FIRST_PORT, PORTS, first_host, job_tmp, rank_variables
-from tests.c2d.conftest import Workshop, workshop  # noqa: F401
+from tests.c2d.conftest import TinyStore, tiny_store  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
 FINISHED = ROOT / "tests/fixtures/runs/tiny-retinanet-baseline-10e2263c0d72-s0"
@@ -130,7 +130,7 @@ def test_a_job_is_pickled_by_reference(folder: RunFolder) -> None:
     assert given.checkpoint("ignored").function == given
 
 
-def test_the_training_gets_the_resources_of_the_node(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_training_gets_the_options_of_the_job(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = training(monkeypatch, lambda *_: {})
     assert run(folder, workers=3, download=True, stop_after=7) == "run"
     assert calls == [{"data": Path("/data"), "workers": 3, "download": True, "quiet": True, "stop_after": 7}]
@@ -323,7 +323,7 @@ def test_an_unrecorded_failure_is_recorded_at_the_next_start(
 def test_a_run_that_saved_while_its_node_failed_has_failed_too(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, job: str, reason: str, noted: int
 ) -> None:
-    """Nothing noted it: a node that goes down takes the batch script with it."""
+    """No process recorded it: the batch script fails together with its node."""
     folder.write_status("waiting", attempt=3, begun=time.time() - 50, iteration=40, reason=reason)
     atomic_write_json(folder.env, {"format": 1, "attempts": [{"attempt": 3, "slurm": {"SLURM_JOB_ID": job}}]})
     monkeypatch.setenv("SLURM_JOB_ID", "12")
@@ -367,8 +367,8 @@ def test_without_the_configured_folder_temporary_files_are_in_tmp(tmp_path: Path
     assert "warning: temporary files go to" in capfd.readouterr().err
 
 
-def test_a_run_in_two_jobs_through_the_command(workshop: Workshop, tmp_path: Path) -> None:  # noqa: F811
-    other = workshop.with_empty_store(tmp_path)
+def test_a_run_in_two_jobs_through_the_command(tiny_store: TinyStore, tmp_path: Path) -> None:  # noqa: F811
+    other = tiny_store.with_empty_store(tmp_path)
     folder = other.create_run(iterations=6, seed=31)
     words = [sys.executable, "-m", "sweeps.node.job", str(folder.path), "--data", str(other.data), "--threads", "1"]
     first = subprocess.run([*words, "--stop-after", "4"], capture_output=True, text=True, check=False, cwd=ROOT)

@@ -1,4 +1,4 @@
-"""What follows a death: the decision table, what is noted, and a batch script that always gets its exit code."""
+"""After a failed job: the decision table, the records, and the exit code that the batch script gets."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_run_killed_by_sigkill_does_not_keep_the_state_running(folder: RunFold
 
 
 def test_log_lines_of_an_earlier_start_are_ignored(folder: RunFolder) -> None:
-    """The node's python did not even begin: status.json still tells of the attempt before."""
+    """Python did not start on the node: status.json is still that of the attempt before."""
     died(folder, "failed", failure_class="nan", reason="old words", begun=time.time() - 9000)
     now = parse_job_start(SHOWN["running"])
     old = time.time() - 8000
@@ -216,7 +216,7 @@ def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: 
 def test_a_failure_in_the_start_up_is_not_explained_by_the_attempt_before(
     folder: RunFolder, code: int, kind: str
 ) -> None:
-    """The attempt before was warned by USR2 and noted so; this start has not begun an attempt of its own."""
+    """The attempt before got SIGUSR2 and recorded that; this start has no attempt of its own yet."""
     now = soon_again(folder, "interrupted by SIGUSR2; call again to continue")
     append_attempt(folder, **{"class": "time-limit", "iteration": 10, "attempt": 1})
     assert decide(folder, code, now, 1).failure_class == kind
@@ -226,7 +226,7 @@ def test_a_failure_in_the_start_up_is_not_explained_by_the_attempt_before(
 
 
 @pytest.mark.parametrize("noted", [False, True])
-def test_slurm_states_before_a_requeue_are_ignored(folder: RunFolder, noted: bool) -> None:
+def test_a_requeue_by_an_operator_keeps_the_seconds_of_the_attempt(folder: RunFolder, noted: bool) -> None:
     """`scontrol requeue` by an operator: RunTime is 0 then, although the attempt took its 300 seconds."""
     died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
     if noted:  # the attempt in status.json is of an earlier start
@@ -289,7 +289,7 @@ def test_requeue_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> None:
-    """The whole way with a stand-in for scontrol; and nothing that goes wrong in it is an exit code."""
+    """The whole command with a fake scontrol. An error in the command never changes the exit code."""
     died(folder, **ASKED)
     (tmp_path / "folders.txt").write_text(f"{folder.path}\n")
     (tmp_path / "shown").write_text(SHOWN["running"])

@@ -1,4 +1,4 @@
-"""Where a plan run stands: every combination of run files and queue that a person can meet, by hand."""
+"""State of a planned run, for every combination of run files and queue."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_students_of_a_failed_teacher_are_blocked_and_name_it(run: RunFolder) ->
     assert plan_rows(plan, run.path.parent, {}, queue_answered=False, now=NOW)[1].state == "done"
 
 
-def test_a_cancelled_dependent_is_retried_once_its_teacher_is_done(run: RunFolder) -> None:
+def test_a_cancelled_dependent_is_launched_again_unless_its_teacher_failed(run: RunFolder) -> None:
     job(run)
     gone = JobFacts("7_0", state="CANCELLED", reason="Dependency")
     assert (stand(run, gone).state, stand(run, gone).launch) == ("waiting", True)

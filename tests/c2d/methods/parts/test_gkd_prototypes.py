@@ -59,7 +59,7 @@ def test_a_single_instance_is_its_own_prototype() -> None:
 
 
 class Listed:
-    """Labels and sides of a made-up training set, without images."""
+    """Labels and sides of a synthetic training set without images."""
 
     def labels(self) -> list[tuple[list[int], list[tuple[float, float]]]]:
         large = [([0, 0, 1], [(40.0, 40.0), (50.0, 20.0), (31.0, 31.0)]) for _ in range(6)]
