@@ -156,7 +156,7 @@ def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, 
     # As `TwoStageDetector.loss` chooses it for the student's own proposals.
     proposal_cfg = student.train_cfg.get("rpn_proposal", student.test_cfg.rpn)
     raw = teacher.rpn_head(teacher_neck)
-    found = teacher.rpn_head.predict_by_feat(*raw, batch_img_metas=metas, cfg=proposal_cfg)
+    proposed = teacher.rpn_head.predict_by_feat(*raw, batch_img_metas=metas, cfg=proposal_cfg)
     head, cascaded = heads.roi_head(student)
     assigner, sampler = (
         (head.bbox_assigner[-1], head.bbox_sampler[-1]) if cascaded else (head.bbox_assigner, head.bbox_sampler)
@@ -167,7 +167,7 @@ def _sample(teacher: Any, teacher_neck: Maps, student: Any, student_neck: Maps, 
     sampled = []
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        for i, (proposals, sample) in enumerate(zip(found, samples, strict=True)):
+        for i, (proposals, sample) in enumerate(zip(proposed, samples, strict=True)):
             priors = InstanceData(priors=heads.box_tensor(proposals.bboxes), scores=proposals.scores)
             truth = InstanceData(bboxes=batch.boxes[i], labels=batch.labels[i])
             ignored = getattr(sample, "ignored_instances", None)

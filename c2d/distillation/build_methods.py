@@ -119,8 +119,8 @@ def check_classes(model: Distillation, classes: Sequence[str]) -> None:
             raise InputError(
                 f"{name} compares the heads' outputs, and the detector teacher has the classes "
                 f"{', '.join(teacher_classes[:4])}, ... ({len(teacher_classes)}), the student "
-                f"{', '.join(classes[:4])}, ... ({len(classes)}); train a teacher on this data set, or take a method that "
-                "compares feature maps alone"
+                f"{', '.join(classes[:4])}, ... ({len(classes)}); train a teacher on this data set, or take a "
+                "method that compares feature maps alone"
             )
 
 

@@ -1,7 +1,7 @@
 """Attention transfer: Paying More Attention to Attention. Zagoruyko, Komodakis, ICLR 2017.
 
 https://arxiv.org/abs/1612.03928 (in full: "... Improving the Performance of Convolutional Neural Networks via Attention
-Transfer"). Written for classification. Where a map is strong, whatever its channels mean, is its attention:
+Transfer"). Written for classification. The attention of a map is its strength at each position, over all channels:
 
     Q(F) = a / ||a||_2,   a = mean over channels of F^2      a vector of the h w positions, per sample
     att    L = sum over levels of the mean over samples and positions of (Q(S) - Q(T))^2
@@ -84,12 +84,12 @@ class AT(Distiller):
     @torch.no_grad()
     def visualize(self, view: View) -> list[Visualization]:
         """Show the attention Q of student and teacher on every level."""
-        found = []
+        drawn = []
         for stride, pair in zip(self.maps.strides, self.maps.raw(view.student, view.teacher), strict=True):
             for who, maps in zip(("student", "teacher"), pair, strict=True):
                 heat = attention(maps).unflatten(1, maps.shape[-2:])
-                found.append(Visualization(f"attention of the {who}, stride {stride}", heat))
-        return found
+                drawn.append(Visualization(f"attention of the {who}, stride {stride}", heat))
+        return drawn
 
 
 def attention(maps: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class ChenParams(Params):
     w_bg: float = Field(default=1.5, ge=0, description="w of the background class", json_schema_extra=SECOND_HAND)
     T: float = Field(default=1.0, gt=0, description="temperature; no factor T^2", json_schema_extra=SECOND_HAND)
     m: float = Field(
-        default=0.0, ge=0, description="margin by which a box has to be better than the teacher's to be left alone",
+        default=0.0, ge=0, description="margin by which a box has to be better than the teacher's to get no L_b",
         json_schema_extra=unverified("no value is known; 0 is ours"),
     )  # fmt: skip
     rpn_batch: int = Field(default=256, gt=0, description="anchors of an image that are compared; Faster R-CNN's")
@@ -120,8 +120,8 @@ class Chen(Distiller):
             values["hint"] = torch.stack([0.5 * F.mse_loss(s, t) for s, t in maps]).mean()
         if self.needs.dense:
             for of in (self._rpn, self._roi):
-                found, counted = of(view)
-                values |= found
+                computed, counted = of(view)
+                values |= computed
                 seen |= counted
         return {name: Term(value, getattr(p, self.WEIGHTS[name])) for name, value in values.items()}, seen
 
@@ -147,9 +147,9 @@ class Chen(Distiller):
             values["rpn_cls"] = (soft * kept).sum() / count
         seen = {"rpn_batch": kept.sum().float(), "rpn_positives": positive.sum().float()}
         if p.nu > 0:
-            here = anchors[place]
+            drawn_anchors = anchors[place]
             # A negative encodes its own anchor: the log of an empty box is infinite, and inf * 0 would be NaN below.
-            y = self.rpn.encode(here, torch.where(positive[:, None], truth, here))
+            y = self.rpn.encode(drawn_anchors, torch.where(positive[:, None], truth, drawn_anchors))
             bound, gate = bounded_regression(s.gather_deltas(image, place), t.gather_deltas(image, place), y, p.m)
             values["rpn_reg"] = (bound * positive).sum() / count
             seen["rpn_worse"] = (gate & positive).sum().float()
@@ -203,9 +203,17 @@ def check_coders(student: Any, teacher: Any, boxes: bool) -> tuple[Any, Any]:
 
 
 def assign_anchors(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ground truth (N,) of each anchor (N, 4), and which are positive and negative (N,), for boxes (G, 4) of an image.
+    """Assign the anchors of one image to its ground truth.
 
-    An anchor that is the best of a ground truth belongs to it, whatever it overlaps more. `size`: (height, width).
+    An anchor that is the best of a ground truth belongs to it, even if it overlaps another one more.
+
+    Args:
+        anchors: (N, 4) xyxy, px of the batch tensor.
+        boxes: (G, 4) ground truth, likewise.
+        size: (height, width) of the image in px.
+
+    Returns:
+        (N,) each: index of the ground truth, whether the anchor is positive, whether it is negative.
     """
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2
     inside = (centre >= 0).all(1) & (centre < centre.new_tensor([size[1], size[0]])).all(1)
@@ -219,9 +227,16 @@ def assign_anchors(anchors: Tensor, boxes: Tensor, size: tuple[int, int]) -> tup
 def sample_anchors(
     positive: Tensor, negative: Tensor, size: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """At most `size` random anchors out of (N,), half of them positive at most, the rest negative.
+    """Draw at most `size` anchors at random: at most half of them positive, the rest negative.
 
-    Returns places (S,), which of them count (S,), which of these are positive (S,); S follows from N and `size` alone.
+    Args:
+        positive, negative: (N,) bool.
+        size: of the mini-batch.
+        generator: on the CPU.
+
+    Returns:
+        (S,) each: index of the anchor, whether the row counts, whether it counts and is positive. S follows from N and
+        `size` alone.
     """
     # Keys are 0.5 or more, so after the product 0 means: not a candidate.
     key = (torch.rand(len(positive), generator=generator) + 0.5).to(positive.device)

@@ -181,18 +181,18 @@ class DeFeat(Distiller):
     @torch.no_grad()
     def visualize(self, view: View) -> list[Visualization]:
         """Show M of every level, the backbone mask, and the proposals."""
-        found = []
+        drawn = []
         if self.params.neck:
             for pair, mask in zip(self.pairs, self.masks(view), strict=True):
-                found.append(Visualization(f"objects, stride {pair.stride}", heat=mask[:, 0]))
+                drawn.append(Visualization(f"objects, stride {pair.stride}", heat=mask[:, 0]))
         if self.params.backbone:
-            found.append(Visualization("objects in the backbone", heat=self.backbone_mask(view)[:, 0]))
+            drawn.append(Visualization("objects in the backbone", heat=self.backbone_mask(view)[:, 0]))
         if (sampled := view.student.proposals) is not None and self.params.proposals:
             for name, chosen in (("positive", sampled.positive), ("negative", ~sampled.positive)):
                 rows = sampled.rois[chosen]
                 boxes = [rows[rows[:, 0] == image, 1:] for image in range(len(view.batch.boxes))]
-                found.append(Visualization(f"{name} proposals of the teacher", boxes=boxes))
-        return found
+                drawn.append(Visualization(f"{name} proposals of the teacher", boxes=boxes))
+        return drawn
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -205,7 +205,15 @@ def resized_masks(mask: Tensor, maps: list[Tensor]) -> list[Tensor]:
 
 
 def region_losses(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """(L_obj, L_bg): pairs (phi(S), T) of (B, M, h, w), masks (B, 1, h, w) in {0, 1}; mean over levels."""
+    """Compute L_obj and L_bg, means over levels.
+
+    Args:
+        pairs: per level phi(S) and T, (B, M, h, w) each.
+        masks: per level (B, 1, h, w) in {0, 1}.
+
+    Returns:
+        Two scalars.
+    """
     obj, bg = zip(*(_regions(s, t, mask) for (s, t), mask in zip(pairs, masks, strict=True)), strict=True)
     return torch.stack(obj).mean(), torch.stack(bg).mean()
 
@@ -226,7 +234,16 @@ def _regions(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Te
 def proposal_losses(
     student: Tensor, teacher: Tensor, positive: Tensor, T_obj: float, T_bg: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean tempered KL over positive and over negative proposals: logits (K, C + 1), positive (K,) bool; else 0."""
+    """Compute the mean tempered KL over the positive and over the negative proposals; 0 for an empty group.
+
+    Args:
+        student, teacher: logits (K, C + 1) of the same proposals, background last.
+        positive: (K,) bool, from the sampling that drew the proposals.
+        T_obj, T_bg: temperatures of the two groups.
+
+    Returns:
+        Two scalars.
+    """
     obj, bg = (
         (group * tempered_kl(student, teacher, T)).sum() / group.sum().clamp(min=1)
         for group, T in ((positive, T_obj), (~positive, T_bg))

@@ -119,30 +119,30 @@ class FGD(Distiller):
         if not pairs:
             return {}, {}
         masks = self._foregrounds(view.batch, [t for _, t in pairs])
-        found: dict[str, list[Tensor]] = {term: [] for term in self.weights}
+        per_level: dict[str, list[Tensor]] = {term: [] for term in self.weights}
         for place, ((s, t), fg) in enumerate(zip(pairs, masks, strict=True)):
-            if "fg" in found or "bg" in found:
-                apart = attended(s, t, p.T)
-            if "fg" in found:
-                found["fg"].append((fg * apart).sum() / len(t))
-            if "bg" in found:
-                found["bg"].append((background(fg) * apart).sum() / len(t))
-            if "att" in found:
-                found["att"].append(attention_distance(s, t, p.T))
-            if "rel" in found:
-                found["rel"].append(relation_distance(self.gc_s[place](s), self.gc_t[place](t)))
-        terms = {term: Term(torch.stack(found[term]).sum(), weight) for term, weight in self.weights.items()}
+            if "fg" in per_level or "bg" in per_level:
+                distance = attended(s, t, p.T)
+            if "fg" in per_level:
+                per_level["fg"].append((fg * distance).sum() / len(t))
+            if "bg" in per_level:
+                per_level["bg"].append((background(fg) * distance).sum() / len(t))
+            if "att" in per_level:
+                per_level["att"].append(attention_distance(s, t, p.T))
+            if "rel" in per_level:
+                per_level["rel"].append(relation_distance(self.gc_s[place](s), self.gc_t[place](t)))
+        terms = {term: Term(torch.stack(per_level[term]).sum(), weight) for term, weight in self.weights.items()}
         seen = {"fg_mask": masks, "bg_mask": [background(fg) for fg in masks]}
         return terms, {name: torch.stack([m.sum() / len(m) for m in of]).mean() for name, of in seen.items()}
 
     def visualize(self, view: View) -> list[Visualization]:
         """Show M_fg and the attention A_s of the teacher on every level."""
         maps = [t for _, t in self.phi.raw(view.student, view.teacher)]
-        found = []
+        drawn = []
         for stride, t, fg in zip(self.phi.strides, maps, self._foregrounds(view.batch, maps), strict=True):
-            found.append(Visualization(f"foreground, stride {stride}", heat=fg))
-            found.append(Visualization(f"attention, stride {stride}", heat=spatial_attention(t, self.params.T)))
-        return found
+            drawn.append(Visualization(f"foreground, stride {stride}", heat=fg))
+            drawn.append(Visualization(f"attention, stride {stride}", heat=spatial_attention(t, self.params.T)))
+        return drawn
 
     def _foregrounds(self, batch: Batch, maps: Sequence[Tensor]) -> list[Tensor]:
         """M_fg of each level."""
@@ -181,8 +181,8 @@ def background(fg: Tensor) -> Tensor:
 
 def spatial_attention(maps: Tensor, T: float) -> Tensor:
     """A_s: (B, M, h, w) -> (B, h, w), every sample sums to h w."""
-    found = maps.abs().mean(1)
-    return found.numel() / len(found) * (found / T).flatten(1).softmax(1).view_as(found)
+    strength = maps.abs().mean(1)
+    return strength.numel() / len(strength) * (strength / T).flatten(1).softmax(1).view_as(strength)
 
 
 def channel_attention(maps: Tensor, T: float) -> Tensor:
@@ -228,8 +228,8 @@ class GlobalContext(nn.Module):
 def attended(student: Tensor, teacher: Tensor, T: float) -> Tensor:
     """A_s A_c (phi(S) - T)^2, summed over channels: (B, M, h, w) -> (B, h, w)."""
     # The teacher's attention alone: the student's enters L_att only.
-    apart = torch.einsum("bmhw,bm->bhw", (student - teacher).square(), channel_attention(teacher, T))
-    return spatial_attention(teacher, T) * apart
+    over_channels = torch.einsum("bmhw,bm->bhw", (student - teacher).square(), channel_attention(teacher, T))
+    return spatial_attention(teacher, T) * over_channels
 
 
 def attention_distance(student: Tensor, teacher: Tensor, T: float) -> Tensor:

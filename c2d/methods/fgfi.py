@@ -163,27 +163,27 @@ def imitation_masks(
     for level, (priors, size) in enumerate(zip(anchors, sizes, strict=True)):
         per_image = []
         for boxes in batch.boxes:  # one image at a time: the overlaps of a batch would not fit
-            here = torch.ones_like(boxes[:, 0], dtype=torch.bool)
+            counted = torch.ones_like(boxes[:, 0], dtype=torch.bool)
             if base_px is not None:
-                here = assign_levels(boxes, base_px, len(anchors)) == level
-            per_image.append(active_cells(priors, boxes, here, psi, size[0] * size[1]).view(1, *size))
+                counted = assign_levels(boxes, base_px, len(anchors)) == level
+            per_image.append(active_cells(priors, boxes, counted, psi, size[0] * size[1]).view(1, *size))
         masks.append(torch.stack(per_image).float())
     return masks
 
 
-def active_cells(anchors: Tensor, boxes: Tensor, here: Tensor, psi: float, cells: int) -> Tensor:
+def active_cells(anchors: Tensor, boxes: Tensor, counted: Tensor, psi: float, cells: int) -> Tensor:
     """(cells,) bool: an anchor of the cell overlaps a box by more than psi times that box's best anchor.
 
     Args:
         anchors: (cells * A, 4), the A anchors of a cell together.
         boxes: (G, 4).
-        here: (G,) bool: which of them count.
+        counted: (G,) bool: which of them count.
         psi: share of the best overlap.
         cells: of the level.
     """
     overlap = broadcast_iou(anchors[:, None], boxes[None])
     # inf: no overlap exceeds it. Strict, as released: a box that no anchor overlaps (0 > 0) makes no cell active.
-    floor = torch.where(here, psi * overlap.amax(0), torch.inf)
+    floor = torch.where(counted, psi * overlap.amax(0), torch.inf)
     return (overlap > floor).view(cells, -1).any(1)
 
 

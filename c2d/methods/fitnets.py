@@ -26,7 +26,7 @@ from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 
 
 class FitNetsParams(Params):
-    """The paper has no weight for detection. 4 is what a re-implementation of DeFeat gives its objects; the normalised
+    """The paper has no weight for detection. 4 is that of objects in a re-implementation of DeFeat; the normalised
     form's known weight is 1."""
 
     lambda_hint: float = Field(

@@ -111,15 +111,15 @@ class FKD(Distiller):
 
     def _blocks(self, place: int, of_s: int, of_t: int) -> nn.ModuleDict:
         """Other modules of one level: only those that a term uses, because DDP waits for every gradient."""
-        found: dict[str, nn.Module] = {}
+        layers: dict[str, nn.Module] = {}
         if "at_channel" in self.weights:
-            found |= {"lin": nn.Linear(of_s, of_t), "conv": nn.Conv2d(1, 1, 3, padding=1)}
+            layers |= {"lin": nn.Linear(of_s, of_t), "conv": nn.Conv2d(1, 1, 3, padding=1)}
         if "nl" in self.weights:
             # (M over the inner channels, pooling step) of the finest two levels, and of all coarser ones.
             share, step = ((4, 8), (4, 4), (2, 2))[min(place, 2)]
-            found |= {f"nl_{who}": NonLocal(m, max(m // share, 1), step) for who, m in (("s", of_s), ("t", of_t))}
-            found["phi_nl"] = nn.Conv2d(of_s, of_t, 1)
-        return nn.ModuleDict(found)
+            layers |= {f"nl_{who}": NonLocal(m, max(m // share, 1), step) for who, m in (("s", of_s), ("t", of_t))}
+            layers["phi_nl"] = nn.Conv2d(of_s, of_t, 1)
+        return nn.ModuleDict(layers)
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """Compute L_AM, L_ATc, L_ATs and L_NL of every level.
@@ -147,16 +147,16 @@ class FKD(Distiller):
     def _level(self, place: int, s: Tensor, t: Tensor) -> dict[str, Tensor]:
         """The unweighted terms of one level."""
         p, phi, block = self.params, self.phi.phi[place], cast(nn.ModuleDict, self.blocks[place])
-        s, found = resize_to(s, t), {}
+        s, norms = resize_to(s, t), {}
         if "am" in self.weights:
             m_c = channel_mask(s, t, p.T) if p.channel_mask else None
-            found["am"] = masked_distance(phi(s), t, spatial_mask(s, t, p.T), m_c)
+            norms["am"] = masked_distance(phi(s), t, spatial_mask(s, t, p.T), m_c)
         if "at_channel" in self.weights:
-            found["at_channel"] = norm(t.mean((2, 3)) - block["lin"](s.mean((2, 3))))
-            found["at_spatial"] = norm(t.mean(1, keepdim=True) - block["conv"](s.mean(1, keepdim=True)))
+            norms["at_channel"] = norm(t.mean((2, 3)) - block["lin"](s.mean((2, 3))))
+            norms["at_spatial"] = norm(t.mean(1, keepdim=True) - block["conv"](s.mean(1, keepdim=True)))
         if "nl" in self.weights:
-            found["nl"] = norm(block["nl_t"](t) - block["phi_nl"](block["nl_s"](s)))
-        return found
+            norms["nl"] = norm(block["nl_t"](t) - block["phi_nl"](block["nl_s"](s)))
+        return norms
 
     def _masks(self, raw: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
         return [spatial_mask(resize_to(s, t), t, self.params.T) for s, t in raw]
@@ -168,8 +168,8 @@ class FKD(Distiller):
 
 def spatial_attention(maps: Tensor, T: float) -> Tensor:
     """h w softmax(mean_c |F| / T): (B, M, h, w) -> (B, h, w), every sample sums to h w."""
-    found = maps.abs().mean(1)
-    return found.numel() / len(found) * (found / T).flatten(1).softmax(1).view_as(found)
+    strength = maps.abs().mean(1)
+    return strength.numel() / len(strength) * (strength / T).flatten(1).softmax(1).view_as(strength)
 
 
 def channel_attention(maps: Tensor, T: float) -> Tensor:
@@ -237,6 +237,6 @@ def norm(difference: Tensor) -> Tensor:
 
 def masked_distance(student: Tensor, teacher: Tensor, m_s: Tensor, m_c: Tensor | None) -> Tensor:
     """L_AM of (B, M, h, w) and (B, M, h, w) under masks (B, h, w) and (B, M)."""
-    apart = (student - teacher).square()
-    over_channels = apart.sum(1) if m_c is None else torch.einsum("bmhw,bm->bhw", apart, m_c)
+    squared = (student - teacher).square()
+    over_channels = squared.sum(1) if m_c is None else torch.einsum("bmhw,bm->bhw", squared, m_c)
     return ((m_s * over_channels).sum() + EPS).sqrt()

@@ -147,7 +147,7 @@ def richness(logits: Tensor, classes: int, kind: LogitKind) -> Tensor:
 
 
 def weighted(values: Tensor, mask: Tensor) -> Tensor:
-    """Sum of M times (B, h, w) over sum M."""
+    """Mean of values (B, h, w) weighted by M (B, h, w): a scalar."""
     return (mask * values).sum() / mask.sum().clamp(min=1e-12)
 
 

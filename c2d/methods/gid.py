@@ -142,7 +142,11 @@ class GID(Distiller):
 
     @torch.no_grad()
     def select(self, view: View) -> tuple[list[Tensor], list[Tensor]]:
-        """(GI maps (B, h, w, A) of each level, general instances of each image (k, 5): its number, xyxy px)."""
+        """Select the general instances.
+
+        Returns:
+            Per level GI (B, h, w, A), and per image (k, 5): its index, then xyxy in px of the batch tensor.
+        """
         p, (ours, theirs) = self.params, view.dense()
         by_level = [gi_scores(s, t, ours.classes, p.score) for s, t in zip(ours.scores, theirs.scores, strict=True)]
         gi, from_teacher = (torch.cat([m.flatten(1) for m in maps], 1) for maps in zip(*by_level, strict=True))
@@ -153,7 +157,7 @@ class GID(Distiller):
 
     @torch.no_grad()
     def match(self, dense: DenseOutputs, rois: Tensor) -> Tensor:
-        """M: (B, N) bool."""
+        """Compute M (B, N) bool: priors of `dense` that match an instance of `rois` (G, 5) in their image."""
         sizes = [(s.shape[-2], s.shape[-1]) for s in dense.scores]
         taken = self.ours.match(rois[:, 1:], sizes, self.params.matched)
         return max_per_image(taken[:, None].float(), rois[:, 0].long(), len(dense.scores[0]))[:, 0] > 0
@@ -178,7 +182,16 @@ class GID(Distiller):
 
 
 def gi_scores(student: Tensor, teacher: Tensor, classes: int, form: str) -> tuple[Tensor, Tensor]:
-    """(GI, whether the teacher's box is taken) from logits (B, A * C, h, w): (B, h, w, A) each."""
+    """Compute GI of every prediction of a level.
+
+    Args:
+        student, teacher: logits (B, A * C, h, w).
+        classes: C.
+        form: `classwise`, the largest difference of a class (paper), or `objectness`, the difference of the largest.
+
+    Returns:
+        (B, h, w, A): GI, and bool: whether the teacher's box is taken.
+    """
     p_s, p_t = (z.unflatten(1, (-1, classes)).sigmoid() for z in (student, teacher))
     top_s, top_t = p_s.amax(2), p_t.amax(2)
     gi = (p_t - p_s).abs().amax(2) if form == "classwise" else (top_t - top_s).abs()
@@ -187,7 +200,20 @@ def gi_scores(student: Tensor, teacher: Tensor, classes: int, form: str) -> tupl
 
 def general_instances(gi: Tensor, boxes: Tensor, size: tuple[int, int], candidates: int, min_side: float,
                       overlap: float, keep: int) -> Tensor:  # fmt: skip
-    """GISM for one image of `size` (height, width): GI (N,) and boxes (N, 4) -> (k, 4) clipped boxes, best first."""
+    """Select the general instances of one image (GISM).
+
+    Args:
+        gi: (N,).
+        boxes: (N, 4) xyxy, px of the batch tensor.
+        size: (height, width) of the image in px.
+        candidates: largest GI that enter NMS.
+        min_side: px that a side has to exceed, after clipping.
+        overlap: IoU of the NMS.
+        keep: maximum number of instances.
+
+    Returns:
+        (k, 4) boxes clipped to the image, best first.
+    """
     gi, order = gi.topk(min(candidates, len(gi)))
     height, width = size
     x1, y1, x2, y2 = boxes[order].unbind(1)
@@ -198,7 +224,16 @@ def general_instances(gi: Tensor, boxes: Tensor, size: tuple[int, int], candidat
 
 
 def pooling_level(boxes: Tensor, strides: list[int], canonical_px: float = 224.0) -> Tensor:
-    """(G,) place in `strides` for boxes (G, 4): stride 2^floor(4 + log2(sqrt(area) / 224)), or the next finer."""
+    """Assign boxes to levels: stride 2^floor(4 + log2(sqrt(area) / canonical_px)), or the next finer one that exists.
+
+    Args:
+        boxes: (G, 4) xyxy, px.
+        strides: px per cell of each level, ascending.
+        canonical_px: side of a box that belongs to stride 16.
+
+    Returns:
+        (G,) long, index in `strides`.
+    """
     side = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
     power = (4 + torch.log2(side / canonical_px + 1e-8)).floor()
     ends = torch.tensor(strides, device=power.device).log2() - 0.5  # half-way, so that no rounding moves a level
@@ -206,7 +241,17 @@ def pooling_level(boxes: Tensor, strides: list[int], canonical_px: float = 224.0
 
 
 def pool_instances(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor, canonical_px: float = 224.0) -> Tensor:
-    """(G, M, 10, 10) of rois (G, 5), each from its level of maps (B, M, h, w); ordered by level, then as given."""
+    """Pool every instance from the map of its level.
+
+    Args:
+        maps: per level (B, M, h, w).
+        strides: px per cell of each level.
+        rois: (G, 5): index of the image, then xyxy in px of the batch tensor.
+        canonical_px: see `pooling_level`.
+
+    Returns:
+        (G, M, 10, 10), ordered by level, then as given: the same order for student and teacher.
+    """
     level = pooling_level(rois[:, 1:], strides, canonical_px)
     return torch.cat([
         roi_align(m, rois[level == i].to(m.dtype), SIDE, 1 / stride, sampling_ratio=2, aligned=True)
@@ -219,9 +264,17 @@ def pool_instances(maps: tuple[Tensor, ...], strides: list[int], rois: Tensor, c
 
 
 def feature_loss(student: Tensor, teacher: Tensor, norm: str) -> Tensor:
-    """Mean over (K_tot, M, s, s) of the squared norm over s s, or of the norm."""
-    apart = (student - teacher).flatten(1)
-    each = apart.square().sum(1) / student.shape[2:].numel() if norm == "squared" else apart.norm(dim=1)
+    """Mean over instances of the squared norm of the difference, divided by the s s cells, or of the norm itself.
+
+    Args:
+        student, teacher: (K_tot, M, s, s).
+        norm: `squared` or `plain`.
+
+    Returns:
+        A scalar.
+    """
+    difference = (student - teacher).flatten(1)
+    each = difference.square().sum(1) / student.shape[2:].numel() if norm == "squared" else difference.norm(dim=1)
     return each.sum() / max(len(student), 1)
 
 
@@ -230,8 +283,8 @@ def relation_loss(student: Tensor, teacher: Tensor) -> Tensor:
     n = len(student)
     if n < 3:  # a single distance over its own mean is 1 for both
         return 0 * student.sum()  # with a graph, which DDP waits for
-    apart = F.smooth_l1_loss(normalised_distances(student), normalised_distances(teacher), reduction="sum")
-    return (apart / (n * (n - 1))).to(student.dtype)
+    total = F.smooth_l1_loss(normalised_distances(student), normalised_distances(teacher), reduction="sum")
+    return (total / (n * (n - 1))).to(student.dtype)
 
 
 def normalised_distances(features: Tensor) -> Tensor:
@@ -239,10 +292,10 @@ def normalised_distances(features: Tensor) -> Tensor:
     rows = features.flatten(1).double()
     distances = torch.cdist(rows, rows, compute_mode="use_mm_for_euclid_dist")  # the other mode's gradient is n^2 rows
     # The product gives d^2 up to 2e-16 |x|^2, so a distance near 1e-8 |x| is rounding and its gradient meaningless.
-    apart = distances > 1e-7 * rows.detach().norm(dim=1).max()
-    apart = apart & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    distances = torch.where(apart, distances, 0)
-    count = apart.sum()
+    distinct = distances > 1e-7 * rows.detach().norm(dim=1).max()
+    distinct = distinct & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+    distances = torch.where(distinct, distances, 0)
+    count = distinct.sum()
     return distances / torch.where(count > 0, distances.sum() / count.clamp(min=1), 1)
 
 

@@ -52,8 +52,8 @@ from c2d.ops.masks import assign_levels, paint_boxes, square_distance
 
 
 class GKDParams(Params):
-    """Values of the released configuration. For one-stage students they are unverified: the released code adds the
-    levels up there, five times the pull of the mean over five levels that is taken here for all."""
+    """Values of the released configuration. For one-stage students they are unverified: there the released code sums
+    the levels, which is five times the mean over five levels that is taken here for all."""
 
     lambda_fg: float = Field(
         default=1.0, ge=0, description="weight inside boxes", json_schema_extra=unverified("for one-stage students")
@@ -70,7 +70,9 @@ class GKDParams(Params):
     attenuation: bool = Field(default=True, description="fg, bg and global times 1 - i/N; the soft labels stay")
     proposals: bool = Field(default=True, description="instances: positive RoIs or anchors; false: ground-truth boxes")
     prototypes: int = Field(default=10, gt=0, description="prototypes per class and level")
-    alpha: float = Field(default=10.0, ge=0, description="how tightly the pursuit ties student and teacher")
+    alpha: float = Field(
+        default=10.0, ge=0, description="weight of the difference between student and teacher in the pursuit"
+    )
     every: int | None = Field(default=None, gt=0, description="iterations between prototypes; null: once per epoch")
     images: int = Field(
         default=800, gt=0, description="maximum number of images per class in which prototypes are selected"
@@ -163,9 +165,9 @@ class GKD(Distiller):
         """
         p, terms = self.params, {}
         fading = 1 - view.progress if p.attenuation else 1.0
-        here = self._instances(view)
-        cos_s, cos_t, omega = self._compared(view, here)
-        masks = self._masks(view, here, omega)
+        selected = self._instances(view)
+        cos_s, cos_t, omega = self._compared(view, selected)
+        masks = self._masks(view, selected, omega)
         seen = {"instances": omega.new_tensor(float(len(omega))), "omega": omega.sum() / max(len(omega), 1)}
         seen |= {"mask": torch.stack([m.sum() for m in masks]).sum()}
         maps = self.phi(view.student, view.teacher)
@@ -182,9 +184,9 @@ class GKD(Distiller):
 
     def visualize(self, view: View) -> list[Visualization]:
         """Show the instances, and omega of the cells on every level."""
-        here = self._instances(view)
-        masks = self._masks(view, here, self._compared(view, here)[2])
-        boxes = [here.boxes[here.image == number] for number in range(len(view.batch.boxes))]
+        selected = self._instances(view)
+        masks = self._masks(view, selected, self._compared(view, selected)[2])
+        boxes = [selected.boxes[selected.image == number] for number in range(len(view.batch.boxes))]
         heats = [Visualization(f"omega, stride {s}", heat=m) for m, s in zip(masks, self.phi.strides, strict=True)]
         return [Visualization("instances", boxes=boxes), *heats]
 
@@ -197,41 +199,43 @@ class GKD(Distiller):
             of: Any = view.student.rois
             rois = of.rois[of.positive]
             return Instances(rois[:, 1:], rois[:, 0].long(), of.labels[of.positive])
-        found = view.positives[-1]
+        assigned = view.positives[-1]
         sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.neck]
-        anchors = torch.cat(self.priors.anchors(sizes, found.image.device))
-        labels = torch.cat(view.batch.labels)[view.batch.offsets()[found.image] + found.gt]
-        return Instances(anchors[found.prior], found.image, labels)
+        anchors = torch.cat(self.priors.anchors(sizes, assigned.image.device))
+        labels = torch.cat(view.batch.labels)[view.batch.offsets()[assigned.image] + assigned.gt]
+        return Instances(anchors[assigned.prior], assigned.image, labels)
 
-    def _compared(self, view: View, here: Instances) -> tuple[Tensor, Tensor, Tensor]:
+    def _compared(self, view: View, instances: Instances) -> tuple[Tensor, Tensor, Tensor]:
         """Cosines (N, P) of the student's and the teacher's vectors to all prototypes, and omega (N,)."""
-        level, found = assign_levels(here.boxes, self.base_px, len(self.phi.pairs)), []
+        level, compared = assign_levels(instances.boxes, self.base_px, len(self.phi.pairs)), []
         maps = zip(*self.phi.raw(view.student, view.teacher), strict=True)
         for one, tables in zip(maps, self.table.tables(), strict=True):
-            means = [box_means(m, here.boxes, here.image, s) for m, s in zip(one, self.phi.strides, strict=True)]
-            found.append(cosines(means, tables, level))
-        return found[0], found[1], reliability(found[0], found[1], self.table.of(here.labels))
+            means = [
+                box_means(m, instances.boxes, instances.image, s) for m, s in zip(one, self.phi.strides, strict=True)
+            ]
+            compared.append(cosines(means, tables, level))
+        return compared[0], compared[1], reliability(compared[0], compared[1], self.table.of(instances.labels))
 
-    def _masks(self, view: View, here: Instances, omega: Tensor) -> list[Tensor]:
+    def _masks(self, view: View, instances: Instances, omega: Tensor) -> list[Tensor]:
         """m inside boxes, per level (B, h, w)."""
-        level, found = assign_levels(here.boxes, self.base_px, len(self.phi.pairs)), []
+        level, masks = assign_levels(instances.boxes, self.base_px, len(self.phi.pairs)), []
         for index, pair in enumerate(self.phi.pairs):
             own, (height, width) = level == index, view.teacher.neck[pair.t].shape[-2:]
             shape = (len(view.batch.boxes), height, width)
-            found.append(paint_boxes(here.boxes[own], here.image[own], omega[own], shape, pair.stride))
-        return found
+            masks.append(paint_boxes(instances.boxes[own], instances.image[own], omega[own], shape, pair.stride))
+        return masks
 
     def _soft(self, view: View, omega: Tensor) -> Tensor:
         positives = self._positives(view)
         if self.two_stage:
             # omega_k of the features that each head classifies: the means of its RoI features, on their own level.
             both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
-            kept, found = both[0].positive, []
+            kept, compared = both[0].positive, []
             for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
                 level = roi_stage.roi_levels(positives.boxes, finest, len(places))
                 means = rois.features[kept].mean((2, 3))
-                found.append(cosines([means] * len(places), [tables[place] for place in places], level))
-            omega = reliability(found[0], found[1], self.table.of(positives.labels))
+                compared.append(cosines([means] * len(places), [tables[place] for place in places], level))
+            omega = reliability(compared[0], compared[1], self.table.of(positives.labels))
             return soft_label_loss(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
         if not self.params.proposals:  # the given omega is that of the ground-truth boxes
             omega = self._compared(view, positives)[2]
@@ -241,44 +245,69 @@ class GKD(Distiller):
 
 
 def cosines(vectors: Sequence[Tensor], tables: Sequence[Tensor], level: Tensor) -> Tensor:
-    """(N, P): cosines of vectors (N, M) to tables (P, M), both given per level, on the level (N,) of each row."""
-    found = vectors[0].new_zeros(len(level), len(tables[0]))
+    """Compute the cosines of each instance to all prototypes, on the instance's own level.
+
+    Args:
+        vectors: per level (N, M).
+        tables: per level (P, M).
+        level: (N,) long.
+
+    Returns:
+        (N, P).
+    """
+    result = vectors[0].new_zeros(len(level), len(tables[0]))
     for index, (rows, table) in enumerate(zip(vectors, tables, strict=True)):
         cos = F.normalize(rows, dim=1) @ F.normalize(table, dim=1).T
-        found = torch.where((level == index)[:, None], cos, found)
-    return found
+        result = torch.where((level == index)[:, None], cos, result)
+    return result
 
 
 def reliability(cos_s: Tensor, cos_t: Tensor, own: Tensor) -> Tensor:
-    """omega (N,) of cosines (N, P); own (N, P): the prototypes of the row's class. No graph; 1 without prototypes."""
+    """Compute omega of each instance, without a graph; 1 for a class without prototypes.
+
+    Args:
+        cos_s, cos_t: (N, P), see `cosines`.
+        own: (N, P) bool: prototypes of the row's class.
+
+    Returns:
+        (N,) in [0, 1].
+    """
     best_s, best_t = (cos.detach().masked_fill(~own, -torch.inf).amax(1) for cos in (cos_s, cos_t))
     # Without a prototype the difference is -inf - -inf = NaN; where() drops it, and no gradient passes here.
     return torch.where(own.any(1), 1 - (best_s - best_t).abs(), 1).clamp(min=0)
 
 
 def feature_loss(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Tensor:
-    """fg or bg: (S, T) (B, M, h, w) under masks (B, h, w); mean over levels."""
-    found = []
+    """Compute fg or bg, the mean over levels.
+
+    Args:
+        maps: per level phi(S) and T, (B, M, h, w) each.
+        masks: per level m, (B, h, w).
+
+    Returns:
+        A scalar.
+    """
+    per_level = []
     for (s, t), mask in zip(maps, masks, strict=True):
         total = (mask[:, None] * square_distance(s, t)).sum()
-        found.append(total / (2 * s.shape[1] * mask.sum()).clamp(min=1))
-    return torch.stack(found).mean()
+        per_level.append(total / (2 * s.shape[1] * mask.sum()).clamp(min=1))
+    return torch.stack(per_level).mean()
 
 
 def soft_label_loss(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: LogitKind) -> Tensor:
     """Mean over positives (K,) of omega T^2 times the mean over classes of the divergence of logits (K, classes)."""
     z_s, z_t = z_s / T, z_t.detach() / T
     if kind == "softmax":
-        apart = F.kl_div(z_s.log_softmax(1), z_t.log_softmax(1), reduction="none", log_target=True)
+        per_class = F.kl_div(z_s.log_softmax(1), z_t.log_softmax(1), reduction="none", log_target=True)
     else:
         p_t = z_t.sigmoid()
-        apart = F.binary_cross_entropy_with_logits(z_s, p_t, reduction="none")
-        apart = apart - F.binary_cross_entropy_with_logits(z_t, p_t, reduction="none")
-    return (omega * T**2 * apart.mean(1)).sum() / max(len(omega), 1)
+        per_class = F.binary_cross_entropy_with_logits(z_s, p_t, reduction="none")
+        per_class = per_class - F.binary_cross_entropy_with_logits(z_t, p_t, reduction="none")
+    return (omega * T**2 * per_class.mean(1)).sum() / max(len(omega), 1)
 
 
 def global_loss(cos_s: Tensor, cos_t: Tensor, omega: Tensor, valid: Tensor) -> Tensor:
     """Mean over instances and valid (P,) prototypes of SmoothL1 of cosines (N, P) times omega (N,)."""
     trusted = omega[:, None] * valid
-    apart = F.smooth_l1_loss(cos_s * trusted, cos_t.detach() * trusted, reduction="sum")
-    return apart / (len(omega) * valid.sum()).clamp(min=1)
+    total = F.smooth_l1_loss(cos_s * trusted, cos_t.detach() * trusted, reduction="sum")
+    return total / (len(omega) * valid.sum()).clamp(min=1)

@@ -59,7 +59,7 @@ class ICODParams(Params):
         default=0.15, ge=0, description="weight of L_loc", json_schema_extra=unverified("SSD300's; others unknown")
     )
     layers: tuple[str, ...] = Field(
-        default=(CROP_LAYER, "l0"), description="what is compared: crop (pixels), l0, l1, ... (features)"
+        default=(CROP_LAYER, "l0"), description="layers that are compared: crop (pixels), l0, l1, ... (features)"
     )
     pooling: dict[str, PositiveInt] = Field(
         default={CROP_LAYER: 4, "l0": 8},
@@ -70,7 +70,9 @@ class ICODParams(Params):
         default=None, gt=0, description="side of the crops in px; null: the teacher's (112 in the paper)"
     )
     max_positives: int | None = Field(
-        default=None, gt=0, description="localisation terms over a random subset of so many positives (per stage); ours"
+        default=None,
+        gt=0,
+        description="maximum number of positives (per stage) in the localisation terms, drawn at random; ours",
     )
     normaliser: Literal["exact", "per_image_floor"] = Field(
         default="exact",
@@ -181,9 +183,9 @@ class ICOD(Distiller):
 
     def visualize(self, view: View) -> list[Visualization]:
         """Show the crops of the ground truth, and the predicted boxes of the positives."""
-        batch, found = view.batch, view.positives[-1]
+        batch, last_stage = view.batch, view.positives[-1]
         images = range(len(batch.boxes))
-        predicted = [found.boxes[found.image == i].detach() for i in images]
+        predicted = [last_stage.boxes[last_stage.image == i].detach() for i in images]
         crops = [crop_and_resize(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
                  for i, b in enumerate(batch.boxes)]  # fmt: skip
         return [
@@ -281,13 +283,13 @@ def localization_losses(placed: WeightedPositives, truth: Tensor, teacher: CropT
         pooled = teacher.pooled_features(boxes, placed.image[rows], layers)
         # (1/(M g^2)) || AP(O^p) - AP(O^gt) ||_1, a mean over the pooled map; AP is linear, so it comes before the
         # difference and the ground truth is pooled once.
-        apart = {name: (pooled[name] - targets[name][truth[rows]]).abs().mean((1, 2, 3)) for name in layers}
-        share, found = placed.weight[rows], {}
+        distance = {name: (pooled[name] - targets[name][truth[rows]]).abs().mean((1, 2, 3)) for name in layers}
+        share, sums = placed.weight[rows], {}
         if CROP_LAYER in layers:
-            found["crop"] = (share * apart[CROP_LAYER]).sum()
+            sums["crop"] = (share * distance[CROP_LAYER]).sum()
         if features:
-            found["feat"] = (share * torch.stack([apart[name] for name in features]).mean(0)).sum()
-        return found
+            sums["feat"] = (share * torch.stack([distance[name] for name in features]).mean(0)).sum()
+        return sums
 
     # The terms are means over K: the factor K undoes that, and 2^12 lifts small gradients above fp16's smallest number.
     return chunked_sum(terms, placed.boxes, teacher.chunk, scale=float(2**12 * len(placed.boxes)))

@@ -126,17 +126,17 @@ class LD(Distiller):
     @torch.no_grad()
     def visualize(self, view: View) -> list[Visualization]:
         """Show the VLR of every level, and the boxes that the student predicts at its positives."""
-        found = []
+        drawn = []
         if self.params.lambda_vlr > 0:
             dense = view.dense()[0]
             for stride, maps, weight in zip(dense.strides, dense.scores, self.vlr(view), strict=True):
-                found.append(Visualization(f"VLR, stride {stride}", weight.unflatten(1, maps.shape[-2:])))
+                drawn.append(Visualization(f"VLR, stride {stride}", weight.unflatten(1, maps.shape[-2:])))
         if self.needs.positives:
             positives = view.positives[-1]
-            found.append(
+            drawn.append(
                 Visualization("boxes of the positives", boxes=list(positives.boxes.split(positives.per_image)))
             )
-        return found
+        return drawn
 
 
 def check_heads(context: Context) -> None:
@@ -159,17 +159,25 @@ def check_heads(context: Context) -> None:
 
 def positive_mask(view: View) -> Tensor:
     """(B, N) bool: the student's positives among all locations."""
-    found, student = view.positives[-1], view.dense()[0]
-    if found.prior is None:
+    assigned, student = view.positives[-1], view.dense()[0]
+    if assigned.prior is None:
         raise RuntimeError("the positives have no prior indices; LD needs those of a dense head")
     locations = sum(s.shape[2] * s.shape[3] for s in student.scores)
-    chosen = torch.zeros(len(view.batch.boxes), locations, dtype=torch.bool, device=found.prior.device)
-    chosen[found.image, found.prior] = True
+    chosen = torch.zeros(len(view.batch.boxes), locations, dtype=torch.bool, device=assigned.prior.device)
+    chosen[assigned.image, assigned.prior] = True
     return chosen
 
 
 def predictions(view: View, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Class logits (n, C) and edge logits (n, 4, bins) of the student, then of the teacher, where `chosen` (B, N)."""
+    """Gather the predictions of both heads at some locations.
+
+    Args:
+        view: one training step.
+        chosen: (B, N) bool.
+
+    Returns:
+        Of the student, then of the teacher: class logits (n, C) and edge logits (n, 4, bins), level by level.
+    """
     (classes_s, edges_s, _), (classes_t, edges_t, _) = (dense.select(chosen) for dense in view.dense())
     return classes_s, edges_s.unflatten(1, (4, -1)), classes_t, edges_t.unflatten(1, (4, -1))
 
@@ -188,9 +196,9 @@ def vlr_weights(anchors: list[Tensor], boxes: Tensor, k: int = 9, gamma: float =
     everywhere = torch.cat(anchors)
     if len(boxes) == 0:
         return everywhere.new_zeros(len(everywhere))
-    overlap, apart, enclosing = iou_and_distance(boxes, everywhere)
-    threshold = atss_threshold(overlap, apart, [len(level) for level in anchors], k)[:, None]
-    diou = overlap - apart / enclosing
+    overlap, centre_distance, enclosing = iou_and_distance(boxes, everywhere)
+    threshold = atss_threshold(overlap, centre_distance, [len(level) for level in anchors], k)[:, None]
+    diou = overlap - centre_distance / enclosing
     ring = (diou >= gamma * threshold) & (diou < threshold)
     return (overlap * ring).amax(0)
 
@@ -201,21 +209,21 @@ def iou_and_distance(boxes: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Te
     sides_g, sides_a = g[..., 2:] - g[..., :2], a[..., 2:] - a[..., :2]
     common = (torch.minimum(g[..., 2:], a[..., 2:]) - torch.maximum(g[..., :2], a[..., :2])).clamp(min=0).prod(-1)
     around = torch.maximum(g[..., 2:], a[..., 2:]) - torch.minimum(g[..., :2], a[..., :2])
-    apart = ((g[..., :2] + g[..., 2:] - a[..., :2] - a[..., 2:]) / 2).square().sum(-1)
+    centre_distance = ((g[..., :2] + g[..., 2:] - a[..., :2] - a[..., 2:]) / 2).square().sum(-1)
     union = sides_g.prod(-1) + sides_a.prod(-1) - common
-    return common / union, apart, around.square().sum(-1)
+    return common / union, centre_distance, around.square().sum(-1)
 
 
-def atss_threshold(overlap: Tensor, apart: Tensor, sizes: list[int], k: int) -> Tensor:
+def atss_threshold(overlap: Tensor, centre_distance: Tensor, sizes: list[int], k: int) -> Tensor:
     """t_j (G,): mean + standard deviation of the IoU of the k nearest anchors of each level; ties go to the first.
 
     Args:
-        overlap, apart: (G, N) IoU and squared distance of centres.
+        overlap, centre_distance: (G, N) IoU and squared distance of centres.
         sizes: anchors of each level, N in all.
     """
     candidates = [
         iou.gather(1, distance.argsort(dim=1, stable=True)[:, :k])
-        for iou, distance in zip(overlap.split(sizes, 1), apart.split(sizes, 1), strict=True)
+        for iou, distance in zip(overlap.split(sizes, 1), centre_distance.split(sizes, 1), strict=True)
     ]
     chosen = torch.cat(candidates, 1)
     # One candidate alone has no unbiased deviation (NaN).

@@ -148,8 +148,8 @@ class TADF(Distiller):
                 seen["cls_kept"] = better.float().sum()
             if p.lambda_box > 0:
                 better = self.teacher_localizes_better(view)
-                apart = (s.class_deltas(s.labels)[kept] - t.class_deltas(t.labels)[kept].detach()).abs().mean(1)
-                terms["box"] = Term(gated_mean(apart, better), p.lambda_box)
+                difference = (s.class_deltas(s.labels)[kept] - t.class_deltas(t.labels)[kept].detach()).abs().mean(1)
+                terms["box"] = Term(gated_mean(difference, better), p.lambda_box)
                 seen["box_kept"] = better.float().sum()
         return terms, seen
 
@@ -170,23 +170,23 @@ class TADF(Distiller):
         kept = t.positive
         image, rois = t.rois[kept, 0].long(), t.rois[kept, 1:]
         truths = view.batch.all_boxes()[0][view.batch.offsets()[image] + t.gt[kept]]
-        found = heads.roi_boxes(_box_head(view.detector.network), t.deltas[kept], rois, t.labels[kept])
+        by_teacher = heads.roi_boxes(_box_head(view.detector.network), t.deltas[kept], rois, t.labels[kept])
         # Against the RoI itself, not against the student's refined box (second-hand).
-        return broadcast_iou(found, truths) > broadcast_iou(rois, truths)
+        return broadcast_iou(by_teacher, truths) > broadcast_iou(rois, truths)
 
     @torch.no_grad()
     def visualize(self, view: View) -> list[Visualization]:
         """Show the Gaussians of every level, and the RoIs whose gate of boxes is open."""
-        found = []
+        drawn = []
         if self.params.lambda_feat > 0:
             for stride, mask in zip(self.phi.strides, self.masks(view), strict=True):
-                found.append(Visualization(f"Gaussians, stride {stride}", heat=mask[:, 0]))
+                drawn.append(Visualization(f"Gaussians, stride {stride}", heat=mask[:, 0]))
         if self.params.lambda_box > 0:
             _, t = self.roi_outputs(view)
             rows = t.rois[t.positive][self.teacher_localizes_better(view)]
             boxes = [rows[rows[:, 0] == image, 1:] for image in range(len(view.batch.boxes))]
-            found.append(Visualization("RoIs whose boxes the teacher teaches", boxes=boxes))
-        return found
+            drawn.append(Visualization("RoIs whose boxes the teacher teaches", boxes=boxes))
+        return drawn
 
 
 def _box_head(detector: Any) -> Any:
@@ -236,7 +236,16 @@ def gaussian_1d(low: Tensor, high: Tensor, first: Tensor, last: Tensor, cells: i
 
 
 def feature_loss(pairs: list[tuple[Tensor, Tensor]], masks: list[Tensor], elements: bool = False) -> Tensor:
-    """Sum over levels of (phi(S), T), each (B, M, h, w), under masks (B, 1, h, w); an empty mask gives 0."""
+    """Compute feat, the sum over levels; a level with an empty mask gives 0.
+
+    Args:
+        pairs: per level phi(S) and T, (B, M, h, w) each.
+        masks: per level M, (B, 1, h, w).
+        elements: whether the divisor counts channels too.
+
+    Returns:
+        A scalar.
+    """
     per_level = []
     for (s, t), mask in zip(pairs, masks, strict=True):
         size = mask.sum() * (t.shape[1] if elements else 1)  # below 1 for one small box, so a clamp would be wrong

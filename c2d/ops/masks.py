@@ -72,9 +72,9 @@ def max_per_image(values: Tensor, image: Tensor, images: int) -> Tensor:
     Returns:
         (B, h, w).
     """
-    found = values.new_zeros(images, *values.shape[1:])
+    empty = values.new_zeros(images, *values.shape[1:])
     # The zeros take part in the maximum, therefore values >= 0.
-    return found.scatter_reduce(0, image[:, None, None].expand_as(values), values, "amax")
+    return empty.scatter_reduce(0, image[:, None, None].expand_as(values), values, "amax")
 
 
 def object_masks(
@@ -94,13 +94,13 @@ def object_masks(
     """
     boxes, image = batch.all_boxes()
     level = assign_levels(boxes, base_px, len(maps))
-    found = []
+    masks = []
     for index, (one, stride) in enumerate(zip(maps, strides, strict=True)):
         height, width = one.shape[-2:]
         chosen = level == index if by_level else torch.ones_like(level, dtype=torch.bool)
         cells = cell_masks(cell_bounds(boxes[chosen], stride, height, width), height, width)
-        found.append(max_per_image(cells.float(), image[chosen], len(batch.boxes))[:, None])
-    return found
+        masks.append(max_per_image(cells.float(), image[chosen], len(batch.boxes))[:, None])
+    return masks
 
 
 def paint_boxes(boxes: Tensor, image: Tensor, values: Tensor, shape: tuple[int, int, int], stride: float) -> Tensor:
@@ -130,10 +130,10 @@ def paint_boxes(boxes: Tensor, image: Tensor, values: Tensor, shape: tuple[int, 
     cells = first[owner] + within // wide[owner] * width + within % wide[owner]
     # The box with the highest index wins in each cell, in any order of the scatter.
     last = boxes.new_full((images * height * width,), -1, dtype=torch.long).scatter_reduce_(0, cells, owner, "amax")
-    found = torch.where(last >= 0, torch.cat([values, values.new_zeros(1)])[last], 0)
+    painted = torch.where(last >= 0, torch.cat([values, values.new_zeros(1)])[last], 0)
     later = ~whole & (torch.arange(len(boxes), device=boxes.device) > last[first])
-    found = found.scatter_reduce(0, first, torch.where(later, values, 0), "amax")
-    return found.view(shape)
+    painted = painted.scatter_reduce(0, first, torch.where(later, values, 0), "amax")
+    return painted.view(shape)
 
 
 def square_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -157,8 +157,8 @@ def cell_means(maps: Tensor, image: Tensor, cells: Tensor) -> Tensor:
     """
     order = image.argsort(stable=True)
     counts = torch.bincount(image, minlength=len(maps)).tolist()
-    found = [_cell_means(one, part) for one, part in zip(maps, cells[order].split(counts), strict=True)]
-    return torch.cat(found)[order.argsort()]
+    means = [_cell_means(one, part) for one, part in zip(maps, cells[order].split(counts), strict=True)]
+    return torch.cat(means)[order.argsort()]
 
 
 def _cell_means(maps: Tensor, cells: Tensor) -> Tensor:

@@ -141,17 +141,17 @@ class ClassifierTeacher:
         if not layers:
             return {}
         names, deep = self._module_names(layers), set(layers) != {self.layers[0]}
-        found = [hooks.extract_outputs(self.network, names, part) for part in self._parts(crops, deep)]
-        return self._concatenate(found, layers)
+        parts = [hooks.extract_outputs(self.network, names, part) for part in self._parts(crops, deep)]
+        return self._concatenate(parts, layers)
 
     def logits_and_features(self, crops: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute logits (K, C) and maps (K, M, h, w) of crops (K, 3, s, s) in one forward pass; see `features`."""
-        names, found, logits = self._module_names(layers), [], []
+        names, parts, logits = self._module_names(layers), [], []
         for part in self._parts(crops, deep=True):
             with hooks.record_outputs(self.network, names) as outputs:
                 logits.append(self.network(part))
-            found.append(outputs)
-        return torch.cat(logits), self._concatenate(found, layers)
+            parts.append(outputs)
+        return torch.cat(logits), self._concatenate(parts, layers)
 
     def _parts(self, crops: Tensor, deep: bool) -> Sequence[Tensor]:
         """Split crops on a CPU, so that the maps of one part fit into the CPU cache; values do not depend on it."""
@@ -168,8 +168,8 @@ class ClassifierTeacher:
                 )
         return [self._module_of_layer[layer] for layer in layers]
 
-    def _concatenate(self, found: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
-        return {layer: torch.cat([outputs[self._module_of_layer[layer]] for outputs in found]) for layer in layers}
+    def _concatenate(self, parts: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
+        return {layer: torch.cat([outputs[self._module_of_layer[layer]] for outputs in parts]) for layer in layers}
 
 
 def check_teacher_accuracy(result: dict[str, Any], spec: RunSpec) -> None:

@@ -108,8 +108,8 @@ class CropTeacher:
                 elif not features:
                     logits = self.network.logits(inputs)
                 else:
-                    logits, found = self.network.logits_and_features(inputs, features)
-                    maps |= found
+                    logits, layer_maps = self.network.logits_and_features(inputs, features)
+                    maps |= layer_maps
         dtype = crops.dtype  # not half precision, also under autocast
         pooled = {name: F.adaptive_avg_pool2d(maps[name].to(dtype), side) for name, side in layers.items()}
         return (None if logits is None else logits.to(dtype)), pooled

@@ -134,11 +134,11 @@ class DetectorTeacher:
             InputError: there is no such module, or the forward pass does not call it.
         """
         try:
-            found = hooks.extract_outputs(_TensorMode(self.network), [f"network.{name}" for name in names], images)
+            recorded = hooks.extract_outputs(_TensorMode(self.network), [f"network.{name}" for name in names], images)
         except KeyError as error:
             name = str(error.args[0]).removeprefix("network.")
             raise InputError(f"module {name} is never called itself; name a part of it, e.g. {name}.<part>") from None
-        return {name.removeprefix("network."): output for name, output in found.items()}
+        return {name.removeprefix("network."): output for name, output in recorded.items()}
 
 
 class _TensorMode(nn.Module):

@@ -81,8 +81,8 @@ class LogitCache:
         self.requests, self.hits = self.requests + len(keys), self.hits + len(keys) - len(missing)
         if missing:
             self._add([keys[row] for row in missing], _rows(compute(missing)))
-        found = np.stack([self._entries[key] for key in keys]) if keys else np.zeros((0, self.classes), np.float32)
-        return torch.from_numpy(found).to(boxes.device)
+        rows = np.stack([self._entries[key] for key in keys]) if keys else np.zeros((0, self.classes), np.float32)
+        return torch.from_numpy(rows).to(boxes.device)
 
     def summary(self) -> str:
         """Describe the hit rate in this process, for the log."""

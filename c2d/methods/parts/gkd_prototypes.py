@@ -146,10 +146,10 @@ def select_instances(
     generator = torch.Generator().manual_seed(seed)
     taken: dict[int, list[tuple[int, int]]] = {}
     for label in range(num_classes):
-        found = large[label] or every[label]
-        numbers = list(found)
+        candidates = large[label] or every[label]
+        numbers = list(candidates)
         for place in torch.randperm(len(numbers), generator=generator)[:images].tolist():
-            taken.setdefault(numbers[place], []).extend((box, label) for box in found[numbers[place]])
+            taken.setdefault(numbers[place], []).extend((box, label) for box in candidates[numbers[place]])
     order = sorted(taken)
     rows = [sorted(taken[number]) for number in order]
     labels = torch.tensor([label for row in rows for _, label in row], dtype=torch.long)
@@ -174,7 +174,7 @@ def instance_vectors(
     device = next(student.parameters()).device
     pixels = Normalization.from_preprocessor(student.data_preprocessor)
     rank, world = get_dist_info()
-    found: list[list[Tensor]] = [[] for _ in spaces]
+    vectors: list[list[Tensor]] = [[] for _ in spaces]
     first = 0
     for place, (number, boxes) in enumerate(zip(chosen.images, chosen.boxes, strict=True)):
         rows, first = slice(first, first + len(boxes)), first + len(boxes)
@@ -182,7 +182,7 @@ def instance_vectors(
         if place and place % world != rank:
             continue
         batch = _batch(samples[number], boxes, student, pixels, device)
-        for space, kept in zip(spaces, found, strict=True):
+        for space, kept in zip(spaces, vectors, strict=True):
             # Without autocast: it would remember weights cast here, without a graph, for the step that follows.
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
                 pooled = [box_means(m, *batch.all_boxes(), s) for m, s in zip(space(batch), strides, strict=True)]
@@ -190,7 +190,7 @@ def instance_vectors(
             for level, vector in zip(kept, pooled, strict=True):
                 if place % world == rank:
                     level[rows] = vector.cpu()
-    return [[_summed(level, device) for level in kept] for kept in found] if world > 1 else found
+    return [[_summed(level, device) for level in kept] for kept in vectors] if world > 1 else vectors
 
 
 def box_means(maps: Tensor, boxes: Tensor, image: Tensor, stride: int) -> Tensor:
