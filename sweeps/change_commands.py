@@ -101,6 +101,7 @@ def retry_command(
         filters=filters or (),
         ids=ids or (),
         limit=limit,
+        # The back-off is for automatic retries; here a person has decided.
         ignore_backoff=True,
     )
     for row in chosen:

@@ -192,7 +192,6 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise disk_error(path, error) from error
-    # Ctrl-C, too: no hidden file stays in the run folder.
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

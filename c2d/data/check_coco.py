@@ -143,6 +143,7 @@ def _find_leaks(images: Sequence[ImageFile]) -> list[Issue]:
             if value is None:
                 continue
             other = by_key.setdefault((kind, value), image)
+            # Names that are listed twice in one file are reported by `check_image_rows`.
             if other is image or (kind != "pixels" and other.file == image.file):
                 continue
             if other.file == image.file:

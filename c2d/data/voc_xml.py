@@ -49,6 +49,7 @@ def _number(parent: Element, path: str) -> float:
 
 def _parse(path: Path) -> Element:
     try:
+        # defusedxml, because entities let an XML file of a few lines expand to gigabytes.
         root = ElementTree.parse(path).getroot()
     except FileNotFoundError:
         raise BadAnnotation("no such file, but its split lists it") from None

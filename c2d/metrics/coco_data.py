@@ -88,6 +88,7 @@ class CocoData:
             box: (D, 4) float64, xywh in px of the original image.
             score: (D,) float64.
         """
+        # `replace` alone would pass the cache of other detections on.
         return replace(self, dt_image=image, dt_class=cls, dt_box=box, dt_score=score, cache={})
 
     def subset(self, gt_rows: Array, dt_rows: Array) -> CocoData:
@@ -98,6 +99,7 @@ class CocoData:
             dt_rows: (d,) int64, rows of the detections to keep.
         """
         columns = {name: getattr(self, name)[gt_rows if name.startswith("gt") else dt_rows] for name in _COLUMNS}
+        # An empty cache: its results are of all rows.
         return replace(self, **columns, cache={})
 
 

@@ -137,7 +137,7 @@ class _Edges(NamedTuple):
 
 
 def _touching(a: _Edges, b: _Edges, b_crowd: Array, i: Array, j: Array) -> tuple[Array, Array, Array]:
-    """Return overlapping pairs (i of a, j of b) with their IoU; with a crowd region the union is the area of a alone."""
+    """Return the overlapping pairs (i of a, j of b) and their IoU; with a crowd region the union is the area of a."""
     width = np.minimum(a.right[i], b.right[j]) - np.maximum(a.left[i], b.left[j])
     near = np.flatnonzero(width > 0)  # most pairs end here
     i, j, width = i[near], j[near], width[near]

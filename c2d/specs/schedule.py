@@ -92,6 +92,7 @@ class TeacherSchedule(Schedule):
 
 def _tag_of(values: Any) -> str:
     """Only a classifier teacher's schedule has crops."""
+    # pydantic passes a dict for validation and a model for serialization.
     is_teacher = isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values)
     return SCHEDULE_TAGS[0] if is_teacher else SCHEDULE_TAGS[1]
 
@@ -102,5 +103,6 @@ class ScheduleRef(Strict):
     name: str
     values: Annotated[
         Annotated[TeacherSchedule, Tag(SCHEDULE_TAGS[0])] | Annotated[Schedule, Tag(SCHEDULE_TAGS[1])],
+        # Without it, pydantic would report the errors of both kinds of schedule.
         Discriminator(_tag_of),
     ]

@@ -142,7 +142,7 @@ def _read_axis(name: str, given: Any, document: YamlDocument, methods: Mapping[s
 
 
 def _read_bundle(name: str, given: dict[str, Any], document: YamlDocument, methods: Mapping[str, Any]) -> Axis:
-    """Read an axis whose labels set several keys at once. If its name may be a mistyped key, errors name the closest."""
+    """Read an axis whose labels set several keys. If its name may be a mistyped key, errors show the closest key."""
     before = len(document.errors.found)
     values = {}
     for label, value in given.items():

@@ -37,6 +37,7 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
     Raises:
         InputError: the profile cannot be written as a script.
     """
+    # A dry run copies no code: a placeholder takes the place of the digest.
     request = replace(request, snapshot=request.snapshot or "SNAPSHOT")
     planned = plan(request)
     jobs: dict[str, str] = {}

@@ -152,8 +152,7 @@ def _submit(
     except queue.Unreachable:
         raise  # it may be in the queue, and can be recovered: job.json keeps the state `submitting`
     except Exception:
-        # Nothing was submitted: the runs get the job.json that they had.
-        _write_all(array, earlier_jobs)
+        _write_all(array, earlier_jobs)  # nothing was submitted: the runs get back the job.json that they had
         shutil.rmtree(folder, ignore_errors=True)
         raise
     count = len(array.tasks)

@@ -18,6 +18,7 @@ from typing import Any
 from c2d.core.python_process import module_command, module_environment
 from c2d.core.run_folder import atomic_write_json
 
+# Below the time limit of the probe, five minutes, so that the answer is still written.
 DOCTOR_S = 200
 
 

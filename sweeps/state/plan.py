@@ -112,6 +112,7 @@ def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
 
 
 def _folders(runs: Path) -> set[str]:
+    # One listing of the store instead of one call for each planned run: the store may be on a network file system.
     return {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
 
 
