@@ -38,7 +38,7 @@ def onnx_file(context: BackendContext) -> Path:
         detector = type(context.network.detector).__name__
         raise Unavailable(
             f"not exported: NMS is inside the network of a {detector}, and mmdet 3 cannot export it (its code for that "
-            "imports mmdet.core, which is gone); single-stage detectors can be exported"
+            "imports mmdet.core, which is missing); single-stage detectors can be exported"
         )
     require_package("onnx", EXTRA)
     path = context.workspace / f"network-{_digest(context)}.onnx"
@@ -104,6 +104,7 @@ def _write_exporter_name(path: Path, name: str) -> None:
 
 def _digest(context: BackendContext) -> str:
     """Return 12 hex digits of what the file depends on."""
+    # The exporter is part of torch, so its version is that of torch.
     digest = hashlib.sha256(f"{torch.__version__} {context.size} {context.model_config}".encode())
     for key, value in sorted(context.network.state_dict().items()):
         digest.update(key.encode())

@@ -67,7 +67,7 @@ def _build_engine(library: Any, logger: Any, exported: Path, context: BackendCon
     if half:
         # Later versions take the precision from the network alone.
         if not hasattr(library.BuilderFlag, "FP16"):
-            raise Unavailable(f"TensorRT {library.__version__} has no fp16 switch any more: it wants a network in fp16")
+            raise Unavailable(f"TensorRT {library.__version__} has no fp16 flag: it requires a network in fp16")
         config.set_flag(library.BuilderFlag.FP16)
     height, width = (-(-side // 32) * 32 for side in context.size)
     # Square, because the images of a batch may be upright or lie on their side.
@@ -84,7 +84,7 @@ def _build_engine(library: Any, logger: Any, exported: Path, context: BackendCon
 def _load_engine(library: Any, logger: Any, path: Path, device: torch.device) -> Call:
     engine = library.Runtime(logger).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
-        raise Unavailable(f"TensorRT cannot load {path}; remove it and it is built again")
+        raise Unavailable(f"TensorRT cannot load {path}; remove the file; the next measurement builds it again")
     context = engine.create_execution_context()
     tensors = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     outputs = [name for name in tensors if engine.get_tensor_mode(name) == library.TensorIOMode.OUTPUT]

@@ -42,7 +42,9 @@ def count(model: Callable[..., Any], *inputs: Any, module: nn.Module | None = No
     """
     module = module if module is not None else model if isinstance(model, nn.Module) else None
     if module is None:
-        raise TypeError("count() got a callable that is no nn.Module; give module=..., whose parameters count")
+        raise TypeError(
+            "count() got a callable that is no nn.Module; give module=..., the module whose parameters are counted"
+        )
     torch_counter = FlopCounterMode(display=False, custom_mapping=op_formulas.formulas())
     part_stack = [REST]
     own = _OperatorCounter(torch_counter.flop_registry, part_stack)

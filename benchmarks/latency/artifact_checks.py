@@ -1,4 +1,4 @@
-"""Check an artefact before it is timed: is it equal to eager, what is its AP, how many operations does it need?
+"""Check an artefact before it is timed: equality with eager, AP, and number of operations.
 
 All checks run once, in a process of their own, so that the processes that measure do nothing else.
 """
@@ -48,6 +48,7 @@ def check_artifact(
         What `check_outputs` returns, and {counts: {flops, macs, params, trainable} of one image and {uncounted:
         {operator: calls}}, empty where counting failed (the note has the reason); sha256: of the artefact}.
     """
+    # Eager at its own size is what the evaluation of the run has measured.
     if backend == EAGER and known_ap is not None and not pipeline.resized:
         outputs: dict[str, Any] = {"max_deviation": None, "tolerance": None, "equal": True, "AP": known_ap, "note": ""}
     else:

@@ -65,6 +65,7 @@ def _ground_truth(dataset: Any, images: set[Any]) -> dict[str, Any]:
     return {
         "images": [one for one in full["images"] if one["id"] in images],
         "annotations": [
+            # Without segmentation, which is most of the file and not used for boxes.
             {key: box[key] for key in ("id", "image_id", "category_id", "bbox", "area", "iscrowd") if key in box}
             for box in full.get("annotations", [])
             if box["image_id"] in images and box["category_id"] in classes

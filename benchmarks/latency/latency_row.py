@@ -106,6 +106,7 @@ def add_launch(lines: Sequence[dict[str, Any]], exit_reason: str, rows: Rows, nu
     begun = [tuple(line["begin"]) for line in lines if "begin" in line]
     for key, row in rows.items():
         if key not in reported and not row.reason:
+            # The stage that began last was running when the process ended.
             is_last = bool(begun) and key == begun[-1]
             why = failure or exit_reason or "its process reported nothing about it"
             row.reason = f"launch {number}: {why}" + ("" if is_last or not begun else f", at batch {begun[-1][0]}")

@@ -69,6 +69,7 @@ def _ap(row: LatencyRow) -> str:
 
 
 def _join(cells: Sequence[Any]) -> str:
+    # A pipe inside a cell would begin the next one.
     return "| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |"
 
 

@@ -66,7 +66,7 @@ def measure_latency(
     try:
         for name in backends:
             find_backend(name)
-            progress(f"{name}: is it equal to eager, and what is its AP?")
+            progress(f"{name}: compare with eager and compute the AP")
             if _check_backend(replace(base, backend=name), rows[name]):
                 accepted.append(name)
         for number in range(1, launches + 1):
@@ -123,6 +123,7 @@ def _check_backend(request: LatencyRequest, rows: Rows) -> bool:
     lines, exit_reason = run_worker(replace(request, check_only=True))
     failure = next((line for line in lines if "failed" in line), None)
     checks = first_value(lines, "checks") or {}
+    # Wrong input fails in every process alike, so it ends the command instead of a row.
     if failure and failure["kind"] == "input":
         raise InputError(failure["failed"])
     reason = failure["failed"] if failure else exit_reason

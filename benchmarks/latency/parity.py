@@ -9,8 +9,8 @@ none (its score above the threshold).
 **Tolerance.** A multiple of the rounding of one operation: 2^-24 of a value in fp32, 2^-11 in TF32 and fp16, 2^-8 in
 bf16. A network adds thousands of such roundings, in another order in every library. Of trained students with some 30
 layers we measured 25 of them in fp32 and 2 in the others, so 1e-4 leaves room for deeper ones; it moves a logit of 10
-by 0.001, and its score by at most 0.00025. int8 has no such bound: 0.25 finds what is broken, the AP shows what is
-lost. A change in a map that hardly varies around a large bias, as an untrained student's do, stays below the tolerance.
+by 0.001, and its score by at most 0.00025. int8 has no such bound: 0.25 detects a broken export, the AP shows the
+loss. A change in a map that hardly varies around a large bias, as an untrained student's do, stays below the tolerance.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from c2d.core.errors import InputError, first_line
 from c2d.detectors.mmdet_scope import mmdet_scope
 
 LOADER = "LoadImageFromFile"
+# Resize has `scale`, mosaics have `img_scale`, Pad has `size`.
 _SIZE_KEYS = ("scale", "img_scale", "size")
 
 
@@ -226,6 +227,7 @@ def write_random_images(folder: Path, size: tuple[int, int], count: int) -> list
     generator = np.random.default_rng(0)
     paths = [folder / f"noise_{size[0]}x{size[1]}_{index:03d}.png" for index in range(count)]
     for path in paths:
+        # Drawn although the file may exist, so that each later file gets its own noise.
         pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
         if not path.exists():
             cv2.imwrite(str(path), pixels)

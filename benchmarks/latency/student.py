@@ -147,5 +147,5 @@ def _build_dataset(settings: Any) -> Any:
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"mmdet cannot build the test data set: {first_line(error)}; check the config") from error
     if not len(dataset):
-        raise InputError(f"{file} names no image; give a config whose test_dataloader has some")
+        raise InputError(f"{file} has no image; give a config whose test_dataloader has images")
     return dataset

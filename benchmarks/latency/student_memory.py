@@ -163,6 +163,7 @@ def _samples(model: Any, inputs: Any) -> list[Any]:
     scale = offsets.new_tensor([width, height, width, height])
     boxes = torch.cat([offsets, offsets, offsets + 1 / 3, offsets + 1 / 3], dim=1) * scale
     head: Any = getattr(model, "bbox_head", None) or model.roi_head.bbox_head
+    # A cascade has one head for each stage; all have the same classes.
     head = head[0] if isinstance(head, torch.nn.ModuleList) else head
     labels = torch.arange(BOXES, device=inputs.device) % int(head.num_classes)
     shape = (height, width)

@@ -104,6 +104,7 @@ def machine_facts(root: Path = Path("/")) -> dict[str, Any]:
         {cpu: model; cores: usable by this process; cores_all: of the machine; governor: every one in use; memory_mib}.
     """
     model = re.search(r"^model name\s*:\s*(.+)$", _text(root / "proc/cpuinfo"), re.MULTILINE)
+    # Most virtual machines have no such files: the host sets the clocks.
     paths = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
     memory = re.search(r"^MemTotal:\s*(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
     return {

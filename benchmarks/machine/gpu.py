@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+# Constants nvmlClocksEventReason* of nvml.h.
 SLOWDOWN_REASONS = {
     0x04: "its power limit",
     0x08: "the hardware (slowdown)",

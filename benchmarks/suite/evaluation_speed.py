@@ -90,6 +90,7 @@ def run_side(name: str, paths: Sequence[Path], resamples: int | None = None) -> 
     if done.returncode:
         output = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise RunError(f"the side {name} of the evaluation benchmark failed: {output[-1][:300]}")
+    # Libraries may print before the last line.
     record: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return record
 
@@ -154,6 +155,7 @@ class LapTimer:
         now = time.perf_counter(), time.process_time()
         if phase:
             self.laps_s[phase] = [round(new - old, 4) for new, old in zip(now, self._last, strict=True)]
+        # Read again: the bookkeeping above belongs to no phase.
         self._last = time.perf_counter(), time.process_time()
 
 
@@ -204,6 +206,7 @@ def _reference(timer: LapTimer, targets: str, detections: str) -> dict[str, Any]
     from tidecv import TIDE, datasets
 
     timer.lap("imports")
+    # Both libraries print while they work; standard output is for the record alone.
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(targets)
         run = COCOeval(truth, truth.loadRes(detections), "bbox")
@@ -218,6 +221,7 @@ def _reference(timer: LapTimer, targets: str, detections: str) -> dict[str, Any]
         tide.evaluate(*given, mode=TIDE.BOX)
         (main,) = tide.get_all_errors()["main"].values()
         timer.lap("tidecv")
+    # tidecv gives percent.
     return {"AP": float(run.stats[0]), "dAP": {error: float(value) / 100 for error, value in main.items()}}
 
 

@@ -87,6 +87,7 @@ def measure_overhead(folder: Path, sizes: Sizes = Sizes(), repeats: int = 3) -> 
     for turn in range(repeats):
         for name, command in commands.items():
             seconds[name].append(_time_command(command, folder)[0])
+        # A new folder each turn, because a filled cache is never cold again.
         cache = folder / f"cache-{turn}"
         reading = module_command("benchmarks.suite.overhead", str(stores["read"]), str(cache))
         for name, sample in json.loads(_time_command(reading, folder)[1].splitlines()[-1]).items():
@@ -148,6 +149,7 @@ def _plan_command(folder: Path, cells: int) -> Sequence[str]:
     folder.mkdir(parents=True)
     scenes = ("data", "scenes", str(folder / "data" / "scenes"), "--train", "4", "--val", "2", "--size", "64")
     _time_command((*C2D_COMMAND, *scenes), folder)
+    # Ten rates, hence cells in multiples of ten.
     definition = folder / "planned.yaml"
     rates = [round(0.001 * step, 3) for step in range(1, 11)]
     definition.write_text(SWEEP.format(rates=rates, seeds=cells // 10))

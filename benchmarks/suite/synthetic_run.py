@@ -38,6 +38,7 @@ def write_student(
     """Write the files of one detector run; `ap` is in 0-1, `schedule` replaces single values of the schedule."""
     taught = labels.get("method", "baseline") != "baseline"
     method: list[Any] = [{"icod": {"version": 1, "T": 2}}] if taught else []
+    # The name is the id without `-<12 hex digits>-s<seed>`, 16 characters for a seed of one digit.
     spec = spec_json(
         "detector", path.name[:-16], teacher if taught else None, seed, schedule, method, labels.get("model", "tiny")
     )

@@ -26,9 +26,10 @@ def reference_times(
         ({method: {ours_ms, reference_ms, deviation}}, why methods are missing: "" where none are).
     """
     if not (root / MODULE.replace(".", "/")).with_suffix(".py").is_file():
-        return {}, "no slow reference beside ours: not a checkout"
+        return {}, "no slow reference beside ours: c2d is installed; run from a checkout, which has tests/"
     times: dict[str, dict[str, float]] = {}
     for method in methods:
+        # From the root of the checkout: `tests` is no installed package.
         done = subprocess.run(
             module_command(MODULE, method, "--student", student),
             env=module_environment(), cwd=root, capture_output=True, text=True, check=False,

@@ -79,6 +79,7 @@ def measure_step(case: StepCase, repeats: int, threads: int | None = None) -> di
     }
     for call in calls.values():
         call()
+    # The first calls choose kernels and allocate memory, so they are not counted.
     observations = calls["distilled"]()
     positives = int(observations["kd_icod_positives"])
     used = int(observations.get("kd_icod_positives_used", positives))
@@ -139,6 +140,7 @@ def markdown(records: list[dict[str, Any]]) -> str:
     for record in records:
         case = record["case"]
         pairs = list(zip(record["plain_ms"], record["distilled_ms"], record["floor_ms"], strict=True))
+        # Ratios of neighbours in time: a machine whose speed drifts slows both.
         ratio = statistics.median(distilled / plain for plain, distilled, _ in pairs)
         floor = statistics.median((plain + teacher) / plain for plain, _, teacher in pairs)
         lines.append(
@@ -166,6 +168,7 @@ def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
 
     size = None if case.student.startswith("ssd") else case.size
     config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
+    # ImageNet's mean and standard deviation, in 0-255.
     pixels = Normalization(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
     network = build_network(case.network, case.classes)
     teacher = ClassifierTeacher(
@@ -185,6 +188,7 @@ def _synthetic_batch(case: StepCase, device: str) -> tuple[Tensor, Callable[[], 
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
+    # On the CPU, so that every device gets the same boxes.
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(case.batch, 3, case.size, case.size, generator=generator).to(device)
     side = case.side * case.size

@@ -148,6 +148,7 @@ def _calls(run: Any) -> tuple[dict[str, Call], dict[str, Any]]:
 
     model = run.model
     inputs, samples = next(run.batches(1))
+    # A copy: each of the two steps changes its own weights.
     plain = Distillation(copy.deepcopy(model.student), {}, TeacherSet(), model.num_classes, model.seed)
     needs = reduce(or_, (method.needs for method in model.distillers.values()), Needs())
     model.at_full_weight()
@@ -189,8 +190,10 @@ def _peak_in_own_process(spec: str, kind: str, runs: Path, data: Path | None, th
     command = module_command("benchmarks.training.step_of_spec", arguments)
     done = subprocess.run(command, env=module_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
+        # The last line of a traceback names the exception.
         last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise RunError(f"the {kind} step of {spec} failed in a process of its own: {last_line}", "user-code")
+    # Libraries may print before the last line.
     return float(done.stdout.splitlines()[-1])
 
 

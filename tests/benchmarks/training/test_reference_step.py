@@ -18,7 +18,10 @@ def test_a_reference_is_slower_and_agrees() -> None:
 
 
 def test_no_checkout_and_a_method_that_has_none(tmp_path: Path) -> None:
-    assert reference_times(["fgd"], "retinanet-qr18", tmp_path) == ({}, "no slow reference beside ours: not a checkout")
+    assert reference_times(["fgd"], "retinanet-qr18", tmp_path) == (
+        {},
+        "no slow reference beside ours: c2d is installed; run from a checkout, which has tests/",
+    )
     found, why = reference_times(["nothing"], "retinanet-qr18")
     assert found == {}
     assert why.startswith("no slow reference beside nothing: ")
