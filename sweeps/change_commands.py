@@ -34,7 +34,7 @@ def submit_command(
     canary: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="STEPS", help="one cell trains so many steps first; the rest starts if it succeeds"
+            min=1, metavar="STEPS", help="one cell trains this number of steps first; the others start if it succeeds"
         ),
     ] = None,
     forward: ForwardOption = True,

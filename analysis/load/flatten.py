@@ -32,7 +32,7 @@ def spec(value: Mapping[str, Any]) -> Values:
         names.append(text(next(iter(entry)), "method"))
     seed = number(required(value, "seed"), "seed", 0)
     if seed is None or seed != int(seed):
-        raise FormatError("seed is no whole number")
+        raise FormatError("seed is not a whole number")
     return {
         "seed": seed,
         "kind": kind,

@@ -66,7 +66,7 @@ def check_slurm() -> CheckResult:
     accounting = bool(_output_of("sacct", "--noheader", "--allusers", "--starttime=now", "--format=JobID", empty="yes"))
     found = f"{version or 'version unknown'}, partitions {names}, {'' if accounting else 'no '}accounting; {tools}"
     if not accounting:
-        fix = "sweeps work without it; why a job failed is then read from its logs alone"
+        fix = "sweeps work without it; the reason of a failed job is then found in its logs only"
         return CheckResult("SLURM", "warn", found, fix)
     return CheckResult("SLURM", "ok", found)
 

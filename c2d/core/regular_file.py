@@ -39,7 +39,7 @@ def file_state(path: Path) -> FileState | Problem | None:
     """Return the state of a regular file.
 
     Args:
-        path: the file; a named pipe is not opened, because that would wait for ever.
+        path: the file; a named pipe is not opened, because that would block.
 
     Returns:
         None if there is no such file; a Problem if something other than a file has its name.
@@ -52,7 +52,7 @@ def file_state(path: Path) -> FileState | Problem | None:
     except (OSError, ValueError) as error:
         return Problem(path, f"cannot be read: {error_text(error)}")
     if not stat.S_ISREG(found.st_mode):
-        return Problem(path, "is no file; remove what has its name")
+        return Problem(path, "is not a regular file; remove it")
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
@@ -80,7 +80,7 @@ def read_bytes(path: Path, last: int | None = None) -> bytes:
 
 
 def read_log_tail(path: Path, lines: int = 200) -> list[str]:
-    """Return the last lines of a log, of at most its last 64 KiB; [] where it is no regular file.
+    """Return the last lines of a log, of at most its last 64 KiB; [] if it is not a regular file.
 
     Of the line of a progress bar, the part after its last carriage return is returned, as a terminal shows it.
     """

@@ -85,8 +85,8 @@ def owner_text(status: Mapping[str, Any]) -> str:
 def is_lock_dead(folder: RunFolder, status: Mapping[str, Any]) -> bool:
     """Return whether the owner of the lock is dead or stale.
 
-    Where the status is not `running`, the owner was killed in the moment before it wrote that, or in the moment after
-    it wrote how it ended. A process of this host that hangs still owns its lock.
+    If the status is not `running`, the owner was killed before it wrote that status, or after it wrote the last one. A
+    process of this host that hangs still owns its lock.
     """
     if status["state"] != "running" or not isinstance(status.get("pid"), int):
         newest = 0.0

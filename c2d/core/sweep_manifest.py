@@ -103,7 +103,7 @@ def _check(manifest: Mapping[str, Any]) -> None:
         for run in items(required(manifest, key), key):
             _check_run(run, key)
     if not isinstance(required(manifest, "needs"), dict):
-        raise FormatError("needs is no object")
+        raise FormatError("needs is not an object")
     for key in ("name", "question", "source", "definition", "size"):
         if not isinstance(manifest.get(key, ""), str):
             raise FormatError(f"{key} is {type_name(manifest[key])} where text belongs")
@@ -137,7 +137,7 @@ def _check_label(value: Any, name: str) -> None:
 def _check_seed(value: Any, name: str) -> None:
     found = number(value, name, 0)
     if found is None or found != int(found):
-        raise FormatError(f"{name} is no whole number")
+        raise FormatError(f"{name} is not a whole number")
 
 
 def _check_run(value: Any, name: str) -> None:

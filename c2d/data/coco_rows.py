@@ -162,7 +162,7 @@ def check_annotations(
         where = f"annotation {row.get('id', f'entry {index}')} (image {row.get('image_id')})"
         image, category = row.get("image_id"), row.get("category_id")
         if not is_id(image) or image not in sizes:
-            issues.error("unknown image", where, f"image_id {image!r} is no image of this file")
+            issues.error("unknown image", where, f"image_id {image!r} is not the id of an image in this file")
         if not is_id(category) or category not in categories:
             issues.error(
                 "unknown category", where, f"category_id {category!r} is not in the class list; known: {listing}"

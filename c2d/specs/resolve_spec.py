@@ -46,7 +46,7 @@ def _check_teachers_exist(teachers: Any) -> None:
     """Check that teachers are given by run id: a single spec trains no teacher that is only described."""
     for kind, teacher in teachers.items() if isinstance(teachers, dict) else ():
         if isinstance(teacher, dict):
-            raise InputError(f"teachers.{kind}: {teacher!r} is no run id; train it first with `c2d train`")
+            raise InputError(f"teachers.{kind}: {teacher!r} is not a run id; train it first with `c2d train`")
 
 
 def check_keys(values: Mapping[str, Any]) -> None:
@@ -64,7 +64,7 @@ def check_keys(values: Mapping[str, Any]) -> None:
         if isinstance(values.get(key), dict) and not isinstance(values[key].get("name"), str):
             raise InputError(f"{key} {values[key]!r} has no name")
     if not isinstance(values["dataset"], str | dict):
-        raise InputError(f"dataset {values['dataset']!r} is no name; give a data card's name or path")
+        raise InputError(f"dataset {values['dataset']!r} is not a name; give a data card's name or path")
 
 
 class SpecResolver:

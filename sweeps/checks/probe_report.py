@@ -37,7 +37,7 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
     Args:
         machine: profile of the probe.
         sent: submission, seconds since the epoch by this machine's clock.
-        seen: when the answers were read, likewise.
+        seen: when the answers were read, by the same clock.
     """
     first, problems = report.answers[0], report.problems
     checks = {check["name"]: check for check in first.get("doctor", {}).get("checks", [])}

@@ -148,7 +148,7 @@ def _read_bundle(name: str, given: dict[str, Any], document: YamlDocument, metho
     for label, value in given.items():
         values[label] = read_assignments(value, ("axes", name, label), document, methods)
     if close := closest_name(name, CELL_KEYS, cutoff=0.75):
-        hint = f" (axis '{name}' is no key, so its values are mappings of keys; did you mean '{close}'?)"
+        hint = f" (axis '{name}' is not a key, so its values are mappings of keys; did you mean '{close}'?)"
         document.errors.extend_messages(before, hint)
     return Axis(name=name, values=values, bundle=True)
 
@@ -179,7 +179,7 @@ def read_rules(given: Any, section: str, axes: dict[str, Axis], document: YamlDo
 
 def _label(name: str, value: Any, path: KeyPath, axes: dict[str, Axis], document: YamlDocument) -> str | None:
     if name in ("seed", "seeds"):
-        document.errors.add(path, "is no axis; every cell has every seed, name cells by their other axes")
+        document.errors.add(path, "is not an axis: every cell has every seed; name cells by their other axes")
         return None
     if name not in axes:
         # An axis with mistakes is not in `axes`, but a rule may name it.

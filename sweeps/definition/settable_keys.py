@@ -66,7 +66,7 @@ def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
     if key in CELL_KEYS:
         return ""
     if key in KEYS:
-        return f"is no key of a cell; {KEYS[key].instead}"
+        return f"cannot be set by a cell; {KEYS[key].instead}"
     head, *rest = key.split(".")
     if not rest and (close := closest_name(key, KEYS)) and KEYS[close].instead:
         return f"unknown key '{key}'; did you mean '{close}'? {KEYS[close].instead}"

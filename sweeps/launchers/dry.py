@@ -103,7 +103,7 @@ def cost_lines(request: LaunchRequest) -> list[str]:
     by_name = sum(spec is None and value is not None for spec, value in zip(specs, found, strict=True))
     by_limit = sum(value is None for value in found)
     notes = [
-        *([f"{_count(by_name, 'run')} by name alone: the schedule may differ"] if by_name else []),
+        *([f"{_count(by_name, 'run')} by name only: the schedule may differ"] if by_name else []),
         *([f"{_count(by_limit, 'run')} without a similar one, at the limit"] if by_limit else []),
     ]
     total = sum(limit if value is None else value for value, limit in zip(found, limits, strict=True)) * each

@@ -46,7 +46,7 @@ def record_unseen_failure(folder: RunFolder) -> None:
     """Record the end of the last attempt if no process on the node could, because the node went down with all of them.
 
     The process itself may have saved before it ended; its run is `waiting` then. That is recorded only for an attempt
-    of this job, because Ctrl-C of a person is no failure.
+    of this job, because an interruption by a person is not a failure.
     """
     status = folder.read_status()
     requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0

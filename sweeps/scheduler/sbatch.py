@@ -21,7 +21,7 @@ Cause = Literal["busy", "limit", "dependency", "array", "refused"]
 TIMEOUT_S = 90.0  # sbatch itself gives up after SLURM's MessageTimeout, 10 s unless the cluster says otherwise
 GIVE_UP_S = 120.0
 DOUBT_S = 15.0
-"""A call that timed out may arrive late: the queue is searched for so many seconds, and twice, before a second call."""
+"""Seconds in which the queue is searched, at least twice, before a second call: the first one may arrive late."""
 LONGEST_WAIT_S = 32.0
 sleep = time.sleep
 

@@ -32,7 +32,7 @@ class JobFacts:
         signal: that ended the batch script; None as for exit_code.
         elapsed_s: run time in seconds.
         submitted: the cluster's local time, as SLURM prints it.
-        started: likewise.
+        started: as `submitted`.
     """
 
     job: str

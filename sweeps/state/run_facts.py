@@ -17,7 +17,7 @@ from c2d.core.run_state import Liveness, liveness, time_stamp
 from sweeps.scheduler.queue import JobFacts
 
 FILE_DELAY_S = 120.0
-"""Time after the end of a job in which its files may still be on their way through a network file system."""
+"""Time after the end of a job in which its files may not have arrived yet on a network file system."""
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "CONFIGURING", "SUSPENDED", "RESIZING")
 LIVE = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED")
 
@@ -75,7 +75,7 @@ def is_done(facts: RunFacts) -> bool:
 
 
 def has_status_running(facts: RunFacts) -> bool:
-    """status.json is that of a process at work."""
+    """status.json has the state `running`."""
     return facts.status["state"] == "running"
 
 

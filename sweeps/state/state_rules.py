@@ -118,7 +118,7 @@ def _in_local_queue(facts: RunFacts) -> str:
 
 def _submitting(facts: RunFacts) -> str:
     assert facts.job is not None
-    return f"submission under way as {facts.job.name} (pid {facts.job.pid} on {facts.job.host})"
+    return f"being submitted as {facts.job.name} (pid {facts.job.pid} on {facts.job.host})"
 
 
 def _no_queue(facts: RunFacts) -> str:
@@ -133,7 +133,7 @@ def _just_submitted(facts: RunFacts) -> str:
 
 def _finishing(facts: RunFacts) -> str:
     assert facts.slurm is not None
-    return f"finishing: job {facts.slurm.job} is complete, its files are on their way"
+    return f"finishing: job {facts.slurm.job} is complete, its files have not arrived yet"
 
 
 def _behind_canary(facts: RunFacts) -> str:

@@ -77,7 +77,7 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "kind": row.kind,
         "labels": [dict(cell) for cell in row.cells],
         "state": "finishing" if finishing else row.state,
-        "reason": f"job {fact.job} is complete, its files are on their way" if finishing and fact else row.reason,
+        "reason": f"job {fact.job} is complete, its files have not arrived yet" if finishing and fact else row.reason,
         "class": None if finishing else row.failure_class,
         "launch": row.launch,
         "iteration": status.get("iteration"),

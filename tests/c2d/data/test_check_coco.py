@@ -86,7 +86,7 @@ DEFECTS = [
     (
         _set("annotations", 0, image_id=9),
         "unknown image",
-        r"annotation 1 \(image 9\): image_id 9 is no image of this file",
+        r"annotation 1 \(image 9\): image_id 9 is not the id of an image in this file",
     ),
     (_clear("annotations"), "no annotations", r"the list of annotations is empty"),
     (_set("images", 1, id=1), "duplicate image id", r"image 1: this id is used more than once"),

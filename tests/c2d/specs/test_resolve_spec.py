@@ -57,7 +57,7 @@ def test_a_teacher_of_many_specs_may_be_described_but_not_of_one() -> None:
     assert run == resolver.teachers[run].id
     assert {spec.teachers.classifier for spec in specs} == {run}
     assert resolver.teachers[run].dataset == specs[0].dataset
-    with pytest.raises(InputError, match=r"test: teachers.classifier: .* is no run id; train it first"):
+    with pytest.raises(InputError, match=r"test: teachers.classifier: .* is not a run id; train it first"):
         resolve_spec(given, where="test", runs=Path("nowhere"), data=Path("nowhere"))
 
 
@@ -83,7 +83,7 @@ def test_a_missing_name_is_reported_by_the_spec_that_needs_it() -> None:
     ("change", "message"),
     [
         ({"sead": 1}, "unknown key 'sead'; did you mean 'seed'"),
-        ({"dataset": 5}, "dataset 5 is no name"),
+        ({"dataset": 5}, "dataset 5 is not a name"),
         ({"dataset": {"digest": "a"}}, "has no name"),
         ({"dataset": {"name": "coco2017", "digest": "a" * 64}}, "has digest 303b9893912c, the spec wants aaaaaaaaaaaa"),
         ({"student": {"name": "ssd300-vgg16", "digest": "b" * 64}}, "the spec wants bbbbbbbbbbbb"),

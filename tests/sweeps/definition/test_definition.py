@@ -67,7 +67,7 @@ ONE_MISTAKE = [
     (HEAD + "seeds: []", "x.yaml:3: seeds: wanted a number of seeds"),
     (
         AXES + "  seed: [0, 1]",
-        "x.yaml:4: axes.seed: is no key of a cell; seeds have a key of their own: `seeds: 3`",
+        "x.yaml:4: axes.seed: cannot be set by a cell; seeds have a key of their own: `seeds: 3`",
     ),
     (
         AXES + "  sead: [0, 1]",
@@ -77,8 +77,8 @@ ONE_MISTAKE = [
     ("question: a\nbase:\n  method: [5]", "x.yaml:3: base.method: method entry 5 is not {name: parameters}"),
     ("question: a\nbase: scenes", "x.yaml:2: base: wanted keys and values, given 'scenes'"),
     ("question: a\nbase:\n  sudent: a", "x.yaml:3: base.sudent: unknown key 'sudent'; did you mean 'student'?"),
-    ("question: a\nbase:\n  teachers: {}", "x.yaml:3: base.teachers: is no key of a cell; teachers have a key"),
-    ("question: a\nbase:\n  seed: 1", "x.yaml:3: base.seed: is no key of a cell; seeds have a key of their own"),
+    ("question: a\nbase:\n  teachers: {}", "x.yaml:3: base.teachers: cannot be set by a cell; teachers have a key"),
+    ("question: a\nbase:\n  seed: 1", "x.yaml:3: base.seed: cannot be set by a cell; seeds have a key of their own"),
     ("question: a\nbase:\n  schedule.iteratons: 1", "unknown key of schedule: 'iteratons'; did you mean 'iterations'?"),
     (
         "question: a\nbase:\n  schedule.optimizer.rl: 1",
@@ -113,7 +113,7 @@ ONE_MISTAKE = [
     (AXES + "  input: [160, 200, 160]", "x.yaml:4: axes.input[2]: 160 is given twice (as 160); keep one of them"),
     (AXES + "  schedule.ema:\n    - 0.5\n    - 5e-1", "x.yaml:6: axes.schedule.ema[1]: 5e-1 is given twice (as 0.5)"),
     (AXES + "  model:\n    a: {student: x}\n    b: {sudent: x}", "x.yaml:6: axes.model.b.sudent: unknown key 'sudent'"),
-    (AXES + "  schedul:\n    a: {name: demo}", "axis 'schedul' is no key, so its values are mappings of keys; did you"),
+    (AXES + "  schedul:\n    a: {name: demo}", "axis 'schedul' is not a key, so its values are mappings of keys; did you"),
     (
         AXES + "  student: [a, b]\n  model:\n    a: {student: x}",
         "x.yaml:5: axes.model: student is set by axis 'student' as well; one axis sets a key",
@@ -150,7 +150,7 @@ ONE_MISTAKE = [
     (METHODS + "exclude:\n- {}", "x.yaml:6: exclude[0]: wanted {axis: label, ...} with at least one axis"),
     (METHODS + "exclude:\n- metod: kd", "x.yaml:6: exclude[0].metod: unknown axis 'metod'; did you mean 'method'?"),
     (METHODS + "exclude:\n- method: kdd", "x.yaml:6: exclude[0].method: unknown label of axis method 'kdd'; did you"),
-    (METHODS + "exclude:\n- seed: 1", "x.yaml:6: exclude[0].seed: is no axis; every cell has every seed"),
+    (METHODS + "exclude:\n- seed: 1", "x.yaml:6: exclude[0].seed: is not an axis: every cell has every seed"),
     (METHODS + "exclude:\n- method: kd\n- method: baseline", "x.yaml:5: exclude: leaves no cell; exclude less"),
     (METHODS + "include:\n- method: all", "x.yaml:6: include[0].method: unknown label of axis method 'all'; known:"),
     (METHODS + "include:\n- method: kd", "x.yaml:6: include[0]: adds no cell that is not there already; leave it out"),

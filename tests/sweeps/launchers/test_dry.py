@@ -138,7 +138,7 @@ def test_a_run_that_is_not_planned_yet_is_compared_by_its_name(tmp_path: Path) -
     store = tmp_path / "runs"
     finished(store, "retina-icod-aaa-s0", 2)
     said = dry(request(store, Task(run(store, "retina-icod-bbb-s0"))))
-    assert said[-1] == "by similar finished runs 4.0 GPU hours (1 run by name alone: the schedule may differ)"
+    assert said[-1] == "by similar finished runs 4.0 GPU hours (1 run by name only: the schedule may differ)"
 
 
 def test_without_a_gpu_cores_are_counted_and_an_empty_store_says_so(tmp_path: Path) -> None:
