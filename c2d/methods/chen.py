@@ -165,6 +165,7 @@ class Chen(Distiller):
         seen = {"roi_positives": kept.sum().float()}
         if p.nu > 0:
             rois, labels = s.rois[kept], s.labels
+            # `gt` counts inside the image; the offset of the image makes it a row of all boxes.
             truth = view.batch.all_boxes()[0][view.batch.offsets()[rois[:, 0].long()] + s.gt[kept]]
             y = self.coder.encode(rois[:, 1:], truth)
             bound, gate = bounded_regression(s.class_deltas(labels)[kept], t.class_deltas(labels)[kept], y, p.m)

@@ -150,6 +150,7 @@ class GID(Distiller):
         p, (ours, theirs) = self.params, view.dense()
         by_level = [gi_scores(s, t, ours.classes, p.score) for s, t in zip(ours.scores, theirs.scores, strict=True)]
         gi, from_teacher = (torch.cat([m.flatten(1) for m in maps], 1) for maps in zip(*by_level, strict=True))
+        # Each head decodes its own outputs; prediction r is the same prior in both.
         boxes = torch.where(from_teacher[..., None], self.theirs.decode(theirs), self.ours.decode(ours))
         chosen = [general_instances(g, b, size, p.candidates, p.min_side, p.overlap, p.K)
                   for g, b, size in zip(gi, boxes, view.batch.sizes, strict=True)]  # fmt: skip

@@ -46,7 +46,7 @@ from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
-from c2d.methods.parts.gkd_prototypes import Prototypes, box_means
+from c2d.methods.parts.gkd_prototypes import Prototypes, SelectionRule, box_means
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, identity_adapter, pair_levels
 from c2d.ops.masks import assign_levels, paint_boxes, square_distance
 
@@ -115,9 +115,10 @@ class GKD(Distiller):
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
         adapt = conv_adapter(3) if params.lambda_fg > 0 or params.lambda_bg > 0 else identity_adapter
         self.phi = FeatureAdapter(pairs, adapt, "by a 3x3 convolution")
+        rule = SelectionRule(params.images, params.min_px, params.seed)
         self.table = Prototypes(
             pairs, context.samples, context.detector, context.num_classes, count=params.prototypes, alpha=params.alpha,
-            images=params.images, min_px=params.min_px, seed=params.seed,
+            rule=rule,
         )  # fmt: skip
         self.base_px = params.base_px or student.base_px(pairs[0].stride)
         self.notes += [*self.phi.notes, f"boxes below {2 * self.base_px:g} px belong to stride {pairs[0].stride}"]

@@ -7,9 +7,9 @@ An image classifier, trained on crops of the ground-truth boxes, teaches a detec
 
     L = L_det + lambda_kc L_kd-cls + lambda_kl L_kd-loc + lambda_l L_loc
 
-    cls    L_kd-cls   the classifier's probabilities for the ground-truth crop of a positive -> its class logits
-    crop   L_loc      pixels inside the predicted box against those inside the true box   -> its box
-    feat   L_kd-loc   the classifier's features of these two crops                        -> its box
+    cls    L_kd-cls   the classifier's probabilities for the ground-truth crop of a positive  -> its class logits
+    crop   L_loc      pixels inside the predicted box against those inside the true box       -> its box
+    feat   L_kd-loc   the classifier's features of these two crops                            -> its box
 
 Departures from the paper and from the released code:
   * Layer l0 is the output after the stem's max-pooling, as in the code; the paper says first convolution.
@@ -131,7 +131,8 @@ class ICOD(Distiller):
 
     needs = Needs(positives=True)
 
-    #: Boxes per pass through the teacher; bounds memory, does not change values. Caches are small on a CPU.
+    #: Boxes per pass through the teacher (256 as released); bounds memory, does not change values. On a CPU small parts
+    #: fit into its cache.
     CHUNK: ClassVar[dict[str, int]] = {"cpu": 16, "cuda": 256}
 
     def __init__(self, params: ICODParams, context: Context) -> None:

@@ -110,6 +110,7 @@ class MGD(Distiller):
 def kept_cells(shape: torch.Size, share: float, numbers: torch.Generator) -> Tensor:
     """M (B, 1, h, w) in {0, 1} for maps of `shape` (B, M, h, w): 0 with probability `share`. On the CPU."""
     images, _, height, width = shape
+    # rand() is in [0, 1), so >= keeps every cell at 0 and none at 1.
     return (torch.rand(images, 1, height, width, generator=numbers) >= share).float()
 
 

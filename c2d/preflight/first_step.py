@@ -104,6 +104,7 @@ def _place(error: Exception, roots: dict[str, nn.Module]) -> str:
     for root, module in roots.items():
         names |= {id(part): f"{root}.{name}".strip(".") for name, part in module.named_modules()}
     place = ""
+    # From the outermost call inwards, so the last module that is set here is the innermost.
     for frame, _ in traceback.walk_tb(error.__traceback__):
         owner = frame.f_locals.get("self")
         if isinstance(owner, nn.Module) and names.get(id(owner)):

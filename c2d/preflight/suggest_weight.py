@@ -102,7 +102,7 @@ def measure_gradients(
     model.at_full_weight()  # a method that starts late, or rises slowly, is measured as well
     rows: dict[str, list[dict[str, float]]] = {}
     for step, (inputs, samples) in enumerate(run.batches(steps)):
-        model.iteration = step
+        model.iteration = step  # the methods' own random numbers follow from it
         _set_learning_rate(wrapper, run, step)
         seed_everything(derive_seed(run.spec.seed, step, 0, 3))  # as `Trainer.step` on rank 0
         with wrapper.optim_context(model):

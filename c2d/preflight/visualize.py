@@ -44,7 +44,7 @@ def draw_methods(run: TrainingRun, images: int, path: Path) -> list[str]:
     bands: list[tuple[str, list[Visualization]]] = []
     lines = []
     for name, method in model.distillers.items():
-        view.generator = model.generator(name)
+        view.generator = model.generator(name)  # the random numbers that `forward` would draw in this step
         with torch.no_grad():
             visualizations = method.visualize(view)
         bands += [(name, visualizations[i : i + MOST_COLUMNS]) for i in range(0, len(visualizations), MOST_COLUMNS)]

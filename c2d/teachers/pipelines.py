@@ -48,5 +48,6 @@ def teacher_pipeline(kind: str, image_size: int) -> list[dict[str, Any]]:
             "saturation_range": (0.5, 1.5),
             "hue_delta": 18,
         }
+        # Order and values of mmdet 3's SSD config; mmdet 2 distorted the image first.
         return [*load, expand, cut, square, flip, distort, pack]
     raise unknown_name("crop pipeline", kind, KINDS)

@@ -70,6 +70,7 @@ class TrainingRun:
             size: images a batch; default: the schedule's.
         """
         batch = size or self.spec.schedule.values.batch
+        # The same images and augmentation as in a training of one process.
         data = SeededDataset(self.dataset, self.spec.seed)
         keys = iter(ResumableSampler(len(data), self.spec.seed, batch, 0, 1, 0, count))
         for _ in range(count):

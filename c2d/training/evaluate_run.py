@@ -90,6 +90,7 @@ def evaluate_files(
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
     verify_card(loaded)
+    # A run folder that does not exist: only its store is used, for the ground truth.
     return _detector(_stock(config, loaded), checkpoint, loaded, RunFolder(runs / "none"), check)
 
 
@@ -102,7 +103,7 @@ def _stock(path: Path, card: LoadedCard) -> Config:
         dataset = config["test_dataloader"]["dataset"]
     except KeyError:
         raise InputError(f"{path} has no test_dataloader.dataset; give a whole mmdet config") from None
-    except Exception as error:
+    except Exception as error:  # a config is Python and may raise anything
         raise InputError(f"cannot read {path}: {error}") from None
     named = (dataset.get("metainfo") or {}).get("classes")
     pipeline = dataset["pipeline"]

@@ -74,7 +74,7 @@ def fit(
         raise InputError(f"the effective batch of {batch} does not divide by {world} processes; use a divisor of it")
     state = checkpoint.load_newest(folder, log.warning)
     start = state["iteration"] if state else 0
-    if state:
+    if state:  # before `Trainer` wraps the model: DDP copies the weights of rank 0 to the others
         model.load_state_dict(state["model"], strict=True)
         log.info(f"continuing after iteration {start} of {total}")
     if rank == 0:

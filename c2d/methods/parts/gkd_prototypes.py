@@ -42,6 +42,20 @@ class SelectedInstances(NamedTuple):
     labels: Tensor
 
 
+class SelectionRule(NamedTuple):
+    """Rule by which instances are chosen, see `select_instances`.
+
+    Attributes:
+        images: maximum number of images per class.
+        min_px: both sides of a box have to exceed it, in px of the file.
+        seed: of the choice of the images.
+    """
+
+    images: int
+    min_px: float
+    seed: int
+
+
 class Prototypes(nn.Module):
     """Tables of prototypes, rows of a class one after the other, kept with the weights of a run.
 
@@ -50,17 +64,25 @@ class Prototypes(nn.Module):
         teacher: a `DetectorTeacher`.
         count: prototypes per class and level.
         alpha: of the pursuit.
-        images, min_px, seed: of `select_instances`.
+        rule: which instances take part.
     """
 
     valid: Tensor
 
-    def __init__(self, pairs: Sequence[LevelPair], samples: TrainingImages | None, teacher: Any, num_classes: int, *,
-    count: int,
-                 alpha: float, images: int, min_px: float, seed: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        pairs: Sequence[LevelPair],
+        samples: TrainingImages | None,
+        teacher: Any,
+        num_classes: int,
+        *,
+        count: int,
+        alpha: float,
+        rule: SelectionRule,
+    ) -> None:
         super().__init__()
         self.pairs, self.count, self.alpha, self.num_classes = tuple(pairs), count, alpha, num_classes
-        self._samples, self._teacher, self._rule = samples, teacher, (images, min_px, seed)
+        self._samples, self._teacher, self._rule = samples, teacher, rule
         self._chosen: SelectedInstances | None = None
         self._theirs: list[Tensor] = []
         for pair in pairs:
@@ -227,6 +249,7 @@ def neck_maps(detector: Any, images: Tensor) -> tuple[Tensor, ...]:
     Returns:
         Per level (B, M, h, w).
     """
+    # Per module, because frozen stages and norm_eval keep parts of a training detector in eval mode.
     modes = {module: module.training for module in detector.modules()}
     detector.eval()
     try:
