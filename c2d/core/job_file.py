@@ -95,7 +95,7 @@ def read_attempts(run: RunFolder) -> list[dict[str, Any]]:
     """Return the lines of attempts.jsonl, oldest first. A line cut off by a crash is left out."""
     try:
         lines = read_bytes(run.attempts).split(b"\n")
-    except (OSError, ValueError):  # none, or no regular file
+    except (OSError, ValueError):  # missing, or not a regular file
         return []
     found = []
     for line in lines:

@@ -123,7 +123,7 @@ def test_what_cannot_be_a_file_is_refused(given: str, tmp_path: Path) -> None:
 
 def test_a_named_pipe_does_not_keep_us_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         explain_cell(tmp_path / "t.csv", "1", "AP", tmp_path)
 
 

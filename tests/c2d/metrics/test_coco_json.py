@@ -257,7 +257,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"absent.json is missing"):
         coco_json.load(tmp_path / "absent.json", tmp_path / "absent.json")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         coco_json.read_detections(tmp_path, known)
 
 
