@@ -52,7 +52,7 @@ def test_check_prints_counts_and_missing_data(shell: Shell) -> None:
     assert out.endswith("no problem found\n")
 
 
-def test_a_mistake_is_an_input_error_with_its_line(shell: Shell) -> None:
+def test_an_error_of_a_definition_has_its_line(shell: Shell) -> None:
     shell.definition.write_text(GRID.replace("seeds: 1", "seed: 1"))
     result = CliRunner().invoke(app, ["check", str(shell.definition), "--runs", str(shell.runs)])
     assert isinstance(result.exception, InputError)

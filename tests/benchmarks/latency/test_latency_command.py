@@ -53,7 +53,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
-def test_a_run_is_timed_and_nothing_else_of_it_changes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timing_a_run_adds_only_latency_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = place / "runs" / RUN
     before = digests(run)
     assert bench(RUN, "--launches", "1", "--batch", "1", "--batch", "2", "--device", "cpu") == 0

@@ -14,7 +14,7 @@ from benchmarks.latency.latency_row import LatencyRow
 from c2d.core.regular_file import Problem
 
 
-def made(batch: int = 1, disturbed: str | None = None, checked_sha: str | None = None) -> LatencyRow:
+def example_row(batch: int = 1, disturbed: str | None = None, checked_sha: str | None = None) -> LatencyRow:
     """A row of two launches with three samples each."""
     launch: dict[str, Any] = {
         "clock": "perf_counter",
@@ -41,7 +41,7 @@ def made(batch: int = 1, disturbed: str | None = None, checked_sha: str | None =
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    path = latency_writer.write_latency_file(tmp_path, made())
+    path = latency_writer.write_latency_file(tmp_path, example_row())
     found = read_latency_file(path, "a-run")
     assert not isinstance(found, Problem), found
     assert [list(samples) for samples in found.launches] == [[7.91, 7.88, 8.0]] * 2
@@ -61,11 +61,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found.counts == {"flops": 20, "macs": 10, "params": 5}
     assert found.memory == {"inference_mib": 40.5, "training_mib": 120.0}
     assert "torch" in found.versions
-    assert latency_writer.file_content(made())["artefact"] == {"sha256": "ab12", "AP": 0.25}
+    assert latency_writer.file_content(example_row())["artefact"] == {"sha256": "ab12", "AP": 0.25}
 
 
 def test_the_same_conditions_replace_and_others_do_not(tmp_path: Path) -> None:
-    for row in (made(), made(), made(batch=2)):
+    for row in (example_row(), example_row(), example_row(batch=2)):
         latency_writer.write_latency_file(tmp_path, row)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 2
@@ -75,8 +75,8 @@ def test_the_same_conditions_replace_and_others_do_not(tmp_path: Path) -> None:
 
 
 def test_a_disturbed_measurement_never_replaces_a_reliable_one(tmp_path: Path) -> None:
-    good = latency_writer.write_latency_file(tmp_path, made())
-    bad = latency_writer.write_latency_file(tmp_path, made(disturbed="somebody compiled"))
+    good = latency_writer.write_latency_file(tmp_path, example_row())
+    bad = latency_writer.write_latency_file(tmp_path, example_row(disturbed="somebody compiled"))
     assert good != bad
     found = read_latency_file(bad)
     assert not isinstance(found, Problem)
@@ -84,12 +84,12 @@ def test_a_disturbed_measurement_never_replaces_a_reliable_one(tmp_path: Path) -
 
 
 def test_an_ap_of_other_bytes_is_not_this_artefacts() -> None:
-    assert latency_writer.file_content(made(checked_sha="another export"))["artefact"]["AP"] is None
+    assert latency_writer.file_content(example_row(checked_sha="another export"))["artefact"]["AP"] is None
 
 
 def test_values_that_json_lacks_are_null(tmp_path: Path) -> None:
     """An infinite deviation (outputs of another form) and a text instead of a memory become null."""
-    row = made()
+    row = example_row()
     row.checks |= {"equal": False, "max_deviation": float("inf")}
     row.training_mib = "training of a batch of 64 does not fit in memory"
     content = json.loads(

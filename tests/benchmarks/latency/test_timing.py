@@ -78,7 +78,7 @@ def test_the_rule_of_warm_up_by_hand(samples: list[float], expected: bool) -> No
     assert is_steady(samples, window=3, tolerance=0.05) is expected
 
 
-def made(times_ms: Iterator[float]) -> timing.Clock:
+def fake_clock(times_ms: Iterator[float]) -> timing.Clock:
     """A clock that reads its times from a list."""
 
     def clock(call: Callable[[], object]) -> float:
@@ -91,7 +91,7 @@ def made(times_ms: Iterator[float]) -> timing.Clock:
 def test_warm_up_ends_when_steady_and_is_kept_apart() -> None:
     slow = [90.0, 50.0, 20.0]
     times = iter([*slow, *[10.0] * 6, *[11.0] * 20])
-    taken = time_call(lambda: None, StoppingRule(min_s=0, min_count=20, window=3, warm_s=0), made(times))
+    taken = time_call(lambda: None, StoppingRule(min_s=0, min_count=20, window=3, warm_s=0), fake_clock(times))
     # windows of three: (90 50 20)(10 10 10) is not steady, (50 20 10)(10 10 10) neither, (20 10 10)(10 10 10) is
     assert taken.warm_up_ms == [*slow, *[10.0] * 5]
     assert taken.samples_ms == [10.0, *[11.0] * 19]
@@ -100,7 +100,9 @@ def test_warm_up_ends_when_steady_and_is_kept_apart() -> None:
 
 def test_a_call_that_never_becomes_steady_is_reported() -> None:
     times = iter(float(2**index) for index in range(1000))
-    taken = time_call(lambda: time.sleep(0.002), StoppingRule(0, 3, window=2, warm_s=0, warm_max_s=0.05), made(times))
+    taken = time_call(
+        lambda: time.sleep(0.002), StoppingRule(0, 3, window=2, warm_s=0, warm_max_s=0.05), fake_clock(times)
+    )
     assert not taken.steady
     assert len(taken.samples_ms) == 3
 

@@ -14,7 +14,7 @@ from benchmarks.machine.cpu import CpuCounters, disturbance, machine_facts, read
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def made(root: Path, busy_s: float = 0.0, stolen_s: float = 0.0, heat: int = 0, quota_us: int = 0) -> Path:
+def machine_files(root: Path, busy_s: float = 0.0, stolen_s: float = 0.0, heat: int = 0, quota_us: int = 0) -> Path:
     """Write /proc and /sys of a machine of two cores with the given counters."""
     user, steal = int(busy_s * TICKS), int(stolen_s * TICKS)
     texts = {
@@ -51,28 +51,28 @@ def at(found: CpuCounters, time_s: float, own_s: float) -> CpuCounters:
     ],
 )
 def test_what_disturbs(tmp_path: Path, after: dict[str, float], own_s: float, said: str | None) -> None:
-    begun = at(read_counters(made(tmp_path)), 0.0, 0.0)
-    ended = at(read_counters(made(tmp_path, **after)), 10.0, own_s)  # type: ignore[arg-type]
+    begun = at(read_counters(machine_files(tmp_path)), 0.0, 0.0)
+    ended = at(read_counters(machine_files(tmp_path, **after)), 10.0, own_s)  # type: ignore[arg-type]
     found = disturbance(begun, ended)
     assert found is None if said is None else said in str(found)
 
 
 def test_several_reasons_are_all_reported(tmp_path: Path) -> None:
-    begun = at(read_counters(made(tmp_path)), 0.0, 0.0)
-    found = disturbance(begun, at(read_counters(made(tmp_path, busy_s=20, stolen_s=2, heat=1)), 10.0, 0.0))
+    begun = at(read_counters(machine_files(tmp_path)), 0.0, 0.0)
+    found = disturbance(begun, at(read_counters(machine_files(tmp_path, busy_s=20, stolen_s=2, heat=1)), 10.0, 0.0))
     assert found is not None
     assert found.count(";") == 2
 
 
 def test_the_machine(tmp_path: Path) -> None:
-    found = machine_facts(made(tmp_path))
+    found = machine_facts(machine_files(tmp_path))
     assert found["cpu"] == "Made CPU @ 3.00GHz"
     assert found["governor"] == "performance, powersave"
     assert found["memory_mib"] == 8192
     assert read_counters(tmp_path).load == 1.5
 
 
-def test_where_nothing_is_known_nothing_disturbs(tmp_path: Path) -> None:
+def test_missing_counters_are_no_disturbance(tmp_path: Path) -> None:
     begun, ended = read_counters(tmp_path), read_counters(tmp_path)
     assert (begun.busy_s, begun.heat_throttles, begun.throttled_s, begun.load) == (None, None, None, None)
     assert disturbance(begun, ended) is None

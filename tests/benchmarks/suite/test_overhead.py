@@ -15,13 +15,13 @@ from benchmarks.suite.overhead import Sizes, markdown
 from c2d.core.errors import InputError, RunError
 
 
-def made(**changes: list[float]) -> dict[str, Any]:
+def example_record(**changes: list[float]) -> dict[str, Any]:
     seconds = {what: [0.1] for what in ("python", *overhead.GOALS, "report")}
     return {"sizes": {"cells": 10000, "read": 1000, "report": 200}, "page_mb": 5.01, "seconds": seconds | changes}
 
 
 def test_medians_beside_goals() -> None:
-    text = markdown(made(**{"c2d --help": [0.9, 0.39, 0.4], "plan": [2.0, 3.5, 3.1]}))
+    text = markdown(example_record(**{"c2d --help": [0.9, 0.39, 0.4], "plan": [2.0, 3.5, 3.1]}))
     assert "| `c2d --help` | 0.40 | 0.90 0.39 0.40 | 0.4 | yes |" in text
     assert "| `c2d sweep plan` of 10000 cells | 3.10 | 2.00 3.50 3.10 | 3 | no |" in text
     assert "| `c2d report` of 200 runs | 0.10 | 0.10 | – | – |" in text

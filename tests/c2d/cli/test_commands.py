@@ -63,7 +63,7 @@ def question(folder: Path, **changes: Any) -> Path:
         ({"schedule": None}, "needs dataset, schedule"),
     ],
 )
-def test_bad_questions(
+def test_bad_specs(
     tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
 ) -> None:
     runs = tmp_path / "runs"
@@ -88,7 +88,7 @@ def test_bad_parameter_value_names_the_method(
     ]
 
 
-def test_yaml_mistakes_name_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_yaml_errors_name_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text("dataset: scenes\nstudent: [unclosed\n")
     code, _, err = call(capsys, "train", path)

@@ -85,7 +85,7 @@ def test_no_process_writes_a_run_without_a_lock(folder: RunFolder) -> None:
     assert lock_owner(folder) is None
 
 
-def test_busy_is_bad_input_for_a_person(folder: RunFolder) -> None:
+def test_a_locked_run_is_an_input_error(folder: RunFolder) -> None:
     running(folder, pid=os.getppid())
     with pytest.raises(InputError, match="wait for it, or remove") as caught, attempt(folder, quiet=True):
         pass

@@ -28,7 +28,7 @@ def test_equal_seeds_are_byte_equal_and_other_seeds_are_not(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "three", "two"]
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
+def test_an_image_does_not_depend_on_the_number_of_images(tmp_path: Path) -> None:
     make_scenes(tmp_path / "few", train=2, val=1)
     make_scenes(tmp_path / "more", train=5, val=3)
     few, more = _files(tmp_path / "few"), _files(tmp_path / "more")
@@ -37,7 +37,7 @@ def test_a_picture_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None
     assert all(few[name] == more[name] for name in pictures)
 
 
-def test_splits_share_no_picture_and_the_check_passes(tmp_path: Path) -> None:
+def test_splits_share_no_image_and_the_check_passes(tmp_path: Path) -> None:
     out = tmp_path / "scenes"
     card = make_scenes(out, train=12, val=8)
     assert card.classes == list(SPECIES)
@@ -95,7 +95,7 @@ def test_extent_encloses_exactly_what_is_drawn(length: float, angle: float) -> N
     assert sprite.alpha[0].max() == sprite.alpha[-1].max() == 0  # nothing is cut at the sprite's border
 
 
-def test_same_question_again_and_another_question(tmp_path: Path) -> None:
+def test_equal_settings_are_reused_and_others_refused(tmp_path: Path) -> None:
     out = tmp_path / "scenes"
     card = make_scenes(out, train=2, val=1)
     before = _files(out)
@@ -106,7 +106,7 @@ def test_same_question_again_and_another_question(tmp_path: Path) -> None:
     assert _files(out) == before
 
 
-def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+def test_foreign_folder_is_unchanged(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
         make_scenes(tmp_path, train=2, val=1)

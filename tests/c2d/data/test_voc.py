@@ -186,7 +186,7 @@ def test_no_box_at_all(src: Path, tmp_path: Path) -> None:
         convert(src, tmp_path / "out")
 
 
-def test_same_question_again_and_another(src: Path, tmp_path: Path) -> None:
+def test_equal_options_are_reused_and_others_refused(src: Path, tmp_path: Path) -> None:
     card = convert(src, tmp_path / "out").card
     assert convert(src, tmp_path / "out").card == card
     with pytest.raises(InputError, match="holds the data set 'out'"):
@@ -208,7 +208,9 @@ def test_full_disk_leaves_nothing(src: Path, tmp_path: Path, monkeypatch: pytest
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(box=st.tuples(*[st.integers(-5, 30)] * 4))
-def test_any_box_is_inside_or_noted(src: Path, tmp_path_factory: pytest.TempPathFactory, box: tuple[int, ...]) -> None:
+def test_any_box_is_inside_or_reported(
+    src: Path, tmp_path_factory: pytest.TempPathFactory, box: tuple[int, ...]
+) -> None:
     (src / "Annotations/a.xml").write_text(_xml(_object("dog", box)))
     out = tmp_path_factory.mktemp("any") / "out"
     done = convert(src, out)

@@ -91,7 +91,7 @@ def test_prepare_reports_once_and_leaves_one_finder() -> None:
 @pytest.mark.parametrize(
     ("code", "outcome"), [("nms = 'its own'", "compiled"), ("raise ImportError('undefined symbol: _ZN5')", "broken")]
 )
-def test_a_compiled_extension_is_left_alone(
+def test_a_compiled_extension_is_used_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, outcome: str
 ) -> None:
     import mmcv

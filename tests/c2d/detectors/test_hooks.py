@@ -55,7 +55,7 @@ def test_no_names_run_no_forward_pass() -> None:
     assert net.ran == []
 
 
-def test_hooks_go_away_after_an_error_in_the_model() -> None:
+def test_hooks_are_removed_after_an_error_in_the_model() -> None:
     net = Net()
     with pytest.raises(RuntimeError), record_outputs(net, ["first"]):
         net(torch.rand(2, 7))

@@ -113,7 +113,7 @@ def test_padding_is_zero_for_a_teacher_of_other_pixels() -> None:
     assert float(seen[1][..., 88:].abs().max()) == float(seen[1][:, :, 88:].abs().max()) == 0
 
 
-def test_heads_that_are_not_there_are_named() -> None:
+def test_missing_heads_are_named() -> None:
     retinanet = tiny_detectors.build("retinanet")
     with pytest.raises(InputError, match="'RetinaNet' has no second stage"):
         roi_head(retinanet)

@@ -29,7 +29,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def test_a_box_better_than_the_teachers_by_the_margin_is_left_alone() -> None:
+def test_a_box_better_than_the_teachers_by_the_margin_has_no_loss() -> None:
     y = torch.zeros(4, 4)
     student = torch.tensor([[1.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 0], [3.0, 0, 0, 0]])
     teacher = torch.tensor([[2.0, 0, 0, 0], [1.2, 0, 0, 0], [1.0, 0, 0, 0], [0, 0, 0, 0]])

@@ -156,7 +156,7 @@ def test_other_anchors_are_refused(monkeypatch: pytest.MonkeyPatch, student: str
         stage("frs", student)
 
 
-def test_sights_are_the_masks() -> None:
+def test_visualised_maps_are_the_masks() -> None:
     play = stage("frs", "faster")
     visualizations = play.method.visualize(play.view())
     assert [s.name for s in visualizations] == ["richness, stride 4", "richness, stride 8", "richness, stride 16"]

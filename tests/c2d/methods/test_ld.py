@@ -213,7 +213,7 @@ def context(play: Stage) -> Any:
 
 
 @pytest.mark.parametrize("name", ["ssd", "retinanet", "atss", "gfl", "fcos"])
-def test_a_positive_knows_its_prior(name: str) -> None:
+def test_a_positive_has_the_index_of_its_prior(name: str) -> None:
     play = stage("fitnets", name, counts=(3, 2))
     student = play.model.student
     batch = batch_from_mmdet(play.inputs, play.samples, play.model.normalization, 3)

@@ -29,7 +29,7 @@ def hooks(module: torch.nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in module.modules())
 
 
-def test_the_methods_are_all_there() -> None:
+def test_all_methods_are_tested() -> None:
     assert set(RIVALS) == {
         "at", "chen", "cwd", "defeat", "fgd", "fgfi", "fitnets", "fkd", "frs", "gid", "gkd", "ld", "mgd", "pkd", "tadf",
     }  # fmt: skip

@@ -139,7 +139,7 @@ def test_regular_files_are_read_as_lists_are(folder, scene, spell):
 
 @given(truths, detection_lists, spelled)
 @settings(max_examples=50, deadline=None)
-def test_whatever_the_records_hold(folder, targets, detections, spell):
+def test_arbitrary_records(folder, targets, detections, spell):
     _agrees(folder, spell(targets), _spelled(DETECTIONS, True))
     _agrees(folder, _spelled(TARGETS, True), spell(detections))
 

@@ -86,7 +86,7 @@ def test_p3_is_the_mean_of_a_slice_with_its_gradient() -> None:
     torch.testing.assert_close(*(torch.autograd.grad(v.square().sum(), maps)[0] for v in (found, wanted)))
 
 
-def test_object_masks_put_a_box_on_its_level_and_nowhere_else() -> None:
+def test_object_masks_put_a_box_only_on_its_level() -> None:
     boxes = (torch.tensor([[8.0, 8, 40, 24], [0, 0, 111, 111]]), torch.zeros(0, 4))
     labels = (torch.zeros(2).long(), torch.zeros(0).long())
     batch = Batch(torch.zeros(2, 3, 128, 128), boxes, labels, ((128, 128),) * 2, RAW, 3)

@@ -44,8 +44,8 @@ def answers(
     return list(dry_run.run_entries(list(entries), runs or tiny_store.runs, data or tiny_store.data))
 
 
-def told(tiny_store: TinyStore, entry: Entry, **places: Path) -> tuple[str, str]:
-    """(problem, failure class) of an entry that has to have one."""
+def problem_of(tiny_store: TinyStore, entry: Entry, **places: Path) -> tuple[str, str]:
+    """Return (problem, failure class) of an entry that must have a problem."""
     (answer,) = answers(tiny_store, entry, **places)
     assert not answer.ok
     assert answer.problem is not None
@@ -133,7 +133,7 @@ def test_a_problem_is_found_once_and_reported_for_all_runs_of_its_structure(
 
 def test_a_layer_that_the_teacher_lacks(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
     method = [{"icod": {**taught.method[0]["icod"], "layers": ["crop", "l9"]}}]
-    line, kind = told(tiny_store, Entry(changed(taught, method=method), {}, names))
+    line, kind = problem_of(tiny_store, Entry(changed(taught, method=method), {}, names))
     assert line.startswith("unknown teacher layer 'l9'; did you mean")
     assert "known: crop, l0, l1, l2, l3, l4" in line
     assert kind == "config"
@@ -149,7 +149,7 @@ def test_pooling_to_more_cells_than_the_map_has_is_reported(
 
 
 def test_another_class_list_than_that_of_the_teacher(tiny_store: TinyStore, taught: RunSpec) -> None:
-    line, kind = told(tiny_store, Entry(taught, {}, ("cat", "dog")))
+    line, kind = problem_of(tiny_store, Entry(taught, {}, ("cat", "dog")))
     assert line.startswith(f"teacher {taught.teachers.classifier} has the classes ")
     assert line.endswith("the data set scenes has cat, dog, ... (2); train a teacher on this data")
     assert kind == "config"
@@ -164,7 +164,7 @@ def test_a_teacher_below_its_min_top1(
     shutil.copytree(teacher.path, tmp_path / strict.id)
     atomic_write_json(tmp_path / strict.id / "spec.json", strict.to_json())
     shutil.copytree(tiny_store.runs / "students", tmp_path / "students")
-    line, kind = told(
+    line, kind = problem_of(
         tiny_store,
         Entry(changed(taught, teachers={"classifier": strict.id}), {"classifier": strict}, names),
         runs=tmp_path,
@@ -200,14 +200,14 @@ def test_a_teacher_below_its_min_top1(
 def test_overrides_that_cannot_work(
     tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...], overrides: Any, wanted: str, failure_class: str
 ) -> None:
-    line, kind = told(tiny_store, Entry(changed(baseline, overrides=overrides), {}, names))
+    line, kind = problem_of(tiny_store, Entry(changed(baseline, overrides=overrides), {}, names))
     assert wanted in line
     assert kind == failure_class
 
 
 def test_a_parameter_out_of_range(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
     method = [{"icod": {**taught.method[0]["icod"], "T": 0}}]
-    line, _ = told(tiny_store, Entry(changed(taught, method=method), {}, names))
+    line, _ = problem_of(tiny_store, Entry(changed(taught, method=method), {}, names))
     assert line == "method icod: T: Input should be greater than 0 (given 0); see `c2d methods icod`"
 
 
@@ -217,12 +217,12 @@ def test_a_wrong_network_name(tiny_store: TinyStore, planned: RunSpec, taught: R
         Entry(wrong, {}, names),
         Entry(changed(taught, teachers={"classifier": wrong.id}), {"classifier": wrong}, names),
     ):
-        line, _ = told(tiny_store, entry)
+        line, _ = problem_of(tiny_store, entry)
         assert line.startswith("unknown network 'resnet19'; did you mean 'resnet1")
 
 
 def test_an_unknown_teacher(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
-    line, _ = told(tiny_store, Entry(changed(taught, teachers={"classifier": "no-such-run"}), {}, names))
+    line, _ = problem_of(tiny_store, Entry(changed(taught, teachers={"classifier": "no-such-run"}), {}, names))
     assert line.startswith(f"teacher no-such-run is not in {tiny_store.runs}/; train it there first")
 
 
@@ -240,7 +240,7 @@ def test_first_weights_that_do_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    line, _ = told(tiny_store, Entry(changed(baseline, init=init), {}, names))
+    line, _ = problem_of(tiny_store, Entry(changed(baseline, init=init), {}, names))
     assert wanted in line
     assert not list(tmp_path.rglob("*.pth"))  # nothing was fetched
 
@@ -262,7 +262,7 @@ def test_missing_data_and_changed_data(
     assert answer.ok, answer.problem
     assert "data set scenes is not here; verified at start" in answer.notes
     other = changed(baseline, dataset={"name": "scenes", "digest": "0" * 64})
-    line, kind = told(tiny_store, Entry(other, {}, names))
+    line, kind = problem_of(tiny_store, Entry(other, {}, names))
     assert line.startswith(f"data set scenes in {tiny_store.data}/scenes has digest ")
     assert kind == "data"
 
@@ -306,12 +306,12 @@ def test_a_method_is_tried_under_a_planned_detector_at_the_whole_of_its_weight(
         ({"cwd": {"levels": [4]}}, "cwd: no level of stride 4 in the"),
     ],
 )
-def test_a_method_that_cannot_teach_is_found_before_anything_is_submitted(
+def test_a_method_that_does_not_apply_is_found_before_the_submission(
     tiny_store: TinyStore, names: tuple[str, ...], method: dict[str, Any], message: str
 ) -> None:
     other = spec_of(tiny_store.create_run(seed=5))
     asked = spec_of(tiny_store.create_run(method=[method], teachers={"detector": other.id}))
-    line, kind = told(tiny_store, Entry(asked, {"detector": other}, names))
+    line, kind = problem_of(tiny_store, Entry(asked, {"detector": other}, names))
     assert message in line
     assert kind == "config"
 

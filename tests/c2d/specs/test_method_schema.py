@@ -36,7 +36,7 @@ def test_method_defaults_are_written_out() -> None:
         ([["icod"]], "write e.g."),
     ],
 )
-def test_method_mistakes(method: list[Any], message: str) -> None:
+def test_method_errors(method: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         resolve_method(method, method_catalog())
 

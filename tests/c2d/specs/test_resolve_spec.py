@@ -101,7 +101,7 @@ def test_a_missing_name_is_reported_by_the_spec_that_needs_it() -> None:
         ({"seed": -1}, "seed: .* greater than or equal to 0"),
     ],
 )
-def test_mistakes_of_a_spec(change: dict[str, Any], message: str) -> None:
+def test_errors_of_a_spec(change: dict[str, Any], message: str) -> None:
     given = {**SPEC, **change}
     with pytest.raises(InputError, match=message):
         resolver_of(given).resolve(given)

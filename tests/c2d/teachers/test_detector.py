@@ -17,7 +17,9 @@ from c2d.training.evaluate import build_student
 
 
 @pytest.fixture(scope="module", params=["retinanet-qr18", "faster-rcnn-qr18"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Any, Path]:
+def saved_detector(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Config, Any, Path]:
     """(config, detector, checkpoint): the file holds the weights as mmengine writes them, under state_dict."""
     torch.manual_seed(0)
     config = load_student(request.param, num_classes=4)
@@ -27,8 +29,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return config, detector, path
 
 
-def test_it_is_frozen_and_computes_the_same(made: tuple[Config, Any, Path]) -> None:
-    config, detector, path = made
+def test_it_is_frozen_and_computes_the_same(saved_detector: tuple[Config, Any, Path]) -> None:
+    config, detector, path = saved_detector
     teacher = DetectorTeacher.from_parts(config, path)
     assert teacher.audit is not None
     assert teacher.audit.loaded == len(detector.state_dict())
@@ -46,8 +48,8 @@ def test_it_is_frozen_and_computes_the_same(made: tuple[Config, Any, Path]) -> N
         torch.testing.assert_close(mine, theirs)
 
 
-def test_it_runs_only_to_the_deepest_module(made: tuple[Config, Any, Path]) -> None:
-    config, _, path = made
+def test_it_runs_only_to_the_deepest_module(saved_detector: tuple[Config, Any, Path]) -> None:
+    config, _, path = saved_detector
     teacher = DetectorTeacher.from_parts(config, path)
     deeper: list[str] = []
     handle = teacher.network.get_submodule("backbone.layer3").register_forward_hook(lambda *_: deeper.append("layer3"))
@@ -57,8 +59,8 @@ def test_it_runs_only_to_the_deepest_module(made: tuple[Config, Any, Path]) -> N
     assert not any(module._forward_hooks for module in teacher.network.modules())
 
 
-def test_the_heads_can_be_read_too(made: tuple[Config, Any, Path]) -> None:
-    config, detector, path = made
+def test_the_heads_can_be_read_too(saved_detector: tuple[Config, Any, Path]) -> None:
+    config, detector, path = saved_detector
     teacher = DetectorTeacher.from_parts(config, path)
     dense = hasattr(detector, "bbox_head")
     name = "bbox_head.retina_cls" if dense else "rpn_head.rpn_cls"
@@ -73,8 +75,8 @@ def test_the_heads_can_be_read_too(made: tuple[Config, Any, Path]) -> None:
             teacher.module_outputs(images, ["bbox_head"])
 
 
-def test_it_has_its_own_pixels(made: tuple[Config, Any, Path]) -> None:
-    config, _, path = made
+def test_it_has_its_own_pixels(saved_detector: tuple[Config, Any, Path]) -> None:
+    config, _, path = saved_detector
     teacher = DetectorTeacher.from_parts(config, path)
     assert teacher.normalization == IMAGENET
     ssd = Normalization(IMAGENET.mean, (1.0, 1.0, 1.0), "rgb")
@@ -82,16 +84,16 @@ def test_it_has_its_own_pixels(made: tuple[Config, Any, Path]) -> None:
     assert torch.equal(teacher.normalize(images, ssd), renormalize(images, ssd, IMAGENET))
 
 
-def test_missing_keys_stop(made: tuple[Config, Any, Path], tmp_path: Path) -> None:
-    config, detector, _ = made
+def test_missing_keys_stop(saved_detector: tuple[Config, Any, Path], tmp_path: Path) -> None:
+    config, detector, _ = saved_detector
     state = {key: value for key, value in detector.state_dict().items() if not key.startswith("neck.")}
     torch.save(state, tmp_path / "half.pth")
     with pytest.raises(InputError, match=r"keys are missing: neck\."):
         DetectorTeacher.from_parts(config, tmp_path / "half.pth")
 
 
-def test_a_teacher_is_loaded_from_its_run_folder(made: tuple[Config, Any, Path], tmp_path: Path) -> None:
-    config, detector, _ = made
+def test_a_teacher_is_loaded_from_its_run_folder(saved_detector: tuple[Config, Any, Path], tmp_path: Path) -> None:
+    config, detector, _ = saved_detector
     with pytest.raises(InputError, match=r"has no config\.py"):
         DetectorTeacher.from_run(tmp_path)
     Config({"model": config["model"]}).dump(tmp_path / "config.py")

@@ -31,16 +31,18 @@ def detector(tiny_store: TinyStore) -> RunFolder:
     return folder
 
 
-def ask(shop: TinyStore, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any) -> RunFolder:
+def create_run_with_teachers(
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, method: Any, **more: Any
+) -> RunFolder:
     teachers = {"classifier": teacher.id, "detector": detector.id}
-    folder: RunFolder = shop.create_run(method=method, teachers=teachers, **more)
+    folder: RunFolder = tiny_store.create_run(method=method, teachers=teachers, **more)
     return folder
 
 
 def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    straight = ask(tiny_store, teacher, detector, COMPOSED, seed=1)
+    straight = create_run_with_teachers(tiny_store, teacher, detector, COMPOSED, seed=1)
     result = train(straight, tiny_store.options(monitor=2))
     weights = safe_load.load(straight.student)
     events = [json.loads(line) for line in straight.metrics.read_text().splitlines()]
@@ -61,7 +63,9 @@ def test_a_composed_run_resumed_in_the_middle_equals_the_uninterrupted_one(
     assert state is not None
     assert not any("teacher" in key for key in state["model"])
 
-    again = ask(tiny_store.with_empty_store(tiny_store.runs.parent / "again"), teacher, detector, [], seed=99)
+    again = create_run_with_teachers(
+        tiny_store.with_empty_store(tiny_store.runs.parent / "again"), teacher, detector, [], seed=99
+    )
     for run in (teacher, detector):  # the same store of teachers, an empty one of students
         (again.path.parent / run.id).symlink_to(run.path)
     other = RunFolder(again.path.parent / straight.id)
@@ -81,7 +85,7 @@ def test_reading_the_training_set_updates_the_heartbeat(
 ) -> None:
     stages: list[str] = []
     monkeypatch.setattr(RunFolder, "touch_heartbeat", lambda self, stage: stages.append(stage))
-    folder = ask(tiny_store, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [{"gkd": {"every": 6}}], seed=4)
     with pytest.raises(Interrupted):
         train(folder, tiny_store.options(stop_after=1))
     assert stages
@@ -91,7 +95,7 @@ def test_reading_the_training_set_updates_the_heartbeat(
 def test_a_run_whose_method_never_applies_is_refused_before_the_start(
     tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    folder = ask(tiny_store, teacher, detector, [{"fgfi": {"start": 400}}])
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [{"fgfi": {"start": 400}}])
     with pytest.raises(InputError, match="fgfi starts at iteration 400, but the run has 6"):
         train(folder, tiny_store.options())
     assert not folder.metrics.exists()
@@ -100,7 +104,7 @@ def test_a_run_whose_method_never_applies_is_refused_before_the_start(
 def test_a_method_that_does_not_fit_the_student_lists_those_that_fit(
     tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
 ) -> None:
-    folder = ask(tiny_store, teacher, detector, [{"tadf": {}}])
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [{"tadf": {}}])
     with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
         train(folder, tiny_store.options())
 
@@ -113,7 +117,7 @@ def test_inspect_draws_the_images_of_the_methods(
     from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
 
-    folder = ask(tiny_store, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [{"icod": {}}, {"fgd": {}}, {"pkd": {}}], seed=2)
     lines = draw_methods(build_from_name(folder.id, tiny_store.runs, tiny_store.data), 2, tmp_path / "seen.png")
     assert lines[0].startswith("icod: true crops; predictions of the positives")
     assert lines[1].startswith("fgd: ")
@@ -130,7 +134,9 @@ def test_suggested_weights_come_from_real_gradients(
     from c2d.preflight.suggest_weight import measure_gradients, suggest, table
     from c2d.training.build import build_from_name
 
-    folder = ask(tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3)
+    folder = create_run_with_teachers(
+        tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"fitnets": {}}], seed=3
+    )
     steps: list[int] = []
     gradients = measure_gradients(
         build_from_name(folder.id, tiny_store.runs, tiny_store.data), 4, 2, lambda step, _: steps.append(step)
@@ -173,7 +179,7 @@ def test_a_teacher_of_other_classes_may_show_maps_but_not_heads(tiny_store: Tiny
 def test_a_baseline_under_another_name_is_refused(
     tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, method: dict[str, Any], message: str
 ) -> None:
-    folder = ask(tiny_store, teacher, detector, [method])
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [method])
     with pytest.raises(InputError, match=message):
         train(folder, tiny_store.options())
 
@@ -183,7 +189,7 @@ def test_an_unreached_weight_and_a_poor_teacher_are_reported(
 ) -> None:
     from c2d.training.build import build_from_name
 
-    folder = ask(tiny_store, teacher, detector, [{"frs": {"ramp": 10}}])
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [{"frs": {"ramp": 10}}])
     notes = build_from_name(folder.id, tiny_store.runs, tiny_store.data).notes
     assert "frs: at most 50% of its weight by its start, ramp, decay and stop in 6 steps" in notes
     assert any("it detects almost nothing" in note for note in notes)
@@ -195,7 +201,7 @@ def test_a_picture_that_cannot_be_written_is_bad_input(
     from c2d.preflight.visualize import draw_methods
     from c2d.training.build import build_from_name
 
-    folder = ask(tiny_store, teacher, detector, [{"frs": {"ramp": 0}}])
+    folder = create_run_with_teachers(tiny_store, teacher, detector, [{"frs": {"ramp": 0}}])
     with pytest.raises(InputError, match=r"cannot write .*give --out another place"):
         draw_methods(build_from_name(folder.id, tiny_store.runs, tiny_store.data), 1, tmp_path / "nowhere" / "seen.png")
 
@@ -205,7 +211,9 @@ def test_a_spec_is_measured_beside_its_plain_step(
 ) -> None:
     from benchmarks.training.step_of_spec import measure_specs
 
-    folder = ask(tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4)
+    folder = create_run_with_teachers(
+        tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4
+    )
     (record,) = measure_specs([folder.id], tiny_store.runs, tiny_store.data, repeats=3, threads=1)
     assert record["methods"] == "icod+frs"
     assert [len(record[f"{kind}_ms"]) for kind in ("plain", "distilled", "teacher")] == [3, 3, 3]

@@ -364,7 +364,7 @@ def test_a_file_without_weights_lists_what_it_has(tmp_path: Path) -> None:
         safe_load.load_into(net(), tmp_path / "l.pth", who="student", strict=True)
 
 
-def test_torchvision_classifier_goes_into_mmdet_backbone() -> None:
+def test_torchvision_classifier_is_loaded_into_mmdet_backbone() -> None:
     compat = pytest.importorskip("c2d.detectors.compat")
     pytest.importorskip("mmdet", reason="mmdet is not installed")
     import torchvision

@@ -73,7 +73,7 @@ def ids(rows: list[Row]) -> list[str]:
     return [row.run.id for row in rows]
 
 
-def died(row: Row, *iterations: int, name: str | None = None, ago_s: float = 7e4, **facts: Any) -> None:
+def record_failures(row: Row, *iterations: int, name: str | None = None, ago_s: float = 7e4, **facts: Any) -> None:
     for iteration in iterations:
         append_attempt(
             row.run, **{"class": name or row.failure_class, "iteration": iteration, "requeued": False, **facts}
@@ -181,7 +181,7 @@ def test_an_id_prefix_is_enough(tmp_path: Path) -> None:
 
 def test_the_wait_is_at_most_the_back_off(tmp_path: Path) -> None:
     first = row(tmp_path, "a", job={"submitted": stamp(1000)})
-    died(first, 1, 2, ago_s=30)
+    record_failures(first, 1, 2, ago_s=30)
     assert select_retries.select_retries([first], now=NOW) == []
     assert pending_retries([first]) == [first]
     assert select_retries.select_retries([first], now=NOW + 60) == [first]
@@ -190,7 +190,7 @@ def test_the_wait_is_at_most_the_back_off(tmp_path: Path) -> None:
 
 def test_the_retry_budget_ends_retries_unless_overridden(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
-    died(first, *range(FAILURE_CLASSES["killed"].max_retries + 1))
+    record_failures(first, *range(FAILURE_CLASSES["killed"].max_retries + 1))
     assert (
         select_retries.select_retries([first])
         == select_retries.select_retries([first], ignore_backoff=True)
@@ -291,7 +291,7 @@ def test_hours_are_raised_where_a_job_makes_no_progress(
 ) -> None:
     lines: list[str] = []
     first = row(tmp_path, "a", failure_class="time-limit", job={"hours": had})
-    died(first, *iterations)
+    record_failures(first, *iterations)
     assert tasks.retry_task(first, [first], PROFILE, lines.append).hours == gets
     assert bool(lines) == (gets not in (None, had))
 
@@ -306,10 +306,10 @@ def test_raised_resources_are_kept_and_other_classes_raise_none(tmp_path: Path) 
 
 def test_failing_nodes_are_excluded_and_named(tmp_path: Path) -> None:
     rows = [row(tmp_path, name) for name in "abc"]
-    died(rows[0], 1, name="node-failure", node="n3.cluster.org")
-    died(rows[1], 1, name="hang", node="n3")
-    died(rows[1], 1, 2, 3, name="preempted", node="n4")
-    died(rows[2], 1, name="killed", node="n5")
+    record_failures(rows[0], 1, name="node-failure", node="n3.cluster.org")
+    record_failures(rows[1], 1, name="hang", node="n3")
+    record_failures(rows[1], 1, 2, 3, name="preempted", node="n4")
+    record_failures(rows[2], 1, name="killed", node="n5")
     assert tasks.nodes_to_exclude(rows) == ["n3"]
     lines: list[str] = []
     assert tasks.retry_task(rows[2], rows, PROFILE, lines.append).exclude == ("n3",)

@@ -32,14 +32,14 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.data, self.runs = root / "data", root / "runs"
         make_scenes(self.data / "scenes", train=6, val=3, size=96, seed=0)
-        self.teacher = self.ask(network="resnet18", schedule="demo-classifier", input=32)
+        self.teacher = self.resolve(network="resnet18", schedule="demo-classifier", input=32)
         atomic_write_json(RunFolder(self.runs / self.teacher.id).spec, self.teacher.to_json())  # asked, not trained
-        self.student = self.ask(student=str(TINY), schedule="smoke")
-        self.taught = self.ask(
+        self.student = self.resolve(student=str(TINY), schedule="smoke")
+        self.taught = self.resolve(
             student=str(TINY), schedule="smoke", method=[{"icod": ICOD}], teachers={"classifier": self.teacher.id}
         )
 
-    def ask(self, **given: Any) -> RunSpec:
+    def resolve(self, **given: Any) -> RunSpec:
         return resolve_spec({"dataset": "scenes", **given}, where="test", runs=self.runs, data=self.data)
 
     def check(self, grid: Grid, profile: Profile | None = None, **changes: Any) -> list[Problem]:
@@ -122,7 +122,7 @@ def test_a_teacher_that_is_not_finished(store: Store) -> None:
 
 def test_a_teacher_below_its_min_top1(store: Store) -> None:
     classes = load_card("scenes", store.data).card.classes
-    weak = store.finished(store.ask(network="resnet18", schedule="demo-classifier", input=40), 0.5, classes)
+    weak = store.finished(store.resolve(network="resnet18", schedule="demo-classifier", input=40), 0.5, classes)
     cells = grid(changed(store.taught, teachers={"classifier": weak.id}))
     wanted = f"teacher {weak.id} has top-1 0.500 on held-out crops, below min_top1 0.900 of demo-classifier; train"
     assert only(store.check(cells)).message.startswith(wanted)
@@ -133,13 +133,15 @@ def test_a_teacher_below_its_min_top1(store: Store) -> None:
 
 def test_a_teacher_that_was_never_scored(store: Store) -> None:
     classes = load_card("scenes", store.data).card.classes
-    blind = store.finished(store.ask(network="resnet18", schedule="demo-classifier", input=44), None, classes)
+    blind = store.finished(store.resolve(network="resnet18", schedule="demo-classifier", input=44), None, classes)
     cells = grid(changed(store.taught, teachers={"classifier": blind.id}))
     assert "has top-1 n/a on held-out crops" in only(store.check(cells)).message
 
 
 def test_a_teacher_of_other_classes(store: Store) -> None:
-    other = store.finished(store.ask(network="resnet18", schedule="demo-classifier", input=48), 0.99, ["cat", "dog"])
+    other = store.finished(
+        store.resolve(network="resnet18", schedule="demo-classifier", input=48), 0.99, ["cat", "dog"]
+    )
     found = only(store.check(grid(changed(store.taught, teachers={"classifier": other.id}))))
     assert found.message.startswith(f"teacher {other.id} has other classes (cat, dog, ...; 2) than data set scenes (")
 
@@ -225,7 +227,7 @@ def test_a_shipped_student_that_changed(store: Store) -> None:
 def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
     shutil.copytree(store.runs / "students", tmp_path / "other" / "students")
-    cells = grid(store.ask(student="retinanet-qr18", schedule="smoke"))
+    cells = grid(store.resolve(student="retinanet-qr18", schedule="smoke"))
     found = only(store.check(cells, runs=tmp_path / "runs" / "of" / "mine"))
     assert found.where == "corpus.yaml"
     assert found.message.startswith(
@@ -342,7 +344,7 @@ def test_missing_torch_is_reported_in_one_line(store: Store, monkeypatch: pytest
     assert said == ["dry run skipped: torch is not installed here"]
 
 
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest]:
+def recorded_requests(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest]:
     """The questions that `check` hands to a rehearsal, which finds nothing."""
     asked: list[dry_run_process.DryRunRequest] = []
 
@@ -390,7 +392,7 @@ def test_a_dry_run_that_is_always_killed_is_not_started_for_every_run(
 
 
 def test_runs_with_known_problems_get_no_dry_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = heard(monkeypatch)
+    asked = recorded_requests(monkeypatch)
     lost = changed(store.taught, teachers={"classifier": "no-such-run"})
     said: list[str] = []
     store.check(grid(store.student, lost), forward=True, print_line=said.append)
@@ -399,7 +401,7 @@ def test_runs_with_known_problems_get_no_dry_run(store: Store, monkeypatch: pyte
 
 
 def test_planned_teachers_and_classes_reach_the_dry_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = heard(monkeypatch)
+    asked = recorded_requests(monkeypatch)
     store.check(grid(store.taught, teachers=(store.teacher,)), forward=True)
     classes = read_json(store.data / "scenes" / CARD_FILE)["classes"]
     assert [(question.run, question.teachers, question.classes) for question in asked] == [
@@ -409,7 +411,7 @@ def test_planned_teachers_and_classes_reach_the_dry_run(store: Store, monkeypatc
 
 
 def test_public_data_have_their_classes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = heard(monkeypatch)
+    asked = recorded_requests(monkeypatch)
     spec = resolve_spec({"dataset": "coco2017", "student": "retinanet-qr18", "schedule": "smoke"},
                where="test", runs=tmp_path, data=tmp_path)  # fmt: skip
     assert store.check(grid(spec), runs=tmp_path, data=tmp_path, forward=True) == []

@@ -61,7 +61,7 @@ def answer(rank: int = 0, **facts: Any) -> dict[str, Any]:
     } | facts  # fmt: skip
 
 
-def judged(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> probe.Report:
+def report_of(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> probe.Report:
     report = probe_report.ProbeReport(machine.name, "100", answers=list(answers))
     probe_report.read_answers(report, machine, time.time() - 9, time.time() + late_s)
     return report
@@ -162,7 +162,7 @@ def test_a_refused_probe(fake: FakeSlurm, tmp_path: Path) -> None:
 
 
 def test_nothing_is_missing() -> None:
-    report = judged(GPU, answer(0), answer(1))
+    report = report_of(GPU, answer(0), answer(1))
     assert report.problems == []
     facts = dict(report.facts)
     assert facts["processes"] == "2 of 2 answered"
@@ -192,12 +192,12 @@ BAD = {"path": "/y", "visible": True, "writable": False, "free_gb": 50.0}
     ],
 )
 def test_every_missing_part_has_a_fix(facts: dict[str, Any], problem: str) -> None:
-    report = judged(GPU, answer(0, **facts), answer(1))
+    report = report_of(GPU, answer(0, **facts), answer(1))
     assert any(found.startswith(problem) for found in report.problems), report.problems
 
 
 def test_processes_without_output_and_clock_differences() -> None:
-    report = judged(GPU, answer(0), late_s=100)
+    report = report_of(GPU, answer(0), late_s=100)
     assert [problem.split(";")[0] for problem in report.problems] == [
         "1 processes did not answer",
         "clocks differ by 100 s, so heartbeats look stale",
@@ -228,11 +228,11 @@ def test_the_doctor_finds_the_probe_by_its_entry_point(monkeypatch: pytest.Monke
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: [point])
     asked: list[Any] = []
 
-    def stand_in(*given: Any) -> int:
+    def fake_doctor(*given: Any) -> int:
         asked.append(given)
         return 1
 
-    monkeypatch.setattr(probe, "probe", stand_in)
+    monkeypatch.setattr(probe, "probe", fake_doctor)
     done = CliRunner().invoke(app, ["--profile", "p", "--wait", "7", "--runs", "r"])
     assert (done.exit_code, asked) == (1, [("p", Path("r"), None, 7.0, False)])
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: [])

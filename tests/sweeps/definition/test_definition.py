@@ -32,7 +32,7 @@ def mistakes(text: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def said(text: str) -> list[str]:
+def error_lines(text: str) -> list[str]:
     """The mistakes of a text that may have none."""
     try:
         read(text)
@@ -292,7 +292,7 @@ def test_an_include_may_add_a_value_to_a_list_only() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=" \n\t:-[]{},&*!|>'\"#%@`?0123456789.eE_abcxyz~<=", max_size=60))
 def test_any_text_is_read_or_raises_input_error(text: str) -> None:
-    assert all(line.startswith("x.yaml:") for line in said(HEAD + "axes:\n  overrides.a: " + text))
+    assert all(line.startswith("x.yaml:") for line in error_lines(HEAD + "axes:\n  overrides.a: " + text))
 
 
 # A text that reads like a number (0E0) is not quoted by a YAML 1.1 writer; here, as in YAML 1.2, it is the number.
@@ -318,11 +318,11 @@ def test_what_yaml_writes_is_read_back(value: Any) -> None:
 @given(st.dictionaries(st.sampled_from(["question", "base", "axes", "seeds", "exclude", "include", "teachers", "size"]),
                        VALUES, max_size=8))  # fmt: skip
 def test_any_value_at_any_key_is_read_or_raises_input_error(value: dict[str, Any]) -> None:
-    assert all(line.startswith("x.yaml:") for line in said(yaml.safe_dump(value)))
+    assert all(line.startswith("x.yaml:") for line in error_lines(yaml.safe_dump(value)))
 
 
 def test_a_rule_beside_invalid_axes() -> None:
-    found = said("question: q\nbase: {}\naxes: 1\nexclude: [{aaaa: null}]\n")
+    found = error_lines("question: q\nbase: {}\naxes: 1\nexclude: [{aaaa: null}]\n")
     assert any("axes" in line for line in found)
     assert any(line.startswith("x.yaml:4: exclude[0].aaaa: unknown axis 'aaaa'") for line in found), found
 

@@ -227,7 +227,7 @@ def test_all_invalid_cells_are_reported_each_error_once() -> None:
         (METHODS.replace(", schedule: coco-ssd", ""), "cell method=kd: teachers.classifier: a spec needs dataset"),
     ],
 )
-def test_mistakes_of_a_cell(text: str, message: str) -> None:
+def test_errors_of_a_cell(text: str, message: str) -> None:
     (line,) = refused(text)
     assert message in line
 

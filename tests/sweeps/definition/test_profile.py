@@ -32,7 +32,7 @@ def test_the_variable_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
         ("hours: {small: 0}", r"hours\.small"),
     ],
 )
-def test_mistakes_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):

@@ -184,7 +184,7 @@ def calls(tmp_path: Path) -> list[list[str]]:
     return [line.split("|") for line in (tmp_path / "calls").read_text().splitlines()]
 
 
-def test_a_run_that_ends_well_needs_no_teardown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_successful_run_needs_no_teardown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run_script(tmp_path, monkeypatch, 0, ranks=2)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "st ore/runs/sweeps/demo/c2d-demo-0a1b2c3d"

@@ -29,7 +29,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 @pytest.fixture
-def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waited_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that the back-off would have waited; the tests do not sleep."""
     seconds: list[float] = []
     monkeypatch.setattr(sbatch, "sleep", seconds.append)
@@ -160,17 +160,19 @@ def test_a_dependency_refused_because_the_parent_has_just_left(fake: FakeSlurm, 
     assert len(fake.calls("sbatch")) == 3
 
 
-def test_busy_twice_is_one_submission(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_busy_twice_is_one_submission(fake: FakeSlurm, store: Path, waited_s: list[float]) -> None:
     fake.behave(sbatch=["busy", "busy"])
     code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.jobs) == 1
     assert len(fake.calls("sbatch")) == 3
-    assert waited == [1, 2]
+    assert waited_s == [1, 2]
     assert sum("SLURM is busy" in line for line in said) == 2
 
 
-def test_a_call_that_timed_out_after_submitting_is_recovered(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_a_call_that_timed_out_after_submitting_is_recovered(
+    fake: FakeSlurm, store: Path, waited_s: list[float]
+) -> None:
     fake.behave(sbatch=["timeout"])
     code, said = launch(request(store, *tasks(store, 3)))
     assert code == 0
@@ -181,16 +183,18 @@ def test_a_call_that_timed_out_after_submitting_is_recovered(fake: FakeSlurm, st
     assert job.job == "100_1"
 
 
-def test_a_lost_call_is_repeated_after_the_queue_was_checked(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_a_lost_call_is_repeated_after_the_queue_was_checked(
+    fake: FakeSlurm, store: Path, waited_s: list[float]
+) -> None:
     fake.behave(sbatch=["lost"])
     assert launch(request(store, *tasks(store, 3)))[0] == 0
     assert (len(fake.calls("sbatch")), len(fake.jobs)) == (2, 1)
-    assert sum(waited) >= sbatch.DOUBT_S
+    assert sum(waited_s) >= sbatch.DOUBT_S
     assert len(fake.calls("squeue")) >= 2
 
 
 def test_a_late_duplicate_submission_is_reported_and_harmless(
-    fake: FakeSlurm, store: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+    fake: FakeSlurm, store: Path, waited_s: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.behave(sbatch=["timeout"])
     monkeypatch.setattr(queue, "find_by_name", lambda name: None)  # the controller has not got round to it
@@ -201,17 +205,17 @@ def test_a_late_duplicate_submission_is_reported_and_harmless(
     assert fake.calls("scancel") == []
 
 
-def test_a_busy_controller_leaves_no_submission(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_a_busy_controller_leaves_no_submission(fake: FakeSlurm, store: Path, waited_s: list[float]) -> None:
     fake.behave(sbatch=["busy"] * 99)
     with pytest.raises(RunError, match=r"temporarily unavailable; the same after 1\d\d s"):
         launch(request(store, *tasks(store, 3)))
-    assert max(waited) <= 32
-    assert 120 <= sum(waited) <= 160
+    assert max(waited_s) <= 32
+    assert 120 <= sum(waited_s) <= 160
     assert read_job(RunFolder(store / "run0")) is None
     assert list((store / "sweeps" / "demo").iterdir()) == []
 
 
-def test_an_unanswered_submission_is_resolved_later(fake: FakeSlurm, store: Path, waited: list[float]) -> None:
+def test_an_unanswered_submission_is_resolved_later(fake: FakeSlurm, store: Path, waited_s: list[float]) -> None:
     fake.behave(sbatch=["timeout"], silent=["squeue", "sacct"])
     with pytest.raises(queue.Unreachable):
         launch(request(store, *tasks(store, 3)))

@@ -278,7 +278,7 @@ def test_a_run_locked_at_the_start_is_retried(folder: RunFolder, monkeypatch: py
     assert len(calls) == 2
 
 
-def test_a_run_that_stays_busy_is_left_to_its_writer(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_stays_locked_is_not_started(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt_record, "POLL_S", 0.02)
     monkeypatch.setattr(job, "WAIT_MARGIN_S", 0.2 - job.HEARTBEAT_LIMIT_S)
     training(monkeypatch, raising(Busy("run is being written by pid 1 on another")))

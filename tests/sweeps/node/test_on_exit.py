@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def died(folder: RunFolder, state: str = "running", **facts: Any) -> None:
+def fail_run(folder: RunFolder, state: str = "running", **facts: Any) -> None:
     """A run whose process is gone."""
     now = time.time()
     folder.write_status(state, **{"attempt": 1, "begun": now - 300, "iteration": 10, "pid": DEAD, **facts})
@@ -93,14 +93,14 @@ RUNS = {"state": "running"}
     ],
 )
 def test_decisions(folder: RunFolder, code: int, status: dict[str, Any], shown: str, action: str, kind: str) -> None:
-    died(folder, **status)
+    fail_run(folder, **status)
     verdict = decide(folder, code, slice_of(shown))
     assert (verdict.action, verdict.failure_class) == (action, kind)
 
 
 def test_the_failed_rank_is_the_reason_although_others_exited_cleanly(folder: RunFolder) -> None:
     """srun ends the other ranks with TERM, and returns the highest of all exit codes."""
-    died(folder, **ASKED)
+    fail_run(folder, **ASKED)
     now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     note = {"time": now, "rank": 1, "host": "n2", "class": "nan", "line": "the loss is not finite", "attempt": 1}
     atomic_write_json(folder.path / "ranks" / "1.json", note)
@@ -112,26 +112,26 @@ def test_progress_is_what_was_saved(folder: RunFolder) -> None:
     """Slices that each get a little further are started again without end; those that get nowhere are not."""
     folder.checkpoints.mkdir()
     for slice_ in range(12):
-        died(folder, **ASKED)
+        fail_run(folder, **ASKED)
         folder.checkpoint(100 + slice_).touch()
         handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
     assert [death["iteration"] for death in read_attempts(folder)] == list(range(100, 112))
     for _ in range(4):
-        died(folder, **ASKED)
+        fail_run(folder, **ASKED)
         assert decide(folder, 130, RUNNING).action == "requeue"
         handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "", by="after")
-    died(folder, **ASKED)
+    fail_run(folder, **ASKED)
     assert decide(folder, 130, RUNNING).action == "stop"
 
 
 def test_a_cancelled_launch_is_never_started_again(folder: RunFolder) -> None:
-    died(folder, **ASKED)
+    fail_run(folder, **ASKED)
     write_job(folder, Job(sweep="s", where="slurm", state="cancelled", name="n"))
     assert decide(folder, 130, RUNNING).failure_class == "cancelled"
 
 
 def test_finished_runs_and_runs_of_another_job_are_unchanged(folder: RunFolder) -> None:
-    died(folder, host="another")
+    fail_run(folder, host="another")
     before = folder.status.read_bytes()
     said: list[str] = []
     with SoftFileLock(folder.lock):
@@ -146,7 +146,7 @@ def test_finished_runs_and_runs_of_another_job_are_unchanged(folder: RunFolder) 
 
 
 def test_a_failure_is_recorded_before_the_requeue(folder: RunFolder) -> None:
-    died(folder)
+    fail_run(folder)
     folder.lock.touch()
     folder.checkpoints.mkdir()
     folder.checkpoint(8).touch()
@@ -169,7 +169,7 @@ def test_a_failure_is_recorded_before_the_requeue(folder: RunFolder) -> None:
 
 
 def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
-    died(folder, **ASKED)
+    fail_run(folder, **ASKED)
     handle_exit(folder, 130, RUNNING, lambda _: None, lambda: "Job is no longer there", by="after")
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "preempted")
@@ -177,7 +177,7 @@ def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
 
 
 def test_a_run_killed_by_sigkill_does_not_keep_the_state_running(folder: RunFolder) -> None:
-    died(folder)
+    fail_run(folder)
     for _ in range(3):
         append_attempt(folder, **{"class": "killed", "iteration": 10})
     said: list[str] = []
@@ -189,7 +189,7 @@ def test_a_run_killed_by_sigkill_does_not_keep_the_state_running(folder: RunFold
 
 def test_log_lines_of_an_earlier_start_are_ignored(folder: RunFolder) -> None:
     """Python did not start on the node: status.json is still that of the attempt before."""
-    died(folder, "failed", failure_class="nan", reason="old words", begun=time.time() - 9000)
+    fail_run(folder, "failed", failure_class="nan", reason="old words", begun=time.time() - 9000)
     now = parse_job_start(SHOWN["running"])
     old = time.time() - 8000
     status = json.loads(folder.status.read_text())
@@ -205,7 +205,7 @@ def test_log_lines_of_an_earlier_start_are_ignored(folder: RunFolder) -> None:
 
 def soon_again(folder: RunFolder, reason: str, state: str = "waiting", **facts: Any) -> JobStart:
     """A run that ended 12 seconds ago, and whose job was started again 5 seconds ago."""
-    died(folder, state, reason=reason, begun=time.time() - 20, **facts)
+    fail_run(folder, state, reason=reason, begun=time.time() - 20, **facts)
     status = json.loads(folder.status.read_text())
     status["heartbeat"] = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.time() - 12))
     folder.status.write_text(json.dumps(status))
@@ -228,7 +228,7 @@ def test_a_failure_in_the_start_up_is_not_explained_by_the_attempt_before(
 @pytest.mark.parametrize("noted", [False, True])
 def test_a_requeue_by_an_operator_keeps_the_seconds_of_the_attempt(folder: RunFolder, noted: bool) -> None:
     """`scontrol requeue` by an operator: RunTime is 0 then, although the attempt took its 300 seconds."""
-    died(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
+    fail_run(folder, "waiting", reason="interrupted by SIGTERM; call again to continue")
     if noted:  # the attempt in status.json is of an earlier start
         append_attempt(folder, **{"class": "preempted", "iteration": 10, "attempt": 1})
     now = JobStart("12", "COMPLETING", "n1", 1, 0.0, 3600.0)
@@ -239,7 +239,7 @@ def test_a_requeue_by_an_operator_keeps_the_seconds_of_the_attempt(folder: RunFo
 
 
 def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
-    died(folder)
+    fail_run(folder)
     append_attempt(folder, **{"class": "preempted", "iteration": 5, "attempt": 0})
     assert decide(folder, 137, RUNNING).failure_class == "killed"
 
@@ -290,7 +290,7 @@ def test_requeue_is_tried_a_few_times(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_command_in_a_batch_script(folder: RunFolder, tmp_path: Path) -> None:
     """The whole command with a fake scontrol. An error in the command never changes the exit code."""
-    died(folder, **ASKED)
+    fail_run(folder, **ASKED)
     (tmp_path / "folders.txt").write_text(f"{folder.path}\n")
     (tmp_path / "shown").write_text(SHOWN["running"])
     script = tmp_path / "scontrol"

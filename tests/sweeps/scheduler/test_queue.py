@@ -125,7 +125,7 @@ def test_without_accounting_squeue_is_enough(tmp_path: Path, monkeypatch: pytest
     }  # fmt: skip
 
 
-def test_without_any_command_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_slurm_commands_no_state_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path / "slurm", monkeypatch, ())
     assert not queue.available()
     assert queue.look_up(["1", "2_3"]) == {}

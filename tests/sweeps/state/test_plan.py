@@ -35,7 +35,7 @@ def job(run: RunFolder, ago_s: float = 600.0, **facts: Any) -> None:
     write_job(run, Job(submitted=stamp(ago_s), **given))
 
 
-def stand(run: RunFolder, fact: JobFacts | None = None, *, queue: bool = True, **planned: Any) -> Row:
+def plan_row(run: RunFolder, fact: JobFacts | None = None, *, queue: bool = True, **planned: Any) -> Row:
     asked = PlannedRun(run.id, "student", ({"method": "icod", "seed": "0"},), **planned)
     (row,) = plan_rows([asked], run.path.parent, {"7_0": fact} if fact else {}, queue_answered=queue, now=NOW)
     return row
@@ -49,53 +49,53 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_a_run_without_a_folder_is_new(tmp_path: Path) -> None:
-    row = stand(RunFolder(tmp_path / "nothing"))
+    row = plan_row(RunFolder(tmp_path / "nothing"))
     assert (row.state, row.launch, row.reason) == ("new", True, "no run folder yet")
     assert plan_rows([PlannedRun("x", "student")], tmp_path / "no store", {}, queue_answered=False)[0].state == "new"
 
 
 def test_a_folder_with_only_a_spec_is_new(run: RunFolder) -> None:
-    assert (stand(run).state, stand(run).launch) == ("new", True)
+    assert (plan_row(run).state, plan_row(run).launch) == ("new", True)
 
 
 def test_done_needs_the_result_as_well(run: RunFolder) -> None:
     status(run, "done")
-    assert stand(run).state != "done"
+    assert plan_row(run).state != "done"
     atomic_write_json(run.result, {})
-    assert (stand(run).state, stand(run).launch) == ("done", False)
+    assert (plan_row(run).state, plan_row(run).launch) == ("done", False)
 
 
 def test_a_fresh_heartbeat_is_a_running_run(run: RunFolder) -> None:
     status(run, "running", ago_s=20, iteration=30, iterations=90)
-    row = stand(run)
+    row = plan_row(run)
     assert (row.state, row.reason) == ("running", "iteration 30 of 90")
 
 
 def test_a_stale_heartbeat_is_a_failure_unless_the_job_runs(run: RunFolder) -> None:
     status(run, "running", ago_s=400, iteration=30, iterations=90)
     job(run)
-    assert stand(run, queue=False).state == "failed"
-    assert stand(run, JobFacts("7_0", state="NODE_FAIL")).failure_class == "node-failure"
-    alive = stand(run, JobFacts("7_0", state="RUNNING"))
+    assert plan_row(run, queue=False).state == "failed"
+    assert plan_row(run, JobFacts("7_0", state="NODE_FAIL")).failure_class == "node-failure"
+    alive = plan_row(run, JobFacts("7_0", state="RUNNING"))
     assert alive.state == "running"
     assert "no heartbeat for 7 min" in alive.reason
 
 
 def test_a_dead_process_of_this_host_is_detected_immediately(run: RunFolder) -> None:
     status(run, "running", host=socket.gethostname(), pid=DEAD_PID, iteration=3, iterations=9)
-    row = stand(run, queue=False)
+    row = plan_row(run, queue=False)
     assert (row.state, row.launch) == ("waiting", True)  # a person's own training, or one whose launcher died with it
     assert row.reason == "killed, iteration 3 of 9; continues from its checkpoint"
     job(run)
-    assert stand(run, queue=False).state == "failed"
+    assert plan_row(run, queue=False).state == "failed"
     status(run, "running", host=socket.gethostname(), pid=os.getpid())
-    assert stand(run, queue=False).state == "running"
+    assert plan_row(run, queue=False).state == "running"
 
 
 def test_a_requeued_job_waits_and_names_its_iteration(run: RunFolder) -> None:
     status(run, "running", ago_s=400, iteration=30, iterations=90)
     job(run)
-    row = stand(run, JobFacts("7_0", state="PENDING", reason="BeginTime"))
+    row = plan_row(run, JobFacts("7_0", state="PENDING", reason="BeginTime"))
     assert row.state == "waiting"
     assert "requeued, continues at iteration 30 of 90" in row.reason
     assert "BeginTime" in row.reason
@@ -103,27 +103,27 @@ def test_a_requeued_job_waits_and_names_its_iteration(run: RunFolder) -> None:
 
 def test_a_failure_that_was_submitted_again_waits(run: RunFolder) -> None:
     status(run, "failed", ago_s=100, failure_class="nan", reason="loss is nan")
-    assert (stand(run).state, stand(run).failure_class) == ("failed", "nan")
+    assert (plan_row(run).state, plan_row(run).failure_class) == ("failed", "nan")
     job(run, ago_s=50)
-    assert stand(run, JobFacts("7_0", state="PENDING")).state == "waiting"
+    assert plan_row(run, JobFacts("7_0", state="PENDING")).state == "waiting"
     job(run, ago_s=200)
-    assert stand(run, JobFacts("7_0", state="FAILED")).state == "failed"
+    assert plan_row(run, JobFacts("7_0", state="FAILED")).state == "failed"
 
 
 def test_an_interrupted_run_is_continued(run: RunFolder) -> None:
     status(run, "waiting", iteration=3, iterations=9, reason="interrupted; call again to continue")
-    row = stand(run)
+    row = plan_row(run)
     assert (row.state, row.launch) == ("waiting", True)
     assert "iteration 3 of 9" in row.reason
 
 
 def test_the_local_queue_ends_with_its_launcher(run: RunFolder) -> None:
     job(run, ago_s=0, where="local", job=None, host=socket.gethostname(), pid=os.getpid())
-    assert (stand(run).state, stand(run).launch) == ("waiting", False)
+    assert (plan_row(run).state, plan_row(run).launch) == ("waiting", False)
     job(run, where="local", job=None, host=socket.gethostname(), pid=DEAD_PID)
-    assert (stand(run).state, stand(run).launch) == ("new", True)
+    assert (plan_row(run).state, plan_row(run).launch) == ("new", True)
     status(run, "waiting", iteration=3, iterations=9)
-    assert (stand(run).state, stand(run).launch) == ("waiting", True)
+    assert (plan_row(run).state, plan_row(run).launch) == ("waiting", True)
 
 
 @pytest.mark.parametrize(
@@ -139,21 +139,21 @@ def test_the_local_queue_ends_with_its_launcher(run: RunFolder) -> None:
 )
 def test_before_the_run_writes_its_status_the_queue_decides(run: RunFolder, fact: JobFacts, state: str) -> None:
     job(run)
-    row = stand(run, fact)
+    row = plan_row(run, fact)
     assert (row.state, row.launch) == (state, False)
 
 
 def test_an_unknown_job(run: RunFolder) -> None:
     job(run)
-    assert stand(run, queue=False).state == "waiting"  # no queue to ask: it is believed
-    assert stand(run).state == "failed"  # purged, and no trace of it
+    assert plan_row(run, queue=False).state == "waiting"  # no queue to ask: it is believed
+    assert plan_row(run).state == "failed"  # purged, and no trace of it
     job(run, ago_s=5)
-    assert stand(run).state == "waiting"  # just submitted: accounting is slow
+    assert plan_row(run).state == "waiting"  # just submitted: accounting is slow
 
 
 def test_a_submission_in_progress_is_not_repeated(run: RunFolder) -> None:
     job(run, state="submitting", job=None, host="login1", pid=9)
-    row = stand(run)
+    row = plan_row(run)
     assert (row.state, row.launch) == ("waiting", False)
     assert "c2d-s-1 (pid 9 on login1)" in row.reason
 
@@ -178,7 +178,7 @@ def test_students_of_a_failed_teacher_are_blocked_and_name_it(run: RunFolder) ->
 def test_a_cancelled_dependent_is_launched_again_unless_its_teacher_failed(run: RunFolder) -> None:
     job(run)
     gone = JobFacts("7_0", state="CANCELLED", reason="Dependency")
-    assert (stand(run, gone).state, stand(run, gone).launch) == ("waiting", True)
+    assert (plan_row(run, gone).state, plan_row(run, gone).launch) == ("waiting", True)
     teacher = RunFolder(run.path.parent / "teacher")
     status(teacher, "failed", failure_class="nan")
     plan = [PlannedRun(teacher.id, "teacher"), PlannedRun(run.id, "student", (), (teacher.id,))]
@@ -189,20 +189,20 @@ def test_runs_behind_a_failed_canary_are_blocked_and_name_it(run: RunFolder) -> 
     canary = RunFolder(run.path.parent / "bird")
     status(canary, "failed", failure_class="nan")
     job(run, depends=["bird#canary"])
-    row = stand(run, JobFacts("7_0", state="CANCELLED", reason="DependencyNeverSatisfied"))
+    row = plan_row(run, JobFacts("7_0", state="CANCELLED", reason="DependencyNeverSatisfied"))
     assert (row.state, row.reason, row.launch) == ("blocked", "blocked by the canary bird", False)
 
 
 def test_a_complete_job_without_a_result_is_a_failure_after_a_while(run: RunFolder) -> None:
     job(run)
     began = datetime.fromtimestamp(NOW - 600, UTC).astimezone().replace(tzinfo=None).isoformat(timespec="seconds")
-    assert stand(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=590)).state == "waiting"
-    assert stand(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=300)).state == "failed"
+    assert plan_row(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=590)).state == "waiting"
+    assert plan_row(run, JobFacts("7_0", state="COMPLETED", started=began, elapsed_s=300)).state == "failed"
 
 
 def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
     run.status.write_text('{"state": "runn')
-    assert stand(run).state == "new"
+    assert plan_row(run).state == "new"
 
 
 def test_jobs_of_finished_runs_are_not_queried(run: RunFolder) -> None:

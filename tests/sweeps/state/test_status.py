@@ -72,7 +72,7 @@ def test_a_run_never_wastes_more_than_it_took(tmp_path: Path) -> None:
     assert one(summarize([first], {}, NOW), "a")["hours_wasted"] == 60 / 3600
 
 
-def test_nothing_is_known_of_an_empty_sweep() -> None:
+def test_status_of_an_empty_sweep() -> None:
     found = summarize([], {}, NOW)
     assert (found["runs"], found["counts"], found["eta_s"], found["retries"]) == ([], {}, 0.0, 0)
     assert "no runs" in shown(found)
