@@ -165,6 +165,7 @@ def ssd_maps(neck: dict[str, Any], size: int, strides: list[int]) -> list[int]:
         size: side of the square input in px.
         strides: strides of the anchor generator in px.
     """
+    # Rounded up: VGG pools with ceil_mode.
     maps = [math.ceil(size / strides[0]), math.ceil(math.ceil(size / strides[0]) / 2)]
     levels = list(zip(neck["level_strides"], neck["level_paddings"], strict=True))
     for index, (stride, padding) in enumerate(levels):
@@ -184,4 +185,5 @@ def ssd_anchor_sizes(generator: dict[str, Any]) -> tuple[list[float], list[float
 
     built = SSDAnchorGenerator(**{key: value for key, value in generator.items() if key != "type"})
     low = [float(value) for value in built.base_sizes]
+    # The second scale of mmdet is the square root of max size / min size.
     return low, [value * float(scales[1]) ** 2 for value, scales in zip(low, built.scales, strict=True)]

@@ -142,6 +142,7 @@ def _wait(
     while True:
         answers = [value for rank in range(world) if (value := _read(Path(f"{place}.{rank}.json"))) is not None]
         now = time.time()
+        # Ten seconds after the end of the job, the answers that are missing are a problem of the report.
         if len(answers) == world or (answers and answers[0]["rank"] == 0 and over and now - over > 10):
             return answers, now, facts
         late_s = (

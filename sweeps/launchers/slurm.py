@@ -225,7 +225,7 @@ def _refusal(error: NotSubmitted, submitted: int) -> Exception:
         "dependency": "a job it waits for has ended; check `c2d sweep status`",
     }.get(error.cause, "fix the profile (docs/sweeps.md); `--where dry` shows the script")
     if error.cause == "busy" or submitted:
-        return RunError(f"{error}; {hint}. Runs submitted, and kept: {submitted}", "config")
+        return RunError(f"{error}; {hint}. Runs that stay submitted: {submitted}", "config")
     return InputError(f"{error}; {hint}. Nothing was submitted")
 
 

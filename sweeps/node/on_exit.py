@@ -67,6 +67,7 @@ def decide(folder: RunFolder, exit_code: int, start: JobStart, restarts: int = 0
     ended = start.state not in ("RUNNING", "") and not start.preempted and not start.over_limit
     if ended or (job is not None and job.state == "cancelled"):
         return Decision("stop", "cancelled", "its job was cancelled")
+    # Without an answer of SLURM, a requeue could bring back a job that a person has cancelled.
     if start.job and not start.state:
         return Decision("stop", failure_class, f"{reason}; SLURM does not report whether its job was cancelled")
     iteration = max(status.get("iteration") or 0, saved_iteration(folder))
@@ -103,6 +104,7 @@ def handle_exit(
     record_failure(
         folder, status, failure_class, decision.reason, requeued=requeued, by=by, exit_code=exit_code, start=start
     )
+    # Otherwise the next start would wait until the heartbeat of this one is stale.
     clear_dead_lock(folder)
     if requeued:
         if status["state"] != "waiting":
@@ -112,6 +114,7 @@ def handle_exit(
         if not problem:
             return
         decision = replace(decision, reason=f"{decision.reason}; requeue failed: {problem}")
+    # A failure that the run recorded itself has more detail, so it stays.
     own_failure = status["state"] == "failed" and failure_class != "cancelled" and is_status_of_start(status, start)
     if requeued or not own_failure:
         folder.write_status("failed", reason=decision.reason, failure_class=failure_class, error=decision.reason)

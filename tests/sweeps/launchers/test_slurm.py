@@ -325,7 +325,7 @@ def test_a_refusal_restores_the_records_of_the_runs(fake: FakeSlurm, store: Path
 
 def test_a_refusal_of_a_later_array_lists_the_submitted_ones(fake: FakeSlurm, store: Path) -> None:
     fake.behave(sbatch=["ok", "partition"])
-    with pytest.raises(RunError, match="Runs submitted, and kept: 1"):
+    with pytest.raises(RunError, match="Runs that stay submitted: 1"):
         launch(request(store, *tasks(store, 1, name="teacher"), *tasks(store, 2, "teacher0")))
     assert read_job(RunFolder(store / "teacher0")) is not None
 
