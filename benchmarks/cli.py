@@ -60,6 +60,7 @@ def step(
             [case.student for case in CASES],
         )
     # A process of its own for each measurement, because memory that one leaves would count for the next.
+    # spawn, because a forked child inherits memory and cannot use CUDA.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         records = []
         for case in cases:

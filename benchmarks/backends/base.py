@@ -56,6 +56,7 @@ class PreparedBackend:
 
     run: Call
     sha256: str | None = None
+    # str() is "", hence no note.
     note: Callable[[], str] = field(default=str)
     conditions: Mapping[str, str | float | bool | None] = field(default_factory=dict)
 

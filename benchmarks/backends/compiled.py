@@ -104,6 +104,7 @@ class _RecompileLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         self.hit |= "torch._dynamo hit config" in str(record.msg)
+        # The record is kept: this filter only reads it.
         return True
 
 

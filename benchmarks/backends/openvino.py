@@ -31,6 +31,7 @@ def prepare(context: BackendContext) -> PreparedBackend:
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "f32",
+        # One request at a time, as the samples are taken.
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:

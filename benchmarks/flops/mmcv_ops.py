@@ -74,6 +74,7 @@ def record_mmcv_calls(record: Record, module: Any = None) -> Iterator[list[int]]
         for name, value in vars(module).items()
         if callable(value) and not name.startswith("_") and name not in NOT_OPERATORS
     }
+    # mmcv's wrappers read the function from the module at each call, so replacing the attribute is enough.
     depth = [0]
 
     def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

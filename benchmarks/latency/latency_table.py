@@ -24,6 +24,7 @@ def markdown(rows: Sequence[LatencyRow], with_disturbed: bool = False) -> str:
     notes: dict[str, int] = {}
     for row in rows:
         cells, row_notes = _line(row, with_disturbed)
+        # Equal notes share one number.
         numbers = [str(notes.setdefault(note, len(notes) + 1)) for note in dict.fromkeys(row_notes)]
         lines.append(_join([*cells, ", ".join(numbers)]))
     listed = [f"{number}. {note}" for note, number in notes.items()]

@@ -111,9 +111,11 @@ def sha256(path: Path) -> str:
 def _exit_reason(code: int, log: Path) -> str:
     if code == 0:
         return ""
+    # subprocess reports the signal N as the exit code -N; the kernel's out-of-memory killer sends SIGKILL (9).
     if code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
         return f"its process was killed ({name})" + (", as a system out of memory does" if -code == 9 else "")
+    # The last line of a traceback names the exception.
     output = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return f"its process ended with {code}: {output[-1][:300] if output else 'no output'}"
 

@@ -105,6 +105,7 @@ def parse_size(text: str) -> tuple[int, int]:
         raise InputError(
             f"--input {text} is no size; give one side (300) or HEIGHTxWIDTH (800x1333), at least 32 pixels"
         )
+    # One side means a square.
     return int(sides[0]), int(sides[-1])
 
 

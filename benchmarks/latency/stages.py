@@ -121,6 +121,7 @@ def batches_of_files(paths: Sequence[Path], size: int) -> list[list[Path]]:
     """Return batches of exactly `size` files, repeated in order until every file (or MAX_BATCHES batches) is used."""
     if not paths:
         raise InputError("there is no image to time; give at least one")
+    # -(-a // b) is a / b rounded up.
     count = min(MAX_BATCHES, -(-len(paths) // size))
     endless = itertools.cycle(paths)
     return [list(itertools.islice(endless, size)) for _ in range(count)]

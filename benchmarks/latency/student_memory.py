@@ -179,5 +179,6 @@ def _samples(model: Any, inputs: Any) -> list[Any]:
 
 
 if __name__ == "__main__":
+    # JSON has no tuples, so the size arrives as a list.
     values = json.loads(sys.argv[1])
     print(json.dumps(peak_of_this_process(MemoryRequest(**values | {"size": tuple(values["size"])}))))

@@ -126,6 +126,7 @@ def time_call(
         wait = _IntervalWait(interval_ms)
         warm_up, steady = _warm_up(call, rule, clock, wait)
         samples: list[float] = []
+        # Intervals that the warm-up has missed do not count.
         missed_before = wait.missed
         begin = time.monotonic()
         while not rule.enough(len(samples), time.monotonic() - begin):

@@ -61,7 +61,7 @@ def serve(request: LatencyRequest, emit: Emit) -> None:
         emit({"failed": str(error), "kind": "input"})
     except Exception as error:
         emit({"failed": f"{type(error).__name__}: {first_line(error)}", "kind": "error"})
-        raise
+        raise  # the traceback goes to the log of the process, which the parent reads
 
 
 def _load_pipeline(request: LatencyRequest) -> tuple[InferencePipeline, float]:

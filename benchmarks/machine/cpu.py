@@ -77,6 +77,7 @@ def disturbance(before: CpuCounters, after: CpuCounters) -> str | None:
     core_seconds = elapsed * after.cores
     reasons = []
     if before.busy_s is not None and after.busy_s is not None:
+        # The counters of /proc/stat include this process.
         others = after.busy_s - before.busy_s - (after.own_s - before.own_s)
         # The counters advance in ticks, so each core may be off by one at both readings.
         if (share := (others - 2 * after.cores / _TICKS) / core_seconds) > MAX_OTHER:

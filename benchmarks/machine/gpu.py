@@ -111,6 +111,7 @@ class Gpu:
 
     def _query(self, name: str, *arguments: Any, with_handle: bool = True) -> Any:
         """Return NVML's value, or None where this GPU or driver has none."""
+        # AttributeError: an older pynvml has no such function or constant.
         with contextlib.suppress(self.nvml.NVMLError, AttributeError):
             return getattr(self.nvml, name)(*([self.handle] if with_handle else []), *arguments)
         return None

@@ -32,6 +32,7 @@ OUT_OF_MEMORY_TEXTS = (
 def resident_mib() -> float:
     """Return the resident memory of this process in MiB; 0 where the system does not report it."""
     try:
+        # Fields of statm, in pages: total size, resident size, ...
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         return 0.0

@@ -134,6 +134,7 @@ def _met(value: float, goal: float | None) -> str:
 
 def _time_command(command: Sequence[str], folder: Path) -> tuple[float, str]:
     """Return (wall seconds of a command, its output)."""
+    # Not the user's own cache, which may hold the same runs.
     environment = module_environment(C2D_CACHE=str(folder / "cache"))
     begin = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

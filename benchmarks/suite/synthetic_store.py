@@ -101,6 +101,7 @@ def make_large_store(runs: Path, count: int) -> dict[str, Any]:
     text, environment = json.dumps(result, indent=2), json.dumps(env, indent=2)
     # Two methods and ten seeds for each value, hence runs in multiples of twenty.
     record = make_store(runs, {"lambda": [str(k) for k in range(count // 20)], "method": ["a", "b"]}, seeds=10)
+    # Sorted: file systems list a folder in any order.
     for place, folder in enumerate(sorted(runs.glob("student-*"))):
         (folder / "result.json").write_text(text.replace("0.123456789012345", f"0.{place + 10**15}"))
         (folder / "env.json").write_text(environment)

@@ -56,7 +56,7 @@ def test_the_folder_is_foreign(foreign_folder: Path) -> None:
 
 
 def test_a_local_run(tmp_path: Path) -> None:
-    """A folder without a spec is refused by our own code, with its own words."""
+    """A folder without a spec is refused by our own code, with our message."""
     run = RunFolder(tmp_path / "runs" / "run")
     run.path.mkdir(parents=True)
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""torch.compile: what is counted, on functions whose breaks can be counted by eye, and one real compilation."""
+"""torch.compile: counts on functions with a known number of graph breaks, and one real compilation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be exported, by which exporter, and the row of what cannot or whose library is missing."""
+"""Networks that can be exported, the exporter, and the reasons of those that cannot or lack a library."""
 
 from __future__ import annotations
 

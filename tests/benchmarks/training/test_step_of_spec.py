@@ -1,4 +1,4 @@
-"""The table of steps of specs, by hand; test_runs_with_detector_teachers.py measures one, with its teachers."""
+"""The table of steps of specs on given numbers; test_runs_with_detector_teachers.py measures a real step."""
 
 from __future__ import annotations
 

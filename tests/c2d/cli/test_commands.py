@@ -16,7 +16,7 @@ from tests.c2d.conftest import TINY, TinyStore
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of `c2d WORDS`."""
+    """Run `c2d` with these arguments; return (exit code, stdout, stderr)."""
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     out, err = capsys.readouterr()

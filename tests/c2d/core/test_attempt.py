@@ -1,4 +1,4 @@
-"""One writer at a time: who is taken for alive, what is recorded, and whose status is left alone."""
+"""One writer at a time: processes that count as alive, the records, and the status files that stay unchanged."""
 
 from __future__ import annotations
 

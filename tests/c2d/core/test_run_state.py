@@ -1,4 +1,4 @@
-"""Alive, dead or stale: one decision, and the same one in the attempt, the plan of a sweep and the reports."""
+"""Alive, dead or stale: the attempt, the plan of a sweep and the reports decide alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small data sets, written by hand."""
+"""Small data sets for the tests of this folder."""
 
 from __future__ import annotations
 

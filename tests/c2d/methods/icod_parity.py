@@ -86,7 +86,7 @@ def literal_convert(crops: Tensor) -> Tensor:
 
 @dataclass
 class Setting:
-    """One family: the production's positives beside those found by hand, stage by stage, each with its graph."""
+    """One family: positives of c2d beside those of the plain reference, stage by stage, each with its graph."""
 
     student: Any
     batch: Batch

@@ -1,4 +1,4 @@
-"""Files are read fast and checked as strictly as lists in memory: same values, same words."""
+"""Files are read fast and checked as strictly as lists in memory: same values, same messages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _facts(data: CocoData) -> dict[str, Any]:
 
 
 def _slowly(targets: bytes, detections: bytes) -> Any:
-    """What the standard library and `c2d.metrics.coco_data` make of two files, or their words."""
+    """Read two files with the standard library and `c2d.metrics.coco_data`; return the result or the message."""
     try:
         known = read_truth(json.loads(targets))
         return _facts(add_detections(known, json.loads(detections)))

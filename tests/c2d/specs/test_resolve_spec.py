@@ -119,7 +119,7 @@ def test_a_bad_schedule_is_reported_every_time() -> None:
 
 
 def test_ten_thousand_specs_are_resolved_quickly() -> None:
-    """All different, with their ids. The best of three, with room for a busy machine."""
+    """All specs differ and get ids. The fastest of three times counts, with room for a busy machine."""
     resolver, took = resolver_of(SPEC), []
     for _ in range(3):
         begun = time.process_time()

@@ -1,4 +1,4 @@
-"""RunSpec: one question, one id; however it is spelled."""
+"""RunSpec: equal specs have one id in every spelling."""
 
 from __future__ import annotations
 

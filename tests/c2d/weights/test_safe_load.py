@@ -87,7 +87,7 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_executed(tmp_path: Pa
 
 
 def test_the_pickles_above_do_execute_when_read_carelessly(tmp_path: Path) -> None:
-    """Else the test above would prove nothing."""
+    """Control: without the protection the code of the file runs."""
     path = tmp_path / "weights.pth"
     torch_zip(path, Evil(tmp_path / "executed"))
     torch.load(path, weights_only=False)

@@ -27,7 +27,7 @@ ICOD = {"layers": ["crop", "l0"]}
 
 
 class Store:
-    """Scenes, an empty store, and questions in it."""
+    """Scenes, an empty store, and specs in it."""
 
     def __init__(self, root: Path) -> None:
         self.data, self.runs = root / "data", root / "runs"
@@ -345,7 +345,7 @@ def test_missing_torch_is_reported_in_one_line(store: Store, monkeypatch: pytest
 
 
 def recorded_requests(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest]:
-    """The questions that `check` hands to a rehearsal, which finds nothing."""
+    """Record the requests that `check` sends to the dry run, which reports no problem."""
     asked: list[dry_run_process.DryRunRequest] = []
 
     def dry_run(questions: list[dry_run_process.DryRunRequest], *places: Any) -> list[Any]:

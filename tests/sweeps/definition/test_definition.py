@@ -113,7 +113,10 @@ ONE_MISTAKE = [
     (AXES + "  input: [160, 200, 160]", "x.yaml:4: axes.input[2]: 160 is given twice (as 160); keep one of them"),
     (AXES + "  schedule.ema:\n    - 0.5\n    - 5e-1", "x.yaml:6: axes.schedule.ema[1]: 5e-1 is given twice (as 0.5)"),
     (AXES + "  model:\n    a: {student: x}\n    b: {sudent: x}", "x.yaml:6: axes.model.b.sudent: unknown key 'sudent'"),
-    (AXES + "  schedul:\n    a: {name: demo}", "axis 'schedul' is not a key, so its values are mappings of keys; did you"),
+    (
+        AXES + "  schedul:\n    a: {name: demo}",
+        "axis 'schedul' is not a key, so its values are mappings of keys; did you",
+    ),
     (
         AXES + "  student: [a, b]\n  model:\n    a: {student: x}",
         "x.yaml:5: axes.model: student is set by axis 'student' as well; one axis sets a key",

@@ -1,4 +1,4 @@
-"""The local launcher. The runs of most tests are scripts of a few lines: who starts when, and what follows an end."""
+"""The local launcher: order of starts and reaction to exits. The runs of most tests are scripts of a few lines."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def fail_run(folder: RunFolder, state: str = "running", **facts: Any) -> None:
-    """A run whose process is gone."""
+    """Write a run whose process has ended."""
     now = time.time()
     folder.write_status(state, **{"attempt": 1, "begun": now - 300, "iteration": 10, "pid": DEAD, **facts})
 
