@@ -104,7 +104,7 @@ def handle_exit(
     record_failure(
         folder, status, failure_class, decision.reason, requeued=requeued, by=by, exit_code=exit_code, start=start
     )
-    # Otherwise the next start would wait until the heartbeat of this one is stale.
+    # Otherwise a next start on another node would wait until the heartbeat of this one is stale.
     clear_dead_lock(folder)
     if requeued:
         if status["state"] != "waiting":
