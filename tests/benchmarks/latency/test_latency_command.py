@@ -92,14 +92,16 @@ def test_a_checkpoint_that_does_not_fit_is_bad_input(
     config = str(place / "runs" / RUN / "config.py")
     words = ["--config", config, "--checkpoint", str(tmp_path / "bad.pth"), "--out", str(tmp_path / "out")]
     assert bench(*words, "--device", "cpu") == 2
-    said = capsys.readouterr().err
-    assert f"the checkpoint does not fit the model of {config}: student weights {tmp_path / 'bad.pth'}: 1 of " in said
-    assert f" keys are missing: {name}; 1 keys are unexpected: {name}_else; give " in said
+    messages = capsys.readouterr().err
+    assert (
+        f"the checkpoint does not fit the model of {config}: student weights {tmp_path / 'bad.pth'}: 1 of " in messages
+    )
+    assert f" keys are missing: {name}; 1 keys are unexpected: {name}_else; give " in messages
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["none"], "unknown run in runs/ 'none'"),
         ([RUN, "--backend", "eger"], "unknown backend 'eger'; did you mean 'eager'?"),
@@ -110,6 +112,6 @@ def test_a_checkpoint_that_does_not_fit_is_bad_input(
         (["--config", "c.py"], "--checkpoint K, --out DIR missing"),
     ],
 )
-def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(*words) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

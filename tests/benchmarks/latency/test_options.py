@@ -87,7 +87,7 @@ def test_sizes(text: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "300x", "1x2x3", "-5", "16", "big"])
-def test_what_is_no_size(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(InputError, match="is no size; give one side"):
         options.parse_size(text)
 

@@ -71,8 +71,8 @@ def test_bad_requests(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_does_not_fit_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(code: int, said: str) -> None:
-        done = subprocess.CompletedProcess([], code, "", said)
+    def answer(code: int, messages: str) -> None:
+        done = subprocess.CompletedProcess([], code, "", messages)
         monkeypatch.setattr(student_memory.subprocess, "run", lambda *_, **__: done)
 
     request = MemoryRequest(str(CONFIG), "training", 64, (96, 96))

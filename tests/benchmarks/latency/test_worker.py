@@ -30,9 +30,9 @@ def lines_of(
     """Return the lines of a process whose stages are `call_of(stage, batch)`."""
     monkeypatch.setattr(stages, "stage_call", lambda pipeline, call, stage, batch, paths: call_of(stage, batch))
     pipeline: Any = SimpleNamespace(device=SimpleNamespace(type="cpu"), network=SimpleNamespace(nms="out"))
-    said: list[dict[str, Any]] = []
-    measure_stages(pipeline, PreparedBackend(lambda inputs: (inputs,)), asked, [Path("a")], said.append)
-    return said
+    messages: list[dict[str, Any]] = []
+    measure_stages(pipeline, PreparedBackend(lambda inputs: (inputs,)), asked, [Path("a")], messages.append)
+    return messages
 
 
 def test_a_request_survives_its_way_through_text() -> None:
@@ -59,8 +59,8 @@ def test_a_batch_that_does_not_fit_stops_larger_ones_only(monkeypatch: pytest.Mo
 
         return work
 
-    said = lines_of(request(batches=(8, 1, 4), stages=("model", "end to end")), call_of, monkeypatch)
-    rows = {(line["batch"], line["stage"]): line for line in said if "stage" in line}
+    messages = lines_of(request(batches=(8, 1, 4), stages=("model", "end to end")), call_of, monkeypatch)
+    rows = {(line["batch"], line["stage"]): line for line in messages if "stage" in line}
     assert len(rows[1, "model"]["samples_ms"]) == len(rows[1, "end to end"]["samples_ms"]) == 3
     for key in ((4, "model"), (4, "end to end"), (8, "model"), (8, "end to end")):
         assert rows[key]["reason"].startswith("batch 4 does not fit in memory (DefaultCPUAllocator: can't allocate")
@@ -74,8 +74,8 @@ def test_another_error_is_one_rows_reason(monkeypatch: pytest.MonkeyPatch) -> No
             raise ValueError("made to fail")
         return lambda: None
 
-    said = lines_of(request(stages=("host to device", "model", "end to end")), call_of, monkeypatch)
-    nothing, failed, good = [line for line in said if "stage" in line]
+    messages = lines_of(request(stages=("host to device", "model", "end to end")), call_of, monkeypatch)
+    nothing, failed, good = [line for line in messages if "stage" in line]
     assert (nothing["reason"], nothing["not_applicable"]) == ("there is nothing to copy", True)
     assert failed["reason"] == "ValueError: made to fail"
     assert len(good["samples_ms"]) == 3
@@ -104,8 +104,8 @@ def test_a_failed_allocation_is_recognised_by_its_message() -> None:
 
 
 def test_input_errors_are_separate_from_other_errors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    said: list[dict[str, Any]] = []
-    worker.serve(LatencyRequest(str(tmp_path / "c.py"), "k.pth", "eager", "out", str(tmp_path)), said.append)
-    (line,) = said
+    messages: list[dict[str, Any]] = []
+    worker.serve(LatencyRequest(str(tmp_path / "c.py"), "k.pth", "eager", "out", str(tmp_path)), messages.append)
+    (line,) = messages
     assert line["kind"] == "input"
     assert line["failed"].startswith(f"no config {tmp_path / 'c.py'}; give")

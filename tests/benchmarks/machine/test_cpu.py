@@ -39,7 +39,7 @@ def at(found: CpuCounters, time_s: float, own_s: float) -> CpuCounters:
 
 
 @pytest.mark.parametrize(
-    ("after", "own_s", "said"),
+    ("after", "own_s", "message"),
     [
         ({"busy_s": 10.0}, 10.0, None),  # all work of ten seconds was ours
         ({"busy_s": 11.0}, 10.0, None),  # 1 s of 20 core seconds: 5 %
@@ -50,11 +50,11 @@ def at(found: CpuCounters, time_s: float, own_s: float) -> CpuCounters:
         ({"busy_s": 10.0, "quota_us": 500_000}, 10.0, "out of its CPU quota for 5%"),
     ],
 )
-def test_what_disturbs(tmp_path: Path, after: dict[str, float], own_s: float, said: str | None) -> None:
+def test_what_disturbs(tmp_path: Path, after: dict[str, float], own_s: float, message: str | None) -> None:
     begun = at(read_counters(machine_files(tmp_path)), 0.0, 0.0)
     ended = at(read_counters(machine_files(tmp_path, **after)), 10.0, own_s)  # type: ignore[arg-type]
     found = disturbance(begun, ended)
-    assert found is None if said is None else said in str(found)
+    assert found is None if message is None else message in str(found)
 
 
 def test_several_reasons_are_all_reported(tmp_path: Path) -> None:

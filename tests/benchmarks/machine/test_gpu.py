@@ -73,7 +73,7 @@ def test_a_quiet_gpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [
         ({"reasons": 0x1}, None),  # idle
         ({"reasons": 0x2}, None),  # clocks were set
@@ -84,9 +84,9 @@ def test_a_quiet_gpu() -> None:
         ({"pids": [os.getpid(), 1, 2]}, "2 other processes on the GPU"),
     ],
 )
-def test_what_disturbs(after: dict[str, Any], said: str | None) -> None:
+def test_what_disturbs(after: dict[str, Any], message: str | None) -> None:
     found = disturbance(seen(), seen(**after))
-    assert found is None if said is None else said in str(found)
+    assert found is None if message is None else message in str(found)
 
 
 @pytest.mark.parametrize(("pids", "foreign"), [([], 0), ([77], 0), ([77, 78], 1)])

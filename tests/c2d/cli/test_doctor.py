@@ -66,7 +66,7 @@ def fake_torch(cuda: str | None = None, cards: int = 0) -> Any:
     )
 
 
-def test_the_core_alone_is_no_failure_and_nothing_crashes(machine: Machine, tmp_path: Path) -> None:
+def test_a_core_installation_is_no_failure(machine: Machine, tmp_path: Path) -> None:
     core = {"numpy": "2.4.6", "pycocotools": "2.0.11", "hotcoco": "1.3.0", "opencv-python-headless": "4.12.0"}
     machine(core, modules={"cv2": SimpleNamespace(__version__="4.12.0")})
     checks = {check.name: check for check in system_checks.run_checks(tmp_path)}
@@ -241,10 +241,10 @@ def test_slurm(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tools: tuple[str, ...], silent: str, status: str, found: str
 ) -> None:
     machine({}, tools={tool: f"/opt/bin/{tool}" for tool in tools})
-    said = {"sbatch": "slurm 23.11.4\n", "sinfo": "main\ngpu\nmain\n", "sacct": ""}
+    messages = {"sbatch": "slurm 23.11.4\n", "sinfo": "main\ngpu\nmain\n", "sacct": ""}
 
     def run(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, int(command[0] == silent), said[command[0]], "")
+        return subprocess.CompletedProcess(command, int(command[0] == silent), messages[command[0]], "")
 
     monkeypatch.setattr(subprocess, "run", run)
     check = machine_checks.check_slurm()

@@ -113,7 +113,7 @@ def test_the_own_process_is_alive_and_started_before_now() -> None:
 
 
 @pytest.mark.parametrize("pid", [NO_PROCESS, 0, -1, None, "12", True, 2**80])
-def test_what_is_no_process(pid: Any) -> None:
+def test_invalid_pids(pid: Any) -> None:
     assert not is_process_alive(pid, time.time())
     assert process_start(NO_PROCESS) is None
 

@@ -199,10 +199,10 @@ def test_the_card_of_a_public_set_needs_no_files(public: PublicCard, tmp_path: P
         InputError, match="the files of data set insects are not here: no card of that name in"
     ) as caught:
         find_card("insects", public.digest, tmp_path)
-    said = str(caught.value)
-    assert f"in {tmp_path} (set C2D_DATA or give --data)" in said
-    assert "ann/train.json with 2 images and 3 boxes, 2 image files in images/" in said
-    assert f"`c2d data check ann/train.json --images images --card {tmp_path}/insects --name insects` makes" in said
+    messages = str(caught.value)
+    assert f"in {tmp_path} (set C2D_DATA or give --data)" in messages
+    assert "ann/train.json with 2 images and 3 boxes, 2 image files in images/" in messages
+    assert f"`c2d data check ann/train.json --images images --card {tmp_path}/insects --name insects` makes" in messages
 
 
 def test_beside_its_files_it_has_the_same_digest(

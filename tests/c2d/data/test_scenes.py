@@ -60,7 +60,7 @@ def test_statistics_of_the_set() -> None:
     small, large = (areas < 32**2).mean(), (areas > 96**2).mean()
     assert 0.2 < small < 0.6
     assert 0.01 < large < 0.15
-    assert areas.min() > 11**2  # nothing too small to be told
+    assert areas.min() > 11**2  # no object is too small to be recognised
     assert 0.02 < sum(not objects for objects in drawn) / 250 < 0.09
     assert 2 <= len(crowds) <= 20
     assert len(boxes) > 800

@@ -65,7 +65,7 @@ def parity_of(method: str, student: str | None) -> Callable[[], float]:
         from tests.c2d.methods import icod_parity, test_icod_parity
 
         def compare() -> float:
-            icod_parity.expected.cache_clear()  # or the reference would be asked once only
+            icod_parity.expected.cache_clear()  # or the reference would be computed only once
             return max(test_icod_parity.differences(student or "retinanet", 0, ("crop", "l0")).values())
 
         return compare

@@ -87,7 +87,7 @@ def test_crowd_regions_forgive_and_do_not_count(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_annotation_whose_id_is_zero_can_be_found(engine):
     targets = truth([(1, 1, A1)])
-    assert targets["annotations"][0]["id"] == 0  # pycocotools, asked directly, would call this one unmatched
+    assert targets["annotations"][0]["id"] == 0  # pycocotools itself would count this one as unmatched
     assert coco.evaluate(targets, coco_results([(1, 1, A1, 0.9)]), engine)["AP"] == pytest.approx(1)
 
 

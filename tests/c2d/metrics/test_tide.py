@@ -201,7 +201,7 @@ def test_engines_agree_on_a_middling_set(digits):
     if digits is None:  # unique scores: what tidecv itself prints is within 0.05 AP points as well
         assert max(gap.values()) < 0.0005
         assert results["own"]["warnings"] == []
-    else:  # equal scores: tidecv reorders them, and the result says so
+    else:  # equal scores: tidecv reorders them, and the result reports it
         assert results["own"]["ties"] > 0.9
         assert "share their score" in results["own"]["warnings"][0]
 

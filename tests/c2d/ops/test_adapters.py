@@ -95,7 +95,7 @@ def test_first_weights_of_a_method_do_not_depend_on_other_methods() -> None:
         ("atss", 1.0),  # 8, as stock
         ("fcos", 0.5),  # up to 16 px at stride 4; stock up to 64 at stride 8
         ("faster", 16 / 56),  # finest scale 16 at stride 4; stock 56
-        ("ssd", 1.0),  # nothing says
+        ("ssd", 1.0),  # no attribute defines a scale
     ],
 )
 def test_levels_of_boxes_follow_the_students_own_scale(name: str, scale: float) -> None:

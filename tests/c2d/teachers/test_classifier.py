@@ -229,7 +229,7 @@ def test_a_teacher_is_loaded_from_its_run_folder(run: Path) -> None:
         close(frozen.logits(crops), network("resnet18", 2)(crops))
 
 
-def test_an_unfinished_or_wrong_run_is_no_teacher(run: Path) -> None:
+def test_an_unfinished_or_wrong_run_is_refused_as_teacher(run: Path) -> None:
     state = torch.load(run / "classifier.pth", weights_only=True)
     torch.save({key: value for key, value in state.items() if not key.startswith("layer4")}, run / "classifier.pth")
     with pytest.raises(InputError, match=r"keys are missing: layer4"):

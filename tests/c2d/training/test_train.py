@@ -149,7 +149,7 @@ def test_a_run_killed_by_sigkill_is_continued(tiny_store: TinyStore, tmp_path: P
     assert broken.read_status()["state"] == "running"
     reached = read_json(broken.status).get("iteration", 0)
     assert reached < 60
-    process = subprocess.Popen(command)  # takes over the dead process's lock, and is then asked to stop
+    process = subprocess.Popen(command)  # takes over the lock of the killed process, and then gets a stop signal
     begun = checkpoint.list_checkpoints(broken)[-1]
     while checkpoint.list_checkpoints(broken)[-1] == begun and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)

@@ -213,7 +213,7 @@ def test_nothing_is_downloaded_without_the_option(tmp_path: Path, monkeypatch: p
     assert not asked
     for part in (init, str(tmp_path / "hub" / "checkpoints"), "--download", "C2D_DOWNLOAD=1"):
         assert part in str(info.value)
-    # What arrives is not torchvision's file, and its sha256 says so.
+    # The fetched file is not that of torchvision: its sha256 differs.
     with pytest.raises(InputError, match="is broken: its sha256"):
         pretrained.find_weights(init, download=True)
     assert len(asked) == 1
@@ -232,7 +232,7 @@ def test_nothing_is_downloaded_without_the_option(tmp_path: Path, monkeypatch: p
         ("nowhere.pth", "no weight file nowhere.pth"),
     ],
 )
-def test_unknown_weights_are_answered(init: str, message: str) -> None:
+def test_unknown_weights_are_reported(init: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         pretrained.find_weights(init)
 

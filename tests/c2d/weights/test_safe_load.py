@@ -86,7 +86,7 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_executed(tmp_path: Pa
     assert not marker.exists()
 
 
-def test_the_pickles_above_do_execute_when_read_carelessly(tmp_path: Path) -> None:
+def test_the_pickles_above_run_code_without_protection(tmp_path: Path) -> None:
     """Control: without the protection the code of the file runs."""
     path = tmp_path / "weights.pth"
     torch_zip(path, Evil(tmp_path / "executed"))
@@ -298,7 +298,7 @@ def test_prefix_that_the_file_lacks_is_named() -> None:
         safe_load.load_into(model, other_weights(), who="teacher", strict=True)
 
 
-def test_another_architecture_is_called_that() -> None:
+def test_another_architecture_is_reported_as_such() -> None:
     says = r"another architecture, only 0 of 9 keys match \(it has '0.weight', the model 'conv"
     with pytest.raises(InputError, match=says):
         safe_load.load_into(net(), nn.Sequential(nn.Linear(2, 2)).state_dict(), who="student", strict=False)
@@ -340,7 +340,7 @@ def test_counters_of_batchnorm_and_allowed_keys_may_be_missing() -> None:
         safe_load.load_into(net(), state, who="backbone", strict=True)
 
 
-def test_rename_maps_and_leaves_out_visibly() -> None:
+def test_rename_maps_keys_and_lists_the_dropped_ones() -> None:
     state = {key.replace("conv", "stem"): value for key, value in other_weights().items()} | {"fc.w": torch.ones(1)}
     model = net()
     audit = safe_load.load_into(

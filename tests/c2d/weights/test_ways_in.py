@@ -1,4 +1,4 @@
-"""A file that wants to run code is refused on every way in: resume, teacher, student, backbone; and it does not run."""
+"""A file that runs code when unpickled is refused by every loader: resume, teacher, student, backbone."""
 
 from __future__ import annotations
 

@@ -110,17 +110,17 @@ def test_labels_of_one_axis_mean_or_and_axes_mean_and(cells: list[Row], filters:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("methd=icod", "unknown axis 'methd'; did you mean 'method'?"),
         ("method=icdo", "unknown label of axis method: 'icdo'; did you mean 'icod'?"),
         ("method", "'method' is not axis=label; axes: lr, method, seed"),
     ],
 )
-def test_a_wrong_filter_is_explained(cells: list[Row], text: str, said: str) -> None:
+def test_a_wrong_filter_is_explained(cells: list[Row], text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         row_filters.filter_rows(cells, [text])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_equal_cells_match_by_any_of_them(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_interrupted_run_continues_when_its_state_is_named(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"classes": ["hostoom"]}, "did you mean 'host-oom'?"),
         ({"states": ["fialed"]}, "did you mean 'failed'?"),
@@ -167,10 +167,10 @@ def test_an_interrupted_run_continues_when_its_state_is_named(tmp_path: Path) ->
         ({"filters": ["m=1"]}, "unknown axis 'm'"),
     ],
 )
-def test_unknown_names_are_explained(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+def test_unknown_names_are_explained(tmp_path: Path, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         select_retries.select_retries([row(tmp_path, "a")], **given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_id_prefix_is_enough(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ PROFILE = Profile(name="p", mem_gb=32, max_mem_gb=64, max_hours=20)
 
 
 @pytest.mark.parametrize(
-    ("had", "gets", "said"),
+    ("had", "gets", "message"),
     [
         (None, 48, "a: out of memory, 32 -> 48 GB"),
         (48.0, 64, "a: out of memory, 48 -> 64 GB"),
@@ -275,11 +275,11 @@ PROFILE = Profile(name="p", mem_gb=32, max_mem_gb=64, max_hours=20)
         (80.0, 80, "a: out of memory; 80 GB is the maximum"),
     ],
 )
-def test_memory_is_raised_up_to_the_profile(tmp_path: Path, had: float | None, gets: float, said: str) -> None:
+def test_memory_is_raised_up_to_the_profile(tmp_path: Path, had: float | None, gets: float, message: str) -> None:
     lines: list[str] = []
     first = row(tmp_path, "a", failure_class="host-oom", job={"mem_gb": had})
     assert tasks.retry_task(first, [first], PROFILE, lines.append).mem_gb == gets
-    assert said in lines[0]
+    assert message in lines[0]
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def place(tmp_path: Path) -> Workspace:
 
 
 def launch(place: Workspace, text: str = GRID, **how: Any) -> tuple[int, list[str], list[str]]:
-    said: list[str] = []
+    messages: list[str] = []
     reasons: list[str] = []
     definition = parse_definition(text, "grid.yaml", "grid")
-    code = submit_sweep(definition, place, forward=False, print_line=said.append, print_run=reasons.append, **how)
-    return code, said, reasons
+    code = submit_sweep(definition, place, forward=False, print_line=messages.append, print_run=reasons.append, **how)
+    return code, messages, reasons
 
 
 def rows(place: Workspace) -> dict[str, Row]:
@@ -91,8 +91,8 @@ def test_a_grid_is_launched_once(fake: FakeSlurm, place: Workspace) -> None:
     found = rows(place)
     assert {row.state for row in found.values()} == {"waiting"}
     assert all(read_json(row.run.spec)["format"] == 1 for row in found.values())
-    code, said, reasons = launch(place)
-    assert (code, said) == (0, ["nothing to launch"])
+    code, messages, reasons = launch(place)
+    assert (code, messages) == (0, ["nothing to launch"])
     assert all(line.startswith("   waiting") for line in reasons)
     assert started(fake) == 6
 
@@ -180,9 +180,9 @@ def test_nothing_is_written_when_something_is_wrong(fake: FakeSlurm, place: Work
 
 
 def test_dry_writes_nothing(fake: FakeSlurm, place: Workspace) -> None:
-    code, said, _ = launch(Workspace(place.runs, place.data, "dry", place.profile))
+    code, messages, _ = launch(Workspace(place.runs, place.data, "dry", place.profile))
     assert code == 0
-    assert any("#SBATCH --dependency=afterok:JOB" in line for line in said)
+    assert any("#SBATCH --dependency=afterok:JOB" in line for line in messages)
     assert not place.runs.exists()
     assert fake.calls("sbatch") == []
 
@@ -206,13 +206,13 @@ def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place
     assert {row.state for row in students} == {"blocked"}
     assert all(row.reason == f"blocked by {teacher.id} (nan)" for row in students)
     every = list(found.values())
-    assert select_retries(every, ids=[]) == []  # code is never run again without being asked
-    before, said = started(fake), list[str]()
+    assert select_retries(every, ids=[]) == []  # code failures are never retried automatically
+    before, messages = started(fake), list[str]()
     chosen = select_retries(every, ids=[teacher.id], ignore_backoff=True)
     assert len(chosen) == 1 + len(students)
     record = load_manifest(place.runs, "grid")
     _older(teacher)
-    assert relaunch(record, every, chosen, place, said.append) == 0
+    assert relaunch(record, every, chosen, place, messages.append) == 0
     assert started(fake) - before == len(chosen)
     job = read_job(teacher)
     assert job is not None
@@ -225,15 +225,15 @@ def test_a_retry_uses_the_stored_profile_and_skips_runs_submitted_meanwhile(fake
     (row,) = [row for row in rows(place).values() if "baseline" in row.run.id]
     fail(row.run, "nan")
     fake.change(next(iter(fake.jobs)), state="FAILED")
-    every, said, record = list(rows(place).values()), list[str](), load_manifest(place.runs, "grid")
+    every, messages, record = list(rows(place).values()), list[str](), load_manifest(place.runs, "grid")
     chosen = select_retries(every, classes=["nan"], ignore_backoff=True)
     elsewhere = Workspace(place.runs, place.data, "slurm", Profile(name="another", array_cap=1))
-    assert relaunch(record, every, chosen, elsewhere, said.append) == 0
+    assert relaunch(record, every, chosen, elsewhere, messages.append) == 0
     job = read_job(row.run)
     assert job is not None
     assert (job.profile, job.submissions) == ("p", 2)  # p is no file and no shipped profile: the store has kept it
-    assert relaunch(record, every, chosen, elsewhere, said.append) == 0
-    assert said[-1] == f"{row.run.id}: launched by another shell meanwhile"
+    assert relaunch(record, every, chosen, elsewhere, messages.append) == 0
+    assert messages[-1] == f"{row.run.id}: launched by another shell meanwhile"
     assert started(fake) == 2
 
 
@@ -308,4 +308,4 @@ def test_the_next_launcher_completes_the_submission_of_a_killed_one(fake: FakeSl
     Path(row.job.folder, "array.json").unlink()  # the launcher died before it could write the number,
     write_job(row.run, row.job.model_copy(update={**gone, "name": "never-submitted"}))
     launch(place)
-    assert started(fake) == before + 1  # and SLURM has never heard of that name
+    assert started(fake) == before + 1  # and SLURM has no job of that name

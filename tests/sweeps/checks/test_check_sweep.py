@@ -33,7 +33,7 @@ class Store:
         self.data, self.runs = root / "data", root / "runs"
         make_scenes(self.data / "scenes", train=6, val=3, size=96, seed=0)
         self.teacher = self.resolve(network="resnet18", schedule="demo-classifier", input=32)
-        atomic_write_json(RunFolder(self.runs / self.teacher.id).spec, self.teacher.to_json())  # asked, not trained
+        atomic_write_json(RunFolder(self.runs / self.teacher.id).spec, self.teacher.to_json())  # resolved, not trained
         self.student = self.resolve(student=str(TINY), schedule="smoke")
         self.taught = self.resolve(
             student=str(TINY), schedule="smoke", method=[{"icod": ICOD}], teachers={"classifier": self.teacher.id}
@@ -179,12 +179,14 @@ def test_missing_images(store: Store, tmp_path: Path) -> None:
 
 
 def test_data_missing_on_this_machine_are_reported(store: Store, tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     assert (
-        store.check(grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, print_line=said.append)
+        store.check(
+            grid(store.student, store.taught, teachers=(store.teacher,)), data=tmp_path, print_line=messages.append
+        )
         == []
     )
-    assert said == ["data set scenes is missing here; jobs verify it when they start"]
+    assert messages == ["data set scenes is missing here; jobs verify it when they start"]
 
 
 def test_a_missing_weight_file(store: Store) -> None:
@@ -195,19 +197,19 @@ def test_a_missing_weight_file(store: Store) -> None:
 def test_weights_that_jobs_cannot_download_are_reported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells, said = grid(changed(store.student, init="torchvision:resnet18.IMAGENET1K_V1")), []
+    cells, messages = grid(changed(store.student, init="torchvision:resnet18.IMAGENET1K_V1")), []
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert store.check(cells, machine(name="p"), print_line=said.append) == []
-    assert said[0].startswith("warning: weights torchvision:resnet18.IMAGENET1K_V1 are not in ")
-    assert "the jobs of profile p may not download" in said[0]
+    assert store.check(cells, machine(name="p"), print_line=messages.append) == []
+    assert messages[0].startswith("warning: weights torchvision:resnet18.IMAGENET1K_V1 are not in ")
+    assert "the jobs of profile p may not download" in messages[0]
     for profile in (None, machine(download=True)):
-        said.clear()
-        assert store.check(cells, profile, print_line=said.append) == []
-        assert said == []
+        messages.clear()
+        assert store.check(cells, profile, print_line=messages.append) == []
+        assert messages == []
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
-    assert store.check(cells, machine(), print_line=said.append) == []
-    assert said == []
+    assert store.check(cells, machine(), print_line=messages.append) == []
+    assert messages == []
 
 
 def test_a_student_without_its_config(store: Store) -> None:
@@ -239,10 +241,10 @@ def test_a_store_that_is_a_file(store: Store, tmp_path: Path) -> None:
 def test_low_disk_space_is_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(store.runs)
     monkeypatch.setattr(check_sweep.shutil, "disk_usage", lambda path: usage._replace(free=2 * 2**30))
-    said: list[str] = []
-    assert store.check(grid(store.student), print_line=said.append) == []
-    assert said[0].startswith("warning: 2.0 GiB are free in ")
-    assert "1 new runs need about " in said[0]
+    messages: list[str] = []
+    assert store.check(grid(store.student), print_line=messages.append) == []
+    assert messages[0].startswith("warning: 2.0 GiB are free in ")
+    assert "1 new runs need about " in messages[0]
 
 
 def test_one_problem_of_many_cells_is_one_line(store: Store) -> None:
@@ -311,11 +313,11 @@ def forward(store: Store) -> tuple[list[Problem], list[str]]:
             changes["method"] = [{"icod": {**full, **item["icod"]}}]
         specs.append(changed(store.taught, **changes))
     specs.append(changed(specs[2], seed=1))
-    said: list[str] = []
+    messages: list[str] = []
     problems = store.check(
-        grid(*specs, teachers=(store.teacher,)), machine(gpus=3), forward=True, print_line=said.append
+        grid(*specs, teachers=(store.teacher,)), machine(gpus=3), forward=True, print_line=messages.append
     )
-    return problems, said
+    return problems, messages
 
 
 @pytest.mark.parametrize("number", range(len(FORWARD)))
@@ -327,21 +329,21 @@ def test_a_broken_cell_is_named(forward: tuple[list[Problem], list[str]], number
 
 
 def test_forward_and_files_report_together(forward: tuple[list[Problem], list[str]]) -> None:
-    problems, said = forward
+    problems, messages = forward
     of_teacher, of_cells, *rest = problems
     assert of_teacher.message.startswith("the batch of 16 (demo-classifier) ")
     assert of_cells.where == f"method=m0, seed=0; method=m1, seed=1; method=m2, seed=0; and {len(FORWARD)} more"
     assert len(rest) == len(FORWARD)  # the healthy cell, its twin and the teacher have none
     assert rest[0].where == f"method=m2, seed=0; method=m{len(FORWARD) + 2}, seed=1"
-    assert f"dry run of {len(FORWARD) + 2} specs of {len(FORWARD) + 4} runs: one step of each" in "\n".join(said)
-    assert any("is not trained yet; tried with random weights" in line for line in said)
+    assert f"dry run of {len(FORWARD) + 2} specs of {len(FORWARD) + 4} runs: one step of each" in "\n".join(messages)
+    assert any("is not trained yet; tried with random weights" in line for line in messages)
 
 
 def test_missing_torch_is_reported_in_one_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dry_run_process, "find_spec", lambda name: None if name == "torch" else object())
-    said: list[str] = []
-    assert store.check(grid(store.student), forward=True, print_line=said.append) == []
-    assert said == ["dry run skipped: torch is not installed here"]
+    messages: list[str] = []
+    assert store.check(grid(store.student), forward=True, print_line=messages.append) == []
+    assert messages == ["dry run skipped: torch is not installed here"]
 
 
 def recorded_requests(monkeypatch: pytest.MonkeyPatch) -> list[dry_run_process.DryRunRequest]:
@@ -394,10 +396,10 @@ def test_a_dry_run_that_is_always_killed_is_not_started_for_every_run(
 def test_runs_with_known_problems_get_no_dry_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = recorded_requests(monkeypatch)
     lost = changed(store.taught, teachers={"classifier": "no-such-run"})
-    said: list[str] = []
-    store.check(grid(store.student, lost), forward=True, print_line=said.append)
+    messages: list[str] = []
+    store.check(grid(store.student, lost), forward=True, print_line=messages.append)
     assert [question.run for question in asked] == [store.student.id]
-    assert said == ["1 of 2 runs have a problem already; no dry run of them"]
+    assert messages == ["1 of 2 runs have a problem already; no dry run of them"]
 
 
 def test_planned_teachers_and_classes_reach_the_dry_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,13 +114,15 @@ def test_a_waiting_probe_reports_the_reason_and_is_cancelled(
     sleeps(monkeypatch, lambda call: None)
     report = probe.submit_probe(CPU, tmp_path / "runs", tmp_path, 30, print)
     (problem,) = report.problems
-    assert problem.startswith("job 100 did not start within 30 s and was cancelled (Resources: no node is free")
+    assert problem.startswith(
+        "job 100 did not start within 30 s and was cancelled (Resources: no node with the resources"
+    )
     assert problem.endswith("or wait longer with --wait")
     assert fake.calls("scancel") == [["scancel", "100"]]
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "message"),
     [
         ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", "down, drained or reserved"),
         ("QOSMaxGRESPerUser", "a limit of your account or QOS"),
@@ -129,10 +131,12 @@ def test_a_waiting_probe_reports_the_reason_and_is_cancelled(
         ("", "(no reason given)"),
     ],
 )
-def test_reasons_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, said: str) -> None:
+def test_pending_reasons_have_an_explanation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, message: str
+) -> None:
     monkeypatch.setattr(queue, "cancel", lambda jobs: None)
     fact = queue.JobFacts("100", state="PENDING", reason=reason)
-    assert said in probe._no_answer("100", fact, tmp_path, 5)
+    assert message in probe._no_answer("100", fact, tmp_path, 5)
     assert "(no reason given)" in probe._no_answer("100", None, tmp_path, 5)
 
 
@@ -205,7 +209,7 @@ def test_processes_without_output_and_clock_differences() -> None:
     assert dict(report.facts)["clock"] == "100 s behind this machine's"
 
 
-def test_no_slurm_and_no_such_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_slurm_and_unknown_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path, monkeypatch, commands=())
     with pytest.raises(InputError, match="missing: sbatch and squeue"):
         probe.probe("cpu", tmp_path, tmp_path, 5, False)

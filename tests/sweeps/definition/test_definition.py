@@ -245,8 +245,8 @@ def test_exponential_anchors_are_refused() -> None:
     bomb = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
     for this, last in zip("bcdefgh", "abcdefg", strict=True):
         bomb += f"{this}: &{this} [{', '.join([f'*{last}'] * 10)}]\n"
-    told = mistakes(bomb)
-    assert sum("more than 200000 values with all aliases (*) filled in" in line for line in told) == 1
+    lines = mistakes(bomb)
+    assert sum("more than 200000 values with all aliases (*) filled in" in line for line in lines) == 1
 
 
 def test_defaults() -> None:

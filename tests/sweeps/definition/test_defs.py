@@ -41,7 +41,7 @@ def planned(name: str, runs: Path = NOWHERE) -> Grid:
     definition = read_definition(name)
     cells = definition.cells()
     lookup = look_up_names(names_in(cell.values for cell in cells), runs, NOWHERE)
-    if name in SMALL:  # procedural scenes are made before they are asked about; these are the demo's
+    if name in SMALL:  # scenes are drawn before their card exists; these are the scenes of the demo
         lookup = replace(lookup, datasets={"scenes": ("scenes", DEMO_DATA)})
     return expand(definition, cells, lookup)
 

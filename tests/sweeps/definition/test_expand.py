@@ -189,16 +189,16 @@ def test_all_invalid_cells_are_reported_each_error_once() -> None:
         METHODS + "  student: [ssd300-vgg16, ssd301]\n"
         "  schedule.iterations: [10000, 0]\n  method.icod.T: [2, -1, 'two']\n  input: [300, 320]\n"
     )
-    told = refused(text)
-    assert len(told) == 4
-    assert told[0].startswith(
+    lines = refused(text)
+    assert len(lines) == 4
+    assert lines[0].startswith(
         "x.yaml: cell method=baseline student=ssd300-vgg16 schedule.iterations=0 method.icod.T=2 input=300 (and 7 more)"
         ": schedule.values.iterations: Input should be greater than 0 (given 0)"
     )
-    assert told[1].startswith("x.yaml: cell method=baseline student=ssd301 schedule.iterations=10000 method.icod.T=2")
-    assert "unknown student 'ssd301'; did you mean 'ssd300-vgg16'?" in told[1]
-    assert "(and 7 more): method icod: T: wanted a number above 0, given -1; see `c2d methods icod`" in told[2]
-    assert "(and 7 more): method icod: T: wanted a number above 0, given 'two'" in told[3]
+    assert lines[1].startswith("x.yaml: cell method=baseline student=ssd301 schedule.iterations=10000 method.icod.T=2")
+    assert "unknown student 'ssd301'; did you mean 'ssd300-vgg16'?" in lines[1]
+    assert "(and 7 more): method icod: T: wanted a number above 0, given -1; see `c2d methods icod`" in lines[2]
+    assert "(and 7 more): method icod: T: wanted a number above 0, given 'two'" in lines[3]
 
 
 @pytest.mark.parametrize(

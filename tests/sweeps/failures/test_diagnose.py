@@ -27,8 +27,8 @@ TRACE = 'Traceback (most recent call last):\n  File "/x/c2d/training/fit.py", li
 SLURMSTEPD = "slurmstepd-n1: error: *** STEP 5.0 ON n1 CANCELLED AT 2026-11-20T10:00:00"
 
 
-def failed(name: str, said: str, **facts: Any) -> dict[str, Any]:
-    return {"state": "failed", "failure_class": name, "reason": said, "error": said, "heartbeat": T, **facts}
+def failed(name: str, message: str, **facts: Any) -> dict[str, Any]:
+    return {"state": "failed", "failure_class": name, "reason": message, "error": message, "heartbeat": T, **facts}
 
 
 def facts(state: str, exit_code: int | None = None, signal: int | None = None, **more: Any) -> JobFacts:
@@ -179,8 +179,8 @@ def test_what_the_run_recorded_comes_first() -> None:
 
 
 def test_the_class_of_an_unexpected_error_is_derived_from_its_text() -> None:
-    said = "OSError: [Errno 28] No space left on device"
-    assert diagnose(Evidence(failed("user-code", said))).failure_class == "disk"
+    message = "OSError: [Errno 28] No space left on device"
+    assert diagnose(Evidence(failed("user-code", message))).failure_class == "disk"
     worker = failed("user-code", "RuntimeError: DataLoader worker (pid(s) 7) exited unexpectedly")
     assert diagnose(Evidence(worker)).failure_class == "user-code"
     assert diagnose(Evidence(worker, facts=facts("OUT_OF_MEMORY"))).failure_class == "host-oom"

@@ -32,9 +32,9 @@ def request(store: Path, *tasks: Task, profile: Profile = PROFILE) -> LaunchRequ
 
 
 def dry(asked: LaunchRequest) -> list[str]:
-    said: list[str] = []
-    assert LAUNCHERS["dry"](asked, said.append) == 0
-    return said
+    messages: list[str] = []
+    assert LAUNCHERS["dry"](asked, messages.append) == 0
+    return messages
 
 
 def run(store: Path, name: str) -> RunFolder:
@@ -58,13 +58,13 @@ def test_arrays_runs_dependencies_and_scripts_of_a_sweep(tmp_path: Path) -> None
     store = tmp_path / "runs"
     teacher = Task(run(store, "teacher-0-s0"))
     students = [Task(run(store, f"student-{i}-s0"), ("teacher-0-s0",)) for i in range(3)]
-    said = dry(request(store, teacher, *students))
-    assert said[0] == (
+    messages = dry(request(store, teacher, *students))
+    assert messages[0] == (
         "dry run, nothing is written or submitted: 4 runs of demo in 2 job arrays, at most 4 at once (profile lab)"
     )
-    assert "JOB1  1 run, 1 at once, 3 h, 20 GB, 2 GPUs each" in said
-    assert "JOB2  3 runs, 3 at once, 3 h, 20 GB, 2 GPUs each, starts afterok:JOB1" in said
-    assert [line.split() for line in said if line.startswith("  JOB")] == [
+    assert "JOB1  1 run, 1 at once, 3 h, 20 GB, 2 GPUs each" in messages
+    assert "JOB2  3 runs, 3 at once, 3 h, 20 GB, 2 GPUs each, starts afterok:JOB1" in messages
+    assert [line.split() for line in messages if line.startswith("  JOB")] == [
         ["JOB1", "teacher-0-s0"], ["JOB2_0", "student-0-s0"], ["JOB2_1", "student-1-s0"], ["JOB2_2", "student-2-s0"],
     ]  # fmt: skip
     assert not store.exists()
@@ -79,13 +79,13 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
     asked = replace(
         request(store, *(Task(run(store, f"r{i}"), mem_gb=[20.0, 40.0][i % 2]) for i in range(4))), snapshot="abc"
     )
-    said = dry(asked)
+    messages = dry(asked)
     first, second = plan(asked)
-    start = said.index("script of JOB1:") + 1
+    start = messages.index("script of JOB1:") + 1
     text = batch_script(first, asked)
-    assert [line.removeprefix("    ") for line in said[start : start + len(text.splitlines())]] == text.splitlines()
-    start = said.index("script of JOB2: that of JOB1 with its own folder, and") + 1
-    changes = [line.strip() for line in said[start : start + 4]]
+    assert [line.removeprefix("    ") for line in messages[start : start + len(text.splitlines())]] == text.splitlines()
+    start = messages.index("script of JOB2: that of JOB1 with its own folder, and") + 1
+    changes = [line.strip() for line in messages[start : start + 4]]
     assert changes == [
         "- #SBATCH --job-name=c2d-demo-1", "+ #SBATCH --job-name=c2d-demo-2", "- #SBATCH --mem=20480M",
         "+ #SBATCH --mem=40960M",
@@ -100,9 +100,9 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
 def test_arrays_that_wait_for_each_other_are_named(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     profile = PROFILE.model_copy(update={"array_cap": 1})
-    said = dry(request(store, Task(run(store, "a")), Task(run(store, "b"), mem_gb=40.0), profile=profile))
-    assert "JOB2  1 run, 1 at once, 3 h, 40 GB, 2 GPUs each, starts afterany:JOB1" in said
-    assert "    + #SBATCH --dependency=afterany:JOB1" in said
+    messages = dry(request(store, Task(run(store, "a")), Task(run(store, "b"), mem_gb=40.0), profile=profile))
+    assert "JOB2  1 run, 1 at once, 3 h, 40 GB, 2 GPUs each, starts afterany:JOB1" in messages
+    assert "    + #SBATCH --dependency=afterany:JOB1" in messages
 
 
 def test_parents_of_an_earlier_launch(tmp_path: Path) -> None:
@@ -114,10 +114,10 @@ def test_parents_of_an_earlier_launch(tmp_path: Path) -> None:
         Task(run(store, "b"), ("queued-0-s0",)),
         Task(run(store, "c"), ("new-0-s0",)),
     ]
-    said = [line for line in dry(request(store, *tasks)) if line.startswith("JOB")]
-    assert "starts" not in said[0]
-    assert said[1].endswith("starts afterok:71_2")
-    assert said[2].endswith("starts afterok:JOB-OF-new-0-s0")
+    messages = [line for line in dry(request(store, *tasks)) if line.startswith("JOB")]
+    assert "starts" not in messages[0]
+    assert messages[1].endswith("starts afterok:71_2")
+    assert messages[2].endswith("starts afterok:JOB-OF-new-0-s0")
 
 
 def test_hours_at_most_and_by_what_was_measured(tmp_path: Path) -> None:
@@ -128,24 +128,24 @@ def test_hours_at_most_and_by_what_was_measured(tmp_path: Path) -> None:
     atomic_write_json(run(store, "retina-icod-ccc-s0").spec, spec(seed=9))
     atomic_write_json(run(store, "retina-icod-ddd-s0").spec, spec(schedule="12x"))
     tasks = [Task(run(store, name)) for name in ("retina-icod-ccc-s0", "retina-icod-ddd-s0", "fcos-icod-eee-s0")]
-    said = dry(request(store, *tasks))
-    assert said[-2] == "at most 18.0 GPU hours in one job each (limits of the profile)"
+    messages = dry(request(store, *tasks))
+    assert messages[-2] == "at most 18.0 GPU hours in one job each (limits of the profile)"
     # median 1 h, 50 h, and 3 h at the limit, with two GPUs each
-    assert said[-1] == "by similar finished runs 108.0 GPU hours (1 run without a similar one, at the limit)"
+    assert messages[-1] == "by similar finished runs 108.0 GPU hours (1 run without a similar one, at the limit)"
 
 
 def test_a_run_that_is_not_planned_yet_is_compared_by_its_name(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     finished(store, "retina-icod-aaa-s0", 2)
-    said = dry(request(store, Task(run(store, "retina-icod-bbb-s0"))))
-    assert said[-1] == "by similar finished runs 4.0 GPU hours (1 run by name only: the schedule may differ)"
+    messages = dry(request(store, Task(run(store, "retina-icod-bbb-s0"))))
+    assert messages[-1] == "by similar finished runs 4.0 GPU hours (1 run by name only: the schedule may differ)"
 
 
 def test_without_a_gpu_cores_are_counted_and_an_empty_store_says_so(tmp_path: Path) -> None:
     store = tmp_path / "runs"
     profile = Profile(name="cpu", gpus=0, cpus=4, hours=Hours(small=2))
-    said = dry(request(store, Task(run(store, "a-b-s0")), profile=profile))
-    assert said[-2:] == [
+    messages = dry(request(store, Task(run(store, "a-b-s0")), profile=profile))
+    assert messages[-2:] == [
         "at most 8.0 core hours (the profile has no GPU) in one job each (limits of the profile)",
         "no similar finished run in this store, so no better estimate",
     ]

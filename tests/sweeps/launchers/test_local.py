@@ -65,7 +65,7 @@ class LocalStore:
     """A store whose snapshot holds a substitute for sweeps.node.job."""
 
     def __init__(self, root: Path) -> None:
-        self.runs, self.said = root / "runs", list[str]()
+        self.runs, self.messages = root / "runs", list[str]()
         code = snapshot_folder(self.runs, "standin") / "sweeps" / "node"
         code.mkdir(parents=True)
         (code / "__init__.py").touch()
@@ -83,7 +83,7 @@ class LocalStore:
         )
 
     def launch(self, *tasks: Task, at_once: int | None = 2, **profile: Any) -> int:
-        return local.launch(self.request(*tasks, **profile), self.said.append, at_once=at_once)
+        return local.launch(self.request(*tasks, **profile), self.messages.append, at_once=at_once)
 
 
 @pytest.fixture
@@ -108,11 +108,11 @@ def test_teachers_come_before_their_students(local_store: LocalStore) -> None:
     assert local_store.launch(*tasks) == 0
     for run in students:
         assert starts(run)[0]["begun"] > ended(teach)
-    assert starts(free)[0]["begun"] < ended(teach)  # it waits for nobody
+    assert starts(free)[0]["begun"] < ended(teach)  # it waits for no other run
     begun = sorted(starts(run)[0]["begun"] for run in students)
     assert begun[1] < min(ended(run) for run in students)  # two at once,
     assert begun[2] > min(ended(run) for run in students)  # not three
-    assert local_store.said == []
+    assert local_store.messages == []
 
 
 def test_a_failed_teacher_blocks_only_its_students(local_store: LocalStore) -> None:
@@ -125,11 +125,11 @@ def test_a_failed_teacher_blocks_only_its_students(local_store: LocalStore) -> N
     job = read_job(teach)
     assert job is not None
     log = Path(job.folder) / "teacher.out"
-    assert f"failed: teacher (nan): loss is nan; log: {log}" in local_store.said
+    assert f"failed: teacher (nan): loss is nan; log: {log}" in local_store.messages
     assert "its last words" in log.read_text()
-    assert "blocked: student by teacher" in local_store.said
-    assert "blocked: grandchild by student" in local_store.said
-    assert local_store.said[-1] == "1 done, 1 failed, 2 blocked"
+    assert "blocked: student by teacher" in local_store.messages
+    assert "blocked: grandchild by student" in local_store.messages
+    assert local_store.messages[-1] == "1 done, 1 failed, 2 blocked"
     assert read_attempts(teach)[0]["class"] == "nan"
 
 
@@ -139,7 +139,7 @@ def test_a_process_killed_from_outside_starts_again(local_store: LocalStore) -> 
     (death,) = read_attempts(run)
     assert (death["class"], death["exit_code"], death["requeued"], death["by"]) == ("killed", 137, True, "local")
     assert len(starts(run)) == 2
-    assert any("run ended (killed)" in line and "it restarts" in line for line in local_store.said)
+    assert any("run ended (killed)" in line and "it restarts" in line for line in local_store.messages)
 
 
 def test_it_does_not_start_again_for_ever(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,13 +183,13 @@ def test_a_failed_canary_stops_the_launch(local_store: LocalStore) -> None:
     canary = Task(bird, stop_after=5)
     assert local_store.launch(canary, Task(bird, after=(canary.id,)), Task(other, after=(canary.id,))) == 1
     assert starts(other) == []
-    assert local_store.said[-1] == "0 done, 1 failed, 2 blocked"
+    assert local_store.messages[-1] == "0 done, 1 failed, 2 blocked"
 
 
 def test_a_teacher_of_another_launch_is_waited_for(local_store: LocalStore) -> None:
     teach, student = local_store.run("teacher", "slow"), local_store.run("student")
     elsewhere = LocalStore.__new__(LocalStore)
-    elsewhere.runs, elsewhere.said = local_store.runs, []
+    elsewhere.runs, elsewhere.messages = local_store.runs, []
     thread = threading.Thread(target=elsewhere.launch, args=(Task(teach),))
     thread.start()
     while not (teach.path / "job.json").exists():
@@ -202,7 +202,7 @@ def test_a_teacher_of_another_launch_is_waited_for(local_store: LocalStore) -> N
 def test_a_teacher_without_a_job_blocks(local_store: LocalStore) -> None:
     local_store.run("teacher")
     assert local_store.launch(Task(local_store.run("student"), after=("teacher",))) == 1
-    assert local_store.said[0] == "blocked: student by teacher"
+    assert local_store.messages[0] == "blocked: student by teacher"
 
 
 def test_environment_of_a_run(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_a_run_that_is_cancelled_before_its_turn_does_not_start(local_store: Loc
     write_job(second, job.model_copy(update={"state": "cancelled"}))
     thread.join()
     assert starts(second) == []
-    assert "second: cancelled before its turn" in local_store.said
+    assert "second: cancelled before its turn" in local_store.messages
 
 
 def test_every_gpu_has_a_run_of_its_own(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,11 +298,11 @@ def test_interrupted_is_130_and_continues(local_store: LocalStore, tmp_path: Pat
         local_store.run("b", "wait", "well"),
         local_store.run("c"),
     )
-    code, said = interrupting(
+    code, messages = interrupting(
         local_store, tmp_path, lambda: all(run.read_status()["state"] == "running" for run in (first, second))
     )
     assert code == 130
-    assert "interrupted: 0 done, 3 to do, state saved; run the same command again to continue" in said
+    assert "interrupted: 0 done, 3 to do, state saved; run the same command again to continue" in messages
     assert first.read_status()["reason"].startswith("interrupted by SIGTERM")
     assert starts(third) == []
     assert read_attempts(first) == []  # a person's wish is no death
@@ -311,7 +311,7 @@ def test_interrupted_is_130_and_continues(local_store: LocalStore, tmp_path: Pat
 
 def test_the_launcher_of_a_run_is_recorded(local_store: LocalStore) -> None:
     run = local_store.run("run")
-    assert LAUNCHERS["local"](local_store.request(Task(run)), local_store.said.append) == 0
+    assert LAUNCHERS["local"](local_store.request(Task(run)), local_store.messages.append) == 0
     job = read_job(run)
     assert job is not None
     assert (job.where, job.sweep, job.pid, job.profile, job.snapshot) == ("local", "s", os.getpid(), "p", "standin")
@@ -358,13 +358,13 @@ def test_teacher_and_student_for_real_with_a_kill(
 
     thread = threading.Thread(target=kill)
     thread.start()
-    said: list[str] = []
+    messages: list[str] = []
     try:
-        code = local.launch(request, said.append, at_once=2, threads=1)
+        code = local.launch(request, messages.append, at_once=2, threads=1)
     finally:
         over.set()
         thread.join()
-    assert code == 0, said
+    assert code == 0, messages
     assert len(killed) == 1
     assert student.read_status()["state"] == "done"
     assert student.read_status()["attempt"] == 2

@@ -52,8 +52,8 @@ def request(store: Path, *given: Task, **profile) -> LaunchRequest:
 
 
 def launch(asked: LaunchRequest) -> tuple[int, list[str]]:
-    said: list[str] = []
-    return LAUNCHERS["slurm"](asked, said.append), said
+    messages: list[str] = []
+    return LAUNCHERS["slurm"](asked, messages.append), messages
 
 
 def flag(job: dict, name: str) -> list[str]:
@@ -62,11 +62,11 @@ def flag(job: dict, name: str) -> list[str]:
 
 def test_25_cells_and_a_max_array_size_of_10_are_three_arrays(fake: FakeSlurm, store: Path) -> None:
     fake.behave(max_array_size=10)
-    code, said = launch(request(store, *tasks(store, 25), array_cap=8))
+    code, messages = launch(request(store, *tasks(store, 25), array_cap=8))
     assert code == 0
     assert [len(job["states"]) for job in fake.jobs.values()] == [9, 8, 8]
     assert [flag(job, "array") for job in fake.jobs.values()] == [["0-8%3"], ["0-7%2"], ["0-7%3"]]
-    assert said[-1].startswith("submitted: 25 runs in 3 jobs")
+    assert messages[-1].startswith("submitted: 25 runs in 3 jobs")
     assert fake.calls("scancel") == []
 
 
@@ -127,17 +127,17 @@ def test_a_teacher_of_an_earlier_submission_is_waited_for(fake: FakeSlurm, store
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"), [({"state": "FAILED"}, "FAILED"), ({"state": "X", "purged": True}, "unknown to SLURM")]
+    ("facts", "message"), [({"state": "FAILED"}, "FAILED"), ({"state": "X", "purged": True}, "unknown to SLURM")]
 )
 def test_a_teacher_whose_job_is_over_and_not_done_stops_it(
-    fake: FakeSlurm, store: Path, facts: dict, said: str
+    fake: FakeSlurm, store: Path, facts: dict, message: str
 ) -> None:
     """SLURM takes a dependency on a job it has forgotten as fulfilled, so it must not come so far."""
     launch(request(store, *tasks(store, 1, name="teacher")))
     fake.change("100", **facts)
     if facts.get("purged"):
         (fake.state.parent / "bin" / "sacct").unlink()
-    with pytest.raises(RunError, match=rf"teacher0 is not done and its job 100 has ended \(.*{said}"):
+    with pytest.raises(RunError, match=rf"teacher0 is not done and its job 100 has ended \(.*{message}"):
         launch(request(store, *tasks(store, 2, "teacher0")))
     assert len(fake.jobs) == 1
     assert read_job(RunFolder(store / "run0")) is None
@@ -162,22 +162,22 @@ def test_a_dependency_refused_because_the_parent_has_just_left(fake: FakeSlurm, 
 
 def test_busy_twice_is_one_submission(fake: FakeSlurm, store: Path, waited_s: list[float]) -> None:
     fake.behave(sbatch=["busy", "busy"])
-    code, said = launch(request(store, *tasks(store, 3)))
+    code, messages = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.jobs) == 1
     assert len(fake.calls("sbatch")) == 3
     assert waited_s == [1, 2]
-    assert sum("SLURM is busy" in line for line in said) == 2
+    assert sum("SLURM is busy" in line for line in messages) == 2
 
 
 def test_a_call_that_timed_out_after_submitting_is_recovered(
     fake: FakeSlurm, store: Path, waited_s: list[float]
 ) -> None:
     fake.behave(sbatch=["timeout"])
-    code, said = launch(request(store, *tasks(store, 3)))
+    code, messages = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.calls("sbatch")) == len(fake.jobs) == 1
-    assert any("was submitted by the call that failed, as job 100" in line for line in said)
+    assert any("was submitted by the call that failed, as job 100" in line for line in messages)
     job = read_job(RunFolder(store / "run1"))
     assert job is not None
     assert job.job == "100_1"
@@ -198,10 +198,10 @@ def test_a_late_duplicate_submission_is_reported_and_harmless(
 ) -> None:
     fake.behave(sbatch=["timeout"])
     monkeypatch.setattr(queue, "find_by_name", lambda name: None)  # the controller has not got round to it
-    code, said = launch(request(store, *tasks(store, 3)))
+    code, messages = launch(request(store, *tasks(store, 3)))
     assert code == 0
     assert len(fake.jobs) == 2
-    assert any("SLURM has accepted it 2 times (100, 101); only one of them runs" in line for line in said)
+    assert any("SLURM has accepted it 2 times (100, 101); only one of them runs" in line for line in messages)
     assert fake.calls("scancel") == []
 
 
@@ -223,7 +223,7 @@ def test_an_unanswered_submission_is_resolved_later(fake: FakeSlurm, store: Path
     job = read_job(RunFolder(store / "run1"))
     assert job is not None
     assert job.state == "submitting"
-    assert recover_submission(job) == job  # still silent: nobody knows
+    assert recover_submission(job) == job  # still no answer: the state is unknown
     fake.behave()
     done = recover_submission(job)
     assert done is not None
@@ -294,11 +294,11 @@ def test_the_submission_of_a_running_launcher_is_unchanged(
 
 def test_a_limit_on_submitted_jobs_keeps_the_submitted_and_names_the_next_step(fake: FakeSlurm, store: Path) -> None:
     fake.behave(max_submit=12, max_array_size=10)  # 9, then 8 are too many, 4 too, 2 are not
-    code, said = launch(request(store, *tasks(store, 25)))
+    code, messages = launch(request(store, *tasks(store, 25)))
     assert code == 1
     assert [len(job["states"]) for job in fake.jobs.values()] == [9, 2]
-    assert "submitted: 11 of 25 runs; the same command continues with the rest later" in said[-1]
-    assert "QOSMaxSubmitJobPerUserLimit" in "".join(said)
+    assert "submitted: 11 of 25 runs; the same command continues with the rest later" in messages[-1]
+    assert "QOSMaxSubmitJobPerUserLimit" in "".join(messages)
     assert read_job(RunFolder(store / "run10")) is not None
     assert read_job(RunFolder(store / "run11")) is None
     folders = [folder for folder in (store / "sweeps" / "demo").iterdir() if folder.is_dir()]
@@ -364,8 +364,8 @@ def test_what_cannot_be_submitted_from_here(store: Path, tmp_path: Path, monkeyp
 
 def test_a_store_on_a_local_disk_gives_a_warning(fake: FakeSlurm, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.tempfile, "gettempdir", lambda: str(store.parent))
-    _, said = launch(request(store, *tasks(store, 1)))
-    assert said[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine only")
+    _, messages = launch(request(store, *tasks(store, 1)))
+    assert messages[0].startswith(f"warning: {store} and {store.parent}/data may be on a disk of this machine only")
 
 
 def test_variables_do_not_overrule_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def test_provenance_comes_from_the_snapshot(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(snapshot, "_git", lambda: {"sha": "a" * 40, "dirty": True, "diff_sha256": "b" * 64})
     digest = take_snapshot(tmp_path)
     place = snapshot_folder(tmp_path, digest)
-    assert snapshot_facts(place) is None  # nobody said that this is a job
+    assert snapshot_facts(place) is None  # no variable marks this process as a job
     monkeypatch.setenv("C2D_SNAPSHOT", digest)
     facts = snapshot_facts(place)
     assert facts is not None

@@ -317,7 +317,7 @@ def test_an_unrecorded_failure_is_recorded_at_the_next_start(
     [
         ("12", "interrupted by SIGTERM; call again to continue", 1),
         ("12", "stopped after iteration 40 of 90 as asked; call again to continue", 0),  # a canary
-        ("9", "interrupted by SIGINT; call again to continue", 0),  # somebody's, before the run came to this job
+        ("9", "interrupted by SIGINT; call again to continue", 0),  # of another job, before this one continued the run
     ],
 )
 def test_a_run_that_saved_while_its_node_failed_has_failed_too(

@@ -22,7 +22,7 @@ from sweeps.scheduler.scontrol import JobStart, own_job, parse_job_start, requeu
 ROOT = Path(__file__).parents[3]
 DEAD = 2**22 + 1  # no process has this number
 RUNNING = JobStart("12", "RUNNING", "n1", 0, 600.0, 3600.0)
-# What SLURM 22.05 says in the batch script of a job that is ... (other lines left out)
+# Output of SLURM 22.05 in the batch script of a job that is ... (other lines left out)
 SHOWN = {
     "running": "JobId=12 JobName=a\n JobState=RUNNING Reason=None Dependency=(null)\n Requeue=1 Restarts=0\n "
     "RunTime=00:10:00 TimeLimit=01:00:00 TimeMin=N/A\n StartTime=2026-11-20T22:05:49 EndTime=2026-11-20T23:05:49\n "
@@ -133,15 +133,15 @@ def test_a_cancelled_launch_is_never_started_again(folder: RunFolder) -> None:
 def test_finished_runs_and_runs_of_another_job_are_unchanged(folder: RunFolder) -> None:
     fail_run(folder, host="another")
     before = folder.status.read_bytes()
-    said: list[str] = []
+    messages: list[str] = []
     with SoftFileLock(folder.lock):
-        handle_exit(folder, 1, RUNNING, said.append, pytest.fail, by="after")
-    assert "is now written by pid" in said[0]
+        handle_exit(folder, 1, RUNNING, messages.append, pytest.fail, by="after")
+    assert "is now written by pid" in messages[0]
     assert folder.status.read_bytes() == before
     folder.write_status("done")
     folder.result.write_text("{}")
-    handle_exit(folder, 137, RUNNING, said.append, pytest.fail, by="after")
-    assert "the run is done" in said[1]
+    handle_exit(folder, 137, RUNNING, messages.append, pytest.fail, by="after")
+    assert "the run is done" in messages[1]
     assert read_attempts(folder) == []
 
 
@@ -151,7 +151,7 @@ def test_a_failure_is_recorded_before_the_requeue(folder: RunFolder) -> None:
     folder.checkpoints.mkdir()
     folder.checkpoint(8).touch()
     os.utime(folder.checkpoint(8), (time.time() - 40, time.time() - 40))
-    said: list[str] = []
+    messages: list[str] = []
 
     def start() -> str:
         (death,) = read_attempts(folder)
@@ -161,11 +161,11 @@ def test_a_failure_is_recorded_before_the_requeue(folder: RunFolder) -> None:
         assert death["seconds"] == pytest.approx(300, abs=2)
         assert folder.read_status()["state"] == "waiting"
         assert not folder.lock.exists()  # the next start need not find out that its owner is dead
-        assert "it restarts" in said[0]
+        assert "it restarts" in messages[0]
         return ""
 
-    handle_exit(folder, 137, RUNNING, said.append, start, by="after")
-    assert len(said) == 1
+    handle_exit(folder, 137, RUNNING, messages.append, start, by="after")
+    assert len(messages) == 1
 
 
 def test_a_job_that_cannot_be_requeued_is_failed(folder: RunFolder) -> None:
@@ -180,8 +180,8 @@ def test_a_run_killed_by_sigkill_does_not_keep_the_state_running(folder: RunFold
     fail_run(folder)
     for _ in range(3):
         append_attempt(folder, **{"class": "killed", "iteration": 10})
-    said: list[str] = []
-    handle_exit(folder, 137, RUNNING, said.append, pytest.fail, by="after")
+    messages: list[str] = []
+    handle_exit(folder, 137, RUNNING, messages.append, pytest.fail, by="after")
     status = folder.read_status()
     assert (status["state"], status["failure_class"]) == ("failed", "killed")
     assert read_attempts(folder)[-1]["requeued"] is False

@@ -36,14 +36,16 @@ def card(shared: Path) -> LoadedCard:
 
 
 def staged(card: LoadedCard, shared: Path, target: Path | str) -> tuple[Path, list[str]]:
-    said: list[str] = []
-    return stage("scenes", card.card.digest, shared, str(target), said.append), said
+    messages: list[str] = []
+    return stage("scenes", card.card.digest, shared, str(target), messages.append), messages
 
 
 def test_data_are_copied_once(card: LoadedCard, shared: Path, tmp_path: Path) -> None:
-    place, said = staged(card, shared, tmp_path / "node")
+    place, messages = staged(card, shared, tmp_path / "node")
     assert place == tmp_path / "node" / f"scenes-{card.card.digest[:16]}"
-    assert said[0].startswith(f"data set scenes copied to {place}: 19 files")  # 16 images, 2 annotation files, the card
+    assert messages[0].startswith(
+        f"data set scenes copied to {place}: 19 files"
+    )  # 16 images, 2 annotation files, the card
     assert load_card(str(place)).card == card.card
     assert {path.name for path in load_card(str(place)).images("train").iterdir()} == {
         path.name for path in card.images("train").iterdir()
@@ -60,9 +62,9 @@ def test_variables_are_the_nodes(
     monkeypatch.setenv("NODE_DISK", str(tmp_path))
     assert staged(card, shared, "$NODE_DISK/x")[0].parent == tmp_path / "x"
     monkeypatch.delenv("NODE_DISK")
-    place, said = staged(card, shared, "$NODE_DISK/x")
+    place, messages = staged(card, shared, "$NODE_DISK/x")
     assert place == shared
-    assert "a variable of it is not set on this node" in said[0]
+    assert "a variable of it is not set on this node" in messages[0]
 
 
 def test_a_full_disk_falls_back_to_the_shared_one(
@@ -77,10 +79,10 @@ def test_a_full_disk_falls_back_to_the_shared_one(
         Path(target).write_bytes(Path(source).read_bytes())
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    place, said = staged(card, shared, tmp_path / "node")
+    place, messages = staged(card, shared, tmp_path / "node")
     assert place == shared
-    assert said[0].startswith("warning: data set scenes is read from")
-    assert "No space left on device" in said[0]
+    assert messages[0].startswith("warning: data set scenes is read from")
+    assert "No space left on device" in messages[0]
     assert [path.name for path in (tmp_path / "node").iterdir() if not path.name.endswith(".lock")] == []
 
 
@@ -93,13 +95,13 @@ def test_an_incomplete_copy_is_not_used(
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfile", short)
-        place, said = staged(card, shared, tmp_path / "node")
+        place, messages = staged(card, shared, tmp_path / "node")
         assert place == shared
-        assert said[0].startswith("warning")
+        assert messages[0].startswith("warning")
     place, _ = staged(card, shared, tmp_path / "node")
     next(load_card(str(place)).images("train").iterdir()).unlink()  # a cleaner of temporary folders came by
-    again, said = staged(card, shared, tmp_path / "node")
-    assert (again, len(said)) == (place, 1)
+    again, messages = staged(card, shared, tmp_path / "node")
+    assert (again, len(messages)) == (place, 1)
     assert len(list(load_card(str(place)).images("train").iterdir())) == 12
 
 
@@ -125,8 +127,8 @@ def test_two_processes_at_once_copy_once(card: LoadedCard, shared: Path, tmp_pat
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)
     ]
     lines = [process.communicate(timeout=60)[0].splitlines() for process in both]
-    assert sum("copied to" in line for said in lines for line in said) == 1
-    assert len({said[-1] for said in lines}) == 1
+    assert sum("copied to" in line for messages in lines for line in messages) == 1
+    assert len({messages[-1] for messages in lines}) == 1
     assert sorted(path.name for path in (tmp_path / "node").iterdir() if path.is_dir()) == [Path(lines[0][-1]).name]
 
 
@@ -139,8 +141,8 @@ def test_a_killed_copy_does_not_block_others(card: LoadedCard, shared: Path, tmp
     killed = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT)
     assert killed.returncode == -9
     assert list((tmp_path / "node").glob(".*.part"))
-    place, said = staged(card, shared, tmp_path / "node")
+    place, messages = staged(card, shared, tmp_path / "node")
     assert place.parent == tmp_path / "node"
-    assert "copied to" in said[0]
+    assert "copied to" in messages[0]
     assert not list((tmp_path / "node").glob(".*.part"))
     assert os.listdir(place / "annotations") if (place / "annotations").exists() else staging._complete(place)

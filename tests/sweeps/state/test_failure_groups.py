@@ -20,10 +20,10 @@ def failed(name: str, line: str) -> dict[str, Any]:
 
 def test_groups_are_printed_with_one_example_of_equal_failures(tmp_path: Path) -> None:
     rows = []
-    for seed, said in enumerate(["KeyError: 'a' at 0x7f1", "KeyError: 'a' at 0x7f2", "ValueError"]):
+    for seed, messages in enumerate(["KeyError: 'a' at 0x7f1", "KeyError: 'a' at 0x7f2", "ValueError"]):
         run = RunFolder(tmp_path / f"ssd-icod-0123456789ab-s{seed}")
-        atomic_write_json(run.status, failed("user-code", said))
-        rows.append(Row(run, "student", (), "failed", said, False, run.read_status(), None, "user-code"))
+        atomic_write_json(run.status, failed("user-code", messages))
+        rows.append(Row(run, "student", (), "failed", messages, False, run.read_status(), None, "user-code"))
     rows.append(replace(rows[0], state="done"))
     (group,) = group_failures(rows)
     text = group.text()
