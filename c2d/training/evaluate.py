@@ -128,6 +128,28 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
     return dataset
 
 
+def held_out_dataset(config: Config, card: LoadedCard, who: str) -> dict[str, Any]:
+    """Return the config of the test data set, with the files of a card's `val` split.
+
+    Args:
+        config: with `test_dataloader`.
+        card: the data set.
+        who: `student` or `teacher`, for the message.
+
+    Raises:
+        InputError: classes of config and data set differ.
+    """
+    dataset: dict[str, Any] = config["test_dataloader"]["dataset"]
+    classes = list(dataset["metainfo"]["classes"])
+    if classes != list(card.card.classes):
+        raise InputError(
+            f"the config's classes ({', '.join(classes[:4])}, ...) are not those of data set {card.card.name} "
+            f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the {who} was trained for"
+        )
+    # The card may lie at another place than in the training.
+    return {**dataset, "ann_file": str(card.annotations("val")), "data_prefix": {"img": str(card.images("val"))}}
+
+
 def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
     """Read the ground truth of the `val` split (boxes only) from the store, `runs/targets/`; write it at first use.
 
@@ -221,20 +243,9 @@ def evaluate_detector(
     from c2d.metrics.coco_data import prepare
 
     begun = time.monotonic()
-    dataset_config = config["test_dataloader"]["dataset"]
-    classes = list(dataset_config["metainfo"]["classes"])
-    if classes != list(card.card.classes):
-        raise InputError(
-            f"the config's classes ({', '.join(classes[:4])}, ...) are not those of data set {card.card.name} "
-            f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the student was trained for"
-        )
-    dataset_config = {
-        **dataset_config,
-        "ann_file": str(card.annotations("val")),
-        "data_prefix": {"img": str(card.images("val"))},
-    }
+    dataset = held_out_dataset(config, card, "student")
     model, audit = load_student(config, weights, device)
-    detections = detect(model, build_dataset(dataset_config), heartbeat)
+    detections = detect(model, build_dataset(dataset), heartbeat)
     detected = time.monotonic()
     data = prepare(truth, detections)
     result = {

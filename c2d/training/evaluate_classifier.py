@@ -11,7 +11,6 @@ import torch
 from mmengine import Config
 from mmengine.dataset import pseudo_collate
 
-from c2d.core.errors import InputError
 from c2d.data.card import LoadedCard
 from c2d.teachers.crop_classifier import CropClassifier
 from c2d.weights import safe_load
@@ -36,24 +35,16 @@ def evaluate_classifier(
         InputError: weights of another network, or other classes.
     """
     from c2d.metrics import classification
-    from c2d.training.evaluate import build_dataset
+    from c2d.training.evaluate import build_dataset, held_out_dataset
 
     begun = time.monotonic()
-    loader = config["test_dataloader"]
-    classes = list(loader["dataset"]["metainfo"]["classes"])
-    if classes != list(card.card.classes):
-        raise InputError(
-            f"the config's classes ({', '.join(classes[:4])}, ...) are not those of data set {card.card.name} "
-            f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the teacher was trained for"
-        )
+    held_out, classes = held_out_dataset(config, card, "teacher"), list(card.card.classes)
     model = CropClassifier(**config["model"])
     audit = safe_load.load_into(model.network, weights, who="teacher", strict=True)
     model.to(device).eval()
-    dataset = build_dataset(
-        {**loader["dataset"], "ann_file": str(card.annotations("val")), "data_prefix": {"img": str(card.images("val"))}}
-    )
+    dataset = build_dataset(held_out)
     logits, labels = [], []
-    size = loader["batch_size"]
+    size = config["test_dataloader"]["batch_size"]
     for start in range(0, len(dataset), size):
         batch = pseudo_collate([dataset[index] for index in range(start, min(start + size, len(dataset)))])
         z, y, _ = model(**model.data_preprocessor(batch, False), mode="predict")

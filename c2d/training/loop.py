@@ -111,10 +111,7 @@ def fit(
             raise RunError(f"{error}; use a smaller batch, more GPUs, or amp", "cuda-oom") from error
         if (done := trainer.iteration) < total:
             log.info(f"stopped after iteration {done} of {total}; the state is saved")
-            if stop_after is not None and done >= stop_after:
-                raise Interrupted(_planned(done, total), done, planned=True)
-            how = f"interrupted by {signals.name}" if signals.name else "interrupted"
-            raise Interrupted(f"{how}; call again to continue", done, by=signals.name)
+            raise _interruption(done, total, stop_after, signals.name)
 
 
 class Trainer:
@@ -229,6 +226,14 @@ def _next(stream: Iterator[Any]) -> Any:
     except RunError as error:
         line = str(error).strip().splitlines()[-1].removeprefix("c2d.core.errors.RunError: ")
         raise RunError(line, "data") from error
+
+
+def _interruption(done: int, total: int, stop_after: int | None, signal: str) -> Interrupted:
+    """The error of a training that ends before its last iteration, with its state saved."""
+    if stop_after is not None and done >= stop_after:
+        return Interrupted(_planned(done, total), done, planned=True)
+    how = f"interrupted by {signal}" if signal else "interrupted"
+    return Interrupted(f"{how}; call again to continue", done, by=signal)
 
 
 def _planned(reached: int, total: int) -> str:

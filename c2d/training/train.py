@@ -97,15 +97,21 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         finally:
             if cache is not None:
                 log.info(cache.summary())
-        folder.write_status("running", stage="export")
-        trained_s = folder.read_status()["elapsed_s"]  # of all attempts
-        weights = folder.student if spec.kind == "detector" else folder.classifier
-        checkpoint.export(checkpoint.list_checkpoints(folder)[-1], weights, spec.kind)
-        folder.write_status("running", stage="evaluate")
-        result = _evaluate(run, sources, truth, weights)
-        seconds = {**result["seconds"], "train": trained_s}
-        result |= run.facts | {"seconds": seconds}
-        atomic_write_json(folder.result, result)
+        return _finish(run, sources, truth)
+
+
+def _finish(run: TrainingRun, sources: Sources, truth: dict[str, Any]) -> dict[str, Any]:
+    """Export and evaluate the last weights; write and return the content of result.json."""
+    folder = run.folder
+    folder.write_status("running", stage="export")
+    trained_s = folder.read_status()["elapsed_s"]  # of all attempts
+    weights = folder.student if run.spec.kind == "detector" else folder.classifier
+    checkpoint.export(checkpoint.list_checkpoints(folder)[-1], weights, run.spec.kind)
+    folder.write_status("running", stage="evaluate")
+    result = _evaluate(run, sources, truth, weights)
+    seconds = {**result["seconds"], "train": trained_s}
+    result |= run.facts | {"seconds": seconds}
+    atomic_write_json(folder.result, result)
     return result
 
 
