@@ -136,7 +136,7 @@ class Distillation(FiniteLosses):
         self.scheduled = False
 
     def view(self, inputs: Tensor, data_samples: Any) -> View:
-        """Compute what the methods see of one step, whatever their schedules; nothing is trained.
+        """Compute the view of one step for all methods, also those that their schedules switch off; nothing is trained.
 
         Args:
             inputs: normalized and padded images, (B, 3, H, W).

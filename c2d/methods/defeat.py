@@ -79,8 +79,8 @@ class DeFeatParams(Params):
         default=(8, 16, 32), description="strides of the backbone maps (C3 to C5, the code's); null: all that both have"
     )
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
-        "times how small the student's anchors or RoI levels are beside mmdet's stock",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l px; null: 14 times the finest "
+        "stride, multiplied by the size of the student's anchors or RoI levels relative to mmdet's stock",
         json_schema_extra=unverified("56 px at stride 4 is the code's; pyramids that begin elsewhere are ours"),
     )  # fmt: skip
 

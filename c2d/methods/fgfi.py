@@ -60,8 +60,8 @@ class FGFIParams(Params):
         default=None, description="strides of the neck levels, e.g. [8, 16, 32]; null: all that both have"
     )
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
-        "times how small the student's anchors or RoI levels are beside mmdet's stock",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l px; null: 14 times the finest "
+        "stride, multiplied by the size of the student's anchors or RoI levels relative to mmdet's stock",
         json_schema_extra=unverified("56 px at stride 4 is from code; pyramids that begin elsewhere are ours"),
     )  # fmt: skip
     start: int = Field(default=400, ge=0, description="first iteration with the method on; 400 in the released code")

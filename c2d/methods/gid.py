@@ -1,7 +1,7 @@
 """GID: General Instance Distillation for Object Detection. Dai, Jiang, Wu, Bao, Wang, Liu, Zhou, CVPR 2021.
 
 https://arxiv.org/abs/2103.02340. Where the two detectors disagree most is where the student learns: K boxes of each
-image, whatever the ground truth. P are sigmoid scores, r the predictions of all levels, one to one in both heads.
+image, independent of the ground truth. P are sigmoid scores, r the predictions of all levels, one to one in both heads.
 
     select     GI_r = max_c |P_t - P_s|, box of the side with the larger maximum; best 3000, NMS, K best of an image
     feature    1/(100 K_tot) sum_i || t_i - s_i ||^2                   t, s: RoIAlign 10x10 of T and phi(S)

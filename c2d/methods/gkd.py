@@ -80,8 +80,8 @@ class GKDParams(Params):
     min_px: float = Field(default=30.0, ge=0, description="smaller sides, in px of the file, make no prototype")
     seed: int = Field(default=1, ge=0, description="of the choice of these images")
     base_px: float | None = Field(
-        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l; 14 finest strides, "
-        "times how small the student's anchors or RoI levels are beside mmdet's stock",
+        default=None, gt=0, description="level l takes boxes of sides from base_px * 2^l px; null: 14 times the finest "
+        "stride, multiplied by the size of the student's anchors or RoI levels relative to mmdet's stock",
         json_schema_extra=unverified("56 is known for pyramids from stride 4; the rule for others is ours"),
     )  # fmt: skip
     levels: tuple[int, ...] | None = Field(

@@ -170,7 +170,7 @@ class ICOD(Distiller):
         p, batch = self.params, view.batch
         device = batch.images.device
         stages = view.positives if p.roi_stages == "all" else view.positives[-1:]
-        # KD in fp32 whatever the student trains in; only the teacher follows the student's precision, on CUDA.
+        # Losses in fp32 in every precision of the student; only the teacher follows that precision, on CUDA.
         precision = student_autocast_dtype(device.type)
         with torch.autocast(device.type, enabled=False):
             taught = join_stages(stages, batch, p.normaliser)

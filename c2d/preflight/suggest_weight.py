@@ -153,7 +153,7 @@ def _set_learning_rate(wrapper: Any, run: TrainingRun, step: int) -> None:
 
 def table(suggestions: Sequence[Suggestion]) -> str:
     """Format the proposal with the numbers it follows from."""
-    lines = ["every method on from the first step, at its whole weight, whatever its start, ramp, decay and stop"]
+    lines = ["every method is on from the first step at its full weight; start, ramp, decay and stop are ignored"]
     if any(len(one.gradient.ratios) < 5 for one in suggestions):
         lines.append("fewer than five observations, all of them early: take more steps before you rely on this")
     for one in suggestions:

@@ -19,7 +19,7 @@ from c2d.weights import safe_load
 def evaluate_classifier(
     config: Config, weights: Path, card: LoadedCard, device: str, heartbeat: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    """Evaluate the file of a classifier that is shipped, in fp32 whatever the training's precision.
+    """Evaluate the exported file of a classifier, always in fp32.
 
     Args:
         config: config.py of the run: `model` for CropClassifier, `test_dataloader` with the data set.
