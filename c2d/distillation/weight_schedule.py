@@ -43,7 +43,8 @@ def check_schedule(method: str, params: Any, iterations: int) -> None:
     if params.start + (1 if params.ramp else 0) >= iterations:
         raise InputError(  # a ramp begins with 0
             f"{method} starts at iteration {params.start}, but the run has {iterations}: it would never teach; set "
-            f"method.{method}.start below that (0: from the first step){', because its ramp begins with 0' if params.ramp else ''}"
+            f"method.{method}.start below that (0: from the first step)"
+            f"{', because its ramp begins with 0' if params.ramp else ''}"
         )
     if params.stop is not None and params.stop <= params.start:
         raise InputError(f"{method} stops at iteration {params.stop} and starts at {params.start}; stop it later")
