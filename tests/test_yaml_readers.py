@@ -13,7 +13,7 @@ import yaml
 from analysis.report.report_spec import read_spec
 from c2d.core.errors import InputError
 from c2d.core.yaml_lines import parse_mapping, read_mapping
-from c2d.specs.lookup import read_schedule
+from c2d.specs.names import read_schedule
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 

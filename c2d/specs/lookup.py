@@ -1,31 +1,20 @@
-"""Look up every name that a spec mentions: data cards, students, schedules, weight files, teacher runs.
+"""Hold the value of every name that specs mention, so that any number of specs is resolved without reading a file.
 
-In: the names (`names_in`). Out: one `Lookup` of plain values (`look_up_names`), so that any number of specs can be
-resolved from it without reading a file again. Needs no torch for shipped names.
+`c2d.specs.names` collects the names and reads their values.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, TypeVar
 
-from c2d.core.errors import InputError, unknown_name
-from c2d.core.run_folder import atomic_write_text, read_json
-from c2d.core.store_folder import RunStore, find_run
-from c2d.core.yaml_lines import parse_mapping, read_mapping
-from c2d.data.card_lookup import data_reference
-from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
+from c2d.core.errors import InputError
+from c2d.specs.catalog import unknown_student
 from c2d.specs.spec import KINDS
 
 T = TypeVar("T")
-SCHEDULE_HINT = "see docs/spec.md for the keys of a schedule"
 
 
 @dataclass(frozen=True)
@@ -41,39 +30,6 @@ class StoredRun:
     id: str
     kind: str
     state: str
-
-
-@dataclass
-class Names:
-    """Names as they are given in specs, each once. Students are kept as given, by their `student_key`."""
-
-    datasets: set[str] = field(default_factory=set)
-    students: dict[str, Any] = field(default_factory=dict)
-    schedules: set[str] = field(default_factory=set)
-    inits: set[str] = field(default_factory=set)
-    runs: set[str] = field(default_factory=set)
-
-
-def names_in(specs: Iterable[Mapping[str, Any]]) -> Names:
-    """Collect the names in specs and in the teachers that they describe.
-
-    Args:
-        specs: {key of a spec: value}. Malformed values are skipped: they are reported when the spec is resolved.
-    """
-    names = Names()
-    sets = {"dataset": names.datasets, "schedule": names.schedules, "init": names.inits}
-    for values in specs:
-        given = values.get("teachers")
-        teachers = list(given.values()) if isinstance(given, dict) else []
-        names.runs |= {str(run) for run in teachers if run and not isinstance(run, dict)}
-        for spec in (values, *(teacher for teacher in teachers if isinstance(teacher, dict))):
-            for key, value in spec.items():
-                name = value.get("name") if isinstance(value, dict) else value
-                if key in sets and isinstance(name, str):
-                    sets[key].add(name)
-                elif key == "student" and name:
-                    names.students[student_key(value)] = value
-    return names
 
 
 def student_key(student: Any) -> str:
@@ -104,116 +60,80 @@ class Lookup:
     inits: Mapping[str, str | InputError] = field(default_factory=dict)
     runs: Mapping[str, StoredRun | InputError] = field(default_factory=dict)
 
+    def named_values(self, spec: Mapping[str, Any], kind: str) -> dict[str, Any]:
+        """Return the values behind the names of one spec.
 
-def value_or_raise(value: T | InputError) -> T:
-    """Return a value of a `Lookup`.
+        Args:
+            spec: keys of spec.json with names, paths or objects with a name; its keys are checked before.
+            kind: classifier or detector.
 
-    Raises:
-        InputError: the value is one.
-    """
+        Returns:
+            {dataset: {name, digest}, student: {name, digest} or None, schedule: {name, values}, init: text}.
+
+        Raises:
+            InputError: a name that does not exist, or a digest that is not that of the data or config.
+        """
+        return {
+            "dataset": self._dataset(spec["dataset"]),
+            "student": self._student(spec.get("student") or spec.get("network")) if kind == "detector" else None,
+            "schedule": self._schedule(spec["schedule"], kind),
+            "init": self._init(spec.get("init") or "none"),
+        }
+
+    def run_id(self, given: Any) -> str:
+        """Return the whole id of a teacher's run. A name that was never looked up is a whole id.
+
+        Raises:
+            InputError: the run does not exist, or it cannot be a teacher.
+        """
+        run = self.runs.get(str(given))
+        return str(given) if run is None else _value_or_raise(run).id
+
+    def _dataset(self, given: Any) -> dict[str, str]:
+        name, digest = _value_or_raise(self.datasets[given["name"] if isinstance(given, dict) else given])
+        if isinstance(given, dict) and given.get("digest", digest) != digest:
+            raise InputError(
+                f"data set {name} has digest {digest[:12]}, the spec wants {given['digest'][:12]}; use the same data"
+            )
+        return {"name": name, "digest": digest}
+
+    def _student(self, given: Any) -> dict[str, str]:
+        if (key := student_key(given)) not in self.students:
+            raise unknown_student(str(given))
+        student = _value_or_raise(self.students[key])
+        if isinstance(given, dict) and given.get("digest", student["digest"]) != student["digest"]:
+            raise InputError(
+                f"student {given['name']} has digest {student['digest'][:12]}, the spec wants "
+                f"{given['digest'][:12]}; the toolbox or the config changed"
+            )
+        return student
+
+    def _schedule(self, given: Any, kind: str) -> dict[str, Any]:
+        name = given.get("name") if isinstance(given, dict) else given
+        changes = (given.get("values") or {}) if isinstance(given, dict) else {}
+        more = set(given) - {"name", "values"} if isinstance(given, dict) else set()
+        if not isinstance(name, str) or not isinstance(changes, dict) or more:
+            raise InputError(f"schedule {given!r} is neither a name nor {{name: ..., values: {{...}}}}")
+        # RunSpec reports a kind that does not exist.
+        file = _value_or_raise(self.schedules[kind if kind in KINDS else "detector", name])
+        return {"name": file["name"], "values": _merge(file["values"], changes)}
+
+    def _init(self, given: Any) -> str:
+        if not isinstance(given, str):
+            raise InputError(f"init {given!r} is not text; allowed: none, torchvision:NAME, or a file")
+        return "none" if given == "none" else _value_or_raise(self.inits[given])
+
+
+def _value_or_raise(value: T | InputError) -> T:
+    """Return the value, or raise its error as a new one: the stored one may be raised for many specs."""
     if isinstance(value, InputError):
-        # A new error, because the stored one may be raised for many specs.
         raise InputError(str(value)) from None
     return value
 
 
-def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
-    """Look up every name once.
-
-    Weight files and students that are given as files are copied to the store under their digest: a path is no part of
-    a spec, and a run does not change when the file does.
-
-    Args:
-        names: from `names_in`.
-        runs: the store.
-        data: root of the data cards (default: C2D_DATA, else ./data).
-    """
-    return Lookup(
-        methods=method_catalog(),
-        datasets={name: _value_or_error(data_reference, name, data) for name in sorted(names.datasets)},
-        students={key: _value_or_error(_student, names.students[key], runs) for key in sorted(names.students)},
-        schedules={
-            (kind, name): _value_or_error(read_schedule, name, kind)
-            for name in sorted(names.schedules)
-            for kind in KINDS
-        },
-        inits={name: _value_or_error(_init, name, runs) for name in sorted(names.inits)},
-        runs={name: _value_or_error(_stored_run, name, runs) for name in sorted(names.runs)},
-    )
-
-
-def _value_or_error(look_up: Callable[..., T], *arguments: Any) -> T | InputError:
-    try:
-        return look_up(*arguments)
-    except InputError as error:
-        return error
-
-
-def read_schedule(name: str, kind: str) -> dict[str, Any]:
-    """Read {name, values} of a schedule.
-
-    Args:
-        name: a shipped schedule, or the path of a YAML file.
-        kind: classifier or detector; each has schedules of its own.
-
-    Raises:
-        InputError: neither exists.
-    """
-    folder = resources.files("c2d") / "configs" / ("teachers" if kind == "classifier" else "schedules")
-    shipped = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-    if name in shipped:
-        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
-        return {"name": name, "values": parse_mapping(text, f"{name}.yaml", SCHEDULE_HINT)}
-    if Path(name).is_file():
-        return {"name": Path(name).stem, "values": read_mapping(Path(name), SCHEDULE_HINT)}
-    raise unknown_name(f"schedule of a {kind}", name, shipped, "or give the path of a YAML file")
-
-
-def _student(given: Any, runs: Path) -> dict[str, str]:
-    """Return {name, digest} of a shipped student, an mmdet config, or a config file, which is copied to the store."""
-    name = str(given["name"] if isinstance(given, dict) else given)
-    catalog = student_catalog()
-    if name in catalog:
-        return {"name": name, "digest": catalog[name]}
-    if name.startswith("mmdet::"):
-        from c2d.configs.student_config import student_digest  # reading an mmdet config needs mmengine
-
-        return {"name": name, "digest": student_digest(name)}
-    store = RunStore(runs)
-    if name.endswith(".py"):
-        from c2d.configs.student_config import config_text, student_digest
-
-        digest = student_digest(name)
-        if not store.student_config(digest).exists():
-            atomic_write_text(store.student_config(digest), config_text(name))
-        return {"name": Path(name).stem, "digest": digest}
-    if isinstance(given, dict) and store.student_config(str(given.get("digest"))).exists():
-        return {"name": name, "digest": str(given["digest"])}
-    raise unknown_student(name)
-
-
-def _init(given: str, runs: Path) -> str:
-    """Return `none`, `torchvision:NAME`, or `sha256:...` of a file, which is copied to the store."""
-    if given == "none" or given.startswith(("torchvision:", "sha256:")):
-        return given
-    path = Path(given)
-    if not path.is_file():
-        raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    stored = RunStore(runs).weights(digest)
-    if not stored.exists():
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        # Another process may copy the same file now: each writes its own, and the rename is atomic.
-        partial = stored.with_suffix(f".{os.getpid()}.partial")
-        shutil.copyfile(path, partial)
-        os.replace(partial, stored)
-    return f"sha256:{digest}"
-
-
-def _stored_run(given: str, runs: Path) -> StoredRun:
-    folder = find_run(given, runs)
-    try:
-        kind, state = str(read_json(folder.spec).get("kind")), str(folder.read_status().get("state"))
-    except (OSError, ValueError):  # the run is being written; a spec that needs this teacher is refused later
-        kind = state = "unknown"
-    return StoredRun(folder.id, kind, state)
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
-from c2d.specs.catalog import unknown_student
-from c2d.specs.lookup import Lookup, look_up_names, names_in, student_key, value_or_raise
+from c2d.specs.lookup import Lookup
 from c2d.specs.method_schema import Method, check_json, check_method, needed_teachers, resolve_method
+from c2d.specs.names import look_up_names, names_in
 from c2d.specs.schedule import ScheduleRef
 from c2d.specs.spec import KINDS, MODEL_KEYS, RunSpec, build_spec
 
@@ -97,25 +97,26 @@ class SpecResolver:
         """
         check_keys(values)
         kind = values.get("kind") or ("classifier" if "network" in values else "detector")
-        model = values.get("student") or values.get("network")
         method, needed = self._method(values.get("method") or [])
-        schedule_key, schedule = self._schedule(values["schedule"], kind)
+        named = self.lookup.named_values(values, kind)
         resolved = {
+            **named,
             "kind": kind,
             "method": method,
             "teachers": self._teachers(values.get("teachers") or {}, needed, values["dataset"]),
-            "dataset": self._dataset(values["dataset"]),
-            "student": self._student(model) if kind == "detector" else None,
-            "network": model if kind == "classifier" else None,
-            "schedule": schedule,
-            "input": _input(values.get("input"), kind, schedule),
-            "init": self._init(values.get("init") or "none"),
+            "network": values.get("student") or values.get("network") if kind == "classifier" else None,
+            "input": values.get("input"),
             "overrides": values.get("overrides") or {},
         }
+        if resolved["input"] is None and kind == "classifier":  # the side of its schedule's crops
+            resolved["input"] = named["schedule"]["values"].get("input")
         check_json(resolved["overrides"], "overrides")
-        as_given = {key: value for key, value in values.items() if key not in _DERIVED}
+        # default=repr: values that JSON cannot hold are reported by the validation.
+        key = json.dumps([kind, named["schedule"]], default=repr)
+        resolved["schedule"] = self._schedules.get(key, named["schedule"])
+        as_given = {name: value for name, value in values.items() if name not in _DERIVED}
         spec = build_spec({**as_given, **resolved})
-        self._schedules[schedule_key] = spec.schedule
+        self._schedules[key] = spec.schedule
         return spec
 
     def _method(self, given: Any) -> tuple[Method, dict[str, list[str]]]:
@@ -146,8 +147,7 @@ class SpecResolver:
             if isinstance(teacher, dict):
                 ids[kind] = self._new_teacher(kind, {"dataset": dataset, **teacher})
             else:
-                run = self.lookup.runs.get(str(teacher))
-                ids[kind] = str(teacher) if run is None else value_or_raise(run).id
+                ids[kind] = self.lookup.run_id(teacher)
         return ids
 
     def _new_teacher(self, kind: str, values: dict[str, Any]) -> str:
@@ -160,66 +160,3 @@ class SpecResolver:
             self._teacher_ids[key] = spec.id
             self.teachers.setdefault(spec.id, spec)
         return self._teacher_ids[key]
-
-    def _dataset(self, given: Any) -> dict[str, str]:
-        """Return {name, digest}; a digest in the spec must be that of the data."""
-        name, digest = value_or_raise(self.lookup.datasets[given["name"] if isinstance(given, dict) else given])
-        if isinstance(given, dict) and given.get("digest", digest) != digest:
-            raise InputError(
-                f"data set {name} has digest {digest[:12]}, the spec wants {given['digest'][:12]}; use the same data"
-            )
-        return {"name": name, "digest": digest}
-
-    def _student(self, given: Any) -> dict[str, str]:
-        """Return {name, digest}; a digest in the spec must be that of the config."""
-        if (key := student_key(given)) not in self.lookup.students:
-            raise unknown_student(str(given))
-        student = value_or_raise(self.lookup.students[key])
-        if isinstance(given, dict) and given.get("digest", student["digest"]) != student["digest"]:
-            raise InputError(
-                f"student {given['name']} has digest {student['digest'][:12]}, the spec wants "
-                f"{given['digest'][:12]}; the toolbox or the config changed"
-            )
-        return student
-
-    def _schedule(self, given: Any, kind: str) -> tuple[str, ScheduleRef | dict[str, Any]]:
-        """Return (key in `_schedules`, the validated schedule or its values)."""
-        name, changes = _name_and_changes(given)
-        kind = kind if kind in KINDS else "detector"  # another kind is reported by RunSpec
-        # default=repr: values that JSON cannot hold are reported later, by the validation.
-        key = json.dumps([kind, name, changes], default=repr)
-        if key in self._schedules:
-            return key, self._schedules[key]
-        file = value_or_raise(self.lookup.schedules[kind, name])
-        return key, {"name": file["name"], "values": _merge(file["values"], changes)}
-
-    def _init(self, given: Any) -> str:
-        if not isinstance(given, str):
-            raise InputError(f"init {given!r} is not text; allowed: none, torchvision:NAME, or a file")
-        return "none" if given == "none" else value_or_raise(self.lookup.inits[given])
-
-
-def _input(given: Any, kind: str, schedule: ScheduleRef | dict[str, Any]) -> Any:
-    """Return the image side in px; for a classifier, the crop side of its schedule unless the spec has another one."""
-    if given is not None or kind != "classifier":
-        return given
-    if isinstance(schedule, ScheduleRef):
-        return getattr(schedule.values, "input", None)
-    return schedule["values"].get("input")
-
-
-def _name_and_changes(given: Any) -> tuple[str, dict[str, Any]]:
-    name = given.get("name") if isinstance(given, dict) else given
-    changes = (given.get("values") or {}) if isinstance(given, dict) else {}
-    more = set(given) - {"name", "values"} if isinstance(given, dict) else set()
-    if not isinstance(name, str) or not isinstance(changes, dict) or more:
-        raise InputError(f"schedule {given!r} is neither a name nor {{name: ..., values: {{...}}}}")
-    return name, changes
-
-
-def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged

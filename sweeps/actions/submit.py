@@ -17,7 +17,7 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import write_manifest
-from c2d.specs.lookup import look_up_names, names_in
+from c2d.specs.names import look_up_names, names_in
 from c2d.specs.spec import RunSpec
 from sweeps.actions.row_filters import filter_rows
 from sweeps.actions.tasks import rows_to_launch, tasks_of

@@ -11,7 +11,8 @@ import pytest
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.specs.lookup import StoredRun, look_up_names, names_in
+from c2d.specs.lookup import StoredRun
+from c2d.specs.names import look_up_names, names_in
 from c2d.specs.resolve_spec import SpecResolver, resolve_spec
 
 SPEC: dict[str, Any] = {"dataset": "coco2017", "student": "ssd300-vgg16", "schedule": "ssd"}

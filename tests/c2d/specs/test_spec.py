@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
-from c2d.specs.lookup import read_schedule
+from c2d.specs.names import read_schedule
 from c2d.specs.spec import RunSpec, parse_spec, run_name
 
 HASH = "a" * 64

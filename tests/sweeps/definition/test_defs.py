@@ -10,7 +10,7 @@ import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.scenes import make_scenes
-from c2d.specs.lookup import look_up_names, names_in
+from c2d.specs.names import look_up_names, names_in
 from c2d.specs.resolve_spec import resolve_spec
 from sweeps.definition.definition import definition_names, read_definition
 from sweeps.definition.expand import Cell, Grid, expand

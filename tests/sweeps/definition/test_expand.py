@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.specs.lookup import look_up_names, names_in
+from c2d.specs.names import look_up_names, names_in
 from c2d.specs.resolve_spec import resolve_spec
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.expand import Grid, expand
