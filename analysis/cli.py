@@ -33,13 +33,13 @@ def report(
         Path | None, typer.Option("--cache", help="what was read before (default: C2D_CACHE, else ~/.cache/c2d)")
     ] = None,
 ) -> None:
-    """Tables, figures and one page from finished and unfinished runs; needs no torch. Run folders are never changed."""
+    """Write tables, figures and a page from finished and unfinished runs. Needs no torch. Run folders never change."""
     _needs_extra()
     from c2d.core.errors import InputError
 
     if data and not data.is_dir():
         raise InputError(f"--data {data} is no folder; give the root of the data cards")
-    if data:  # figures look for pixels where the rest of the suite looks
+    if data:  # figures find pixels by the same variable as the rest of the suite
         os.environ["C2D_DATA"] = str(data)
     from analysis.report.report import write_report
     from analysis.report.report_contents import ReportRequest
@@ -57,7 +57,7 @@ def explain(
     runs: Runs = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """The runs, commits, configs and files behind one number of a table."""
+    """Show the runs, commits, configs and files behind one number of a table."""
     _needs_extra()
     from analysis.report.explain import explain_cell
 
@@ -70,7 +70,7 @@ def _store(runs: Path | None) -> Path:
 
 
 def _needs_extra() -> None:
-    """The packages of the extra, or one line that says how to get them."""
+    """Check the packages of the extra; the error has the command that installs them."""
     from importlib.util import find_spec
 
     from c2d.core.errors import InputError

@@ -37,7 +37,7 @@ def write(table: Table) -> str:
     lines += (line for row in table.rows for line in _lines(table, row))
     out = _Lines()
     csv.writer(out, lineterminator="\r\n").writerows(lines)
-    return out.text.encode("utf-8", "replace").decode("utf-8")
+    return out.text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no UTF-8
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -116,7 +116,7 @@ def _lines(table: Table, row: Row) -> Iterator[list[str]]:
 
 
 def _labels(table: Table, row: Row) -> tuple[str, ...]:
-    """One label an axis, whatever the row holds."""
+    """Exactly one label an axis: missing ones are "", further ones are left out."""
     return (*row.labels, *("" for _ in table.row_axes))[: len(table.row_axes)]
 
 

@@ -63,6 +63,7 @@ def _caption(table: Table, content: TableText) -> str:
 
 def _fit(under: Sequence[str]) -> Iterator[str]:
     """Box 0, the table, and below it box 2, its notes; both are scaled only where they would leave the page."""
+    # Registers 0 and 2 are TeX's scratch registers. A % ends each line in a box: a line end would be a space.
     yield r"\ifdim\wd0>\linewidth \sbox0{\resizebox{\linewidth}{!}{\usebox0}}\fi"
     yield r"\dimen2=0.85\textheight"
     if under:
@@ -102,6 +103,7 @@ def _label_column(table: Table, axis: int) -> str:
     longest = max((len(row.labels[axis]) for row in table.rows if axis < len(row.labels)), default=0)
     if max(longest, len(table.row_axes[axis])) <= WIDE_LABEL:
         return "l"
+    # TeX never hyphenates the first word of a paragraph; \hspace{0pt} in front of it allows that.
     return rf">{{\raggedright\arraybackslash\hspace{{0pt}}}}p{{{WIDE_LABEL // 2}em}}"
 
 
@@ -115,6 +117,7 @@ def _number_column(column: Column, cells: Sequence[CellText], tailed: bool) -> s
 
 
 def _head(column: Column, tailed: bool) -> str:
+    # \multicolumn, because siunitx would read a header in an S column as a number.
     style = rf"\itshape{_GREY}" if column.is_published else ""
     return rf"\multicolumn{{{1 + tailed}}}{{c}}{{{style}{_bounded(heading(column), WIDE_HEADER)}}}"
 
@@ -145,7 +148,7 @@ def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
 
 def _cell(shown: CellText, tailed: bool) -> str:
     marks = rf"\textsuperscript{{{','.join(map(escape, shown.marks))}}}" if shown.marks else ""
-    if shown.is_missing:
+    if shown.is_missing:  # an S column takes text only in braces
         return f"{{{escape(DASH)}{marks}}}" + " & " * tailed
     number = (r"\bfseries " if shown.bold else "") + shown.number.replace(MINUS, "-")
     if not tailed:
@@ -165,7 +168,7 @@ def _line(fields: Iterable[str]) -> str:
 
 
 def _under(content: TableText, ledger: bool) -> Iterator[str]:
-    """Footnotes, statistics and, where asked for, ledger in small type, as wide as the table."""
+    """Footnotes, statistics and, if wanted, the ledger in small type, as wide as the table."""
     if not content.notes and not content.under:
         return
     yield r"\begin{minipage}{\dimen0}\footnotesize\raggedright\hspace{0pt}%"

@@ -9,6 +9,7 @@ from analysis.formats.cell_text import CellText, header, printable_line, with_fu
 from analysis.formats.text import TableText, table_text
 from analysis.tables.table import Column, Row, Table
 
+# On GitHub $ begins math, ! an image, and bare addresses and @names become links.
 _SPECIAL = re.compile(r"[\\`*{}\[\]#|~$!]")
 _UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # one inside a word is no emphasis and stays readable
 _LINKS = re.compile(r"://|www\.|@", re.IGNORECASE)

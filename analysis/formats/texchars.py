@@ -21,9 +21,10 @@ _COMMANDS = {
     "%": r"\%",
     "&": r"\&",
     "#": r"\#",
-    "$": r"\ensuremath{\$}",
+    "$": r"\ensuremath{\$}",  # in text the italic fonts of OT1 print a pound sign for \$
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    # OT1 has no < > | in text and would print ¡ ¿ and a dash.
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
@@ -119,6 +120,7 @@ _ACCENTS = {
 }
 for _kind, _names in (("SMALL", _GREEK), ("CAPITAL", _GREEK_CAPITALS)):
     for _name in _names:
+        # Unicode's name of the letter is LAMDA.
         _MATH[unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper().replace('LAMBDA', 'LAMDA')}")] = f"\\{_name}"
 
 
@@ -155,6 +157,7 @@ def _word(word: str) -> str:
 
 def _apart(pieces: list[str]) -> str:
     """Joined, with hyphens that make no dash: -- stays two hyphens."""
+    # Twice, because `replace` does not see overlaps: --- becomes -{}-- first.
     return "".join(pieces).replace("--", "-{}-").replace("--", "-{}-").replace(",,", ",{},").replace(",,", ",{},")
 
 

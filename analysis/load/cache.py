@@ -68,7 +68,7 @@ class Cache:
         self.changed = self.changed or bool(removed)
 
     def save(self) -> None:
-        """Write the cache as a whole or not at all. Of two commands that write at once, one wins; no error is raised."""
+        """Write the cache as a whole or not at all. If two commands write at once, one wins; no error is raised."""
         if self.path is None or not self.changed:
             return
         try:
@@ -81,7 +81,7 @@ class Cache:
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(json.dumps(head).encode() + b"\n" + body)
-            os.replace(name, self.path)
+            os.replace(name, self.path)  # at once: a reader finds the old file or the new one
         except OSError:
             Path(name).unlink(missing_ok=True)
         except BaseException:
@@ -116,6 +116,7 @@ def load_cache(place: Path | None, store: Path) -> Cache:
     if place is None or is_inside(place, store):
         return Cache()
     name = os.path.realpath(store)
+    # surrogateescape: a path may hold bytes that are no UTF-8.
     path = place / f"store-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.json"
     empty = Cache(path, ascii(name))
     try:

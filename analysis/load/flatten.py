@@ -2,7 +2,7 @@
 
 Each function takes the parsed object of one file and returns {column: value}; a null number is None.
 `analysis.load.cache` stores the result, which is why nothing but the content of that one file may enter. A value that
-is present but cannot be used raises `FormatError`: a mean over the remaining numbers would look like a result.
+is present but cannot be used raises `FormatError`: else a mean over the remaining numbers would pass for a result.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def env(value: Mapping[str, Any]) -> Values:
     packages = optional(newest, "packages") or {}
     if not isinstance(packages, dict):
         raise FormatError("packages is not an object")
+    # One package may be recorded as `Foo_bar` or `foo-bar`: both are one name (PEP 503).
     versions = {str(name).lower().replace("_", "-"): version for name, version in packages.items()}
 
     def version(*names: str) -> str:

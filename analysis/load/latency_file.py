@@ -139,6 +139,7 @@ def _versions(value: Mapping[str, Any]) -> dict[str, str]:
     packages = optional(value, "env", "packages") or {}
     if not isinstance(packages, dict):
         raise FormatError(f"env.packages is {type_name(packages)} where an object belongs")
+    # One package may be recorded as `Foo_bar` or `foo-bar`: both are one name (PEP 503).
     by_name = {str(name).lower().replace("_", "-"): version for name, version in packages.items()}
     found = {"python": text(optional(value, "env", "python"), "env.python")}
     found |= {name: text(by_name[name], f"env.packages.{name}") for name in SOFTWARE if name in by_name}

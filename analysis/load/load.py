@@ -83,7 +83,7 @@ def frame_columns(axes: Iterable[str] = ()) -> list[str]:
 
 
 def to_frame(rows: Sequence[Mapping[str, float | str | None]], axes: Iterable[str] = ()) -> pd.DataFrame:
-    """Return rows as a frame: numbers float64, text object with "" for missing, labels object with NaN for no such axis.
+    """Return rows as a frame: numbers float64, text object with "" for missing, labels object with NaN for no axis.
 
     Args:
         rows: {column: value}; None or no key is a missing value.

@@ -73,7 +73,7 @@ def _values(lines: list[bytes]) -> list[Any]:
     """The value of each line, None where it is no JSON. Where all are whole, they are read as one array: faster."""
     try:
         together = json.loads(b"[" + b",".join(lines) + b"]")
-        if len(together) == len(lines):
+        if len(together) == len(lines):  # a line such as `1,2` is no JSON, but two items of the array
             return together
     except (ValueError, RecursionError):
         pass
@@ -94,6 +94,7 @@ def _frame(
     import pandas as pd
 
     steps = np.array(iterations, dtype=np.int64)
+    # np.unique gives the first place of a value; in the reversed array that is the last event.
     distinct, from_end = np.unique(steps[::-1], return_index=True)
     last = len(steps) - 1 - from_end  # of several events of an iteration, the one written last
     columns = {"iteration": distinct}
@@ -110,9 +111,9 @@ def _frame(
 def _number(value: Any) -> float:
     if type(value) is float:
         return value
-    if type(value) is int:
+    if type(value) is int:  # not isinstance: True is an int as well
         try:
             return float(value)
-        except OverflowError:
+        except OverflowError:  # JSON has integers of any size
             return math.inf if value > 0 else -math.inf
     return math.nan

@@ -75,6 +75,7 @@ def load_published(path: Path = SHIPPED) -> tuple[PublishedRow, ...]:
 @lru_cache(maxsize=8)
 def _load(path: Path) -> tuple[PublishedRow, ...]:
     try:
+        # utf-8-sig: spreadsheets put a byte order mark in front.
         lines = csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         missing = [name for name in REQUIRED if name not in header]

@@ -78,7 +78,9 @@ def read_run_row(runs: Path, run: str, cache: Cache, now: float) -> RunRow:
         if isinstance(result, dict):
             values.update(result)
         else:
-            problems.append(result or Problem(runs / run / RESULT_FILE, f"is missing although {STATUS_FILE} says done"))
+            problems.append(
+                result or Problem(runs / run / RESULT_FILE, f"is missing although {STATUS_FILE} has state done")
+            )
         if files[ENV_FILE] is None:
             problems.append(Problem(runs / run / ENV_FILE, "is missing: code and machine are unknown"))
     # Numbers without their provenance are still shown.

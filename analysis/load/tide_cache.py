@@ -178,6 +178,7 @@ class _Computed:
         targets = RunStore(self.study.runs).targets(digest)
         of_detections = _state(detections, "is missing, so its TIDE curves cannot be computed; evaluate the run again")
         of_targets = _state(targets, f"is missing: the ground truth of {run}; evaluate the run again")
+        # The cache's key covers the detections only, so the state of the ground truth is part of the value.
         made_from = {"tide": tide.VERSION, "targets": [digest, *of_targets]}
         key = f"{run}/{DETECTIONS_FILE}"
         entry = self.kept.get(key, of_detections)

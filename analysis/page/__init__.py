@@ -33,11 +33,12 @@ def render(report: PageContent) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a wrong name in a template raises instead of printing nothing
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    # Markup: escaping would change the scripts, and the policy allows them by the hash of their text.
     style, theme, script = (Markup(_own(name)) for name in ("page.css", "theme.js", "page.js"))
     columns, same = views.run_columns(report.runs)
     page = environment.get_template("page.html.j2").render(

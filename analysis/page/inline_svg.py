@@ -45,6 +45,7 @@ def inline(svg: str, prefix: str, scope: str, label: str) -> str:
         InvalidSvg: not XML, not SVG, or with entities of its own.
     """
     try:
+        # The standard parser expands entities, so a small file could fill the memory; defusedxml refuses them.
         root = safe.fromstring(svg)
     except (ElementTree.ParseError, ValueError) as error:
         raise InvalidSvg(f"not an SVG file that can be read: {error}") from None
@@ -63,7 +64,7 @@ def inline(svg: str, prefix: str, scope: str, label: str) -> str:
 
 
 def _clean(element: ElementTree.Element, prefix: str, scope: str) -> None:
-    element.tag = element.tag.rpartition("}")[2]
+    element.tag = element.tag.rpartition("}")[2]  # HTML has <svg> without a namespace prefix
     for name, value in list(element.attrib.items()):
         del element.attrib[name]
         plain = "href" if name == LINK else name
@@ -125,7 +126,7 @@ def _style(css: str, prefix: str, scope: str) -> str:
         named = [one.strip() for one in re.sub(r"#([A-Za-z_])", rf"#{prefix}\1", selectors).split(",")]
         if all(SELECTOR.fullmatch(one) for one in named):
             out.append(f"{','.join(f'{scope} {one}' for one in named)}{{{body}}}")
-    return "".join(out).replace("<", "")
+    return "".join(out).replace("<", "")  # `</style>` would end the element
 
 
 def _pixels(length: str) -> float | None:

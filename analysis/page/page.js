@@ -189,8 +189,8 @@
     const links = [...line.cells[line.cells.length - 1].children];
     const parts = [facts];
     if (links.length) {
-      const asked = head.dataset.key.replace(/^delta\./, "");
-      const keys = ["seed", "state", runKeys.includes(asked) ? asked : "AP", "code"];
+      const metric = head.dataset.key.replace(/^delta\./, "");
+      const keys = ["seed", "state", runKeys.includes(metric) ? metric : "AP", "code"];
       const labels = ["folder of the run", ...keys.map((key) =>
         runsTable?.tHead.rows[0].cells[runKeys.indexOf(key)]?.textContent.trim() ?? key)];
       const scroll = make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Runs behind this number" });

@@ -120,7 +120,7 @@ def table_view(table: Table, place: int, file: str) -> TableView:
 
 
 def figure_views(figures: Sequence[PageFigure]) -> list[FigureView]:
-    """Return the views of all figures. Where the drawings are too large together, the largest are left out with a note."""
+    """Return the views of all figures. If the drawings are too large together, the largest are left out with a note."""
     drawn = [_drawn(figure, place) for place, figure in enumerate(figures)]
     sizes = [len(svg) for svg, _ in drawn]
     for place in sorted(range(len(drawn)), key=lambda place: -sizes[place]):
@@ -207,7 +207,6 @@ def short_commit(code: str) -> str:
 
 def value_text(value: Any) -> str:
     """Return a value as text; "" for None and for the missing values of pandas."""
-    # By name: pandas is not imported for the page alone.
     if value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType"):
         return ""
     return str(value)

@@ -1,4 +1,4 @@
-"""Where the labels of boxes go in a picture: at a corner of their box, within the picture, on no other label."""
+"""Place the labels of boxes in a picture: at a corner of their box, within the picture, on no other label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ MAY_COVER = 0.12
 
 @dataclass(frozen=True)
 class BoxLabel:
-    """A line of text; left, top and width in points from the upper left corner of the picture."""
+    """A line of text.
+
+    Attributes:
+        text: class and score.
+        verdict: of its box.
+        left, top, width: in points, from the upper left corner of the picture.
+    """
 
     text: str
     verdict: str
@@ -29,11 +35,12 @@ class BoxLabel:
 def place_box_labels(
     boxes: Sequence[dict[str, Any]], across: float, down: float, wide: float, high: float
 ) -> list[BoxLabel]:
-    """Labels of the boxes that find room, the first box first.
+    """Place the labels of all boxes that have room for one, the first box first.
 
     Args:
         boxes: x, y, w, h in pixels of the image, class, score (NaN: none), verdict.
-        across, down: points a pixel, in both directions. wide, high: the picture, points.
+        across, down: points per pixel, in both directions.
+        wide, high: size of the picture, points.
     """
     placed: list[BoxLabel] = []
     corners = [(box["x"] * across, box["y"] * down, (box["x"] + box["w"]) * across, (box["y"] + box["h"]) * down)

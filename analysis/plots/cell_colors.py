@@ -9,13 +9,22 @@ import numpy as np
 from analysis.load.columns import Quantity
 
 MEAN_MAP = "cividis"
-"""Even in lightness and the same to colour-blind eyes."""
+"""Even in lightness, and readable with colour blindness."""
 DIFFERENCE_MAP = "PuOr"
 """Purple is better, orange is worse, white is no difference."""
 
 
 def color_scale(values: np.ndarray, metric: Quantity, difference: bool) -> Any:
-    """Value -> colour; symmetric around 0 for differences."""
+    """Return the colour scale of some values; symmetric around 0 for differences.
+
+    Args:
+        values: (n,) float64 in the shown unit; NaN is ignored.
+        metric: its direction decides which end of the scale is better.
+        difference: whether the values are differences to a baseline.
+
+    Returns:
+        A matplotlib ScalarMappable.
+    """
     import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -32,10 +41,11 @@ def color_scale(values: np.ndarray, metric: Quantity, difference: bool) -> Any:
 
 
 def readable_color(face: Any) -> str:
-    """Black or white, by the contrast of WCAG; at least 4.5 on every background."""
+    """Return black or white, whichever has more contrast with `face` by WCAG 2; it is at least 4.5."""
     from matplotlib.colors import to_rgb
 
     def light(color: Any) -> float:
+        # Relative luminance of sRGB, WCAG 2.
         parts = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 

@@ -45,7 +45,7 @@ COLUMNS = ("row", "point", "x", "label", "value", "sd", "low", "high", "interval
 BANDS = 4
 """Lines up to which intervals are bands."""
 ONLY = "mean"
-"""Name of the line where there is only one."""
+"""Name of the line if there is only one."""
 
 
 class Spec(FigureSpec):
@@ -59,10 +59,10 @@ class Spec(FigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Points by series and rising x.
+    """Return the points by series and ascending x, in shown units.
 
     Raises:
-        InputError: a label of x that is no number; an unknown axis; cells that differ on an axis not asked for.
+        InputError: a label of x that is no number; an unknown axis; cells that differ on an axis that is not given.
     """
     import pandas as pd
 
@@ -75,9 +75,9 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     added: list[Group] = []  # horizontal lines only
     if spec.baseline:  # `where` may have left it out
         where = {**spec.where, **{axis: [label] for axis, label in spec.baseline.items()}}
-        there = [set(group.rows["run"]) for group in found]
+        included = [set(group.rows["run"]) for group in found]
         bases = groups(study, sweep, axes, where, spec.labels)
-        added = [base for base in bases if set(base.rows["run"]) not in there]
+        added = [base for base in bases if set(base.rows["run"]) not in included]
     out: list[dict[str, Any]] = []
     for group, only_flat in [*((group, True) for group in added), *((group, False) for group in found)]:
         places = _places(group, spec.x)
@@ -99,7 +99,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Lines with bands and faint seeds; horizontal lines for what does not depend on x."""
+    """Draw lines with bands and faint seeds; horizontal lines for cells that do not depend on x."""
     means = data[data["point"] != "seed"]
     if not (means["n"] > 0).any():
         return message_figure(no_data_message(_named_points(means, spec.x)))
@@ -147,7 +147,7 @@ def _places(group: Group, axis: str) -> dict[float, str]:
     """{x: its label}; more than one where the group does not depend on x."""
     labels = sorted(group.values(axis))
     if len(labels) > 1 and any(not is_number(label) for label in labels):
-        return {float(place): label for place, label in enumerate(labels)}  # flat, wherever its labels stand
+        return {float(place): label for place, label in enumerate(labels)}  # flat, so the places do not matter
     return {label_number(label, axis, labels): label for label in labels}
 
 
@@ -171,7 +171,7 @@ def _seeds(name: str, x: float, label: str, group: Group, metric: Quantity, base
 
 
 def _flat(axes: Axes, row: Any, place: int, lines: int) -> Any:
-    """A horizontal line, grey for a baseline, with the band of its interval; it takes a look that no curve has."""
+    """A horizontal line, grey for a baseline, with the band of its interval, in a style that no curve has."""
     style = series_style(place + lines)
     color = GREY if row.baseline else style.color
     if math.isfinite(row.low):
@@ -187,7 +187,7 @@ def _handle(index: int) -> Any:
 
 
 def _named_points(means: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Means whose name says at which x they stand, for the remarks."""
+    """The means with the x of each point in its name, for the notes."""
     out = means.copy()
     short = axis.rpartition(".")[2]
     several = means.loc[means["point"] == "mean", "row"].nunique() > 1

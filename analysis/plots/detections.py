@@ -1,14 +1,14 @@
 """A sheet of detections: a column an image, a line of pictures for the ground truth and for each row, baseline first.
 
-Nothing is chosen by hand: the images are the first of the validation set with enough objects, the seed is the lowest
+The selection is automatic: the images are the first of the validation set with enough objects, the seed is the lowest
 that all rows have finished. At each place (IoU 0.5, whatever the class) the detection of the highest score is shown,
-and judged at IoU 0.5 against the objects of its image:
+and compared at IoU 0.5 with the objects of its image:
 
-  right   an object of its class is there
-  class   only objects of other classes are
-  place   none is: badly placed, or on nothing
+  right   it overlaps an object of its class
+  class   it overlaps only objects of other classes
+  place   it overlaps no object
 
-A detection that lies for the most part in a crowd region of its class and on no object is left out, as in COCO.
+A detection with half of its area in a crowd region of its class and on no object is left out, as in COCO.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Lines of four parts, in this order:
+    """Return the lines of four parts, in this order:
 
     row     one a row of the figure: its run (n is 1, or 0 where none is shown and `note` says why)
     image   one a column: file relative to the data root ("" where the images were not found), width, height in pixels
     truth   the objects: image, object (its number in the image), box xywh in pixels, class
-    found   the detections that are shown: also row, score, verdict, and the object they stand at
+    found   the detections that are shown: also row, score, verdict, and the object they overlap most
     """
     import pandas as pd
 
@@ -88,7 +88,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """See the module; pixels are read from the data root again, without them boxes stand on a plain ground."""
+    """Draw the sheet; pixels are read from the data root, and without them boxes are on a plain background."""
     from analysis.plots.image_grid import draw_image_grid
 
     return draw_image_grid(data, data_root(), spec.min_objects, spec.min_score)
@@ -183,8 +183,8 @@ def _image(entry: Mapping[str, Any], place: int, truth: CocoData, folder: str | 
     corner = (boxes[:, :2] + boxes[:, 2:]).max(axis=0) if len(boxes) else np.array([1.0, 1.0])
     size = [entry.get(side) for side in ("width", "height")]
     width, height = (
-        float(told) if isinstance(told, int | float) and told > 0 else max(1.0, float(far))
-        for told, far in zip(size, corner, strict=True)
+        float(given) if isinstance(given, int | float) and given > 0 else max(1.0, float(far))
+        for given, far in zip(size, corner, strict=True)
     )
     name = entry.get("file_name")
     file = f"{folder}/{name}" if folder and isinstance(name, str) else ""
@@ -223,7 +223,11 @@ def _found(image: str, place: int, data: CocoData, min_score: float) -> list[dic
 
 
 def suppress_overlaps(boxes: Array) -> list[int]:
-    """Which of the (n, 4) xywh boxes, best first, are not overlapped by half (IoU 0.5) by one that is kept before."""
+    """Return the places of the boxes that no better kept box overlaps with IoU 0.5 or more.
+
+    Args:
+        boxes: (n, 4) float64 xywh in pixels of the image, best first.
+    """
     overlap = box_ious(boxes, boxes)
     kept: list[int] = []
     for at in range(len(boxes)):
@@ -233,7 +237,7 @@ def suppress_overlaps(boxes: Array) -> list[int]:
 
 
 def box_ious(a: Array, b: Array) -> Array:
-    """(n, m) IoU of xywh boxes (n, 4) and (m, 4); 0 where both are empty."""
+    """Return the IoU (n, m) of xywh boxes (n, 4) and (m, 4), in pixels of the image; 0 where both are empty."""
     both = _shared(a, b)
     whole = (a[:, 2] * a[:, 3])[:, None] + (b[:, 2] * b[:, 3])[None] - both
     return np.divide(both, whole, out=np.zeros_like(both), where=whole > 0)
@@ -246,6 +250,7 @@ def _shared(a: Array, b: Array) -> Array:
 
 
 def _in_crowd(box: Array, crowds: Array) -> bool:
+    # COCO divides by the area of the detection, not of the union: a crowd region is larger than its objects.
     area = float(box[2] * box[3])
     return bool(len(crowds)) and area > 0 and bool((_shared(box[None], crowds)[0] / area >= IOU).any())
 

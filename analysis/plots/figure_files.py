@@ -1,7 +1,8 @@
-"""The CSV beside a figure: what a reader gets back is the frame that was drawn, types and last digits included.
+"""The files of a figure: PDF, SVG, and a CSV from which `read_csv` returns the frame that was drawn, without loss.
 
-Text stands in quotes, numbers do not, so the label "0.10" stays text and 0.1 a number (RFC 4180; any program reads it).
-Numbers are written so that they parse back to the same bits. An empty field is a missing number, "" is empty text.
+In the CSV text is in quotes and numbers are not, so the label "0.10" remains text and 0.1 a number (RFC 4180; any
+program reads it). Numbers are written so that they parse back to the same bits. An empty field is a missing number, ""
+is empty text.
 """
 
 from __future__ import annotations
@@ -25,21 +26,25 @@ _WHOLE = re.compile(r"-?\d+")
 
 
 def encode_figure(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
-    """{".pdf": ..., ".svg": ..., ".csv": ...} of a figure and its data (full precision, see `reread`).
+    """Return {".pdf": ..., ".svg": ..., ".csv": ...} of a figure and its data (full precision, see `read_csv`).
 
     Equal figures and data give equal bytes.
     """
     files = {".pdf": io.BytesIO(), ".svg": io.BytesIO()}
     with paper_style():
+        # Dates would make the bytes differ; matplotlib leaves out metadata that is None.
         figure.savefig(files[".pdf"], format="pdf", metadata={"CreationDate": None, "Creator": "c2d", "Producer": None})
         figure.savefig(files[".svg"], format="svg", metadata={"Date": None, "Creator": "c2d"})
     return {**{suffix: file.getvalue() for suffix, file in files.items()}, ".csv": csv_text(data).encode()}
 
 
 def csv_text(data: pd.DataFrame) -> str:
-    """`data`, whose columns hold text, whole numbers, numbers or truth values; missing text becomes "".
+    """Return a frame as CSV text. Missing text becomes "".
 
     Half a surrogate pair, which no file can hold, becomes a question mark.
+
+    Args:
+        data: columns hold text, whole numbers, numbers or truth values.
     """
     lines = [",".join(_quoted(str(name)) for name in data.columns)]
     columns = [_fields(data[name]) for name in data.columns]
@@ -48,10 +53,10 @@ def csv_text(data: pd.DataFrame) -> str:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """The frame that `write_csv` wrote.
+    """Read the frame of a CSV of `csv_text`.
 
-    A column is text where a field stands in quotes, truth values where all are True or False, whole numbers where all
-    are, else numbers.
+    A column is text where a field is in quotes, truth values where all are True or False, whole numbers where all are,
+    else numbers.
 
     Raises:
         InputError: the file is not such a CSV.

@@ -1,6 +1,6 @@
-"""Size and layout of a figure: the axes, and below them legend and notes; fixed once, so that equal data give equal files.
+"""Size and layout of a figure: the axes, and below them legend and notes. Equal data give equal files.
 
-A figure of `new_figure` gets its axes filled, then `finish` adds the words and fixes the layout.
+Fill the axes of a figure of `new_figure`; then `add_legend_and_notes` adds the text and fixes the layout.
 """
 
 from __future__ import annotations
@@ -20,19 +20,26 @@ if TYPE_CHECKING:
 def new_figure(
     width_in: float, height_in: float, rows: int = 1, columns: int = 1, **subplots: Any
 ) -> tuple[Figure, Any]:
-    """A Figure (constrained layout, Agg canvas) and its Axes, or an array of them as `Figure.subplots` gives it.
+    """Create a Figure (constrained layout, Agg canvas) and its Axes.
 
-    height_in is that of the axes with their labels; `finish` adds what legend and notes need.
+    Args:
+        width_in: inches.
+        height_in: of the axes with their labels, inches; `add_legend_and_notes` adds the height of legend and notes.
+        rows, columns: number of panels.
+        subplots: keywords of `Figure.subplots`.
+
+    Returns:
+        The Figure, and its Axes or an array of them as of `Figure.subplots`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # without pyplot a Figure has no canvas that can measure text
     _layout(figure, w_pad=0.02, h_pad=0.04)
     axes_array = figure.subplots(rows, columns, **subplots)
     for axes in figure.axes:
-        # How many ticks there are is decided when drawn, by this size: said here, it does not depend on who draws.
+        # matplotlib chooses the number of ticks by this size when it draws; set here, it does not depend on the caller.
         axes.tick_params(labelsize=PAPER["xtick.labelsize"])
     return figure, axes_array
 
@@ -46,12 +53,15 @@ def add_legend_and_notes(
 ) -> None:
     """Write legend and notes (grey, wrapped) below the axes, a title above; call it last and once.
 
-    The title is for figures that stand alone. Plot modules leave it out: the paper and the page write `spec.title` and
-    `spec.caption` beside the figure.
+    The figure grows by their height, so the axes keep their size and nothing overlaps. The legend has as many columns
+    as fit the width. Afterwards the axes do not move (see `freeze_layout`).
 
-    The figure becomes as much taller as they need, so the axes keep their size and nothing can lie on anything. The
-    legend has as many columns as fit the width. Notes are sentences: what a bar is, what is unfinished. The axes stay
-    where they are after it (see `settle`).
+    Args:
+        notes: sentences: what a bar is, what is unfinished.
+        legend: (artist, name).
+        title: for a figure without a page. Plot modules leave it out: the paper and the page write `spec.title` and
+            `spec.caption` beside the figure.
+        max_columns: of the legend.
     """
     width, axes_height = (float(side) for side in figure.get_size_inches())
     edge, gap = 0.04, 0.05
@@ -79,7 +89,7 @@ def add_legend_and_notes(
 
 
 def message_figure(reason: str, width_in: float = SINGLE_IN, title: str = "") -> Figure:
-    """A figure that says in words why there is nothing to draw: `No finished runs: 2 failed, 1 new.`"""
+    """Create a figure with only a sentence on why there is nothing to draw: `No finished runs: 2 failed, 1 new.`"""
     with paper_style():
         figure, axes = new_figure(width_in, 1.2)
         axes.set_axis_off()
@@ -119,7 +129,7 @@ def _fitted_legend(
 
 
 def freeze_layout(figure: Figure) -> Figure:
-    """Fix the axes where the layout puts them; after `finish`, and inside `paper()`."""
+    """Fix the axes at the places that the layout gives them; call it inside `paper_style()`."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:

@@ -1,4 +1,4 @@
-"""Words of a figure: names that may be anything, numbers, and how much room they take in the figures' font."""
+"""Text of a figure: names with any characters, numbers, and their width in the figures' font."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 FONT = "DejaVu Sans"
-"""It comes with matplotlib, so a figure looks the same on every machine."""
+"""matplotlib includes this font, so a figure is the same on every machine."""
 
 
 def shorten(text: str, limit: int = 36) -> str:
-    """`text` for a figure: one line, at most `limit` characters (the middle makes way for …), drawable characters only.
+    """Shorten a text for a figure: one line, at most `limit` characters (… replaces the middle).
 
-    A character that the font does not have becomes □; the CSV keeps the text as it is.
+    A character that the font does not have becomes □; the CSV keeps the original text.
     """
     has = _drawable()
     one = "".join(character if ord(character) in has else "□" for character in " ".join(str(text).split()))
@@ -24,7 +24,7 @@ def shorten(text: str, limit: int = 36) -> str:
 
 
 def shorten_distinct(texts: Sequence[str], limit: int = 36) -> list[str]:
-    """`shown` of each text; where two different ones would look the same, none of those is cut."""
+    """Shorten each text; where two different texts would become equal, none of them is cut."""
     short = [shorten(text, limit) for text in texts]
     return [
         shorten(text, 10_000) if any(b == mine and a != text for a, b in zip(texts, short, strict=True)) else mine
@@ -33,7 +33,7 @@ def shorten_distinct(texts: Sequence[str], limit: int = 36) -> list[str]:
 
 
 def format_number(value: float, digits: int, sign: bool = False) -> str:
-    """A number as words show it: fixed digits, a true minus, no minus zero, – where there is none."""
+    """Return a number as text: fixed digits, a true minus, no minus zero, – where it is not finite."""
     if not math.isfinite(value):
         return "–"
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
@@ -43,12 +43,12 @@ def format_number(value: float, digits: int, sign: bool = False) -> str:
 
 
 def axis_label(label: str, unit: str) -> str:
-    """The label of an axis: `AP (%)`, `p50 (ms)`, `images`."""
+    """Return the label of an axis: `AP (%)`, `p50 (ms)`, `images`."""
     return f"{label} ({unit})" if unit else label
 
 
 def text_width_in(text: str, points: float, weight: str = "normal") -> float:
-    """Width of one line of text, inches, in the figures' font."""
+    """Return the width of one line of text in the figures' font, inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
@@ -57,7 +57,7 @@ def text_width_in(text: str, points: float, weight: str = "normal") -> float:
 
 
 def wrap_text(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
-    """`text` in lines of at most `width` inches; a word that is longer by itself is cut."""
+    """Wrap a text into lines of at most `width` inches; a longer word is cut."""
     lines: list[str] = []
     current = ""
     for word in shorten(text, 10_000).split():

@@ -1,6 +1,6 @@
 """The mean of one number over two axes of a sweep; with a baseline, the paired difference to it.
 
-Data: one row for each pair of labels, promised or not, in the order of the sweep.
+Data: one row for each pair of labels, planned or not, in the order of the sweep.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ class Spec(FigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """The full grid. `value` is the mean, or with a baseline the mean paired difference to it (`against_mean`, of the
-    same seeds, whose runs are `against_runs`).
+    """Return the full grid, in shown units.
+
+    `value` is the mean, or with a baseline the mean paired difference to it. `against_mean` is the baseline's mean over
+    the same seeds, `against_runs` their runs.
 
     Raises:
         InputError: x and y are the same axis; an unknown one; a number that runs do not hold.
@@ -87,7 +89,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Cells with their number; what is unfinished says n/promised, what is missing is hatched."""
+    """Draw cells with their number; an unfinished cell has n/planned, a cell without value is hatched."""
     import matplotlib
     from matplotlib.patches import Rectangle
 
@@ -109,6 +111,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         upright = max(text_width_in(name, 6.5) for name in x_names) > 0.92 * cell_in
         below = 0.57 + (max(text_width_in(name, 6.5) for name in x_names) * 0.75 if upright else 0)
         figure, axes = new_figure(width, below + max(0.27 * len(rows), 0.6))
+        # The baseline's cell has its mean, not a difference, so it is not on the colour scale.
         values = data.loc[~data["baseline"].astype(bool), "value"] if difference else data["value"]
         colors = color_scale(values.to_numpy(float), metric, difference)
         for i, y in enumerate(rows):
@@ -131,8 +134,8 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             side.set_visible(False)
         axes.set_xlabel(spec.x)
         axes.set_ylabel(spec.y)
-        made = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
-        made.outline.set_visible(False)
+        colorbar = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
+        colorbar.outline.set_visible(False)
         name = f"Δ {metric.label}" if difference else metric.label
         axes.set_title(axis_label(name, "points" if difference and metric.unit == "%" else metric.unit))
         add_legend_and_notes(figure, notes=_notes(data, spec, difference))
@@ -155,8 +158,8 @@ def _cell(group: Group, among: Sequence[Group], spec: Spec, metric: Quantity) ->
     values, others = seed_values(group, metric), seed_values(base, metric)
     common = [seed for seed in values if seed in others]
     if not common:
-        return {**mine, **interval_columns([]), **run_columns(group, [], metric.key), "interval": "none: no common seed",
-                "missing": mine["missing"] or "baseline not finished"}  # fmt: skip
+        return {**mine, **interval_columns([]), **run_columns(group, [], metric.key),
+                "interval": "none: no common seed", "missing": mine["missing"] or "baseline not finished"}  # fmt: skip
     found = paired([values[seed] for seed in common], [others[seed] for seed in common])
     sd, low, high = (np.nan if value is None else value for value in (found.sd, found.low, found.high))
     return {

@@ -1,7 +1,7 @@
 """Pixels of validation images: where the data root has them, and how they come into a figure without filling it.
 
 A data set is a folder with a `card.json` under the data root (`C2D_DATA`, else ./data); the card names the folder of
-the `val` images. The format is repeated here on purpose: this room meets the others on disk.
+the `val` images. The format is repeated here on purpose: the other packages share only files on disk with it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ COLOURS = 96
 
 
 def data_root() -> Path:
+    """Return the folder of the data cards: $C2D_DATA or ./data."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
 
 
 def image_folder(name: str, digest: str, root: Path) -> str | None:
-    """The folder of the validation images of a data set, relative to the data root; None where there is none.
+    """Return the folder of the validation images of a data set, relative to the data root; None where there is none.
 
-    Other data of the same name have other images, so the digest must be that of the runs.
+    Args:
+        name: of the data set.
+        digest: of the runs' data; other data of the same name have other images.
+        root: the data root.
     """
     for path in (*sorted(root.glob(f"*/{CARD}")), root / CARD):
         card = _card(path)
@@ -38,7 +42,7 @@ def image_folder(name: str, digest: str, root: Path) -> str | None:
 
 
 def _public_digest(card: dict[str, Any]) -> str:
-    """What runs on a public data set name in the place of the card's own digest: that of name, classes and counts."""
+    """The digest that runs on a public data set record instead of the card's own: of name, classes and counts."""
     try:
         counts = {str(name): [split["n_images"], split["n_boxes"]] for name, split in card["splits"].items()}
         content = {"name": card["name"], "classes": card["classes"], "counts": counts}
@@ -63,9 +67,15 @@ def _images(card: dict[str, Any]) -> str | None:
 
 
 def read_pixels(root: Path, relative: str, most: int) -> Array | None:
-    """(h, w, 3) uint8, at most `most` pixels on the longer side, `COLOURS` colours; None where there is no image.
+    """Read an image, or return None where it cannot be read: the figure is drawn without its pixels then.
 
-    Whatever is wrong with a file, a figure without its pixels is still one.
+    Args:
+        root: the data root.
+        relative: path below the root; "" is no image.
+        most: pixels on the longer side.
+
+    Returns:
+        (H, W, 3) uint8 RGB with at most `COLOURS` colours.
     """
     import numpy as np
     from PIL import Image
@@ -74,7 +84,7 @@ def read_pixels(root: Path, relative: str, most: int) -> Array | None:
         return None
     try:
         with Image.open(root / relative) as opened:
-            opened.draft("RGB", (most, most))
+            opened.draft("RGB", (most, most))  # a JPEG is decoded at a smaller size, which is faster
             image = opened.convert("RGB")
         image.thumbnail((most, most), Image.Resampling.LANCZOS)
         return np.asarray(image.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB"))

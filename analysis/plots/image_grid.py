@@ -1,7 +1,7 @@
-"""Ink of the sheet of detections; see `analysis.plots.detections` for what is shown.
+"""Drawing of the sheet of detections; `analysis.plots.detections` selects its contents.
 
-Colours are kept apart by line styles and by lightness as well, and every line has a dark edge, so it is seen on any
-picture. All pictures of a line have one height, and widths by their own proportions.
+Line style and lightness differ where colour differs, and every line has a dark edge, so it is visible on any picture.
+All pictures of a line have one height, and widths by their own proportions.
 """
 
 from __future__ import annotations
@@ -46,12 +46,18 @@ BUDGET = 700_000
 
 
 def draw_image_grid(data: pd.DataFrame, root: Path, min_objects: int, min_score: float) -> Figure:
-    """See `analysis.plots.detections.draw`."""
+    """Draw the sheet of detections.
+
+    Args:
+        data: frame of `analysis.plots.detections.data`.
+        root: the data root.
+        min_objects, min_score: of the spec, for the notes.
+    """
     heads, entries = data[data["part"] == "row"], _records(data[data["part"] == "image"])
     names = [str(row) for row, n in zip(heads["row"], heads["n"], strict=True) if n]
     notes = row_notes(heads)
     if not names or not entries:
-        why = notes or ["No runs to draw: the report asks for cells that no run answers."]
+        why = notes or ["No runs to draw: the report selects cells without runs."]
         return message_figure(" ".join(["No detections to show.", *why]), DOUBLE_IN)
     truth, found = data[data["part"] == "truth"], data[data["part"] == "found"]
     lines = [("ground truth", truth), *((name, found[found["row"] == name]) for name in names)]
@@ -80,9 +86,17 @@ def draw_image_grid(data: pd.DataFrame, root: Path, min_objects: int, min_score:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of the sheet; places in inches from the upper left corner of the figure.
+    """One picture of the sheet.
 
-    labels: what is written at its boxes. unlabelled: how many boxes have none, for want of room.
+    Attributes:
+        line: number of its line of pictures, the ground truth first.
+        name: of the line.
+        column: number of its image.
+        left, top, width, height: inches, from the upper left corner of the figure.
+        entry: the image: file, width and height in pixels.
+        boxes: x, y, w, h in pixels of the image, class, score, verdict.
+        labels: of the boxes.
+        unlabelled: number of boxes without a label, because there is no room.
     """
 
     line: int
@@ -127,7 +141,7 @@ def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[st
 
 
 def column_count(images: int) -> int:
-    """Pictures side by side: at most `ACROSS`, and blocks of nearly equal length."""
+    """Return the number of pictures side by side: at most `ACROSS`, in blocks of nearly equal length."""
     return math.ceil(images / math.ceil(images / ACROSS))
 
 
@@ -198,9 +212,9 @@ def _selection_sentences(
     lost = sum(picture is None for picture in pictures)
     where = "under the data root (C2D_DATA)"
     return [
-        f"The first {len(pictures)} validation images with at least {min_objects} objects, not chosen by hand; "
+        f"The first {len(pictures)} validation images with at least {min_objects} objects, without manual selection; "
         f"seed {seeds}, the lowest that {whose} have finished. At each place (IoU 0.5) the detection of the highest "
-        f"score, if it is at least {min_score:g}; judged at IoU 0.5.",
+        f"score, if it is at least {min_score:g}; compared with the ground truth at IoU 0.5.",
         f"Boxes without their images: {'none' if lost == len(pictures) else len(pictures) - lost} of {len(pictures)} "
         f"{'was' if lost == len(pictures) else 'were'} found {where}."
         if lost

@@ -1,4 +1,4 @@
-"""AP over the IoU threshold: whether a method finds more objects, or only places them better."""
+"""AP over the IoU threshold. It shows whether a method finds more objects, or only places them better."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Ten points a row: AP in percent at IoU 0.50 to 0.95."""
+    """Return ten points a row: AP in percent at IoU 0.50 to 0.95."""
     import pandas as pd
 
     out = [
@@ -49,7 +49,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """A line a row, with intervals where there are two seeds or more."""
+    """Draw a line a row, with intervals where there are two seeds or more."""
     if not (data["n"] > 0).any():
         return message_figure(no_data_message(data))
     names = unique_values(data)

@@ -1,4 +1,4 @@
-"""A horizontal axis whose ticks are the values of a numeric axis of the sweep, linear or logarithmic."""
+"""A horizontal axis, linear or logarithmic, with the values of a numeric axis of the sweep as ticks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DECADES = 2.0
-"""Span of x from which its axis is logarithmic."""
+"""Span of x, in powers of ten, above which its axis is logarithmic."""
 
 
 def label_number(label: str, axis: str, others: Sequence[str]) -> float:
-    """The number that a label is: "0.1", "1e-3".
+    """Return the number of a label: "0.1", "1e-3".
+
+    Args:
+        axis, others: name and labels of the axis, for the error.
 
     Raises:
-        InputError: it is none.
+        InputError: the label is no finite number.
     """
     try:
         value = float(label)
@@ -30,13 +33,14 @@ def label_number(label: str, axis: str, others: Sequence[str]) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise InputError(
-            f"axis {axis} has the label {label!r}, which is no number (labels: {abbreviate(others)}); a curve needs numbers: "
-            f"leave it out with `where: {{{axis}: [...]}}`, or use a heatmap or a seeds figure"
+            f"axis {axis} has the label {label!r}, which is no number (labels: {abbreviate(others)}); a curve needs "
+            f"numbers: leave it out with `where: {{{axis}: [...]}}`, or use a heatmap or a seeds figure"
         )
     return value
 
 
 def is_number(label: str) -> bool:
+    """Whether a label is a finite number."""
     try:
         return math.isfinite(float(label))
     except ValueError:
@@ -54,7 +58,7 @@ def set_numeric_axis(axes: Axes, data: pd.DataFrame) -> list[tuple[float, str]]:
             axes.set_xscale("log")
             room = (max(xs) / min(xs)) ** 0.05
             axes.set_xlim(min(xs) / room, max(xs) * room)
-        else:  # 0 has its place left of the smallest value, on a short linear piece
+        else:  # a logarithmic axis has no 0: symlog puts it left of the smallest value, on a short linear piece
             axes.set_xscale("symlog", linthresh=min(positive), linscale=0.6)
             axes.set_xlim(-0.15 * min(positive), max(xs) * 1.35)
     elif xs:
@@ -63,12 +67,12 @@ def set_numeric_axis(axes: Axes, data: pd.DataFrame) -> list[tuple[float, str]]:
     else:  # only flat lines
         axes.set_xlim(0, 1)
     axes.set_xticks(xs, [label for _, label in ticks])
-    axes.set_xticks([], minor=True)
+    axes.set_xticks([], minor=True)  # a logarithmic axis has minor ticks of its own
     return ticks
 
 
 def thin_tick_labels(figure: Figure, axes: Axes, ticks: Sequence[tuple[float, str]]) -> None:
-    """Leave out labels of ticks that would touch the one before; the ticks stay."""
+    """Remove the labels of ticks that would touch the label before; the ticks remain."""
     figure.draw_without_rendering()
     size = 6.5
     kept, end = [], -math.inf

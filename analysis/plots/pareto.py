@@ -1,7 +1,7 @@
 """Accuracy against cost: one point a row, bars on both axes, and the front of rows that no other row beats on both.
 
-Cost is a latency (measured on one device, see `analysis.load.latency`), FLOPs, or any number of a finished run, such as its
-parameters.
+Cost is a latency (measured on one device, see `analysis.load.latency`), FLOPs, or any number of a finished run, such as
+its parameters.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """One line a row: `value` (y) with its interval over seeds, `x` with its own, and whether it is on the front.
+    """Return one line a row: `value` (y) with its interval over seeds, `x` with its own, whether it is on the front.
 
-    x of latencies and FLOPs is the mean over the row's measured runs; its interval is that of the measurement, of
-    several runs the widest span of theirs. x of other quantities is the mean over seeds.
+    All numbers are in shown units. x of latencies and FLOPs is the mean over the row's measured runs; its interval is
+    that of the measurement, of several runs the widest span of theirs. x of other quantities is the mean over seeds.
 
     Raises:
         InputError: y has no better direction; latencies of different conditions, see `analysis.load.latency`.
@@ -80,14 +80,14 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Names beside the points where all of them find a place, else a legend."""
+    """Draw the points, with names beside them if all names have room, else with a legend."""
     if not (data["n"] > 0).any():
         return message_figure(no_data_message(data))
     if not data["x"].notna().any():
         label = quantity(spec.x).label
         notes = ", ".join(sorted({str(note) for note in data["x_note"] if note})) or "no value"
         return message_figure(
-            f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or ask for `x: params`."
+            f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or use `x: params`."
         )
     with paper_style():
         return _draw_points(data, spec, direct=True) or _legend(data, spec)
@@ -100,7 +100,7 @@ def _legend(data: pd.DataFrame, spec: Spec) -> Figure:
 
 
 def _draw_points(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
-    """The figure; None where names were to stand beside the points and one finds no place."""
+    """The figure; None where `direct` names do not all have room beside their points."""
     x, y = quantity(spec.x), quantity(spec.y)
     drawn = data[data["value"].notna() & data["x"].notna()]
     figure, axes = new_figure(SINGLE_IN, 2.5)

@@ -1,4 +1,4 @@
-"""Which classes gain over the baseline and which lose: a panel a row, horizontal bars, the largest gain on top.
+"""Gain of each class over the baseline: a panel a row, horizontal bars, the largest gain on top.
 
 A gain is the mean difference over the seeds that row and baseline share, and its interval that of a paired comparison.
 All panels have the classes in the same order, that of the mean gain over the panels, so they can be read across.
@@ -50,7 +50,7 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Lines (row, class): `value` is the gain in percent points over the baseline, paired over common seeds.
+    """Return lines (row, class): `value` is the gain in percent points over the baseline, paired over common seeds.
 
     A row that cannot be compared has one line without a value, and the reason in `note`.
 
@@ -120,7 +120,7 @@ def _value(lines: pd.DataFrame, name: object, column: str) -> float:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """At most four panels side by side, then the next line of panels."""
+    """Draw at most four panels side by side, then the next line of panels."""
     from matplotlib.patches import Patch
 
     there, lost = data[data["value"].notna()], data[data["value"].isna()]
@@ -207,7 +207,7 @@ def _title(mine: pd.DataFrame, name: str) -> str:
 
 
 def _mark_sentences(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[str], label: str) -> list[str]:
-    """What the marks are, what is left out, and what the intervals do not say."""
+    """Sentences on the marks, on the classes that are left out, and on what the intervals do not cover."""
     means = there.groupby("class", sort=False)["value"].mean()
     against, n = unique_values(there, "against"), len(order)
     base = shorten(against[0], 30) if len(against) == 1 else "the baseline of each row"
@@ -220,9 +220,7 @@ def _mark_sentences(there: pd.DataFrame, order: Sequence[str], hidden: Sequence[
             f"gains and losses; their mean gains go from {ends[0]} to {ends[1]}. The CSV has all classes."
         )
     if n >= 10 and there["low"].notna().any():
-        out.append(
-            f"Each interval speaks about its class alone: of {n} such intervals {round(n / 20)} or so miss by chance."
-        )
+        out.append(f"Each interval is for its class alone: of {n} such intervals about {round(n / 20)} miss by chance.")
     if any(is_incomplete(k, promised) for k, promised in zip(there["n"], there["promised"], strict=True)):
         out.append("In brackets: common seeds of those planned, where some are missing or there are fewer than three.")
     if (there["n"] == 2).any():

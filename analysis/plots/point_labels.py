@@ -1,7 +1,7 @@
-"""Names beside points, so that nobody has to look them up in a legend; all of them, or none.
+"""Write names beside points, so that the figure needs no legend: all names, or none.
 
-Each name is tried at eight sides and growing distances of its point. It may lie on no other name, no point and not
-outside the axes; lines and bars it avoids where it can. Where one name finds no place the caller draws a legend.
+Each name is tried at eight sides and growing distances of its point. It may not overlap another name or a point, or
+leave the axes; it avoids lines and bars if possible. If one name has no free place, the caller draws a legend.
 """
 
 from __future__ import annotations
@@ -18,14 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = 6.5
-_MARKER = 3.2  # half of the room that a point keeps for itself, in points
+_MARKER = 3.2  # half of the side of the square that a marker takes, points
 _SIDES = ((1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (-1, 0), (0, 1), (0, -1))
-_DISTANCES = (4.5, 8.0, 13.0, 19.0, 26.0)
+_DISTANCES = (4.5, 8.0, 13.0, 19.0, 26.0)  # of a name from its point, points
 
 
 @dataclass(frozen=True)
 class PointLabel:
-    """A text for the point (x, y), in data units."""
+    """The name of one point.
+
+    Attributes:
+        x, y: of the point, in data units.
+        text: the name.
+        color: of the text.
+    """
 
     x: float
     y: float
@@ -65,10 +71,15 @@ class _Box:
 def place_point_labels(
     figure: Figure, axes: Axes, names: Sequence[PointLabel], segments: Sequence[tuple[float, float, float, float]] = ()
 ) -> bool:
-    """Write every name beside its point and return True; or write none and return False.
+    """Write every name beside its point, or none. Call it when limits and layout are final (`add_legend_and_notes`).
 
-    Call it when limits and layout are final (after `finish`). segments: (x0, y0, x1, y1) in data units, lines and bars
-    that a name should rather not cover.
+    Args:
+        figure, axes: with all points drawn.
+        names: one a point.
+        segments: (x0, y0, x1, y1) in data units, lines and bars that a name avoids if possible.
+
+    Returns:
+        Whether the names were written.
     """
     figure.draw_without_rendering()
     scale = 72 / figure.dpi
@@ -109,7 +120,7 @@ def _arranged(
     lines: Sequence[tuple[float, float, float, float]],
     room: _Box,
 ) -> list[_Box] | None:
-    """A place for each name, the ones with the fewest places first; None where one finds none."""
+    """A place for each name, the name with the fewest choices first; None where one has no free place."""
     choices = []
     for (x, y), (width, height) in zip(at, sizes, strict=True):
         found = []
@@ -121,6 +132,7 @@ def _arranged(
                 box = _Box(left, bottom, left + width, bottom + height)
                 if box.inside(room) and not any(box.meets(point) for point in points):
                     crossed = sum(_crosses(line, box.wider(2.0)) for line in lines)
+                    # A crossed line costs about as much as the largest distance; the order of the sides breaks ties.
                     found.append((crossed * 25 + distance + 0.3 * rank, box))
         choices.append(sorted(found, key=lambda pair: pair[0]))
     out: list[_Box | None] = [None] * len(at)

@@ -1,8 +1,8 @@
-"""From the seeds of a row to the numbers and the words of a figure: interval, what is missing, what a mark means.
+"""Columns and sentences of a figure's points: mean and interval over seeds, missing runs, the meaning of the marks.
 
 Every data frame of a plot has these columns for each of its points: `value`, `sd`, `low`, `high` (shown units, missing
-where there is none), `interval` (the name of the interval, or why there is none), `n`, `promised`, `seeds`, `runs`, and
-`missing` (what became of the other promised runs, in words).
+where there is none), `interval` (the name of the interval, or why there is none), `n`, `promised` (planned seeds),
+`seeds`, `runs`, and `missing` (states of the other planned runs, as text).
 """
 
 from __future__ import annotations
@@ -23,35 +23,38 @@ if TYPE_CHECKING:
     from analysis.tables.groups import Group
 
 ENOUGH = 3
-"""Seeds below which a point is marked."""
+"""A point with fewer seeds is drawn hollow."""
 INTERVAL = "95 % t interval of the mean over seeds"
 WIDE = "Intervals of two seeds are very wide; they may be cut at the edge of the axes."
 MARKED = "Hollow: unfinished, or fewer than three seeds (n of planned)"
 
 
 def run_quantity(key: str, figure: str) -> Quantity:
-    """The quantity of that name, if finished runs hold it.
+    """Return the quantity of that name, if results of runs have it.
+
+    Args:
+        figure: kind of the figure, for the error.
 
     Raises:
-        InputError: an unknown one, or one that is measured beside the runs.
+        InputError: an unknown quantity, or one of the latency files.
     """
     found = quantity(key)
     if not found.column:
         raise InputError(
             f"a {figure} figure cannot show {key!r}: it is measured by `c2d bench latency`, not by a run; "
-            "ask for a column of result.json such as AP, or for a pareto figure"
+            "use a column of result.json such as AP, or a pareto figure"
         )
     return found
 
 
 def point_columns(group: Group, metric: Quantity) -> dict[str, Any]:
-    """The columns of the module for one group and one quantity of the frame, in shown units."""
+    """Return the columns of the module for one group and one quantity of the frame, in shown units."""
     values = seed_values(group, metric)
     return {**interval_columns(list(values.values())), **run_columns(group, list(values), metric.key)}
 
 
 def seed_values(group: Group, metric: Quantity) -> dict[int, float]:
-    """{seed: shown number} of the finished runs that have one, by rising seed."""
+    """Return {seed: number in the shown unit} of the finished runs that have one, in ascending order of the seed."""
     done = group.done
     if metric.column not in done.columns:
         return {}
@@ -60,7 +63,11 @@ def seed_values(group: Group, metric: Quantity) -> dict[int, float]:
 
 
 def interval_columns(values: Sequence[float]) -> dict[str, Any]:
-    """value, sd, low, high, interval of one point."""
+    """Return value, sd, low, high and interval of one point.
+
+    Args:
+        values: one a seed, in the shown unit.
+    """
     if not len(values):
         return {"value": np.nan, "sd": np.nan, "low": np.nan, "high": np.nan, "interval": "none: no finished run"}
     found = summary(values)
@@ -69,7 +76,12 @@ def interval_columns(values: Sequence[float]) -> dict[str, Any]:
 
 
 def run_columns(group: Group, seeds: Sequence[int], key: str = "") -> dict[str, Any]:
-    """n, promised, seeds, runs, missing of a point that stands on these seeds of a group."""
+    """Return n, promised, seeds, runs and missing of a point.
+
+    Args:
+        seeds: of the group, those that the point is the mean of.
+        key: of the quantity, for finished runs without it; "" where they are left out for another reason.
+    """
     rows = group.rows
     run = {int(seed): str(name) for seed, name in zip(rows["seed"], rows["run"], strict=True)}
     state = {int(seed): str(name) for seed, name in zip(rows["seed"], rows["state"], strict=True)}
@@ -85,26 +97,27 @@ def run_columns(group: Group, seeds: Sequence[int], key: str = "") -> dict[str, 
 
 
 def is_incomplete(n: int, promised: int) -> bool:
-    """Whether a point is drawn hollow: unfinished, or too few seeds to speak of their spread."""
+    """Whether a point is drawn hollow: planned seeds are missing, or fewer than three seeds."""
     return n < promised or n < ENOUGH
 
 
 def no_data_message(data: pd.DataFrame) -> str:
-    """Why there is nothing to draw, from the points without runs: `No finished runs: 2 failed, 1 new.`"""
+    """Return why there is nothing to draw, from the points without runs: `No finished runs: 2 failed, 1 new.`"""
     lost: Counter[str] = Counter()
     for words in data["missing"].unique() if "runs" not in data else data.drop_duplicates(_who(data))["missing"]:
         for part in filter(None, str(words).split(", ")):
             number, _, name = part.partition(" ")
             lost[name] += int(number)
     if not lost:
-        return "No runs to draw: the report asks for cells that no run answers."
+        return "No runs to draw: the report selects cells without runs."
     return f"No finished runs: {', '.join(f'{count} {name}' for name, count in sorted(lost.items()))}."
 
 
 def marker_notes(data: pd.DataFrame) -> list[str]:
-    """The sentences about marks: which points are hollow with n of planned, which have nothing, what is cut.
+    """Return the sentences about marks: the hollow points with n of planned, the empty ones, intervals that are cut.
 
-    data: one row a point, with `row` (its name) and the columns of the module.
+    Args:
+        data: one row a point, with `row` (its name) and the columns of the module.
     """
     rows = data.drop_duplicates(_who(data))
     hollow = [
@@ -122,7 +135,12 @@ def marker_notes(data: pd.DataFrame) -> list[str]:
 
 
 def axis_limits(values: Mapping[str, Any] | pd.DataFrame, margin: float = 0.06) -> tuple[float, float]:
-    """Limits of an axis that show every value and every interval but those of two seeds, which may be huge."""
+    """Return the limits of an axis that show every value and every interval but those of two seeds, which may be huge.
+
+    Args:
+        values: columns value, low, high and n.
+        margin: free space at both ends, as a part of the span.
+    """
     value = np.asarray(values["value"], float)
     trusted = np.asarray(values["n"]) != 2
     ends = [np.where(trusted, np.asarray(values[column], float), np.nan) for column in ("low", "high")]
@@ -131,7 +149,7 @@ def axis_limits(values: Mapping[str, Any] | pd.DataFrame, margin: float = 0.06) 
     if not len(every):
         return 0.0, 1.0
     low, high = float(every.min()), float(every.max())
-    # Two seeds alone have no bar that counts: leave room for some of it.
+    # The bars of two seeds are not in `every`: leave room for a part of them.
     if not trusted.all():
         low, high = low - 0.15 * (high - low), high + 0.15 * (high - low)
     room = margin * (high - low) or abs(high) * 0.1 or 0.5
@@ -139,12 +157,12 @@ def axis_limits(values: Mapping[str, Any] | pd.DataFrame, margin: float = 0.06) 
 
 
 def row_tuples(data: pd.DataFrame) -> list[Any]:
-    """The lines of a frame as named tuples."""
+    """Return the lines of a frame as named tuples."""
     return list(data.itertuples())
 
 
 def _who(data: pd.DataFrame) -> list[str]:
-    """Columns that tell one set of runs from another, so that a row with ten points is named once."""
+    """Columns that differ between sets of runs, so that a row with ten points is named once."""
     return [name for name in ("row", "n", "promised", "missing") if name in data]
 
 

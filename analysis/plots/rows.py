@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One group of a figure. is_baseline: others are compared with it. against: the one this is compared with, if any;
-    rows of several students may each have a baseline of their own."""
+    """One group of a figure.
+
+    Attributes:
+        name: in the legend.
+        position: number of the row, from 0.
+        group: its runs.
+        is_baseline: whether others are compared with it.
+        against: the group it is compared with, or None; rows of several students may have different baselines.
+    """
 
     name: str
     position: int
@@ -31,7 +38,7 @@ class Row:
 
     @property
     def run_of(self) -> dict[int, str]:
-        """{seed: run id} of every promised seed, done or not."""
+        """{seed: run id} of every planned seed, done or not."""
         return runs_by_seed(self.group)
 
     @property
@@ -47,12 +54,12 @@ def series_label(group: Group) -> str:
 
 
 def runs_by_seed(group: Group) -> dict[int, str]:
-    """{seed: run id} of every promised seed of a group."""
+    """Return {seed: run id} of every planned seed of a group."""
     return {int(seed): str(run) for seed, run in zip(group.rows["seed"], group.rows["run"], strict=True)}
 
 
 def rows_of(study: Study, spec: SeriesFigureSpec, sweep: str) -> list[Row]:
-    """Rows in the order of the sweep; none where the sweep has no cells.
+    """Return the rows of a figure in the order of the sweep; none where the sweep has no cells.
 
     Raises:
         InputError: see `analysis.tables.groups.groups`; a baseline that is no label of the series.
@@ -74,12 +81,12 @@ def rows_of(study: Study, spec: SeriesFigureSpec, sweep: str) -> list[Row]:
 
 
 def unique_values(data: pd.DataFrame, column: str = "row") -> list[str]:
-    """The distinct texts of a column as they come."""
+    """Return the distinct texts of a column in order of appearance."""
     return list(dict.fromkeys(data[column].astype(str)))
 
 
 def problem_note(problems: Iterable[Problem], runs: Iterable[str]) -> str:
-    """What is wrong with files of those runs: of the first, and how many more there are."""
+    """Return the first problem with files of those runs, and the number of the others; "" where there is none."""
     names = set(runs)
     mine = [problem for problem in problems if names & set(problem.path.parts)]
     if not mine:
@@ -90,7 +97,7 @@ def problem_note(problems: Iterable[Problem], runs: Iterable[str]) -> str:
 
 
 def row_notes(data: pd.DataFrame) -> list[str]:
-    """The sentences of the column `note`, the first two in full."""
+    """Return the sentences of the column `note`; of more than three the first two, and the number of the others."""
     notes = [note for note in unique_values(data, "note") if note]
-    more = [f"{len(notes) - 2} more rows with such problems stand in the CSV."] if len(notes) > 3 else []
+    more = [f"{len(notes) - 2} more rows with such problems are in the CSV."] if len(notes) > 3 else []
     return notes[:2] + more if more else notes

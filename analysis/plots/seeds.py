@@ -1,6 +1,6 @@
-"""Every seed of every row as a dot, with the mean and its interval: what a mean and a ± would hide.
+"""Every seed of every row as a dot, with the mean and its interval.
 
-Data: rows with point "mean" (one a row of the figure) and with point "seed" (one a promised seed; `value` is missing
+Data: rows with point "mean" (one a row of the figure) and with point "seed" (one a planned seed; `value` is missing
 where the run is not finished).
 """
 
@@ -48,7 +48,7 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """One mean and all seeds of each row, rows in the sweep's order."""
+    """Return one mean and all seeds of each row in shown units, rows in the sweep's order."""
     import pandas as pd
 
     metric = run_quantity(spec.y, "seeds")
@@ -67,7 +67,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """A strip a row, the first on top."""
+    """Draw a strip a row, the first on top."""
     means = data[data["point"] == "mean"]
     if not (means["n"] > 0).any():
         return message_figure(no_data_message(means))

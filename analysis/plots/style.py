@@ -1,20 +1,20 @@
-r"""How every figure looks, and the three files it becomes: PDF, SVG and the CSV it can be drawn again from.
+r"""Style of all figures: fonts, sizes, colours, markers and lines.
 
-A plot module draws inside `with paper():` on a Figure of `new_figure`, hands its words to `finish` and returns it:
+A plot module draws inside `with paper_style():` on a Figure of `new_figure`, adds legend and notes and returns it:
 
-    with paper():
+    with paper_style():
         figure, axes = new_figure(SINGLE_IN, 2.4)
-        axes.plot(x, y, **line(0))
-        finish(figure, notes=["Mean of 3 seeds."], legend=[(handle, "a name")])
+        axes.plot(x, y, **line_style(0))
+        add_legend_and_notes(figure, notes=["Mean of 3 seeds."], legend=[(handle, "a name")])
     return figure
 
 Decisions:
-- No pyplot: a Figure belongs to who made it, nothing is global, nothing needs a display.
+- No pyplot: no Figure is global, and nothing needs a display.
 - Fonts: DejaVu Sans, which comes with matplotlib. In the PDF it is embedded as TrueType (fonttype 42; type 3 is refused
   by many proceedings). In the SVG text is drawn as paths, so a figure looks the same where the font is not installed.
-- No mathtext: names of methods and classes are shown as they are, `$`, `_`, `%` and `\` included.
-- Colour is never alone: every series has a colour of Okabe and Ito's palette, a marker and a line style of its own, and
-  any two of 24 series differ in at least two of the three.
+- No mathtext: names of methods and classes are shown unchanged, `$`, `_`, `%` and `\` included.
+- Colour is never the only difference: every series has a colour of Okabe and Ito's palette, a marker and a line style,
+  and any two of 24 series differ in at least two of the three.
 - Equal data give equal bytes: no dates, no random ids.
 """
 
@@ -33,7 +33,7 @@ DOUBLE_IN = 7.0
 """Width of both columns, inches."""
 INK = "#222222"
 GREY = "#767676"
-"""For what is not the message: notes, baselines, grids. Contrast with white 4.5, enough for text."""
+"""For notes, baselines and grids. Contrast with white 4.5, enough for text (WCAG 2, level AA)."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D00")
 """Okabe and Ito, the order by contrast with white; their yellow (#F0E442) is darkened, it vanishes on white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
@@ -86,29 +86,29 @@ PAPER: Any = {
     "legend.labelspacing": 0.35,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "savefig.bbox": None,
+    "savefig.bbox": None,  # "tight" would change the size of the figure
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "svg.fonttype": "path",
-    "svg.hashsalt": "c2d",
+    "svg.hashsalt": "c2d",  # without a salt the ids in an SVG are random
     "path.simplify": False,
 }
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """The look of a paper's figure for what is made and saved inside; the settings of the caller come back after it."""
+    """Set the style of a paper's figure for all that is drawn and saved inside; restore the caller's settings after."""
     import matplotlib
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()
+        matplotlib.rcdefaults()  # without the user's matplotlibrc
         matplotlib.rcParams.update(PAPER)
         yield
 
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """What tells series number i from the others: each of colour, marker, line and hatch."""
+    """Style of one series: colour, marker, line style and hatch, as matplotlib takes them."""
 
     color: str
     marker: str
@@ -117,7 +117,10 @@ class SeriesStyle:
 
 
 def series_style(index: int) -> SeriesStyle:
-    """The look of series `index`, 0 first. Two of (colour, marker, line) differ between any two of 24 series."""
+    """Return the style of series `index`, 0 first.
+
+    At least two of colour, marker and line differ between any two of 24 series.
+    """
     turn = index // len(PALETTE)
     return SeriesStyle(
         PALETTE[index % len(PALETTE)],
@@ -128,7 +131,12 @@ def series_style(index: int) -> SeriesStyle:
 
 
 def line_style(index: int, hollow: bool = False) -> dict[str, Any]:
-    """Keywords of `Axes.plot` and `errorbar` for series `index`; hollow: unfinished, or fewer than three seeds."""
+    """Return the keywords of `Axes.plot` and `errorbar` for a series.
+
+    Args:
+        index: of the series, from 0.
+        hollow: white markers, for unfinished points and for fewer than three seeds.
+    """
     style = series_style(index)
     return {
         "color": style.color,
@@ -141,7 +149,12 @@ def line_style(index: int, hollow: bool = False) -> dict[str, Any]:
 
 
 def bar_style(index: int, hollow: bool = False) -> dict[str, Any]:
-    """Keywords of `Axes.bar` for series `index`: colour and hatch; hollow: only the outline and the hatch."""
+    """Return the keywords of `Axes.bar` for a series: colour and hatch.
+
+    Args:
+        index: of the series, from 0.
+        hollow: only the outline and the hatch.
+    """
     style = series_style(index)
     face = "white" if hollow else style.color
     return {

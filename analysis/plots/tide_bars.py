@@ -1,8 +1,7 @@
-"""Bars of what each TIDE error costs: dAP at IoU 0.5, a group of bars an error type, a bar a row.
+"""Bars of the dAP of each TIDE error at IoU 0.5: a group of bars an error type, a bar a row.
 
-The main types and the two that stand for all false positives and all misses have a panel each: the latter are sums of
-effects, usually several times as large. A bar is the mean over seeds, every seed is a dot, the whisker is the 95 %
-interval over seeds.
+The main types have one panel; FalsePos and FalseNeg have another, because they are sums of effects and usually several
+times as large. A bar is the mean over seeds, every seed is a dot, the whisker is the 95 % interval over seeds.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Lines (row, error): dAP in percent, one of `point` "mean" and one of `point` "seed" a finished seed."""
+    """Return lines (row, error): dAP in percent, one of `point` "mean" and one of `point` "seed" a finished seed."""
     import pandas as pd
 
     lines: list[dict[str, Any]] = []
@@ -70,7 +69,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Two panels side by side, the bars of a row in the same place of every group."""
+    """Draw two panels side by side, the bars of a row in the same place of every group."""
     from matplotlib.patches import Patch
 
     means = data[data["point"] == "mean"]
@@ -89,11 +88,11 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         for axes, errors in ((left, MAIN), (right, SPECIAL)):
             _panel(axes, data[data["error"].isin(errors)], errors, places, weak)
         left.set_ylabel("ΔAP (%)")
-        said = "Bar: AP at IoU 0.5 that fixing all errors of a type would gain, mean over seeds; lower is better. "
-        said += "Dot: one seed."
-        said += f" Whisker: {INTERVAL}." if there["low"].notna().any() else ""
+        marks = "Bar: AP at IoU 0.5 that fixing all errors of a type would gain, mean over seeds; lower is better. "
+        marks += "Dot: one seed."
+        marks += f" Whisker: {INTERVAL}." if there["low"].notna().any() else ""
         legend = [(Patch(**bar_style(place, weak[name])), name) for name, place in places.items()]
-        add_legend_and_notes(figure, [said, NO_SUM, *marker_notes(means)], legend)
+        add_legend_and_notes(figure, [marks, NO_SUM, *marker_notes(means)], legend)
         return figure
 
 

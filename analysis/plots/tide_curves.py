@@ -1,7 +1,7 @@
-"""What each TIDE error costs at ten IoU thresholds: the error curves of the paper, a small panel an error type.
+"""dAP of each TIDE error at ten IoU thresholds: the error curves of the paper, a small panel an error type.
 
-Computed from the detections, for a run stores TIDE at IoU 0.5 only. Which error is large changes with the threshold: a
-detector that places its boxes roughly loses by Loc at 0.75 what it lost by Cls at 0.5.
+`analysis.load.tide_cache` reads the numbers from the result or computes them from the detections. The largest error
+changes with the threshold: a detector with inexact boxes loses by Loc at 0.75 what it lost by Cls at 0.5.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Lines (row, error, iou): `value` is the mean dAP over seeds in percent.
+    """Return lines (row, error, iou): `value` is the mean dAP over seeds in percent.
 
-    Only runs with readable detections count; `note` says what is wrong with the others. A row without any has one line
-    an error, without a value.
+    Only runs with readable detections count; `note` has the problems of the others. A row without any has one line an
+    error, without a value.
     """
     import pandas as pd
 
@@ -73,7 +73,8 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
                 continue
             for iou, values in pd.concat(mine).groupby("iou"):
                 seeds = [seed_of[str(run)] for run in values["run"]]
-                lines.append({**same, "iou": float(str(iou)), **interval_columns(list(100 * values["dAP"].astype(float))),
+                percent = list(100 * values["dAP"].astype(float))
+                lines.append({**same, "iou": float(str(iou)), **interval_columns(percent),
                               **run_columns(row.group, seeds, "detections")})  # fmt: skip
     out = pd.DataFrame(lines, columns=list(COLUMNS))
     out.attrs["problems"] = problems
@@ -81,7 +82,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Two by three panels with the threshold below, the vertical scale of each its own."""
+    """Draw two by three panels over the threshold, each with its own vertical scale."""
     from matplotlib.lines import Line2D
 
     notes = row_notes(data)

@@ -1,13 +1,12 @@
-"""Losses over the iterations: a line of panels a row, its losses on the left, on the right what distillation adds.
+"""Losses over the iterations: a line of panels a row, its losses on the left, the ratio of distillation on the right.
 
   left    `loss` (the sum that is trained), every task loss (`loss_*`) and every weighted distillation term
           (`loss_kd_<method>_<term>`)
-  right   each distillation term over the sum of the task losses: how loudly a method speaks beside the detector's own
-          losses, which is what a loss weight sets
+  right   each distillation term over the sum of the task losses; the loss weight sets this ratio
 
-and below, where runs were validated on the way, AP in a panel with a line a row. A curve is the moving average of every
-seed, then their mean and the band from the lowest to the highest. Finished runs count; of a row without any, those that
-have begun.
+and below, where runs were validated during training, AP in a panel with a line a row. A curve is the moving average of
+every seed, then their mean and the band from the lowest to the highest. Finished runs count; of a row without any, runs
+that have begun.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
 KD = "loss_kd_"
 PARTS = ("total", "task", "kd", "ratio", "validation")
 SMOOTH = 50
-"""A moving average spans the 50th part of the training."""
+"""A moving average spans 1/50 of the training."""
 MOST_LINES, LEAST_POINTS = 12_000, 50
-"""Of all curves together, so that many rows stay a figure; no curve gets fewer points than the latter."""
+"""Points of all curves together, which bound the size of the CSV and the figure; and the fewest points of one curve."""
 MOST_ROWS = 16
-"""Of one figure; the first ones are shown, and the note says how many are not."""
+"""Rows of one figure; the first ones are shown, and a note has the number of the others."""
 COLUMNS = ("row", "baseline", "part", "term", "iteration", "value", "low", "high", "window", "n", "promised", "seeds",
            "runs", "missing", "note")  # fmt: skip
 
@@ -53,7 +52,7 @@ class Spec(SeriesFigureSpec):
 
 
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
-    """Lines (row, part, term, iteration): `value` is the mean over seeds, low and high the lowest and highest seed.
+    """Return lines (row, part, term, iteration): `value` is the mean over seeds, low and high are the extreme seeds.
 
     part: total, task, kd (losses as they are trained), ratio (kd over the sum of task losses) or validation (AP in
     percent). window: iterations that a moving average spans, 1 where nothing was averaged. Each row begins with a line
@@ -78,7 +77,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Two panels a row, sharing both scales with those of the other rows; see the module."""
+    """Draw two panels a row; all rows share both scales."""
     from analysis.plots.training_curves import draw_training_curves
 
     return draw_training_curves(data)
@@ -116,7 +115,7 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
 
 
 def split_losses(columns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(task losses, distillation terms) among the columns of metrics.jsonl. `loss` alone is their sum."""
+    """Return (task losses, distillation terms) among the columns of metrics.jsonl. `loss` itself is their sum."""
     losses = [name for name in columns if name.startswith("loss_")]
     return [name for name in losses if not name.startswith(KD)], [name for name in losses if name.startswith(KD)]
 
@@ -147,6 +146,7 @@ def _curves(events: Mapping[int, pd.DataFrame], points: int) -> dict[tuple[str, 
             at, values = found["iteration"].to_numpy(float), found[name].to_numpy(float)
             smooth = moving_average(at, values, window)
             if part == "ratio":
+                # min_count: the sum of no value is NaN, not 0.
                 whole = found[[term for term in task if term in found]].sum(axis=1, min_count=1).to_numpy(float)
                 below = moving_average(at, whole, window)
                 smooth = np.divide(smooth, below, out=np.full(len(at), np.nan), where=below > 0)
@@ -156,9 +156,14 @@ def _curves(events: Mapping[int, pd.DataFrame], points: int) -> dict[tuple[str, 
 
 
 def moving_average(at: Array, values: Array, window: int) -> Array:
-    """Mean of the finite values within `window` iterations around each event, cut at both ends; NaN where none is.
+    """Return the mean (n,) of the finite values within `window` iterations around each event; NaN where there is none.
 
-    at: (n,) rising iterations. values: (n,).
+    The window is cut at both ends of the training.
+
+    Args:
+        at: (n,) float64, iterations in ascending order.
+        values: (n,) float64, losses or ratios.
+        window: iterations.
     """
     finite = np.isfinite(values)
     total = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])

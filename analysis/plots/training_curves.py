@@ -1,4 +1,4 @@
-"""Ink of the training curves; see `analysis.plots.training` for what they are."""
+"""Drawing of the training curves; `analysis.plots.training` computes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ PANEL_IN = 1.15
 
 
 def draw_training_curves(data: pd.DataFrame) -> Figure:
-    """See `analysis.plots.training.draw`."""
+    """Draw the training curves.
+
+    Args:
+        data: frame of `analysis.plots.training.data`.
+    """
     heads, curves = data[data["part"] == "row"], data[data["part"] != "row"]
     notes = row_notes(heads)
     if not curves["value"].notna().any():
@@ -80,13 +84,19 @@ def _styles(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class AxisScale:
-    """A vertical axis that all rows share."""
+    """A vertical axis that all rows share.
+
+    Attributes:
+        log: whether it is logarithmic.
+        low, high: its limits, in the unit of the values.
+    """
 
     log: bool
     low: float
     high: float
 
     def set(self, axes: Axes) -> None:
+        """Set scale and limits of y."""
         if self.log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -95,7 +105,7 @@ class AxisScale:
 
 
 def axis_scale(values: Sequence[float]) -> AxisScale:
-    """Logarithmic where all values are positive and far apart, else from 0 (or below) on."""
+    """Return a logarithmic scale where all values are positive and far apart, else a linear one from 0 or below."""
     x = np.asarray(values, float)
     x = x[np.isfinite(x)]
     if not len(x):
@@ -119,7 +129,7 @@ def _panel(axes: Axes, lines: pd.DataFrame, styles: Mapping[str, dict[str, Any]]
 
 
 def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, places: Mapping[str, int], end: float) -> None:
-    """AP on the way on the left, a line a row; their names on the right."""
+    """AP during training on the left, a line a row; their names on the right."""
     lines = curves[curves["part"] == "validation"]
     entries: list[tuple[Any, str]] = []
     for name in unique_values(lines):
@@ -167,7 +177,7 @@ def _missing_rows(heads: pd.DataFrame) -> list[str]:
 
 
 def _title(head: Any) -> str:
-    """The row's name, with its seeds where they are not all there or few."""
+    """The row's name with its number of seeds, and the planned number where some are missing."""
     n, promised = int(head["n"]), int(head["promised"])
     seeds = f"{n}/{promised} seeds" if n < promised else f"{n} seed{'s' * (n > 1)}"
     return f"{shorten(head['row'])} ({seeds})"

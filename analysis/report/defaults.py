@@ -1,4 +1,4 @@
-"""What a sweep's report holds when nobody said: tables of all its cells, and the figures that its axes make sense of.
+"""Default report of a sweep: tables of all its cells, and the figures that its axes allow.
 
 One axis is the series of the figures: `method` where there is one, else the axis with most labels. With few cells all
 axes together are the series; with many there is one set of figures for each combination of the others.
@@ -28,7 +28,7 @@ MOST_FACETS = 6
 ACCURACY = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"]
 ERRORS = ["AP50", *(f"tide.{error}" for error in ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "FalseNeg"))]
 COST = ["AP", "params", "gflops", "latency_p50", "latency_p99"]
-HOURS_FROM_S = 7200
+HOURS_FROM_S = 7200  # training times above this are shown in hours
 TIDE_TITLE = "TIDE: the AP50 that fixing one type of error alone would bring"
 COST_TITLE = "Cost at inference and in training"
 FIGURES = {
@@ -44,7 +44,7 @@ NEEDS_BASELINE = ("per_class",)
 
 
 def default_items(study: Study, sweep: str) -> list[Item]:
-    """The shipped reports of a sweep, or default tables where there are none; then default figures."""
+    """Return the shipped reports of a sweep, or default tables where there are none; then default figures."""
     axes = sweep_axes(study, sweep)
     if not axes:
         return []
@@ -57,12 +57,12 @@ def default_items(study: Study, sweep: str) -> list[Item]:
 
 
 def omission_reason(study: Study, sweep: str) -> str:
-    """Why a default report has less than it could, in words; "" where it has all."""
+    """Return why the default report of a sweep is not complete, one sentence; "" where it is."""
     rows, axes = _rows(study, sweep), sweep_axes(study, sweep)
     if rows.empty:
         return ""
     if not axes:
-        return "its cells have no labels, so they are no rows of a table; `c2d explain` and runs.csv have their numbers"
+        return "its cells have no labels, so there are no rows for a table; see runs.csv for their numbers"
     if not list(_facets(study, sweep, axes)):
         many = f"more than {MOST_SERIES} cells in more than {MOST_FACETS} combinations of the other axes"
         return f"no figures by default: {many}; choose some with `where` in a spec"
@@ -70,14 +70,14 @@ def omission_reason(study: Study, sweep: str) -> str:
 
 
 def shipped_reports() -> list[Item]:
-    """Every report of `analysis/reports`, by name."""
+    """Read all reports of `analysis/reports`, by name."""
     return [read_spec(path) for path in sorted(SHIPPED.glob("*.yaml"))]
 
 
 def sweep_axes(study: Study, sweep: str) -> Axes:
-    """{axis: labels} of a sweep, in its order; {} without any cell.
+    """Return {axis: labels} of a sweep, in its order; {} without any cell.
 
-    Those of runs of no sweep are student and method, or, where these do not tell two of them apart, their question.
+    The axes of runs of no sweep are student and method, or `question` where two runs have the same student and method.
     """
     rows = _rows(study, sweep)
     known = study.sweeps[sweep]["axes"] if sweep else {"student": [], "method": []}
@@ -90,12 +90,12 @@ def sweep_axes(study: Study, sweep: str) -> Axes:
 
 
 def default_baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
-    """{axis: label} of the runs without a method, if one axis tells them apart: what the others are compared with.
+    """Return {axis: label} of the runs without a method, if one axis separates them from the others; else {}.
 
-    Runs that are not there yet are asked nothing, so that a report keeps its baseline while its runs come in.
+    Runs without a folder are ignored, so that a report keeps its baseline while runs are added.
     """
     if not sweep and "question" in axes:
-        return {}  # runs that nobody asked for together
+        return {}  # runs that were not planned together
     rows = _rows(study, sweep)
     known = rows[rows["method"] != ""]
     is_baseline = known["method"] == "baseline"
@@ -134,7 +134,7 @@ def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
 
 
 def _teachers(study: Study, sweep: str) -> list[str]:
-    """A column for each kind of teacher that somebody was taught by."""
+    """A column for each kind of teacher that a run has."""
     rows, columns = _rows(study, sweep), {"classifier": "teacher_top1", "detector": "teacher_AP"}
     return [column for kind, column in columns.items() if (rows[f"teacher.{kind}"] != "").any()]
 
@@ -185,7 +185,7 @@ def _over_numbers(name: str, sweep: str, axes: Axes, baseline: dict[str, str]) -
 
 
 def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]:
-    """Accuracy against latency where somebody measured it, else against parameters where they differ."""
+    """Accuracy against latency where a run has a latency file, else against parameters where they differ."""
     rows = _rows(study, sweep)
     common: dict[str, Any] = {"kind": "pareto", "sweep": sweep, "series": list(axes), "name": f"{name}-pareto"}
     if any(next((study.runs / str(run) / LATENCY_FOLDER).glob("*.json"), None) for run in rows["run"]):
@@ -195,10 +195,10 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
 
 
 def name_of_labels(labels: Iterable[str]) -> str:
-    """Labels as part of a file name: plain letters, at most 60; what was cut is told apart by a digest."""
+    """Join labels to a part of a file name: ASCII, at most 60 characters; a longer name is cut and gets a digest."""
     given = "-".join(labels)
     name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)
-    name = "_" + name[1:] if name.startswith(".") else name
+    name = "_" + name[1:] if name.startswith(".") else name  # a dot would hide the file
     return name if len(name) <= 60 else f"{name[:51]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
 
 

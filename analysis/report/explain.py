@@ -1,4 +1,4 @@
-"""`c2d explain TABLE ROW COLUMN`: what stands behind one number of a table, down to commits, configs and files."""
+"""`c2d explain TABLE ROW COLUMN`: the runs behind one number of a table, with commits, configs and files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ FILES = (
 class RunDetails:
     """One run behind a number.
 
-    value: the run's own, in the column's unit; None where it has none. facts: in words. files: {name in folder: what}.
+    Attributes:
+        run: its id.
+        seed: None where it is unknown.
+        state: as in the frame.
+        value: the run's own number, in the column's unit; None where it has none.
+        facts: {name: text}.
+        folder: path of the run.
+        files: {name in the folder: description}.
     """
 
     run: str
@@ -51,10 +58,11 @@ class Explanation:
     runs: list[RunDetails]
 
     def to_json(self) -> str:
+        """Return the explanation as one JSON object."""
         return json.dumps({"cell": self.cell, "runs": [asdict(run) for run in self.runs]}, indent=2)
 
     def text(self) -> str:
-        """For a person."""
+        """Return the explanation as lines of text."""
         cell = self.cell
         shown = f"{cell['value']} {cell['unit']}".strip() if cell["value"] else f"no value: {cell['reason']}"
         lines = [f"{cell['table']}: {cell['row']}, {cell['label']}: {shown}"]
@@ -78,12 +86,14 @@ class Explanation:
 
 
 def explain_cell(table: Path, row: str, column: str, runs: Path) -> Explanation:
-    """The cell of a table that `c2d report` wrote, and its runs as they are in the store now.
+    """Return the cell of a table that `c2d report` wrote, and its runs as they are in the store now.
 
     Args:
         table: .csv of a table, or another of its files.
-        row: its name, its labels as shown, or its number from 1. column: its key or header.
+        row: its name, its labels as shown, or its number from 1.
+        column: its key or header.
         runs: the store.
+
     Raises:
         InputError: no such table, row, column; a file that is no table.
     """
@@ -105,7 +115,7 @@ def _read(path: Path) -> list[dict[str, str]]:
     given, what_next = path, "give the .csv that `c2d report` wrote into tables/"
     if path.suffix in (".tex", ".md", ".html", ".json"):
         path = path.with_suffix(".csv")
-    try:
+    try:  # utf-8-sig: a spreadsheet may have added a byte order mark
         cells = csvfile.read(read_bytes(path).decode("utf-8-sig"))
     except FormatError as error:
         beside = f" (beside {given})" if path != given else ""

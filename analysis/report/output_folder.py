@@ -1,4 +1,4 @@
-"""The folder a report is written to. It is never inside the store: nothing that a run wrote is touched."""
+"""The folder of a report's files. It is never inside the store, so no file of a run can change."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from c2d.core.errors import InputError
 
 
 class OutputFolder:
-    """A folder for results; made when the first file is written.
+    """A folder for results; created when the first file is written.
 
     Raises:
         InputError: the folder is the store or lies inside it, or is a file.
     """
 
     def __init__(self, path: Path, store: Path) -> None:
-        # realpath bears what `Path.resolve` does not: links that point at themselves.
+        # `Path.resolve` raises for links that point at themselves, realpath does not.
         real, of_store = os.path.realpath(path), os.path.realpath(store)
         if real == of_store or real.startswith(of_store + os.sep):
             raise InputError(
@@ -30,7 +30,7 @@ class OutputFolder:
         self.written: list[Path] = []
 
     def older(self, *names: str) -> int:
-        """How many files in these folders were not written by us."""
+        """Count the files in these folders that this report did not write."""
         found = {path for name in names for path in (self.path / name).glob("*") if path.is_file()}
         return len(found - set(self.written))
 
@@ -47,12 +47,12 @@ class OutputFolder:
             handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content.encode() if isinstance(content, str) else content)
-            os.chmod(draft, 0o644)
+            os.chmod(draft, 0o644)  # mkstemp makes files that only their owner can read
             os.replace(draft, path)
         except OSError as error:
             if draft:
                 Path(draft).unlink(missing_ok=True)
-            what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "look at what is there"
+            what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the path"
             raise InputError(f"cannot write {path}: {error.strerror or error}; {what}, or give another --out") from None
         self.written.append(path)
         return path

@@ -1,7 +1,7 @@
-"""`c2d report`: every table, figure and the page of a study, made from its run folders. Nothing in them is changed.
+"""`c2d report`: write tables, figures and the page of a study from its run folders, which are never changed.
 
-What is asked for by name is made as a whole or refused; of what is made by default the rest is made, and the page says
-what is missing and why.
+A report that is given by name is written completely, or an error is raised. Of the default report, items that fail are
+skipped, and the page lists them with the reason.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ MOST_LINES = 12
 
 
 def write_report(request: ReportRequest, log: Log = lambda line: None) -> ReportContents:
-    """Read the store, make tables and figures, write them and the page.
+    """Read the store, build tables and figures, write them and the page.
+
+    Args:
+        request: store, output folder, sweeps and specs.
+        log: called with each line of output.
 
     Raises:
         InputError: nothing to report; a spec, sweep, axis or column that does not exist; rows of different protocols in
-            a table that was asked for by name. Nothing has been written then.
+            a table that was given by name. Nothing has been written then.
     """
     from analysis.load.load import read_study
 
@@ -61,14 +65,13 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
         log(f"not made: {skipped.name}: {skipped.reason}")
     if older := folder.older("tables", "figures"):
         log(f"{_plural(older, 'older file')} of another report left in {request.out}; another --out keeps them apart")
-    log(
-        f"{_plural(len(contents.tables), 'table')} and {_plural(len(contents.figures), 'figure')}: {request.out / 'report.html'}"
-    )
+    counts = f"{_plural(len(contents.tables), 'table')} and {_plural(len(contents.figures), 'figure')}"
+    log(f"{counts}: {request.out / 'report.html'}")
     return contents
 
 
 def _add_default_items(contents: ReportContents, sweep: str, allow_mixed: bool) -> None:
-    """All that is made of a sweep when nobody said what; what cannot be made is skipped with its reason."""
+    """Add the default tables and figures of a sweep; those that fail are skipped with their reason."""
     named = f"sweep {sweep}" if sweep else "runs of no sweep"
     try:
         found, why = defaults.default_items(contents.study, sweep), defaults.omission_reason(contents.study, sweep)
@@ -87,7 +90,7 @@ def _add_default_items(contents: ReportContents, sweep: str, allow_mixed: bool) 
 
 
 def count_runs(study: Study) -> str:
-    """ "2 sweeps, 12 runs: 9 done, 2 failed, 1 waiting"."""
+    """Return the counts of a study: "2 sweeps, 12 runs: 9 done, 2 failed, 1 waiting"."""
     runs = study.frame.drop_duplicates("run")
     counts = runs["state"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if state in counts)
@@ -95,15 +98,15 @@ def count_runs(study: Study) -> str:
 
 
 def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
-    """A line for each kind of thing that was wrong, by file name and what is said of it; the page has all of them."""
+    """A line for each kind of problem, by file name and start of the message; the page lists all of them."""
     alike: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         alike.setdefault((problem.path.name, problem.message[:40]), []).append(problem)
     for same in list(alike.values())[:MOST_LINES]:
         more = f" (and {len(same) - 1} more like it, see the page)" if len(same) > 1 else ""
-        yield f"passed over {same[0].path}: {same[0].message}{more}"
+        yield f"skipped {same[0].path}: {same[0].message}{more}"
     if len(alike) > MOST_LINES:
-        yield f"passed over {len(alike) - MOST_LINES} other kinds of things, see the page"
+        yield f"skipped {len(alike) - MOST_LINES} other kinds of problems, see the page"
 
 
 def _plural(n: int, what: str) -> str:

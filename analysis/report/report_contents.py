@@ -1,4 +1,4 @@
-"""What a report is asked for and what it consists of: between `analysis.report.report`, which makes it, and the page."""
+"""Request and contents of a report: shared by `analysis.report.report`, which fills them, and the page."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What is asked for.
+    """Arguments of `c2d report`.
 
-    runs: the store. out: folder of the results. sweeps: names, () for the whole store. specs: YAML files or names of
-    shipped reports, () for the default report. allow_mixed: rows of different protocols may share a table, with a
-    footnote. cache: folder of what was read before (None: the usual one).
+    Attributes:
+        runs: the store.
+        out: folder of the results.
+        sweeps: names; () for the whole store.
+        specs: YAML files or names of shipped reports; () for the default report.
+        allow_mixed: whether rows of different protocols may share a table, with a footnote.
+        cache: folder of the warm cache; None for the usual one.
     """
 
     runs: Path
@@ -36,7 +40,14 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure, the data it was drawn from and its spec."""
+    """A figure with its data and spec.
+
+    Attributes:
+        name: of its files.
+        spec: of the figure.
+        data: the frame it was drawn from, in shown units.
+        figure: the matplotlib Figure.
+    """
 
     name: str
     spec: FigureSpec
@@ -46,10 +57,17 @@ class DrawnFigure:
 
 @dataclass
 class ReportContents:
-    """What a report consists of.
+    """Contents of a report.
 
-    skipped: what could not be made by default. notes: what was left out on purpose. problems: files that could not be
-    used, by the reader or by a figure. files: everything that was written.
+    Attributes:
+        study: everything read from the store.
+        tables: as data.
+        drawn: figures as matplotlib Figures.
+        skipped: default tables and figures that failed.
+        notes: default figures that were left out on purpose.
+        problems: files that could not be used, by the reader or by a figure.
+        figures: the drawn figures as files for the page.
+        files: all files that were written.
     """
 
     study: Study

@@ -1,7 +1,7 @@
 """Read a report spec: one YAML file is one table or one figure. Every mistake is reported with its line.
 
-Scalars are taken as they are written (`scalars_as_text`), because labels of a sweep are text: `0.10` and `no` stay
-what they are. pydantic converts what must be a number.
+Scalars are read as text (`scalars_as_text`), because labels of a sweep are text: `0.10` and `no` keep their form.
+pydantic converts the values of number fields.
 """
 
 from __future__ import annotations
@@ -28,12 +28,19 @@ _ADAPTER: TypeAdapter[Any] = TypeAdapter(_UNION)
 
 
 def parse(given: dict[str, Any]) -> Any:
-    """A TableSpec or FigureSpec from plain values, for specs that are made, not read. Raises ValidationError."""
+    """Return the TableSpec or FigureSpec of plain values.
+
+    Args:
+        given: {key: value}, `kind` among them.
+
+    Raises:
+        ValidationError: unknown keys or invalid values.
+    """
     return _ADAPTER.validate_python(given)
 
 
 def read_spec(path: Path) -> Any:
-    """The TableSpec or FigureSpec of a YAML file, or of a shipped report by name.
+    """Read the TableSpec or FigureSpec of a YAML file, or of a shipped report by name.
 
     Raises:
         InputError: no such file; not YAML; unknown keys, columns or kinds: all of them, each with file:line.
@@ -47,6 +54,7 @@ def read_spec(path: Path) -> Any:
         spec = parse(given)
     except ValidationError as error:
         for item in error.errors():
+            # pydantic puts the tag of the union in front of the path, and "[key]" behind it for an invalid key.
             kind, keys = str(given.get("kind")), tuple(part for part in item["loc"] if part != "[key]")
             keys = keys[1:] if keys and keys[0] == kind else keys
             if not document.errors.has_error_in(keys):

@@ -1,4 +1,4 @@
-"""What every item of a report spec has: keys of numbers, names of files, and the fields that tables and figures share."""
+"""Fields that all items of a report spec share, with the checks of their values: keys of numbers, names of files."""
 
 from __future__ import annotations
 

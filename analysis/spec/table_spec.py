@@ -10,11 +10,18 @@ from analysis.spec.report_item import Key, Keys, Labels, NonEmptyKeys, ReportIte
 
 
 class PublishedSpec(BaseModel):
-    """Which published rows stand beside the measured ones: {axis: {label: {column of published.csv: value}}}.
+    """Selection of the published rows beside the measured ones.
 
-    The conditions of all axes of a row, and `all`, have to single out one published row; a row without conditions has
-    no published numbers. A value of `other_metric` is asked for as `other.lambda_kc: 0.1`. file: a CSV of your own
-    with the columns of published.csv, beside the spec; "" is the shipped one.
+    The conditions of all axes of a row, and `all`, must select exactly one published row; a row without conditions has
+    no published numbers. A condition on a value of `other_metric` is written as `other.lambda_kc: 0.1`.
+
+    Attributes:
+        paper, table: columns `paper_key` and `table` of published.csv.
+        all: {column of published.csv: value}, conditions of every row.
+        rows: {axis: {label: {column of published.csv: value}}}.
+        columns: keys of the published numbers.
+        differences: columns that get a published difference.
+        file: a CSV of your own with the columns of published.csv, beside the spec; "" is the shipped one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -6,8 +6,8 @@ over n seeds has an error because seeds differ, because images differ, and becau
 on others. Three variances measure it:
 
     S   seeds          variance of the d_s / n; holds the seeds' own part and 1/n of the interaction
-    B   images         variance of the mean difference under the bootstrap over images (`c2d.metrics.resampled_ap`, the same
-                       draws for every seed); holds the images' own part and 1/n of the interaction, too
+    B   images         variance of the mean difference under the bootstrap over images (`c2d.metrics.resampled_ap`, the
+                       same draws for every seed); holds the images' own part and 1/n of the interaction, too
     C   interaction    mean variance of a single d_s under the same bootstrap, less B, / (n - 1): that 1/n, held twice
 
     variance = S + T,  T = max(B - C, 0)     mean ± t(df) sqrt(S + T),   df = (n - 1) (S + T) / S for many images
@@ -140,6 +140,7 @@ def combine(differences: Array, image_variance: Callable[[], ImageVariance], ima
     if total == 0:
         reason = f"none: no spread {name}"
         return SeedImageDifference(mean, sd, n, images, None, None, None, 0.0, 0.0, None, reason, reason)
+    # Harmonic mean of n - 1 and images - 1, weighted by the shares of S and T: one power less than Satterthwaite's.
     df = total / (seeds / (n - 1) + over / (images - 1))
     half = float(stdtrit(df, 0.5 + LEVEL / 2)) * math.sqrt(total)
     p = float(2 * stdtr(df, -abs(mean) / math.sqrt(total)))

@@ -40,6 +40,7 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
             raise InputError(f"p value number {at} is {p}; expected 0 to 1, or None where no test was made")
     out: list[float | None] = [None] * len(ps)
     worst = 0.0
+    # Step-down: the factor falls from the number of tests to 1, and adjusted values never decrease.
     for place, (p, at) in enumerate(sorted(tests)):
         worst = max(worst, min(1.0, (len(tests) - place) * p))
         out[at] = worst
@@ -93,13 +94,15 @@ def best_rows(samples: Mapping[str, Mapping[int, float]], better: Literal["highe
         return nothing_bold(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
                       f"{abbreviate(constant)}")  # fmt: skip
     adjusted = dict(zip(others, holm([found[key].p for key in others]), strict=True))
+    # 1 - 0.95 is a little above 0.05 in float64.
     tied = [key for key in others if (p := adjusted[key]) is None or p >= 1 - LEVEL - 1e-15]
     how = sorted({f"{found[key].test}, n = {found[key].n}" for key in others})
     if not tied:
         return BestRows(frozenset([best]), f"{best} is ahead of all others ({'; '.join(how)}; Holm, p < 0.05)")
     return BestRows(
         frozenset([best, *tied]),
-        f"{best} has the best mean; not distinguishable from it: {abbreviate(tied)} ({'; '.join(how)}; Holm, p >= 0.05)",
+        f"{best} has the best mean; not distinguishable from it: {abbreviate(tied)} "
+        f"({'; '.join(how)}; Holm, p >= 0.05)",
     )
 
 

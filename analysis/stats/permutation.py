@@ -52,5 +52,6 @@ def p_and_interval(ordered: Array) -> tuple[float, float, float]:
     total = len(ordered) + 1
     p = min(1.0, 2 * (1 + min(int((ordered <= 0).sum()), int((ordered >= 0).sum()))) / total)
     # theta stays while 1 + count >= (1 - LEVEL) / 2 * total: from the k-th smallest value on.
+    # 1e-9: rounding of the product must not raise k by one.
     k = max(1, math.ceil((1 - LEVEL) / 2 * total - 1e-9) - 1)
     return p, float(ordered[k - 1]), float(ordered[-k])

@@ -47,7 +47,7 @@ def launch_quantiles(launches: Sequence[np.ndarray]) -> dict[str, Any]:
             size = min(len(samples) for samples in launches)
         else:
             value, (low, high), size = float(np.quantile(pooled, q)), order_statistic_interval(pooled, q), len(pooled)
-        needed = round(1 / (1 - q))
+        needed = round(1 / (1 - q))  # with fewer samples the quantile is the largest one
         if size < needed:
             notes.append(f"{name} is of {size} samples and needs {needed} to be more than the slowest")
         elif math.isnan(low):
@@ -73,6 +73,7 @@ def order_statistic_interval(samples: np.ndarray, q: float, confidence: float = 
     from scipy.stats import binom
 
     n, tail = len(samples), (1 - confidence) / 2
+    # Ranks from 1: between these two samples lies the quantile with at least this confidence.
     low, high = int(binom.ppf(tail, n, q)), int(binom.ppf(1 - tail, n, q)) + 1
     if low < 1 or high > n:
         return math.nan, math.nan

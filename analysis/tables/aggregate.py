@@ -1,4 +1,4 @@
-"""Seeds -> one measured cell: the mean with its spread, n and interval, or in words why there is nothing to show."""
+"""One measured cell from the numbers of its seeds: the mean with spread, n and interval, or why there is none."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW = 3
-"""A cell with fewer seeds is marked."""
+"""A cell with fewer seeds gets a footnote."""
 FEW_NOTE = "fewer than three seeds"
-_STATE_WORDS = {"new": "not started", "stale": "without a sign of life"}
+_STATE_WORDS = {"new": "not started", "stale": "without a heartbeat"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,11 @@ def is_from_latency(quantity: Quantity) -> bool:
 
 
 def row_samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) -> Samples:
-    """One row's numbers; `timed` is what `analysis.load.latency.latency_of_runs` says, None where no column asks for it."""
+    """Return the numbers of one row.
+
+    Args:
+        timed: frame of `analysis.load.latency.latency_of_runs`; None where no column needs it.
+    """
     values, runs = {}, {}
     done = group.done
     for seed, run, number in zip(done["seed"], done["run"], _numbers(done, quantity, timed), strict=True):
@@ -66,7 +70,7 @@ def row_samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) ->
 
 
 def mean_cell(found: Samples, quantity: Quantity) -> Cell:
-    """The cell; its notes are sentences, which `analysis.tables.notes` turns into marks."""
+    """Return the cell of one row's numbers; its notes are sentences, which `analysis.tables.notes` turns into marks."""
     n_planned = len(found.planned_seeds)
     if not found.values:
         return Cell(kind="missing", n_planned=n_planned, reason=found.reason)
@@ -94,7 +98,7 @@ def mean_cell(found: Samples, quantity: Quantity) -> Cell:
 
 
 def seed_progress(group: Group) -> str:
-    """ "2 of 3 seeds done; 1 failed (nan)"; "" where all are done."""
+    """Return the progress of a group: "2 of 3 seeds done; 1 failed (nan)"; "" where all are done."""
     rows = group.rows
     left = rows[rows["state"] != "done"]
     if left.empty:
@@ -118,7 +122,7 @@ def _numbers(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | None)
 
 
 def _notes(runs: Sequence[str], timed: pd.DataFrame | None) -> tuple[str, ...]:
-    """What `analysis.load.latency.latency_of_runs` says of some runs, each sentence once."""
+    """The notes of `analysis.load.latency.latency_of_runs` on some runs, each sentence once."""
     notes = [] if timed is None else [str(note) for note in timed.loc[timed.index.isin(runs), "note"]]
     return tuple(dict.fromkeys(filter(None, notes)))
 

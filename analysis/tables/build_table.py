@@ -1,7 +1,7 @@
-"""A table spec and a study -> the table, as data: rows, measured means, differences, published numbers, footnotes.
+"""Build a table, as data, from its spec and a study: rows, measured means, differences, published numbers, footnotes.
 
-One row is one group of equal cells, and a cell is a mean over its finished seeds: never a best one, never over an axis
-that the spec does not name, and never a number for what is undefined.
+One row is one group of equal cells, and a cell is a mean over its finished seeds: never the best seed, never over an
+axis that the spec does not name, and never a number for an undefined value.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ Found = dict[str, dict[str, Samples]]
 
 
 def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed: bool = False) -> Table:
-    """The table of one sweep ("": of the runs of no sweep).
+    """Build the table of one sweep.
 
     Args:
-        name: of the table; the spec's where it is "".
-        allow_mixed: rows that were trained under different protocols get a footnote instead of being refused.
+        sweep: its name; "" for the runs of no sweep.
+        name: of the table; "" takes the spec's.
+        allow_mixed: rows that were trained under different protocols get a footnote instead of an error.
+
     Raises:
         InputError: unknown axes or labels; no cells; a baseline that is no row; mixed protocols; published conditions
-            that single out no row; latency files that do not fit together; a kind of uncertainty that cannot be had.
+            that select no row; latency files under different conditions; an uncertainty that is not defined for a
+            column or for the number of seeds.
     """
     if spec.seeds:
         frame = study.frame
@@ -86,7 +89,7 @@ def _keys(spec: TableSpec) -> list[str]:
 
 
 def _columns(spec: TableSpec) -> tuple[Column, ...]:
-    """Measured, published beside it; the difference, and the published one beside that; what has no measured last."""
+    """A measured column and the published one beside it, then the differences of both; only published ones last."""
     shown = list(spec.published.columns) if spec.published else []
     gains = list(spec.published.differences) if spec.published and spec.baseline else []
     columns: dict[str, Column] = {}
@@ -125,14 +128,14 @@ def _baselines(spec: TableSpec, rows: Sequence[Group]) -> list[Group | None]:
 
 
 def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame | None:
-    """What the latency files of all rows say, where a column asks for it; without times where none is shown."""
-    asked = [key for key in _keys(spec) if aggregate.is_from_latency(quantity(key))]
-    if not asked:
+    """Latencies of all rows, where a column needs them; without times where only operation counts are shown."""
+    needed = [key for key in _keys(spec) if aggregate.is_from_latency(quantity(key))]
+    if not needed:
         return None
     from analysis.load import latency
 
     read = (
-        latency.latency_of_runs if any(quantity(key).depends_on_device for key in asked) else latency.operation_counts
+        latency.latency_of_runs if any(quantity(key).depends_on_device for key in needed) else latency.operation_counts
     )
     return read(study, [run for row in rows for run in row.runs], spec.latency)
 
@@ -143,7 +146,7 @@ def _embolden(
     found: Found,
     cells: dict[str, dict[str, Cell]],
 ) -> dict[tuple[str, str], BestRows]:
-    """Make the leading cells of each family bold; {(column, first row of a family): who leads and why}.
+    """Make the leading cells of each family bold; return {(column, first row of a family): its bold rows}.
 
     Families are those of the ledger: nothing is bold against rows whose protocol was not compared.
     """
@@ -196,7 +199,7 @@ def _row(
     columns: Sequence[Column],
     sentences: Sequence[str],
 ) -> Row:
-    """One row, whose own notes stand at its first cell."""
+    """One row, with its own notes at its first cell."""
     row = Row(group.key, group.shown, dict(cells), is_baseline=baseline is group)
     sentences_of_row = [
         *filter(None, [aggregate.seed_progress(group)]),

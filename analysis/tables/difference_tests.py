@@ -1,6 +1,6 @@
-"""What the intervals and tests of a table's differences speak about: other seeds, other images, or both.
+"""Differences of a table with intervals and tests over other seeds, other images, or both.
 
-Over seeds the numbers of the runs are enough. The other two draw images anew and read the detections of both rows, so
+Over seeds the numbers of the runs are enough. The other two resample images and read the detections of both rows, so
 they are for AP, AP50 and AP75 only.
 """
 
@@ -27,14 +27,18 @@ FROM_DETECTIONS = ("AP", "AP50", "AP75")
 _MOST_KEPT = 8
 """Lists of detections held in memory: a baseline is compared with row after row."""
 _SAME = 1e-6
-"""Two ways to compute one AP, in 0-1, agree so far."""
+"""Tolerance between two ways to compute one AP, in 0-1."""
 
 
 class Differences:
-    """Makes the difference cells of one table."""
+    """The difference cells of one table, with their detections in memory."""
 
     def __init__(self, study: Study, spec: TableSpec) -> None:
-        """Refuses columns that the wanted kind of uncertainty cannot speak about."""
+        """Check the columns.
+
+        Raises:
+            InputError: the uncertainty of the spec is not defined for a column.
+        """
         self._study = study
         self._kind = spec.uncertainty
         self._truths: dict[str, CocoData] = {}
@@ -44,17 +48,22 @@ class Differences:
         self._rows = {str(row["run"]): {str(key): value for key, value in row.items()}
                       for row in sizes.to_dict("records")}  # fmt: skip
         self._agrees: set[tuple[str, str]] = set()
-        self._made = 0
+        self._compared = 0
         self._refused: list[str] = []
         others = [key for key in spec.differences if key not in FROM_DETECTIONS]
         if self._kind != "seeds" and others:
             raise InputError(
-                f"uncertainty {self._kind!r} draws images anew, which is possible for {', '.join(FROM_DETECTIONS)}; "
+                f"uncertainty {self._kind!r} resamples images, which is possible for {', '.join(FROM_DETECTIONS)}; "
                 f"take {', '.join(others)} out of `differences`, or use `uncertainty: seeds`"
             )
 
     def cell(self, key: str, row: Samples, baseline: Samples) -> Cell:
-        """The difference of one column between a row and its baseline."""
+        """Return the difference of one column between a row and its baseline.
+
+        Args:
+            key: of the column.
+            row, baseline: their numbers, in the shown unit.
+        """
         seed_cell = differences.difference_cell(row, baseline)
         if self._kind == "seeds" or seed_cell.kind == "missing":
             return seed_cell
@@ -66,28 +75,32 @@ class Differences:
             if self._kind == "images" or seed_cell.n_planned < 2:  # else more seeds may come
                 self._refused.append(problem)
             return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=problem)
-        self._made += 1
+        self._compared += 1
         try:
             mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
             return self._over_images(key, mine, theirs, seed_cell)
         except InputError as error:
-            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=f"cannot be drawn from images: {error}")
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=f"cannot be resampled: {error}")
 
     def check(self) -> None:
-        """After all cells: refuses the kind of uncertainty where it can speak about none of the differences."""
-        if self._refused and not self._made:
+        """Check, after all cells, that at least one difference has the wanted uncertainty.
+
+        Raises:
+            InputError: none has it, because of the number of seeds.
+        """
+        if self._refused and not self._compared:
             raise InputError(self._refused[0])
 
     def _wrong_seed_count(self, run: str, seeds: int) -> str:
         """Why that many common seeds are not what this kind compares; "" where they are."""
         if self._kind == "images" and seeds > 1:
             return (
-                f"uncertainty 'images' compares one checkpoint with one other, here are {seeds} seeds "
+                f"uncertainty 'images' compares one checkpoint with one other, but there are {seeds} seeds "
                 f"({run}, ...); choose one with `seeds: [0]`, or use `uncertainty: seeds+images`"
             )
         if self._kind == "seeds+images" and seeds == 1:
             return (
-                f"uncertainty 'seeds+images' needs two seeds on each side, here is one ({run}); "
+                f"uncertainty 'seeds+images' needs two seeds on each side, but there is one ({run}); "
                 "use `uncertainty: images` for two checkpoints as they are"
             )
         return ""
@@ -110,7 +123,8 @@ class Differences:
 
         many = hierarchical.compare_over_seeds_and_images(None, mine, theirs, key)
         return Cell("value", shown(many.mean), many.n, seed_cell.n_planned, shown(many.sd), shown(many.low),
-                    shown(many.high), many.interval, many.p, test=many.test, notes=notes, runs=seed_cell.runs)  # fmt: skip
+                    shown(many.high), many.interval, many.p, test=many.test, notes=notes,
+                    runs=seed_cell.runs)  # fmt: skip
 
     def _detections(self, key: str, found: Samples, seed: int) -> CocoData:
         """The detections of one seed, which must be those that its result was computed from."""
@@ -124,7 +138,7 @@ class Differences:
             if not abs(value - recorded) <= _SAME:
                 path = self._study.runs / run / DETECTIONS_FILE
                 raise InputError(
-                    f"{path} gives {key} {value:.4f}, {RESULT_FILE} says {recorded:.4f}: not one evaluation"
+                    f"{path} gives {key} {value:.4f}, {RESULT_FILE} has {recorded:.4f}: not one evaluation"
                 )
             self._agrees.add((run, key))
         return data

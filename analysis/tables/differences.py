@@ -14,12 +14,12 @@ UNPAIRED = "no seed in common with the baseline: compared unpaired"
 
 
 def missing_difference(reason: str) -> Cell:
-    """A cell without difference: the baseline itself, or a row that has none."""
+    """Return a cell without a difference: of the baseline itself, or of a row that has none."""
     return Cell(kind="missing", reason=reason)
 
 
 def difference_cell(row: Samples, baseline: Samples) -> Cell:
-    """The difference over the seeds that both have; over all seeds, unpaired, where they share none."""
+    """Return the difference over the seeds that both rows have; over all seeds, unpaired, where they share none."""
     n_planned = len(set(row.planned_seeds) & set(baseline.planned_seeds))
     if not row.values:
         return Cell(kind="missing", n_planned=n_planned, reason=row.reason)
@@ -52,12 +52,12 @@ def difference_cell(row: Samples, baseline: Samples) -> Cell:
 
 
 def holm_corrected(cells: Sequence[Cell]) -> list[Cell]:
-    """The same cells with Holm's p over all of them: one family is one table."""
+    """Add Holm's p over all cells: one family of tests is one table."""
     adjusted = holm([cell.p for cell in cells])
     return [dataclasses.replace(cell, p_holm=p) for cell, p in zip(cells, adjusted, strict=True)]
 
 
 def performed_tests(cells: Sequence[Cell]) -> tuple[list[str], int]:
-    """(the tests that were made, by name; their number)."""
+    """Return (names of the tests in the cells, number of tests)."""
     tests = [cell.test for cell in cells if cell.p is not None]
     return sorted(set(tests)), len(tests)

@@ -1,8 +1,8 @@
-"""Which rows of the frame stand behind one row of a table or one series of a plot.
+"""Group the rows of the frame: one group is one row of a table or one series of a plot.
 
-A group is one combination of labels of the asked axes, with one frame row per promised seed. Cells that came out equal
-(a baseline under three temperatures) are one group, whose label is blank on the axes that made no difference. Nothing
-is ever averaged over an axis that was not asked for: that is an error which names it.
+A group is one combination of labels of the given axes, with one frame row per planned seed. Equal cells (a baseline
+under three temperatures) share their runs and are one group, whose label is blank on the axes that made no difference.
+Nothing is ever averaged over an axis that was not given: that raises an error with the name of the axis.
 """
 
 from __future__ import annotations
@@ -24,25 +24,29 @@ BLANK = ""
 """The shown label of an axis that made no difference to a group."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # a frame has no truth value, so a generated == would raise
 class Group:
     """One combination of labels.
 
-    labels: {axis: label} of its first cell. also: the other cells that came out equal. shown: one text an axis.
-    rows: of the frame, one a promised seed, by rising seed. spelled: axes whose labels are all written out ("a1/a2")
-    though they made no difference to the group, because another group would be called the same without them.
+    Attributes:
+        labels: {axis: label} of its first cell.
+        also: the other cells that are equal to the first.
+        shown: one text an axis.
+        rows: of the frame, one a planned seed, in ascending order of the seed.
+        distinguishing_axes: axes whose labels are all written out ("a1/a2") though they made no difference to the
+            group, because another group would have the same name without them.
     """
 
     labels: dict[str, str]
     also: tuple[dict[str, str], ...]
     shown: tuple[str, ...]
     rows: pd.DataFrame
-    spelled: frozenset[str] = frozenset()
+    distinguishing_axes: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
-        """ "model=ssd300, method=kd_cls": the name of a row, without blank axes; `groups` gives no name twice."""
-        named = [axis for axis in self.labels if self.depends(axis) or axis in self.spelled]
+        """ "model=ssd300, method=kd_cls": the name of a row, without blank axes; unique among the groups of a call."""
+        named = [axis for axis in self.labels if self.depends(axis) or axis in self.distinguishing_axes]
         return ", ".join(f"{axis}={'/'.join(_in_order(self.cells, axis))}" for axis in named) or "all"
 
     @property
@@ -51,20 +55,21 @@ class Group:
         return self.labels, *self.also
 
     def depends(self, axis: str) -> bool:
-        """Whether the group belongs to one label of an axis; False where its cells came out equal for several."""
+        """Whether the group belongs to one label of an axis; False where its cells are equal for several."""
         return all(other[axis] == self.labels[axis] for other in self.also)
 
     def values(self, axis: str) -> set[str]:
-        """All its labels of one axis."""
+        """Return all its labels of one axis."""
         return {labels[axis] for labels in self.cells}
 
     @cached_property
     def done(self) -> pd.DataFrame:
-        """Rows that carry numbers."""
+        """The rows of finished runs, which have numbers."""
         return self.rows[self.rows["state"] == "done"]
 
     @property
     def runs(self) -> tuple[str, ...]:
+        """Ids of the finished runs."""
         return tuple(self.done["run"])
 
 
@@ -75,22 +80,23 @@ def groups(
     where: Mapping[str, Sequence[str]] | None = None,
     labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Group]:
-    """The groups of one sweep in the order of `axes` and their labels.
+    """Return the groups of one sweep in the order of `axes` and their labels.
 
     Args:
         sweep: its name; "" for the runs of no sweep, whose axes are `student` and `method`.
         axes: {axis: labels in order}; an empty list takes all labels in the sweep's order.
         where: {axis: labels}; other cells are left out.
         labels: {axis: {label: as shown}}.
+
     Raises:
-        InputError: an unknown sweep, axis or label; an axis that was not asked for and varies inside a group; groups
-            that no name tells apart.
+        InputError: an unknown sweep, axis or label; an axis that was not given and varies inside a group; groups with
+            the same name.
     """
     frame = _cells(study, sweep)
     known = _known(study, sweep, frame)
     if not known:
-        there = abbreviate(study.sweeps) or "none is in it"
-        raise InputError(f"{_named(sweep)}: no cells in {study.runs}; report a sweep of this store ({there})")
+        names = abbreviate(study.sweeps) or "it has none"
+        raise InputError(f"{_named(sweep)}: no cells in {study.runs}; report a sweep of this store ({names})")
     for axis, wanted in [*axes.items(), *(where or {}).items(), *(labels or {}).items()]:
         if axis not in known:
             raise unknown_name(f"axis of {_named(sweep)}", axis, known)
@@ -111,30 +117,39 @@ def groups(
             found[runs][1].append(combination)
         else:
             found[runs] = (combination, [], rows)
-    made = [Group(first, tuple(also), (), rows.reset_index(drop=True)) for first, also, rows in found.values()]
-    return [dataclasses.replace(group, shown=_shown(group, labels or {})) for group in _told_apart(made, sweep)]
+    unnamed = [Group(first, tuple(also), (), rows.reset_index(drop=True)) for first, also, rows in found.values()]
+    named = _with_distinct_names(unnamed, sweep)
+    return [dataclasses.replace(group, shown=_shown(group, labels or {})) for group in named]
 
 
 def baseline_of(group: Group, among: Sequence[Group], baseline: Mapping[str, str]) -> Group | None:
-    """The group that `group` is compared with: the same labels but for those of `baseline`; None where it has none.
+    """Return the group that `group` is compared with: the same labels except those of `baseline`.
 
     Equal cells count with all their labels, so a baseline that ignores a temperature is found for every temperature,
-    and also for one at which the sweep has no baseline cell. A row that ignores what its baselines differ in has
-    several, hence none.
+    and also for one at which the sweep has no baseline cell. A row that ignores an axis in which its baselines differ
+    has several, so it has none.
+
+    Args:
+        group: a row.
+        among: all rows.
+        baseline: {axis: label}.
+
+    Returns:
+        The baseline; the group itself where it is one; None where there is none or several.
     """
     if not baseline:
         return None
     wanted = [{**mine, **baseline} for mine in group.cells]
     found = [other for other in among if any(labels in wanted for labels in other.cells)]
     if not found:
-        found = [other for other in among if any(_stands_for(other, cell, baseline) for cell in wanted)]
+        found = [other for other in among if any(_matches(other, cell, baseline) for cell in wanted)]
     return found[0] if len(found) == 1 else None
 
 
-def _stands_for(group: Group, wanted: Mapping[str, str], baseline: Mapping[str, str]) -> bool:
+def _matches(group: Group, wanted: Mapping[str, str], baseline: Mapping[str, str]) -> bool:
     """Whether a group has the wanted labels on the baseline's axes and on every axis that makes a difference to it."""
-    asked = [axis for axis in wanted if axis in baseline or group.depends(axis)]
-    return any(all(labels.get(axis) == wanted[axis] for axis in asked) for labels in group.cells)
+    relevant = [axis for axis in wanted if axis in baseline or group.depends(axis)]
+    return any(all(labels.get(axis) == wanted[axis] for axis in relevant) for labels in group.cells)
 
 
 def _cells(study: Study, sweep: str) -> pd.DataFrame:
@@ -181,17 +196,19 @@ def _combinations(
         yield {}, frame
         return
     names = list(order)
+    # Keys are tuples, also for a list of one column.
     grouped = frame.groupby([AXIS + axis for axis in names], sort=False)
     parts: dict[tuple[str, ...], pd.DataFrame] = {tuple(map(str, key)): rows for key, rows in grouped}
-    asked = [key for key in parts if all(label in order[axis] for axis, label in zip(names, key, strict=True))]
-    for key in sorted(asked, key=lambda key: [order[axis][label] for axis, label in zip(names, key, strict=True)]):
+    chosen = [key for key in parts if all(label in order[axis] for axis, label in zip(names, key, strict=True))]
+    for key in sorted(chosen, key=lambda key: [order[axis][label] for axis, label in zip(names, key, strict=True)]):
         yield dict(zip(names, key, strict=True)), parts[key]
 
 
 def _share_a_cell(cells: pd.DataFrame, hidden: Sequence[str]) -> bool:
-    """Whether there are labels of the axes that were not asked for which all runs have: else two cells are mixed."""
+    """Whether all runs have a common combination of labels on the hidden axes; if not, two cells are mixed."""
     if not hidden:
         return True
+    # A missing label is NaN, which is not equal to itself; "" is.
     labels = cells[[AXIS + axis for axis in hidden]].astype(object).fillna("")
     of_run: dict[str, set[tuple[str, ...]]] = {}
     for run, found in zip(cells["run"], labels.itertuples(index=False, name=None), strict=True):
@@ -203,28 +220,29 @@ def _in_order(cells: Sequence[Mapping[str, str]], axis: str) -> list[str]:
     return list(dict.fromkeys(labels[axis] for labels in cells))
 
 
-def _told_apart(found: Sequence[Group], sweep: str) -> list[Group]:
-    """The groups with different names: those that would share one spell out the axes on which they are not alike."""
-    named: dict[str, list[Group]] = {}
+def _with_distinct_names(found: Sequence[Group], sweep: str) -> list[Group]:
+    """The groups with different names: those that would share a name write out the axes on which they differ."""
+    same_name: dict[str, list[Group]] = {}
     for group in found:
-        named.setdefault(group.key, []).append(group)
-    spelled = {
+        same_name.setdefault(group.key, []).append(group)
+    axes = {
         key: frozenset(axis for axis in alike[0].labels if len({frozenset(one.values(axis)) for one in alike}) > 1)
-        for key, alike in named.items()
+        for key, alike in same_name.items()
     }
-    apart = [dataclasses.replace(group, spelled=spelled[group.key]) for group in found]
-    if repeated := [key for key, number in Counter(group.key for group in apart).items() if number > 1]:
+    distinct = [dataclasses.replace(group, distinguishing_axes=axes[group.key]) for group in found]
+    if repeated := [key for key, number in Counter(group.key for group in distinct).items() if number > 1]:
         raise InputError(
-            f"{_named(sweep)}: different cells would all be called {abbreviate(repeated)}; keep one of them with `where`"
+            f"{_named(sweep)}: different cells would all be called {abbreviate(repeated)}; "
+            "keep one of them with `where`"
         )
-    return apart
+    return distinct
 
 
 def _shown(group: Group, labels: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """One text an axis, as the report wants its labels; blank where the axis made no difference."""
+    """One text an axis, with the labels of the spec; blank where the axis made no difference."""
     return tuple(
         "/".join(labels.get(axis, {}).get(label, label) for label in _in_order(group.cells, axis))
-        if group.depends(axis) or axis in group.spelled
+        if group.depends(axis) or axis in group.distinguishing_axes
         else BLANK
         for axis in group.labels
     )

@@ -26,14 +26,18 @@ ONE_TEACHER = "one teacher for all seeds: its own spread is not in these interva
 _MOST_SOURCES = 3
 _MOST_REASONS = 3
 _ABOUT = {
-    "seeds": "what other seeds of the same methods would give",
-    "images": "what the same two checkpoints would give on other images; another seed may say otherwise",
-    "seeds+images": "what other seeds would give on other images",
+    "seeds": "other seeds of the same methods",
+    "images": "the same two checkpoints on other images; another seed may differ",
+    "seeds+images": "other seeds on other images",
 }
 
 
 def assign_marks(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[tuple[Row, ...], dict[str, str]]:
-    """(the rows with marks for sentences, {mark: sentence} in the order in which a reader meets them)."""
+    """Replace the sentences of the cells by marks.
+
+    Returns:
+        (the rows with marks for sentences, {mark: sentence} in reading order).
+    """
     marks: dict[str, str] = {}
 
     def marked(cell: Cell) -> Cell:
@@ -49,7 +53,7 @@ def assign_marks(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[tuple[
 
 
 def letter_mark(place: int) -> str:
-    """a ... z, aa, ab, ...: the mark of the footnote at that place, from 0."""
+    """Return the mark of the footnote at that place, from 0: a ... z, aa, ab, ..."""
     mark = ""
     place += 1
     while place:
@@ -59,14 +63,14 @@ def letter_mark(place: int) -> str:
 
 
 def add_sentences(row: Row, column: str, sentences: Sequence[str]) -> Row:
-    """The row with sentences at one of its cells; what concerns a whole row stands at its first."""
+    """Add sentences to one cell of a row; sentences on a whole row belong to its first cell."""
     cell = row.cells[column]
     noted = dataclasses.replace(cell, notes=(*cell.notes, *sentences))
     return dataclasses.replace(row, cells={**row.cells, column: noted})
 
 
 def one_teacher(group: Group, cells: Mapping[str, Cell], columns: Sequence[Column]) -> list[str]:
-    """The sentence on a teacher that several seeds share, where the row has an interval that it is missing from."""
+    """Return the sentence on a teacher that several seeds share, where a cell of the row has an interval."""
     done = group.done
     if len(done) < 2 or not any(cells[column.key].low is not None for column in columns):
         return []
@@ -82,12 +86,17 @@ def statistics_sentences(
     bold: Mapping[tuple[str, str], BestRows],
     timed: pd.DataFrame | None,
 ) -> Iterator[str]:
-    """The sentences, in the order in which a reader asks for them."""
+    """Yield the sentences below a table.
+
+    Args:
+        bold: {(column, first row of a family): its bold rows}.
+        timed: frame of `analysis.load.latency.latency_of_runs`; None where no column needs it.
+    """
     measured = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
     delta = [row.cells[column.key] for row in rows for column in columns if column.kind == "difference"]
     yield "Every number is the mean over the finished seeds of the cell, n of them; none is a best run"
     if spec.seeds:
-        yield f"The spec asked for seeds {', '.join(map(str, spec.seeds))} alone; the sweep may have more"
+        yield f"The spec selects seeds {', '.join(map(str, spec.seeds))} only; the sweep may have more"
     if any(cell.sd is not None for cell in measured):
         yield "± is the sample standard deviation over seeds (ddof 1)"
     intervals = sorted({cell.interval for cell in measured if cell.low is not None})
@@ -131,7 +140,7 @@ def _differences(spec: TableSpec, cells: Sequence[Cell]) -> Iterator[str]:
     yield f"Δ is the mean difference to the row with {wanted} over the seeds that both have"
     intervals = sorted({cell.interval for cell in cells if cell.low is not None})
     if intervals:
-        yield f"Its interval ({', '.join(intervals)}) speaks about {_ABOUT[spec.uncertainty]}"
+        yield f"Its interval ({', '.join(intervals)}) is for {_ABOUT[spec.uncertainty]}"
     names, number = differences.performed_tests(cells)
     if number:
         tests = "1 test" if number == 1 else f"{number} tests"

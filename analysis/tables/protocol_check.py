@@ -1,10 +1,10 @@
-"""The fairness ledger: what differs between the rows of a table, and whether rows that are compared may be.
+"""The ledger of a table: which facts differ between its rows, and whether rows that are compared share a protocol.
 
 Rows are compared with their baseline; where there is none, rows of one student with each other. They must have been
-trained under one protocol: data, start, input, schedule, overrides, student and the engine that scored them. What an
-axis of the rows sets is the question and no fault, for rows that have different labels on it; a footnote says what a
-row's label changed beside its name. Software, machines and versions of a distiller are no protocol: where they differ
-from those of the row that is compared with, a footnote says so.
+trained under one protocol: data, start, input, schedule, overrides, student and the engine that scored them. A fact
+that an axis of the rows sets may differ between rows with different labels on that axis; a footnote lists what else a
+label changed. Software, machines and versions of a distiller are not part of the protocol: a footnote lists where they
+differ from those of the baseline.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ from c2d.core.errors import InputError
 from c2d.core.yaml_lines import YamlDocument
 
 _SETS = {"dataset digest": "dataset", "student digest": "student"}
-"""{fact: the key of a sweep that decides it}, where they are called otherwise."""
+"""{fact: the key of a sweep that decides it}, where their names differ."""
 _CELL_KEYS = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
-"""Keys of a sweep without a dot: axes of these names set the key itself, whatever their values look like."""
+"""Keys of a sweep without a dot: axes of these names set the key itself, whatever their values are."""
 _MOST_SENTENCES = 4
 
 
 @dataclass(frozen=True)
 class ProtocolCheck:
-    """The ledger, {row key: sentences} that belong to a row as footnotes, and {row key: its family}.
+    """The result of the check.
 
-    Rows of one family have one baseline (without one: one student) and one data set, and may be told apart in bold. A
-    row without finished runs is in none, which is ().
+    Attributes:
+        ledger: the ledger.
+        notes: {row key: sentences}, footnotes of the row.
+        families: {row key: its family}. Rows of one family have one baseline (without one: one student) and one data
+            set; only they are compared for bold. A row without finished runs has ().
     """
 
     ledger: Ledger
@@ -44,11 +47,13 @@ class ProtocolCheck:
 def check_protocols(
     study: Study, sweep: str, groups: Sequence[Group], baselines: Sequence[Group | None], allow_mixed: bool
 ) -> ProtocolCheck:
-    """The ledger of a table.
+    """Compare the protocols of the rows of a table.
 
     Args:
-        groups: one a row. baselines: the row each is compared with; itself where it is one.
-        allow_mixed: rows under different protocols are told, not refused.
+        groups: one a row.
+        baselines: the row each is compared with; itself where it is one.
+        allow_mixed: rows under different protocols get a footnote instead of an error.
+
     Raises:
         InputError: rows that are compared were trained under different protocols.
     """
@@ -127,7 +132,7 @@ def _compared(
 
 
 def _within(found: Facts) -> Iterator[str]:
-    """What the seeds of one row do not share, though they must."""
+    """Facts that the seeds of one row must share and do not."""
     for name, values in found.items():
         if len(values) > 1 and protocol_facts.is_protocol(name):
             yield f"its seeds differ in {name}: {protocol_facts.facts_text(values)}"
@@ -138,7 +143,7 @@ def _within(found: Facts) -> Iterator[str]:
 def _protocol(
     group: Group, other: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """In what a row's protocol differs from another's though no axis of the rows says so."""
+    """Facts in which a row's protocol differs from another's though no axis of the rows sets them."""
     for name, mine, theirs, axis in _unequal(group, other, facts, axes):
         if not axis:
             yield f"{name} is {mine}, but {theirs} in {other.key}, which it is compared with"
@@ -147,7 +152,7 @@ def _protocol(
 def _labelled(
     group: Group, baseline: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """In what a row's protocol differs from its baseline's because of its label; an axis `init` says so itself."""
+    """Facts in which a row's protocol differs from its baseline's because of its label, but for the axis's own fact."""
     differences: dict[str, list[str]] = {}
     for name, mine, theirs, axis in _unequal(group, baseline, facts, axes):
         if axis and axis != _SETS.get(name, name):
@@ -199,7 +204,8 @@ def _versions(facts: Mapping[str, Facts], families: Mapping[str, tuple[str, ...]
             if set(own) != set(other):
                 yield (
                     key,
-                    f"{name} of version {protocol_facts.facts_text(own)}, but {protocol_facts.facts_text(other)} in {row}",
+                    f"{name} of version {protocol_facts.facts_text(own)}, "
+                    f"but {protocol_facts.facts_text(other)} in {row}",
                 )
 
 

@@ -1,7 +1,7 @@
-"""What is known of the runs behind one row of a table: the question they answer, and where and with what they ran.
+"""Facts about the runs of one row of a table: protocol, method, teacher, software and machine.
 
-A fact is a name and the different values that the row's finished runs have, as text. Names of what a sweep can set are
-spelled as a sweep sets them: `init`, `schedule.optimizer.lr`, `overrides.KEY`.
+A fact is a name and the different values that the row's finished runs have, as text. A fact that a sweep can set has
+the key of the sweep: `init`, `schedule.optimizer.lr`, `overrides.KEY`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Facts = dict[str, tuple[str, ...]]
 PROTOCOL = ("dataset digest", "student digest", "init", "input", "engine")
 PREFIXES = ("schedule.", "overrides.")
 NO_PROTOCOL = ("schedule.val_interval",)
-"""How often a run looks at itself decides nothing."""
+"""The interval of the validation during training does not change the training."""
 ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
 _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "student", "student_digest", "init", "input", "method_json", "teacher.classifier",
@@ -27,12 +27,12 @@ _SHORT = 12  # digits of a hash
 
 
 def is_protocol(fact: str) -> bool:
-    """Whether rows that are compared must agree in it."""
+    """Whether rows that are compared must agree in a fact."""
     return fact in PROTOCOL or (fact.startswith(PREFIXES) and fact not in NO_PROTOCOL)
 
 
 def group_facts(group: Group) -> Facts:
-    """The facts of a row, in the order in which a ledger lists them."""
+    """Return the facts of a row, in the order of the ledger."""
     done = group.done.sort_values("seed", kind="stable")
     found: dict[str, list[str]] = {}
     columns = {name: done[name].tolist() for name in _READ}
@@ -48,18 +48,18 @@ def group_facts(group: Group) -> Facts:
 
 
 def versions(found: Facts) -> dict[str, tuple[str, ...]]:
-    """{distiller: the versions of it that a row used}."""
+    """Return {distiller: its versions in the runs of a row}."""
     pairs = [pair for text in found.get("method", ()) for pair in _versions(text)]
     return {name: tuple(dict.fromkeys(own for other, own in pairs if other == name)) for name, _ in pairs}
 
 
 def facts_text(values: tuple[str, ...]) -> str:
-    """ "2.12.0 and 2.15.0"; "none" where there is nothing."""
+    """Join the values of a fact: "2.12.0 and 2.15.0"; "none" where there is no value."""
     return " and ".join(value or "none" for value in values) or "none"
 
 
 def teachers(row: Mapping[Any, Any]) -> str:
-    """Each teacher with its own number: top-1 of a classifier, AP of a detector."""
+    """Return the teachers of a row of the frame, each with its own number: top-1 of a classifier, AP of a detector."""
     named = []
     for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
         run, metric = row[f"teacher.{kind}"], row[column]
@@ -105,7 +105,7 @@ def _flat(name: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """One spelling of every value: 2.0 and 2 are one number, null is nothing."""
+    """One text for equal values: 2.0 and 2 are one number, null is ""."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, sort_keys=True)

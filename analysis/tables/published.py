@@ -1,6 +1,6 @@
-"""Published numbers, to stand beside measured ones: each with its source, none in a test, none ever bold.
+"""Published numbers beside measured ones: each with its source, none in a test, none ever bold.
 
-published.csv holds what papers, model zoos and repositories print; `analysis.load.published_file` reads it.
+published.csv has the numbers of papers, model zoos and repositories; `analysis.load.published_file` reads it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from analysis.tables.table import Cell
 from c2d.core.errors import InputError, abbreviate, unknown_name
 
 _BESIDE = ("paper_key", "table", "dataset", "split", "detector", "student_backbone")
-"""What a row has in common with the baseline row that its own gain is computed from."""
+"""Columns that a row shares with the baseline row that its published gain is computed from."""
 _OVERRULED = frozenset({"paper_key", "table"})
-"""Columns in which a later axis wins over an earlier one."""
+"""Columns in which a later axis replaces the value of an earlier one."""
 
 
 def check_published(spec: PublishedSpec, study: Study, sweep: str, axes: Collection[str]) -> None:
-    """Refuse what is in `published.rows` and nowhere in the table: its numbers would be missing without a word.
+    """Check that every axis and label of `published.rows` exists: its numbers would be missing without a message.
 
     Args:
         axes: of the table's rows.
+
     Raises:
         InputError: an axis that no row has, a label that the sweep does not have, with the nearest known one.
     """
@@ -42,12 +43,15 @@ def check_published(spec: PublishedSpec, study: Study, sweep: str, axes: Collect
 
 
 def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
-    """The published row that stands beside a row of the table; None for a row without conditions, or not published.
+    """Return the published row beside a row of the table.
 
     A row has conditions when every axis of `spec.rows` has some for its label; axes that made no difference to it are
-    passed over. An axis may overrule `all`, and name another paper or table than an earlier one; two axes that set any
-    other column to different values speak of a combination that is not published. So is one that its paper does not
-    have; a condition that no row of the paper fulfils is a mistake.
+    ignored. An axis may replace values of `all`, and name another paper or table than an earlier one. If two axes set
+    any other column to different values, that combination is not published. A combination that its paper does not have
+    is not published either; a condition that no row of the paper fulfils raises an error.
+
+    Returns:
+        The row; None for a row without conditions, or one that is not published.
 
     Raises:
         InputError: an unknown column or table; a condition that nothing fits; several rows that fit: with candidates.
@@ -112,7 +116,11 @@ def _described(entry: PublishedRow, varying: Sequence[str]) -> str:
 
 
 def published_gain(entry: PublishedRow, key: str, spec: PublishedSpec) -> tuple[float | None, str]:
-    """(published difference to the published baseline in percent points, where it is from or why there is none)."""
+    """Return (difference to the published baseline in percent points, its source or why there is none).
+
+    Args:
+        key: of the column.
+    """
     if entry.text["method"] == "baseline":
         return None, "baseline"
     printed = as_number(entry.text["delta_AP"]) if key == "AP" else None
@@ -146,7 +154,11 @@ def published_gain(entry: PublishedRow, key: str, spec: PublishedSpec) -> tuple[
 
 
 def published_cells(spec: PublishedSpec, group: Group, gains: bool) -> dict[str, Cell]:
-    """{column key: cell} of what was published about a row; `gains`: with its differences."""
+    """Return {column key: cell} of the published numbers of a row.
+
+    Args:
+        gains: whether to add the published differences.
+    """
     entry = find_published(spec, group)
     nothing = Cell(kind="missing", reason="not published")
     cells_of_row = {}
@@ -166,5 +178,5 @@ def published_cells(spec: PublishedSpec, group: Group, gains: bool) -> dict[str,
 
 
 def _where(entry: PublishedRow, source: str) -> str:
-    """The source with the paper and table it speaks of."""
+    """The source with its paper and table."""
     return f"{entry.text['paper_key']}, {entry.text['table']}: {source}"

@@ -1,7 +1,8 @@
-"""A table as data: what `analysis.tables.build_table` makes of the frame and every format writes. All numbers in the shown unit.
+"""A table as data: `analysis.tables.build_table` builds it from the frame, every format writes it.
 
-One column is one kind of number: measured, its difference to the baseline row, published, or the published difference.
-Nothing is rounded here; `Column.digits` says how many digits a format shows, and CSV and JSON show all.
+All numbers are in the shown unit (AP in percent, latency in ms). One column is one kind of number: measured, its
+difference to the baseline row, published, or the published difference. Nothing is rounded here; `Column.digits` is the
+number of digits that a format shows, and CSV and JSON show all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ CellKind = Literal["value", "missing"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column. key: unique in the table ("AP", "delta.AP", "published.AP", "published.delta.AP")."""
+    """One column.
+
+    Attributes:
+        key: unique in the table ("AP", "delta.AP", "published.AP", "published.delta.AP").
+        label: header without the unit.
+        unit: of its numbers; "" for counts and ratios.
+        digits: after the decimal point.
+        kind: of its numbers.
+        better: direction in which a row is ahead; "" for numbers without direction.
+    """
 
     key: str
     label: str
@@ -28,7 +38,7 @@ class Column:
 
     @property
     def is_published(self) -> bool:
-        """Published numbers look different in every format and are in no test."""
+        """Whether the numbers are published; they have a style of their own in every format and are in no test."""
         return self.kind.startswith("published")
 
 
@@ -73,7 +83,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One row. key: stable name ("model=ssd300, method=kd_cls"). labels: one a row axis, as shown ("" is a blank)."""
+    """One row.
+
+    Attributes:
+        key: stable name ("model=ssd300, method=kd_cls").
+        labels: one a row axis, as shown ("" is a blank).
+        cells: {key of the column: cell}.
+        is_baseline: whether other rows are compared with it.
+    """
 
     key: str
     labels: tuple[str, ...]
@@ -83,10 +100,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What differs between the rows of a table, and what they have in common.
+    """Facts that the rows of a table share, and facts that differ between them.
 
-    same: {fact: value} for all rows. differs: {fact: {row key: value}}. mixed: sentences about rows that were trained
-    under another protocol than those they are compared with; each is a footnote as well.
+    Attributes:
+        same: {fact: value} for all rows.
+        differs: {fact: {row key: value}}.
+        mixed: sentences on rows that were trained under another protocol than the rows they are compared with; each is
+            a footnote as well.
     """
 
     same: dict[str, str] = field(default_factory=dict)
@@ -96,10 +116,21 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. notes: {mark: sentence}, in order of appearance. statistics: sentences on tests, intervals and spread.
+    """One table.
 
-    row_axes: header of the label columns. store: the store its run ids are in, as given by the user. tex_ledger: LaTeX
-    has the ledger under the table, as the other formats always have. tex_wide: over both columns of a page.
+    Attributes:
+        name: of its files.
+        title: heading.
+        row_axes: headers of the label columns.
+        columns: after the label columns.
+        rows: in their order.
+        caption: below the title.
+        notes: {mark: sentence}, in order of appearance.
+        ledger: shared and differing facts of the rows.
+        statistics: sentences on tests, intervals and spread.
+        store: the store of its run ids, as given by the user.
+        tex_ledger: whether LaTeX has the ledger under the table; the other formats always have it.
+        tex_wide: whether the LaTeX table spans both columns of a page.
     """
 
     name: str

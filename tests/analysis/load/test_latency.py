@@ -189,7 +189,7 @@ def test_an_unknown_condition_is_named(study: Study) -> None:
         latency_of_runs(study, ["r"], {"precison": "fp32"})
 
 
-def test_disturbed_measurements_are_left_out_and_said(study: Study) -> None:
+def test_disturbed_measurements_are_left_out_with_the_reason(study: Study) -> None:
     path = _put(study, "r", _file([LAUNCH], disturbed="load 3.1 on 2 cores"))
     found = read_latencies(study, ["r"], {})
     assert found.frame["n_samples"].tolist() == [0]

@@ -155,7 +155,7 @@ def _without(key: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
-        ("result.json", _remove, "is missing although status.json says done"),
+        ("result.json", _remove, "is missing although status.json has state done"),
         ("result.json", _cut, "is not valid JSON"),
         ("result.json", _set(format=2), "is of format 2; this version reads format 1"),
         ("result.json", _set(AP="0.3"), "AP is '0.3' where a number belongs"),
@@ -193,7 +193,7 @@ def test_a_damaged_run_is_a_row_without_numbers_and_a_problem(
 
 
 @pytest.mark.parametrize("damage", [_remove, _cut, _set(attempts=[])])
-def test_numbers_stand_without_their_provenance_but_it_is_said(runs: Path, damage: Callable[[Path], None]) -> None:
+def test_numbers_without_provenance_are_shown_with_a_problem(runs: Path, damage: Callable[[Path], None]) -> None:
     path = runs / _run(make_store(runs, METHODS, seeds=1), "c2d") / "env.json"
     damage(path)
     study = _read(runs)
@@ -243,7 +243,7 @@ def test_two_teachers_keep_their_own_numbers(runs: Path) -> None:
     assert row["teacher_AP"] == 0.4
 
 
-def test_the_teachers_own_result_speaks_where_the_student_did_not_record_it(runs: Path) -> None:
+def test_the_teachers_own_result_is_read_where_the_student_did_not_record_it(runs: Path) -> None:
     run = _run(make_store(runs, METHODS, seeds=1), "c2d")
     _edit(runs / run / "result.json", lambda value: value.pop("teachers"))
     _edit(runs / TEACHER / "result.json", lambda value: value.update(top1=0.75))

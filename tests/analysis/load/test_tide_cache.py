@@ -135,7 +135,7 @@ def _change(path: Path, **changes: Any) -> None:
         ("cut", "detections.json.gz", "is not a complete gzip file"),
         ("no list", "detections.json.gz", "detections are {}, not a list"),
         ("other images", "detections.json.gz", "detections name image_id 77, which the ground truth does not have"),
-        ("other count", "detections.json.gz", "and the ground truth have 29 detections, result.json says 30"),
+        ("other count", "detections.json.gz", "and the ground truth have 29 detections, result.json has 30"),
         ("other digest", "f.json.gz", "is missing: the ground truth of"),
         ("hostile digest", "spec.json", "names the data set '../targets/x', which is no digest"),
         ("targets damaged", "targets", "is not valid JSON"),

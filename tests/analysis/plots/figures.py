@@ -60,7 +60,7 @@ def texts(figure: Figure) -> list[str]:
     return [found.get_text() for found in figure.findobj(Text) if found.get_text() and found.get_visible()]
 
 
-def said(figure: Figure) -> str:
+def all_text(figure: Figure) -> str:
     return " ".join(" ".join(texts(figure)).split())
 
 

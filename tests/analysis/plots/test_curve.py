@@ -8,7 +8,7 @@ from analysis.load.load import read_study
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
-from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
+from tests.analysis.plots.figures import HOSTILE, all_text, drawn, overlaps, study_of, texts
 
 AXES = {"lambda": ["10", "0.1", "1e-3"]}
 
@@ -65,7 +65,7 @@ def test_a_baseline_that_ignores_x_is_a_horizontal_line(tmp_path, where):
     assert flat["value"].iloc[0] == pytest.approx(31.0)
     assert flat["baseline"].iloc[0]
     assert data[data["point"] == "mean"]["row"].unique().tolist() == ["c2d"]
-    assert "horizontal: baseline" in said(figure)
+    assert "horizontal: baseline" in all_text(figure)
 
 
 def test_a_baseline_on_the_axis_itself(tmp_path):
@@ -84,8 +84,8 @@ def test_holes_break_the_line_and_are_named(tmp_path):
                      state=lambda labels, seed: states.get((labels["lambda"], seed), "done"))  # fmt: skip
     data, figure = drawn(study, tmp_path, kind="curve", x="lambda")
     assert list(data[data["point"] == "mean"]["n"]) == [3, 2, 0]
-    assert "lambda=0.1 2/3" in said(figure)
-    assert "Not drawn, no finished run: lambda=10 (3 new)." in said(figure)
+    assert "lambda=0.1 2/3" in all_text(figure)
+    assert "Not drawn, no finished run: lambda=10 (3 new)." in all_text(figure)
 
 
 def test_labels_must_be_numbers(tmp_path):
@@ -108,7 +108,7 @@ def test_twelve_hostile_series(tmp_path):
     assert "" in ticks
 
 
-def test_nothing_finished_is_said_in_words(tmp_path):
+def test_nothing_finished_gives_a_message(tmp_path):
     study = study_of(tmp_path, {"method": ["a", "b"], **AXES}, state=lambda labels, seed: "failed")
     _, figure = drawn(study, tmp_path, kind="curve", x="lambda", series=["method"])
-    assert said(figure) == "No finished runs: 18 failed."
+    assert all_text(figure) == "No finished runs: 18 failed."

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from analysis.load.columns import quantity
 from analysis.plots import cell_colors
 from c2d.core.errors import InputError
-from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
+from tests.analysis.plots.figures import HOSTILE, all_text, drawn, overlaps, study_of, texts
 
 AXES = {"method": ["baseline", "c2d"], "T": ["1", "2", "10"]}
 
@@ -24,7 +24,7 @@ def test_the_mean_of_each_cell_in_the_sweeps_order(tmp_path):
     assert cell["n"] == 3
     assert cell["runs"].count("-s") == 3
     assert "42.0" in texts(figure)
-    assert "Mean over seeds." in said(figure)
+    assert "Mean over seeds." in all_text(figure)
 
 
 def test_differences_are_paired_by_seed(tmp_path):
@@ -39,7 +39,7 @@ def test_differences_are_paired_by_seed(tmp_path):
     assert rows.loc[("c2d", "2"), "against_runs"].count("-s") == 2
     assert list(rows.loc["baseline", "baseline"]) == [True] * 3
     assert {"+10.0", "+2.0", "2/3"} <= set(texts(figure))
-    assert "Italic: the baseline itself." in said(figure)
+    assert "Italic: the baseline itself." in all_text(figure)
 
 
 def test_the_baseline_may_stand_outside_the_figure(tmp_path):
@@ -65,7 +65,7 @@ def test_holes_are_hatched_and_counted(tmp_path):
     hatched = [patch for patch in figure.axes[0].patches if patch.get_hatch()]
     assert len(hatched) == 2
     assert texts(figure).count("0/3") == 2
-    assert "Hatched: no value." in said(figure)
+    assert "Hatched: no value." in all_text(figure)
 
 
 def test_numbers_are_readable_on_every_colour():
@@ -114,7 +114,7 @@ def test_bad_questions_are_refused(tmp_path):
         drawn(study, tmp_path, kind="heatmap", x="T", y="methods")
 
 
-def test_nothing_finished_is_said_in_words(tmp_path):
+def test_nothing_finished_gives_a_message(tmp_path):
     study = study_of(tmp_path, AXES, state=lambda labels, seed: "failed")
     _, figure = drawn(study, tmp_path, kind="heatmap", x="T", y="method")
-    assert said(figure) == "No finished runs: 18 failed."
+    assert all_text(figure) == "No finished runs: 18 failed."

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.load.load import read_study
 from c2d.core.errors import InputError
-from tests.analysis.plots.figures import HOSTILE, add_latency, drawn, overlaps, said, study_of, texts
+from tests.analysis.plots.figures import HOSTILE, add_latency, all_text, drawn, overlaps, study_of, texts
 
 AP = {"slow": 0.36, "good": 0.34, "beaten": 0.33, "fast": 0.30}
 MS = {"slow": 12.0, "good": 8.0, "beaten": 9.0, "fast": 5.0}
@@ -32,7 +32,7 @@ def test_the_front_is_what_nothing_beats(tmp_path):
     assert rows.loc["good", "x_n"] == 1
     assert rows.loc["good", "x_runs"].endswith("-s0")
     assert rows.loc["good", "runs"].count("-s") == 3
-    words = said(figure)
+    words = all_text(figure)
     assert "95 % t interval of the mean over seeds" in words
     assert "t over launches" in words
     assert "made-up GPU (precision: fp32, batch: 1)" in words
@@ -57,13 +57,13 @@ def test_lower_can_be_better(tmp_path):
 def test_an_unmeasured_row_is_named(tmp_path):
     data, figure = drawn(measured(tmp_path, {"slow": 12.0, "good": 8.0}), tmp_path, kind="pareto")
     assert list(data["x_note"]) == ["", "", "no latency file", "no latency file"]
-    assert "Not drawn, no latency p50: beaten (no latency file), fast (no latency file)." in said(figure)
+    assert "Not drawn, no latency p50: beaten (no latency file), fast (no latency file)." in all_text(figure)
 
 
 def test_without_any_latency_it_says_what_to_do(tmp_path):
     study = study_of(tmp_path, {"method": ["a"]})
     _, figure = drawn(study, tmp_path, kind="pareto")
-    assert "No p50 to draw (no latency file). A run is measured when it has a file in latency/" in said(figure)
+    assert "No p50 to draw (no latency file). A run is measured when it has a file in latency/" in all_text(figure)
 
 
 def test_two_devices_are_not_compared(tmp_path):
@@ -103,7 +103,7 @@ def test_crowded_points_get_a_legend(tmp_path):
     assert "_hidden" in texts(figure)
 
 
-def test_nothing_finished_is_said_in_words(tmp_path):
+def test_nothing_finished_gives_a_message(tmp_path):
     study = study_of(tmp_path, {"method": ["a"]}, state=lambda labels, seed: "failed")
     _, figure = drawn(study, tmp_path, kind="pareto")
-    assert said(figure) == "No finished runs: 3 failed."
+    assert all_text(figure) == "No finished runs: 3 failed."

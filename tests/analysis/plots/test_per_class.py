@@ -94,7 +94,7 @@ def test_the_figure_is_drawn_again_from_its_csv(tmp_path: Path):
     assert [a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True)] == [True] * 3
 
 
-def test_no_common_seed_is_said_in_words(tmp_path: Path):
+def test_no_common_seed_gives_a_message(tmp_path: Path):
     store(tmp_path, state=lambda labels, seed: "done" if (labels["method"] == "c2d") == (seed == 0) else "new")
     figure = per_class.draw(per_class.data(read_study(tmp_path), SPEC, "made"), SPEC)
     assert "no finished seed in common" in " ".join(text.get_text().replace("\n", " ") for text in figure.axes[0].texts)

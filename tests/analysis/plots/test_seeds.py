@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c2d.core.errors import InputError
-from tests.analysis.plots.figures import HOSTILE, drawn, overlaps, said, study_of, texts
+from tests.analysis.plots.figures import HOSTILE, all_text, drawn, overlaps, study_of, texts
 
 
 def value(labels, seed):
@@ -24,7 +24,7 @@ def test_every_seed_and_the_mean(tmp_path):
     assert list(seeds["value"]) == pytest.approx([33.0, 34.0, 35.0])
     assert [run.rpartition("-s")[2] for run in seeds["runs"]] == list(seeds["seed"])
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["baseline", "c2d"]
-    assert "95 % t interval" in said(figure)
+    assert "95 % t interval" in all_text(figure)
 
 
 def test_unfinished_rows_say_so(tmp_path):
@@ -36,14 +36,14 @@ def test_unfinished_rows_say_so(tmp_path):
     assert list(means["n"]) == [3, 2, 0]
     assert means.loc["fgfi", "missing"] == "2 failed, 1 new"
     assert np.isnan(means.loc["fgfi", "value"])
-    assert "Hollow: unfinished, or fewer than three seeds (n of planned): c2d 2/3." in said(figure)
+    assert "Hollow: unfinished, or fewer than three seeds (n of planned): c2d 2/3." in all_text(figure)
     assert {"c2d (2/3)", "fgfi (0/3)", "2 failed, 1 new"} <= set(texts(figure))
 
 
-def test_nothing_finished_is_said_in_words(tmp_path):
+def test_nothing_finished_gives_a_message(tmp_path):
     study = study_of(tmp_path, {"method": ["a"]}, state=lambda labels, seed: "failed" if seed else "new")
     data, figure = drawn(study, tmp_path, kind="seeds")
-    assert said(figure) == "No finished runs: 2 failed, 1 new."
+    assert all_text(figure) == "No finished runs: 2 failed, 1 new."
     assert (data["n"] == 0).all()
 
 

@@ -52,7 +52,7 @@ def test_unfinished_rows_are_hollow_and_named(tmp_path: Path):
     assert any("do not sum" in text.get_text().replace("\n", " ") for text in figure.texts)
 
 
-def test_nothing_finished_is_said_in_words(tmp_path: Path):
+def test_nothing_finished_gives_a_message(tmp_path: Path):
     make_store(tmp_path, {"method": ["baseline", "c2d"]}, state=lambda labels, seed: "failed")
     data = tide_bars.data(read_study(tmp_path), SPEC, "made")
     assert (data["n"] == 0).all()

@@ -62,7 +62,7 @@ def test_runs_without_detections_are_named(tmp_path: Path):
     assert lost[0] in said
 
 
-def test_a_store_without_detections_is_said_in_words(tmp_path: Path):
+def test_a_store_without_detections_gives_a_message(tmp_path: Path):
     make_store(tmp_path / "runs", {"method": ["baseline"]})
     data = tide_curves.data(read_study(tmp_path / "runs"), SPEC, "made")
     figure = tide_curves.draw(data, SPEC)

@@ -78,7 +78,7 @@ def test_the_figure_is_drawn_again_from_its_csv(tmp_path: Path):
     assert [a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True)] == [True] * 3
 
 
-def test_no_metrics_is_said_in_words(tmp_path: Path):
+def test_no_metrics_gives_a_message(tmp_path: Path):
     make_store(tmp_path, {"method": ["baseline"]}, state=lambda labels, seed: "new")
     figure = training.draw(training.data(read_study(tmp_path), SPEC, "made"), SPEC)
     assert "3 new" in figure.axes[0].texts[0].get_text()

@@ -1,4 +1,4 @@
-"""Which tables and figures a sweep gets when nobody said, by its axes."""
+"""Default tables and figures of a sweep, by its axes."""
 
 from __future__ import annotations
 

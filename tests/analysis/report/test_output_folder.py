@@ -61,6 +61,6 @@ def test_links_that_point_at_themselves_and_long_names_are_refused(tmp_path: Pat
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "out" / "a").mkdir(parents=True)
-    with pytest.raises(InputError, match="look at what is there"):
+    with pytest.raises(InputError, match="check the path"):
         OutputFolder(tmp_path / "out", tmp_path / "runs").write("a", b"b")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

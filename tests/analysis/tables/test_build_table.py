@@ -211,7 +211,7 @@ def test_no_common_seed_is_compared_unpaired_and_says_so(tmp_path: Path) -> None
     assert "no seed in common with the baseline: compared unpaired" in notes(made, "method=kd", "delta.AP")
 
 
-def test_a_shared_teacher_is_said(tmp_path: Path) -> None:
+def test_a_shared_teacher_has_a_footnote(tmp_path: Path) -> None:
     made = table(study(tmp_path), columns=["AP", "teacher_top1"])
     told = "one teacher for all seeds: its own spread is not in these intervals"
     assert [told in notes(made, row.key, "AP") for row in made.rows] == [False, True, True]
@@ -383,7 +383,7 @@ def test_chosen_seeds_are_all_there_is_and_the_table_says_so(tmp_path: Path) -> 
     cells = [row.cells["AP"] for row in table.rows]
     assert [(cell.n, cell.n_planned) for cell in cells] == [(1, 1), (1, 1)]
     assert [cell.value for cell in cells] == pytest.approx([22.0, 22.0])
-    assert any("asked for seeds 2 alone" in said for said in table.statistics)
+    assert any("selects seeds 2 only" in said for said in table.statistics)
     with pytest.raises(InputError, match=r"seeds \[7\]"):
         build_table(study, parse({"kind": "table", "rows": {"method": []}, "seeds": [7]}), "made")
 

@@ -54,7 +54,7 @@ def test_images_of_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert (cell.low, cell.high) == (pytest.approx(100 * alone.low), pytest.approx(100 * alone.high))
         assert (cell.p, cell.test, cell.interval) == (alone.p, alone.test, alone.interval)
         assert (cell.n, cell.n_planned, len(cell.runs)) == (1, 1, 2)
-    assert any("what the same two checkpoints would give on other images" in said for said in made.statistics)
+    assert any("the same two checkpoints on other images" in said for said in made.statistics)
     assert made.rows[1].cells["delta.AP"].p_holm is not None
 
 
@@ -70,7 +70,7 @@ def test_seeds_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_several_seeds_are_no_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"here are 3 seeds .* use `uncertainty: seeds\+images`"):
+    with pytest.raises(InputError, match=r"there are 3 seeds .* use `uncertainty: seeds\+images`"):
         table(study(tmp_path, 3, monkeypatch), "images")
 
 
@@ -87,12 +87,12 @@ def test_an_unfinished_row_has_a_hole_beside_the_others(tmp_path: Path, monkeypa
     kd, c2d = (row.cells["delta.AP"] for row in table(of, "seeds+images").rows[1:])
     assert (kd.kind, kd.n) == ("value", 2)
     assert (c2d.kind, c2d.value, c2d.n_planned) == ("missing", None, 2)
-    assert "needs two seeds on each side, here is one" in c2d.reason
+    assert "needs two seeds on each side, but there is one" in c2d.reason
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    ({"AP": 0.0123}, "says 0.0123: not one evaluation"),
-    ({"detections": 7}, "50 detections, result.json says 7: not one evaluation"),
+    ({"AP": 0.0123}, "has 0.0123: not one evaluation"),
+    ({"detections": 7}, "50 detections, result.json has 7: not one evaluation"),
 ])  # fmt: skip
 def test_detections_of_another_evaluation_give_no_interval(
     change: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -97,7 +97,7 @@ def test_a_label_without_a_baseline_cell_has_the_baseline_that_ignores_its_axis(
     alone = dataclasses.replace(study, frame=frame[(frame["axis.method"] == "kd") | (frame["axis.T"] == "1")])
     found = groups(alone, "made", {"method": [], "T": []})
     of = [baseline_of(group, found, {"method": "baseline"}) for group in found]
-    assert of == [found[0], found[0], None, None]  # one cell: nobody said that T makes no difference
+    assert of == [found[0], found[0], None, None]  # one cell: it does not show that T makes no difference
 
 
 def test_labels_are_shown_as_asked_and_keys_stay(tmp_path: Path) -> None:
