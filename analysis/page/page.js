@@ -18,15 +18,15 @@
   const theme = $("#theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const showLook = () => theme.setAttribute("aria-pressed", String(isDark()));
+  const showTheme = () => theme.setAttribute("aria-pressed", String(isDark()));
   theme.hidden = false;
   theme.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     try { localStorage.setItem("c2d-look", root.dataset.theme); } catch { /* it lasts as long as the page */ }
-    showLook();
+    showTheme();
   });
-  system.addEventListener("change", showLook);
-  showLook();
+  system.addEventListener("change", showTheme);
+  showTheme();
 
   // ---- sort: up, down, as it was; what is missing stays last ----
   const order = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
