@@ -46,7 +46,12 @@ class Cache:
     changed: bool = False
 
     def get(self, key: str, state: FileState) -> Any | None:
-        """Return the value of a file in this state, or None."""
+        """Return the value of a file in this state, or None.
+
+        Args:
+            key: run/file.
+            state: size, times and inode of the file now.
+        """
         found = self.entries.get(key)
         return found[1] if found is not None and found[0] == state else None
 

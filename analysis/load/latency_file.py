@@ -77,7 +77,13 @@ def read_latency_file(path: Path, run: str = "") -> Measurement | Problem:
 
 
 def latency_files(runs: Path, run: str, problems: list[Problem]) -> list[Measurement]:
-    """Read all files of a run that can be used, by name; the reasons for the others are added to `problems`."""
+    """Read all latency files of a run that can be used, by name.
+
+    Args:
+        runs: the store.
+        run: id of the run.
+        problems: gets the reasons why files cannot be used.
+    """
     try:
         paths = sorted(path for path in (runs / run / LATENCY_FOLDER).iterdir() if path.suffix == ".json")
     except OSError:

@@ -49,7 +49,14 @@ ONLY = "mean"
 
 
 class Spec(FigureSpec):
-    """One number against the values of a numeric axis (a loss weight), with intervals; a line per label of `series`."""
+    """One number against the values of a numeric axis (a loss weight), with intervals.
+
+    Attributes:
+        x: axis of the sweep whose labels are numbers.
+        y: key of the number.
+        series: axes; a line per combination of their labels.
+        baseline: {axis: label} of the cells that are drawn as horizontal lines.
+    """
 
     kind: Literal["curve"]
     x: str

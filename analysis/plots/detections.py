@@ -55,7 +55,13 @@ NOT_SHOWN = {"n": 0, "seeds": "", "runs": ""}
 
 
 class Spec(SeriesFigureSpec):
-    """Ground truth and detections of some rows on the first validation images."""
+    """Ground truth and detections of some rows on the first validation images.
+
+    Attributes:
+        images: number of images.
+        min_objects: smallest number of objects of an image.
+        min_score: smallest score of a detection, 0-1.
+    """
 
     kind: Literal["detections"]
     images: Annotated[int, Field(ge=1, le=24)] = 4

@@ -48,7 +48,12 @@ def axis_label(label: str, unit: str) -> str:
 
 
 def text_width_in(text: str, points: float, weight: str = "normal") -> float:
-    """Return the width of one line of text in the figures' font, inches."""
+    """Return the width of one line of text in the figures' font, inches.
+
+    Args:
+        points: font size.
+        weight: normal or bold.
+    """
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
@@ -57,7 +62,13 @@ def text_width_in(text: str, points: float, weight: str = "normal") -> float:
 
 
 def wrap_text(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
-    """Wrap a text into lines of at most `width` inches; a longer word is cut."""
+    """Wrap a text into lines; a word that is longer than a line is cut.
+
+    Args:
+        width: of a line, inches.
+        points: font size.
+        weight: normal or bold.
+    """
     lines: list[str] = []
     current = ""
     for word in shorten(text, 10_000).split():

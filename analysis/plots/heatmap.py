@@ -44,7 +44,13 @@ HATCH = "#C4C4C4"
 
 
 class Spec(FigureSpec):
-    """Mean of one number over two axes."""
+    """Mean of one number over two axes.
+
+    Attributes:
+        x, y: axes of the sweep.
+        value: key of the number.
+        baseline: {axis: label}; the cells show the difference to it.
+    """
 
     kind: Literal["heatmap"]
     x: str

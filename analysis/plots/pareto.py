@@ -45,7 +45,13 @@ COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "se
 
 
 class Spec(SeriesFigureSpec):
-    """Accuracy against latency, error bars on both axes, the front of undominated rows."""
+    """Accuracy against latency, error bars on both axes, the front of undominated rows.
+
+    Attributes:
+        y: key of the accuracy.
+        x: key of the cost.
+        latency: conditions that select the latency files, e.g. {device: ..., precision: fp32}.
+    """
 
     kind: Literal["pareto"]
     y: Key = "AP"

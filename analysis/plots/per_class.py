@@ -42,7 +42,12 @@ PALE = {GAIN: "#A6CEE8", LOSS: "#F5C9A3"}
 
 
 class Spec(SeriesFigureSpec):
-    """Gain over the baseline in each class."""
+    """Gain over the baseline in each class.
+
+    Attributes:
+        y: key of a COCO number.
+        most: largest number of classes; with more, those with the largest gains and losses are shown.
+    """
 
     kind: Literal["per_class"]
     y: Key = "AP"

@@ -41,7 +41,11 @@ COLUMNS = ("row", "point", "seed", "state", "value", "sd", "low", "high", "inter
 
 
 class Spec(SeriesFigureSpec):
-    """Every seed as a dot, the mean as a line."""
+    """Every seed as a dot, the mean as a line.
+
+    Attributes:
+        y: key of the number.
+    """
 
     kind: Literal["seeds"]
     y: Key = "AP"

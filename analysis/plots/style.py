@@ -108,7 +108,11 @@ def paper_style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """Style of one series: colour, marker, line style and hatch, as matplotlib takes them."""
+    """Style of one series.
+
+    Attributes:
+        color, marker, line, hatch: as matplotlib takes them.
+    """
 
     color: str
     marker: str

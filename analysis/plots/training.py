@@ -45,7 +45,11 @@ COLUMNS = ("row", "baseline", "part", "term", "iteration", "value", "low", "high
 
 
 class Spec(SeriesFigureSpec):
-    """Loss curves with the KD terms, and their ratio to the task loss."""
+    """Loss curves with the KD terms, and their ratio to the task loss.
+
+    Attributes:
+        points: largest number of points of a curve.
+    """
 
     kind: Literal["training"]
     points: Annotated[int, Field(ge=10)] = 400

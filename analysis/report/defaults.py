@@ -93,6 +93,9 @@ def default_baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
     """Return {axis: label} of the runs without a method, if one axis separates them from the others; else {}.
 
     Runs without a folder are ignored, so that a report keeps its baseline while runs are added.
+
+    Args:
+        axes: of `sweep_axes`.
     """
     if not sweep and "question" in axes:
         return {}  # runs that were not planned together

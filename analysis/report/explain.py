@@ -52,7 +52,12 @@ class RunDetails:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One cell, as the table's CSV holds it, and the runs behind it."""
+    """One cell of a table and its runs.
+
+    Attributes:
+        cell: {header of the table's CSV: text}.
+        runs: in the order of the cell.
+    """
 
     cell: dict[str, str]
     runs: list[RunDetails]

@@ -68,7 +68,12 @@ class FigureSpec(ReportItem):
 
 
 class SeriesFigureSpec(FigureSpec):
-    """A figure with one series (or bar group, or row) per label of `series`, an axis or several joined."""
+    """A figure with one series (or bar group, or row) per label of an axis, or per combination of several axes.
+
+    Attributes:
+        series: the axes.
+        baseline: {axis: label} of the series that the others are compared with.
+    """
 
     series: list[str] = ["method"]
     baseline: Labels = {}
