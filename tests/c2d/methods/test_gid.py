@@ -263,7 +263,7 @@ def test_sights_are_boxes_and_disagreement() -> None:
 @pytest.mark.parametrize(
     ("student", "teacher", "message"),
     [("retinanet", "atss", "3 priors a cell.*1 priors a cell"), ("atss", "gfl", "in 4 numbers.*in 36 numbers"),
-     ("fcos", "atss", "makes other boxes"), ("retinanet", "faster", "bbox_head.*rpn_head"),
+     ("fcos", "atss", "decode the same numbers to different boxes"), ("retinanet", "faster", "bbox_head.*rpn_head"),
      ("ssd", None, "does not teach ssd")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused(student: str, teacher: str | None, message: str) -> None:

@@ -469,7 +469,7 @@ def test_defaults_are_the_papers() -> None:
 def test_teacher_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="needs a classifier teacher"):
         ICOD(Params(), Context(3, None))
-    with pytest.raises(InputError, match="knows 5 classes, the student 3"):
+    with pytest.raises(InputError, match="has 5 classes, the student 3"):
         ICOD(Params(), Context(3, TinyTeacher(num_classes=5)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"unknown teacher layer 'l4'.*known: crop, l0, l1"):
         ICOD(Params(layers=("crop", "l4")), Context(3, TinyTeacher()))  # type: ignore[arg-type]
