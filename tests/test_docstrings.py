@@ -67,7 +67,7 @@ def _public(folder: str, name: str, body: Body) -> Iterator[Definition]:
                 yield from _public(folder, name, node.body)
 
 
-def annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+def annotation_text(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
     found = [argument.annotation for argument in arguments if argument is not None and argument.annotation is not None]
     return " ".join(ast.unparse(part) for part in [*found, *([node.returns] if node.returns is not None else [])])
@@ -78,7 +78,7 @@ def takes_tensors(found: Definition) -> bool:
     if not isinstance(found.node, ast.FunctionDef | ast.AsyncFunctionDef):
         return False
     words = r"\bTensor\b|ndarray" if found.folder.startswith(ARRAY_FOLDERS) else r"\bTensor\b"
-    return bool(re.search(words, annotations(found.node)))
+    return bool(re.search(words, annotation_text(found.node)))
 
 
 def lacks_shape(found: Definition) -> bool:

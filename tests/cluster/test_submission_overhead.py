@@ -198,7 +198,7 @@ def test_ten_thousand_cells_are_planned_in_seconds_and_a_thousand_submitted(
         code = timed(
             f"submit {SUBMITTED}, all of it",
             lambda: submit_sweep(
-                definition, place, limit=SUBMITTED, forward=False, print_line=said.append, explain=said.append
+                definition, place, limit=SUBMITTED, forward=False, print_line=said.append, print_run=said.append
             ),
         )
         assert code == 0

@@ -12,7 +12,7 @@ import torch
 from c2d.configs.__main__ import render
 from c2d.configs.student_config import load_student, student_digest, student_names
 from c2d.core.errors import InputError
-from c2d.specs.lookup import student_catalog
+from c2d.specs.catalog import student_catalog
 
 SMALL = {name for name in student_names() if name.endswith(("-qr18", "-r18")) or name == "ssdlite-mbv2"}
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}

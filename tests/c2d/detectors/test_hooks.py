@@ -74,5 +74,5 @@ def test_a_replaced_method_is_restored_after_an_error() -> None:
     assert "forward" not in vars(net)
     net.__dict__["forward"] = own = lambda x: x
     with replace_method(net, "forward", lambda x: x + 1):
-        assert net.forward(1) == 2
+        assert net.forward(torch.tensor(1)) == 2
     assert net.forward is own

@@ -61,7 +61,7 @@ def answer(rank: int = 0, **facts: Any) -> dict[str, Any]:
     } | facts  # fmt: skip
 
 
-def report_of(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> probe.Report:
+def report_of(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -> probe_report.ProbeReport:
     report = probe_report.ProbeReport(machine.name, "100", answers=list(answers))
     probe_report.read_answers(report, machine, time.time() - 9, time.time() + late_s)
     return report
