@@ -123,7 +123,7 @@ def test_a_failed_teacher_blocks_its_students_until_it_is_retried(login_node: Lo
     assert login_node.sweep("status", "blocked", code=1).returncode == 1
     assert teacher in login_node.sweep("triage", "blocked").stdout
     again = login_node.sweep("retry", "blocked", "--id", teacher).stdout
-    assert all(f"again: {run}" in again for run in (teacher, *students))
+    assert all(f"retry: {run}" in again for run in (teacher, *students))
     assert all(str(login_node.job(run).job) != first[run] for run in students)
     login_node.until("blocked", "done")
 
