@@ -19,7 +19,7 @@ from c2d.core.store_folder import RunStore
 from tests.cluster.slurm import NODES, Cluster
 
 TINY = Path(__file__).parents[1] / "fixtures" / "students" / "tiny-retinanet.py"
-PROFILE = "gpus: 0\ncpus: 1\nworkers: 0\nmem_gb: 2.5\nhours: {small: 0.1}\n"
+PROFILE: dict[str, Any] = {"gpus": 0, "cpus": 1, "workers": 0, "mem_gb": 2.5, "hours": {"small": 0.1}}
 BASE = f"""\
 question: Does a submission do what it says?
 base:
@@ -58,9 +58,9 @@ class LoginNode:
         (self.folder / f"{name}.yaml").write_text("\n".join((BASE, *parts)))
 
     def profile(self, **facts: Any) -> None:
-        """The tests' machine (one core a run, no GPU) with these facts beside."""
-        more = "".join(f"{key}: {json.dumps(value)}\n" for key, value in facts.items())
-        (self.folder / "tiny.yaml.profile").write_text(PROFILE + more)
+        """The tests' machine (one core a run, no GPU), with these keys added or replaced."""
+        lines = [f"{key}: {json.dumps(value)}\n" for key, value in {**PROFILE, **facts}.items()]
+        (self.folder / "tiny.yaml.profile").write_text("".join(lines))
 
     def command(self, name: str, sweep: str, *words: str) -> list[str]:
         """`c2d sweep NAME SWEEP ...` with this store; submit and retry get profile and data as well."""
