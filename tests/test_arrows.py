@@ -26,6 +26,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core": (),
     "c2d.metrics": ("c2d.core",),
     "c2d.data": ("c2d.core",),
+    "c2d.data.scenes": ("c2d.core", "c2d.data"),
+    "c2d.data.voc": ("c2d.core", "c2d.data"),
     "c2d.detectors": ("c2d.core",),
     "c2d.ops": ("c2d.core", "c2d.detectors"),
     "c2d.configs": ("c2d.core", "c2d.detectors"),
@@ -35,15 +37,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.methods.parts": ("c2d.core", "c2d.detectors", "c2d.ops"),
     "c2d.methods": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.methods.parts"),
     "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.methods"),
+    "c2d.evaluation": (
+        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.specs", "c2d.weights", "c2d.teachers",
+    ),
     "c2d.training": (
         "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
-        "c2d.teachers", "c2d.methods", "c2d.distillation",
+        "c2d.teachers", "c2d.methods", "c2d.distillation", "c2d.evaluation",
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
-        "c2d.methods", "c2d.distillation", "c2d.training",
+        "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training",
     ),
-    "c2d.cli": ("c2d.core", "c2d.specs", "c2d.training", "c2d.preflight"),
+    "c2d.cli": (
+        "c2d.core", "c2d.data", "c2d.data.scenes", "c2d.data.voc", "c2d.specs", "c2d.evaluation", "c2d.training",
+        "c2d.preflight",
+    ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),
     "sweeps.definition": ("c2d.core", "c2d.specs"),
@@ -89,14 +97,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "benchmarks.training": (
         "c2d.core", "c2d.configs", "c2d.detectors", "c2d.distillation", "c2d.methods", "c2d.specs",
-        "c2d.teachers", "c2d.training", "benchmarks.machine",
+        "c2d.teachers", "c2d.evaluation", "c2d.training", "benchmarks.machine",
     ),
     "benchmarks.suite": ("c2d.core", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine"),
     "benchmarks": ("c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite"),
 }  # fmt: skip
 TORCH_FREE = ("c2d.core", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
-COMMAND_MODULES = ("c2d.cli.commands", "c2d.data.cli", "c2d.cli.doctor", "c2d.cli.main", "c2d.__main__", "sweeps.cli",
-                   "analysis.cli", "benchmarks.cli")  # fmt: skip
+COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.data_commands", "c2d.cli.doctor", "c2d.cli.main", "c2d.__main__",
+                   "sweeps.cli", "analysis.cli", "benchmarks.cli")  # fmt: skip
 METHOD_FRAME = ("c2d.methods", "c2d.methods.base", "c2d.methods.__main__")  # all other files of the folder are methods
 # The step benchmark of one method, and the method in a synthetic store that reports are tried on.
 NAMES_A_METHOD = ("benchmarks.training.step", "benchmarks.suite.synthetic_run")
@@ -347,11 +355,13 @@ def test_a_part_belongs_to_one_method() -> None:
 
 
 def test_evaluation_imports_no_distillation() -> None:
-    names = ("c2d.training.evaluate", "c2d.training.evaluate_run")
+    names = ("c2d.evaluation.evaluate_detector", "c2d.evaluation.evaluate_run")
     wrong = [a for a in arrows(*names) if within(a.target, "c2d.methods", "c2d.distillation")]
     # A classifier run is scored by the classifier's own module, which only that kind of run may load.
     wrong += [
-        a for a in arrows(*names) if within(a.target, "c2d.teachers", "c2d.training.evaluate_classifier") and not a.lazy
+        a
+        for a in arrows(*names)
+        if within(a.target, "c2d.teachers", "c2d.evaluation.evaluate_classifier") and not a.lazy
     ]
     assert not wrong, shown(wrong)
 

@@ -93,10 +93,10 @@ def test_the_student_is_taught_by_the_teacher_of_its_spec() -> None:
 def test_the_exported_weights_fit_the_stock_config() -> None:
     from mmengine import Config
 
-    from c2d.training import evaluate
+    from c2d.evaluation.stock_model import load_student
 
     for folder in STUDENTS:
-        model, audit = evaluate.load_student(Config.fromfile(folder.config), folder.student)
+        model, audit = load_student(Config.fromfile(folder.config), folder.student)
         assert (audit.missing, audit.unexpected, audit.mismatched) == ((), (), ())
         assert sum(weight.numel() for weight in model.parameters()) == read_json(folder.result)["params"]
 

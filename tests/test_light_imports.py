@@ -56,6 +56,6 @@ def test_every_command_is_light_until_it_is_called() -> None:
 
 
 def test_evaluation_loads_no_distillation() -> None:
-    loaded = loaded_after("import c2d.training.evaluate")
-    assert "c2d.training.evaluate" in loaded
+    loaded = loaded_after("import c2d.evaluation.evaluate_detector")
+    assert "c2d.evaluation.evaluate_detector" in loaded
     assert not {m for m in loaded if within(m, "c2d.methods", "c2d.distillation.wrapper", "c2d.teachers")}

@@ -159,12 +159,12 @@ def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
     from c2d.detectors.normalization import Normalization
     from c2d.distillation.build_methods import build_methods
     from c2d.distillation.wrapper import Distillation, TeacherSet
+    from c2d.evaluation.stock_model import build_student
     from c2d.methods.base import Context
     from c2d.specs.catalog import method_catalog
     from c2d.specs.method_schema import resolve_method
     from c2d.teachers.classifier import ClassifierTeacher
     from c2d.teachers.networks import build_network
-    from c2d.training.evaluate import build_student
 
     size = None if case.student.startswith("ssd") else case.size
     config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)

@@ -114,7 +114,8 @@ def evaluate(
 ) -> None:
     """Evaluate exported weights: the numbers of a run again, or of any stock config, checkpoint and data set."""
     from c2d.core.store_folder import runs_folder
-    from c2d.training.evaluate_run import evaluate_files, evaluate_run
+    from c2d.evaluation.evaluate_files import evaluate_files
+    from c2d.evaluation.evaluate_run import evaluate_run
 
     if run is not None:
         result, lines = evaluate_run(run, runs_folder(runs), Path(card) if card else None, check)

@@ -8,12 +8,12 @@ from c2d.core.errors import InputError, RunError, first_line
 from c2d.data.card_lookup import check_dataset
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.distillation.wrapper import TeacherSet
+from c2d.evaluation.datasets import build_dataset
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry
 from c2d.preflight.first_step import first_step
 from c2d.preflight.synthetic_sources import SyntheticParts, SyntheticSources
 from c2d.specs.spec import RunSpec
-from c2d.training import evaluate
 from c2d.training.build import TrainingRun, build
 from c2d.training.optimization import build_optimizer
 
@@ -43,7 +43,7 @@ class DryRun:
         """
         spec, sources = entry.spec, SyntheticSources(entry, self.parts)
         run = build(sources)
-        for dataset in (run.dataset, evaluate.build_dataset(run.resolved.student["test_dataloader"]["dataset"])):
+        for dataset in (run.dataset, build_dataset(run.resolved.student["test_dataloader"]["dataset"])):
             dataset[0]  # one image: a transform with wrong options fails when it runs
         teachers = TeacherSet()
         if spec.kind == "detector":

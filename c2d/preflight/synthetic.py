@@ -18,13 +18,14 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard
 from c2d.data.make_card import make_card
+from c2d.evaluation.stock_model import build_student
 from c2d.specs.schedule import TeacherSchedule
 from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher
 from c2d.teachers.crop_classifier import normalization_from_recipe
 from c2d.teachers.detector import DetectorTeacher
 from c2d.teachers.networks import build_network
-from c2d.training import config, evaluate
+from c2d.training import config
 from c2d.weights.pretrained import HEADS
 
 #: The two images: (width, height) in px of their files, and their boxes as fractions x, y, w, h.
@@ -146,7 +147,7 @@ def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Dete
     """
     if spec.kind != "detector":
         raise InputError(f"run {spec.id} is a {spec.kind}, a detector teacher is needed; give one with a student")
-    return DetectorTeacher(evaluate.build_student(config.resolve(spec, card, folder).student))
+    return DetectorTeacher(build_student(config.resolve(spec, card, folder).student))
 
 
 def is_downloaded(init: str) -> bool:

@@ -22,12 +22,15 @@ from c2d.data.card import LoadedCard
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.build_methods import build_distillation, check_classes, schedule_notes
 from c2d.distillation.wrapper import TeacherSet
+from c2d.evaluation.datasets import build_dataset, coco_dataset
+from c2d.evaluation.detect import detect
+from c2d.evaluation.distributed import join_process_group
+from c2d.evaluation.stock_model import build_student
 from c2d.methods import DISTILLERS
 from c2d.ops.seeding import seed_everything
 from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
-from c2d.training import config, evaluate
-from c2d.training.distributed import join_process_group
+from c2d.training import config
 from c2d.training.metrics_logger import Validate
 from c2d.training.sampler import ResumableSampler, SeededDataset
 from c2d.training.sources import Sources, verified_card
@@ -86,13 +89,13 @@ class TrainingRun:
         """
         if self.spec.kind != "detector" or not self.spec.schedule.values.val_interval:
             return None
-        val = evaluate.build_dataset(self.resolved.student["test_dataloader"]["dataset"])
+        val = build_dataset(self.resolved.student["test_dataloader"]["dataset"])
         touch_heartbeat = partial(self.folder.touch_heartbeat, "validate")
 
         def validate(model: Any) -> dict[str, float | None]:
             from c2d.metrics import coco
 
-            detections = evaluate.detect(getattr(model, "module", model).student, val, touch_heartbeat)
+            detections = detect(getattr(model, "module", model).student, val, touch_heartbeat)
             scores = coco.evaluate(truth, detections)
             return {key: value for key, value in scores.items() if key in ("AP", "AP50", "AP75")}
 
@@ -109,7 +112,7 @@ def build(sources: Sources) -> TrainingRun:
     """
     spec, card = sources.spec, sources.card
     resolved = config.resolve(spec, card, sources.folder)
-    dataset = evaluate.build_dataset(resolved.train["train_dataloader"]["dataset"])
+    dataset = build_dataset(resolved.train["train_dataloader"]["dataset"])
     seed_everything(spec.seed)  # after the data set, directly before the model: first weights depend on the seed alone
     build_model = _classifier if spec.kind == "classifier" else _detector
     return build_model(sources, resolved, dataset)
@@ -140,7 +143,7 @@ def build_from_name(name: str, runs: Path, data: Path | None) -> TrainingRun:
 def dataset_at_test_time(resolved: config.RunConfigs, card: LoadedCard) -> Any:
     """Build the training split with the student's test-time pipeline."""
     pipeline = resolved.student["test_dataloader"]["dataset"]["pipeline"]
-    return evaluate.build_dataset(evaluate.coco_dataset(card, "train", pipeline, test=True))
+    return build_dataset(coco_dataset(card, "train", pipeline, test=True))
 
 
 def cache_teacher_logits(run: TrainingRun, folder: Path) -> LogitCache:
@@ -166,7 +169,7 @@ def cache_teacher_logits(run: TrainingRun, folder: Path) -> LogitCache:
 def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> TrainingRun:
     spec, card, folder = sources.spec, sources.card, sources.folder
     classes = card.card.classes
-    student = evaluate.build_student(resolved.student)
+    student = build_student(resolved.student)
     audit, note = sources.first_weights(student)
     notes = [
         f"{folder.id}: {len(dataset)} training images of {card.card.name}, {len(classes)} classes, on {sources.device}",

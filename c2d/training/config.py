@@ -13,9 +13,9 @@ from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
+from c2d.evaluation.datasets import coco_dataset
 from c2d.specs.schedule import TeacherSchedule
 from c2d.specs.spec import RunSpec
-from c2d.training.evaluate import coco_dataset
 from c2d.training.optimization import optimization_config
 
 SPEC_KEYS = ("method", "teachers", "init", "seed")

@@ -11,10 +11,11 @@ from typing import Any
 from c2d.core.attempt import attempt, record_build_failure
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.distillation.gradient_monitor import GradientMonitor
+from c2d.evaluation.distributed import is_main, join_process_group
+from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_truth
 from c2d.specs.spec import parse_spec
-from c2d.training import checkpoint, config, evaluate
+from c2d.training import checkpoint, config
 from c2d.training.build import TrainingRun, build, cache_teacher_logits
-from c2d.training.distributed import is_main, join_process_group
 from c2d.training.loop import fit
 from c2d.training.sources import Sources, verified_card
 
@@ -89,7 +90,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         config.write(run.resolved, folder)
         for line in run.notes:
             log.info(line)
-        truth = evaluate.load_ground_truth(sources.card, folder)
+        truth = load_ground_truth(sources.card, folder)
         if run.samples is not None:
             run.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
@@ -121,9 +122,9 @@ def _evaluate(run: TrainingRun, sources: Sources, truth: dict[str, Any], weights
     touch_heartbeat = partial(folder.touch_heartbeat, "evaluate")
     if run.spec.kind == "classifier":
         # imported here: the evaluation of a detector loads no teacher module
-        from c2d.training.evaluate_classifier import evaluate_classifier
+        from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
         return evaluate_classifier(run.resolved.student, weights, card, device, touch_heartbeat)
-    result, detections = evaluate.evaluate_detector(run.resolved.student, weights, card, truth, device, touch_heartbeat)
+    result, detections = evaluate_detector(run.resolved.student, weights, card, truth, device, touch_heartbeat)
     atomic_write_json_gz(folder.detections, detections)
     return result

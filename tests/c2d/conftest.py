@@ -49,7 +49,7 @@ class TinyStore:
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
-    from c2d.data.scenes import make_scenes
+    from c2d.data.scenes.make_scenes import make_scenes
 
     root = tmp_path_factory.mktemp("tiny_store")
     make_scenes(root / "data" / "scenes", train=20, val=6, size=96, seed=0)

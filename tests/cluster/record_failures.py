@@ -300,7 +300,7 @@ def neutral(text: str, root: Path, cluster: Cluster, node: str) -> str:
 @contextmanager
 def store(small: bool) -> Iterator[TinyStore]:
     """A store with scenes and without runs; `small`: on a disk of six megabytes."""
-    from c2d.data.scenes import make_scenes
+    from c2d.data.scenes.make_scenes import make_scenes
 
     root = Path(tempfile.mkdtemp(prefix="c2d-failures-", dir="/var/tmp"))
     runs = root / "runs"

@@ -16,7 +16,7 @@ import yaml
 from c2d.core.job_file import read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.sweep_manifest import planned_runs
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 from sweeps.actions.submit import submit_sweep
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import read_definition

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 from sweeps.actions.submit import plan_sweep, resolve, submit_sweep
 from sweeps.actions.workspace import Workspace
 from sweeps.checks.check_sweep import check_sweep

@@ -31,7 +31,7 @@ Reference = Callable[[int], RunFolder]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from c2d.data.scenes import make_scenes
+    from c2d.data.scenes.make_scenes import make_scenes
 
     root = tmp_path_factory.mktemp("data")
     make_scenes(root / "scenes", train=20, val=100, size=96, seed=0)

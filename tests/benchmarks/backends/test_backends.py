@@ -15,7 +15,7 @@ from benchmarks.latency import parity
 from benchmarks.latency.artifact_checks import check_outputs
 from benchmarks.latency.pipeline import InferencePipeline
 from benchmarks.latency.student import load_stock_student
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 
 RUN = "tiny-retinanet-baseline-10e2263c0d72-s0"
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / RUN

@@ -12,7 +12,7 @@ import torch
 
 from analysis.load.latency_file import Measurement, latency_files
 from c2d.cli.main import main
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 
 RUN = "tiny-retinanet-baseline-10e2263c0d72-s0"
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / RUN

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.latency import options
 from c2d.core.errors import InputError
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 
 
 def run(runs: Path, name: str, kind: str = "detector", finished: bool = True, **more: Any) -> Path:

@@ -15,8 +15,8 @@ from benchmarks.latency import pipeline
 from benchmarks.latency.pipeline import InferencePipeline
 from benchmarks.latency.student import load_stock_student
 from c2d.core.errors import InputError
-from c2d.data.scenes import make_scenes
-from c2d.training.evaluate import detect
+from c2d.data.scenes.make_scenes import make_scenes
+from c2d.evaluation.detect import detect
 
 RUN = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / "tiny-retinanet-baseline-10e2263c0d72-s0"
 

@@ -20,7 +20,7 @@ PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2",
 
 def build(name: str, **options: Any) -> Any:
     """The student of a config, with the weights its code initialises."""
-    from c2d.training.evaluate import build_student
+    from c2d.evaluation.stock_model import build_student
 
     torch.manual_seed(0)
     return build_student(load_student(name, **options))

@@ -12,8 +12,8 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.check_coco import check_coco
-from c2d.data.scene_objects import SPECIES, draw_beetle
-from c2d.data.scenes import draw_scene, make_scenes
+from c2d.data.scenes.make_scenes import draw_scene, make_scenes
+from c2d.data.scenes.scene_objects import SPECIES, draw_beetle
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -119,7 +119,7 @@ def test_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("c2d.data.scenes.make_card", interrupted)
+    monkeypatch.setattr("c2d.data.scenes.make_scenes.make_card", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_scenes(tmp_path / "scenes", train=2, val=1)
     assert list(tmp_path.iterdir()) == []

@@ -107,7 +107,7 @@ def test_levels_of_boxes_follow_the_students_own_scale(name: str, scale: float) 
 
 def test_the_small_students_have_half_the_stock_scale() -> None:
     from c2d.configs.student_config import load_student
-    from c2d.training.evaluate import build_student
+    from c2d.evaluation.stock_model import build_student
 
     for name in ("retinanet-qr18", "gfl-qr18", "faster-rcnn-qr18", "retinanet-r50", "faster-rcnn-r50"):
         student = build_student(load_student(name, num_classes=3, pretrained=False))

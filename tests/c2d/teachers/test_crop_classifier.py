@@ -174,7 +174,7 @@ def coco(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pipelines_deliver_boxes(kind: str, coco: tuple[Path, Path]) -> None:
-    from c2d.training.evaluate import build_dataset
+    from c2d.evaluation.datasets import build_dataset
 
     annotations, images = coco
     dataset = build_dataset(
@@ -217,8 +217,8 @@ class Card:
 
 
 def test_the_shipped_file_is_scored_on_held_out_crops(coco: tuple[Path, Path], tmp_path: Path) -> None:
-    from c2d.training.evaluate import coco_dataset
-    from c2d.training.evaluate_classifier import evaluate_classifier
+    from c2d.evaluation.datasets import coco_dataset
+    from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
     card: Any = Card(*coco, ["ant", "bee"])
     model: dict[str, Any] = {

@@ -12,8 +12,8 @@ from mmengine import Config
 from c2d.configs.student_config import load_student
 from c2d.core.errors import InputError
 from c2d.detectors.normalization import IMAGENET, Normalization, renormalize
+from c2d.evaluation.stock_model import build_student
 from c2d.teachers.detector import DetectorTeacher
-from c2d.training.evaluate import build_student
 
 
 @pytest.fixture(scope="module", params=["retinanet-qr18", "faster-rcnn-qr18"])

@@ -287,7 +287,7 @@ def test_a_data_set_that_is_missing_or_changed_is_of_class_data(tiny_store: Tiny
 def test_ranks_that_cannot_connect_name_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    from c2d.training import distributed
+    from c2d.evaluation import distributed
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

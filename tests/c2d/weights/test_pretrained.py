@@ -186,7 +186,7 @@ def test_a_different_normalisation_is_refused_and_names_both(init: str, pixels: 
 
 def test_the_shipped_students_fit_the_weights_they_are_meant_for() -> None:
     from c2d.configs.student_config import load_student
-    from c2d.training.evaluate import build_student
+    from c2d.evaluation.stock_model import build_student
 
     for name, init in {
         "ssd300-vgg16": "torchvision:vgg16.IMAGENET1K_FEATURES",

@@ -65,7 +65,7 @@ def test_teacher(tiny_store: TinyStore, teacher: RunFolder, evil: Path, tmp_path
 
 
 def test_student(tiny_store: TinyStore, evil: Path, tmp_path: Path) -> None:
-    from c2d.training.evaluate_run import evaluate_files
+    from c2d.evaluation.evaluate_files import evaluate_files
 
     folder = tiny_store.create_run(seed=32)
     train(folder, tiny_store.options())

@@ -12,7 +12,7 @@ import pytest
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.data.card import CARD_FILE
 from c2d.data.card_lookup import load_card
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
 from sweeps.checks import check_sweep, dry_run_process

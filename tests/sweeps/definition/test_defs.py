@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from c2d.core.run_folder import RunFolder, atomic_write_json
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.resolve_spec import resolve_spec
 from sweeps.definition.definition import definition_names, read_definition

@@ -15,7 +15,7 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.data.card import LoadedCard
 from c2d.data.card_lookup import load_card
-from c2d.data.scenes import make_scenes
+from c2d.data.scenes.make_scenes import make_scenes
 from sweeps.node import staging
 from sweeps.node.staging import STAGED, stage
 

@@ -18,7 +18,7 @@ from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card, annotation_digest, card_digest
 from c2d.data.issues import InvalidDataset
 from c2d.data.make_card import make_card
-from c2d.data.voc_xml import BadAnnotation, VocImage, read_annotation
+from c2d.data.voc.voc_xml import BadAnnotation, VocImage, read_annotation
 
 Difficult = Literal["crowd", "keep"]
 Images = Literal["reference", "copy", "link"]

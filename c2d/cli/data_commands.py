@@ -49,7 +49,7 @@ def scenes(
     seed: int = typer.Option(0, help="another seed draws other pictures"),
 ) -> None:
     """Draw the procedural scenes (beetles of eight look-alike species) in COCO layout."""
-    from c2d.data.scenes import make_scenes
+    from c2d.data.scenes.make_scenes import make_scenes
 
     _print_card(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
 
@@ -69,7 +69,7 @@ def voc(
 ) -> None:
     """Convert Pascal VOC layout to COCO JSON with a data card."""
     from c2d.data.issues import InvalidDataset
-    from c2d.data.voc import convert
+    from c2d.data.voc.convert_voc import convert
 
     try:
         done = convert(

@@ -34,8 +34,8 @@ def evaluate_classifier(
     Raises:
         InputError: weights of another network, or other classes.
     """
+    from c2d.evaluation.datasets import build_dataset, held_out_dataset
     from c2d.metrics import classification
-    from c2d.training.evaluate import build_dataset, held_out_dataset
 
     begun = time.monotonic()
     held_out, classes = held_out_dataset(config, card, "teacher"), list(card.card.classes)

@@ -1,0 +1,95 @@
+"""mmdet data sets of a data card: their configs, and the built data sets."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import Any
+
+from mmengine import Config
+
+from c2d.core.errors import InputError, first_line
+from c2d.data.card import LoadedCard
+from c2d.detectors.mmdet_scope import mmdet_scope
+
+
+def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: bool) -> dict[str, Any]:
+    """Return the config of mmdet's CocoDataset for one split of a card.
+
+    Args:
+        card: the data set.
+        split: `train` or `val`.
+        pipeline: of the images.
+        test: keep every image; training drops images without boxes, as mmdet does, unless it is overridden.
+    """
+    dataset: dict[str, Any] = {
+        "type": "CocoDataset",
+        "data_root": "",
+        "ann_file": str(card.annotations(split)),
+        "data_prefix": {"img": str(card.images(split))},
+        "metainfo": {"classes": tuple(card.card.classes)},
+        "test_mode": test,
+        "pipeline": pipeline,
+    }
+    if not test:
+        # The values of mmdet's stock COCO configs.
+        dataset["filter_cfg"] = {"filter_empty_gt": True, "min_size": 32}
+    return dataset
+
+
+def held_out_dataset(config: Config, card: LoadedCard, who: str) -> dict[str, Any]:
+    """Return the config of the test data set, with the files of a card's `val` split.
+
+    Args:
+        config: with `test_dataloader`.
+        card: the data set.
+        who: `student` or `teacher`, for the message.
+
+    Raises:
+        InputError: classes of config and data set differ.
+    """
+    dataset: dict[str, Any] = config["test_dataloader"]["dataset"]
+    classes = list(dataset["metainfo"]["classes"])
+    if classes != list(card.card.classes):
+        raise InputError(
+            f"the config's classes ({', '.join(classes[:4])}, ...) are not those of data set {card.card.name} "
+            f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the {who} was trained for"
+        )
+    # The card may lie at another place than in the training.
+    return {**dataset, "ann_file": str(card.annotations("val")), "data_prefix": {"img": str(card.images("val"))}}
+
+
+def build_dataset(dataset: Any) -> Any:
+    """Build an mmdet data set; what it prints while reading is dropped.
+
+    Args:
+        dataset: its config.
+
+    Raises:
+        InputError: the data set cannot be built, has no images, or image files are missing.
+    """
+    no_images = InputError(
+        f"{dataset['ann_file']} has no image to use (training drops images without boxes); check the annotations"
+    )
+    with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
+        from mmdet.registry import DATASETS
+
+        try:
+            built = DATASETS.build(dataset)
+        except ValueError as error:  # mmengine cannot pack an empty list
+            raise no_images from error
+        except (AssertionError, KeyError, TypeError) as error:
+            raise InputError(
+                f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
+            ) from error
+    paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
+    if not paths:
+        raise no_images
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(paths)} images of {dataset['ann_file']} are missing, first {missing[0]}; "
+            "restore them, or make the data card again where the images are"
+        )
+    return built

@@ -1,0 +1,130 @@
+"""Evaluation of a detector from its stock config and exported weights, without wrapper, teacher or method.
+
+Every reported number of a detector comes from here, and so from the file that is shipped.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mmengine import Config
+
+from c2d.core.errors import RunError
+from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
+from c2d.core.store_folder import RunStore
+from c2d.data.card import LoadedCard
+from c2d.evaluation.datasets import build_dataset, held_out_dataset
+from c2d.evaluation.detect import Heartbeat, detect
+from c2d.evaluation.distributed import join_process_group
+from c2d.evaluation.stock_model import load_student
+
+
+def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
+    """Read the ground truth of the `val` split (boxes only) from the store, `runs/targets/`; write it at first use.
+
+    Args:
+        card: the data set.
+        folder: any run of the store.
+    """
+    path = RunStore(folder.path.parent).targets(card.card.digest)
+    if path.exists():
+        return read_json(path)
+    full = read_json(card.annotations("val"))
+    value = {
+        "images": [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in full["images"]],
+        "annotations": [
+            {
+                "id": box["id"],
+                "image_id": box["image_id"],
+                "category_id": box["category_id"],
+                "bbox": box["bbox"],
+                "area": box.get("area", box["bbox"][2] * box["bbox"][3]),
+                "iscrowd": box.get("iscrowd", 0),
+            }
+            for box in full.get("annotations", [])
+        ],
+        "categories": [
+            {"id": item["id"], "name": item["name"]} for item in full["categories"] if item["name"] in card.card.classes
+        ],
+    }
+    atomic_write_json_gz(path, value)
+    return value
+
+
+def evaluate_detector(
+    config: Config,
+    weights: Path,
+    card: LoadedCard,
+    truth: dict[str, Any],
+    device: str,
+    heartbeat: Heartbeat = lambda: None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Evaluate a stock student on the `val` split of a card.
+
+    Args:
+        config: with `model` and `test_dataloader`.
+        weights: student.pth, or any checkpoint of the model.
+        card: the data set.
+        truth: its ground truth, from `load_ground_truth`.
+        device: `cpu` or `cuda:N`.
+        heartbeat: called after every image.
+
+    Returns:
+        (content of result.json, detections as `detect` returns them).
+
+    Raises:
+        InputError: weights of another architecture, or classes of config and data set that differ.
+    """
+    from c2d.metrics import coco, tide
+    from c2d.metrics.coco_data import prepare
+
+    begun = time.monotonic()
+    dataset = held_out_dataset(config, card, "student")
+    model, audit = load_student(config, weights, device)
+    detections = detect(model, build_dataset(dataset), heartbeat)
+    detected = time.monotonic()
+    data = prepare(truth, detections)
+    result = {
+        "format": 1,
+        "kind": "detector",
+        **coco.evaluate(data),
+        "tide": tide.evaluate(data, ious=tide.IOUS),
+        "params": sum(weight.numel() for weight in model.parameters()),
+        "audit": audit.to_dict(),
+        "seconds": {"detect": round(detected - begun, 3), "score": round(time.monotonic() - detected, 3)},
+    }
+    return result, detections
+
+
+def evaluate_and_check(
+    config: Config, weights: Path, card: LoadedCard, folder: RunFolder, check: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Evaluate a stock student, and compare the engines of the metrics if asked.
+
+    Args:
+        config: with `model` and `test_dataloader`.
+        weights: of the model.
+        card: the data set.
+        folder: any run of the store, which keeps the ground truth.
+        check: compare the engines.
+
+    Returns:
+        (content of result.json, lines to print).
+
+    Raises:
+        InputError: as `evaluate_detector`.
+        RunError: of class `data`: the engines differ.
+    """
+    truth = load_ground_truth(card, folder)
+    result, detections = evaluate_detector(config, weights, card, truth, join_process_group())
+    if not check:
+        return result, []
+    from c2d.metrics import engine_parity
+
+    report = engine_parity.compare_engines(truth, detections)
+    lines = list(report["lines"])
+    if not report["ok"]:
+        raise RunError("the two engines differ: " + "; ".join(lines), "data")
+    return result, lines

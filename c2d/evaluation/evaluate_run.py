@@ -1,0 +1,63 @@
+"""`c2d evaluate RUN`: evaluate a finished run again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mmengine import Config
+
+from c2d.core.errors import InputError, RunError
+from c2d.core.run_folder import read_json
+from c2d.core.store_folder import find_run
+from c2d.data.card_lookup import find_card, verify_card
+from c2d.evaluation.distributed import join_process_group
+from c2d.evaluation.evaluate_detector import evaluate_and_check
+from c2d.specs.spec import parse_spec
+
+
+def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple[dict[str, Any], list[str]]:
+    """Evaluate a run's exported file again. The run folder is not changed.
+
+    Args:
+        name: id of the run, or its beginning.
+        runs: the store.
+        data: root of the data cards (default: C2D_DATA, else ./data).
+        check: compare the engines of the metrics, too.
+
+    Returns:
+        (result, lines to print).
+
+    Raises:
+        InputError: the run is not finished, or its data set is missing.
+        RunError: the numbers differ from those of result.json, or the engines from each other.
+    """
+    folder = find_run(name, runs)
+    spec = parse_spec(read_json(folder.spec), str(folder.spec))
+    weights = folder.student if spec.kind == "detector" else folder.classifier
+    if not weights.exists() or not folder.result.exists():
+        raise InputError(
+            f"run {folder.id} is {folder.read_status()['state']} and has no result yet; "
+            f"finish it: c2d train {folder.path}"
+        )
+    card = find_card(spec.dataset.name, spec.dataset.digest, data)
+    verify_card(card)
+    config = Config.fromfile(folder.config)
+    if spec.kind == "classifier":
+        from c2d.evaluation.evaluate_classifier import evaluate_classifier
+
+        lines: list[str] = []
+        result = evaluate_classifier(config, weights, card, join_process_group(), lambda: None)
+        key = "top1"
+    else:
+        result, lines = evaluate_and_check(config, weights, card, folder, check)
+        key = "AP"
+    before = read_json(folder.result)[key]  # None where undefined, e.g. without any ground truth
+    if (before is None) != (result[key] is None) or (
+        before is not None and not math.isclose(before, result[key], abs_tol=1e-6)
+    ):
+        raise RunError(
+            f"{key} is {result[key]} now and {before} in {folder.result}: another device, toolbox or precision?", "data"
+        )
+    return result, [*lines, f"{key} equals {folder.result.name}: {before}"]
