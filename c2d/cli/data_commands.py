@@ -102,13 +102,13 @@ def check(
     """Check COCO data sets: ids, sizes, boxes, categories, image files, leaks between splits. Exit 2 on errors."""
     import json
 
-    from c2d.data.check_coco import check_coco
+    from c2d.data.coco.check_coco import check_coco
     from c2d.data.issues import issue_lines
     from c2d.data.make_card import pair_images, register_card
 
     pairs = pair_images(ann, images)
     report = check_coco(pairs)
-    made = register_card(card, name, pairs, split, report) if card is not None and not report.errors else None
+    made = register_card(card, name, pairs, split, report.classes) if card is not None and not report.errors else None
     if json_:
         typer.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.card import CARD_FILE, Card, Split, annotation_digest, card_digest, read_coco
 from c2d.data.card_lookup import load_card
 from c2d.data.public import check_public_name
-
-if TYPE_CHECKING:
-    from c2d.data.check_coco import CheckReport
-
 
 _SPLIT_WORDS = re.compile(r"(train|val|test)", re.IGNORECASE)
 
@@ -122,7 +118,7 @@ def split_names(annotations: Sequence[Path], given: Sequence[str]) -> list[str]:
 
 
 def register_card(
-    target: Path, name: str, pairs: Sequence[tuple[Path, Path | None]], splits: Sequence[str], report: CheckReport
+    target: Path, name: str, pairs: Sequence[tuple[Path, Path | None]], splits: Sequence[str], classes: Sequence[str]
 ) -> Card:
     """Write a card for checked files.
 
@@ -131,7 +127,7 @@ def register_card(
         name: name of the data set.
         pairs: (annotation file, image folder) of each split.
         splits: names of the splits; none to take them from the file names.
-        report: result of the check.
+        classes: class names that the check found, in the order of the labels.
 
     Raises:
         InputError: the card of another data set exists; a name or a folder is missing.
@@ -150,7 +146,7 @@ def register_card(
         for s, (path, folder) in zip(split_names([p for p, _ in pairs], splits), pairs, strict=True)
         if folder
     }
-    digest = card_digest(report.classes, {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()})
+    digest = card_digest(classes, {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()})
     if (root / CARD_FILE).exists():
         old = load_card(str(root)).card
         if (old.name, old.digest) != (name, digest):
@@ -159,4 +155,4 @@ def register_card(
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"
             )
         # the same data set may have moved: the card is written again with today's paths
-    return make_card(root, name, report.classes, files, "c2d data check")
+    return make_card(root, name, classes, files, "c2d data check")

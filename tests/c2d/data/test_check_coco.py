@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from c2d.cli.data_commands import app
-from c2d.data.check_coco import CheckReport, check_coco
+from c2d.data.coco.check_coco import CheckReport, check_coco
 from c2d.data.issues import Issue, issue_lines
 
 Coco = dict[str, Any]

@@ -11,7 +11,7 @@ import pytest
 
 from c2d.core.errors import InputError
 from c2d.data.card_lookup import load_card, verify_card
-from c2d.data.check_coco import check_coco
+from c2d.data.coco.check_coco import check_coco
 from c2d.data.scenes.make_scenes import draw_scene, make_scenes
 from c2d.data.scenes.scene_objects import SPECIES, draw_beetle
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from c2d.cli.data_commands import app
 from c2d.core.errors import InputError
 from c2d.data.card_lookup import load_card, verify_card
-from c2d.data.check_coco import check_coco
+from c2d.data.coco.check_coco import check_coco
 from c2d.data.issues import InvalidDataset
 from c2d.data.voc.convert_voc import convert
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.data.card import read_coco
-from c2d.data.coco_rows import FileIssues, check_annotations, check_categories, check_image_rows, is_id
+from c2d.data.coco.coco_rows import FileIssues, check_annotations, check_categories, check_image_rows, is_id
 from c2d.data.images import ImageFile, check_images
 from c2d.data.issues import Issue
 
