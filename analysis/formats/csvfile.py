@@ -1,7 +1,7 @@
 """A table as tidy CSV: one line a cell, full precision, run ids. The csv dialect "excel", lines end with a line feed.
 
-    table,row,<one column per row axis>,column,label,unit,kind,value,sd,n,promised,low,high,interval,p,p_holm,test,
-    bold,reason,notes,runs,source
+    table,row,<one column per row axis>,column,label,unit,kind,value,sd,n,promised,low,high,interval,p,p_adjusted,test,
+    family,cross_check,bold,reason,notes,runs,source
 
 `row` and `column` are the keys that `c2d explain` takes. Numbers are written so that they read back exactly. `kind` is
 that of the column. `notes` holds the sentences, not the marks; `runs` are separated by spaces (a space inside an id is
@@ -23,10 +23,10 @@ from analysis.tables.table import Row, Table
 from c2d.core.errors import InputError
 
 BEFORE = ("table", "row")
-NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_holm")
+NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_adjusted", "family")
 AFTER = (
-    *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_holm"),
-    *("test", "bold", "reason", "notes", "runs", "source"),
+    *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_adjusted"),
+    *("test", "family", "cross_check", "bold", "reason", "notes", "runs", "source"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -109,7 +109,8 @@ def _lines(table: Table, row: Row) -> Iterator[list[str]]:
         numbers = [exact(cell.value), exact(cell.sd), str(cell.n), str(cell.n_planned)]
         numbers += [exact(cell.low), exact(cell.high)]
         notes = " ".join(with_full_stop(table.notes.get(mark, mark)) for mark in cell.notes)
-        test = [guard(cell.interval), exact(cell.p), exact(cell.p_holm), guard(cell.test)]
+        test = [guard(cell.interval), exact(cell.p), exact(cell.p_adjusted), guard(cell.test)]
+        test += [str(cell.family or ""), guard(cell.cross_check)]
         rest = [cell.reason, notes, runs_field(cell.runs), cell.source]
         bold = "true" if cell.bold else "false"
         yield [*map(guard, texts), *numbers, *test, bold, *map(guard, rest)]

@@ -1,8 +1,8 @@
 """A table as HTML: a <figure> with a <table>, its footnotes, statistics and ledger.
 
-Every <td> with a number has it in full precision (data-value, data-sd, data-low, data-high, data-p, data-p-holm) and
-names its runs (data-runs, as in the CSV); its title has the same in words. Classes: measured, difference, published;
-best, missing, baseline.
+Every <td> with a number has it in full precision (data-value, data-sd, data-low, data-high, data-p, data-p-adjusted)
+and names its runs (data-runs, as in the CSV); its title has the same in words. Classes: measured, difference,
+published; best, missing, baseline.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _cell(shown: CellText, cell: Cell, column: Column) -> str:
 
 def _data(cell: Cell) -> Iterator[tuple[str, str]]:
     numbers = {"value": None if is_missing(cell) else cell.value, "sd": cell.sd, "low": cell.low, "high": cell.high}
-    for fact, number in {**numbers, "p": cell.p, "p-holm": cell.p_holm}.items():
+    for fact, number in {**numbers, "p": cell.p, "p-adjusted": cell.p_adjusted}.items():
         if number is not None:
             yield fact, exact(number)
     if cell.n or cell.n_planned:
@@ -124,9 +124,11 @@ def _words(cell: Cell) -> Iterator[str]:
     elif cell.interval:
         yield f"interval: {cell.interval}"
     tests = [f"p = {exact(cell.p)}" if cell.p is not None else ""]
-    tests += [f"after Holm {exact(cell.p_holm)}" if cell.p_holm is not None else "", cell.test]
+    tests += [f"adjusted {exact(cell.p_adjusted)}" if cell.p_adjusted is not None else "", cell.test]
     if any(tests):
         yield ", ".join(filter(None, tests))
+    if cell.cross_check:
+        yield cell.cross_check
     if cell.source:
         yield f"published: {cell.source}"
 

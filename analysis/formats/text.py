@@ -162,10 +162,9 @@ def _tests(table: Table) -> Iterator[tuple[str, str]]:
         untested: dict[str, list[str]] = {}
         for row in table.rows:
             cell = cell_of(row, column)
-            p = cell.p if cell.p_holm is None else cell.p_holm
+            p = cell.p if cell.p_adjusted is None else cell.p_adjusted
             if p is not None:
-                kind = f"{cell.test}{', Holm' if cell.p_holm is not None else ''}"
-                tested.setdefault(kind, []).append(f"{names[row.key]} {p_value(p)}")
+                tested.setdefault(cell.test, []).append(f"{names[row.key]} {p_value(p)}")
             elif cell.test and not is_missing(cell):
                 untested.setdefault(cell.test.removeprefix("none: "), []).append(names[row.key])
         sentences = [f"{kind}: {', '.join(rows)}" for kind, rows in tested.items()]

@@ -36,7 +36,7 @@ class CellDetail:
         interval: 95 % interval.
         interval_method: name of the interval, or why there is none.
         test: name of the test, or why there is none.
-        p, p_holm: p value, raw and after Holm.
+        p, p_adjusted: p value of the row alone, and adjusted for its family.
         remarks: reason, source and footnotes.
         runs: ids.
         command: the `c2d explain` command of the cell.
@@ -52,7 +52,7 @@ class CellDetail:
     interval_method: str
     test: str
     p: str
-    p_holm: str
+    p_adjusted: str
     remarks: str
     runs: tuple[str, ...]
     command: str
@@ -85,7 +85,7 @@ def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[s
     unit = f" {column.unit}" if column.unit else ""
     missing = cell_text.is_missing(cell)
     remarks = [cell.reason and f"missing: {cell.reason}", cell.source and f"published: {cell.source}"]
-    remarks += [note for note in notes if note != cell.reason]
+    remarks += [cell.cross_check, *(note for note in notes if note != cell.reason)]
     return CellDetail(
         id=id,
         row=row.key,
@@ -97,7 +97,7 @@ def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[s
         interval_method=cell.interval,
         test=cell.test,
         p="" if cell.p is None else repr(cell.p),
-        p_holm="" if cell.p_holm is None else repr(cell.p_holm),
+        p_adjusted="" if cell.p_adjusted is None else repr(cell.p_adjusted),
         remarks="; ".join(remark for remark in remarks if remark),
         runs=cell.runs,
         command=" ".join(["c2d explain", *map(shlex.quote, (file, row.key, column.key))]),

@@ -79,8 +79,10 @@ class Explanation:
             between = f"[{cell['low']}, {cell['high']}]: " if cell["low"] else ""
             lines.append(f"  95 % interval: {between}{cell['interval']}")
         if cell["test"]:
-            p = f"p {cell['p']}, after Holm {cell['p_holm']}: " if cell["p"] else ""
+            p = f"p {cell['p']}, adjusted {cell['p_adjusted']}: " if cell["p"] else ""
             lines.append(f"  test: {p}{cell['test']}")
+        if cell["cross_check"]:
+            lines.append(f"  cross-check: {cell['cross_check']}")
         for run in self.runs:
             value = f"  {run.value!r} {cell['unit']}".rstrip() if run.value is not None else ""
             lines.append(f"  {run.run}  {'' if run.seed is None else f'seed {run.seed}  '}{run.state}{value}")

@@ -54,7 +54,13 @@ def difference_cell(row: Samples, baseline: Samples) -> Cell:
 def holm_corrected(cells: Sequence[Cell]) -> list[Cell]:
     """Add Holm's p over all cells: one family of tests is one table."""
     adjusted = holm([cell.p for cell in cells])
-    return [dataclasses.replace(cell, p_holm=p) for cell, p in zip(cells, adjusted, strict=True)]
+    family = sum(p is not None for p in adjusted)
+    return [
+        cell
+        if p is None
+        else dataclasses.replace(cell, p_adjusted=p, significant=p < 0.05, family=family, test=f"{cell.test}, Holm")
+        for cell, p in zip(cells, adjusted, strict=True)
+    ]
 
 
 def performed_tests(cells: Sequence[Cell]) -> tuple[list[str], int]:

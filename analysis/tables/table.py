@@ -54,8 +54,13 @@ class Cell:
         sd: sample standard deviation over seeds (ddof 1); None below two seeds.
         low, high: 95 % interval; None where no method covers 95 % at this n.
         interval: name of the interval, or why there is none.
-        p, p_holm: p value of a difference, raw and after Holm over the table; None without a test.
-        test: name of the test, or why there is none.
+        p: p value of a difference by itself; None without a test.
+        p_adjusted: the same, adjusted for the other tests of its family; below 0.05 exactly when the interval of the
+            difference leaves out 0.
+        significant: whether p_adjusted is below 0.05; None without a test.
+        family: number of tests that p_adjusted is adjusted for: those of one column with one baseline.
+        test: name of the test and of its adjustment, or why there is none.
+        cross_check: sentence on a second test that does not decide; "" where there is none.
         bold: best, or not distinguishable from the best.
         reason: why the value is missing.
         notes: marks of the table's footnotes.
@@ -72,8 +77,11 @@ class Cell:
     high: float | None = None
     interval: str = ""
     p: float | None = None
-    p_holm: float | None = None
+    p_adjusted: float | None = None
+    significant: bool | None = None
+    family: int = 0
     test: str = ""
+    cross_check: str = ""
     bold: bool = False
     reason: str = ""
     notes: tuple[str, ...] = ()

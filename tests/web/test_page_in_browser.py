@@ -111,7 +111,7 @@ def test_a_click_shows_the_runs_behind_a_number(full):
     full.click(f"{TABLE} tbody tr:nth-child(4) td:nth-child({DELTA + 1}) a.cell")
     assert full.ask("$('#panel').open")
     said = full.ask("$('#panel').innerText")
-    for value in (cell.value, cell.sd, cell.p, cell.p_holm, cell.interval, cell.test, "3 of 3", *cell.runs):
+    for value in (cell.value, cell.sd, cell.p, cell.p_adjusted, cell.interval, cell.test, "3 of 3", *cell.runs):
         assert str(value) in said
     assert "ssd300-vgg16 / fgfi: Δ AP" in said
     assert "c2d explain report/tables/main.csv 'student=ssd300-vgg16, method=fgfi' delta.AP" in said

@@ -29,8 +29,8 @@ def difference(value: float, low: float | None, high: float | None, p: float | N
         high=high,
         interval="95 % paired t over seeds",
         p=p,
-        p_holm=p,
-        test="paired t",
+        p_adjusted=p,
+        test="paired t, Holm",
     )
     return replace(cell, **more)  # type: ignore[arg-type]
 
@@ -167,7 +167,7 @@ CELLS = st.builds(
     high=MAYBE,
     interval=NAMES,
     p=PS,
-    p_holm=PS,
+    p_adjusted=PS,
     test=NAMES,
     bold=st.booleans(),
     reason=NAMES,

@@ -48,7 +48,7 @@ def test_csv_is_exact(table):
     cells = [(row, column, cell_of(row, column)) for row in table.rows for column in table.columns]
     assert len(lines) == len(cells)
     for line, (row, column, cell) in zip(lines, cells, strict=True):
-        for name in ("value", "sd", "low", "high", "p", "p_holm"):
+        for name in ("value", "sd", "low", "high", "p", "p_adjusted"):
             given_number = getattr(cell, name)
             assert (float(line[name]) if line[name] else None) == given_number
         assert (int(line["n"]), int(line["promised"])) == (cell.n, cell.n_planned)

@@ -117,7 +117,7 @@ def test_html_marks():
     assert cell.startswith(f'<td class="measured best" data-value="{value!r}" data-sd="0.2')
     assert 'data-runs="ssd300-icod-0123456789ab-s0 ssd300-icod-0123456789ab-s1 ssd300-' in cell
     assert cell.endswith('><b>27.0</b> <span class="spread">± 0.2</span> <span class="n">(3)</span></td>')
-    assert "after Holm 0.012, paired t" in text
+    assert "adjusted 0.012, paired t, Holm" in text
     assert "<i>27.0</i>" in text
     assert "http" not in html.page(tables.paper())
 

@@ -71,7 +71,7 @@ def table(
             if m:
                 cells["delta.AP"] = Cell(
                     value=0.7 * m - 1.0, n=seeds, n_planned=seeds, sd=0.3, low=0.7 * m - 1.9, high=0.7 * m + 0.1,
-                    interval="paired t over seeds", p=0.0123456789 / m, p_holm=min(1.0, 0.04 * m), test="paired t",
+                    interval="paired t over seeds", p=0.0123456789 / m, p_adjusted=min(1.0, 0.04 * m), test="paired t",
                     runs=runs + tuple(run_id(student, methods[0], seed) for seed in range(seeds)),
                 )  # fmt: skip
             else:

@@ -138,7 +138,7 @@ def test_tells_everything_without_the_script():
     report = examples.full()
     said = " ".join("".join(Outline(render(report)).text).split())
     cell = report.tables[0].rows[3].cells["delta.AP"]
-    for value in (cell.value, cell.sd, cell.p, cell.p_holm, cell.low, *cell.runs):
+    for value in (cell.value, cell.sd, cell.p, cell.p_adjusted, cell.low, *cell.runs):
         assert str(value) in said
     assert "loss_cls is nan at iteration 7" in said
     assert "no run has detections" in said

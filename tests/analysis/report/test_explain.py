@@ -31,7 +31,7 @@ def table(tmp_path: Path) -> Path:
     def row(method: str) -> Row:
         cells = {
             "AP": Cell(value=26.0, n=3, n_planned=3, sd=1.0, low=23.5, high=28.5, interval="t", runs=runs[method]),
-            "delta.AP": Cell(value=0.0, n=3, n_planned=3, p=1.0, p_holm=1.0, test="paired t", runs=runs[method]),
+            "delta.AP": Cell(value=0.0, n=3, n_planned=3, p=1.0, p_adjusted=1.0, test="paired t", runs=runs[method]),
             "published.AP": Cell(value=27.9, source="a paper"),
         }
         return Row(f"method={method}", (f"= {method}",), cells)
@@ -66,7 +66,7 @@ def test_rows_and_columns_have_several_names(table: Path, tmp_path: Path, row: s
     found = explain_cell(table, row, column, tmp_path / "runs")
     assert found.cell["row"] == "method=c2d"
     assert found.cell["test"] == "paired t"
-    assert "after Holm 1.0: paired t" in found.text()
+    assert "adjusted 1.0: paired t" in found.text()
 
 
 def test_any_file_of_the_table_will_do(table: Path, tmp_path: Path) -> None:

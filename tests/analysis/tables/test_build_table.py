@@ -76,9 +76,9 @@ def test_differences_are_paired_and_holm_counts_the_whole_table(tmp_path: Path) 
     made = table(study(tmp_path))
     kd, crop, base = (row(made, f"method={name}").cells["delta.AP"] for name in ("kd", "crop", "baseline"))
     assert (kd.value, kd.sd, kd.n, kd.n_planned) == (pytest.approx(5), pytest.approx(1), 3, 3)
-    assert (kd.p, kd.test) == (pytest.approx(0.01307, abs=1e-4), "paired t")
-    assert kd.p_holm == pytest.approx(2 * 0.01307, abs=2e-4)
-    assert crop.p == crop.p_holm == pytest.approx(0.808, abs=1e-3)
+    assert (kd.p, kd.test) == (pytest.approx(0.01307, abs=1e-4), "paired t, Holm")
+    assert kd.p_adjusted == pytest.approx(2 * 0.01307, abs=2e-4)
+    assert crop.p == crop.p_adjusted == pytest.approx(0.808, abs=1e-3)
     assert (base.kind, base.value, base.reason) == ("missing", None, "baseline")
     assert [row.is_baseline for row in made.rows] == [True, False, False]
     assert len(kd.runs) == 6

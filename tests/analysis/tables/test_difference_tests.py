@@ -52,10 +52,10 @@ def test_images_of_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         cell = made.rows[1].cells[f"delta.{metric}"]
         assert cell.value == pytest.approx(100 * alone.difference)
         assert (cell.low, cell.high) == (pytest.approx(100 * alone.low), pytest.approx(100 * alone.high))
-        assert (cell.p, cell.test, cell.interval) == (alone.p, alone.test, alone.interval)
+        assert (cell.p, cell.test, cell.interval) == (alone.p, f"{alone.test}, Holm", alone.interval)
         assert (cell.n, cell.n_planned, len(cell.runs)) == (1, 1, 2)
     assert any("the same two checkpoints on other images" in said for said in made.statistics)
-    assert made.rows[1].cells["delta.AP"].p_holm is not None
+    assert made.rows[1].cells["delta.AP"].p_adjusted is not None
 
 
 def test_seeds_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
