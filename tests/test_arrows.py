@@ -24,6 +24,7 @@ HEAVY = ("torch", "torchvision", "mmengine", "mmcv", "mmdet", "timm")
 # Imports inside functions and imports of types alone count as well.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core": (),
+    "c2d.markup": ("c2d.core",),
     "c2d.metrics": ("c2d.core",),
     "c2d.data": ("c2d.core",),
     "c2d.data.coco": ("c2d.core", "c2d.data"),
@@ -77,8 +78,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
     "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),
-    "analysis.spec": ("c2d.core", "analysis.load"),
-    "analysis.tables": ("c2d.core", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats"),
+    "analysis.spec": ("c2d.core", "c2d.markup", "analysis.load"),
+    "analysis.tables": ("c2d.core", "c2d.markup", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats"),
     "analysis.formats": ("c2d.core", "analysis.tables"),
     "analysis.plots": (
         "c2d.core", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats", "analysis.tables",
@@ -103,7 +104,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "benchmarks.suite": ("c2d.core", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine"),
     "benchmarks": ("c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite"),
 }  # fmt: skip
-TORCH_FREE = ("c2d.core", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
+TORCH_FREE = ("c2d.core", "c2d.markup", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
 COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.data_commands", "c2d.cli.doctor", "c2d.cli.main", "c2d.__main__",
                    "sweeps.cli", "analysis.cli", "benchmarks.cli")  # fmt: skip
 METHOD_FRAME = ("c2d.methods", "c2d.methods.base", "c2d.methods.__main__")  # all other files of the folder are methods

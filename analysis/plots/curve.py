@@ -30,6 +30,7 @@ from analysis.plots.points import (
 )
 from analysis.plots.rows import unique_values
 from analysis.plots.style import GREY, LINES, SINGLE_IN, line_style, paper_style, series_style
+from analysis.spec.labels import label_of_axis
 from analysis.spec.report_item import FigureSpec, Key, Labels
 from analysis.tables.groups import Group, groups
 
@@ -142,7 +143,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             entries.append((_handle(index), name))
         axes.set_ylim(*axis_limits(data))
         axes.grid()
-        axes.set_xlabel(spec.x)
+        axes.set_xlabel(label_of_axis(spec, spec.x))
         axes.set_ylabel(axis_label(metric.label, metric.unit))
         notes = [_mark_sentence(means), *marker_notes(_named_points(means, spec.x))]
         add_legend_and_notes(figure, notes=notes, legend=entries if len(entries) > 1 else [])

@@ -24,6 +24,7 @@ from analysis.plots.points import (
     seed_values,
 )
 from analysis.plots.style import DOUBLE_IN, INK, SINGLE_IN, paper_style
+from analysis.spec.labels import label_of_axis, label_of_value
 from analysis.spec.report_item import FigureSpec, Key, Labels
 from analysis.stats.seed_statistics import paired
 from analysis.tables.groups import Group, baseline_of, groups
@@ -83,12 +84,11 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     }
     columns = _order(study, sweep, spec.x, [x for x, _ in cells])
     rows = _order(study, sweep, spec.y, [y for _, y in cells])
-    shown_x, shown_y = spec.labels.get(spec.x, {}), spec.labels.get(spec.y, {})
     out = []
     for y in rows:
         for x in columns:
-            names = {"row": f"{shown_y.get(y, y)}, {shown_x.get(x, x)}", "x": x, "y": y,
-                     "shown_x": shown_x.get(x, x), "shown_y": shown_y.get(y, y)}  # fmt: skip
+            shown_x, shown_y = label_of_value(spec, spec.x, x), label_of_value(spec, spec.y, y)
+            names = {"row": f"{shown_y}, {shown_x}", "x": x, "y": y, "shown_x": shown_x, "shown_y": shown_y}
             group = cells.get((x, y))
             out.append({**names, **(_cell(group, bases, spec, metric) if group else _hole())})
     return pd.DataFrame(out, columns=list(COLUMNS))
@@ -138,8 +138,8 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.tick_params(length=0)
         for side in axes.spines.values():
             side.set_visible(False)
-        axes.set_xlabel(spec.x)
-        axes.set_ylabel(spec.y)
+        axes.set_xlabel(label_of_axis(spec, spec.x))
+        axes.set_ylabel(label_of_axis(spec, spec.y))
         colorbar = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
         colorbar.outline.set_visible(False)
         name = f"Δ {metric.label}" if difference else metric.label

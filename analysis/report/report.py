@@ -16,6 +16,7 @@ from analysis.report import defaults
 from analysis.report.output_folder import OutputFolder
 from analysis.report.report_contents import DrawnFigure, ReportContents, ReportRequest
 from analysis.report.report_spec import read_spec
+from analysis.spec.labels import with_sweep_labels
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
@@ -116,6 +117,7 @@ def _plural(n: int, what: str) -> str:
 def _add_item(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
     if name in {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}:
         raise InputError(f"two reports are called {name!r}; give one of them another `name`")
+    spec = with_sweep_labels(spec, contents.study.sweeps.get(sweep, {}))
     if isinstance(spec, TableSpec):
         from analysis.tables.build_table import build_table
 

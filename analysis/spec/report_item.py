@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from analysis.load.columns import quantity
 from c2d.core.errors import InputError
+from c2d.markup.label_text import plain_label
 
 Labels = dict[str, str]
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
@@ -36,6 +37,17 @@ def _once(keys: list[str]) -> list[str]:
     return keys
 
 
+def _label(text: str) -> str:
+    try:
+        if plain_label(text).strip():
+            return text
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    raise ValueError("an empty label; write what to show, or leave the label out")
+
+
+Label = Annotated[str, AfterValidator(_label)]
+"""A label as it was written, which may have math; `analysis.spec.labels` shows it."""
 Key = Annotated[str, AfterValidator(_column)]
 """A key of `analysis.load.columns`."""
 Keys = Annotated[list[Key], AfterValidator(_once)]
@@ -50,6 +62,8 @@ class ReportItem(BaseModel):
         sweep: whose cells; "" takes those named on the command line, or all single runs where none is named.
         where: {axis: labels}, only these cells.
         labels: {axis: {label: as shown}}.
+        axis_labels: {axis: as shown}.
+        column_labels: {column: as shown}, without the unit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,7 +72,9 @@ class ReportItem(BaseModel):
     caption: str = ""
     sweep: str = ""
     where: dict[str, list[str]] = {}
-    labels: dict[str, Labels] = {}
+    labels: dict[str, dict[str, Label]] = {}
+    axis_labels: dict[str, Label] = {}
+    column_labels: dict[Key, Label] = {}
 
 
 class FigureSpec(ReportItem):

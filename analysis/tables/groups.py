@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import AXIS, Study
 from c2d.core.errors import InputError, abbreviate, unknown_name
+from c2d.markup.label_text import plain_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def groups(
         sweep: its name; "" for the runs of no sweep, whose axes are `student` and `method`.
         axes: {axis: labels in order}; an empty list takes all labels in the sweep's order.
         where: {axis: labels}; other cells are left out.
-        labels: {axis: {label: as shown}}.
+        labels: {axis: {label: as written in a spec}}; `shown` has their Unicode text.
 
     Raises:
         InputError: an unknown sweep, axis or label; an axis that was not given and varies inside a group; groups with
@@ -241,11 +242,15 @@ def _with_distinct_names(found: Sequence[Group], sweep: str) -> list[Group]:
 def _shown(group: Group, labels: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     """One text an axis, with the labels of the spec; blank where the axis made no difference."""
     return tuple(
-        "/".join(labels.get(axis, {}).get(label, label) for label in _in_order(group.cells, axis))
+        "/".join(_text(labels.get(axis, {}), label) for label in _in_order(group.cells, axis))
         if group.depends(axis) or axis in group.distinguishing_axes
         else BLANK
         for axis in group.labels
     )
+
+
+def _text(labels: Mapping[str, str], label: str) -> str:
+    return plain_label(labels[label]) if label in labels else label
 
 
 def _mixed(rows: pd.DataFrame, combination: Mapping[str, str], hidden: Sequence[str], sweep: str) -> InputError:

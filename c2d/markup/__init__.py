@@ -1,0 +1,6 @@
+r"""Labels that people write, with LaTeX math in them.
+
+In: the text of a label, `$\lambda_{kc}$ weight`. Out: its pieces, and the label in Unicode;
+or the mistake and its fix.
+Sweep definitions and report specs have labels, formats of tables and figures write them.
+"""
