@@ -1,7 +1,8 @@
 """Pixels of validation images: where the data root has them, and how they come into a figure without filling it.
 
 A data set is a folder with a `card.json` under the data root (`C2D_DATA`, else ./data); the card names the folder of
-the `val` images. The format is repeated here on purpose: the other packages share only files on disk with it.
+the images that results are measured on. The format is repeated here on purpose: the other packages share only files on
+disk with it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _card(path: Path) -> dict[str, Any]:
 
 def _images(card: dict[str, Any]) -> str | None:
     split = card.get("splits")
-    entry = split.get(SPLIT) if isinstance(split, dict) else None
+    entry = split.get(str(card.get("evaluation_split") or SPLIT)) if isinstance(split, dict) else None
     images = entry.get("images") if isinstance(entry, dict) else None
     return images if isinstance(images, str) else None
 

@@ -90,7 +90,8 @@ def _dataset_overrides(spec: dict[str, Any], data: Path | None) -> dict[str, Any
     from c2d.data.card_lookup import find_card
 
     card = find_card(spec["dataset"]["name"], spec["dataset"]["digest"], data)
-    annotations, images = card.annotations("val").resolve(), card.images("val").resolve()
+    split = card.evaluation_split
+    annotations, images = card.annotations(split).resolve(), card.images(split).resolve()
     return {"data_root": "", "ann_file": str(annotations), "data_prefix": {"img": str(images)}}
 
 

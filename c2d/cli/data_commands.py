@@ -98,17 +98,23 @@ def check(
     card: Path | None = typer.Option(None, help="write a data card to this card.json when there is no error"),
     name: str = typer.Option("", help="name of the data set in that card"),
     split: list[str] = typer.Option([], help="name of each file's split in the card (default: from the file names)"),
+    evaluate_on: str | None = typer.Option(None, help="split that results are measured on (default: val)"),
+    min_size: int = typer.Option(32, min=0, help="training drops images with a shorter side below this, in pixels"),
 ) -> None:
     """Check COCO data sets: ids, sizes, boxes, categories, image files, leaks between splits. Exit 2 on errors."""
     import json
 
     from c2d.data.coco.check_coco import check_coco
     from c2d.data.issues import issue_lines
-    from c2d.data.make_card import pair_images, register_card
+    from c2d.data.make_card import pair_images, register_card, split_of_file, uses_of_splits
 
     pairs = pair_images(ann, images)
-    report = check_coco(pairs)
-    made = register_card(card, name, pairs, split, report.classes) if card is not None and not report.errors else None
+    names = split if len(split) == len(ann) else [split_of_file(path) for path in ann]
+    evaluated = [path for path, name_ in zip(ann, names, strict=True) if name_ not in ("", "train")]
+    report = check_coco(pairs, min_size=min_size, evaluated=evaluated)
+    made = None
+    if card is not None and not report.errors:
+        made = register_card(card, name, pairs, split, report.classes, evaluate_on)
     if json_:
         typer.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
@@ -116,6 +122,9 @@ def check(
             typer.echo(line)
         for file, count in report.counts.items():
             typer.echo(f"{file}: {count['images']} images, {count['boxes']} boxes, {count['crowds']} crowd regions")
+            if count["dropped"]:
+                reasons = ", ".join(f"{number} {reason}" for reason, number in count["dropped"].items())
+                typer.echo(f"{file}: {count['usable_boxes']} boxes can be used; not used: {reasons}")
         if not images:
             typer.echo("image files were not checked; give --images DIR")
         typer.echo(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
@@ -123,3 +132,4 @@ def check(
         raise typer.Exit(2)
     if made is not None and card is not None and not json_:
         _print_card(card, made)
+        typer.echo(uses_of_splits(list(made.splits), made.evaluation_split))

@@ -17,15 +17,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.data.coco_file import READ_KEYS
 
 CARD_FILE = "card.json"
 CARD_FORMAT = 1
-# Segmentations, captions, licences and dates change no run and are not part of the digest.
-_READ_KEYS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd"),
-    "categories": ("id", "name"),
-}
+DEFAULT_EVALUATION_SPLIT = "val"
 
 
 class Split(BaseModel):
@@ -56,6 +52,7 @@ class Card(BaseModel):
         classes: class names in the order of the labels.
         digest: sha256 (hex) of the classes and the digests of the splits.
         splits: {name: split}.
+        evaluation_split: the split that results are measured on; None: `val`.
         source: how the data set was made.
     """
 
@@ -65,6 +62,7 @@ class Card(BaseModel):
     classes: list[str]
     digest: str
     splits: dict[str, Split]
+    evaluation_split: str | None = None
     source: str | dict[str, Any] = ""
 
 
@@ -90,6 +88,22 @@ class LoadedCard:
             raise unknown_name(f"split of data set '{self.card.name}'", split, self.card.splits)
         return self.card.splits[split]
 
+    @property
+    def evaluation_split(self) -> str:
+        """Name of the split that results are measured on.
+
+        Raises:
+            InputError: the card has no such split.
+        """
+        name = self.card.evaluation_split or DEFAULT_EVALUATION_SPLIT
+        if name not in self.card.splits:
+            raise InputError(
+                f"data set '{self.card.name}' in {self.root} has no split '{name}' to evaluate on; its splits: "
+                f"{', '.join(self.card.splits)}; fix: make the card again with `c2d data check ... --card "
+                f"{self.root} --evaluate-on SPLIT`, which records the choice"
+            )
+        return name
+
     def annotations(self, split: str) -> Path:
         """Return the path of the split's COCO JSON file."""
         return self.root / self.split(split).annotations
@@ -99,9 +113,18 @@ class LoadedCard:
         return self.root / self.split(split).images
 
 
-def card_digest(classes: Iterable[str], split_digests: Mapping[str, str]) -> str:
-    """Return the sha256 (hex) of the ordered class list and the digests of the splits."""
-    return hashlib.sha256(_canonical_json({"classes": list(classes), "splits": dict(split_digests)})).hexdigest()
+def card_digest(classes: Iterable[str], split_digests: Mapping[str, str], evaluation_split: str | None = None) -> str:
+    """Return the sha256 (hex) of the ordered class list, the digests of the splits, and the evaluation split.
+
+    Args:
+        classes: class names in the order of the labels.
+        split_digests: {split: its digest}.
+        evaluation_split: of the card. `val` is no part of the digest, whether it is written out or not.
+    """
+    content: dict[str, Any] = {"classes": list(classes), "splits": dict(split_digests)}
+    if evaluation_split not in (None, DEFAULT_EVALUATION_SPLIT):
+        content["evaluation_split"] = evaluation_split
+    return hashlib.sha256(_canonical_json(content)).hexdigest()
 
 
 def _canonical_json(value: Any) -> bytes:
@@ -113,7 +136,7 @@ def annotation_digest(coco: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) of the images, boxes and categories of a COCO dict. The order of the lists counts."""
     content = {
         block: [{key: _canonical_number(row[key]) for key in keys if key in row} for row in coco.get(block) or []]
-        for block, keys in _READ_KEYS.items()
+        for block, keys in READ_KEYS.items()
     }
     return hashlib.sha256(_canonical_json(content)).hexdigest()
 
@@ -123,33 +146,3 @@ def _canonical_number(value: Any) -> Any:
     if isinstance(value, list):
         return [_canonical_number(v) for v in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def read_coco(path: Path) -> dict[str, Any]:
-    """Return the content of a COCO annotation file.
-
-    Raises:
-        InputError: missing, not JSON, or not an object with the lists images, annotations and categories.
-    """
-    try:
-        with open(path, encoding="utf-8") as stream:
-            coco = json.load(stream)
-    except OSError as error:
-        raise InputError(
-            f"cannot read annotation file {path}: {error.strerror}; give the path of a COCO JSON file"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"annotation file {path} is not JSON ({error}); give a COCO JSON file") from None
-    if not isinstance(coco, dict):
-        raise InputError(
-            f"annotation file {path} holds a {type(coco).__name__}; wanted an object with the lists images, "
-            "annotations and categories (a list is the format of a results file)"
-        )
-    for block in _READ_KEYS:
-        rows = coco.get(block)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            found = "is missing" if block not in coco else "is not a list of objects"
-            raise InputError(
-                f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories"
-            )
-    return coco

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from c2d.core.errors import InputError, unknown_name
-from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest, read_coco
+from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
+from c2d.data.coco_file import read_coco
 from c2d.data.public import check_public_name, public_cards
+from c2d.data.usable_boxes import check_usable
 
 DATA_ROOT_VARIABLE = "C2D_DATA"
 DEFAULT_DATA_ROOT = "data"
@@ -114,19 +118,26 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
     raise unknown_name("data set", name, known, f"searched: {root}; set {DATA_ROOT_VARIABLE} or give --data")
 
 
-def check_dataset(name: str, digest: str, data_root: str | Path | None = None) -> tuple[LoadedCard, bool] | None:
-    """Check the data set of a spec before its run starts: it is the same one, its files exist and have not changed.
+def check_dataset(
+    name: str, digest: str, data_root: str | Path | None = None, min_size: int = 0
+) -> tuple[LoadedCard, bool] | None:
+    """Check the data set of a spec before its run starts.
+
+    It is the same one, has the splits that a run needs, its files exist and have not changed, and training and
+    evaluation have a box.
 
     Args:
         name: name of the data set.
         digest: its digest.
         data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+        min_size: of the run's training images, see `c2d.data.usable_boxes.training_min_size`.
 
     Returns:
         (the card, whether its annotation files were compared with it); None if no data set of that name exists here.
 
     Raises:
-        InputError: a data set of that name is another one, its files are missing, or they have changed.
+        InputError: a data set of that name is another one, its files are missing, or they have changed; a split is
+            missing or has no usable box.
     """
     try:
         loaded = find_card(name, digest, data_root)
@@ -134,6 +145,7 @@ def check_dataset(name: str, digest: str, data_root: str | Path | None = None) -
         if find_card_file(name, data_root) is None:
             return None
         raise
+    splits = splits_of_run(loaded, min_size)
     files = {loaded.annotations(split) for split in loaded.card.splits}
     folders = [loaded.images(split) for split in loaded.card.splits]
     missing = [path for path in (*files, *folders) if not path.exists()]
@@ -141,15 +153,37 @@ def check_dataset(name: str, digest: str, data_root: str | Path | None = None) -
         raise InputError(f"data set {name}: missing: {missing[0]}; fix: restore it, or write the card again")
     if sum(path.stat().st_size for path in files) > VERIFIED_MB * 2**20:
         return loaded, False
-    verify_card(loaded)
+    verify_card(loaded, splits)
     return loaded, True
 
 
-def verify_card(loaded: LoadedCard) -> None:
-    """Check that the annotation files are still those that the card was made from.
+def splits_of_run(loaded: LoadedCard, min_size: int) -> dict[str, int]:
+    """Return the splits that a training needs, for `verify_card`.
+
+    Args:
+        loaded: the data set.
+        min_size: of its training images, see `c2d.data.usable_boxes.training_min_size`.
 
     Raises:
-        InputError: classes or annotations have changed.
+        InputError: the data set has no split to train or to evaluate on.
+    """
+    if "train" not in loaded.card.splits:
+        raise InputError(
+            f"data set '{loaded.card.name}' in {loaded.root} has no split 'train', so it is for evaluation alone; its "
+            f"splits: {', '.join(loaded.card.splits)}; make the card again with the training file"
+        )
+    return {loaded.evaluation_split: 0, "train": min_size}
+
+
+def verify_card(loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Check that the annotation files are still those that the card was made from.
+
+    Args:
+        loaded: the data set.
+        used: {split that has to have a usable box: shorter side of an image in px below which it is dropped}.
+
+    Raises:
+        InputError: classes or annotations have changed, or a split of `used` has no usable box.
     """
     card = loaded.card
     for split, entry in card.splits.items():
@@ -166,7 +200,15 @@ def verify_card(loaded: LoadedCard) -> None:
                 f"data set '{card.name}': {loaded.annotations(split)} has changed since its card was made "
                 f"(digest {found[:12]}, card {entry.digest[:12]}); make the card again, or restore the file"
             )
-    if card_digest(card.classes, {split: entry.digest for split, entry in card.splits.items()}) != card.digest:
+        if split in used:
+            check_usable(
+                coco,
+                str(loaded.annotations(split)),
+                used[split],
+                "to train on" if split == "train" else "to evaluate on",
+            )
+    digests = {split: entry.digest for split, entry in card.splits.items()}
+    if card_digest(card.classes, digests, card.evaluation_split) != card.digest:
         raise InputError(f"data card '{card.name}': its digest does not belong to its splits; make the card again")
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2d.core.errors import InputError
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.card import CARD_FILE, Card, Split, annotation_digest, card_digest, read_coco
+from c2d.data.card import CARD_FILE, DEFAULT_EVALUATION_SPLIT, Card, Split, annotation_digest, card_digest
 from c2d.data.card_lookup import load_card
+from c2d.data.coco_file import read_coco
 from c2d.data.public import check_public_name
 
-_SPLIT_WORDS = re.compile(r"(train|val|test)", re.IGNORECASE)
+_SPLIT_WORDS = re.compile(r"(train|valid(?!ation)|val|test)", re.IGNORECASE)
 
 
 def make_card(
@@ -22,6 +23,7 @@ def make_card(
     classes: Iterable[str],
     splits: Mapping[str, tuple[str | Path, str | Path]],
     source: str | dict[str, Any] = "",
+    evaluation_split: str | None = None,
 ) -> Card:
     """Write `root`/card.json and return the card.
 
@@ -31,6 +33,7 @@ def make_card(
         classes: class names; the categories of every file in the order of the file, which mmdet takes as the labels.
         splits: {split: (annotation file, image folder)}.
         source: how the data set was made.
+        evaluation_split: the split that results are measured on; None: `val`.
 
     Raises:
         InputError: a file has other classes, or the splits give one class different ids.
@@ -58,10 +61,17 @@ def make_card(
         raise InputError(
             f"the splits of '{name}' number the same classes differently: {ids}; give them equal category ids"
         )
-    digest = card_digest(classes, {split: entry.digest for split, entry in entries.items()})
-    card = Card(name=name, classes=classes, digest=digest, splits=entries, source=source)
+    digests = {split: entry.digest for split, entry in entries.items()}
+    card = Card(
+        name=name,
+        classes=classes,
+        digest=card_digest(classes, digests, evaluation_split),
+        splits=entries,
+        evaluation_split=evaluation_split,
+        source=source,
+    )
     check_public_name(card, str(root))
-    atomic_write_json(root / CARD_FILE, card.model_dump())
+    atomic_write_json(root / CARD_FILE, card.model_dump(exclude_none=True))
     return card
 
 
@@ -95,30 +105,46 @@ def pair_images(annotations: Sequence[Path], images: Sequence[Path]) -> list[tup
     return list(zip(annotations, images, strict=True))
 
 
-def split_names(annotations: Sequence[Path], given: Sequence[str]) -> list[str]:
+def split_of_file(path: Path) -> str:
+    """Return the word train, val, valid or test in the name of a file, or else of its folder; empty if there is none.
+
+    >>> [split_of_file(Path(name)) for name in ("instances_val2017.json", "valid/_annotations.coco.json", "a.json")]
+    ['val', 'valid', '']
+    """
+    for text in (path.stem, path.absolute().parent.name):
+        if words := _SPLIT_WORDS.findall(text):
+            return str(words[-1].lower())
+    return ""
+
+
+def split_names(annotations: Sequence[Path], given: Sequence[str], evaluate_on: str | None = None) -> list[str]:
     """Return the names of the splits.
 
     Args:
         annotations: the files.
-        given: their names in order; none to take the word train, val or test from each file's name.
+        given: their names in order; none to take them from the names of the files.
+        evaluate_on: `valid` keeps that name; without it a file valid.json is the split `val`.
 
     Raises:
         InputError: a name is missing or given twice.
     """
-    names = list(given)
-    if not names:
-        found = [_SPLIT_WORDS.findall(path.stem) for path in annotations]
-        names = [words[-1].lower() if words else "" for words in found]
+    words = [split_of_file(path) for path in annotations]
+    names = list(given) or [DEFAULT_EVALUATION_SPLIT if word == "valid" != evaluate_on else word for word in words]
     if len(names) != len(annotations) or "" in names or len(set(names)) < len(names):
         raise InputError(
-            f"splits {names} for the files {[path.name for path in annotations]}; "
+            f"splits {names} for the files {[str(path) for path in annotations]}; "
             "name each once, in order: --split train --split val"
         )
     return names
 
 
 def register_card(
-    target: Path, name: str, pairs: Sequence[tuple[Path, Path | None]], splits: Sequence[str], classes: Sequence[str]
+    target: Path,
+    name: str,
+    pairs: Sequence[tuple[Path, Path | None]],
+    splits: Sequence[str],
+    classes: Sequence[str],
+    evaluate_on: str | None = None,
 ) -> Card:
     """Write a card for checked files.
 
@@ -128,9 +154,10 @@ def register_card(
         pairs: (annotation file, image folder) of each split.
         splits: names of the splits; none to take them from the file names.
         classes: class names that the check found, in the order of the labels.
+        evaluate_on: the split that results are measured on; None: `val`.
 
     Raises:
-        InputError: the card of another data set exists; a name or a folder is missing.
+        InputError: the card of another data set exists; a name, a folder or the evaluation split is missing.
     """
     root = target.parent if target.name == CARD_FILE else target
     if target.suffix == ".json" and target.name != CARD_FILE:
@@ -143,10 +170,12 @@ def register_card(
         raise InputError("--card needs --images DIR: a card has the path of the images")
     files = {
         s: (path, folder)
-        for s, (path, folder) in zip(split_names([p for p, _ in pairs], splits), pairs, strict=True)
+        for s, (path, folder) in zip(split_names([p for p, _ in pairs], splits, evaluate_on), pairs, strict=True)
         if folder
     }
-    digest = card_digest(classes, {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()})
+    _check_evaluation_split(files, evaluate_on)
+    digests = {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()}
+    digest = card_digest(classes, digests, evaluate_on)
     if (root / CARD_FILE).exists():
         old = load_card(str(root)).card
         if (old.name, old.digest) != (name, digest):
@@ -155,4 +184,29 @@ def register_card(
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"
             )
         # the same data set may have moved: the card is written again with today's paths
-    return make_card(root, name, classes, files, "c2d data check")
+    return make_card(root, name, classes, files, "c2d data check", evaluate_on)
+
+
+def _check_evaluation_split(splits: Iterable[str], evaluate_on: str | None) -> None:
+    names = list(splits)
+    if evaluate_on is None and DEFAULT_EVALUATION_SPLIT not in names:
+        raise InputError(
+            f"the splits are {', '.join(names)}, and runs evaluate on '{DEFAULT_EVALUATION_SPLIT}'; add its file, or "
+            "choose a split with --evaluate-on SPLIT, which the card records"
+        )
+    if evaluate_on is not None and evaluate_on not in names:
+        raise unknown_name("split of --evaluate-on", evaluate_on, names)
+
+
+def uses_of_splits(names: Sequence[str], evaluate_on: str | None = None) -> str:
+    """Describe what a run does with the splits of a data set, and what it would miss.
+
+    Args:
+        names: of the splits, empty where a name is unknown.
+        evaluate_on: the split that results are measured on; None: `val`.
+    """
+    evaluation = evaluate_on or DEFAULT_EVALUATION_SPLIT
+    train = "runs train on 'train'" if "train" in names else "no split 'train', so for evaluation alone"
+    if evaluation in names:
+        return f"{train}; results are measured on '{evaluation}'"
+    return f"{train}; no split '{evaluation}' to measure results on: a card needs one, or --evaluate-on SPLIT"

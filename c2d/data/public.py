@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from c2d.core.errors import InputError
-from c2d.data.card import Card
+from c2d.data.card import DEFAULT_EVALUATION_SPLIT, Card
 
 
 class PublicSplit(BaseModel):
@@ -75,6 +75,8 @@ class PublicCard(BaseModel):
             found.append(_class_difference(card.classes, self.classes))
         if set(card.splits) != set(self.splits):
             found.append(f"splits {', '.join(sorted(card.splits))} instead of {', '.join(sorted(self.splits))}")
+        if card.evaluation_split not in (None, DEFAULT_EVALUATION_SPLIT):
+            found.append(f"results are measured on {card.evaluation_split} instead of {DEFAULT_EVALUATION_SPLIT}")
         for name in sorted(set(card.splits) & set(self.splits)):
             here, wanted = card.splits[name], self.splits[name]
             for what, a, b in (("images", here.n_images, wanted.n_images), ("boxes", here.n_boxes, wanted.n_boxes)):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from pathlib import Path
 from typing import Any
 
 from mmengine import Config
 
 from c2d.core.errors import InputError, first_line
 from c2d.data.card import LoadedCard
+from c2d.data.coco_file import read_coco
+from c2d.data.usable_boxes import MIN_IMAGE_PX, count_usable, nothing_usable
 from c2d.detectors.mmdet_scope import mmdet_scope
 
 
@@ -19,7 +22,7 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
 
     Args:
         card: the data set.
-        split: `train` or `val`.
+        split: of the card.
         pipeline: of the images.
         test: keep every image; training drops images without boxes, as mmdet does, unless it is overridden.
     """
@@ -34,12 +37,12 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
     }
     if not test:
         # The values of mmdet's stock COCO configs.
-        dataset["filter_cfg"] = {"filter_empty_gt": True, "min_size": 32}
+        dataset["filter_cfg"] = {"filter_empty_gt": True, "min_size": MIN_IMAGE_PX}
     return dataset
 
 
 def held_out_dataset(config: Config, card: LoadedCard, who: str) -> dict[str, Any]:
-    """Return the config of the test data set, with the files of a card's `val` split.
+    """Return the config of the test data set, with the files of a card's evaluation split.
 
     Args:
         config: with `test_dataloader`.
@@ -57,7 +60,8 @@ def held_out_dataset(config: Config, card: LoadedCard, who: str) -> dict[str, An
             f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the {who} was trained for"
         )
     # The card may lie at another place than in the training.
-    return {**dataset, "ann_file": str(card.annotations("val")), "data_prefix": {"img": str(card.images("val"))}}
+    split = card.evaluation_split
+    return {**dataset, "ann_file": str(card.annotations(split)), "data_prefix": {"img": str(card.images(split))}}
 
 
 def build_dataset(dataset: Any) -> Any:
@@ -69,23 +73,20 @@ def build_dataset(dataset: Any) -> Any:
     Raises:
         InputError: the data set cannot be built, has no images, or image files are missing.
     """
-    no_images = InputError(
-        f"{dataset['ann_file']} has no image to use (training drops images without boxes); check the annotations"
-    )
     with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
         from mmdet.registry import DATASETS
 
         try:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
-            raise no_images from error
+            raise _no_images_error(dataset) from error
         except (AssertionError, KeyError, TypeError) as error:
             raise InputError(
                 f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
             ) from error
     paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
     if not paths:
-        raise no_images
+        raise _no_images_error(dataset)
     missing = [path for path in paths if not os.path.exists(path)]
     if missing:
         raise InputError(
@@ -93,3 +94,12 @@ def build_dataset(dataset: Any) -> Any:
             "restore them, or make the data card again where the images are"
         )
     return built
+
+
+def _no_images_error(dataset: Any) -> InputError:
+    """Build the error for a data set whose filters leave no image, with what each of them drops."""
+    min_size = (dataset.get("filter_cfg") or {}).get("min_size", 0)
+    counted = count_usable(read_coco(Path(dataset["ann_file"])), min_size)
+    if counted.usable:
+        return InputError(f"{dataset['ann_file']} has no image to use; check filter_cfg, indices and the overrides")
+    return InputError(f"{dataset['ann_file']} {nothing_usable(counted, 'to use')}")

@@ -1,4 +1,4 @@
-"""Evaluation of a classifier on the ground-truth crops of the `val` split: top-1, calibration, per class."""
+"""Evaluation of a classifier on the ground-truth crops of the evaluation split: top-1, calibration, per class."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def evaluate_classifier(
     Args:
         config: config.py of the run: `model` for CropClassifier, `test_dataloader` with the data set.
         weights: classifier.pth.
-        card: the data set; every box of its `val` split counts, but crowds and those with a side below 2 px.
+        card: the data set; every box of its evaluation split counts, but crowds and those with a side below 2 px.
         device: `cpu` or `cuda:N`.
         heartbeat: called after every batch.
 
@@ -56,6 +56,7 @@ def evaluate_classifier(
     return {
         "format": 1,
         "kind": "classifier",
+        "evaluation_split": card.evaluation_split,
         **classification.score(scores.double().numpy(), truth.numpy(), classes),
         "classes": classes,
         "network": config["model"]["network"],

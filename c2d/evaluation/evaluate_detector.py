@@ -22,7 +22,7 @@ from c2d.evaluation.stock_model import load_student
 
 
 def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
-    """Read the ground truth of the `val` split (boxes only) from the store, `runs/targets/`; write it at first use.
+    """Read the ground truth (boxes only) of the evaluation split from `targets/` of the store; write it at first use.
 
     Args:
         card: the data set.
@@ -31,7 +31,7 @@ def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
     path = RunStore(folder.path.parent).targets(card.card.digest)
     if path.exists():
         return read_json(path)
-    full = read_json(card.annotations("val"))
+    full = read_json(card.annotations(card.evaluation_split))
     value = {
         "images": [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in full["images"]],
         "annotations": [
@@ -61,7 +61,7 @@ def evaluate_detector(
     device: str,
     heartbeat: Heartbeat = lambda: None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Evaluate a stock student on the `val` split of a card.
+    """Evaluate a stock student on the evaluation split of a card.
 
     Args:
         config: with `model` and `test_dataloader`.
@@ -89,6 +89,7 @@ def evaluate_detector(
     result = {
         "format": 1,
         "kind": "detector",
+        "evaluation_split": card.evaluation_split,
         **coco.evaluate(data),
         "tide": tide.evaluate(data, ious=tide.IOUS),
         "params": sum(weight.numel() for weight in model.parameters()),

@@ -18,7 +18,7 @@ from c2d.evaluation.evaluate_detector import evaluate_and_check
 def evaluate_files(
     config: Path | None, checkpoint: Path | None, card: str | None, runs: Path, check: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Evaluate a stock config with a checkpoint on the `val` split of a data card.
+    """Evaluate a stock config with a checkpoint on the evaluation split of a data card.
 
     Args:
         config: path of an mmdet config.
@@ -40,7 +40,7 @@ def evaluate_files(
     if config is None or checkpoint is None or card is None:
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
-    verify_card(loaded)
+    verify_card(loaded, {loaded.evaluation_split: 0})
     # A run folder that does not exist: only its store is used, for the ground truth.
     return evaluate_and_check(_stock(config, loaded), checkpoint, loaded, RunFolder(runs / "none"), check)
 
@@ -60,7 +60,7 @@ def _stock(path: Path, card: LoadedCard) -> Config:
     pipeline = dataset["pipeline"]
     classes = tuple(named) if named else tuple(card.card.classes)
     config["test_dataloader"]["dataset"] = {
-        **coco_dataset(card, "val", pipeline, test=True),
+        **coco_dataset(card, card.evaluation_split, pipeline, test=True),
         "metainfo": {"classes": classes},
     }
     return config

@@ -42,7 +42,7 @@ def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple
             f"finish it: c2d train {folder.path}"
         )
     card = find_card(spec.dataset.name, spec.dataset.digest, data)
-    verify_card(card)
+    verify_card(card, {card.evaluation_split: 0})
     config = Config.fromfile(folder.config)
     if spec.kind == "classifier":
         from c2d.evaluation.evaluate_classifier import evaluate_classifier

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.data.card_lookup import check_dataset
+from c2d.data.usable_boxes import training_min_size
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.distillation.wrapper import TeacherSet
 from c2d.evaluation.datasets import build_dataset
@@ -29,7 +30,7 @@ class DryRun:
 
     def __init__(self, runs: Path, data: Path | None, scratch: Path) -> None:
         self.parts, self.data = SyntheticParts(runs, scratch), data
-        self._data_notes: dict[tuple[str, str], str] = {}
+        self._data_notes: dict[tuple[str, str, int], str] = {}
 
     def run(self, entry: Entry) -> list[str]:
         """Build a run and take one step.
@@ -57,7 +58,7 @@ class DryRun:
         return [*notes, self._data_note(spec)]  # last: a damaged data set must not hide a mistake in the spec
 
     def _data_note(self, spec: RunSpec) -> str:
-        key = (spec.dataset.name, spec.dataset.digest)
+        key = (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides))
         if key not in self._data_notes:
             self._data_notes[key] = _dataset_note(spec, self.data)
         return self._data_notes[key]
@@ -71,7 +72,7 @@ def _dataset_note(spec: RunSpec, data: Path | None) -> str:
     """
     name = spec.dataset.name
     try:
-        checked = check_dataset(name, spec.dataset.digest, data)
+        checked = check_dataset(name, spec.dataset.digest, data, training_min_size(spec.overrides))
     except InputError as error:
         raise RunError(str(error), "data") from None
     if checked is None:

@@ -85,7 +85,7 @@ class TrainingRun:
         """Return the function that computes AP during training, or None where the schedule has no val_interval.
 
         Args:
-            truth: ground truth of the `val` split.
+            truth: ground truth of the evaluation split.
         """
         if self.spec.kind != "detector" or not self.spec.schedule.values.val_interval:
             return None

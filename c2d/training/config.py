@@ -80,7 +80,7 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
             "test_dataloader": {
                 "batch_size": 1,
                 "num_workers": 0,
-                "dataset": coco_dataset(card, "val", source["test_pipeline"], test=True),
+                "dataset": coco_dataset(card, card.evaluation_split, source["test_pipeline"], test=True),
             },
         }
     )
@@ -111,7 +111,9 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
             "test_dataloader": {
                 "batch_size": 8,
                 "num_workers": 0,
-                "dataset": coco_dataset(card, "val", teacher_pipeline("held-out", recipe.crops.image_size), test=True),
+                "dataset": coco_dataset(
+                    card, card.evaluation_split, teacher_pipeline("held-out", recipe.crops.image_size), test=True
+                ),
             },
         }
     )

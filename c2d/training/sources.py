@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
-from c2d.data.card_lookup import find_card, verify_card
+from c2d.data.card_lookup import find_card, splits_of_run, verify_card
+from c2d.data.usable_boxes import training_min_size
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
 
@@ -105,17 +106,17 @@ class Sources:
 
 
 def verified_card(spec: RunSpec, data: Path | None) -> LoadedCard:
-    """Find the data set of a spec and compare its files with its card.
+    """Find the data set of a spec, compare its files with its card, and check that there is something to learn.
 
     Args:
         data: root of the data cards (default: C2D_DATA, else ./data).
 
     Raises:
-        InputError: of class `data`: the data set is missing or has changed.
+        InputError: of class `data`: the data set is missing or has changed, or has no box to train or evaluate on.
     """
     try:
         card = find_card(spec.dataset.name, spec.dataset.digest, data)
-        verify_card(card)
+        verify_card(card, splits_of_run(card, training_min_size(spec.overrides)))
     except InputError as error:
         error.failure_class = "data"
         raise

@@ -14,6 +14,7 @@ from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.data.card_lookup import check_dataset
 from c2d.data.public import public_cards
+from c2d.data.usable_boxes import training_min_size
 from c2d.specs.catalog import student_catalog
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
@@ -47,7 +48,7 @@ def teacher_runs(spec: RunSpec) -> dict[str, str]:
 
 
 def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine) -> tuple[Cards, list[RunProblem]]:
-    """Return the card of each data set, and the problems. Each data set is read once.
+    """Return the card of each data set, and the problems. Each data set is read once for each filter of images.
 
     Args:
         specs: {run id: spec}.
@@ -55,17 +56,22 @@ def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine
         print_line: called with a line about each missing data set.
     """
     cards: Cards = {}
-    wrong: dict[tuple[str, str], str] = {}
-    for key in dict.fromkeys((spec.dataset.name, spec.dataset.digest) for spec in specs.values()):
+    wrong: dict[tuple[str, str, int], str] = {}
+    used = {
+        run: (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides)) for run, spec in specs.items()
+    }
+    for name, digest, min_size in dict.fromkeys(used.values()):
         try:
-            checked = check_dataset(*key, data)
-            cards[key] = checked[0] if checked is not None else None
+            checked = check_dataset(name, digest, data, min_size)
+            cards[name, digest] = checked[0] if checked is not None else None
             if checked is None:
-                print_line(f"data set {key[0]} is missing here; jobs verify it when they start")
+                print_line(f"data set {name} is missing here; jobs verify it when they start")
         except InputError as error:
-            cards[key], wrong[key] = None, str(error)
-    concerned = ((run, (spec.dataset.name, spec.dataset.digest)) for run, spec in specs.items())
-    return cards, [RunProblem(run, wrong[key], "data", skips_dry_run=False) for run, key in concerned if key in wrong]
+            cards.setdefault((name, digest), None)
+            wrong[name, digest, min_size] = str(error)
+    return cards, [
+        RunProblem(run, wrong[key], "data", skips_dry_run=False) for run, key in used.items() if key in wrong
+    ]
 
 
 def classes(spec: RunSpec, cards: Cards) -> list[str] | None:

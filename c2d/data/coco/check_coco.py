@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
-from c2d.data.card import read_coco
-from c2d.data.coco.coco_rows import FileIssues, check_annotations, check_categories, check_image_rows, is_id
+from c2d.data.coco.coco_rows import check_annotations, check_categories, check_image_rows, is_id
+from c2d.data.coco.file_issues import FileIssues
+from c2d.data.coco_file import parse_coco
 from c2d.data.images import ImageFile, check_images
 from c2d.data.issues import Issue
+from c2d.data.usable_boxes import count_usable, nothing_usable
+
+CHECKED_NUMBERS = ("width", "height", "bbox", "area")
+"""Keys whose numbers are checked with the entries."""
 
 
 @dataclass
@@ -25,7 +30,8 @@ class CheckReport:
 
     Attributes:
         issues: errors and warnings.
-        counts: {annotation file: numbers of images, boxes, crowd regions, and boxes of each class}.
+        counts: {annotation file: numbers of images, boxes, crowd regions, boxes that training can use, what it drops,
+            and boxes of each class}.
         classes: class names in the order of the labels.
     """
 
@@ -55,7 +61,7 @@ class CheckReport:
         }
 
 
-def _count(coco: dict[str, Any], issues: FileIssues) -> dict[str, Any]:
+def _count(coco: dict[str, Any], min_size: int, use: str, issues: FileIssues) -> dict[str, Any]:
     rows = coco["annotations"]
     crowds = sum(row.get("iscrowd") == 1 for row in rows)
     per = Counter(row.get("category_id") for row in rows if row.get("iscrowd") != 1 and is_id(row.get("category_id")))
@@ -63,22 +69,37 @@ def _count(coco: dict[str, Any], issues: FileIssues) -> dict[str, Any]:
     classes = {str(row.get("name")): per.get(row.get("id"), 0) for row in coco["categories"] if is_id(row.get("id"))}
     empty = sum(row.get("id") not in used for row in coco["images"] if is_id(row.get("id")))
     if empty:
-        issues.warning("images without boxes", "", f"{empty} of {len(coco['images'])} images have no box")
+        message = f"{empty} of {len(coco['images'])} images have no box; training drops them, evaluation keeps them"
+        issues.warning("images without boxes", "", message)
     unused = [name for name, number in classes.items() if not number]
     if unused and rows:
         issues.warning(
             "classes without boxes", "", f"{len(unused)} of {len(classes)} classes have no box: {', '.join(unused)}"
         )
+    counted = count_usable(coco, min_size)
+    found_errors = any(issue.severity == "error" and issue.file == issues.file for issue in issues.into)
+    if counted.total and not counted.usable and not found_errors:  # another error has the cause
+        issues.error("no usable box", "", nothing_usable(counted, use))
+    elif counted.small_images and counted.usable:
+        message = f"{counted.small_images} of {counted.images} images have a side below {min_size} px"
+        issues.warning("small images", "", f"{message}; training drops them (min_size)")
     return {
         "images": len(coco["images"]),
         "boxes": len(rows) - crowds,
         "crowds": crowds,
         "images_without_boxes": empty,
+        "usable_boxes": counted.usable,
+        "dropped": counted.dropped,
         "classes": classes,
     }
 
 
-def check_coco(files: Sequence[tuple[Path, Path | None]], workers: int = 8) -> CheckReport:
+def check_coco(
+    files: Sequence[tuple[Path, Path | None]],
+    workers: int = 8,
+    min_size: int = 0,
+    evaluated: Sequence[Path] = (),
+) -> CheckReport:
     """Check COCO annotation files, which are the splits of one data set.
 
     Their class lists have to be equal, and no image may be in two of them. A file that cannot be read is an error of
@@ -87,6 +108,8 @@ def check_coco(files: Sequence[tuple[Path, Path | None]], workers: int = 8) -> C
     Args:
         files: (annotation file, folder of its images) of each split; None instead of a folder to skip the image files.
         workers: number of threads that decode images.
+        min_size: shorter side of an image in px below which training drops it; 0: it drops none.
+        evaluated: files of `files` that nothing is trained on: evaluation drops no image.
     """
     report = CheckReport()
     read: dict[str, dict[str, Any]] = {}
@@ -94,14 +117,18 @@ def check_coco(files: Sequence[tuple[Path, Path | None]], workers: int = 8) -> C
     for path, folder in files:
         issues = FileIssues(str(path), report.issues)
         try:
-            coco = read_coco(path)
+            coco, not_finite = parse_coco(path)
         except InputError as error:
             issues.error("unreadable", "", str(error))
             continue
         read[str(path)] = coco
+        for where, key, value in not_finite:
+            if key not in CHECKED_NUMBERS:
+                issues.error("not finite", where, f"{key} has the number {value}; wanted finite numbers")
         sizes = check_image_rows(coco, issues)
         check_annotations(coco, sizes, check_categories(coco, issues), issues)
-        report.counts[str(path)] = _count(coco, issues)
+        use = (0, "to evaluate on") if path in evaluated else (min_size, "to train on")
+        report.counts[str(path)] = _count(coco, *use, issues)
         found += check_images(str(path), coco["images"], folder, report.issues, workers)
     report.classes = _compare_class_lists(read, report.issues)
     report.issues += _find_leaks(found)

@@ -8,27 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from c2d.data.issues import Issue
+from c2d.data.coco import box_evidence
+from c2d.data.coco.box_evidence import Boxes
+from c2d.data.coco.file_issues import FileIssues
+from c2d.data.coco.repeated import check_class_names, check_repeated_boxes
+from c2d.data.usable_boxes import MIN_SIDE_PX, check_flag
 
 # COCO rounds boxes to 1/100 px, and some of its own boxes cross the border by that much.
 OUTSIDE_TOLERANCE_PX = 0.5
-# mmdet's COCO reader skips narrower boxes without a message.
-MIN_SIDE_PX = 1.0
-
-
-class FileIssues:
-    """The issues of one file, appended to the list of all files."""
-
-    def __init__(self, file: str, into: list[Issue]) -> None:
-        self.file, self.into = file, into
-
-    def error(self, kind: str, where: str, message: str) -> None:
-        """Append an error; see `Issue` for the arguments."""
-        self.into.append(Issue("error", kind, self.file, where, message))
-
-    def warning(self, kind: str, where: str, message: str) -> None:
-        """Append a warning."""
-        self.into.append(Issue("warning", kind, self.file, where, message))
+MOST_PX = 1e9
+"""Numbers from here on are no sizes in px."""
 
 
 def is_id(value: Any) -> bool:
@@ -43,7 +32,7 @@ def _repeated(values: Iterable[Any]) -> list[Any]:
 def check_categories(coco: dict[str, Any], issues: FileIssues) -> set[int]:
     """Check the categories and return their ids."""
     known: list[int] = []
-    names: list[str] = []
+    named: list[tuple[int, str]] = []
     for index, row in enumerate(coco["categories"]):
         if not is_id(row.get("id")):
             issues.error("category id", f"category entry {index}", f"id is {row.get('id')!r}; wanted a whole number")
@@ -53,17 +42,18 @@ def check_categories(coco: dict[str, Any], issues: FileIssues) -> set[int]:
         if not isinstance(name, str) or not name.strip():
             issues.error("category name", f"category {row['id']}", f"name is {name!r}; wanted text")
         else:
-            names.append(name)
+            named.append((row["id"], name))
     for value in _repeated(known):
         issues.error(
             "duplicate category id", f"category {value}", "this id is used more than once; ids have to be unique"
         )
-    for value in _repeated(names):
+    for value in _repeated(name for _, name in named):
         issues.error(
             "duplicate category name",
             f"category '{value}'",
             "this name is used more than once; names have to be unique",
         )
+    check_class_names(named, issues)
     if not coco["categories"]:
         issues.error("no categories", "", "the list of categories is empty; a detector needs at least one class")
     return set(known)
@@ -84,7 +74,7 @@ def check_image_rows(coco: dict[str, Any], issues: FileIssues) -> dict[int, tupl
                 f"file_name is {row.get('file_name')!r}; wanted the name of the image file",
             )
         side = [row.get("width"), row.get("height")]
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) and v >= 1 for v in side):
+        if not all(_is_number(v) and 1 <= v < MOST_PX for v in side):
             issues.error("image size", where, f"width, height are {side[0]!r}, {side[1]!r}; wanted pixels, at least 1")
             side = [float("nan")] * 2
         sizes[row["id"]] = (side[0], side[1])
@@ -99,25 +89,38 @@ def check_image_rows(coco: dict[str, Any], issues: FileIssues) -> dict[int, tupl
     return sizes
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        # NaN and infinity fail this comparison, too.
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e9 for v in value)
-    )
+    # NaN and infinity fail the comparison, too.
+    return isinstance(value, list) and len(value) == 4 and all(_is_number(v) and abs(v) < MOST_PX for v in value)
+
+
+def _is_area(value: Any) -> bool:
+    return _is_number(value) and 0 < value < MOST_PX**2
 
 
 def _check_boxes(rows: list[dict[str, Any]], sizes: dict[int, tuple[float, float]], issues: FileIssues) -> None:
     """Check where the boxes are. Each of `rows` has a box of four numbers and an image of the file."""
     if not rows:
         return
-    x, y, w, h = np.asarray([row["bbox"] for row in rows], np.float64).T
-    wide, high = np.asarray([sizes[row["image_id"]] for row in rows], np.float64).T
+    box = np.asarray([row["bbox"] for row in rows], np.float64)
+    size = np.asarray([sizes[row["image_id"]] for row in rows], np.float64)
+    area = np.asarray([row["area"] if _is_area(row.get("area")) else np.nan for row in rows], np.float64)
+    (x, y, w, h), (wide, high) = box.T, size.T
     flat = (w <= 0) | (h <= 0)
     slack = OUTSIDE_TOLERANCE_PX
     outside = ~flat & ((x < -slack) | (y < -slack) | (x + w > wide + slack) | (y + h > high + slack))
     thin = ~flat & ((w < MIN_SIDE_PX) | (h < MIN_SIDE_PX))
+    kept = np.flatnonzero(~flat & np.asarray([row.get("iscrowd", 0) != 1 for row in rows]))
+    if len(kept):
+        boxes = Boxes([rows[index] for index in kept], box[kept], area[kept], size[kept])
+        relative = box_evidence.find_relative(boxes, issues)
+        thin[kept[relative]] = False  # reported once, as such
+        if not relative.any() and not box_evidence.find_other_format(boxes, outside[kept], issues):
+            box_evidence.check_areas(boxes, issues)
     for index in np.flatnonzero(flat | outside | thin):
         row = rows[index]
         where = f"annotation {row.get('id')} (image {row['image_id']})"
@@ -174,12 +177,16 @@ def check_annotations(
             sound.append(row)
         area = row.get("area")
         flat = _is_box(box) and (box[2] <= 0 or box[3] <= 0)  # reported once, as such
-        if not flat and (not isinstance(area, int | float) or isinstance(area, bool) or not area > 0):
-            issues.error("area", where, f"area is {area!r}; wanted a number above 0, w * h where there is no mask")
+        if not flat and not _is_area(area):
+            message = f"area is {area!r}; wanted a finite number above 0, w * h where there is no mask"
+            issues.error("area", where, message)
         if "iscrowd" not in row:
             without_crowd += 1
-        elif row["iscrowd"] not in (0, 1):
-            issues.error("iscrowd", where, f"iscrowd is {row['iscrowd']!r}; wanted 0 or 1")
+        elif wrong := check_flag(row):
+            issues.error("iscrowd", where, wrong)
+        if row.get("ignore") and row.get("iscrowd", 0) == 0:
+            message = "ignore is set and iscrowd is 0: training skips it, evaluation counts it; set iscrowd to 1"
+            issues.error("ignore", where, message)
     for value in _repeated(row["id"] for row in rows if is_id(row.get("id"))):
         issues.error(
             "duplicate annotation id", f"annotation {value}", "this id is used more than once; ids have to be unique"
@@ -187,3 +194,4 @@ def check_annotations(
     if without_crowd:
         issues.warning("no iscrowd", "", f"{without_crowd} of {len(rows)} annotations have no iscrowd; they count as 0")
     _check_boxes(sound, sizes, issues)
+    check_repeated_boxes([row for row in sound if is_id(row.get("category_id"))], issues)

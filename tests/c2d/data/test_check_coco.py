@@ -38,6 +38,8 @@ def test_a_sound_set_has_no_problem(write: Any, coco: Coco) -> None:
         "boxes": 2,
         "crowds": 1,
         "images_without_boxes": 0,
+        "usable_boxes": 2,
+        "dropped": {"crowd regions (iscrowd 1)": 1},
         "classes": {"ant": 1, "bee": 1},
     }
 
@@ -126,7 +128,7 @@ WARNINGS = [
     (_drop("annotations", 0, "iscrowd"), "no iscrowd", "1 of 3 annotations have no iscrowd"),
     (_set("annotations", 2, image_id=1), "images without boxes", "1 of 2 images have no box"),
     (_set("annotations", 0, category_id=7), "classes without boxes", "1 of 2 classes have no box: ant"),
-    (_set("annotations", 0, bbox=[0, 0, 0.5, 5]), "thin box", "narrower than 1 px"),
+    (_set("annotations", 0, bbox=[0, 0, 0.5, 5], area=2.5), "thin box", "narrower than 1 px"),
     (_set("annotations", 0, bbox=[0, 0, 0, 5], area=0), "zero area", "bbox [0, 0, 0, 5] has no area"),
 ]
 
@@ -325,6 +327,8 @@ def test_command_writes_a_card(write: Any, coco: Coco, tmp_path: Path) -> None:
     target = tmp_path / "cards" / "insects"
     arguments = [
         "check",
+        "--min-size",
+        "0",
         str(files[0][0]),
         str(files[1][0]),
         "--images",
@@ -355,7 +359,7 @@ def test_command_writes_a_card(write: Any, coco: Coco, tmp_path: Path) -> None:
 )
 def test_card_options_that_do_not_fit(write: Any, coco: Coco, extra: list[str], message: str) -> None:
     path, folder = write(coco)
-    result = CliRunner().invoke(app, ["check", str(path), "--images", str(folder), *extra])
+    result = CliRunner().invoke(app, ["check", str(path), "--images", str(folder), "--min-size", "0", *extra])
     assert message in str(result.exception)
     assert getattr(result.exception, "exit_code", None) == 2
 

@@ -1,0 +1,68 @@
+"""Find what a COCO file has twice: the same box of a class, class names that differ in case or blanks alone."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from c2d.data.coco.box_evidence import A_FEW
+from c2d.data.coco.file_issues import FileIssues, Severity
+
+DECIMALS = 2
+"""Digits of a box in px that count: COCO rounds to 1/100 px."""
+
+
+def check_repeated_boxes(rows: Sequence[dict[str, Any]], issues: FileIssues) -> None:
+    """Report objects that are annotated more than once: evaluation expects as many detections of each.
+
+    Two objects with masks that differ may have one box, which is a warning.
+
+    Args:
+        rows: annotations with four numbers as bbox, an image and a category.
+        issues: what is wrong is added.
+    """
+    boxes = [row for row in rows if row.get("iscrowd", 0) != 1]
+    first: dict[tuple[Any, ...], dict[str, Any]] = {}
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for row in boxes:
+        key = (row["image_id"], row["category_id"], *(round(float(value), DECIMALS) for value in row["bbox"]))
+        other = first.setdefault(key, row)
+        if other is not row:
+            pairs.append((other, row))
+    same = [(a, b) for a, b in pairs if not _other_mask(a, b)]
+    severity: Severity = "error" if len(same) > A_FEW * len(boxes) else "warning"
+    for a, b in pairs:
+        where = f"annotation {b.get('id')} (image {b['image_id']})"
+        what = f"has the class and the bbox {b['bbox']} of annotation {a.get('id')}"
+        if _other_mask(a, b):
+            message = f"{what}, with another mask; a detector can find only one of them"
+            issues.warning("same box", where, message)
+        else:
+            message = f"{what}: an object counts twice; remove one ({len(same)} of {len(boxes)} boxes are such copies)"
+            issues.add(severity, "repeated box", where, message)
+
+
+def _other_mask(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    masks = a.get("segmentation"), b.get("segmentation")
+    return bool(masks[0] and masks[1] and masks[0] != masks[1])
+
+
+def check_class_names(named: Sequence[tuple[int, str]], issues: FileIssues) -> None:
+    """Report class names that differ in case or blanks alone, and names with blanks around them.
+
+    Args:
+        named: (category id, name), each name once.
+        issues: what is wrong is added.
+    """
+    first: dict[str, tuple[int, str]] = {}
+    for category, name in named:
+        plain = "".join(unicodedata.normalize("NFKC", name).split()).casefold()
+        other = first.setdefault(plain, (category, name))
+        if other[1] != name:
+            message = f"name {name!r} differs from {other[1]!r} of category {other[0]} in case or blanks alone"
+            fix = "if they are one class, give their boxes one category; if not, name them apart"
+            issues.warning("similar category names", f"category {category}", f"{message}; {fix}")
+        elif name != name.strip():
+            message = f"name {name!r} has blanks around it; remove them"
+            issues.warning("blanks in category name", f"category {category}", message)

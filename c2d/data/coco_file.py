@@ -1,0 +1,104 @@
+"""Read a COCO annotation file. A number in it that is NaN or infinite is refused, or reported with its entry."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from c2d.core.errors import InputError
+
+# Segmentations, captions, licences and dates change no run and are not part of the digest.
+READ_KEYS = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd"),
+    "categories": ("id", "name"),
+}
+"""Keys of each list that change a run."""
+# Python reads NaN and Infinity, and a number such as 1e999 as infinity. No other text can be read as either.
+_MAYBE_NOT_FINITE = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """Return the content of a COCO annotation file.
+
+    Raises:
+        InputError: missing, not JSON, not an object with the lists images, annotations and categories, or a number
+            in it is NaN or infinite.
+    """
+    coco, not_finite = parse_coco(path)
+    if not_finite:
+        where, key, value = not_finite[0]
+        more = f" (and {len(not_finite) - 1} more numbers like it)" if len(not_finite) > 1 else ""
+        raise InputError(f"annotation file {path}: {where}: {key} is {value}{more}; wanted finite numbers")
+    return coco
+
+
+def parse_coco(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, float]]]:
+    """Return the content of a COCO annotation file, and the numbers in it that are not finite.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        (content, [(entry, key, number)]), the entry as "annotation 17 (image 3)".
+
+    Raises:
+        InputError: missing, not JSON, or not an object with the lists images, annotations and categories.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if text.startswith(_BYTE_ORDER_MARK):
+            raise InputError(f"annotation file {path} begins with a byte order mark; save it as UTF-8 without one")
+        coco = json.loads(text)
+    except OSError as error:
+        raise InputError(
+            f"cannot read annotation file {path}: {error.strerror}; give the path of a COCO JSON file"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"annotation file {path} is not JSON ({error}); give a COCO JSON file") from None
+    if not isinstance(coco, dict):
+        raise InputError(
+            f"annotation file {path} holds a {type(coco).__name__}; wanted an object with the lists images, "
+            "annotations and categories (a list is the format of a results file)"
+        )
+    for block in READ_KEYS:
+        rows = coco.get(block)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            found = "is missing" if block not in coco else "is not a list of objects"
+            raise InputError(
+                f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories"
+            )
+    return coco, list(_not_finite(coco)) if _MAYBE_NOT_FINITE.search(text) else []
+
+
+def entry_name(block: str, row: Mapping[str, Any], index: int) -> str:
+    """Return how messages name an entry: "annotation 17 (image 3)", "image 3 (a.jpg)", "category entry 0"."""
+    noun = {"images": "image", "annotations": "annotation", "categories": "category"}[block]
+    name = f"{noun} {row['id']}" if "id" in row else f"{noun} entry {index}"
+    detail = {"images": row.get("file_name"), "annotations": row.get("image_id")}.get(block)
+    shown = f"image {detail}" if block == "annotations" else detail
+    return f"{name} ({shown})" if block != "categories" else name
+
+
+def _not_finite(coco: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    for block, content in coco.items():
+        if block not in READ_KEYS:
+            yield from ((block, block, number) for number in _numbers(content))
+            continue
+        for index, row in enumerate(content):
+            for key, value in row.items():
+                yield from ((entry_name(block, row, index), key, number) for number in _numbers(value))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """The numbers in a JSON value that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield value
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(item)
