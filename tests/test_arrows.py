@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),
-    "sweeps.definition": ("c2d.core", "c2d.specs"),
+    "sweeps.definition": ("c2d.core", "c2d.markup", "c2d.specs"),
     "sweeps.failures": ("c2d.core", "sweeps.scheduler"),
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.node": ("c2d.core", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
@@ -80,7 +80,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.load"),
     "analysis.tables": ("c2d.core", "c2d.markup", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats"),
-    "analysis.formats": ("c2d.core", "analysis.tables"),
+    "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (
         "c2d.core", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats", "analysis.tables",
     ),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from analysis.tables.table import Cell, Column, Row
+from c2d.markup.composed_text import math_source
+from c2d.markup.label_text import parse_label
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -73,6 +76,30 @@ def heading(column: Column) -> str:
     if column.kind.endswith("difference") and not column.label.startswith(("Δ", "∆")):
         return f"Δ {column.label}"
     return column.label
+
+
+def marked_up(text: str, math: Mapping[str, str], escape: Callable[[str], str]) -> str:
+    """Return a label in HTML, which is Markdown as well: its math in Unicode with <sub> and <sup>.
+
+    Args:
+        text: in Unicode.
+        math: {label: the label as it was written}.
+        escape: of the format.
+    """
+    source = math_source(text, math)
+    if source is None:
+        return escape(text)
+    stretches = [stretch for piece in parse_label(source) for stretch in piece.shown]
+    return "".join(
+        escaped if one.place == "line" else f"<{one.place}>{escaped}</{one.place}>"
+        for one in stretches
+        for escaped in [_with_ends(one.text, escape)]
+    )
+
+
+def _with_ends(text: str, escape: Callable[[str], str]) -> str:
+    """The escaped text with the blanks at its ends, which a format may strip."""
+    return " " if text.isspace() else " " * text.startswith(" ") + escape(text.strip(" ")) + " " * text.endswith(" ")
 
 
 def row_name(row: Row) -> str:

@@ -7,10 +7,10 @@ published; best, missing, baseline.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape as _escape
 
-from analysis.formats.cell_text import CellText, cell_of, header, is_missing, printable, with_full_stop
+from analysis.formats.cell_text import CellText, cell_of, header, is_missing, marked_up, printable, with_full_stop
 from analysis.formats.csvfile import exact, runs_field
 from analysis.formats.text import TableText, table_text
 from analysis.tables.table import Cell, Column, Row, Table
@@ -41,8 +41,8 @@ def write(table: Table) -> str:
     title = f"<strong>{escape(with_full_stop(table.title or table.name))}</strong>"
     caption = " ".join([title, *map(escape, content.caption)])
     lines += [f"<caption>{caption}</caption>", "<thead>", "<tr>"]
-    lines += (f'<th scope="col" class="axis">{escape(axis)}</th>' for axis in table.row_axes)
-    lines += (_head(column) for column in table.columns)
+    lines += (f'<th scope="col" class="axis">{label(heading, table.math)}</th>' for heading in table.headings)
+    lines += (_head(column, table.math) for column in table.columns)
     lines += ["</tr>", "</thead>", "<tbody>"]
     for at, row in enumerate(table.rows):
         lines += _row(table, at, row, content)
@@ -63,19 +63,29 @@ def escape(text: str) -> str:
     return _escape(printable(text), quote=True)
 
 
-def _head(column: Column) -> str:
+def label(text: str, math: Mapping[str, str]) -> str:
+    """Return a label for an element, its math in Unicode with <sub> and <sup>.
+
+    Args:
+        text: in Unicode.
+        math: of `analysis.tables.table.Table.math`.
+    """
+    return marked_up(text, math, escape)
+
+
+def _head(column: Column, math: Mapping[str, str]) -> str:
     facts = {"key": column.key, "unit": column.unit, "better": column.better}
     data = "".join(f' data-{fact}="{escape(value)}"' for fact, value in facts.items() if value)
     # The kind "published difference" is two classes.
-    return f'<th scope="col" class="{column.kind}"{data}>{escape(header(column))}</th>'
+    return f'<th scope="col" class="{column.kind}"{data}>{label(header(column), math)}</th>'
 
 
 def _row(table: Table, at: int, row: Row, content: TableText) -> Iterator[str]:
     begins = len(row.labels) > 1 and (at == 0 or table.rows[at - 1].labels[:1] != row.labels[:1])
     classes = " ".join(["baseline"] * row.is_baseline + ["group"] * begins)
     yield f'<tr data-row="{escape(row.key)}"' + (f' class="{classes}">' if classes else ">")
-    for label in row.labels:
-        yield f'<th scope="row" class="label">{escape(label)}</th>'
+    for text in row.labels:
+        yield f'<th scope="row" class="label">{label(text, table.math)}</th>'
     for column in table.columns:
         yield _cell(content.cells[at, column.key], cell_of(row, column), column)
     yield "</tr>"

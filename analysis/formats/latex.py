@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.formats.cell_text import DASH, MINUS, CellText, heading, with_full_stop
-from analysis.formats.texchars import comment, escape, identifier
+from analysis.formats.texchars import comment, escape, identifier, label
 from analysis.formats.text import LEDGER, TableText, table_text
 from analysis.tables.table import Column, Row, Table
 
@@ -18,6 +18,8 @@ PACKAGES = (
     r"\usepackage{array,booktabs,graphicx,xcolor}",
     r"\usepackage{siunitx} % version 3 or later (2021)",
 )
+MATH_PACKAGE = r"\usepackage{amsmath,amssymb}"
+"""For labels with math."""
 WIDE_LABEL = 30
 """A longer label is set in several lines of about this many letters."""
 WIDE_HEADER = 18
@@ -36,7 +38,8 @@ def write(table: Table) -> str:
     r"""Return the table environment of a table, for \input."""
     content = table_text(table)
     lines = [f"% {comment(table.title or table.name)}: written by c2d report; do not edit."]
-    lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in PACKAGES)]
+    packages = (*PACKAGES, MATH_PACKAGE) if table.math else PACKAGES
+    lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in packages)]
     if table.store:
         lines += [f"% Runs are in {comment(table.store)}; c2d explain and the CSV list them."]
     environment = "table*" if table.tex_wide else "table"
@@ -51,7 +54,7 @@ def write(table: Table) -> str:
 
 def document(tables: Sequence[Table]) -> str:
     """Return a complete document with all tables that compiles with pdflatex."""
-    lines = [r"\documentclass{article}", r"\usepackage[a4paper,margin=2cm]{geometry}", *PACKAGES]
+    lines = [r"\documentclass{article}", r"\usepackage[a4paper,margin=2cm]{geometry}", *PACKAGES, MATH_PACKAGE]
     body = "\n\\clearpage\n".join(write(table) for table in tables)
     return "\n".join([*lines, r"\begin{document}", r"\pagestyle{empty}", body, r"\end{document}"]) + "\n"
 
@@ -84,7 +87,8 @@ def _tabular(table: Table, content: TableText) -> Iterator[str]:
         yield f"  {_number_column(column, shown[column.key], tailed[column.key])}%"
     yield "  @{}}"
     yield r"\toprule"
-    yield _line([*map(_bounded, table.row_axes), *(_head(column, tailed[column.key]) for column in table.columns)])
+    heads = [_bounded(heading, table) for heading in table.headings]
+    yield _line([*heads, *(_head(column, tailed[column.key], table) for column in table.columns)])
     below = [_subhead(column, tailed[column.key]) for column in table.columns]
     if any(column.unit or column.is_published for column in table.columns):
         yield _line([*("" for _ in table.row_axes), *below])
@@ -101,7 +105,7 @@ def _tabular(table: Table, content: TableText) -> Iterator[str]:
 
 def _label_column(table: Table, axis: int) -> str:
     longest = max((len(row.labels[axis]) for row in table.rows if axis < len(row.labels)), default=0)
-    if max(longest, len(table.row_axes[axis])) <= WIDE_LABEL:
+    if max(longest, len(table.headings[axis])) <= WIDE_LABEL:
         return "l"
     # TeX never hyphenates the first word of a paragraph; \hspace{0pt} in front of it allows that.
     return rf">{{\raggedright\arraybackslash\hspace{{0pt}}}}p{{{WIDE_LABEL // 2}em}}"
@@ -116,10 +120,10 @@ def _number_column(column: Column, cells: Sequence[CellText], tailed: bool) -> s
     return number + (rf"@{{\;}}>{{\scriptsize{_GREY if column.is_published else ''}}}l" if tailed else "")
 
 
-def _head(column: Column, tailed: bool) -> str:
+def _head(column: Column, tailed: bool, table: Table) -> str:
     # \multicolumn, because siunitx would read a header in an S column as a number.
     style = rf"\itshape{_GREY}" if column.is_published else ""
-    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{{style}{_bounded(heading(column), WIDE_HEADER)}}}"
+    return rf"\multicolumn{{{1 + tailed}}}{{c}}{{{style}{_bounded(heading(column), table, WIDE_HEADER)}}}"
 
 
 def _subhead(column: Column, tailed: bool) -> str:
@@ -130,20 +134,20 @@ def _subhead(column: Column, tailed: bool) -> str:
     return rf"\multicolumn{{{1 + tailed}}}{{c}}{{\scriptsize{style} {text}}}"
 
 
-def _bounded(text: str, width: int = WIDE_LABEL) -> str:
+def _bounded(text: str, table: Table, width: int = WIDE_LABEL) -> str:
     """A header in several lines if it is long."""
     if len(text) <= width:
-        return escape(text)
-    return rf"\parbox[t]{{{width // 2}em}}{{\raggedright\hspace{{0pt}}{escape(text)}}}"
+        return label(text, table.math)
+    return rf"\parbox[t]{{{width // 2}em}}{{\raggedright\hspace{{0pt}}{label(text, table.math)}}}"
 
 
 def _labels(table: Table, row: Row, before: Row | None) -> Iterator[str]:
     """A label is blank where it and all on its left are those of the row above; the last one is always written."""
     same = before is not None
     last = len(table.row_axes) - 1
-    for axis, label in enumerate(row.labels):
-        same = same and before is not None and before.labels[axis : axis + 1] == (label,)
-        yield "" if same and axis != last else escape(label)
+    for axis, text in enumerate(row.labels):
+        same = same and before is not None and before.labels[axis : axis + 1] == (text,)
+        yield "" if same and axis != last else label(text, table.math)
 
 
 def _cell(shown: CellText, tailed: bool) -> str:

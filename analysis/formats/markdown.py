@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from analysis.formats.cell_text import CellText, header, printable_line, with_full_stop
+from analysis.formats.cell_text import CellText, header, marked_up, printable_line, with_full_stop
 from analysis.formats.text import TableText, table_text
 from analysis.tables.table import Column, Row, Table
 
@@ -22,7 +22,8 @@ def write(table: Table) -> str:
     lines = [f"### {escape(table.title or table.name)}", ""]
     if content.caption:
         lines += [escape(" ".join(content.caption)), ""]
-    lines += [_line([*map(escape, table.row_axes), *(escape(header(column)) for column in table.columns)])]
+    heads = [*table.headings, *(header(column) for column in table.columns)]
+    lines += [_line(marked_up(head, table.math, escape) for head in heads)]
     lines += [_line([*(":---" for _ in table.row_axes), *("---:" for _ in table.columns)])]
     lines += (_row(table, at, row, content) for at, row in enumerate(table.rows))
     notes = [f"- {_sup((mark,))} {escape(with_full_stop(sentence))}" for mark, sentence in content.notes.items()]
@@ -42,7 +43,7 @@ def escape(text: str) -> str:
 
 
 def _row(table: Table, at: int, row: Row, content: TableText) -> str:
-    labels = [escape(label) for label in row.labels]
+    labels = [marked_up(label, table.math, escape) for label in row.labels]
     return _line([*labels, *(_cell(content.cells[at, column.key], column) for column in table.columns)])
 
 

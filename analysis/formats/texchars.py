@@ -7,8 +7,12 @@ is that accent on its letter. A character that these fonts do not have is shown 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 
 from analysis.formats.cell_text import printable_line
+from c2d.markup.composed_text import math_source
+from c2d.markup.label_text import parse_label
+from c2d.markup.math_symbols import SUBSCRIPTS, SUPERSCRIPTS, SYMBOLS
 
 LONG_WORD = 16
 """A longer run without a space may be broken inside, so that no name sticks out of its box."""
@@ -93,9 +97,8 @@ _MATH = {
     "ς": r"\varsigma",
     "ε": r"\varepsilon",
     "φ": r"\varphi",
-    "²": "^2",
-    "³": "^3",
-    "¹": "^1",
+    **{chr(shown): f"_{chr(char)}".replace("−", "-") for char, shown in SUBSCRIPTS.items()},
+    **{chr(shown): f"^{chr(char)}".replace("−", "-") for char, shown in SUPERSCRIPTS.items()},
 }
 _GREEK = (
     *("alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi"),
@@ -122,11 +125,43 @@ for _kind, _names in (("SMALL", _GREEK), ("CAPITAL", _GREEK_CAPITALS)):
     for _name in _names:
         # Unicode's name of the letter is LAMDA.
         _MATH[unicodedata.lookup(f"GREEK {_kind} LETTER {_name.upper().replace('LAMBDA', 'LAMDA')}")] = f"\\{_name}"
+for _command, _shown in SYMBOLS.items():
+    if len(_shown) == 1 and not _shown.isascii():
+        _MATH.setdefault(_shown, f"\\{_command}")
 
 
 def escape(text: str) -> str:
     """Return one line of LaTeX that prints the text; long words may be broken."""
     return " ".join(_word(word) for word in printable_line(unicodedata.normalize("NFC", text)).split(" "))
+
+
+def label(text: str, math: Mapping[str, str]) -> str:
+    r"""Return one line of LaTeX that prints a label: its math as math, all other text as text.
+
+    Args:
+        text: in Unicode.
+        math: of `analysis.tables.table.Table.math`.
+    """
+    source = math_source(text, math)
+    if source is None:
+        return escape(text)
+    parts = [_math(piece.source) if piece.is_math else _text(piece.source) for piece in parse_label(source)]
+    return "".join(parts)
+
+
+def _math(source: str) -> str:
+    """Math with the characters that a math font of OT1 does not have as commands."""
+    return "$" + "".join(char if " " <= char <= "~" else f"{{{_math_char(char)}}}" for char in source) + "$"
+
+
+def _math_char(char: str) -> str:
+    return _MATH[char] if char in _MATH else rf"\text{{{_char(char)}}}"
+
+
+def _text(text: str) -> str:
+    """Text beside math, with the spaces at its ends."""
+    spaces = " " * text.startswith(" "), " " * text.endswith(" ")
+    return text[:1] if text.isspace() else spaces[0] + escape(text) + spaces[1]
 
 
 def comment(text: str) -> str:

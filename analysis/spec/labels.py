@@ -42,10 +42,10 @@ def with_sweep_labels(spec: Item, manifest: Mapping[str, Any]) -> Item:
         InputError: the spec has a label of an axis that the sweep does not have.
     """
     axes = manifest_axes(manifest) if manifest else ["student", "method", "question"]
-    for axis in spec.axis_labels:
+    for axis in spec.labels_of_axes:
         if axis not in axes:
-            raise unknown_name("axis in `axis_labels`", axis, axes)
-    of_sweep, of_axes = _valid(manifest.get("labels")), _valid_texts(manifest.get("axis_labels"))
+            raise unknown_name("axis in `labels_of_axes`", axis, axes)
+    of_sweep, of_axes = _valid(manifest.get("labels")), _valid_texts(manifest.get("labels_of_axes"))
     labels = {axis: {**of_sweep.get(axis, {}), **spec.labels.get(axis, {})} for axis in [*of_sweep, *spec.labels]}
     known = {axis: set(manifest.get("axes", {}).get(axis, [])) for axis in of_sweep}
     labels = {
@@ -58,14 +58,14 @@ def with_sweep_labels(spec: Item, manifest: Mapping[str, Any]) -> Item:
     return spec.model_copy(
         update={
             "labels": {axis: found for axis, found in labels.items() if found},
-            "axis_labels": {**{axis: text for axis, text in of_axes.items() if axis in axes}, **spec.axis_labels},
+            "labels_of_axes": {**{axis: text for axis, text in of_axes.items() if axis in axes}, **spec.labels_of_axes},
         }
     )
 
 
 def label_of_axis(spec: ReportItem, axis: str) -> str:
     """Return the label of an axis of the sweep, in Unicode."""
-    return plain_label(spec.axis_labels[axis]) if axis in spec.axis_labels else axis
+    return plain_label(spec.labels_of_axes[axis]) if axis in spec.labels_of_axes else axis
 
 
 def label_of_value(spec: ReportItem, axis: str, label: str) -> str:
@@ -76,12 +76,12 @@ def label_of_value(spec: ReportItem, axis: str, label: str) -> str:
 
 def label_of_column(spec: ReportItem, key: str) -> str:
     """Return the label of a column, without its unit, in Unicode."""
-    return plain_label(spec.column_labels[key]) if key in spec.column_labels else quantity(key).label
+    return plain_label(spec.labels_of_columns[key]) if key in spec.labels_of_columns else quantity(key).label
 
 
 def math_of(spec: ReportItem) -> dict[str, str]:
     """Return {label in Unicode: the label as it was written} of all labels of a spec that have math."""
-    written = [*spec.axis_labels.values(), *spec.column_labels.values()]
+    written = [*spec.labels_of_axes.values(), *spec.labels_of_columns.values()]
     written += [text for found in spec.labels.values() for text in found.values()]
     return math_labels(written)
 

@@ -62,8 +62,8 @@ class ReportItem(BaseModel):
         sweep: whose cells; "" takes those named on the command line, or all single runs where none is named.
         where: {axis: labels}, only these cells.
         labels: {axis: {label: as shown}}.
-        axis_labels: {axis: as shown}.
-        column_labels: {column: as shown}, without the unit.
+        labels_of_axes: {axis: as shown}.
+        labels_of_columns: {column: as shown}, without the unit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,8 +73,8 @@ class ReportItem(BaseModel):
     sweep: str = ""
     where: dict[str, list[str]] = {}
     labels: dict[str, dict[str, Label]] = {}
-    axis_labels: dict[str, Label] = {}
-    column_labels: dict[Key, Label] = {}
+    labels_of_axes: dict[str, Label] = {}
+    labels_of_columns: dict[Key, Label] = {}
 
 
 class FigureSpec(ReportItem):

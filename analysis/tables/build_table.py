@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.load.columns import QUANTITIES, quantity
 from analysis.load.schema import Study
+from analysis.spec.labels import label_of_axis, label_of_column, math_of
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.multiple_comparisons import BestRows, best_rows
 from analysis.tables import aggregate, differences, notes, protocol_check, published
@@ -81,6 +82,8 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         store=str(study.runs),
         tex_ledger=spec.ledger_in_latex,
         tex_wide=spec.wide,
+        axis_labels={axis: label_of_axis(spec, axis) for axis in spec.rows if axis in spec.labels_of_axes},
+        math=math_of(spec),
     )
 
 
@@ -96,8 +99,9 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
     for key in dict.fromkeys([*spec.columns, *shown, *(spec.differences if spec.baseline else ()), *gains]):
         known = QUANTITIES[key]
         digits = spec.digits.get(key, known.digits)
-        plain = Column(key, known.label, known.unit, digits, "measured", known.better)
-        delta = dataclasses.replace(plain, label=f"Δ{known.label}")
+        label = label_of_column(spec, key)
+        plain = Column(key, label, known.unit, digits, "measured", known.better)
+        delta = dataclasses.replace(plain, label=f"Δ{label}")
         if key in spec.columns:
             columns[key] = plain
         if key in shown:

@@ -129,7 +129,7 @@ class Table:
     Attributes:
         name: of its files.
         title: heading.
-        row_axes: headers of the label columns.
+        row_axes: axes of the label columns.
         columns: after the label columns.
         rows: in their order.
         caption: below the title.
@@ -139,6 +139,8 @@ class Table:
         store: the store of its run ids, as given by the user.
         tex_ledger: whether LaTeX has the ledger under the table; the other formats always have it.
         tex_wide: whether the LaTeX table spans both columns of a page.
+        axis_labels: {axis: its header}; an axis without one is its own header. All labels are in Unicode.
+        math: {label: the label as it was written} of those with LaTeX math (`c2d.markup.composed_text`).
     """
 
     name: str
@@ -153,3 +155,10 @@ class Table:
     store: str = ""
     tex_ledger: bool = True
     tex_wide: bool = False
+    axis_labels: dict[str, str] = field(default_factory=dict)
+    math: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Headers of the label columns, in the order of `row_axes`."""
+        return tuple(self.axis_labels.get(axis, axis) for axis in self.row_axes)

@@ -16,10 +16,12 @@ from c2d.specs.spec import KINDS, MODEL_KEYS
 from sweeps.definition.axes import Axis, read_assignments, read_axes, read_rules
 from sweeps.definition.grid import cell_values, grid, size_mistake
 from sweeps.definition.profile import Size
+from sweeps.definition.report_labels import read_labels, read_labels_of_axes
 from sweeps.definition.settable_keys import nest_keys, teacher_key_mistake
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
-KEYS = ("question", "name", "base", "axes", "seeds", "exclude", "include", "teachers", "size")
+KEYS = ("question", "name", "base", "axes", "seeds", "exclude", "include", "teachers", "size", "labels",
+        "labels_of_axes")  # fmt: skip
 DEFS = "sweeps/defs"
 
 
@@ -45,6 +47,8 @@ class Definition(BaseModel):
         exclude, include: {axis: label} rules.
         teachers: kind -> block of a spec, or the id of a finished run.
         size: which of a profile's wall-clock limits its runs need.
+        labels: {axis: {value: what reports show}}.
+        labels_of_axes: {axis: what reports show}.
         source: file name for messages.
         text: the file.
     """
@@ -59,6 +63,8 @@ class Definition(BaseModel):
     include: list[dict[str, str]] = []
     teachers: dict[str, dict[str, Any] | str] = {}
     size: Size = "small"
+    labels: dict[str, dict[str, str]] = {}
+    labels_of_axes: dict[str, str] = {}
     source: str
     text: str
 
@@ -150,6 +156,8 @@ def parse_definition(text: str, source: str, stem: str) -> Definition:
     }
     for section in ("exclude", "include"):
         value[section] = read_rules(given.get(section, []), section, value["axes"], document)
+    value["labels"] = read_labels(given.get("labels", {}), value["axes"], document)
+    value["labels_of_axes"] = read_labels_of_axes(given.get("labels_of_axes", {}), value["axes"], document)
     _check_effects(value, document, methods)
     definition = None
     try:

@@ -42,6 +42,8 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
         "source": definition.source,
         "size": definition.size,
         "axes": {axis: list(found) for axis, found in labels.items()},
+        "labels": definition.labels,
+        "labels_of_axes": definition.labels_of_axes,
         "seeds": list(definition.seeds),
         "cells": [{"labels": cell.labels, "seed": cell.seed, "run": cell.run} for cell in grid.cells],
         "teachers": [spec.id for spec in grid.teachers],
