@@ -1,4 +1,4 @@
-"""`c2d data scenes|voc|check`: the commands that make, convert and check data sets."""
+"""`c2d data scenes|voc|to-8bit|check`: the commands that make, convert and check data sets."""
 
 from __future__ import annotations
 
@@ -88,6 +88,24 @@ def voc(
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     _print_card(out, done.card)
+
+
+@app.command("to-8bit")
+def to_8bit(
+    src: Path = typer.Argument(..., help="folder of images, with its subfolders"),
+    out: Path = typer.Argument(..., help="new folder; the images keep their names"),
+    maximum: float = typer.Option(..., "--max", help="value that becomes 255, as 4095 for 12 bits"),
+    minimum: float = typer.Option(0.0, "--min", help="value that becomes 0"),
+) -> None:
+    """Write 8-bit copies of images with more bits, with one linear scaling for all; it is recorded in to_8bit.json."""
+    from c2d.data.decoding.scaled_copies import write_8bit_copies
+
+    done = write_8bit_copies(src, out, minimum, maximum)
+    for name, (low, high) in done.clipped.items():
+        typer.echo(f"note: {name}: values {low:g} to {high:g} are clipped to {minimum:g} to {maximum:g}", err=True)
+    if done.skipped:
+        typer.echo(f"note: {len(done.skipped)} files are no images (first: {done.skipped[0]}) and left out", err=True)
+    typer.echo(f"{out}: {done.scaled} images scaled, {minimum:g} to 0 and {maximum:g} to 255; {done.copied} copied")
 
 
 @app.command()

@@ -1,16 +1,13 @@
-"""Check the image files of a COCO data set: they exist, can be decoded, have the stated size. Hash their pixels."""
+"""Check the image files of a COCO data set as training reads them: they exist, have the stated size and content."""
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
-
+from c2d.data.decoding.image_facts import ImageFacts, facts_of_images
+from c2d.data.image_issues import content_issue, depth_issue, frame_issue, read_error
 from c2d.data.issues import Issue
 
 
@@ -23,7 +20,7 @@ class ImageFile:
         id: id of the image.
         name: its `file_name`.
         path: resolved path; None if the image was not opened.
-        pixels: hash of its decoded pixels; None if it was not decoded.
+        pixels: hash of its pixels; None if it was not decoded.
     """
 
     file: str
@@ -33,55 +30,10 @@ class ImageFile:
     pixels: str | None
 
 
-def size_and_pixel_hash(path: Path) -> tuple[tuple[int, int], str]:
-    """Decode a file completely.
-
-    Returns:
-        Its size (width, height) in pixels as training reads it, with the EXIF orientation applied, and a hash of its
-        RGB pixels.
-
-    Raises:
-        OSError: it cannot be decoded; Pillow raises other types too on broken files.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # oddities of metadata; a real defect raises
-        with Image.open(path) as image:
-            image.verify()  # checksums, where the format has them; the file has to be opened again after it
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    digest = hashlib.blake2b(upright.tobytes(), digest_size=16)
-    # The same bytes can be the pixels of images of different shape.
-    digest.update(repr(upright.size).encode())
-    return upright.size, digest.hexdigest()
-
-
-def _check_image(file: str, row: dict[str, Any], folder: Path) -> tuple[ImageFile, Issue | None]:
-    name, where = row["file_name"], f"image {row['id']} ({row['file_name']})"
-    found = ImageFile(file, row["id"], name, None, None)
-    try:
-        path = folder / name
-        found = ImageFile(file, row["id"], name, str(path.resolve()), None)
-        if not path.is_file():
-            return found, Issue("error", "missing image", file, where, f"no such file in {folder}")
-        size, pixels = size_and_pixel_hash(path)
-    except Exception as error:  # Pillow's decoders raise many types on broken files (struct.error, SyntaxError, ...)
-        reason = str(error) or type(error).__name__
-        return found, Issue(
-            "error", "unreadable image", file, where, f"cannot be decoded ({reason}); get the file again"
-        )
-    found = ImageFile(file, row["id"], name, found.path, pixels)
-    if size != (row.get("width"), row.get("height")):
-        stated = f"{row.get('width')} x {row.get('height')}"
-        message = f"the file has {size[0]} x {size[1]} pixels, the annotations have {stated}; boxes would be wrong"
-        return found, Issue("error", "image size differs", file, where, message)
-    return found, None
-
-
 def check_images(
     file: str, rows: list[dict[str, Any]], folder: Path | None, issues: list[Issue], workers: int = 8
 ) -> list[ImageFile]:
-    """Open every image of an annotation file.
+    """Decode every image of an annotation file as training does.
 
     Args:
         file: name of the annotation file.
@@ -102,7 +54,20 @@ def check_images(
             Issue("error", "missing folder", file, "", f"no folder {folder}; give the image folder with --images")
         )
         return []
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        checked = list(pool.map(lambda row: _check_image(file, row, folder), usable))
-    issues += [issue for _, issue in checked if issue is not None]
-    return [found for found, _ in checked]
+    paths = [folder / row["file_name"] for row in usable]
+    images: list[ImageFile] = []
+    read: list[tuple[ImageFacts, Path]] = []
+    for row, path, facts in zip(usable, paths, facts_of_images(paths, workers), strict=True):
+        where = f"image {row['id']} ({row['file_name']})"
+        if isinstance(facts, Exception):
+            kind, message = read_error(facts, folder)
+            issues.append(Issue("error", kind, file, where, message))
+            images.append(ImageFile(file, row["id"], row["file_name"], str(path), None))
+            continue
+        read.append((facts, path))
+        problems = (frame_issue(facts, (row.get("width"), row.get("height")), path), content_issue(facts, folder))
+        issues += [Issue(p.severity, p.kind, file, where, p.message) for p in problems if p is not None]
+        images.append(ImageFile(file, row["id"], row["file_name"], str(path.resolve()), facts.pixels))
+    if (deep := depth_issue(read, folder)) is not None:
+        issues.append(Issue(deep.severity, deep.kind, file, "", deep.message))
+    return images

@@ -12,6 +12,7 @@ from c2d.core.run_folder import atomic_write_json
 from c2d.data.card import CARD_FILE, DEFAULT_EVALUATION_SPLIT, Card, Split, annotation_digest, card_digest
 from c2d.data.card_lookup import load_card
 from c2d.data.coco_file import read_coco
+from c2d.data.decoding.scaling_record import scaling_of
 from c2d.data.public import check_public_name
 
 _SPLIT_WORDS = re.compile(r"(train|valid(?!ation)|val|test)", re.IGNORECASE)
@@ -184,7 +185,7 @@ def register_card(
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"
             )
         # the same data set may have moved: the card is written again with today's paths
-    return make_card(root, name, classes, files, "c2d data check", evaluate_on)
+    return make_card(root, name, classes, files, _source(files), evaluate_on)
 
 
 def _check_evaluation_split(splits: Iterable[str], evaluate_on: str | None) -> None:
@@ -210,3 +211,10 @@ def uses_of_splits(names: Sequence[str], evaluate_on: str | None = None) -> str:
     if evaluation in names:
         return f"{train}; results are measured on '{evaluation}'"
     return f"{train}; no split '{evaluation}' to measure results on: a card needs one, or --evaluate-on SPLIT"
+
+
+def _source(files: Mapping[str, tuple[Path, Path]]) -> str | dict[str, Any]:
+    """Return how checked files came about: with the scaling of images that `c2d data to-8bit` wrote."""
+    found = {split: scaling_of(folder) for split, (_, folder) in files.items()}
+    scaled = {split: scaling for split, scaling in found.items() if scaling is not None}
+    return {"maker": "c2d data check", "to_8bit": scaled} if scaled else "c2d data check"

@@ -18,6 +18,7 @@ from c2d.data.coco.file_issues import FileIssues
 from c2d.data.coco_file import parse_coco
 from c2d.data.images import ImageFile, check_images
 from c2d.data.issues import Issue
+from c2d.data.leaks import find_leaks
 from c2d.data.usable_boxes import count_usable, nothing_usable
 
 CHECKED_NUMBERS = ("width", "height", "bbox", "area")
@@ -131,7 +132,7 @@ def check_coco(
         report.counts[str(path)] = _count(coco, *use, issues)
         found += check_images(str(path), coco["images"], folder, report.issues, workers)
     report.classes = _compare_class_lists(read, report.issues)
-    report.issues += _find_leaks(found)
+    report.issues += find_leaks(found)
     return report
 
 
@@ -158,36 +159,3 @@ def _compare_class_lists(read: dict[str, dict[str, Any]], issues: list[Issue]) -
         detail = "; ".join(parts) or "same classes in another order, which would renumber the labels"
         issues.append(Issue("error", "class list", file, "", f"its class list differs from that of {first} ({detail})"))
     return [str(name) for _, name in lists[first]] if first is not None else []
-
-
-def _find_leaks(images: Sequence[ImageFile]) -> list[Issue]:
-    """Return images that are in two splits (errors) or twice in one (warnings), by file and by pixels."""
-    issues: list[Issue] = []
-    by_key: dict[tuple[str, str], ImageFile] = {}
-    for image in images:
-        where = f"image {image.id} ({image.name})"
-        for kind, value in (("file", image.path), ("pixels", image.pixels), ("name", image.name)):
-            if value is None:
-                continue
-            other = by_key.setdefault((kind, value), image)
-            # Names that are listed twice in one file are reported by `check_image_rows`.
-            if other is image or (kind != "pixels" and other.file == image.file):
-                continue
-            if other.file == image.file:
-                message = f"has the same pixels as image {other.id} ({other.name})"
-                issues.append(Issue("warning", "same pixels", image.file, where, message))
-            elif kind == "name" and image.pixels is not None and other.pixels is not None:
-                message = f"{other.file} has a file of the same name with other pixels"
-                issues.append(Issue("warning", "same name", image.file, where, message))
-            else:
-                same = {
-                    "file": "is the same file as",
-                    "pixels": "has the same pixels as",
-                    "name": "has the same name as",
-                }[kind]
-                message = (
-                    f"{same} image {other.id} ({other.name}) of {other.file}: a leak between splits; keep it in one"
-                )
-                issues.append(Issue("error", "leak", image.file, where, message))
-            break
-    return issues

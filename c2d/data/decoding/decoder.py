@@ -1,0 +1,103 @@
+"""Read image files as mmdet's `LoadImageFromFile` does: OpenCV, 8 bits, three channels in the order BGR.
+
+OpenCV applies the EXIF orientation of JPEG, PNG and TIFF files, and not that of WebP and AVIF files or one in XMP.
+Alpha is dropped, and of 16 bits the high byte is kept. Every reader of pixels in this project calls this file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from c2d.data.decoding.image_format import UNREADABLE, damaged_text, format_name, png_command
+from c2d.data.decoding.pillow_header import header_size, pillow_reads
+
+Pixels = NDArray[np.uint8]
+
+_LIMIT = re.compile(r"CV_IO_MAX_IMAGE_(\w+)")
+
+
+class UnreadableImage(Exception):
+    """Training cannot read a file; the message has the format, the reason and the fix."""
+
+
+def decode(content: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None:
+    """Decode an image.
+
+    Args:
+        content: the bytes of the file.
+        flags: OpenCV's flags; training's by default.
+
+    Returns:
+        (H, W, 3) uint8 BGR with the default flags; None if OpenCV cannot decode it.
+
+    Raises:
+        cv2.error: it is larger than OpenCV's limits.
+    """
+    return cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+
+
+def read_image(path: Path) -> Pixels:
+    """Return the pixels of a file as training reads them: (H, W, 3) uint8 BGR.
+
+    Raises:
+        UnreadableImage: training cannot read it.
+        OSError: the file cannot be opened.
+    """
+    return decode_or_explain(path.read_bytes(), path)
+
+
+def decode_or_explain(content: bytes, path: Path) -> Pixels:
+    """Return the pixels as training reads them: (H, W, 3) uint8 BGR.
+
+    Args:
+        content: the bytes of the file.
+        path: its path, for the message.
+
+    Raises:
+        UnreadableImage: training cannot read it.
+    """
+    try:
+        pixels = decode(content)
+    except cv2.error as error:
+        raise UnreadableImage(_limit_text(content, str(error))) from None
+    if pixels is None:
+        raise UnreadableImage(_reason(content, path))
+    return pixels
+
+
+def _limit_text(content: bytes, error: str) -> str:
+    limit = _LIMIT.search(error)
+    if limit is None:
+        return f"OpenCV cannot decode it ({' '.join(error.split())[:200]}); write it again as PNG"
+    size = header_size(content)
+    stated = f"of {size[0]} x {size[1]} pixels " if size else ""
+    wanted = "the number of its pixels"
+    if size:
+        wanted = str({"WIDTH": size[0], "HEIGHT": size[1]}.get(limit[1], size[0] * size[1]))
+    return (
+        f"the image {stated}is above a limit of OpenCV; set OPENCV_IO_MAX_IMAGE_{limit[1]}={wanted} in the environment "
+        "of this command and of every run, or give smaller images"
+    )
+
+
+def _reason(content: bytes, path: Path) -> str:
+    """Say why OpenCV returned nothing, and what to do."""
+    form = format_name(content, path.suffix)
+    if form == "TIFF" and (raw := decode(content, cv2.IMREAD_UNCHANGED)) is not None:
+        return (
+            f"training cannot read {raw.dtype.name} TIFF; `c2d data to-8bit {path.parent} OUT --min "
+            f"{np.nanmin(raw):g} --max {np.nanmax(raw):g}` writes 8-bit copies (choose one range for all images)"
+        )
+    if form not in UNREADABLE and form is not None:
+        return damaged_text(form)
+    if pillow_reads(content):
+        return f"training cannot read {form or 'this format'}; {png_command(path)}"
+    if form is None:
+        return damaged_text("of an unknown format")
+    return f"training cannot read {form}; write it as PNG and name that file in the annotations"

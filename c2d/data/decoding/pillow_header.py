@@ -1,0 +1,55 @@
+"""What Pillow finds in the header of a file: its size and its orientation. Pixels are never read with Pillow."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import ExifTags, Image
+
+# The limit on the size of an image is OpenCV's (OPENCV_IO_MAX_IMAGE_PIXELS), because OpenCV decodes it in training.
+Image.MAX_IMAGE_PIXELS = None
+
+_MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"Orientation", b"ftypavi")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # oddities of metadata
+        with Image.open(io.BytesIO(content)) as image:
+            yield image
+
+
+def header_size(content: bytes) -> tuple[int, int] | None:
+    """Return (width, height) in pixels as stored; None if Pillow does not know the format."""
+    try:
+        with _opened(content) as image:
+            return image.size
+    except Exception:  # Pillow's readers raise many types on broken files (struct.error, SyntaxError, ...)
+        return None
+
+
+def header_orientation(content: bytes) -> int:
+    """Return the orientation of EXIF or XMP, 1 to 8; 1 if there is none."""
+    if not content.startswith(_TIFF) and not any(mark in content for mark in _MARKS):
+        return 1
+    try:
+        with _opened(content) as image:
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # as above
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def pillow_reads(content: bytes) -> bool:
+    """Return whether Pillow can decode a file, so that it can be converted."""
+    try:
+        with _opened(content) as image:
+            image.load()
+        return True
+    except Exception:  # as above
+        return False
