@@ -163,7 +163,8 @@ def test_8_bit_copies_pass_the_check_and_stand_in_the_card(tmp_path: Path, coco:
     copy = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     assert np.array_equal(copy, to_8bit(DEEP[:10, :20][::-1, ::-1], 0, 4000))
     assert (tmp_path / "out" / "b.png").read_bytes() == (folder / "b.png").read_bytes()
-    arguments = ["check", str(path), "--images", str(tmp_path / "out"), "--card", str(tmp_path / "card"), "--name", "n"]
+    arguments = ["check", str(path), "--images", str(tmp_path / "out"), "--min-size", "0"]
+    arguments += ["--card", str(tmp_path / "card"), "--name", "n", "--evaluate-on", "train"]
     checked = run(app, arguments)
     assert checked.exit_code == 0, checked.output
     assert "0 errors, 0 warnings" in checked.output
