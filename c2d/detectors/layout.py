@@ -90,7 +90,7 @@ class DetectorLayout:
 
     Attributes:
         detector: retinanet, fcos, atss, gfl, ssd, faster-rcnn, cascade-rcnn; else the name of the mmdet class.
-        neck, backbone: their maps, finest first.
+        neck, backbone: their maps, in the order of the modules (finest first, or as in YOLOv3 coarsest first).
         dense: the dense head (of two-stage detectors the RPN); None where it cannot be read.
         scale: object size that it is configured for, relative to mmdet's stock detector of this kind: the finest scale
             of its RoI extractor, its anchors or its regression ranges over the stock ones; 1 where it has none of them.

@@ -146,7 +146,7 @@ class DetectorOutputs:
     """Outputs of one detector; the parts that no method needs are empty.
 
     Attributes:
-        neck, backbone: maps (B, M, h, w), finest first.
+        neck, backbone: maps (B, M, h, w), in the order of the modules; `pair_levels` pairs them finest first.
         dense: raw outputs of the dense head.
         rois: second stage on the RoIs that the student sampled.
         proposals: second stage on RoIs sampled from the teacher's proposals.

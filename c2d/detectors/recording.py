@@ -84,7 +84,7 @@ def split_maps(maps: dict[str, Any]) -> tuple[tuple[Tensor, ...], tuple[Tensor, 
     """Split recorded maps into those of neck and backbone, in fp32; without a neck both are the backbone's.
 
     Args:
-        maps: name of `feature_layers` -> maps (B, M, h, w), finest first.
+        maps: name of `feature_layers` -> maps (B, M, h, w), in the order of the modules.
     """
     # Methods compute in fp32, also where the student runs under autocast.
     floats = {name: tuple(level.float() for level in levels) for name, levels in maps.items()}

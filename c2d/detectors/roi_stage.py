@@ -93,7 +93,7 @@ def forward_roi_head(detector: Any, neck: Maps, rois: Tensor) -> tuple[Any, dict
 
     Args:
         detector: an mmdet detector with a second stage.
-        neck: its maps (B, M, h, w), finest first.
+        neck: its maps (B, M, h, w), in its own order.
         rois: (R, 5): index of the image, then xyxy in px of the batch tensor.
 
     Returns:
@@ -113,7 +113,7 @@ def predict_same_rois(teacher: Any, neck: Maps, student: RoIOutputs) -> RoIOutpu
 
     Args:
         teacher: an mmdet detector with a second stage.
-        neck: its maps (B, M, h, w), finest first.
+        neck: its maps (B, M, h, w), in its own order.
         student: RoIs (R, 5) and predictions of the student.
     """
     bbox_head, result = forward_roi_head(teacher, neck, student.rois)
@@ -132,7 +132,7 @@ def predict_on_proposals(teacher: Any, teacher_neck: Maps, student: Any, student
 
     Args:
         teacher, student: mmdet detectors with a second stage.
-        teacher_neck, student_neck: their maps (B, M, h, w), finest first.
+        teacher_neck, student_neck: their maps (B, M, h, w), in its own order.
         batch: the training batch.
         samples: its mmdet data samples.
         generator: source of the sampler's random numbers, so that the student's own stream does not change.

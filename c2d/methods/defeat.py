@@ -28,8 +28,9 @@ Departures from the paper or the released code:
     own rule few of them are positive except the added ground truths. Meant for Faster R-CNN.
   * A box that begins on the far border gets the last cell; the code fails there.
   * Levels pair by stride; those that only one detector has are left out. The code pairs all levels by their index.
-  * phi begins with bias 0; the code keeps the convolution's own bias. Both begin with weights near zero (1e-4 times
-    normal numbers within two deviations: truncated here, the remainder of a division by 2 there).
+  * phi begins with bias 0; the code's branch for truncated weights leaves the convolution's own bias (uniform, within
+    one over the root of its inputs), which is larger than what the weights give at first. Both begin with weights near
+    zero (1e-4 times normal numbers within two deviations: truncated here, the remainder of a division by 2 there).
   * Masks are computed without loops, in fp32, and not repeated over channels: equal values.
 """
 
@@ -104,7 +105,7 @@ class DeFeat(Distiller):
     """Every detector, the teacher of any family; the proposal terms need two second stages with the same classes."""
 
     NAME = "defeat"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = DeFeatParams
     WEIGHTS: ClassVar = {

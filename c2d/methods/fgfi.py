@@ -18,7 +18,8 @@ Departures from the paper or the released code:
   * lambda and psi are the code's, for VGG on VOC; the paper's for other detectors are unverified.
   * Anchor-free heads have no anchors: squares of side 8 strides, as ATSS has them; ours.
   * `start` counts iterations from the beginning of the run, as the code's first epoch does.
-  * phi begins with bias 0; the code keeps the convolution's own bias.
+  * phi begins with bias 0; the code's branch for truncated weights leaves the convolution's own bias (uniform, within
+    one over the root of its inputs). So phi(S) begins at 0 here, and at the positive ones of these numbers there.
   * BUG(C) avoided: without an active cell the loss is 0; the code divides by zero.
 """
 

@@ -12,20 +12,21 @@ selects where and in which channels the student imitates; non-local blocks trans
     L = alpha L_AM + beta (L_ATc + L_ATs) + gamma L_NL            per neck level, summed
 
 A norm is the root of the sum over the whole batch: nothing is squared or averaged, so it grows like the root of the
-batch size. Attention and pooled means (signed) are those of the raw student. NL(x) = x + W (phi^T g) theta / n is a
-dot-product block over n sub-sampled positions; the student's and the teacher's are both trained, the latter by L_NL
-alone, and could in principle collapse together.
+batch size. Attention and pooled means (signed) are those of the raw student. NL(x) = x + BN(W (phi^T g) theta / n) is
+a dot-product block over n sub-sampled positions, W a 1x1 convolution and BN a batch norm whose gamma starts at 0, so
+that NL(x) = x at first; the student's and the teacher's are both trained, the latter by L_NL alone, and could in
+principle collapse together.
 
 Departures from the paper or the released code:
   * Values of T, the weights and the channel mask are those of copies of the authors' code, per detector; the paper's
     could not be confirmed (unverified). They are remembered as T = 0.1, 7e-5, 4e-3, 7e-5 (two-stage) and T = 0.5,
     4e-4, 2e-2, 4e-4 (one-stage): the temperatures are exchanged.
   * eps inside each root: its gradient at equality would be infinite.
-  * W is a convolution that starts at zero, so that NL(x) = x at first. The authors' copies and a re-implementation add
-    a batch norm whose gamma starts at zero: equal at first, different once it is trained.
+  * Under several GPUs each has the batch statistics of its own images, as released. A single value per channel (one
+    image on a 1x1 map) has no variance: it counts as its mean; torch's layer raises an error there.
   * (phi^T g) is formed first: equal in value, linear instead of quadratic in the positions.
-  * Sub-sampling (max-pooling after phi and g) is 8 and 4 with M/4 inner channels on the two finest levels used, else
-    2 with M/2; never larger than the map.
+  * Sub-sampling (one max-pooling after phi and g, as in the authors' files; mmrazor pools twice) is 8 and 4 with M/4
+    inner channels on the two finest levels used, else 2 with M/2; never larger than the map.
   * Where student and teacher differ in width the channel mask is the teacher's alone; where they differ in size the
     student's map is resized first.
   * All levels that both have, where a re-implementation takes four. One copy has a classification term on RoIs, which
@@ -85,7 +86,7 @@ class FKD(Distiller):
     """Every detector; the teacher may be of another family. Terms `am`, `at_channel`, `at_spatial`, `nl`."""
 
     NAME = "fkd"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = FKDParams
     WEIGHTS: ClassVar = {"am": "alpha", "at_channel": "beta", "at_spatial": "beta", "nl": "gamma"}
@@ -195,18 +196,21 @@ def channel_mask(student: Tensor, teacher: Tensor, T: float) -> Tensor:
 
 
 class NonLocal(nn.Module):
-    """NL: a dot-product non-local block with `inner` channels that pools by `step`; the identity at first."""
+    """NL: a dot-product non-local block with `inner` channels that pools by `step`; the identity at first.
+
+    Training takes the batch norm's statistics from each batch; the running ones are kept as buffers, as in any layer.
+    """
 
     def __init__(self, channels: int, inner: int, step: int) -> None:
         super().__init__()
         self.theta, self.phi, self.g = (nn.Conv2d(channels, inner, 1) for _ in range(3))
         self.out = nn.Conv2d(inner, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        self.bn = nn.BatchNorm2d(channels)
+        nn.init.zeros_(self.bn.weight)  # gamma; beta is 0 by default
         self.step = step
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the non-local mean to every position.
+        """Add the normalised non-local mean to every position.
 
         Args:
             x: (B, M, h, w).
@@ -216,8 +220,11 @@ class NonLocal(nn.Module):
         """
         step = min(self.step, *x.shape[-2:])  # a coarse map may be smaller than the window
         phi, g = (F.max_pool2d(layer(x), step).flatten(2) for layer in (self.phi, self.g))
-        y = non_local_mean(self.theta(x).flatten(2), phi, g)
-        return x + self.out(y.unflatten(2, x.shape[-2:]))
+        y = self.out(non_local_mean(self.theta(x).flatten(2), phi, g).unflatten(2, x.shape[-2:]))
+        if self.training and x.numel() == x.shape[1]:
+            # One value per channel: its difference from the mean is 0, with a graph, which DDP waits for.
+            return x + (y - y) * self.bn.weight[:, None, None] + self.bn.bias[:, None, None]
+        return x + self.bn(y)
 
 
 def non_local_mean(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:

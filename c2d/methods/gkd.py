@@ -7,21 +7,21 @@ described by its cosines to them, and instances on which both disagree count les
     omega   = max(0, 1 - |max_p cos(f_s, P_s[p]) - max_p cos(f_t, P_t[p])|)   over the prototypes p of its class
     fg, bg    sum m (phi(S) - T)^2 / max(1, 2 M sum m)     m: omega inside the boxes of a level, or 1 in all other cells
     soft      mean over positives of omega_k T^2 KL(sm(z_t/T) || sm(z_s/T)) / classes
-    global    mean over instances and prototypes of all classes of SmoothL1(omega cos(f_s, P_s), omega cos(f_t, P_t))
+    global    sum over levels of the mean over instances and prototypes of all classes of
+              SmoothL1(omega cos(f_s, P_s), omega cos(f_t, P_t))
 
-f: means of the neck, not adapted, over the cells of a box on its own level. Instances are the student's positive RoIs
-or anchors. fg, bg and global fade as 1 - i/N. Gradients: student's neck (fg, bg, global), its head (soft).
+f: means of the neck, not adapted, over the cells of a box: for fg, bg and soft on the level of its size, for global on
+every level. Instances are the student's positive RoIs or anchors. fg, bg and global fade as 1 - i/N. Gradients:
+student's neck (fg, bg, global), its head (soft).
 
 Departures from the paper or the released code:
-  * P!=C: the released configuration switches the global term off. Here it is on, as one mean over the instances of all
-    levels. The code, switched on, puts every instance on every level, takes a mean per level and sums the levels; its
-    factor 5 belongs to that form. The paper's form (squared differences of projection coefficients) and its weight are
-    unverified.
+  * P!=C: the released configuration switches the global term off. Here it is on, in the form that the code has when it
+    is switched on: every instance on every level, a mean per level, levels summed. The factor 5 belongs to that form.
+    `global_levels: own` is ours: every instance on its own level, one mean. The paper's form (squared differences of
+    projection coefficients) and its weight are unverified.
   * The released student starts from a trained student; here it starts as its spec defines. Set `start` to let a new
     one learn first: prototypes of random features mean nothing.
   * fg and bg are means over levels; the one-stage code sums them.
-  * Candidates are above an interpolated 40th percentile of the density; the code takes the entry int(0.4 N) of the
-    sorted densities.
   * omega below 0 counts as 0, and is 1 for a class without any instance in the training set. Ours: a class without
     a large or dense instance takes its prototypes from all it has.
   * One-stage soft labels of sigmoid heads: KL of Bernoulli distributions, per class. FCOS points count as squares.
@@ -33,7 +33,7 @@ Departures from the paper or the released code:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,17 @@ from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
+from c2d.methods.parts.gkd_instances import (
+    Comparison,
+    Instances,
+    compare,
+    cosine,
+    ground_truths,
+    pick_level,
+    positive_priors,
+    positive_rois,
+    reliability,
+)
 from c2d.methods.parts.gkd_prototypes import Prototypes, SelectionRule, box_means
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, identity_adapter, pair_levels
 from c2d.ops.masks import assign_levels, paint_boxes, square_distance
@@ -66,6 +77,11 @@ class GKDParams(Params):
         default=5.0, ge=0, description="weight of the global term: the factor in the code",
         json_schema_extra=unverified("the paper's weight is unknown; the released configuration has this term off"),
     )  # fmt: skip
+    global_levels: Literal["all", "own"] = Field(
+        default="all",
+        description="levels of the global term: `all`, as released, every instance on every level and the sum over "
+        "levels; `own`: every instance on the level of its size, one mean (ours)",
+    )
     T: float = Field(default=2.0, gt=0, description="temperature of the soft labels")
     attenuation: bool = Field(default=True, description="fg, bg and global times 1 - i/N; the soft labels stay")
     proposals: bool = Field(default=True, description="instances: positive RoIs or anchors; false: ground-truth boxes")
@@ -89,19 +105,11 @@ class GKDParams(Params):
     )
 
 
-class Instances(NamedTuple):
-    """Boxes (N, 4) xyxy px, their image (N,) and class (N,)."""
-
-    boxes: Tensor
-    image: Tensor
-    labels: Tensor
-
-
 class GKD(Distiller):
     """Every head family; the teacher may be of another with lambda_soft 0 (and proposals false, for two stages)."""
 
     NAME = "gkd"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = GKDParams
     WEIGHTS: ClassVar = {"fg": "lambda_fg", "bg": "lambda_bg", "soft": "lambda_soft", "global": "lambda_global"}
@@ -167,7 +175,8 @@ class GKD(Distiller):
         p, terms = self.params, {}
         fading = 1 - view.progress if p.attenuation else 1.0
         selected = self._instances(view)
-        cos_s, cos_t, omega = self._compared(view, selected)
+        compared = self._compared(view, selected)
+        omega = pick_level(compared.omega, self._levels(selected))
         masks = self._masks(view, selected, omega)
         seen = {"instances": omega.new_tensor(float(len(omega))), "omega": omega.sum() / max(len(omega), 1)}
         seen |= {"mask": torch.stack([m.sum() for m in masks]).sum()}
@@ -180,46 +189,51 @@ class GKD(Distiller):
         if p.lambda_soft > 0:
             terms["soft"] = Term(self._soft(view, omega), p.lambda_soft)
         if p.lambda_global > 0:
-            terms["global"] = Term(global_loss(cos_s, cos_t, omega, self.table.valid), p.lambda_global * fading)
+            terms["global"] = Term(self._global(compared, self._levels(selected)), p.lambda_global * fading)
         return terms, seen
 
     def visualize(self, view: View) -> list[Visualization]:
         """Show the instances, and omega of the cells on every level."""
         selected = self._instances(view)
-        masks = self._masks(view, selected, self._compared(view, selected)[2])
+        omega = pick_level(self._compared(view, selected).omega, self._levels(selected))
+        masks = self._masks(view, selected, omega)
         boxes = [selected.boxes[selected.image == number] for number in range(len(view.batch.boxes))]
         heats = [Visualization(f"omega, stride {s}", heat=m) for m, s in zip(masks, self.phi.strides, strict=True)]
         return [Visualization("instances", boxes=boxes), *heats]
 
     def _instances(self, view: View) -> Instances:
-        truths = Instances(*view.batch.all_boxes(), torch.cat(view.batch.labels))
-        return self._positives(view) if self.params.proposals else truths
+        return self._positives(view) if self.params.proposals else ground_truths(view.batch)
 
     def _positives(self, view: View) -> Instances:
         if self.two_stage:
-            of: Any = view.student.rois
-            rois = of.rois[of.positive]
-            return Instances(rois[:, 1:], rois[:, 0].long(), of.labels[of.positive])
-        assigned = view.positives[-1]
-        sizes = [(m.shape[-2], m.shape[-1]) for m in view.student.neck]
-        anchors = torch.cat(self.priors.anchors(sizes, assigned.image.device))
-        labels = torch.cat(view.batch.labels)[view.batch.offsets()[assigned.image] + assigned.gt]
-        return Instances(anchors[assigned.prior], assigned.image, labels)
+            assert view.student.rois is not None  # `needs` names them
+            return positive_rois(view.student.rois)
+        return positive_priors(view.batch, view.positives[-1], self.priors, view.student.neck)
 
-    def _compared(self, view: View, instances: Instances) -> tuple[Tensor, Tensor, Tensor]:
-        """Cosines (N, P) of the student's and the teacher's vectors to all prototypes, and omega (N,)."""
-        level, compared = assign_levels(instances.boxes, self.base_px, len(self.phi.pairs)), []
+    def _levels(self, instances: Instances) -> Tensor:
+        """Index (N,) of each instance's own level."""
+        return assign_levels(instances.boxes, self.base_px, len(self.phi.pairs))
+
+    def _compared(self, view: View, instances: Instances) -> Comparison:
+        """Compare the instances with the prototypes, on every level."""
         maps = zip(*self.phi.raw(view.student, view.teacher), strict=True)
-        for one, tables in zip(maps, self.table.tables(), strict=True):
-            means = [
-                box_means(m, instances.boxes, instances.image, s) for m, s in zip(one, self.phi.strides, strict=True)
-            ]
-            compared.append(cosines(means, tables, level))
-        return compared[0], compared[1], reliability(compared[0], compared[1], self.table.of(instances.labels))
+        means_s, means_t = (
+            [box_means(m, instances.boxes, instances.image, s) for m, s in zip(one, self.phi.strides, strict=True)]
+            for one in maps
+        )
+        tables_s, tables_t = self.table.tables()
+        return compare(means_s, means_t, tables_s, tables_t, self.table.of(instances.labels))
+
+    def _global(self, compared: Comparison, level: Tensor) -> Tensor:
+        """The global term in the chosen form."""
+        if self.params.global_levels == "own":
+            compared = Comparison(*([pick_level(values, level)] for values in compared))
+        per_level = [global_loss(*values, self.table.valid) for values in zip(*compared, strict=True)]
+        return torch.stack(per_level).sum()
 
     def _masks(self, view: View, instances: Instances, omega: Tensor) -> list[Tensor]:
         """m inside boxes, per level (B, h, w)."""
-        level, masks = assign_levels(instances.boxes, self.base_px, len(self.phi.pairs)), []
+        level, masks = self._levels(instances), []
         for index, pair in enumerate(self.phi.pairs):
             own, (height, width) = level == index, view.teacher.neck[pair.t].shape[-2:]
             shape = (len(view.batch.boxes), height, width)
@@ -231,51 +245,18 @@ class GKD(Distiller):
         if self.two_stage:
             # omega_k of the features that each head classifies: the means of its RoI features, on their own level.
             both: tuple[Any, Any] = (view.student.rois, view.teacher.rois)
-            kept, compared = both[0].positive, []
+            kept, cosines = both[0].positive, []
             for rois, tables, (finest, places) in zip(both, self.table.tables(), self.taken, strict=True):
                 level = roi_stage.roi_levels(positives.boxes, finest, len(places))
-                means = rois.features[kept].mean((2, 3))
-                compared.append(cosines([means] * len(places), [tables[place] for place in places], level))
-            omega = reliability(compared[0], compared[1], self.table.of(positives.labels))
+                vectors = rois.features[kept].mean((2, 3))
+                cosines.append(pick_level([cosine(vectors, tables[place]) for place in places], level))
+            omega = reliability(cosines[0], cosines[1], self.table.of(positives.labels))
             return soft_label_loss(both[0].logits[kept], both[1].logits[kept], omega, self.params.T, "softmax")
         if not self.params.proposals:  # the given omega is that of the ground-truth boxes
-            omega = self._compared(view, positives)[2]
+            omega = pick_level(self._compared(view, positives).omega, self._levels(positives))
         heads: tuple[Any, Any] = (view.student.dense, view.teacher.dense)
         z_s, z_t = (head.gather_scores(positives.image, view.positives[-1].prior) for head in heads)
         return soft_label_loss(z_s, z_t, omega, self.params.T, heads[0].kind)
-
-
-def cosines(vectors: Sequence[Tensor], tables: Sequence[Tensor], level: Tensor) -> Tensor:
-    """Compute the cosines of each instance to all prototypes, on the instance's own level.
-
-    Args:
-        vectors: per level (N, M).
-        tables: per level (P, M).
-        level: (N,) long.
-
-    Returns:
-        (N, P).
-    """
-    result = vectors[0].new_zeros(len(level), len(tables[0]))
-    for index, (rows, table) in enumerate(zip(vectors, tables, strict=True)):
-        cos = F.normalize(rows, dim=1) @ F.normalize(table, dim=1).T
-        result = torch.where((level == index)[:, None], cos, result)
-    return result
-
-
-def reliability(cos_s: Tensor, cos_t: Tensor, own: Tensor) -> Tensor:
-    """Compute omega of each instance, without a graph; 1 for a class without prototypes.
-
-    Args:
-        cos_s, cos_t: (N, P), see `cosines`.
-        own: (N, P) bool: prototypes of the row's class.
-
-    Returns:
-        (N,) in [0, 1].
-    """
-    best_s, best_t = (cos.detach().masked_fill(~own, -torch.inf).amax(1) for cos in (cos_s, cos_t))
-    # Without a prototype the difference is -inf - -inf = NaN; where() drops it, and no gradient passes here.
-    return torch.where(own.any(1), 1 - (best_s - best_t).abs(), 1).clamp(min=0)
 
 
 def feature_loss(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Tensor:
@@ -308,7 +289,7 @@ def soft_label_loss(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: Log
 
 
 def global_loss(cos_s: Tensor, cos_t: Tensor, omega: Tensor, valid: Tensor) -> Tensor:
-    """Mean over instances and valid (P,) prototypes of SmoothL1 of cosines (N, P) times omega (N,)."""
+    """Mean over instances and valid (P,) prototypes of SmoothL1 of cosines (N, P) times omega (N,): one level."""
     trusted = omega[:, None] * valid
     total = F.smooth_l1_loss(cos_s * trusted, cos_t.detach() * trusted, reduction="sum")
     return total / (len(omega) * valid.sum()).clamp(min=1)

@@ -21,7 +21,8 @@ Departures from the paper and from the released code:
     needed, the ground truth pooled once, gradients taken chunk by chunk.
   * RoI heads: sampled RoIs count as constants; the RPN is not distilled. Cascades: the last stage, or the mean of all.
   * KL divergences are computed from logits, as in the paper; the code adds 1e-10 to the probabilities, which caps the
-    logarithm for extreme logits.
+    logarithm at 23. For ordinary logits the two agree to 1e-6; with logits of 30 times that size the softmax form is
+    111.2 here and 29.9 there, so a student that is very sure of a wrong class is pulled harder here.
   * GFL's logits are joint class and quality scores; they are taught as class logits.
   * `max_positives` (off by default) is ours: the localisation terms over an unbiased random subset.
 """

@@ -6,22 +6,24 @@ distances. Such a distribution can be distilled like a classification, T^2 KL(p_
     KL_a   = sum over the four edges of the mean over bins of T^2 p_t (log p_t - log p_s), at location a
     main   L = 1/4  sum over positives a of  s_a KL_a      s_a: the student's greatest class score, detached
     vlr    L = 1/16 sum over the VLR of      u_a KL_a      u_a: IoU of anchor and ground truth
-    cls    L = 1/K  sum over the K positives of the mean over classes of T_cls^2 p_t (log p_t - log p_s)     (optional)
+    cls    L = sum over levels l of 1/K_l sum over its K_l positives of the mean over classes of
+               T_cls^2 p_t (log p_t - log p_s)                      p = sm(z / T_cls)
 
-The valuable localisation region (VLR) of a ground truth j is the ring of anchors with gamma t_j <= DIoU < t_j around
-the positives; t_j is ATSS's threshold, mean + standard deviation of the IoU of the k nearest anchors of each level.
+The valuable localisation region (VLR, `c2d.methods.parts.ld_region`) of a ground truth j is the ring of anchors with
+gamma t_j <= DIoU < t_j around the positives; t_j is ATSS's threshold, mean + standard deviation of the IoU of the k
+nearest anchors of each level. The authors' tables are class distillation and both regions: all three are on.
 
 Departures from the paper or the released code:
   * Sums over locations with fixed divisors, as released: they grow with the number of positives and images, and are
     not divided by the sum of scores that divides the box and distribution losses of the student.
-  * An anchor in the rings of several ground truths gets the greatest of their IoUs; the source leaves that open.
-  * BUG(C): the released DIoU divides by the anchor's area in place of the union, which makes its rings larger (148,990
-    anchors against 58,408 on 59 COCO images). Here DIoU is as defined; which one the published AP used is unknown.
+  * An anchor in the rings of several ground truths gets the greatest of their IoUs, as released.
+  * BUG(C): the released DIoU divides the intersection by the anchor's area in place of the union, so that its rings
+    also hold anchors far smaller than the object (148,990 anchors against 58,408 on 59 COCO images of 800 x 1333 px).
+    `ring: defined` is the paper's; `ring: released` is the code's. Which one the published AP used is unknown.
   * All anchors of every level count, those on padding or across the border too.
   * An image without ground truth has no VLR. BUG(C): the released function returns another object in its place.
-  * cls is off by default (ours); the authors' tables have it on, with weight 10. A softmax over the class logits,
-    although they are GFL's sigmoid scores. Its divisor, all positives of this GPU, is ours: the code takes a mean per
-    level and sums the levels.
+  * cls is a softmax over the class logits, although they are GFL's sigmoid scores, as released. So is its divisor: a
+    mean over the positives of each level, levels summed (a level with few positives counts as much as one with many).
   * feat is left out (a masked squared error, weight 2 as released): name `fgfi` as a second method for it. BUG(C): the
     released "decoupled" choice of its region compares mismatched sets of locations.
   * The RetinaNet with edge distributions (LD weight 5, cls weight 10 at T = 8) is left out: mmdet has no such head.
@@ -29,6 +31,7 @@ Departures from the paper or the released code:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -40,6 +43,7 @@ from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
+from c2d.methods.parts.ld_region import Ring, vlr_weights
 from c2d.ops.adapters import check_same_heads
 
 MAIN, VLR = 4.0, 16.0
@@ -52,14 +56,16 @@ class LDParams(Params):
     lambda_main: float = Field(default=0.25, ge=0, description="weight of LD on the positives; as released")
     lambda_vlr: float = Field(default=0.25, ge=0, description="weight of LD on the VLR; as released")
     lambda_cls: float = Field(
-        default=0.0,
-        ge=0,
-        description="weight of class distillation on the positives; 10 where the released configurations have it",
-        json_schema_extra=unverified("off by default is ours, and so is the divisor, the number of positives"),
+        default=10.0, ge=0, description="weight of class distillation on the positives; as released"
     )
     T: float = Field(default=10.0, gt=0, description="temperature of main and vlr; as released")
     T_cls: float = Field(default=2.0, gt=0, description="temperature of cls; as released")
     gamma: float = Field(default=0.25, ge=0, lt=1, description="inner end of the VLR, as a share of t_j; as released")
+    ring: Ring = Field(
+        default="defined",
+        description="DIoU of the VLR: `defined` by the paper, or as `released` with the anchor's area below the line",
+        json_schema_extra=unverified("which of the two the published AP used is unknown"),
+    )
     k: int = Field(default=9, gt=0, description="nearest anchors of each level from which t_j follows; as in ATSS")
 
 
@@ -67,14 +73,14 @@ class LD(Distiller):
     """GFL students and GFL teachers with the same head layout. Terms `main`, `vlr`, `cls`."""
 
     NAME = "ld"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = LDParams
     WEIGHTS: ClassVar = {"main": "lambda_main", "vlr": "lambda_vlr", "cls": "lambda_cls"}
     GATED = ("vlr",)
     DETECTORS = ("gfl",)
     COST = "teacher to its head; IoU of every anchor with every ground truth"
-    SOURCE = "the authors' released code; cls in part unverified"
+    SOURCE = "the authors' released code; the ring of the published AP unverified"
 
     def __init__(self, params: LDParams, context: Context) -> None:
         super().__init__(params)
@@ -106,12 +112,14 @@ class LD(Distiller):
             terms["vlr"] = Term(localization_loss(edges_s, edges_t, weight, p.T) / VLR, p.lambda_vlr)
             seen |= {"vlr_anchors": ring.sum().float(), "vlr_iou": weight.sum()}
         if self.needs.positives:
-            classes_s, edges_s, classes_t, edges_t = predictions(view, positive_mask(view))
+            chosen = positive_mask(view)
+            classes_s, edges_s, classes_t, edges_t = predictions(view, chosen)
             score = classes_s.detach().sigmoid().amax(1)
             if p.lambda_main > 0:
                 terms["main"] = Term(localization_loss(edges_s, edges_t, score, p.T) / MAIN, p.lambda_main)
             if p.lambda_cls > 0:
-                terms["cls"] = Term(classification_loss(classes_s, classes_t, p.T_cls), p.lambda_cls)
+                value = classification_loss(classes_s, classes_t, p.T_cls, count_per_level(view, chosen))
+                terms["cls"] = Term(value, p.lambda_cls)
             seen |= {"positives": score.new_tensor(float(len(score))), "main_score": score.sum()}
         return terms, seen
 
@@ -120,7 +128,8 @@ class LD(Distiller):
         scores = view.dense()[0].scores
         sizes = [(s.shape[2], s.shape[3]) for s in scores]
         anchors = self.priors.anchors(sizes, scores[0].device)
-        per_image = [vlr_weights(anchors, boxes, self.params.k, self.params.gamma) for boxes in view.batch.boxes]
+        p = self.params
+        per_image = [vlr_weights(anchors, boxes, p.k, p.gamma, p.ring) for boxes in view.batch.boxes]
         return list(torch.stack(per_image).split([len(level) for level in anchors], 1))
 
     @torch.no_grad()
@@ -182,52 +191,10 @@ def predictions(view: View, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Ten
     return classes_s, edges_s.unflatten(1, (4, -1)), classes_t, edges_t.unflatten(1, (4, -1))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The valuable localisation region
-
-
-def vlr_weights(anchors: list[Tensor], boxes: Tensor, k: int = 9, gamma: float = 0.25) -> Tensor:
-    """Weight (N,) of all anchors of one image: in the ring of a ground truth its IoU, of several the greatest; else 0.
-
-    Args:
-        anchors: per level (n, 4) xyxy px, N in all.
-        boxes: (G, 4) xyxy px.
-    """
-    everywhere = torch.cat(anchors)
-    if len(boxes) == 0:
-        return everywhere.new_zeros(len(everywhere))
-    overlap, centre_distance, enclosing = iou_and_distance(boxes, everywhere)
-    threshold = atss_threshold(overlap, centre_distance, [len(level) for level in anchors], k)[:, None]
-    diou = overlap - centre_distance / enclosing
-    ring = (diou >= gamma * threshold) & (diou < threshold)
-    return (overlap * ring).amax(0)
-
-
-def iou_and_distance(boxes: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """IoU, squared distance of centres, squared diagonal of the box around both: (G, 4), (N, 4) -> (G, N) each."""
-    g, a = boxes[:, None], anchors[None]
-    sides_g, sides_a = g[..., 2:] - g[..., :2], a[..., 2:] - a[..., :2]
-    common = (torch.minimum(g[..., 2:], a[..., 2:]) - torch.maximum(g[..., :2], a[..., :2])).clamp(min=0).prod(-1)
-    around = torch.maximum(g[..., 2:], a[..., 2:]) - torch.minimum(g[..., :2], a[..., :2])
-    centre_distance = ((g[..., :2] + g[..., 2:] - a[..., :2] - a[..., 2:]) / 2).square().sum(-1)
-    union = sides_g.prod(-1) + sides_a.prod(-1) - common
-    return common / union, centre_distance, around.square().sum(-1)
-
-
-def atss_threshold(overlap: Tensor, centre_distance: Tensor, sizes: list[int], k: int) -> Tensor:
-    """t_j (G,): mean + standard deviation of the IoU of the k nearest anchors of each level; ties go to the first.
-
-    Args:
-        overlap, centre_distance: (G, N) IoU and squared distance of centres.
-        sizes: anchors of each level, N in all.
-    """
-    candidates = [
-        iou.gather(1, distance.argsort(dim=1, stable=True)[:, :k])
-        for iou, distance in zip(overlap.split(sizes, 1), centre_distance.split(sizes, 1), strict=True)
-    ]
-    chosen = torch.cat(candidates, 1)
-    # One candidate alone has no unbiased deviation (NaN).
-    return chosen.mean(1) + chosen.std(1, correction=min(1, chosen.shape[1] - 1))
+def count_per_level(view: View, chosen: Tensor) -> list[int]:
+    """Count the chosen locations (B, N) bool of each level of the dense head, over the images of the batch."""
+    cells = [scores.shape[2] * scores.shape[3] for scores in view.dense()[0].scores]
+    return [int(level.sum()) for level in chosen.split(cells, 1)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -254,6 +221,17 @@ def localization_loss(z_s: Tensor, z_t: Tensor, weight: Tensor, T: float) -> Ten
     return (weight * tempered_kl(z_s, z_t, T).sum(1)).sum()
 
 
-def classification_loss(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
-    """Mean over positives of the KL of (K, C) class logits; 0 without any."""
-    return tempered_kl(z_s, z_t, T).sum() / max(len(z_s), 1)
+def classification_loss(z_s: Tensor, z_t: Tensor, T: float, per_level: Sequence[int]) -> Tensor:
+    """Compute the mean KL over the positives of each level, summed over levels; 0 without any.
+
+    Args:
+        z_s, z_t: class logits (K, C) of student and teacher, level by level.
+        T: temperature.
+        per_level: positives of each level, K in all.
+
+    Returns:
+        A scalar.
+    """
+    # As released: mmdet sums the entries that a head returns per level, and each entry is a mean.
+    levels = tempered_kl(z_s, z_t, T).split(list(per_level))
+    return torch.stack([level.sum() / max(len(level), 1) for level in levels]).sum()

@@ -13,8 +13,9 @@ Departures from the paper or the released code:
     log names it. It can be avoided by a teacher whose neck is as wide as the student's.
   * The weights are released for RetinaNet and Faster R-CNN students; that other one-stage and two-stage students get
     the same is ours (unverified).
-  * All levels that both necks have. The released configurations for Faster R-CNN and RetinaNet use the finest four: set
-    `levels`.
+  * The finest four levels that both necks have, as the released configurations for Faster R-CNN and RetinaNet name
+    them (FPN 0 to 3); that other students get the finest four is ours (unverified). The term is a sum over levels: a
+    fifth one would add a quarter to it.
   * Levels pair by stride; a student map of another size is resized to the teacher's first, as released.
   * A channel of one value only (a single image on a 1x1 map) counts as 0; its deviation would not be a number.
   * Samples are coupled through the statistics: a batch is not the sum of its images, and under several GPUs each has
@@ -36,6 +37,8 @@ from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 
 EPS = 1e-6
 """Added to the deviation; a dead channel divides by it."""
+LEVELS = 4
+"""Levels, from the finest, that the released configurations use."""
 
 
 class PKDParams(Params):
@@ -53,7 +56,9 @@ class PKDParams(Params):
         json_schema_extra=unverified("confirmed for RetinaNet and Faster R-CNN students only"),
     )
     levels: tuple[int, ...] | None = Field(
-        default=None, description="strides of the neck levels, e.g. [4, 8, 16, 32]; null: all that both have"
+        default=None,
+        description="strides of the neck levels, e.g. [4, 8, 16, 32]; null: the finest four that both have",
+        json_schema_extra=unverified("four levels are confirmed for RetinaNet and Faster R-CNN students only"),
     )
 
 
@@ -61,7 +66,7 @@ class PKD(Distiller):
     """Every detector; the teacher may be of another family. Term `pkd`."""
 
     NAME = "pkd"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = PKDParams
     WEIGHTS: ClassVar = {"pkd": "lambda_pkd"}
@@ -73,6 +78,7 @@ class PKD(Distiller):
         super().__init__(params.with_detector_values(student))
         self.needs = Needs(neck=self.params.lambda_pkd > 0)
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
+        pairs = pairs[:LEVELS] if params.levels is None else pairs
         ours = "by a 1x1 convolution of ours (the paper has none: it needs equal channel counts)"
         self.phi = FeatureAdapter(pairs if self.needs.neck else [], conv_adapter_if_needed(1), ours)
         self.notes += [f"lambda_pkd {self.params.lambda_pkd:g}", *self.phi.notes]

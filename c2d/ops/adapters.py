@@ -1,7 +1,9 @@
 """Adapters between feature maps: pair the levels of student and teacher, and map the student's channels and size.
 
-Levels pair by stride, never by index: P3 of one detector may be the first map and of another the second. `notes`
-describe the pairs; errors name the layers, both shapes and the closest strides that would work.
+Levels pair by stride, never by index: P3 of one detector may be the first map and of another the second. Pairs are
+finest first, whatever the order of the maps: YOLOv3's neck returns strides 32, 16, 8. Methods that count levels from
+the finest (level assignment of boxes, sub-sampling) take their order from the pairs. `notes` describe the pairs; errors
+name the layers, both shapes and the closest strides that would work.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def pair_levels(
         InputError: one of them lacks a stride of `strides`, or they have none in common.
     """
     at_s, at_t = ({level.stride: index for index, level in enumerate(levels)} for levels in (student, teacher))
-    common = [stride for stride in at_s if stride in at_t]
+    common = sorted(stride for stride in at_s if stride in at_t)
     for stride in strides if strides is not None else ():
         if stride not in at_s or stride not in at_t:
             lacks = "student" if stride not in at_s else "teacher"
@@ -188,7 +190,7 @@ def conv_adapter(kernel: int, relu: bool = False, init: str = "default") -> Laye
 
     def make(student: int, teacher: int) -> nn.Module:
         layer = nn.Conv2d(student, teacher, kernel, padding=kernel // 2)
-        if init == "small":  # near zero, as in the released code of DeFeat and FGFI
+        if init == "small":  # near zero, as in the released code of DeFeat and FGFI, which keeps torch's bias
             nn.init.trunc_normal_(layer.weight, std=1.0, a=-2.0, b=2.0)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 WIDTH = 0.1
 """Width of the Gaussian in the density, in 1 - cos; as released."""
-PERCENTILE = 0.4
-"""Candidates have a density above this quantile, interpolated; the released code takes an entry of the sorted list."""
+SPARSE_SHARE = 0.4
+"""Candidates have a density above the entry `int(0.4 N)` of the sorted densities, as released."""
 
 
 def select_prototypes(student: Tensor, teacher: Tensor, count: int = 10, alpha: float = 10.0) -> Tensor:
@@ -44,9 +44,10 @@ def density(unit: Tensor) -> Tensor:
 
 
 def is_dense(unit: Tensor) -> Tensor:
-    """(N,) bool: whether the density of unit vectors (N, M) is strictly above its 40th percentile."""
+    """(N,) bool: whether the density of unit vectors (N, M) is strictly above the entry int(0.4 N) of all, sorted."""
     rho = density(unit)
-    return rho > torch.quantile(rho, PERCENTILE)
+    # An entry and not an interpolated quantile: with few instances the two select others.
+    return rho > rho.sort().values[int(SPARSE_SHARE * len(rho))]
 
 
 def joint_matching_pursuit(

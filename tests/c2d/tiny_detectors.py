@@ -29,6 +29,7 @@ register_all_modules(init_default_scope=True)
 
 NUM_CLASSES = 3
 NAMES = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster", "cascade")
+"""The families whose heads are read; `yolov3` can be built too."""
 
 PREPROCESSOR = {
     "type": "DetDataPreprocessor",
@@ -227,8 +228,35 @@ def _cascade() -> dict[str, Any]:
     return _two_stage("CascadeRCNN", head, [_rcnn_train(t) for t in (0.5, 0.5, 0.5)])
 
 
+def _yolov3() -> dict[str, Any]:
+    """Its neck returns the coarsest map first: strides 16, 8, 4."""
+    widths, strides = [32, 16, 8], STRIDES[::-1]
+    loss = {"type": "CrossEntropyLoss", "use_sigmoid": True, "reduction": "sum"}
+    head = {
+        "type": "YOLOV3Head",
+        "num_classes": NUM_CLASSES,
+        "in_channels": widths,
+        "out_channels": widths,
+        "anchor_generator": {
+            "type": "YOLOAnchorGenerator",
+            "base_sizes": [[(4 * s, 4 * s)] for s in strides],
+            "strides": strides,
+        },
+        "bbox_coder": {"type": "YOLOBBoxCoder"},
+        "featmap_strides": strides,
+        "loss_cls": loss,
+        "loss_conf": loss,
+        "loss_xy": loss,
+        "loss_wh": {"type": "MSELoss", "reduction": "sum"},
+    }
+    config = _single_stage("YOLOV3", head, {"assigner": {
+        "type": "GridAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.5, "min_pos_iou": 0}})  # fmt: skip
+    config["neck"] = {"type": "YOLOV3Neck", "num_scales": 3, "in_channels": widths, "out_channels": widths}
+    return config
+
+
 _CONFIGS = {"ssd": _ssd, "retinanet": _retinanet, "atss": _atss, "gfl": _gfl, "fcos": _fcos, "faster": _faster,
-            "cascade": _cascade}  # fmt: skip
+            "cascade": _cascade, "yolov3": _yolov3}  # fmt: skip
 
 
 def config(name: str, **head: Any) -> ConfigDict:
@@ -241,7 +269,13 @@ def config(name: str, **head: Any) -> ConfigDict:
 
 
 def build(name: str, *, seed: int = 0, **head: Any) -> nn.Module:
-    """A tiny detector in training mode; name is one of `NAMES`, `head` replaces entries of its box head's config."""
+    """A tiny detector in training mode.
+
+    Args:
+        name: one of `NAMES`, or `yolov3`.
+        seed: of its weights.
+        head: replaces entries of its box head's config.
+    """
     torch.manual_seed(seed)
     detector: nn.Module = MODELS.build(config(name, **head))
     return detector.train()

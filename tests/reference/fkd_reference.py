@@ -29,6 +29,8 @@ class NonLocal:
         g_bias: (I,).
         out_weight: (M, I).
         out_bias: (M,).
+        gamma: (M,), of the batch norm after the output convolution; 0 at the start.
+        beta: (M,).
         sub_sample: side and stride of the max-pooling after phi and after g; 1 for none.
     """
 
@@ -40,6 +42,8 @@ class NonLocal:
     g_bias: Tensor
     out_weight: Tensor
     out_bias: Tensor
+    gamma: Tensor
+    beta: Tensor
     sub_sample: int = 1
 
 
@@ -213,8 +217,8 @@ def max_pool(x: Tensor, size: int) -> Tensor:
     return torch.stack(rows, dim=1)
 
 
-def non_local(x: Tensor, block: NonLocal) -> Tensor:
-    """One (M, h, w): x + out(y), with y_p = (1 / n) sum over the n pooled positions q of (theta_p . phi_q) g_q."""
+def non_local_mean(x: Tensor, block: NonLocal) -> Tensor:
+    """One (M, h, w): out(y), with y_p = (1 / n) sum over the n pooled positions q of (theta_p . phi_q) g_q."""
     inner, (height, width) = block.theta_weight.shape[0], x.shape[-2:]
     theta = conv1x1(x, block.theta_weight, block.theta_bias).reshape(inner, -1)
     phi = max_pool(conv1x1(x, block.phi_weight, block.phi_bias), block.sub_sample).reshape(inner, -1)
@@ -230,7 +234,30 @@ def non_local(x: Tensor, block: NonLocal) -> Tensor:
             y_p = y_p + weight / n * g[:, q]
         columns.append(y_p)
     y = torch.stack(columns, dim=1).reshape(inner, height, width)
-    return x + conv1x1(y, block.out_weight, block.out_bias)
+    return conv1x1(y, block.out_weight, block.out_bias)
+
+
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
+    """(B, M, h, w): each channel less its mean, over the root of its variance + eps, times gamma, plus beta."""
+    batch, channels, height, width = x.shape
+    n = batch * height * width
+    columns = []
+    for m in range(channels):
+        values = x[:, m].reshape(-1)
+        mean = values[0] * 0
+        for value in values:
+            mean = mean + value / n
+        variance = values[0] * 0
+        for value in values:
+            variance = variance + (value - mean) ** 2 / n
+        columns.append(((values - mean) / (variance + eps).sqrt() * gamma[m] + beta[m]).reshape(batch, height, width))
+    return torch.stack(columns, dim=1)
+
+
+def non_local(x: Tensor, block: NonLocal) -> Tensor:
+    """NL of a batch (B, M, h, w): x + BN(out(y)); the batch norm is that of training, over the whole batch."""
+    y = torch.stack([non_local_mean(sample, block) for sample in x])
+    return x + batch_norm(y, block.gamma, block.beta)
 
 
 def nl_of_level(
@@ -243,12 +270,9 @@ def nl_of_level(
     eps: float = 0.0,
 ) -> Tensor:
     """L_NL: || NL_t(T) - phi_nl(NL_s(S)) ||_2 over the batch; phi_nl is weight (M, M_s), bias (M,)."""
-    t = teacher.detach()
-    differences = []
-    for b in range(t.shape[0]):
-        adapted = conv1x1(non_local(raw_student[b], nl_student), phi_weight, phi_bias)
-        differences.append(non_local(t[b], nl_teacher) - adapted)
-    return norm(torch.stack(differences), eps)
+    of_student, of_teacher = non_local(raw_student, nl_student), non_local(teacher.detach(), nl_teacher)
+    adapted = [conv1x1(sample, phi_weight, phi_bias) for sample in of_student]
+    return norm(of_teacher - torch.stack(adapted), eps)
 
 
 # ------------------------------------------------------------------------------------------------------ total

@@ -121,19 +121,15 @@ def density(vectors: Tensor, width: float = 0.1) -> list[float]:
     return rho
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Linear between the two order statistics around percent / 100 * (n - 1)."""
-    ordered = sorted(values)
-    place = percent / 100 * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+def density_bound(values: Sequence[float], share: float) -> float:
+    """The entry at place int(share * n) of the sorted values, counted from 0."""
+    return sorted(values)[int(share * len(values))]
 
 
-def dense_instances(student: Tensor, teacher: Tensor, percent: float = 40.0, width: float = 0.1) -> list[int]:
-    """The instances whose density is strictly above the percentile in both spaces. May be none."""
+def dense_instances(student: Tensor, teacher: Tensor, share: float = 0.4, width: float = 0.1) -> list[int]:
+    """The instances whose density is strictly above the bound in both spaces. May be none."""
     rho_student, rho_teacher = density(student, width), density(teacher, width)
-    bound_student, bound_teacher = percentile(rho_student, percent), percentile(rho_teacher, percent)
+    bound_student, bound_teacher = density_bound(rho_student, share), density_bound(rho_teacher, share)
     return [i for i in range(len(student)) if rho_student[i] > bound_student and rho_teacher[i] > bound_teacher]
 
 
@@ -195,14 +191,14 @@ def prototypes(
     *,
     count: int = 10,
     alpha: float = 10.0,
-    percent: float = 40.0,
+    share: float = 0.4,
     width: float = 0.1,
 ) -> tuple[Tensor, Tensor, list[int]]:
     """The prototypes of one class on one level: student (count, M_s), teacher (count, M_t), instances picked.
 
     Targets are all instances, candidates the dense ones; what is stored is the pooled vector, not the unit one.
     """
-    candidates = dense_instances(student, teacher, percent, width)
+    candidates = dense_instances(student, teacher, share, width)
     picks, _ = matching_pursuit(normalised(student), normalised(teacher), candidates, count, alpha)
     return student.detach()[picks], teacher.detach()[picks], picks
 
@@ -406,6 +402,43 @@ def global_pair(
             total = total + smooth_l1(d_student - d_teacher)
     pairs = len(student) * len(student_table)
     return factor * total / pairs if pairs else total
+
+
+def global_every_level(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    labels: Sequence[int],
+    strides: Sequence[float],
+    tables: tuple[Sequence[Tensor], Sequence[Tensor]],
+    classes: Sequence[int],
+    factor: float = 5.0,
+) -> Tensor:
+    """The released pair term of a step: every box on every level, a mean per level, the levels summed.
+
+    Args:
+        student: the neck, one (B, M_s, h, w) per level, not adapted, with its graph.
+        teacher: one (B, M_t, h, w) per level.
+        boxes: one (G_i, 4) per image.
+        labels: the class of each box, image by image.
+        strides: one per level.
+        tables: one (P, M_s) per level of the student's prototypes, and one (P, M_t) per level of the teacher's.
+        classes: the class of each prototype.
+        factor: 5 in the released code.
+    """
+    total = sum((level.sum() * 0 for level in student), student[0].sum() * 0)
+    for index, stride in enumerate(strides):
+        rows_s, rows_t = [], []
+        for i in range(len(boxes)):
+            for box in boxes[i]:
+                rows_s.append(pool_rdm(student[index][i], box, stride))
+                rows_t.append(pool_rdm(teacher[index][i], box, stride))
+        if not rows_s:
+            continue
+        f_s, f_t = torch.stack(rows_s), torch.stack(rows_t)
+        omega = reliability(f_s, f_t, labels, tables[0][index], tables[1][index], classes)
+        total = total + global_pair(f_s, f_t, omega, tables[0][index], tables[1][index], factor)
+    return total
 
 
 def global_squared(student: Tensor, teacher: Tensor, omega: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ of the package it checks.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -85,15 +85,22 @@ def vlr_region(
     return localisation(student, teacher, weight, temperature, avg_factor)
 
 
-def classification(
-    student: Tensor, teacher: Tensor, temperature: float = 2.0, avg_factor: float | None = None
-) -> Tensor:
-    """Optional class distillation on the positives (n, C): softmax KL, mean over classes; n is the default divisor."""
-    total = student.sum() * 0
-    for k in range(len(student)):
-        total = total + tempered_kl(student[k], teacher[k], temperature)
-    divisor = len(student) if avg_factor is None else avg_factor
-    return total / divisor if divisor else total
+def classification(student: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float = 2.0) -> Tensor:
+    """Class distillation on the positives: softmax KL, mean over classes; a mean per level, the levels summed.
+
+    Args:
+        student: one (n_l, C) of logits per level; a level may have none.
+        teacher: one (n_l, C) per level.
+        temperature: T.
+    """
+    total = sum((level.sum() * 0 for level in student), torch.zeros((), dtype=student[0].dtype))
+    for rows_s, rows_t in zip(student, teacher, strict=True):
+        of_level = total * 0
+        for k in range(len(rows_s)):
+            of_level = of_level + tempered_kl(rows_s[k], rows_t[k], temperature)
+        if len(rows_s):
+            total = total + of_level / len(rows_s)
+    return total
 
 
 # ------------------------------------------------------------------------------------------------------------ region
@@ -133,6 +140,14 @@ def diou(a: Box, b: Box) -> float:
     return iou(a, b) - (centre_distance_squared(a, b) / diagonal if diagonal > 0 else 0.0)
 
 
+def released_diou(anchor: Box, truth: Box) -> float:
+    """The share of the anchor that the truth covers, less the distance part: what the released code calls DIoU."""
+    width = max(min(anchor[2], truth[2]) - max(anchor[0], truth[0]), 0.0)
+    height = max(min(anchor[3], truth[3]) - max(anchor[1], truth[1]), 0.0)
+    area = (anchor[2] - anchor[0]) * (anchor[3] - anchor[1])
+    return width * height / area + diou(anchor, truth) - iou(anchor, truth)
+
+
 def atss_threshold(anchors: Sequence[Tensor], box: Tensor, top: int = 9) -> float:
     """Mean plus standard deviation of the IoU of one ground truth's candidates.
 
@@ -157,16 +172,23 @@ def atss_threshold(anchors: Sequence[Tensor], box: Tensor, top: int = 9) -> floa
     return mean + math.sqrt(variance)
 
 
-def vlr_weights(anchors: Sequence[Tensor], boxes: Tensor, top: int = 9, low: float = 0.25) -> Tensor:
+def vlr_weights(
+    anchors: Sequence[Tensor],
+    boxes: Tensor,
+    top: int = 9,
+    low: float = 0.25,
+    measure: Callable[[Box, Box], float] = diou,
+) -> Tensor:
     """The weight (sum of n_l,) of every anchor of one image: 0 outside the VLR, its IoU inside.
 
-    An anchor is inside when low * t_j <= DIoU < t_j for a ground truth j; of several, the greatest IoU counts.
+    An anchor is inside when low * t_j <= d < t_j for a ground truth j; of several, the greatest IoU counts.
 
     Args:
         anchors: one (n_l, 4) per level.
         boxes: (G, 4).
         top: see `atss_threshold`.
         low: the lower end, as a share of the threshold.
+        measure: d of anchor and ground truth.
     """
     thresholds = [atss_threshold(anchors, box, top) for box in boxes]
     weights = []
@@ -175,7 +197,7 @@ def vlr_weights(anchors: Sequence[Tensor], boxes: Tensor, top: int = 9, low: flo
             best = 0.0
             for j in range(len(boxes)):
                 a, g = _box(row), _box(boxes[j])
-                if low * thresholds[j] <= diou(a, g) < thresholds[j]:
+                if low * thresholds[j] <= measure(a, g) < thresholds[j]:
                     best = max(best, iou(a, g))
             weights.append(best)
     return torch.tensor(weights, dtype=anchors[0].dtype)

@@ -78,7 +78,6 @@ def test_normalised_hint_is_two_minus_two_cosines():
 
 
 def non_local_block(channels: int, inner: int, sub_sample: int, *, zero: bool = False) -> fkd_reference.NonLocal:
-    out = rand(channels, inner, seed=4)
     return fkd_reference.NonLocal(
         theta_weight=rand(inner, channels, seed=1),
         theta_bias=rand(inner, seed=5),
@@ -86,8 +85,10 @@ def non_local_block(channels: int, inner: int, sub_sample: int, *, zero: bool = 
         phi_bias=rand(inner, seed=6),
         g_weight=rand(inner, channels, seed=3),
         g_bias=rand(inner, seed=7),
-        out_weight=zeros(channels, inner) if zero else out,
-        out_bias=zeros(channels) if zero else rand(channels, seed=8),
+        out_weight=rand(channels, inner, seed=4),
+        out_bias=rand(channels, seed=8),
+        gamma=zeros(channels) if zero else rand(channels, seed=9),
+        beta=zeros(channels) if zero else rand(channels, seed=10),
         sub_sample=sub_sample,
     )
 
@@ -148,16 +149,17 @@ def test_fkd_attention_terms_against_torch():
 
 
 def test_fkd_non_local_is_the_reassociated_product_and_the_identity_at_the_start():
-    x = rand(M, H, W)
+    x = rand(B, M, H, W)
     block = non_local_block(M, 2, 2)
 
     def conv(name: str) -> Tensor:
-        return F.conv2d(x[None], getattr(block, f"{name}_weight")[:, :, None, None], getattr(block, f"{name}_bias"))
+        return F.conv2d(x, getattr(block, f"{name}_weight")[:, :, None, None], getattr(block, f"{name}_bias"))
 
-    theta = conv("theta")[0].flatten(1).T
-    phi, g = (F.max_pool2d(conv(name), 2)[0].flatten(1).T for name in ("phi", "g"))
-    y = (theta @ (phi.T @ g) / len(phi)).T.reshape(1, 2, H, W)
-    expected = x + F.conv2d(y, block.out_weight[:, :, None, None], block.out_bias)[0]
+    theta = conv("theta").flatten(2).mT
+    phi, g = (F.max_pool2d(conv(name), 2).flatten(2).mT for name in ("phi", "g"))
+    y = (theta @ (phi.mT @ g) / phi.shape[1]).mT.reshape(B, 2, H, W)
+    out = F.conv2d(y, block.out_weight[:, :, None, None], block.out_bias)
+    expected = x + F.batch_norm(out, None, None, block.gamma, block.beta, training=True)
     torch.testing.assert_close(fkd_reference.non_local(x, block), expected)
     torch.testing.assert_close(fkd_reference.non_local(x, non_local_block(M, 2, 2, zero=True)), x)
 

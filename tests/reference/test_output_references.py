@@ -65,10 +65,11 @@ def test_gkd_pursuit_agrees_with_its_gain_form() -> None:
 
 
 def test_gkd_density_keeps_what_is_strictly_above_in_both_spaces() -> None:
-    assert gkd.percentile([4.0, 1.0, 2.0, 3.0], 40) == pytest.approx(2.2)
-    crowd = [[1.0, 0.0], [1.0, 0.01], [1.0, -0.01], [0.0, 1.0], [-1.0, 0.3]]
-    split = [[1.0, 0.0], [1.0, 0.01], [0.0, 1.0], [1.0, -0.01], [-1.0, 0.3]]
-    assert gkd.density(_t(crowd))[3:] == pytest.approx([1, 1])
+    assert gkd.density_bound([4.0, 1.0, 2.0, 3.0], 0.4) == 2.0  # place int(1.6)
+    assert gkd.density_bound([5.0, 1.0, 2.0, 3.0, 4.0], 0.4) == 3.0
+    crowd = [[1.0, 0.0], [1.0, 0.01], [1.0, -0.01], [0.0, 1.0], [-1.0, 0.3], [0.0, -1.0]]
+    split = [[1.0, 0.0], [1.0, 0.01], [0.0, 1.0], [1.0, -0.01], [-1.0, 0.3], [0.0, -1.0]]
+    assert gkd.density(_t(crowd))[3:] == pytest.approx([1, 1, 1])  # the entry int(2.4) of the sorted six is 1
     assert gkd.dense_instances(_t(crowd), _t(crowd)) == [0, 1, 2]
     assert gkd.dense_instances(_t(crowd), _t(split)) == [0, 1]
     stored, _, picks = gkd.prototypes(3 * _t(crowd), _t(split), count=2)
@@ -275,13 +276,15 @@ def test_ld_localisation() -> None:
     logits = _t([[0, -1], [-3, math.log(1 / 3)]])
     torch.testing.assert_close(ld.main_weights(logits), _t([0.5, 0.25]))
     torch.testing.assert_close(ld.main_region(student, teacher, logits), expected)
-    assert float(ld.classification(logits, logits)) == 0
+    assert float(ld.classification([logits, logits[:0]], [logits, logits[:0]])) == 0
 
 
 def test_ld_diou() -> None:
     assert ld.iou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
     assert ld.diou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3 - 1 / 13)
     assert ld.diou((0, 0, 1, 1), (2, 0, 3, 1)) == pytest.approx(-4 / 10)
+    assert ld.released_diou((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 2 - 1 / 13)
+    assert ld.released_diou((1, 1, 2, 2), (0, 0, 4, 4)) == pytest.approx(1 - 0.5 / 32)  # DIoU: 1 / 16 less the same
 
 
 def test_ld_region() -> None:

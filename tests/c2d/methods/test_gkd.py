@@ -14,8 +14,9 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import DetectorOutputs
-from c2d.methods.gkd import feature_loss, global_loss, reliability
-from c2d.ops import masks
+from c2d.methods.gkd import feature_loss, global_loss
+from c2d.methods.parts.gkd_instances import reliability
+from c2d.ops import masks, matching_pursuit
 from c2d.ops.boxes import broadcast_iou
 from tests.c2d import tiny_detectors
 from tests.c2d.methods import tiny_setup
@@ -164,8 +165,8 @@ def parity(student: str = "retinanet") -> float:
     shapes = [(m.shape[-2], m.shape[-1]) for m in neck_t]
     painted = reference.masks(shapes, split, omega.split([len(s) for s in split]), strides, base)
     fg, bg = reference.point_losses([s for s, _ in adapted], neck_t, painted)
-    pairs = [reference.global_pair(f_s[n : n + 1], f_t[n : n + 1], omega[n : n + 1], tables[0][level[n]],
-                                   tables[1][level[n]], factor=1.0) for n in range(len(level))]  # fmt: skip
+    shared = reference.global_every_level(neck64, neck_t, split, labels, strides, (tables[0], tables[1]), classes,
+                                          factor=1.0)  # fmt: skip
     if two:
         s, t = view.student.rois, view.teacher.rois
         assert s is not None
@@ -181,7 +182,7 @@ def parity(student: str = "retinanet") -> float:
         flat = tiny_detectors.flat_scores(replace(heads[0], scores=tuple(logits64)))[found.image, found.prior]
         z_t = tiny_detectors.flat_scores(heads[1])[found.image, found.prior].double()
         soft = reference.soft_label(flat, z_t, omega, kind="sigmoid")
-    theirs = {"fg": fg, "bg": bg, "soft": soft, "global": torch.stack(pairs).mean()}
+    theirs = {"fg": fg, "bg": bg, "soft": soft, "global": shared}
     assert set(ours) == set(theirs)
     worst = 0.0
     for name, value in theirs.items():
@@ -191,9 +192,55 @@ def parity(student: str = "retinanet") -> float:
     return worst
 
 
-@pytest.mark.parametrize("student", ["retinanet", "gfl", "faster"])
+@pytest.mark.parametrize("student", ["retinanet", "faster"])
 def test_equals_the_reference_in_value_and_gradient(student: str) -> None:
     assert parity(student) < 1e-5
+
+
+def test_the_released_global_term_sums_levels_by_hand() -> None:
+    # One instance, one prototype, two levels. Level 0: cosines 1 and 0.6, level 1: 0 and 0.8. omega = 0.6 and 0.2.
+    one, zero, own = torch.tensor([[1.0]]), torch.tensor([[0.0]]), torch.ones(1, 1, dtype=torch.bool)
+    levels = [(one, 0.6 * one), (zero, 0.8 * one)]
+    omega = [reliability(s, t, own) for s, t in levels]
+    assert [float(o) for o in omega] == pytest.approx([0.6, 0.2])
+    parts = [global_loss(s, t, o, own[0]) for (s, t), o in zip(levels, omega, strict=True)]
+    assert [float(part) for part in parts] == pytest.approx([(0.6 * 0.4) ** 2 / 2, (0.2 * 0.8) ** 2 / 2])
+
+
+def test_the_two_forms_of_the_global_term() -> None:
+    play = gkd("retinanet")
+    view, method = play.view(), play.method
+    everywhere = float(method(view)[0]["global"].value.detach())
+    selected = method._instances(view)
+    compared, valid = method._compared(view, selected), method.table.valid
+    parts = [float(global_loss(s, t, o, valid).detach()) for s, t, o in zip(*compared, strict=True)]
+    assert everywhere == pytest.approx(sum(parts))
+    # `own` is one mean: of the row of each instance on its own level.
+    method.params = method.params.model_copy(update={"global_levels": "own"})
+    level = torch.arange(len(selected.labels)) % 3
+    cos_s, cos_t, omega = compared
+    rows = [
+        global_loss(cos_s[at][n : n + 1], cos_t[at][n : n + 1], omega[at][n : n + 1], valid)
+        for n, at in enumerate(level.tolist())
+    ]
+    assert float(method._global(compared, level).detach()) == pytest.approx(float(torch.stack(rows).mean().detach()))
+    assert float(method._global(compared, torch.full_like(level, 1)).detach()) == pytest.approx(parts[1])
+
+
+@pytest.mark.parametrize(("n", "kept"), [(1, 0), (2, 1), (4, 2), (5, 2), (10, 5), (11, 6)])
+def test_candidates_are_strictly_above_an_entry_of_the_sorted_densities(
+    n: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 5 densities 0 to 4 the entry int(0.4 n) is 2, and two are above it; above the quantile 1.6 there are three.
+    monkeypatch.setattr(matching_pursuit, "density", lambda unit: unit[:, 0])
+    assert int(matching_pursuit.is_dense(torch.arange(float(n)).flip(0)[:, None]).sum()) == kept == n - 1 - int(0.4 * n)
+
+
+def test_candidates_equal_the_references() -> None:
+    unit = F.normalize(noise(11, 3).abs(), dim=1)
+    found = matching_pursuit.is_dense(unit).nonzero().flatten().tolist()
+    assert len(found) == 6
+    assert reference.dense_instances(unit, unit) == found
 
 
 # ---------------------------------------------------------------------------------------------------------------------

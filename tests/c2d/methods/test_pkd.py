@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from c2d.core.errors import InputError
-from c2d.methods.pkd import pkd_of_level, standardised
+from c2d.detectors.layout import DetectorLayout, Level
+from c2d.methods.base import Context
+from c2d.methods.pkd import PKD, PKDParams, pkd_of_level, standardised
 from c2d.ops.adapters import resize_to
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.neck_parity import neck_parity
-from tests.c2d.methods.tiny_setup import deviation, stage, touched, without_adapters
+from tests.c2d.methods.tiny_setup import deviation, stage, touched, view_of, without_adapters
 from tests.reference import pkd_reference
 
 
@@ -109,6 +111,35 @@ def test_a_teacher_of_another_family_teaches_and_strides_choose() -> None:
     assert len(play.method.notes) == 3
     with pytest.raises(InputError, match="no level of stride 32"):
         stage("pkd", levels=(4, 8, 16, 32))
+
+
+@pytest.mark.parametrize(
+    ("student", "strides"),
+    [
+        ("retinanet", (8, 16, 32, 64, 128)),
+        ("faster-rcnn", (4, 8, 16, 32, 64)),
+        ("ssd", (8, 16, 32, 64, 100, 300)),
+        ("YOLOV3", (8, 16, 32)),
+    ],
+)
+def test_the_finest_four_levels_are_taught(student: str, strides: tuple[int, ...]) -> None:
+    neck = tuple(Level(f"neck[{i}]", stride, 16, (8, 8)) for i, stride in enumerate(strides))
+    layout = DetectorLayout(student, neck, neck, None)
+    context = Context(3, student_layout=layout, teacher_layout=layout)
+    assert PKD(PKDParams(), context).phi.strides == list(strides[:4])
+    assert PKD(PKDParams(levels=strides), context).phi.strides == list(strides)
+
+
+def test_a_fifth_level_of_the_same_maps_would_be_a_quarter_more() -> None:
+    neck = tuple(Level(f"neck[{i}]", 8 * 2**i, 5, (3, 4)) for i in range(5))
+    layout = DetectorLayout("retinanet", neck, neck, None)
+    context = Context(3, student_layout=layout, teacher_layout=layout)
+    view = view_of([maps()] * 5, [maps(1)] * 5, None)
+    four, five = (
+        float(PKD(PKDParams(levels=levels), context)(view)[0]["pkd"].value) for levels in (None, (8, 16, 32, 64, 128))
+    )
+    assert five == pytest.approx(1.25 * four)
+    assert four == pytest.approx(4 * float(pkd_reference.pkd_of_level(maps(), maps(1))))
 
 
 def test_weight_zero_computes_nothing() -> None:
