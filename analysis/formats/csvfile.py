@@ -1,11 +1,12 @@
 """A table as tidy CSV: one line a cell, full precision, run ids. The csv dialect "excel", lines end with a line feed.
 
     table,row,<one column per row axis>,column,label,unit,kind,value,sd,n,promised,low,high,interval,p,p_adjusted,test,
-    family,cross_check,bold,reason,notes,runs,source
+    family,cross_check,bold,reason,notes,runs,files,source
 
 `row` and `column` are the keys that `c2d explain` takes. Numbers are written so that they read back exactly. `kind` is
-that of the column. `notes` holds the sentences, not the marks; `runs` are separated by spaces (a space inside an id is
-written %20, a percent sign %25). An axis whose name is taken by another column, or empty, is axis.<number>.<name>.
+that of the column. `notes` holds the sentences, not the marks; `runs`, and `files` with one name a run, are separated
+by spaces (a space inside one is written %20, a percent sign %25). An axis whose name is taken by another column, or
+empty, is axis.<number>.<name>.
 
 A spreadsheet runs text that begins with = + - or @ as a formula. Names come from people, so such a text field gets an
 apostrophe in front, which is how a spreadsheet marks text; `read` removes it again. Numbers get none.
@@ -26,7 +27,7 @@ BEFORE = ("table", "row")
 NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_adjusted", "family")
 AFTER = (
     *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_adjusted"),
-    *("test", "family", "cross_check", "bold", "reason", "notes", "runs", "source"),
+    *("test", "family", "cross_check", "bold", "reason", "notes", "runs", "files", "source"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -111,7 +112,7 @@ def _lines(table: Table, row: Row) -> Iterator[list[str]]:
         notes = " ".join(with_full_stop(table.notes.get(mark, mark)) for mark in cell.notes)
         test = [guard(cell.interval), exact(cell.p), exact(cell.p_adjusted), guard(cell.test)]
         test += [str(cell.family or ""), guard(cell.cross_check)]
-        rest = [cell.reason, notes, runs_field(cell.runs), cell.source]
+        rest = [cell.reason, notes, runs_field(cell.runs), runs_field(cell.files), cell.source]
         bold = "true" if cell.bold else "false"
         yield [*map(guard, texts), *numbers, *test, bold, *map(guard, rest)]
 

@@ -17,7 +17,7 @@ from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from c2d.core.errors import InputError
 
 FORMAT = 1
-_TUPLES = ("notes", "runs")
+_TUPLES = ("notes", "runs", "files")
 _JSON_KEYS = {"n_planned": "promised"}
 """{field: its key in the file}, where they differ."""
 

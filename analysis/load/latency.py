@@ -1,32 +1,36 @@
 """Quantiles of raw latency samples with intervals; an error where the runs were measured under different conditions.
 
-`analysis.load.latency_file` reads the files, `analysis.stats.quantiles` computes the quantiles of their samples. Files
-that differ in a condition are not compared, except for the conditions that belong to a student (`OF_STUDENT`): a
-detector for 300 x 300 pixels is timed on such images, and compared with one for larger images with a note. FLOPs, MACs
-and parameters do not depend on the device or on its load.
+`analysis.load.latency_file` reads the files, `analysis.load.latency_conditions` selects them, and
+`analysis.stats.quantiles` computes the quantiles of their samples. FLOPs, MACs and parameters do not depend on the
+device or on its load.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.load.latency_file import COUNTS, MEMORY, Measurement, latency_files
+from analysis.load.latency_conditions import (
+    NOT_STATED,
+    OF_STUDENT,
+    differing_values,
+    fits,
+    refuse_mixed,
+    select_conditions,
+)
+from analysis.load.latency_file import COUNTS, MEMORY, Measurement, latency_files, read_latency_file
 from analysis.load.schema import Study
 from analysis.stats.quantiles import QUANTILES, launch_quantiles
-from c2d.core.errors import InputError, abbreviate, unknown_name
 from c2d.core.regular_file import Problem
+from c2d.core.run_folder import LATENCY_FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "file"
-"""As a condition: the name of a latency file, where two files have the same conditions."""
-OF_STUDENT = ("input", "score_threshold")
-"""Conditions in which two students may differ; runs of one student may not."""
 _MOST = 3  # versions named in one note
 
 
@@ -49,19 +53,20 @@ def latency_of_runs(study: Study, runs: Sequence[str], conditions: Mapping[str, 
     Args:
         runs: ids.
         conditions: {"device": ..., "precision": ..., any key of a file's conditions, or "file": its name}, compared as
-            text; only files that have all of them count.
+            text; only files that have all of them count. A device may be given by words of its name.
 
     Returns:
         A row for each run in the order given, indexed by run. Columns: device, conditions (as text), launches,
         n_samples, for every quantile p50_ms, p50_low_ms, p50_high_ms and so on (95 %), interval (its method), AP of the
-        artefact in 0-1, flops, macs, params of one image, peak memory as inference_mib and training_mib, note. A run
-        without a usable file has NaN, and the reason in `note`. For a timed run `note` has what a reader should know:
-        few launches or samples, an input or a version that differs from that of other runs. Where the chosen file has
-        no counts they are those of `operation_counts`.
+        artefact in 0-1, flops, macs, params of one image, peak memory as inference_mib and training_mib, note, file and
+        count_file (the files in the run's folder with the times and with the counts; "" for none). A run without a
+        usable file has NaN, and the reason in `note`. For a timed run `note` has what a reader should know: few
+        launches or samples, an input or a version that differs from that of other runs. Where the chosen file has no
+        counts they are those of `operation_counts`.
 
     Raises:
-        InputError: an unknown condition; runs, or files of one run, measured on different devices or under different
-            conditions.
+        InputError: an unknown condition or value; runs, or files of one run, measured on different devices or under
+            different conditions.
     """
     return read_latencies(study, runs, conditions).frame
 
@@ -80,18 +85,19 @@ def operation_counts(study: Study, runs: Sequence[str], conditions: Mapping[str,
         The columns of `latency_of_runs`.
 
     Raises:
-        InputError: an unknown condition.
+        InputError: an unknown condition or value.
     """
     import pandas as pd
 
     read: dict[str, list[Measurement]] = {run: latency_files(study.runs, run, []) for run in dict.fromkeys(runs)}
-    _check_known(conditions or {}, [one for found in read.values() for one in found])
-    chosen = {key: wanted for key, wanted in (conditions or {}).items() if key in OF_STUDENT}
+    exact = select_conditions(conditions or {}, [one for found in read.values() for one in found])
+    chosen = {key: wanted for key, wanted in exact.items() if key in OF_STUDENT}
     rows = []
     for run in runs:
-        found = [one for one in read[run] if _fits(one, chosen)]
+        found = [one for one in read[run] if fits(one, chosen)]
         row, notes = _counted(found)
-        rows.append(_nothing("; ".join(notes) if found else _why_none(read[run], [], chosen)) | row)
+        nothing = _nothing("; ".join(notes) if found else _why_none(read[run], [], chosen))
+        rows.append(nothing | row | {"count_file": _count_file(found)})
     return pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
 
 
@@ -101,11 +107,11 @@ def read_latencies(study: Study, runs: Sequence[str], conditions: Mapping[str, s
 
     problems: list[Problem] = []
     read: dict[str, list[Measurement]] = {run: latency_files(study.runs, run, problems) for run in dict.fromkeys(runs)}
-    _check_known(conditions, [one for found in read.values() for one in found])
+    conditions = select_conditions(conditions, [one for found in read.values() for one in found])
     chosen: dict[str, list[Measurement]] = {}
     why: dict[str, str] = {}
     for run, found in read.items():
-        wanted = [one for one in found if _fits(one, conditions)]
+        wanted = [one for one in found if fits(one, conditions)]
         chosen[run] = [one for one in wanted if not one.disturbed]
         problems += [
             Problem(one.path, f"left out, the measurement was disturbed: {one.disturbed}")
@@ -113,28 +119,37 @@ def read_latencies(study: Study, runs: Sequence[str], conditions: Mapping[str, s
             if one.disturbed
         ]
         why[run] = "" if chosen[run] else _why_none(found, wanted, conditions)
-    _refuse_mixed(study, chosen, conditions)
+    refuse_mixed(study, chosen, conditions)
     taken = {run: found[0] for run, found in chosen.items() if found}
     notes = _differences(list(taken.values()))
     rows = []
     for run in runs:
-        same = [one for one in read[run] if _fits(one, _of_student(taken.get(run), conditions))]
+        same = [one for one in read[run] if fits(one, _of_student(taken.get(run), conditions))]
         row = _row(taken[run], notes[run]) if run in taken else _nothing(why[run])
+        row["count_file"] = row["count_file"] or _count_file(same)
         rows.append(row | {key: number for key, number in _counted(same)[0].items() if math.isnan(row[key])})
     frame = pd.DataFrame(rows, index=pd.Index(list(runs), name="run", dtype=object), columns=_columns())
     return Latencies(frame, problems)
 
 
-def _fits(one: Measurement, conditions: Mapping[str, str]) -> bool:
-    return all(
-        (one.path.name if key == FILE else one.conditions.get(key)) == str(wanted) for key, wanted in conditions.items()
-    )
+def numbers_of_file(path: Path, run: str) -> dict[str, Any] | Problem:
+    """Return the numbers of one latency file, {column of `latency_of_runs`: value}, or the Problem why it has none."""
+    found = read_latency_file(path, run)
+    return found if isinstance(found, Problem) else _row(found, ())
 
 
 def _of_student(taken: Measurement | None, conditions: Mapping[str, str]) -> dict[str, str]:
     """The conditions that files must share for their counts to be of the same thing."""
     given = conditions if taken is None else taken.conditions
     return {key: str(given[key]) for key in OF_STUDENT if key in given}
+
+
+def _name(one: Measurement) -> str:
+    return f"{LATENCY_FOLDER}/{one.path.name}"
+
+
+def _count_file(found: Sequence[Measurement]) -> str:
+    return next((_name(one) for one in found if any(number == number for number in one.counts.values())), "")
 
 
 def _counted(found: Sequence[Measurement]) -> tuple[dict[str, float], list[str]]:
@@ -148,15 +163,6 @@ def _counted(found: Sequence[Measurement]) -> tuple[dict[str, float], list[str]]
     return row, notes
 
 
-def _check_known(conditions: Mapping[str, str], everything: Sequence[Measurement]) -> None:
-    known = list(dict.fromkeys(key for one in everything for key in one.conditions))
-    for key in conditions if everything else ():
-        if key not in (*known, FILE):
-            raise unknown_name(
-                "condition of the latency files", key, [*known, FILE], "fix `latency` in the report spec"
-            )
-
-
 def _why_none(found: Sequence[Measurement], wanted: Sequence[Measurement], conditions: Mapping[str, str]) -> str:
     if not found:
         return "no latency file"
@@ -166,52 +172,12 @@ def _why_none(found: Sequence[Measurement], wanted: Sequence[Measurement], condi
     return "disturbed: " + "; ".join(dict.fromkeys(one.disturbed for one in wanted))
 
 
-def _refuse_mixed(study: Study, chosen: Mapping[str, Sequence[Measurement]], conditions: Mapping[str, str]) -> None:
-    """Numbers beside each other must differ in the artefact alone."""
-    everything = [one for found in chosen.values() for one in found]
-    differing = _differing(everything, lambda key: key not in OF_STUDENT)
-    students = _students(study)
-    of_student: dict[tuple[str, ...], list[Measurement]] = {}
-    for one in everything:
-        of_student.setdefault(students.get(one.run, (one.run,)), []).append(one)
-    for its in of_student.values():
-        differing = {**_differing(its, lambda key: key in OF_STUDENT), **differing}
-    if differing:
-        listed = "; ".join(f"{key}: {abbreviate(values)}" for key, values in differing.items())
-        stated = {key: next(v for v in values if v != "not stated") for key, values in differing.items()}
-        raise InputError(
-            f"latencies under different conditions are not compared ({listed}); choose one in the report spec, "
-            f"e.g. `latency: {_yaml({**conditions, **stated})}`"
-        )
-    for run, found in chosen.items():
-        twins = [one.path.name for one in found]
-        if len(twins) > 1:
-            raise InputError(
-                f"run {run} has {len(twins)} latency files under the same conditions ({', '.join(twins)}); remove "
-                f"all but one, or choose it in the report spec: `latency: {_yaml({**conditions, FILE: twins[-1]})}`"
-            )
-
-
-def _differing(found: Sequence[Measurement], counts_in: Callable[[str], bool]) -> dict[str, list[str]]:
-    """{condition: its values} where two files differ in one that counts."""
-    keys = dict.fromkeys(key for one in found for key in one.conditions if counts_in(key))
-    values = {key: list(dict.fromkeys(one.conditions.get(key, "not stated") for one in found)) for key in keys}
-    return {key: several for key, several in values.items() if len(several) > 1}
-
-
-def _students(study: Study) -> dict[str, tuple[str, ...]]:
-    """{run: what is equal for runs of one student, by its spec}."""
-    frame = study.frame
-    columns = [frame[name].astype(str) for name in ("student", "student_digest", "network", "input", "overrides_json")]
-    return {str(run): tuple(facts) for run, *facts in zip(frame["run"], *columns, strict=True)}
-
-
 def _differences(taken: Sequence[Measurement]) -> dict[str, list[str]]:
     """{run: what of its input and its software is not that of the other runs}."""
     notes: dict[str, list[str]] = {one.run: [] for one in taken}
-    for key in _differing(taken, lambda key: key in OF_STUDENT):
+    for key in differing_values(taken, lambda key: key in OF_STUDENT):
         for one in taken:
-            notes[one.run].append(f"timed at {key} {one.conditions.get(key, 'not stated')}, that of its student")
+            notes[one.run].append(f"timed at {key} {one.conditions.get(key, NOT_STATED)}, that of its student")
     packages = dict.fromkeys(name for one in taken for name in one.versions)
     usual = {name: Counter(one.versions.get(name, "") for one in taken).most_common(1)[0][0] for name in packages}
     for one in taken:
@@ -223,27 +189,14 @@ def _differences(taken: Sequence[Measurement]) -> dict[str, list[str]]:
     return notes
 
 
-def _yaml(conditions: Mapping[str, str]) -> str:
-    pairs = (f"{key}: {value if _is_plain(value) else _quoted(value)}" for key, value in conditions.items())
-    return "{" + ", ".join(pairs) + "}"
-
-
-def _is_plain(value: str) -> bool:
-    """Whether a flow mapping of YAML needs no quotes around the text."""
-    return bool(value) and value == value.strip() and value[0].isalnum() and not any(c in value for c in ",:#{}[]'\"")
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _columns() -> list[str]:
     quantiles = [f"{name}{end}_ms" for name in QUANTILES for end in ("", "_low", "_high")]
-    return [*("device", "conditions", "launches", "n_samples"), *quantiles, "interval", "AP", *COUNTS, *MEMORY, "note"]
+    return [*("device", "conditions", "launches", "n_samples"), *quantiles, "interval", "AP", *COUNTS, *MEMORY, "note",
+            "file", "count_file"]  # fmt: skip
 
 
 def _nothing(note: str) -> dict[str, Any]:
-    texts = dict.fromkeys(("device", "conditions", "interval"), "")
+    texts = dict.fromkeys(("device", "conditions", "interval", "file", "count_file"), "")
     return {**dict.fromkeys(_columns(), math.nan), **texts, "launches": 0, "n_samples": 0, "note": note}
 
 
@@ -257,4 +210,6 @@ def _row(one: Measurement, notes: Sequence[str]) -> dict[str, Any]:
         **one.counts,
         **one.memory,
         "note": "; ".join(filter(None, [found["note"], *notes])),
+        "file": _name(one),
+        "count_file": _name(one) if any(number == number for number in one.counts.values()) else "",
     }

@@ -6,12 +6,12 @@ axes together are the series; with many there is one set of figures for each com
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.load.schema import AXIS, Study
+from analysis.report.file_names import name_of_labels
 from analysis.report.report_spec import SHIPPED, parse, read_spec
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
@@ -195,14 +195,6 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
         yield parse({**common, "title": "AP against latency"})
     elif rows["params"].dropna().nunique() > 1:
         yield parse({**common, "x": "params", "title": "AP against parameters"})
-
-
-def name_of_labels(labels: Iterable[str]) -> str:
-    """Join labels to a part of a file name: ASCII, at most 60 characters; a longer name is cut and gets a digest."""
-    given = "-".join(labels)
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in given)
-    name = "_" + name[1:] if name.startswith(".") else name  # a dot would hide the file
-    return name if len(name) <= 60 else f"{name[:51]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
 
 
 def _short(axis: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.formats import csvfile
-from analysis.load.columns import QUANTITIES
 from analysis.load.schema import Study, labels_of
+from analysis.report.run_values import SeedDifference, quantity_of, run_value, seed_differences
 from analysis.tables.protocol_facts import teachers
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import FormatError, read_bytes
@@ -37,6 +37,7 @@ class RunDetails:
         state: as in the frame.
         value: the run's own number, in the column's unit; None where it has none.
         facts: {name: text}.
+        file: in the folder, which has the number; "" where it is unknown.
         folder: path of the run.
         files: {name in the folder: description}.
     """
@@ -46,6 +47,7 @@ class RunDetails:
     state: str
     value: float | None
     facts: dict[str, str]
+    file: str = ""
     folder: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
@@ -57,14 +59,16 @@ class Explanation:
     Attributes:
         cell: {header of the table's CSV: text}.
         runs: in the order of the cell.
+        seeds: of a difference, the seeds that both rows have.
     """
 
     cell: dict[str, str]
     runs: list[RunDetails]
+    seeds: list[SeedDifference] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Return the explanation as one JSON object."""
-        return json.dumps({"cell": self.cell, "runs": [asdict(run) for run in self.runs]}, indent=2)
+        return json.dumps(asdict(self), indent=2)
 
     def text(self) -> str:
         """Return the explanation as lines of text."""
@@ -83,8 +87,16 @@ class Explanation:
             lines.append(f"  test: {p}{cell['test']}")
         if cell["cross_check"]:
             lines.append(f"  cross-check: {cell['cross_check']}")
+        lines += [
+            f"  seed {one.seed}: {one.value!r} - {one.baseline_value!r} = {one.difference:+.6g} {cell['unit']}".rstrip()
+            + f"  ({one.run} - {one.baseline})"
+            for one in self.seeds
+        ]
+        if cell["kind"] == "difference" and self.runs and not self.seeds:
+            lines.append("  no difference of single seeds: the runs here are not pairs of one seed with a value each")
         for run in self.runs:
             value = f"  {run.value!r} {cell['unit']}".rstrip() if run.value is not None else ""
+            value += f"  in {run.file}" if run.file else ""
             lines.append(f"  {run.run}  {'' if run.seed is None else f'seed {run.seed}  '}{run.state}{value}")
             facts = {**run.facts, "folder": run.folder} if run.folder else run.facts
             lines += [f"    {name:9} {fact}" for name, fact in facts.items()]
@@ -115,7 +127,11 @@ def explain_cell(table: Path, row: str, column: str, runs: Path) -> Explanation:
     found = [cell for cell in cells_of_row if column in (cell["column"], cell["label"])]
     if not found:
         raise unknown_name("column", column, [cell["column"] for cell in cells_of_row])
-    return Explanation(found[0], _runs_of_cell(found[0], runs))
+    cell = found[0]
+    details = _runs_of_cell(cell, runs)
+    paired = cell["kind"] == "difference"
+    seeds = seed_differences([(run.run, run.seed, run.value) for run in details], int(cell["n"])) if paired else []
+    return Explanation(cell, details, seeds)
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -150,19 +166,23 @@ def _runs_of_cell(cell: dict[str, str], runs: Path) -> list[RunDetails]:
         return []
     study = read_study(runs, ())
     rows = {str(row["run"]): row for row in study.frame.to_dict("records")}
-    return [_run_details(study, rows[run], cell) if run in rows else _missing_run(run, runs) for run in wanted]
+    files = dict(zip(wanted, csvfile.run_ids(cell["files"]), strict=False))
+    return [
+        _run_details(study, rows[run], cell, files.get(run, "")) if run in rows else _missing_run(run, runs)
+        for run in wanted
+    ]
 
 
 def _missing_run(run: str, runs: Path) -> RunDetails:
     return RunDetails(run, None, f"not in {runs}", None, {})
 
 
-def _run_details(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> RunDetails:
-    quantity = QUANTITIES.get(cell["column"].removeprefix("delta."))
-    stored = row.get(quantity.column) if quantity and quantity.column else None
-    value = float(stored) * quantity.scale if quantity and isinstance(stored, float) and stored == stored else None
+def _run_details(study: Study, row: dict[Any, Any], cell: dict[str, str], file: str) -> RunDetails:
     folder = study.runs / str(row["run"])
+    own = run_value(folder, row, quantity_of(cell["column"]), file)
     facts = {
+        "measured": own.conditions,
+        "problem": own.problem,
         "cell": ", ".join(f"{axis}={label}" for axis, label in labels_of(row).items()),
         "commit": _code(str(row["code"] or "")),
         "versions": ", ".join(
@@ -178,7 +198,7 @@ def _run_details(study: Study, row: dict[Any, Any], cell: dict[str, str]) -> Run
     files = {name: what for name, what in FILES if (folder / name).is_file()}
     seed = int(row["seed"]) if row["seed"] == row["seed"] else None
     known_facts = {name: fact for name, fact in facts.items() if fact}
-    return RunDetails(str(row["run"]), seed, str(row["state"]), value, known_facts, str(folder), files)
+    return RunDetails(str(row["run"]), seed, str(row["state"]), own.value, known_facts, file, str(folder), files)
 
 
 def _code(code: str) -> str:

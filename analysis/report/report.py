@@ -13,6 +13,7 @@ from pathlib import Path
 from analysis.load.schema import STATES, Study
 from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
+from analysis.report.measurements import one_per_measurement
 from analysis.report.output_folder import OutputFolder
 from analysis.report.report_contents import DrawnFigure, ReportContents, ReportRequest
 from analysis.report.report_spec import read_spec
@@ -115,9 +116,15 @@ def _plural(n: int, what: str) -> str:
 
 
 def _add_item(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
+    """Add a table or figure, or one for each kind of measurement behind its latencies."""
+    spec = with_sweep_labels(spec, contents.study.sweeps.get(sweep, {}))
+    for own, suffix in one_per_measurement(contents.study, spec, sweep):
+        _add_one(contents, own, sweep, name + suffix, allow_mixed)
+
+
+def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str, name: str, allow_mixed: bool) -> None:
     if name in {table.name for table in contents.tables} | {drawn.name for drawn in contents.drawn}:
         raise InputError(f"two reports are called {name!r}; give one of them another `name`")
-    spec = with_sweep_labels(spec, contents.study.sweeps.get(sweep, {}))
     if isinstance(spec, TableSpec):
         from analysis.tables.build_table import build_table
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.load.columns import Quantity
+from analysis.load.columns import STATUS_NAMES, Quantity
 from analysis.stats.seed_statistics import summary
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell
+from c2d.core.run_folder import RESULT_FILE, STATUS_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ class Samples:
         undefined: number of finished seeds without a number.
         reason: why there is no value, or no value of some seeds; "" where nothing is missing.
         notes: sentences on how the numbers were measured.
+        files: {run: file in its folder that has the number}.
     """
 
     values: dict[int, float]
@@ -42,6 +44,7 @@ class Samples:
     undefined: int
     reason: str
     notes: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def is_from_latency(quantity: Quantity) -> bool:
@@ -66,7 +69,14 @@ def row_samples(group: Group, quantity: Quantity, timed: pd.DataFrame | None) ->
     reason = seed_progress(group) if done.empty else _undefined(without, quantity, timed) if undefined else ""
     planned_seeds = tuple(int(seed) for seed in group.rows["seed"])
     notes = _notes(list(runs.values()), timed) if quantity.depends_on_device else ()
-    return Samples(values, runs, planned_seeds, undefined, reason, notes)
+    return Samples(values, runs, planned_seeds, undefined, reason, notes, _files(list(runs.values()), quantity, timed))
+
+
+def _files(runs: Sequence[str], quantity: Quantity, timed: pd.DataFrame | None) -> dict[str, str]:
+    if not is_from_latency(quantity):
+        return dict.fromkeys(runs, STATUS_FILE if quantity.column in STATUS_NAMES else RESULT_FILE)
+    column = "file" if quantity.depends_on_device else "count_file"
+    return {run: str(timed.loc[[run], column].iloc[0]) for run in runs} if timed is not None else {}
 
 
 def mean_cell(found: Samples, quantity: Quantity) -> Cell:
@@ -94,6 +104,7 @@ def mean_cell(found: Samples, quantity: Quantity) -> Cell:
         interval=interval,
         notes=tuple(notes),
         runs=tuple(found.runs[seed] for seed in seeds),
+        files=tuple(found.files[found.runs[seed]] for seed in seeds) if found.files else (),
     )
 
 

@@ -190,7 +190,10 @@ def _subtract(
             elif baseline is row:
                 drafts[row.key, key] = differences.missing_difference("baseline")
             else:
-                drafts[row.key, key] = tests.cell(key, found[row.key][key], found[baseline.key][key])
+                mine, theirs = found[row.key][key], found[baseline.key][key]
+                cell = tests.cell(key, mine, theirs)
+                files = {**theirs.files, **mine.files}
+                drafts[row.key, key] = dataclasses.replace(cell, files=tuple(files[run] for run in cell.runs))
     tests.check()
     for (row_key, key), cell in zip(drafts, differences.holm_corrected(list(drafts.values())), strict=True):
         cells[row_key][f"delta.{key}"] = cell

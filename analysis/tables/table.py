@@ -64,7 +64,8 @@ class Cell:
         bold: best, or not distinguishable from the best.
         reason: why the value is missing.
         notes: marks of the table's footnotes.
-        runs: ids of the runs with a value.
+        runs: ids of the runs with a value; of a difference first those of the row, then those of its baseline.
+        files: of each run the file in its folder that has the number.
         source: source of a published number.
     """
 
@@ -86,6 +87,7 @@ class Cell:
     reason: str = ""
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     source: str = ""
 
 

@@ -31,7 +31,16 @@ def table(tmp_path: Path) -> Path:
     def row(method: str) -> Row:
         cells = {
             "AP": Cell(value=26.0, n=3, n_planned=3, sd=1.0, low=23.5, high=28.5, interval="t", runs=runs[method]),
-            "delta.AP": Cell(value=0.0, n=3, n_planned=3, p=1.0, p_adjusted=1.0, test="paired t", runs=runs[method]),
+            "delta.AP": Cell(
+                value=0.0,
+                n=3,
+                n_planned=3,
+                p=1.0,
+                p_adjusted=1.0,
+                test="paired t",
+                runs=runs[method] + runs["baseline"],
+                files=("result.json",) * 6,
+            ),
             "published.AP": Cell(value=27.9, source="a paper"),
         }
         return Row(f"method={method}", (f"= {method}",), cells)
@@ -67,6 +76,13 @@ def test_rows_and_columns_have_several_names(table: Path, tmp_path: Path, row: s
     assert found.cell["row"] == "method=c2d"
     assert found.cell["test"] == "paired t"
     assert "adjusted 1.0: paired t" in found.text()
+    assert [(one.seed, one.value, one.difference) for one in found.seeds] == [
+        (0, 25.0, 0.0),
+        (1, 26.0, 0.0),
+        (2, 27.0, 0.0),
+    ]
+    assert "  seed 2: 27.0 - 27.0 = +0 %" in found.text()
+    assert "25.0 %  in result.json" in found.text()
 
 
 def test_any_file_of_the_table_will_do(table: Path, tmp_path: Path) -> None:

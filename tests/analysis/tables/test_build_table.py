@@ -227,6 +227,7 @@ def test_latency_is_the_mean_of_the_seeds_quantiles(tmp_path: Path, monkeypatch:
         asked.append(conditions)
         rows = [
             {"device": "made", "conditions": "batch 1", "note": "", "flops": 2e9, "macs": 1e9,
+             "file": "latency/a.json", "count_file": "latency/a.json",
              **{f"p{q}_ms": float(q + 10 * int(run[-1])) for q in (50, 90, 99)}}
             if run != runs[-1] else {"device": "", "conditions": "", "note": "no latency file"}
             for run in runs
@@ -251,7 +252,8 @@ def test_notes_on_latency_stand_at_its_cells_and_reasons_are_those_of_the_gaps(
 
     def of_runs(of: Study, runs: list[str], conditions: dict[str, str]) -> pd.DataFrame:
         rows = [
-            {"device": "made", "conditions": "", "note": "measured in 1 launch", "flops": math.nan, "p50_ms": 8.0}
+            {"device": "made", "conditions": "", "note": "measured in 1 launch", "flops": math.nan, "p50_ms": 8.0,
+             "file": "latency/a.json", "count_file": ""}
             if not run.endswith("s2") else {"device": "", "conditions": "", "note": "no latency file"}
             for run in runs
         ]  # fmt: skip
