@@ -109,18 +109,25 @@ def evaluate(
     check: Annotated[
         bool, typer.Option("--check", help="run both engines; fail beyond 1e-6 (COCO) or 0.05 AP (TIDE)")
     ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="names of the outputs: a,b,c, a text file, or `card` (the card's classes)"),
+    ] = None,
     runs: Runs = None,
     out: Annotated[Path | None, typer.Option(help="where to write the result (JSON)")] = None,
 ) -> None:
     """Evaluate exported weights: the numbers of a run again, or of any stock config, checkpoint and data set."""
+    from c2d.core.errors import InputError
     from c2d.core.store_folder import runs_folder
     from c2d.evaluation.evaluate_files import evaluate_files
     from c2d.evaluation.evaluate_run import evaluate_run
 
+    if run is not None and classes is not None:
+        raise InputError("--classes names the outputs of a foreign model; a RUN has the classes of its data set")
     if run is not None:
         result, lines = evaluate_run(run, runs_folder(runs), Path(card) if card else None, check)
     else:
-        result, lines = evaluate_files(config, checkpoint, card, runs_folder(runs), check)
+        result, lines = evaluate_files(config, checkpoint, card, runs_folder(runs), check, classes)
     for line in lines:
         print(line)
     print(summary(result))

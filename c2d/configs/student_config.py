@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,9 @@ def load_student(
 
     source = _read(name_or_path)
     # A shipped student, or a config of one's own in the same form, has its size; mmdet's own configs do not.
-    own = name_or_path in student_names() or "input_size" in source
-    model, train, test = model_and_pipelines(source, name_or_path, own=own)
+    shipped = name_or_path in student_names()
+    own = shipped or "input_size" in source
+    model, train, test = model_and_pipelines(source, name_or_path, own=own, shipped=shipped)
     remove_pretrained(model)
     size = resolve_input_size(source.get("input_size") if own else None, test, input_size)
     model, train, test = apply_input_size(model, train, test, size, name_or_path)
@@ -118,17 +120,35 @@ def remove_pretrained(node: Any) -> None:
             remove_pretrained(value)
 
 
-def _set_classes(node: Any, count: int) -> int:
-    """Set every num_classes below `node`, except in the backbone and the RPN (objectness). Return how many were set."""
-    if isinstance(node, list):
-        return sum(_set_classes(value, count) for value in node)
-    if not isinstance(node, dict):
-        return 0
-    done = 0
-    if "num_classes" in node:
-        node["num_classes"] = count
-        done = 1
-    return done + sum(_set_classes(value, count) for key, value in node.items() if key not in ("backbone", "rpn_head"))
+def class_counts(node: Any, path: str = "model") -> dict[str, int]:
+    """Return {dotted key: value} of every num_classes in a model config, but those of backbone and RPN (objectness).
+
+    Args:
+        node: config of the model.
+        path: its dotted key.
+    """
+    return {f"{where}.num_classes": part["num_classes"] for where, part in _counting(node, path)}
+
+
+def _set_classes(model: dict[str, Any], count: int) -> int:
+    """Set every num_classes that `class_counts` returns, in place. Return how many were set."""
+    parts = list(_counting(model, "model"))
+    for _, part in parts:
+        part["num_classes"] = count
+    return len(parts)
+
+
+def _counting(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(dotted key, part) of each part that counts classes."""
+    if isinstance(node, dict):
+        if "num_classes" in node:
+            yield path, node
+        for key, value in node.items():
+            if key not in ("backbone", "rpn_head"):
+                yield from _counting(value, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _counting(value, f"{path}.{index}")
 
 
 def _unfreeze(backbone: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 
@@ -117,6 +117,23 @@ def final_head(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
         f"supported heads: {supported}, and subclasses that keep their loss and targets; choose such a student, "
         "or a method that needs no positives"
     )
+
+
+def count_classes(detector: Any) -> int | None:
+    """Return the foreground classes of the head that predicts the final boxes; None where it has no such number.
+
+    Raises:
+        InputError: its stages have different numbers.
+    """
+    head = getattr(detector, "bbox_head", None) or getattr(getattr(detector, "roi_head", None), "bbox_head", None)
+    stages: list[Any] = list(head) if isinstance(head, nn.ModuleList) else [head]
+    counts = [stage.num_classes for stage in stages if isinstance(getattr(stage, "num_classes", None), int)]
+    if len(set(counts)) > 1:
+        raise InputError(
+            f"the stages of '{type(detector).__name__}' have different numbers of classes, {counts}; give all one "
+            "num_classes"
+        )
+    return counts[0] if counts else None
 
 
 def dense_head(detector: Any) -> Any:

@@ -115,6 +115,11 @@ def check_classes(model: Distillation, classes: Sequence[str]) -> None:
     teacher_classes = getattr(model.teachers.detector, "classes", None)
     for name, method in model.methods.items():
         compares_heads = method.needs.dense or method.needs.rois or method.needs.proposals
+        if compares_heads and model.teachers.detector is not None and teacher_classes is None:
+            raise InputError(
+                f"{name} compares the heads' outputs, and nothing names the classes of the detector teacher; write "
+                "them as metainfo.classes of its config's test data set"
+            )
         if compares_heads and teacher_classes is not None and list(teacher_classes) != list(classes):
             raise InputError(
                 f"{name} compares the heads' outputs, and the detector teacher has the classes "

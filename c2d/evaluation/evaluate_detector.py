@@ -15,6 +15,8 @@ from c2d.core.errors import RunError
 from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
+from c2d.detectors.heads import count_classes
+from c2d.evaluation.class_map import ClassSources, check_names_by_ap
 from c2d.evaluation.datasets import build_dataset, held_out_dataset
 from c2d.evaluation.detect import Heartbeat, detect
 from c2d.evaluation.distributed import join_process_group
@@ -60,6 +62,7 @@ def evaluate_detector(
     truth: dict[str, Any],
     device: str,
     heartbeat: Heartbeat = lambda: None,
+    class_sources: ClassSources | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a stock student on the evaluation split of a card.
 
@@ -70,20 +73,26 @@ def evaluate_detector(
         truth: its ground truth, from `load_ground_truth`.
         device: `cpu` or `cuda:N`.
         heartbeat: called after every image.
+        class_sources: of a model that was not trained here: its outputs are paired with the card's classes by name.
 
     Returns:
         (content of result.json, detections as `detect` returns them).
 
     Raises:
-        InputError: weights of another architecture, or classes of config and data set that differ.
+        InputError: weights of another architecture, or classes of model and data set that do not fit.
     """
     from c2d.metrics import coco, tide
     from c2d.metrics.coco_data import prepare
 
     begun = time.monotonic()
     dataset = held_out_dataset(config, card, "student")
-    model, audit = load_student(config, weights, device)
-    detections = detect(model, build_dataset(dataset), heartbeat)
+    model, audit = load_student(config, weights, device, class_sources.checkpoint if class_sources else None)
+    built = build_dataset(dataset)
+    class_map, card_ids = None, list(built.cat_ids)
+    if class_sources is not None:
+        class_map = class_sources.map(count_classes(model), card.card.classes, card.card.name)
+        built.cat_ids = class_map.category_ids(card_ids)
+    detections = [one for one in detect(model, built, heartbeat) if one["category_id"] is not None]
     detected = time.monotonic()
     data = prepare(truth, detections)
     result = {
@@ -96,11 +105,22 @@ def evaluate_detector(
         "audit": audit.to_dict(),
         "seconds": {"detect": round(detected - begun, 3), "score": round(time.monotonic() - detected, 3)},
     }
+    if class_map is not None:
+        result["class_map"] = class_map.to_dict()
+    if class_map is not None and class_map.is_permutation:
+        position = dict(zip(built.cat_ids, card_ids, strict=True))
+        moved = [{**one, "category_id": position[one["category_id"]]} for one in detections]
+        check_names_by_ap(result["AP"], coco.evaluate(prepare(truth, moved))["AP"], class_map)
     return result, detections
 
 
 def evaluate_and_check(
-    config: Config, weights: Path, card: LoadedCard, folder: RunFolder, check: bool
+    config: Config,
+    weights: Path,
+    card: LoadedCard,
+    folder: RunFolder,
+    check: bool,
+    class_sources: ClassSources | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Evaluate a stock student, and compare the engines of the metrics if asked.
 
@@ -110,6 +130,7 @@ def evaluate_and_check(
         card: the data set.
         folder: any run of the store, which keeps the ground truth.
         check: compare the engines.
+        class_sources: as in `evaluate_detector`.
 
     Returns:
         (content of result.json, lines to print).
@@ -119,7 +140,9 @@ def evaluate_and_check(
         RunError: of class `data`: the engines differ.
     """
     truth = load_ground_truth(card, folder)
-    result, detections = evaluate_detector(config, weights, card, truth, join_process_group())
+    result, detections = evaluate_detector(
+        config, weights, card, truth, join_process_group(), class_sources=class_sources
+    )
     if not check:
         return result, []
     from c2d.metrics import engine_parity

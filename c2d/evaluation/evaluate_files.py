@@ -7,16 +7,24 @@ from typing import Any
 
 from mmengine import Config
 
-from c2d.core.errors import InputError
+from c2d.configs.dataset_tree import one_pipeline
+from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.data.card_lookup import load_card, verify_card
+from c2d.evaluation.class_map import ClassSources, class_lines
 from c2d.evaluation.datasets import coco_dataset
 from c2d.evaluation.evaluate_detector import evaluate_and_check
+from c2d.weights import safe_load
 
 
 def evaluate_files(
-    config: Path | None, checkpoint: Path | None, card: str | None, runs: Path, check: bool
+    config: Path | None,
+    checkpoint: Path | None,
+    card: str | None,
+    runs: Path,
+    check: bool,
+    classes: str | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Evaluate a stock config with a checkpoint on the evaluation split of a data card.
 
@@ -26,12 +34,14 @@ def evaluate_files(
         card: name or path of a data card.
         runs: the store, which keeps the ground truth.
         check: compare the engines of the metrics, too.
+        classes: names of the model's outputs: `card`, names with commas, or a text file; None to read them from
+            checkpoint and config.
 
     Returns:
         (result, lines to print).
 
     Raises:
-        InputError: one of the three is missing or cannot be read, or the classes differ.
+        InputError: one of the three is missing or cannot be read, or the classes do not fit.
         RunError: the engines differ.
     """
     missing = [
@@ -41,26 +51,34 @@ def evaluate_files(
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
     verify_card(loaded, {loaded.evaluation_split: 0})
+    given = _read(config)
+    stock = _with_card(given, loaded, str(config))
+    content = safe_load.load(checkpoint)
+    sources = ClassSources(given, content, str(config), str(checkpoint), classes)
     # A run folder that does not exist: only its store is used, for the ground truth.
-    return evaluate_and_check(_stock(config, loaded), checkpoint, loaded, RunFolder(runs / "none"), check)
+    result, lines = evaluate_and_check(stock, checkpoint, loaded, RunFolder(runs / "none"), check, sources)
+    return result, [*class_lines(result["class_map"]), *lines]
 
 
-def _stock(path: Path, card: LoadedCard) -> Config:
-    """An mmdet config whose test data set is the card's; it keeps the class names of the config, if it has them."""
+def _read(path: Path) -> Config:
     if not path.is_file():
         raise InputError(f"no config {path}; check the path")
     try:
-        config = Config.fromfile(path)
-        dataset = config["test_dataloader"]["dataset"]
-    except KeyError:
-        raise InputError(f"{path} has no test_dataloader.dataset; give a whole mmdet config") from None
+        return Config.fromfile(path)
     except Exception as error:  # a config is Python and may raise anything
-        raise InputError(f"cannot read {path}: {error}") from None
-    named = (dataset.get("metainfo") or {}).get("classes")
-    pipeline = dataset["pipeline"]
-    classes = tuple(named) if named else tuple(card.card.classes)
-    config["test_dataloader"]["dataset"] = {
-        **coco_dataset(card, card.evaluation_split, pipeline, test=True),
-        "metainfo": {"classes": classes},
+        raise InputError(f"cannot read {path}: {first_line(error)}; give a whole mmdet config") from None
+
+
+def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
+    """The model of a config, and its test pipeline on the card's data set."""
+    if not isinstance(config.get("model"), dict):
+        raise InputError(f"{name} has no `model`; give a whole mmdet config")
+    pipeline = one_pipeline(config, ("test_dataloader", "val_dataloader"), name)
+    if pipeline is None:
+        raise InputError(f"{name} has no pipeline in test_dataloader.dataset; give a whole mmdet config")
+    loader = {
+        "batch_size": 1,
+        "num_workers": 0,
+        "dataset": coco_dataset(card, card.evaluation_split, pipeline, test=True),
     }
-    return config
+    return Config({"default_scope": "mmdet", "model": config["model"], "test_dataloader": loader})

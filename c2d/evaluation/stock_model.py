@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,21 @@ def build_student(config: Config, device: str = "cpu") -> Any:
     return model.to(device)
 
 
-def load_student(config: Config, weights: Path, device: str = "cpu") -> tuple[Any, Audit]:
+def load_student(
+    config: Config, weights: Path, device: str = "cpu", content: Mapping[str, Any] | None = None
+) -> tuple[Any, Audit]:
     """Build a student and load its weights.
 
     Args:
         config: with `model`.
         weights: student.pth, or any checkpoint of the model; every key must fit, as under `strict=True`.
         device: `cpu` or `cuda:N`.
+        content: of the file, where it was read before.
 
     Returns:
         (model in eval mode, audit).
     """
     model = build_student(config, device)
-    audit = safe_load.load_into(model, weights, who="student", strict=True)
+    source = weights if content is None else content
+    audit = safe_load.load_into(model, source, who="student", strict=True, source_name=str(weights))
     return model.to(device).eval(), audit

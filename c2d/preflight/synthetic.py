@@ -147,7 +147,9 @@ def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> Dete
     """
     if spec.kind != "detector":
         raise InputError(f"run {spec.id} is a {spec.kind}, a detector teacher is needed; give one with a student")
-    return DetectorTeacher(build_student(config.resolve(spec, card, folder).student))
+    teacher = DetectorTeacher(build_student(config.resolve(spec, card, folder).student))
+    teacher.classes = tuple(card.card.classes)
+    return teacher
 
 
 def is_downloaded(init: str) -> bool:

@@ -11,12 +11,13 @@ import torch
 from mmengine import Config
 from torch import Tensor, nn
 
+from c2d.configs.class_names import name_outputs
 from c2d.configs.student_config import remove_pretrained
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import hooks
 from c2d.detectors.batch import Batch
-from c2d.detectors.heads import dense_head
+from c2d.detectors.heads import count_classes, dense_head
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
@@ -32,7 +33,7 @@ class DetectorTeacher:
         network: the mmdet detector.
         normalization: of the images it takes, see `normalize`.
         num_classes: foreground classes; None where the head has no such attribute.
-        classes: their names in the order of the logits; None where the config has none.
+        classes: their names in the order of the logits; None where neither config nor checkpoint has them.
         audit: which keys of the checkpoint were loaded.
     """
 
@@ -41,7 +42,7 @@ class DetectorTeacher:
         # eval() keeps batch norm on its stored statistics; nothing calls train() on a teacher, which is no submodule.
         self.network = network.eval().requires_grad_(False).to(device)
         self.normalization = Normalization.from_preprocessor(self.network.data_preprocessor)
-        self.num_classes = _classes(self.network)
+        self.num_classes = count_classes(self.network)
         self.classes: tuple[str, ...] | None = None
         self.audit = audit
 
@@ -55,7 +56,8 @@ class DetectorTeacher:
             device: of the teacher.
 
         Raises:
-            InputError: the config has no model, or the checkpoint lacks keys of it (the first ten are named).
+            InputError: the config has no model, the checkpoint lacks keys of it (the first ten are named), or what they
+                say about the classes differs.
         """
         source = config if isinstance(config, Config) else _read(Path(config))
         if not isinstance(source.get("model"), dict):
@@ -67,9 +69,12 @@ class DetectorTeacher:
 
             network = MODELS.build(model)
         # Not strict: a checkpoint may hold EMA copies of the weights; the audit lists them as unexpected.
-        audit = safe_load.load_into(network, checkpoint, who="teacher", strict=False)
+        loaded = safe_load.load(checkpoint)
+        audit = safe_load.load_into(network, loaded, who="teacher", strict=False, source_name=str(checkpoint))
         teacher = cls(network, device=device, audit=audit)
-        teacher.classes = _named_classes(source)
+        name = str(source.filename or "the config") if isinstance(config, Config) else str(config)
+        named = name_outputs(source, loaded, teacher.num_classes, name, str(checkpoint))
+        teacher.classes = named.names if named else None
         return teacher
 
     @classmethod
@@ -177,17 +182,3 @@ def _read(path: Path) -> Config:
         return Config.fromfile(path)
     except Exception as error:  # a config is Python and may raise anything
         raise InputError(f"cannot read {path}: {first_line(error)}") from error
-
-
-def _named_classes(config: Config) -> tuple[str, ...] | None:
-    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
-    classes = (dataset.get("metainfo") or {}).get("classes")
-    return tuple(classes) if classes else None
-
-
-def _classes(network: Any) -> int | None:
-    head = getattr(network, "bbox_head", None) or getattr(getattr(network, "roi_head", None), "bbox_head", None)
-    if isinstance(head, nn.ModuleList):
-        head = head[-1]
-    count = getattr(head, "num_classes", None)
-    return int(count) if count is not None else None

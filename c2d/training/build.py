@@ -19,6 +19,7 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import find_run
 from c2d.core.yaml_lines import read_mapping
 from c2d.data.card import LoadedCard
+from c2d.detectors.heads import count_classes
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.build_methods import build_distillation, check_classes, schedule_notes
 from c2d.distillation.wrapper import TeacherSet
@@ -170,6 +171,12 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     spec, card, folder = sources.spec, sources.card, sources.folder
     classes = card.card.classes
     student = build_student(resolved.student)
+    # A head whose config has no num_classes keeps mmdet's default.
+    if (count := count_classes(student)) not in (None, len(classes)):
+        raise InputError(
+            f"the student's head has {count} classes, and data set {card.card.name} has {len(classes)}; write a "
+            "num_classes into the head of its config, so that the number can be set"
+        )
     audit, note = sources.first_weights(student)
     notes = [
         f"{folder.id}: {len(dataset)} training images of {card.card.name}, {len(classes)} classes, on {sources.device}",

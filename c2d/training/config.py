@@ -8,7 +8,9 @@ from typing import Any
 
 from mmengine import Config
 
-from c2d.configs.student_config import load_student, student_digest
+from c2d.configs.dataset_tree import dataset_nodes
+from c2d.configs.image_mixing import refuse_mixing
+from c2d.configs.student_config import class_counts, load_student, student_digest
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.core.store_folder import RunStore
@@ -72,6 +74,9 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
         spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]
     )
     _override(training, spec.overrides)
+    _check_classes(training, card)
+    if any(key.startswith("train_dataloader") for key in spec.overrides):
+        refuse_mixing(training["train_dataloader"], "with these overrides the run")
     train = Config(training)
     student = Config(
         {
@@ -103,6 +108,7 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
     pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
     training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
     _override(training, spec.overrides)
+    _check_classes(training, card)
     train = Config(training)
     student = Config(
         {
@@ -162,6 +168,26 @@ def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
         else:
             raise unknown_name(
                 "override", dotted, [".".join([*parents, key]) for key in node], "keys are those of train_config.py"
+            )
+
+
+def _check_classes(training: dict[str, Any], card: LoadedCard) -> None:
+    """Check that overrides left the number and the names of the classes as the data set has them."""
+    classes = card.card.classes
+    for key, count in class_counts(training["model"]).items():
+        if count != len(classes):
+            raise InputError(
+                f"override {key} is {count!r}, and data set {card.card.name} has {len(classes)} classes "
+                f"({', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}); the number follows from the data "
+                "set: leave the override out, or train on a data set with these classes"
+            )
+    for node in dataset_nodes(training["train_dataloader"]["dataset"], "train_dataloader.dataset"):
+        names = (node.config.get("metainfo") or {}).get("classes")
+        if names is None or list(names) != list(classes):
+            raise InputError(
+                f"override {node.path}.metainfo.classes is {names!r}, and the classes of data set {card.card.name} are "
+                f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}; they follow from the data set: leave "
+                "the override out"
             )
 
 

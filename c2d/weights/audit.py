@@ -165,6 +165,29 @@ def check_audit(
     raise InputError(f"{audit.who} weights {audit.source}: " + "; ".join(part for part in faults if part))
 
 
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Check that no weight is NaN or infinite: a model with one computes NaN, or is silently wrong where it is unused.
+
+    Args:
+        weights: {key: tensor of any shape}.
+        source: whose weights they are, and their file.
+
+    Raises:
+        InputError: one is; with the first keys and the numbers of such values.
+    """
+    counts = {
+        key: int(value.numel() - value.isfinite().sum())
+        for key, value in weights.items()
+        if value.is_floating_point() or value.is_complex()
+    }
+    broken = [f"{key} ({count} of {weights[key].numel()})" for key, count in counts.items() if count]
+    if broken:
+        raise InputError(
+            f"{source}: {len(broken)} of {len(weights)} tensors hold NaN or infinite values: {first_keys(broken, 3)}; "
+            "the training diverged or the file is damaged: give an earlier checkpoint"
+        )
+
+
 def _advice(audit: Audit, prefix_found: bool) -> str:
     if prefix_found:
         return ""

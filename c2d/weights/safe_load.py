@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError, first_line
-from c2d.weights.audit import Audit, check_audit, rename_keys
+from c2d.weights.audit import Audit, check_audit, check_finite, rename_keys
 
 Who = Literal["teacher", "student", "backbone"]
 # Under WRAPPERS other programs keep the weights inside a checkpoint; the first that holds tensors is taken.
@@ -216,6 +216,7 @@ def load_into(
     strip: str | Sequence[str] = (),
     rename: Callable[[str], str | None] | None = None,
     allow_missing: Sequence[str] = (),
+    source_name: str = "the given state",
 ) -> Audit:
     """Copy weights into `model` (in place) and report every key.
 
@@ -229,11 +230,13 @@ def load_into(
             DataParallel) is removed without being named if every key has it. Both are reported.
         rename: file key -> model key, after `strip`; None drops the key, which is reported.
         allow_missing: patterns (fnmatch) of model keys that the file may not have; `*.num_batches_tracked` always.
+        source_name: name of a `source` that is no path, for messages.
 
     Raises:
-        InputError: see above; the message names the first ten keys and, if one is found, the prefix that would fit.
+        InputError: see above; the message names the first ten keys and, if one is found, the prefix that would fit. Or
+            a weight is NaN or infinite.
     """
-    name = str(source) if isinstance(source, (str, Path)) else "the given state"
+    name = str(source) if isinstance(source, (str, Path)) else source_name
     state, wrapper = weights_of(load(source) if isinstance(source, (str, Path)) else source, name)
     wanted = model.state_dict()
     prefixes = (strip,) if isinstance(strip, str) else tuple(strip)
@@ -260,6 +263,7 @@ def load_into(
         notes=notes,
     )
     check_audit(audit, list(mapped), list(wanted), strict=strict, allow_missing=allow_missing)
+    check_finite(kept, f"{who} weights {name}")
     # versions of modules: without them mmcv and torch take a plain dict for an old checkpoint and convert it
     kept._metadata = getattr(state, "_metadata", None) or wanted._metadata  # type: ignore[attr-defined]
     model.load_state_dict(kept, strict=False)  # the audit has decided; only allowed keys are missing
