@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.data": ("c2d.core", "c2d.data.decoding"),
     "c2d.data.coco": ("c2d.core", "c2d.data"),
     "c2d.data.scenes": ("c2d.core", "c2d.data"),
-    "c2d.data.voc": ("c2d.core", "c2d.data"),
+    "c2d.data.voc": ("c2d.core", "c2d.data", "c2d.data.decoding"),
     "c2d.detectors": ("c2d.core",),
     "c2d.ops": ("c2d.core", "c2d.detectors"),
     "c2d.configs": ("c2d.core", "c2d.detectors"),

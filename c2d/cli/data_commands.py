@@ -35,6 +35,21 @@ class Images(StrEnum):
     link = "link"
 
 
+class Origin(StrEnum):
+    """Pixel that the coordinates of a VOC box are counted from."""
+
+    one = "1"
+    zero = "0"
+    edge = "edge"
+
+
+class Frame(StrEnum):
+    """Frame of boxes on an image with an orientation."""
+
+    stored = "stored"
+    upright = "upright"
+
+
 def _print_card(out: Path, card: Card) -> None:
     parts = ", ".join(f"{name} {split.n_images} images {split.n_boxes} boxes" for name, split in card.splits.items())
     typer.echo(f"{out}: data set '{card.name}', {len(card.classes)} classes, {parts}, digest {card.digest[:12]}")
@@ -66,6 +81,15 @@ def voc(
     ),
     name: str = typer.Option("", help="name of the data set (default: OUT's)"),
     images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
+    merge_spellings: bool = typer.Option(
+        False, "--merge-spellings", help="class names that differ in case or blanks alone are one class"
+    ),
+    origin: Origin | None = typer.Option(
+        None, help="boxes are in pixels counted from 1 (VOC, the default) or 0, or in pixel edges counted from 0"
+    ),
+    frame: Frame | None = typer.Option(
+        None, help="frame of boxes on images with an EXIF orientation, where sizes do not tell it"
+    ),
 ) -> None:
     """Convert Pascal VOC layout to COCO JSON with a data card."""
     from c2d.data.issues import InvalidDataset
@@ -80,6 +104,9 @@ def voc(
             name=name or None,
             classes=[part.strip() for part in classes.split(",") if part.strip()] or None,
             images=images.value,
+            merge=merge_spellings,
+            origin=origin.value if origin is not None else None,
+            frame=frame.value if frame is not None else None,
         )
     except InvalidDataset as error:
         for issue in error.issues:

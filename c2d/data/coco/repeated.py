@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from c2d.data.class_names import plain_name
 from c2d.data.coco.box_evidence import A_FEW
 from c2d.data.coco.file_issues import FileIssues, Severity
 
@@ -57,8 +57,7 @@ def check_class_names(named: Sequence[tuple[int, str]], issues: FileIssues) -> N
     """
     first: dict[str, tuple[int, str]] = {}
     for category, name in named:
-        plain = "".join(unicodedata.normalize("NFKC", name).split()).casefold()
-        other = first.setdefault(plain, (category, name))
+        other = first.setdefault(plain_name(name), (category, name))
         if other[1] != name:
             message = f"name {name!r} differs from {other[1]!r} of category {other[0]} in case or blanks alone"
             fix = "if they are one class, give their boxes one category; if not, name them apart"

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.errors import InputError, unknown_name
+from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card, annotation_digest, card_digest
 from c2d.data.issues import InvalidDataset
 from c2d.data.make_card import make_card
-from c2d.data.voc.voc_xml import BadAnnotation, VocImage, read_annotation
+from c2d.data.usable_boxes import MIN_IMAGE_PX, count_usable, nothing_usable
+from c2d.data.voc.voc_boxes import VocImage
+from c2d.data.voc.voc_frame import Frame, Origin
+from c2d.data.voc.voc_splits import read_splits
 
 Difficult = Literal["crowd", "keep"]
 Images = Literal["reference", "copy", "link"]
@@ -37,42 +40,26 @@ class Conversion:
     notes: list[str]
 
 
-def _read_split(src: Path, split: str) -> list[str]:
-    folder = src / "ImageSets" / "Main"
-    path = folder / f"{split}.txt"
-    if not path.is_file():
-        raise unknown_name("split", split, [p.stem for p in folder.glob("*.txt")], f"searched: {folder}")
-    # per-class lists carry a flag in a second column; the name is the first
-    try:
-        stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path} ({error}); wanted a text file with an image name on each line") from None
-    repeated = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []
-    if repeated:
-        raise InputError(f"{path} lists {repeated[0]} twice ({len(repeated)} such names); list every image once")
-    if not stems:
-        raise InputError(f"{path} lists no image; choose another split")
-    return stems
-
-
 def _coco_dict(images: Sequence[VocImage], classes: list[str], difficult: Difficult) -> dict[str, Any]:
     numbers = {name: index for index, name in enumerate(classes, start=1)}
     rows: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, start=1):
-        for name, box, hard in image.boxes:
+        for item, box in image.boxes:
+            flags = {key: value for key, value in item.flags.items() if key != "difficult"}
             rows.append(
                 {
                     "id": len(rows) + 1,
                     "image_id": image_id,
-                    "category_id": numbers[name],
+                    "category_id": numbers[item.name],
                     "bbox": list(box),
                     "area": box[2] * box[3],
-                    "iscrowd": int(hard and difficult == "crowd"),
+                    "iscrowd": int(item.flags.get("difficult", 0) and difficult == "crowd"),
+                    **flags,
                 }
             )
     return {
         "images": [
-            {"id": i, "file_name": image.file.name, "width": image.size[0], "height": image.size[1]}
+            {"id": i, "file_name": image.file_name, "width": image.size[0], "height": image.size[1]}
             for i, image in enumerate(images, start=1)
         ],
         "annotations": rows,
@@ -80,24 +67,25 @@ def _coco_dict(images: Sequence[VocImage], classes: list[str], difficult: Diffic
     }
 
 
-def _place_images(images: Sequence[VocImage], folder: Path, how: Images) -> None:
-    folder.mkdir()
+def _place_images(images: Sequence[VocImage], source: Path, folder: Path, how: Images) -> None:
     for image in images:
+        target = folder / image.file_name
+        target.parent.mkdir(parents=True, exist_ok=True)
         if how == "copy":
-            shutil.copyfile(image.file, folder / image.file.name)
+            shutil.copyfile(source / image.file_name, target)
         else:
-            os.symlink(image.file.resolve(), folder / image.file.name)
+            os.symlink((source / image.file_name).resolve(), target)
 
 
-def _class_list(given: Sequence[str] | None, parts: dict[str, list[VocImage]], issues: list[str]) -> list[str]:
-    found = {name: image.stem for part in parts.values() for image in part for name, _, _ in image.boxes}
-    if given is None:
-        return sorted(found)
-    hint = "add it to --classes, or correct the XML"
-    issues += [
-        f"{found[name]}.xml: {unknown_name('class', name, given, hint)}" for name in sorted(set(found) - set(given))
-    ]
-    return list(given)
+def _unused_splits(contents: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a note for each split without a box that runs can use."""
+    notes = []
+    for split, coco in contents.items():
+        counted = count_usable(coco, MIN_IMAGE_PX if split == "train" else 0)
+        if not counted.usable:
+            keep = "; --difficult keep makes difficult objects boxes" if counted.total else ""
+            notes.append(f"split {split} {nothing_usable(counted, 'that runs can use')}{keep}")
+    return notes
 
 
 def convert(
@@ -109,6 +97,9 @@ def convert(
     classes: Sequence[str] | None = None,
     name: str | None = None,
     images: Images = "reference",
+    merge: bool = False,
+    origin: Origin | None = None,
+    frame: Frame | None = None,
 ) -> Conversion:
     """Convert a VOC data set.
 
@@ -120,6 +111,9 @@ def convert(
         classes: class names in the order of the labels; the names found, sorted, by default.
         name: name of the data set; that of `out` by default.
         images: image files are referenced where they are, copied, or linked.
+        merge: class names that differ in case or blanks alone are one class.
+        origin: pixel that counting starts at; None: 1, with a note where the boxes speak against it.
+        frame: frame of the boxes of images with an orientation, where sizes do not tell it.
 
     Raises:
         InvalidDataset: all issues of the files; nothing is written.
@@ -134,31 +128,16 @@ def convert(
             )
     if classes is not None and len(set(classes)) < len(classes):
         raise InputError(f"--classes {','.join(classes)} names a class twice; name every class once")
-    notes: list[str] = []
-    issues: list[str] = []
-    parts: dict[str, list[VocImage]] = {}
-    owner: dict[str, str] = {}
-    for split, listed in splits.items():
-        parts[split] = []
-        for stem in _read_split(src, listed):
-            if stem in owner:
-                issues.append(
-                    f"{stem}: listed in {splits[owner[stem]]}.txt ({owner[stem]}) and {listed}.txt ({split}); a leak"
-                )
-                continue
-            owner[stem] = split
-            xml = src / "Annotations" / f"{stem}.xml"
-            try:
-                parts[split].append(read_annotation(xml, src / "JPEGImages", notes))
-            except BadAnnotation as error:
-                issues.append(f"{xml.name}: {error}")
-    chosen = _class_list(classes, parts, issues)
+    reading = read_splits(src, splits, classes=classes, merge=merge, origin=origin, frame=frame)
+    parts, issues, notes = reading.splits, reading.issues, reading.notes
     if not issues and not any(image.boxes for part in parts.values() for image in part):
         issues.append(f"{src}: no box in any of the splits {', '.join(splits.values())}")
     if issues:
         raise InvalidDataset(f"{src} cannot be converted", issues)
+    found = {item.name for part in parts.values() for image in part for item, _ in image.boxes}
+    chosen = sorted(found) if classes is None else list(classes)
     label = name or out.name
-    source = {
+    source: dict[str, Any] = {
         "maker": "c2d data voc",
         "name": label,
         "splits": splits,
@@ -166,8 +145,10 @@ def convert(
         "classes": chosen,
         "images": images,
     }
+    source |= {key: value for key, value in (("merge", merge), ("origin", origin), ("frame", frame)) if value}
+    contents = {split: _coco_dict(part, chosen, difficult) for split, part in parts.items()}
+    notes += _unused_splits(contents)
     with staged_folder(out, source) as stage:
-        contents = {split: _coco_dict(part, chosen, difficult) for split, part in parts.items()}
         if stage.existing is not None:
             # Equal options do not mean equal XML files, so the content is compared as well.
             if stage.existing.digest != card_digest(chosen, {s: annotation_digest(c) for s, c in contents.items()}):
@@ -179,7 +160,7 @@ def convert(
             atomic_write_json(path, contents[split])
             folder = (src / "JPEGImages").resolve()
             if images != "reference":
+                _place_images(part, folder, stage.path / split, images)
                 folder = stage.path / split
-                _place_images(part, folder, images)
             files[split] = (path, folder)
         return Conversion(make_card(stage.path, label, chosen, files, source), notes)

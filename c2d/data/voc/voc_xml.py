@@ -1,8 +1,4 @@
-"""Read one Pascal VOC annotation file and the size of its image.
-
-Frames: VOC counts pixels from 1 and both corners belong to the box, so (xmin, ymin, xmax, ymax) becomes COCO's
-x = xmin - 1, y = ymin - 1, w = xmax - xmin + 1, h = ymax - ymin + 1 in pixel edges.
-"""
+"""Read one Pascal VOC annotation file: the stated size and the objects, as the file has them."""
 
 from __future__ import annotations
 
@@ -12,39 +8,78 @@ from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
-from PIL import Image, UnidentifiedImageError
+
+from c2d.data.flag_words import read_flag
+
+Corners = tuple[float, float, float, float]
+FLAGS = ("difficult", "truncated", "occluded")
+
+
+@dataclass(frozen=True)
+class VocObject:
+    """One object of an annotation file.
+
+    Attributes:
+        number: its place in the file, from 1.
+        name: its class.
+        corners: (xmin, ymin, xmax, ymax) as the file has them.
+        flags: {difficult, truncated, occluded: 0 or 1}, those that the file has.
+    """
+
+    number: int
+    name: str
+    corners: Corners
+    flags: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Describe the object for a note."""
+        x1, y1, x2, y2 = self.corners
+        return f"object {self.number} ({self.name}, xmin {x1:g} ymin {y1:g} xmax {x2:g} ymax {y2:g})"
 
 
 @dataclass
-class VocImage:
-    """One image of a split.
+class VocAnnotation:
+    """One annotation file.
 
     Attributes:
-        stem: name without suffix.
-        file: path of the image.
-        size: (width, height) of the file in pixels.
-        boxes: (class, (x, y, width, height) in pixels as in COCO, difficult) of each object.
+        stem: its name without suffix.
+        file_name: name of the image in the file; "" if it has none.
+        size: stated (width, height) in pixels; None if the file states none.
+        objects: in the order of the file.
+        notes: a line for everything that was dropped or found in another place.
     """
 
     stem: str
-    file: Path
-    size: tuple[int, int]
-    boxes: list[tuple[str, tuple[float, float, float, float], bool]] = field(default_factory=list)
+    file_name: str
+    size: tuple[int, int] | None
+    objects: list[VocObject] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class BadAnnotation(Exception):
     """An issue of one file. The caller collects them and reports all at once."""
 
 
-def _number(parent: Element, path: str) -> float:
-    text = parent.findtext(path)
-    try:
-        value = float(text) if text is not None else None
-    except ValueError:
-        value = None
-    if value is None or not abs(value) < 1e7:  # also NaN and infinity
-        raise BadAnnotation(f"<{path}> is {text!r}; wanted a number")
-    return value
+def read_annotation(xml: Path) -> VocAnnotation:
+    """Read one XML file.
+
+    Raises:
+        BadAnnotation: the file cannot be used.
+    """
+    root = _parse(xml)
+    annotation = VocAnnotation(xml.stem, _text(root, "filename", "the file"), _stated_size(root))
+    items = root.findall("object")
+    nested = [item for item in root.iter("object") if item not in items]
+    if nested:
+        annotation.notes.append(f"{len(nested)} of its objects are inside another element and were read from there")
+    for number, item in enumerate(root.iter("object"), start=1):
+        annotation.objects.append(_object(item, number))
+    boxes = sum(1 for _ in root.iter("bndbox")) - sum(1 for _ in root.iterfind(".//part//bndbox"))
+    if boxes > len(annotation.objects):
+        raise BadAnnotation(
+            f"has {boxes} <bndbox> and {len(annotation.objects)} <object>; every box needs an <object> of its own"
+        )
+    return annotation
 
 
 def _parse(path: Path) -> Element:
@@ -52,73 +87,83 @@ def _parse(path: Path) -> Element:
         # defusedxml, because entities let an XML file of a few lines expand to gigabytes.
         root = ElementTree.parse(path).getroot()
     except FileNotFoundError:
-        raise BadAnnotation("no such file, but its split lists it") from None
-    except (ParseError, DefusedXmlException, OSError, ValueError) as error:
+        raise BadAnnotation("no such file, but its split lists it (a list has names without suffix)") from None
+    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError) as error:
         raise BadAnnotation(f"cannot be read as XML ({error})") from None
     if root is None or root.tag != "annotation":
         raise BadAnnotation(f"the root element is <{root.tag if root is not None else ''}>; wanted <annotation>")
     return root
 
 
-def _image_size(path: Path) -> tuple[int, int]:
+def _stated_size(root: Element) -> tuple[int, int] | None:
+    size = _child(root, "size", "the file")
+    if size is None:
+        return None
+    width, height = int(_number(size, "width", "<size>")), int(_number(size, "height", "<size>"))
+    return (width, height) if width and height else None
+
+
+def _object(item: Element, number: int) -> VocObject:
+    name = _text(item, "name", f"object {number}")
+    if not name:
+        raise BadAnnotation(f"object {number} has no name")
+    where = f"object {number} ({name})"
+    box = _child(item, "bndbox", where)
+    if box is None:
+        raise BadAnnotation(f"{where} has no <bndbox>; wanted <bndbox> with xmin, ymin, xmax, ymax")
+    x1, y1, x2, y2 = (_number(box, key, where) for key in ("xmin", "ymin", "xmax", "ymax"))
+    flags: dict[str, int] = {}
+    for key in FLAGS:
+        if (element := _child(item, key, where)) is not None:
+            try:
+                flags[key] = read_flag(element.text)
+            except ValueError as error:
+                raise BadAnnotation(f"{where}: <{key}> {error}") from None
+    return VocObject(number, name, (x1, y1, x2, y2), flags)
+
+
+def _child(parent: Element, tag: str, where: str) -> Element | None:
+    found = parent.findall(tag)
+    if len(found) > 1:
+        raise BadAnnotation(f"{where} has {len(found)} <{tag}>; wanted one")
+    return found[0] if found else None
+
+
+def _text(parent: Element, tag: str, where: str) -> str:
+    element = _child(parent, tag, where)
+    return (element.text or "").strip() if element is not None else ""
+
+
+def _number(parent: Element, tag: str, where: str) -> float:
+    text = _text(parent, tag, where)
     try:
-        with Image.open(path) as image:
-            return image.size
-    except FileNotFoundError:
-        raise BadAnnotation(f"its image {path.name} does not exist in {path.parent}") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise BadAnnotation(f"its image {path.name} cannot be read ({error})") from None
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e7:  # also NaN and infinity
+        raise BadAnnotation(f"{where}: <{tag}> is {text!r}; wanted a number")
+    return value
 
 
-def _find_image(folder: Path, stem: str, named: str | None) -> Path:
-    """Return the image of an annotation: by the stem of the XML file, as in VOC, else by the name inside it."""
-    for suffix in (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG"):
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
-    return folder / (Path(named).name if named else f"{stem}.jpg")
-
-
-def read_annotation(xml: Path, image_folder: Path, notes: list[str]) -> VocImage:
-    """Read one XML file.
+def drop_repeated(annotation: VocAnnotation) -> None:
+    """Keep the first of objects with one class and one box; report boxes that two classes share.
 
     Args:
-        xml: the file.
-        image_folder: folder of the images.
-        notes: a line is appended for every object that is dropped or clipped.
+        annotation: its objects and notes are changed.
 
     Raises:
-        BadAnnotation: the file cannot be used.
+        BadAnnotation: a repetition has another difficult flag.
     """
-    root = _parse(xml)
-    file = _find_image(image_folder, xml.stem, root.findtext("filename"))
-    size = _image_size(file)
-    stated = (
-        (int(_number(root, "size/width")), int(_number(root, "size/height")))
-        if root.find("size") is not None
-        else (0, 0)
-    )
-    if 0 in stated:
-        notes.append(f"{xml.name}: states no image size; the image's own, {size[0]} x {size[1]}, is used")
-    elif stated != size:
-        raise BadAnnotation(
-            f"states {stated[0]} x {stated[1]} pixels, the image has {size[0]} x {size[1]}; boxes cannot be trusted"
-        )
-    image = VocImage(xml.stem, file, size)
-    for index, item in enumerate(root.findall("object"), start=1):
-        name = (item.findtext("name") or "").strip()
-        if not name:
-            raise BadAnnotation(f"object {index} has no name")
-        x1, y1, x2, y2 = (_number(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax"))
-        what = f"{xml.name}: object {index} ({name}, xmin {x1:g} ymin {y1:g} xmax {x2:g} ymax {y2:g})"
-        if x2 <= x1 or y2 <= y1:
-            notes.append(f"{what} dropped: no width or height")
-            continue
-        left, top, right, bottom = max(x1 - 1, 0.0), max(y1 - 1, 0.0), min(x2, size[0]), min(y2, size[1])
-        if right - left < 1 or bottom - top < 1:
-            notes.append(f"{what} dropped: outside the image of {size[0]} x {size[1]}")
-            continue
-        if (left, top, right, bottom) != (x1 - 1, y1 - 1, x2, y2):
-            notes.append(f"{what} clipped to the image of {size[0]} x {size[1]}")
-        difficult = (item.findtext("difficult") or "0").strip() not in ("0", "")
-        image.boxes.append((name, (left, top, right - left, bottom - top), difficult))
-    return image
+    kept: dict[Corners, list[VocObject]] = {}
+    for item in list(annotation.objects):
+        others = kept.setdefault(item.corners, [])
+        same = next((other for other in others if other.name == item.name), None)
+        if same is None:
+            if others:
+                annotation.notes.append(f"{item} has the box of object {others[0].number} ({others[0].name})")
+            others.append(item)
+        elif same.flags.get("difficult", 0) != item.flags.get("difficult", 0):
+            raise BadAnnotation(f"{item} repeats object {same.number} with another <difficult>; remove one")
+        else:
+            annotation.notes.append(f"{item} dropped: it repeats object {same.number}")
+            annotation.objects.remove(item)
