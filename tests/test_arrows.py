@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.methods": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.methods.parts"),
     "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.methods"),
     "c2d.evaluation": (
-        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.specs", "c2d.weights",
+        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
         "c2d.teachers",
     ),
     "c2d.training": (

@@ -12,13 +12,17 @@ import typer
 
 Runs = Annotated[Path | None, typer.Option("--runs", help="the store of all runs (default: C2D_RUNS, else ./runs)")]
 Data = Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="loader processes of each rank (default: cores - 1); results do not depend on it"),
+]
 
 
 def train(
     spec: Annotated[str, typer.Argument(metavar="SPEC.yaml|RUN", help="a spec (docs/spec.md), or a run to continue")],
     runs: Runs = None,
     data: Data = None,
-    workers: Annotated[int, typer.Option(min=0, help="data loading processes; results do not depend on it")] = 0,
+    workers: Workers = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of this process")] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="iterations (default: a tenth of the run)")
@@ -67,8 +71,10 @@ def train(
         import torch
 
         torch.set_num_threads(threads)
+    from c2d.evaluation.loader_processes import available_workers
     from c2d.training.train import RunOptions, train
 
+    workers = available_workers() if workers is None else workers
     try:
         options = RunOptions(data, workers, checkpoint_every, download, quiet, stop_after, monitor, cache_teacher)
         result = train(folder, options)
@@ -113,6 +119,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="NAMES", help="names of the outputs: a,b,c, a text file, or `card` (the card's classes)"),
     ] = None,
+    workers: Workers = None,
     runs: Runs = None,
     out: Annotated[Path | None, typer.Option(help="where to write the result (JSON)")] = None,
 ) -> None:
@@ -121,13 +128,17 @@ def evaluate(
     from c2d.core.store_folder import runs_folder
     from c2d.evaluation.evaluate_files import evaluate_files
     from c2d.evaluation.evaluate_run import evaluate_run
+    from c2d.evaluation.loader_processes import available_workers
 
     if run is not None and classes is not None:
         raise InputError("--classes names the outputs of a foreign model; a RUN has the classes of its data set")
+    workers = available_workers() if workers is None else workers
     if run is not None:
-        result, lines = evaluate_run(run, runs_folder(runs), Path(card) if card else None, check)
+        result, lines = evaluate_run(run, runs_folder(runs), Path(card) if card else None, check, workers)
     else:
-        result, lines = evaluate_files(config, checkpoint, card, runs_folder(runs), check, classes)
+        result, lines = evaluate_files(config, checkpoint, card, runs_folder(runs), check, classes, workers)
+    if not result:  # a rank other than 0
+        return
     for line in lines:
         print(line)
     print(summary(result))

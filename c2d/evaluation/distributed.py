@@ -3,7 +3,7 @@
 The launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT: torchrun does, and sweeps/node/job.py does
 from SLURM's variables. When a rank dies, the others end too: under SLURM within seconds, by srun's --kill-on-bad-exit;
 under torchrun by its agent; without either, gloo detects the closed connection at the next step, and nccl at the latest
-after the time-out below, which has to be long because rank 0 validates alone.
+after the time-out below, which has to be long: the others wait while rank 0 computes the metrics of a validation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def join_process_group() -> str:
         torch.cuda.set_device(device_index())
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
         try:
-            # rank 0 validates alone, and the others wait for it
+            # rank 0 computes the metrics alone, and the others wait for it
             torch.distributed.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=3))
         except (torch.distributed.DistError, TimeoutError) as error:
             where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"

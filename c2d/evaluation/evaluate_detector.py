@@ -18,9 +18,10 @@ from c2d.data.card import LoadedCard
 from c2d.detectors.heads import count_classes
 from c2d.evaluation.class_map import ClassSources, check_names_by_ap
 from c2d.evaluation.datasets import build_dataset, held_out_dataset
-from c2d.evaluation.detect import Heartbeat, detect
-from c2d.evaluation.distributed import join_process_group
-from c2d.evaluation.stock_model import load_student
+from c2d.evaluation.detect import detect
+from c2d.evaluation.distributed import is_main, join_process_group
+from c2d.evaluation.rank_shares import Heartbeat
+from c2d.evaluation.stock_model import build_student, load_student
 
 
 def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
@@ -63,20 +64,22 @@ def evaluate_detector(
     device: str,
     heartbeat: Heartbeat = lambda: None,
     class_sources: ClassSources | None = None,
+    workers: int = 0,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Evaluate a stock student on the evaluation split of a card.
+    """Evaluate a stock student on the evaluation split of a card; every rank detects a share of the images.
 
     Args:
         config: with `model` and `test_dataloader`.
-        weights: student.pth, or any checkpoint of the model.
+        weights: student.pth, or any checkpoint of the model; only rank 0 reads it.
         card: the data set.
         truth: its ground truth, from `load_ground_truth`.
         device: `cpu` or `cuda:N`.
         heartbeat: called after every image.
         class_sources: of a model that was not trained here: its outputs are paired with the card's classes by name.
+        workers: loader processes of this rank.
 
     Returns:
-        (content of result.json, detections as `detect` returns them).
+        (content of result.json, detections as `detect` returns them); both are empty on ranks other than 0.
 
     Raises:
         InputError: weights of another architecture, or classes of model and data set that do not fit.
@@ -85,14 +88,16 @@ def evaluate_detector(
     from c2d.metrics.coco_data import prepare
 
     begun = time.monotonic()
-    dataset = held_out_dataset(config, card, "student")
+    built = build_dataset(held_out_dataset(config, card, "student"))
+    if not is_main():  # `detect` gives it the weights of rank 0
+        detect(build_student(config, device), built, heartbeat, workers)
+        return {}, []
     model, audit = load_student(config, weights, device, class_sources.checkpoint if class_sources else None)
-    built = build_dataset(dataset)
     class_map, card_ids = None, list(built.cat_ids)
     if class_sources is not None:
         class_map = class_sources.map(count_classes(model), card.card.classes, card.card.name)
         built.cat_ids = class_map.category_ids(card_ids)
-    detections = [one for one in detect(model, built, heartbeat) if one["category_id"] is not None]
+    detections = [one for one in detect(model, built, heartbeat, workers) if one["category_id"] is not None]
     detected = time.monotonic()
     data = prepare(truth, detections)
     result = {
@@ -121,6 +126,7 @@ def evaluate_and_check(
     folder: RunFolder,
     check: bool,
     class_sources: ClassSources | None = None,
+    workers: int = 0,
 ) -> tuple[dict[str, Any], list[str]]:
     """Evaluate a stock student, and compare the engines of the metrics if asked.
 
@@ -131,19 +137,21 @@ def evaluate_and_check(
         folder: any run of the store, which keeps the ground truth.
         check: compare the engines.
         class_sources: as in `evaluate_detector`.
+        workers: loader processes of this rank.
 
     Returns:
-        (content of result.json, lines to print).
+        (content of result.json, lines to print); both are empty on ranks other than 0.
 
     Raises:
         InputError: as `evaluate_detector`.
         RunError: of class `data`: the engines differ.
     """
-    truth = load_ground_truth(card, folder)
+    device = join_process_group()
+    truth = load_ground_truth(card, folder) if is_main() else {}
     result, detections = evaluate_detector(
-        config, weights, card, truth, join_process_group(), class_sources=class_sources
+        config, weights, card, truth, device, class_sources=class_sources, workers=workers
     )
-    if not check:
+    if not check or not is_main():
         return result, []
     from c2d.metrics import engine_parity
 

@@ -25,6 +25,7 @@ def evaluate_files(
     runs: Path,
     check: bool,
     classes: str | None = None,
+    workers: int = 0,
 ) -> tuple[dict[str, Any], list[str]]:
     """Evaluate a stock config with a checkpoint on the evaluation split of a data card.
 
@@ -36,6 +37,7 @@ def evaluate_files(
         check: compare the engines of the metrics, too.
         classes: names of the model's outputs: `card`, names with commas, or a text file; None to read them from
             checkpoint and config.
+        workers: loader processes of this rank.
 
     Returns:
         (result, lines to print).
@@ -56,8 +58,8 @@ def evaluate_files(
     content = safe_load.load(checkpoint)
     sources = ClassSources(given, content, str(config), str(checkpoint), classes)
     # A run folder that does not exist: only its store is used, for the ground truth.
-    result, lines = evaluate_and_check(stock, checkpoint, loaded, RunFolder(runs / "none"), check, sources)
-    return result, [*class_lines(result["class_map"]), *lines]
+    result, lines = evaluate_and_check(stock, checkpoint, loaded, RunFolder(runs / "none"), check, sources, workers)
+    return result, [*class_lines(result["class_map"]), *lines] if result else []
 
 
 def _read(path: Path) -> Config:

@@ -12,12 +12,14 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import read_json
 from c2d.core.store_folder import find_run
 from c2d.data.card_lookup import find_card, verify_card
-from c2d.evaluation.distributed import join_process_group
+from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.evaluation.evaluate_detector import evaluate_and_check
 from c2d.specs.spec import parse_spec
 
 
-def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple[dict[str, Any], list[str]]:
+def evaluate_run(
+    name: str, runs: Path, data: Path | None, check: bool, workers: int = 0
+) -> tuple[dict[str, Any], list[str]]:
     """Evaluate a run's exported file again. The run folder is not changed.
 
     Args:
@@ -25,9 +27,10 @@ def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple
         runs: the store.
         data: root of the data cards (default: C2D_DATA, else ./data).
         check: compare the engines of the metrics, too.
+        workers: loader processes of this rank.
 
     Returns:
-        (result, lines to print).
+        (result, lines to print); both are empty on ranks other than 0.
 
     Raises:
         InputError: the run is not finished, or its data set is missing.
@@ -48,11 +51,13 @@ def evaluate_run(name: str, runs: Path, data: Path | None, check: bool) -> tuple
         from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
         lines: list[str] = []
-        result = evaluate_classifier(config, weights, card, join_process_group(), lambda: None)
+        result = evaluate_classifier(config, weights, card, join_process_group(), workers=workers)
         key = "top1"
     else:
-        result, lines = evaluate_and_check(config, weights, card, folder, check)
+        result, lines = evaluate_and_check(config, weights, card, folder, check, workers)
         key = "AP"
+    if not is_main():
+        return {}, []
     before = read_json(folder.result)[key]  # None where undefined, e.g. without any ground truth
     if (before is None) != (result[key] is None) or (
         before is not None and not math.isclose(before, result[key], abs_tol=1e-6)

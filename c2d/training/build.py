@@ -25,7 +25,8 @@ from c2d.distillation.build_methods import build_distillation, check_classes, sc
 from c2d.distillation.wrapper import TeacherSet
 from c2d.evaluation.datasets import build_dataset, coco_dataset
 from c2d.evaluation.detect import detect
-from c2d.evaluation.distributed import join_process_group
+from c2d.evaluation.distributed import is_main, join_process_group
+from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.evaluation.stock_model import build_student
 from c2d.methods import DISTILLERS
 from c2d.ops.seeding import seed_everything
@@ -33,7 +34,7 @@ from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config
 from c2d.training.metrics_logger import Validate
-from c2d.training.sampler import ResumableSampler, SeededDataset
+from c2d.training.sampler import ResumableSampler
 from c2d.training.sources import Sources, verified_card
 
 if TYPE_CHECKING:
@@ -82,21 +83,24 @@ class TrainingRun:
             processed = self.model.data_preprocessor(images, True)
             yield processed["inputs"], processed["data_samples"]
 
-    def validation(self, truth: Any) -> Validate | None:
+    def validation(self, truth: Any, workers: int) -> Validate | None:
         """Return the function that computes AP during training, or None where the schedule has no val_interval.
 
         Args:
-            truth: ground truth of the evaluation split.
+            truth: ground truth of the evaluation split; only rank 0 uses it.
+            workers: loader processes of this rank.
         """
         if self.spec.kind != "detector" or not self.spec.schedule.values.val_interval:
             return None
         val = build_dataset(self.resolved.student["test_dataloader"]["dataset"])
-        touch_heartbeat = partial(self.folder.touch_heartbeat, "validate")
+        heartbeat = partial(self.folder.touch_heartbeat, "validate") if is_main() else lambda: None
 
         def validate(model: Any) -> dict[str, float | None]:
             from c2d.metrics import coco
 
-            detections = detect(getattr(model, "module", model).student, val, touch_heartbeat)
+            detections = detect(getattr(model, "module", model).student, val, heartbeat, workers)
+            if not is_main():
+                return {}
             scores = coco.evaluate(truth, detections)
             return {key: value for key, value in scores.items() if key in ("AP", "AP50", "AP75")}
 

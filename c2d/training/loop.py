@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from mmengine import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_dist_info
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from c2d.core.attempt import Interrupted
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.evaluation.distributed import device_index
+from c2d.evaluation.loader_processes import image_loader, loader_errors
+from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.ops.seeding import derive_seed, seed_everything
 from c2d.training import checkpoint
 from c2d.training.ema import EMA
 from c2d.training.metrics_logger import MetricsLogger, Validate, drop_events_after
 from c2d.training.optimization import build_optimizer
-from c2d.training.sampler import ResumableSampler, SeededDataset
+from c2d.training.sampler import ResumableSampler
 from c2d.training.signals import StopSignals
 
 
@@ -88,7 +87,7 @@ def fit(
         folder, log, total, max(1, math.ceil(total / 2000)), config["train_cfg"]["val_interval"], validate
     )
     every = checkpoint_every or min(1000, max(1, total // 10))
-    with StopSignals() as signals, mmdet_scope():
+    with StopSignals() as signals, mmdet_scope(), loader_errors():
         try:
             trainer = Trainer(model, config, EMA(model, ema) if ema else None)
             if state:
@@ -97,7 +96,7 @@ def fit(
             with metrics.progress(start):
                 stream, stopping = iter(loader), False
                 while trainer.iteration < total and not stopping:
-                    losses = trainer.step(_next(stream))
+                    losses = trainer.step(next(stream))
                     done = trainer.iteration
                     metrics.log_step(done, losses, trainer.optimizer, trainer.wrapped)
                     trainer.update_averages()
@@ -193,18 +192,10 @@ class Trainer:
 
 def _loader(dataset: Any, config: Config, workers: int, start: int) -> DataLoader[Any]:
     rank, world = get_dist_info()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # loader processes pass each tensor as an open file
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(4096, soft), hard), hard))
     batch, seed = config["train_dataloader"]["batch_size"], config["seed"]
-    return DataLoader(
-        SeededDataset(dataset, seed),
-        batch_size=batch // world,
-        sampler=ResumableSampler(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"]),
-        num_workers=workers,
-        collate_fn=pseudo_collate,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread if workers else None,
-    )
+    stream = ResumableSampler(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"])
+    batches = BatchSampler(stream, batch // world, drop_last=False)  # type: ignore[arg-type]  # keys are no ints
+    return image_loader(SeededDataset(dataset, seed), batches, workers)
 
 
 def _distribute(model: Any, find_unused_parameters: bool) -> Any:
@@ -219,15 +210,6 @@ def _distribute(model: Any, find_unused_parameters: bool) -> Any:
     )
 
 
-def _next(stream: Iterator[Any]) -> Any:
-    """The next batch; of an error in a loader process, only the last line of its traceback is reported."""
-    try:
-        return next(stream)
-    except RunError as error:
-        line = str(error).strip().splitlines()[-1].removeprefix("c2d.core.errors.RunError: ")
-        raise RunError(line, "data") from error
-
-
 def _interruption(done: int, total: int, stop_after: int | None, signal: str) -> Interrupted:
     """The error of a training that ends before its last iteration, with its state saved."""
     if stop_after is not None and done >= stop_after:
@@ -238,13 +220,3 @@ def _interruption(done: int, total: int, stop_after: int | None, signal: str) ->
 
 def _planned(reached: int, total: int) -> str:
     return f"stopped after iteration {reached} of {total} as asked; call again to continue"
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-    try:
-        import cv2
-
-        cv2.setNumThreads(0)
-    except ImportError:
-        pass

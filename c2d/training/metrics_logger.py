@@ -22,7 +22,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_text, disk_error
 HEARTBEAT_S = 10.0
 """Time between two heartbeats of status.json."""
 Validate = Callable[[Any], dict[str, float | None]]
-"""Model in training -> AP values in 0-1 of its current weights, None where undefined."""
+"""Model in training -> AP values in 0-1 of its current weights, None where undefined; nothing on ranks other than 0."""
 
 
 def memory_mib() -> float:
@@ -49,7 +49,7 @@ def drop_events_after(path: Path, iteration: int) -> None:
 class MetricsLogger:
     """Log of the steps: `train` and `val` events, status.json's heartbeat, log lines, and a progress bar on a terminal.
 
-    Only rank 0 writes.
+    Only rank 0 writes; every rank validates.
 
     Args:
         folder: run folder.
@@ -100,18 +100,19 @@ class MetricsLogger:
             optimizer: still with the learning rate of this step.
             model: for `validate`.
         """
-        if get_rank() != 0:
-            return
+        is_main = get_rank() == 0
         if self.bar is not None:
             loss = f"{float(losses['loss'].detach()):.3f}"
             self.bar.update(self.bar.task_ids[0], completed=iteration, loss=loss)
-        if iteration % self.interval == 0 or iteration in (1, self.total):
+        if is_main and (iteration % self.interval == 0 or iteration in (1, self.total)):
             self._train_event(iteration, losses, next(iter(optimizer.get_lr().values()))[0])
         # The last iteration is evaluated from the exported file instead.
-        validating = self.validate is not None and self.val_interval and iteration % self.val_interval == 0
-        if self.validate is not None and validating and iteration < self.total:
-            self._append({"event": "val", "iteration": iteration, **self.validate(model)})
-        if time.monotonic() - self.heartbeat > HEARTBEAT_S or iteration == self.total:
+        is_due = self.val_interval and iteration % self.val_interval == 0 and iteration < self.total
+        if self.validate is not None and is_due:
+            scores = self.validate(model)  # on every rank: each detects a share of the images
+            if is_main:
+                self._append({"event": "val", "iteration": iteration, **scores})
+        if is_main and (time.monotonic() - self.heartbeat > HEARTBEAT_S or iteration == self.total):
             self.heartbeat = time.monotonic()
             self.folder.write_status("running", stage="fit", iteration=iteration, iterations=self.total)
 

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset, Sampler
-
-from c2d.core.errors import RunError, first_line
-from c2d.ops.seeding import derive_seed, temporary_seed
+from torch.utils.data import Sampler
 
 
 class ResumableSampler(Sampler[tuple[int, int]]):
@@ -50,27 +46,3 @@ class ResumableSampler(Sampler[tuple[int, int]]):
                 position = iteration * self.batch + place
                 epoch, offset = divmod(position, self.length)
                 yield position, int(self._order(epoch)[offset])
-
-
-class SeededDataset(Dataset[Any]):
-    """A map-style data set whose item at (position, index) draws its augmentation from (seed, position)."""
-
-    def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
-        self.metainfo = dataset.metainfo
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        position, index = key
-        # 1 is the purpose of this seed, see `Distillation.generator`. The states are restored: with workers 0 the
-        # loader runs in the process of the training step.
-        with temporary_seed(derive_seed(self.seed, position, 1)):
-            try:
-                return self.dataset[index]
-            except Exception as error:  # a pipeline may raise anything at a broken image
-                path = self.dataset.get_data_info(index).get("img_path", f"number {index}")
-                raise RunError(
-                    f"training image {path}: {first_line(error)}; run `c2d data check` on the data set", "data"
-                ) from error

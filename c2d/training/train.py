@@ -26,7 +26,7 @@ class RunOptions:
 
     Attributes:
         data: root of the data cards (default: C2D_DATA, else ./data).
-        workers: loader processes.
+        workers: loader processes of each rank, for training, validation and evaluation.
         checkpoint_every: iterations between two checkpoints.
         download: fetch weight files that are not in the cache.
         quiet: log to the file only.
@@ -83,8 +83,9 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         checkpoint_every=options.checkpoint_every,
         stop_after=options.stop_after,
     )
-    if not is_main():  # the other ranks train with rank 0, which alone writes files
-        training(log=logging.getLogger("c2d.silent"))
+    if not is_main():  # the other ranks train and evaluate with rank 0, which alone writes files
+        training(log=logging.getLogger("c2d.silent"), validate=run.validation({}, options.workers))
+        _evaluate(run, sources, {}, options.workers)
         return {}
     with attempt(folder, options.quiet) as log:
         config.write(run.resolved, folder)
@@ -94,37 +95,42 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         if run.samples is not None:
             run.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
-            training(log=log, validate=run.validation(truth))
+            training(log=log, validate=run.validation(truth, options.workers))
         finally:
             if cache is not None:
                 log.info(cache.summary())
-        return _finish(run, sources, truth)
+        return _finish(run, sources, truth, options.workers)
 
 
-def _finish(run: TrainingRun, sources: Sources, truth: dict[str, Any]) -> dict[str, Any]:
+def _finish(run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: int) -> dict[str, Any]:
     """Export and evaluate the last weights; write and return the content of result.json."""
     folder = run.folder
     folder.write_status("running", stage="export")
     trained_s = folder.read_status()["elapsed_s"]  # of all attempts
-    weights = folder.student if run.spec.kind == "detector" else folder.classifier
-    checkpoint.export(checkpoint.list_checkpoints(folder)[-1], weights, run.spec.kind)
+    checkpoint.export(checkpoint.list_checkpoints(folder)[-1], _weights(run), run.spec.kind)
     folder.write_status("running", stage="evaluate")
-    result = _evaluate(run, sources, truth, weights)
+    result, detections = _evaluate(run, sources, truth, workers)
+    if detections is not None:
+        atomic_write_json_gz(folder.detections, detections)
     seconds = {**result["seconds"], "train": trained_s}
     result |= run.facts | {"seconds": seconds}
     atomic_write_json(folder.result, result)
     return result
 
 
-def _evaluate(run: TrainingRun, sources: Sources, truth: dict[str, Any], weights: Path) -> dict[str, Any]:
-    """The result of the exported file; a detector's detections are written."""
-    folder, card, device = run.folder, sources.card, run.device
-    touch_heartbeat = partial(folder.touch_heartbeat, "evaluate")
+def _weights(run: TrainingRun) -> Path:
+    return run.folder.student if run.spec.kind == "detector" else run.folder.classifier
+
+
+def _evaluate(
+    run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: int
+) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
+    """Return (result of the exported file, a detector's detections); on ranks other than 0 both are empty."""
+    weights, student, card = _weights(run), run.resolved.student, sources.card
+    heartbeat = partial(run.folder.touch_heartbeat, "evaluate") if is_main() else lambda: None
     if run.spec.kind == "classifier":
         # imported here: the evaluation of a detector loads no teacher module
         from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
-        return evaluate_classifier(run.resolved.student, weights, card, device, touch_heartbeat)
-    result, detections = evaluate_detector(run.resolved.student, weights, card, truth, device, touch_heartbeat)
-    atomic_write_json_gz(folder.detections, detections)
-    return result
+        return evaluate_classifier(student, weights, card, run.device, heartbeat, workers), None
+    return evaluate_detector(student, weights, card, truth, run.device, heartbeat, workers)

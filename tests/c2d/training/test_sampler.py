@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.ops.seeding import derive_seed, temporary_seed
-from c2d.training.sampler import ResumableSampler, SeededDataset
+from c2d.training.sampler import ResumableSampler
 
 
 class Noise:

@@ -235,8 +235,15 @@ def test_students_start_equal_under_every_method(tiny_store: TinyStore, teacher:
     assert_equal(states[0], states[1])
 
 
-def test_two_processes_train_one_run(tiny_store: TinyStore, teacher: RunFolder) -> None:
-    folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8)
+def test_two_processes_train_and_evaluate_one_run(tiny_store: TinyStore, teacher: RunFolder) -> None:
+    """The detections of two ranks are those of one process, although each rank has its own batch statistics."""
+    from mmengine import Config
+
+    from c2d.data.card_lookup import load_card
+    from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_truth
+
+    schedule = {"name": "smoke", "values": {"iterations": 6, "batch": 4, "val_interval": 3}}
+    folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8, schedule=schedule)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "c2d"]
     done = subprocess.run(
         [*launch, "train", str(folder.path), "--runs", str(tiny_store.runs), "--data", str(tiny_store.data), "--quiet"],
@@ -244,7 +251,15 @@ def test_two_processes_train_one_run(tiny_store: TinyStore, teacher: RunFolder) 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert folder.read_status()["state"] == "done"
-    assert read_json(folder.result)["AP"] is not None
+    assert done.stdout.count("TIDE dAP") == 1  # rank 0 alone prints
+    card = load_card("scenes", tiny_store.data)
+    truth = load_ground_truth(card, folder)
+    result, detections = evaluate_detector(Config.fromfile(folder.config), folder.student, card, truth, "cpu")
+    assert detections
+    assert read_json(folder.detections) == detections
+    assert read_json(folder.result)["AP"] == result["AP"]
+    events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert [event["iteration"] for event in events if event["event"] == "val"] == [3]
 
 
 def test_stopped_after_an_iteration_and_continued_equals_uninterrupted(tiny_store: TinyStore, tmp_path: Path) -> None:
