@@ -54,7 +54,7 @@ def evaluate_run(
         result = evaluate_classifier(config, weights, card, join_process_group(), workers=workers)
         key = "top1"
     else:
-        result, lines = evaluate_and_check(config, weights, card, folder, check, workers)
+        result, lines = evaluate_and_check(config, weights, card, folder, check, workers=workers)
         key = "AP"
     if not is_main():
         return {}, []

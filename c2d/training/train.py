@@ -133,4 +133,4 @@ def _evaluate(
         from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
         return evaluate_classifier(student, weights, card, run.device, heartbeat, workers), None
-    return evaluate_detector(student, weights, card, truth, run.device, heartbeat, workers)
+    return evaluate_detector(student, weights, card, truth, run.device, heartbeat, workers=workers)
