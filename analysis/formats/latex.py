@@ -1,8 +1,9 @@
 r"""A table as LaTeX: booktabs rules, numbers aligned on the decimal marker by siunitx.
 
 A number is in an S column. What follows it (spread, seeds, marks) is in a column of its own in smaller type. Columns of
-published numbers are grey, in italics, with "publ." in the header. Only a table that is wider or taller than its page
-is scaled down. The file is a table environment to \input into a paper; its first lines name the packages.
+published numbers are grey, in italics, with "publ." in the header. p values are stars, a column, or sentences. Only a
+table that is wider or taller than its page is scaled down; a comment says which will be. The file is a table
+environment to \input into a paper; its first lines name the packages.
 """
 
 from __future__ import annotations
@@ -10,8 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.formats.cell_text import DASH, MINUS, CellText, heading, with_full_stop
+from analysis.formats.latex_columns import (
+    FEW_PT,
+    MANY_COLUMNS,
+    WIDE_HEADER,
+    WIDE_LABEL,
+    TexColumn,
+    stars_sentence,
+    tex_columns,
+    width_note,
+)
 from analysis.formats.texchars import comment, escape, identifier, label
-from analysis.formats.text import LEDGER, TableText, table_text
+from analysis.formats.text import LEDGER, P_OF, TableText, table_text
 from analysis.tables.table import Column, Row, Table
 
 PACKAGES = (
@@ -20,12 +31,7 @@ PACKAGES = (
 )
 MATH_PACKAGE = r"\usepackage{amsmath,amssymb}"
 """For labels with math."""
-WIDE_LABEL = 30
-"""A longer label is set in several lines of about this many letters."""
-WIDE_HEADER = 18
 LONG_MARK = 8
-MANY_COLUMNS = 6
-"""More columns than this get less space between them."""
 _GREY = r"\color[gray]{0.4}"
 _SETUP = (
     r"\renewcommand{\textminus}{\ensuremath{-}}% bold and italic numbers: text fonts, but a real minus",
@@ -37,19 +43,26 @@ _SETUP = (
 def write(table: Table) -> str:
     r"""Return the table environment of a table, for \input."""
     content = table_text(table)
+    parts = tex_columns(table, content)
     lines = [f"% {comment(table.title or table.name)}: written by c2d report; do not edit."]
     packages = (*PACKAGES, MATH_PACKAGE) if table.math else PACKAGES
     lines += ["% The preamble of the paper needs:", *(f"%   {package}" for package in packages)]
     if table.store:
         lines += [f"% Runs are in {comment(table.store)}; c2d explain and the CSV list them."]
+    lines += [f"% {note}" for note in [width_note(table, parts)] if note]
     environment = "table*" if table.tex_wide else "table"
     lines += [rf"\begin{{{environment}}}[tbp]", r"\centering", r"\setlength{\belowcaptionskip}{6pt}"]
     lines += [rf"\caption{{{_caption(table, content)}}}"]
     lines += [rf"\label{{tab:{identifier(table.name)}}}", *_SETUP]
-    lines += [r"\small", *[r"\setlength{\tabcolsep}{4pt}"] * (len(table.columns) > MANY_COLUMNS)]
-    under = list(_under(content, table.tex_ledger))
-    lines += [r"\sbox0{%", *_tabular(table, content), "}%", *_fit(under), rf"\end{{{environment}}}"]
+    lines += [r"\small", *[rf"\setlength{{\tabcolsep}}{{{FEW_PT}pt}}"] * (len(table.columns) > MANY_COLUMNS)]
+    under = list(_under(table, content))
+    lines += [r"\sbox0{%", *_tabular(table, parts), "}%", *_fit(under), rf"\end{{{environment}}}"]
     return "\n".join(lines) + "\n"
+
+
+def too_wide(table: Table) -> str:
+    """Return a sentence on a table that is wider than its place in a two-column paper; "" where it fits."""
+    return width_note(table, tex_columns(table, table_text(table)))
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -78,26 +91,29 @@ def _fit(under: Sequence[str]) -> Iterator[str]:
     yield r"\usebox0" + r"\par\smallskip\usebox2" * bool(under)
 
 
-def _tabular(table: Table, content: TableText) -> Iterator[str]:
-    shown = {column.key: [content.cells[at, column.key] for at in range(len(table.rows))] for column in table.columns}
-    tailed = {key: any(_has_tail(cell) for cell in cells) for key, cells in shown.items()}
+def _tabular(table: Table, parts: Sequence[TexColumn]) -> Iterator[str]:
     labels = [_label_column(table, axis) for axis in range(len(table.row_axes))]
     yield rf"\begin{{tabular}}{{@{{}}{''.join(labels) or 'l' * (not table.columns)}%"
-    for column in table.columns:
-        yield f"  {_number_column(column, shown[column.key], tailed[column.key])}%"
+    for part in parts:
+        yield f"  {_number_column(part.column, part.cells, part.tailed)}%"
+        yield from ["  r%"] * bool(part.p)
     yield "  @{}}"
     yield r"\toprule"
     heads = [_bounded(heading, table) for heading in table.headings]
-    yield _line([*heads, *(_head(column, tailed[column.key], table) for column in table.columns)])
-    below = [_subhead(column, tailed[column.key]) for column in table.columns]
+    for part in parts:
+        heads += [_head(part.column, part.tailed, table), *[r"\multicolumn{1}{c}{$p$}"] * bool(part.p)]
+    yield _line(heads)
     if any(column.unit or column.is_published for column in table.columns):
+        below = [text for part in parts for text in [_subhead(part.column, part.tailed), *[""] * bool(part.p)]]
         yield _line([*("" for _ in table.row_axes), *below])
     yield r"\midrule"
     for at, row in enumerate(table.rows):
         before = table.rows[at - 1] if at else None
         if before and len(row.labels) > 1 and before.labels[:1] != row.labels[:1]:
             yield r"\addlinespace"
-        cells = (_cell(content.cells[at, column.key], tailed[column.key]) for column in table.columns)
+        cells = [
+            text for part in parts for text in [_cell(part.cells[at], part.tailed), *map(escape, part.p[at : at + 1])]
+        ]
         yield _line([*_labels(table, row, before), *cells])
     yield r"\bottomrule"
     yield r"\end{tabular}%"
@@ -161,29 +177,31 @@ def _cell(shown: CellText, tailed: bool) -> str:
     return f"{number} & {tail}{marks}"
 
 
-def _has_tail(shown: CellText) -> bool:
-    return not shown.is_missing and bool(shown.spread or shown.n or shown.marks)
-
-
 def _line(fields: Iterable[str]) -> str:
     line = " & ".join(fields) + r" \\"
     # A bracket or star at the start of a line would be taken for the option of the rule or the line end before.
     return "{}" + line if line.startswith(("[", "*")) else line
 
 
-def _under(content: TableText, ledger: bool) -> Iterator[str]:
-    """Footnotes, statistics and, if wanted, the ledger in small type, as wide as the table."""
-    if not content.notes and not content.under:
+def _under(table: Table, content: TableText) -> Iterator[str]:
+    """Footnotes, statistics and, if wanted, p values and the ledger in small type, as wide as the table."""
+    notes, stars = content.notes, stars_sentence(table)
+    under = [
+        (head, text)
+        for head, text in content.under
+        if (table.tex_ledger or head not in LEDGER) and (table.tex_p == "sentences" or not head.startswith(P_OF))
+    ]
+    if not notes and not under and not stars:
         return
     yield r"\begin{minipage}{\dimen0}\footnotesize\raggedright\hspace{0pt}%"
-    for mark, text in content.notes.items():
+    for mark, text in notes.items():
         # A superscript is a box, and a long one would not be broken into lines.
         lead = rf"\textsuperscript{{{escape(mark)}}}\," if len(mark) <= LONG_MARK else f"{escape(mark)}: "
         yield rf"{lead}{escape(with_full_stop(text))}\quad"
-    if content.notes:
+    if stars:
+        yield stars
+    if notes or stars:
         yield r"\par"
-    for head, text in content.under:
-        if head in LEDGER and not ledger:
-            continue
+    for head, text in under:
         yield rf"\textit{{{escape(head)}.}} {escape(text)}\par"
     yield r"\end{minipage}%"

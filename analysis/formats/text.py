@@ -30,6 +30,8 @@ FEW = "\N{DAGGER}"
 FEW_MEANS = "fewer than three seeds"
 LEDGER = ("Same for all rows", "Differs between rows")
 """Heads of the ledger's paragraphs."""
+P_OF = "p of "
+"""Begin of the heads of the paragraphs on p values."""
 MANY_P = 40
 """More p values than this are not listed under a table; CSV, JSON and HTML have them all."""
 
@@ -172,7 +174,7 @@ def _tests(table: Table) -> Iterator[tuple[str, str]]:
             sentences = [f"{kind}: {len(rows)} tests, see the CSV" for kind, rows in tested.items()]
         sentences += [f"not tested ({why}): {', '.join(rows)}" for why, rows in untested.items()]
         if sentences:
-            yield f"p of {heading(column)}", with_full_stop("; ".join(sentences))
+            yield f"{P_OF}{heading(column)}", with_full_stop("; ".join(sentences))
 
 
 def _by_value(values: Mapping[str, str], names: Mapping[str, str]) -> str:

@@ -39,6 +39,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
         InputError: nothing to report; a spec, sweep, axis or column that does not exist; rows of different protocols in
             a table that was given by name. Nothing has been written then.
     """
+    from analysis.formats import latex
     from analysis.load.load import read_study
 
     specs = [read_spec(Path(given)) for given in request.specs]
@@ -63,6 +64,12 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     _write(contents, folder, request)
     for line in _problem_lines(contents.problems):
         log(line)
+    if wide := [table.name for table in contents.tables if latex.too_wide(table)]:
+        log(
+            f"wider in .tex than a column of a paper, so scaled down there: {', '.join(wide[:MOST_LINES])}"
+            f"{f' and {len(wide) - MOST_LINES} more' if len(wide) > MOST_LINES else ''}; `wide: true` in a spec spans "
+            "both columns"
+        )
     for skipped in (*contents.skipped, *contents.notes):
         log(f"not made: {skipped.name}: {skipped.reason}")
     if older := folder.older("tables", "figures"):

@@ -48,7 +48,8 @@ class TableSpec(ReportItem):
         latency: conditions that select the latency files, e.g. {device: ..., precision: fp32}.
         digits: {column: digits after the decimal point}.
         seeds: only these seeds; the table says so.
-        ledger_in_latex: false leaves the ledger out of the .tex file.
+        ledger_in_latex: true puts the ledger under the table of the .tex file; the other formats always have it.
+        p_in_latex: p values in the .tex file: stars at the differences, a column of their own, or sentences below.
         wide: a LaTeX table over both columns of a page.
     """
 
@@ -62,5 +63,6 @@ class TableSpec(ReportItem):
     latency: Labels = {}
     digits: dict[Key, Annotated[int, Field(ge=0, le=12)]] = {}
     seeds: list[Annotated[int, Field(ge=0)]] = []
-    ledger_in_latex: bool = True
+    ledger_in_latex: bool = False
+    p_in_latex: Literal["stars", "column", "sentences"] = "stars"
     wide: bool = False

@@ -81,6 +81,7 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         statistics=tuple(notes.statistics_sentences(spec, drafts, columns, bold, timed)),
         store=str(study.runs),
         tex_ledger=spec.ledger_in_latex,
+        tex_p=spec.p_in_latex,
         tex_wide=spec.wide,
         axis_labels={axis: label_of_axis(spec, axis) for axis in spec.rows if axis in spec.labels_of_axes},
         math=math_of(spec),

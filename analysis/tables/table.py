@@ -140,6 +140,7 @@ class Table:
         statistics: sentences on tests, intervals and spread.
         store: the store of its run ids, as given by the user.
         tex_ledger: whether LaTeX has the ledger under the table; the other formats always have it.
+        tex_p: how LaTeX shows the p values of differences; the other formats have sentences.
         tex_wide: whether the LaTeX table spans both columns of a page.
         axis_labels: {axis: its header}; an axis without one is its own header. All labels are in Unicode.
         math: {label: the label as it was written} of those with LaTeX math (`c2d.markup.composed_text`).
@@ -155,7 +156,8 @@ class Table:
     ledger: Ledger = Ledger()
     statistics: tuple[str, ...] = ()
     store: str = ""
-    tex_ledger: bool = True
+    tex_ledger: bool = False
+    tex_p: Literal["stars", "column", "sentences"] = "stars"
     tex_wide: bool = False
     axis_labels: dict[str, str] = field(default_factory=dict)
     math: dict[str, str] = field(default_factory=dict)
