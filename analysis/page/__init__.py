@@ -22,13 +22,13 @@ _NO_TEXT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufff
 
 
 def render(report: PageContent) -> str:
-    """Return the text of `report.html`."""
+    """Return the text of `report.html`, without what does not fit (see `analysis.page.page_budget`)."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     from analysis.formats import cell_text
     from analysis.load.schema import STATES
-    from analysis.page import views
+    from analysis.page import page_budget, views
 
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -41,30 +41,41 @@ def render(report: PageContent) -> str:
     # Markup: escaping would change the scripts, and the policy allows them by the hash of their text.
     style, theme, script = (Markup(_own(name)) for name in ("page.css", "theme.js", "page.js"))
     columns, same = views.run_columns(report.runs)
-    page = environment.get_template("page.html.j2").render(
-        report=report,
-        style=style,
-        theme=theme,
-        script=script,
-        policy=_policy(theme, script),
+    template = environment.get_template("page.html.j2")
+    parts = page_budget.PageParts(
+        figures=views.figure_views(report.figures),
         tables=[
             views.table_view(table, k, report.table_files.get(table.name, f"{table.name}.csv"))
             for k, table in enumerate(report.tables)
         ],
-        figures=views.figure_views(report.figures),
-        commits={views.short_commit(code): count for code, count in report.commits.items()},
-        triage=views.group_failures(report.failures),
-        run_columns=columns,
-        run_same=same,
         runs=[
             (views.value_text(run.get("run")), [views.run_cell(run, column) for column in columns])
             for run in report.runs
         ],
-        run_ids=views.run_ids(report.runs),
-        heading=cell_text.heading,
-        log_lines=LINES,
-        known_states=STATES,
     )
+    constant = {
+        "report": report,
+        "style": style,
+        "theme": theme,
+        "script": script,
+        "policy": _policy(theme, script),
+        "commits": {views.short_commit(code): count for code, count in report.commits.items()},
+        "triage": views.group_failures(report.failures),
+        "run_columns": columns,
+        "run_same": same,
+        "heading": cell_text.heading,
+        "log_lines": LINES,
+        "known_states": STATES,
+    }
+    while True:
+        run_ids = {} if parts.elsewhere("runs") else views.run_ids(report.runs)
+        page = _text(template.render(**constant, parts=parts, run_ids=run_ids))
+        excess = len(page.encode()) - page_budget.PAGE_BYTES
+        if excess <= 0 or not parts.leave_out(excess):
+            return page
+
+
+def _text(page: str) -> str:
     return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", page.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -16,6 +16,8 @@ import defusedxml.ElementTree as safe
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
 DROPPED = frozenset({"script", "foreignObject", "metadata", "iframe", "a", "animate", "set", "handler", "listener"})
+WITH_TEXT = frozenset({"style", "text", "tspan", "textPath", "title", "desc"})
+"""Elements whose text is shown or read; between all others is white space."""
 PICTURE = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/=\s]*\Z")
 FONT = re.compile(r"data:(?:font/|application/(?:x-)?font)[\w+.;=-]*base64,[A-Za-z0-9+/=\s]*\Z")
 ADDRESS = re.compile(r"url\(\s*(['\"]?)(.*?)\1\s*\)", re.DOTALL)
@@ -24,6 +26,8 @@ RELATIVE = re.compile("[mlhvcsqta]")
 DIGITS = re.compile(r"(\.\d\d)\d+")
 """Of the six decimals of a point two are kept: a third of the file, and nothing that can be seen. In relative paths the
 differences would add up."""
+SPACE = re.compile(r"\s*([MLHVCSQTAZ])\s*")
+"""Around the commands of a path: a fifth of a curve, and numbers are told apart by the letters."""
 SELECTOR = re.compile(r"[\w\s.#*>+~:,()\[\]=-]*\w|\*", re.ASCII)
 """No quotes, escapes or at-signs: what plotting programs write, and nothing that could end a rule early."""
 
@@ -74,11 +78,15 @@ def _clean(element: ElementTree.Element, prefix: str, scope: str) -> None:
             element.set(plain, kept)
     if element.tag == "style":
         element.text = _style(element.text or "", prefix, scope)
+    if element.tag not in WITH_TEXT:
+        element.text = None
     for child in list(element):
         if not isinstance(child.tag, str) or child.tag.rpartition("}")[2] in DROPPED:
             _drop(element, child)
         else:
             _clean(child, prefix, scope)
+            if element.tag not in WITH_TEXT:
+                child.tail = None  # white space between elements
 
 
 def _drop(parent: ElementTree.Element, child: ElementTree.Element) -> None:
@@ -97,7 +105,7 @@ def _value(name: str, value: str, prefix: str) -> str | None:
             return f"#{prefix}{value[1:]}"
         return value if PICTURE.match(value) else None
     if name == "d" and not RELATIVE.search(value):
-        return DIGITS.sub(r"\1", value)
+        return SPACE.sub(r"\1", DIGITS.sub(r"\1", value)).strip()
     return _addresses(value, prefix)
 
 

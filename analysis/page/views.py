@@ -15,9 +15,8 @@ from analysis.page import cells, inline_svg
 from analysis.page.page_model import RUN_COLUMNS, PageFigure, RunColumn
 from analysis.tables.table import Row, Table
 
-ALL_SVG = 3_000_000
 LARGEST_CSV = 20_000
-"""Characters of all drawings of a page, and of one figure's data: a page has 5 MB at most, so that it can be mailed."""
+"""Characters of one figure's data."""
 LISTED = ("run", "cells", "seed", "state", "AP")
 """Columns that stay in the list of runs even where all runs have the same value."""
 
@@ -120,15 +119,8 @@ def table_view(table: Table, place: int, file: str) -> TableView:
 
 
 def figure_views(figures: Sequence[PageFigure]) -> list[FigureView]:
-    """Return the views of all figures. If the drawings are too large together, the largest are left out with a note."""
-    drawn = [_drawn(figure, place) for place, figure in enumerate(figures)]
-    sizes = [len(svg) for svg, _ in drawn]
-    for place in sorted(range(len(drawn)), key=lambda place: -sizes[place]):
-        if sum(sizes) <= ALL_SVG:
-            break
-        drawn[place] = "", f"The drawing is too large for this page ({sizes[place] / 1e6:.1f} MB)"
-        sizes[place] = 0
-    return [_figure_view(figure, place, *drawn[place]) for place, figure in enumerate(figures)]
+    """Return the views of all figures."""
+    return [_figure_view(figure, place, *_drawn(figure, place)) for place, figure in enumerate(figures)]
 
 
 def _drawn(figure: PageFigure, place: int) -> tuple[str, str]:

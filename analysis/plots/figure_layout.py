@@ -130,8 +130,10 @@ def _fitted_legend(
 
 def freeze_layout(figure: Figure) -> Figure:
     """Fix the axes at the places that the layout gives them; call it inside `paper_style()`."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    engine: Any = figure.get_layout_engine()
+    if figure.axes:
+        engine.execute(figure)  # the layout alone: drawing takes as long again
+    figure.set_layout_engine(None)  # "none" leaves a placeholder, for which every file would be drawn once more
     for axes in figure.axes:
         box = axes.get_position()
         axes.set_position([round(side, 5) for side in (box.x0, box.y0, box.width, box.height)])  # type: ignore[arg-type]

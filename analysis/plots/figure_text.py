@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -54,11 +55,17 @@ def text_width_in(text: str, points: float, weight: str = "normal") -> float:
         points: font size.
         weight: normal or bold.
     """
+    return _width_at_one_point(text, weight) * points / 72
+
+
+@functools.lru_cache(maxsize=20_000)
+def _width_at_one_point(text: str, weight: str) -> float:
+    """Width of a text of size 1, points; a report has the same words in every figure."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    prop = FontProperties(family=[FONT], size=points, weight=weight)
-    return float(TextToPath().get_text_width_height_descent(text, prop, ismath=False)[0]) / 72
+    prop = FontProperties(family=[FONT], size=1.0, weight=weight)
+    return float(TextToPath().get_text_width_height_descent(text, prop, ismath=False)[0])
 
 
 def wrap_text(text: str, width: float, points: float, weight: str = "normal") -> list[str]:
@@ -87,6 +94,7 @@ def wrap_text(text: str, width: float, points: float, weight: str = "normal") ->
     return [*lines, current] if current else lines
 
 
+@functools.cache
 def _drawable() -> dict[int, Any]:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

@@ -138,28 +138,27 @@ def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str,
         contents.tables.append(build_table(contents.study, spec, sweep, name, allow_mixed))
     else:
         from analysis.plots import FIGURES
+        from analysis.plots.figure_files import encode_figure
 
         module = FIGURES[spec.kind]
         data = module.data(contents.study, spec, sweep)
         contents.problems += [problem for problem in data.attrs.get("problems", []) if problem not in contents.problems]
-        contents.drawn.append(DrawnFigure(name, spec, data, module.draw(data, spec)))
+        contents.drawn.append(DrawnFigure(name, spec, encode_figure(module.draw(data, spec), data)))
 
 
 def _write(contents: ReportContents, folder: OutputFolder, request: ReportRequest) -> None:
     """Tables in five formats, figures in two with their data, the frame, and the page that shows all of it."""
     from analysis.formats import FORMATS
     from analysis.page import render
-    from analysis.plots.figure_files import encode_figure
     from analysis.report.page_context import page_content
 
     for table in contents.tables:
         for extension, write in FORMATS.items():
             folder.write(f"tables/{table.name}.{extension}", write(table))
     for item in contents.drawn:
-        files = encode_figure(item.figure, item.data)
-        paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in files.items()]
+        paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in item.files.items()]
         names = tuple(path.relative_to(folder.path).as_posix() for path in paths)
-        svg, csv = (files[suffix].decode() for suffix in (".svg", ".csv"))
+        svg, csv = (item.files[suffix].decode() for suffix in (".svg", ".csv"))
         contents.figures.append(PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
     folder.write("runs.csv", contents.study.frame.to_csv(index=False))
     folder.write("report.html", render(page_content(contents, request)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.load.schema import Study
 from analysis.page.page_model import PageFigure, SkippedItem
@@ -12,8 +12,6 @@ from analysis.spec.report_item import FigureSpec
 from c2d.core.regular_file import Problem
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analysis.tables.table import Table
 
 
@@ -40,19 +38,17 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure with its data and spec.
+    """A figure as files. The matplotlib Figure is not kept: a hundred of them fill a gigabyte.
 
     Attributes:
         name: of its files.
         spec: of the figure.
-        data: the frame it was drawn from, in shown units.
-        figure: the matplotlib Figure.
+        files: {".pdf": ..., ".svg": ..., ".csv": ...}.
     """
 
     name: str
     spec: FigureSpec
-    data: pd.DataFrame
-    figure: Any
+    files: dict[str, bytes]
 
 
 @dataclass
@@ -62,7 +58,7 @@ class ReportContents:
     Attributes:
         study: everything read from the store.
         tables: as data.
-        drawn: figures as matplotlib Figures.
+        drawn: figures as files that are not written yet.
         skipped: default tables and figures that failed.
         notes: default figures that were left out on purpose.
         problems: files that could not be used, by the reader or by a figure.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from analysis.formats import text
-from analysis.page import HERE, render, views
+from analysis.page import HERE, page_budget, render
 from analysis.page.page_model import PageContent
 from tests.analysis.page import examples
 
@@ -161,16 +162,76 @@ def test_is_small_for_a_large_study():
     assert page.count("<svg") == 15
 
 
-def test_the_largest_figures_are_left_out_and_named(monkeypatch):
-    made = examples.full(tables=0, figures=2)
-    monkeypatch.setattr(views, "ALL_SVG", 100_000)
-    large = examples.PageFigure(
-        "sheet", "Sheet", examples.drawing(2, 4000), "a\n" * 40_000, files=("figures/sheet.svg",)
+def test_long_data_are_cut_and_their_file_is_named():
+    large = examples.PageFigure("sheet", "Sheet", "", "a\n" * 40_000, files=("figures/sheet.csv",))
+    page = render(examples.PageContent("T", "now", figures=[large]))
+    assert "The first 10000 of 40000 lines; see figures/sheet.csv." in page
+
+
+def at_most(monkeypatch, limit: int, **made) -> tuple[str, Outline]:
+    monkeypatch.setattr(page_budget, "PAGE_BYTES", limit)
+    report = examples.full(**made)
+    data = "x,y\n" + "1.5,2.25\n" * 1500
+    page = render(dataclasses.replace(report, figures=[dataclasses.replace(one, csv=data) for one in report.figures]))
+    outline = Outline(page)
+    assert outline.open == []
+    assert {link[1:] for _, name, link in outline.attributes if name == "href" and link != "data:,"} <= set(outline.ids)
+    return page, outline
+
+
+def test_parts_are_left_out_by_a_stated_order_until_the_page_fits(monkeypatch):
+    """First the data of figures, then drawings, full numbers, tables, the list of runs; the largest first."""
+    made = {"tables": 2, "figures": 2, "count": 54}
+    whole, _ = at_most(monkeypatch, 10**9, **made)
+    assert "left-out" not in whole
+    size, orders = len(whole.encode()), []
+    for share in (0.999, 0.8, 0.45, 0.3, 0.2):
+        page, _ = at_most(monkeypatch, int(size * share), **made)
+        assert len(page.encode()) <= size * share
+        listed = page[page.index('id="left-out"') : page.index("</details>", page.index('id="left-out"'))]
+        parts = re.findall(r"<li>([^:]+): (\w+) in <code>([^<]+)</code></li>", listed)
+        orders.append([part for _, part, _ in parts])
+        whole_tables = {name for name, part, _ in parts if part == "table"}
+        for name, part, file in parts:
+            assert f"see {file}." in page or (part == "numbers" and name in whole_tables)
+    assert orders[0] == ["data"]
+    order = ["data", "drawing", "numbers", "table", "runs"]
+    assert all(found == sorted(found, key=order.index) for found in orders)
+    assert [len(one) for one in orders] == sorted(len(one) for one in orders)
+    assert orders[-1][:4] == ["data", "data", "drawing", "drawing"]
+
+
+def test_what_is_left_out_names_its_file(monkeypatch):
+    page, outline = at_most(monkeypatch, 60_000, tables=2, figures=2, count=54)
+    said = " ".join("".join(outline.text).split())
+    assert (
+        "Left out, because a page has 0.06 MB at most: data of 2 figures, 2 drawings, full numbers of 2 tables" in said
     )
-    page = render(examples.PageContent("T", "now", figures=[made.figures[0], large]))
-    assert re.search(r"The drawing is too large for this page \(0\.\d MB\); see figures/sheet\.svg\.", page)
-    assert "The first 10000 of 40000 lines; see figures/sheet.svg." in page
+    assert re.search(
+        r"The drawing is not on this page \(0\.\d\d MB\), which has 0\.06 MB at most; see figures/curve-0\.svg\.", said
+    )
+    assert "see figures/curve-1.csv." in said
+    assert "see tables/main.html." in said
+    assert page.count("<svg") == 0
+    assert '<a class="cell"' not in page  # no link without its line
+
+
+def test_of_two_drawings_the_larger_goes_first(monkeypatch):
+    small, large = examples.drawing(0, 100), examples.drawing(1, 4000)
+    figures = [examples.PageFigure("small", "S", small), examples.PageFigure("large", "L", large)]
+    monkeypatch.setattr(page_budget, "PAGE_BYTES", 200_000)
+    page = render(examples.PageContent("T", "now", figures=figures))
     assert page.count("<svg") == 1
+    assert "see figures/large.svg." in page
+
+
+def test_four_hundred_figures_and_long_tables_have_five_megabytes():
+    one = examples.full(tables=12, figures=1, count=2000)
+    many = dataclasses.replace(one, figures=[dataclasses.replace(one.figures[0], name=f"f{k}") for k in range(400)])
+    page = render(many)
+    assert len(page.encode()) <= 5_000_000
+    assert page.count("<svg") > 10
+    assert page.count("The drawing is not on this page") > 300
 
 
 def test_commits_are_short():
