@@ -151,15 +151,12 @@ def check(
 
     from c2d.data.coco.check_coco import check_coco
     from c2d.data.issues import issue_lines
-    from c2d.data.make_card import pair_images, register_card, split_of_file, uses_of_splits
+    from c2d.data.make_card import pair_images, register_card, split_names, uses_of_splits
 
     pairs = pair_images(ann, images)
-    names = split if len(split) == len(ann) else [split_of_file(path) for path in ann]
-    evaluated = [path for path, name_ in zip(ann, names, strict=True) if name_ not in ("", "train")]
+    names = split_names(ann, split, evaluate_on)
+    evaluated = [path for path, split_name in zip(ann, names, strict=True) if split_name not in ("", "train")]
     report = check_coco(pairs, min_size=min_size, evaluated=evaluated)
-    made = None
-    if card is not None and not report.errors:
-        made = register_card(card, name, pairs, split, report.classes, evaluate_on)
     if json_:
         typer.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
     else:
@@ -175,6 +172,11 @@ def check(
         typer.echo(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
     if report.errors:
         raise typer.Exit(2)
-    if made is not None and card is not None and not json_:
+    if card is None:
+        if not json_:
+            typer.echo(uses_of_splits(names, evaluate_on))
+        return
+    made = register_card(card, name, pairs, split, report.classes, evaluate_on)
+    if not json_:
         _print_card(card, made)
         typer.echo(uses_of_splits(list(made.splits), made.evaluation_split))

@@ -119,7 +119,7 @@ def split_of_file(path: Path) -> str:
 
 
 def split_names(annotations: Sequence[Path], given: Sequence[str], evaluate_on: str | None = None) -> list[str]:
-    """Return the names of the splits.
+    """Return the names of the splits, "" where the name of a file has none.
 
     Args:
         annotations: the files.
@@ -127,16 +127,22 @@ def split_names(annotations: Sequence[Path], given: Sequence[str], evaluate_on: 
         evaluate_on: `valid` keeps that name; without it a file valid.json is the split `val`.
 
     Raises:
-        InputError: a name is missing or given twice.
+        InputError: another number of names than files.
     """
+    if given and len(given) != len(annotations):
+        raise InputError(
+            f"splits {list(given)} for {len(annotations)} files; name each once, in order: --split train --split val"
+        )
     words = [split_of_file(path) for path in annotations]
-    names = list(given) or [DEFAULT_EVALUATION_SPLIT if word == "valid" != evaluate_on else word for word in words]
-    if len(names) != len(annotations) or "" in names or len(set(names)) < len(names):
+    return list(given) or [DEFAULT_EVALUATION_SPLIT if word == "valid" != evaluate_on else word for word in words]
+
+
+def _check_names(names: Sequence[str], annotations: Sequence[Path]) -> None:
+    if "" in names or len(set(names)) < len(names):
         raise InputError(
             f"splits {names} for the files {[str(path) for path in annotations]}; "
             "name each once, in order: --split train --split val"
         )
-    return names
 
 
 def register_card(
@@ -169,17 +175,18 @@ def register_card(
         raise InputError("--card needs --name NAME, the name that runs will use for the data set")
     if any(folder is None for _, folder in pairs):
         raise InputError("--card needs --images DIR: a card has the path of the images")
-    files = {
-        s: (path, folder)
-        for s, (path, folder) in zip(split_names([p for p, _ in pairs], splits, evaluate_on), pairs, strict=True)
-        if folder
-    }
+    paths = [path for path, _ in pairs]
+    names = split_names(paths, splits, evaluate_on)
+    _check_names(names, paths)
+    files = {s: (path, folder) for s, (path, folder) in zip(names, pairs, strict=True) if folder}
     _check_evaluation_split(files, evaluate_on)
     digests = {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()}
     digest = card_digest(classes, digests, evaluate_on)
     if (root / CARD_FILE).exists():
         old = load_card(str(root)).card
-        if (old.name, old.digest) != (name, digest):
+        # A card without a split to evaluate on has no runs, so that split may be chosen later.
+        chosen = (old.evaluation_split or DEFAULT_EVALUATION_SPLIT) in old.splits
+        if old.name != name or old.digest not in (digest, *([] if chosen else [card_digest(classes, digests)])):
             raise InputError(
                 f"{root / CARD_FILE} is the card of '{old.name}' (digest {old.digest[:12]}), "
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"

@@ -71,3 +71,10 @@ def batch_from_mmdet(
         paths.append(str(sample.metainfo.get("img_path", "")))
     files = tuple(paths) if all(paths) else ()  # all or none, so that an index of an image is an index of a path
     return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, files)
+
+
+def box_sides(data_samples: Sequence[Any]) -> Tensor:
+    """Return width and height of all boxes of mmdet's data samples, (N, 2) fp32 on the CPU, px; crowds are left out."""
+    boxes = [getattr(sample.gt_instances.bboxes, "tensor", sample.gt_instances.bboxes) for sample in data_samples]
+    corners = torch.cat([torch.zeros(0, 4), *(part.detach().float().cpu().reshape(-1, 4) for part in boxes)])
+    return corners[:, 2:] - corners[:, :2]

@@ -28,6 +28,7 @@ from c2d.evaluation.loader_processes import image_loader, loader_errors
 from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.ops.seeding import derive_seed, seed_everything
 from c2d.training import checkpoint
+from c2d.training.box_loss_check import BoxLossCheck
 from c2d.training.ema import EMA
 from c2d.training.metrics_logger import MetricsLogger, Validate, drop_events_after
 from c2d.training.optimization import build_optimizer
@@ -65,7 +66,8 @@ def fit(
     Raises:
         InputError: the batch does not divide by the number of processes.
         Interrupted: a stop signal arrived, or `stop_after` is reached (`planned`); the state is saved.
-        RunError: a loss or weight is not finite, an image cannot be read, or the GPU's memory is full.
+        RunError: a loss or weight is not finite, the box loss stays exactly 0, an image cannot be read, or the GPU's
+            memory is full.
     """
     rank, world = get_dist_info()
     total, batch = config["train_cfg"]["max_iters"], config["train_dataloader"]["batch_size"]
@@ -89,7 +91,7 @@ def fit(
     every = checkpoint_every or min(1000, max(1, total // 10))
     with StopSignals() as signals, mmdet_scope(), loader_errors():
         try:
-            trainer = Trainer(model, config, EMA(model, ema) if ema else None)
+            trainer = Trainer(model, config, EMA(model, ema) if ema else None, math.ceil(len(dataset) / batch))
             if state:
                 trainer.resume(state)
             loader = _loader(dataset, config, workers, start)
@@ -108,6 +110,8 @@ def fit(
                         torch.distributed.barrier()
         except torch.OutOfMemoryError as error:
             raise RunError(f"{error}; use a smaller batch, more GPUs, or amp", "cuda-oom") from error
+        if unlearned := trainer.box_losses.warning():
+            log.warning(unlearned)
         if (done := trainer.iteration) < total:
             log.info(f"stopped after iteration {done} of {total}; the state is saved")
             raise _interruption(done, total, stop_after, signals.name)
@@ -123,9 +127,10 @@ class Trainer:
         schedulers: of the learning rate, in the order in which they step.
         average: EMA of the weights, or None.
         iteration: number of steps that are done.
+        box_losses: stops a run that learns no box.
     """
 
-    def __init__(self, model: Any, config: Config, average: EMA | None) -> None:
+    def __init__(self, model: Any, config: Config, average: EMA | None, steps_of_a_pass: int = 0) -> None:
         self.rank, world = get_dist_info()
         self.seed, self.total = config["seed"], config["train_cfg"]["max_iters"]
         set_multi_processing(distributed=world > 1)  # loader processes are forked, OpenCV starts no threads
@@ -135,6 +140,7 @@ class Trainer:
         self.hub = MessageHub.get_current_instance()
         self.hub.update_info_dict({"epoch": 0, "max_iters": self.total})
         self.model, self.average, self.iteration = model, average, 0
+        self.box_losses = BoxLossCheck(model, steps_of_a_pass)
         self.wrapped = _distribute(model, config["find_unused_parameters"])
         self.optimizer, self.schedulers = build_optimizer(self.wrapped, config)
         self._count_accumulation()
@@ -146,6 +152,7 @@ class Trainer:
             scheduler.load_state_dict(saved)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        self.box_losses.load_state_dict(state.get("box_losses", {}))
         self.iteration = state["iteration"]
         self._count_accumulation()
 
@@ -156,6 +163,7 @@ class Trainer:
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "box_losses": self.box_losses.state_dict(),
         }
 
     def step(self, batch: Any) -> dict[str, Tensor]:
@@ -168,6 +176,9 @@ class Trainer:
 
         Returns:
             Losses and observations of the step by name, each of shape ().
+
+        Raises:
+            RunError: see `BoxLossCheck`.
         """
         self.wrapped.train()
         # 3 is the purpose of this seed, see `Distillation.generator`. Before `train_step`, which draws from it.
@@ -176,6 +187,7 @@ class Trainer:
         self.hub.update_info("iter", self.iteration)
         losses: dict[str, Tensor] = self.wrapped.train_step(batch, optim_wrapper=self.optimizer)
         self.iteration += 1
+        self.box_losses.check(losses, batch["data_samples"])
         return losses
 
     def update_averages(self) -> None:

@@ -55,7 +55,7 @@ def find_relative(boxes: Boxes, issues: FileIssues) -> Bools:
 
 
 def find_other_format(boxes: Boxes, outside: Bools, issues: FileIssues) -> bool:
-    """Report boxes that were written as x1 y1 x2 y2 or by their centre, and return whether there are such.
+    """Report boxes that were written as x1 y1 x2 y2 or by their centre; return whether their areas prove it.
 
     Args:
         boxes: of the file.
@@ -94,7 +94,7 @@ def find_other_format(boxes: Boxes, outside: Bools, issues: FileIssues) -> bool:
                 "box format", _names(boxes, outside),
                 f"{_share(outside)} leave their image as (x, y, w, h), none as ({name}); if they are such, {how}",
             )  # fmt: skip
-            return True
+            break
     return False
 
 

@@ -119,8 +119,11 @@ def _check_boxes(rows: list[dict[str, Any]], sizes: dict[int, tuple[float, float
         boxes = Boxes([rows[index] for index in kept], box[kept], area[kept], size[kept])
         relative = box_evidence.find_relative(boxes, issues)
         thin[kept[relative]] = False  # reported once, as such
-        if not relative.any() and not box_evidence.find_other_format(boxes, outside[kept], issues):
-            box_evidence.check_areas(boxes, issues)
+        if not relative.any():
+            if box_evidence.find_other_format(boxes, outside[kept], issues):
+                outside[:] = thin[:] = False  # they follow from the format
+            else:
+                box_evidence.check_areas(boxes, issues)
     for index in np.flatnonzero(flat | outside | thin):
         row = rows[index]
         where = f"annotation {row.get('id')} (image {row['image_id']})"

@@ -9,8 +9,8 @@ from c2d.data.class_names import plain_name
 from c2d.data.coco.box_evidence import A_FEW
 from c2d.data.coco.file_issues import FileIssues, Severity
 
-DECIMALS = 2
-"""Digits of a box in px that count: COCO rounds to 1/100 px."""
+DECIMALS = 4
+"""Digits of a box in px that count: tools write the same number with another rounding."""
 
 
 def check_repeated_boxes(rows: Sequence[dict[str, Any]], issues: FileIssues) -> None:
