@@ -110,11 +110,11 @@ def fit(
                         torch.distributed.barrier()
         except torch.OutOfMemoryError as error:
             raise RunError(f"{error}; use a smaller batch, more GPUs, or amp", "cuda-oom") from error
-        if unlearned := trainer.box_losses.warning():
-            log.warning(unlearned)
         if (done := trainer.iteration) < total:
             log.info(f"stopped after iteration {done} of {total}; the state is saved")
             raise _interruption(done, total, stop_after, signals.name)
+        if warning := trainer.box_losses.warning():
+            log.warning(warning)
 
 
 class Trainer:
