@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from c2d.data.class_names import plain_name
+from c2d.data.plain_name import plain_name
 from c2d.data.coco.box_evidence import A_FEW
 from c2d.data.coco.file_issues import FileIssues, Severity
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from c2d.data.class_names import plain_name
+from c2d.data.plain_name import plain_name
 from c2d.data.voc.voc_xml import VocAnnotation
 
 
