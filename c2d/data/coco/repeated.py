@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from c2d.data.plain_name import plain_name
 from c2d.data.coco.box_evidence import A_FEW
 from c2d.data.coco.file_issues import FileIssues, Severity
+from c2d.data.plain_name import plain_name
 
 DECIMALS = 4
 """Digits of a box in px that count: tools write the same number with another rounding."""
