@@ -144,6 +144,7 @@ SPEC_COLUMNS = (
     _text("precision", "schedule", "values", "precision", required=True),
 )
 RESULT_COLUMNS = (
+    _text("evaluation_split", "evaluation_split"),
     *(_ratio(name, name, label=name, required=True, reason=_NO_OBJECTS) for name in COCO),
     *(_ratio(f"iou.{iou}", "AP_per_iou", iou, label=f"AP@{iou}", required=True, reason=_NO_OBJECTS) for iou in IOUS),
     # dAP is a raw difference: fixing an error type can also lower AP.

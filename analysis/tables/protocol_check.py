@@ -21,7 +21,7 @@ from analysis.tables.table import Ledger
 from c2d.core.errors import InputError
 from c2d.core.yaml_lines import YamlDocument
 
-_SETS = {"dataset digest": "dataset", "student digest": "student"}
+_SETS = {"dataset digest": "dataset", "evaluation split": "dataset", "student digest": "student"}
 """{fact: the key of a sweep that decides it}, where their names differ."""
 _CELL_KEYS = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
 """Keys of a sweep without a dot: axes of these names set the key itself, whatever their values are."""

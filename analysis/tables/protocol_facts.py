@@ -14,15 +14,15 @@ from analysis.tables.groups import Group
 
 Facts = dict[str, tuple[str, ...]]
 """{name: values}; empty for a row without finished runs."""
-PROTOCOL = ("dataset digest", "student digest", "init", "input", "engine")
+PROTOCOL = ("dataset digest", "evaluation split", "student digest", "init", "input", "engine")
 PREFIXES = ("schedule.", "overrides.")
 NO_PROTOCOL = ("schedule.val_interval",)
 """The interval of the validation during training does not change the training."""
 ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
 _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
-_READ = ("dataset", "dataset_digest", "student", "student_digest", "init", "input", "method_json", "teacher.classifier",
-         "teacher.detector", "teacher_top1", "teacher_AP", "schedule", "schedule_json", "overrides_json", "engine",
-         "code", *_SOFTWARE)  # fmt: skip
+_READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
+         "teacher.classifier", "teacher.detector", "teacher_top1", "teacher_AP", "schedule", "schedule_json",
+         "overrides_json", "engine", "code", *_SOFTWARE)  # fmt: skip
 _SHORT = 12  # digits of a hash
 
 
@@ -71,6 +71,7 @@ def teachers(row: Mapping[Any, Any]) -> str:
 def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "dataset", row["dataset"]
     yield "dataset digest", row["dataset_digest"][:_SHORT]
+    yield "evaluation split", row["evaluation_split"] or "val"  # results from before it was recorded
     yield "student", row["student"]
     yield "student digest", row["student_digest"][:_SHORT]
     yield "init", row["init"]

@@ -168,6 +168,7 @@ def test_without_a_baseline_rows_of_one_student_are_compared(tmp_path: Path) -> 
     ("column", "value", "fact"),
     [
         ("dataset_digest", "f" * 64, "dataset digest is ffffffffffff, but dddddddddddd"),
+        ("evaluation_split", "test", "evaluation split is test, but val"),
         ("student_digest", "f" * 64, "student digest is"),
         ("init", "torchvision:x", "init is torchvision:x, but none"),
         ("input", 48.0, "input is 48, but none"),
