@@ -84,7 +84,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.tables": ("c2d.core", "c2d.markup", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats"),
     "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (
-        "c2d.core", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats", "analysis.tables",
+        "c2d.core", "c2d.data.decoding", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats",
+        "analysis.tables",
     ),
     "analysis.page": ("c2d.core", "analysis.load", "analysis.tables", "analysis.formats"),
     "analysis.report": (

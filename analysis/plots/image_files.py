@@ -68,7 +68,7 @@ def _images(card: dict[str, Any]) -> str | None:
 
 
 def read_pixels(root: Path, relative: str, most: int) -> Array | None:
-    """Read an image, or return None where it cannot be read: the figure is drawn without its pixels then.
+    """Read an image as training does, or return None where it cannot be read: the figure is drawn without its pixels.
 
     Args:
         root: the data root.
@@ -81,13 +81,14 @@ def read_pixels(root: Path, relative: str, most: int) -> Array | None:
     import numpy as np
     from PIL import Image
 
+    from c2d.data.decoding.decoder import UnreadableImage, read_image
+
     if not relative:
         return None
     try:
-        with Image.open(root / relative) as opened:
-            opened.draft("RGB", (most, most))  # a JPEG is decoded at a smaller size, which is faster
-            image = opened.convert("RGB")
-        image.thumbnail((most, most), Image.Resampling.LANCZOS)
-        return np.asarray(image.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        pixels = read_image(root / relative)  # in the frame of training, which the boxes are in
+    except (UnreadableImage, OSError, ValueError):
         return None
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
+    image.thumbnail((most, most), Image.Resampling.LANCZOS)
+    return np.asarray(image.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB"))

@@ -121,6 +121,20 @@ def test_pixels_come_from_the_data_root(tmp_path: Path):
     assert "none of 2 was found" in words(detections.draw(other, SPEC))
 
 
+def test_pixels_are_in_the_frame_of_training(tmp_path: Path):
+    """Boxes are: training applies the EXIF orientation of a JPEG file, and not that of a WebP file."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    for name in ("a.jpg", "a.webp"):
+        Image.new("RGB", (40, 20), (200, 0, 0)).save(tmp_path / name, exif=exif)
+    upright, stored = (image_files.read_pixels(tmp_path, name, 10) for name in ("a.jpg", "a.webp"))
+    assert upright is not None
+    assert stored is not None
+    assert (upright.shape, stored.shape) == ((10, 5, 3), (5, 10, 3))
+    assert upright[5, 2].tolist() == pytest.approx([200, 0, 0], abs=4)
+    assert image_files.read_pixels(tmp_path, "absent.jpg", 10) is None
+
+
 def test_cards_are_found_as_c2d_writes_them(tmp_path: Path):
     from c2d.data.public import public_cards
 
