@@ -11,6 +11,8 @@ from c2d.data.plain_name import plain_name
 
 DECIMALS = 4
 """Digits of a box in px that count: tools write the same number with another rounding."""
+SHORT_NAME = 2
+"""Characters of a class name up to which another case may be another class."""
 
 
 def check_repeated_boxes(rows: Sequence[dict[str, Any]], issues: FileIssues) -> None:
@@ -51,6 +53,8 @@ def _other_mask(a: dict[str, Any], b: dict[str, Any]) -> bool:
 def check_class_names(named: Sequence[tuple[int, str]], issues: FileIssues) -> None:
     """Report class names that differ in case or blanks alone, and names with blanks around them.
 
+    Short names may differ in case with reason, as letters and chemical elements do: a warning.
+
     Args:
         named: (category id, name), each name once.
         issues: what is wrong is added.
@@ -61,7 +65,9 @@ def check_class_names(named: Sequence[tuple[int, str]], issues: FileIssues) -> N
         if other[1] != name:
             message = f"name {name!r} differs from {other[1]!r} of category {other[0]} in case or blanks alone"
             fix = "if they are one class, give their boxes one category; if not, name them apart"
-            issues.warning("similar category names", f"category {category}", f"{message}; {fix}")
+            blanks_alone = "".join(name.split()) == "".join(other[1].split())
+            severity: Severity = "error" if blanks_alone or len(plain_name(name)) > SHORT_NAME else "warning"
+            issues.add(severity, "similar category names", f"category {category}", f"{message}; {fix}")
         elif name != name.strip():
             message = f"name {name!r} has blanks around it; remove them"
             issues.warning("blanks in category name", f"category {category}", message)

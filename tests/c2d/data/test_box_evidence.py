@@ -92,8 +92,8 @@ FAULTS: list[tuple[Callable[[Coco], None], str, str, str]] = [
     (_each(lambda row: {"score": float("nan")}), "error", "not finite", "score has the number nan"),
     (_copies, "error", "repeated box", "bbox [2, 4, 20, 30] of annotation 1: an object counts twice; remove one (8"),
     (_one_copy, "error", "repeated box", "of annotation 1: an object counts twice; remove one (1 of 9 boxes"),
-    (_rename("Ant"), "warning", "similar category names", "'Ant' differs from 'ant' of category 1 in case or blanks"),
-    (_rename(" ant"), "warning", "similar category names", "' ant' differs from 'ant'"),
+    (_rename("Ant"), "error", "similar category names", "'Ant' differs from 'ant' of category 1 in case or blanks"),
+    (_rename(" ant"), "error", "similar category names", "' ant' differs from 'ant'"),
     (_rename("bee "), "warning", "blanks in category name", "name 'bee ' has blanks around it"),
 ]  # fmt: skip
 
@@ -130,6 +130,13 @@ def test_boxes_that_fit_as_another_format_are_named_so(sound: Coco, tmp_path: Pa
     named = [issue.message for issue in _check(sound, tmp_path).errors if issue.kind == "box format"]
     assert len(named) == 1
     assert "leave their image as (x, y, w, h), none as (x1, y1, x2, y2)" in named[0]
+
+
+def test_short_names_may_differ_in_case(sound: Coco, tmp_path: Path) -> None:
+    sound["categories"] = [{"id": 1, "name": "Co"}, {"id": 2, "name": "CO"}]
+    report = _check(sound, tmp_path)
+    assert report.errors == []
+    assert [issue.kind for issue in report.warnings] == ["similar category names"]
 
 
 def test_few_faults_in_a_large_file_are_warnings(tmp_path: Path) -> None:
