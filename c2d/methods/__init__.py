@@ -65,6 +65,7 @@ def catalog() -> dict[str, Any]:
             "about": about,
             "version": method.VERSION,
             "teachers": list(method.TEACHERS),
+            "taught": list(method.TAUGHT),
             "detectors": list(method.DETECTORS),
             "cost": method.COST,
             "source": method.SOURCE,

@@ -140,6 +140,8 @@ class Distiller(nn.Module):
     """A method. `forward(view)` returns trained terms and observations (scalars without a graph); see the wrapper.
 
     Attributes:
+        TEACHERS: kinds of teacher that it needs.
+        TAUGHT: weights of the terms that a teacher takes part in; with all of them at 0 it needs none. Empty: always.
         WEIGHTS: term -> the parameter that weighs it.
         GATED: terms that may be 0 although there are objects, e.g. while their gate is shut.
         DETECTORS: students that it teaches; empty: all.
@@ -155,6 +157,7 @@ class Distiller(nn.Module):
     VERSION: ClassVar[int]
     TEACHERS: ClassVar[tuple[str, ...]]
     Params: ClassVar[type[Params]]
+    TAUGHT: ClassVar[tuple[str, ...]] = ()
     WEIGHTS: ClassVar[dict[str, str]] = {}
     GATED: ClassVar[tuple[str, ...]] = ()
     DETECTORS: ClassVar[tuple[str, ...]] = ()

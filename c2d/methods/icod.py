@@ -44,6 +44,9 @@ from c2d.ops.chunked_sum import chunked_sum
 from c2d.ops.crop import crop_and_resize
 from c2d.teachers.crop_teacher import CROP_LAYER, CropTeacher, student_autocast_dtype
 
+PAPER_SIZE = 112
+"""Side of the crops in px, in the paper."""
+
 Scalars = dict[str, Tensor]
 Layers = TypeVar("Layers", tuple[str, ...], dict[str, int])
 
@@ -68,7 +71,7 @@ class ICODParams(Params):
         "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead",
     )
     size: int | None = Field(
-        default=None, gt=0, description="side of the crops in px; null: the teacher's (112 in the paper)"
+        default=None, gt=0, description="side of the crops in px; null: the teacher's, and 112 where none is needed"
     )
     max_positives: int | None = Field(
         default=None,
@@ -119,6 +122,7 @@ class ICOD(Distiller):
     NAME = "icod"
     VERSION = 1
     TEACHERS = ("classifier",)
+    TAUGHT = ("lambda_kc", "lambda_kl")
     Params = ICODParams
     WEIGHTS: ClassVar = {"cls": "lambda_kc", "crop": "lambda_l", "feat": "lambda_kl"}
     DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
@@ -143,6 +147,9 @@ class ICOD(Distiller):
             InputError: there is no classifier, its classes are not the student's, or it has no such layer.
         """
         super().__init__(params)
+        self.roi_stages, self.size = params.roi_stages, params.size or PAPER_SIZE
+        if params.lambda_kc == 0 and params.lambda_kl == 0:  # L_loc compares pixels
+            return
         teacher = context.classifier
         if teacher is None:
             raise InputError("icod needs a classifier teacher and none was given; set teachers: {classifier: ...}")
@@ -154,7 +161,6 @@ class ICOD(Distiller):
         for name in params.features:
             if name not in teacher.layers:
                 raise unknown_name("teacher layer", name, [CROP_LAYER, *teacher.layers], "see method.icod.layers")
-        self.roi_stages = params.roi_stages
         self.size = params.size or int(teacher.size)
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:

@@ -40,11 +40,20 @@ def needed_teachers(method: Any, catalog: dict[str, Any]) -> dict[str, list[str]
         method: a `method:` list as given in YAML, or a resolved one; names that the catalog does not have are skipped.
         catalog: content of methods/catalog.json.
     """
+    items = method if isinstance(method, list) else []
+    params = {name: values for item in items if isinstance(item, dict) for name, values in item.items()}
     needed: dict[str, list[str]] = {}
     for name in method_names(method):
-        for kind in catalog[name]["teachers"] if name in catalog else ():
-            needed.setdefault(kind, []).append(name)
+        if name in catalog and _has_taught_term(params.get(name), catalog[name]):
+            for kind in catalog[name]["teachers"]:
+                needed.setdefault(kind, []).append(name)
     return dict(sorted(needed.items()))
+
+
+def _has_taught_term(params: Any, entry: dict[str, Any]) -> bool:
+    """Whether a term that a teacher takes part in has a weight other than 0, by default or as given."""
+    taught, given = entry.get("taught", []), params if isinstance(params, dict) else {}
+    return not taught or any(given.get(key, entry["schema"]["properties"][key]["default"]) != 0 for key in taught)
 
 
 def resolve_method(method: list[Any], catalog: dict[str, Any]) -> Method:

@@ -27,7 +27,7 @@ class CropTeacher:
     """A frozen classifier with the batch whose boxes it sees.
 
     Attributes:
-        network: a `ClassifierTeacher`.
+        network: a `ClassifierTeacher`; None where nothing but the crops themselves is compared.
         batch: with the images.
         size: side of the crops in px.
         chunk: boxes per forward pass; limits memory, does not change values.

@@ -466,6 +466,23 @@ def test_defaults_are_the_papers() -> None:
     assert p.max_positives is None
 
 
+def test_pixels_alone_need_no_teacher_and_have_the_values_of_before() -> None:
+    found, batch = example()
+    off: dict[str, Any] = {"lambda_kc": 0, "lambda_kl": 0, "size": 28}
+    distiller = ICOD(Params(**off), Context(3, None))
+    view = View(batch, [found], None, None, torch.Generator().manual_seed(0))
+    terms, seen = distiller(view)
+    with_teacher = values(run(found, batch, **off))
+    assert {name: float(term.value.detach()) for name, term in terms.items()} == with_teacher
+    assert set(with_teacher) == {"crop"}
+    assert set(seen) == {"positives", "positives_used"}
+    assert [sight.name for sight in distiller.visualize(view)] == ["true crops", "predictions of the positives"]
+    assert ICOD(Params(lambda_kc=0, lambda_kl=0), Context(3, None)).size == 112
+    for taught in ({"lambda_kc": 0}, {"lambda_kl": 0}):
+        with pytest.raises(InputError, match="needs a classifier teacher"):
+            ICOD(Params(**taught), Context(3, None))
+
+
 def test_teacher_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="needs a classifier teacher"):
         ICOD(Params(), Context(3, None))

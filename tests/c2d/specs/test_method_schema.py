@@ -48,6 +48,25 @@ def test_needed_teachers() -> None:
     assert needed_teachers(["icod", "fgd", "no-method"], catalog) == {"classifier": ["icod"], "detector": ["fgd"]}
 
 
+@pytest.mark.parametrize(
+    ("params", "needs"),
+    [
+        ({"lambda_kc": 0, "lambda_kl": 0}, False),
+        ({"lambda_kc": 0.0, "lambda_kl": 0.0, "lambda_l": 1}, False),
+        ({"lambda_kc": 0}, True),
+        ({"lambda_kl": 0}, True),
+        ({"lambda_kc": 0, "lambda_kl": 0.15}, True),
+        (None, True),
+    ],
+)
+def test_pixels_alone_need_no_teacher(params: Any, needs: bool) -> None:
+    catalog = method_catalog()
+    assert needed_teachers([{"icod": params}], catalog) == ({"classifier": ["icod"]} if needs else {})
+    assert needed_teachers(resolve_method([{"icod": params}], catalog), catalog) == needed_teachers(
+        [{"icod": params}], catalog
+    )
+
+
 @pytest.mark.parametrize("method", [None, "icod", 5, [5], [None], [["icod"]], {"icod": {}}])
 def test_a_malformed_method_has_no_names(method: Any) -> None:
     assert method_names(method) == []

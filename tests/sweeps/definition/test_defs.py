@@ -19,7 +19,7 @@ NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
 SMALL = ("demo", "demo-full", "methods")
-SSD = ("icod-students", "icod-weight-temperature", "icod-crop-size", "icod-pooling", "icod-layers")
+SSD = ("icod-students", "icod-weight-temperature", "icod-layers")
 
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
@@ -29,8 +29,8 @@ COUNTS = {
     "icod-students": (3 * 4 * 5, 60, 2),  # 4 students x 5 rows; SSD's teacher and the others'
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
     "icod-teacher": (3 * 2 * 5, 3 * (5 + 1), 5),
-    "icod-crop-size": (3 * 2 * 5, 3 * (5 + 1), 1),
-    "icod-pooling": (3 * 2 * 4, 3 * (4 + 1), 1),
+    "icod-crop-size": (3 * 2 * 5, 3 * (5 + 1), 0),  # pixels alone: no teacher
+    "icod-pooling": (3 * 2 * 4, 3 * (4 + 1), 0),
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
     "rivals": (3 * (9 + 8), 51, 3),
@@ -170,18 +170,43 @@ def test_table_3b_is_three_networks_and_two_more_sizes() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "key", "values"),
-    [
-        ("icod-crop-size", "size", [14, 28, 56, 112, 224]),
-        ("icod-pooling", "pooling", [{"crop": g, "l0": 2 * g} for g in (2, 4, 8, 16)]),
-        ("icod-layers", "layers", [["crop"], ["l0"], ["crop", "l0"], ["crop", "l0", "l1"]]),
-    ],
-)
-def test_tables_4a_to_4c(name: str, key: str, values: list[object]) -> None:
+def icod(name: str) -> list[tuple[dict[str, Any], Cell]]:
+    """ICOD's parameters and the cell, of seed 0, in the order of the sweep."""
     cells = [cell for cell in planned(name).cells if cell.spec.method and cell.seed == 0]
-    assert [cell.spec.method[0]["icod"][key] for cell in cells] == values
-    assert all(cell.spec.method[0]["icod"]["lambda_kc"] == 0 for cell in cells)
+    return [(cell.spec.method[0]["icod"], cell) for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "pooling"),
+    [("icod-crop-size", [14, 28, 56, 112, 224], [4] * 5), ("icod-pooling", [112] * 4, [2, 4, 8, 16])],
+)
+def test_tables_4a_and_4b_vary_the_pixel_term_alone(name: str, sizes: list[int], pooling: list[int]) -> None:
+    assert [(p["size"], p["pooling"]["crop"]) for p, _ in icod(name)] == list(zip(sizes, pooling, strict=True))
+    for p, cell in icod(name):
+        assert (p["lambda_kc"], p["lambda_kl"], p["lambda_l"]) == (0, 0, 0.15)
+        assert (cell.spec.teachers.classifier, cell.spec.teachers.detector) == (None, None)
+
+
+def test_table_4c_has_features_in_all_rows_but_the_first() -> None:
+    rows = icod("icod-layers")
+    assert [p["lambda_kl"] for p, _ in rows] == [0, 0.15, 0.15, 0.15]
+    assert [p["layers"] for p, _ in rows[1:]] == [["l0"], ["crop", "l0"], ["crop", "l0", "l1"]]
+    assert [p["pooling"] for p, _ in rows] == [{"crop": 8}, *[{"crop": 4, "l0": 8}] * 3]
+    assert [cell.spec.teachers.classifier is not None for _, cell in rows] == [False, True, True, True]
+    assert all(p["lambda_kc"] == 0 for p, _ in rows)
+
+
+def test_rows_with_equal_published_triples_are_one_run() -> None:
+    size, pooling, layers = (
+        {cell.labels[axis]: cell.run for _, cell in icod(name)}
+        for name, axis in (("icod-crop-size", "method.icod.size"), ("icod-pooling", "method.icod.pooling"),
+                           ("icod-layers", "layers"))
+    )  # fmt: skip
+    assert size["112"] == pooling["4"]
+    (table_1,) = [cell.run for _, cell in icod("icod-students")
+                  if (cell.labels["model"], cell.labels["method"]) == ("ssd300", "loc")]  # fmt: skip
+    assert table_1 == pooling["8"] == layers["raw"]
+    assert pooling["4"] != pooling["8"]
 
 
 def test_the_ssd_sweeps_share_their_teacher() -> None:
