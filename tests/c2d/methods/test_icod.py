@@ -478,9 +478,9 @@ def test_pixels_alone_need_no_teacher_and_have_the_values_of_before() -> None:
     assert set(seen) == {"positives", "positives_used"}
     assert [sight.name for sight in distiller.visualize(view)] == ["true crops", "predictions of the positives"]
     assert ICOD(Params(lambda_kc=0, lambda_kl=0), Context(3, None)).size == 112
-    for taught in ({"lambda_kc": 0}, {"lambda_kl": 0}):
+    for taught in (Params(lambda_kc=0), Params(lambda_kl=0)):
         with pytest.raises(InputError, match="needs a classifier teacher"):
-            ICOD(Params(**taught), Context(3, None))
+            ICOD(taught, Context(3, None))
 
 
 def test_teacher_that_does_not_fit_is_refused() -> None:
