@@ -173,7 +173,7 @@ def check(
     if report.errors:
         raise typer.Exit(2)
     if card is None:
-        if not json_:
+        if not json_ and "" not in names:
             typer.echo(uses_of_splits(names, evaluate_on))
         return
     made = register_card(card, name, pairs, split, report.classes, evaluate_on)

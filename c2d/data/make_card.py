@@ -210,7 +210,7 @@ def uses_of_splits(names: Sequence[str], evaluate_on: str | None = None) -> str:
     """Describe what a run does with the splits of a data set, and what it would miss.
 
     Args:
-        names: of the splits, empty where a name is unknown.
+        names: of the splits.
         evaluate_on: the split that results are measured on; None: `val`.
     """
     evaluation = evaluate_on or DEFAULT_EVALUATION_SPLIT

@@ -17,8 +17,8 @@ from c2d.data.coco.file_issues import FileIssues, Severity
 A_FEW = 1 / 1000
 """Share of the boxes of a file up to which a fault is a warning. COCO's train2017 has repeated boxes in one image."""
 SOME, MOST, NEARLY_ALL = 0.1, 0.5, 0.95
-AREA_TOLERANCE = 0.01
-"""Relative difference of two areas that are taken as equal: tools round boxes and areas."""
+TOLERANCE = 0.01
+"""Relative difference of two numbers that are taken as equal: tools round boxes and areas."""
 LEAST_BOXES = 3
 """Boxes from which equal areas of different boxes are no coincidence."""
 
@@ -44,7 +44,7 @@ class Boxes(NamedTuple):
 
 def find_relative(boxes: Boxes, issues: FileIssues) -> Bools:
     """Report boxes in fractions of the image, and return which they are, (N,)."""
-    relative: Bools = np.all((boxes.box >= 0) & (boxes.box <= 1), axis=1)
+    relative: Bools = np.all((boxes.box >= 0) & (boxes.box <= 1 + TOLERANCE), axis=1)
     if severity := _severity(relative):
         issues.add(
             severity, "relative boxes", _names(boxes, relative),
@@ -104,7 +104,7 @@ def check_areas(boxes: Boxes, issues: FileIssues) -> None:
     w, h = boxes.box[:, 2:].T
     whole = w * h
     # A mask counts pixels, and some tools count the last pixel of a side too.
-    large = known & (boxes.area > (w + 1) * (h + 1) * (1 + AREA_TOLERANCE))
+    large = known & (boxes.area > (w + 1) * (h + 1) * (1 + TOLERANCE))
     if severity := _severity(large):
         first = int(np.argmax(large))
         issues.add(
@@ -157,7 +157,7 @@ def _severity(wrong: Bools) -> Severity | None:
 
 
 def _equal(a: Floats, b: Floats) -> Bools:
-    result: Bools = np.abs(a - b) <= AREA_TOLERANCE * np.maximum(np.abs(a), np.abs(b))
+    result: Bools = np.abs(a - b) <= TOLERANCE * np.maximum(np.abs(a), np.abs(b))
     return result
 
 

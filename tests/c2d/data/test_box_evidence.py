@@ -73,6 +73,7 @@ def _rename(name: str) -> Callable[[Coco], None]:
 
 FAULTS: list[tuple[Callable[[Coco], None], str, str, str]] = [
     (_each(_relative), "error", "relative boxes", "8 of 8 boxes have all four values between 0 and 1"),
+    (_each(lambda row: {"bbox": [0.3, 0.4, 1.004, 0.2]}), "error", "relative boxes", "8 of 8 boxes have all four"),
     (_each(_corners), "error", "box format", "8 of 8 boxes have the area of (x1, y1, x2, y2), not of (x, y, w, h)"),
     (_each(lambda row: {"area": 0.19}), "error", "area unit", "8 of 8 boxes have an area of at most 1 px^2"),
     (_each(lambda row: {"area": row["area"] / 3072}), "error", "area unit", "fractions of the image"),
@@ -162,6 +163,40 @@ def test_two_objects_with_one_box_may_have_other_masks(sound: Coco, tmp_path: Pa
         {**first, "id": 101, "category_id": 2}
     )  # another class in the same box is another object
     assert [issue.kind for issue in _check(sound, tmp_path).warnings] == ["same box"]
+
+
+def test_what_pycocotools_makes_of_copies_and_areas(sound: Coco) -> None:
+    """Perfect detections: why copies and areas in other units are errors, a smaller area of a mask is none."""
+    perfect = [
+        {**{k: row[k] for k in ("image_id", "category_id", "bbox")}, "score": 0.9} for row in sound["annotations"]
+    ]
+    for row in sound["annotations"]:
+        row |= {"bbox": [row["bbox"][0], row["bbox"][1], 40, 30], "area": 1200}
+    for row in perfect:
+        row["bbox"] = [row["bbox"][0], row["bbox"][1], 40, 30]
+    assert _pycocotools(sound, perfect) == pytest.approx({"AP": 1, "APs": -1, "APm": 1})
+    masks = copy.deepcopy(sound)
+    _each(lambda row: {"area": 0.9 * row["area"]})(masks)
+    assert _pycocotools(masks, perfect) == pytest.approx({"AP": 1, "APs": -1, "APm": 1})
+    fractions = copy.deepcopy(sound)
+    _each(lambda row: {"area": row["area"] / 3072})(fractions)
+    assert _pycocotools(fractions, perfect) == pytest.approx({"AP": 1, "APs": 1, "APm": -1})
+    _copies(sound)
+    assert _pycocotools(sound, perfect)["AP"] == pytest.approx(51 / 101)  # recall ends at a half
+
+
+def _pycocotools(coco: Coco, detections: list[Row]) -> dict[str, float]:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = COCO()
+    truth.dataset = copy.deepcopy(coco)
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(detections)), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return dict(zip(("AP", "APs", "APm"), evaluation.stats[[0, 3, 4]].tolist(), strict=True))
 
 
 _box = st.tuples(st.floats(0, 40), st.floats(0, 30), st.floats(2, 24), st.floats(2, 18))
