@@ -1,8 +1,9 @@
 """Two checkpoints on the same images: is one better on this kind of image? Paired bootstrap over images.
 
-Images are drawn with replacement, 1,000 times. Both checkpoints get the same draws, and COCO's AP is computed again for
-each draw (`c2d.metrics.resampled_ap`). The result holds for these two checkpoints only; another seed of the same method
-may differ (`analysis.stats.seed_statistics` compares over seeds, `analysis.stats.hierarchical` over both).
+Images are drawn with replacement, 1,000 times or more. Both checkpoints get the same draws, and COCO's AP is computed
+again for each draw (`c2d.metrics.resampled_ap`). The result holds for these two checkpoints only; another seed of
+the same method may differ (`analysis.stats.baseline_comparisons` compares over seeds, `analysis.stats.hierarchical`
+over both).
 
 The interval is the percentile interval. By simulation (docs/results/statistics.md) BCa covers no better on 25 to 200
 images, and it needs one more evaluation for every image: five times the work on COCO. Below 100 images every kind of
@@ -12,14 +13,14 @@ interval covers too little, and the interval's name says so; below 8 images the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from analysis.stats.permutation import p_and_interval
+from analysis.stats.permutation import LEVEL, p_and_interval
 from c2d.core.errors import InputError
-from c2d.metrics.coco_data import CocoData, prepare
+from c2d.metrics.coco_data import Array, CocoData, prepare
 from c2d.metrics.resampled_ap import Curves, resampled
 
 Detections = Sequence[Mapping[str, Any]] | CocoData
@@ -28,6 +29,8 @@ Detections = Sequence[Mapping[str, Any]] | CocoData
 FEWEST_IMAGES = 8
 FEW_IMAGES = 100
 FEWEST_RESAMPLES = 100  # the 2.5 % quantile of fewer draws is the extreme draw itself
+RESAMPLES = 1000
+_RESAMPLES_PER_TEST = 200
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class ImageDifference:
         images: number of images.
         resamples: number of draws in which the metric is defined.
         interval, test: names of both.
+        drawn: (resamples,) float64, differences of the draws in ascending order.
     """
 
     metric: str
@@ -56,6 +60,20 @@ class ImageDifference:
     resamples: int
     interval: str
     test: str
+    drawn: Array = field(repr=False, compare=False)
+
+    def interval_at(self, level: float) -> tuple[float, float]:
+        """Return the percentile interval (low, high) of another level (0-1)."""
+        return p_and_interval(self.drawn, level)[1:]
+
+
+def resamples_for(tests: int) -> int:
+    """Return the number of draws for one of several tests.
+
+    Holm multiplies the smallest p value by the number of tests, and no p value is below 2 / (draws + 1). With 200 draws
+    a test the limit of the strictest step lies five draws from each end, so 0.05 can be reached in any family.
+    """
+    return max(RESAMPLES, _RESAMPLES_PER_TEST * tests)
 
 
 def compare_over_images(
@@ -64,7 +82,7 @@ def compare_over_images(
     b: Detections,
     metric: str = "AP",
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> ImageDifference:
     """Compare two checkpoints, a - b, on the same targets, with a 95 % interval and a p value over images.
@@ -89,13 +107,13 @@ def compare_over_images(
     drawn = resampled(curves, resamples, seed)
     d = np.sort(drawn[0] - drawn[1])
     d = d[~np.isnan(d)]  # NaN, sorted last: draws without any object
-    p, low, high = p_and_interval(d)
+    p, low, high = p_and_interval(d, LEVEL)
     images = curves[0].images
     few = f"; {images} images are few: covers less than 95 %" if images < FEW_IMAGES else ""
     name = f"over {images} images, {len(d)} resamples"
     return ImageDifference(
         metric, value_a, value_b, value_a - value_b, low, high, p, images, len(d),
-        f"95 % percentile bootstrap {name}{few}", f"paired bootstrap {name}",
+        f"95 % percentile bootstrap {name}{few}", f"paired bootstrap {name}", d,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.stats.bootstrap import FEW_IMAGES, Detections, full_set_values, matched_curves
+from analysis.stats.bootstrap import FEW_IMAGES, RESAMPLES, Detections, full_set_values, matched_curves
 from analysis.stats.permutation import LEVEL
 from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
@@ -66,6 +66,13 @@ class SeedImageDifference:
     interval: str
     test: str
 
+    def interval_at(self, level: float) -> tuple[float, float]:
+        """Return the t interval (low, high) of another level (0-1) of a difference that has a test."""
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.df, 0.5 + level / 2)) * math.sqrt(self.seed_variance + self.image_variance)
+        return self.mean - half, self.mean + half
+
 
 def compare_over_seeds_and_images(
     targets: Mapping[str, Any] | None,
@@ -73,7 +80,7 @@ def compare_over_seeds_and_images(
     b: Sequence[Detections],
     metric: str = "AP",
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> SeedImageDifference:
     """Compare two methods, a - b, over seeds and images.

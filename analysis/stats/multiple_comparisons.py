@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.stats.permutation import LEVEL
+from analysis.stats.permutation import ALPHA
 from analysis.stats.seed_statistics import SAME, Difference, finite_array, paired
 from c2d.core.errors import InputError, abbreviate, unknown_name
 
@@ -26,6 +26,42 @@ class BestRows:
 
     best: frozenset[str]
     reason: str
+
+
+@dataclass(frozen=True)
+class HolmStep:
+    """One test of a family after Holm's correction.
+
+    Attributes:
+        p: adjusted p value.
+        level: of the interval that leaves out 0 exactly when `p` is below 0.05, 0-1. Each such interval holds its own
+            value with at least 95 %; all of them together may not, because the level falls from step to step.
+    """
+
+    p: float
+    level: float
+
+
+def holm_steps(ps: Sequence[float | None], share: float = 1.0) -> list[HolmStep | None]:
+    """Return Holm's adjusted p values and the levels of the intervals that belong to them, in the order given.
+
+    Args:
+        ps: p values; None is no test, stays None and is not counted.
+        share: of the error probability of 5 % that these tests may use, 0-1; others use the rest.
+
+    Raises:
+        InputError: a p value outside 0 to 1.
+    """
+    adjusted = [None if p is None else min(1.0, p / share) for p in holm(ps)]
+    # The step-down stops at the first test that is not significant; the rest keep its factor.
+    tests = sorted((p, at) for at, p in enumerate(ps) if p is not None)
+    rejected = sum(p is not None and p < ALPHA for p in adjusted)
+    out: list[HolmStep | None] = [None] * len(ps)
+    for place, (_, at) in enumerate(tests):
+        p = adjusted[at]
+        assert p is not None
+        out[at] = HolmStep(p, 1 - ALPHA * share / (len(tests) - min(place, rejected)))
+    return out
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
@@ -94,8 +130,7 @@ def best_rows(samples: Mapping[str, Mapping[int, float]], better: Literal["highe
         return nothing_bold(f"the difference to {best}, the best, is the same in every seed, so no test is possible: "
                       f"{abbreviate(constant)}")  # fmt: skip
     adjusted = dict(zip(others, holm([found[key].p for key in others]), strict=True))
-    # 1 - 0.95 is a little above 0.05 in float64.
-    tied = [key for key in others if (p := adjusted[key]) is None or p >= 1 - LEVEL - 1e-15]
+    tied = [key for key in others if (p := adjusted[key]) is None or p >= ALPHA]
     how = sorted({f"{found[key].test}, n = {found[key].n}" for key in others})
     if not tied:
         return BestRows(frozenset([best]), f"{best} is ahead of all others ({'; '.join(how)}; Holm, p < 0.05)")

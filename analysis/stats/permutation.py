@@ -15,6 +15,7 @@ import numpy as np
 from c2d.metrics.coco_data import Array
 
 LEVEL = 0.95
+ALPHA = 0.05  # 1 - LEVEL is a little above 0.05 in float64
 EXACT_TO = 14  # seeds up to which all 2^n sign patterns are tried
 _ZERO = 1e-12  # sums below this part of the values are 0 but for rounding
 
@@ -43,15 +44,26 @@ def sign_flip_test(d: Array, flips: int, seed: int) -> tuple[float, float, float
     return *p_and_interval(typical), name
 
 
-def p_and_interval(ordered: Array) -> tuple[float, float, float]:
-    """Return (p of 0, low, high); p < 0.05 exactly when low > 0 or high < 0.
+def smallest_p(n: int, flips: int) -> float:
+    """Return the smallest p value of a sign-flip test.
+
+    Args:
+        n: number of differences.
+        flips: number of random sign patterns above `EXACT_TO` differences.
+    """
+    return min(1.0, 2 / 2**n if n <= EXACT_TO else 2 / (flips + 1))
+
+
+def p_and_interval(ordered: Array, level: float = LEVEL) -> tuple[float, float, float]:
+    """Return (p of 0, low, high); p < 1 - level exactly when low > 0 or high < 0.
 
     Args:
         ordered: (n,) float64, subset means or resampled differences in ascending order.
+        level: of the interval, 0-1.
     """
     total = len(ordered) + 1
     p = min(1.0, 2 * (1 + min(int((ordered <= 0).sum()), int((ordered >= 0).sum()))) / total)
-    # theta stays while 1 + count >= (1 - LEVEL) / 2 * total: from the k-th smallest value on.
+    # theta stays while 1 + count >= (1 - level) / 2 * total: from the k-th smallest value on.
     # 1e-9: rounding of the product must not raise k by one.
-    k = max(1, math.ceil((1 - LEVEL) / 2 * total - 1e-9) - 1)
+    k = max(1, math.ceil((1 - level) / 2 * total - 1e-9) - 1)
     return p, float(ordered[k - 1]), float(ordered[-k])

@@ -1,20 +1,15 @@
-"""Mean, spread, interval and test of the numbers of several seeds. Where a method does not cover 95 % at the given n,
-it raises an error or its name says so.
+"""Mean, spread, interval and test of the numbers of several seeds, for one row and for two rows by themselves.
 
-Which method, and why (simulated in docs/results/statistics.md):
+  one row          `summary`: mean, sample standard deviation, 95 % t interval from 2 seeds on
+  two rows         `paired`: t test of the differences of the same seeds
+  no common seeds  `unpaired`: Welch's t
 
-  one row          mean, sample standard deviation, 95 % t interval from 2 seeds on
-  two rows         differences of the same seeds, `paired`
-    1 seed         no interval, no test
-    2 to 7         paired t. A sign-flip test of n < 6 seeds cannot reach p < 0.05, and a percentile bootstrap over 3
-                   or 5 seeds covers 74 % and 83 %: both raise an error
-    8 and more     sign-flip permutation test of the mean, and the interval that inverts this test, so that it
-                   leaves out 0 exactly when p < 0.05
-  no common seeds  Welch's t, `unpaired`
+`analysis.stats.baseline_comparisons` compares several rows with one baseline.
 
-These methods cover 93 to 97 % for a normal spread, for heavier tails and up to a skewness of 1. With a skewness of 2
+These intervals cover 93 to 97 % for a normal spread, for heavier tails and up to a skewness of 1. With a skewness of 2
 they cover 87 to 91 %, and so few values do not show the skewness. (Two rows with the same kind of noise have symmetric
-differences, however skewed each row is.) The sign-flip methods need symmetric differences, nothing else.
+differences, however skewed each row is.) A percentile bootstrap over 3 or 5 seeds would cover 74 % and 83 %
+(docs/results/statistics.md).
 """
 
 from __future__ import annotations
@@ -25,16 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats.permutation import LEVEL, sign_flip_test
-from c2d.core.errors import InputError, unknown_name
+from analysis.stats.permutation import LEVEL
+from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array
 
-# 2 / 2**8 = 0.008: from here the exact test has power; below, t covers better (docs/results/statistics.md).
-FLIPS_FROM = 8
-RANDOM_FLIPS = 9_999  # random patterns where 2^n are too many (`permutation.EXACT_TO`)
 SAME = 1e-12  # a spread below this part of the values is rounding of float64, whose step is 2e-16
-
-METHODS = ("auto", "t", "sign-flip", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -68,6 +58,7 @@ class Difference:
         low, high: 95 % interval of the mean difference; None where there is none.
         p: two-sided p value; None without a test.
         test, interval: names of both, or why there is none.
+        error, df: standard error and degrees of freedom of t; 0 without a test.
     """
 
     mean: float
@@ -78,6 +69,13 @@ class Difference:
     p: float | None
     test: str
     interval: str
+    error: float = 0.0
+    df: float = 0.0
+
+    def interval_at(self, level: float) -> tuple[float, float]:
+        """Return the t interval (low, high) of another level (0-1) of a difference that has a test."""
+        half = _t_quantile(self.df, level) * self.error
+        return self.mean - half, self.mean + half
 
 
 def summary(values: Sequence[float] | Array) -> Summary:
@@ -100,28 +98,15 @@ def summary(values: Sequence[float] | Array) -> Summary:
     return Summary(mean, sd, n, mean - half, mean + half, _t_name(n))
 
 
-def paired(
-    a: Sequence[float] | Array,
-    b: Sequence[float] | Array,
-    method: str = "auto",
-    *,
-    flips: int = RANDOM_FLIPS,
-    seed: int = 0,
-) -> Difference:
-    """Compare two rows, a - b, over the same seeds in the same order.
+def paired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Difference:
+    """Compare two rows, a - b, over the same seeds in the same order by a paired t test.
 
     Args:
         a, b: (n,) values, aligned by seed by the caller.
-        method: `auto` (see the module), `t`, `sign-flip`, or `bootstrap` (percentile, over seeds).
-        flips: number of random sign patterns, or of bootstrap resamples; patterns are random only above 14 seeds.
-        seed: of the random patterns or resamples.
 
     Raises:
-        InputError: unequal lengths, a value that is not finite, an unknown method, or one that covers too little or
-            has no power at this n.
+        InputError: unequal lengths, or a value that is not finite.
     """
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
     x, y = finite_array(a, "first values"), finite_array(b, "second values")
     if len(x) != len(y):
         raise InputError(
@@ -129,26 +114,11 @@ def paired(
             "pass the common ones, or use `unpaired` where there are none"
         )
     n, mean = len(x), float((x - y).mean())
-    if method == "sign-flip" and n < 6:
-        raise InputError(
-            f"a sign-flip test of {n} seeds cannot reach 0.05, its smallest p is {min(1.0, 2 / 2**n):.2g}; "
-            "give 6 seeds or more, or use the paired t test"
-        )
-    if method == "bootstrap" and n < FLIPS_FROM:
-        raise InputError(
-            f"a percentile bootstrap over {n} seeds covers far less than 95 % (74 % at 3, 83 % at 5); "
-            f"give {FLIPS_FROM} seeds or more, or use the paired t interval"
-        )
     if n == 1:
         return Difference(mean, None, 1, None, None, None, "none: one seed", "none: one seed")
-    d, sd = x - y, _sd(x - y, np.concatenate([x, y]))
+    sd = _sd(x - y, np.concatenate([x, y]))
     if sd == 0:  # every seed has the same difference, so nothing measures the noise
         return Difference(mean, 0.0, n, None, None, None, "none: no spread", "none: no spread")
-    if method == "bootstrap":
-        return _bootstrap(d, mean, sd, flips, seed)
-    if method == "sign-flip" or (method == "auto" and n >= FLIPS_FROM):
-        p, low, high, name = sign_flip_test(d, flips, seed)
-        return Difference(mean, sd, n, low, high, p, name, "95 %, inverts the sign-flip test")
     return _t(mean, sd, n, sd / math.sqrt(n), n - 1, "paired t" if n > 2 else "paired t, n = 2: almost no power")
 
 
@@ -204,10 +174,10 @@ def _t_name(n: int) -> str:
     return "95 % t" if n > 2 else "95 % t, n = 2: very wide"
 
 
-def _t_quantile(df: float) -> float:
+def _t_quantile(df: float, level: float = LEVEL) -> float:
     from scipy.special import stdtrit
 
-    return float(stdtrit(df, 0.5 + LEVEL / 2))
+    return float(stdtrit(df, 0.5 + level / 2))
 
 
 def _t(mean: float, sd: float | None, n: int, error: float, df: float, test: str, interval: str = "") -> Difference:
@@ -217,14 +187,4 @@ def _t(mean: float, sd: float | None, n: int, error: float, df: float, test: str
     half = _t_quantile(df) * error
     p = float(2 * stdtr(df, -abs(mean) / error))
     name = f"95 % {interval}" if interval else _t_name(n)
-    return Difference(mean, sd, n, mean - half, mean + half, p, test, name)
-
-
-def _bootstrap(d: Array, mean: float, sd: float, resamples: int, seed: int) -> Difference:
-    n = len(d)
-    means = d[np.random.default_rng(seed).integers(0, n, (resamples, n))].mean(axis=1)
-    low, high = np.quantile(means, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return Difference(
-        mean, sd, n, float(low), float(high), None, "none: percentile bootstrap gives an interval only",
-        f"percentile bootstrap over {n} seeds" + (", covers less than 95 %" if n < 40 else ""),
-    )  # fmt: skip
+    return Difference(mean, sd, n, mean - half, mean + half, p, test, name, error, df)

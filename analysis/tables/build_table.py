@@ -179,25 +179,24 @@ def _subtract(
     found: Found,
     cells: dict[str, dict[str, Cell]],
 ) -> None:
-    """Add the difference cells, with Holm's p over all of them."""
+    """Add the difference cells; the rows of one baseline in one column are compared together."""
     if not spec.baseline:
         return
     tests = Differences(study, spec)
-    drafts: dict[tuple[str, str], Cell] = {}
+    rows_of: dict[str, list[str]] = {}
     for row, baseline in zip(rows, baselines, strict=True):
+        if baseline is not None and baseline is not row:
+            rows_of.setdefault(baseline.key, []).append(row.key)
+        reason = "no row of the table is its baseline" if baseline is None else "baseline"
+        cells[row.key] |= {f"delta.{key}": differences.missing_difference(reason) for key in spec.differences}
+    for baseline_key, compared in rows_of.items():
         for key in spec.differences:
-            if baseline is None:
-                drafts[row.key, key] = differences.missing_difference("no row of the table is its baseline")
-            elif baseline is row:
-                drafts[row.key, key] = differences.missing_difference("baseline")
-            else:
-                mine, theirs = found[row.key][key], found[baseline.key][key]
-                cell = tests.cell(key, mine, theirs)
-                files = {**theirs.files, **mine.files}
-                drafts[row.key, key] = dataclasses.replace(cell, files=tuple(files[run] for run in cell.runs))
+            theirs = found[baseline_key][key]
+            made = tests.cells(key, {row_key: found[row_key][key] for row_key in compared}, theirs)
+            for row_key, cell in made.items():
+                files = {**theirs.files, **found[row_key][key].files}
+                cells[row_key][f"delta.{key}"] = dataclasses.replace(cell, files=tuple(files[run] for run in cell.runs))
     tests.check()
-    for (row_key, key), cell in zip(drafts, differences.holm_corrected(list(drafts.values())), strict=True):
-        cells[row_key][f"delta.{key}"] = cell
 
 
 def _row(

@@ -7,12 +7,18 @@ they are for AP, AP50 and AP75 only.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analysis.load.columns import quantity
 from analysis.load.schema import Study
 from analysis.load.tide_cache import evaluation_mismatch
 from analysis.spec.table_spec import TableSpec
+from analysis.stats import bootstrap, hierarchical
+from analysis.stats.bootstrap import ImageDifference, resamples_for
+from analysis.stats.hierarchical import SeedImageDifference
+from analysis.stats.multiple_comparisons import HolmStep, holm_steps
+from analysis.stats.permutation import ALPHA
 from analysis.tables import differences
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
@@ -57,30 +63,31 @@ class Differences:
                 f"take {', '.join(others)} out of `differences`, or use `uncertainty: seeds`"
             )
 
-    def cell(self, key: str, row: Samples, baseline: Samples) -> Cell:
-        """Return the difference of one column between a row and its baseline.
+    def cells(self, key: str, rows: Mapping[str, Samples], baseline: Samples) -> dict[str, Cell]:
+        """Return the differences of one column between the rows of a baseline and the baseline.
 
         Args:
             key: of the column.
-            row, baseline: their numbers, in the shown unit.
+            rows: {row key: its numbers} in the shown unit, without the baseline.
+            baseline: its numbers.
         """
-        seed_cell = differences.difference_cell(row, baseline)
-        if self._kind == "seeds" or seed_cell.kind == "missing":
-            return seed_cell
-        common = sorted(row.values.keys() & baseline.values.keys())
-        if not common:
-            reason = f"no seed in common with its baseline, which uncertainty {self._kind!r} needs"
-            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=reason)
-        if problem := self._wrong_seed_count(row.runs[common[0]], len(common)):
-            if self._kind == "images" or seed_cell.n_planned < 2:  # else more seeds may come
-                self._refused.append(problem)
-            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=problem)
-        self._compared += 1
-        try:
-            mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
-            return self._over_images(key, mine, theirs, seed_cell)
-        except InputError as error:
-            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=f"cannot be resampled: {error}")
+        seed_cells = differences.seed_cells(rows, baseline)
+        if self._kind == "seeds":
+            return seed_cells
+        resamples = resamples_for(sum(cell.kind == "value" for cell in seed_cells.values()))
+        cells: dict[str, Cell] = {}
+        resampled: dict[str, ImageDifference | SeedImageDifference] = {}
+        for row, found in rows.items():
+            one = self._resampled(key, found, baseline, seed_cells[row], resamples)
+            if isinstance(one, Cell):
+                cells[row] = one
+            else:
+                resampled[row] = one
+        steps = holm_steps([one.p for one in resampled.values()])
+        family = len(steps) - steps.count(None)
+        for (row, one), step in zip(resampled.items(), steps, strict=True):
+            cells[row] = _cell(one, quantity(key).scale, step, family, seed_cells[row])
+        return {row: cells[row] for row in rows}
 
     def check(self) -> None:
         """Check, after all cells, that at least one difference has the wanted uncertainty.
@@ -105,26 +112,28 @@ class Differences:
             )
         return ""
 
-    def _over_images(self, key: str, mine: list[CocoData], theirs: list[CocoData], seed_cell: Cell) -> Cell:
-        scale = quantity(key).scale
-
-        def shown(value: float | None) -> float | None:
-            return None if value is None else scale * value
-
-        notes = (FEW_NOTE,) if len(mine) < FEW else ()
-        if self._kind == "images":
-            from analysis.stats import bootstrap
-
-            one = bootstrap.compare_over_images(None, mine[0], theirs[0], key)
-            value, sd, low, high, p = one.difference, None, one.low, one.high, one.p
-            return Cell("value", shown(value), 1, seed_cell.n_planned, sd, shown(low), shown(high), one.interval, p,
-                        test=one.test, notes=notes, runs=seed_cell.runs)  # fmt: skip
-        from analysis.stats import hierarchical
-
-        many = hierarchical.compare_over_seeds_and_images(None, mine, theirs, key)
-        return Cell("value", shown(many.mean), many.n, seed_cell.n_planned, shown(many.sd), shown(many.low),
-                    shown(many.high), many.interval, many.p, test=many.test, notes=notes,
-                    runs=seed_cell.runs)  # fmt: skip
+    def _resampled(
+        self, key: str, row: Samples, baseline: Samples, seed_cell: Cell, resamples: int
+    ) -> Cell | ImageDifference | SeedImageDifference:
+        """The difference by resampled images; a missing cell where there is none."""
+        if seed_cell.kind == "missing":
+            return seed_cell
+        common = sorted(row.values.keys() & baseline.values.keys())
+        if not common:
+            reason = f"no seed in common with its baseline, which uncertainty {self._kind!r} needs"
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=reason)
+        if problem := self._wrong_seed_count(row.runs[common[0]], len(common)):
+            if self._kind == "images" or seed_cell.n_planned < 2:  # else more seeds may come
+                self._refused.append(problem)
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=problem)
+        self._compared += 1
+        try:
+            mine, theirs = ([self._detections(key, found, seed) for seed in common] for found in (row, baseline))
+            if self._kind == "images":
+                return bootstrap.compare_over_images(None, mine[0], theirs[0], key, resamples=resamples)
+            return hierarchical.compare_over_seeds_and_images(None, mine, theirs, key, resamples=resamples)
+        except InputError as error:
+            return Cell(kind="missing", n_planned=seed_cell.n_planned, reason=f"cannot be resampled: {error}")
 
     def _detections(self, key: str, found: Samples, seed: int) -> CocoData:
         """The detections of one seed, which must be those that its result was computed from."""
@@ -158,3 +167,31 @@ class Differences:
                 self._read.popitem(last=False)
         self._read.move_to_end(run)
         return self._read[run]
+
+
+def _cell(
+    found: ImageDifference | SeedImageDifference, scale: float, step: HolmStep | None, family: int, seed_cell: Cell
+) -> Cell:
+    """The cell of a difference in 0-1, with the interval that belongs to its adjusted p."""
+    if isinstance(found, ImageDifference):
+        mean, n, sd = found.difference, 1, None
+    else:
+        mean, n, sd = found.mean, found.n, scale * found.sd
+    several = step is not None and family > 1
+    low, high = (None, None) if step is None else found.interval_at(step.level)
+    return Cell(
+        value=scale * mean,
+        n=n,
+        n_planned=seed_cell.n_planned,
+        sd=sd,
+        low=None if low is None else scale * low,
+        high=None if high is None else scale * high,
+        interval=f"{found.interval} at Holm's level" if several else found.interval,
+        p=found.p,
+        p_adjusted=None if step is None else step.p,
+        significant=None if step is None else step.p < ALPHA,
+        family=0 if step is None else family,
+        test=f"{found.test}, Holm" if several else found.test,
+        notes=(FEW_NOTE,) if n < FEW else (),
+        runs=seed_cell.runs,
+    )

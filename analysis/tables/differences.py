@@ -1,12 +1,10 @@
-"""A row minus its baseline, seed by seed, with interval and test; Holm over all differences of a table."""
+"""Rows minus their baseline over seeds, with interval and test; the rows of one baseline in one column are a family."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from analysis.stats.multiple_comparisons import holm
-from analysis.stats.seed_statistics import paired, unpaired
+from analysis.stats.baseline_comparisons import Comparison, compare_with_baseline
 from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
 
@@ -18,52 +16,73 @@ def missing_difference(reason: str) -> Cell:
     return Cell(kind="missing", reason=reason)
 
 
-def difference_cell(row: Samples, baseline: Samples) -> Cell:
-    """Return the difference over the seeds that both rows have; over all seeds, unpaired, where they share none."""
+def seed_cells(rows: Mapping[str, Samples], baseline: Samples) -> dict[str, Cell]:
+    """Return the differences of one family over the seeds that each row has in common with the baseline.
+
+    A row without a common seed is compared over all seeds, unpaired.
+
+    Args:
+        rows: {row key: its numbers}, without the baseline.
+        baseline: its numbers.
+    """
+    with_values = {key: found.values for key, found in rows.items() if found.values}
+    compared = compare_with_baseline(with_values, baseline.values) if baseline.values else {}
+    return {key: _cell(found, baseline, compared.get(key)) for key, found in rows.items()}
+
+
+def _cell(row: Samples, baseline: Samples, found: Comparison | None) -> Cell:
     n_planned = len(set(row.planned_seeds) & set(baseline.planned_seeds))
     if not row.values:
         return Cell(kind="missing", n_planned=n_planned, reason=row.reason)
-    if not baseline.values:
+    if found is None:
         return Cell(kind="missing", n_planned=n_planned, reason=f"its baseline has no value ({baseline.reason})")
     common = sorted(row.values.keys() & baseline.values.keys())
-    if common:
-        difference = paired([row.values[seed] for seed in common], [baseline.values[seed] for seed in common])
-        runs = [row.runs[seed] for seed in common] + [baseline.runs[seed] for seed in common]
-        sd, notes = difference.sd, []
-    else:
-        difference = unpaired(list(row.values.values()), list(baseline.values.values()))
-        runs = [*row.runs.values(), *baseline.runs.values()]
-        sd, notes = None, [UNPAIRED]
-    if difference.n < FEW:
+    runs = [found_runs[seed] for found_runs in (row.runs, baseline.runs) for seed in common or found_runs]
+    notes = [] if common else [UNPAIRED]
+    if found.n < FEW:
         notes.append(FEW_NOTE)
     return Cell(
-        value=difference.mean,
-        n=difference.n,
+        value=found.mean,
+        n=found.n,
         n_planned=n_planned or max(len(row.planned_seeds), len(baseline.planned_seeds)),
-        sd=sd,
-        low=difference.low,
-        high=difference.high,
-        interval=difference.interval,
-        p=difference.p,
-        test=difference.test,
-        notes=tuple(notes),
+        sd=found.sd,
+        low=found.low,
+        high=found.high,
+        interval=found.interval,
+        p=found.p,
+        p_adjusted=found.p_adjusted,
+        significant=found.significant,
+        family=found.family,
+        test=found.test,
+        cross_check=found.cross_check,
+        notes=(*notes, *found.notes),
         runs=tuple(runs),
     )
 
 
-def holm_corrected(cells: Sequence[Cell]) -> list[Cell]:
-    """Add Holm's p over all cells: one family of tests is one table."""
-    adjusted = holm([cell.p for cell in cells])
-    family = sum(p is not None for p in adjusted)
-    return [
-        cell
-        if p is None
-        else dataclasses.replace(cell, p_adjusted=p, significant=p < 0.05, family=family, test=f"{cell.test}, Holm")
-        for cell, p in zip(cells, adjusted, strict=True)
-    ]
+def sentences_of_tests(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield the sentences on the tests of a table, below it.
 
-
-def performed_tests(cells: Sequence[Cell]) -> tuple[list[str], int]:
-    """Return (names of the tests in the cells, number of tests)."""
-    tests = [cell.test for cell in cells if cell.p is not None]
-    return sorted(set(tests)), len(tests)
+    Args:
+        cells: of all difference columns.
+    """
+    tested = [cell for cell in cells if cell.p is not None]
+    if not tested:
+        yield "No difference of this table could be tested"
+        return
+    names = sorted({cell.test for cell in tested})
+    sizes = sorted({cell.family for cell in tested})
+    yield f"Tests: {'; '.join(names)}"
+    if sizes == [1]:
+        yield "Every row is the only one of its baseline, so p is not adjusted"
+    else:
+        numbers = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        yield (
+            f"p and interval of a row are adjusted for the {numbers} rows that are compared with its baseline in its "
+            "column, so they depend on these rows and on no other; each column and each baseline has its own 5 %"
+        )
+    if any(cell.test.startswith("Dunnett") for cell in tested):
+        yield (
+            "Dunnett: one residual variance for rows and seeds together; rows for which the test of equal variances "
+            "rejects it are tested by themselves (level 5 %; with few seeds it finds only large differences)"
+        )

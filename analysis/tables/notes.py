@@ -141,12 +141,7 @@ def _differences(spec: TableSpec, cells: Sequence[Cell]) -> Iterator[str]:
     intervals = sorted({cell.interval for cell in cells if cell.low is not None})
     if intervals:
         yield f"Its interval ({', '.join(intervals)}) is for {_ABOUT[spec.uncertainty]}"
-    names, number = differences.performed_tests(cells)
-    if number:
-        tests = "1 test" if number == 1 else f"{number} tests"
-        yield f"p: {', '.join(names)}; p after Holm over the {tests} of this table"
-    else:
-        yield "No difference of this table could be tested"
+    yield from differences.sentences_of_tests(cells)
 
 
 def _latency(timed: pd.DataFrame) -> Iterator[str]:

@@ -226,3 +226,14 @@ def test_a_thousand_resamples_of_five_thousand_images():
     assert result.a == pytest.approx(coco.evaluate(a)["AP"], abs=1e-12)
     assert (result.images, result.resamples) == (5000, 1000)
     assert cpu < 40  # a wide limit: the goal is 20 s, the printed figure is what counts
+
+
+def test_the_draws_reach_5_percent_in_any_family():
+    for tests in (1, 2, 10, 40, 200):
+        assert tests * 2 / (bootstrap.resamples_for(tests) + 1) < 0.05 / 4
+    assert bootstrap.resamples_for(1) == 1000
+    a, b = two_detectors(np.random.default_rng(0), 40)
+    found = bootstrap.compare_over_images(None, a, b, resamples=200)
+    low, high = found.interval_at(0.99)
+    assert low <= found.low <= found.high <= high
+    assert found.interval_at(0.95) == (found.low, found.high)

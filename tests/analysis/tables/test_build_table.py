@@ -71,18 +71,34 @@ def test_means_spread_and_interval(tmp_path: Path) -> None:
     assert (made.name, made.row_axes, made.store) == ("made-table", ("method",), str(tmp_path / "runs"))
 
 
-def test_differences_are_paired_and_holm_counts_the_whole_table(tmp_path: Path) -> None:
-    """kd is 5, 6, 4 above: mean 5, sd 1, t = 5 sqrt 3 = 8.66, p = 0.01307. crop is 1, -2, 2: t = 0.277, p = 0.808."""
+def test_differences_are_paired_and_have_one_residual(tmp_path: Path) -> None:
+    """kd is 5, 6, 4 above, crop 1, -2, 2: means 5 and 1/3.
+
+    The squared residuals of the 3 x 3 numbers sum to 88/9, so the variance is 22/9 with 4 degrees of freedom and the
+    standard error sqrt(2/3 * 22/9) = 1.277: t = 3.917 and 0.261. Dunnett's 5 % value for 2 rows and 4 df is 3.31.
+    """
     made = table(study(tmp_path))
     kd, crop, base = (row(made, f"method={name}").cells["delta.AP"] for name in ("kd", "crop", "baseline"))
     assert (kd.value, kd.sd, kd.n, kd.n_planned) == (pytest.approx(5), pytest.approx(1), 3, 3)
-    assert (kd.p, kd.test) == (pytest.approx(0.01307, abs=1e-4), "paired t, Holm")
-    assert kd.p_adjusted == pytest.approx(2 * 0.01307, abs=2e-4)
-    assert crop.p == crop.p_adjusted == pytest.approx(0.808, abs=1e-3)
+    assert (kd.p, kd.test) == (pytest.approx(0.01730, abs=1e-5), "Dunnett, 3 rows x 3 seeds, 4 df")
+    assert (kd.p_adjusted, kd.significant, kd.family) == (pytest.approx(0.0294, abs=1e-4), True, 2)
+    assert (kd.low, kd.high) == (pytest.approx(5 - 3.31 * 1.277, abs=0.01), pytest.approx(5 + 3.31 * 1.277, abs=0.01))
+    assert (crop.p, crop.significant) == (pytest.approx(0.807, abs=1e-3), False)
+    assert "the smallest that 3 seeds can give; never below 0.5 over 2 tests" in kd.cross_check
     assert (base.kind, base.value, base.reason) == ("missing", None, "baseline")
     assert [row.is_baseline for row in made.rows] == [True, False, False]
     assert len(kd.runs) == 6
-    assert any("Holm over the 2 tests" in sentence for sentence in made.statistics)
+    assert any("adjusted for the 2 rows that are compared with its baseline" in said for said in made.statistics)
+
+
+def test_a_verdict_does_not_change_with_other_columns_or_baselines(tmp_path: Path) -> None:
+    axes = {"model": ["a", "b"], **METHODS}
+    of = study(tmp_path, axes=axes, value=lambda at, s: value(at, s) * (1 + s * (at["model"] == "b")))
+    rows = {"model": [], "method": []}
+    one = table(of, rows=rows, where={"model": ["a"]})
+    both = table(of, rows=rows, differences=["AP", "AP50"])
+    for key in ("model=a, method=kd", "model=a, method=crop"):
+        assert row(one, key).cells["delta.AP"] == row(both, key).cells["delta.AP"]
 
 
 def test_rows_of_one_name_keep_their_own_numbers(tmp_path: Path) -> None:

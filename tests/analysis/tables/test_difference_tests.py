@@ -52,10 +52,26 @@ def test_images_of_two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         cell = made.rows[1].cells[f"delta.{metric}"]
         assert cell.value == pytest.approx(100 * alone.difference)
         assert (cell.low, cell.high) == (pytest.approx(100 * alone.low), pytest.approx(100 * alone.high))
-        assert (cell.p, cell.test, cell.interval) == (alone.p, f"{alone.test}, Holm", alone.interval)
+        assert (cell.p, cell.test, cell.interval) == (alone.p, alone.test, alone.interval)
         assert (cell.n, cell.n_planned, len(cell.runs)) == (1, 1, 2)
     assert any("the same two checkpoints on other images" in said for said in made.statistics)
-    assert made.rows[1].cells["delta.AP"].p_adjusted is not None
+    assert made.rows[1].cells["delta.AP"].p_adjusted == made.rows[1].cells["delta.AP"].p
+
+
+def test_images_of_several_rows_have_intervals_of_their_holm_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tests: the first step has level 1 - 0.05 / 2, and the interval leaves out 0 exactly where p is below 0.05."""
+    monkeypatch.setitem(QUALITY, "near", 0.32)
+    made = table(study(tmp_path, 1, monkeypatch), "images", differences=["AP"])
+    alone = bootstrap.compare_over_images(synthetic_run.targets(), found("kd", 0), found("baseline", 0), "AP")
+    kd, near = (row.cells["delta.AP"] for row in made.rows[1:])
+    assert (kd.low, kd.high) == tuple(pytest.approx(100 * end) for end in alone.interval_at(0.975))
+    assert (kd.p_adjusted, kd.family) == (pytest.approx(2 * alone.p), 2)
+    for cell in (kd, near):
+        assert cell.low is not None and cell.high is not None
+        assert cell.significant == (cell.low > 0 or cell.high < 0)
+        assert (cell.test[-6:], cell.interval[-15:]) == (", Holm", "at Holm's level")
 
 
 def test_seeds_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
