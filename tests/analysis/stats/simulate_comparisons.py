@@ -98,7 +98,7 @@ def rates(noise: str, spread: str, present: Array, repeats: int) -> Rates:
     alone, flagged = _needs_a_closer_look(design, fit)
     half = np.empty_like(fit.difference)
     half[:] = _half_width(design, fit)
-    held = np.asarray(np.abs(fit.difference) <= half)
+    held: Any = np.abs(fit.difference) <= half
     false = ~held.all(axis=1)
     for at in np.flatnonzero(alone):
         of_effect = compared(values[at], true)
@@ -107,7 +107,8 @@ def rates(noise: str, spread: str, present: Array, repeats: int) -> Rates:
         flagged[at] |= any(one.notes for one in of_effect)
     for at in np.flatnonzero(~alone & ~flagged)[:3]:
         for one, mean, width in zip(compared(values[at], 0 * true), fit.difference[at], half[at], strict=True):
-            assert one.low is not None and one.high is not None
+            assert one.low is not None
+            assert one.high is not None
             assert np.allclose((one.low, one.high), (mean - width, mean + width)), one
     return Rates(*(float(part.mean()) for part in (held.all(axis=1), held, false, alone, flagged)))
 

@@ -69,7 +69,8 @@ def test_images_of_several_rows_have_intervals_of_their_holm_step(
     assert (kd.low, kd.high) == tuple(pytest.approx(100 * end) for end in alone.interval_at(0.975))
     assert (kd.p_adjusted, kd.family) == (pytest.approx(2 * alone.p), 2)
     for cell in (kd, near):
-        assert cell.low is not None and cell.high is not None
+        assert cell.low is not None
+        assert cell.high is not None
         assert cell.significant == (cell.low > 0 or cell.high < 0)
         assert (cell.test[-6:], cell.interval[-15:]) == (", Holm", "at Holm's level")
 
