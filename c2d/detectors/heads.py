@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
+from c2d.detectors import families
 
 LogitKind = Literal["softmax", "sigmoid"]
 """Activation of classification logits: C sigmoid channels, or C + 1 softmax channels, background last."""
@@ -50,8 +51,10 @@ def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tens
     # FCOS: `DenseOutputs` holds strides with norm_on_bbox in every mode of the head, so the mode does not count here.
     if getattr(head, "norm_on_bbox", None) is not None:
         return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
-    family: DenseFamily | None = _family(head, DENSE, ("loss_by_feat",))
-    decode = _decode_deltas if family is None else family.decode  # an RPN belongs to no family; its outputs are deltas
+    family = families.dense_family(type(head))
+    decode = (
+        _decode_deltas if family is None else DENSE[family].decode
+    )  # an RPN is of no family; its outputs are deltas
     return decode(head, raw, priors, stride)
 
 
@@ -82,41 +85,28 @@ class RoIFamily:
 
 
 DENSE = {
-    "SSDHead": DenseFamily(0, 6, _decode_deltas),
-    "RetinaHead": DenseFamily(0, 6, _decode_deltas),
-    "ATSSHead": DenseFamily(1, 7, _decode_deltas),
-    "GFLHead": DenseFamily(1, 7, _decode_distribution),
-    "FCOSHead": DenseFamily(0, None, _decode_distances),
+    "ssd": DenseFamily(0, 6, _decode_deltas),
+    "retinanet": DenseFamily(0, 6, _decode_deltas),
+    "atss": DenseFamily(1, 7, _decode_deltas),
+    "gfl": DenseFamily(1, 7, _decode_distribution),
+    "fcos": DenseFamily(0, None, _decode_distances),
 }
-ROI = {"StandardRoIHead": RoIFamily(cascaded=False), "CascadeRoIHead": RoIFamily(cascaded=True)}
-
-# A subclass belongs to its parent's family as long as it keeps these methods, because `positives` replaces them.
-_DENSE_METHODS = ("loss_by_feat", "get_targets", "_get_targets_single", "loss")
-_ROI_METHODS = ("bbox_loss", "loss")
+ROI = {"faster-rcnn": RoIFamily(cascaded=False), "cascade-rcnn": RoIFamily(cascaded=True)}
 
 
 def final_head(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
     """Return the head that predicts the final boxes of an mmdet detector, and its family.
 
     Raises:
-        InputError: the head belongs to no supported family.
+        InputError: the detector belongs to no supported family.
     """
-    if getattr(student, "roi_head", None) is not None:
-        head = student.roi_head
-        roi = _family(head, ROI, _ROI_METHODS)
-        if roi is not None:
-            return head, roi
-    else:
-        head = getattr(student, "bbox_head", None)
-        dense = _family(head, DENSE, _DENSE_METHODS)
-        if dense is not None:
-            return head, dense
-    supported = ", ".join([*DENSE, *ROI])
-    raise InputError(
-        f"no positives can be read from head '{type(head).__name__}' of student '{type(student).__name__}'; "
-        f"supported heads: {supported}, and subclasses that keep their loss and targets; choose such a student, "
-        "or a method that needs no positives"
-    )
+    family = families.detector_family(student)
+    if family is None:
+        raise InputError(
+            f"{families.unsupported(student, 'no positives can be read from')}; choose such a student, or a method "
+            "that needs no positives"
+        )
+    return (student.roi_head, ROI[family]) if family in ROI else (student.bbox_head, DENSE[family])
 
 
 def count_classes(detector: Any) -> int | None:
@@ -144,16 +134,17 @@ def dense_head(detector: Any) -> Any:
     """
     head = getattr(detector, "rpn_head", None)
     if head is not None:
-        if any(kind.__name__ == "RPNHead" and kind.__module__.startswith("mmdet.") for kind in type(head).__mro__):
+        own = families.own_methods(type(head), families.RPN)
+        if not own and not families.own_loss(detector):
             return head
-    else:
-        head = getattr(detector, "bbox_head", None)
-        if _family(head, DENSE, ("loss_by_feat",)) is not None:
-            return head
-    raise InputError(
-        f"the dense outputs of head '{type(head).__name__}' of '{type(detector).__name__}' cannot be read; supported: "
-        f"{', '.join([*DENSE, 'RPNHead'])}, and subclasses that keep loss_by_feat"
-    )
+        why = f"its RPN {type(head).__name__} has its own {', '.join(own)}" if own else families.own_loss(detector)
+        raise InputError(
+            f"no dense outputs can be read from {families.detector_title(detector)}: {why}; choose a detector with "
+            "mmdet's RPNHead"
+        )
+    if families.detector_family(detector) is None:
+        raise InputError(families.unsupported(detector, "no dense outputs can be read from"))
+    return detector.bbox_head
 
 
 def roi_head(detector: Any) -> tuple[Any, bool]:
@@ -162,14 +153,15 @@ def roi_head(detector: Any) -> tuple[Any, bool]:
     Raises:
         InputError: the detector has none, or one of an unsupported family.
     """
-    head = getattr(detector, "roi_head", None)
-    family = _family(head, ROI, _ROI_METHODS) if head is not None else None
-    if family is None:
+    if getattr(detector, "roi_head", None) is None:
         raise InputError(
-            f"'{type(detector).__name__}' has no second stage that can be read; supported: {', '.join(ROI)}: choose a "
-            "two-stage detector, or a method that needs none"
+            f"{type(detector).__name__} has no second stage; supported: {', '.join(ROI)}: choose a two-stage detector, "
+            "or a method that needs none"
         )
-    return head, family.cascaded
+    family = families.detector_family(detector)
+    if family is None:
+        raise InputError(families.unsupported(detector, "no second stage can be read from"))
+    return detector.roi_head, ROI[family].cascaded
 
 
 def strides(head: Any) -> tuple[int, ...]:
@@ -227,20 +219,11 @@ def check_box_head(bbox_head: Any) -> None:
         InputError: it does not.
     """
     complete = getattr(bbox_head, "with_cls", False) and getattr(bbox_head, "with_reg", False)
-    if not complete or bbox_head.custom_cls_channels:
+    if not complete or families.own_methods(type(bbox_head), families.BOX_HEAD) or bbox_head.custom_cls_channels:
         raise InputError(
             f"no positives can be read from box head '{type(bbox_head).__name__}'; it has to be a BBoxHead with class "
             "logits (C + 1, background last) and box deltas, such as Shared2FCBBoxHead"
         )
-
-
-def _family(head: Any, families: dict[str, Any], methods: tuple[str, ...]) -> Any:
-    # By name instead of isinstance: mmdet is imported only after `compat.prepare()`, this module before it.
-    for parent in type(head).__mro__:
-        if parent.__name__ in families and parent.__module__.startswith("mmdet."):
-            kept = all(getattr(type(head), m, None) is getattr(parent, m, None) for m in methods)
-            return families[parent.__name__] if kept else None
-    return None
 
 
 def box_tensor(boxes: Any) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
-from c2d.detectors import heads, hooks
+from c2d.detectors import families, heads, hooks
 from c2d.detectors.heads import LogitKind
 from c2d.detectors.recording import feature_layers, split_maps
 
@@ -21,17 +21,6 @@ STOCK_PX = 14.0
 
 STOCK_ANCHOR = {"retinanet": 4, "atss": 8, "gfl": 8}
 """`octave_base_scale` of mmdet's stock heads, for which `STOCK_PX` is meant."""
-
-HEAD_NAMES = {
-    "RetinaHead": "retinanet",
-    "FCOSHead": "fcos",
-    "ATSSHead": "atss",
-    "GFLHead": "gfl",
-    "SSDHead": "ssd",
-    "StandardRoIHead": "faster-rcnn",
-    "CascadeRoIHead": "cascade-rcnn",
-}
-"""Head class of mmdet -> name of the detector in the methods' parameters."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +78,12 @@ class DetectorLayout:
     """Layout of a detector.
 
     Attributes:
-        detector: retinanet, fcos, atss, gfl, ssd, faster-rcnn, cascade-rcnn; else the name of the mmdet class.
+        detector: the family, see `families`; for a detector of none, its title.
         neck, backbone: their maps, in the order of the modules (finest first, or as in YOLOv3 coarsest first).
         dense: the dense head (of two-stage detectors the RPN); None where it cannot be read.
         scale: object size that it is configured for, relative to mmdet's stock detector of this kind: the finest scale
             of its RoI extractor, its anchors or its regression ranges over the stock ones; 1 where it has none of them.
+        two_stage: whether it refines proposals of an RPN.
     """
 
     detector: str
@@ -101,6 +91,7 @@ class DetectorLayout:
     backbone: tuple[Level, ...]
     dense: HeadLayout | None
     scale: float = 1.0
+    two_stage: bool = False
 
     def base_px(self, stride: int) -> float:
         """Return the base scale in px of level assignment (P1) for a pyramid whose finest stride is `stride` px.
@@ -112,7 +103,7 @@ class DetectorLayout:
     @property
     def stages(self) -> str:
         """`two-stage` or `one-stage`."""
-        return "two-stage" if self.detector.endswith("rcnn") else "one-stage"
+        return "two-stage" if self.two_stage or self.detector in families.ROI_FAMILIES else "one-stage"
 
 
 @torch.no_grad()
@@ -140,7 +131,7 @@ def probe_layout(detector: Any) -> DetectorLayout:
     strides = layout.strides if layout is not None and len(layout.strides) == len(neck) else None
     name = "neck" if len(feature_layers(detector)) == 2 else "backbone"
     levels = _levels(name, neck, side, strides), _levels("backbone", backbone, side, None)
-    return DetectorLayout(_name(detector), *levels, layout, _scale(detector))
+    return DetectorLayout(_name(detector), *levels, layout, _scale(detector), families.is_two_stage(detector))
 
 
 def _levels(layer: str, maps: tuple[Tensor, ...], side: int, strides: tuple[int, ...] | None) -> tuple[Level, ...]:
@@ -170,12 +161,7 @@ def _dense(detector: Any) -> Any:
 
 
 def _name(detector: Any) -> str:
-    # The RoI head first: a two-stage detector is named by its second stage.
-    head = getattr(detector, "roi_head", None) or getattr(detector, "bbox_head", None)
-    for parent in type(head).__mro__:
-        if parent.__name__ in HEAD_NAMES and parent.__module__.startswith("mmdet."):
-            return HEAD_NAMES[parent.__name__]
-    return type(detector).__name__
+    return families.detector_family(detector) or families.detector_title(detector)
 
 
 def _scale(detector: Any) -> float:

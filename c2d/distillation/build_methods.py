@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.detectors import heads
 from c2d.detectors.layout import probe_layout
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.weight_schedule import check_schedule, weight_factor
@@ -39,6 +40,7 @@ def build_distillation(
     methods = build_methods(spec.method, context, spec.seed)
     for name, method in methods.items():
         _check_weights(name, method)
+        _check_heads(name, method, context)
     return Distillation(student, methods, teachers, num_classes, spec.seed, context.iterations)
 
 
@@ -137,6 +139,24 @@ def schedule_notes(model: Distillation) -> list[str]:
         if top < 0.99:
             notes.append(f"{name}: at most {top:.0%} of its weight by its start, ramp, decay and stop in {total} steps")
     return notes
+
+
+def _check_heads(name: str, method: Distiller, context: Context) -> None:
+    """Refuse detectors whose outputs the method cannot read, before the first batch does."""
+    needs = method.needs
+    teacher = context.detector.network if context.detector is not None else None
+    for who, detector in (("student", context.student), ("detector teacher", teacher)):
+        if detector is None:
+            continue
+        try:
+            if needs.positives and who == "student":
+                heads.final_head(detector)
+            if needs.dense:
+                heads.dense_head(detector)
+            if needs.rois or needs.proposals:
+                heads.roi_head(detector)
+        except InputError as error:
+            raise InputError(f"{name}, {who}: {error}") from None
 
 
 def _check_weights(name: str, method: Distiller) -> None:

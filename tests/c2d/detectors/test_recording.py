@@ -115,8 +115,10 @@ def test_padding_is_zero_for_a_teacher_of_other_pixels() -> None:
 
 def test_missing_heads_are_named() -> None:
     retinanet = tiny_detectors.build("retinanet")
-    with pytest.raises(InputError, match="'RetinaNet' has no second stage"):
+    with pytest.raises(InputError, match="RetinaNet has no second stage"):
         roi_head(retinanet)
     retinanet.bbox_head = torch.nn.Identity()
-    with pytest.raises(InputError, match="dense outputs of head 'Identity'"):
+    with pytest.raises(
+        InputError, match="dense outputs can be read from RetinaNet with Identity: its head Identity is of another kind"
+    ):
         dense_head(retinanet)

@@ -1,0 +1,235 @@
+"""The family of every head of mmdet, told by what it does, and refusals before a first batch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from c2d.core.errors import InputError
+from c2d.detectors import families, heads
+from c2d.detectors.compat import prepare
+from c2d.detectors.layout import probe_layout
+from c2d.distillation.build_methods import build_distillation
+from c2d.distillation.wrapper import TeacherSet
+from c2d.specs.catalog import method_catalog
+from c2d.specs.method_schema import resolve_method
+from c2d.teachers.detector import DetectorTeacher
+from tests.c2d import tiny_detectors
+from tests.c2d.tiny_teacher import TinyTeacher
+
+prepare()
+
+import mmdet.models  # noqa: E402
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead  # noqa: E402
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead  # noqa: E402
+from mmdet.registry import MODELS  # noqa: E402
+
+# Heads whose targets and losses are those of a family, among all heads that mmdet registers.
+DENSE = {
+    "SSDHead": "ssd",
+    "AnchorHead": "retinanet",
+    "RetinaHead": "retinanet",
+    "RetinaSepBNHead": "retinanet",
+    "ATSSHead": "atss",
+    "GFLHead": "gfl",
+    "FCOSHead": "fcos",
+    "NASFCOSHead": "fcos",
+}
+ROI = {
+    "StandardRoIHead": "faster-rcnn",
+    "DoubleHeadRoIHead": "faster-rcnn",
+    "MaskScoringRoIHead": "faster-rcnn",
+    "PointRendRoIHead": "faster-rcnn",
+    "TridentRoIHead": "faster-rcnn",  # the detector around it is refused, it repeats each image
+    "CascadeRoIHead": "cascade-rcnn",
+}
+
+# Each combination of detector, head and RPN in mmdet's configs, with its family or the name it is refused by.
+DETECTORS = [
+    ("RetinaNet", "RetinaHead", None, "retinanet"),
+    ("RetinaNet", "RetinaSepBNHead", None, "retinanet"),
+    ("RetinaNet", "FreeAnchorRetinaHead", None, "RetinaNet with FreeAnchorRetinaHead"),
+    ("RetinaNet", "GARetinaHead", None, "RetinaNet with GARetinaHead"),
+    ("RetinaNet", "PISARetinaHead", None, "RetinaNet with PISARetinaHead"),
+    ("RetinaNet", "SABLRetinaHead", None, "RetinaNet with SABLRetinaHead"),
+    ("SingleStageDetector", "SSDHead", None, "ssd"),
+    ("SingleStageDetector", "PISASSDHead", None, "SingleStageDetector with PISASSDHead"),
+    ("FCOS", "FCOSHead", None, "fcos"),
+    ("NASFCOS", "FCOSHead", None, "fcos"),
+    ("NASFCOS", "NASFCOSHead", None, "fcos"),
+    ("GFL", "GFLHead", None, "gfl"),
+    ("ATSS", "ATSSHead", None, "atss"),
+    ("RTMDet", "RTMDetHead", None, "RTMDet"),
+    ("RTMDet", "RTMDetSepBNHead", None, "RTMDet"),
+    ("RTMDet", "RTMDetInsSepBNHead", None, "RTMDet"),
+    ("TOOD", "TOODHead", None, "TOOD"),
+    ("VFNet", "VFNetHead", None, "VFNet"),
+    ("PAA", "PAAHead", None, "PAA"),
+    ("LAD", "LADHead", None, "LAD"),
+    ("DDOD", "DDODHead", None, "DDOD"),
+    ("AutoAssign", "AutoAssignHead", None, "AutoAssign"),
+    ("FSAF", "FSAFHead", None, "FSAF"),
+    ("FOVEA", "FoveaHead", None, "FOVEA"),
+    ("YOLOF", "YOLOFHead", None, "YOLOF"),
+    ("YOLOV3", "YOLOV3Head", None, "YOLOV3"),
+    ("YOLOX", "YOLOXHead", None, "YOLOX"),
+    ("YOLACT", "YOLACTHead", None, "YOLACT"),
+    ("CondInst", "CondInstBboxHead", None, "CondInst"),
+    ("BoxInst", "BoxInstBboxHead", None, "BoxInst"),
+    ("CenterNet", "CenterNetHead", None, "CenterNet"),
+    ("CenterNet", "CenterNetUpdateHead", None, "CenterNet"),
+    ("CornerNet", "CornerHead", None, "CornerNet with CornerHead"),
+    ("CornerNet", "CentripetalHead", None, "CornerNet with CentripetalHead"),
+    ("RepPointsDetector", "RepPointsHead", None, "RepPointsDetector with RepPointsHead"),
+    ("DETR", "DETRHead", None, "DETR"),
+    ("ConditionalDETR", "ConditionalDETRHead", None, "ConditionalDETR"),
+    ("DABDETR", "DABDETRHead", None, "DABDETR"),
+    ("DeformableDETR", "DeformableDETRHead", None, "DeformableDETR"),
+    ("DDQDETR", "DDQDETRHead", None, "DDQDETR"),
+    ("DINO", "DINOHead", None, "DINO"),
+    ("GroundingDINO", "GroundingDINOHead", None, "GroundingDINO"),
+    ("GLIP", "ATSSVLFusionHead", None, "GLIP with ATSSVLFusionHead"),
+    ("KnowledgeDistillationSingleStageDetector", "LDHead", None,
+     "KnowledgeDistillationSingleStageDetector with LDHead"),
+    ("FasterRCNN", "StandardRoIHead", "RPNHead", "faster-rcnn"),
+    ("FasterRCNN", "DoubleHeadRoIHead", "RPNHead", "faster-rcnn"),
+    ("FasterRCNN", "DynamicRoIHead", "RPNHead", "FasterRCNN with DynamicRoIHead"),
+    ("FasterRCNN", "PISARoIHead", "RPNHead", "FasterRCNN with PISARoIHead"),
+    ("MaskRCNN", "StandardRoIHead", "RPNHead", "faster-rcnn"),
+    ("MaskScoringRCNN", "MaskScoringRoIHead", "RPNHead", "faster-rcnn"),
+    ("PointRend", "PointRendRoIHead", "RPNHead", "faster-rcnn"),
+    ("FastRCNN", "StandardRoIHead", None, "FastRCNN with StandardRoIHead"),
+    ("PanopticFPN", "StandardRoIHead", "RPNHead", "PanopticFPN with StandardRoIHead"),
+    ("TridentFasterRCNN", "TridentRoIHead", "RPNHead", "TridentFasterRCNN with TridentRoIHead"),
+    ("CrowdDet", "MultiInstanceRoIHead", "RPNHead", "CrowdDet with MultiInstanceRoIHead"),
+    ("GridRCNN", "GridRoIHead", "RPNHead", "GridRCNN with GridRoIHead"),
+    ("CascadeRCNN", "CascadeRoIHead", "RPNHead", "cascade-rcnn"),
+    ("HybridTaskCascade", "HybridTaskCascadeRoIHead", "RPNHead", "HybridTaskCascade"),
+    ("SCNet", "SCNetRoIHead", "RPNHead", "SCNet"),
+    ("QueryInst", "SparseRoIHead", "EmbeddingRPNHead", "QueryInst with SparseRoIHead"),
+    ("SparseRCNN", "SparseRoIHead", "EmbeddingRPNHead", "SparseRCNN with SparseRoIHead"),
+    ("RPN", None, "RPNHead", "RPN"),
+]  # fmt: skip
+# First stages, below, and heads that predict masks alone.
+OTHER = {"GARPNHead", "CascadeRPNHead", "StageCascadeRPNHead", "RPNHead"}
+OTHER |= {"MaskFormerHead", "Mask2FormerHead", "Mask2FormerTrackHead"}
+
+
+def _registered(*parents: type) -> dict[str, type]:
+    return {name: kind for name, kind in MODELS.module_dict.items() if issubclass(kind, parents)}
+
+
+def test_every_head_of_mmdet() -> None:
+    dense = _registered(BaseDenseHead)
+    assert {name: families.dense_family(kind) for name, kind in dense.items() if families.dense_family(kind)} == DENSE
+    roi = _registered(BaseRoIHead)
+    assert {name: families.roi_family(kind) for name, kind in roi.items() if families.roi_family(kind)} == ROI
+    assert len(dense) > 40
+    assert len(roi) > 10
+
+
+def test_the_list_has_every_head_of_the_configs() -> None:
+    """The heads that any of mmdet's config files names."""
+    text = "\n".join(
+        path.read_text() for path in (Path(mmdet.models.__file__).parents[1] / ".mim/configs").rglob("*.py")
+    )
+    named = set(re.findall(r"type='(\w+)'", text))
+    kinds = _registered(BaseDenseHead, BaseRoIHead)
+    assert named & set(kinds) <= {head for _, head, _, _ in DETECTORS} | OTHER
+
+
+def _empty(kind: str) -> Any:
+    """An instance that nothing has initialised but nn.Module: its class is what counts."""
+    instance = MODELS.get(kind).__new__(MODELS.get(kind))
+    nn.Module.__init__(instance)
+    return instance
+
+
+@pytest.mark.parametrize(("detector", "head", "rpn", "expected"), DETECTORS)
+def test_every_detector_of_the_configs(detector: str, head: str | None, rpn: str | None, expected: str) -> None:
+    built = _empty(detector)
+    for part, kind in (("roi_head" if head and "RoI" in head else "bbox_head", head), ("rpn_head", rpn)):
+        if kind is not None:
+            setattr(built, part, _empty(kind))
+    if head is not None and "RoI" in head:
+        built.roi_head.bbox_head = _empty("Shared2FCBBoxHead")
+    family = families.detector_family(built)
+    assert (family or families.detector_title(built)) == expected
+    if family is None:
+        with pytest.raises(InputError) as caught:
+            heads.final_head(built)
+        assert f"no positives can be read from {expected}: " in str(caught.value)
+        assert families.SUPPORTED in str(caught.value)
+        assert "\n" not in str(caught.value)
+    else:
+        assert heads.final_head(built)[0] is (built.roi_head if head and "RoI" in head else built.bbox_head)
+
+
+@pytest.mark.parametrize("kind", ["SABLHead", "DIIHead", "MultiInstanceBBoxHead"])
+def test_a_box_head_of_another_kind(kind: str) -> None:
+    built = _empty("FasterRCNN")
+    built.rpn_head, built.roi_head = _empty("RPNHead"), _empty("StandardRoIHead")
+    built.roi_head.bbox_head = nn.ModuleList([_empty("Shared2FCBBoxHead"), _empty(kind)])
+    with pytest.raises(InputError, match=f"its box head {kind} has its own"):
+        heads.roi_head(built)
+
+
+@pytest.mark.parametrize("kind", ["CascadeRPNHead", "GARPNHead", "EmbeddingRPNHead", "StageCascadeRPNHead"])
+def test_an_rpn_of_another_kind(kind: str) -> None:
+    built = _empty("FasterRCNN")
+    built.rpn_head, built.roi_head = _empty(kind), _empty("StandardRoIHead")
+    with pytest.raises(InputError, match=f"its RPN {kind} has its own"):
+        heads.dense_head(built)
+
+
+def test_a_subclass_that_keeps_losses_and_targets_is_of_the_family() -> None:
+    class Mine(MODELS.get("ATSSHead")):  # type: ignore[misc]
+        def _init_layers(self) -> None: ...
+
+    class Other(MODELS.get("ATSSHead")):  # type: ignore[misc]
+        def get_targets(self) -> None: ...
+
+    assert families.dense_family(Mine) == "atss"
+    assert families.dense_family(Other) is None
+
+
+TOOD = {
+    "type": "TOODHead", "num_dcn": 0, "anchor_type": "anchor_free", "num_classes": 3, "in_channels": 16,
+    "stacked_convs": 2, "feat_channels": 16, "norm_cfg": tiny_detectors.NORM,
+    "anchor_generator": {**tiny_detectors.OCTAVE, "octave_base_scale": 8},
+    "initial_loss_cls": {**tiny_detectors.FOCAL, "activated": True},
+    "loss_cls": {"type": "QualityFocalLoss", "use_sigmoid": True, "activated": True},
+    "loss_bbox": {"type": "GIoULoss"},
+}  # fmt: skip
+
+
+def test_a_run_is_refused_when_it_is_built() -> None:
+    """Before its first batch, by the true name; methods that read no head teach it."""
+    config = tiny_detectors.config("atss")
+    config.type = "TOOD"
+    config.bbox_head = TOOD
+    config.train_cfg = {"initial_epoch": 0, "initial_assigner": {"type": "ATSSAssigner", "topk": 9},
+                        "assigner": {"type": "TaskAlignedAssigner", "topk": 13}, "alpha": 1, "beta": 6,
+                        "allowed_border": -1, "pos_weight": -1, "debug": False}  # fmt: skip
+    student = MODELS.build(config)
+    assert probe_layout(student).detector == "TOOD"
+    assert probe_layout(student).stages == "one-stage"
+    with pytest.raises(InputError, match="fgfi does not teach TOOD students; it teaches ssd, retinanet"):
+        _distil("fgfi", student, detector=DetectorTeacher(tiny_detectors.build("atss")))
+    with pytest.raises(InputError, match="icod, student: no positives can be read from TOOD"):
+        _distil("icod", student, classifier=TinyTeacher(size=112))
+    assert _distil("cwd", student, detector=DetectorTeacher(tiny_detectors.build("atss")))
+
+
+def _distil(method: str, student: Any, **teachers: Any) -> Any:
+    spec: Any = SimpleNamespace(
+        schedule=SimpleNamespace(values=SimpleNamespace(iterations=1000, batch=2)),
+        method=resolve_method([{method: {}}], method_catalog()),
+        seed=0,
+    )
+    return build_distillation(spec, student, TeacherSet(**teachers), 3)
