@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from c2d.data.decoding.decoder import UnreadableImage
 from c2d.data.decoding.decoder_messages import means_incomplete
 from c2d.data.decoding.image_facts import ImageFacts
-from c2d.data.decoding.image_format import png_command
+from c2d.data.decoding.image_format import png_command, to_8bit_command
 
 
 class ImageIssue(NamedTuple):
@@ -50,7 +49,7 @@ def content_issue(facts: ImageFacts, folder: Path) -> ImageIssue | None:
             "error",
             "content lost",
             f"{facts.bits}-bit values up to {facts.maximum:g} all become {facts.trained_maximum} in the 8 bits of "
-            f"training; {to_8bit_command(folder, facts.maximum)} writes 8-bit copies with a stated scaling",
+            f"training; {to_8bit_command(folder, facts.minimum, facts.maximum)} writes copies with a stated scaling",
         )
     if facts.message and means_incomplete(facts.message):
         return ImageIssue(
@@ -63,12 +62,6 @@ def content_issue(facts: ImageFacts, folder: Path) -> ImageIssue | None:
     if facts.one_colour:
         return ImageIssue("warning", "one colour", f"all pixels are equal (largest value {facts.trained_maximum})")
     return None
-
-
-def to_8bit_command(folder: Path, maximum: float) -> str:
-    """Return the command that writes 8-bit copies of a folder; the range is that of whole bits (4095 for 4001)."""
-    largest = 2 ** math.ceil(math.log2(maximum + 1)) - 1 if 1 <= maximum < 2**32 else maximum
-    return f"`c2d data to-8bit {folder} OUT --max {largest:g}`"
 
 
 def frame_issue(facts: ImageFacts, stated: tuple[Any, Any], path: Path) -> ImageIssue | None:
@@ -100,11 +93,13 @@ def depth_issue(found: list[tuple[ImageFacts, Path]], folder: Path) -> ImageIssu
     if not deep:
         return None
     facts, path = max(deep, key=lambda pair: pair[0].maximum)
+    low = min(facts.minimum for facts, _ in deep)
     trained = max(facts.trained_maximum for facts, _ in deep)
     bits = ", ".join(str(bits) for bits in sorted({facts.bits for facts, _ in deep}))
+    below = f"from {low:g} " if low < 0 else ""
     message = (
-        f"{len(deep)} of {len(found)} images have {bits} bits with values up to {facts.maximum:g} ({path.name}); "
-        f"training reads 8 bits and sees at most {trained} of 255; "
-        f"{to_8bit_command(folder, facts.maximum)} writes copies with a stated scaling (one for all splits)"
+        f"{len(deep)} of {len(found)} images have {bits} bits with values {below}up to {facts.maximum:g} "
+        f"({path.name}); training reads 8 bits and sees at most {trained} of 255; "
+        f"{to_8bit_command(folder, low, facts.maximum)} writes copies with a stated scaling (one for all splits)"
     )
     return ImageIssue("warning", "more than 8 bits", message)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from c2d.data.decoding.image_format import UNREADABLE, damaged_text, format_name, png_command
+from c2d.data.decoding.image_format import UNREADABLE, damaged_text, format_name, png_command, to_8bit_command
 from c2d.data.decoding.pillow_header import header_size, pillow_reads
 
 Pixels = NDArray[np.uint8]
@@ -90,14 +90,14 @@ def _reason(content: bytes, path: Path) -> str:
     """Say why OpenCV returned nothing, and what to do."""
     form = format_name(content, path.suffix)
     if form == "TIFF" and (raw := decode(content, cv2.IMREAD_UNCHANGED)) is not None:
+        low, high = float(np.nanmin(raw)), float(np.nanmax(raw))
         return (
-            f"training cannot read {raw.dtype.name} TIFF; `c2d data to-8bit {path.parent} OUT --min "
-            f"{np.nanmin(raw):g} --max {np.nanmax(raw):g}` writes 8-bit copies (choose one range for all images)"
+            f"training cannot read {raw.dtype.name} TIFF; {to_8bit_command(path.parent, low, high)} writes 8-bit "
+            "copies (choose one range for all splits)"
         )
-    if form not in UNREADABLE and form is not None:
-        return damaged_text(form)
     if pillow_reads(content):
-        return f"training cannot read {form or 'this format'}; {png_command(path)}"
-    if form is None:
-        return damaged_text("of an unknown format")
-    return f"training cannot read {form}; write it as PNG and name that file in the annotations"
+        what = form if form in UNREADABLE else f"this file ({form or 'unknown format'})"
+        return f"training cannot read {what}; {png_command(path)}"
+    if form in UNREADABLE:
+        return f"training cannot read {form}; write it as PNG and name that file in the annotations"
+    return damaged_text(form, content)

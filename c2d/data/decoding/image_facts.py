@@ -36,7 +36,7 @@ class ImageFacts:
         orientation: 1 to 8, of EXIF or XMP; 1 is none.
         turned: training applies the orientation.
         bits: bits of a value in the file: 8, 16, 32 or 64.
-        maximum: largest value in the file; NaN if it has 8 bits.
+        minimum, maximum: smallest and largest value in the file; NaN if it has 8 bits.
         trained_maximum: largest value as training reads it, 0 to 255.
         one_colour: all pixels are equal as training reads them.
         lost: where the file has content that training drops, so that one colour is left: "alpha", "low bits" or "".
@@ -49,6 +49,7 @@ class ImageFacts:
     orientation: int
     turned: bool
     bits: int
+    minimum: float
     maximum: float
     trained_maximum: int
     one_colour: bool
@@ -110,14 +111,14 @@ def image_facts(path: Path) -> ImageFacts:
     orientation = header_orientation(content)
     turned = orientation != 1 and _is_turned(content, form, orientation, pixels)
     one_colour, hashed = _one_value(pixels), pixels
-    bits, maximum, lost = 8, float("nan"), ""
+    bits, minimum, maximum, lost = 8, float("nan"), float("nan"), ""
     if one_colour or _may_have_more_bits(content, form):
         raw = decode(content, cv2.IMREAD_UNCHANGED)
         if raw is not None:
             bits = 8 * raw.dtype.itemsize
             colours = raw if raw.ndim == 2 else raw[..., :3]
             if bits > 8:
-                maximum = float(np.nanmax(colours))
+                minimum, maximum = float(np.nanmin(colours)), float(np.nanmax(colours))
             if one_colour and bits > 8 and not _one_value(colours):
                 lost = "low bits"
             elif one_colour and raw.ndim == 3 and raw.shape[2] == 4 and not _one_value(raw[..., 3]):
@@ -131,6 +132,7 @@ def image_facts(path: Path) -> ImageFacts:
         orientation=orientation,
         turned=turned,
         bits=bits,
+        minimum=minimum,
         maximum=maximum,
         trained_maximum=int(pixels.max()),
         one_colour=one_colour,

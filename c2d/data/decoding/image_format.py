@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 
@@ -16,15 +17,15 @@ _SIGNATURES = (
     (0, b"icns", "ICNS"), (0, b"DDS ", "DDS"), (0, b"qoif", "QOI"), (0, b"8BPS", "PSD"),
     (0, b"\x59\xa6\x6a\x95", "Sun raster"), (0, b"\xff\x0a", "JPEG XL"), (4, b"JXL ", "JPEG XL"),
     (0, b"SIMPLE  =", "FITS"), (0, b"\x89HDF", "HDF5"), (0, b"\x93NUMPY", "NumPy"), (128, b"DICM", "DICOM"),
-    (0, b"PK\x03\x04", "ZIP"), (0, b"\x1f\x8b", "gzip"), (0, b"%PDF", "PDF"), (0, b"<svg", "SVG"),
-    (0, b"version https://git-lfs", "Git LFS pointer"),
+    (0, b"PK\x03\x04", "ZIP"), (0, b"\x1f\x8b", "gzip"), (0, b"%PDF", "PDF"), (0, b"%!PS", "PostScript"),
+    (0, b"<svg", "SVG"),    (0, b"version https://git-lfs", "Git LFS pointer"),
 )  # fmt: skip
 _TGA = (".tga", ".icb", ".vda", ".vst")
 _PNM = {b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"Pf", b"PF"}
 # Formats that OpenCV's wheels have no decoder for.
 UNREADABLE = frozenset(
     ("TGA", "ICO", "PCX", "SGI", "ICNS", "DDS", "QOI", "PSD", "JPEG XL", "FITS", "HDF5", "NumPy", "DICOM",
-     "HEIF or video", "ZIP", "gzip", "PDF", "SVG")
+     "HEIF or video", "ZIP", "gzip", "PDF", "PostScript", "SVG")
 )  # fmt: skip
 
 
@@ -53,14 +54,23 @@ def format_name(content: bytes, suffix: str = "") -> str | None:
     return "text" if head.startswith((b"<", b"{")) else None
 
 
-def damaged_text(form: str) -> str:
-    """Describe a file that should be readable and is not."""
+def damaged_text(form: str | None, content: bytes) -> str:
+    """Describe a file that should be readable and is not.
+
+    Args:
+        form: name of its format, None if it is unknown.
+        content: the bytes of the file.
+    """
+    again = "get the file again"
     texts = {
-        "empty": "the file is empty; get the file again",
-        "text": "the file is a text (a web page or a message), no image; get the file again",
+        "empty": f"the file is empty; {again}",
+        "text": f"the file is a text (a web page or a message), no image; {again}",
         "Git LFS pointer": "the file is a Git LFS pointer, no image; run `git lfs pull` in its repository",
+        "TIFF": "cannot be decoded, the file (TIFF) is damaged or incomplete, or training cannot read its bands, bits "
+        f"or compression; write it as PNG, or {again}",
+        None: f"the format of the file is unknown (it begins with the bytes {content[:8].hex(' ')}); {again}",
     }
-    return texts.get(form, f"cannot be decoded, the file ({form}) is damaged or incomplete; get the file again")
+    return texts.get(form, f"cannot be decoded, the file ({form}) is damaged or incomplete; {again}")
 
 
 def png_command(path: Path, upright: bool = False) -> str:
@@ -71,3 +81,10 @@ def png_command(path: Path, upright: bool = False) -> str:
         f"for p in pathlib.Path({json.dumps(str(path.parent))}).rglob({json.dumps('*' + path.suffix)})]"
     )
     return f"write PNG copies, python -c {shlex.quote(code)}, and name the .png files in the annotations"
+
+
+def to_8bit_command(folder: Path, low: float, high: float) -> str:
+    """Return the command that writes 8-bit copies of a folder; the range is that of whole bits (0 to 4095 for 4001)."""
+    largest = 2 ** math.ceil(math.log2(high + 1)) - 1 if low >= 0 and 1 <= high < 2**32 else high
+    smallest = f" --min {low:g}" if low < 0 or high < 1 else ""
+    return f"`c2d data to-8bit {shlex.quote(str(folder))} OUT{smallest} --max {largest:.10g}`"

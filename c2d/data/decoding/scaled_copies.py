@@ -93,7 +93,8 @@ def _copy(path: Path, name: Path, out: Path, done: Scaling) -> None:
 def _decoded(content: bytes) -> NDArray[Any] | None:
     try:
         values = decode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-        # Float TIFF is read with this flag alone.
-        return decode(content, cv2.IMREAD_UNCHANGED) if values is None else values
+        if values is None:  # float TIFF, which is read with this flag alone
+            values = decode(content, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
+    return values[..., :3] if values is not None and values.ndim == 3 else values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from c2d.core.errors import InputError
 from c2d.data.decoding.decoder import UnreadableImage, read_image
 from c2d.data.decoding.image_facts import image_facts
 from c2d.data.decoding.orientation import upright_pixels
+from c2d.data.decoding.scaled_copies import to_8bit, write_8bit_copies
+from c2d.data.decoding.scaling_record import scaling_of
 
 ORIENTATION = 0x112
 GREY16 = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 21
@@ -134,7 +138,7 @@ def test_tga_by_its_suffix_alone(tmp_path: Path) -> None:
 def test_float_tiff_is_refused_with_its_range(tmp_path: Path, dtype: Any) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(_saved("TIFF", Image.fromarray(GREY16.astype(dtype))))
-    with pytest.raises(UnreadableImage, match=rf"32 TIFF; `c2d data to-8bit .* OUT --min 0 --max {GREY16.max()}`"):
+    with pytest.raises(UnreadableImage, match=r"32 TIFF; `c2d data to-8bit .* OUT --max 65535`"):
         read_image(path)
 
 
@@ -145,7 +149,7 @@ def test_float_tiff_is_refused_with_its_range(tmp_path: Path, dtype: Any) -> Non
         (b"<!DOCTYPE html><html>not found</html>", "is a text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "training cannot read HEIF or video; write it as PNG"),
-        (b"abcdefgh" * 9, "of an unknown format"),
+        (b"abcdefgh" * 9, "the format of the file is unknown"),
         *[(_saved(form)[:-700], "is damaged or incomplete") for form in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")],
         (_saved("JPEG")[:-2], r"\(JPEG\) is damaged"),
     ],
@@ -174,3 +178,37 @@ def test_the_limit_on_size_is_opencvs_and_can_be_set(tmp_path: Path) -> None:
     assert "the image of 70 x 60 pixels is above a limit of OpenCV" in refused
     assert "set OPENCV_IO_MAX_IMAGE_PIXELS=4200 in the environment of this command and of every run" in refused
     assert run("4200").stdout == "None (60, 70, 3)\n"
+
+
+def _five_bands() -> bytes:
+    """A sound TIFF file with five bands, which neither OpenCV nor Pillow reads."""
+    data = bytes(range(80 * 5 % 256)) * 3
+    tags = [(256, 3, 1, 10), (257, 3, 1, 8), (258, 3, 5, 140), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 150),
+            (277, 3, 1, 5), (278, 3, 1, 8), (279, 4, 1, 400)]  # fmt: skip
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return (head + bytes(4)).ljust(140, b"\0") + struct.pack("<5H", 8, 8, 8, 8, 8) + data[:400]
+
+
+def test_a_sound_file_of_another_kind_is_not_only_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(_five_bands())
+    with pytest.raises(
+        UnreadableImage, match="or training cannot read its bands, bits or compression; write it as PNG"
+    ):
+        read_image(tmp_path / "a.tif")
+    (tmp_path / "b.tif").write_bytes(b"\x12" * 90)
+    with pytest.raises(UnreadableImage, match=r"unknown \(it begins with the bytes 12 12 12 12 12 12 12 12\)"):
+        read_image(tmp_path / "b.tif")
+
+
+def test_float_tiff_becomes_8_bit_copies(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    values = np.linspace(-1, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    Image.fromarray(values).save(tmp_path / "in" / "a.tif")
+    with pytest.raises(UnreadableImage, match="OUT --min -1 --max 1` writes 8-bit copies"):
+        read_image(tmp_path / "in" / "a.tif")
+    write_8bit_copies(tmp_path / "in", tmp_path / "out", -1, 1)
+    assert np.array_equal(read_image(tmp_path / "out" / "a.tif")[..., 0], to_8bit(values, -1, 1))
+    assert scaling_of(tmp_path / "out") == {"source": str(tmp_path / "in"), "minimum": -1, "maximum": 1}
+    (tmp_path / "out" / "to_8bit.json").write_text("{")
+    with pytest.raises(InputError, match="write the copies again"):
+        scaling_of(tmp_path / "out")
