@@ -138,7 +138,7 @@ def mistakes_of_command(words: str) -> Iterator[str]:
     name = first
     if getattr(commands()[first], "commands", None):
         inner = rest[0] if rest else ""
-        if re.fullmatch(r"[a-z]+", inner):
+        if re.fullmatch(r"[a-z][a-z0-9-]*", inner):
             name = f"{first} {inner}"
             if name not in commands():
                 yield f"c2d {name}"
