@@ -97,7 +97,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "benchmarks.flops": ("c2d.detectors",),
     "benchmarks.backends": ("c2d.core",),
     "benchmarks.latency": (
-        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.weights", "analysis.stats", "benchmarks.machine",
+        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.weights", "analysis.stats",
+        "benchmarks.machine",
         "benchmarks.flops", "benchmarks.backends",
     ),
     "benchmarks.training": (

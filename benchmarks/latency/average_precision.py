@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from c2d.core.errors import InputError
+from c2d.core.errors import InputError, abbreviate
 from c2d.metrics import coco
 from c2d.metrics.coco_data import prepare
 
@@ -31,9 +31,12 @@ def average_precision(pipeline: InferencePipeline, call: Call, paths: Sequence[P
         None where no image has an object.
 
     Raises:
-        InputError: an image that is not in the data set, or missing ground truth.
+        InputError: an image that is not in the data set, missing ground truth, or outputs that are not the data set's
+            classes in its order.
     """
     dataset = pipeline.student.dataset
+    full = _read_annotations(dataset)
+    _check_classes(pipeline.student.outputs, dataset, full)
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     # By path: the callers choose files, COCO's results need image ids.
     ids = {os.path.abspath(info["img_path"]): info["img_id"] for info in infos}
@@ -53,14 +56,34 @@ def average_precision(pipeline: InferencePipeline, call: Call, paths: Sequence[P
             {"image_id": image, "category_id": dataset.cat_ids[label], "bbox": box, "score": score}
             for box, score, label in rows
         ]
-    value = coco.evaluate(prepare(_ground_truth(dataset, evaluated), results))["AP"]
+    value = coco.evaluate(prepare(_ground_truth(full, dataset, evaluated), results))["AP"]
     return None if value is None else float(value)
 
 
-def _ground_truth(dataset: Any, images: set[Any]) -> dict[str, Any]:
-    """Return COCO ground truth of some images, with the student's classes only."""
+def _read_annotations(dataset: Any) -> dict[str, Any]:
     with open(dataset.ann_file, encoding="utf-8") as file:
-        full = json.load(file)
+        content: dict[str, Any] = json.load(file)
+    return content
+
+
+def _check_classes(outputs: tuple[str, ...] | None, dataset: Any, full: dict[str, Any]) -> None:
+    """Check that output k is category k: mmdet numbers the categories as the annotation file lists them."""
+    names = {category["id"]: category["name"] for category in full["categories"]}
+    classes = [names[number] for number in dataset.cat_ids]
+    if outputs is None:
+        raise InputError(
+            f"nothing names the outputs of the student; write metainfo.classes of the test data set into its config "
+            f"({dataset.ann_file} has {abbreviate(classes, 4)})"
+        )
+    if list(outputs) != classes:
+        raise InputError(
+            f"the outputs are {abbreviate(outputs, 4)}, and the classes of {dataset.ann_file} in its order are "
+            f"{abbreviate(classes, 4)}; c2d evaluate pairs them by name"
+        )
+
+
+def _ground_truth(full: dict[str, Any], dataset: Any, images: set[Any]) -> dict[str, Any]:
+    """Return COCO ground truth of some images, with the student's classes only."""
     classes = set(dataset.cat_ids)
     return {
         "images": [one for one in full["images"] if one["id"] in images],

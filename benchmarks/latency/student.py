@@ -13,7 +13,10 @@ from typing import Any
 
 import torch
 
+from c2d.configs.class_names import name_outputs
+from c2d.configs.dataset_tree import dataset_nodes
 from c2d.core.errors import InputError, first_line
+from c2d.detectors.heads import count_classes
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.weights import safe_load
 
@@ -26,11 +29,14 @@ class StockStudent:
         config: the whole mmengine Config.
         detector: mmdet's detector in eval mode on `device`.
         device: of the weights.
+        outputs: names of its classes in the order of the outputs, from checkpoint or config; None where nothing names
+            them.
     """
 
     config: Any
     detector: Any
     device: torch.device
+    outputs: tuple[str, ...] | None = None
 
     @property
     def score_threshold(self) -> float | None:
@@ -85,7 +91,7 @@ def load_stock_student(
             the data have moved.
 
     Raises:
-        InputError: a config or checkpoint that cannot be read, or that do not fit each other.
+        InputError: a config or checkpoint that cannot be read, or that do not fit each other, in their classes too.
     """
     settings = _read_config(config)
     settings["test_dataloader"]["dataset"].update(dataset_overrides or {})
@@ -98,11 +104,12 @@ def load_stock_student(
             raise InputError(
                 f"mmdet cannot build the model of {config}: {first_line(error)}; check the config"
             ) from error
-    _load_weights(detector, checkpoint, config)
+    content = _load_weights(detector, checkpoint, config)
+    named = name_outputs(settings, content, count_classes(detector), str(config), str(checkpoint))
     target = torch.device(device)
     if target.type == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda, but torch sees no GPU here; leave --device out to measure on the CPU")
-    return StockStudent(settings, detector.to(target).eval(), target)
+    return StockStudent(settings, detector.to(target).eval(), target, named.names if named else None)
 
 
 def _read_config(path: Path) -> Any:
@@ -117,18 +124,29 @@ def _read_config(path: Path) -> Any:
     for key in ("model", "test_dataloader"):
         if key not in config:
             raise InputError(f"{path} has no `{key}`; give a whole mmdet config with model and test_dataloader")
+    nodes = dataset_nodes(config["test_dataloader"].get("dataset") or [], "test_dataloader.dataset")
+    if len(nodes) != 1:
+        raise InputError(
+            f"test_dataloader.dataset of {path} is {len(nodes)} data sets, and the AP of an artefact is taken on one; "
+            "copy the config and leave one in it"
+        )
+    # Without the wrapper around it, such as RepeatDataset.
+    config["test_dataloader"]["dataset"] = {**nodes[0].config, "pipeline": nodes[0].steps}
     return config
 
 
-def _load_weights(detector: Any, checkpoint: Path, config: Path) -> None:
+def _load_weights(detector: Any, checkpoint: Path, config: Path) -> Any:
+    """Load the weights; return the content of their file."""
     if not checkpoint.is_file():
         raise InputError(f"no checkpoint {checkpoint}; give the student.pth of a finished run, or any mmdet checkpoint")
     try:
-        safe_load.load_into(detector, checkpoint, who="student", strict=True)
+        content = safe_load.load(checkpoint)
+        safe_load.load_into(detector, content, who="student", strict=True, source_name=str(checkpoint))
     except (safe_load.Refused, safe_load.Corrupt):
         raise
     except InputError as error:
         raise InputError(f"the checkpoint does not fit the model of {config}: {error}") from error
+    return content
 
 
 def _build_dataset(settings: Any) -> Any:

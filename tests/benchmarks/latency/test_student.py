@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from benchmarks.backends.registry import prepare_backend
 from benchmarks.latency import pipeline
+from benchmarks.latency.average_precision import average_precision
 from benchmarks.latency.pipeline import InferencePipeline
 from benchmarks.latency.student import load_stock_student
 from c2d.core.errors import InputError
@@ -87,6 +89,32 @@ def test_another_size(place: Path) -> None:
     found = InferencePipeline(load_stock_student(place / "config.py", place / "student.pth"), size=(96, 96))
     assert (found.size, found.resized, found.padded_size) == ((96, 96), True, (96, 96))
     assert found.preprocess(found.read([place / "data/scenes/val/val_000000.png"])).inputs.shape[-2:] == (96, 96)
+
+
+def test_classes_and_wrapped_data_sets(stages: InferencePipeline, place: Path, tmp_path: Path) -> None:
+    """The AP of an artefact is taken where output k is category k; a wrapper around one data set is no matter."""
+    call = prepare_backend("eager", stages.backend_context(Path()))
+    paths = stages.student.images(2)
+    expected = average_precision(stages, call, paths)
+    assert stages.student.outputs is not None
+    turned = dataclasses.replace(stages.student, outputs=stages.student.outputs[::-1])
+    stages.student, kept = turned, stages.student
+    try:
+        with pytest.raises(InputError, match="c2d evaluate pairs them by name"):
+            average_precision(stages, call, paths)
+    finally:
+        stages.student = kept
+    text = (place / "config.py").read_text()
+    wrap = "test_dataloader['dataset'] = dict(type='{}', {})\n"
+    (tmp_path / "wrapped.py").write_text(
+        text + wrap.format("RepeatDataset", "times=1, dataset=test_dataloader['dataset']")
+    )
+    wrapped = InferencePipeline(load_stock_student(tmp_path / "wrapped.py", place / "student.pth"))
+    assert average_precision(wrapped, call, paths) == expected
+    both = "datasets=[test_dataloader['dataset'], test_dataloader['dataset']]"
+    (tmp_path / "two.py").write_text(text + wrap.format("ConcatDataset", both))
+    with pytest.raises(InputError, match="is 2 data sets"):
+        load_stock_student(tmp_path / "two.py", place / "student.pth")
 
 
 def test_sizes_in_a_pipeline() -> None:
