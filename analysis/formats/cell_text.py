@@ -25,7 +25,7 @@ class CellText:
         spread: "± 0.2", "[0.3, 2.1]" or "".
         n: number of seeds, "(3)" or "(2/3)"; "" where the caption has it.
         marks: of footnotes.
-        bold: best, or not distinguishable from the best.
+        bold: the best number of its column.
         published: the number is from a paper.
     """
 

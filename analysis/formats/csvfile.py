@@ -1,7 +1,7 @@
 """A table as tidy CSV: one line a cell, full precision, run ids. The csv dialect "excel", lines end with a line feed.
 
     table,row,<one column per row axis>,column,label,unit,kind,value,sd,n,promised,low,high,interval,p,p_adjusted,test,
-    family,cross_check,bold,reason,notes,runs,files,source
+    family,cross_check,bold,near_best,reason,notes,runs,files,source
 
 `row` and `column` are the keys that `c2d explain` takes. Numbers are written so that they read back exactly. `kind` is
 that of the column. `notes` holds the sentences, not the marks; `runs`, and `files` with one name a run, are separated
@@ -27,7 +27,7 @@ BEFORE = ("table", "row")
 NUMBERS = ("value", "sd", "n", "promised", "low", "high", "p", "p_adjusted", "family")
 AFTER = (
     *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_adjusted"),
-    *("test", "family", "cross_check", "bold", "reason", "notes", "runs", "files", "source"),
+    *("test", "family", "cross_check", "bold", "near_best", "reason", "notes", "runs", "files", "source"),
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -113,8 +113,8 @@ def _lines(table: Table, row: Row) -> Iterator[list[str]]:
         test = [guard(cell.interval), exact(cell.p), exact(cell.p_adjusted), guard(cell.test)]
         test += [str(cell.family or ""), guard(cell.cross_check)]
         rest = [cell.reason, notes, runs_field(cell.runs), runs_field(cell.files), cell.source]
-        bold = "true" if cell.bold else "false"
-        yield [*map(guard, texts), *numbers, *test, bold, *map(guard, rest)]
+        best = ["true" if flag else "false" for flag in (cell.bold, cell.near_best)]
+        yield [*map(guard, texts), *numbers, *test, *best, *map(guard, rest)]
 
 
 def _labels(table: Table, row: Row) -> tuple[str, ...]:

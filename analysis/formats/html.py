@@ -2,7 +2,7 @@
 
 Every <td> with a number has it in full precision (data-value, data-sd, data-low, data-high, data-p, data-p-adjusted)
 and names its runs (data-runs, as in the CSV); its title has the same in words. Classes: measured, difference,
-published; best, missing, baseline.
+published; best, near-best, missing, baseline.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _row(table: Table, at: int, row: Row, content: TableText) -> Iterator[str]:
 
 
 def _cell(shown: CellText, cell: Cell, column: Column) -> str:
-    classes = column.kind + " best" * shown.bold + " missing" * shown.is_missing
+    classes = column.kind + " best" * shown.bold + " near-best" * cell.near_best + " missing" * shown.is_missing
     title = "; ".join(_words(cell))
     attributes = "".join(f' data-{fact}="{value}"' for fact, value in _data(cell))
     attributes += f' title="{escape(title)}"' if title else ""

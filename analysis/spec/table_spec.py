@@ -45,6 +45,7 @@ class TableSpec(ReportItem):
         uncertainty: population of intervals and tests of differences: other seeds (default), other images (of the
             checkpoints as they are), or both; the last two read the detections and need AP, AP50 or AP75.
         published: published numbers beside the measured ones.
+        bold: best makes the best number of a column bold and marks those that are not distinguishable from it.
         latency: conditions that select the latency files, e.g. {device: ..., precision: fp32}.
         digits: {column: digits after the decimal point}.
         seeds: only these seeds; the table says so.
@@ -60,6 +61,7 @@ class TableSpec(ReportItem):
     differences: Keys = ["AP"]
     uncertainty: Literal["seeds", "images", "seeds+images"] = "seeds"
     published: PublishedSpec | None = None
+    bold: Literal["best", "none"] = "best"
     latency: Labels = {}
     digits: dict[Key, Annotated[int, Field(ge=0, le=12)]] = {}
     seeds: list[Annotated[int, Field(ge=0)]] = []

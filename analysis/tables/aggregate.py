@@ -47,6 +47,10 @@ class Samples:
     files: dict[str, str] = field(default_factory=dict)
 
 
+Found = dict[str, dict[str, Samples]]
+"""{row key: {column key: its seeds}}."""
+
+
 def is_from_latency(quantity: Quantity) -> bool:
     """Whether the number is read from latency files, not from the frame."""
     return quantity.column == ""

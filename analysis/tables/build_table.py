@@ -14,9 +14,8 @@ from analysis.load.columns import QUANTITIES, quantity
 from analysis.load.schema import Study
 from analysis.spec.labels import label_of_axis, label_of_column, math_of
 from analysis.spec.table_spec import TableSpec
-from analysis.stats.multiple_comparisons import BestRows, best_rows
-from analysis.tables import aggregate, differences, notes, protocol_check, published
-from analysis.tables.aggregate import Samples
+from analysis.tables import aggregate, best_marks, differences, notes, protocol_check, published
+from analysis.tables.aggregate import Found
 from analysis.tables.difference_tests import Differences
 from analysis.tables.groups import Group, baseline_of, groups
 from analysis.tables.table import Cell, Column, Row, Table
@@ -24,9 +23,6 @@ from c2d.core.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Found = dict[str, dict[str, Samples]]
-"""{row key: {column key: its seeds}}."""
 
 
 def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow_mixed: bool = False) -> Table:
@@ -58,8 +54,9 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     cells = {
         row.key: {key: aggregate.mean_cell(found[row.key][key], quantity(key)) for key in spec.columns} for row in rows
     }
-    bold = _embolden(spec, entries.families, found, cells)
+    best = best_marks.mark_best(spec, entries.families, found, cells)
     _subtract(study, spec, rows, baselines, found, cells)
+    best_marks.unmark_beaten(spec, rows, baselines, cells)
     if spec.published is not None:
         for row in rows:
             cells[row.key] |= published.published_cells(spec.published, row, bool(spec.baseline))
@@ -78,7 +75,7 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         caption=spec.caption,
         notes=footnotes,
         ledger=entries.ledger,
-        statistics=tuple(notes.statistics_sentences(spec, drafts, columns, bold, timed)),
+        statistics=tuple(notes.statistics_sentences(spec, drafts, columns, best, timed)),
         store=str(study.runs),
         tex_ledger=spec.ledger_in_latex,
         tex_p=spec.p_in_latex,
@@ -143,32 +140,6 @@ def _timed(study: Study, spec: TableSpec, rows: Sequence[Group]) -> pd.DataFrame
         latency.latency_of_runs if any(quantity(key).depends_on_device for key in needed) else latency.operation_counts
     )
     return read(study, [run for row in rows for run in row.runs], spec.latency)
-
-
-def _embolden(
-    spec: TableSpec,
-    families: Mapping[str, tuple[str, ...]],
-    found: Found,
-    cells: dict[str, dict[str, Cell]],
-) -> dict[tuple[str, str], BestRows]:
-    """Make the leading cells of each family bold; return {(column, first row of a family): its bold rows}.
-
-    Families are those of the ledger: nothing is bold against rows whose protocol was not compared.
-    """
-    together: dict[tuple[str, ...], list[str]] = {}
-    for row, family in families.items():
-        together.setdefault(family, []).append(row)
-    leaders_of = {}
-    for key in spec.columns:
-        for compared in together.values():
-            samples = {row: found[row][key].values for row in compared}
-            if not quantity(key).better or sum(map(bool, samples.values())) < 2:
-                continue
-            leading = best_rows(samples, quantity(key).better)
-            leaders_of[key, compared[0]] = leading
-            for best in leading.best:
-                cells[best][key] = dataclasses.replace(cells[best][key], bold=True)
-    return leaders_of
 
 
 def _subtract(

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.load.columns import QUANTITIES
+from analysis.spec.labels import label_of_column
 from analysis.spec.table_spec import TableSpec
-from analysis.stats.multiple_comparisons import BestRows
+from analysis.stats.best_rows import BestRows
 from analysis.tables import differences
 from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.groups import Group
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW = "\N{DAGGER}"
-"""Mark of cells with few seeds; all other marks are letters."""
+"""Mark of cells with few seeds; all other marks but `NEAR` are letters."""
+NEAR_BEST = "not distinguishable from the best number of its group, which is bold: no row is significantly better"
+NEAR = "\N{ALMOST EQUAL TO}"
+"""Mark of cells near the best."""
 ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
+_SIGNS = {FEW_NOTE: FEW, NEAR_BEST: NEAR}
 _MOST_SOURCES = 3
 _MOST_REASONS = 3
 _ABOUT = {
@@ -42,7 +46,7 @@ def assign_marks(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[tuple[
 
     def marked(cell: Cell) -> Cell:
         for sentence in cell.notes:
-            marks.setdefault(sentence, FEW if sentence == FEW_NOTE else letter_mark(len(marks.keys() - {FEW_NOTE})))
+            marks.setdefault(sentence, _SIGNS.get(sentence) or letter_mark(len(marks.keys() - _SIGNS.keys())))
         return dataclasses.replace(cell, notes=tuple(dict.fromkeys(marks[sentence] for sentence in cell.notes)))
 
     done = tuple(
@@ -83,13 +87,13 @@ def statistics_sentences(
     spec: TableSpec,
     rows: Sequence[Row],
     columns: Sequence[Column],
-    bold: Mapping[tuple[str, str], BestRows],
+    best: Mapping[tuple[str, str], BestRows],
     timed: pd.DataFrame | None,
 ) -> Iterator[str]:
     """Yield the sentences below a table.
 
     Args:
-        bold: {(column, first row of a family): its bold rows}.
+        best: {(column, first row of a family): its best rows}.
         timed: frame of `analysis.load.latency.latency_of_runs`; None where no column needs it.
     """
     measured = [row.cells[column.key] for row in rows for column in columns if column.kind == "measured"]
@@ -104,13 +108,7 @@ def statistics_sentences(
         yield f"Intervals of means, in the data files: {', '.join(intervals)}"
     if any(cell.kind == "value" for cell in delta):
         yield from _differences(spec, delta)
-    if any(cell.bold for cell in measured):
-        compared = "rows with one baseline" if spec.baseline else "rows of one student and data set"
-        yield (
-            f"Bold: within {compared}, the best mean and every row not distinguishable from it "
-            "(differences of common seeds, Holm, p >= 0.05)"
-        )
-    yield from _nothing_bold(bold)
+    yield from _best(spec, measured, best)
     if timed is not None and len(timed):
         yield from _latency(timed)
     if any(column.is_published for column in columns):
@@ -122,12 +120,20 @@ def statistics_sentences(
             yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
 
 
-def _nothing_bold(bold: Mapping[tuple[str, str], BestRows]) -> Iterator[str]:
-    """Why nothing is bold in a column, columns with one reason together; the first few reasons, the rest counted."""
+def _best(spec: TableSpec, measured: Sequence[Cell], best: Mapping[tuple[str, str], BestRows]) -> Iterator[str]:
+    """What bold and the mark near it mean, and why a column has none; the first few reasons, the rest counted."""
+    group = "rows with one baseline" if spec.baseline else "rows of one student and data set"
+    if any(cell.bold for cell in measured):
+        yield f"Bold: the best mean of the column among the {group}; means that are equal as shown are all bold"
+    if tests := sorted({test for found in best.values() if found.best for test in found.tests}):
+        yield (
+            f"{NEAR} and no mark: multiple comparisons with the best (Hsu 1981) over seeds, each row in turn against "
+            f"the other {group}, two-sided 5 % ({'; '.join(tests)}). Bold and {NEAR} depend on which rows the table has"
+        )
     labels: dict[str, list[str]] = {}
-    for (key, _), leading in bold.items():
-        if not leading.best:
-            labels.setdefault(leading.reason, []).append(QUANTITIES[key].label)
+    for (key, _), found in best.items():
+        if found.reason:
+            labels.setdefault(found.reason, []).append(label_of_column(spec, key))
     sentences = [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in sorted(labels.items())]
     yield from sentences[:_MOST_REASONS]
     more = len(sentences) - _MOST_REASONS

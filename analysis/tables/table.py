@@ -61,7 +61,8 @@ class Cell:
         family: number of tests that p_adjusted is adjusted for: those of one column with one baseline.
         test: name of the test and of its adjustment, or why there is none.
         cross_check: sentence on a second test that does not decide; "" where there is none.
-        bold: best, or not distinguishable from the best.
+        bold: the best number of its column among the rows it is compared with, as shown.
+        near_best: not bold, and no row is significantly better.
         reason: why the value is missing.
         notes: marks of the table's footnotes.
         runs: ids of the runs with a value; of a difference first those of the row, then those of its baseline.
@@ -84,6 +85,7 @@ class Cell:
     test: str = ""
     cross_check: str = ""
     bold: bool = False
+    near_best: bool = False
     reason: str = ""
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from analysis.report.report_spec import parse
 from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.build_table import build_table
 from analysis.tables.notes import FEW as MARK
-from analysis.tables.notes import letter_mark
+from analysis.tables.notes import NEAR, NEAR_BEST, letter_mark
 from analysis.tables.table import Row, Table
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
@@ -118,13 +119,47 @@ def test_rows_of_one_name_keep_their_own_numbers(tmp_path: Path) -> None:
     }
 
 
-def test_the_best_and_what_is_not_distinguishable_is_bold(tmp_path: Path) -> None:
-    """kd - baseline is 5, 6, 4 (p 0.013, Holm 0.026); kd - crop is 4, 8, 2 (p 0.12): crop is not behind for sure."""
-    made = table(study(tmp_path))
-    assert {row.key: row.cells["AP"].bold for row in made.rows} == {
-        "method=baseline": False, "method=kd": True, "method=crop": True,
-    }  # fmt: skip
-    assert not any(row.cells["delta.AP"].bold for row in made.rows)
+def marks(of: Table, column: str = "AP") -> dict[str, str]:
+    return {
+        row.key: "bold" if row.cells[column].bold else "near" if row.cells[column].near_best else "" for row in of.rows
+    }
+
+
+def test_the_best_is_bold_and_what_is_not_distinguishable_is_marked(tmp_path: Path) -> None:
+    """Means: kd 27, near 26, crop 22.3, baseline 22; the residual of the four rows has a standard deviation of 1.4."""
+    near = {**AP, "near": (0.24, 0.27, 0.27)}
+    made = table(study(tmp_path, axes={"method": list(near)}, value=lambda at, s: near[at["method"]][s]))
+    assert marks(made) == {"method=baseline": "", "method=kd": "bold", "method=crop": "", "method=near": "near"}
+    assert not any(marks(made, "delta.AP").values())
+    assert NEAR in row(made, "method=near").cells["AP"].notes
+    assert made.notes[NEAR] == NEAR_BEST
+    assert any(sentence.startswith("Bold: the best mean of the column") for sentence in made.statistics)
+    (how,) = [sentence for sentence in made.statistics if "Hsu 1981" in sentence]
+    assert "Dunnett, 4 rows x 3 seeds, 6 df" in how
+    assert "depend on which rows the table has" in how
+
+
+def test_nothing_is_bold_where_that_is_not_wanted(tmp_path: Path) -> None:
+    made = table(study(tmp_path), bold="none")
+    assert not any(marks(made).values())
+    assert not any("Bold" in sentence or "bold" in sentence for sentence in made.statistics)
+
+
+def test_a_baseline_that_a_row_significantly_beats_is_never_marked(tmp_path: Path) -> None:
+    """In random tables of three seeds: a significant gain and a mark at its baseline exclude each other."""
+    rng = np.random.default_rng(0)
+    seen = set()
+    for at in range(12):
+        found = {
+            method: rng.normal(mean, 0.01, 3) for method, mean in (("baseline", 0.3), ("kd", 0.32), ("crop", 0.31))
+        }
+        made = table(study(tmp_path / str(at), value=lambda labels, s, found=found: float(found[labels["method"]][s])))
+        gains = [cell for cell in (row.cells["delta.AP"] for row in made.rows) if cell.significant and cell.value]
+        beaten = any(cell.value is not None and cell.value > 0 for cell in gains)
+        seen.add((beaten, marks(made)["method=baseline"]))
+    assert (True, "") in seen
+    assert (False, "near") in seen
+    assert not seen & {(True, "near"), (True, "bold")}
 
 
 def test_bold_is_within_the_rows_of_one_baseline(tmp_path: Path) -> None:
@@ -148,18 +183,27 @@ def test_without_a_baseline_bold_is_within_one_student_and_data_set(column: str,
     of = changed(of, lambda frame: frame.loc.__setitem__((frame["axis.dataset"] == "b", column), "other"))
     made = table(of, rows={"dataset": [], "method": []}, baseline={})
     assert [row.key for row in made.rows if row.cells["AP"].bold] == ["dataset=a, method=kd", "dataset=b, method=kd"]
-    assert any("Bold: within rows of one student and data set" in sentence for sentence in made.statistics)
+    assert any("Bold: the best mean of the column among the rows of one student" in line for line in made.statistics)
 
 
 def test_where_nothing_is_bold_the_reasons_are_told_and_the_others_counted(tmp_path: Path) -> None:
-    """One seed: no test in any of five models. AP and AP50 of a model have one reason, so there are five."""
+    """In each of five models kd leads with 1 of 2 seeds. AP and AP50 of a model have one reason, so there are five."""
     axes = {"model": list("abcde"), "method": ["baseline", "kd"]}
-    made = table(study(tmp_path, axes=axes, seeds=1), rows={"model": [], "method": []}, columns=["AP", "AP50"])
-    assert not any(sentence.startswith("Bold") for sentence in made.statistics)
+    of = study(tmp_path, axes=axes, seeds=2, state=lambda at, s: "new" if (at["method"], s) == ("kd", 1) else "done")
+    made = table(of, rows={"model": [], "method": []}, columns=["AP", "AP50"])
+    assert not any(marks(made).values())
     told = [sentence for sentence in made.statistics if "nothing is bold" in sentence]
     assert len(told) == 3
-    assert all(sentence.startswith("AP, AP50: ") for sentence in told)
+    assert told[0] == "AP, AP50: nothing is bold: model=a, method=kd leads with 1 of 2 seeds"
     assert "2 more such reasons in other rows" in made.statistics
+
+
+def test_with_one_seed_the_best_is_bold_and_no_row_is_marked(tmp_path: Path) -> None:
+    made = table(study(tmp_path, seeds=1), columns=["AP", "AP50"])
+    assert marks(made) == {"method=baseline": "", "method=kd": "bold", "method=crop": ""}
+    assert [sentence for sentence in made.statistics if "no test against the best" in sentence] == [
+        "AP, AP50: no test against the best (one seed), so bold is the best number and nothing is marked near it"
+    ]
 
 
 def test_a_missing_seed_changes_n_and_the_mark_and_not_silently_the_mean(tmp_path: Path) -> None:
@@ -190,7 +234,7 @@ def test_cells_without_finished_seeds_say_why(tmp_path: Path) -> None:
     crop = row(made, "method=crop")
     assert (crop.cells["AP"].sd, crop.cells["AP"].n) == (None, 1)
     assert (crop.cells["delta.AP"].p, crop.cells["delta.AP"].value) == (None, pytest.approx(1))
-    assert not any(row.cells["AP"].bold for row in made.rows)
+    assert marks(made) == {"method=baseline": "bold", "method=kd": "", "method=crop": ""}
 
 
 def test_a_baseline_without_seeds_leaves_blanks(tmp_path: Path) -> None:
@@ -294,7 +338,7 @@ def test_no_baseline_no_differences_and_bold_over_the_table(tmp_path: Path) -> N
     made = table(study(tmp_path), baseline={})
     assert [column.key for column in made.columns] == ["AP"]
     assert [row.is_baseline for row in made.rows] == [False] * 3
-    assert [row.key for row in made.rows if row.cells["AP"].bold] == ["method=kd", "method=crop"]
+    assert marks(made)["method=kd"] == "bold"
 
 
 @pytest.mark.parametrize(
