@@ -163,7 +163,8 @@ def _syntax_message(error: yaml.YAMLError) -> str:
     if getattr(error, "context", None) == "expected a single document in the stream":
         return "a second document (---); keep one document a file"
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-    return f"not valid YAML ({reason}); fix the line"
+    quotes = "write the text in single quotes" if "escape character" in str(reason) else "fix the line"
+    return f"not valid YAML ({reason}); {quotes}"
 
 
 def read_text(path: Path) -> str:

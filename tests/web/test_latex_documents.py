@@ -8,7 +8,9 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, seed, settings
@@ -18,6 +20,8 @@ from analysis.formats import latex
 from analysis.formats.texchars import escape
 from analysis.formats.text import table_text
 from analysis.tables.table import Table
+from c2d.markup.composed_text import math_labels
+from c2d.markup.math_symbols import ARGUMENTS, SYMBOLS
 from tests.analysis.formats import tables
 
 NEEDED = ("pdflatex", "pdftotext", "pdffonts")
@@ -66,7 +70,7 @@ def test_the_paper_table(tmp_path: Path) -> None:
     text = shown_by(pdf)
     assert numbers_of([table]) - Counter(NUMBER.findall(text)) == Counter()
     line = next(line for line in text.splitlines() if "loc + kd" in line)
-    wanted = "27.0 ± 0.2 (3) +1.4 [0.5, 2.3] (3) 27.0 +1.4 45.8 ± 0.3 (3) 4.8 ± 0.1 (3) 34.31"
+    wanted = "27.0 ± 0.2 (3) +1.4 [0.5, 2.3] (3)* 27.0 +1.4 45.8 ± 0.3 (3) 4.8 ± 0.1 (3) 34.31"
     assert re.sub(r"\s+", "", wanted) in re.sub(r"\s+", "", line)
     fonts = subprocess.run(["pdffonts", pdf], capture_output=True, text=True, check=True).stdout
     assert "Type 3" not in fonts  # journals refuse bitmap fonts
@@ -90,6 +94,33 @@ def test_a_two_column_paper_inputs_it(tmp_path: Path) -> None:
     pdf, log = compiled(paper % packages, tmp_path)
     assert overfull(log) == []
     assert numbers_of([tables.paper()]) - Counter(NUMBER.findall(shown_by(pdf))) == Counter()
+
+
+def test_labels_with_math_compile_with_the_named_packages(tmp_path: Path) -> None:
+    """Every math command that a label may have, in a header of a table of a two-column paper."""
+    written = [rf"$x \{name} y$" for name in SYMBOLS]
+    written += [rf"$\{name}" + "{a}" * number + r"_\beta$" for name, number in ARGUMENTS.items()]
+    written += [r"weight $\lambda_{kc}$ & co", "$λ_{β}^{你}$"]
+    math = math_labels(written)
+    rows = tuple(replace(tables.complete().rows[1], key=label, labels=(label, f"{label}/{label}")) for label in math)
+    table = replace(tables.complete(), rows=rows, axis_labels={"method": "weight λ_kc & co"}, math=math)
+    text = latex.write(table)
+    packages = "\n".join(line.removeprefix("%").strip() for line in text.splitlines()[:6] if "usepackage" in line)
+    paper = "\\documentclass[twocolumn]{article}\n%s\n\\begin{document}\n%s\n\\end{document}\n"
+    _, log = compiled(paper % (packages, text), tmp_path)
+    assert "Missing character" not in log
+
+
+@pytest.mark.parametrize("tex_p", ["stars", "column", "sentences"])
+def test_p_values_compile_and_the_width_is_estimated(tex_p: Any, tmp_path: Path) -> None:
+    for table in (tables.paper(), tables.wide(), tables.complete()):
+        shown = replace(table, tex_p=tex_p)
+        text = latex.document([shown])
+        where = r"\ifdim\wd0>\linewidth"
+        _, log = compiled(text.replace(where, rf"\typeout{{table width \the\wd0}}{where}", 1), tmp_path)
+        (real,) = re.findall(r"table width ([\d.]+)pt", log)
+        estimate = float(latex.too_wide(shown).split()[1])
+        assert 0.9 < estimate / float(real) < 1.1
 
 
 @pytest.mark.parametrize("name", [tables.NASTY, tables.LONG_WORD, "", "\\"], ids=["nasty", "long", "empty", "slash"])

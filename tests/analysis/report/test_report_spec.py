@@ -108,6 +108,26 @@ def test_what_is_no_spec_is_refused_in_words(text: str | bytes, words: str, tmp_
     assert words in "\n".join(mistakes(spec(tmp_path, text)))
 
 
+def test_labels_with_mistakes_are_lines_with_the_fix(tmp_path: Path) -> None:
+    text = (
+        "kind: table\nrows: {method: []}\nlabels:\n  method: {kd: $a, b: '$\\lamda$'}\nlabels_of_axes: {method: $$}\n"
+    )
+    path = spec(tmp_path, f"{text}labels_of_columns: {{AAP: x}}\nbold: second\np_in_latex: star\n")
+    found = [line.removeprefix("FILE:") for line in mistakes(path)]
+    assert [line.partition(": ")[0] for line in found] == ["4", "4", "5", "6", "7", "8"]
+    assert "labels.method.kd: the label '$a' has an unclosed $; close the math" in found[0]
+    assert r"did you mean \lambda?" in found[1]
+    assert "no math between two dollar signs" in found[2]
+    assert "unknown column 'AAP'; did you mean 'AP'?" in found[3]
+    assert "wanted 'best' or 'none', given 'second'" in found[4]
+    assert "wanted 'stars', 'column' or 'sentences'" in found[5]
+
+
+def test_a_backslash_in_double_quotes_is_told_to_be_in_single_ones(tmp_path: Path) -> None:
+    (line,) = mistakes(spec(tmp_path, 'kind: table\nlabels_of_axes: {method: "$\\lambda$"}\n'))
+    assert "FILE:2: not valid YAML (found unknown escape character 'l'); write the text in single quotes" in line
+
+
 def test_ten_levels_of_aliases_cost_nothing(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
     assert "more than 200000 values with all aliases (*) filled in" in mistakes(spec(tmp_path, bomb))[0]
