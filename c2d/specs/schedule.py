@@ -11,9 +11,24 @@ SCHEDULE_TAGS = ("<teacher>", "<detector>")
 
 
 class Strict(BaseModel):
-    """A model without unknown keys whose fields cannot be assigned."""
+    """A model without unknown keys whose fields cannot be assigned, and that converts nothing.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `true` and text in quotes are no numbers, 1 is not true, and a number is no text. 9.0 is the whole number 9.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_floats(cls, values: Any) -> Any:
+        return {key: _whole(value) for key, value in values.items()} if isinstance(values, dict) else values
+
+
+def _whole(value: Any) -> Any:
+    """A whole float as int, also inside a list; a field of floats takes both."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 class Optimizer(Strict):
@@ -75,8 +90,9 @@ class CropLoss(Strict):
 class PixelRecipe(Strict):
     """Pixel normalization in the 0-255 scale, channels in `order`."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    # YAML and JSON have lists only.
+    mean: tuple[float, float, float] = Field(strict=False)
+    std: tuple[float, float, float] = Field(strict=False)
     order: Literal["rgb", "bgr"] = "rgb"
 
 

@@ -150,8 +150,19 @@ def validation_message(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"] if part not in SCHEDULE_TAGS) or "spec"
         given = "" if item["type"] == "missing" else f" (given {item['input']!r})" if _is_short(item["input"]) else ""
         # pydantic writes "Value error, " before the message of a ValueError.
-        lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}")
+        lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}{_fix(item['type'], item['input'])}")
     return "; ".join(dict.fromkeys(lines))
+
+
+def _fix(kind: str, given: Any) -> str:
+    """How to write a value whose type is wrong."""
+    if kind in ("int_type", "float_type") and isinstance(given, str | bool):
+        return "; write a plain number without quotes, such as 90 or 0.5"
+    if kind == "bool_type" and not isinstance(given, dict | list):
+        return "; write true or false without quotes"
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        return "; put it in quotes"
+    return ""
 
 
 def _is_short(value: Any) -> bool:

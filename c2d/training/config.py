@@ -11,7 +11,7 @@ from mmengine import Config
 from c2d.configs.dataset_tree import dataset_nodes
 from c2d.configs.image_mixing import refuse_mixing
 from c2d.configs.student_config import class_counts, load_student, student_digest
-from c2d.core.errors import InputError, unknown_name
+from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
@@ -19,9 +19,7 @@ from c2d.evaluation.datasets import coco_dataset
 from c2d.specs.schedule import TeacherSchedule
 from c2d.specs.spec import RunSpec
 from c2d.training.optimization import optimization_config
-
-SPEC_KEYS = ("method", "teachers", "init", "seed")
-"""Keys of train_config.py that repeat parts of the spec; an override would change nothing but the run id."""
+from c2d.training.overrides import apply_overrides
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     training = _training(
         spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]
     )
-    _override(training, spec.overrides)
+    apply_overrides(training, spec.overrides)
     _check_classes(training, card)
     if any(key.startswith("train_dataloader") for key in spec.overrides):
         refuse_mixing(training["train_dataloader"], "with these overrides the run")
@@ -107,7 +105,7 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
     }
     pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
     training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
-    _override(training, spec.overrides)
+    apply_overrides(training, spec.overrides)
     _check_classes(training, card)
     train = Config(training)
     student = Config(
@@ -143,34 +141,6 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
     }
 
 
-def _override(training: dict[str, Any], overrides: dict[str, Any]) -> None:
-    """Apply {dotted key: value}.
-
-    The key must exist, or its parent must have a `type` which may take the key: a misspelt key must not pass for an
-    ablation.
-    """
-    for dotted, value in overrides.items():
-        if dotted.split(".")[0] in SPEC_KEYS or dotted == "train_cfg.val_interval":
-            raise InputError(f"override '{dotted}' is a part of the spec itself; set it there, not as an override")
-        node: Any = training
-        *parents, last = dotted.split(".")
-        for part in parents:
-            node = _child(node, part, dotted)
-        if isinstance(node, list):
-            _child(node, last, dotted)
-            node[int(last)] = value
-        elif not isinstance(node, dict):
-            raise unknown_name(
-                "override", dotted, [], "its parent is a value, not keys; keys are those of train_config.py"
-            )
-        elif last in node or "type" in node:
-            node[last] = value
-        else:
-            raise unknown_name(
-                "override", dotted, [".".join([*parents, key]) for key in node], "keys are those of train_config.py"
-            )
-
-
 def _check_classes(training: dict[str, Any], card: LoadedCard) -> None:
     """Check that overrides left the number and the names of the classes as the data set has them."""
     classes = card.card.classes
@@ -189,18 +159,3 @@ def _check_classes(training: dict[str, Any], card: LoadedCard) -> None:
                 f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}; they follow from the data set: leave "
                 "the override out"
             )
-
-
-def _child(node: Any, part: str, dotted: str) -> Any:
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-        return node[int(part)]
-    if isinstance(node, dict) and part in node:
-        return node[part]
-    known = (
-        list(node)
-        if isinstance(node, dict)
-        else [str(index) for index in range(len(node))]
-        if isinstance(node, list)
-        else []
-    )
-    raise unknown_name(f"part of override '{dotted}':", part, known, "keys are those of train_config.py")

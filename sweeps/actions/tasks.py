@@ -103,8 +103,10 @@ def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: Prin
     every, run, job = list(rows), row.run.id, row.job
     mem_gb, hours = (job.mem_gb, job.hours) if job else (None, None)
     size = job.size if job else "small"
-    if row.failure_class == "host-oom":
-        old = mem_gb or profile.mem_gb
+    if row.failure_class == "host-oom" and profile.mem_gb is None:
+        print_line(f"{run}: out of memory; raise it in profile {profile.name}: it has no mem_gb, which a retry raises")
+    elif row.failure_class == "host-oom":
+        old = mem_gb or profile.mem_gb or 0.0
         mem_gb = min(old * MORE_MEMORY, max(profile.max_mem_gb, old))
         at_most = f"; {old:g} GB is the maximum of profile {profile.name} (max_mem_gb)"
         print_line(f"{run}: out of memory" + (f", {old:g} -> {mem_gb:g} GB" if mem_gb > old else at_most))

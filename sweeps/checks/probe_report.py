@@ -52,7 +52,7 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
         ("torch", checks.get("torch", {}).get("found", "not known")),
         ("GPU", f"{checks.get('GPU', {}).get('found', 'not known')}; CUDA_VISIBLE_DEVICES={first['cuda_visible']}"),
         ("cores", f"{first['cores']} for each process, requested {machine.cpus}"),
-        ("memory", f"{memory} GB a node, requested {machine.mem_gb:g}"),
+        ("memory", f"{memory} GB a node, requested {machine.memory_text()}"),
         ("tmp", f"{tmp['path']}, {tmp['free_gb']} GB free"),
         ("runs", f"{first['runs']['path']}, {first['runs']['free_gb']} GB free"),
         ("data", f"{first['data']['path']}, {'visible' if first['data']['visible'] else 'NOT visible'}"),
@@ -73,7 +73,7 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
         problems.append(
             f"{first['cores']} cores instead of {machine.cpus} a process; lower `cpus`, or add srun: [--cpu-bind=none]"
         )
-    if memory is not None and memory < 0.95 * machine.mem_gb:
+    if memory is not None and machine.mem_gb is not None and memory < 0.95 * machine.mem_gb:
         problems.append(f"{memory} GB of memory instead of {machine.mem_gb:g}; lower `mem_gb`")
     for name, hint in (
         ("runs", "use a shared folder with --runs"),

@@ -7,30 +7,30 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from c2d.core.yaml_lines import parse_mapping, read_mapping
+from c2d.specs.schedule import Strict
 from c2d.specs.spec import validation_message
+from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, read_flags
 
 Size = Literal["small", "large"]
 HINT = "see docs/sweeps.md for the keys of a profile"
 
 
-class Hours(BaseModel):
+class Hours(Strict):
     """Wall-clock limit of one job of a run in hours, by the `size` of its definition."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     small: float = Field(default=4.0, gt=0)
     large: float = Field(default=24.0, gt=0)
 
 
-class Profile(BaseModel):
+class Profile(Strict):
     """One machine or partition. Everything has a default that suits a small cluster with one GPU a run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = ""
     about: str = ""
     partition: str | None = None
@@ -43,15 +43,15 @@ class Profile(BaseModel):
     nodes: int = Field(default=1, ge=1, description="per run")
     processes: int | None = Field(default=None, ge=1, description="per node, where it is not one a GPU (CPU clusters)")
     cpus: int = Field(default=8, ge=1, description="per process")
-    mem_gb: float = Field(default=32.0, gt=0, description="per node")
+    mem_gb: float | None = Field(default=32.0, gt=0, description="per node; null: no --mem")
     max_mem_gb: float = Field(default=128.0, gt=0, description="what retry may raise mem_gb to")
     hours: Hours = Hours()
-    max_hours: float = Field(default=72.0, gt=0, description="what retry may raise a limit to")
+    max_hours: float = Field(default=DEFAULT_MAX_HOURS, gt=0, description="what retry may raise a limit to")
     array_cap: int = Field(default=64, ge=1, description="runs of one sweep that may run at once")
     signal_delay_s: int = Field(default=120, ge=10, description="seconds from USR2 to the time limit")
     workers: int = Field(default=4, ge=0, description="loader processes of each process")
     setup: list[str] = Field(default=[], description="shell lines before python: module load, conda activate")
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default={}, description="variables of a job")
     python: str | None = Field(default=None, description="python's path, or a container command that ends in python")
     stage_data: str | None = Field(
         default=None, description="node-local folder the data set is copied to, e.g. $TMPDIR"
@@ -77,6 +77,20 @@ class Profile(BaseModel):
     def all_gpus(self) -> int:
         """GPUs of one run over all nodes: what GPU hours count."""
         return self.nodes * self.gpus
+
+    def memory_text(self, raised_gb: float | None = None) -> str:
+        """Return the memory of a run on each node in words.
+
+        Args:
+            raised_gb: what a retry raised it to.
+        """
+        if self.mem_gb is not None:
+            return f"{raised_gb or self.mem_gb:g} GB"
+        flags = {flag_name(key): value for key, value in self.sbatch.items()}
+        given = [
+            f"{flag.replace('_', '-')} {flags[flag]}" for flag in MEMORY_FLAGS if flags.get(flag, False) is not False
+        ]
+        return given[0] if given else "the cluster's default memory"
 
     def limit_min(self, size: Size, hours: float | None = None) -> int:
         """Return the wall-clock limit in whole minutes, at least one."""
@@ -107,6 +121,7 @@ def load_profile(given: str | None) -> Profile:
     for key in values:
         if key not in Profile.model_fields:
             raise unknown_name(f"key of {where}:", str(key), Profile.model_fields)
+    values = read_flags(values, where)
     try:
         return Profile.model_validate({"name": Path(chosen).stem, **values})
     except ValidationError as error:

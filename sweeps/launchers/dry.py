@@ -186,7 +186,7 @@ def _print_array(
         _count(count, "run"),
         f"{min(array.throttle, count)} at once",
         f"{profile.limit_min(first.size, first.hours) / 60:g} h",
-        f"{first.mem_gb or profile.mem_gb:g} GB",
+        profile.memory_text(first.mem_gb),
         _count(profile.all_gpus, "GPU") + " each",
         *([f"not on {', '.join(first.exclude)}"] if first.exclude else []),
         *([f"canary: {first.stop_after} iterations"] if first.stop_after is not None else []),

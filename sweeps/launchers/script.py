@@ -18,17 +18,14 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
+from sweeps.definition.sbatch_flags import RESERVED_FLAGS, flag_name
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.launchers.submission import FOLDERS, pickle_name
 
-RESERVED_FLAGS = (
-    "array", "chdir", "dependency", "error", "job_name", "kill_on_invalid_dep", "no_requeue", "open_mode", "output",
-    "requeue", "signal", "wrap",
-)  # fmt: skip
-"""Flags of sbatch that a profile cannot change: requeue and recovery depend on them."""
-
+_PERCENT = "\ue000"
+"""Stands for a % of the log's path while submitit writes its own patterns (%j) into it."""
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 # bash runs a trap after the foreground command has ended, so the script survives the TERM of a preemption (which srun
 # passes on to the processes) and reaches its teardown.
@@ -54,11 +51,11 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         "requeue": True,
         "kill_on_invalid_dep": "yes",
         "chdir": str(code),
-        **_more_flags(profile),
+        **_more_flags(profile, first.exclude),
     }
     text = _sbatch_string()(
         command=f"{python_command(profile)} -u -m submitit.core._submit {shlex.quote(str(folder))} || rc=$?",
-        folder=folder,
+        folder=str(folder).replace("%", _PERCENT),
         job_name=array.name,
         partition=profile.partition,
         account=profile.account,
@@ -68,8 +65,7 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         nodes=profile.nodes,
         ntasks_per_node=profile.processes_per_node,
         cpus_per_task=profile.cpus,
-        # In MB, because SLURM accepts whole numbers only.
-        mem=f"{round((first.mem_gb or profile.mem_gb) * 1024)}M",
+        mem=_mem(profile, first.mem_gb),
         time=profile.limit_min(first.size, first.hours),
         exclude=",".join(first.exclude) or None,
         dependency=dependency or None,
@@ -95,7 +91,7 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
             *profile.srun,
         ],
     )
-    return text + "\n"
+    return str(text).replace(_PERCENT, "%%") + "\n"  # SLURM reads %% in the path of a log as %
 
 
 def python_command(profile: Profile) -> str:
@@ -130,15 +126,26 @@ def _gres(profile: Profile) -> str | None:
     return ":".join(["gpu", *([profile.gpu_type] if profile.gpu_type else []), str(profile.gpus)])
 
 
-def _more_flags(profile: Profile) -> dict[str, Any]:
-    """Return the profile's own sbatch flags in submitit's spelling, without those that are false."""
-    flags = {key.lstrip("-").replace("-", "_"): value for key, value in profile.sbatch.items()}
+def _mem(profile: Profile, raised_gb: float | None) -> str | None:
+    """Return the value of --mem in MB, because SLURM accepts whole numbers only; None: no --mem."""
+    return None if profile.mem_gb is None else f"{round((raised_gb or profile.mem_gb) * 1024)}M"
+
+
+def _more_flags(profile: Profile, exclude: tuple[str, ...]) -> dict[str, Any]:
+    """Return the profile's own sbatch flags in submitit's spelling, without those that are false.
+
+    Args:
+        exclude: nodes that a retry leaves out; they are added to those of the profile.
+    """
+    flags = {flag_name(key): value for key, value in profile.sbatch.items()}
     for key in flags:
         if key in RESERVED_FLAGS or not re.fullmatch(r"[a-z][a-z0-9_]+", key):
             raise InputError(
                 f"profile {profile.name}: sbatch flag '{key.replace('_', '-')}' cannot be given; "
                 f"not allowed are {', '.join(one.replace('_', '-') for one in RESERVED_FLAGS)}, and one-letter flags"
             )
+    if isinstance(flags.get("exclude"), str):
+        flags["exclude"] = ",".join([str(flags["exclude"]), *exclude])
     return {key: value for key, value in flags.items() if value is not False}
 
 

@@ -234,9 +234,11 @@ def _check_host(request: LaunchRequest, print_line: PrintLine) -> None:
         raise InputError(
             "missing: sbatch and squeue; fix: run this on the cluster's login node, or use --where local or dry"
         )
-    for place in (request.runs, request.data):
-        if "%" in str(place) or "\n" in str(place):
-            raise InputError(f"{place}: SLURM replaces % in the path of a log; use a path without % and line breaks")
+    if "\\" in str(request.runs) or "\n" in str(request.runs):
+        raise InputError(
+            f"{str(request.runs)!r}: SLURM reads a backslash in the path of a log as a sign of its own; use a store "
+            "without backslash and line break in its path"
+        )
     local = [Path(name).resolve() for name in ("/tmp", "/var/tmp", "/dev/shm", "/run", tempfile.gettempdir())]
     node_local = [
         place for place in (request.runs, request.data) if any(place.resolve().is_relative_to(one) for one in local)

@@ -47,7 +47,7 @@ _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # For sbatch a variable overrides the script. The flags of the script come from the profile, and these break a launch.
 _VARIABLE_OF = {"array": "ARRAY_INX", "time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
-_BREAKING = ("WAIT", "ERROR", "NO_REQUEUE", "MEM_PER_CPU", "MEM_PER_GPU", "DEPENDENCY")
+_BREAKING = ("WAIT", "ERROR", "NO_REQUEUE", "MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU", "DEPENDENCY")
 
 
 class NotSubmitted(RunError):

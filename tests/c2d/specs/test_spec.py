@@ -96,3 +96,40 @@ def test_a_spec_is_frozen() -> None:
     spec: RunSpec = parse_spec(value(), "test")
     with pytest.raises(ValueError, match="frozen"):
         spec.seed = 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": True}, "seed: .*given True.*; write a plain number without quotes"),
+        ({"seed": "3"}, "seed: .*given '3'.*; write a plain number without quotes"),
+        ({"input": "64"}, "input: .*; write a plain number without quotes"),
+        ({"iterations": "9"}, r"schedule\.values\.iterations: .*; write a plain number without quotes"),
+        ({"ema": True}, r"schedule\.values\.ema: .*; write a plain number without quotes"),
+        ({"milestones": ["3"]}, r"schedule\.values\.milestones\.0: .*; write a plain number without quotes"),
+        ({"iterations": 1.5}, r"schedule\.values\.iterations: .*given 1\.5"),
+        ({"optimizer": {"lr": "1e-3"}}, r"schedule\.values\.optimizer\.lr: .*; write a plain number without quotes"),
+        ({"optimizer": {"norm_weight_decay": "no"}}, r"norm_weight_decay: .*; write true or false without quotes"),
+        ({"optimizer": {"norm_weight_decay": 0}}, r"norm_weight_decay: .*; write true or false without quotes"),
+    ],
+)
+def test_values_are_not_converted(changes: dict[str, Any], message: str) -> None:
+    given = value()
+    values = given["schedule"]["values"]
+    for key, item in changes.items():
+        if key in given or key == "input" or key == "seed":
+            given[key] = item
+        elif isinstance(item, dict):
+            values[key] |= item
+        else:
+            values[key] = item
+    with pytest.raises(InputError, match=message):
+        parse_spec(given, "test")
+
+
+def test_a_whole_float_is_a_whole_number() -> None:
+    given = value()
+    given["schedule"]["values"] |= {"iterations": 20.0, "milestones": [3.0]}
+    values = parse_spec(given, "test").schedule.values
+    assert (values.iterations, values.milestones) == (20, [3])
+    assert type(values.iterations) is int

@@ -30,6 +30,26 @@ def test_the_variable_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
         ("gpsu: 2", "did you mean 'gpus'"),
         ("gpus: many", "gpus: .* valid integer"),
         ("hours: {small: 0}", r"hours\.small"),
+        ("hours: {small: 4:00}", r"lab\.yaml:1: hours\.small: YAML reads 4:00 as 240"),
+        ("hours: {small: '4:00'}", r"hours\.small: .*; write a plain number without quotes"),
+        ("hours: {small: 4, small: 5}", r"hours\.small: is given twice"),
+        ("sbatch: {begin: 22:00:00}", r"sbatch\.begin: YAML reads 22:00:00 as 79200; .*'22:00:00' in quotes"),
+        ("account: 0123", "account: not a number that can be kept; .*'0123' in quotes"),
+        ("account: 123", r"account: .*valid string \(given 123\); put it in quotes"),
+        ("cpus: '8'", r"cpus: .*; write a plain number without quotes"),
+        ("gpus: true", r"gpus: .*; write a plain number without quotes"),
+        ("download: yes", r"download: YAML reads yes as true"),
+        ("download: 1", r"download: .*; write true or false without quotes"),
+        ("mem_gb: 8\nsbatch: {mem-per-cpu: 4G}", "mem_gb and sbatch flag 'mem-per-cpu' exclude each other"),
+        ("sbatch: {mem: 0, mem-per-gpu: 4G}", "sbatch flags mem and mem-per-gpu exclude each other"),
+        ("hours: {small: 2}\nsbatch: {time: 90}", "given twice, as hours and as sbatch time"),
+        ("sbatch: {time: UNLIMITED}", "sbatch time 'UNLIMITED' is no limit; write minutes"),
+        ("sbatch: {ntasks: 4}", "sbatch flag 'ntasks' sets what the key `processes` sets"),
+        ("sbatch: {--nodes: 2}", "sbatch flag 'nodes' sets what the key `nodes` sets"),
+        ("sbatch: {gpus-per-node: 2}", "sbatch flag 'gpus-per-node' sets what the key `gpus` sets"),
+        ("sbatch: {gres: 'gpu:2'}", "sbatch flag 'gres' sets what the key `gres` sets"),
+        ("gpus: 2\ngres: gpu:a100:4", "has 4 GPUs a node and gpus is 2; give one of them"),
+        ("qos: high\nsbatch: {qos: low}", "qos is given twice"),
     ],
 )
 def test_errors_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
@@ -37,6 +57,36 @@ def test_errors_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(InputError, match=message):
         load_profile(str(file))
+
+
+@pytest.mark.parametrize(
+    ("time", "hours"),
+    [("90", 1.5), ("'01:00:00'", 1), ("'4:30'", 0.075), ("1-12", 36), ("'2-0:30'", 48.5), ("5-00", 120)],
+)
+def test_the_time_flag_is_the_limit_of_the_summary_too(tmp_path: Path, time: str, hours: float) -> None:
+    """Also where it is longer than the default limit of a retry."""
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"sbatch: {{time: {time}, reservation: cvpr}}")
+    profile = load_profile(str(file))
+    assert (profile.limit_min("small"), profile.limit_min("large")) == (max(1, round(60 * hours)),) * 2
+    assert profile.sbatch == {"reservation": "cvpr"}
+    store_profile(tmp_path, "demo", profile)
+    assert stored_profile(tmp_path, "demo", "lab") == profile
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"), [("gpu", 1), ("gpu:2", 2), ("gpu:a100:4,nvme:1", 4), ("shard:8", 0), ("gpu:h100:2(S:0)", 2)]
+)
+def test_the_gpus_of_gres_are_counted(tmp_path: Path, gres: str, gpus: int) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"gres: '{gres}'")
+    assert load_profile(str(file)).gpus == gpus
+
+
+def test_hours_are_not_cut_at_the_default_limit_of_retries(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text("hours: {large: 100}")
+    assert load_profile(str(file)).limit_min("large") == 6000
 
 
 def test_the_profile_of_a_submission_is_stored(tmp_path: Path) -> None:

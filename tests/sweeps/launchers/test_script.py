@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
-from sweeps.definition.profile import Hours, Profile
+from sweeps.definition.profile import Hours, Profile, load_profile
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.script import batch_script, node_quote
@@ -106,9 +106,33 @@ def test_flags_that_the_launcher_sets_are_refused(tmp_path: Path, key: str) -> N
 
 
 def test_a_flag_of_the_profile_replaces_ours(tmp_path: Path) -> None:
-    text = batch_script(*request(tmp_path, Profile(sbatch={"mem": 0, "ntasks-per-node": 3})))
-    assert {"--mem=0", "--ntasks-per-node=3"} <= set(flags(text))
-    assert len([flag for flag in flags(text) if flag.startswith(("--mem", "--ntasks"))]) == 2
+    text = batch_script(*request(tmp_path, Profile(sbatch={"mem": 0, "exclude": "n9"}), exclude=("n1",)))
+    assert {"--mem=0", "--exclude=n9,n1"} <= set(flags(text))
+    assert len([flag for flag in flags(text) if flag.startswith(("--mem", "--exclude"))]) == 2
+
+
+@pytest.mark.parametrize(("flag", "words"), [("mem-per-cpu", "mem-per-cpu 4G"), ("mem_per_gpu", "mem-per-gpu 4G")])
+def test_another_memory_flag_takes_the_place_of_mem(tmp_path: Path, flag: str, words: str) -> None:
+    """Also where a retry raised the memory with an earlier profile."""
+    file = tmp_path / "p.yaml"
+    file.write_text(f"sbatch: {{{flag}: 4G}}")
+    profile = load_profile(str(file))
+    text = batch_script(*request(tmp_path, profile, mem_gb=48.0))
+    assert [item for item in flags(text) if item.startswith("--mem")] == [f"--{flag.replace('_', '-')}=4G"]
+    assert profile.memory_text(48.0) == words
+    file.write_text("mem_gb: null")
+    assert not [item for item in flags(batch_script(*request(tmp_path, load_profile(str(file))))) if "--mem" in item]
+
+
+def test_a_percent_sign_in_the_path_of_a_log_is_doubled(tmp_path: Path) -> None:
+    """SLURM replaces %a and the like in the path of a log, and in no other flag."""
+    store = tmp_path / "50%a %j%%"
+    text = batch_script(*request(store, Profile()))
+    doubled = f"{tmp_path}/50%%a %%j%%%%/runs/sweeps/demo/c2d-demo-0a1b2c3d"
+    assert f"--output='{doubled}/%A_%a_0_log.out'" in flags(text)
+    assert f"--chdir='{store}/runs/snapshots/abc123'" in flags(text)
+    assert f"srun --unbuffered --output '{doubled}/%A_%a_%t_log.out' " in text
+    assert f"submitit.core._submit '{store}/runs/sweeps/demo/c2d-demo-0a1b2c3d'" in text
 
 
 def test_a_variable_without_a_name_is_refused(tmp_path: Path) -> None:
