@@ -89,6 +89,7 @@ def test_differences_are_paired_and_have_one_residual(tmp_path: Path) -> None:
     assert (base.kind, base.value, base.reason) == ("missing", None, "baseline")
     assert [row.is_baseline for row in made.rows] == [True, False, False]
     assert len(kd.runs) == 6
+    assert any("With fewer than 8 seeds that test often misses" in said for said in made.statistics)
     assert any("adjusted for the 2 rows that are compared with its baseline" in said for said in made.statistics)
 
 

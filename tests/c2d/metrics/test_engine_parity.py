@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -50,3 +51,25 @@ def test_a_difference_is_found_and_named(monkeypatch):
     assert report["tide"]["largest"] == pytest.approx(0.0006)
     assert "DISAGREE in 2 places" in report["lines"][1]
     assert "dAP/Loc" in report["lines"][1]
+
+
+def test_repeated_boxes_are_named_as_the_cause():
+    targets, detections = synthetic_coco(20, 3, 5, 20, seed=0)
+    assert engine_parity.compare_engines(targets, detections)["repeated"] == []
+    doubled = copy.deepcopy(targets)
+    doubled["annotations"] += [dict(box, id=1000 + box["id"]) for box in targets["annotations"][::3]]
+    report = engine_parity.compare_engines(doubled, detections)
+    assert (report["ok"], report["coco"]["ok"]) == (False, True)
+    objects = [box for box in targets["annotations"][::3] if not box["iscrowd"]]
+    assert report["repeated"] == [1000 + box["id"] for box in objects]
+    number = len(report["repeated"])
+    assert (
+        f"a known cause: {number} objects have the class, image and box of another (annotation ids"
+        in report["lines"][2]
+    )
+    one = next(box for box in targets["annotations"] if not box["iscrowd"])
+    once = {**targets, "annotations": [*targets["annotations"], dict(one, id=9_999)]}
+    assert engine_parity.repeated_boxes(prepare(once, detections)).tolist() == [len(targets["annotations"])]
+    crowd = {**targets, "annotations": [*targets["annotations"], dict(one, id=9_999, iscrowd=1)]}
+    assert not len(engine_parity.repeated_boxes(prepare(crowd, detections)))
+    assert not len(engine_parity.repeated_boxes(prepare(truth([]), [])))

@@ -145,6 +145,31 @@ def test_classes_that_have_only_detections_do_not_enter_the_mean(engine):
         assert result["native"]["Bkg"] == pytest.approx(0.5)  # an emptied class leaves its mean
 
 
+def test_the_two_definitions_that_differ_from_tidecv():
+    """Class 1 is found perfectly on four images; the figures of docs/analysis.md, by hand and as tidecv gives them."""
+    first = [(image, 1, A1) for image in range(1, 5)]
+    found = [(image, 1, A1, 0.9) for image in range(1, 5)]
+    # {detections of class 2: (its objects, our AP, ours, tidecv's)}; dAP of all other types is 0 in both.
+    on_background = [(image, 2, B, 0.5) for image in range(1, 5)]
+    on_objects = [(image, 2, A1, 0.5) for image in range(1, 5)]
+    objects = [(image, 2, B) for image in range(1, 5)]
+    cases = (
+        ("no objects, detections on background", [], on_background, 1.0, {}, {"Bkg": 0.5}),
+        ("no objects, detections on objects", [], on_objects, 1.0, {}, {"Cls": 0.5}),
+        ("missed whole", objects, [], 0.5, {}, {"Miss": 0.5, "FalseNeg": 0.5}),
+    )
+    for name, truths, detections, ap, ours, theirs in cases:
+        targets = truth([*first, *truths], images=4)
+        result, own = (
+            tide.evaluate(targets, coco_results([*found, *detections]), engine) for engine in ("reference", "own")
+        )
+        assert (result["AP"], own["AP"]) == (pytest.approx(ap), pytest.approx(ap)), name
+        for error in ALL:
+            assert result["native"][error] == pytest.approx(theirs.get(error, 0)), (name, error)
+            assert own["dAP"][error] == pytest.approx(ours.get(error, 0)), (name, error)
+        assert own["counts"]["Miss"] == len(truths)
+
+
 def test_a_class_error_of_a_class_without_ground_truth_still_wins_its_object_back():
     boxes = truth([(1, 1, A1)])
     for engine in ENGINES:
