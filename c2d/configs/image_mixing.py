@@ -50,12 +50,19 @@ def mixes_images(transform: type) -> bool:
     Args:
         transform: a class of mmcv, mmdet or the user.
     """
-    for parent in transform.__mro__:
-        for name, value in vars(parent).items():
-            functions = _own_functions(value, parent.__module__)
-            if name in ASKS_FOR_IMAGES or any(_names(one.__code__) & OTHER_IMAGES for one in functions):
-                return True
-    return False
+    own = any(name in ASKS_FOR_IMAGES for parent in transform.__mro__ for name in vars(parent))
+    return own or bool(names_used(transform) & OTHER_IMAGES)
+
+
+def names_used(kind: type) -> set[Any]:
+    """Return the names, attributes and texts in the functions of a class and its parents."""
+    return {
+        name
+        for parent in kind.__mro__
+        for value in vars(parent).values()
+        for function in _own_functions(value, parent.__module__)
+        for name in _names(function.__code__)
+    }
 
 
 def _own_functions(value: Any, module: str) -> list[Any]:

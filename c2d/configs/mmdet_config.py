@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mmengine import Config
 
 from c2d.configs.dataset_tree import one_pipeline
-from c2d.configs.image_mixing import refuse_mixing
+from c2d.configs.image_mixing import names_used, refuse_mixing
 from c2d.configs.plain_config import to_plain
 from c2d.core.errors import InputError
+from c2d.detectors.mmdet_scope import mmdet_scope
 
 
 def model_and_pipelines(
@@ -25,7 +27,7 @@ def model_and_pipelines(
         shipped: True for a shipped student, whose steps a test checks, so that mmdet need not be imported here.
 
     Raises:
-        InputError: no model, no pipeline, or a pipeline that mixes several images.
+        InputError: no model, no pipeline, a pipeline that mixes several images, or a model that needs its own loop.
     """
     if not isinstance(source.get("model"), dict) or "type" not in source["model"]:
         raise InputError(f"'{name}' has no `model`: a student is an mmdet detector config")
@@ -36,7 +38,27 @@ def model_and_pipelines(
         test = _pipeline(source, "test", name)
     if not shipped:
         refuse_mixing(train, f"'{name}'")
+        _refuse_own_loop(source["model"], name)
     return to_plain(source["model"]), to_plain(train), to_plain(test)
+
+
+def _refuse_own_loop(model: Any, name: str) -> None:
+    """Refuse models with a teacher of their own, and augmentations that read the state of mmengine's Runner."""
+    if taught := sorted(key for key in model if key.startswith("teacher")):
+        raise InputError(
+            f"'{name}' brings a teacher of its own ({', '.join(taught)}); give the config of its student alone, and "
+            "distil with a method of this suite (`c2d methods`)"
+        )
+    with mmdet_scope():
+        from mmdet.registry import MODELS
+
+        for step in (model.get("data_preprocessor") or {}).get("batch_augments") or ():
+            kind = MODELS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
+            if inspect.isclass(kind) and "MessageHub" in names_used(kind):
+                raise InputError(
+                    f"'{name}' resizes batches by the iteration that mmengine's Runner counts ({kind.__name__}), and a "
+                    "run here has no Runner; copy the config without it, or resize in its train pipeline (RandomResize)"
+                )
 
 
 def _pipeline(source: Config, kind: str, name: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ a family if its deciding methods are the very functions of that family's head in
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -75,7 +76,9 @@ def detector_family(detector: Any) -> str | None:
 def detector_title(detector: Any) -> str:
     """Return what a detector of no supported family is called: `TOOD`, `FasterRCNN with DynamicRoIHead`."""
     kind, head = type(detector).__name__, type(_final_head(detector)).__name__
-    if _final_head(detector) is None or head.lower().startswith(kind.lower()):
+    stem = re.sub("(RoI|Bbox)?Head$", "", head)
+    short, long = sorted((stem.lower(), kind.lower()), key=len)
+    if _final_head(detector) is None or long.startswith(short):
         return kind
     return f"{kind} with {head}"
 

@@ -74,3 +74,22 @@ def test_a_student_that_mixes_images_is_refused(tmp_path: Path, own: bool) -> No
 def test_rtmdet_is_refused_as_yolox_is() -> None:
     with pytest.raises(InputError, match=r"several images at once \(CachedMosaic\)"):
         load_student("mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("type='KnowledgeDistillationSingleStageDetector', teacher_config='x.py', teacher_ckpt='https://x/y.pth'",
+         "a teacher of its own (teacher_ckpt, teacher_config)"),
+        ("type='YOLOF', data_preprocessor=dict(batch_augments=[dict(type='BatchSyncRandomResize', interval=10)])",
+         "BatchSyncRandomResize"),
+    ],
+)  # fmt: skip
+def test_a_model_with_a_loop_of_its_own_is_refused(tmp_path: Path, model: str, expected: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"model = dict({model})\ninput_size = 64\ntrain_pipeline = []\n"
+        "test_pipeline = [dict(type='Resize', scale=(64, 64))]\n"
+    )
+    with pytest.raises(InputError) as caught:
+        load_student(str(tmp_path / "mine.py"))
+    assert expected in str(caught.value)

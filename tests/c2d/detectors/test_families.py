@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from c2d.core.errors import InputError
 from c2d.detectors import families, heads
+from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.compat import prepare
 from c2d.detectors.layout import probe_layout
+from c2d.detectors.normalization import Normalization
+from c2d.detectors.positives import record_positives
 from c2d.distillation.build_methods import build_distillation
 from c2d.distillation.wrapper import TeacherSet
 from c2d.specs.catalog import method_catalog
@@ -28,6 +33,7 @@ import mmdet.models  # noqa: E402
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead  # noqa: E402
 from mmdet.models.roi_heads.base_roi_head import BaseRoIHead  # noqa: E402
 from mmdet.registry import MODELS  # noqa: E402
+from mmdet.structures.bbox import bbox_overlaps  # noqa: E402
 
 # Heads whose targets and losses are those of a family, among all heads that mmdet registers.
 DENSE = {
@@ -83,9 +89,9 @@ DETECTORS = [
     ("BoxInst", "BoxInstBboxHead", None, "BoxInst"),
     ("CenterNet", "CenterNetHead", None, "CenterNet"),
     ("CenterNet", "CenterNetUpdateHead", None, "CenterNet"),
-    ("CornerNet", "CornerHead", None, "CornerNet with CornerHead"),
+    ("CornerNet", "CornerHead", None, "CornerNet"),
     ("CornerNet", "CentripetalHead", None, "CornerNet with CentripetalHead"),
-    ("RepPointsDetector", "RepPointsHead", None, "RepPointsDetector with RepPointsHead"),
+    ("RepPointsDetector", "RepPointsHead", None, "RepPointsDetector"),
     ("DETR", "DETRHead", None, "DETR"),
     ("ConditionalDETR", "ConditionalDETRHead", None, "ConditionalDETR"),
     ("DABDETR", "DABDETRHead", None, "DABDETR"),
@@ -105,14 +111,14 @@ DETECTORS = [
     ("PointRend", "PointRendRoIHead", "RPNHead", "faster-rcnn"),
     ("FastRCNN", "StandardRoIHead", None, "FastRCNN with StandardRoIHead"),
     ("PanopticFPN", "StandardRoIHead", "RPNHead", "PanopticFPN with StandardRoIHead"),
-    ("TridentFasterRCNN", "TridentRoIHead", "RPNHead", "TridentFasterRCNN with TridentRoIHead"),
+    ("TridentFasterRCNN", "TridentRoIHead", "RPNHead", "TridentFasterRCNN"),
     ("CrowdDet", "MultiInstanceRoIHead", "RPNHead", "CrowdDet with MultiInstanceRoIHead"),
-    ("GridRCNN", "GridRoIHead", "RPNHead", "GridRCNN with GridRoIHead"),
+    ("GridRCNN", "GridRoIHead", "RPNHead", "GridRCNN"),
     ("CascadeRCNN", "CascadeRoIHead", "RPNHead", "cascade-rcnn"),
     ("HybridTaskCascade", "HybridTaskCascadeRoIHead", "RPNHead", "HybridTaskCascade"),
     ("SCNet", "SCNetRoIHead", "RPNHead", "SCNet"),
     ("QueryInst", "SparseRoIHead", "EmbeddingRPNHead", "QueryInst with SparseRoIHead"),
-    ("SparseRCNN", "SparseRoIHead", "EmbeddingRPNHead", "SparseRCNN with SparseRoIHead"),
+    ("SparseRCNN", "SparseRoIHead", "EmbeddingRPNHead", "SparseRCNN"),
     ("RPN", None, "RPNHead", "RPN"),
 ]  # fmt: skip
 # First stages, below, and heads that predict masks alone.
@@ -196,6 +202,31 @@ def test_a_subclass_that_keeps_losses_and_targets_is_of_the_family() -> None:
 
     assert families.dense_family(Mine) == "atss"
     assert families.dense_family(Other) is None
+
+
+def test_a_double_head_is_read_as_a_faster_rcnn() -> None:
+    """Its boxes come from other features, which its `_bbox_forward` computes; RoIs, targets and losses are the same."""
+    config = tiny_detectors.config("faster")
+    config.roi_head.type, config.roi_head.reg_roi_scale_factor = "DoubleHeadRoIHead", 1.3
+    # Two classes of features: fully connected ones for the classes, convolutions for the boxes.
+    box_head = {**config.roi_head.bbox_head, "type": "DoubleConvFCBBoxHead", "num_convs": 1, "num_fcs": 1}
+    config.roi_head.bbox_head = {**box_head, "conv_out_channels": 16, "fc_out_channels": 16}
+    student = MODELS.build(config).train()
+    assert probe_layout(student).detector == "faster-rcnn"
+    inputs, samples = tiny_detectors.sample(2, 96, [3, 2])
+    torch.manual_seed(7)
+    plain = student.loss(inputs, copy.deepcopy(samples))
+    torch.manual_seed(7)
+    with record_positives(student) as seen:
+        recorded = student.loss(inputs, copy.deepcopy(samples))
+    assert torch.equal(plain["loss_cls"], recorded["loss_cls"])
+    assert torch.equal(plain["loss_bbox"], recorded["loss_bbox"])
+    pixels = Normalization.from_preprocessor(student.data_preprocessor)
+    (found,) = seen.positives(batch_from_mmdet(inputs, samples, pixels, 3))
+    # Random weights move a box little: the prediction of a positive overlaps the ground truth it is assigned to.
+    truth = torch.stack([samples[i].gt_instances.bboxes[g] for i, g in zip(found.image, found.gt, strict=True)])
+    assert found.logits.shape == (len(truth), 4)
+    assert (bbox_overlaps(found.boxes, truth, is_aligned=True) > 0.2).all()
 
 
 TOOD = {

@@ -21,6 +21,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("fcos", {"norm_on_bbox": True, "center_sampling": True}),
     ("retinanet", {"reg_decoded_bbox": True, "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.0}}),
     ("retinanet", {"loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": False, "loss_weight": 1.0}}),
+    ("retinanet", {"type": "RetinaSepBNHead", "num_ins": 3}),
     ("ssd", {"reg_decoded_bbox": True}),
     ("faster", {"reg_class_agnostic": True}),
     ("faster", {"reg_decoded_bbox": True, "loss_bbox": {"type": "GIoULoss", "loss_weight": 1.0}}),
