@@ -34,7 +34,7 @@ def refuse_mixing(pipeline: Any, source: str) -> None:
     with mmdet_scope():
         from mmdet.registry import TRANSFORMS
 
-        for step in _typed(pipeline):
+        for step in typed_dicts(pipeline):
             kind = step["type"]
             found = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
             if inspect.isclass(found) and mixes_images(found):
@@ -82,13 +82,13 @@ def _names(code: CodeType) -> set[Any]:
     return own.union(*map(_names, nested))
 
 
-def _typed(node: Any) -> Iterator[Mapping[str, Any]]:
+def typed_dicts(node: Any) -> Iterator[Mapping[str, Any]]:
     """Every dict with a `type` in a config, from the outside inwards."""
     if isinstance(node, Mapping):
         if node.get("type") is not None:
             yield node
         for value in node.values():
-            yield from _typed(value)
+            yield from typed_dicts(value)
     elif isinstance(node, (list, tuple)):
         for value in node:
-            yield from _typed(value)
+            yield from typed_dicts(value)

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine import Config
 
 from c2d.configs.dataset_tree import dataset_nodes
+from c2d.configs.image_decoder import refuse_other_decoder
 from c2d.configs.image_mixing import refuse_mixing
 from c2d.configs.student_config import class_counts, load_student, student_digest
 from c2d.core.errors import InputError
@@ -73,6 +74,8 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     )
     apply_overrides(training, spec.overrides)
     _check_classes(training, card)
+    refuse_other_decoder(training["train_dataloader"], f"the training pipeline of {spec.student.name}")
+    refuse_other_decoder(source["test_pipeline"], f"the test pipeline of {spec.student.name}")
     if any(key.startswith("train_dataloader") for key in spec.overrides):
         refuse_mixing(training["train_dataloader"], "with these overrides the run")
     train = Config(training)
@@ -107,6 +110,7 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
     training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
     apply_overrides(training, spec.overrides)
     _check_classes(training, card)
+    refuse_other_decoder(training["train_dataloader"], "the training pipeline of the classifier")
     train = Config(training)
     student = Config(
         {

@@ -1,4 +1,4 @@
-"""Overrides that contradict the classes of the data set are refused before anything is built."""
+"""Overrides that contradict the classes or the checks of the data set are refused before anything is built."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ BOX_HEAD = {"type": "Shared2FCBBoxHead", "num_classes": 3}
         ("retinanet-qr18", {"train_dataloader.dataset.metainfo.classes": ["a", "b"]}, "metainfo.classes is"),
         ("retinanet-qr18", {"train_dataloader.dataset.pipeline.2": {"type": "CachedMixUp", "img_scale": [64, 64]}},
          "several images at once"),
+        ("retinanet-qr18", {"train_dataloader.dataset.pipeline.0.imdecode_backend": "pillow"},
+         "reads images with imdecode_backend 'pillow'"),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_refused(
