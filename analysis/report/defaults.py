@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load.schema import AXIS, Study
 from analysis.report.file_names import name_of_labels
 from analysis.report.report_spec import SHIPPED, parse, read_spec
+from analysis.spec.labels import short_axis_label
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from analysis.tables.groups import groups
@@ -152,7 +153,7 @@ def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:
             if has_baseline or kind not in NEEDS_BASELINE:
                 own = {"kind": kind, "name": f"{name}{suffix}-{kind.replace('_', '-')}", "title": title + addition}
                 found.append(parse({**common, **own, "baseline": baseline if has_baseline else {}}))
-    return [*found, *_over_numbers(name, sweep, axes, baseline), *_tradeoff(study, name, sweep, axes)]
+    return [*found, *_over_numbers(study, name, sweep, axes, baseline), *_tradeoff(study, name, sweep, axes)]
 
 
 def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Axes, list[str]]]:
@@ -160,29 +161,31 @@ def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Ax
     if len(groups(study, sweep, axes)) <= MOST_SERIES:
         yield "", "", {} if sweep else axes, list(axes)
         return
+    manifest = study.sweeps.get(sweep, {})
     main = "method" if "method" in axes else max(axes, key=lambda axis: len(axes[axis]))
     others = {axis: labels for axis, labels in axes.items() if axis != main}
     combinations = [dict(zip(others, labels, strict=True)) for labels in itertools.product(*others.values())]
     facets = [where for where in combinations if groups(study, sweep, {main: axes[main]}, _lists(where))]
     for where in facets if len(facets) <= MOST_FACETS else []:
-        words = ", ".join(f"{_short(axis)} {label}" for axis, label in where.items())
+        words = ", ".join(f"{short_axis_label(manifest, axis)} {label}" for axis, label in where.items())
         kept = {} if sweep else {main: axes[main]}
         yield f"-{name_of_labels(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
 
 
-def _over_numbers(name: str, sweep: str, axes: Axes, baseline: dict[str, str]) -> Iterator[Item]:
+def _over_numbers(study: Study, name: str, sweep: str, axes: Axes, baseline: dict[str, str]) -> Iterator[Item]:
     """A curve for an axis of three numbers or more, a heat map for two axes beside that of the methods."""
+    manifest = study.sweeps.get(sweep, {})
     several = {axis: labels for axis, labels in axes.items() if len(labels) > 1}
     for axis, labels in several.items():
         if len(labels) >= 3 and all(map(_is_number, labels)):
             own: dict[str, Any] = {"kind": "curve", "x": axis, "series": [other for other in several if other != axis]}
             own |= {"sweep": sweep, "baseline": baseline, "name": f"{name}-{name_of_labels([axis])}"}
-            yield parse({**own, "title": f"AP against {_short(axis)}"})
+            yield parse({**own, "title": f"AP against {short_axis_label(manifest, axis)}"})
     grid = [axis for axis in several if axis not in baseline]
     fixed = {axis: [label for label in several[axis] if label != baseline[axis]] for axis in baseline}
     if len(grid) == 2 and all(len(labels) == 1 for labels in fixed.values()):
         x, y = grid
-        title = f"AP over {_short(x)} and {_short(y)}"
+        title = f"AP over {short_axis_label(manifest, x)} and {short_axis_label(manifest, y)}"
         own = {"kind": "heatmap", "x": x, "y": y, "where": fixed, "sweep": sweep}
         yield parse({**own, "name": f"{name}-map", "title": title})
 
@@ -195,10 +198,6 @@ def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]
         yield parse({**common, "title": "AP against latency"})
     elif rows["params"].dropna().nunique() > 1:
         yield parse({**common, "x": "params", "title": "AP against parameters"})
-
-
-def _short(axis: str) -> str:
-    return axis.rpartition(".")[2]
 
 
 def _lists(where: dict[str, str]) -> Axes:

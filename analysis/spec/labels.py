@@ -68,6 +68,16 @@ def label_of_axis(spec: ReportItem, axis: str) -> str:
     return plain_label(spec.labels_of_axes[axis]) if axis in spec.labels_of_axes else axis
 
 
+def short_axis_label(manifest: Mapping[str, Any], axis: str) -> str:
+    """Return the label of an axis in the definition of a sweep, in Unicode; without one the last part of its name.
+
+    Args:
+        manifest: of the sweep; {} for the runs of no sweep.
+    """
+    given = _valid_texts(manifest.get("labels_of_axes")).get(axis)
+    return axis.rpartition(".")[2] if given is None else plain_label(given)
+
+
 def label_of_value(spec: ReportItem, axis: str, label: str) -> str:
     """Return the shown label of one value of an axis, in Unicode."""
     found = spec.labels.get(axis, {})

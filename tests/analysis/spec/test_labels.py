@@ -13,6 +13,7 @@ from analysis.spec.labels import (
     label_of_value,
     math_of,
     mathtext,
+    short_axis_label,
     with_sweep_labels,
 )
 from c2d.core.errors import InputError
@@ -44,6 +45,12 @@ def test_a_label_is_shown_in_unicode_and_a_name_without_one_as_it_is() -> None:
     assert label_of_axis(found, "method") == "method"
     assert label_of_value(found, "method", "baseline") == "baseline"
     assert (label_of_column(found, "AP"), label_of_column(found, "AP50")) == ("mAP", "AP50")
+
+
+def test_a_title_has_the_label_of_the_sweep_or_the_end_of_the_name() -> None:
+    assert short_axis_label(MANIFEST, "method.icod.lambda_kc") == "λ_kc"
+    assert short_axis_label(MANIFEST, "method.icod.T") == "T"
+    assert short_axis_label({}, "student") == "student"
 
 
 def test_figures_find_the_math_of_a_text() -> None:
