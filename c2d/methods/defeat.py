@@ -49,6 +49,7 @@ from c2d.methods.base import Context, Distiller, Params, Term, View, Visualizati
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.masks import object_masks, square_distance
 
+TEMPERATURE = unverified("the paper's is unknown; the released config names it, and never switches the term on")
 PROPOSALS = unverified("2 in the released config, which never switches it on; off in effect there, and here")
 
 
@@ -69,8 +70,14 @@ class DeFeatParams(Params):
     b_bg: float = Field(
         default=0.0, ge=0, description="weight of negative proposals (two-stage)", json_schema_extra=PROPOSALS
     )
-    T_obj: float = Field(default=1.0, gt=0, description="temperature of positive proposals; released code, inactive")
-    T_bg: float = Field(default=1.0, gt=0, description="temperature of negative proposals; released code, inactive")
+    T_obj: float = Field(
+        default=1.0, gt=0, description="temperature of positive proposals; released code, inactive",
+        json_schema_extra=TEMPERATURE,
+    )  # fmt: skip
+    T_bg: float = Field(
+        default=1.0, gt=0, description="temperature of negative proposals; released code, inactive",
+        json_schema_extra=TEMPERATURE,
+    )  # fmt: skip
     backbone_obj: float = Field(default=0.0, ge=0, description="weight of objects in the backbone; released code: off")
     backbone_bg: float = Field(default=0.0, ge=0, description="weight of the backbone's background; released code: off")
     levels: tuple[int, ...] | None = Field(

@@ -23,8 +23,7 @@ Departures from the paper or the released code:
     masks are stretched beyond the objects. "padded" is the same without the misalignment.
   * An image without boxes has no foreground and background everywhere; one without background has no L_bg.
   * The neck's outputs are read, where the released code hooks the last convolutions inside an FPN: equal for all levels
-    that have such a convolution. All levels that both have: the released Faster R-CNN settings use four (`levels`:
-    [4, 8, 16, 32]; P6 is a pooled P5).
+    that have such a convolution. All levels that both have, of two-stage detectors the finest four, as released.
   * Released values exist for RetinaNet, GFL, FCOS and Faster R-CNN; ATSS and SSD get RetinaNet's, Cascade R-CNN
     Faster R-CNN's.
   * The released settings start the student's neck and head from the teacher's weights and clip gradients at a norm of
@@ -45,6 +44,9 @@ from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization
 from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
 from c2d.ops.masks import cell_masks, max_per_image
+
+TWO_STAGE_LEVELS = 4
+"""Levels, from the finest, of the released settings for Faster R-CNN and Mask R-CNN; their weights belong to these."""
 
 
 class FGDParams(Params):
@@ -74,7 +76,7 @@ class FGDParams(Params):
     )
     levels: tuple[int, ...] | None = Field(
         default=None,
-        description="strides of the neck levels; null: all that both have (released for Faster R-CNN: [4, 8, 16, 32])",
+        description="strides of the neck levels; null: all that both have, of two-stage detectors the finest four",
     )
 
 
@@ -82,7 +84,7 @@ class FGD(Distiller):
     """Every detector; the teacher may be of another family. Terms `fg`, `bg`, `att`, `rel`."""
 
     NAME = "fgd"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = FGDParams
     WEIGHTS: ClassVar = {"fg": "alpha", "bg": "beta", "att": "gamma", "rel": "lambda_rel"}
@@ -96,7 +98,8 @@ class FGD(Distiller):
         super().__init__(params.with_detector_values(student))
         p = self.params
         self.weights = {term: getattr(p, name) for term, name in self.WEIGHTS.items() if getattr(p, name) > 0}
-        pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
+        finest = TWO_STAGE_LEVELS if student.stages == "two-stage" else None
+        pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels, finest)
         # What no term uses is not trained, so that DDP waits for nothing.
         self.phi = FeatureAdapter(pairs if self.weights else [], conv_adapter_if_needed(1), "by a 1x1 convolution")
         widths = [pair.teacher.channels for pair in pairs if "rel" in self.weights]

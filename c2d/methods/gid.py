@@ -61,7 +61,9 @@ class GIDParams(Params):
         default="classwise", description="GI: the largest difference of a class, or the difference of the largest"
     )
     norm: Literal["squared", "plain"] = Field(
-        default="squared", description="feature: squared over 100 as released, or the norm (has no known weight)"
+        default="squared",
+        description="feature: squared over 100 as released, or the norm (has no known weight)",
+        json_schema_extra=unverified("released code and second-hand formula differ; the paper's is not known"),
     )
     candidates: int = Field(default=3000, gt=0, description="largest GI of an image that enter NMS")
     min_side: float = Field(default=10.0, ge=0, description="px a side of an instance has to exceed")

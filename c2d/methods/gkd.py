@@ -19,8 +19,8 @@ Departures from the paper or the released code:
     is switched on: every instance on every level, a mean per level, levels summed. The factor 5 belongs to that form.
     `global_levels: own` is ours: every instance on its own level, one mean. The paper's form (squared differences of
     projection coefficients) and its weight are unverified.
-  * The released student starts from a trained student; here it starts as its spec defines. Set `start` to let a new
-    one learn first: prototypes of random features mean nothing.
+  * The released student starts from a trained one (the paper's: unverified); here it starts as its spec defines. Set
+    `start` to let a new one learn first: prototypes of random features mean nothing.
   * fg and bg are means over levels; the one-stage code sums them.
   * omega below 0 counts as 0, and is 1 for a class without any instance in the training set. Ours: a class without
     a large or dense instance takes its prototypes from all it has.

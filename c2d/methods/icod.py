@@ -69,6 +69,7 @@ class ICODParams(Params):
         default={CROP_LAYER: 4, "l0": 8},
         description="side g of the pooled grid per layer; a layer that is not named here gets "
         "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead",
+        json_schema_extra=unverified("SSD300's full method; the paper: 4 or 8, chosen on validation"),
     )
     size: int | None = Field(
         default=None, gt=0, description="side of the crops in px; null: the teacher's, and 112 where none is needed"

@@ -13,7 +13,7 @@ S = T.
 Departures from the paper or the released code:
   * Released values exist for RetinaNet and its like, and for Faster R-CNN; all one-stage students get the former, and
     Cascade R-CNN the latter.
-  * All levels that both have; the released Faster R-CNN settings use four (`levels`: [4, 8, 16, 32]).
+  * All levels that both have, of two-stage detectors the finest four, as released.
   * M is drawn on the CPU from the run's own numbers, so that a run can be repeated on other hardware.
   * The released one-stage settings start the student's neck and head from the teacher's weights and clip gradients at
     a norm of 35; both belong to the schedule and are not done here.
@@ -30,6 +30,9 @@ from torch import Tensor, nn
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization
 from c2d.ops.adapters import FeatureAdapter, conv_adapter_if_needed, pair_levels
+
+TWO_STAGE_LEVELS = 4
+"""Levels, from the finest, of the released settings for Faster R-CNN; their weight belongs to these."""
 
 
 class MGDParams(Params):
@@ -51,7 +54,7 @@ class MGDParams(Params):
     )
     levels: tuple[int, ...] | None = Field(
         default=None,
-        description="strides of the neck levels; null: all that both have (released for Faster R-CNN: [4, 8, 16, 32])",
+        description="strides of the neck levels; null: all that both have, of two-stage detectors the finest four",
     )
 
 
@@ -59,7 +62,7 @@ class MGD(Distiller):
     """Every detector; the teacher may be of another family. Term `gen`."""
 
     NAME = "mgd"
-    VERSION = 1
+    VERSION = 2
     TEACHERS = ("detector",)
     Params = MGDParams
     WEIGHTS: ClassVar = {"gen": "alpha"}
@@ -71,7 +74,8 @@ class MGD(Distiller):
         student, teacher = context.layouts(self.NAME)
         super().__init__(params.with_detector_values(student))
         p = self.params
-        pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
+        finest = TWO_STAGE_LEVELS if student.stages == "two-stage" else None
+        pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels, finest)
         used = pairs if p.alpha > 0 else []  # without the term nothing is trained, so that DDP waits for nothing
         self.phi = FeatureAdapter(used, conv_adapter_if_needed(1), "by a 1x1 convolution")
         self.gen = nn.ModuleList(generator(pair.teacher.channels) for pair in used)

@@ -77,8 +77,7 @@ class PKD(Distiller):
         student, teacher = context.layouts(self.NAME)
         super().__init__(params.with_detector_values(student))
         self.needs = Needs(neck=self.params.lambda_pkd > 0)
-        pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels)
-        pairs = pairs[:LEVELS] if params.levels is None else pairs
+        pairs = pair_levels(self.NAME, student.neck, teacher.neck, params.levels, LEVELS)
         ours = "by a 1x1 convolution of ours (the paper has none: it needs equal channel counts)"
         self.phi = FeatureAdapter(pairs if self.needs.neck else [], conv_adapter_if_needed(1), ours)
         self.notes += [f"lambda_pkd {self.params.lambda_pkd:g}", *self.phi.notes]

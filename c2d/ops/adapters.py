@@ -44,7 +44,11 @@ class LevelPair(NamedTuple):
 
 
 def pair_levels(
-    method: str, student: Sequence[Level], teacher: Sequence[Level], strides: Sequence[int] | None = None
+    method: str,
+    student: Sequence[Level],
+    teacher: Sequence[Level],
+    strides: Sequence[int] | None = None,
+    finest: int | None = None,
 ) -> list[LevelPair]:
     """Pair levels of equal stride, finest first.
 
@@ -52,6 +56,7 @@ def pair_levels(
         method: name for messages.
         student, teacher: their levels.
         strides: px per cell of the levels to use; None: every stride that both have.
+        finest: without `strides`, at most this number of levels, from the finest; None: all.
 
     Raises:
         InputError: one of them lacks a stride of `strides`, or they have none in common.
@@ -65,7 +70,7 @@ def pair_levels(
                 f"{method}: no level of stride {stride} in the {lacks}; {_levels(student, teacher)}; "
                 f"closest that both have: {_closest(stride, common)}"
             )
-    chosen = common if strides is None else sorted(set(strides))
+    chosen = common[:finest] if strides is None else sorted(set(strides))
     if not chosen:
         raise InputError(
             f"{method}: student and teacher have no stride in common; {_levels(student, teacher)}; "

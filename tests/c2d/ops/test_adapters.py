@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.layout import Level, probe_layout
+from c2d.detectors.layout import DetectorLayout, Level, probe_layout
 from c2d.detectors.outputs import DetectorOutputs
+from c2d.methods import DISTILLERS
+from c2d.methods.base import Context
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, conv_adapter_if_needed, pair_levels
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.tiny_setup import WIDE, stage, teaching
@@ -44,6 +46,27 @@ def test_levels_pair_by_stride_not_by_place() -> None:
     pairs = pair_levels("cwd", levels(4, 8, 16, 32), levels(8, 16, 32, 64))
     assert [(pair.stride, pair.s, pair.t) for pair in pairs] == [(8, 1, 0), (16, 2, 1), (32, 3, 2)]
     assert [pair.stride for pair in pair_levels("cwd", levels(4, 8), levels(4, 8), [8])] == [8]
+    coarse, fine = levels(32, 16, 8), levels(4, 8, 16, 32)  # YOLOv3's neck, an FPN
+    assert [(pair.stride, pair.s, pair.t) for pair in pair_levels("cwd", coarse, fine)] == [
+        (8, 2, 1),
+        (16, 1, 2),
+        (32, 0, 3),
+    ]
+    assert [pair.stride for pair in pair_levels("pkd", coarse, fine, None, 2)] == [8, 16]
+    assert [pair.stride for pair in pair_levels("pkd", coarse, fine, [32, 8, 16], 2)] == [8, 16, 32]  # as asked for
+
+
+@pytest.mark.parametrize(("method", "one_stage"), [("pkd", 4), ("fgd", 5), ("mgd", 5), ("cwd", 5), ("fkd", 5)])
+def test_methods_use_the_number_of_levels_that_their_weights_belong_to(method: str, one_stage: int) -> None:
+    """Released: PKD four levels for both kinds, FGD and MGD four for Faster R-CNN, CWD and FKD five for both."""
+    four = method in ("pkd", "fgd", "mgd")
+    for detector, wanted in (("retinanet", one_stage), ("faster-rcnn", 4 if four else 5)):
+        neck = tuple(levels(4, 8, 16, 32, 64))
+        layout = DetectorLayout(detector, neck, neck, None)
+        distiller = DISTILLERS[method](
+            DISTILLERS[method].Params(), Context(3, student_layout=layout, teacher_layout=layout)
+        )
+        assert getattr(distiller, "phi").strides == [4, 8, 16, 32, 64][:wanted]  # noqa: B009
 
 
 def test_impossible_pairs_are_named() -> None:
