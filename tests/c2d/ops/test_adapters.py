@@ -63,10 +63,9 @@ def test_methods_use_the_number_of_levels_that_their_weights_belong_to(method: s
     for detector, wanted in (("retinanet", one_stage), ("faster-rcnn", 4 if four else 5)):
         neck = tuple(levels(4, 8, 16, 32, 64))
         layout = DetectorLayout(detector, neck, neck, None)
-        distiller = DISTILLERS[method](
-            DISTILLERS[method].Params(), Context(3, student_layout=layout, teacher_layout=layout)
-        )
-        assert getattr(distiller, "phi").strides == [4, 8, 16, 32, 64][:wanted]  # noqa: B009
+        kind: Any = DISTILLERS[method]
+        distiller = kind(kind.Params(), Context(3, student_layout=layout, teacher_layout=layout))
+        assert distiller.phi.strides == [4, 8, 16, 32, 64][:wanted]
 
 
 def test_impossible_pairs_are_named() -> None:
