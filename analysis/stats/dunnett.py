@@ -77,6 +77,7 @@ def _spread_nodes(df: float) -> tuple[Array, Array]:
     return np.exp(x), weights * density / (weights @ density)
 
 
+@lru_cache(maxsize=256)
 def _panel_nodes(low: float, high: float, panels: int) -> tuple[Array, Array]:
     """Nodes (N,) and weights (N,) of Gauss-Legendre sums over equal panels."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
