@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.load.columns import Quantity, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import axis_label
 from analysis.plots.numeric_axis import is_number, label_number, set_numeric_axis, thin_tick_labels
 from analysis.plots.points import (
@@ -28,9 +29,10 @@ from analysis.plots.points import (
     run_quantity,
     seed_values,
 )
-from analysis.plots.rows import unique_values
+from analysis.plots.rows import LOOK_COLUMNS, unique_values
+from analysis.plots.series_looks import series_looks
 from analysis.plots.style import GREY, LINES, SINGLE_IN, line_style, paper_style, series_style
-from analysis.spec.labels import label_of_axis
+from analysis.spec.labels import label_of_axis, label_of_column, math_of
 from analysis.spec.report_item import FigureSpec, Key, Labels
 from analysis.tables.groups import Group, groups
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from analysis.load.schema import Study
 
 COLUMNS = ("row", "point", "x", "label", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
-           "missing", "baseline")  # fmt: skip
+           "missing", "baseline", *LOOK_COLUMNS)  # fmt: skip
 BANDS = 4
 """Lines up to which intervals are bands."""
 ONLY = "mean"
@@ -87,7 +89,10 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
         bases = groups(study, sweep, axes, where, spec.labels)
         added = [base for base in bases if set(base.rows["run"]) not in included]
     out: list[dict[str, Any]] = []
-    for group, only_flat in [*((group, True) for group in added), *((group, False) for group in found)]:
+    every = [*((group, True) for group in added), *((group, False) for group in found)]
+    looks = series_looks(study, sweep, [group for group, _ in every], without=spec.x)
+    for (group, only_flat), look in zip(every, looks, strict=True):
+        before = len(out)
         places = _places(group, spec.x)
         base = bool(spec.baseline) and all(label in group.values(axis) for axis, label in spec.baseline.items())
         name = _name(group, series)
@@ -100,10 +105,17 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
             ((x, label),) = places.items()
             out.append(_mean("mean", name or ONLY, x, label, group, metric, base))
             out += _seeds(name or ONLY, x, label, group, metric, base)
+        shown = {"method": look.method, "student": look.student, "color": look.color, "marker": look.marker}
+        out[before:] = [{**line, **shown} for line in out[before:]]
     names = list(dict.fromkeys(row["row"] for row in out))
     kinds = ("flat", "mean", "seed")
     out.sort(key=lambda row: (names.index(row["row"]), kinds.index(row["point"]), np.nan_to_num(row["x"])))
     return pd.DataFrame(out, columns=list(COLUMNS))
+
+
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show."""
+    return Limits(rows=12)
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
@@ -118,10 +130,11 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         figure, axes = new_figure(SINGLE_IN, 2.3)
         ticks = set_numeric_axis(axes, data)
         flats = row_tuples(data[(data["point"] == "flat") & data["value"].notna()])
-        entries += [(_flat(axes, flat, place, len(names)), str(flat.row)) for place, flat in enumerate(flats)]
-        for index, name in enumerate(names):
+        entries += [(_flat(axes, flat, place), str(flat.row)) for place, flat in enumerate(flats)]
+        for name in names:
             mine = data[data["row"] == name]
-            style = series_style(index)
+            look = int(mine["color"].iloc[0]), int(mine["marker"].iloc[0])
+            style = series_style(*look)
             every = mine[mine["point"] == "mean"].sort_values("x")  # a hole breaks the line
             points = every[every["value"].notna()]
             if points.empty:
@@ -139,14 +152,14 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             axes.plot(every["x"], every["value"], color=style.color, linestyle=style.line, zorder=3)
             for hollow in (False, True):
                 chosen = points[[is_incomplete(one.n, one.promised) == hollow for one in row_tuples(points)]]
-                axes.plot(chosen["x"], chosen["value"], zorder=4, **{**line_style(index, hollow), "linestyle": ""})
-            entries.append((_handle(index), name))
+                axes.plot(chosen["x"], chosen["value"], zorder=4, **{**line_style(*look, hollow), "linestyle": ""})
+            entries.append((_handle(look), name))
         axes.set_ylim(*axis_limits(data))
         axes.grid()
         axes.set_xlabel(label_of_axis(spec, spec.x))
-        axes.set_ylabel(axis_label(metric.label, metric.unit))
+        axes.set_ylabel(axis_label(label_of_column(spec, spec.y), metric.unit))
         notes = [_mark_sentence(means), *marker_notes(_named_points(means, spec.x))]
-        add_legend_and_notes(figure, notes=notes, legend=entries if len(entries) > 1 else [])
+        add_legend_and_notes(figure, notes=notes, legend=entries if len(entries) > 1 else [], math=math_of(spec))
         thin_tick_labels(figure, axes, ticks)
     return figure
 
@@ -178,9 +191,9 @@ def _seeds(name: str, x: float, label: str, group: Group, metric: Quantity, base
     ]  # fmt: skip
 
 
-def _flat(axes: Axes, row: Any, place: int, lines: int) -> Any:
-    """A horizontal line, grey for a baseline, with the band of its interval, in a style that no curve has."""
-    style = series_style(place + lines)
+def _flat(axes: Axes, row: Any, place: int) -> Any:
+    """A horizontal line, grey for a baseline, with the band of its interval."""
+    style = series_style(int(row.color), int(row.marker))
     color = GREY if row.baseline else style.color
     if math.isfinite(row.low):
         axes.axhspan(row.low, row.high, color=color, alpha=0.12, linewidth=0, zorder=0.5)
@@ -188,10 +201,10 @@ def _flat(axes: Axes, row: Any, place: int, lines: int) -> Any:
     return axes.axhline(row.value, color=color, linestyle=dashes, linewidth=1.0, zorder=1)
 
 
-def _handle(index: int) -> Any:
+def _handle(look: tuple[int, int]) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], **line_style(index))
+    return Line2D([], [], **line_style(*look))
 
 
 def _named_points(means: pd.DataFrame, axis: str) -> pd.DataFrame:

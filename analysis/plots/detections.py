@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from analysis.plots.figure_parts import Limits
 from analysis.plots.image_files import data_root, image_folder
 from analysis.plots.points import run_columns
 from analysis.plots.rows import rows_of
+from analysis.spec.labels import math_of
 from analysis.spec.report_item import SeriesFigureSpec
 from c2d.core.errors import InputError
 from c2d.core.json_values import read_json
@@ -43,12 +45,13 @@ if TYPE_CHECKING:
 
 IOU = 0.5
 COLUMNS = ("part", "row", "image", "file", "width", "height", "object", "x", "y", "w", "h", "score", "class", "verdict",
-           "n", "promised", "seeds", "runs", "missing", "note")  # fmt: skip
+           "n", "promised", "seeds", "runs", "missing", "note", "baseline")  # fmt: skip
 EMPTY: dict[str, Any] = {
     **dict.fromkeys(("row", "image", "file", "object", "class", "verdict", "seeds", "runs", "missing", "note"), ""),
     **dict.fromkeys(("width", "height", "x", "y", "w", "h", "score"), math.nan),
     "n": 0,
     "promised": 0,
+    "baseline": False,
 }
 
 NOT_SHOWN = {"n": 0, "seeds": "", "runs": ""}
@@ -93,11 +96,21 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     return out
 
 
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show: lines of pictures, the ground truth's among them, on one page."""
+    from analysis.plots.image_grid import rows_per_page
+
+    entries = [
+        {str(key): value for key, value in line.items()} for line in data[data["part"] == "image"].to_dict("records")
+    ]
+    return Limits(rows=rows_per_page(entries), colors=False)
+
+
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Draw the sheet; pixels are read from the data root, and without them boxes are on a plain background."""
     from analysis.plots.image_grid import draw_image_grid
 
-    return draw_image_grid(data, data_root(), spec.min_objects, spec.min_score)
+    return draw_image_grid(data, data_root(), spec.min_objects, spec.min_score, math_of(spec))
 
 
 def _seed(rows: Sequence[Row]) -> int | None:
@@ -115,6 +128,7 @@ def _heads(rows: Sequence[Row], seed: int | None) -> tuple[dict[str, dict[str, A
         heads[row.name] = {
             "part": "row",
             "row": row.name,
+            "baseline": row.is_baseline,
             **run_columns(row.group, [seed] if has and seed is not None else []),
         }
         if not has:

@@ -5,16 +5,18 @@ Fill the axes of a figure of `new_figure`; then `add_legend_and_notes` adds the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.plots.figure_text import shorten_distinct, wrap_text
 from analysis.plots.style import GREY, PAPER, SINGLE_IN, paper_style
+from analysis.spec.labels import mathtext
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
+    from matplotlib.text import Text
 
 
 def new_figure(
@@ -50,6 +52,7 @@ def add_legend_and_notes(
     legend: Sequence[tuple[Artist | tuple[Artist, ...], str]] = (),
     title: str = "",
     max_columns: int = 4,
+    math: Mapping[str, str] | None = None,
 ) -> None:
     """Write legend and notes (grey, wrapped) below the axes, a title above; call it last and once.
 
@@ -62,7 +65,9 @@ def add_legend_and_notes(
         title: for a figure without a page. Plot modules leave it out: the paper and the page write `spec.title` and
             `spec.caption` beside the figure.
         max_columns: of the legend.
+        math: of `analysis.spec.labels.math_of`: labels that are drawn as math, in the axes and the legend.
     """
+    _set_math(figure, math or {})
     width, axes_height = (float(side) for side in figure.get_size_inches())
     edge, gap = 0.04, 0.05
     title_lines = wrap_text(title, width - 2 * edge, 8.0, "bold")
@@ -71,7 +76,7 @@ def add_legend_and_notes(
     legend_artist: Legend | None = None
     legend_height = 0.0
     if legend:
-        legend_artist, legend_height = _fitted_legend(figure, legend, width - 2 * edge, max_columns)
+        legend_artist, legend_height = _fitted_legend(figure, legend, width - 2 * edge, max_columns, math or {})
     below = notes_height + (gap if note_lines else 0) + legend_height + (gap if legend else 0)
     above = title_height + (gap if title_lines else 0)
     height = axes_height + below + above
@@ -110,7 +115,11 @@ def _height(lines: Sequence[str], points: float) -> float:
 
 
 def _fitted_legend(
-    figure: Figure, entries: Sequence[tuple[Artist | tuple[Artist, ...], str]], width: float, max_columns: int
+    figure: Figure,
+    entries: Sequence[tuple[Artist | tuple[Artist, ...], str]],
+    width: float,
+    max_columns: int,
+    math: Mapping[str, str],
 ) -> tuple[Any, float]:
     """The legend with the most columns that fit `width` inches, and its height in inches."""
     texts = shorten_distinct([text for _, text in entries])
@@ -120,12 +129,40 @@ def _fitted_legend(
         legend = figure.legend(handles, ["x"] * len(entries), ncols=columns, loc="lower left")
         for text, label in zip(legend.get_texts(), texts, strict=True):
             text.set_text(label)
+            _draw_as_math(text, math)
         legend.set_in_layout(False)
         box = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
         if box.width / figure.dpi <= width or columns == 1:
             break
         legend.remove()
     return legend, box.height / figure.dpi
+
+
+def _set_math(figure: Figure, math: Mapping[str, str]) -> None:
+    """Draw the math in titles, labels of axes and labels of ticks."""
+    from matplotlib.ticker import FixedFormatter
+
+    if not math:
+        return
+    for axes in figure.axes:
+        for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label):  # type: ignore[attr-defined]
+            _draw_as_math(text, math)
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if not isinstance(formatter, FixedFormatter):
+                continue
+            sources = [mathtext(text, math) for text in formatter.seq]
+            labels = [text if source is None else source for text, source in zip(formatter.seq, sources, strict=True)]
+            formatter.seq = labels
+            for label, source in zip(axis.get_ticklabels(), sources, strict=False):
+                label.set_parse_math(source is not None)
+
+
+def _draw_as_math(text: Text, math: Mapping[str, str]) -> None:
+    source = mathtext(text.get_text(), math)
+    if source is not None:
+        text.set_text(source)
+        text.set_parse_math(True)
 
 
 def freeze_layout(figure: Figure) -> Figure:

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.load.columns import Quantity, quantity
 from analysis.plots.cell_colors import color_scale, readable_color
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import axis_label, format_number, shorten_distinct, text_width_in
 from analysis.plots.points import (
     interval_columns,
@@ -23,8 +24,8 @@ from analysis.plots.points import (
     run_quantity,
     seed_values,
 )
-from analysis.plots.style import DOUBLE_IN, INK, SINGLE_IN, paper_style
-from analysis.spec.labels import label_of_axis, label_of_value
+from analysis.plots.style import DOUBLE_IN, INK, MOST_HEIGHT_IN, SINGLE_IN, paper_style
+from analysis.spec.labels import label_of_axis, label_of_column, label_of_value, math_of
 from analysis.spec.report_item import FigureSpec, Key, Labels
 from analysis.stats.seed_statistics import paired
 from analysis.tables.groups import Group, baseline_of, groups
@@ -41,6 +42,10 @@ COLUMNS = ("row", "x", "y", "shown_x", "shown_y", "value", "sd", "low", "high", 
            "runs", "missing", "baseline", "against_mean", "against_runs")  # fmt: skip
 LARGEST = 6.5
 """Font size of the numbers where cells are wide enough, points."""
+SMALLEST = 4.5
+"""Font size below which numbers are written upwards."""
+CELL_IN = 0.27
+"""Height of a cell."""
 HATCH = "#C4C4C4"
 
 
@@ -116,7 +121,9 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         size = min(LARGEST, LARGEST * cell_in / text_in)
         upright = max(text_width_in(name, 6.5) for name in x_names) > 0.92 * cell_in
         below = 0.57 + (max(text_width_in(name, 6.5) for name in x_names) * 0.75 if upright else 0)
-        figure, axes = new_figure(width, below + max(0.27 * len(rows), 0.6))
+        turned = size < SMALLEST  # numbers written upwards need a tenth of an inch
+        size = LARGEST if turned else size
+        figure, axes = new_figure(width, below + max((text_in + 0.05 if turned else CELL_IN) * len(rows), 0.6))
         # The baseline's cell has its mean, not a difference, so it is not on the colour scale.
         values = data.loc[~data["baseline"].astype(bool), "value"] if difference else data["value"]
         colors = color_scale(values.to_numpy(float), metric, difference)
@@ -130,7 +137,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
                     with matplotlib.rc_context({"hatch.color": HATCH}):
                         axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", edgecolor=HATCH,
                                                  linewidth=0))  # fmt: skip
-                _write(axes, j, i, cell, metric, difference, face, size)
+                _write(axes, j, i, cell, metric, difference, face, size, turned)
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), x_names, **_tilt(upright))
@@ -142,10 +149,17 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.set_ylabel(label_of_axis(spec, spec.y))
         colorbar = figure.colorbar(colors, ax=axes, fraction=0.05, pad=0.02, aspect=max(8, 4 * len(rows)))
         colorbar.outline.set_visible(False)
-        name = f"Δ {metric.label}" if difference else metric.label
+        label = label_of_column(spec, spec.value)
+        name = f"Δ {label}" if difference else label
         axes.set_title(axis_label(name, "points" if difference and metric.unit == "%" else metric.unit))
-        add_legend_and_notes(figure, notes=_notes(data, spec, difference))
+        add_legend_and_notes(figure, notes=_notes(data, spec, difference), math=math_of(spec))
     return figure
+
+
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show: lines of cells that fit the height of a page."""
+    upright = data["x"].nunique() > 20
+    return Limits(rows=int((MOST_HEIGHT_IN - 1.8) / (2 * CELL_IN if upright else CELL_IN)), colors=False, column="y")
 
 
 def _cell(group: Group, among: Sequence[Group], spec: Spec, metric: Quantity) -> dict[str, Any]:
@@ -209,7 +223,8 @@ def _order(study: Study, sweep: str, axis: str, found: Sequence[str]) -> list[st
     return [label for label in dict.fromkeys([*known, *found]) if label in there]
 
 
-def _write(axes: Axes, x: int, y: int, cell: Any, metric: Quantity, difference: bool, face: Any, size: float) -> None:
+def _write(axes: Axes, x: int, y: int, cell: Any, metric: Quantity, difference: bool, face: Any, size: float,
+           turned: bool) -> None:  # fmt: skip
     """The number of a cell in black or white, whichever is easier to read on it, and what is missing."""
     if not np.isfinite(cell.value):
         text = f"0/{cell.promised}" if cell.promised else ""
@@ -221,11 +236,15 @@ def _write(axes: Axes, x: int, y: int, cell: Any, metric: Quantity, difference: 
     few = cell.n < cell.promised or cell.n < 3
     text = format_number(cell.value, metric.digits, sign=signed)
     color = readable_color(face)
-    axes.text(x, y - (0.14 if few else 0), text, ha="center", va="center", fontsize=size, color=color,
+    above, below = (0.14, 0.26) if few else (0.0, 0.0)
+    at, under_at = ((x - above, y), (x + below, y)) if turned else ((x, y - above), (x, y + below))
+    rotation = 90 if turned else 0
+    axes.text(at[0], at[1], text, ha="center", va="center", fontsize=size, color=color, rotation=rotation,
               style="italic" if difference and cell.baseline else "normal")  # fmt: skip
     if few:
         under = f"{cell.n}/{cell.promised}" if cell.n < cell.promised else f"n={cell.n}"
-        axes.text(x, y + 0.26, under, ha="center", va="center", fontsize=size - 1.8, color=color)
+        axes.text(under_at[0], under_at[1], under, ha="center", va="center", fontsize=size - 1.8, color=color,
+                  rotation=rotation)  # fmt: skip
 
 
 def _tilt(upright: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ All pictures of a line have one height, and widths by their own proportions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from analysis.plots.figure_layout import add_legend_and_notes, message_figure, n
 from analysis.plots.figure_text import shorten_distinct, text_width_in
 from analysis.plots.image_files import read_pixels
 from analysis.plots.rows import row_notes, unique_values
-from analysis.plots.style import DOUBLE_IN, GREY, paper_style
+from analysis.plots.style import DOUBLE_IN, GREY, MOST_HEIGHT_IN, paper_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,19 +39,24 @@ PLAIN = "#4A4A4A"
 ACROSS = 6
 """Pictures side by side; more go on below."""
 LABEL_IN, GAP_IN, EDGE_IN = 0.36, 0.045, 0.02
-MOST_HEIGHT_IN = 2.2
+MOST_PICTURE_IN, LEAST_PICTURE_IN = 2.2, 1.1
+TEXT_IN = 1.0
+"""Height kept for legend and notes."""
 DPI = 220
 BUDGET = 700_000
 """Pixels of all pictures of a figure together: 0.6 MB in the PDF, 1.7 MB in the SVG."""
 
 
-def draw_image_grid(data: pd.DataFrame, root: Path, min_objects: int, min_score: float) -> Figure:
+def draw_image_grid(
+    data: pd.DataFrame, root: Path, min_objects: int, min_score: float, math: Mapping[str, str]
+) -> Figure:
     """Draw the sheet of detections.
 
     Args:
         data: frame of `analysis.plots.detections.data`.
         root: the data root.
         min_objects, min_score: of the spec, for the notes.
+        math: of `analysis.spec.labels.math_of`.
     """
     heads, entries = data[data["part"] == "row"], _records(data[data["part"] == "image"])
     names = [str(row) for row, n in zip(heads["row"], heads["n"], strict=True) if n]
@@ -72,7 +77,7 @@ def draw_image_grid(data: pd.DataFrame, root: Path, min_objects: int, min_score:
         sentences = _selection_sentences(
             min_objects, min_score, heads, pictures, sum(panel.unlabelled for panel in panels)
         )
-        add_legend_and_notes(figure, [*sentences, *notes], legend)
+        add_legend_and_notes(figure, [*sentences, *notes], legend, math=math)
         size = tuple(float(side) for side in figure.get_size_inches())
         labels = dict(zip((name for name, _ in lines), shorten_distinct([name for name, _ in lines], 22), strict=True))
         for panel in panels:
@@ -112,12 +117,14 @@ class Panel:
     unlabelled: int
 
 
-def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[str, Any]]) -> tuple[list[Panel], float]:
+def _panels(
+    lines: Sequence[tuple[str, pd.DataFrame | None]], entries: Sequence[dict[str, Any]]
+) -> tuple[list[Panel], float]:
     """All pictures, and the height they need."""
     panels = []
     top = EDGE_IN
     across = column_count(len(entries))
-    before = MOST_HEIGHT_IN
+    before = _picture_in(len(entries), len(lines))
     for first in range(0, len(entries), across):
         block = entries[first : first + across]
         shapes = [min(max(entry["width"] / entry["height"], 0.25), 4.0) for entry in block]
@@ -127,7 +134,7 @@ def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[st
             left = LABEL_IN
             for column, (entry, shape) in enumerate(zip(block, shapes, strict=True), first):
                 width = height * shape
-                mine = _records(boxes[boxes["image"] == entry["image"]])
+                mine = [] if boxes is None else _records(boxes[boxes["image"] == entry["image"]])
                 mine.sort(key=lambda box: -box["score"] if box["score"] == box["score"] else 0)
                 labels = place_box_labels(
                     mine, width * 72 / entry["width"], height * 72 / entry["height"], width * 72, height * 72
@@ -138,6 +145,33 @@ def _panels(lines: Sequence[tuple[str, pd.DataFrame]], entries: Sequence[dict[st
             top += height + GAP_IN
         top += 2 * GAP_IN
     return panels, top
+
+
+def _picture_in(images: int, lines: int) -> float:
+    """Largest height of a picture with which all lines fit on a page; one that can be seen, unless two lines need less.
+
+    Args:
+        images: columns of the sheet.
+        lines: lines of pictures, that of the ground truth included.
+    """
+    blocks = math.ceil(images / column_count(images))
+    fits = (MOST_HEIGHT_IN - TEXT_IN) / (lines * blocks) - 2 * GAP_IN
+    for_two = (MOST_HEIGHT_IN - TEXT_IN) / (2 * blocks) - 2 * GAP_IN
+    return min(MOST_PICTURE_IN, max(fits, LEAST_PICTURE_IN), for_two)
+
+
+def rows_per_page(entries: Sequence[dict[str, Any]]) -> int:
+    """Return the number of rows that fit on a page beside the ground truth, at least 1.
+
+    Args:
+        entries: the images, with width and height in pixels.
+    """
+    if not entries:
+        return 1_000
+    rows = 1
+    while _panels([("", None)] * (rows + 2), entries)[1] <= MOST_HEIGHT_IN - TEXT_IN:
+        rows += 1
+    return rows
 
 
 def column_count(images: int) -> int:

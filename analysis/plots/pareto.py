@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.load.columns import LATENCY_QUANTITIES, Quantity, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import axis_label, shorten_distinct
 from analysis.plots.point_labels import PointLabel, place_point_labels
 from analysis.plots.points import (
@@ -29,8 +30,10 @@ from analysis.plots.points import (
     run_quantity,
     seed_values,
 )
-from analysis.plots.rows import Row, rows_of
-from analysis.plots.style import GREY, SINGLE_IN, line_style, paper_style, series_style
+from analysis.plots.rows import LOOK_COLUMNS, Row, rows_of
+from analysis.plots.series_panels import PANELS_FROM
+from analysis.plots.style import DOUBLE_IN, GREY, SINGLE_IN, line_style, paper_style, series_style
+from analysis.spec.labels import math_of
 from analysis.spec.report_item import Key, Labels, SeriesFigureSpec
 from c2d.core.errors import InputError
 
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
     from analysis.load.schema import Study
 
 COLUMNS = ("row", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs", "missing", "x", "x_low",
-           "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline")  # fmt: skip
+           "x_high", "x_interval", "x_n", "x_runs", "x_note", "conditions", "front", "baseline",
+           *LOOK_COLUMNS)  # fmt: skip
 
 
 class Spec(SeriesFigureSpec):
@@ -77,7 +81,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     rows = rows_of(study, spec, sweep)
     costs = _measured(study, rows, x, spec.latency) if not x.column else [_stored(row, x) for row in rows]
     out = [
-        {"row": row.name, **point_columns(row.group, y), **cost, "front": False, "baseline": row.is_baseline}
+        {**row.columns, **point_columns(row.group, y), **cost, "front": False}
         for row, cost in zip(rows, costs, strict=True)
     ]
     found = pd.DataFrame(out, columns=list(COLUMNS))
@@ -86,7 +90,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
-    """Draw the points, with names beside them if all names have room, else with a legend."""
+    """Draw the points with names beside them; without room for all names, with numbers and a legend of them."""
     if not (data["n"] > 0).any():
         return message_figure(no_data_message(data))
     if not data["x"].notna().any():
@@ -96,24 +100,28 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
             f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or use `x: params`."
         )
     with paper_style():
-        return _draw_points(data, spec, direct=True) or _legend(data, spec)
+        for beside in ("names", "numbers", ""):
+            if (figure := _draw_points(data, spec, beside)) is not None:
+                return figure
+    raise AssertionError("a figure without texts beside its points always fits")
 
 
-def _legend(data: pd.DataFrame, spec: Spec) -> Figure:
-    figure = _draw_points(data, spec, direct=False)
-    assert figure is not None  # only direct names can fail
-    return figure
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show."""
+    return Limits(rows=48)
 
 
-def _draw_points(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
-    """The figure; None where `direct` names do not all have room beside their points."""
+def _draw_points(data: pd.DataFrame, spec: Spec, beside: str) -> Figure | None:
+    """The figure; None where the texts `beside` the points (names, numbers or "") do not all have room."""
     x, y = quantity(spec.x), quantity(spec.y)
     drawn = data[data["value"].notna() & data["x"].notna()]
-    figure, axes = new_figure(SINGLE_IN, 2.5)
+    many = len(drawn) >= PANELS_FROM and beside != "names"
+    figure, axes = new_figure(DOUBLE_IN if many else SINGLE_IN, 3.4 if many else 2.5)
     entries, names, segments = [], [], []
     shown_names = dict(zip(data["row"], shorten_distinct(list(data["row"]), 28), strict=True))
-    for index, row in zip(drawn.index, row_tuples(drawn), strict=True):
-        style = series_style(int(index))
+    for number, row in enumerate(row_tuples(drawn), 1):
+        look = int(row.color), int(row.marker)
+        style = series_style(*look)
         hollow = is_incomplete(int(row.n), int(row.promised))
         bars = [(row.x, row.low, row.x, row.high), (row.x_low, row.value, row.x_high, row.value)]
         for x0, y0, x1, y1 in bars:
@@ -121,9 +129,10 @@ def _draw_points(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
                 axes.plot([x0, x1], [y0, y1], color=style.color, linewidth=0.9, marker="|" if y0 == y1 else "_",
                           markersize=3, markeredgewidth=0.9, zorder=2, alpha=0.85)  # fmt: skip
                 segments.append((x0, y0, x1, y1))
-        (handle,) = axes.plot([row.x], [row.value], zorder=4, **{**line_style(int(index), hollow), "linestyle": ""})
-        entries.append((handle, str(row.row)))
-        names.append(PointLabel(row.x, row.value, shown_names[row.row], style.color))
+        (handle,) = axes.plot([row.x], [row.value], zorder=4, **{**line_style(*look, hollow), "linestyle": ""})
+        entries.append((handle, f"{number} {row.row}" if beside == "numbers" else str(row.row)))
+        text = shown_names[row.row] if beside == "names" else str(number)
+        names.append(PointLabel(row.x, row.value, text, style.color))
     across = {"value": drawn["x"], "low": drawn["x_low"], "high": drawn["x_high"], "n": np.full(len(drawn), 3)}
     left, right = axis_limits(across, margin=0.12)
     axes.set_xlim(max(left, 0.0) if drawn["x"].min() > 0 else left, right)  # no cost is below 0, though an interval is
@@ -136,8 +145,10 @@ def _draw_points(data: pd.DataFrame, spec: Spec, direct: bool) -> Figure | None:
     axes.grid()
     axes.set_xlabel(axis_label(_label(x), x.unit))
     axes.set_ylabel(axis_label(y.label, y.unit))
-    add_legend_and_notes(figure, notes=_notes(data, drawn, x, y, direct), legend=[] if direct else entries)
-    if direct and not place_point_labels(figure, axes, names, segments):
+    notes = _notes(data, drawn, x, y, beside == "names")
+    legend = [] if beside == "names" else entries
+    add_legend_and_notes(figure, notes=notes, legend=legend, math=math_of(spec))
+    if beside and not place_point_labels(figure, axes, names, segments):
         return None
     return figure
 

@@ -13,10 +13,20 @@ from pydantic import Field
 
 from analysis.load.columns import COCO, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import format_number, shorten, shorten_distinct
 from analysis.plots.points import WIDE, axis_limits, is_incomplete, no_data_message, run_columns
-from analysis.plots.rows import problem_note, row_notes, rows_of, runs_by_seed, series_label, unique_values
-from analysis.plots.style import DOUBLE_IN, GREY, INK, PALETTE, paper_style
+from analysis.plots.rows import (
+    LOOK_COLUMNS,
+    problem_note,
+    row_notes,
+    rows_of,
+    runs_by_seed,
+    series_label,
+    unique_values,
+)
+from analysis.plots.style import DOUBLE_IN, GREY, INK, MOST_HEIGHT_IN, paper_style
+from analysis.spec.labels import math_of
 from analysis.spec.report_item import Key, SeriesFigureSpec
 from analysis.stats.seed_statistics import paired
 from c2d.core.errors import InputError, unknown_name
@@ -33,11 +43,11 @@ if TYPE_CHECKING:
     from analysis.tables.groups import Group
 
 COLUMNS = ("row", "against", "class", "boxes", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
-           "runs", "baseline_runs", "missing", "note")  # fmt: skip
+           "runs", "baseline_runs", "missing", "note", *LOOK_COLUMNS)  # fmt: skip
 ACROSS = 4
 WIDTHS_IN = (3.4, 4.6, 5.8, DOUBLE_IN)
 """Of one to four panels."""
-GAIN, LOSS = PALETTE[0], PALETTE[1]
+GAIN, LOSS = "#0072B2", "#D55E00"
 PALE = {GAIN: "#A6CEE8", LOSS: "#F5C9A3"}
 
 
@@ -88,7 +98,8 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 def _gains(row: Row, of_run: Mapping[str, pd.DataFrame], y: str, note: str) -> list[dict[str, Any]]:
     """The lines of a row; one without a value where it cannot be compared."""
-    same = {"row": row.name, "against": "", "class": "", "boxes": math.nan, "value": math.nan, "sd": math.nan,
+    look = {name: value for name, value in row.columns.items() if name != "baseline"}
+    same = {**look, "against": "", "class": "", "boxes": math.nan, "value": math.nan, "sd": math.nan,
             "low": math.nan, "high": math.nan, "interval": "", "baseline_runs": "", "note": note}  # fmt: skip
     none = {**same, **run_columns(row.group, [], "classes")}
     if row.against is None:
@@ -137,12 +148,12 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     titles = dict(zip(names, shorten_distinct(names, 22), strict=True))
     order = _order(there)
     kept, hidden = _most(order, spec.most)
-    each = 0.135 if len(kept) <= 24 else 0.115
+    each = _bar_height(len(kept))
     across = min(ACROSS, len(names))
     down = math.ceil(len(names) / across)
     label = quantity(spec.y).label
     with paper_style():
-        figure, grid = new_figure(WIDTHS_IN[across - 1], down * (0.25 + each * (len(kept) + 0.2)) + 0.3, down, across,
+        figure, grid = new_figure(WIDTHS_IN[across - 1], down * _panel_height(len(kept)) + 0.3, down, across,
                                   squeeze=False, sharey=True, sharex=True)  # fmt: skip
         for place, axes in enumerate(grid.flat):
             if place >= len(names):
@@ -159,8 +170,27 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         legend = [(Patch(color=colour), text) for colour, text in keys]
         lost_rows = [f"{name} ({why})" for name, why in zip(lost["row"], lost["missing"], strict=True)]
         notes = [f"Not drawn: {', '.join(lost_rows)}."] * bool(lost_rows) + notes
-        add_legend_and_notes(figure, [*_mark_sentences(there, order, hidden, label), *notes], legend)
+        add_legend_and_notes(
+            figure, [*_mark_sentences(there, order, hidden, label), *notes], legend, math=math_of(spec)
+        )
         return figure
+
+
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show: lines of four panels that fit the height of a page."""
+    classes = min(data.loc[data["value"].notna(), "class"].nunique(), spec.most + 1)
+    down = int((MOST_HEIGHT_IN - 1.3) // _panel_height(classes))
+    return Limits(rows=ACROSS * max(down, 1), colors=False)
+
+
+def _bar_height(classes: int) -> float:
+    """Height of one class, inches."""
+    return 0.135 if classes <= 24 else 0.115
+
+
+def _panel_height(classes: int) -> float:
+    """Height of a panel with its title, inches."""
+    return 0.25 + _bar_height(classes) * (classes + 0.2)
 
 
 def _order(there: pd.DataFrame) -> list[str]:

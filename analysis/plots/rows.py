@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.load.schema import AXIS
+from analysis.plots.series_looks import SeriesLook, series_looks
 from analysis.spec.report_item import SeriesFigureSpec
 from analysis.tables.groups import Group, baseline_of, groups
 from c2d.core.errors import unknown_name
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from analysis.load.schema import Study
     from c2d.core.regular_file import Problem
+
+
+LOOK_COLUMNS = ("method", "student", "color", "marker")
+"""Columns of a frame that decide the look of a row; `Row.columns` has them, with `row` and `baseline`."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Row:
         group: its runs.
         is_baseline: whether others are compared with it.
         against: the group it is compared with, or None; rows of several students may have different baselines.
+        look: its colour, marker, and names in legends and panels.
     """
 
     name: str
@@ -35,6 +41,19 @@ class Row:
     group: Group
     is_baseline: bool
     against: Group | None
+    look: SeriesLook
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """The columns of every frame that name the row and decide its look."""
+        return {
+            "row": self.name,
+            "baseline": self.is_baseline,
+            "method": self.look.method,
+            "student": self.look.student,
+            "color": self.look.color,
+            "marker": self.look.marker,
+        }
 
     @property
     def run_of(self) -> dict[int, str]:
@@ -74,9 +93,10 @@ def rows_of(study: Study, spec: SeriesFigureSpec, sweep: str) -> list[Row]:
             raise unknown_name(f"label of axis {axis} (the baseline)", label, known)
     found = groups(study, sweep, {axis: [] for axis in spec.series}, spec.where, spec.labels)
     against = [baseline_of(group, found, spec.baseline) for group in found]
+    looks = series_looks(study, sweep, found)
     return [
-        Row(series_label(group), position, group, other is group, None if other is group else other)
-        for position, (group, other) in enumerate(zip(found, against, strict=True))
+        Row(series_label(group), position, group, other is group, None if other is group else other, look)
+        for position, (group, other, look) in enumerate(zip(found, against, looks, strict=True))
     ]
 
 

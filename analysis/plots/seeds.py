@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.load.columns import quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_parts import Limits
 from analysis.plots.figure_text import axis_label, shorten_distinct
 from analysis.plots.points import (
     INTERVAL,
@@ -26,8 +27,9 @@ from analysis.plots.points import (
     run_quantity,
     seed_values,
 )  # fmt: skip
-from analysis.plots.rows import rows_of
+from analysis.plots.rows import LOOK_COLUMNS, rows_of
 from analysis.plots.style import GREY, INK, SINGLE_IN, paper_style, series_style
+from analysis.spec.labels import label_of_column, math_of
 from analysis.spec.report_item import Key, SeriesFigureSpec
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from analysis.load.schema import Study
 
 COLUMNS = ("row", "point", "seed", "state", "value", "sd", "low", "high", "interval", "n", "promised", "seeds", "runs",
-           "missing", "baseline")  # fmt: skip
+           "missing", "baseline", *LOOK_COLUMNS)  # fmt: skip
 
 
 class Spec(SeriesFigureSpec):
@@ -51,6 +53,11 @@ class Spec(SeriesFigureSpec):
     y: Key = "AP"
 
 
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show; names are on the axis, so colours may repeat."""
+    return Limits(rows=36, colors=False)
+
+
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Return one mean and all seeds of each row in shown units, rows in the sweep's order."""
     import pandas as pd
@@ -58,7 +65,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     metric = run_quantity(spec.y, "seeds")
     out = []
     for row in rows_of(study, spec, sweep):
-        same = {"row": row.name, "baseline": row.is_baseline}
+        same = row.columns
         out.append({**same, "point": "mean", "seed": "", "state": "", **point_columns(row.group, metric)})
         values = seed_values(row.group, metric)
         for seed, state in zip(row.group.rows["seed"], row.group.rows["state"], strict=True):
@@ -80,7 +87,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     with paper_style():
         figure, axes = new_figure(SINGLE_IN, 0.45 + 0.2 * max(len(means), 2))
         for place, mean in enumerate(row_tuples(means)):
-            style = series_style(place)
+            style = series_style(int(mean.color), int(mean.marker))
             if mean.n == 0:
                 axes.text(0.01, place, str(mean.missing), transform=axes.get_yaxis_transform(), va="center",
                           color=GREY, fontsize=6, style="italic")  # fmt: skip
@@ -100,10 +107,10 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
         axes.set_yticks(range(len(means)), _ticks(means))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_xlabel(axis_label(metric.label, metric.unit))
+        axes.set_xlabel(axis_label(label_of_column(spec, spec.y), metric.unit))
         sentence = "Dots: seeds; line: their mean"
         sentence += f"; bar: {INTERVAL}." if means["low"].notna().any() else "."
-        add_legend_and_notes(figure, notes=[sentence, *marker_notes(means[means["n"] > 0])])
+        add_legend_and_notes(figure, notes=[sentence, *marker_notes(means[means["n"] > 0])], math=math_of(spec))
     return figure
 
 

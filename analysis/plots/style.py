@@ -4,7 +4,7 @@ A plot module draws inside `with paper_style():` on a Figure of `new_figure`, ad
 
     with paper_style():
         figure, axes = new_figure(SINGLE_IN, 2.4)
-        axes.plot(x, y, **line_style(0))
+        axes.plot(x, y, **line_style(color=0, marker=0))
         add_legend_and_notes(figure, notes=["Mean of 3 seeds."], legend=[(handle, "a name")])
     return figure
 
@@ -13,8 +13,9 @@ Decisions:
 - Fonts: DejaVu Sans, which comes with matplotlib. In the PDF it is embedded as TrueType (fonttype 42; type 3 is refused
   by many proceedings). In the SVG text is drawn as paths, so a figure looks the same where the font is not installed.
 - No mathtext: names of methods and classes are shown unchanged, `$`, `_`, `%` and `\` included.
-- Colour is never the only difference: every series has a colour of Okabe and Ito's palette, a marker and a line style,
-  and any two of 24 series differ in at least two of the three.
+- Colour and dash are the method, marker and hatch the student (`analysis.plots.series_looks`). Colour is never the only
+  difference: methods whose colours are near each other for a colour-blind reader have other dashes.
+- A figure is at most a page of a paper high, MOST_HEIGHT_IN.
 - Equal data give equal bytes: no dates, no random ids.
 """
 
@@ -31,11 +32,15 @@ SINGLE_IN = 3.4
 """Width of one column of a two-column paper, inches."""
 DOUBLE_IN = 7.0
 """Width of both columns, inches."""
+MOST_HEIGHT_IN = 9.0
+"""Height of the text of a page, inches; a figure that needs more is split."""
 INK = "#222222"
 GREY = "#767676"
 """For notes, baselines and grids. Contrast with white 4.5, enough for text (WCAG 2, level AA)."""
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D00")
-"""Okabe and Ito, the order by contrast with white; their yellow (#F0E442) is darkened, it vanishes on white paper."""
+PALETTE = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA0044", "#8FBF3F",
+           "#543311", "#7F65FF", "#000080")  # fmt: skip
+"""Black, for a baseline; Okabe and Ito's without their yellow, which vanishes on white paper; then five that are far
+from these for normal sight, protanopia and deuteranopia. Those that are near for one of them have other dashes."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (7, 2)))
 HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")
@@ -120,28 +125,30 @@ class SeriesStyle:
     hatch: str
 
 
-def series_style(index: int) -> SeriesStyle:
-    """Return the style of series `index`, 0 first.
+def series_style(color: int, marker: int = 0) -> SeriesStyle:
+    """Return the style of a series.
 
-    At least two of colour, marker and line differ between any two of 24 series.
+    Args:
+        color: number of the method: its colour, and its dash, which differs in the second turn of the palette.
+        marker: number of the student: its marker and hatch.
     """
-    turn = index // len(PALETTE)
+    turn = color // len(PALETTE)
     return SeriesStyle(
-        PALETTE[index % len(PALETTE)],
-        MARKERS[index % len(MARKERS)],
-        LINES[(index + turn) % len(LINES)],
-        HATCHES[(index + turn) % len(HATCHES)],
+        PALETTE[color % len(PALETTE)],
+        MARKERS[marker % len(MARKERS)],
+        LINES[(color % len(PALETTE) + 2 * turn) % len(LINES)],
+        HATCHES[(marker + turn) % len(HATCHES)],
     )
 
 
-def line_style(index: int, hollow: bool = False) -> dict[str, Any]:
+def line_style(color: int, marker: int = 0, hollow: bool = False) -> dict[str, Any]:
     """Return the keywords of `Axes.plot` and `errorbar` for a series.
 
     Args:
-        index: of the series, from 0.
+        color, marker: of `series_style`.
         hollow: white markers, for unfinished points and for fewer than three seeds.
     """
-    style = series_style(index)
+    style = series_style(color, marker)
     return {
         "color": style.color,
         "linestyle": style.line,
@@ -152,14 +159,14 @@ def line_style(index: int, hollow: bool = False) -> dict[str, Any]:
     }
 
 
-def bar_style(index: int, hollow: bool = False) -> dict[str, Any]:
+def bar_style(color: int, marker: int = 0, hollow: bool = False) -> dict[str, Any]:
     """Return the keywords of `Axes.bar` for a series: colour and hatch.
 
     Args:
-        index: of the series, from 0.
+        color, marker: of `series_style`.
         hollow: only the outline and the hatch.
     """
-    style = series_style(index)
+    style = series_style(color, marker)
     face = "white" if hollow else style.color
     return {
         "facecolor": face,

@@ -6,25 +6,27 @@ times as large. A bar is the mean over seeds, every seed is a dot, the whisker i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analysis.load.columns import TIDE, quantity
 from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_parts import Limits
 from analysis.plots.points import (
     INTERVAL,
     axis_limits,
     interval_columns,
-    is_incomplete,
     marker_notes,
     no_data_message,
     run_columns,
     seed_values,
 )
-from analysis.plots.rows import rows_of, unique_values
-from analysis.plots.style import DOUBLE_IN, GREY, INK, bar_style, paper_style
+from analysis.plots.rows import LOOK_COLUMNS, rows_of
+from analysis.plots.series_panels import Series, legend_of, panels_of, series_of
+from analysis.plots.style import DOUBLE_IN, GREY, INK, paper_style
+from analysis.spec.labels import math_of
 from analysis.spec.report_item import SeriesFigureSpec
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 MAIN, SPECIAL = TIDE[:6], TIDE[6:]
 COLUMNS = ("row", "baseline", "error", "point", "value", "sd", "low", "high", "interval", "n", "promised", "seeds",
-           "runs", "missing")  # fmt: skip
+           "runs", "missing", *LOOK_COLUMNS)  # fmt: skip
 NO_SUM = (
     "The parts do not sum, neither to 100 − AP nor to FalsePos + FalseNeg: each type is fixed alone, and fixing one "
     "changes what the others cost."
@@ -49,6 +51,11 @@ class Spec(SeriesFigureSpec):
     kind: Literal["tide"]
 
 
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show: bars of a point's width, five lines of panels."""
+    return Limits(rows=60, students=5)
+
+
 def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     """Return lines (row, error): dAP in percent, one of `point` "mean" and one of `point` "seed" a finished seed."""
     import pandas as pd
@@ -57,7 +64,7 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     for row in rows_of(study, spec, sweep):
         for error in TIDE:
             found = seed_values(row.group, quantity(f"tide.{error}"))
-            same = {"row": row.name, "baseline": row.is_baseline, "error": error}
+            same = {**row.columns, "error": error}
             lines.append({**same, "point": "mean", **interval_columns(list(found.values())),
                           **run_columns(row.group, list(found), "TIDE")})  # fmt: skip
             alone = {"sd": np.nan, "low": np.nan, "high": np.nan, "interval": "", "promised": 1, "missing": ""}
@@ -70,43 +77,39 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Draw two panels side by side, the bars of a row in the same place of every group."""
-    from matplotlib.patches import Patch
-
     means = data[data["point"] == "mean"]
     if not (means["n"] > 0).any():
         return message_figure(no_data_message(means), DOUBLE_IN)
     there = means[means["n"] > 0]
-    places = {name: place for place, name in enumerate(unique_values(means)) if (there["row"] == name).any()}
-    weak = {
-        name: any(
-            is_incomplete(n, promised) for n, promised in there.loc[there["row"] == name, ["n", "promised"]].to_numpy()
-        )
-        for name in places
-    }
+    series = series_of(there)
+    panels = panels_of(series)
+    several = len(panels) > 1
     with paper_style():
-        figure, (left, right) = new_figure(DOUBLE_IN, 1.9, 1, 2, width_ratios=[len(MAIN), len(SPECIAL) + 0.3])
-        for axes, errors in ((left, MAIN), (right, SPECIAL)):
-            _panel(axes, data[data["error"].isin(errors)], errors, places, weak)
-        left.set_ylabel("ΔAP (%)")
+        height = 1.45 * len(panels) + 0.1 if several else 1.9
+        figure, grid = new_figure(DOUBLE_IN, height, len(panels), 2, squeeze=False, sharey="col",
+                                  width_ratios=[len(MAIN), len(SPECIAL) + 0.3])  # fmt: skip
+        for (student, mine), pair in zip(panels, grid, strict=True):
+            for axes, errors in zip(pair, (MAIN, SPECIAL), strict=True):
+                _panel(axes, data[data["error"].isin(errors)], errors, mine)
+            pair[0].set_title(student, pad=3)
+            pair[0].set_ylabel("ΔAP (%)")
         marks = "Bar: AP at IoU 0.5 that fixing all errors of a type would gain, mean over seeds; lower is better. "
         marks += "Dot: one seed."
         marks += f" Whisker: {INTERVAL}." if there["low"].notna().any() else ""
-        legend = [(Patch(**bar_style(place, weak[name])), name) for name, place in places.items()]
-        add_legend_and_notes(figure, [marks, NO_SUM, *marker_notes(means)], legend)
+        legend = legend_of(series, "bar", titled=several)
+        add_legend_and_notes(figure, [marks, NO_SUM, *marker_notes(means)], legend, math=math_of(spec))
         return figure
 
 
-def _panel(
-    axes: Axes, lines: pd.DataFrame, errors: Sequence[str], places: Mapping[str, int], weak: Mapping[str, bool]
-) -> None:
-    width = min(0.84 / len(places), 0.28)
-    for slot, (name, place) in enumerate(places.items()):
-        mine = lines[(lines["row"] == name) & lines["value"].notna()]
-        at = {error: k + width * (slot + 0.5 - len(places) / 2) for k, error in enumerate(errors)}
+def _panel(axes: Axes, lines: pd.DataFrame, errors: Sequence[str], series: Sequence[Series]) -> None:
+    width = min(0.84 / len(series), 0.28)
+    for slot, one in enumerate(series):
+        mine = lines[(lines["row"] == one.name) & lines["value"].notna()]
+        at = {error: k + width * (slot + 0.5 - len(series) / 2) for k, error in enumerate(errors)}
         means, seeds = mine[mine["point"] == "mean"], mine[mine["point"] == "seed"]
         x = np.array([at[error] for error in means["error"]])
         y = means["value"].to_numpy(float)
-        axes.bar(x, y, 0.92 * width, **bar_style(place, weak[name]))
+        axes.bar(x, y, 0.92 * width, **one.bar())
         for error, group in seeds.groupby("error", sort=False):
             spread = width * 0.25 * (np.linspace(-1, 1, len(group)) if len(group) > 1 else np.zeros(1))
             axes.plot(at[str(error)] + spread, group["value"], linestyle="", marker="o", markersize=_dot(width, errors),

@@ -19,8 +19,10 @@ import numpy as np
 from pydantic import Field
 
 from analysis.load.columns import quantity
+from analysis.plots.figure_parts import Limits
 from analysis.plots.points import run_columns
-from analysis.plots.rows import problem_note, rows_of
+from analysis.plots.rows import LOOK_COLUMNS, problem_note, rows_of
+from analysis.spec.labels import math_of
 from analysis.spec.report_item import SeriesFigureSpec
 from c2d.core.run_folder import METRICS_FILE
 
@@ -38,10 +40,10 @@ SMOOTH = 50
 """A moving average spans 1/50 of the training."""
 MOST_LINES, LEAST_POINTS = 12_000, 50
 """Points of all curves together, which bound the size of the CSV and the figure; and the fewest points of one curve."""
-MOST_ROWS = 16
-"""Rows of one figure; the first ones are shown, and a note has the number of the others."""
+MOST_ROWS = 5
+"""Rows of one figure, by the height of a page."""
 COLUMNS = ("row", "baseline", "part", "term", "iteration", "value", "low", "high", "window", "n", "promised", "seeds",
-           "runs", "missing", "note")  # fmt: skip
+           "runs", "missing", "note", *LOOK_COLUMNS)  # fmt: skip
 
 
 class Spec(SeriesFigureSpec):
@@ -68,23 +70,25 @@ def data(study: Study, spec: Spec, sweep: str) -> pd.DataFrame:
     from analysis.load.loss_curves import read_metrics
 
     begun, rows = [], rows_of(study, spec, sweep)
-    for row in rows[:MOST_ROWS]:
+    for row in rows:
         paths = {seed: Path(study.runs) / run / METRICS_FILE for seed, run in (row.done or row.run_of).items()}
         begun.append((row, {seed: found for seed, path in paths.items() if len(found := read_metrics(path))}))
     lines = sum(len(_wanted(events)) for _, events in begun)
     points = min(spec.points, max(LEAST_POINTS, MOST_LINES // max(lines, 1)))
     frames = [_row(study, row, events, points) for row, events in begun]
-    if len(rows) > MOST_ROWS:
-        left = f"{len(rows) - MOST_ROWS} more rows are not shown; choose some with `where`."
-        frames[0]["note"] = [f"{note} {left}".strip() if at == 0 else note for at, note in enumerate(frames[0]["note"])]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
+
+
+def limits(data: pd.DataFrame, spec: Spec) -> Limits:
+    """Return what one figure can show: two panels a row, and one for the validation of all rows."""
+    return Limits(rows=MOST_ROWS)
 
 
 def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     """Draw two panels a row; all rows share both scales."""
     from analysis.plots.training_curves import draw_training_curves
 
-    return draw_training_curves(data)
+    return draw_training_curves(data, math_of(spec))
 
 
 def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int) -> pd.DataFrame:
@@ -94,7 +98,7 @@ def _row(study: Study, row: Row, events: Mapping[int, pd.DataFrame], points: int
 
     skipped = sum(found.attrs.get("skipped", 0) for found in events.values())
     behind = run_columns(row.group, list(events), "metrics")
-    same = {"row": row.name, "baseline": row.is_baseline, "n": behind["n"], "promised": behind["promised"]}
+    same = {**row.columns, "n": behind["n"], "promised": behind["promised"]}
     notes = [
         f"{row.name}: no run is finished; shown are those that have begun." if events and not row.done else "",
         f"{row.name}: {skipped} damaged lines left out." if skipped else "",

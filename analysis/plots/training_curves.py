@@ -27,18 +27,18 @@ PANEL_IN = 1.15
 """Height of the two panels of a row."""
 
 
-def draw_training_curves(data: pd.DataFrame) -> Figure:
+def draw_training_curves(data: pd.DataFrame, math: Mapping[str, str]) -> Figure:
     """Draw the training curves.
 
     Args:
         data: frame of `analysis.plots.training.data`.
+        math: of `analysis.spec.labels.math_of`.
     """
     heads, curves = data[data["part"] == "row"], data[data["part"] != "row"]
     notes = row_notes(heads)
     if not curves["value"].notna().any():
         return message_figure(" ".join(["No training curves.", no_data_message(heads), *notes]), DOUBLE_IN)
-    places = {name: place for place, name in enumerate(unique_values(heads))}
-    names = [name for name in places if (curves["row"] == name).any()]
+    names = [name for name in unique_values(heads) if (curves["row"] == name).any()]
     styles = _styles(curves)
     losses, ratios = curves[curves["part"].isin(("total", "task", "kd"))], curves[curves["part"] == "ratio"]
     validated = bool((curves["part"] == "validation").any())
@@ -62,8 +62,10 @@ def draw_training_curves(data: pd.DataFrame) -> Figure:
                                 va="center", color=GREY, fontsize=6.5)  # fmt: skip
         legend = [(Line2D([], [], **style), term) for term, style in styles.items()]
         if validated:
-            _validation(grid[-1, 0], grid[-1, 1], curves, places, end)
-        add_legend_and_notes(figure, [_mark_sentence(curves, validated), *_missing_rows(heads), *notes], legend)
+            _validation(grid[-1, 0], grid[-1, 1], curves, end)
+        add_legend_and_notes(
+            figure, [_mark_sentence(curves, validated), *_missing_rows(heads), *notes], legend, math=math
+        )
         return figure
 
 
@@ -128,13 +130,13 @@ def _panel(axes: Axes, lines: pd.DataFrame, styles: Mapping[str, dict[str, Any]]
     axes.grid()
 
 
-def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, places: Mapping[str, int], end: float) -> None:
+def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, end: float) -> None:
     """AP during training on the left, a line a row; their names on the right."""
     lines = curves[curves["part"] == "validation"]
     entries: list[tuple[Any, str]] = []
     for name in unique_values(lines):
         mine = lines[(lines["row"] == name) & lines["value"].notna()]
-        style = series_style(places[name])
+        style = series_style(int(mine["color"].iloc[0]), int(mine["marker"].iloc[0]))
         x = mine["iteration"].to_numpy(float)
         (handle,) = axes.plot(x, mine["value"], color=style.color, linestyle=style.line, marker=style.marker,
                               markersize=3, linewidth=1.1, zorder=3)  # fmt: skip

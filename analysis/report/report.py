@@ -70,6 +70,8 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
             f"{f' and {len(wide) - MOST_LINES} more' if len(wide) > MOST_LINES else ''}; `wide: true` in a spec spans "
             "both columns"
         )
+    for line in contents.split:
+        log(line)
     for skipped in (*contents.skipped, *contents.notes):
         log(f"not made: {skipped.name}: {skipped.reason}")
     if older := folder.older("tables", "figures"):
@@ -139,11 +141,24 @@ def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str,
     else:
         from analysis.plots import FIGURES
         from analysis.plots.figure_files import encode_figure
+        from analysis.plots.figure_parts import figure_parts
 
         module = FIGURES[spec.kind]
         data = module.data(contents.study, spec, sweep)
         contents.problems += [problem for problem in data.attrs.get("problems", []) if problem not in contents.problems]
-        contents.drawn.append(DrawnFigure(name, spec, encode_figure(module.draw(data, spec), data)))
+        limits = module.limits(data, spec)
+        parts = figure_parts(data, limits)
+        rows = data[limits.column].astype(str)
+        count = rows[rows != ""].nunique()
+        if len(parts) > 1:
+            made = f"{len(parts)} figures, {name}-1-of-{len(parts)} to {name}-{len(parts)}-of-{len(parts)}"
+            contents.split.append(f"{name}: {count} rows are more than one figure can show; {made}")
+        for number, part in enumerate(parts, 1):
+            called, note = name, ""
+            if len(parts) > 1:
+                called = f"{name}-{number}-of-{len(parts)}"
+                note = f"Figure {number} of {len(parts)}: one figure cannot show its {count} rows."
+            contents.drawn.append(DrawnFigure(called, spec, encode_figure(module.draw(part, spec), part), note))
 
 
 def _write(contents: ReportContents, folder: OutputFolder, request: ReportRequest) -> None:
@@ -159,7 +174,9 @@ def _write(contents: ReportContents, folder: OutputFolder, request: ReportReques
         paths = [folder.write(f"figures/{item.name}{suffix}", content) for suffix, content in item.files.items()]
         names = tuple(path.relative_to(folder.path).as_posix() for path in paths)
         svg, csv = (item.files[suffix].decode() for suffix in (".svg", ".csv"))
-        contents.figures.append(PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, files=names))
+        contents.figures.append(
+            PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, note=item.note, files=names)
+        )
     folder.write("runs.csv", contents.study.frame.to_csv(index=False))
     folder.write("report.html", render(page_content(contents, request)))
     contents.files = folder.written

@@ -44,11 +44,13 @@ class DrawnFigure:
         name: of its files.
         spec: of the figure.
         files: {".pdf": ..., ".svg": ..., ".csv": ...}.
+        note: why it is one of several; "" where it is not.
     """
 
     name: str
     spec: FigureSpec
     files: dict[str, bytes]
+    note: str = ""
 
 
 @dataclass
@@ -61,6 +63,7 @@ class ReportContents:
         drawn: figures as files that are not written yet.
         skipped: default tables and figures that failed.
         notes: default figures that were left out on purpose.
+        split: a sentence for each figure that became several.
         problems: files that could not be used, by the reader or by a figure.
         figures: the drawn figures as files for the page.
         files: all files that were written.
@@ -71,6 +74,7 @@ class ReportContents:
     drawn: list[DrawnFigure] = field(default_factory=list)
     skipped: list[SkippedItem] = field(default_factory=list)
     notes: list[SkippedItem] = field(default_factory=list)
+    split: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     figures: list[PageFigure] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)

@@ -7,6 +7,7 @@ import shutil
 import string
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -32,7 +33,7 @@ def figure_of(names, notes=("Mean of 3 seeds.",), title=""):
         entries = []
         for index, name in enumerate(names):
             (handle,) = axes.plot(
-                [0, 1, 2], np.array([0, 1, 1.5]) + index, **style.line_style(index, hollow=index % 2 == 1)
+                [0, 1, 2], np.array([0, 1, 1.5]) + index, **style.line_style(index, 0, hollow=index % 2 == 1)
             )
             entries.append((handle, name))
         axes.set_xlabel("IoU")
@@ -101,33 +102,57 @@ def test_the_check_for_overlaps_finds_one():
     assert ("too long for its place", "edge") in overlaps(figure)
 
 
-def test_any_two_of_24_series_differ_in_two_ways():
-    looks = [style.series_style(index) for index in range(24)]
+def lab_of(colors: Sequence[str], matrix: np.ndarray) -> np.ndarray:
+    """CIE Lab (n, 3), white D65, of sRGB colours that a matrix of a colour vision deficiency changes."""
+    given = np.array([to_rgb(color) for color in colors])
+    linear = np.where(given <= 0.04045, given / 12.92, ((given + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ matrix.T, 0, 1)
+    xyz = seen @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    f = np.cbrt(np.maximum(xyz / [0.9505, 1.0, 1.089], 1e-6))
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+}
+"""Matrices of Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB."""
+
+
+def test_any_two_of_twelve_methods_differ_in_colour_or_in_colour_and_dash():
+    """A distance of 10 in CIE Lab is seen side by side; colours nearer than 20 have other dashes as well."""
+    looks = [style.series_style(index) for index in range(12)]
+    for matrix in SIGHT.values():
+        lab = lab_of([look.color for look in looks], matrix)
+        for i, one in enumerate(looks):
+            for j, other in enumerate(looks[:i]):
+                far = np.linalg.norm(lab[i] - lab[j])
+                assert far > 20 or (far > 5 and one.line != other.line), (one.color, other.color, far)
+
+
+def test_grey_copies_are_told_apart_by_dashes():
+    """In grey two methods of one dash differ by 8 in lightness."""
+    looks = [style.series_style(index) for index in range(12)]
+    light = lab_of([look.color for look in looks], np.eye(3))[:, 0]
     for i, one in enumerate(looks):
-        for other in looks[:i]:
-            assert (one.color != other.color) + (one.marker != other.marker) + (one.line != other.line) >= 2
+        for j, other in enumerate(looks[:i]):
+            assert one.line != other.line or abs(light[i] - light[j]) > 8, (one.color, other.color)
 
 
-def test_neighbours_differ_for_colour_blind_eyes():
-    """Machado's matrices for full protanopia and deuteranopia; distance in linear RGB after them."""
-    matrices = {
-        "protanopia": [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ],
-        "deuteranopia": [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.01182, 0.04294, 0.968881],
-        ],
-    }
-    colors = np.array([to_rgb(color) for color in style.PALETTE])
-    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
-    for matrix in matrices.values():
-        seen = linear @ np.array(matrix).T
-        for i in range(4):
-            assert min(np.linalg.norm(seen[i] - seen[j]) for j in range(4) if j != i) > 0.1
+def test_a_second_turn_of_the_palette_has_other_dashes():
+    for index in range(12):
+        assert style.series_style(index).line != style.series_style(index + 12).line
+
+
+def test_the_marker_and_the_hatch_are_the_students():
+    assert len({style.series_style(1, student).marker for student in range(12)}) == 12
+    assert len({style.series_style(1, student).hatch for student in range(5)}) == 5
+    assert style.series_style(1, 3).color == style.series_style(1, 0).color
 
 
 def test_words_stand_alone_and_wrap():
