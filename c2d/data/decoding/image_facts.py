@@ -17,7 +17,7 @@ from c2d.data.decoding.decoder import Pixels, UnreadableImage, decode, decode_or
 from c2d.data.decoding.decoder_messages import captured_messages, jpeg_message
 from c2d.data.decoding.image_format import format_name
 from c2d.data.decoding.orientation import Size, same_pixels, upright_pixels, upright_size
-from c2d.data.decoding.pillow_header import header_orientation
+from c2d.data.decoding.pillow_header import alpha_varies, header_orientation
 
 EIGHT_BIT_FORMATS = ("JPEG", "WebP", "GIF", "BMP")
 TURNED_FORMATS = ("JPEG", "PNG", "TIFF")
@@ -121,10 +121,10 @@ def image_facts(path: Path) -> ImageFacts:
                 minimum, maximum = float(np.nanmin(colours)), float(np.nanmax(colours))
             if one_colour and bits > 8 and not _one_value(colours):
                 lost = "low bits"
-            elif one_colour and raw.ndim == 3 and raw.shape[2] == 4 and not _one_value(raw[..., 3]):
-                lost = "alpha"
-            if bits > 8 or lost:
+            if bits > 8:
                 hashed = raw
+    if one_colour and not lost and alpha_varies(content):
+        lost, hashed = "alpha", np.frombuffer(content, np.uint8)
     return ImageFacts(
         form=form,
         size=(pixels.shape[1], pixels.shape[0]),

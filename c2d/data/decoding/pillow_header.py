@@ -1,4 +1,7 @@
-"""What Pillow finds in the header of a file: its size and its orientation. Pixels are never read with Pillow."""
+"""What Pillow finds in a file: its size, its orientation, its transparency.
+
+No pixel that is trained on, compared or drawn is read with Pillow.
+"""
 
 from __future__ import annotations
 
@@ -51,5 +54,17 @@ def pillow_reads(content: bytes) -> bool:
         with _opened(content) as image:
             image.load()
         return True
+    except Exception:  # as above
+        return False
+
+
+def alpha_varies(content: bytes) -> bool:
+    """Return whether a file has an alpha channel or transparent colours, and not one value of them everywhere."""
+    try:
+        with _opened(content) as image:
+            if "A" not in image.getbands() and "transparency" not in image.info:
+                return False
+            low, high = image.convert("RGBA").getchannel("A").getextrema()
+            return low != high
     except Exception:  # as above
         return False

@@ -68,7 +68,8 @@ def trained_boxes(
     for item in annotation.objects:
         x1, y1, x2, y2 = item.corners
         if x2 <= x1 or y2 <= y1:
-            annotation.notes.append(f"{item} dropped: no width or height")
+            why = "xmax is below xmin, or ymax below ymin" if x2 < x1 or y2 < y1 else "no width or height"
+            annotation.notes.append(f"{item} dropped: {why}")
             continue
         own = edges(item.corners, origin)
         left, top, right, bottom = max(own[0], 0.0), max(own[1], 0.0), min(own[2], width), min(own[3], height)

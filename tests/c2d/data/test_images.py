@@ -86,6 +86,29 @@ def test_content_in_alpha_is_an_error_and_no_leak(tmp_path: Path) -> None:
     assert _issues(tmp_path / "content.png") == []
 
 
+def _alpha_alone(path: Path) -> None:
+    """Write a picture of one colour whose alpha is noise, in a form of the suffix of the path."""
+    grey = np.full((48, 64), 200, np.uint8)
+    image = Image.fromarray(np.dstack([grey, NOISE[..., 0]]), "LA")
+    if path.suffix == ".gif":
+        image = Image.fromarray(NOISE[..., 0] // 64, "P")
+        image.putpalette([9, 9, 9] * 4)
+        image.save(path, transparency=1)
+    else:
+        (image if path.suffix in (".png", ".tif") else image.convert("RGBA")).save(
+            path, **_OPTIONS.get(path.suffix, {})
+        )
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {".webp": {"lossless": True, "exact": True}}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".gif", ".jp2"])
+def test_content_in_alpha_in_any_format(tmp_path: Path, suffix: str) -> None:
+    _alpha_alone(tmp_path / f"a{suffix}")
+    assert _one(tmp_path / f"a{suffix}")[:2] == ("error", "content in alpha")
+
+
 def test_one_colour_is_a_warning(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48), (7, 7, 7)).save(tmp_path / "a.png")
     assert _one(tmp_path / "a.png") == ("warning", "one colour", "all pixels are equal (largest value 7)")

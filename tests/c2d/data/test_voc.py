@@ -104,6 +104,7 @@ def test_dropped_and_clipped_boxes_are_listed(src: Path, tmp_path: Path) -> None
     (src / "Annotations/a.xml").write_text(
         _xml(
             _object("dog", (5, 5, 5, 5)),
+            _object("dog", (9, 5, 5, 8)),
             _object("dog", (70, 1, 80, 5)),
             _object("dog", (-2, 1, 65, 5)),
             _object("cat", (3, 4, 7, 9)),
@@ -113,8 +114,9 @@ def test_dropped_and_clipped_boxes_are_listed(src: Path, tmp_path: Path) -> None
     assert [row["bbox"] for row in _read(tmp_path / "out", "train")["annotations"]] == [[0, 0, 60, 5], [2, 3, 5, 6]]
     assert done.notes == [
         "a.xml: object 1 (dog, xmin 5 ymin 5 xmax 5 ymax 5) dropped: no width or height",
-        "a.xml: object 2 (dog, xmin 70 ymin 1 xmax 80 ymax 5) dropped: outside the image of 60 x 40",
-        "a.xml: object 3 (dog, xmin -2 ymin 1 xmax 65 ymax 5) clipped to the image of 60 x 40",
+        "a.xml: object 2 (dog, xmin 9 ymin 5 xmax 5 ymax 8) dropped: xmax is below xmin, or ymax below ymin",
+        "a.xml: object 3 (dog, xmin 70 ymin 1 xmax 80 ymax 5) dropped: outside the image of 60 x 40",
+        "a.xml: object 4 (dog, xmin -2 ymin 1 xmax 65 ymax 5) clipped to the image of 60 x 40",
     ]
 
 
