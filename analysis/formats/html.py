@@ -26,6 +26,7 @@ th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; }
 thead th { border-bottom: 1px solid; vertical-align: bottom; }
 th.axis, th.label { text-align: left; font-weight: normal; white-space: normal; }
 tbody tr.group:not(:first-child) > * { border-top: 1px solid var(--line); }
+sub, sup { line-height: 0; }
 .spread, .n { font-size: .8em; }
 .published, .spread, .n, .under { color: var(--quiet); }
 .under { font-size: .85em; max-width: 60rem; }

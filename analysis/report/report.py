@@ -66,7 +66,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
         log(line)
     if wide := [table.name for table in contents.tables if latex.too_wide(table)]:
         log(
-            f"wider in .tex than a column of a paper, so scaled down there: {', '.join(wide[:MOST_LINES])}"
+            f"wider in .tex than their place in a two-column paper, so scaled down there: {', '.join(wide[:MOST_LINES])}"
             f"{f' and {len(wide) - MOST_LINES} more' if len(wide) > MOST_LINES else ''}; `wide: true` in a spec spans "
             "both columns"
         )
