@@ -130,9 +130,14 @@ class ClassSources:
             card_name: for messages.
 
         Raises:
-            InputError: nothing names the outputs, two statements differ, none of the names is a class of the card, a
-                name is spelled differently, or as many classes have other names, which may be the same by new names.
+            InputError: the head cannot be counted, nothing names the outputs, two statements differ, no name is a class
+                of the card, one is spelled differently, or as many classes have other names (new names perhaps).
         """
+        if count is None:
+            raise InputError(
+                f"the model of {self.config_name} has no head that predicts boxes of a number of classes; give a "
+                "detector with a bbox_head or roi_head"
+            )
         found = self._stated(count, classes) if self.stated is not None else self._found(count, classes)
         result = ClassMap(found.names, found.source, tuple(classes))
         _check_spelling(result)
@@ -150,21 +155,21 @@ class ClassSources:
             )
         return result
 
-    def _found(self, count: int | None, classes: Sequence[str]) -> NamedOutputs:
+    def _found(self, count: int, classes: Sequence[str]) -> NamedOutputs:
         try:
             found = name_outputs(self.config, self.checkpoint, count, self.config_name, self.checkpoint_name)
         except InputError as error:
             raise InputError(f"{error}, or state the names with --classes") from None
         if found is None:
             raise InputError(
-                f"nothing names the {count or ''} outputs of the model: no metainfo in {self.config_name}, no "
+                f"nothing names the {count} outputs of the model: no metainfo in {self.config_name}, no "
                 f"meta.dataset_meta.classes in {self.checkpoint_name}, and the card has {len(classes)} classes "
                 f"({abbreviate(classes, 4)}); state the order: --classes {SAME_ORDER} (the card's), or --classes "
                 "NAMES.txt (one name a line)"
             )
         return found
 
-    def _stated(self, count: int | None, classes: Sequence[str]) -> NamedOutputs:
+    def _stated(self, count: int, classes: Sequence[str]) -> NamedOutputs:
         assert self.stated is not None
         if self.stated == SAME_ORDER:
             names = tuple(classes)
@@ -172,7 +177,7 @@ class ClassSources:
             given = self.stated.split(",") if "," in self.stated else self.stated
             given = [name.strip() for name in given] if isinstance(given, list) else given
             names = class_list(given, "--classes")
-        if count is not None and len(names) != count:
+        if len(names) != count:
             raise InputError(
                 f"--classes {self.stated} gives {len(names)} names ({abbreviate(names, 4)}), the model has {count} "
                 "classes; name every output, in the order of the outputs"

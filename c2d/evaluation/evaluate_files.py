@@ -8,6 +8,8 @@ from typing import Any
 from mmengine import Config
 
 from c2d.configs.dataset_tree import one_pipeline
+from c2d.configs.plain_config import to_plain
+from c2d.configs.student_config import remove_pretrained
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
@@ -72,7 +74,7 @@ def _read(path: Path) -> Config:
 
 
 def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
-    """The model of a config, and its test pipeline on the card's data set."""
+    """The model of a config without downloads, and its test pipeline on the card's data set, which has boxes alone."""
     if not isinstance(config.get("model"), dict):
         raise InputError(f"{name} has no `model`; give a whole mmdet config")
     pipeline = one_pipeline(config, ("test_dataloader", "val_dataloader"), name)
@@ -81,6 +83,14 @@ def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
     loader = {
         "batch_size": 1,
         "num_workers": 0,
-        "dataset": coco_dataset(card, card.evaluation_split, pipeline, test=True),
+        "dataset": coco_dataset(card, card.evaluation_split, [_boxes_alone(step) for step in pipeline], test=True),
     }
-    return Config({"default_scope": "mmdet", "model": config["model"], "test_dataloader": loader})
+    model = to_plain(config["model"])
+    remove_pretrained(model)  # the checkpoint has every weight
+    return Config({"default_scope": "mmdet", "model": model, "test_dataloader": loader})
+
+
+def _boxes_alone(step: Any) -> Any:
+    """A step of a pipeline; one that loads annotations loads no masks."""
+    unread = {key: False for key in ("with_mask", "with_seg") if step.get(key)}
+    return {**step, **unread}

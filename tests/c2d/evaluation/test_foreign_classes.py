@@ -42,8 +42,8 @@ class _Head(nn.Module):
 class AllSeeing(BaseDetector):
     """Finds every box of `BOXES` with the score 0.9, under the outputs that its weights name."""
 
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(data_preprocessor={"type": "DetDataPreprocessor"})
+    def __init__(self, num_classes: int, init_cfg: Any = None) -> None:
+        super().__init__(data_preprocessor={"type": "DetDataPreprocessor"}, init_cfg=init_cfg)
         self.bbox_head = _Head(num_classes)
 
     def predict(self, batch_inputs: Any, batch_data_samples: Any, rescale: bool = True) -> Any:
@@ -90,6 +90,7 @@ def _card(root: Path, classes: Sequence[str]) -> Path:
 PIPELINE = """[
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(64, 64), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]"""
 
@@ -98,7 +99,9 @@ def _config(root: Path, outputs: int, metainfo: str = "", dataset: str = "", mor
     leaf = f"dict(type='CocoDataset', ann_file='a.json', pipeline={PIPELINE}{metainfo and f', metainfo={metainfo}'})"
     path = root / "config.py"
     path.write_text(
-        f"model = dict(type='AllSeeing', num_classes={outputs})\n"
+        # Nothing is downloaded: the checkpoint has every weight. A card has no masks, so none are loaded.
+        f"model = dict(type='AllSeeing', num_classes={outputs},"
+        " init_cfg=dict(type='Pretrained', checkpoint='http://127.0.0.1:9/x.pth'))\n"
         f"test_dataloader = dict(dataset={dataset.replace('LEAF', leaf) or leaf})\n{more}\n"
     )
     return path

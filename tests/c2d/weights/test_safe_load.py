@@ -325,6 +325,21 @@ def test_a_partial_load_is_allowed_and_audited() -> None:
     assert "2 of another shape" in audit.summary()
 
 
+@pytest.mark.parametrize("who", ["teacher", "student", "backbone"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_refused(who: Any, value: float) -> None:
+    state = other_weights()
+    key = next(key for key, weight in state.items() if weight.is_floating_point() and weight.numel() > 1)
+    state[key].view(-1)[1] = value
+    model = net()
+    before = {key: weight.clone() for key, weight in model.state_dict().items()}
+    with pytest.raises(
+        InputError, match=rf"{who} weights .*: 1 of \d+ tensors hold NaN or infinite values: {key} \(1 of"
+    ):
+        safe_load.load_into(model, state, who=who, strict=True)
+    assert all(torch.equal(weight, before[key]) for key, weight in model.state_dict().items())
+
+
 def test_unexpected_keys_stop_only_a_strict_load() -> None:
     state = {**other_weights(), "fc.weight": torch.ones(1)}
     assert safe_load.load_into(net(), state, who="backbone", strict=False).unexpected == ("fc.weight",)
