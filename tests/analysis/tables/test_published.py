@@ -243,7 +243,7 @@ def test_an_ablation_without_a_baseline_takes_that_of_the_papers_other_tables() 
 def test_the_shipped_numbers_are_those_that_were_collected() -> None:
     """Nothing in the file is edited by hand: a number that is wrong is mended where it was read."""
     digest = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
-    assert digest == "2146f77ce4f4b35945cbbf5b5bbf1711ac1d2b0bc4388ca722168fb941fbe028"
+    assert digest == "ed6e62b79686438b547378eb590ebe9056d71556ca1fdca80ff559e01374bb8b"
 
 
 def test_a_star_takes_whatever_follows() -> None:
