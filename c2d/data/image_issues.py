@@ -83,7 +83,7 @@ def frame_issue(facts: ImageFacts, stated: tuple[Any, Any], path: Path) -> Image
     message = f"the file has {width} x {height} pixels, the annotations have {stated[0]} x {stated[1]}"
     if facts.orientation == 1 or stated != facts.other_size:
         return ImageIssue("error", "image size differs", f"{message}; boxes would be wrong")
-    fix = "turn the boxes" if facts.turned else png_command(path, upright=True)
+    fix = f"turn the boxes, or {png_command(path)}" if facts.turned else png_command(path, upright=True)
     return ImageIssue("error", "image size differs", f"{message}: training {applied} the {orientation}; {fix}")
 
 

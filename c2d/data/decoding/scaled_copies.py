@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.decoding.decoder import Pixels, decode
+from c2d.data.decoding.orientation import same_pixels
 from c2d.data.decoding.scaling_record import SCALING_FILE, Scaling
-
-# Formats that hold 8 bits without loss and that training reads.
-LOSSLESS = (".png", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".bmp")
 
 
 def to_8bit(values: NDArray[Any], minimum: float, maximum: float) -> Pixels:
@@ -78,16 +76,25 @@ def _copy(path: Path, name: Path, out: Path, done: Scaling) -> None:
         shutil.copyfile(path, out / name)
         done.copied += 1
         return
-    if name.suffix.lower() not in LOSSLESS:
-        raise InputError(f"{path}: cannot write {name.suffix} without loss; allowed: {', '.join(LOSSLESS)}")
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if low < done.minimum or high > done.maximum:
         done.clipped[name.as_posix()] = [low, high]
-    written, encoded = cv2.imencode(name.suffix.lower(), to_8bit(values, done.minimum, done.maximum))
-    if not written:
-        raise InputError(f"{path}: OpenCV cannot write it as 8-bit {name.suffix}")
-    (out / name).write_bytes(encoded.tobytes())
+    (out / name).write_bytes(_encoded(to_8bit(values, done.minimum, done.maximum), path))
     done.scaled += 1
+
+
+def _encoded(pixels: Pixels, path: Path) -> bytes:
+    """Return the pixels in the format of the suffix of `path`, from which training reads them again without loss."""
+    try:
+        written, content = cv2.imencode(path.suffix.lower(), pixels)
+        again = _decoded(content.tobytes()) if written else None
+    except cv2.error:
+        again = None
+    if again is None or again.dtype != np.uint8 or not same_pixels(again, pixels):
+        raise InputError(
+            f"{path}: {path.suffix} cannot hold 8 bits without loss; convert the images to PNG or TIFF first"
+        )
+    return content.tobytes()
 
 
 def _decoded(content: bytes) -> NDArray[Any] | None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from c2d.cli.data_commands import app
+from c2d.core.errors import InputError
 from c2d.data.coco.check_coco import check_coco
-from c2d.data.decoding.scaled_copies import to_8bit
+from c2d.data.decoding.decoder import read_image
+from c2d.data.decoding.image_format import png_command
+from c2d.data.decoding.scaled_copies import to_8bit, write_8bit_copies
 from c2d.data.images import check_images
 from c2d.data.issues import Issue
 
@@ -50,6 +56,8 @@ def test_webp_with_the_upright_size_is_refused_and_the_stored_size_accepted(tmp_
         "the file has 64 x 48 pixels, the annotations have 48 x 64: training does not apply the orientation 6 "
         "(EXIF or XMP) of this WebP file; write PNG copies, python -c "
     )
+    subprocess.run(["/bin/sh", "-c", f"{sys.executable} {_command(path, upright=True)}"], check=True)
+    assert _issues(path.with_suffix(".png"), (48, 64)) == []
 
 
 def test_jpeg_with_the_stored_size_is_refused_and_the_upright_size_accepted(tmp_path: Path) -> None:
@@ -60,9 +68,16 @@ def test_jpeg_with_the_stored_size_is_refused_and_the_upright_size_accepted(tmp_
         "error",
         "image size differs",
         "the file has 48 x 64 pixels, the annotations have 64 x 48: training applies the orientation 6 (EXIF or XMP) "
-        "of this JPEG file; turn the boxes",
+        f"of this JPEG file; turn the boxes, or {png_command(path)}",
     )
+    subprocess.run(["/bin/sh", "-c", f"{sys.executable} {_command(path)}"], check=True)
+    assert _issues(path.with_suffix(".png")) == []
     assert _one(path, (10, 20))[2].endswith("the annotations have 10 x 20; boxes would be wrong")
+
+
+def _command(path: Path, **options: bool) -> str:
+    """The Python command in the message about a file."""
+    return png_command(path, **options).split("copies, python ")[1].rsplit(", and name", 1)[0]
 
 
 @pytest.mark.parametrize(("orientation", "pixels"), [(3, NOISE), (6, NOISE[:, :48])])
@@ -215,3 +230,21 @@ def test_8_bit_copies_are_refused(
     assert message in str(result.exception)
     assert getattr(result.exception, "exit_code", None) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["instances_train.json", "train"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "written"), [(".png", True), (".tiff", True), (".pgm", True), (".jp2", False), (".hdr", False)]
+)
+def test_8_bit_copies_keep_the_format_where_it_has_no_loss(tmp_path: Path, suffix: str, written: bool) -> None:
+    (tmp_path / "in").mkdir()
+    values = np.dstack([DEEP] * 3).astype(np.float32) if suffix == ".hdr" else DEEP
+    assert cv2.imwrite(str(tmp_path / "in" / f"a{suffix}"), values)
+    if not written:
+        with pytest.raises(
+            InputError, match="cannot hold 8 bits without loss; convert the images to PNG or TIFF first"
+        ):
+            write_8bit_copies(tmp_path / "in", tmp_path / "out", 0, 4095)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+        return
+    write_8bit_copies(tmp_path / "in", tmp_path / "out", 0, 4095)
+    assert np.array_equal(read_image(tmp_path / "out" / f"a{suffix}")[..., 0], to_8bit(DEEP, 0, 4095))
