@@ -32,18 +32,16 @@ Departures from the paper or the released code:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors import roi_stage
 from c2d.detectors.anchors import Priors
-from c2d.detectors.heads import LogitKind, dense_head
+from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.methods.parts.gkd_instances import (
@@ -57,9 +55,10 @@ from c2d.methods.parts.gkd_instances import (
     positive_rois,
     reliability,
 )
+from c2d.methods.parts.gkd_losses import feature_loss, global_loss, soft_label_loss
 from c2d.methods.parts.gkd_prototypes import Prototypes, SelectionRule, box_means
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, identity_adapter, pair_levels
-from c2d.ops.masks import assign_levels, paint_boxes, square_distance
+from c2d.ops.masks import assign_levels, paint_boxes
 
 
 class GKDParams(Params):
@@ -257,39 +256,3 @@ class GKD(Distiller):
         heads: tuple[Any, Any] = (view.student.dense, view.teacher.dense)
         z_s, z_t = (head.gather_scores(positives.image, view.positives[-1].prior) for head in heads)
         return soft_label_loss(z_s, z_t, omega, self.params.T, heads[0].kind)
-
-
-def feature_loss(maps: Sequence[tuple[Tensor, Tensor]], masks: Sequence[Tensor]) -> Tensor:
-    """Compute fg or bg, the mean over levels.
-
-    Args:
-        maps: per level phi(S) and T, (B, M, h, w) each.
-        masks: per level m, (B, h, w).
-
-    Returns:
-        A scalar.
-    """
-    per_level = []
-    for (s, t), mask in zip(maps, masks, strict=True):
-        total = (mask[:, None] * square_distance(s, t)).sum()
-        per_level.append(total / (2 * s.shape[1] * mask.sum()).clamp(min=1))
-    return torch.stack(per_level).mean()
-
-
-def soft_label_loss(z_s: Tensor, z_t: Tensor, omega: Tensor, T: float, kind: LogitKind) -> Tensor:
-    """Mean over positives (K,) of omega T^2 times the mean over classes of the divergence of logits (K, classes)."""
-    z_s, z_t = z_s / T, z_t.detach() / T
-    if kind == "softmax":
-        per_class = F.kl_div(z_s.log_softmax(1), z_t.log_softmax(1), reduction="none", log_target=True)
-    else:
-        p_t = z_t.sigmoid()
-        per_class = F.binary_cross_entropy_with_logits(z_s, p_t, reduction="none")
-        per_class = per_class - F.binary_cross_entropy_with_logits(z_t, p_t, reduction="none")
-    return (omega * T**2 * per_class.mean(1)).sum() / max(len(omega), 1)
-
-
-def global_loss(cos_s: Tensor, cos_t: Tensor, omega: Tensor, valid: Tensor) -> Tensor:
-    """Mean over instances and valid (P,) prototypes of SmoothL1 of cosines (N, P) times omega (N,): one level."""
-    trusted = omega[:, None] * valid
-    total = F.smooth_l1_loss(cos_s * trusted, cos_t.detach() * trusted, reduction="sum")
-    return total / (len(omega) * valid.sum()).clamp(min=1)

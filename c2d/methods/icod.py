@@ -32,13 +32,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
+from c2d.methods.parts.icod_kl import kd_cls
 from c2d.methods.parts.icod_positives import WeightedPositives, join_stages, random_subset
 from c2d.ops.chunked_sum import chunked_sum
 from c2d.ops.crop import crop_and_resize
@@ -229,47 +229,6 @@ class ICOD(Distiller):
         if layers:
             values |= localization_losses(placed, torch.searchsorted(truths, placed.gt), teacher, targets, layers)
         return values, observed
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# L_kd-cls (1.3)
-
-
-def kd_cls(z_s: Tensor, z_t: Tensor, T: float, kind: str) -> Tensor:
-    """Per positive (K,): the student's logits z_s against the teacher's logits z_t (K, C) of its ground truth.
-
-    kind: how z_s is read: softmax (K, C + 1), sigmoid (K, C), or l1 for the second sigmoid form.
-    """
-    # The KL of half-precision probabilities underflows; fp64 stays fp64.
-    z_s, z_t = z_s.to(torch.promote_types(z_s.dtype, torch.float32)), z_t.detach()
-    return {"softmax": kl_softmax, "sigmoid": kl_bernoulli, "l1": kl_scores}[kind](z_s, z_t, T)
-
-
-def kl_softmax(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
-    """(a) T^2 KL([sm(z_t/T), 0] || sm(z_s/T)): z_s (K, C+1) with the background last, z_t (K, C) -> (K,).
-
-    The teacher's background probability is 0, so its term vanishes; the background stays in the student's normaliser.
-    """
-    log_p_t = F.log_softmax(z_t / T, dim=1)
-    log_p_s = F.log_softmax(z_s / T, dim=1)[:, :-1]
-    return T**2 * (log_p_t.exp() * (log_p_t - log_p_s)).sum(1)
-
-
-def kl_bernoulli(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
-    """(b) T^2 times the mean over classes of KL(Bernoulli(sigma(z_t/T)) || Bernoulli(sigma(z_s/T))): (K, C) -> (K,)."""
-    # KL as cross-entropy minus the teacher's entropy: stable from logits, and exactly 0 at equality.
-    q_t = torch.sigmoid(z_t / T)
-    cross = F.binary_cross_entropy_with_logits(z_s / T, q_t, reduction="none")
-    entropy = F.binary_cross_entropy_with_logits(z_t / T, q_t, reduction="none")
-    return T**2 * (cross - entropy).mean(1)
-
-
-def kl_scores(z_s: Tensor, z_t: Tensor, T: float) -> Tensor:
-    """The released code's other sigmoid form: T^2 KL of sigmoid scores divided by their sum over classes -> (K,)."""
-    log_s, log_t = F.logsigmoid(z_s / T), F.logsigmoid(z_t / T)
-    log_p_s = log_s - log_s.logsumexp(1, keepdim=True)
-    log_p_t = log_t - log_t.logsumexp(1, keepdim=True)
-    return T**2 * (log_p_t.exp() * (log_p_t - log_p_s)).sum(1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import DetectorOutputs
-from c2d.methods.gkd import feature_loss, global_loss
 from c2d.methods.parts.gkd_instances import reliability
+from c2d.methods.parts.gkd_losses import feature_loss, global_loss
 from c2d.ops import masks, matching_pursuit
 from c2d.ops.boxes import broadcast_iou
 from tests.c2d import tiny_detectors

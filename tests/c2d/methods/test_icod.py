@@ -15,7 +15,8 @@ from c2d.detectors.batch import Batch, batch_from_mmdet
 from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.detectors.positives import Positives, record_positives
 from c2d.methods.base import Context, Term, View
-from c2d.methods.icod import ICOD, kl_bernoulli, kl_scores, kl_softmax
+from c2d.methods.icod import ICOD
+from c2d.methods.parts.icod_kl import kl_bernoulli, kl_scores, kl_softmax
 from tests.c2d import tiny_detectors
 from tests.c2d.tiny_teacher import TinyTeacher
 
