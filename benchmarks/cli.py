@@ -178,6 +178,33 @@ def evaluation(
 
 
 @app.command()
+def detection(
+    student: Annotated[str, typer.Option(help="name of the student; its weights are random")] = "retinanet-qr18",
+    images: Annotated[int, typer.Option(min=1, help="images, JPEG of COCO's sizes")] = 100,
+    size: Annotated[int | None, typer.Option("--input", help="short side in px (default: the student's)")] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option(min=0, help="loader processes; repeat it (default: 0, 1)")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="rounds, in each of which both sides run")] = 3,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
+    out: Annotated[Path | None, typer.Option(help="where to write all figures (JSON)")] = None,
+) -> None:
+    """Time the detection of a data set by c2d and by mmengine's test loop in turn, and check that they agree."""
+    from tempfile import TemporaryDirectory
+
+    from benchmarks.training.detection_speed import markdown, measure_detection
+
+    with TemporaryDirectory() as folder:
+        records = measure_detection(Path(folder), student, images, size, workers or [0, 1], rounds, threads)
+    print(markdown(records))
+    _write_records(out, records)
+    if not all(record["equal"] for record in records):
+        from c2d.core.errors import RunError
+
+        raise RunError("the detections differ from those of mmengine's test loop; see the last column", "data")
+
+
+@app.command()
 def overhead(
     cells: Annotated[int, typer.Option(help="cells of the sweep that is planned, a multiple of 10")] = 10_000,
     read: Annotated[int, typer.Option(help="runs of the store that is read, a multiple of 20")] = 1000,

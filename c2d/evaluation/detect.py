@@ -68,12 +68,13 @@ def _detect_images(
     with loader_errors():
         for batch in image_loader(images, [[(i, i)] for i in indices], worthwhile_workers(workers, len(indices))):
             (sample,) = model.test_step(batch)
-            instances = sample.pred_instances.cpu()
+            found = sample.pred_instances
+            corners = getattr(found.bboxes, "tensor", found.bboxes)
             # In fp64, so that width = x2 - x1 is not rounded a second time.
-            corners = getattr(instances.bboxes, "tensor", instances.bboxes).double()
-            sides = (corners[:, 2:] - corners[:, :2]).clamp_min(0)
-            scores, labels = instances.scores.double()[:, None], instances.labels.double()[:, None]
-            yield ImageDetections(sample.img_id, torch.cat([corners[:, :2], sides, scores, labels], dim=1))
+            columns = [corners, found.scores[:, None], found.labels[:, None]]
+            rows = torch.cat([column.double() for column in columns], dim=1).cpu()
+            rows[:, 2:4] = (rows[:, 2:4] - rows[:, :2]).clamp_min(0)
+            yield ImageDetections(sample.img_id, rows)
             heartbeat()
 
 

@@ -23,8 +23,9 @@ MAX_WORKERS = 16
 """Most loader processes that are started unless a number is given; each holds a copy of the data set's list."""
 OPEN_FILES = 4096
 """Files that a process may have open: loader processes pass each tensor as an open file."""
-IMAGES_A_WORKER = 16
-"""Images for which starting one more process pays."""
+IMAGES_A_WORKER = 32
+"""Images for which starting one more process pays: it takes 55 ms of CPU to start and end one, and 2 ms to read a COCO
+image for a small input (measured on two cores)."""
 _FROM_WORKER = "in DataLoader worker process"
 
 

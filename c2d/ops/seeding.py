@@ -19,7 +19,9 @@ def derive_seed(*numbers: int) -> int:
 def temporary_seed(seed: int) -> Iterator[None]:
     """Seed python, numpy and torch (CPU) inside the block; restore their states at its end."""
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
-    seed_everything(seed)
+    _seed_python_and_numpy(seed)
+    # torch.manual_seed would seed GPUs too, which are not restored, and takes most of the time of this function.
+    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:
@@ -30,6 +32,10 @@ def temporary_seed(seed: int) -> Iterator[None]:
 
 def seed_everything(seed: int) -> None:
     """Seed python, numpy, and torch on every device."""
+    _seed_python_and_numpy(seed)
+    torch.manual_seed(seed)
+
+
+def _seed_python_and_numpy(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # numpy accepts 32 bits only
-    torch.manual_seed(seed)
