@@ -55,10 +55,13 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     log(f"{request.runs}: {count_runs(study)}")
     contents = ReportContents(study, problems=list(study.problems))
     sweeps = [sweep for sweep in request.sweeps or (*study.sweeps, "") if defaults.sweep_axes(study, sweep)]
-    for spec in specs:
+    for given, spec in zip(request.specs, specs, strict=True):
         for sweep in [spec.sweep] if spec.sweep else sweeps:
             name = spec.name if spec.sweep or len(sweeps) == 1 else f"{spec.name}-{sweep or 'runs'}"
-            _add_item(contents, spec, sweep, name, request.allow_mixed)
+            try:
+                _add_item(contents, spec, sweep, name, request.allow_mixed)
+            except InputError as error:
+                raise InputError(f"{given}: {error}") from None
     for sweep in [] if specs else request.sweeps or (*study.sweeps, ""):
         _add_default_items(contents, sweep, request.allow_mixed)
     _write(contents, folder, request)
