@@ -73,7 +73,7 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
         spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]
     )
     apply_overrides(training, spec.overrides)
-    _check_classes(training, card)
+    _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], f"the training pipeline of {spec.student.name}")
     refuse_other_decoder(source["test_pipeline"], f"the test pipeline of {spec.student.name}")
     if any(key.startswith("train_dataloader") for key in spec.overrides):
@@ -109,7 +109,7 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
     pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
     training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
     apply_overrides(training, spec.overrides)
-    _check_classes(training, card)
+    _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], "the training pipeline of the classifier")
     train = Config(training)
     student = Config(
@@ -145,13 +145,13 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
     }
 
 
-def _check_classes(training: dict[str, Any], card: LoadedCard) -> None:
-    """Check that overrides left the number and the names of the classes as the data set has them."""
+def _check_classes(training: dict[str, Any], card: LoadedCard, dataset: str) -> None:
+    """Check that overrides left the number and the names of the classes as the data set (its name) has them."""
     classes = card.card.classes
     for key, count in class_counts(training["model"]).items():
         if count != len(classes):
             raise InputError(
-                f"override {key} is {count!r}, and data set {card.card.name} has {len(classes)} classes "
+                f"override {key} is {count!r}, and data set {dataset} has {len(classes)} classes "
                 f"({', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}); the number follows from the data "
                 "set: leave the override out, or train on a data set with these classes"
             )
@@ -159,7 +159,7 @@ def _check_classes(training: dict[str, Any], card: LoadedCard) -> None:
         names = (node.config.get("metainfo") or {}).get("classes")
         if names is None or list(names) != list(classes):
             raise InputError(
-                f"override {node.path}.metainfo.classes is {names!r}, and the classes of data set {card.card.name} are "
+                f"override {node.path}.metainfo.classes is {names!r}, and the classes of data set {dataset} are "
                 f"{', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}; they follow from the data set: leave "
                 "the override out"
             )

@@ -29,7 +29,7 @@ BOX_HEAD = {"type": "Shared2FCBBoxHead", "num_classes": 3}
     ("student", "overrides", "expected"),
     [
         ("retinanet-qr18", {"model.bbox_head.num_classes": 1}, "model.bbox_head.num_classes is 1"),
-        ("retinanet-qr18", {"model.bbox_head.num_classes": "8"}, "model.bbox_head.num_classes is '8'"),
+        ("retinanet-qr18", {"model.bbox_head.num_classes": "8"}, "model.bbox_head.num_classes' is '8'"),
         ("faster-rcnn-qr18", {"model.roi_head.bbox_head.num_classes": 9}, "roi_head.bbox_head.num_classes is 9"),
         ("faster-rcnn-qr18", {"model.roi_head.bbox_head": BOX_HEAD}, "roi_head.bbox_head.num_classes is 3"),
         ("cascade-rcnn-qr18", {"model.roi_head.bbox_head.2.num_classes": 7}, "bbox_head.2.num_classes is 7"),
