@@ -212,9 +212,11 @@ def summary(result: dict[str, Any]) -> str:
     def percent(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f}"
 
+    split = result.get("evaluation_split") or "val"  # results from before it was recorded
+    place = "" if split == "val" else f"\nmeasured on the split '{split}'"
     if result["kind"] == "classifier":
         scores = f"top-1 {percent(result['top1'])}  top-5 {percent(result['top5'])}  ECE {percent(result['ece'])}"
-        return f"{scores}  ({result['n']} held-out crops)"
+        return f"{scores}  ({result['n']} held-out crops){place}"
     main = "  ".join(f"{key} {percent(result[key])}" for key in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
     errors = "  ".join(f"{key} {percent(value)}" for key, value in result["tide"]["dAP"].items())
-    return f"{main}\nTIDE dAP at IoU .50: {errors}"
+    return f"{main}\nTIDE dAP at IoU .50: {errors}{place}"

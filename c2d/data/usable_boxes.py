@@ -30,6 +30,7 @@ class UsableBoxes:
         total: number of annotations, crowd regions included.
         usable: number of boxes that can be learned or detected.
         dropped: {why: number of boxes}; a box counts under its first reason.
+        first_dropped: the first of them, as "annotation 17 (image 3)"; empty where nothing is dropped.
         small_images: number of images below `min_size`.
         images: number of images.
         empty_images: number of images without any annotation.
@@ -38,6 +39,7 @@ class UsableBoxes:
     total: int
     usable: int
     dropped: dict[str, int]
+    first_dropped: str
     small_images: int
     images: int
     empty_images: int
@@ -85,19 +87,21 @@ def count_usable(coco: Mapping[str, Any], min_size: int = 0) -> UsableBoxes:
     """
     sizes = {row.get("id"): (row.get("width"), row.get("height")) for row in coco["images"] if _is_hashable(row)}
     dropped: Counter[str] = Counter()
-    usable = 0
-    for row in coco["annotations"]:
+    usable, first = 0, ""
+    for index, row in enumerate(coco["annotations"]):
         reason = _drop_reason(row, sizes, min_size)
         if reason is None:
             usable += 1
         else:
             dropped[reason] += 1
+            first = first or entry_name("annotations", row, index)
     sides = [min(size) for size in sizes.values() if all(isinstance(side, int | float) for side in size)]
     used = {row["image_id"] for row in coco["annotations"] if isinstance(row.get("image_id"), int)}
     return UsableBoxes(
         total=len(coco["annotations"]),
         usable=usable,
         dropped=dict(dropped),
+        first_dropped=first,
         small_images=sum(side < min_size for side in sides),
         images=len(coco["images"]),
         empty_images=sum(image not in used for image in sizes),
@@ -131,7 +135,8 @@ def nothing_usable(counted: UsableBoxes, use: str) -> str:
         counted: its boxes.
         use: "to train on" or "to evaluate on".
     """
-    why = f": of {counted.total} boxes {counted.reasons()}" if counted.total else ": it has no annotation"
+    boxes = f"of {counted.total} boxes {counted.reasons()}, the first {counted.first_dropped}"
+    why = f": {boxes}" if counted.total else ": it has no annotation"
     fix = "correct the annotations"
     if counted.small_images == counted.images:
         fix = f"enlarge the images, or set the override {FILTER_KEY}.min_size: 0 (for `c2d data check` --min-size 0)"

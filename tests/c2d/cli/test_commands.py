@@ -222,7 +222,7 @@ def test_no_annotations_at_all(tiny_store: TinyStore, tmp_path: Path, capsys: py
     small_set(tmp_path, tiny_store, annotations=[])
     code, _, err = call(capsys, "train", question(tmp_path), "--runs", tmp_path / "runs", "--data", tmp_path / "data")
     assert code == 2
-    assert "has no image to use" in err
+    assert "instances_train.json has no box to train on: it has no annotation" in err
     assert len(err.strip().splitlines()) == 1
 
 

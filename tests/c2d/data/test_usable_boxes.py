@@ -112,7 +112,7 @@ def test_small_images_are_dropped_from_training_alone(tmp_path: Path, write: Any
     assert result.exit_code == 2
     assert [line for line in result.output.splitlines() if line.startswith("error")] == [
         f"error: {arguments[0]}: has no box to train on: of 3 boxes 2 in images with a side below 32 px (min_size), "
-        "1 crowd regions (iscrowd 1); enlarge the images, or set the override "
+        "1 crowd regions (iscrowd 1), the first annotation 1 (image 1); enlarge the images, or set the override "
         "train_dataloader.dataset.filter_cfg.min_size: 0 (for `c2d data check` --min-size 0)"
     ]
 
