@@ -6,6 +6,9 @@ spawned process would import mmdet again; they end with the process that started
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import multiprocessing.util  # registers its own function of the exit before ours, which so runs first
 import os
 import resource
 import signal
@@ -89,6 +92,18 @@ def loader_errors() -> Iterator[None]:
             "with 0 workers the reason is shown",
             "host-oom" if out_of_memory else "killed",
         ) from error
+
+
+def _kill_workers() -> None:
+    """Kill loader processes that are left at the exit: they ignore the signal that Python sends before it waits."""
+    left = [process for process in multiprocessing.active_children() if process.daemon]
+    if left:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for a killed worker
+    for process in left:
+        process.kill()
+
+
+atexit.register(_kill_workers)
 
 
 def _allow_open_files() -> None:
