@@ -3,9 +3,9 @@
 In: a study and the spec of a figure. Out: a tidy frame, and the figure drawn from nothing but that frame and the spec.
 
 The file of a kind has `Spec`, its keys in a report spec; `data(study, spec, sweep)` -> DataFrame in shown units with
-the run ids behind each point, which is also the CSV beside the figure; and `draw(data, spec)` -> matplotlib Figure. To
-add a kind, write the file and add it to `FIGURES`. The files import pandas and matplotlib inside functions only,
-because a report spec is read before either is needed.
+the run ids behind each point, which is also the CSV beside the figure; `limits(data, spec)` -> what one figure can
+show; and `draw(data, spec)` -> matplotlib Figure. To add a kind, write the file and add it to `FIGURES`. The files
+import pandas and matplotlib inside functions only, because a report spec is read before either is needed.
 """
 
 from __future__ import annotations

@@ -6,13 +6,17 @@ skipped, and the page lists them with the reason.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from analysis.load.schema import STATES, Study
 from analysis.page.page_model import PageFigure, SkippedItem
 from analysis.report import defaults
+from analysis.report.figure_cache import FigureCache
 from analysis.report.measurements import one_per_measurement
 from analysis.report.output_folder import OutputFolder
 from analysis.report.report_contents import DrawnFigure, ReportContents, ReportRequest
@@ -22,6 +26,9 @@ from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Log = Callable[[str], None]
 MOST_LINES = 12
@@ -53,7 +60,8 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
             f"no runs in {request.runs}; train or submit something first, or name another store with --runs"
         )
     log(f"{request.runs}: {count_runs(study)}")
-    contents = ReportContents(study, problems=list(study.problems))
+    figure_cache = FigureCache(request.cache, request.runs)
+    contents = ReportContents(study, figure_cache, problems=list(study.problems))
     sweeps = [sweep for sweep in request.sweeps or (*study.sweeps, "") if defaults.sweep_axes(study, sweep)]
     for given, spec in zip(request.specs, specs, strict=True):
         for sweep in [spec.sweep] if spec.sweep else sweeps:
@@ -65,6 +73,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     for sweep in [] if specs else request.sweeps or (*study.sweeps, ""):
         _add_default_items(contents, sweep, request.allow_mixed)
     _write(contents, folder, request)
+    figure_cache.trim()
     for line in _problem_lines(contents.problems):
         log(line)
     if wide := [table.name for table in contents.tables if latex.too_wide(table)]:
@@ -143,7 +152,7 @@ def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str,
         contents.tables.append(build_table(contents.study, spec, sweep, name, allow_mixed))
     else:
         from analysis.plots import FIGURES
-        from analysis.plots.figure_files import encode_figure
+        from analysis.plots.figure_files import csv_text
         from analysis.plots.figure_parts import figure_parts
 
         module = FIGURES[spec.kind]
@@ -161,7 +170,15 @@ def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str,
             if len(parts) > 1:
                 called = f"{name}-{number}-of-{len(parts)}"
                 note = f"Figure {number} of {len(parts)}: one figure cannot show its {count} rows."
-            contents.drawn.append(DrawnFigure(called, spec, encode_figure(module.draw(part, spec), part), note))
+            draw = functools.partial(_drawn, module, part, spec)
+            files = contents.figure_cache.files(spec, csv_text(part).encode(), draw)
+            contents.drawn.append(DrawnFigure(called, spec, files, note))
+
+
+def _drawn(module: ModuleType, data: pd.DataFrame, spec: FigureSpec) -> dict[str, bytes]:
+    from analysis.plots.figure_files import encode_figure
+
+    return encode_figure(module.draw(data, spec), data)
 
 
 def _write(contents: ReportContents, folder: OutputFolder, request: ReportRequest) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.load.schema import Study
 from analysis.page.page_model import PageFigure, SkippedItem
+from analysis.report.figure_cache import FigureCache
 from analysis.spec.report_item import FigureSpec
 from c2d.core.regular_file import Problem
 
@@ -59,6 +60,7 @@ class ReportContents:
 
     Attributes:
         study: everything read from the store.
+        figure_cache: figures that an earlier report has drawn.
         tables: as data.
         drawn: figures as files that are not written yet.
         skipped: default tables and figures that failed.
@@ -70,6 +72,7 @@ class ReportContents:
     """
 
     study: Study
+    figure_cache: FigureCache
     tables: list[Table] = field(default_factory=list)
     drawn: list[DrawnFigure] = field(default_factory=list)
     skipped: list[SkippedItem] = field(default_factory=list)
