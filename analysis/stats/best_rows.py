@@ -6,9 +6,10 @@ whether it may be the best: a row is ruled out where another row is significantl
 the baseline once, in the comparison that differences to a baseline have (`analysis.stats.baseline_comparisons`), so a
 baseline that some row significantly beats is ruled out here by the same p value.
 
-The row that is truly best is ruled out with a probability of at most 2.5 %, the half of the two-sided 5 %, for any
-number of rows (simulated in docs/results/statistics.md). Every row that is not ruled out is close to the best for what
-the seeds can tell; that does not make it as good.
+The row that is truly best is ruled out with a probability of 2.5 %, the half of the two-sided 5 %, for any number of
+rows; by simulation below 5 %, unless it varies three times as much as all others over three seeds (6 to 9 %,
+docs/results/statistics.md). Every row that is not ruled out is close to the best for what the seeds can tell; that does
+not make it as good.
 """
 
 from __future__ import annotations

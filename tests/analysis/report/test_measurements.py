@@ -59,7 +59,9 @@ def test_a_spec_that_names_a_backend_is_one_table(store: Path) -> None:
     spec.write_text(SPEC + "latency: {backend: tensorrt, device: H200}\n")
     assert [table.name for table in write_report(request(store, str(spec))).tables] == ["cost"]
     spec.write_text(SPEC + "latency: {device: H100}\n")
-    with pytest.raises(InputError, match=r"cost.yaml: unknown device 'H100' of the latency files; did you mean 'NVIDIA H200"):
+    with pytest.raises(
+        InputError, match=r"cost.yaml: unknown device 'H100' of the latency files; did you mean 'NVIDIA H200"
+    ):
         write_report(request(store, str(spec)))
 
 
