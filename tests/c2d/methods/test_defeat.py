@@ -167,7 +167,7 @@ def test_errors_name_the_fix() -> None:
         stage("defeat", levels=(128,))
     with pytest.raises(InputError, match=r"\(backbone\): no level of stride 32 in the student"):
         stage("defeat", backbone_bg=1.0)
-    with pytest.raises(InputError, match=r"b_obj or b_bg compares second stages; student: 'RetinaNet' has no second"):
+    with pytest.raises(InputError, match=r"b_obj or b_bg compares second stages; student: RetinaNet has no second"):
         stage("defeat", b_bg=2.0)
-    with pytest.raises(InputError, match=r"compares second stages; teacher: 'RetinaNet' has no second stage"):
+    with pytest.raises(InputError, match=r"compares second stages; teacher: RetinaNet has no second stage"):
         stage("defeat", "faster", "retinanet", b_obj=2.0)
