@@ -17,9 +17,11 @@ from PIL import Image
 from c2d.core.errors import InputError, RunError
 from c2d.detectors import compat
 from c2d.detectors.normalization import Normalization
+from c2d.evaluation import loader_processes
 from c2d.ops.seeding import temporary_seed
 from c2d.teachers.crop_classifier import CropClassifier, joint_loss
 from c2d.teachers.pipelines import KINDS, teacher_pipeline
+from tests.c2d.evaluation.forked_ranks import run_ranks
 
 compat.prepare()
 
@@ -203,6 +205,8 @@ def test_an_unknown_pipeline_is_reported() -> None:
 class Card:
     """The part of a loaded data card that the evaluation uses."""
 
+    evaluation_split = "val"
+
     def __init__(self, annotations: Path, images: Path, classes: list[str]) -> None:
         self.card = type("Fields", (), {"classes": classes, "name": "made-up"})()
         self._paths = annotations, images
@@ -216,7 +220,9 @@ class Card:
         return self._paths[1]
 
 
-def test_the_shipped_file_is_scored_on_held_out_crops(coco: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_shipped_file_is_scored_on_held_out_crops(
+    coco: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from c2d.evaluation.datasets import coco_dataset
     from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
@@ -248,5 +254,14 @@ def test_the_shipped_file_is_scored_on_held_out_crops(coco: tuple[Path, Path], t
     assert result["audit"]["missing"] == []
     assert len(beats) == 3
     json.dumps(result, allow_nan=False)
+
+    def on_rank(_: int) -> dict[str, Any]:
+        found = evaluate_classifier(config, tmp_path / "classifier.pth", card, "cpu", workers=1)
+        return {key: value for key, value in found.items() if key != "seconds"}
+
+    (tmp_path / "ranks").mkdir()
+    expected = {key: value for key, value in result.items() if key != "seconds"}
+    monkeypatch.setattr(loader_processes, "IMAGES_A_WORKER", 1)
+    assert run_ranks(2, on_rank, tmp_path / "ranks") == [expected, {}]
     with pytest.raises(InputError, match="are not those of data set"):
         evaluate_classifier(config, tmp_path / "classifier.pth", Card(*coco, ["ant", "fly"]), "cpu")  # type: ignore[arg-type]
