@@ -77,13 +77,11 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     for line in _problem_lines(contents.problems):
         log(line)
     if wide := [table.name for table in contents.tables if latex.too_wide(table)]:
+        more = f" and {len(wide) - MOST_LINES} more" if len(wide) > MOST_LINES else ""
         log(
-            f"wider in .tex than their place in a two-column paper, so scaled down there: {', '.join(wide[:MOST_LINES])}"
-            f"{f' and {len(wide) - MOST_LINES} more' if len(wide) > MOST_LINES else ''}; `wide: true` in a spec spans "
-            "both columns"
+            "wider in .tex than their place in a two-column paper, so scaled down there: "
+            f"{', '.join(wide[:MOST_LINES])}{more}; `wide: true` in a spec spans both columns"
         )
-    for line in contents.split:
-        log(line)
     for skipped in (*contents.skipped, *contents.notes):
         log(f"not made: {skipped.name}: {skipped.reason}")
     if older := folder.older("tables", "figures"):
