@@ -12,6 +12,7 @@ import pytest
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.data.card import CARD_FILE
 from c2d.data.card_lookup import load_card
+from c2d.data.make_card import make_card
 from c2d.data.scenes.make_scenes import make_scenes
 from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
@@ -176,6 +177,31 @@ def test_missing_images(store: Store, tmp_path: Path) -> None:
     assert only(store.check(grid(store.student), data=tmp_path)).message.startswith(
         f"data set scenes: missing: {images}; "
     )
+
+
+def test_data_without_an_evaluation_split(store: Store, tmp_path: Path) -> None:
+    scenes = load_card("scenes", store.data)
+    files = {
+        name: (scenes.annotations(split), scenes.images(split)) for name, split in (("train", "train"), ("test", "val"))
+    }
+    card = make_card(tmp_path / "scenes", "scenes", scenes.card.classes, files)
+    spec = changed(store.student, dataset={"name": "scenes", "digest": card.digest})
+    found = only(store.check(grid(spec), data=tmp_path))
+    assert found.message.startswith(
+        f"data set 'scenes' in {tmp_path}/scenes has no split 'val' to evaluate on; its splits"
+    )
+    assert found.failure_class == "data"
+    chosen = make_card(tmp_path / "scenes", "scenes", scenes.card.classes, files, evaluation_split="test")
+    spec = changed(store.student, dataset={"name": "scenes", "digest": chosen.digest})
+    assert store.check(grid(spec), data=tmp_path) == []
+
+
+def test_images_that_the_filter_of_a_run_drops(store: Store) -> None:
+    """The scenes are 96 px wide; each spec is checked with its own filter."""
+    spec = changed(store.student, overrides={"train_dataloader.dataset.filter_cfg.min_size": 97})
+    found = only(store.check(grid(store.student, spec)))
+    assert "instances_train.json has no box to train on: of " in found.message
+    assert "in images with a side below 97 px (min_size), the first annotation 1 (image 1)" in found.message
 
 
 def test_data_missing_on_this_machine_are_reported(store: Store, tmp_path: Path) -> None:
