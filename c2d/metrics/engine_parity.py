@@ -35,10 +35,11 @@ def compare_engines(
         iou: foreground threshold of TIDE, 0-1.
 
     Returns:
-        `ok`; `lines`, one sentence per comparison for a person to read; `coco` and `tide`, each {"ok", "compared":
-        number of values, "beyond": how many are too far apart, "largest": largest difference, "at": where it is,
-        "tolerance"}; `native`: tidecv's own dAP, None where it cannot give one; `repeated`: annotation ids of objects
-        whose class, image and box are those of an earlier one (positions in the list for a `CocoData`).
+        `ok`; `lines`, one sentence per comparison for a person to read, a known cause of a difference first; `coco` and
+        `tide`, each {"ok", "compared": number of values, "beyond": how many are too far apart, "largest": largest
+        difference, "at": where it is, "tolerance"}; `native`: tidecv's own dAP, None where it cannot give one;
+        `repeated`: annotation ids of objects whose class, image and box are those of an earlier one (positions in the
+        list for a `CocoData`).
 
     Raises:
         InputError: see `c2d.metrics.coco_data.prepare`; or tidecv or pycocotools is not installed.
@@ -63,7 +64,7 @@ def compare_engines(
     names = f"{_label(c_fast)} and {_label(c_reference)}", f"{_label(runs['fast'])}, {_label(runs['reference'])}, own"
     lines = [_line("COCO", names[0], of_coco), _line(f"TIDE at IoU {iou:g}", names[1], of_tide)]
     if repeated and not of_tide["ok"]:
-        lines.append(_cause(repeated))
+        lines.insert(0, _cause(repeated))
     return {
         "ok": of_coco["ok"] and of_tide["ok"],
         "lines": lines,
@@ -122,8 +123,8 @@ def _gaps(a: Any, b: Any, where: str, tolerance: float) -> Iterator[tuple[str, f
 def _cause(repeated: Sequence[Any]) -> str:
     boxes = "1 object has" if len(repeated) == 1 else f"{len(repeated)} objects have"
     return (
-        f"a known cause: {boxes} the class, image and box of another (annotation ids {abbreviate(repeated)}); of two "
-        "equal boxes tidecv matches the first, COCO the last: remove the copies (`c2d data check` lists them)"
+        f"{boxes} the class, image and box of another (annotation ids {abbreviate(repeated)}); of two equal "
+        "boxes tidecv matches the first, COCO the last: remove the copies (`c2d data check` lists them)"
     )
 
 
