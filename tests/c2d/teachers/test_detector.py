@@ -84,6 +84,18 @@ def test_it_has_its_own_pixels(saved_detector: tuple[Config, Any, Path]) -> None
     assert torch.equal(teacher.normalize(images, ssd), renormalize(images, ssd, IMAGENET))
 
 
+def test_its_classes_are_those_of_the_checkpoint(saved_detector: tuple[Config, Any, Path], tmp_path: Path) -> None:
+    """Checkpoint meta names the outputs; a config with another list, or another number of names, is refused."""
+    config, detector, _ = saved_detector
+    names = ("ant", "bee", "cat", "dog")
+    torch.save({"meta": {"dataset_meta": {"classes": names}}, "state_dict": detector.state_dict()}, tmp_path / "t.pth")
+    assert DetectorTeacher.from_parts(config, tmp_path / "t.pth").classes == names
+    for classes, message in ((names[::-1], "differ from class 0 on"), (names[:3], "differ from class 3 on")):
+        metainfo = {"test_dataloader": {"dataset": {"type": "CocoDataset", "metainfo": {"classes": classes}}}}
+        with pytest.raises(InputError, match=message):
+            DetectorTeacher.from_parts(Config({"model": config["model"], **metainfo}), tmp_path / "t.pth")
+
+
 def test_missing_keys_stop(saved_detector: tuple[Config, Any, Path], tmp_path: Path) -> None:
     config, detector, _ = saved_detector
     state = {key: value for key, value in detector.state_dict().items() if not key.startswith("neck.")}
