@@ -82,9 +82,18 @@ def class_lines(classes: Mapping[str, Any]) -> list[str]:
     """Return what to print: where the names are from, and every difference to the card.
 
     Args:
-        classes: what `ClassMap.to_dict` returns.
+        classes: what `ClassMap.to_dict` returns, and `seems_to_be`: {class: the class whose boxes it lies on}.
     """
     outputs, card = classes["outputs"], classes["card"]
+    moved = [f"'{name}' on boxes of '{true}'" for name, true in classes["seems_to_be"].items()]
+    sign = [
+        f"warning: outputs seem to have each other's names: most detections of {', '.join(moved[:4])}"
+        f"{f' and {len(moved) - 4} more' if len(moved) > 4 else ''}; check their order (--classes)"
+    ]
+    return [*_lists(classes, outputs, card), *(sign if moved else [])]
+
+
+def _lists(classes: Mapping[str, Any], outputs: Sequence[str], card: Sequence[str]) -> list[str]:
     head = f"classes: {len(outputs)} outputs named by {classes['source']}"
     if outputs == card:
         return [f"{head}: the card's, in its order"]

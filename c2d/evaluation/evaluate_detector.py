@@ -20,6 +20,7 @@ from c2d.evaluation.class_map import ClassSources, check_names_by_ap
 from c2d.evaluation.datasets import build_dataset, held_out_dataset
 from c2d.evaluation.detect import detect
 from c2d.evaluation.distributed import is_main, join_process_group
+from c2d.evaluation.misnamed_outputs import misnamed_outputs
 from c2d.evaluation.rank_shares import Heartbeat
 from c2d.evaluation.stock_model import build_student, load_student
 
@@ -111,7 +112,9 @@ def evaluate_detector(
         "seconds": {"detect": round(detected - begun, 3), "score": round(time.monotonic() - detected, 3)},
     }
     if class_map is not None:
-        result["class_map"] = class_map.to_dict()
+        names = dict(zip(card_ids, card.card.classes, strict=True))
+        moved_names = {names[a]: names[b] for a, b in misnamed_outputs(truth, detections).items()}
+        result["class_map"] = {**class_map.to_dict(), "seems_to_be": moved_names}
     if class_map is not None and class_map.is_permutation:
         position = dict(zip(built.cat_ids, card_ids, strict=True))
         moved = [{**one, "category_id": position[one["category_id"]]} for one in detections]
