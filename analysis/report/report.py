@@ -82,6 +82,8 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
             "wider in .tex than their place in a two-column paper, so scaled down there: "
             f"{', '.join(wide[:MOST_LINES])}{more}; `wide: true` in a spec spans both columns"
         )
+    for line in contents.split:
+        log(line)
     for skipped in (*contents.skipped, *contents.notes):
         log(f"not made: {skipped.name}: {skipped.reason}")
     if older := folder.older("tables", "figures"):
