@@ -60,6 +60,20 @@ def format_number(value: float, digits: int, signed: bool = False) -> str:
     return shown.replace("-", MINUS)
 
 
+def format_interval(low: float, high: float, digits: int) -> str:
+    """Return "[0.3, 2.1]", with more digits where an end that is not 0 would read as 0.
+
+    Whether an interval leaves out 0 is what it is read for: [0.02, 1.28] does, [0.0, 1.3] does not tell.
+
+    Args:
+        digits: after the decimal point of the column; at most three more are shown.
+    """
+    most = digits + 3
+    while digits < most and any(end != 0 and float(f"{end:.{digits}f}") == 0 for end in (low, high)):
+        digits += 1
+    return f"[{format_number(low, digits)}, {format_number(high, digits)}]"
+
+
 def p_value(p: float) -> str:
     """Return a p value as text: "0.012", or "< 0.001"."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"

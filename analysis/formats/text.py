@@ -17,6 +17,7 @@ from analysis.formats.cell_text import (
     DASH,
     CellText,
     cell_of,
+    format_interval,
     format_number,
     heading,
     is_missing,
@@ -101,7 +102,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
     if cell.sd is not None and not differs:
         spread = f"± {format_number(cell.sd, column.digits)}"
     elif cell.low is not None and cell.high is not None:
-        spread = f"[{format_number(cell.low, column.digits)}, {format_number(cell.high, column.digits)}]"
+        spread = format_interval(cell.low, cell.high, column.digits)
     elif differs and cell.interval and not column.is_published:
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
     n = ""

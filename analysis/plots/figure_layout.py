@@ -14,6 +14,7 @@ from analysis.spec.labels import mathtext
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
     from matplotlib.text import Text
@@ -129,7 +130,7 @@ def _fitted_legend(
         legend = figure.legend(handles, ["x"] * len(entries), ncols=columns, loc="lower left")
         for text, label in zip(legend.get_texts(), texts, strict=True):
             text.set_text(label)
-            _draw_as_math(text, math)
+            draw_as_math(text, math)
         legend.set_in_layout(False)
         box = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
         if box.width / figure.dpi <= width or columns == 1:
@@ -139,26 +140,51 @@ def _fitted_legend(
 
 
 def _set_math(figure: Figure, math: Mapping[str, str]) -> None:
-    """Draw the math in titles, labels of axes and labels of ticks."""
-    from matplotlib.ticker import FixedFormatter
-
+    """Draw the math in titles, labels of axes, labels of ticks, texts and legends inside the axes."""
     if not math:
         return
+    drawn: set[str] = set()
     for axes in figure.axes:
-        for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label):  # type: ignore[attr-defined]
-            _draw_as_math(text, math)
+        legend = axes.get_legend()
+        inside = [*axes.texts, *(legend.get_texts() if legend else [])]
+        titles = (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label)  # type: ignore[attr-defined]
+        for text in (*titles, *inside):
+            draw_as_math(text, math)
         for axis in (axes.xaxis, axes.yaxis):
-            formatter = axis.get_major_formatter()
-            if not isinstance(formatter, FixedFormatter):
-                continue
-            sources = [mathtext(text, math) for text in formatter.seq]
-            labels = [text if source is None else source for text, source in zip(formatter.seq, sources, strict=True)]
-            formatter.seq = labels
-            for label, source in zip(axis.get_ticklabels(), sources, strict=False):
-                label.set_parse_math(source is not None)
+            _set_tick_math(axis, math, drawn)
 
 
-def _draw_as_math(text: Text, math: Mapping[str, str]) -> None:
+def _set_tick_math(axis: Axis, math: Mapping[str, str], drawn: set[str]) -> None:
+    """Draw the math in the names of ticks.
+
+    Args:
+        axis: of numbers (then nothing changes) or of names at fixed places.
+        math: of `analysis.spec.labels.math_of`.
+        drawn: what other axes of the figure, which may share their names with this one, draw as math; it is extended.
+    """
+    from matplotlib.ticker import FixedFormatter, FixedLocator
+
+    if not isinstance(axis.get_major_locator(), FixedLocator):
+        return
+    labels = axis.get_majorticklabels()
+    names = [label.get_text() for label in labels]
+    sources = [mathtext(name, math) for name in names]
+    drawn.update(source for source in sources if source is not None)
+    texts = [name if source is None else source for name, source in zip(names, sources, strict=True)]
+    if texts != names:
+        axis.set_major_formatter(FixedFormatter(texts))
+    for label, text in zip(labels, texts, strict=True):
+        if text in drawn:
+            label.set_parse_math(True)
+
+
+def draw_as_math(text: Text, math: Mapping[str, str]) -> None:
+    """Draw the math of one text of a figure.
+
+    Args:
+        text: in Unicode.
+        math: of `analysis.spec.labels.math_of`.
+    """
     source = mathtext(text.get_text(), math)
     if source is not None:
         text.set_text(source)

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.plots.box_labels import LINE, PAD, POINTS, BoxLabel, place_box_labels
-from analysis.plots.figure_layout import add_legend_and_notes, message_figure, new_figure
+from analysis.plots.figure_layout import add_legend_and_notes, draw_as_math, message_figure, new_figure
 from analysis.plots.figure_text import shorten_distinct, text_width_in
 from analysis.plots.image_files import read_pixels
 from analysis.plots.rows import row_notes, unique_values
@@ -85,7 +85,7 @@ def draw_image_grid(
             if panel.column % column_count(len(entries)) == 0:
                 middle = size[1] - panel.top - panel.height / 2
                 texts = [labels[panel.name], _score(panel.line, dict(lines)[panel.name], len(truth))]
-                _row_label(figure, texts, middle, size, panel.height)
+                _row_label(figure, texts, middle, size, panel.height, math)
     return figure
 
 
@@ -209,12 +209,15 @@ def _draw_panel(figure: Figure, panel: Panel, picture: Array | None, size: Seque
                       fontsize=POINTS, color=MARKS[label.verdict or "truth"][0], zorder=4)  # fmt: skip
 
 
-def _row_label(figure: Figure, texts: Sequence[str], middle: float, size: Sequence[float], height: float) -> None:
+def _row_label(
+    figure: Figure, texts: Sequence[str], middle: float, size: Sequence[float], height: float, math: Mapping[str, str]
+) -> None:
     """Name and score of a line of pictures, upright on the left."""
     for text, left, points, colour in zip(texts, (0.11, 0.27), (7.5, 5.2), ("#222222", GREY), strict=True):
         fits = min(1.0, (height - 0.02) / max(text_width_in(text, points), 1e-6))
-        figure.text(left / size[0], middle / size[1], text, rotation=90, ha="center", va="center",
-                    fontsize=max(points * fits, 3.5), color=colour)  # fmt: skip
+        written = figure.text(left / size[0], middle / size[1], text, rotation=90, ha="center", va="center",
+                              fontsize=max(points * fits, 3.5), color=colour)  # fmt: skip
+        draw_as_math(written, math)
 
 
 def _score(line: int, boxes: pd.DataFrame, objects: int) -> str:

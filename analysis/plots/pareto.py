@@ -33,7 +33,7 @@ from analysis.plots.points import (
 from analysis.plots.rows import LOOK_COLUMNS, Row, rows_of
 from analysis.plots.series_panels import PANELS_FROM
 from analysis.plots.style import DOUBLE_IN, GREY, SINGLE_IN, line_style, paper_style, series_style
-from analysis.spec.labels import math_of
+from analysis.spec.labels import label_of_column, math_of
 from analysis.spec.report_item import Key, Labels, SeriesFigureSpec
 from c2d.core.errors import InputError
 
@@ -94,7 +94,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     if not (data["n"] > 0).any():
         return message_figure(no_data_message(data))
     if not data["x"].notna().any():
-        label = quantity(spec.x).label
+        label = _label(spec, spec.x)
         notes = ", ".join(sorted({str(note) for note in data["x_note"] if note})) or "no value"
         return message_figure(
             f"No {label} to draw ({notes}). A run is measured when it has a file in latency/; or use `x: params`."
@@ -130,7 +130,7 @@ def _draw_points(data: pd.DataFrame, spec: Spec, beside: str) -> Figure | None:
                           markersize=3, markeredgewidth=0.9, zorder=2, alpha=0.85)  # fmt: skip
                 segments.append((x0, y0, x1, y1))
         (handle,) = axes.plot([row.x], [row.value], zorder=4, **{**line_style(*look, hollow), "linestyle": ""})
-        entries.append((handle, f"{number} {row.row}" if beside == "numbers" else str(row.row)))
+        entries.append((handle, f"{number}: {row.row}" if beside == "numbers" else str(row.row)))
         text = shown_names[row.row] if beside == "names" else str(number)
         names.append(PointLabel(row.x, row.value, text, style.color))
     across = {"value": drawn["x"], "low": drawn["x_low"], "high": drawn["x_high"], "n": np.full(len(drawn), 3)}
@@ -143,23 +143,23 @@ def _draw_points(data: pd.DataFrame, spec: Spec, beside: str) -> Figure | None:
         entries.append((front, "Pareto front"))
         segments += [(*a, *b) for a, b in zip(stairs.tolist(), stairs.tolist()[1:], strict=False)]
     axes.grid()
-    axes.set_xlabel(axis_label(_label(x), x.unit))
-    axes.set_ylabel(axis_label(y.label, y.unit))
-    notes = _notes(data, drawn, x, y, beside == "names")
+    axes.set_xlabel(axis_label(_label(spec, spec.x), x.unit))
+    axes.set_ylabel(axis_label(_label(spec, spec.y), y.unit))
+    notes = _notes(data, drawn, spec, beside == "names")
     legend = [] if beside == "names" else entries
     add_legend_and_notes(figure, notes=notes, legend=legend, math=math_of(spec))
-    if beside and not place_point_labels(figure, axes, names, segments):
+    if beside and not place_point_labels(figure, axes, names, segments, math_of(spec)):
         return None
     return figure
 
 
-def _notes(data: pd.DataFrame, drawn: pd.DataFrame, x: Quantity, y: Quantity, direct: bool) -> list[str]:
+def _notes(data: pd.DataFrame, drawn: pd.DataFrame, spec: Spec, direct: bool) -> list[str]:
     intervals = []
     if drawn["low"].notna().any():
-        intervals.append(f"{y.label}: {INTERVAL}")
+        intervals.append(f"{_label(spec, spec.y)}: {INTERVAL}")
     if (drawn["x_low"] < drawn["x_high"]).any():
         how = "; ".join(dict.fromkeys(str(name) for name in drawn["x_interval"] if name))
-        intervals.append(f"{_label(x)}: {how}")
+        intervals.append(f"{_label(spec, spec.x)}: {how}")
     out = [f"Bars: {'. '.join(intervals)}."] if intervals else []
     if direct:
         out.append("Dashed: the Pareto front, rows that no other row beats on both axes.")
@@ -168,12 +168,14 @@ def _notes(data: pd.DataFrame, drawn: pd.DataFrame, x: Quantity, y: Quantity, di
     unmeasured = data[(data["n"] > 0) & data["x"].isna()]
     if len(unmeasured):
         listed = ", ".join(f"{row} ({note})" for row, note in zip(unmeasured["row"], unmeasured["x_note"], strict=True))
-        out.append(f"Not drawn, no {_label(x)}: {listed}.")
+        out.append(f"Not drawn, no {_label(spec, spec.x)}: {listed}.")
     return [*out, *marker_notes(data)]
 
 
-def _label(metric: Quantity) -> str:
-    return f"latency {metric.label}" if metric.key.startswith("latency") else metric.label
+def _label(spec: Spec, key: str) -> str:
+    """The label of a spec, else the name of the quantity."""
+    label = label_of_column(spec, key)
+    return f"latency {label}" if key.startswith("latency") and key not in spec.labels_of_columns else label
 
 
 def _stored(row: Row, metric: Quantity) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from analysis.plots.rows import (
     unique_values,
 )
 from analysis.plots.style import DOUBLE_IN, GREY, INK, MOST_HEIGHT_IN, paper_style
-from analysis.spec.labels import math_of
+from analysis.spec.labels import label_of_column, math_of
 from analysis.spec.report_item import Key, SeriesFigureSpec
 from analysis.stats.seed_statistics import paired
 from c2d.core.errors import InputError, unknown_name
@@ -151,7 +151,7 @@ def draw(data: pd.DataFrame, spec: Spec) -> Figure:
     each = _bar_height(len(kept))
     across = min(ACROSS, len(names))
     down = math.ceil(len(names) / across)
-    label = quantity(spec.y).label
+    label = label_of_column(spec, spec.y)
     with paper_style():
         figure, grid = new_figure(WIDTHS_IN[across - 1], down * _panel_height(len(kept)) + 0.3, down, across,
                                   squeeze=False, sharey=True, sharex=True)  # fmt: skip

@@ -7,10 +7,11 @@ leave the axes; it avoids lines and bars if possible. If one name has no free pl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.plots.figure_layout import draw_as_math
 from analysis.plots.figure_text import text_width_in
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class _Box:
 
 
 def place_point_labels(
-    figure: Figure, axes: Axes, names: Sequence[PointLabel], segments: Sequence[tuple[float, float, float, float]] = ()
+    figure: Figure,
+    axes: Axes,
+    names: Sequence[PointLabel],
+    segments: Sequence[tuple[float, float, float, float]] = (),
+    label_math: Mapping[str, str] | None = None,
 ) -> bool:
     """Write every name beside its point, or none. Call it when limits and layout are final (`add_legend_and_notes`).
 
@@ -77,6 +82,7 @@ def place_point_labels(
         figure, axes: with all points drawn.
         names: one a point.
         segments: (x0, y0, x1, y1) in data units, lines and bars that a name avoids if possible.
+        label_math: of `analysis.spec.labels.math_of`: names that are drawn as math.
 
     Returns:
         Whether the names were written.
@@ -103,6 +109,7 @@ def place_point_labels(
             name.text, (name.x, name.y), xytext=middle, textcoords="offset points", ha="center", va="center",
             fontsize=POINTS, color=name.color, zorder=6, annotation_clip=False,
         )  # fmt: skip
+        draw_as_math(note, label_math or {})
         note.set_in_layout(False)
         if far:
             leader = axes.annotate(

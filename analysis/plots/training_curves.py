@@ -151,9 +151,10 @@ def _validation(axes: Axes, beside: Axes, curves: pd.DataFrame, end: float) -> N
     axes.set_xlabel("iteration")
     axes.grid()
     beside.set_axis_off()
-    names = shorten_distinct([name for _, name in entries], 22)
+    columns = 1 if len(entries) <= 6 else 2
+    names = shorten_distinct([name for _, name in entries], 44 // columns)
     legend = beside.legend([handle for handle, _ in entries], ["x"] * len(entries), loc="center left",
-                           ncols=1 if len(entries) <= 6 else 2)  # fmt: skip
+                           ncols=columns)  # fmt: skip
     for text, label in zip(legend.get_texts(), names, strict=True):  # a legend drops labels that begin with "_"
         text.set_text(label)
     legend.set_in_layout(False)

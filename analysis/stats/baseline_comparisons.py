@@ -7,7 +7,7 @@ The rule, and why (simulated in docs/results/statistics.md):
   paired t      one row, where both are the same test
   paired t,     rows whose differences vary more than the common residual allows; all rows if it is the baseline that
   Holm          varies more
-  Welch, Holm   rows without a common seed with the baseline
+  Welch, Holm   rows without a common seed with the baseline, which keep their share of the 5 % too
 
 `analysis.stats.common_residual` has the test of equal variances. Rows that are tested by themselves keep their share of
 the 5 %, so that the probability of any false difference of a family stays below 5 %. Every interval belongs to its
@@ -85,9 +85,12 @@ def compare_with_baseline(rows: Mapping[str, Seeds], baseline: Seeds) -> dict[st
     alone = {row: _alone(rows[row], baseline, seeds) for row, seeds in common.items()}
     several = [row for row, seeds in common.items() if len(seeds) > 1]
     found = {row: _untested(difference) for row, difference in alone.items()}
-    found |= _by_holm({row: alone[row] for row in rows if not common[row]})
-    if several and any(alone[row].p is not None for row in several):
-        found |= _paired_rows({r: rows[r] for r in several}, baseline, {r: alone[r] for r in several})
+    apart = {row: alone[row] for row in rows if not common[row]}
+    if not any(alone[row].p is not None for row in several):
+        several = []
+    found |= _by_holm(apart, len(several) + _tests(apart))
+    if several:
+        found |= _paired_rows({r: rows[r] for r in several}, baseline, {r: alone[r] for r in several}, _tests(apart))
     return {row: _with_cross_check(found[row], rows[row], baseline, common[row]) for row in rows}
 
 
@@ -101,15 +104,22 @@ def _untested(found: Difference) -> Comparison:
     return Comparison(found.mean, found.sd, found.n, test=found.test, interval=found.interval)
 
 
-def _paired_rows(rows: Mapping[str, Seeds], baseline: Seeds, alone: Mapping[str, Difference]) -> dict[str, Comparison]:
-    """The comparisons of rows with two common seeds or more."""
+def _tests(alone: Mapping[str, Difference]) -> int:
+    return sum(found.p is not None for found in alone.values())
+
+
+def _paired_rows(
+    rows: Mapping[str, Seeds], baseline: Seeds, alone: Mapping[str, Difference], others: int
+) -> dict[str, Comparison]:
+    """The comparisons of rows with two common seeds or more; `others`: number of tests of rows without."""
     if len(rows) == 1:
-        return _noted(_by_holm(alone), outlying_seed(rows, baseline))
+        return _noted(_by_holm(alone, 1 + others), outlying_seed(rows, baseline))
     pool = common_residual(rows, baseline)
+    family = len(rows) + others
     if pool.baseline_varies_more:
-        return _noted(_by_holm(alone), pool.notes)
-    found = _by_dunnett(pool, len(rows), alone)
-    found |= _by_holm({row: alone[row] for row in pool.separate}, len(rows))
+        return _noted(_by_holm(alone, _tests(alone) + others), pool.notes)
+    found = _by_dunnett(pool, family, alone)
+    found |= _by_holm({row: alone[row] for row in pool.separate}, family)
     return _noted(found, pool.notes)
 
 
@@ -141,14 +151,13 @@ def _missing(design: BlockDesign) -> str:
     return "" if design.present.all() else " (some missing)"
 
 
-def _by_holm(alone: Mapping[str, Difference], family: int = 0) -> dict[str, Comparison]:
+def _by_holm(alone: Mapping[str, Difference], family: int) -> dict[str, Comparison]:
     """Each row by its own test, adjusted by Holm.
 
     Args:
-        family: number of tests of the whole family; 0: these alone.
+        family: number of tests of the whole family, these among them.
     """
     tests = {row: found for row, found in alone.items() if found.p is not None}
-    family = family or len(tests)
     steps = holm_steps([found.p for found in tests.values()], len(tests) / family if tests else 1.0)
     out = {row: _untested(found) for row, found in alone.items()}
     for (row, found), step in zip(tests.items(), steps, strict=True):

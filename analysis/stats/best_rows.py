@@ -41,7 +41,12 @@ class BestRows:
     reason: str = ""
 
 
-def best_rows(samples: Mapping[str, Seeds], better: Literal["higher", "lower"], digits: int) -> BestRows:
+def best_rows(
+    samples: Mapping[str, Seeds],
+    better: Literal["higher", "lower"],
+    digits: int,
+    names: Mapping[str, str] | None = None,
+) -> BestRows:
     """Return the best rows of a column, and those not distinguishable from them.
 
     Means that are equal at the shown digits are equal: all of them are the best, but for rows that are ruled out, and
@@ -52,12 +57,14 @@ def best_rows(samples: Mapping[str, Seeds], better: Literal["higher", "lower"], 
         samples: {row key: {seed: value}} in the shown unit; rows without a value are left out.
         better: direction in which a row is ahead.
         digits: shown after the decimal point.
+        names: {row key: what a reason calls the row}; a row without one is called by its key.
 
     Raises:
         InputError: an unknown direction, or a value that is not finite.
     """
     if better not in ("higher", "lower"):
         raise unknown_name("direction", better, ("higher", "lower"))
+    called = {key: (names or {}).get(key, key) for key in samples}
     sign = 1 if better == "higher" else -1
     rows = {key: dict(values) for key, values in samples.items() if values}
     if len(rows) < 2:
@@ -69,7 +76,7 @@ def best_rows(samples: Mapping[str, Seeds], better: Literal["higher", "lower"], 
         return BestRows(reason="nothing is bold: all rows have the same value as shown")
     fullest = max(map(len, rows.values()))
     if len(rows[first]) < fullest:
-        return BestRows(reason=f"nothing is bold: {first} leads with {len(rows[first])} of {fullest} seeds")
+        return BestRows(reason=f"nothing is bold: {called[first]} leads with {len(rows[first])} of {fullest} seeds")
     beaten: dict[str, str] = {}
     near, tests, untested = set(), set(), {}
     for key in rows:
@@ -84,17 +91,18 @@ def best_rows(samples: Mapping[str, Seeds], better: Literal["higher", "lower"], 
             near.add(key)
     if first in beaten:  # over the seeds that both have
         return BestRows(
-            reason=f"nothing is bold: {first} has the best mean, but {beaten[first]} is significantly better over the "
-            "seeds that both have"
+            reason=f"nothing is bold: {called[first]} has the best mean, but {called[beaten[first]]} is significantly "
+            "better over the seeds that both have"
         )
-    why = _why_untested(untested, len(rows) - len(best))
+    why = _why_untested(untested, called, len(rows) - len(best))
     return BestRows(best.difference(beaten), frozenset(near), tuple(sorted(tests)), why)
 
 
-def _why_untested(untested: Mapping[str, str], others: int) -> str:
+def _why_untested(untested: Mapping[str, str], called: Mapping[str, str], others: int) -> str:
     if not untested:
         return ""
     why = ", ".join(sorted(set(untested.values())))
     if len(untested) == others:
         return f"no test against the best ({why}), so bold is the best number and nothing is marked near it"
-    return f"no test of {abbreviate(sorted(untested))} against the best ({why}), so no mark says whether it is near"
+    rows = abbreviate(sorted(called[key] for key in untested))
+    return f"no test of {rows} against the best ({why}), so no mark says whether it is near"

@@ -9,13 +9,14 @@ from analysis.load.columns import quantity
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.best_rows import BestRows, best_rows
 from analysis.tables.aggregate import Found
-from analysis.tables.groups import Group
+from analysis.tables.groups import Group, names_of
 from analysis.tables.notes import NEAR_BEST
 from analysis.tables.table import Cell
 
 
 def mark_best(
     spec: TableSpec,
+    rows: Sequence[Group],
     families: Mapping[str, tuple[str, ...]],
     found: Found,
     cells: dict[str, dict[str, Cell]],
@@ -23,6 +24,7 @@ def mark_best(
     """Mark the best cells of each family and those near them; return {(column, first row of a family): its best rows}.
 
     Args:
+        rows: of the table.
         families: {row: its family}, those of the ledger: nothing is bold against rows whose protocol was not compared.
         found: the numbers of the rows.
         cells: {row: {column: cell}}, of which marked ones are replaced.
@@ -31,13 +33,14 @@ def mark_best(
     for row, family in families.items():
         together.setdefault(family, []).append(row)
     best_of = {}
+    names = names_of(rows)
     for key in spec.columns:
         better, digits = quantity(key).better, spec.digits.get(key, quantity(key).digits)
         for compared in together.values():
             samples = {row: found[row][key].values for row in compared}
             if not better or spec.bold == "none" or sum(map(bool, samples.values())) < 2:
                 continue
-            leading = best_of[key, compared[0]] = best_rows(samples, better, digits)
+            leading = best_of[key, compared[0]] = best_rows(samples, better, digits, names)
             for row in leading.best:
                 cells[row][key] = dataclasses.replace(cells[row][key], bold=True)
             for row in leading.near:

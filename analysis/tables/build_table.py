@@ -54,7 +54,7 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     cells = {
         row.key: {key: aggregate.mean_cell(found[row.key][key], quantity(key)) for key in spec.columns} for row in rows
     }
-    best = best_marks.mark_best(spec, entries.families, found, cells)
+    best = best_marks.mark_best(spec, rows, entries.families, found, cells)
     _subtract(study, spec, rows, baselines, found, cells)
     best_marks.unmark_beaten(spec, rows, baselines, cells)
     if spec.published is not None:

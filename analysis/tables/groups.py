@@ -51,6 +51,11 @@ class Group:
         return ", ".join(f"{axis}={'/'.join(_in_order(self.cells, axis))}" for axis in named) or "all"
 
     @property
+    def name(self) -> str:
+        """ "ssd300 / kd_cls": what is shown for a row in a sentence."""
+        return " / ".join(text for text in self.shown if text.strip()) or self.key
+
+    @property
     def cells(self) -> tuple[dict[str, str], ...]:
         """The labels of all its cells."""
         return self.labels, *self.also
@@ -237,6 +242,12 @@ def _with_distinct_names(found: Sequence[Group], sweep: str) -> list[Group]:
             "keep one of them with `where`"
         )
     return distinct
+
+
+def names_of(rows: Sequence[Group]) -> dict[str, str]:
+    """Return {key: name} of the rows of a table; the key itself where two rows have one name."""
+    count = Counter(row.name for row in rows)
+    return {row.key: row.key if count[row.name] > 1 else row.name for row in rows}
 
 
 def _shown(group: Group, labels: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:

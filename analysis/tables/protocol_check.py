@@ -15,7 +15,7 @@ from typing import Any
 
 from analysis.load.schema import Study
 from analysis.tables import protocol_facts
-from analysis.tables.groups import Group
+from analysis.tables.groups import Group, names_of
 from analysis.tables.protocol_facts import Facts
 from analysis.tables.table import Ledger
 from c2d.core.errors import InputError
@@ -82,7 +82,8 @@ def check_protocols(
     for key, sentence in _versions(facts, families):
         notes[key].append(sentence)
     same, differs = _compare(facts)
-    sentences = [f"{key}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
+    names = names_of(groups)
+    sentences = [f"{names[key]}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
     on_data = {key: (*family, *facts[key].get("dataset digest", ())) for key, family in families.items()}
     return ProtocolCheck(Ledger(same, differs, tuple(sentences)), notes, on_data)
 
@@ -146,7 +147,7 @@ def _protocol(
     """Facts in which a row's protocol differs from another's though no axis of the rows sets them."""
     for name, mine, theirs, axis in _unequal(group, other, facts, axes):
         if not axis:
-            yield f"{name} is {mine}, but {theirs} in {other.key}, which it is compared with"
+            yield f"{name} is {mine}, but {theirs} in {other.name}, which it is compared with"
 
 
 def _labelled(

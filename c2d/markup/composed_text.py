@@ -7,8 +7,11 @@ from collections.abc import Mapping
 
 from c2d.markup.label_text import has_math, plain_label
 
-_BEFORE = r"(?:^|(?<=, )|(?<=/)|(?<==)|(?<=: )|(?<= · )|(?<=\()|(?<=Δ )|(?<=Δ)|(?<=against )|(?<=over )|(?<=and ))"
-_AFTER = r"(?=$|, |/|=|: | · |\)| [(\[=±]| and )"
+_BEFORE = (
+    r"(?:^|(?<=, )|(?<=/)|(?<==)|(?<=: )|(?<= · )|(?<=\()|(?<=Δ )|(?<=Δ)|(?<=against )|(?<=over )|(?<=and )"
+    r"|(?<=gain in ))"
+)
+_AFTER = r"(?=$|\n|, |/|=|: | · |\)| [(\[=±]| and )"
 """What stands between the labels of a text."""
 
 

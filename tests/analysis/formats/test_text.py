@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.formats.cell_text import DASH, format_number, header, p_value, printable, printable_line
+from analysis.formats.cell_text import DASH, format_interval, format_number, header, p_value, printable, printable_line
 from analysis.formats.text import FEW, common_n, table_text
 from analysis.tables.table import Cell, Column, Ledger, Row, Table
 from tests.analysis.formats.tables import complete, difference, measured, paper, published
@@ -36,6 +36,15 @@ def shown(cell: Cell, column: Column = AP, *others: Cell):
 )
 def test_numbers(value, digits, signed, text):
     assert format_number(value, digits, signed) == text
+
+
+def test_an_interval_tells_whether_it_leaves_out_zero() -> None:
+    assert format_interval(0.3, 2.1, 1) == "[0.3, 2.1]"
+    assert format_interval(0.017, 1.276, 1) == "[0.02, 1.28]"
+    assert format_interval(-1.2, -0.0004, 1) == "[−1.2000, −0.0004]"
+    assert format_interval(-0.04, 0.6, 1) == "[−0.04, 0.60]"
+    assert format_interval(0.0, 1.25, 1) == "[0.0, 1.2]"  # an end that is 0
+    assert format_interval(1e-9, 1.0, 1) == "[0.0000, 1.0000]"
 
 
 def test_equal_and_complete_n_is_said_once():

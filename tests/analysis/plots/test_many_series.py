@@ -117,7 +117,7 @@ def test_many_points_get_numbers_and_a_legend_of_them(study: Study) -> None:
     ((data, figure),) = parts_of(study, "pareto")
     (legend,) = figure.legends
     assert len(legend.get_texts()) == 37  # and the front
-    assert legend.get_texts()[0].get_text() == f"1 {data['row'].iloc[0]}"
+    assert legend.get_texts()[0].get_text() == f"1: {data['row'].iloc[0]}"
     assert {str(k) for k in range(1, 37)} <= set(texts(figure))
 
 

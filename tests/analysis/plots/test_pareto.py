@@ -63,7 +63,9 @@ def test_an_unmeasured_row_is_named(tmp_path):
 def test_without_any_latency_it_says_what_to_do(tmp_path):
     study = study_of(tmp_path, {"method": ["a"]})
     _, figure = drawn(study, tmp_path, kind="pareto")
-    assert "No p50 to draw (no latency file). A run is measured when it has a file in latency/" in all_text(figure)
+    assert "No latency p50 to draw (no latency file). A run is measured when it has a file in latency/" in all_text(
+        figure
+    )
 
 
 def test_two_devices_are_not_compared(tmp_path):

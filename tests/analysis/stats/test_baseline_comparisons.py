@@ -106,8 +106,19 @@ def test_rows_that_cannot_be_paired():
     assert (found["one"].p, found["one"].test, found["one"].mean) == (None, "none: one seed", 1.0)
     assert (found["one"].significant, found["one"].cross_check) == (None, "")
     assert found["apart"].test == "Welch t, unpaired, n = 2 and 3, Holm"
-    assert (found["apart"].family, found["apart too"].family) == (2, 2)
-    assert found["kd"] == compare_with_baseline({"kd": KD, "crop": CROP}, BASE)["kd"]
+    # One family of four tests: the two that are paired and the two that are not have half of the 5 % each.
+    assert {key: one.family for key, one in found.items() if one.p is not None} == dict.fromkeys(
+        found.keys() - {"one"}, 4
+    )
+    alone = compare_with_baseline({"kd": KD, "crop": CROP}, BASE)["kd"]
+    assert found["kd"].p_adjusted == pytest.approx(2 * alone.p_adjusted)
+    assert found["kd"].high - 5 == pytest.approx(critical_value(2, 4, level=0.975) * math.sqrt(44 / 27))
+    apart_alone = compare_with_baseline({"apart": rows["apart"], "apart too": rows["apart too"]}, BASE)
+    assert found["apart"].p_adjusted == pytest.approx(min(1, 2 * apart_alone["apart"].p_adjusted))
+    single = compare_with_baseline({"kd": KD, "apart": rows["apart"]}, BASE)
+    assert (single["kd"].test, single["kd"].family, single["apart"].family) == ("paired t, Holm", 2, 2)
+    for one in [*found.values(), *single.values()]:
+        assert one.p is None or one.significant == (one.low > 0 or one.high < 0)
     assert compare_with_baseline({}, BASE) == {}
     for bad in ({"kd": {0: math.nan}}, {"kd": {}}):
         with pytest.raises(InputError, match=r"kd: (value number 0 is nan|expected a list)"):

@@ -64,15 +64,15 @@ def test_a_longer_schedule_of_the_method_alone_is_refused(tmp_path: Path) -> Non
     of = study(tmp_path, schedule=longer)
     with pytest.raises(InputError) as caught:
         table(of, {"method": []})
-    assert "method=kd: schedule.iterations is 40, but 20 in method=baseline" in str(caught.value)
+    assert "method=kd: schedule.iterations is 40, but 20 in baseline" in str(caught.value)
     assert "--allow-mixed" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_it_is_told_where_it_is_allowed(tmp_path: Path) -> None:
     made = table(study(tmp_path, schedule=longer), {"method": []}, allow_mixed=True)
-    sentence = "schedule.iterations is 40, but 20 in method=baseline, which it is compared with"
-    assert made.ledger.mixed == (f"method=kd: {sentence}",)
+    sentence = "schedule.iterations is 40, but 20 in baseline, which it is compared with"
+    assert made.ledger.mixed == (f"kd: {sentence}",)
     assert (sentence in told(made, 0), sentence in told(made, 1)) == (False, True)
     assert made.ledger.differs["schedule.iterations"] == {"method=baseline": "20", "method=kd": "40"}
 
