@@ -43,7 +43,11 @@ class BoxPipeline:
         infos = [{"img_path": str(path), "img_id": index} for index, path in enumerate(self.paths)]
         dataset = _DataSet(infos, str(file))
         self.student = SimpleNamespace(
-            score_threshold=0.05, max_detections=5, dataset=dataset, images=lambda count: self.paths[:count]
+            score_threshold=0.05,
+            max_detections=5,
+            dataset=dataset,
+            outputs=("square",),
+            images=lambda count: self.paths[:count],
         )
 
     def single_image_batches(self, paths: list[Path]) -> Iterator[tuple[Path, Batch]]:

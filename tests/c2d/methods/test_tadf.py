@@ -168,7 +168,7 @@ def test_sights_are_bells_and_taught_boxes() -> None:
 def test_errors_name_the_fix() -> None:
     with pytest.raises(InputError, match="tadf does not teach retinanet students; it teaches faster-rcnn"):
         stage("tadf", "retinanet")
-    with pytest.raises(InputError, match=r"tadf compares second stages; teacher: 'RetinaNet' has no second stage"):
+    with pytest.raises(InputError, match=r"tadf compares second stages; teacher: RetinaNet has no second stage"):
         stage("tadf", "faster", "retinanet")
     with pytest.raises(InputError, match=r"the student's box coder is .*0.1, .* set method.tadf.lambda_box to 0"):
         stage("tadf", "faster", "cascade")
