@@ -30,7 +30,7 @@ READERS: dict[str, tuple[Reader, str]] = {
     "report spec": (read_spec, "kind: table"),
 }
 NUMBER = "; write a plain finite number such as 90 or 0.5, or '{}' in quotes for text"
-WORD = "; write true or false, or '{}' in quotes for the word"
+WORD = "; write true or false, a number where one is wanted, or '{}' in quotes for the word"
 # (text from line 2 on, the error after the name of the file): wrong in every kind of file
 STRUCTURE = [
     ("a: 1\na: 2", ":3: a: is given twice, first in line 2; keep one of them"),
@@ -53,17 +53,23 @@ SCALARS = [
     ("a: 1:30", ":2: a: YAML reads 1:30 as 90" + NUMBER.format("1:30")),
     ("hours: {small: 4:00}", ":2: hours.small: YAML reads 4:00 as 240" + NUMBER.format("4:00")),
     ("a: 1_000", ":2: a: YAML reads 1_000 as 1000" + NUMBER.format("1_000")),
-    ("a: 010", ":2: a: not a number that can be kept" + NUMBER.format("010")),
+    ("a: 010", ":2: a: 010 begins with 0, which YAML reads as octal" + NUMBER.format("010")),
     ("a: 0x10", ":2: a: YAML reads 0x10 as 16" + NUMBER.format("0x10")),
     ("a: .inf", ":2: a: .inf is not a finite number" + NUMBER.format(".inf")),
     ("a: .nan", ":2: a: .nan is not a finite number" + NUMBER.format(".nan")),
-    ("a: 1e999", ":2: a: not a number that can be kept" + NUMBER.format("1e999")),
-    ("a: 1234567890123456789", ":2: a: not a number that can be kept" + NUMBER.format("1234567890123456789")),
+    ("a: 1e999", ":2: a: 1e999 is too large a number" + NUMBER.format("1e999")),
+    (
+        "a: 1234567890123456789",
+        ":2: a: 1234567890123456789 has more than 18 digits" + NUMBER.format("1234567890123456789"),
+    ),
     ("a: yes", ":2: a: YAML reads yes as true" + WORD.format("yes")),
     ("a: No", ":2: a: YAML reads No as false" + WORD.format("No")),
     ("a: [on]", ":2: a[0]: YAML reads on as true" + WORD.format("on")),
     ("a: OFF", ":2: a: YAML reads OFF as false" + WORD.format("OFF")),
-    ("a: 2021-06-05", ":2: a: YAML reads 2021-06-05 as a date; put it in quotes"),
+    (
+        "a: 2021-06-05",
+        ":2: a: YAML reads 2021-06-05 as a date; write a number where one is wanted, or '2021-06-05' in quotes",
+    ),
     ("a: {no: 1}", ":2: a.no: YAML reads no as false; put the name in quotes: 'no'"),
     ("a: {1:30: 1}", ":2: a.1:30: YAML reads 1:30 as 90; put the name in quotes: '1:30'"),
     ("a: {~: 1}", ":2: a.~: YAML reads ~ as null; put the name in quotes: '~'"),

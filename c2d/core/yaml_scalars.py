@@ -45,7 +45,7 @@ def scalar_value(node: yaml.ScalarNode) -> Any:
     # Whole numbers that _INT refused (010, more than 18 digits) match _FLOAT as well.
     if is_float and not re.fullmatch(r"[-+]?[0-9]+", text) and math.isfinite(float(text)):
         return float(text)
-    raise InputError(f"{surprise(node) or 'not a number that can be kept'}; {_fix(node)}")
+    raise InputError(f"{surprise(node) or _not_kept(text)}; {_fix(node)}")
 
 
 def surprise(node: yaml.ScalarNode) -> str:
@@ -63,10 +63,20 @@ def surprise(node: yaml.ScalarNode) -> str:
     return ""
 
 
+def _not_kept(text: str) -> str:
+    """Say why a number is not read as one."""
+    if re.fullmatch(r"[-+]?0[0-9]+", text):
+        return f"{text} begins with 0, which YAML reads as octal"
+    if re.fullmatch(r"[-+]?[0-9]+", text):
+        return f"{text} has more than 18 digits"
+    return f"{text} is too large a number"
+
+
 def _fix(node: yaml.ScalarNode) -> str:
+    """How to write it. The kind of value that its key wants is not known here."""
     kind = node.tag.removeprefix(TAG)
     if kind == "bool":
-        return f"write true or false, or '{node.value}' in quotes for the word"
+        return f"write true or false, a number where one is wanted, or '{node.value}' in quotes for the word"
     if kind == "timestamp":
-        return "put it in quotes"
+        return f"write a number where one is wanted, or '{node.value}' in quotes for text"
     return f"write a plain finite number such as 90 or 0.5, or '{node.value}' in quotes for text"

@@ -20,6 +20,8 @@ READ_KEYS = {
 """Keys of each list that change a run."""
 # Python reads NaN and Infinity, and a number such as 1e999 as infinity. No other text can be read as either.
 _MAYBE_NOT_FINITE = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+MOST_SHOWN = 80
+"""Characters of a value that a message shows."""
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -74,6 +76,14 @@ def parse_coco(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, float]]
                 f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories"
             )
     return coco, list(_not_finite(coco)) if _MAYBE_NOT_FINITE.search(text) else []
+
+
+def entry_value(row: Mapping[str, Any], key: str) -> str:
+    """Return what messages say of a value of an entry, as the file has it: "is null", "is missing"."""
+    if key not in row:
+        return "is missing"
+    text = json.dumps(row[key], ensure_ascii=False)
+    return f"is {text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + '...'}"
 
 
 def entry_name(block: str, row: Mapping[str, Any], index: int) -> str:

@@ -30,7 +30,7 @@ def read_flag(value: object) -> int:
     if word in TRUE_WORDS:
         return 1
     try:
-        number = float(word)
+        number = float("inf" if "_" in word else word)  # Python reads 0_1 as 1
     except ValueError:
         number = math.inf
     if number in FALSE_NUMBERS:

@@ -11,4 +11,6 @@ def plain_name(name: str) -> str:
     >>> plain_name(" Fire ANT") == plain_name("fireant")
     True
     """
-    return "".join(unicodedata.normalize("NFKC", name).split()).casefold()
+    plain = "".join(unicodedata.normalize("NFKC", name).split()).casefold()
+    # Format characters (a zero-width space, a byte order mark) cannot be seen either.
+    return "".join(character for character in plain if unicodedata.category(character) != "Cf")

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from c2d.core.errors import InputError
-from c2d.data.coco_file import entry_name
+from c2d.data.coco_file import entry_name, entry_value
 from c2d.data.flag_words import read_flag
 
 MIN_IMAGE_PX = 32
 """Shorter side of an image below which training drops it: `min_size` of mmdet's stock COCO configs."""
 MIN_SIDE_PX = 1.0
 """Side of a box below which training skips it."""
+BOX_DECIMALS = 4
+"""Digits of a box in px that tell two boxes apart: tools write the same number with another rounding."""
 FILTER_KEY = "train_dataloader.dataset.filter_cfg"
 
 
@@ -75,7 +77,7 @@ def check_flag(row: Mapping[str, Any]) -> str | None:
         fix = f"write {read_flag(value)}, which this word means: training would read it in another way"
     except ValueError:
         fix = "wanted 0 or 1"
-    return f"iscrowd is {value!r}; {fix}"
+    return f"iscrowd {entry_value(row, 'iscrowd')}; {fix}"
 
 
 def count_usable(coco: Mapping[str, Any], min_size: int = 0) -> UsableBoxes:

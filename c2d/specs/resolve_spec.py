@@ -67,6 +67,12 @@ def check_keys(values: Mapping[str, Any]) -> None:
         raise InputError(f"dataset {values['dataset']!r} is not a name; give a data card's name or path")
 
 
+def _given(values: Mapping[str, Any], key: str, default: Any) -> Any:
+    """Return a value of a spec; `default` for null and an empty list or mapping, not for false, 0 and empty text."""
+    value = values.get(key)
+    return default if value is None or value in ([], {}) else value
+
+
 class SpecResolver:
     """Resolve many specs from the values of their names. Equal methods, schedules and teachers are resolved once.
 
@@ -97,16 +103,16 @@ class SpecResolver:
         """
         check_keys(values)
         kind = values.get("kind") or ("classifier" if "network" in values else "detector")
-        method, needed = self._method(values.get("method") or [])
+        method, needed = self._method(_given(values, "method", []))
         named = self.lookup.named_values(values, kind)
         resolved = {
             **named,
             "kind": kind,
             "method": method,
-            "teachers": self._teachers(values.get("teachers") or {}, needed, values["dataset"]),
+            "teachers": self._teachers(_given(values, "teachers", {}), needed, values["dataset"]),
             "network": values.get("student") or values.get("network") if kind == "classifier" else None,
             "input": values.get("input"),
-            "overrides": values.get("overrides") or {},
+            "overrides": _given(values, "overrides", {}),
         }
         if resolved["input"] is None and kind == "classifier":  # the side of its schedule's crops
             resolved["input"] = named["schedule"]["values"].get("input")
@@ -133,6 +139,8 @@ class SpecResolver:
 
     def _teachers(self, given: Mapping[str, Any], needed: Mapping[str, list[str]], dataset: Any) -> dict[str, str]:
         """Return {kind: whole run id} of the teachers that are needed."""
+        if not isinstance(given, Mapping):
+            raise InputError(f"teachers is {given!r}; wanted keys, e.g. {{detector: RUN}}")
         for kind in given:
             if kind not in KINDS:
                 raise unknown_name("kind of teacher", kind, KINDS)

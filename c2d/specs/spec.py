@@ -156,8 +156,10 @@ def validation_message(error: ValidationError) -> str:
 
 def _fix(kind: str, given: Any) -> str:
     """How to write a value whose type is wrong."""
+    if given is None and kind.endswith("_type"):
+        return "; leave the key out for its default"
     if kind in ("int_type", "float_type") and isinstance(given, str | bool):
-        return "; write a plain number without quotes, such as 90 or 0.5"
+        return f"; write a plain number without quotes, such as {90 if kind == 'int_type' else 0.5}"
     if kind == "bool_type" and not isinstance(given, dict | list):
         return "; write true or false without quotes"
     if kind == "string_type" and isinstance(given, bool | int | float):

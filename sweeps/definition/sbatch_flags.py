@@ -13,15 +13,16 @@ from c2d.core.errors import InputError
 
 RESERVED_FLAGS = (
     "array", "chdir", "dependency", "error", "job_name", "kill_on_invalid_dep", "no_requeue", "open_mode", "output",
-    "requeue", "signal", "wrap",
+    "requeue", "signal", "test_only", "wait", "wrap",
 )  # fmt: skip
-"""Flags of sbatch that a profile cannot change: requeue and recovery depend on them."""
+"""Flags of sbatch that a profile cannot change: submission, requeue and recovery depend on them."""
 MEMORY_FLAGS = ("mem", "mem_per_cpu", "mem_per_gpu")
 """SLURM accepts one of them."""
 DEFAULT_MAX_HOURS = 72.0
 """Limit that a retry does not exceed, unless `hours` itself is longer."""
 _KEY_OF_FLAG = {
     "nodes": "nodes", "ntasks": "processes", "ntasks_per_node": "processes", "ntasks_per_gpu": "processes",
+    "tasks_per_node": "processes",
     "cpus_per_task": "cpus", "cpus_per_gpu": "cpus", "gres": "gres", "gpus": "gpus", "gpus_per_node": "gpus",
     "gpus_per_task": "gpus", "gpus_per_socket": "gpus",
 }  # fmt: skip
@@ -80,7 +81,7 @@ def read_flags(values: dict[str, Any], where: str) -> dict[str, Any]:
         InputError: something is given twice, or by a flag where only a key may set it.
     """
     given = values.get("sbatch")
-    flags = {flag_name(str(key)): value for key, value in given.items()} if isinstance(given, dict) else {}
+    flags = _flags(given, where) if isinstance(given, dict) else {}
     _check_once(flags, values, where)
     read = dict(values)
     memory = [flag for flag in MEMORY_FLAGS if flags.get(flag, False) is not False]
@@ -105,6 +106,28 @@ def read_flags(values: dict[str, Any], where: str) -> dict[str, Any]:
     if "max_hours" not in values and longest is not None:
         read["max_hours"] = max(DEFAULT_MAX_HOURS, longest)
     return read
+
+
+def _flags(given: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return {flag as submitit spells it: value}; each is allowed and given once, its value fits a line."""
+    flags: dict[str, Any] = {}
+    for key, value in given.items():
+        flag, shown = flag_name(str(key)), str(key).lstrip("-").replace("_", "-")
+        if flag in RESERVED_FLAGS or not re.fullmatch(r"[a-z][a-z0-9_]+", flag):
+            reserved = ", ".join(name.replace("_", "-") for name in RESERVED_FLAGS)
+            raise InputError(
+                f"{where}: sbatch flag '{shown}' cannot be given; not allowed are {reserved}, and one-letter flags: "
+                "write the long name"
+            )
+        if flag in flags:
+            raise InputError(f"{where}: sbatch flag '{shown}' is given twice, in two spellings; keep one of them")
+        if not isinstance(value, str | int) or (isinstance(value, str) and not (value.isprintable() or value == "")):
+            raise InputError(
+                f"{where}: sbatch flag '{shown}' is {value!r}; write one line of text in quotes, a whole number, or "
+                "true for a flag without a value"
+            )
+        flags[flag] = value
+    return flags
 
 
 def _check_once(flags: dict[str, Any], values: dict[str, Any], where: str) -> None:

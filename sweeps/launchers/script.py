@@ -18,7 +18,7 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
-from sweeps.definition.sbatch_flags import RESERVED_FLAGS, flag_name
+from sweeps.definition.sbatch_flags import flag_name
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.snapshot import snapshot_folder
@@ -138,12 +138,6 @@ def _more_flags(profile: Profile, exclude: tuple[str, ...]) -> dict[str, Any]:
         exclude: nodes that a retry leaves out; they are added to those of the profile.
     """
     flags = {flag_name(key): value for key, value in profile.sbatch.items()}
-    for key in flags:
-        if key in RESERVED_FLAGS or not re.fullmatch(r"[a-z][a-z0-9_]+", key):
-            raise InputError(
-                f"profile {profile.name}: sbatch flag '{key.replace('_', '-')}' cannot be given; "
-                f"not allowed are {', '.join(one.replace('_', '-') for one in RESERVED_FLAGS)}, and one-letter flags"
-            )
     if isinstance(flags.get("exclude"), str):
         flags["exclude"] = ",".join([str(flags["exclude"]), *exclude])
     return {key: value for key, value in flags.items() if value is not False}

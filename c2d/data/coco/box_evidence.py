@@ -19,6 +19,12 @@ A_FEW = 1 / 1000
 SOME, MOST, NEARLY_ALL = 0.1, 0.5, 0.95
 TOLERANCE = 0.01
 """Relative difference of two numbers that are taken as equal: tools round boxes and areas."""
+SCALES = {100: "percent", 1000: "thousandths"}
+"""{what stands for the whole side of an image: its name}, in files with boxes in units of the image."""
+FAR_OUTSIDE = 1.25
+"""End of a box by the side of its image from which its unit may be another one."""
+MANY_BOXES = 20
+"""Boxes from which it is no coincidence that all are in one corner of their images."""
 LEAST_BOXES = 3
 """Boxes from which equal areas of different boxes are no coincidence."""
 
@@ -78,6 +84,8 @@ def find_other_format(boxes: Boxes, outside: Bools, issues: FileIssues) -> bool:
             f"{_share(as_corners)} have the area of (x1, y1, x2, y2), not of (x, y, w, h); {fix}",
         )  # fmt: skip
         return severity == "error"
+    if _find_scaled(boxes, outside, issues):
+        return True
     if outside.mean() <= A_FEW:
         return False
     wide, high = boxes.size.T
@@ -88,6 +96,9 @@ def find_other_format(boxes: Boxes, outside: Bools, issues: FileIssues) -> bool:
             "write x - w / 2, y - h / 2, w, h",
         ),
     }
+    far_outside = max(((x + w) / wide).max(), ((y + h) / high).max()) > FAR_OUTSIDE
+    for scale, name in SCALES.items() if far_outside else ():
+        readings[f"{name} of the image"] = (_inside(boxes, scale), _scaled_fix(scale))
     for name, (fits, how) in readings.items():
         if fits.all():
             issues.error(
@@ -95,6 +106,44 @@ def find_other_format(boxes: Boxes, outside: Bools, issues: FileIssues) -> bool:
                 f"{_share(outside)} leave their image as (x, y, w, h), none as ({name}); if they are such, {how}",
             )  # fmt: skip
             break
+    return False
+
+
+def _inside(boxes: Boxes, scale: float) -> Bools:
+    x, y, w, h = boxes.box.T
+    result: Bools = np.maximum(x + w, y + h) <= scale * (1 + TOLERANCE)
+    return result
+
+
+def _scaled_fix(scale: int) -> str:
+    return f"multiply x and w by the width / {scale}, y and h by the height / {scale}"
+
+
+def _find_scaled(boxes: Boxes, outside: Bools, issues: FileIssues) -> bool:
+    """Report boxes in percent or thousandths of the image; return whether their areas prove it.
+
+    Without such areas, boxes that all leave out most of their images are a warning.
+    """
+    x, y, w, h = boxes.box.T
+    whole = boxes.size.prod(axis=1)
+    for scale, name in SCALES.items():
+        if not _inside(boxes, scale).all():
+            continue
+        proven = _equal(boxes.area, w * h * whole / scale**2) & ~_equal(boxes.area, w * h)
+        if proven.sum() >= max(LEAST_BOXES, MOST * len(proven)):
+            issues.error(
+                "box format", _names(boxes, proven),
+                f"{_share(proven)} have the area of a box in {name} of the image, not in px; {_scaled_fix(scale)}",
+            )  # fmt: skip
+            return True
+        reach = min(float((x + w).max()), float((y + h).max()))
+        corner = len(w) >= MANY_BOXES and reach > 0.8 * scale and (boxes.size.min(axis=1) > 2 * scale).all()
+        if corner and not outside.any():
+            issues.warning(
+                "box format", _names(boxes, np.ones(len(w), np.bool_)),
+                f"all {len(w)} boxes are in the first {scale} x {scale} px of larger images, as boxes in {name} of the "
+                f"image would be; if they are such, {_scaled_fix(scale)}",
+            )  # fmt: skip
     return False
 
 
@@ -147,6 +196,17 @@ def _placeholders(boxes: Boxes, whole: Floats) -> Iterator[tuple[Severity, str, 
         yield (
             "warning", "area", _names(boxes, same),
             f"{_share(same)} have {usual:.3g} times w * h as area; areas of another image size? write w * h",
+        )  # fmt: skip
+        return
+    w, h = boxes.box[:, 2:].T
+    no_mask = known & np.asarray([not row.get("segmentation") for row in boxes.rows])
+    below = no_mask & (boxes.area < (w - 1) * (h - 1) * (1 - TOLERANCE))
+    if below.sum() >= max(LEAST_BOXES, MOST * no_mask.sum()):
+        yield (
+            "warning", "area", _names(boxes, below),
+            f"{_share(below)} have an area below w * h and no mask, the first {boxes.area[below][0]:g} for a box of "
+            f"{w[below][0]:g} x {h[below][0]:g}; AP of small, medium and large boxes goes by the area: write w * h, "
+            "unless it is that of a mask that was left out",
         )  # fmt: skip
 
 

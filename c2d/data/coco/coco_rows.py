@@ -12,17 +12,19 @@ from c2d.data.coco import box_evidence
 from c2d.data.coco.box_evidence import Boxes
 from c2d.data.coco.file_issues import FileIssues
 from c2d.data.coco.repeated import check_class_names, check_repeated_boxes
+from c2d.data.coco_file import entry_value
 from c2d.data.usable_boxes import MIN_SIDE_PX, check_flag
 
 # COCO rounds boxes to 1/100 px, and some of its own boxes cross the border by that much.
 OUTSIDE_TOLERANCE_PX = 0.5
 MOST_PX = 1e9
 """Numbers from here on are no sizes in px."""
+WANTED_ID = "wanted a whole number below 2^63"
 
 
 def is_id(value: Any) -> bool:
-    """Return whether a value can be an id: a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Return whether a value can be an id: a whole number of 64 bits, as evaluation keeps it."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _repeated(values: Iterable[Any]) -> list[Any]:
@@ -35,12 +37,12 @@ def check_categories(coco: dict[str, Any], issues: FileIssues) -> set[int]:
     named: list[tuple[int, str]] = []
     for index, row in enumerate(coco["categories"]):
         if not is_id(row.get("id")):
-            issues.error("category id", f"category entry {index}", f"id is {row.get('id')!r}; wanted a whole number")
+            issues.error("category id", f"category entry {index}", f"id {entry_value(row, 'id')}; {WANTED_ID}")
             continue
         known.append(row["id"])
         name = row.get("name")
         if not isinstance(name, str) or not name.strip():
-            issues.error("category name", f"category {row['id']}", f"name is {name!r}; wanted text")
+            issues.error("category name", f"category {row['id']}", f"name {entry_value(row, 'name')}; wanted text")
         else:
             named.append((row["id"], name))
     for value in _repeated(known):
@@ -64,18 +66,19 @@ def check_image_rows(coco: dict[str, Any], issues: FileIssues) -> dict[int, tupl
     sizes: dict[int, tuple[float, float]] = {}
     for index, row in enumerate(coco["images"]):
         if not is_id(row.get("id")):
-            issues.error("image id", f"image entry {index}", f"id is {row.get('id')!r}; wanted a whole number")
+            issues.error("image id", f"image entry {index}", f"id {entry_value(row, 'id')}; {WANTED_ID}")
             continue
         where = f"image {row['id']} ({row.get('file_name')})"
         if not isinstance(row.get("file_name"), str) or not row["file_name"]:
             issues.error(
                 "file name",
                 f"image {row['id']}",
-                f"file_name is {row.get('file_name')!r}; wanted the name of the image file",
+                f"file_name {entry_value(row, 'file_name')}; wanted the name of the image file",
             )
         side = [row.get("width"), row.get("height")]
         if not all(_is_number(v) and 1 <= v < MOST_PX for v in side):
-            issues.error("image size", where, f"width, height are {side[0]!r}, {side[1]!r}; wanted pixels, at least 1")
+            given = f"width {entry_value(row, 'width')}, height {entry_value(row, 'height')}"
+            issues.error("image size", where, f"{given}; wanted pixels, at least 1")
             side = [float("nan")] * 2
         sizes[row["id"]] = (side[0], side[1])
     for value in _repeated(row["id"] for row in coco["images"] if is_id(row.get("id"))):
@@ -162,9 +165,7 @@ def check_annotations(
     listing = ", ".join(str(value) for value in sorted(categories)[:12]) + (", ..." if len(categories) > 12 else "")
     for index, row in enumerate(rows):
         if not is_id(row.get("id")):
-            issues.error(
-                "annotation id", f"annotation entry {index}", f"id is {row.get('id')!r}; wanted a whole number"
-            )
+            issues.error("annotation id", f"annotation entry {index}", f"id {entry_value(row, 'id')}; {WANTED_ID}")
         where = f"annotation {row.get('id', f'entry {index}')} (image {row.get('image_id')})"
         image, category = row.get("image_id"), row.get("category_id")
         if not is_id(image) or image not in sizes:
@@ -175,13 +176,13 @@ def check_annotations(
             )
         box = row.get("bbox")
         if not _is_box(box):
-            issues.error("bbox", where, f"bbox is {box!r}; wanted four finite numbers x, y, w, h")
+            issues.error("bbox", where, f"bbox {entry_value(row, 'bbox')}; wanted four finite numbers x, y, w, h")
         elif is_id(image) and image in sizes:
             sound.append(row)
         area = row.get("area")
         flat = _is_box(box) and (box[2] <= 0 or box[3] <= 0)  # reported once, as such
         if not flat and not _is_area(area):
-            message = f"area is {area!r}; wanted a finite number above 0, w * h where there is no mask"
+            message = f"area {entry_value(row, 'area')}; wanted a finite number above 0, w * h where there is no mask"
             issues.error("area", where, message)
         if "iscrowd" not in row:
             without_crowd += 1

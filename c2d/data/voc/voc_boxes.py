@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +82,6 @@ def trained_boxes(
     return image
 
 
-def in_fractions(corners: Sequence[Corners]) -> bool:
-    """Return whether all boxes of a data set are in units from 0 to 1."""
-    return bool(corners) and all(0 <= value <= 1 for own in corners for value in own)
+def in_fractions(corners: Corners) -> bool:
+    """Return whether a box is in fractions of its image: between 0 and 1, and not in whole pixels."""
+    return all(0 <= value <= 1 for value in corners) and any(value != int(value) for value in corners)

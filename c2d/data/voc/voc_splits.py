@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,8 +101,7 @@ def read_splits(
             size = f"{facts.size[0]} x {facts.size[1]}"
             entry.annotation.notes.insert(0, f"states no image size; the image's own, {size}, is used")
     boxes = [(item.corners, frame_size(f, own)) for entry, f, own in framed for item in entry.annotation.objects]
-    if in_fractions([corners for corners, _ in boxes]):
-        reading.issues.append(f"{src}: all {len(boxes)} boxes are in units from 0 to 1; VOC has pixels, multiply them")
+    reading.issues += _fractions(entry for entry, _, _ in framed)
     if origin is None and (note := origin_note(boxes)) is not None:
         reading.notes.append(note)
     reading.notes += frame_notes([(entry.xml, facts, own) for entry, facts, own in framed])
@@ -113,6 +112,19 @@ def read_splits(
         reading.splits[entry.split].append(trained_boxes(entry.annotation, name, facts, own, origin or "1"))
     reading.notes += [f"{entry.xml}: {note}" for entry in entries for note in entry.annotation.notes]
     return reading
+
+
+def _fractions(entries: Iterable[Entry]) -> list[str]:
+    """Return a line where boxes are in fractions of their image."""
+    objects = [(entry.xml, item) for entry in entries for item in entry.annotation.objects]
+    wrong = [(xml, item) for xml, item in objects if in_fractions(item.corners)]
+    if not wrong:
+        return []
+    xml, item = wrong[0]
+    return [
+        f"{xml}: {item}: in units from 0 to 1, as {len(wrong)} of {len(objects)} boxes; VOC has pixels, multiply them "
+        "by the width and height of the image"
+    ]
 
 
 def _entries(src: Path, lists: dict[str, str], reading: Reading) -> list[Entry]:

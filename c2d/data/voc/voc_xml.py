@@ -10,6 +10,7 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from c2d.data.flag_words import read_flag
+from c2d.data.usable_boxes import BOX_DECIMALS
 
 Corners = tuple[float, float, float, float]
 FLAGS = ("difficult", "truncated", "occluded")
@@ -88,19 +89,36 @@ def _parse(path: Path) -> Element:
         root = ElementTree.parse(path).getroot()
     except FileNotFoundError:
         raise BadAnnotation("no such file, but its split lists it (a list has names without suffix)") from None
-    except (ParseError, DefusedXmlException, OSError, ValueError, LookupError) as error:
-        raise BadAnnotation(f"cannot be read as XML ({error})") from None
+    except DefusedXmlException:
+        raise BadAnnotation("its DOCTYPE defines entities, which are not read; write their text instead") from None
+    except (ParseError, OSError, ValueError, LookupError) as error:
+        raise BadAnnotation(f"cannot be read as XML ({error}); {_xml_fix(path)}") from None
+    for element in root.iter() if root is not None else ():
+        if isinstance(element.tag, str):  # without namespace, and in the case of VOC
+            element.tag = element.tag.rpartition("}")[2].lower()
     if root is None or root.tag != "annotation":
         raise BadAnnotation(f"the root element is <{root.tag if root is not None else ''}>; wanted <annotation>")
     return root
+
+
+def _xml_fix(path: Path) -> str:
+    try:
+        path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        return "its bytes are not UTF-8: save it as UTF-8, or name its encoding in the first line"
+    except OSError:
+        return "check its permissions"
+    return "correct that place (& is written &amp;), or export the file again"
 
 
 def _stated_size(root: Element) -> tuple[int, int] | None:
     size = _child(root, "size", "the file")
     if size is None:
         return None
-    width, height = int(_number(size, "width", "<size>")), int(_number(size, "height", "<size>"))
-    return (width, height) if width and height else None
+    width, height = _number(size, "width", "<size>"), _number(size, "height", "<size>")
+    if width != int(width) or height != int(height):
+        raise BadAnnotation(f"<size> is {width:g} x {height:g}; wanted whole numbers of pixels")
+    return (int(width), int(height)) if width and height else None
 
 
 def _object(item: Element, number: int) -> VocObject:
@@ -114,7 +132,11 @@ def _object(item: Element, number: int) -> VocObject:
     x1, y1, x2, y2 = (_number(box, key, where) for key in ("xmin", "ymin", "xmax", "ymax"))
     flags: dict[str, int] = {}
     for key in FLAGS:
+        if key in {name.lower() for name in item.attrib}:
+            raise BadAnnotation(f"{where}: {key} is an attribute of <object>; wanted an element <{key}>")
         if (element := _child(item, key, where)) is not None:
+            if len(element):
+                raise BadAnnotation(f"{where}: <{key}> contains <{element[0].tag}>; wanted 0 or 1")
             try:
                 flags[key] = read_flag(element.text)
             except ValueError as error:
@@ -137,7 +159,7 @@ def _text(parent: Element, tag: str, where: str) -> str:
 def _number(parent: Element, tag: str, where: str) -> float:
     text = _text(parent, tag, where)
     try:
-        value = float(text)
+        value = float("nan" if "_" in text else text)  # Python reads 1_0 as 10
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e7:  # also NaN and infinity
@@ -154,9 +176,9 @@ def drop_repeated(annotation: VocAnnotation) -> None:
     Raises:
         BadAnnotation: a repetition has another difficult flag.
     """
-    kept: dict[Corners, list[VocObject]] = {}
+    kept: dict[tuple[float, ...], list[VocObject]] = {}
     for item in list(annotation.objects):
-        others = kept.setdefault(item.corners, [])
+        others = kept.setdefault(tuple(round(value, BOX_DECIMALS) for value in item.corners), [])
         same = next((other for other in others if other.name == item.name), None)
         if same is None:
             if others:

@@ -11,7 +11,7 @@ from c2d.data.flag_words import ALLOWED_FLAGS, read_flag
 FALSE = ("0", "0.0", "00", "-1", "-1.0", "", "  ", "False", "FALSE", "f", "no", "No", "N", "off", "None", "null", "n/a",
          "N/A", "na", "Unspecified", "unknown", " 0\n", None, 0, 0.0, -1, False)  # fmt: skip
 TRUE = ("1", "1.0", "+1", " 1 ", "True", "TRUE", "t", "yes", "Y", "on", 1, 1.0, True)
-NEITHER = ("2", "0.5", "-2", "inf", "1e9", "maybe", "falsch", "0 1", "1,0", "dog", 2, 0.5, [], {"a": 1})
+NEITHER = ("2", "0_1", "0.5", "-2", "inf", "1e9", "maybe", "falsch", "0 1", "1,0", "dog", 2, 0.5, [], {"a": 1})
 
 
 @pytest.mark.parametrize(("values", "flag"), [(FALSE, 0), (TRUE, 1)])

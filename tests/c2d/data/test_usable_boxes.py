@@ -74,7 +74,7 @@ def test_min_size_of_a_run() -> None:
     ("change", "message"),
     [
         ({"iscrowd": 1}, r"train.json has no box to train on: of 3 boxes 3 crowd regions \(iscrowd 1\)"),
-        ({"iscrowd": "no"}, r"annotation 1 \(image 1\): iscrowd is 'no'; write 0"),
+        ({"iscrowd": "no"}, r'annotation 1 \(image 1\): iscrowd is "no"; write 0'),
         ({"bbox": [0.1, 0.1, 0.2, 0.5]}, "of 3 boxes 2 with a side below 1 px, 1 crowd regions"),
         ({"bbox": [90, 90, 5, 5]}, "of 3 boxes 2 outside their image"),
         ({"area": 0}, "of 3 boxes 2 without area"),

@@ -14,7 +14,7 @@ from c2d.core.errors import InputError
 from c2d.data.flag_words import ALLOWED_FLAGS
 from c2d.data.issues import InvalidDataset
 from c2d.data.voc.convert_voc import convert
-from tests.c2d.data.voc_folder import BOX, annotation, item, noise, rows, write_voc
+from tests.c2d.data.voc_folder import BOX, SIZE, annotation, item, noise, rows, write_voc
 
 WORDS = [
     ("False", 0),
@@ -66,7 +66,16 @@ PART = f"<part><name>head</name>{BOX.format(6, 7, 9, 9)}</part>"
         (annotation(item(extra="<difficult>0</difficult><difficult>1</difficult>")), "has 2 <difficult>"),
         (annotation(item(), size="<size/><size/>"), "the file has 2 <size>; wanted one"),
         (annotation(item().replace("</xmin>", "</xmin><xmin>3</xmin>")), "object 1 (ant) has 2 <xmin>"),
-        (annotation(item(), f"<Object><name>ant</name>{BOX.format(1, 1, 9, 9)}</Object>"), "has 2 <bndbox> and 1 <obj"),
+        (annotation(item(), f"<obj><name>ant</name>{BOX.format(1, 1, 9, 9)}</obj>"), "has 2 <bndbox> and 1 <obj"),
+        (
+            annotation(item().replace("<object>", '<object difficult="1">')),
+            "difficult is an attribute of <object>; w",
+        ),
+        (annotation(item(extra="<difficult><v>1</v></difficult>")), "<difficult> contains <v>; wanted 0 or 1"),
+        (annotation(item().replace("<xmin>5<", "<xmin>1_0<")), "<xmin> is '1_0'; wanted a number"),
+        (annotation(item(), size=SIZE.replace("64", "64.5")), "<size> is 64.5 x 48; wanted whole numbers of pixels"),
+        (annotation(item(), item((0.1, 0.2, 0.5, 1))), "in units from 0 to 1, as 1 of 3 boxes; VOC has pixels"),
+        (annotation(item(name="a&b")), "correct that place (& is written &amp;), or export the file again"),
         (annotation(f"<item><name>ant</name>{BOX.format(1, 1, 9, 9)}</item>"), "has 1 <bndbox> and 0 <object>"),
         (annotation(item(), item(extra="<difficult>1</difficult>")), "repeats object 1 with another <difficult>"),
         (f"<annotations>{annotation(item())}</annotations>", "the root element is <annotations>"),
@@ -142,6 +151,23 @@ def test_a_name_that_ends_like_a_flag(tmp_path: Path) -> None:
         InputError, match="the line 'IMG 1' is either the image 'IMG 1' or the image 'IMG' with the flag"
     ):
         convert(src, tmp_path / "two")
+
+
+def test_tags_in_other_case_and_with_a_namespace_are_read(tmp_path: Path) -> None:
+    text = annotation(item(extra="<Difficult>1</Difficult>"), item((9, 9, 20, 20)))
+    text = text.replace("object>", "Object>").replace("<annotation>", '<Annotation xmlns="http://voc.org">')
+    src = write_voc(tmp_path / "voc", text.replace("</annotation>", "</Annotation>"))
+    convert(src, tmp_path / "out")
+    assert [(row["bbox"], row["iscrowd"]) for row in rows(tmp_path / "out")] == [
+        ([4, 5, 21, 25], 1), ([8, 8, 12, 12], 0),
+    ]  # fmt: skip
+
+
+def test_an_encoding_that_is_not_stated_is_named(tmp_path: Path) -> None:
+    src = write_voc(tmp_path / "voc")
+    (src / "Annotations/a.xml").write_bytes(annotation(item(name="käfer")).encode("latin-1"))
+    with pytest.raises(InvalidDataset, match="its bytes are not UTF-8: save it as UTF-8, or name its encoding"):
+        convert(src, tmp_path / "out")
 
 
 def test_xml_with_a_byte_order_mark(tmp_path: Path) -> None:

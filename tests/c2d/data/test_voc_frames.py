@@ -169,5 +169,5 @@ def test_the_origin_is_never_changed_silently(tmp_path: Path, origin: Any, boxes
 def test_fractions_of_the_image_are_refused(tmp_path: Path) -> None:
     text = annotation(item((0.1, 0.2, 0.5, 1.0)))
     src = write_voc(tmp_path / "voc", text, text)
-    with pytest.raises(InvalidDataset, match="all 2 boxes are in units from 0 to 1; VOC has pixels"):
+    with pytest.raises(InvalidDataset, match="in units from 0 to 1, as 2 of 2 boxes; VOC has pixels"):
         convert(src, tmp_path / "out")

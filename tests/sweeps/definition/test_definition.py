@@ -162,7 +162,7 @@ ONE_MISTAKE = [
     (AXES + "  method:\n    on: []", "x.yaml:5: axes.method.on: YAML reads on as true; put the name in quotes: 'on'"),
     (AXES + "  method:\n    ~: []", "x.yaml:5: axes.method.~: YAML reads ~ as null; put the name in quotes"),
     (AXES + "  method:\n    2021-06-05: []", "YAML reads 2021-06-05 as a date; put the name in quotes"),
-    (AXES + "  overrides.a: [yes]", "x.yaml:4: axes.overrides.a[0]: YAML reads yes as true; write true or false, or"),
+    (AXES + "  overrides.a: [yes]", "x.yaml:4: axes.overrides.a[0]: YAML reads yes as true; write true or false, a"),
     (
         AXES + "  overrides.a: [1:30]",
         "x.yaml:4: axes.overrides.a[0]: YAML reads 1:30 as 90; write a plain finite number",
@@ -170,7 +170,7 @@ ONE_MISTAKE = [
     (AXES + "  overrides.a: [1_000]", "x.yaml:4: axes.overrides.a[0]: YAML reads 1_000 as 1000; write a plain"),
     (AXES + "  overrides.a: [0x10]", "x.yaml:4: axes.overrides.a[0]: YAML reads 0x10 as 16; write a plain"),
     (AXES + "  overrides.a: [.nan]", "x.yaml:4: axes.overrides.a[0]: .nan is not a finite number; write a plain"),
-    (AXES + "  overrides.a: [1e999]", "x.yaml:4: axes.overrides.a[0]: not a number that can be kept"),
+    (AXES + "  overrides.a: [1e999]", "x.yaml:4: axes.overrides.a[0]: 1e999 is too large a number"),
     (AXES + "  overrides.a: [!!python/name:os.system x]", "x.yaml:4: axes.overrides.a[0]: the tag"),
     (AXES + "  overrides.a: &a [*a]", "x.yaml:4: axes.overrides.a[0]: an alias (*) inside its own anchor"),
     (AXES + "  [a, b]: [1]", "x.yaml:4: axes: a key is a list or a mapping; keys are text"),

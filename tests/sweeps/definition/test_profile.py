@@ -34,7 +34,7 @@ def test_the_variable_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
         ("hours: {small: '4:00'}", r"hours\.small: .*; write a plain number without quotes"),
         ("hours: {small: 4, small: 5}", r"hours\.small: is given twice"),
         ("sbatch: {begin: 22:00:00}", r"sbatch\.begin: YAML reads 22:00:00 as 79200; .*'22:00:00' in quotes"),
-        ("account: 0123", "account: not a number that can be kept; .*'0123' in quotes"),
+        ("account: 0123", "account: 0123 begins with 0, which YAML reads as octal; .*'0123' in quotes"),
         ("account: 123", r"account: .*valid string \(given 123\); put it in quotes"),
         ("cpus: '8'", r"cpus: .*; write a plain number without quotes"),
         ("gpus: true", r"gpus: .*; write a plain number without quotes"),
@@ -50,12 +50,30 @@ def test_the_variable_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
         ("sbatch: {gres: 'gpu:2'}", "sbatch flag 'gres' sets what the key `gres` sets"),
         ("gpus: 2\ngres: gpu:a100:4", "has 4 GPUs a node and gpus is 2; give one of them"),
         ("qos: high\nsbatch: {qos: low}", "qos is given twice"),
+        ("sbatch: {tasks-per-node: 2}", "sbatch flag 'tasks-per-node' sets what the key `processes` sets"),
+        ("sbatch: {time: 60, --time: 70}", "sbatch flag 'time' is given twice, in two spellings"),
+        ("sbatch: {mem_per_cpu: 1G, mem-per-cpu: 2G}", "sbatch flag 'mem-per-cpu' is given twice"),
+        ("sbatch: {exclusive: null}", "sbatch flag 'exclusive' is None; write one line of text in quotes"),
+        ("sbatch: {reservation: 1.50}", "sbatch flag 'reservation' is 1.5; write one line of text in quotes"),
+        ('sbatch: {comment: "a\\nb"}', "sbatch flag 'comment' is .*; write one line of text"),
     ],
 )
 def test_errors_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
+        load_profile(str(file))
+
+
+@pytest.mark.parametrize(
+    "key", ["array", "job-name", "job_name", "dependency", "requeue", "signal", "t", "-p", "--no-requeue", "test-only"]
+)
+def test_flags_that_the_launcher_sets_and_short_ones_are_refused(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(f"sbatch: {{'{key}': x}}")
+    with pytest.raises(
+        InputError, match=f"'{key.strip('-').replace('_', '-')}' cannot be given; not allowed are array"
+    ):
         load_profile(str(file))
 
 

@@ -97,14 +97,6 @@ def test_a_retry_with_more_of_something(tmp_path: Path) -> None:
     assert "--gres=gpu:v100:4,nvme:1" in flags(batch_script(*request(tmp_path, Profile(gres="gpu:v100:4,nvme:1"))))
 
 
-@pytest.mark.parametrize(
-    "key", ["array", "job-name", "job_name", "dependency", "requeue", "signal", "o", "--no-requeue"]
-)
-def test_flags_that_the_launcher_sets_are_refused(tmp_path: Path, key: str) -> None:
-    with pytest.raises(InputError, match="cannot be given; not allowed are array, chdir"):
-        batch_script(*request(tmp_path, Profile(name="mine", sbatch={key: "x"})))
-
-
 def test_a_flag_of_the_profile_replaces_ours(tmp_path: Path) -> None:
     text = batch_script(*request(tmp_path, Profile(sbatch={"mem": 0, "exclude": "n9"}), exclude=("n1",)))
     assert {"--mem=0", "--exclude=n9,n1"} <= set(flags(text))
