@@ -90,7 +90,10 @@ def _reason(content: bytes, path: Path) -> str:
     """Say why OpenCV returned nothing, and what to do."""
     form = format_name(content, path.suffix)
     if form == "TIFF" and (raw := decode(content, cv2.IMREAD_UNCHANGED)) is not None:
-        low, high = float(np.nanmin(raw)), float(np.nanmax(raw))
+        finite = raw[np.isfinite(raw)]
+        if not finite.size:
+            return f"training cannot read {raw.dtype.name} TIFF, and this one has no finite value; get the file again"
+        low, high = float(finite.min()), float(finite.max())
         return (
             f"training cannot read {raw.dtype.name} TIFF; {to_8bit_command(path.parent, low, high)} writes 8-bit "
             "copies (choose one range for all splits)"

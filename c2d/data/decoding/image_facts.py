@@ -118,7 +118,8 @@ def image_facts(path: Path) -> ImageFacts:
             bits = 8 * raw.dtype.itemsize
             colours = raw if raw.ndim == 2 else raw[..., :3]
             if bits > 8:
-                minimum, maximum = float(np.nanmin(colours)), float(np.nanmax(colours))
+                finite = colours[np.isfinite(colours)]
+                minimum, maximum = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
             if one_colour and bits > 8 and not _one_value(colours):
                 lost = "low bits"
             if bits > 8:

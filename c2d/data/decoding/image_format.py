@@ -48,10 +48,14 @@ def format_name(content: bytes, suffix: str = "") -> str | None:
         return "PNM"
     if content[:1] == b"\x0a" and content[1:2] in b"\0\2\3\4\5" and content[2:3] == b"\1":
         return "PCX"
-    head = content[:512].lstrip().lower()
+    head = content[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if head.startswith((b"<svg", b"<?xml")) and b"<svg" in content[:4096].lower():
         return "SVG"
-    return "text" if head.startswith((b"<", b"{")) else None
+    return "text" if head.startswith((b"<", b"{")) or (head and head.isascii() and _printable(head)) else None
+
+
+def _printable(head: bytes) -> bool:
+    return head.decode("ascii").translate({9: " ", 10: " ", 13: " "}).isprintable()
 
 
 def damaged_text(form: str | None, content: bytes) -> str:

@@ -68,7 +68,7 @@ def _copy(path: Path, name: Path, out: Path, done: Scaling) -> None:
     content = path.read_bytes()
     # Depth as in the file; upright and without alpha, as training reads it.
     values = _decoded(content)
-    if values is None:
+    if values is None or not np.isfinite(values).any():
         done.skipped.append(name.as_posix())
         return
     (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _copy(path: Path, name: Path, out: Path, done: Scaling) -> None:
         shutil.copyfile(path, out / name)
         done.copied += 1
         return
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low, high = (float(np.nan_to_num(end)) for end in (np.nanmin(values), np.nanmax(values)))  # JSON has no infinity
     if low < done.minimum or high > done.maximum:
         done.clipped[name.as_posix()] = [low, high]
     (out / name).write_bytes(_encoded(to_8bit(values, done.minimum, done.maximum), path))

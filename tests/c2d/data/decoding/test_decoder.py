@@ -142,6 +142,18 @@ def test_float_tiff_is_refused_with_its_range(tmp_path: Path, dtype: Any) -> Non
         read_image(path)
 
 
+def test_the_range_of_a_float_tiff_is_that_of_its_finite_values(tmp_path: Path) -> None:
+    values = GREY16.astype(np.float32)
+    values[0, 0], values[0, 1] = np.nan, np.inf
+    path = tmp_path / "a.tif"
+    path.write_bytes(_saved("TIFF", Image.fromarray(values)))
+    with pytest.raises(UnreadableImage, match=r"float32 TIFF; `c2d data to-8bit .* OUT --max 65535`"):
+        read_image(path)
+    path.write_bytes(_saved("TIFF", Image.fromarray(np.full_like(values, np.nan))))
+    with pytest.raises(UnreadableImage, match="this one has no finite value"):
+        read_image(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -149,7 +161,9 @@ def test_float_tiff_is_refused_with_its_range(tmp_path: Path, dtype: Any) -> Non
         (b"<!DOCTYPE html><html>not found</html>", "is a text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "training cannot read HEIF or video; write it as PNG"),
-        (b"abcdefgh" * 9, "the format of the file is unknown"),
+        (b"\xef\xbb\xbf<!DOCTYPE html>", "is a text"),
+        (b"404: Not Found\n", "is a text"),
+        (b"\xfa\xdeabcdef" * 9, "the format of the file is unknown"),
         *[(_saved(form)[:-700], "is damaged or incomplete") for form in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")],
         (_saved("JPEG")[:-2], r"\(JPEG\) is damaged"),
     ],
@@ -212,3 +226,15 @@ def test_float_tiff_becomes_8_bit_copies(tmp_path: Path) -> None:
     (tmp_path / "out" / "to_8bit.json").write_text("{")
     with pytest.raises(InputError, match="write the copies again"):
         scaling_of(tmp_path / "out")
+
+
+def test_infinite_values_are_clipped_and_recorded(tmp_path: Path) -> None:
+    values = np.linspace(-1, 1, 48 * 64, dtype=np.float32).reshape(48, 64)
+    values[0, 0], values[0, 1] = np.inf, np.nan
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tif").write_bytes(_saved("TIFF", Image.fromarray(values)))
+    (tmp_path / "in" / "b.tif").write_bytes(_saved("TIFF", Image.fromarray(np.full_like(values, np.nan))))
+    done = write_8bit_copies(tmp_path / "in", tmp_path / "out", -1, 1)
+    assert done.clipped == {"a.tif": [float(np.nanmin(values)), float(np.finfo(np.float32).max)]}
+    assert done.skipped == ["b.tif"]
+    assert read_image(tmp_path / "out" / "a.tif")[0, :2, 0].tolist() == [255, 0]
