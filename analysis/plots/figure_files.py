@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.plots.pdf_fonts import small_fonts
 from analysis.plots.style import paper_style
+from analysis.plots.tick_cache import settled_ticks
 from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,28 +33,11 @@ def encode_figure(figure: Figure, data: pd.DataFrame) -> dict[str, bytes]:
     Equal figures and data give equal bytes.
     """
     files = {".pdf": io.BytesIO(), ".svg": io.BytesIO()}
-    with paper_style(), _fonts_without_layout_tables():
+    with paper_style(), small_fonts(), settled_ticks():
         # Dates would make the bytes differ; matplotlib leaves out metadata that is None.
         figure.savefig(files[".pdf"], format="pdf", metadata={"CreationDate": None, "Creator": "c2d", "Producer": None})
         figure.savefig(files[".svg"], format="svg", metadata={"Date": None, "Creator": "c2d"})
     return {**{suffix: file.getvalue() for suffix, file in files.items()}, ".csv": csv_text(data).encode()}
-
-
-@contextmanager
-def _fonts_without_layout_tables() -> Iterator[None]:
-    """Leave kerning, ligatures and formulas out of embedded fonts: matplotlib has applied them, and no PDF reads them.
-
-    Reading these tables of DejaVu Sans takes longer than drawing a figure. Where fontTools has another name for its
-    default, the fonts are larger and nothing else changes.
-    """
-    from fontTools.subset import Options
-
-    default = getattr(Options, "_drop_tables_default", [])
-    Options._drop_tables_default = [*default, "GSUB", "GPOS", "GDEF", "MATH"]
-    try:
-        yield
-    finally:
-        Options._drop_tables_default = default
 
 
 def csv_text(data: pd.DataFrame) -> str:

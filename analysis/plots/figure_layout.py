@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.plots.figure_text import shorten_distinct, wrap_text
 from analysis.plots.style import GREY, PAPER, SINGLE_IN, paper_style
+from analysis.plots.tick_cache import settled_ticks
 from analysis.spec.labels import mathtext
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def freeze_layout(figure: Figure) -> Figure:
     """Fix the axes at the places that the layout gives them; call it inside `paper_style()`."""
     engine: Any = figure.get_layout_engine()
     if figure.axes:
-        engine.execute(figure)  # the layout alone: drawing takes as long again
+        with settled_ticks():
+            engine.execute(figure)  # the layout alone: drawing takes as long again
     figure.set_layout_engine(None)  # "none" leaves a placeholder, for which every file would be drawn once more
     for axes in figure.axes:
         box = axes.get_position()

@@ -157,7 +157,9 @@ def _add_one(contents: ReportContents, spec: TableSpec | FigureSpec, sweep: str,
 
         module = FIGURES[spec.kind]
         data = module.data(contents.study, spec, sweep)
-        contents.problems += [problem for problem in data.attrs.get("problems", []) if problem not in contents.problems]
+        # pop: pandas copies what is in attrs, deeply, with every column that is taken from a frame.
+        found = data.attrs.pop("problems", [])
+        contents.problems += [problem for problem in found if problem not in contents.problems]
         limits = module.limits(data, spec)
         parts = figure_parts(data, limits)
         rows = data[limits.column].astype(str)
