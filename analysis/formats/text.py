@@ -138,7 +138,7 @@ def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if table.statistics:
         yield "Statistics", " ".join(with_full_stop(sentence) for sentence in table.statistics)
     yield from _tests(table)
-    names = _names(table)
+    names = row_names(table)
     if table.ledger.same:
         yield LEDGER[0], with_full_stop("; ".join(f"{fact}: {value}" for fact, value in table.ledger.same.items()))
     if table.ledger.differs:
@@ -149,15 +149,15 @@ def _under(table: Table, notes: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield "Mixed protocols", " ".join(with_full_stop(sentence) for sentence in mixed_protocols)
 
 
-def _names(table: Table) -> dict[str, str]:
-    """{key: name} of the rows; the key itself where two rows read alike."""
+def row_names(table: Table) -> dict[str, str]:
+    """Return {key: name} of the rows; the key itself where two rows read alike."""
     names = [row_name(row) for row in table.rows]
     return {row.key: row.key if names.count(name) > 1 else name for row, name in zip(table.rows, names, strict=True)}
 
 
 def _tests(table: Table) -> Iterator[tuple[str, str]]:
     """One paragraph a difference column: p of every row, and why the others have none."""
-    names = _names(table)
+    names = row_names(table)
     for column in table.columns:
         if column.kind != "difference":
             continue

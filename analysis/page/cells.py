@@ -29,7 +29,7 @@ class CellDetail:
 
     Attributes:
         id: of the line in the page.
-        row, column: keys.
+        row, column: names.
         value: in full precision, with its unit.
         sd: sample standard deviation over seeds.
         seeds: finished and planned.
@@ -74,10 +74,13 @@ def sort_key(cell: Cell) -> str:
     return "" if cell_text.is_missing(cell) else repr(cell.value)
 
 
-def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[str], file: str) -> CellDetail:
+def cell_detail(
+    cell: Cell, column: Column, row: Row, name: str, id: str, notes: Iterable[str], file: str
+) -> CellDetail:
     """Return the full numbers of a cell.
 
     Args:
+        name: of the row, as sentences have it.
         id: of the line in the page.
         notes: sentences of the cell's footnotes.
         file: the table's file, the argument of `c2d explain`.
@@ -88,8 +91,8 @@ def cell_detail(cell: Cell, column: Column, row: Row, id: str, notes: Iterable[s
     remarks += [cell.cross_check, *(note for note in notes if note != cell.reason)]
     return CellDetail(
         id=id,
-        row=row.key,
-        column=column.key,
+        row=name,
+        column=cell_text.header(column),
         value="missing" if missing else f"{cell.value!r}{unit}",
         sd="" if cell.sd is None else repr(cell.sd),
         seeds=f"{cell.n} of {max(cell.n, cell.n_planned)}" if cell.n or cell.n_planned else "",

@@ -49,7 +49,7 @@ class TableView:
         widths: one a column.
         details: one a cell.
         axes: {place of the label column: labels} of the axes with more than one label.
-        facts: (row key, its values of the ledger's differing facts).
+        facts: (name of a row, its values of the ledger's differing facts).
     """
 
     table: Table
@@ -93,6 +93,7 @@ def table_view(table: Table, place: int, file: str) -> TableView:
         file: its file, the argument of `c2d explain`.
     """
     content = text.table_text(table)
+    names = text.row_names(table)
     rows, details = [], []
     for r, row in enumerate(table.rows):
         line = []
@@ -100,7 +101,7 @@ def table_view(table: Table, place: int, file: str) -> TableView:
             shown, cell, id = content.cells[r, column.key], cell_text.cell_of(row, column), f"t{place}r{r}c{c}"
             notes = [content.notes.get(mark, mark) for mark in shown.marks]
             line.append(CellView(shown, id, cells.sort_key(cell)))
-            details.append(cells.cell_detail(cell, column, row, id, notes, file))
+            details.append(cells.cell_detail(cell, column, row, names[row.key], id, notes, file))
         begins = r > 0 and len(row.labels) > 1 and row.labels[0] != table.rows[r - 1].labels[0]
         rows.append((row, line, begins))
     labels = {k: list(dict.fromkeys(row.labels[k] for row in table.rows)) for k in range(len(table.row_axes))}
@@ -114,7 +115,10 @@ def table_view(table: Table, place: int, file: str) -> TableView:
         widths=[cells.part_widths(line[c].shown for _, line, _ in rows) for c in range(len(table.columns))],
         details=details,
         axes={k: found for k, found in labels.items() if len(found) > 1},
-        facts=[(row.key, [values.get(row.key, "") for values in table.ledger.differs.values()]) for row in table.rows],
+        facts=[
+            (names[row.key], [values.get(row.key, "") for values in table.ledger.differs.values()])
+            for row in table.rows
+        ],
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load.schema import AXIS, Study
 from analysis.report.file_names import name_of_labels
 from analysis.report.report_spec import SHIPPED, parse, read_spec
-from analysis.spec.labels import short_axis_label
+from analysis.spec.labels import short_axis_label, value_label
 from analysis.spec.report_item import FigureSpec
 from analysis.spec.table_spec import TableSpec
 from analysis.tables.groups import groups
@@ -167,7 +167,9 @@ def _facets(study: Study, sweep: str, axes: Axes) -> Iterator[tuple[str, str, Ax
     combinations = [dict(zip(others, labels, strict=True)) for labels in itertools.product(*others.values())]
     facets = [where for where in combinations if groups(study, sweep, {main: axes[main]}, _lists(where))]
     for where in facets if len(facets) <= MOST_FACETS else []:
-        words = ", ".join(f"{short_axis_label(manifest, axis)} {label}" for axis, label in where.items())
+        words = ", ".join(
+            f"{short_axis_label(manifest, axis)} {value_label(manifest, axis, label)}" for axis, label in where.items()
+        )
         kept = {} if sweep else {main: axes[main]}
         yield f"-{name_of_labels(where.values())}", f" ({words})", {**_lists(where), **kept}, [main]
 
@@ -179,7 +181,7 @@ def _over_numbers(study: Study, name: str, sweep: str, axes: Axes, baseline: dic
     for axis, labels in several.items():
         if len(labels) >= 3 and all(map(_is_number, labels)):
             own: dict[str, Any] = {"kind": "curve", "x": axis, "series": [other for other in several if other != axis]}
-            own |= {"sweep": sweep, "baseline": baseline, "name": f"{name}-{name_of_labels([axis])}"}
+            own |= {"sweep": sweep, "baseline": baseline, "name": f"{name}-{_file_part(axis, several)}"}
             yield parse({**own, "title": f"AP against {short_axis_label(manifest, axis)}"})
     grid = [axis for axis in several if axis not in baseline]
     fixed = {axis: [label for label in several[axis] if label != baseline[axis]] for axis in baseline}
@@ -188,6 +190,12 @@ def _over_numbers(study: Study, name: str, sweep: str, axes: Axes, baseline: dic
         title = f"AP over {short_axis_label(manifest, x)} and {short_axis_label(manifest, y)}"
         own = {"kind": "heatmap", "x": x, "y": y, "where": fixed, "sweep": sweep}
         yield parse({**own, "name": f"{name}-map", "title": title})
+
+
+def _file_part(axis: str, axes: Axes) -> str:
+    """The last part of an axis's name, for names of files; the whole name where another axis ends alike."""
+    last = axis.rpartition(".")[2]
+    return name_of_labels([last if sum(other.rpartition(".")[2] == last for other in axes) == 1 else axis])
 
 
 def _tradeoff(study: Study, name: str, sweep: str, axes: Axes) -> Iterator[Item]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.formats import csvfile
+from analysis.formats.cell_text import PUBLISHED
 from analysis.load.schema import Study, labels_of
 from analysis.report.run_values import SeedDifference, quantity_of, run_value, seed_differences
 from analysis.tables.protocol_facts import teachers
@@ -118,13 +119,13 @@ def explain_cell(table: Path, row: str, column: str, runs: Path) -> Explanation:
     """
     cells = _read(table)
     names = list(dict.fromkeys(cell["row"] for cell in cells))
-    shown = {_labels(cell): cell["row"] for cell in cells}
+    shown = {_labels(cell, joint): cell["row"] for joint in (" / ", " ") for cell in cells}
     number = int(row) if row.isdecimal() and len(row) < 10 else 0
     wanted_row = names[number - 1] if 0 < number <= len(names) else shown.get(row, row)
     if wanted_row not in names:
         raise unknown_name("row", row, [*names, *(label for label in shown if label not in names)])
     cells_of_row = [cell for cell in cells if cell["row"] == wanted_row]
-    found = [cell for cell in cells_of_row if column in (cell["column"], cell["label"])]
+    found = [cell for cell in cells_of_row if column in (cell["column"], *_headers(cell))]
     if not found:
         raise unknown_name("column", column, [cell["column"] for cell in cells_of_row])
     cell = found[0]
@@ -152,10 +153,16 @@ def _read(path: Path) -> list[dict[str, str]]:
     return cells
 
 
-def _labels(cell: dict[str, str]) -> str:
-    """The row's labels as shown, joined by blanks."""
+def _headers(cell: dict[str, str]) -> tuple[str, str]:
+    """The header of a column without and with its unit; that of a published one as tables have it."""
+    with_unit = f"{cell['label']} [{cell['unit']}]"
+    return cell["label"], f"{with_unit} {PUBLISHED}" if cell["kind"].startswith("published") else with_unit
+
+
+def _labels(cell: dict[str, str], joint: str) -> str:
+    """The row's labels as shown: "ssd300 / kd_cls" in sentences, "ssd300 kd_cls" in a command."""
     keys = list(cell)
-    return " ".join(cell[key] for key in keys[keys.index("row") + 1 : keys.index("column")] if cell[key])
+    return joint.join(cell[key] for key in keys[keys.index("row") + 1 : keys.index("column")] if cell[key])
 
 
 def _runs_of_cell(cell: dict[str, str], runs: Path) -> list[RunDetails]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.load.failure_list import list_failures
 from analysis.load.schema import STATES, Study, labels_of
 from analysis.page.page_model import PageContent, SweepProgress
+from analysis.spec.labels import short_axis_label, value_label
 from c2d import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "hotcoco")
 def page_content(contents: ReportContents, request: ReportRequest) -> PageContent:
     """Return the content of the page."""
     study = contents.study
-    runs = [_run(row) for row in _one_row_per_run(study).to_dict("records")]
+    runs = [_run(row, study.sweeps.get(row["sweep"], {})) for row in _one_row_per_run(study).to_dict("records")]
     titles = [record.get("question", "") for record in study.sweeps.values()] if len(study.sweeps) == 1 else []
     return PageContent(
         title=titles[0] if titles else ", ".join(study.sweeps) or "Runs",
@@ -73,12 +74,15 @@ def _one_row_per_run(study: Study) -> pd.DataFrame:
     return study.frame.drop_duplicates("run")
 
 
-def _run(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """One line of the list of runs; a missing value is None."""
+def _run(row: Mapping[Any, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of the list of runs, with the labels of its sweep; a missing value is None."""
     plain = {str(key): None if value is None or value != value else value for key, value in row.items()}
     keys = ("run", "sweep", "role", "seed", "state", "AP", "AP50", "top1", "train_s", "code", "c2d", "torch", "mmdet")
     return {
         **{key: plain.get(key) for key in (*keys, "device", "time", "reason")},
-        "cells": ", ".join(f"{axis} {label}" for axis, label in labels_of(row).items()),
+        "cells": ", ".join(
+            f"{short_axis_label(manifest, axis)} {value_label(manifest, axis, label)}"
+            for axis, label in labels_of(row).items()
+        ),
         "teacher": plain.get("teacher.classifier") or plain.get("teacher.detector"),
     }

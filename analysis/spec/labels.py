@@ -78,6 +78,12 @@ def short_axis_label(manifest: Mapping[str, Any], axis: str) -> str:
     return axis.rpartition(".")[2] if given is None else plain_label(given)
 
 
+def value_label(manifest: Mapping[str, Any], axis: str, label: str) -> str:
+    """Return the label of one value of an axis in the definition of a sweep, in Unicode; without one the value."""
+    given = _valid(manifest.get("labels")).get(axis, {}).get(label)
+    return label if given is None else plain_label(given)
+
+
 def label_of_value(spec: ReportItem, axis: str, label: str) -> str:
     """Return the shown label of one value of an axis, in Unicode."""
     found = spec.labels.get(axis, {})

@@ -108,7 +108,7 @@ def statistics_sentences(
         yield f"Intervals of means, in the data files: {', '.join(intervals)}"
     if any(cell.kind == "value" for cell in delta):
         yield from _differences(spec, delta)
-    yield from _best(spec, measured, best)
+    yield from _best(spec, rows, measured, best)
     if timed is not None and len(timed):
         yield from _latency(timed)
     if any(column.is_published for column in columns):
@@ -120,7 +120,9 @@ def statistics_sentences(
             yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
 
 
-def _best(spec: TableSpec, measured: Sequence[Cell], best: Mapping[tuple[str, str], BestRows]) -> Iterator[str]:
+def _best(
+    spec: TableSpec, rows: Sequence[Row], measured: Sequence[Cell], best: Mapping[tuple[str, str], BestRows]
+) -> Iterator[str]:
     """What bold and the mark near it mean, and why a column has none; the first few reasons, the rest counted."""
     group = "rows with one baseline" if spec.baseline else "rows of one student and data set"
     if any(cell.bold for cell in measured):
@@ -130,15 +132,26 @@ def _best(spec: TableSpec, measured: Sequence[Cell], best: Mapping[tuple[str, st
             f"{NEAR} and no mark: multiple comparisons with the best (Hsu 1981) over seeds, each row in turn against "
             f"the other {group}, two-sided 5 % ({'; '.join(tests)}). Bold and {NEAR} depend on which rows the table has"
         )
-    labels: dict[str, list[str]] = {}
-    for (key, _), found in best.items():
-        if found.reason:
-            labels.setdefault(found.reason, []).append(label_of_column(spec, key))
-    sentences = [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in sorted(labels.items())]
+    sentences = _reasons(spec, rows, best)
     yield from sentences[:_MOST_REASONS]
     more = len(sentences) - _MOST_REASONS
     if more > 0:
         yield f"{more} more such reason{'s' * (more > 1)} in other rows"
+
+
+def _reasons(spec: TableSpec, rows: Sequence[Row], best: Mapping[tuple[str, str], BestRows]) -> list[str]:
+    """Why columns have no bold or no mark; with the first row of a group where the reason is not that of all groups."""
+    names = {row.key: " / ".join(label for label in row.labels if label.strip()) or row.key for row in rows}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for (key, first), found in best.items():
+        if found.reason:
+            groups.setdefault((found.reason, key), []).append(first)
+    columns: dict[tuple[str, str], list[str]] = {}
+    for (reason, key), firsts in groups.items():
+        whole = len(firsts) == sum(other == key for other, _ in best)
+        where = "" if whole else f" (group of {', '.join(names[first] for first in firsts)})"
+        columns.setdefault((reason, where), []).append(label_of_column(spec, key))
+    return [f"{', '.join(labels)}{where}: {reason}" for (reason, where), labels in sorted(columns.items())]
 
 
 def _differences(spec: TableSpec, cells: Sequence[Cell]) -> Iterator[str]:

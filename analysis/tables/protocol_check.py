@@ -59,17 +59,18 @@ def check_protocols(
     """
     facts = {group.key: protocol_facts.group_facts(group) for group in groups}
     axes = _axes(study, sweep, groups)
-    notes: dict[str, list[str]] = {group.key: [] for group in groups}
-    for group in groups:
-        notes[group.key] += _within(facts[group.key])
     families = {
         group.key: _family(baseline, facts[group.key]) for group, baseline in zip(groups, baselines, strict=True)
     }
+    names = names_of(groups)
+    notes: dict[str, list[str]] = {group.key: list(_within(facts[group.key])) for group in groups}
+    by_key = {key: list(of_row) for key, of_row in notes.items()}
     for group, other in _compared(groups, baselines, facts, families):
-        notes[group.key] += _protocol(group, other, facts, axes)
+        notes[group.key] += _protocol(group, other, facts, axes, names[other.key])
+        by_key[group.key] += _protocol(group, other, facts, axes, other.key)
     mixed = {key: list(dict.fromkeys(of_row)) for key, of_row in notes.items() if of_row}
-    if mixed and not allow_mixed:
-        sentences = [f"{key}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
+    if mixed and not allow_mixed:  # with the labels that `where` takes
+        sentences = [f"{key}: {sentence}" for key, of_row in by_key.items() for sentence in dict.fromkeys(of_row)]
         more = f"; and {len(sentences) - _MOST_SENTENCES} more" if len(sentences) > _MOST_SENTENCES else ""
         raise InputError(
             f"rows under different protocols cannot share a table: {'; '.join(sentences[:_MOST_SENTENCES])}{more}; "
@@ -82,7 +83,6 @@ def check_protocols(
     for key, sentence in _versions(facts, families):
         notes[key].append(sentence)
     same, differs = _compare(facts)
-    names = names_of(groups)
     sentences = [f"{names[key]}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
     on_data = {key: (*family, *facts[key].get("dataset digest", ())) for key, family in families.items()}
     return ProtocolCheck(Ledger(same, differs, tuple(sentences)), notes, on_data)
@@ -142,12 +142,12 @@ def _within(found: Facts) -> Iterator[str]:
 
 
 def _protocol(
-    group: Group, other: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]]
+    group: Group, other: Group, facts: Mapping[str, Facts], axes: Mapping[str, Sequence[str]], name_of_other: str
 ) -> Iterator[str]:
     """Facts in which a row's protocol differs from another's though no axis of the rows sets them."""
     for name, mine, theirs, axis in _unequal(group, other, facts, axes):
         if not axis:
-            yield f"{name} is {mine}, but {theirs} in {other.name}, which it is compared with"
+            yield f"{name} is {mine}, but {theirs} in {name_of_other}, which it is compared with"
 
 
 def _labelled(

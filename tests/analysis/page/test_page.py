@@ -146,6 +146,13 @@ def test_tells_everything_without_the_script():
     assert "48 of 54 runs done" in said
 
 
+def test_rows_have_their_names_and_commands_their_keys():
+    page = render(examples.full())
+    assert '<th scope="row">ssd300-vgg16 / fgfi</th>' in page
+    assert '<th scope="row">student=' not in page
+    assert "student=ssd300-vgg16, method=fgfi" in page
+
+
 def test_published_numbers_are_marked():
     page = render(examples.full())
     assert page.count('<span class="tag">publ.</span>') == 2 * 2

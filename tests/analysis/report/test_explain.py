@@ -70,7 +70,7 @@ def test_a_cell_names_its_runs_with_their_own_values(table: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("row", ["method=c2d", "= c2d", "2"])
-@pytest.mark.parametrize("column", ["delta.AP", "ΔAP"])
+@pytest.mark.parametrize("column", ["delta.AP", "ΔAP", "ΔAP [%]"])
 def test_rows_and_columns_have_several_names(table: Path, tmp_path: Path, row: str, column: str) -> None:
     found = explain_cell(table, row, column, tmp_path / "runs")
     assert found.cell["row"] == "method=c2d"
@@ -93,6 +93,15 @@ def test_a_published_number_has_a_source_and_no_runs(table: Path, tmp_path: Path
     found = explain_cell(table, "1", "published.AP", tmp_path / "runs")
     assert found.runs == []
     assert "published, not measured here; source: a paper" in found.text()
+    assert explain_cell(table, "1", "AP [%] (publ.)", tmp_path / "runs").cell == found.cell
+
+
+def test_a_row_has_the_name_that_sentences_give_it(tmp_path: Path) -> None:
+    columns = (Column("AP", "AP", "%", 1),)
+    rows = [Row(f"model=m, method={at}", ("m", at), {"AP": Cell(value=1.0)}) for at in ("baseline", "kd")]
+    (tmp_path / "t.csv").write_text(csvfile.write(Table("t", "t", ("model", "method"), columns, tuple(rows))))
+    for name in ("m / kd", "m kd", "model=m, method=kd", "2"):
+        assert explain_cell(tmp_path / "t.csv", name, "AP", tmp_path).cell["row"] == rows[1].key
 
 
 def test_runs_that_are_gone_are_said_to_be(table: Path, tmp_path: Path) -> None:

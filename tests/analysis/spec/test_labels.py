@@ -14,6 +14,7 @@ from analysis.spec.labels import (
     math_of,
     mathtext,
     short_axis_label,
+    value_label,
     with_sweep_labels,
 )
 from c2d.core.errors import InputError
@@ -51,6 +52,9 @@ def test_a_title_has_the_label_of_the_sweep_or_the_end_of_the_name() -> None:
     assert short_axis_label(MANIFEST, "method.icod.lambda_kc") == "λ_kc"
     assert short_axis_label(MANIFEST, "method.icod.T") == "T"
     assert short_axis_label({}, "student") == "student"
+    assert value_label(MANIFEST, "method", "kd_cls") == "KD_cls"
+    assert value_label(MANIFEST, "method", "baseline") == "baseline"
+    assert value_label({}, "student", "ssd300") == "ssd300"
 
 
 def test_figures_find_the_math_of_a_text() -> None:

@@ -195,7 +195,7 @@ def test_where_nothing_is_bold_the_reasons_are_told_and_the_others_counted(tmp_p
     assert not any(marks(made).values())
     told = [sentence for sentence in made.statistics if "nothing is bold" in sentence]
     assert len(told) == 3
-    assert told[0] == "AP, AP50: nothing is bold: a / kd leads with 1 of 2 seeds"
+    assert told[0] == "AP, AP50 (group of a / baseline): nothing is bold: a / kd leads with 1 of 2 seeds"
     assert "2 more such reasons in other rows" in made.statistics
 
 

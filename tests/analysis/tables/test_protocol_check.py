@@ -64,7 +64,7 @@ def test_a_longer_schedule_of_the_method_alone_is_refused(tmp_path: Path) -> Non
     of = study(tmp_path, schedule=longer)
     with pytest.raises(InputError) as caught:
         table(of, {"method": []})
-    assert "method=kd: schedule.iterations is 40, but 20 in baseline" in str(caught.value)
+    assert "method=kd: schedule.iterations is 40, but 20 in method=baseline" in str(caught.value)
     assert "--allow-mixed" in str(caught.value)
     assert "\n" not in str(caught.value)
 
