@@ -78,6 +78,8 @@ def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
     if not isinstance(config.get("model"), dict):
         raise InputError(f"{name} has no `model`; give a whole mmdet config")
     pipeline = one_pipeline(config, ("test_dataloader", "val_dataloader"), name)
+    if pipeline is None and config.get("data") is not None:
+        raise InputError(f"{name} is a config of mmdet 2 (it has `data`); give the config that mmdet 3 trained with")
     if pipeline is None:
         raise InputError(f"{name} has no pipeline in test_dataloader.dataset; give a whole mmdet config")
     loader = {

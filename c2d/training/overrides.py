@@ -58,9 +58,12 @@ def _check_kind(dotted: str, before: Any, value: Any) -> None:
         value: what is given.
 
     Raises:
-        InputError: a truth value for a number or the reverse, or text for either of them; also where the config has no
-            value, for text that reads as a number or a truth value.
+        InputError: a truth value for a number or the reverse, text for either of them, no text for a `type`; for a
+            number of the optimizer, anything but a number; also where the config has no value, for text that reads as
+            a number or a truth value.
     """
+    if _is_number(before) and dotted.startswith("optim_wrapper.") and not _is_number(value):
+        raise _wrong_kind(dotted, before, value, "a number, without quotes")
     if isinstance(value, dict):
         for key, item in value.items():
             _check_kind(f"{dotted}.{key}", before.get(key) if isinstance(before, dict) else None, item)
@@ -78,8 +81,14 @@ def _check_kind(dotted: str, before: Any, value: Any) -> None:
     elif isinstance(before, int | float):
         if isinstance(value, bool | str):
             raise _wrong_kind(dotted, before, value, "a number, without quotes")
+    elif isinstance(before, str) and dotted.endswith(".type") and not isinstance(value, str):
+        raise _wrong_kind(dotted, before, value, "the name of a type")
     elif isinstance(value, str) and not isinstance(before, str) and _reads_as_scalar(value):
         raise _wrong_kind(dotted, before, value, "it without quotes, for a number, a truth value or null")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _reads_as_scalar(text: str) -> bool:

@@ -173,7 +173,7 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
         source: whose weights they are, and their file.
 
     Raises:
-        InputError: one is; with the first keys and the numbers of such values.
+        InputError: one is, or a running variance is below 0; with the first keys and the numbers of such values.
     """
     counts = {
         key: int(value.numel() - value.isfinite().sum())
@@ -185,6 +185,12 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
         raise InputError(
             f"{source}: {len(broken)} of {len(weights)} tensors hold NaN or infinite values: {first_keys(broken, 3)}; "
             "the training diverged or the file is damaged: give an earlier checkpoint"
+        )
+    negative = [key for key, value in weights.items() if key.endswith("running_var") and bool((value < 0).any())]
+    if negative:
+        raise InputError(
+            f"{source}: {len(negative)} variances of batch normalization are below 0, whose outputs are NaN: "
+            f"{first_keys(negative, 3)}; the file is damaged: give an earlier checkpoint"
         )
 
 

@@ -278,3 +278,10 @@ def test_a_weight_that_is_no_number(tmp_path: Path, card: Path, value: float) ->
     torch.save({"bbox_head.category": torch.tensor([1.0, value, 3.0])}, tmp_path / "weights.pth")
     line = _refused(_config(tmp_path, 3, _names(CARD)), tmp_path / "weights.pth", card)
     assert "1 of 1 tensors hold NaN or infinite values: bbox_head.category (1 of 3)" in line
+
+
+def test_a_config_of_mmdet_2_is_named(tmp_path: Path, card: Path) -> None:
+    config = tmp_path / "config.py"
+    config.write_text("model = dict(type='AllSeeing', num_classes=3)\ndata = dict(test=dict(type='CocoDataset'))\n")
+    line = _refused(config, _checkpoint(tmp_path, CARD), card)
+    assert "is a config of mmdet 2 (it has `data`)" in line

@@ -22,6 +22,7 @@ CONFIG: dict[str, Any] = {
         "loss": [{"type": "L1Loss", "weight": 1.0}],
     },
     "train_cfg": {"max_iters": 9},
+    "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.01}},
 }
 
 
@@ -52,6 +53,10 @@ def test_values_of_the_same_kind_are_applied(key: str, value: Any) -> None:
         ("train_cfg.max_iters", "9", "is '9', and the config has 9 there; write a number, without quotes"),
         ("train_cfg.max_iters", True, "is True, and the config has 9 there; write a number"),
         ("train_cfg.max_iters", "many", "write a number"),
+        ("optim_wrapper.optimizer.lr", None, "is None, and the config has 0.01 there; write a number"),
+        ("optim_wrapper.optimizer.lr", [0.1, 0.2], "the config has 0.01 there; write a number"),
+        ("optim_wrapper.optimizer", {"type": "SGD", "lr": {}}, r"'optim_wrapper\.optimizer\.lr' is {}"),
+        ("optim_wrapper.optimizer.type", 5, "is 5, and the config has 'SGD' there; write the name of a type"),
         ("model.strides", [8, "16"], r"'model.strides\.1' is '16', and the config has 16 there"),
         ("model.strides", [8, 16, "32"], r"'model.strides\.2' is '32'"),
         ("model.scale", ["64", 48], r"'model.scale\.0' is '64', and the config has 96 there"),

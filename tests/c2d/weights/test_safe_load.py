@@ -340,6 +340,14 @@ def test_a_weight_that_is_no_number_is_refused(who: Any, value: float) -> None:
     assert all(torch.equal(weight, before[key]) for key, weight in model.state_dict().items())
 
 
+def test_a_variance_below_0_is_refused() -> None:
+    state = other_weights()
+    key = next(key for key in state if key.endswith("running_var"))
+    state[key].view(-1)[0] = -1.0
+    with pytest.raises(InputError, match=f"1 variances of batch normalization are below 0, .*: {key}"):
+        safe_load.load_into(net(), state, who="student", strict=True)
+
+
 def test_unexpected_keys_stop_only_a_strict_load() -> None:
     state = {**other_weights(), "fc.weight": torch.ones(1)}
     assert safe_load.load_into(net(), state, who="backbone", strict=False).unexpected == ("fc.weight",)
