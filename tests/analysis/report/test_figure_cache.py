@@ -19,7 +19,7 @@ SPEC = parse({"kind": "seeds"})
 FILES = {".pdf": b"pdf\n\0", ".svg": b"<svg/>\n", ".csv": b"data"}
 
 
-class Pencil:
+class CountedDraw:
     """Counts how often a figure is drawn."""
 
     def __init__(self, content: dict[str, bytes] = FILES) -> None:
@@ -31,7 +31,7 @@ class Pencil:
 
 
 def test_equal_data_and_specs_are_drawn_once(tmp_path: Path) -> None:
-    draw = Pencil()
+    draw = CountedDraw()
     for _ in range(3):
         assert FigureCache(tmp_path / "cache", tmp_path / "runs").files(SPEC, b"data", draw) == FILES
     assert draw.drawn == 1
@@ -43,14 +43,14 @@ def test_equal_data_and_specs_are_drawn_once(tmp_path: Path) -> None:
      (parse({"kind": "seeds", "labels": {"method": {"a": "$x$"}}}), b"data")],
 )  # fmt: skip
 def test_other_data_or_another_spec_is_drawn_again(tmp_path: Path, spec: object, csv: bytes) -> None:
-    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), Pencil()
+    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), CountedDraw()
     cache.files(SPEC, b"data", draw)
     cache.files(spec, csv, draw)  # type: ignore[arg-type]
     assert draw.drawn == 2
 
 
 def test_other_code_draws_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), Pencil()
+    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), CountedDraw()
     cache.files(SPEC, b"data", draw)
     monkeypatch.setattr(figure_cache, "_code", lambda: "other")
     cache.files(SPEC, b"data", draw)
@@ -59,7 +59,7 @@ def test_other_code_draws_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\nbody"])
 def test_a_damaged_entry_is_drawn_again(tmp_path: Path, damage: bytes) -> None:
-    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), Pencil()
+    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), CountedDraw()
     cache.files(SPEC, b"data", draw)
     (entry,) = (tmp_path / "cache" / "figures").iterdir()
     entry.write_bytes(damage)
@@ -69,7 +69,7 @@ def test_a_damaged_entry_is_drawn_again(tmp_path: Path, damage: bytes) -> None:
 
 
 def test_pictures_of_images_and_folders_in_the_store_are_not_kept(tmp_path: Path) -> None:
-    draw = Pencil()
+    draw = CountedDraw()
     FigureCache(tmp_path / "cache", tmp_path / "runs").files(parse({"kind": "detections"}), b"data", draw)
     FigureCache(tmp_path / "runs" / "cache", tmp_path / "runs").files(SPEC, b"data", draw)
     assert draw.drawn == 2
@@ -78,7 +78,7 @@ def test_pictures_of_images_and_folders_in_the_store_are_not_kept(tmp_path: Path
 
 
 def test_the_oldest_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), Pencil()
+    cache, draw = FigureCache(tmp_path / "cache", tmp_path / "runs"), CountedDraw()
     cache.files(SPEC, b"one", draw)
     cache.files(SPEC, b"two", draw)
     (size,) = {path.stat().st_size for path in (tmp_path / "cache" / "figures").iterdir()}
