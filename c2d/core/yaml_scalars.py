@@ -58,8 +58,12 @@ def surprise(node: yaml.ScalarNode) -> str:
     if kind == "timestamp":
         return f"YAML reads {node.value} as a date"
     if kind in ("int", "float") and not (_INT.fullmatch(node.value) or _FLOAT.fullmatch(node.value)):
-        value = yaml.safe_load(node.value)
-        return f"YAML reads {node.value} as {value}" if math.isfinite(value) else f"{node.value} is not a finite number"
+        try:
+            value = yaml.safe_load(node.value)
+            finite = math.isfinite(value)
+        except (ValueError, OverflowError):  # `0b_`, or a number beyond a float
+            return f"{node.value} is a number in YAML that cannot be kept"
+        return f"YAML reads {node.value} as {value}" if finite else f"{node.value} is not a finite number"
     return ""
 
 

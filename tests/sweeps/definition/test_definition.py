@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
@@ -293,6 +293,8 @@ def test_an_include_may_add_a_value_to_a_list_only() -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@example("0b_")
+@example("a: 0x" + "f" * 300)
 @given(st.text(alphabet=" \n\t:-[]{},&*!|>'\"#%@`?0123456789.eE_abcxyz~<=", max_size=60))
 def test_any_text_is_read_or_raises_input_error(text: str) -> None:
     assert all(line.startswith("x.yaml:") for line in error_lines(HEAD + "axes:\n  overrides.a: " + text))
