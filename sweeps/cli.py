@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sweeps import change_commands, read_commands
-from sweeps.command_options import DataOption, RunsOption, Where, open_workspace, print_line
+from sweeps.commands import launch_commands, plan_commands, state_commands, stop_commands
+from sweeps.commands.command_options import DataOption, RunsOption, Where, open_workspace, print_line
 
 app = typer.Typer(
     help="Launch and monitor sweeps, retry failed runs: one question, many runs (docs/sweeps.md).",
@@ -19,14 +19,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # In the order of `c2d sweep --help`.
-app.command("check")(read_commands.check_command)
-app.command("plan")(read_commands.plan_command)
-app.command("submit")(change_commands.submit_command)
-app.command("status")(read_commands.status_command)
-app.command("triage")(read_commands.triage_command)
-app.command("retry")(change_commands.retry_command)
-app.command("cancel")(change_commands.cancel_command)
-app.command("gc")(change_commands.gc_command)
+app.command("check")(plan_commands.check_command)
+app.command("plan")(plan_commands.plan_command)
+app.command("submit")(launch_commands.submit_command)
+app.command("status")(state_commands.status_command)
+app.command("triage")(state_commands.triage_command)
+app.command("retry")(launch_commands.retry_command)
+app.command("cancel")(stop_commands.cancel_command)
+app.command("gc")(stop_commands.gc_command)
 
 
 def demo(

@@ -74,9 +74,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.node",
         "sweeps.launchers", "sweeps.checks",
     ),
+    "sweeps.commands": ("c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions"),
     "sweeps": (
-        "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.launchers",
-        "sweeps.checks", "sweeps.actions",
+        "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions", "sweeps.commands",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
     "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),

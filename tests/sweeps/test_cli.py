@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from sweeps.cli import app
-from sweeps.command_options import MAX_LINES
+from sweeps.commands.command_options import MAX_LINES
 from tests.sweeps.actions.test_submit import GRID
 from tests.sweeps.fake_slurm.control import FakeSlurm
 

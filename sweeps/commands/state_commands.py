@@ -1,4 +1,4 @@
-"""Commands of `c2d sweep` that read: check, plan, status, triage. Of these only `status --watch` launches runs."""
+"""`c2d sweep status` and `triage`: the state of submitted runs. Of these only `status --watch` launches runs."""
 
 from __future__ import annotations
 
@@ -9,73 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.command_options import (
-    DataOption,
+from sweeps.commands.command_options import (
     DefinitionArg,
     FilterOption,
-    ForwardOption,
     JsonOption,
-    ProfileOption,
     RunsOption,
-    VerboseOption,
     Where,
     open_workspace,
     print_line,
-    print_plan,
 )
 
 if TYPE_CHECKING:
     from sweeps.actions.workspace import Workspace
     from sweeps.state.status import Summary
-
-
-def check_command(
-    definition: DefinitionArg,
-    runs: RunsOption = None,
-    data: DataOption = None,
-    profile: ProfileOption = None,
-    forward: ForwardOption = True,
-) -> None:
-    """Check every cell: files, classes, layers, shapes, data set, weights. Lists all problems; exit code 2."""
-    from c2d.core.errors import InputError
-    from sweeps.actions.submit import problem_text, resolve, specs_of
-    from sweeps.checks.check_sweep import check_sweep
-    from sweeps.definition.definition import read_definition
-
-    sweep, workspace = read_definition(definition), open_workspace(runs, data, Where.local, profile)
-    grid = resolve(sweep, workspace)
-    print(f"{sweep.name}: {sweep.question}")
-    print(f"{len(grid.cells)} cells, {len(specs_of(grid))} runs, of these {len(grid.teachers)} teachers")
-    machine = workspace.profile if profile else None
-    problems = check_sweep(sweep, grid, workspace.runs, workspace.data, machine, forward, print_line)
-    if problems:
-        raise InputError(problem_text(sweep, problems))
-    print("no problem found")
-
-
-def plan_command(
-    definition: DefinitionArg,
-    runs: RunsOption = None,
-    data: DataOption = None,
-    filters: FilterOption = None,
-    verbose: VerboseOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the state of every run (new, waiting, running, done, failed, blocked) and the reason. Writes nothing."""
-    from sweeps.actions.row_filters import filter_rows
-    from sweeps.actions.submit import plan_sweep, resolve
-    from sweeps.definition.definition import read_definition
-
-    workspace = open_workspace(runs, data, Where.local, None)
-    sweep = read_definition(definition)
-    _, rows = plan_sweep(sweep, resolve(sweep, workspace), workspace.runs)
-    rows = filter_rows(rows, filters or ())
-    if as_json:
-        keys = ("kind", "state", "reason", "launch", "failure_class")
-        shown = [{"run": row.run.id, "cells": row.cells, **{key: getattr(row, key) for key in keys}} for row in rows]
-        print(json.dumps({"sweep": sweep.name, "runs": shown}, indent=1))
-    else:
-        print_plan(rows, verbose)
 
 
 def status_command(

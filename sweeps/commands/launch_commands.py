@@ -1,4 +1,4 @@
-"""Commands of `c2d sweep` that change something: submit, retry, cancel, gc."""
+"""`c2d sweep submit` and `retry`: launch runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.command_options import (
+from sweeps.commands.command_options import (
     DataOption,
     DefinitionArg,
     FilterOption,
@@ -16,7 +16,6 @@ from sweeps.command_options import (
     VerboseOption,
     Where,
     WhereOption,
-    YesOption,
     open_workspace,
     print_line,
     print_lines,
@@ -119,50 +118,3 @@ def retry_command(
     code = relaunch(record, rows, chosen, workspace, print_line, options)
     if code:
         raise typer.Exit(code)
-
-
-def cancel_command(
-    definition: DefinitionArg, runs: RunsOption = None, filters: FilterOption = None, yes: YesOption = False
-) -> None:
-    """Stop waiting and running jobs of a sweep, after a list and a confirmation. Trainings save before they end."""
-    from sweeps.actions.cancel import cancel_runs, cancellable
-    from sweeps.actions.row_filters import filter_rows
-    from sweeps.state.manifest import load_manifest, sweeps_sharing
-    from sweeps.state.plan import read_plan
-
-    workspace = open_workspace(runs, None, Where.local, None)
-    record = load_manifest(workspace.runs, definition)
-    rows, _ = read_plan(record, workspace.runs)
-    active = cancellable(filter_rows(rows, filters or ()))
-    if not active:
-        print("nothing is waiting or running")
-        return
-    shared = sweeps_sharing(workspace.runs, record["name"], {row.run.id for row in active})
-    for row in active:
-        where = f"job {row.job.job}" if row.job and row.job.job else f"pid {row.status.get('pid')}"
-        others = f"  also in sweep {', '.join(shared[row.run.id])}" if row.run.id in shared else ""
-        print(f"  {row.state:8} {row.run.id}  {where}{others}")
-    if not yes and not typer.confirm(f"stop these {len(active)} runs?"):
-        raise typer.Exit(130)
-    for line in cancel_runs(active, workspace.runs):
-        print(line)
-
-
-def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOption = False) -> None:
-    """Remove old checkpoints, logs of finished submissions and unused snapshots. Without --yes it only lists them."""
-    from sweeps.actions.gc import plan_removals, remove
-    from sweeps.actions.workspace import submission_lock
-    from sweeps.state.manifest import load_manifest
-    from sweeps.state.plan import read_plan
-
-    workspace = open_workspace(runs, None, Where.local, None)
-    rows, _ = read_plan(load_manifest(workspace.runs, definition), workspace.runs)
-    removals = plan_removals(rows, workspace.runs)
-    for removal in removals:
-        print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
-    total_mib = sum(removal.bytes for removal in removals) / 2**20
-    if yes:
-        with submission_lock(workspace.runs):
-            remove(removals)
-    outcome = "removed" if yes else "would be removed; --yes removes them"
-    print(f"{len(removals)} files and folders, {total_mib:.1f} MiB {outcome}")
