@@ -10,13 +10,13 @@ READY  := $(VENV)/.ready
 # One process for each core, at most 8 (each needs up to 2 GiB for imported packages), with one thread each: the tensors
 # of the tests are small. The tests of a file run in one process, so that its fixtures are created once.
 WORKERS ?= auto
-test simulate: export OMP_NUM_THREADS ?= 1
+test simulate trust: export OMP_NUM_THREADS ?= 1
 test-cluster test-web: export OMP_NUM_THREADS ?= 2
 # Threads that spin while they wait take ten times as long on a machine with other work.
-test test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
+test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate test-cluster test-web lint format pins clean
+.PHONY: help venv demo test simulate trust test-cluster test-web lint format pins clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to ch
 simulate: $(READY) ## the simulations of docs/results/statistics.md, minutes of a core each
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_comparisons
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_best
+
+trust: $(READY) ## the campaign of docs/results/trust.md: kills, faults, fuzzing, soak (an hour; root; ARGS=PART for one)
+	@$(BIN)/python -m tests.trust $(ARGS)
 
 test-cluster: $(READY) ## tests on a real SLURM, started for them (root, and the packages that .ci/slurm installs)
 	@bash .ci/marked cluster $(BIN)/python $(ARGS)
