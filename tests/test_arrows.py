@@ -24,6 +24,7 @@ HEAVY = ("torch", "torchvision", "mmengine", "mmcv", "mmdet", "timm")
 # Imports inside functions and imports of types alone count as well.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core": (),
+    "c2d.core.yaml": ("c2d.core",),
     "c2d.markup": ("c2d.core",),
     "c2d.metrics": ("c2d.core",),
     "c2d.data.decoding": ("c2d.core",),
@@ -34,7 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.detectors": ("c2d.core",),
     "c2d.ops": ("c2d.core", "c2d.detectors"),
     "c2d.configs": ("c2d.core", "c2d.detectors"),
-    "c2d.specs": ("c2d.core", "c2d.data", "c2d.configs"),
+    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs"),
     "c2d.weights": ("c2d.core", "c2d.detectors"),
     "c2d.teachers": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights"),
     "c2d.methods.parts": ("c2d.core", "c2d.detectors", "c2d.ops"),
@@ -45,20 +46,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.teachers",
     ),
     "c2d.training": (
-        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
-        "c2d.teachers", "c2d.methods", "c2d.distillation", "c2d.evaluation",
+        "c2d.core", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs",
+        "c2d.weights", "c2d.teachers", "c2d.methods", "c2d.distillation", "c2d.evaluation",
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
         "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training",
     ),
     "c2d.cli": (
-        "c2d.core", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc", "c2d.data.decoding", "c2d.specs",
-        "c2d.evaluation", "c2d.training", "c2d.preflight",
+        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc", "c2d.data.decoding",
+        "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight",
     ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),
-    "sweeps.definition": ("c2d.core", "c2d.markup", "c2d.specs"),
+    "sweeps.definition": ("c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs"),
     "sweeps.failures": ("c2d.core", "sweeps.scheduler"),
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.node": ("c2d.core", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
@@ -81,7 +82,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.stats": ("c2d.core", "c2d.metrics"),
     "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.load"),
-    "analysis.tables": ("c2d.core", "c2d.markup", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats"),
+    "analysis.tables": (
+        "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats",
+    ),
     "analysis.formats": ("c2d.core", "c2d.markup", "analysis.tables"),
     "analysis.plots": (
         "c2d.core", "c2d.data.decoding", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats",
@@ -89,8 +92,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "analysis.page": ("c2d.core", "analysis.load", "analysis.tables", "analysis.formats"),
     "analysis.report": (
-        "c2d.core", "analysis.load", "analysis.spec", "analysis.tables", "analysis.formats", "analysis.plots",
-        "analysis.page",
+        "c2d.core", "c2d.core.yaml", "analysis.load", "analysis.spec", "analysis.tables", "analysis.formats",
+        "analysis.plots", "analysis.page",
     ),
     "analysis": ("c2d.core", "analysis.report"),
     "benchmarks.machine": (),

@@ -12,7 +12,7 @@ import yaml
 
 from analysis.report.report_spec import read_spec
 from c2d.core.errors import InputError
-from c2d.core.yaml_lines import parse_mapping, read_mapping
+from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.names import read_schedule
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
@@ -146,4 +146,4 @@ def test_only_the_reader_calls_yaml() -> None:
         for path in (ROOT / package).rglob("*.py")
         if re.search(r"^\s*(import|from) yaml\b", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert users == {"c2d/core/yaml_lines.py", "c2d/core/yaml_scalars.py"}
+    assert users == {"c2d/core/yaml/yaml_lines.py", "c2d/core/yaml/yaml_scalars.py"}

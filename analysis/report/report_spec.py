@@ -18,7 +18,7 @@ from analysis.plots import FIGURES
 from analysis.report.validation_errors import error_message
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError, closest_name
-from c2d.core.yaml_lines import YamlDocument, read_text
+from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 
 SHIPPED = Path(__file__).parents[1] / "reports"
 MODELS: dict[str, type[BaseModel]] = {"table": TableSpec, **{kind: module.Spec for kind, module in FIGURES.items()}}

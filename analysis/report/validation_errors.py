@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from c2d.core.errors import unknown_name
-from c2d.core.line_errors import KeyPath
+from c2d.core.yaml.line_errors import KeyPath
 
 
 def error_message(item: Mapping[str, Any], path: KeyPath, kind: str, models: Mapping[str, type[BaseModel]]) -> str:

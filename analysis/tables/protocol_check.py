@@ -19,7 +19,7 @@ from analysis.tables.groups import Group, names_of
 from analysis.tables.protocol_facts import Facts
 from analysis.tables.table import Ledger
 from c2d.core.errors import InputError
-from c2d.core.yaml_lines import YamlDocument
+from c2d.core.yaml.yaml_lines import YamlDocument
 
 _SETS = {"dataset digest": "dataset", "evaluation split": "dataset", "student digest": "student"}
 """{fact: the key of a sweep that decides it}, where their names differ."""

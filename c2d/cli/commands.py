@@ -46,7 +46,7 @@ def train(
     from c2d.core.errors import Busy, InputError
     from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
     from c2d.core.store_folder import find_run, runs_folder
-    from c2d.core.yaml_lines import read_mapping
+    from c2d.core.yaml.yaml_lines import read_mapping
     from c2d.specs.resolve_spec import resolve_spec
 
     root, created = runs_folder(runs), False

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_text, read_json
 from c2d.core.store_folder import RunStore, find_run
-from c2d.core.yaml_lines import parse_mapping, read_mapping
+from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.data.card_lookup import data_reference
 from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
 from c2d.specs.lookup import Lookup, StoredRun, student_key

@@ -17,7 +17,7 @@ from mmengine.dataset import pseudo_collate
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import find_run
-from c2d.core.yaml_lines import read_mapping
+from c2d.core.yaml.yaml_lines import read_mapping
 from c2d.data.card import LoadedCard
 from c2d.detectors.heads import count_classes
 from c2d.detectors.training_images import TrainingImages

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from c2d.core.errors import InputError, closest_name, unknown_name
-from c2d.core.line_errors import KeyPath
-from c2d.core.yaml_lines import YamlDocument
+from c2d.core.yaml.line_errors import KeyPath
+from c2d.core.yaml.yaml_lines import YamlDocument
 from c2d.specs.method_schema import resolve_method
 from sweeps.definition.settable_keys import CELL_KEYS, KEYS, key_mistake
 

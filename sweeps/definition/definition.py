@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from c2d.core.errors import unknown_name
-from c2d.core.yaml_lines import YamlDocument, read_text
+from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
 from c2d.specs.method_schema import method_names, needed_teachers
 from c2d.specs.spec import KINDS, MODEL_KEYS

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
-from c2d.core.yaml_lines import parse_mapping, read_mapping
+from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.schedule import Strict
 from c2d.specs.spec import validation_message
 from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, read_flags

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
-from c2d.core.line_errors import KeyPath
-from c2d.core.yaml_lines import YamlDocument
+from c2d.core.yaml.line_errors import KeyPath
+from c2d.core.yaml.yaml_lines import YamlDocument
 from c2d.markup.label_text import plain_label
 from sweeps.definition.axes import Axis
 

@@ -13,7 +13,7 @@ from analysis.report import report_spec
 from analysis.report.report_spec import read_spec
 from analysis.spec.table_spec import TableSpec
 from c2d.core.errors import InputError
-from c2d.core.yaml_lines import MAX_BYTES
+from c2d.core.yaml.yaml_lines import MAX_BYTES
 
 
 def spec(tmp_path: Path, text: str | bytes, name: str = "mine.yaml") -> Path:

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from c2d.core.errors import InputError
-from c2d.core.line_errors import KeyPath, LineErrors
 from c2d.core.regular_file import FormatError, error_text, file_state, read_bytes
-from c2d.core.yaml_scalars import TAG, scalar_value, surprise
+from c2d.core.yaml.line_errors import KeyPath, LineErrors
+from c2d.core.yaml.yaml_scalars import TAG, scalar_value, surprise
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 200_000
