@@ -54,8 +54,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training",
     ),
     "c2d.cli": (
-        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc", "c2d.data.decoding",
-        "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight",
+        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc",
+        "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight",
     ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import find_run
@@ -56,8 +57,8 @@ def choose_target(
         data: where the images are now: for a run the root of the data cards, for a config its `data_root`.
 
     Raises:
-        InputError: both or neither are given; the run is missing, not finished, or no detector; its data are missing in
-            `data`, or differ.
+        InputError: both or neither are given; the run is missing, not finished, or no detector, or its files were
+            changed; its data are missing in `data`, or differ.
     """
     if run is not None:
         if config or checkpoint:
@@ -80,6 +81,7 @@ def _target_of_run(given: str, runs: Path, out: Path | None, data: Path | None) 
     if not folder.student.exists() or not folder.result.exists():
         state = folder.read_status()["state"]
         raise InputError(f"run {folder.id} is {state} and has no result yet; finish it: c2d train {folder.path}")
+    read_run_config(folder)  # verified here, before a process is started
     ap = read_json(folder.result).get("AP")
     return Target(folder.config, folder.student, out or folder.latency, ap, _dataset_overrides(spec, data))
 

@@ -15,6 +15,7 @@ import torch
 
 from c2d.configs.class_names import name_outputs
 from c2d.configs.dataset_tree import dataset_nodes
+from c2d.configs.run_config import read_run_config, run_of_config
 from c2d.core.errors import InputError, first_line
 from c2d.detectors.heads import count_classes
 from c2d.detectors.mmdet_scope import mmdet_scope
@@ -118,7 +119,10 @@ def _read_config(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"no config {path}; give a whole mmdet config, or a finished RUN")
     try:
-        config = Config.fromfile(path)
+        run = run_of_config(path)
+        config = read_run_config(run) if run else Config.fromfile(path)
+    except InputError:
+        raise
     except Exception as error:  # a config is Python code: it may raise anything
         raise InputError(f"cannot read {path}: {first_line(error)}; give a whole mmdet config") from error
     for key in ("model", "test_dataloader"):

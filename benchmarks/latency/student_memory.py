@@ -108,6 +108,7 @@ def peak_of_this_process(request: MemoryRequest) -> dict[str, float]:
     import torch
     from mmengine import Config
 
+    from c2d.configs.run_config import read_run_config, run_of_config
     from c2d.detectors import compat
     from c2d.detectors.mmdet_scope import mmdet_scope
 
@@ -115,7 +116,8 @@ def peak_of_this_process(request: MemoryRequest) -> dict[str, float]:
     if request.threads:
         torch.set_num_threads(request.threads)
     torch.manual_seed(0)
-    config = Config.fromfile(request.config)
+    run = run_of_config(Path(request.config))
+    config = read_run_config(run) if run else Config.fromfile(request.config)
     baseline = baseline_mib(request.device)  # after the imports, whose memory is not the student's
     with mmdet_scope():
         from mmdet.registry import MODELS

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c2d.configs.config_literals import config_source
+from c2d.configs.run_config import read_literal_config
+from c2d.configs.stored_config import decode, encode
 from c2d.core.errors import InputError, first_line, unknown_name
 
 if TYPE_CHECKING:
@@ -30,7 +33,12 @@ def student_names() -> list[str]:
 
 
 def load_student(
-    name_or_path: str, *, num_classes: int | None = None, input_size: int | None = None, pretrained: bool = True
+    name_or_path: str,
+    *,
+    num_classes: int | None = None,
+    input_size: int | None = None,
+    pretrained: bool = True,
+    kept: Config | None = None,
 ) -> Config:
     """Return the resolved config of a student: the keys model, train_pipeline, test_pipeline and input_size.
 
@@ -40,6 +48,7 @@ def load_student(
         input_size: pixels; the side of the square, or the short side where the student has (long, short).
         pretrained: False for a student without pretrained weights: then nothing is frozen, because frozen random layers
             and frozen random batch norm cannot learn. True leaves the stock settings.
+        kept: the config of `kept_student`, which takes the place of the file.
 
     Pretrained downloads named in the file are removed: weights come from the run's `init` alone.
 
@@ -51,7 +60,7 @@ def load_student(
     from c2d.configs.input_size import apply_input_size, resolve_input_size
     from c2d.configs.mmdet_config import model_and_pipelines
 
-    source = _read(name_or_path)
+    source = _read(name_or_path) if kept is None else kept
     # A shipped student, or a config of one's own in the same form, has its size; mmdet's own configs do not.
     shipped = name_or_path in student_names()
     own = shipped or "input_size" in source
@@ -71,22 +80,45 @@ def load_student(
     return Config(dict(model=model, train_pipeline=train, test_pipeline=test, input_size=size))
 
 
-def student_digest(name_or_path: str) -> str:
+def student_digest(name_or_path: str, kept: Config | None = None) -> str:
     """Return the sha256 (hex) of a resolved student: model, pipelines and input size, before the class count is set.
 
     The pipelines are part of it, because the student owns augmentation and normalisation.
+
+    Args:
+        name_or_path: as in `load_student`.
+        kept: as in `load_student`.
     """
-    config = load_student(name_or_path)
+    config = load_student(name_or_path, kept=kept)
     text = json.dumps(config.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def config_text(name_or_path: str) -> str:
     """Return the resolved config of a student as the text of a config file, which has the same digest."""
+    values = decode(encode(load_student(name_or_path).to_dict()))
+    return config_source({key: values[key] for key in ("model", "train_pipeline", "test_pipeline")})
+
+
+def kept_student(path: Path, digest: str) -> Config:
+    """Read a config that `config_text` made, without executing it, and verify its digest.
+
+    Args:
+        path: file in the store.
+        digest: of the student, in the specs of its runs.
+
+    Raises:
+        InputError: it was changed, or holds anything but literal values.
+    """
     from mmengine import Config
 
-    config = load_student(name_or_path)
-    return str(Config({key: config[key] for key in ("model", "train_pipeline", "test_pipeline")}).pretty_text)
+    config = Config(read_literal_config(path))
+    if student_digest(str(path), config) != digest:
+        raise InputError(
+            f"{path} is not the student that the run needs ({digest[:12]}); it was changed, or the toolbox was: remove "
+            "it and give the config of the student again, use the versions of env.json, or start a new run"
+        )
+    return config
 
 
 def _read(name_or_path: str) -> Config:

@@ -44,8 +44,13 @@ class RunFolder:
         return self.path / SPEC_FILE
 
     @property
+    def config_json(self) -> Path:
+        """Stock config of the student, which is read (`c2d.configs.run_config`)."""
+        return self.path / "config.json"
+
+    @property
     def config(self) -> Path:
-        """Stock config of the student."""
+        """The same config for mmdet's own tools."""
         return self.path / "config.py"
 
     @property

@@ -9,6 +9,7 @@ from mmengine import Config
 
 from c2d.configs.dataset_tree import one_pipeline
 from c2d.configs.plain_config import to_plain
+from c2d.configs.run_config import read_run_config, run_of_config
 from c2d.configs.student_config import remove_pretrained
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
@@ -68,7 +69,10 @@ def _read(path: Path) -> Config:
     if not path.is_file():
         raise InputError(f"no config {path}; check the path")
     try:
-        return Config.fromfile(path)
+        run = run_of_config(path)
+        return read_run_config(run) if run else Config.fromfile(path)
+    except InputError:
+        raise
     except Exception as error:  # a config is Python and may raise anything
         raise InputError(f"cannot read {path}: {first_line(error)}; give a whole mmdet config") from None
 

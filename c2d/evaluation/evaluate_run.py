@@ -6,8 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mmengine import Config
-
+from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import read_json
 from c2d.core.store_folder import find_run
@@ -46,7 +45,7 @@ def evaluate_run(
         )
     card = find_card(spec.dataset.name, spec.dataset.digest, data)
     verify_card(card, {card.evaluation_split: 0})
-    config = Config.fromfile(folder.config)
+    config = read_run_config(folder)
     if spec.kind == "classifier":
         from c2d.evaluation.evaluate_classifier import evaluate_classifier
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from c2d.configs.run_config import verify_run_files
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
@@ -103,6 +104,7 @@ class ClassifierTeacher:
             raise InputError(f"teacher {run.id} is not finished; finish it first: c2d train {run.path}")
         if spec.input is None:
             raise InputError(f"{run.spec} has no crop size (`input`); train the teacher again from a spec that has one")
+        verify_run_files(run)
         classes = read_json(run.result)["classes"]
         normalization = Normalization(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
         return cls.from_parts(spec.network, run.classifier, classes, spec.input, normalization, device)

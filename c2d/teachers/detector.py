@@ -12,6 +12,7 @@ from mmengine import Config
 from torch import Tensor, nn
 
 from c2d.configs.class_names import name_outputs
+from c2d.configs.run_config import read_run_config, run_of_config
 from c2d.configs.student_config import remove_pretrained
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
@@ -79,7 +80,7 @@ class DetectorTeacher:
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> DetectorTeacher:
-        """Load the detector of a finished run from its config.py and student.pth.
+        """Load the detector of a finished run from its config and student.pth; nothing of the folder is executed.
 
         Raises:
             InputError: the run is not finished, or see `from_parts`.
@@ -88,7 +89,7 @@ class DetectorTeacher:
         for path in (run.config, run.student):
             if not path.exists():
                 raise InputError(f"detector teacher {run.id} has no {path.name}; finish it first: c2d train {run.path}")
-        return cls.from_parts(run.config, run.student, device)
+        return cls.from_parts(read_run_config(run), run.student, device)
 
     @property
     def module(self) -> nn.Module:
@@ -179,6 +180,9 @@ def _read(path: Path) -> Config:
     if not path.is_file():
         raise InputError(f"no config {path}; a detector teacher needs its mmdet config and its checkpoint")
     try:
-        return Config.fromfile(path)
+        run = run_of_config(path)
+        return read_run_config(run) if run else Config.fromfile(path)
+    except InputError:
+        raise
     except Exception as error:  # a config is Python and may raise anything
         raise InputError(f"cannot read {path}: {first_line(error)}") from error

@@ -11,9 +11,9 @@ from mmengine import Config
 from c2d.configs.dataset_tree import dataset_nodes
 from c2d.configs.image_decoder import refuse_other_decoder
 from c2d.configs.image_mixing import refuse_mixing
-from c2d.configs.student_config import class_counts, load_student, student_digest
+from c2d.configs.student_config import class_counts, kept_student, load_student, student_digest
 from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, atomic_write_text
+from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.evaluation.datasets import coco_dataset
@@ -50,24 +50,22 @@ def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     return _classifier(spec, card) if spec.kind == "classifier" else _detector(spec, card, folder)
 
 
-def write(resolved: RunConfigs, folder: RunFolder) -> None:
-    """Write config.py and train_config.py; stock mmengine reads each of them."""
-    atomic_write_text(folder.config, resolved.student.pretty_text)
-    atomic_write_text(folder.train_config, resolved.train.pretty_text)
-
-
 def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     assert spec.student is not None
-    stored = RunStore(folder.path.parent).student_config(spec.student.digest)
-    name = str(stored) if stored.exists() else spec.student.name
-    if student_digest(name) != spec.student.digest:
+    name, digest = spec.student.name, spec.student.digest
+    stored = RunStore(folder.path.parent).student_config(digest)
+    kept = kept_student(stored, digest) if stored.exists() else None
+    if kept is None and (found := student_digest(name)) != digest:
         raise InputError(
-            f"student {spec.student.name} is {student_digest(name)[:12]} here, "
-            f"the run needs {spec.student.digest[:12]}; the toolbox or the config changed since: "
-            "use the versions of its env.json, or start a new run of the same spec"
+            f"student {name} is {found[:12]} here, the run needs {digest[:12]}; the toolbox or the config changed "
+            "since: use the versions of its env.json, or start a new run of the same spec"
         )
     source = load_student(
-        name, num_classes=len(card.card.classes), input_size=spec.input, pretrained=spec.init != "none"
+        str(stored) if kept else name,
+        num_classes=len(card.card.classes),
+        input_size=spec.input,
+        pretrained=spec.init != "none",
+        kept=kept,
     )
     training = _training(
         spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from c2d.configs.run_config import file_digests, verify_before_training, write_run_config
 from c2d.core.attempt import attempt, record_build_failure
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_truth
 from c2d.specs.spec import parse_spec
-from c2d.training import checkpoint, config
+from c2d.training import checkpoint
 from c2d.training.build import TrainingRun, build, cache_teacher_logits
 from c2d.training.loop import fit
 from c2d.training.sources import Sources, verified_card
@@ -66,6 +67,8 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
     device = join_process_group()
+    if is_main():
+        verify_before_training(folder)
     sources = Sources(spec, folder, device, verified_card(spec, options.data), download=options.download)
     with record_build_failure(folder):
         run = build(sources)
@@ -88,7 +91,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         _evaluate(run, sources, {}, options.workers)
         return {}
     with attempt(folder, options.quiet) as log:
-        config.write(run.resolved, folder)
+        write_run_config(folder, run.resolved.student, run.resolved.train)
         for line in run.notes:
             log.info(line)
         truth = load_ground_truth(sources.card, folder)
@@ -113,7 +116,7 @@ def _finish(run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: 
     if detections is not None:
         atomic_write_json_gz(folder.detections, detections)
     seconds = {**result["seconds"], "train": trained_s}
-    result |= run.facts | {"seconds": seconds}
+    result |= run.facts | {"seconds": seconds, "sha256": file_digests(folder, _weights(run))}
     atomic_write_json(folder.result, result)
     return result
 
