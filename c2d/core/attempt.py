@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,8 +19,11 @@ from filelock import SoftFileLock, Timeout
 from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.failure_classes import classify_error
 from c2d.core.provenance import attempt_facts
-from c2d.core.run_folder import RunFolder, atomic_write_json, disk_error, read_json
+from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json, disk_error, read_json
 from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
+
+TEMPORARY_NAME = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""Name of a file before `atomic_write_bytes` renames it: a dot, the final name, a dot and random letters."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,6 +71,7 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
             f"run {folder.id} is being written by {owner}; wait for it, or remove {folder.lock} if that process is gone"
         ) from None
     log = _logger(folder, quiet)
+    _remove_temporary_files(folder)
     # Read under the lock: from here on no other process changes it.
     before = folder.read_status()
     number = before.get("attempt", 0) + 1
@@ -156,6 +161,16 @@ def clear_dead_lock(folder: RunFolder) -> None:
         # Also those of processes that were killed after the rename.
         for dead in folder.path.glob(".lock.*"):
             dead.unlink(missing_ok=True)
+
+
+def _remove_temporary_files(folder: RunFolder) -> None:
+    """Remove what a killed attempt wrote and could not rename any more. The lock is held: no other attempt writes."""
+    for place in (folder.path, folder.checkpoints):
+        for path in place.glob(".*"):
+            # A launcher may be writing job.json: it does not take this lock.
+            if TEMPORARY_NAME.fullmatch(path.name) and not path.name.startswith(f".{JOB_FILE}."):
+                with suppress(OSError):
+                    path.unlink()
 
 
 def _append_environment(folder: RunFolder, number: int) -> None:

@@ -25,7 +25,9 @@ RESULTS, PAGE, WORK = (
     ROOT / "docs" / "results" / "trust.md",
     ROOT / "build" / "trust",
 )
-PARTS: dict[str, tuple[str, str]] = {}
+PARTS: dict[str, tuple[str, str]] = {
+    "kills": ("tests.trust.kills", "Kills of a training"),
+}
 """{part: (module with `rows`, heading on the page)}, in the order in which they run."""
 
 

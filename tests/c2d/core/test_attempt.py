@@ -146,3 +146,15 @@ def test_one_writer_when_both_start_together(folder: RunFolder) -> None:
 
 def _beat(folder: RunFolder) -> str:
     return str(folder.read_status()["heartbeat"])
+
+
+def test_temporary_files_of_a_killed_attempt_are_removed(folder: RunFolder) -> None:
+    folder.checkpoints.mkdir()
+    dead = [folder.path / ".status.json.ab12_xyz", folder.checkpoints / ".iter_00000004.pth.0123abcd"]
+    kept = [folder.path / ".job.json.ab12_xyz", folder.path / ".notes.txt", folder.checkpoint(2)]
+    for path in (*dead, *kept):
+        path.write_text("half")
+    with attempt(folder, quiet=True):
+        pass
+    assert not any(path.exists() for path in dead)
+    assert all(path.exists() for path in kept)
