@@ -18,6 +18,7 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
+from sweeps.scheduler import queue
 from sweeps.state.plan import Row
 
 
@@ -55,7 +56,12 @@ def relaunch(
         rows: of the whole sweep, to find nodes that fail often and teachers that are not done.
         chosen: see `sweeps.actions.select_retries`.
         workspace: its `where` and `profile` are used for runs that were never launched.
+
+    Raises:
+        queue.Unreachable: SLURM does not answer; nothing was launched and nothing written.
     """
+    if any(_where(row, workspace, options) == "slurm" for row in chosen):
+        queue.check_controller()
     worst = 0
     for where in ("slurm", "local"):  # the local launcher returns when its runs have ended, so it comes last
         with submission_lock(workspace.runs):

@@ -31,6 +31,7 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
+from sweeps.scheduler import queue
 from sweeps.state.manifest import build_manifest, load_manifest
 from sweeps.state.plan import Row, read_plan
 
@@ -97,6 +98,7 @@ def submit_sweep(
 
     Raises:
         InputError: something is wrong with the sweep; nothing was launched and nothing written.
+        queue.Unreachable: SLURM does not answer; as above.
     """
     print_run = print_run or print_line
     grid = resolve(definition, workspace)
@@ -110,6 +112,8 @@ def submit_sweep(
         request = _launch_request(definition.name, tasks, workspace, snapshot="")
         specs = {run: spec.to_json() for run, spec in specs_of(grid).items()}
         return LAUNCHERS["dry"](replace(request, specs=specs), print_line)
+    if workspace.where == "slurm" and chosen:
+        queue.check_controller()
     with submission_lock(workspace.runs):
         # Everything is planned again under the lock: another shell may have launched some of these runs since.
         recover_submissions(specs_of(grid), workspace.runs)

@@ -64,18 +64,26 @@ def triage_command(
     from sweeps.actions.row_filters import filter_rows
     from sweeps.state.failure_groups import group_failures
     from sweeps.state.manifest import load_manifest
+    from sweeps.state.pending_groups import group_pending
     from sweeps.state.plan import read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
-    rows, facts = read_plan(load_manifest(workspace.runs, definition), workspace.runs)
-    groups = group_failures(filter_rows(rows, filters or ()), facts)
+    record = load_manifest(workspace.runs, definition)
+    rows, facts = read_plan(record, workspace.runs)
+    rows = filter_rows(rows, filters or ())
+    groups, pending = group_failures(rows, facts), group_pending(rows, facts, record["name"])
     if as_json:
-        print(json.dumps([group.to_json() for group in groups], indent=1))
+        waiting = [{"class": "pending", "count": len(group.runs), **group.to_json()} for group in pending]
+        print(json.dumps([*(group.to_json() for group in groups), *waiting], indent=1))
         return
     for group in groups:
         print(group.text())
     if not groups:
         print("no run has failed")
+    for silence in sorted({row.silence for row in rows if row.silence}):
+        print(f"SLURM does not answer ({silence}): failures that only SLURM knows are missing here")
+    for waiting_group in pending:
+        print(waiting_group.text())
 
 
 def _read_summary(workspace: Workspace, definition: str, filters: FilterOption) -> Summary:
@@ -86,7 +94,7 @@ def _read_summary(workspace: Workspace, definition: str, filters: FilterOption) 
 
     record = load_manifest(workspace.runs, definition)
     rows, facts = read_plan(record, workspace.runs)
-    summary = summarize(filter_rows(rows, filters or ()), facts, time.time())
+    summary = summarize(filter_rows(rows, filters or ()), facts, time.time(), record["name"])
     return summary | {"sweep": record["name"], "question": record["question"]}
 
 

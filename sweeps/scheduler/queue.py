@@ -6,8 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 
 from c2d.core.errors import RunError
 from sweeps.scheduler.slurm_output import (
@@ -23,6 +26,8 @@ from sweeps.scheduler.slurm_output import (
 )
 
 TIMEOUT_S = 30.0
+ANSWER_S = 12.0
+"""Seconds that all calls of one table of states may take together; a person waits for it."""
 IDS_PER_CALL = 200  # keeps a command line short
 DEFAULT_MAX_ARRAY_SIZE = 1001  # SLURM's own default
 _SILENT = re.compile(
@@ -30,6 +35,23 @@ _SILENT = re.compile(
     "transport endpoint|no route to host|connection reset",
     re.IGNORECASE,
 )
+
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@dataclass(frozen=True)
+class QueueAnswer:
+    """What SLURM reports of jobs.
+
+    Attributes:
+        facts: {job: facts}. Without an answer of the controller only jobs that have ended, by accounting: it keeps the
+            last state of the others, which may be over.
+        silence: why the controller's answer is missing; "" if it has answered.
+    """
+
+    facts: dict[str, JobFacts]
+    silence: str = ""
 
 
 class Unreachable(RunError):
@@ -45,6 +67,50 @@ def available() -> bool:
     return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
 
 
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Limit the time of all calls inside together; each may take two thirds of what is left."""
+    now = time.monotonic()
+    outer = _deadline.get()
+    token = _deadline.set(now + seconds if outer is None else min(outer, now + seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def read_jobs(jobs: Iterable[str]) -> QueueAnswer:
+    """Return what SLURM reports of jobs within ANSWER_S seconds. Never raises; {} and "" for no jobs.
+
+    Args:
+        jobs: "123_4" or "123".
+    """
+    wanted = sorted({job for job in jobs if JOB.fullmatch(job)})
+    if not wanted:
+        return QueueAnswer({})
+    if not available():
+        return QueueAnswer({}, "squeue is not installed here")
+    with time_limit(ANSWER_S):
+        listed, silent = _ask_controller(wanted)
+        try:
+            ended = _ask_accounting(wanted, listed) or {}
+        except Unreachable:
+            ended = {}
+    if silent is not None:
+        ended = {job: facts for job, facts in ended.items() if facts.state in FINISHED}
+    return QueueAnswer(listed | ended, "" if silent is None else silent.what)
+
+
+def check_controller() -> None:
+    """Check that the controller answers, before anything is written or submitted.
+
+    Raises:
+        Unreachable: it does not.
+    """
+    with time_limit(ANSWER_S):
+        _run(["scontrol", "show", "config"])
+
+
 def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
     """Return {job: facts} of the jobs that SLURM lists; {} where neither command is installed or works.
 
@@ -57,8 +123,21 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
     wanted = sorted({job for job in jobs if JOB.fullmatch(job)})
     if not wanted:
         return {}
+    listed, silent = _ask_controller(wanted)
+    try:
+        ended = _ask_accounting(wanted, listed)
+    except Unreachable:
+        if silent is not None or not shutil.which("squeue"):
+            raise
+        ended = None
+    if silent is not None and ended is None:
+        raise silent
+    return listed | (ended or {})
+
+
+def _ask_controller(wanted: list[str]) -> tuple[dict[str, JobFacts], Unreachable | None]:
+    """Return what squeue lists, and why it is not all of it."""
     found: dict[str, JobFacts] = {}
-    silent: Unreachable | None = None
     try:
         for ids in _calls(wanted):
             text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
@@ -66,25 +145,26 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
                 raise Unreachable("squeue failed here")  # otherwise every waiting run would count as failed
             found |= _pick(parse_squeue(text or ""), wanted)
     except Unreachable as error:
-        silent = error
-    rest = [job for job in wanted if job not in found or found[job].state in FINISHED]
-    if not rest:
-        return found
-    try:
-        accounted = False
-        for ids in _calls(rest):
-            text = _sacct(f"--jobs={ids}")
-            accounted = accounted or text is not None
-            for job, facts in _pick(parse_sacct(text or ""), rest).items():
-                # Accounting is late: a job that squeue calls finished is not running.
-                if job not in found or facts.state in FINISHED:
-                    found[job] = facts
-        if silent is not None and not accounted:
-            raise silent
-    except Unreachable:
-        if silent is not None or not shutil.which("squeue"):
-            raise
-    return found
+        return found, error
+    return found, None
+
+
+def _ask_accounting(wanted: list[str], listed: dict[str, JobFacts]) -> dict[str, JobFacts] | None:
+    """Return accounting of the jobs that squeue does not list, or lists as finished; None if sacct does not work.
+
+    Raises:
+        Unreachable: sacct does not answer.
+    """
+    rest = [job for job in wanted if job not in listed or listed[job].state in FINISHED]
+    found: dict[str, JobFacts] = {}
+    accounted = not rest
+    for ids in _calls(rest):
+        text = _sacct(f"--jobs={ids}")
+        accounted = accounted or text is not None
+        found |= _pick(parse_sacct(text or ""), rest)
+    # Accounting is late: a job that squeue calls finished is not running.
+    found = {job: facts for job, facts in found.items() if job not in listed or facts.state in FINISHED}
+    return found if accounted else None
 
 
 def unfinished(arrays: Iterable[str]) -> dict[str, int]:
@@ -223,12 +303,16 @@ def _call(command: list[str]) -> tuple[int, str, str]:
     # A user's own formats and filters must not change what is read here.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SQUEUE_", "SACCT_"))}
     environment |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+    deadline = _deadline.get()
+    timeout_s = TIMEOUT_S if deadline is None else min(TIMEOUT_S, (deadline - time.monotonic()) * 2 / 3)
+    if timeout_s <= 0:
+        raise Unreachable(f"{command[0]}: no time was left for it")
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=TIMEOUT_S, env=environment, stdin=subprocess.DEVNULL, check=False
+            command, capture_output=True, timeout=timeout_s, env=environment, stdin=subprocess.DEVNULL, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Unreachable(f"{command[0]}: no answer in {TIMEOUT_S:.0f} s") from None
+        raise Unreachable(f"{command[0]}: no answer in {timeout_s:.0f} s") from None
     except PermissionError:
         raise FileNotFoundError(command[0]) from None
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

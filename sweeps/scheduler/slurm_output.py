@@ -15,7 +15,7 @@ FINISHED = frozenset(
 )  # fmt: skip
 """States of jobs that have ended, unless they are requeued."""
 
-SQUEUE_FORMAT = "%i|%T|%N|%M|%V|%S|%r|%j"  # the name comes last: it may contain any character
+SQUEUE_FORMAT = "%i|%T|%N|%M|%V|%S|%r|%P|%q|%a|%j"  # the name comes last: it may contain any character
 SACCT_FORMAT = "JobID,State,NodeList,ElapsedRaw,Submit,Start,ExitCode,Reason,JobName"
 JOB = re.compile(r"([0-9]{1,18})(?:_(?:([0-9]{1,18})|\[([0-9,:-]{1,100000})(?:%[0-9]+)?\]))?", re.ASCII)
 
@@ -33,6 +33,7 @@ class JobFacts:
         elapsed_s: run time in seconds.
         submitted: the cluster's local time, as SLURM prints it.
         started: as `submitted`.
+        partition, qos, account: by squeue only.
     """
 
     job: str
@@ -45,20 +46,23 @@ class JobFacts:
     elapsed_s: float | None = None
     submitted: str = ""
     started: str = ""
+    partition: str = ""
+    qos: str = ""
+    account: str = ""
 
 
 def parse_squeue(text: str) -> list[JobFacts]:
-    """Parse lines of `--format=%i|%T|%N|%M|%V|%S|%r|%j`; `job` may be a range "123_[4-9%2]"."""
+    """Parse lines of SQUEUE_FORMAT; `job` may be a range "123_[4-9%2]"."""
     found = []
     for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split("|", 7)]
-        if len(cells) != 8 or not JOB.fullmatch(cells[0]):
+        cells = [cell.strip() for cell in line.split("|", 10)]
+        if len(cells) != 11 or not JOB.fullmatch(cells[0]):
             continue
-        job, state, node, elapsed, submitted, started, reason, name = cells
+        job, state, node, elapsed, submitted, started, reason, partition, qos, account, name = cells
         found.append(
             JobFacts(
                 job, name, _state(state), _value(reason), _value(node), None, None, _seconds(elapsed),
-                _value(submitted), _value(started),
+                _value(submitted), _value(started), _value(partition), _value(qos), _value(account),
             )
         )  # fmt: skip
     return found
@@ -123,6 +127,41 @@ def _ranges(text: str) -> Iterator[range]:
 def count_of(tasks: str) -> int:
     """Return the number of tasks in the part after "_" of a job field: 6 for "[4-9%2]", 1 for "4" and ""."""
     return sum(len(indices) for indices in _ranges(tasks.strip("[]").split("%")[0])) if "[" in tasks else 1
+
+
+def join_jobs(jobs: Iterable[str]) -> str:
+    """Return jobs as one argument of scontrol, the inverse of `expand`.
+
+    >>> join_jobs(["12_0", "12_1", "12_2", "12_7", "9"])
+    '9,12_[0-2,7]'
+    """
+    tasks: dict[int, list[int]] = {}
+    single = []
+    for job in jobs:
+        array, _, task = job.partition("_")
+        if task.isdigit():
+            tasks.setdefault(int(array), []).append(int(task))
+        else:
+            single.append(job)
+    return ",".join(
+        [
+            *sorted(set(single), key=int),
+            *(_join_tasks(array, sorted(set(found))) for array, found in sorted(tasks.items())),
+        ]
+    )
+
+
+def _join_tasks(array: int, tasks: list[int]) -> str:
+    if len(tasks) == 1:
+        return f"{array}_{tasks[0]}"
+    ranges: list[list[int]] = []
+    for task in tasks:
+        if ranges and ranges[-1][-1] == task - 1:
+            ranges[-1].append(task)
+        else:
+            ranges.append([task])
+    parts = [str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}" for found in ranges]
+    return f"{array}_[{','.join(parts)}]"
 
 
 def _state(text: str) -> str:

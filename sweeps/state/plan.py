@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +35,8 @@ class Row:
         status: status.json. job: job.json; None when no launcher started the run.
         failure_class: of a failed run, a key of `c2d.core.failure_classes.FAILURE_CLASSES`.
         needs: ids of the teachers that must be done before.
+        is_last_known: SLURM did not answer, and the state is that of an earlier time, which the reason has.
+        silence: why SLURM did not answer about its job; "" if it did, or was not asked.
     """
 
     run: RunFolder
@@ -48,25 +49,25 @@ class Row:
     job: Job | None = None
     failure_class: str | None = None
     needs: tuple[str, ...] = ()
+    is_last_known: bool = False
+    silence: str = ""
 
 
 def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
     """Return the rows of a sweep as they are now, and what SLURM reports of its jobs.
 
-    Of the orphans, only those that still wait or run are listed. A SLURM that does not answer counts as none.
+    Of the orphans, only those that still wait or run are listed. Without an answer of SLURM, the state of a run that
+    depends on it is the last known one (`Row.is_last_known`).
 
     Args:
         manifest: see `c2d.core.sweep_manifest`.
         runs: the store.
     """
     planned = planned_runs(manifest)
-    facts: dict[str, JobFacts] = {}
-    answered = False
-    if (jobs := slurm_jobs(planned, runs)) and queue.available():
-        with suppress(queue.Unreachable):
-            facts, answered = queue.look_up(jobs), True
-    rows = plan_rows(planned, runs, facts, queue_answered=answered)
-    return [row for row in rows if row.kind != "orphan" or _is_active(row)], facts
+    answer = queue.read_jobs(slurm_jobs(planned, runs))
+    rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence)
+    rows = [replace(row, silence=answer.silence) if row.job is not None and row.job.job else row for row in rows]
+    return [row for row in rows if row.kind != "orphan" or _is_active(row)], answer.facts
 
 
 def plan_rows(
@@ -83,7 +84,7 @@ def plan_rows(
         planned: teachers before the students that need them.
         runs: the store.
         facts: what SLURM reports, by job id.
-        queue_answered: whether SLURM has answered; if not, a submitted job is taken to wait.
+        queue_answered: whether SLURM has answered; if not, a submitted job keeps its last known state.
         now: seconds since the epoch; the clock's where it is None.
     """
     clock = time.time() if now is None else now

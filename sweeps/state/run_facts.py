@@ -99,6 +99,11 @@ def is_stale(facts: RunFacts) -> bool:
     return facts.liveness.state == "stale"
 
 
+def is_gone(facts: RunFacts) -> bool:
+    """Its process has ended, or its heartbeat is old: SLURM may have requeued its job."""
+    return is_dead(facts) or is_stale(facts)
+
+
 # Conditions: what its last launch shows
 
 
@@ -120,6 +125,11 @@ def is_submitting(facts: RunFacts) -> bool:
 def is_local(facts: RunFacts) -> bool:
     """It was launched on one machine, without SLURM."""
     return facts.job is not None and facts.job.where == "local"
+
+
+def is_in_slurm(facts: RunFacts) -> bool:
+    """It was submitted to SLURM."""
+    return facts.job is not None and facts.job.where == "slurm" and facts.job.job is not None
 
 
 def has_no_launcher(facts: RunFacts) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from c2d.core.run_state import time_stamp
 from sweeps.failures.diagnose import diagnose
 from sweeps.failures.evidence import gather_evidence
 from sweeps.scheduler.queue import JobFacts
@@ -23,6 +24,8 @@ from sweeps.state.run_facts import (
     is_cancelled_by_dependency,
     is_dead,
     is_done,
+    is_gone,
+    is_in_slurm,
     is_just_completed,
     is_just_submitted,
     is_live,
@@ -46,12 +49,14 @@ class Decision(NamedTuple):
     Attributes:
         launch: whether `submit` starts the run, or continues it.
         failure_class: of a failed run.
+        is_last_known: SLURM did not answer, and the state is that of an earlier time.
     """
 
     state: State
     reason: str
     launch: bool = False
     failure_class: str | None = None
+    is_last_known: bool = False
 
 
 class Rule(NamedTuple):
@@ -62,12 +67,14 @@ class Rule(NamedTuple):
         state: then the run is in this state.
         reason: a text, or a function that returns it. None: the diagnosis of the failure.
         launch: whether `submit` starts the run, or continues it.
+        is_last_known: SLURM did not answer, and the state is that of an earlier time.
     """
 
     conditions: tuple[Callable[[RunFacts], bool], ...]
     state: State
     reason: str | Callable[[RunFacts], str] | None
     launch: bool = False
+    is_last_known: bool = False
 
 
 def decide(facts: RunFacts) -> Decision:
@@ -76,7 +83,8 @@ def decide(facts: RunFacts) -> Decision:
     if rule.reason is None:
         return _diagnosed(facts)
     reason = rule.reason if isinstance(rule.reason, str) else rule.reason(facts)
-    return Decision(rule.state, reason, rule.launch, "cancelled" if rule.state == "failed" else None)
+    failure_class = "cancelled" if rule.state == "failed" else None
+    return Decision(rule.state, reason, rule.launch, failure_class, rule.is_last_known)
 
 
 def _finished(facts: RunFacts) -> str:
@@ -121,9 +129,15 @@ def _submitting(facts: RunFacts) -> str:
     return f"being submitted as {facts.job.name} (pid {facts.job.pid} on {facts.job.host})"
 
 
-def _no_queue(facts: RunFacts) -> str:
+def _last_known(facts: RunFacts) -> str:
+    """Return what is unknown, since when, and the last known state: that of status.json, or of the submission."""
     assert facts.job is not None
-    return f"submitted as job {facts.job.job}; SLURM does not answer here"
+    heartbeat, submitted = str(facts.status.get("heartbeat") or ""), facts.job.submitted
+    if (time_stamp(heartbeat) or 0.0) >= (time_stamp(submitted) or 0.0):
+        since, what = heartbeat, f"{facts.status['state']}, {_progress(facts)}"
+    else:
+        since, what = submitted, "submitted"
+    return f"unknown since {since or 'its launch'}: SLURM does not answer; last known: {what}, job {facts.job.job}"
 
 
 def _just_submitted(facts: RunFacts) -> str:
@@ -168,6 +182,7 @@ RULES: tuple[Rule, ...] = (
     Rule((is_queued,), "waiting", _in_queue),
     # status.json is `running`: the process works, was killed, or hangs.
     Rule((has_status_running, has_ended_badly), "failed", None),
+    Rule((has_status_running, is_gone, is_in_slurm, has_no_queue), "running", _last_known, is_last_known=True),
     Rule((has_status_running, is_dead, is_not_live, has_no_launcher), "waiting", _killed, launch=True),
     Rule((has_status_running, is_dead, is_not_live), "failed", None),
     Rule((has_status_running, is_stale, is_not_live), "failed", None),
@@ -182,7 +197,7 @@ RULES: tuple[Rule, ...] = (
     Rule((is_local, has_no_launcher), "new", "its launcher ended before its turn", launch=True),
     Rule((is_local,), "waiting", _in_local_queue),
     Rule((is_submitting,), "waiting", _submitting),
-    Rule((has_no_queue,), "waiting", _no_queue),
+    Rule((has_no_queue,), "waiting", _last_known, is_last_known=True),
     Rule((is_unknown_to_slurm, is_just_submitted), "waiting", _just_submitted),
     Rule((is_unknown_to_slurm,), "failed", None),
     Rule((is_just_completed,), "waiting", _finishing),

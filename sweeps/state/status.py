@@ -9,6 +9,7 @@ from c2d.core.job_file import read_attempts
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
 from sweeps.state.eta import eta_s, left_s
 from sweeps.state.failed_attempts import pending_retries
+from sweeps.state.pending_groups import group_pending
 from sweeps.state.plan import Row
 from sweeps.state.run_facts import is_just_completed_job
 from sweeps.state.state_rules import STATES
@@ -20,19 +21,22 @@ Summary = dict[str, Any]
 """What `c2d sweep status --json` prints; see `summarize`."""
 
 
-def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float) -> Summary:
+def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float, sweep: str = "SWEEP") -> Summary:
     """Return the numbers of the rows of a plan.
 
     Args:
         rows: see `sweeps.state.plan`.
         facts: what SLURM reports, by job id.
         now: seconds since the epoch.
+        sweep: its name, for commands to type.
 
     Returns:
-        counts: {state: number of runs}.
+        counts: {state: number of runs}; `unknown` is a state that depends on SLURM, which does not answer.
+        silence: why SLURM does not answer; None if it does, or was not asked.
         runs: one mapping a run; unknown numbers are None.
         gpu_hours, hours: {total, wasted}; wasted is what failed runs took and what had to be repeated.
         eta_s: seconds until the last run is done; None if unknown.
+        pending: waiting jobs for which a person can type a command, by SLURM's reason (`sweeps.state.pending_groups`).
         stale: number of running runs with an old heartbeat.
         retries: number of failed runs that are retried automatically.
     """
@@ -46,11 +50,13 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float) ->
     # A local launcher retries its own runs.
     due = [row for row in pending_retries(rows) if row.job is not None and row.job.where == "slurm"]
     return {
-        "counts": {state: counts[state] for state in (*STATES, "finishing") if state in counts},
+        "counts": {state: counts[state] for state in (*STATES, "finishing", "unknown") if state in counts},
+        "silence": next((row.silence for row in rows if row.silence), None),
         "runs": runs,
         "gpu_hours": {key: round(sum(run[name] for run in runs), 3) for key, name in _GPU_SUMS},
         "hours": {key: round(sum(run[name] for run in runs), 3) for key, name in _SUMS},
-        "eta_s": eta_s(runs),
+        "eta_s": None if "unknown" in counts else eta_s(runs),
+        "pending": [group.to_json() for group in group_pending(rows, facts, sweep)],
         "stale": sum(run["stale"] for run in runs),
         "retries": len(due),
     }
@@ -76,7 +82,8 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "run": row.run.id,
         "kind": row.kind,
         "labels": [dict(cell) for cell in row.cells],
-        "state": "finishing" if finishing else row.state,
+        "state": "finishing" if finishing else "unknown" if row.is_last_known else row.state,
+        "last_known_state": row.state if row.is_last_known else None,
         "reason": f"job {fact.job} is complete, its files have not arrived yet" if finishing and fact else row.reason,
         "class": None if finishing else row.failure_class,
         "launch": row.launch,

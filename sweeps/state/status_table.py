@@ -24,7 +24,7 @@ def status_table(summary: Summary) -> RenderableType:
     from rich.table import Table
 
     parts: list[RenderableType] = [escape(line) for line in summary_lines(summary)]
-    order = ("done", "new", "waiting", "running", "finishing", "blocked", "failed")
+    order = ("done", "new", "waiting", "running", "finishing", "unknown", "blocked", "failed")
     shown = Table(box=None, pad_edge=False, expand=False)
     for name, options in (
         ("state", {"no_wrap": True}),
@@ -49,7 +49,7 @@ def status_table(summary: Summary) -> RenderableType:
 
 
 _COLOURS = {
-    "done": "green", "new": "dim", "waiting": "cyan", "running": "bold", "finishing": "bold",
+    "done": "green", "new": "dim", "waiting": "cyan", "running": "bold", "finishing": "bold", "unknown": "magenta",
     "blocked": "yellow", "failed": "bold red",
 }  # fmt: skip
 
@@ -64,8 +64,11 @@ def summary_lines(summary: Summary) -> list[str]:
         f"{len(summary['runs'])} runs: {counts}",
         f"{cost}, of these wasted {wasted:.2f}; left {duration_text(summary['eta_s'])}",
     ]
+    if summary["silence"]:
+        lines.append(f"SLURM does not answer ({summary['silence']}): what follows is what files recorded before")
     if summary["stale"]:
         lines.append(f"{summary['stale']} without a heartbeat for more than {HEARTBEAT_LIMIT_S / 60:.0f} minutes")
+    lines += [str(group["text"]) for group in summary["pending"]]
     if summary["retries"]:
         lines.append(f"{summary['retries']} will be retried by `c2d sweep status --watch` or `c2d sweep retry`")
     return [f"{summary['sweep']}: {summary['question']}", *lines] if summary.get("sweep") else lines

@@ -98,7 +98,8 @@ def rows(options: dict[str, str], purged: bool) -> list[dict[str, str]]:
         for task, state in enumerate(job["states"]):
             here = {
                 "%i": f"{number}_{task}" if job["array"] else number, "%F": number, "%T": state, "%N": "n1",
-                "%M": "1:05", "%V": WHEN.format(0), "%S": WHEN.format(5), "%r": "None", "%j": job["name"],
+                "%M": "1:05", "%V": WHEN.format(0), "%S": WHEN.format(5), "%j": job["name"],
+                "%r": job.get("reason", "None"), "%P": job.get("partition", "gpu"), "%q": "normal", "%a": "vision",
                 "exit": job["exit"][task],
             }  # fmt: skip
             found.append(here)

@@ -15,9 +15,9 @@ from tests.sweeps.fake_slurm.control import FakeSlurm
 
 # As SLURM 22.05 prints them.
 SQUEUE = """\
-1|COMPLETED|n1|0:01|2026-11-20T22:18:23|2026-11-20T22:18:24|None|wrap
-2_7|RUNNING|n1|1-02:03:04|2026-11-20T22:18:23|2026-11-20T22:18:26|None|a|b
-13_[0-2,5%2]|PENDING||0:00|2026-11-20T22:18:26|N/A|Dependency|wrap
+1|COMPLETED|n1|0:01|2026-11-20T22:18:23|2026-11-20T22:18:24|None|main|normal|vision|wrap
+2_7|RUNNING|n1|1-02:03:04|2026-11-20T22:18:23|2026-11-20T22:18:26|None|main|normal|vision|a|b
+13_[0-2,5%2]|PENDING||0:00|2026-11-20T22:18:26|N/A|Dependency|short|(null)|(null)|wrap
 """
 SACCT = """\
 2_7|CANCELLED by 1000|n1|61|2026-11-20T22:18:23|2026-11-20T22:18:26|0:15|None|wrap
@@ -46,6 +46,7 @@ def test_squeue_rows() -> None:
     assert (one.job, one.state, one.node, one.elapsed_s) == ("1", "COMPLETED", "n1", 1.0)
     assert (two.name, two.elapsed_s, two.started) == ("a|b", 93784.0, "2026-11-20T22:18:26")
     assert (three.job, three.reason, three.node, three.started) == ("13_[0-2,5%2]", "Dependency", "", "")
+    assert (three.partition, three.qos, two.account) == ("short", "", "vision")
     assert expand(three.job, ["13_1", "13_5", "13_3", "1_1", "13"]) == ["13_1", "13_5"]
     assert [count_of(tasks) for tasks in ("[0-2,5%2]", "4", "")] == [4, 1, 1]
 
@@ -87,7 +88,7 @@ def test_no_table_breaks_the_parsers(table: list[list[str]]) -> None:
 
 @given(st.text(alphabet="ABCDEFGHIJ_", min_size=1))
 def test_an_unknown_state_is_kept(state: str) -> None:
-    assert parse_squeue(f"1|{state}|n|0:00|x|x|r|name")[0].state == state
+    assert parse_squeue(f"1|{state}|n|0:00|x|x|r|main|normal|root|name")[0].state == state
     assert parse_sacct(f"1|{state.lower()} by 7|n|1|x|x|0:0|r|name")[0].state == state
 
 

@@ -74,7 +74,12 @@ def test_a_fresh_heartbeat_is_a_running_run(run: RunFolder) -> None:
 def test_a_stale_heartbeat_is_a_failure_unless_the_job_runs(run: RunFolder) -> None:
     status(run, "running", ago_s=400, iteration=30, iterations=90)
     job(run)
-    assert plan_row(run, queue=False).state == "failed"
+    silent = plan_row(run, queue=False)
+    assert (silent.state, silent.is_last_known, silent.launch) == ("running", True, False), "SLURM may have requeued it"
+    assert silent.reason == (
+        f"unknown since {stamp(400)}: SLURM does not answer; last known: running, iteration 30 of 90, job 7_0"
+    )
+    assert plan_row(run).state == "failed"
     assert plan_row(run, JobFacts("7_0", state="NODE_FAIL")).failure_class == "node-failure"
     alive = plan_row(run, JobFacts("7_0", state="RUNNING"))
     assert alive.state == "running"
@@ -87,7 +92,8 @@ def test_a_dead_process_of_this_host_is_detected_immediately(run: RunFolder) -> 
     assert (row.state, row.launch) == ("waiting", True)  # a person's own training, or one whose launcher died with it
     assert row.reason == "killed, iteration 3 of 9; continues from its checkpoint"
     job(run)
-    assert plan_row(run, queue=False).state == "failed"
+    assert plan_row(run).state == "failed"
+    assert plan_row(run, queue=False).is_last_known
     status(run, "running", host=socket.gethostname(), pid=os.getpid())
     assert plan_row(run, queue=False).state == "running"
 

@@ -1,0 +1,105 @@
+"""What a person sees when jobs never start, and when the controller of SLURM does not answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from c2d.core.job_file import read_job
+from c2d.core.run_folder import RunFolder
+from sweeps.cli import app
+from sweeps.scheduler import queue
+from tests.sweeps.fake_slurm.control import FakeSlurm
+from tests.sweeps.test_cli import Shell
+
+pytest.importorskip("submitit")
+HELD = "scontrol update jobid=101_[0-3] timelimit=$(sinfo -hp short -o %l | head -1)"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    return Shell(tmp_path, FakeSlurm(tmp_path / "slurm", monkeypatch))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def error_of(shell: Shell, *words: str) -> str:
+    result = CliRunner().invoke(app, [words[0], str(shell.definition), "--runs", str(shell.runs), *words[1:]])
+    assert result.exception is not None
+    assert not isinstance(result.exception, SystemExit), result.output
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def test_status_and_triage_show_the_command_for_a_job_that_never_starts(shell: Shell) -> None:
+    shell.submit()
+    shell.slurm.change("101", reason="PartitionTimeLimit", partition="short")
+    for command in ("status", "triage"):
+        text = " ".join(shell.run(command).split())
+        assert "4 runs wait and do not start (PartitionTimeLimit): its time limit is longer than" in text
+        assert HELD in text
+    (group,) = json.loads(shell.run("status", "--json"))["pending"]
+    assert (group["reason"], group["commands"], group["starts_itself"]) == ("PartitionTimeLimit", [HELD], False)
+    assert len(group["runs"]) == 4
+    (waiting,) = json.loads(shell.run("triage", "--json"))
+    assert (waiting["class"], waiting["count"], waiting["commands"]) == ("pending", 4, [HELD])
+    shell.slurm.change("101", reason="JobArrayTaskLimit")
+    assert json.loads(shell.run("status", "--json"))["pending"] == []
+    shell.slurm.change("101", reason="QueueOfTheMoon")
+    assert "(QueueOfTheMoon): SLURM gives this reason" in shell.run("status")
+    assert "scontrol show job 101_[0-3]" in shell.run("status")
+
+
+def test_a_silent_controller_is_named_and_states_are_of_their_time(shell: Shell) -> None:
+    shell.submit()
+    before = json.loads(shell.run("status", "--json"))
+    assert before["counts"] == {"waiting": 6}
+    shell.slurm.behave(silent=["squeue", "scontrol", "sbatch", "scancel"])
+    found = json.loads(shell.run("status", "--json"))
+    assert found["counts"] == {"unknown": 6}, "accounting has old states of jobs that may have ended"
+    assert "Unable to contact" in found["silence"]
+    first = found["runs"][0]
+    job = read_job(RunFolder(shell.runs / first["run"]))
+    assert job is not None
+    assert first["reason"].startswith(f"unknown since {job.submitted}: SLURM does not answer; last known: submitted")
+    assert (first["last_known_state"], found["eta_s"]) == ("waiting", None)
+    text = " ".join(shell.run("status").split())
+    assert "SLURM does not answer (squeue: squeue: error: Unable to contact slurm controller" in text
+    assert "SLURM does not answer" in shell.run("triage")
+    shell.slurm.change("101", state="FAILED")
+    counts = json.loads(shell.run("status", "--json", code=1))["counts"]
+    assert counts == {"unknown": 2, "failed": 4}, "what accounting has as ended is known"
+
+
+def test_a_slow_controller_takes_no_more_than_its_limit(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.submit()
+    monkeypatch.setattr(queue, "ANSWER_S", 1.5)
+    monkeypatch.setattr(queue, "IDS_PER_CALL", 1)  # several calls of each command
+    shell.slurm.behave(slow=dict.fromkeys(("squeue", "sacct", "scontrol"), 9))
+    begun = time.monotonic()
+    assert json.loads(shell.run("status", "--json"))["counts"] == {"unknown": 6}
+    assert time.monotonic() - begun < 3
+    assert queue.TIMEOUT_S > 12, "other callers wait longer"
+
+
+def test_submit_retry_and_cancel_change_nothing_while_the_controller_is_silent(shell: Shell) -> None:
+    shell.slurm.behave(silent=["squeue", "scontrol", "sbatch", "scancel"])
+    words = ("submit", "--where", "slurm", "--no-forward", "--data", str(shell.data))
+    assert "SLURM does not answer (scontrol: " in error_of(shell, *words)
+    assert not shell.runs.exists()
+    shell.slurm.behave()
+    shell.submit()
+    shell.slurm.change("100", state="NODE_FAIL")
+    shell.slurm.behave(silent=["squeue", "scontrol", "sbatch", "scancel"])
+    before = files(shell.runs)
+    assert "SLURM does not answer" in error_of(shell, "retry")
+    assert files(shell.runs) == before
+    shell.slurm.change("100", state="RUNNING")
+    assert "SLURM does not answer" in error_of(shell, "cancel", "--yes")
+    assert shell.slurm.calls("scancel")
