@@ -80,6 +80,8 @@ def check_sweep(
     found += static_checks.first_weights(specs, runs, profile, print_line)
     found += static_checks.teachers(specs, planned, cards, runs)
     problems = _store(definition.source, specs, runs, print_line)
+    if profile is not None and (late := profile.signal_problem(definition.size)):
+        problems.append(Problem(definition.source, late))
     if forward:
         broken = {item.run for item in found if item.skips_dry_run}
         requests = [

@@ -15,7 +15,7 @@ from c2d.core.store_folder import RunStore
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.schedule import Strict
 from c2d.specs.spec import validation_message
-from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, read_flags
+from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, hours_of_time, read_flags
 
 Size = Literal["small", "large"]
 HINT = "see docs/sweeps.md for the keys of a profile"
@@ -95,6 +95,25 @@ class Profile(Strict):
     def limit_min(self, size: Size, hours: float | None = None) -> int:
         """Return the wall-clock limit in whole minutes, at least one."""
         return max(1, round(60 * min(hours or getattr(self.hours, size), self.max_hours)))
+
+    def signal_problem(self, size: Size, hours: float | None = None) -> str:
+        """Return why USR2 would reach a job as it starts, and how to fix it; "" where the limit is long enough.
+
+        Args:
+            hours: what a retry raised the limit to.
+        """
+        limit_s = 60 * self.limit_min(size, hours)
+        given = f"the limit of {limit_s} s (hours.{size})"
+        flags = {flag_name(key): value for key, value in self.sbatch.items()}
+        if flags.get("time_min"):
+            least_s = round(3600 * hours_of_time(flags["time_min"]))
+            limit_s, given = min((limit_s, given), (least_s, f"the {least_s} s of sbatch time-min"))
+        if self.signal_delay_s < limit_s:
+            return ""
+        return (
+            f"profile {self.name or 'default'}: signal_delay_s {self.signal_delay_s} is not shorter than {given}: "
+            f"a job would have to stop as it starts; allowed is less than {limit_s}, or raise the limit"
+        )
 
 
 def profile_names() -> list[str]:

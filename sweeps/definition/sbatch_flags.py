@@ -12,10 +12,12 @@ from typing import Any
 from c2d.core.errors import InputError
 
 RESERVED_FLAGS = (
-    "array", "chdir", "dependency", "error", "job_name", "kill_on_invalid_dep", "no_requeue", "open_mode", "output",
-    "requeue", "signal", "test_only", "wait", "wrap",
+    "array", "chdir", "clusters", "dependency", "error", "help", "job_name", "kill_on_invalid_dep", "no_kill",
+    "no_requeue", "open_mode", "output", "requeue", "signal", "test_only", "usage", "version", "wait", "wrap",
 )  # fmt: skip
-"""Flags of sbatch that a profile cannot change: submission, requeue and recovery depend on them."""
+"""Flags of sbatch that a profile cannot change: submission, requeue and recovery depend on them.
+
+Another cluster is chosen by SLURM_CLUSTERS, which every command of SLURM reads."""
 MEMORY_FLAGS = ("mem", "mem_per_cpu", "mem_per_gpu")
 """SLURM accepts one of them."""
 DEFAULT_MAX_HOURS = 72.0
@@ -24,7 +26,7 @@ _KEY_OF_FLAG = {
     "nodes": "nodes", "ntasks": "processes", "ntasks_per_node": "processes", "ntasks_per_gpu": "processes",
     "tasks_per_node": "processes",
     "cpus_per_task": "cpus", "cpus_per_gpu": "cpus", "gres": "gres", "gpus": "gpus", "gpus_per_node": "gpus",
-    "gpus_per_task": "gpus", "gpus_per_socket": "gpus",
+    "gpus_per_task": "gpus", "gpus_per_socket": "gpus", "tres_per_task": "cpus",
 }  # fmt: skip
 _SAME_NAME = ("partition", "account", "qos", "constraint")
 _DAYS = re.compile(r"(?P<d>\d+)-(?P<h>\d+)(:(?P<m>\d+)(:(?P<s>\d+))?)?")
@@ -87,11 +89,15 @@ def read_flags(values: dict[str, Any], where: str) -> dict[str, Any]:
     memory = [flag for flag in MEMORY_FLAGS if flags.get(flag, False) is not False]
     if memory:
         read["mem_gb"] = None
-    if flags.get("time", False) is not False:
-        try:
-            hours = hours_of_time(flags["time"])
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
+    limits = {}
+    for flag in ("time", "time_min"):
+        if flags.get(flag, False) is not False:
+            try:
+                limits[flag] = hours_of_time(flags[flag])
+            except ValueError as error:
+                raise InputError(f"{where}: {error}") from None
+    if "time" in limits:
+        hours = limits["time"]
         read["hours"] = {"small": hours, "large": hours}
         read["sbatch"] = {key: value for key, value in values["sbatch"].items() if flag_name(str(key)) != "time"}
     if isinstance(values.get("gres"), str):

@@ -39,9 +39,12 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         dependency: value of the one --dependency flag, "afterok:12_3:14,afterany:15", or "".
 
     Raises:
-        InputError: submitit is missing; the profile has a reserved flag or a wrong variable name.
+        InputError: submitit is missing; the profile has a reserved flag, a wrong variable name, or a signal_delay_s as
+            long as its limit.
     """
     profile, first = request.profile, array.tasks[0]
+    if problem := profile.signal_problem(first.size, first.hours):
+        raise InputError(problem)
     folder, code = (
         RunStore(request.runs).submission(request.sweep, array.name),
         snapshot_folder(request.runs, array.tasks[0].snapshot or request.snapshot),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from c2d.core.errors import InputError
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder
 from sweeps.cli import app
@@ -103,3 +104,16 @@ def test_submit_retry_and_cancel_change_nothing_while_the_controller_is_silent(s
     shell.slurm.change("100", state="RUNNING")
     assert "SLURM does not answer" in error_of(shell, "cancel", "--yes")
     assert shell.slurm.calls("scancel")
+
+
+@pytest.mark.parametrize("command", ["check", "submit slurm", "submit dry"])
+def test_a_warning_before_the_start_is_refused_with_the_numbers(shell: Shell, command: str, tmp_path: Path) -> None:
+    profile = tmp_path / "lab.yaml"
+    profile.write_text("signal_delay_s: 7200\nhours: {small: 1}\n")
+    name, _, where = command.partition(" ")
+    words = ["--no-forward", "--data", str(shell.data), "--profile", str(profile)]
+    given = [name, str(shell.definition), "--runs", str(shell.runs), *words, *(["--where", where] if where else [])]
+    result = CliRunner().invoke(app, given)
+    assert isinstance(result.exception, InputError)
+    assert "signal_delay_s 7200 is not shorter than the limit of 3600 s (hours.small)" in str(result.exception)
+    assert not shell.runs.exists()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from c2d.core.errors import InputError
-from sweeps.definition.profile import Hours, Profile, load_profile, profile_names, store_profile, stored_profile
+from sweeps.definition.profile import Hours, Profile, Size, load_profile, profile_names, store_profile, stored_profile
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -53,6 +54,8 @@ def test_the_variable_names_the_profile(tmp_path: Path, monkeypatch: pytest.Monk
         ("sbatch: {tasks-per-node: 2}", "sbatch flag 'tasks-per-node' sets what the key `processes` sets"),
         ("sbatch: {time: 60, --time: 70}", "sbatch flag 'time' is given twice, in two spellings"),
         ("sbatch: {mem_per_cpu: 1G, mem-per-cpu: 2G}", "sbatch flag 'mem-per-cpu' is given twice"),
+        ("sbatch: {tres-per-task: 'cpu=4'}", "sbatch flag 'tres-per-task' sets what the key `cpus` sets"),
+        ("sbatch: {time-min: soon}", "sbatch time 'soon' is no limit"),
         ("sbatch: {exclusive: null}", "sbatch flag 'exclusive' is None; write one line of text in quotes"),
         ("sbatch: {reservation: 1.50}", "sbatch flag 'reservation' is 1.5; write one line of text in quotes"),
         ('sbatch: {comment: "a\\nb"}', "sbatch flag 'comment' is .*; write one line of text"),
@@ -66,7 +69,23 @@ def test_errors_of_a_profile(tmp_path: Path, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["array", "job-name", "job_name", "dependency", "requeue", "signal", "t", "-p", "--no-requeue", "test-only"]
+    "key",
+    [
+        "array",
+        "job-name",
+        "job_name",
+        "dependency",
+        "requeue",
+        "signal",
+        "t",
+        "-p",
+        "--no-requeue",
+        "test-only",
+        "clusters",
+        "no-kill",
+        "help",
+        "version",
+    ],
 )
 def test_flags_that_the_launcher_sets_and_short_ones_are_refused(tmp_path: Path, key: str) -> None:
     file = tmp_path / "lab.yaml"
@@ -119,3 +138,23 @@ def test_the_profile_of_a_submission_is_stored(tmp_path: Path) -> None:
 def test_limits_are_whole_minutes_below_the_highest() -> None:
     profile = Profile(hours=Hours(small=0.001, large=100), max_hours=10)
     assert (profile.limit_min("small"), profile.limit_min("large"), profile.limit_min("small", 2)) == (1, 600, 120)
+
+
+@pytest.mark.parametrize(
+    ("keys", "size", "hours", "problem"),
+    [
+        ({}, "small", None, ""),
+        ({"signal_delay_s": 299}, "small", 5 / 60, ""),
+        ({"signal_delay_s": 300}, "small", 5 / 60, "300 is not shorter than the limit of 300 s (hours.small)"),
+        ({"signal_delay_s": 14_400}, "small", None, "14400 is not shorter than the limit of 14400 s (hours.small)"),
+        ({"signal_delay_s": 14_400}, "large", None, ""),
+        ({"hours": Hours(large=0.001)}, "large", None, "120 is not shorter than the limit of 60 s (hours.large)"),
+        ({"sbatch": {"time-min": "2"}}, "small", None, "120 is not shorter than the 120 s of sbatch time-min"),
+        ({"sbatch": {"time_min": "00:10:00"}}, "small", None, ""),
+    ],
+)
+def test_the_warning_has_to_come_after_the_start(keys: dict[str, Any], size: Size, hours: float, problem: str) -> None:
+    found = Profile(name="lab", **keys).signal_problem(size, hours)
+    assert problem in found
+    assert bool(found) == bool(problem)
+    assert "\n" not in found
