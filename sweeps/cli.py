@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from sweeps.commands import launch_commands, plan_commands, state_commands, stop_commands
+from sweeps.commands import (
+    launch_commands,
+    log_commands,
+    overview_commands,
+    plan_commands,
+    state_commands,
+    stop_commands,
+)
 from sweeps.commands.command_options import DataOption, RunsOption, Where, open_workspace, print_line
 
 app = typer.Typer(
@@ -23,7 +30,9 @@ app.command("check")(plan_commands.check_command)
 app.command("plan")(plan_commands.plan_command)
 app.command("submit")(launch_commands.submit_command)
 app.command("status")(state_commands.status_command)
+app.command("list")(overview_commands.list_command)
 app.command("triage")(state_commands.triage_command)
+app.command("logs")(log_commands.logs_command)
 app.command("retry")(launch_commands.retry_command)
 app.command("cancel")(stop_commands.cancel_command)
 app.command("gc")(stop_commands.gc_command)

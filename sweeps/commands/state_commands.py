@@ -37,7 +37,7 @@ def status_command(
     """Show the state of every run, from run files and from the queue if there is one. Exit code 1 if any failed."""
     from rich.console import Console
 
-    from sweeps.state.status_table import status_table, watch_status
+    from sweeps.state.status_table import print_status, watch_status
 
     workspace = open_workspace(runs, None, Where.local, None)
     # Into a file or a pipe, rich would write 80 columns.
@@ -52,7 +52,7 @@ def status_command(
     if as_json:
         print(json.dumps(summary, indent=1))
     elif watch is None:
-        console.print(status_table(summary))
+        print_status(console, summary)
     if summary["counts"].get("failed") or summary["counts"].get("blocked"):
         raise typer.Exit(1)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.regular_file import read_log_tail
 from c2d.core.run_folder import RunFolder
+from sweeps.failures.log_paths import job_logs, local_log
 
 if TYPE_CHECKING:
     from c2d.core.job_file import Job
@@ -202,13 +203,9 @@ def key_lines(found: list[RankLines], rank: int | None, message: str = "") -> li
 def read_logs(run: RunFolder, job: Job | None, begun: float) -> str:
     """Return the last lines of the logs of all ranks, of the newest attempt; of log.txt where the launcher has none."""
     logs: dict[int, list[Path]] = {}
-    folder = Path(job.folder) if job is not None and job.folder else None
-    if job is not None and folder is not None and job.job is not None:
-        for path in sorted(folder.glob(f"{job.job}_*_log.*"), key=lambda path: path.suffix, reverse=True):
-            if named := re.fullmatch(rf"{re.escape(job.job)}_(\d{{1,6}})_log\.(out|err)", path.name):
-                logs.setdefault(int(named[1]), []).append(path)  # out first: err is more useful, so it comes last
-    elif folder is not None:
-        logs = {0: [folder / f"{run.id}.out"]}
+    if job is not None and job.folder:
+        folder = Path(job.folder)
+        logs = {0: [local_log(folder, run.id)]} if job.job is None else job_logs(folder, job.job)
     texts = {}
     for rank, paths in logs.items():
         lines = [line for path in paths for line in newest_attempt(read_log_tail(path), begun)]

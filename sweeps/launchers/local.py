@@ -19,10 +19,11 @@ from pathlib import Path
 from c2d.core.job_file import LAUNCHER_HEARTBEAT, has_launcher_ended, launched_since, read_attempts, read_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
+from sweeps.failures.log_paths import local_log
 from sweeps.failures.retry_policy import backoff_s
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.local_jobs import add_local_details, change_by_other_shell, threads_of_attempt
-from sweeps.launchers.local_process import output_file, processes_from_environment, start_process, visible_gpus
+from sweeps.launchers.local_process import processes_from_environment, start_process, visible_gpus
 from sweeps.launchers.progress import progress
 from sweeps.node.on_exit import handle_exit
 from sweeps.scheduler.scontrol import JobStart
@@ -160,7 +161,7 @@ def _handle_end(task: Task, returncode: int, states: _TaskStates, folder: Path, 
             print_line(lines[-1])
         else:
             failure_class, reason = status.get("failure_class") or "unknown", status.get("reason") or lines[-1]
-            log = task.run.log if task.run.log.exists() else output_file(folder, task.run)
+            log = task.run.log if task.run.log.exists() else local_log(folder, task.run.id)
             states.failed[task.id] = f"failed: {task.id} ({failure_class}): {reason}; log: {log}"
             print_line(states.failed[task.id])
 

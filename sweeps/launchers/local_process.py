@@ -8,7 +8,7 @@ from pathlib import Path
 
 from c2d.core.errors import InputError
 from c2d.core.python_process import module_command
-from c2d.core.run_folder import RunFolder
+from sweeps.failures.log_paths import local_log
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import snapshot_environment
 
@@ -23,7 +23,7 @@ def start_process(
     """Start a run, detached from the terminal.
 
     Args:
-        folder: where its output goes, see `output_file`.
+        folder: where its output goes, see `sweeps.failures.log_paths.local_log`.
         threads: of torch in this process.
         gpu: a name for CUDA_VISIBLE_DEVICES; None leaves the variable alone.
     """
@@ -34,7 +34,7 @@ def start_process(
     options += ["--stage-data", profile.stage_data] if profile.stage_data else []
     options += ["--tmp", profile.tmp] if profile.tmp else []
     options += ["--stop-after", str(task.stop_after)] if task.stop_after is not None else []
-    with open(output_file(folder, task.run), "ab") as output:
+    with open(local_log(folder, task.run.id), "ab") as output:
         return subprocess.Popen(
             module_command("sweeps.node.job", str(task.run.path), *options),
             env=process_environment(request, threads, gpu, task.snapshot),
@@ -43,11 +43,6 @@ def start_process(
             stderr=output,
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on once
         )
-
-
-def output_file(folder: Path, run: RunFolder) -> Path:
-    """Return the file of what a run's process prints: errors and tracebacks of all its starts."""
-    return folder / f"{run.id}.out"
 
 
 def process_environment(request: LaunchRequest, threads: int, gpu: str | None, snapshot: str = "") -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from c2d.core.failure_classes import FAILURE_CLASSES
 from sweeps.failures.diagnose import Diagnosis, diagnose
 from sweeps.failures.evidence import gather_evidence
+from sweeps.failures.log_paths import main_log
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.plan import Row
 
@@ -23,7 +24,7 @@ class FailureGroup:
     suggestion: str
 
     def text(self) -> str:
-        """Return a heading, the suggestion, and one example of equal failures: their number, run, rank, last lines."""
+        """Return a heading, the suggestion, and one of equal failures: their number, run, rank, last lines and log."""
         count = len(self.cases)
         blocks = [f"{self.failure_class}: {count} run{'s' if count > 1 else ''}", self.suggestion]
         alike: dict[str, list[tuple[Row, Diagnosis]]] = {}
@@ -37,6 +38,8 @@ class FailureGroup:
             where = f" (rank {found.rank})" if found.rank is not None else ""
             blocks.append(f"  {row.run.id}{where}{more}")
             blocks += [f"    {line}" for line in found.lines]
+            if (log := main_log(row.run, row.job)) is not None:
+                blocks.append(f"    log: {log}")
         return "\n".join(blocks)
 
     def to_json(self) -> dict[str, Any]:
@@ -45,8 +48,13 @@ class FailureGroup:
             "class": self.failure_class,
             "count": len(self.cases),
             "suggestion": self.suggestion,
-            "runs": [{"run": row.run.id, "rank": found.rank, "lines": found.lines} for row, found in self.cases],
+            "runs": [_case_json(row, found) for row, found in self.cases],
         }
+
+
+def _case_json(row: Row, found: Diagnosis) -> dict[str, Any]:
+    log = main_log(row.run, row.job)
+    return {"run": row.run.id, "rank": found.rank, "lines": found.lines, "log": None if log is None else str(log)}
 
 
 def group_failures(rows: Iterable[Row], jobs: Mapping[str, JobFacts] | None = None) -> list[FailureGroup]:

@@ -79,12 +79,21 @@ class Rule(NamedTuple):
 
 def decide(facts: RunFacts) -> Decision:
     """Return the state of a run by the first rule that fits."""
-    rule = next(rule for rule in RULES if all(holds(facts) for holds in rule.conditions))
+    rule = _first_rule(facts)
     if rule.reason is None:
         return _diagnosed(facts)
     reason = rule.reason if isinstance(rule.reason, str) else rule.reason(facts)
     failure_class = "cancelled" if rule.state == "failed" else None
     return Decision(rule.state, reason, rule.launch, failure_class, rule.is_last_known)
+
+
+def state_of(facts: RunFacts) -> State:
+    """Return the state of a run alone: a failure is not diagnosed, so no log is read."""
+    return _first_rule(facts).state
+
+
+def _first_rule(facts: RunFacts) -> Rule:
+    return next(rule for rule in RULES if all(holds(facts) for holds in rule.conditions))
 
 
 def _finished(facts: RunFacts) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from c2d.core.job_file import read_attempts
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, time_stamp
+from sweeps.failures.log_paths import main_log
 from sweeps.state.eta import eta_s, left_s
 from sweeps.state.failed_attempts import pending_retries
 from sweeps.state.pending_groups import group_pending
@@ -74,6 +77,7 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
     # A failed run has no result, so all of its time is lost.
     wasted_s = elapsed_s if row.state == "failed" else min(lost_s, elapsed_s)
     gpus = job.gpus if job is not None else 0
+    log = main_log(row.run, job)
     age_s = _heartbeat_age_s(status, now) if row.state == "running" else None
     # On a network file system the last files of a job may arrive after SLURM reports its end.
     may_be_late = row.state in ("running", "waiting", "failed") and row.status.get("state") != "failed"
@@ -95,6 +99,8 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "attempt": status.get("attempt", 0),
         "deaths": len(attempts),
         "job": job.job if job is not None else None,
+        "log": None if log is None else str(log),
+        "starts_at": _starts_at(row, fact, now),
         "node": (fact.node if fact is not None else "") or (status.get("host") if status.get("attempt") else None),
         "elapsed_s": elapsed_s or None,
         "left_s": left_s(row, elapsed_s) if row.state == "running" else None,
@@ -103,6 +109,20 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "gpu_hours": elapsed_s * gpus / 3600,
         "gpu_hours_wasted": wasted_s * gpus / 3600,
     }
+
+
+def _starts_at(row: Row, fact: JobFacts | None, now: float) -> str | None:
+    """Return when SLURM expects to start a waiting job, as ISO time with its zone; None where it gives no time.
+
+    squeue prints it as the start of a pending job, so that no call of its own is needed.
+    """
+    if row.state != "waiting" or fact is None or fact.state != "PENDING":
+        return None
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(fact.started).astimezone()
+        # A time in the past is the start before a requeue, or what SLURM expected some time ago.
+        return at.isoformat(timespec="seconds") if at.timestamp() >= now else None
+    return None
 
 
 def _heartbeat_age_s(status: Mapping[str, Any], now: float) -> float | None:

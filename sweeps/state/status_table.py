@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from c2d.core.errors import InputError, RunError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Runs of one state that the table lists; the counts are of all."""
+SHOWN_LOGS = 5
+"""Failed runs of which the path of the log is printed below the table."""
 
 
 def status_table(summary: Summary) -> RenderableType:
@@ -52,6 +55,22 @@ _COLOURS = {
     "done": "green", "new": "dim", "waiting": "cyan", "running": "bold", "finishing": "bold", "unknown": "magenta",
     "blocked": "yellow", "failed": "bold red",
 }  # fmt: skip
+
+
+def print_status(console: Console, summary: Summary) -> None:
+    """Print the table, then the paths of the logs of failed runs, on lines that are not wrapped."""
+    console.print(status_table(summary))
+    for line in failed_logs(summary):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def failed_logs(summary: Summary) -> list[str]:
+    """Return the path of the log of each failed run, at most SHOWN_LOGS of them."""
+    logs = [str(run["log"]) for run in summary["runs"] if run["state"] == "failed" and run["log"]]
+    lines = [f"log: {path}" for path in logs[:SHOWN_LOGS]]
+    if len(logs) > SHOWN_LOGS:
+        lines.append(f"... and {len(logs) - SHOWN_LOGS} more logs (`c2d sweep logs {summary.get('sweep', 'DEF')}`)")
+    return lines
 
 
 def summary_lines(summary: Summary) -> list[str]:
@@ -95,8 +114,17 @@ def _why(run: Mapping[str, Any]) -> str:
         beat = f"STALE, no heartbeat for {age}" if run["stale"] else f"heartbeat {age} ago"
         place = f"job {run['job']} on {run['node']}" if run["job"] else f"on {run['node']}"
         return f"{place}, {beat}" if run["heartbeat_age_s"] is not None else reason
+    if run["starts_at"] and run["state"] == "waiting":
+        return f"{reason}, expected to start {_local_time(run['starts_at'])}"
     again = f" (attempt {run['attempt']})" if run["state"] == "failed" and run["attempt"] > 1 else ""
     return f"{reason}{again}"
+
+
+def _local_time(stamp: str) -> str:
+    """Return an ISO time with its zone as this machine's time: `14:05`, with the date where it is not today."""
+    at = datetime.fromisoformat(stamp).astimezone()
+    today = at.date() == datetime.now(at.tzinfo).date()
+    return at.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
 
 
 def has_ended(summary: Summary) -> bool:
@@ -127,7 +155,7 @@ def watch_status(
     while True:
         try:
             summary = read_summary()
-            console.print(status_table(summary))
+            print_status(console, summary)
             if has_ended(summary):
                 return summary
             if summary["retries"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from c2d.core.run_folder import RunFolder
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.plan import Row
 from sweeps.state.status import Summary, summarize
-from sweeps.state.status_table import has_ended, status_table, watch_status
+from sweeps.state.status_table import has_ended, print_status, watch_status
 
 NOW = 1_800_000_000.0
 HASH = "0123456789ab"
@@ -49,7 +50,7 @@ def one(found: Summary, name: str) -> dict[str, Any]:
 def shown(found: Summary) -> str:
     console = Console(width=100, file=None, record=True, force_terminal=False, highlight=False)
     with console.capture() as capture:
-        console.print(status_table(found))
+        print_status(console, found)
     return capture.get()
 
 
@@ -220,3 +221,31 @@ def test_runs_without_a_job_are_not_waited_for(tmp_path: Path) -> None:
     rows = [row(tmp_path, "n", "new"), row(tmp_path, "b", "blocked"), row(tmp_path, "w", "waiting", launch=True)]
     assert has_ended(summarize(rows, {}, NOW))
     assert not has_ended(summarize([row(tmp_path, "q", "waiting")], {}, NOW))
+
+
+def test_a_waiting_job_has_the_start_that_slurm_expects(tmp_path: Path) -> None:
+    """squeue prints `N/A` where it has no plan; a start in the past is that before a requeue."""
+    times = {"a": local(-3600), "b": "", "c": local(60), "d": "9999-99-99T00:00:00"}
+    rows = [row(tmp_path, name, "waiting") for name in times]
+    facts = {f"7_{name}": JobFacts(f"7_{name}", state="PENDING", started=at) for name, at in times.items()}
+    found = summarize(rows, facts, NOW)
+    assert [one(found, name)["starts_at"] is not None for name in times] == [True, False, False, False]
+    assert datetime.fromisoformat(one(found, "a")["starts_at"]).timestamp() == NOW + 3600
+    assert "why a, expected to start" in " ".join(shown(found).split())
+    assert one(summarize(rows, {}, NOW), "a")["starts_at"] is None  # the controller did not answer
+
+
+def test_the_log_of_each_run_and_those_of_failed_ones_below_the_table(tmp_path: Path) -> None:
+    rows = [row(tmp_path, f"{number}-" + "x" * 60, "failed") for number in range(7)]
+    rows[0].run.log.write_text("")
+    assert rows[1].job is not None
+    rows[1] = replace(rows[1], job=rows[1].job.model_copy(update={"folder": str(tmp_path)}))
+    output = tmp_path / f"{rows[1].job.job}_0_log.out"
+    output.write_text("")
+    for late in rows[2:]:
+        late.run.log.write_text("")
+    found = summarize(rows, {}, NOW)
+    assert [run["log"] for run in found["runs"]][:2] == [str(rows[0].run.log), str(output)]
+    lines = [line.rstrip() for line in shown(found).splitlines()]
+    assert f"log: {output}" in lines  # on one line, wider than the terminal
+    assert lines[-1] == "... and 2 more logs (`c2d sweep logs DEF`)"
