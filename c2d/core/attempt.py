@@ -70,7 +70,11 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         raise Busy(
             f"run {folder.id} is being written by {owner}; wait for it, or remove {folder.lock} if that process is gone"
         ) from None
-    log = _logger(folder, quiet)
+    try:
+        log = _logger(folder, quiet)
+    except RunError:
+        lock.release()
+        raise
     _remove_temporary_files(folder)
     # Read under the lock: from here on no other process changes it.
     before = folder.read_status()
@@ -182,7 +186,10 @@ def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:
     log = logging.getLogger(f"c2d.run.{folder.id}")
     log.setLevel(logging.INFO)
     log.propagate = False
-    lines = logging.FileHandler(folder.log)
+    try:
+        lines = logging.FileHandler(folder.log)
+    except OSError as error:
+        raise disk_error(folder.log, error) from error
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(lines)
     if not quiet:

@@ -8,19 +8,25 @@ itself from (seed, iteration, rank), see `c2d.training.sampler`.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from c2d.core.errors import InputError, RunError
+from c2d.core.errors import InputError, RunError, first_line
 from c2d.core.run_folder import RunFolder, atomic_write_bytes
 from c2d.weights import safe_load
 
 FORMAT = 1
 KEPT = 2
 """Checkpoints of a run that are kept; a corrupt newest one leaves the one before it."""
+ENTRIES: dict[str, Any] = {
+    "iteration": int, "model": dict, "average": dict | None, "optimizer": dict, "schedulers": list,
+}  # fmt: skip
+"""{entry of a checkpoint: its type}; those from before it was recorded lack `box_losses`."""
 PREFIXES = {"detector": "student.", "classifier": "network."}
 """Prefix of the exported weights in a checkpoint, by kind of run."""
 
@@ -80,12 +86,47 @@ def load_newest(folder: RunFolder, warn: Any = print) -> dict[str, Any] | None:
         except safe_load.Corrupt as error:
             warn(f"warning: {error}; falling back to the checkpoint before it")
             continue
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
-            raise InputError(f"{path} is not a c2d checkpoint of format {FORMAT}; remove it to start again")
-        if state["run"] != folder.id:
-            raise InputError(f"{path} belongs to run {state['run']}, this is {folder.id}; remove it")
+        _check_shape(path, state, folder)
         return state
     return None
+
+
+def _check_shape(path: Path, state: Any, folder: RunFolder) -> None:
+    """Check that a checkpoint has the entries that `save` writes, for this run and for the iteration in its name.
+
+    Raises:
+        InputError: naming the entry.
+    """
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError(f"{path} is not a c2d checkpoint of format {FORMAT}; remove it to start again")
+    if state.get("run") != folder.id:
+        raise InputError(f"{path} belongs to run {state.get('run')!a:.80}, this is {folder.id}; remove it")
+    wrong = [key for key, kind in ENTRIES.items() if not isinstance(state.get(key), kind)]
+    if not wrong and folder.checkpoint(state["iteration"]) != path:
+        wrong = ["iteration"]
+    if wrong:
+        raise InputError(
+            f"{path}: {', '.join(wrong)} {'are' if wrong[1:] else 'is'} not as the training wrote it; remove the file, "
+            "and the run continues from the checkpoint before it"
+        )
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Read a checkpoint's state into the parts of the run.
+
+    Raises:
+        InputError: it does not fit them; torch and mmengine raise any type for it.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} does not fit this run ({type(error).__name__}: {first_line(error)}); remove it, and the run "
+            "continues from the checkpoint before it"
+        ) from error
 
 
 def export(checkpoint: Path, out: Path, kind: str) -> dict[str, Tensor]:

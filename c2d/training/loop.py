@@ -64,7 +64,7 @@ def fit(
         validate: called with the model at the schedule's val_interval; returns the AP values of a `val` event.
 
     Raises:
-        InputError: the batch does not divide by the number of processes.
+        InputError: the batch does not divide by the number of processes, or a checkpoint does not fit.
         Interrupted: a stop signal arrived, or `stop_after` is reached (`planned`); the state is saved.
         RunError: a loss or weight is not finite, the box loss stays exactly 0, an image cannot be read, or the GPU's
             memory is full.
@@ -76,7 +76,8 @@ def fit(
     state = checkpoint.load_newest(folder, log.warning)
     start = state["iteration"] if state else 0
     if state:  # before `Trainer` wraps the model: DDP copies the weights of rank 0 to the others
-        model.load_state_dict(state["model"], strict=True)
+        with checkpoint.fitting(folder.checkpoint(start)):
+            model.load_state_dict(state["model"], strict=True)
         log.info(f"continuing after iteration {start} of {total}")
     if rank == 0:
         drop_events_after(folder.metrics, start)
@@ -93,7 +94,8 @@ def fit(
         try:
             trainer = Trainer(model, config, EMA(model, ema) if ema else None, math.ceil(len(dataset) / batch))
             if state:
-                trainer.resume(state)
+                with checkpoint.fitting(folder.checkpoint(start)):
+                    trainer.resume(state)
             loader = _loader(dataset, config, workers, start)
             with metrics.progress(start):
                 stream, stopping = iter(loader), False

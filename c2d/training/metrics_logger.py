@@ -17,6 +17,7 @@ from mmengine.dist import get_rank
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
+from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_text, disk_error
 
 HEARTBEAT_S = 10.0
@@ -33,16 +34,23 @@ def memory_mib() -> float:
 
 
 def drop_events_after(path: Path, iteration: int) -> None:
-    """Drop the events after `iteration`: their steps were lost with an earlier attempt and are repeated."""
+    """Drop the events after `iteration`: their steps were lost with an earlier attempt and are repeated.
+
+    Raises:
+        InputError: something other than a file has the name.
+    """
     if not path.exists():
         return
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; move it away: it has the curves of earlier attempts")
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             if json.loads(line)["iteration"] <= iteration:
                 kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # a line cut in half when the process was killed
+        # A line cut in half when the process was killed, or damaged in another way.
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
     atomic_write_text(path, "".join(kept))
 
 

@@ -158,3 +158,10 @@ def test_temporary_files_of_a_killed_attempt_are_removed(folder: RunFolder) -> N
         pass
     assert not any(path.exists() for path in dead)
     assert all(path.exists() for path in kept)
+
+
+def test_a_log_that_cannot_be_written_is_one_line_and_leaves_no_lock(folder: RunFolder) -> None:
+    folder.log.mkdir()
+    with pytest.raises(RunError, match=r"cannot write .*log\.txt: Is a directory"), attempt(folder, quiet=True):
+        raise AssertionError("the attempt began")
+    assert not folder.lock.exists()

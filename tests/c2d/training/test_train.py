@@ -193,6 +193,44 @@ def test_a_corrupt_newest_checkpoint_falls_back(tiny_store: TinyStore, tmp_path:
     assert_equal(first, weights(folder))
 
 
+CHANGES_OF_A_CHECKPOINT: list[tuple[dict[str, Any], str]] = [
+    ({"iteration": 10**9}, "iteration is not as the training wrote it; remove the file"),
+    ({"optimizer": None, "schedulers": 3}, "optimizer, schedulers are not as the training wrote it"),
+    ({"run": "another"}, "belongs to run 'another'"),
+    ({"optimizer": {}}, "does not fit this run"),
+    ({"model": {}}, "does not fit this run"),
+]
+
+
+def test_a_checkpoint_of_another_shape_is_named(tiny_store: TinyStore, tmp_path: Path) -> None:
+    """An iteration beyond the last one exported half-trained weights as finished ones."""
+    from c2d.core.attempt import Interrupted
+
+    other = tiny_store.with_empty_store(tmp_path)
+    folder = other.create_run(seed=5)
+    with pytest.raises(Interrupted):
+        train(folder, other.options(stop_after=2))
+    state = safe_load.load(folder.checkpoint(2))
+    for change, message in CHANGES_OF_A_CHECKPOINT:
+        torch.save({**state, **change}, folder.checkpoint(2))
+        with pytest.raises(InputError, match=message):
+            train(folder, other.options())
+        assert not folder.result.exists()
+
+
+def test_a_damaged_curve_is_no_reason_to_stop(tmp_path: Path) -> None:
+    from c2d.training.metrics_logger import drop_events_after
+
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"iteration": 1}\n\xff\xfe\n[]\n3\n{"iteration": 2}\n{"iteration": 3}\n{"iter')
+    drop_events_after(path, 2)
+    assert path.read_text() == '{"iteration": 1}\n{"iteration": 2}\n'
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match="is not a file; move it away"):
+        drop_events_after(path, 2)
+
+
 def test_one_writer_at_a_time(tiny_store: TinyStore) -> None:
     from filelock import SoftFileLock
 
