@@ -14,7 +14,8 @@ from typing import Any, Final
 from analysis.load.columns import RESULT_COLUMNS, SPEC_COLUMNS, STATUS_COLUMNS, FrameColumn
 from c2d.core.json_values import items, number, optional, required, text
 from c2d.core.regular_file import FormatError
-from c2d.core.run_folder import ENV_FILE, RESULT_FILE, SPEC_FILE, STATES, STATUS_FILE
+from c2d.core.run_folder import ENV_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
+from c2d.core.status_shape import STATES
 
 Values = dict[str, float | str | None]
 KINDS = ("detector", "classifier")

@@ -13,13 +13,16 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from filelock import SoftFileLock, Timeout
 
 from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.failure_classes import classify_error
+from c2d.core.json_values import items, read_object, required
 from c2d.core.provenance import attempt_facts
-from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json, disk_error, read_json
+from c2d.core.regular_file import FormatError, Problem, file_state
+from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json, disk_error
 from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
 
 TEMPORARY_NAME = re.compile(r"\..+\.[a-z0-9_]{8}")
@@ -66,24 +69,25 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         # filelock's Timeout is an OSError, too.
         if not isinstance(error, Timeout):
             raise disk_error(folder.path, error) from error
-        owner = owner_text(folder.read_status())
+        owner = owner_text(folder.try_read_status())
         raise Busy(
             f"run {folder.id} is being written by {owner}; wait for it, or remove {folder.lock} if that process is gone"
         ) from None
     try:
+        # Read under the lock: from here on no other process changes them.
+        before, environments = folder.read_status(), _environments(folder)
         log = _logger(folder, quiet)
-    except RunError:
+    except (InputError, RunError):
         lock.release()
         raise
     _remove_temporary_files(folder)
-    # Read under the lock: from here on no other process changes it.
-    before = folder.read_status()
-    number = before.get("attempt", 0) + 1
+    number = (before.get("attempt") or 0) + 1
     fresh = {"stage": "configure", "reason": None, "failure_class": None, "error": None}
-    clock = {"begun": round(time.time(), 3), "elapsed_before_s": before.get("elapsed_s", 0.0)}
+    clock = {"begun": round(time.time(), 3), "elapsed_before_s": max(0.0, before.get("elapsed_s") or 0.0)}
     try:
         folder.write_status("running", attempt=number, **fresh, **clock)
-        _append_environment(folder, number)
+        environments.append({"attempt": number, **attempt_facts()})
+        atomic_write_json(folder.env, {"format": 1, "attempts": environments})
         with _termination_as_interrupt():
             yield log
         folder.write_status("done", stage="done")
@@ -159,7 +163,7 @@ def _record_failure(folder: RunFolder, log: logging.Logger, line: str, failure_c
 
 def clear_dead_lock(folder: RunFolder) -> None:
     """Remove the lock of a dead process. It is renamed first: of several processes only one succeeds in that."""
-    if folder.lock.exists() and is_lock_dead(folder, folder.read_status()):
+    if folder.lock.exists() and is_lock_dead(folder, folder.try_read_status()):
         with suppress(FileNotFoundError):
             os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
         # Also those of processes that were killed after the rename.
@@ -177,9 +181,24 @@ def _remove_temporary_files(folder: RunFolder) -> None:
                     path.unlink()
 
 
-def _append_environment(folder: RunFolder, number: int) -> None:
-    before = read_json(folder.env)["attempts"] if folder.env.exists() else []
-    atomic_write_json(folder.env, {"format": 1, "attempts": [*before, {"attempt": number, **attempt_facts()}]})
+def _environments(folder: RunFolder) -> list[Any]:
+    """Return the attempts in env.json.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if file_state(folder.env) is None:
+        return []
+    try:
+        found = read_object(folder.env)
+        if isinstance(found, Problem):
+            raise FormatError(found.message)
+        return items(required(found, "attempts"), "attempts")
+    except FormatError as error:
+        raise InputError(
+            f"{folder.env}: {error}; move it away: it has the code and the machine of earlier attempts, and the run "
+            "needs none of them"
+        ) from None
 
 
 def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:

@@ -6,60 +6,103 @@ line for every attempt that ended without a result. It limits the retries, and w
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from c2d.core.json_values import parse_json
-from c2d.core.regular_file import read_bytes
+from c2d.core.json_values import SMALL_BYTES, number, parse_json, text, time_text, whole
+from c2d.core.regular_file import FormatError, Problem, error_text, file_state, printable, read_bytes
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, is_process_alive, time_stamp
+from c2d.core.status_shape import MAX_S
+from c2d.core.store_folder import is_run_id
 
 LAUNCHER_HEARTBEAT = "alive"
 """File in the folder of a submission that a local launcher touches every half minute."""
 
 
+MAX_COUNT = 10**7
+MEND_JOB = "see with squeue that no job of the run waits or runs, remove the file, then submit the sweep again"
+MEND_ATTEMPTS = "move it away: failed attempts are counted from none again"
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("holds a character that cannot be shown")
+    return value
+
+
+def _file_name(value: str) -> str:
+    if value and not is_run_id(value):
+        raise ValueError("is not the name of a file")
+    return value
+
+
+def _time(value: str) -> str:
+    # A FormatError is a ValueError, which pydantic reports with the name of the field.
+    return time_text(value, "it")
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+FileName = Annotated[str, AfterValidator(_file_name)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Size = Annotated[float, Field(gt=0, le=1e6)]
+
+
 class Job(BaseModel):
     """The last launch of a run. In state `submitting`, the launcher may have ended before it knew the job's number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     format: Literal[1] = 1
-    sweep: str
+    sweep: FileName
     where: Literal["local", "slurm"]
     state: Literal["submitting", "submitted", "cancelled"]
-    name: str  # unique: a job is found by it when sbatch timed out after it had submitted
-    job: str | None = None  # SLURM: "123_4" or "123"; local: None
-    folder: str = ""  # pickles, script and logs of this submission
-    task: int = 0  # place in the submission's folders.txt, and in the array
-    profile: str | None = None
+    name: Line  # unique: a job is found by it when sbatch timed out after it had submitted
+    job: Annotated[str, Field(pattern=r"^[0-9]{1,18}(_[0-9A-Za-z+-]{1,64})?$")] | None = None  # local: None
+    folder: Line = ""  # pickles, script and logs of this submission
+    task: Count = 0  # place in the submission's folders.txt, and in the array
+    profile: Line | None = None
     size: Literal["small", "large"] = "small"
-    gpus: int = 0  # of all nodes together
-    threads: int = 0  # of a local run's process; kept when it is continued, sums of floats depend on it
-    mem_gb: float | None = None
-    hours: float | None = None
-    exclude: list[str] = []  # nodes
-    data: str = ""  # root of the data cards at submission
-    snapshot: str = ""
-    depends: list[str] = []  # run ids of unfinished teachers (and the canary) at submission
-    submissions: int = 1  # of this run so far
-    submitted: str = ""  # UTC
-    host: str = ""
-    pid: int = 0
+    gpus: Count = 0  # of all nodes together
+    threads: Count = 0  # of a local run's process; kept when it is continued, sums of floats depend on it
+    mem_gb: Size | None = None
+    hours: Size | None = None
+    exclude: list[Line] = []  # nodes
+    data: Line = ""  # root of the data cards at submission
+    snapshot: FileName = ""
+    depends: list[FileName] = []  # run ids of unfinished teachers (and the canary) at submission
+    submissions: Count = 1  # of this run so far
+    submitted: Annotated[str, AfterValidator(_time)] = ""  # UTC
+    host: Line = ""
+    pid: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+def load_job(run: RunFolder) -> Job | Problem | None:
+    """Return job.json; None where no launcher started the run, a Problem where the file is damaged."""
+    try:
+        if file_state(run.job) is None:
+            return None
+        return Job.model_validate_json(read_bytes(run.job, most=SMALL_BYTES))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Problem(run.job, f"{where + ': ' if where else ''}{printable(first['msg'])[:200]}; {MEND_JOB}")
+    except (OSError, ValueError) as error:
+        return Problem(run.job, f"{error_text(error)}; {MEND_JOB}")
 
 
 def read_job(run: RunFolder) -> Job | None:
-    """Return job.json; None where no launcher started the run, or where the file has another format."""
-    try:
-        return Job.model_validate_json(run.job.read_bytes())
-    except (OSError, ValueError):
-        return None
+    """Return job.json; None where no launcher started the run, or where the file is damaged (see `load_job`)."""
+    found = load_job(run)
+    return None if isinstance(found, Problem) else found
 
 
 def write_job(run: RunFolder, job: Job) -> None:
@@ -91,26 +134,53 @@ def launched_since(status: Mapping[str, Any], job: Job | None) -> bool:
     return job is not None and (time_stamp(job.submitted) or 0.0) > (time_stamp(status.get("heartbeat")) or 0.0)
 
 
-def read_attempts(run: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of attempts.jsonl, oldest first. A line cut off by a crash is left out."""
+def load_attempts(run: RunFolder) -> list[dict[str, Any]] | Problem:
+    """Return the lines of attempts.jsonl, oldest first; a Problem where it is not a regular file.
+
+    A line that was cut off by a crash, or whose values have another form, is left out.
+    """
     try:
-        lines = read_bytes(run.attempts).split(b"\n")
-    except (OSError, ValueError):  # missing, or not a regular file
-        return []
+        if file_state(run.attempts) is None:
+            return []
+        lines = read_bytes(run.attempts, most=MAX_ATTEMPTS_BYTES).split(b"\n")
+    except (OSError, FormatError) as error:
+        return Problem(run.attempts, f"{error_text(error)}; {MEND_ATTEMPTS}")
     found = []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(FormatError):
             value = parse_json(line)
             if isinstance(value, dict):
-                found.append(value)
+                found.append(value | {key: check(value[key], key) for key, check in _CHECKS.items() if key in value})
     return found
+
+
+def read_attempts(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the lines of attempts.jsonl, oldest first; [] where it is missing or damaged (see `load_attempts`)."""
+    found = load_attempts(run)
+    return [] if isinstance(found, Problem) else found
+
+
+MAX_ATTEMPTS_BYTES = 64 * 2**20
+_CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
+    "time": time_text,
+    **dict.fromkeys(("class", "reason", "job", "node", "by"), lambda value, key: text(value, key) or None),
+    "exit_code": lambda value, key: whole(value, key, -(2**31), 2**31),
+    **dict.fromkeys(("iteration", "attempt", "submission"), whole),
+    **dict.fromkeys(("seconds", "lost_s"), lambda value, key: number(value, key, -MAX_S, MAX_S)),
+}
+"""{key of a line: function (value, key) that returns the value, or raises FormatError}. Null is allowed."""
 
 
 def append_attempt(run: RunFolder, **facts: Any) -> None:
     """Append one failed attempt: class, reason, job, node, exit_code, seconds, lost_s, iteration, requeued, by.
 
     One `write` of one line in append mode: lines of two writers do not mix.
+
+    Raises:
+        OSError: the system refuses, or something other than a file has the name: a named pipe would block.
     """
+    if isinstance(state := file_state(run.attempts), Problem):
+        raise OSError(errno.EINVAL, state.message, str(run.attempts))
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, allow_nan=False) + "\n"
     run.path.mkdir(parents=True, exist_ok=True)
     handle = os.open(run.attempts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

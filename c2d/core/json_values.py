@@ -6,10 +6,12 @@ The functions on values raise `FormatError`, whose message names the key and wha
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import zlib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,26 @@ from c2d.core.regular_file import FormatError, Problem, error_text, printable, r
 
 FORMAT = 1
 """The value of `format` in every JSON file of a run folder."""
+MAX_BYTES = 256 * 2**20
+"""A larger JSON file is none of ours: the record of a sweep of 100,000 cells has about 30 MB."""
+MAX_UNZIPPED_BYTES = 2**30
+"""Detections of 100,000 images with 100 boxes each have about 600 MB."""
+SMALL_BYTES = 2**20
+"""Limit of the files that describe the state of one run; they have about 1 kB."""
+TIMES = (0.0, 4_102_444_800.0)
+"""Time stamps in seconds since the epoch: from 1970 to 2100."""
 
 
-def read_json(path: Path) -> Any | Problem:
-    """Return the value of a .json or .json.gz file, or a Problem with the reason why it has none."""
+def read_json(path: Path, most: int = MAX_BYTES) -> Any | Problem:
+    """Return the value of a .json or .json.gz file, or a Problem with the reason why it has none.
+
+    Args:
+        path: the file.
+        most: bytes of a larger file, which is refused.
+    """
     try:
-        raw = read_bytes(path)
-        return parse_json(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+        raw = read_bytes(path, most=most)
+        return parse_json(_unzipped(raw) if path.suffix == ".gz" else raw)
     except (EOFError, zlib.error) as error:
         return Problem(path, f"is not a complete gzip file ({error_text(error)})")
     except FormatError as error:
@@ -32,9 +47,14 @@ def read_json(path: Path) -> Any | Problem:
         return Problem(path, f"cannot be read: {error_text(error)}")
 
 
-def read_object(path: Path) -> dict[str, Any] | Problem:
-    """Return the object in a JSON file of format 1, or a Problem."""
-    value = read_json(path)
+def read_object(path: Path, most: int = MAX_BYTES) -> dict[str, Any] | Problem:
+    """Return the object in a JSON file of format 1, or a Problem.
+
+    Args:
+        path: the file.
+        most: bytes of a larger file, which is refused.
+    """
+    value = read_json(path, most)
     if isinstance(value, Problem):
         return value
     try:
@@ -44,13 +64,13 @@ def read_object(path: Path) -> dict[str, Any] | Problem:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Parse JSON text. NaN and Infinity are refused: they are not JSON, and an undefined number is null.
+    """Parse JSON text. NaN and Infinity are refused, an undefined number is null; so is a key that is given twice.
 
     Raises:
         FormatError: not JSON.
     """
     try:
-        return json.loads(raw, parse_constant=_refuse_constant)
+        return json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except FormatError:
         raise
     except RecursionError:
@@ -133,6 +153,49 @@ def number(value: Any, name: str, low: float = -math.inf, high: float = math.inf
     return found
 
 
+def whole(value: Any, name: str, low: int = 0, high: int = 10**12) -> int | None:
+    """Return `value` as an int; None for null.
+
+    Args:
+        value: the JSON value; 4.0 is a whole number, true is none.
+        name: its key, for the message.
+        low: smallest allowed number.
+        high: largest allowed number.
+
+    Raises:
+        FormatError: not a whole number, out of bounds.
+    """
+    found = number(value, name, low, high)
+    if found is None:
+        return None
+    if found != int(found):
+        raise FormatError(f"{name} is {found:g} where a whole number belongs")
+    return int(found)
+
+
+def time_text(value: Any, name: str) -> str:
+    """Return `value` if it is an ISO time; "" for null.
+
+    Args:
+        value: the JSON value; a time without a zone is UTC.
+        name: its key, for the message.
+
+    Raises:
+        FormatError: not a time, or not of these years.
+    """
+    stamp = text(value, name)
+    if not stamp:
+        return ""
+    try:
+        at = datetime.fromisoformat(stamp)
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise FormatError(f"{name} is {_shown(value)} where a time such as 2026-01-31T12:00:00+00:00 belongs") from None
+    if not TIMES[0] <= seconds <= TIMES[1]:
+        raise FormatError(f"{name} is {_shown(value)}, outside the years 1970 to 2100")
+    return stamp
+
+
 def text(value: Any, name: str) -> str:
     """Return `value` as one printable line; "" for null.
 
@@ -176,6 +239,24 @@ def type_name(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     return type_name(value) if isinstance(value, list | dict) else ascii(value)[:60]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+        raise FormatError(f"is not valid JSON (it has the key {twice!a:.60} twice)")
+    return found
+
+
+def _unzipped(raw: bytes) -> bytes:
+    """Unzip in parts: a small file can hold more than the memory."""
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+        found = stream.read(MAX_UNZIPPED_BYTES + 1)
+    if len(found) > MAX_UNZIPPED_BYTES:
+        raise FormatError(f"holds more than {MAX_UNZIPPED_BYTES} bytes when it is unzipped")
+    return found
 
 
 def _refuse_constant(name: str) -> float:

@@ -56,22 +56,25 @@ def file_state(path: Path) -> FileState | Problem | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def read_bytes(path: Path, last: int | None = None) -> bytes:
+def read_bytes(path: Path, last: int | None = None, most: int | None = None) -> bytes:
     """Return the content of a regular file.
 
     Args:
         path: the file.
         last: read only this many bytes at its end.
+        most: refuse a larger file; a sparse file of 2 GB takes no disk, but all of it would be read into memory.
 
     Raises:
         OSError: the system refuses.
-        FormatError: missing, or not a regular file.
+        FormatError: missing, not a regular file, or too large.
     """
     state = file_state(path)
     if state is None:
         raise FormatError("is missing")
     if isinstance(state, Problem):
         raise FormatError(state.message)
+    if most is not None and state[0] > most:
+        raise FormatError(f"has {state[0]} bytes, more than the {most} that such a file can have")
     with open(path, "rb") as stream:
         if last is not None and state[0] > last:
             stream.seek(-last, os.SEEK_END)

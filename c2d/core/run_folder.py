@@ -12,15 +12,17 @@ import os
 import socket
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from c2d.core import json_values, status_shape
 from c2d.core.errors import InputError, RunError
+from c2d.core.json_values import MAX_BYTES
+from c2d.core.regular_file import Problem, file_state
+from c2d.core.status_shape import STATES
 
-STATES = ("waiting", "running", "done", "failed")
 SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
 METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
 JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
@@ -135,18 +137,32 @@ class RunFolder:
     @property
     def is_done(self) -> bool:
         """Whether the run finished and its result exists."""
-        return self.result.exists() and self.read_status()["state"] == "done"
+        return self.result.is_file() and self.try_read_status()["state"] == "done"
+
+    def load_status(self) -> dict[str, Any] | Problem:
+        """Return the checked content of status.json, state `waiting` if it does not exist, a Problem if it is damaged.
+
+        Keys that this version does not know are kept.
+        """
+        if file_state(self.status) is None:
+            return {"state": "waiting", "attempt": 0}
+        return status_shape.read_status_file(self.status)
 
     def read_status(self) -> dict[str, Any]:
-        """Return the content of status.json, or state `waiting` if it does not exist yet."""
-        return read_json(self.status) if self.status.exists() else {"state": "waiting", "attempt": 0}
+        """Return the content of status.json, or state `waiting` if it does not exist yet.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        found = self.load_status()
+        if isinstance(found, Problem):
+            raise InputError(f"{found.path}: {found.message}")
+        return found
 
     def try_read_status(self) -> dict[str, Any]:
-        """Return status.json, or state `waiting` if it is missing, damaged or being replaced on a slow file system."""
-        try:
-            return self.read_status()
-        except (InputError, OSError):
-            return {"state": "waiting", "attempt": 0}
+        """Return status.json, or state `waiting` if it is missing or damaged."""
+        found = self.load_status()
+        return {"state": "waiting", "attempt": 0} if isinstance(found, Problem) else found
 
     def write_status(self, state: str, **facts: Any) -> None:
         """Replace status.json; keys that are not given keep their values.
@@ -159,19 +175,22 @@ class RunFolder:
         """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
-        before = self.read_status()
+        # The process that holds the run replaces a file that was damaged meanwhile.
+        before = self.try_read_status()
         now = datetime.now(UTC)
         begun = facts.get("begun", before.get("begun"))
         status = {**before, "format": 1, "state": state, "host": socket.gethostname(), "pid": os.getpid(), **facts}
         status["heartbeat"] = now.isoformat(timespec="seconds")
         if begun is not None:
-            status["elapsed_s"] = round(status.get("elapsed_before_s", 0.0) + now.timestamp() - begun, 3)
+            # A clock that is set back makes no time negative.
+            elapsed_s = max(0.0, now.timestamp() - begun)
+            status["elapsed_s"] = round((status.get("elapsed_before_s") or 0.0) + elapsed_s, 3)
         atomic_write_json(self.status, status)
 
     def touch_heartbeat(self, stage: str, every_s: float = 10.0) -> None:
         """Write status `running` with a new heartbeat, unless the last one is younger than `every_s` seconds."""
         last = self.status.stat().st_mtime if self.status.exists() else 0.0
-        if time.time() - last > every_s:
+        if abs(time.time() - last) > every_s:
             self.write_status("running", stage=stage)
 
 
@@ -237,19 +256,22 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most: int = MAX_BYTES) -> Any:
     """Return the value of a .json or .json.gz file.
 
+    Args:
+        path: the file.
+        most: bytes of a larger file, which is refused.
+
     Raises:
-        InputError: missing, a folder, or not JSON.
+        InputError: missing, not a file, not JSON, or too large.
     """
     path = Path(path)
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return json.loads(raw)
-    except FileNotFoundError:
-        raise InputError(f"no file {path}; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give a JSON file") from None
-    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); write it again or remove it") from None
+    found = json_values.read_json(path, most)
+    if not isinstance(found, Problem):
+        return found
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a JSON file")
+    if not os.path.lexists(path):
+        raise InputError(f"no file {path}; check the path")
+    raise InputError(f"{path} {found.message}; write it again or remove it")

@@ -73,7 +73,7 @@ def lock_owner(folder: RunFolder) -> str | None:
     """
     if not folder.lock.exists():
         return None
-    status = folder.read_status()
+    status = folder.try_read_status()
     return None if is_lock_dead(folder, status) else owner_text(status)
 
 

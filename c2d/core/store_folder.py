@@ -17,6 +17,8 @@ from c2d.core.run_folder import SPEC_FILE, RunFolder
 SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS = "sweeps", "targets", "students", "weights", "snapshots"
 SHARED_FOLDERS = (SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS)
 """Folders of a store that are not runs."""
+MAX_NAME_BYTES = 255
+"""Limit of file systems for one name."""
 SHOWN = 20
 """Ids that an error message lists."""
 
@@ -95,8 +97,9 @@ def list_store(runs: Path) -> StoreListing:
 
 
 def is_run_id(name: object) -> bool:
-    """Return whether `name` can be a folder of a store: printable text without a slash."""
-    return isinstance(name, str) and name not in ("", ".", "..") and name.isprintable() and "/" not in name
+    """Return whether `name` can be a folder of a store: printable text without a slash, of at most 255 bytes."""
+    is_name = isinstance(name, str) and name not in ("", ".", "..") and name.isprintable() and "/" not in name
+    return is_name and len(str(name).encode()) <= MAX_NAME_BYTES
 
 
 def find_run(given: str, runs: Path) -> RunFolder:

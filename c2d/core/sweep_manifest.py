@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.json_values import items, number, read_object, required, type_name
+from c2d.core.json_values import items, read_object, required, type_name, whole
 from c2d.core.regular_file import FormatError, Problem
 from c2d.core.run_folder import atomic_write_json
-from c2d.core.store_folder import RunStore, is_run_id
+from c2d.core.store_folder import SHARED_FOLDERS, RunStore, is_run_id
 
+MAX_SEED = 2**63 - 1
 Labels = dict[str, str]
 """{axis: label} of one cell."""
 
@@ -55,6 +56,8 @@ def read_manifest(runs: Path, name: str) -> dict[str, Any] | Problem:
         return manifest
     try:
         _check(manifest)
+        if manifest.get("name", name) != name:
+            raise FormatError(f"name is {manifest['name']!a:.60}, which is the manifest of another sweep")
     except FormatError as error:
         return Problem(path, f"cannot be used: {error}")
     return manifest
@@ -102,11 +105,21 @@ def _check(manifest: Mapping[str, Any]) -> None:
     for key in ("teachers", "orphans"):
         for run in items(required(manifest, key), key):
             _check_run(run, key)
-    if not isinstance(required(manifest, "needs"), dict):
-        raise FormatError("needs is not an object")
+    needs = required(manifest, "needs")
+    if not isinstance(needs, dict):
+        raise FormatError(f"needs is {type_name(needs)} where an object belongs")
+    for run, teachers in needs.items():
+        _check_run(run, "needs")
+        for teacher in items(teachers, f"needs.{run!a:.60}"):
+            _check_run(teacher, f"needs.{run!a:.60}")
     for key in ("name", "question", "source", "definition", "size"):
-        if not isinstance(manifest.get(key, ""), str):
-            raise FormatError(f"{key} is {type_name(manifest[key])} where text belongs")
+        _check_label(manifest.get(key, ""), key)
+    _check_labels(manifest.get("labels_of_axes", {}), "labels_of_axes")
+    labels = manifest.get("labels", {})
+    if not isinstance(labels, dict):
+        raise FormatError(f"labels is {type_name(labels)} where an object belongs")
+    for axis, found in labels.items():
+        _check_labels(found, f"labels.{axis!a:.60}")
     for seed in items(manifest.get("seeds", []), "seeds"):
         _check_seed(seed, "seeds")
 
@@ -114,14 +127,17 @@ def _check(manifest: Mapping[str, Any]) -> None:
 def _check_cell(cell: Any, name: str) -> None:
     if not isinstance(cell, dict):
         raise FormatError(f"{name} is {type_name(cell)} where an object belongs")
-    labels = required(cell, "labels")
-    if not isinstance(labels, dict):
-        raise FormatError(f"{name}.labels is {type_name(labels)} where an object belongs")
-    for axis, label in labels.items():
-        _check_label(axis, f"an axis of {name}")
-        _check_label(label, f"{name}.labels.{axis!a}")
+    _check_labels(required(cell, "labels"), f"{name}.labels")
     _check_seed(required(cell, "seed"), f"{name}.seed")
     _check_run(required(cell, "run"), f"{name}.run")
+
+
+def _check_labels(value: Any, name: str) -> None:
+    if not isinstance(value, dict):
+        raise FormatError(f"{name} is {type_name(value)} where an object belongs")
+    for axis, label in value.items():
+        _check_label(axis, f"a key of {name}")
+        _check_label(label, f"{name}.{axis!a:.60}")
 
 
 def _check_label(value: Any, name: str) -> None:
@@ -135,11 +151,10 @@ def _check_label(value: Any, name: str) -> None:
 
 
 def _check_seed(value: Any, name: str) -> None:
-    found = number(value, name, 0)
-    if found is None or found != int(found):
-        raise FormatError(f"{name} is not a whole number")
+    if whole(value, name, high=MAX_SEED) is None:
+        raise FormatError(f"{name} is null where a whole number belongs")
 
 
 def _check_run(value: Any, name: str) -> None:
-    if not is_run_id(value):
+    if not is_run_id(value) or value in SHARED_FOLDERS or value.startswith("."):
         raise FormatError(f"{name} holds {value!a:.60} where a run id belongs")

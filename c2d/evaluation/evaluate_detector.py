@@ -15,6 +15,7 @@ from c2d.core.errors import RunError
 from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
+from c2d.data.coco_file import read_coco
 from c2d.detectors.heads import count_classes
 from c2d.evaluation.class_map import ClassSources, check_names_by_ap
 from c2d.evaluation.datasets import build_dataset, held_out_dataset
@@ -35,7 +36,7 @@ def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
     path = RunStore(folder.path.parent).targets(card.card.digest)
     if path.exists():
         return read_json(path)
-    full = read_json(card.annotations(card.evaluation_split))
+    full = read_coco(card.annotations(card.evaluation_split))
     value = {
         "images": [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in full["images"]],
         "annotations": [

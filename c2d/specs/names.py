@@ -157,7 +157,8 @@ def _init(given: str, runs: Path) -> str:
 def _stored_run(given: str, runs: Path) -> StoredRun:
     folder = find_run(given, runs)
     try:
-        kind, state = str(read_json(folder.spec).get("kind")), str(folder.read_status().get("state"))
-    except (OSError, ValueError):  # the run is being written; a spec that needs this teacher is refused later
+        spec, state = read_json(folder.spec), str(folder.read_status()["state"])
+        kind = str(spec.get("kind")) if isinstance(spec, dict) else "unknown"
+    except InputError:  # the run is being written, or damaged; a spec that needs this teacher is refused later
         kind = state = "unknown"
     return StoredRun(folder.id, kind, state)

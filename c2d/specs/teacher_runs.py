@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from c2d.core.errors import InputError
+from c2d.core.json_values import check_format, items, number, text
+from c2d.core.regular_file import FormatError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.specs.spec import RunSpec, parse_spec
 
@@ -42,4 +44,14 @@ def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
         raise InputError(f"run {run.id} is a {spec.kind}, a {kind} teacher is wanted")
     if run.read_status()["state"] != "done":
         raise InputError(f"teacher {run.id} is {run.read_status()['state']}; finish it first: c2d train {run.path}")
-    return spec, read_json(run.result)
+    result = read_json(run.result)
+    try:
+        check_format(result)
+        number(result.get("top1"), "top1", 0, 1)
+        for name in items(result.get("classes") or [], "classes"):
+            text(name, "a name of classes")
+    except FormatError as error:
+        raise InputError(
+            f"{run.result} cannot be used: {error}; remove it and call c2d train {run.path}: it is written again"
+        ) from None
+    return spec, result

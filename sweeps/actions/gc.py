@@ -6,7 +6,6 @@ that runs or waits in a queue is not changed, and targets/, weights/ and student
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -17,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.errors import RunError
+from c2d.core.job_file import load_job
+from c2d.core.regular_file import Problem
 from c2d.core.run_folder import JOB_FILE, RunFolder
 from c2d.core.store_folder import RunStore
-from sweeps.launchers.submission import FOLDERS
+from sweeps.launchers.submission import FOLDERS, read_folders
 from sweeps.state.plan import Row
 
 DAY_S = 86_400.0
@@ -90,8 +91,9 @@ def remove(removals: Iterable[Removal]) -> int:
 
 
 def _is_idle(row: Row) -> bool:
-    """Return whether the run is in no process and in no queue."""
-    held = row.state == "running" or (row.state == "waiting" and not row.launch) or row.run.lock.exists()
+    """Return whether the run is known to be in no process and in no queue."""
+    # What a damaged run does is unknown.
+    held = row.state in ("running", "damaged") or (row.state == "waiting" and not row.launch) or row.run.lock.exists()
     return not held and row.status.get("state") != "running"
 
 
@@ -135,18 +137,13 @@ def _submissions(rows: list[Row], runs: Path, now: float) -> Iterator[Removal]:
         if not (_is_folder(place) and _is_folder(place.parent) and _is_folder(RunStore(runs).sweeps)):
             continue
         try:
-            members = [RunFolder(runs / Path(line).name) for line in folders.read_text().splitlines() if line]
+            members = [RunFolder(runs / run.id) for run in read_folders(place)]
             young = now - max(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(place)) < HOUR_S
         except OSError:
             continue
         ids = {run.id for run in members}
-        if ids & mine and not ids & held and not young and all(_is_done(run) for run in members):
+        if ids & mine and not ids & held and not young and all(run.is_done for run in members):
             yield Removal(place, _size(place), f"logs and pickles of a submission whose {len(ids)} runs are done")
-
-
-def _is_done(run: RunFolder) -> bool:
-    status = _json(run.status)
-    return status is not None and status.get("state") == "done" and run.result.exists()
 
 
 def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
@@ -156,22 +153,14 @@ def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
         return
     named = set()
     for path in runs.glob(f"*/{JOB_FILE}"):
-        job = _json(path)
+        job = load_job(RunFolder(path.parent))
         # It may name any of the snapshots.
-        if job is None:
+        if isinstance(job, Problem):
             return
-        named.add(str(job.get("snapshot")))
+        named.add("" if job is None else job.snapshot)
     for folder in sorted(place.iterdir()):
         if folder.name not in named and _is_folder(folder) and now - folder.stat().st_mtime > DAY_S:
             yield Removal(folder, _size(folder), "a copy of code that no run of the store names")
-
-
-def _json(path: Path) -> dict[str, object] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _is_folder(path: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
+from c2d.core.regular_file import file_state
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import write_manifest
@@ -33,7 +34,7 @@ from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.scheduler import queue
 from sweeps.state.manifest import build_manifest, load_manifest
-from sweeps.state.plan import Row, read_plan
+from sweeps.state.plan import Row, damaged_lines, read_plan
 
 WRITERS = 8  # threads; a disk flushes eight files about as fast as one
 
@@ -61,7 +62,7 @@ def plan_sweep(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str
         InputError: a folder of the store has the id of a run and another spec.
     """
     earlier = None
-    if RunStore(runs).manifest(definition.name).is_file():
+    if file_state(RunStore(runs).manifest(definition.name)) is not None:
         with suppress(InputError):  # damaged, or of an older format: it is written again
             earlier = load_manifest(runs, definition.name)
     record = build_manifest(definition, grid, earlier)
@@ -124,6 +125,8 @@ def submit_sweep(
         write_manifest(workspace.runs, record)
         _write_specs(chosen, specs_of(grid))
         _print_orphans(record, rows, print_line)
+        for line in damaged_lines(rows):
+            print_line(line)
         if not tasks:
             print_line("nothing to launch")
             return 0

@@ -87,7 +87,7 @@ def _unfinished_teachers(chosen: list[Row]) -> Callable[[Row], tuple[str, ...]]:
         return tuple(
             need
             for need in row.needs
-            if need in launched or RunFolder(row.run.path.parent / need).read_status()["state"] != "done"
+            if need in launched or RunFolder(row.run.path.parent / need).try_read_status()["state"] != "done"
         )
 
     return unfinished

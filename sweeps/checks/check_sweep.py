@@ -129,7 +129,7 @@ def _store(source: str, specs: dict[str, RunSpec], runs: Path, print_line: Print
                         "give another with --runs", "disk")]  # fmt: skip
     free = shutil.disk_usage(place).free / 2**30
     if free < FREE_GIB:
-        new = [run for run in specs if RunFolder(runs / run).read_status()["state"] != "done"]
+        new = [run for run in specs if RunFolder(runs / run).try_read_status()["state"] != "done"]
         each = _typical_gib(runs)
         print_line(
             f"warning: {free:.1f} GiB are free in {place}; {len(new)} new runs need about {len(new) * each:.1f} GiB "

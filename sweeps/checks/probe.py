@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.regular_file import read_log_tail
+from c2d.core.json_values import SMALL_BYTES, read_object
+from c2d.core.regular_file import FormatError, Problem, read_log_tail
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore, runs_folder
-from sweeps.checks.probe_report import ProbeReport, read_answers
+from sweeps.checks.probe_report import ProbeReport, check_answer, read_answers
 from sweeps.definition.profile import Profile, load_profile
 from sweeps.failures import diagnose, log_patterns
 from sweeps.failures.evidence import Evidence
@@ -162,11 +163,11 @@ def _wait(
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    value = read_object(path, SMALL_BYTES)
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return None if isinstance(value, Problem) else check_answer(value)
+    except FormatError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _no_answer(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: float) -> str:

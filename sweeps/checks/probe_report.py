@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from c2d.core.json_values import TIMES, items, number, optional, required, text, whole
+from c2d.core.regular_file import FormatError
 from sweeps.definition.profile import Profile
 
 CLOCK_S = 60.0
@@ -31,6 +33,32 @@ class ProbeReport:
     answers: list[dict[str, Any]] = field(default_factory=list)
 
 
+def check_answer(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a process with checked values.
+
+    Raises:
+        FormatError: a key is missing, or has a value of another kind.
+    """
+    for key in ("time", "began"):
+        if number(required(value, key), key, *TIMES) is None:
+            raise FormatError(f"{key} is null")
+    if whole(required(value, "cores"), "cores") is None:
+        raise FormatError("cores is null")
+    number(required(value, "memory_gb"), "memory_gb", 0)
+    for key in ("node", "partition", "job", "python", "executable", "cuda_visible"):
+        text(required(value, key), key)
+    for folder in ("tmp", "runs", "data"):
+        text(required(value, folder, "path"), f"{folder}.path")
+        number(required(value, folder, "free_gb"), f"{folder}.free_gb", 0)
+        for key in ("visible", "writable"):
+            if not isinstance(required(value, folder, key), bool):
+                raise FormatError(f"{folder}.{key} is not a truth value")
+    for check in items(optional(value, "doctor", "checks") or [], "doctor.checks"):
+        for key in ("name", "status", "found", "fix"):
+            text(required(check, key), f"doctor.checks.{key}")
+    return value
+
+
 def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float) -> None:
     """Add facts and problems to the report, from its answers.
 
@@ -40,7 +68,7 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
         seen: when the answers were read, by the same clock.
     """
     first, problems = report.answers[0], report.problems
-    checks = {check["name"]: check for check in first.get("doctor", {}).get("checks", [])}
+    checks = {check["name"]: check for check in (first.get("doctor") or {}).get("checks") or []}
     off = first["time"] - seen  # includes one poll and the delay of the file system
     nodes = ", ".join(dict.fromkeys(str(answer["node"]) for answer in report.answers))
     memory, tmp = first["memory_gb"], first["tmp"]
@@ -89,7 +117,7 @@ def read_answers(report: ProbeReport, machine: Profile, sent: float, seen: float
         problems.append(
             f"clocks differ by {abs(off):.0f} s, so heartbeats look stale; contact the cluster's support about NTP"
         )
-    if "error" in first.get("doctor", {}):
+    if "error" in (first.get("doctor") or {}):
         problems.append(f"`c2d doctor` failed on the node: {first['doctor']['error']}")
     for name, check in checks.items():
         if check["status"] == "fail":

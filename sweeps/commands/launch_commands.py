@@ -88,11 +88,13 @@ def retry_command(
     from sweeps.actions.relaunch import RelaunchOptions, relaunch
     from sweeps.actions.select_retries import select_retries
     from sweeps.state.manifest import load_manifest
-    from sweeps.state.plan import read_plan
+    from sweeps.state.plan import damaged_lines, read_plan
 
     workspace = open_workspace(runs, data, where or Where.local, profile)
     record = load_manifest(workspace.runs, definition)
     rows, _ = read_plan(record, workspace.runs)
+    for line in damaged_lines(rows):
+        print(line)
     chosen = select_retries(
         rows,
         classes=classes or (),

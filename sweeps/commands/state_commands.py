@@ -34,7 +34,7 @@ def status_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the state of every run, from run files and from the queue if there is one. Exit code 1 if any failed."""
+    """Show the state of every run, from run files and the queue. Exit code 1 if any failed or is damaged."""
     from rich.console import Console
 
     from sweeps.state.status_table import print_status, watch_status
@@ -53,7 +53,7 @@ def status_command(
         print(json.dumps(summary, indent=1))
     elif watch is None:
         print_status(console, summary)
-    if summary["counts"].get("failed") or summary["counts"].get("blocked"):
+    if any(summary["counts"].get(state) for state in ("failed", "blocked", "damaged")):
         raise typer.Exit(1)
 
 
@@ -65,13 +65,15 @@ def triage_command(
     from sweeps.state.failure_groups import group_failures
     from sweeps.state.manifest import load_manifest
     from sweeps.state.pending_groups import group_pending
-    from sweeps.state.plan import read_plan
+    from sweeps.state.plan import damaged_lines, read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
     record = load_manifest(workspace.runs, definition)
     rows, facts = read_plan(record, workspace.runs)
     rows = filter_rows(rows, filters or ())
     groups, pending = group_failures(rows, facts), group_pending(rows, facts, record["name"])
+    for line in damaged_lines(rows):
+        print(line, file=sys.stderr)
     if as_json:
         waiting = [{"class": "pending", "count": len(group.runs), **group.to_json()} for group in pending]
         print(json.dumps([*(group.to_json() for group in groups), *waiting], indent=1))

@@ -21,12 +21,15 @@ def cancel_command(
     from sweeps.actions.cancel import cancel_runs, cancellable
     from sweeps.actions.row_filters import filter_rows
     from sweeps.state.manifest import load_manifest, sweeps_sharing
-    from sweeps.state.plan import read_plan
+    from sweeps.state.plan import damaged_lines, read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
     record = load_manifest(workspace.runs, definition)
     rows, _ = read_plan(record, workspace.runs)
-    active = cancellable(filter_rows(rows, filters or ()))
+    rows = filter_rows(rows, filters or ())
+    for line in damaged_lines(rows):
+        print(line)
+    active = cancellable(rows)
     if not active:
         print("nothing is waiting or running")
         return
@@ -46,10 +49,12 @@ def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOptio
     from sweeps.actions.gc import plan_removals, remove
     from sweeps.actions.workspace import submission_lock
     from sweeps.state.manifest import load_manifest
-    from sweeps.state.plan import read_plan
+    from sweeps.state.plan import damaged_lines, read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
     rows, _ = read_plan(load_manifest(workspace.runs, definition), workspace.runs)
+    for line in damaged_lines(rows):
+        print(line)
     removals = plan_removals(rows, workspace.runs)
     for removal in removals:
         print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")

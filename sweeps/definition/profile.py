@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.core.json_values import SMALL_BYTES
+from c2d.core.regular_file import file_state
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
@@ -159,7 +161,13 @@ def stored_profile(runs: Path, sweep: str, name: str) -> Profile:
         InputError: neither exists.
     """
     file = _stored_file(runs, sweep, name)
-    return Profile.model_validate(read_json(file)) if file.is_file() else load_profile(name)
+    if file_state(file) is None:
+        return load_profile(name)
+    try:
+        return Profile.model_validate(read_json(file, SMALL_BYTES))
+    except ValidationError as error:
+        message = validation_message(error)
+        raise InputError(f"{file}: {message}; remove it, or give the profile with --profile") from None
 
 
 def _stored_file(runs: Path, sweep: str, name: str) -> Path:

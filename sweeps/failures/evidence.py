@@ -5,7 +5,6 @@ Needs the standard library alone, as `diagnose` does.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from c2d.core.json_values import SMALL_BYTES, read_json
 from sweeps.failures import log_patterns
 
 if TYPE_CHECKING:
@@ -56,15 +56,10 @@ def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | Non
         facts: what SLURM reports, if anything.
         exit_code: of the job's command, if known.
     """
-    from c2d.core.errors import InputError
     from c2d.core.job_file import read_attempts, read_job
 
     job = read_job(run)
-    try:
-        status = run.read_status()
-    except (InputError, OSError):
-        status = {}
-    status = status if isinstance(status, dict) else {}
+    status = run.try_read_status()
     submitted = (epoch(job.submitted) if job is not None else None) or 0.0
     started = (epoch(facts.started, zone=None) if facts is not None else None) or 0.0
     if started > time.time():  # the accounting prints local time without a zone, and the cluster has another one
@@ -76,18 +71,15 @@ def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | Non
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
+    value = read_json(path, SMALL_BYTES)
     return value if isinstance(value, dict) else None
 
 
 def epoch(stamp: Any, zone: tzinfo | None = UTC) -> float | None:
     """Return a number or an ISO time as seconds since the epoch; a time without a zone is in `zone` (None: local)."""
-    if isinstance(stamp, int | float) and not isinstance(stamp, bool):
-        return float(stamp)
     try:
+        if isinstance(stamp, int | float) and not isinstance(stamp, bool):
+            return float(stamp)
         at = datetime.fromisoformat(str(stamp))
         return (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
     except (ValueError, OverflowError):

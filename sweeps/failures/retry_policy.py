@@ -37,7 +37,7 @@ def exhausted(failure_class: str, attempts: list[dict[str, object]]) -> bool:
     found = class_of_name(failure_class)
     count, reached = 0, -1
     for attempt in attempts:
-        iteration = int(str(attempt.get("iteration") or 0))
+        iteration = int(str(attempt.get("iteration") or 0))  # a whole number: `load_attempts` has checked it
         if attempt.get("class") == failure_class:
             count = 1 if found.progress_resets and iteration > reached else count + 1
         reached = max(reached, iteration)

@@ -17,6 +17,7 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.job_file import read_job
+from c2d.core.json_values import SMALL_BYTES
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
@@ -136,14 +137,12 @@ def _measured_s(runs: Path) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
         run = RunFolder(folder)
-        if not run.status.is_file() or not run.spec.is_file():
+        status = run.try_read_status()
+        if status["state"] != "done" or not status.get("elapsed_s"):
             continue
         try:
-            status, spec = read_json(run.status), read_json(run.spec)
-            if status.get("state") == "done":
-                elapsed_s, keys = float(status["elapsed_s"]), (cost_key(spec), student_and_methods(run))
-                for key in keys:
-                    found.setdefault(key, []).append(elapsed_s)
+            for key in (cost_key(read_json(run.spec, SMALL_BYTES)), student_and_methods(run)):
+                found.setdefault(key, []).append(status["elapsed_s"])
         except (InputError, AttributeError, KeyError, TypeError, ValueError):
             continue  # of another version, or damaged
     return {key: statistics.median(values) for key, values in found.items()}
@@ -169,11 +168,8 @@ def _job_of(parent: str, request: LaunchRequest, jobs: dict[str, str]) -> str | 
     if parent in jobs:
         return jobs[parent]
     run = run_folder_of(parent, request)
-    try:
-        if run.read_status()["state"] == "done":
-            return None
-    except InputError:
-        pass
+    if run.try_read_status()["state"] == "done":
+        return None
     job = read_job(run)
     return job.job if job and job.job else f"JOB-OF-{run.id}"
 

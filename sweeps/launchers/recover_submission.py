@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from c2d.core.job_file import Job, is_launcher_alive, read_job, write_job
 from c2d.core.run_folder import RunFolder
+from c2d.core.run_state import time_stamp
 from sweeps.launchers import submission
 from sweeps.scheduler import queue
 
@@ -73,7 +74,5 @@ def submitted_job(job: Job, number: str, count: int) -> Job:
 
 
 def _age_s(job: Job) -> float:
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(job.submitted)).total_seconds()
-    except (ValueError, TypeError):
-        return float("inf")
+    submitted = time_stamp(job.submitted)
+    return float("inf") if submitted is None else time.time() - submitted

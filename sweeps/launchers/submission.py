@@ -9,13 +9,16 @@ task_<i>.pkl          what task i calls; the job renames it to submitit's <job>_
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
-from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_text, read_json
-from c2d.core.store_folder import RunStore
+from c2d.core.job_file import MAX_COUNT
+from c2d.core.json_values import MAX_BYTES, SMALL_BYTES, read_object, required, text, whole
+from c2d.core.regular_file import FormatError, Problem, read_bytes
+from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_text
+from c2d.core.store_folder import RunStore, is_run_id
 from sweeps.scheduler import queue
 
 FOLDERS = "folders.txt"
@@ -49,11 +52,14 @@ def write_folders(folder: Path, runs: list[RunFolder]) -> None:
 
 
 def read_folders(folder: Path) -> list[RunFolder]:
-    """Return the run folders in array order; [] where folders.txt was never written."""
+    """Return the run folders in array order; [] where folders.txt was never written, or is damaged."""
     try:
-        return [RunFolder(Path(line)) for line in (folder / FOLDERS).read_text().splitlines()]
-    except OSError:
+        lines = read_bytes(folder / FOLDERS, most=MAX_BYTES).decode().splitlines()
+    except (OSError, ValueError):  # a FormatError is a ValueError
         return []
+    # As written by `write_folders`: absolute paths of run folders. Anything else would be taken for another task.
+    is_right = all(os.path.isabs(line) and is_run_id(Path(line).name) for line in lines)
+    return [RunFolder(Path(line)) for line in lines] if is_right else []
 
 
 def write_array(folder: Path, **facts: Any) -> None:
@@ -62,13 +68,15 @@ def write_array(folder: Path, **facts: Any) -> None:
 
 
 def read_array(folder: Path) -> dict[str, Any] | None:
-    """Return array.json; None where it is missing or written by another version."""
-    try:
-        value = read_json(folder / ARRAY)
-    except InputError:
+    """Return array.json; None where it is missing, damaged or written by another version."""
+    value = read_object(folder / ARRAY, SMALL_BYTES)
+    if isinstance(value, Problem):
         return None
-    is_valid = isinstance(value, dict) and value.get("format") == 1 and re.fullmatch(r"[0-9]+", str(value.get("job")))
-    return value if is_valid else None
+    try:
+        job, throttle = text(required(value, "job"), "job"), whole(value.get("throttle"), "throttle", high=MAX_COUNT)
+    except FormatError:
+        return None
+    return {**value, "job": job, "throttle": throttle or 1} if re.fullmatch(r"[0-9]{1,18}", job) else None
 
 
 def active_arrays(runs: Path, sweep: str) -> list[tuple[str, int]]:
@@ -79,6 +87,6 @@ def active_arrays(runs: Path, sweep: str) -> list[tuple[str, int]]:
     """
     folder = RunStore(runs).sweeps / sweep
     found = [read_array(one) for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []
-    throttles = {str(facts["job"]): int(facts.get("throttle") or 1) for facts in found if facts}
+    throttles = {str(facts["job"]): int(facts["throttle"]) for facts in found if facts}
     left = queue.unfinished(throttles) if throttles else {}
     return [(job, min(throttle, left[job])) for job, throttle in throttles.items() if left.get(job)]

@@ -78,7 +78,7 @@ def record_error(folder: RunFolder, error: Exception) -> int:
     print(f"{folder.id} failed ({failure_class}): {line}", file=sys.stderr)
     if isinstance(error, Busy):
         return 1
-    status = folder.read_status()
+    status = folder.try_read_status()
     with suppress(RunError, OSError):  # a full disk
         facts = {"rank": rank(), "host": socket.gethostname(), "class": failure_class, "line": line}
         when = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "attempt": status.get("attempt", 0)}

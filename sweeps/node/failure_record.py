@@ -6,11 +6,11 @@ import os
 import socket
 import time
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from c2d.core.job_file import append_attempt, read_attempts
 from c2d.core.run_folder import RunFolder
+from c2d.core.run_state import time_stamp
 from sweeps.scheduler.scontrol import JobStart, own_job
 
 ROUND_S = 2.0  # SLURM counts whole seconds, and status.json's heartbeat has no fractions
@@ -79,7 +79,7 @@ def lost_s(folder: RunFolder, status: dict[str, Any], end: float) -> float:
     Args:
         end: seconds since the epoch.
     """
-    if status["state"] == "waiting":
+    if status["state"] == "waiting" or status.get("begun") is None:
         return 0.0
     saved = float(status["begun"])
     for path in folder.checkpoints.glob("iter_*.pth"):
@@ -95,5 +95,4 @@ def saved_iteration(folder: RunFolder) -> int:
 
 
 def _heartbeat(status: dict[str, Any]) -> float:
-    beat = status.get("heartbeat")  # none: nothing was ever written
-    return datetime.fromisoformat(beat).timestamp() if beat else 0.0
+    return time_stamp(status.get("heartbeat")) or 0.0  # none: nothing was ever written

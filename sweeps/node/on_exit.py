@@ -18,6 +18,7 @@ from typing import Literal
 from c2d.core.attempt import clear_dead_lock
 from c2d.core.failure_classes import class_of_name
 from c2d.core.job_file import read_attempts, read_job
+from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import lock_owner
 from sweeps.failures.retry_policy import exhausted
@@ -54,7 +55,7 @@ def decide(folder: RunFolder, exit_code: int, start: JobStart, restarts: int = 0
         restarts: earlier starts of this job (SLURM_RESTART_COUNT).
     """
     start = start.without_next_start(restarts)
-    status = folder.read_status()
+    status = folder.try_read_status()
     if folder.is_done:
         return Decision("nothing", reason="the run is done")
     owner = lock_owner(folder)
@@ -100,7 +101,7 @@ def handle_exit(
     if decision.action == "nothing":
         print_line(f"{folder.id}: exit code {exit_code}; {decision.reason}")
         return
-    status, failure_class, requeued = folder.read_status(), decision.failure_class, decision.action != "stop"
+    status, failure_class, requeued = folder.try_read_status(), decision.failure_class, decision.action != "stop"
     record_failure(
         folder, status, failure_class, decision.reason, requeued=requeued, by=by, exit_code=exit_code, start=start
     )
@@ -124,7 +125,7 @@ def handle_exit(
 
 def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
     """Return the run of this task: line SLURM_ARRAY_TASK_ID of folders.txt; the first line of a plain job."""
-    lines = folders.read_text().splitlines()
+    lines = read_bytes(folders).decode().splitlines()
     return RunFolder(Path(lines[int(environment.get("SLURM_ARRAY_TASK_ID") or 0)]))
 
 
@@ -134,7 +135,7 @@ def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str,
     from sweeps.failures.diagnose import diagnose
     from sweeps.failures.evidence import gather_evidence
 
-    status = folder.read_status()
+    status = folder.try_read_status()
     evidence = gather_evidence(folder, None, exit_code)
     # A process that was killed during start-up wrote nothing: the files are of an earlier start.
     evidence = replace(evidence, attempts=[], since=max(evidence.since, start.started - CLOCK_S))

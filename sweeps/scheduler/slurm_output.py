@@ -145,7 +145,7 @@ def join_jobs(jobs: Iterable[str]) -> str:
             single.append(job)
     return ",".join(
         [
-            *sorted(set(single), key=int),
+            *sorted(set(single), key=lambda job: (len(job), job)),
             *(_join_tasks(array, sorted(set(found))) for array, found in sorted(tasks.items())),
         ]
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from c2d.core.json_values import TIMES, number, parse_json, whole
+from c2d.core.regular_file import FormatError, read_bytes
 from sweeps.state.plan import Row
 
 METRICS_BYTES = 65536
@@ -37,18 +38,19 @@ def left_s(row: Row, elapsed_s: float) -> float | None:
 def _pace_s(metrics: Path) -> float | None:
     """Return the seconds per iteration over the last lines of metrics.jsonl, of the newest attempt only."""
     try:
-        with metrics.open("rb") as stream:
-            # The first line may be cut off; it is no JSON then, and is skipped below.
-            stream.seek(max(0, stream.seek(0, 2) - METRICS_BYTES))
-            lines = stream.read().splitlines()
-    except OSError:
+        # The first line may be cut off; it is no JSON then, and is skipped below.
+        lines = read_bytes(metrics, METRICS_BYTES).splitlines()
+    except (OSError, FormatError):
         return None
     points: list[tuple[int, float]] = []
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError, AttributeError):
-            event = json.loads(line)
-            if event.get("event") == "train":
-                point = int(event["iteration"]), float(event["time"])
+        with suppress(FormatError):
+            event = parse_json(line)
+            if isinstance(event, dict) and event.get("event") == "train":
+                iteration, at = whole(event.get("iteration"), "iteration"), number(event.get("time"), "time", *TIMES)
+                if iteration is None or at is None:
+                    continue
+                point = iteration, at
                 if points and point[0] <= points[-1][0]:  # a new attempt continued from a checkpoint
                     points.clear()
                 points.append(point)

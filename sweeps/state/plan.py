@@ -1,4 +1,4 @@
-"""The plan of a sweep: every planned run with its state (new, waiting, running, done, failed, blocked) and the reason.
+"""The plan of a sweep: every planned run with its state (`sweeps.state.state_rules`) and the reason.
 
 Run folders hold most of it, so a plan needs neither SLURM nor a running launcher. What SLURM reports is added where it
 is available. Nothing is written here.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.job_file import Job, read_job
+from c2d.core.job_file import Job, load_job, read_job
+from c2d.core.regular_file import Problem, file_state
 from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.run_facts import RunFacts
+from sweeps.state.run_facts import RunFacts, is_live, is_queued
 from sweeps.state.state_rules import State, decide
 
 
@@ -37,6 +39,7 @@ class Row:
         needs: ids of the teachers that must be done before.
         is_last_known: SLURM did not answer, and the state is that of an earlier time, which the reason has.
         silence: why SLURM did not answer about its job; "" if it did, or was not asked.
+        problems: files of the run that cannot be used. Where one of them decides the state, the run is damaged.
     """
 
     run: RunFolder
@@ -51,6 +54,7 @@ class Row:
     needs: tuple[str, ...] = ()
     is_last_known: bool = False
     silence: str = ""
+    problems: tuple[Problem, ...] = ()
 
 
 def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
@@ -94,9 +98,15 @@ def plan_rows(
         row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
         row = replace(row, status={"state": "waiting"}, needs=entry.needs)
         if entry.run in folders:
-            row = _decided(row, facts, queue_answered, clock)
+            is_folder = folders[entry.run]
+            row = _decided(row, facts, queue_answered, clock) if is_folder else _damaged(row, [_no_folder(row.run)])
         rows[entry.run] = _blocked_by_teacher(row, rows)
     return list(rows.values())
+
+
+def damaged_lines(rows: Iterable[Row]) -> list[str]:
+    """Return a line for each damaged run, which every command leaves out."""
+    return [f"warning: {row.run.id} is damaged and left out: {row.reason}" for row in rows if row.state == "damaged"]
 
 
 def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
@@ -104,7 +114,7 @@ def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
     found = []
     folders = _folders(runs)
     for entry in planned:
-        if entry.run in folders:
+        if folders.get(entry.run):
             run = RunFolder(runs / entry.run)
             job = read_job(run)
             if job is not None and job.job is not None and run.try_read_status()["state"] != "done":
@@ -112,9 +122,20 @@ def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
     return found
 
 
-def _folders(runs: Path) -> set[str]:
+def _folders(runs: Path) -> dict[str, bool]:
+    """Return {name: whether it is a folder}; a link to a folder is one."""
     # One listing of the store instead of one call for each planned run: the store may be on a network file system.
-    return {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
+    found = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs) as entries:
+        for entry in entries:
+            found[entry.name] = False
+            with suppress(OSError):  # a link to itself
+                found[entry.name] = entry.is_dir()
+    return found
+
+
+def _no_folder(run: RunFolder) -> Problem:
+    return Problem(run.path, "is not a folder; remove it, then submit the sweep again")
 
 
 def _is_active(row: Row) -> bool:
@@ -123,19 +144,45 @@ def _is_active(row: Row) -> bool:
 
 def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
     """Return the row of a run that has a folder."""
-    status, job = row.run.try_read_status(), read_job(row.run)
-    slurm = facts.get(job.job) if job is not None and job.job is not None else None
-    decision = decide(RunFacts(row.run, status, job, slurm, queue_answered, now))
-    return replace(row, status=status, job=job, **decision._asdict())
+    read, job = row.run.load_status(), load_job(row.run)
+    problems = [found for found in (read, job) if isinstance(found, Problem)]
+    status = {"state": "waiting", "attempt": 0} if isinstance(read, Problem) else read
+    known = None if isinstance(job, Problem) else job
+    slurm = facts.get(known.job) if known is not None and known.job is not None else None
+    found = RunFacts(row.run, status, known, slurm, queue_answered, now)
+    if status["state"] == "done":
+        problems += _problem_of(row.run.result)
+        serious = [problem for problem in problems if problem.path != row.run.job]
+    else:
+        problems += _problem_of(row.run.attempts)
+        # A job in the queue, or that runs, writes status.json again.
+        serious = [] if known is not None and (is_queued(found) or is_live(found)) else problems
+    if serious:
+        return _damaged(replace(row, job=known), problems)
+    return replace(row, status=status, job=known, problems=tuple(problems), **decide(found)._asdict())
+
+
+def _damaged(row: Row, problems: Sequence[Problem]) -> Row:
+    reason = "; ".join(f"{problem.path.name} {problem.message}" for problem in problems)
+    return replace(row, state="damaged", reason=reason, launch=False, problems=tuple(problems))
+
+
+def _problem_of(path: Path) -> list[Problem]:
+    """Return the problem of a file that is no regular file, or empty; [] where it is missing."""
+    state = file_state(path)
+    if isinstance(state, Problem):
+        return [state]
+    is_empty = state is not None and state[0] == 0
+    return [Problem(path, "is empty; remove it")] if is_empty else []
 
 
 def _blocked_by_teacher(row: Row, before: Mapping[str, Row]) -> Row:
     """Return the row, blocked where a teacher failed or is blocked; the reason names the teacher."""
-    if row.state in ("done", "running"):
+    if row.state in ("done", "running", "damaged"):
         return row
     for need in row.needs:
         teacher = before.get(need)
-        if teacher is not None and teacher.state in ("failed", "blocked"):
+        if teacher is not None and teacher.state in ("failed", "blocked", "damaged"):
             reason = f"blocked by {need} ({teacher.failure_class or teacher.state})"
             return replace(row, state="blocked", reason=reason, launch=False, failure_class=None)
     return row

@@ -71,7 +71,7 @@ def is_just_completed_job(fact: JobFacts | None, now: float) -> bool:
 
 def is_done(facts: RunFacts) -> bool:
     """The run has ended well and its result exists."""
-    return facts.status["state"] == "done" and facts.run.result.exists()
+    return facts.status["state"] == "done" and facts.run.result.is_file()
 
 
 def has_status_running(facts: RunFacts) -> bool:

@@ -39,8 +39,9 @@ from sweeps.state.run_facts import (
     is_unlaunched,
 )
 
-State = Literal["new", "waiting", "running", "done", "failed", "blocked"]
-STATES: tuple[State, ...] = ("new", "waiting", "running", "done", "failed", "blocked")
+State = Literal["new", "waiting", "running", "done", "failed", "blocked", "damaged"]
+STATES: tuple[State, ...] = ("new", "waiting", "running", "done", "failed", "blocked", "damaged")
+"""damaged: a file of the run cannot be used, so its state is unknown. Nothing is done with such a run (`plan`)."""
 
 
 class Decision(NamedTuple):

@@ -42,6 +42,7 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float, sw
         pending: waiting jobs for which a person can type a command, by SLURM's reason (`sweeps.state.pending_groups`).
         stale: number of running runs with an old heartbeat.
         retries: number of failed runs that are retried automatically.
+        problems: files of runs that cannot be used, and that do not decide the state of their runs, one line each.
     """
     runs = [
         _summarize_run(row, facts.get(row.job.job) if row.job is not None and row.job.job else None, now)
@@ -62,6 +63,9 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float, sw
         "pending": [group.to_json() for group in group_pending(rows, facts, sweep)],
         "stale": sum(run["stale"] for run in runs),
         "retries": len(due),
+        "problems": [
+            f"{problem.path} {problem.message}" for row in rows if row.state != "damaged" for problem in row.problems
+        ],
     }
 
 
@@ -72,8 +76,9 @@ _SUMS = (("total", "hours"), ("wasted", "hours_wasted"))
 def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any]:
     status, job = row.status, row.job
     attempts = read_attempts(row.run) if job is not None or status.get("attempt") else []
-    elapsed_s = float(status.get("elapsed_s") or 0.0)
-    lost_s = sum(float(attempt.get("lost_s") or 0.0) for attempt in attempts)
+    # Negative where an earlier version met a clock that was set back.
+    elapsed_s = max(0.0, status.get("elapsed_s") or 0.0)
+    lost_s = sum(max(0.0, attempt.get("lost_s") or 0.0) for attempt in attempts)
     # A failed run has no result, so all of its time is lost.
     wasted_s = elapsed_s if row.state == "failed" else min(lost_s, elapsed_s)
     gpus = job.gpus if job is not None else 0

@@ -27,7 +27,7 @@ def status_table(summary: Summary) -> RenderableType:
     from rich.table import Table
 
     parts: list[RenderableType] = [escape(line) for line in summary_lines(summary)]
-    order = ("done", "new", "waiting", "running", "finishing", "unknown", "blocked", "failed")
+    order = ("done", "new", "waiting", "running", "finishing", "unknown", "blocked", "failed", "damaged")
     shown = Table(box=None, pad_edge=False, expand=False)
     for name, options in (
         ("state", {"no_wrap": True}),
@@ -41,7 +41,7 @@ def status_table(summary: Summary) -> RenderableType:
         runs = [run for run in summary["runs"] if run["state"] == state]
         runs.sort(key=lambda run: str(run["class"] or ""))
         # Failed runs need an action, so more of them are listed.
-        most = len(runs) if state == "failed" and len(runs) <= 2 * SHOWN else SHOWN
+        most = len(runs) if state in ("failed", "damaged") and len(runs) <= 2 * SHOWN else SHOWN
         for run in runs[:most]:
             why = "" if state == "done" else _why(run)
             cells = [escape(text) for text in (run["run"], _cell(run), _progress(run), why)]
@@ -53,7 +53,7 @@ def status_table(summary: Summary) -> RenderableType:
 
 _COLOURS = {
     "done": "green", "new": "dim", "waiting": "cyan", "running": "bold", "finishing": "bold", "unknown": "magenta",
-    "blocked": "yellow", "failed": "bold red",
+    "blocked": "yellow", "failed": "bold red", "damaged": "bold red",
 }  # fmt: skip
 
 
@@ -88,6 +88,7 @@ def summary_lines(summary: Summary) -> list[str]:
     if summary["stale"]:
         lines.append(f"{summary['stale']} without a heartbeat for more than {HEARTBEAT_LIMIT_S / 60:.0f} minutes")
     lines += [str(group["text"]) for group in summary["pending"]]
+    lines += [f"warning: {problem}" for problem in summary["problems"]]
     if summary["retries"]:
         lines.append(f"{summary['retries']} will be retried by `c2d sweep status --watch` or `c2d sweep retry`")
     return [f"{summary['sweep']}: {summary['question']}", *lines] if summary.get("sweep") else lines
@@ -129,7 +130,7 @@ def _local_time(stamp: str) -> str:
 
 def has_ended(summary: Summary) -> bool:
     """Return whether nothing runs, waits in a queue or will be retried automatically."""
-    at_rest = ("done", "failed", "blocked", "new")
+    at_rest = ("done", "failed", "blocked", "damaged", "new")
     idle = all(run["state"] in at_rest or (run["state"] == "waiting" and run["launch"]) for run in summary["runs"])
     return idle and not summary["retries"]
 

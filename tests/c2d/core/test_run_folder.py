@@ -62,7 +62,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (whole[:40], whole[:30] + b"\xff" * 20 + whole[50:], b"nonsense"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"a\.json\.gz is not valid JSON"):
+        with pytest.raises(InputError, match=r"a\.json\.gz (is not a complete gzip file|cannot be read)"):
             read_json(path)
 
 

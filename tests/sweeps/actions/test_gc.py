@@ -47,7 +47,7 @@ def checkpoint(run: RunFolder, iteration: int, broken: bool = False) -> Path:
 def row(runs: Path, name: str, state: Any = "done", **facts: Any) -> Row:
     run = RunFolder(runs / name)
     run.path.mkdir(parents=True, exist_ok=True)
-    read = {"state": {"blocked": "waiting", "new": "waiting"}.get(state, state), "attempt": 1}
+    read = {"format": 1, "state": {"blocked": "waiting", "new": "waiting"}.get(state, state), "attempt": 1}
     atomic_write_json(run.status, read)
     if state == "done":
         atomic_write_json(run.result, {})

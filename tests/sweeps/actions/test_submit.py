@@ -240,7 +240,7 @@ def test_a_retry_uses_the_stored_profile_and_skips_runs_submitted_meanwhile(fake
 def _older(run: RunFolder) -> None:
     """The failure is a minute old: stamps have whole seconds."""
     status = read_json(run.status)
-    status["heartbeat"] = status["heartbeat"].replace("20", "19", 1)
+    status["heartbeat"] = status["heartbeat"].replace("202", "201", 1)
     atomic_write_json(run.status, status)
 
 

@@ -28,7 +28,15 @@ SLURMSTEPD = "slurmstepd-n1: error: *** STEP 5.0 ON n1 CANCELLED AT 2026-11-20T1
 
 
 def failed(name: str, message: str, **facts: Any) -> dict[str, Any]:
-    return {"state": "failed", "failure_class": name, "reason": message, "error": message, "heartbeat": T, **facts}
+    return {
+        "format": 1,
+        "state": "failed",
+        "failure_class": name,
+        "reason": message,
+        "error": message,
+        "heartbeat": T,
+        **facts,
+    }
 
 
 def facts(state: str, exit_code: int | None = None, signal: int | None = None, **more: Any) -> JobFacts:

@@ -51,7 +51,7 @@ def spec(student: str | None = "retina", method: tuple[str, ...] = ("icod",), sc
 
 def finished(store: Path, name: str, hours: float, **facts) -> None:
     atomic_write_json(run(store, name).spec, spec(**facts))
-    atomic_write_json(run(store, name).status, {"state": "done", "elapsed_s": hours * 3600})
+    atomic_write_json(run(store, name).status, {"format": 1, "state": "done", "elapsed_s": hours * 3600})
 
 
 def test_arrays_runs_dependencies_and_scripts_of_a_sweep(tmp_path: Path) -> None:

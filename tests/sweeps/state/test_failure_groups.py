@@ -15,7 +15,7 @@ from sweeps.state.plan import Row
 
 def failed(name: str, line: str) -> dict[str, Any]:
     stamp = "2026-11-20T10:00:00+00:00"
-    return {"state": "failed", "failure_class": name, "reason": line, "error": line, "heartbeat": stamp}
+    return {"format": 1, "state": "failed", "failure_class": name, "reason": line, "error": line, "heartbeat": stamp}
 
 
 def test_groups_are_printed_with_one_example_of_equal_failures(tmp_path: Path) -> None:

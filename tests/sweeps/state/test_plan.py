@@ -27,7 +27,9 @@ def stamp(ago_s: float = 0.0) -> str:
 
 
 def status(run: RunFolder, state: str, ago_s: float = 0.0, **facts: Any) -> None:
-    atomic_write_json(run.status, {"state": state, "attempt": 1, "heartbeat": stamp(ago_s), **ELSEWHERE, **facts})
+    atomic_write_json(
+        run.status, {"format": 1, "state": state, "attempt": 1, "heartbeat": stamp(ago_s), **ELSEWHERE, **facts}
+    )
 
 
 def job(run: RunFolder, ago_s: float = 600.0, **facts: Any) -> None:
@@ -208,7 +210,10 @@ def test_a_complete_job_without_a_result_is_a_failure_after_a_while(run: RunFold
 
 def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
     run.status.write_text('{"state": "runn')
-    assert plan_row(run).state == "new"
+    row = plan_row(run)
+    assert (row.state, row.launch) == ("damaged", False)
+    assert row.reason.startswith("status.json is not valid JSON")
+    assert "remove it" in row.reason
 
 
 def test_jobs_of_finished_runs_are_not_queried(run: RunFolder) -> None:

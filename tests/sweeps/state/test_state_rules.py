@@ -73,8 +73,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any] | None, JobFacts | None, bool, 
 def facts_of(runs: Path, case: tuple[Any, ...]) -> RunFacts:
     status, launch, slurm, queue_answered = case[:4]
     run, canary = RunFolder(runs / "net-icod-0123456789ab-s0"), RunFolder(runs / "canary")
-    atomic_write_json(run.status, status)
-    atomic_write_json(canary.status, {"state": "failed"})
+    atomic_write_json(run.status, {"format": 1, **status})
+    atomic_write_json(canary.status, {"format": 1, "state": "failed"})
     if status["state"] == "done":
         atomic_write_json(run.result, {})
     given = {"sweep": "s", "state": "submitted", "name": "name", "submitted": stamp(450), **(launch or {})}
