@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.job_file import Job, load_job, read_job
-from c2d.core.regular_file import Problem, file_state
+from c2d.core.job_file import Job, read_job
+from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.run_facts import RunFacts, is_live, is_queued
+from sweeps.state.run_facts import RunFacts
+from sweeps.state.run_files import is_damaged, no_folder, read_run_files
 from sweeps.state.state_rules import State, decide
 
 
@@ -92,14 +93,14 @@ def plan_rows(
         now: seconds since the epoch; the clock's where it is None.
     """
     clock = time.time() if now is None else now
-    folders = _folders(runs)
+    folders = folders_of(runs)
     rows: dict[str, Row] = {}
     for entry in planned:
         row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
         row = replace(row, status={"state": "waiting"}, needs=entry.needs)
         if entry.run in folders:
             is_folder = folders[entry.run]
-            row = _decided(row, facts, queue_answered, clock) if is_folder else _damaged(row, [_no_folder(row.run)])
+            row = _decided(row, facts, queue_answered, clock) if is_folder else _damaged(row, [no_folder(row.run)])
         rows[entry.run] = _blocked_by_teacher(row, rows)
     return list(rows.values())
 
@@ -112,7 +113,7 @@ def damaged_lines(rows: Iterable[Row]) -> list[str]:
 def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
     """Return the ids of the SLURM jobs of all runs that are not done."""
     found = []
-    folders = _folders(runs)
+    folders = folders_of(runs)
     for entry in planned:
         if folders.get(entry.run):
             run = RunFolder(runs / entry.run)
@@ -122,7 +123,7 @@ def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
     return found
 
 
-def _folders(runs: Path) -> dict[str, bool]:
+def folders_of(runs: Path) -> dict[str, bool]:
     """Return {name: whether it is a folder}; a link to a folder is one."""
     # One listing of the store instead of one call for each planned run: the store may be on a network file system.
     found = {}
@@ -134,46 +135,24 @@ def _folders(runs: Path) -> dict[str, bool]:
     return found
 
 
-def _no_folder(run: RunFolder) -> Problem:
-    return Problem(run.path, "is not a folder; remove it, then submit the sweep again")
-
-
 def _is_active(row: Row) -> bool:
     return row.state in ("waiting", "running") and not row.launch
 
 
 def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
     """Return the row of a run that has a folder."""
-    read, job = row.run.load_status(), load_job(row.run)
-    problems = [found for found in (read, job) if isinstance(found, Problem)]
-    status = {"state": "waiting", "attempt": 0} if isinstance(read, Problem) else read
-    known = None if isinstance(job, Problem) else job
-    slurm = facts.get(known.job) if known is not None and known.job is not None else None
-    found = RunFacts(row.run, status, known, slurm, queue_answered, now)
-    if status["state"] == "done":
-        problems += _problem_of(row.run.result)
-        serious = [problem for problem in problems if problem.path != row.run.job]
-    else:
-        problems += _problem_of(row.run.attempts)
-        # A job in the queue, or that runs, writes status.json again.
-        serious = [] if known is not None and (is_queued(found) or is_live(found)) else problems
-    if serious:
-        return _damaged(replace(row, job=known), problems)
-    return replace(row, status=status, job=known, problems=tuple(problems), **decide(found)._asdict())
+    files = read_run_files(row.run)
+    job = files.job
+    slurm = facts.get(job.job) if job is not None and job.job is not None else None
+    found = RunFacts(row.run, files.status, job, slurm, queue_answered, now)
+    if is_damaged(files, found):
+        return _damaged(replace(row, job=job), files.problems)
+    return replace(row, status=files.status, job=job, problems=files.problems, **decide(found)._asdict())
 
 
 def _damaged(row: Row, problems: Sequence[Problem]) -> Row:
     reason = "; ".join(f"{problem.path.name} {problem.message}" for problem in problems)
     return replace(row, state="damaged", reason=reason, launch=False, problems=tuple(problems))
-
-
-def _problem_of(path: Path) -> list[Problem]:
-    """Return the problem of a file that is no regular file, or empty; [] where it is missing."""
-    state = file_state(path)
-    if isinstance(state, Problem):
-        return [state]
-    is_empty = state is not None and state[0] == 0
-    return [Problem(path, "is empty; remove it")] if is_empty else []
 
 
 def _blocked_by_teacher(row: Row, before: Mapping[str, Row]) -> Row:

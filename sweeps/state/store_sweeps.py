@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from c2d.core.job_file import Job, read_job
+from c2d.core.job_file import Job
 from c2d.core.regular_file import Problem, printable
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
@@ -23,6 +23,7 @@ from c2d.core.sweep_manifest import PlannedRun, planned_runs, read_manifest, swe
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.run_facts import RunFacts
+from sweeps.state.run_files import RunFiles, is_damaged, no_folder, read_run_files
 from sweeps.state.state_rules import STATES, State, state_of
 
 
@@ -56,15 +57,6 @@ class SweepCounts:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _RunFiles:
-    """What the folder of one run says."""
-
-    run: RunFolder
-    status: Mapping[str, Any]
-    job: Job | None
-
-
 def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
     """Return every sweep of a store, the one that changed last first, and whether SLURM left a question unanswered.
 
@@ -86,7 +78,7 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
         with suppress(queue.Unreachable):
             facts, answered = queue.look_up(jobs), True
     own = {
-        run: state_of(RunFacts(one.run, one.status, one.job, _fact(one.job, facts), answered, now))
+        run: _state(one, RunFacts(one.run, one.status, one.job, _fact(one.job, facts), answered, now))
         for run, one in files.items()
     }
     found = []
@@ -102,21 +94,26 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
     return sorted(found, key=lambda sweep: (-sweep.changed, sweep.name)), bool(jobs) and not answered
 
 
-def _read_files(wanted: set[str], runs: Path) -> dict[str, _RunFiles]:
+def _read_files(wanted: set[str], runs: Path) -> dict[str, RunFiles]:
     # One listing of the store: most file systems answer it faster than one question for each run.
     names = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
     found = {}
     for name in sorted(wanted & names):
         run = RunFolder(runs / name)
-        found[name] = _RunFiles(run, run.try_read_status(), read_job(run))
+        is_file = run.path.exists() and not run.path.is_dir()
+        found[name] = RunFiles(run, {"state": "done"}, None, (no_folder(run),)) if is_file else read_run_files(run)
     return found
+
+
+def _state(files: RunFiles, facts: RunFacts) -> State:
+    return "damaged" if is_damaged(files, facts) else state_of(facts)
 
 
 def _fact(job: Job | None, facts: Mapping[str, JobFacts]) -> JobFacts | None:
     return facts.get(job.job) if job is not None and job.job is not None else None
 
 
-def _newest(one: _RunFiles) -> float:
+def _newest(one: RunFiles) -> float:
     submitted = time_stamp(one.job.submitted) if one.job is not None else None
     return max(time_stamp(one.status.get("heartbeat")) or 0.0, submitted or 0.0)
 
@@ -133,7 +130,7 @@ def _counts(planned: list[PlannedRun], own: Mapping[str, State]) -> dict[State, 
     states: dict[str, State] = {}
     for entry in planned:  # teachers come before the runs that need them
         state = own.get(entry.run, "new")
-        stopped = any(states.get(need) in ("failed", "blocked") for need in entry.needs)
-        states[entry.run] = "blocked" if stopped and state not in ("done", "running") else state
+        stopped = any(states.get(need) in ("failed", "blocked", "damaged") for need in entry.needs)
+        states[entry.run] = "blocked" if stopped and state not in ("done", "running", "damaged") else state
     every = list(states.values())
     return {state: every.count(state) for state in STATES if state in every}

@@ -41,7 +41,9 @@ def write_sweep(runs: Path, name: str, *cells: str, teachers: tuple[str, ...] = 
 def write_run(runs: Path, name: str, state: str, heartbeat: str = "2026-01-01T00:00:00+00:00") -> None:
     run = RunFolder(runs / run_id(name))
     run.path.mkdir(parents=True, exist_ok=True)
-    run.status.write_text(json.dumps({"state": state, "attempt": 1, "reason": "x", "heartbeat": heartbeat}))
+    run.status.write_text(
+        json.dumps({"format": 1, "state": state, "attempt": 1, "reason": "x", "heartbeat": heartbeat})
+    )
     if state == "done":
         run.result.write_text("{}")
 
@@ -96,13 +98,13 @@ def test_a_shared_run_is_read_once_and_no_log_is_read(runs: Path, monkeypatch: p
     for number in range(5):
         write_sweep(runs, f"s{number}", "a")
     read: list[str] = []
-    original = run_folder.RunFolder.try_read_status
+    original = run_folder.RunFolder.load_status
 
-    def counted(self: RunFolder) -> dict:
+    def counted(self: RunFolder) -> object:
         read.append(self.id)
         return original(self)
 
-    monkeypatch.setattr(run_folder.RunFolder, "try_read_status", counted)
+    monkeypatch.setattr(run_folder.RunFolder, "load_status", counted)
     monkeypatch.setattr("sweeps.state.state_rules.diagnose", lambda _: pytest.fail("a failure was diagnosed"))
     found, _ = list_sweeps(runs, time.time())
     assert [sweep.counts for sweep in found] == [{"failed": 1}] * 5
