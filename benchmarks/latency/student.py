@@ -15,7 +15,7 @@ import torch
 
 from c2d.configs.class_names import name_outputs
 from c2d.configs.dataset_tree import dataset_nodes
-from c2d.configs.run_config import read_run_config, run_of_config
+from c2d.configs.foreign_config import read_config, remove_weight_files
 from c2d.core.errors import InputError, first_line
 from c2d.detectors.heads import count_classes
 from c2d.detectors.mmdet_scope import mmdet_scope
@@ -96,12 +96,13 @@ def load_stock_student(
     """
     settings = _read_config(config)
     settings["test_dataloader"]["dataset"].update(dataset_overrides or {})
+    remove_weight_files(settings["model"])
     with mmdet_scope():
         from mmdet.registry import MODELS
 
         try:
             detector = MODELS.build(settings["model"])
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"mmdet cannot build the model of {config}: {first_line(error)}; check the config"
             ) from error
@@ -114,17 +115,7 @@ def load_stock_student(
 
 
 def _read_config(path: Path) -> Any:
-    from mmengine import Config
-
-    if not path.is_file():
-        raise InputError(f"no config {path}; give a whole mmdet config, or a finished RUN")
-    try:
-        run = run_of_config(path)
-        config = read_run_config(run) if run else Config.fromfile(path)
-    except InputError:
-        raise
-    except Exception as error:  # a config is Python code: it may raise anything
-        raise InputError(f"cannot read {path}: {first_line(error)}; give a whole mmdet config") from error
+    config = read_config(path, "give a whole mmdet config, or a finished RUN")
     for key in ("model", "test_dataloader"):
         if key not in config:
             raise InputError(f"{path} has no `{key}`; give a whole mmdet config with model and test_dataloader")
@@ -166,7 +157,7 @@ def _build_dataset(settings: Any) -> Any:
 
         try:
             dataset = DATASETS.build(settings)
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"mmdet cannot build the test data set: {first_line(error)}; check the config") from error
     if not len(dataset):
         raise InputError(f"{file} has no image; give a config whose test_dataloader has images")

@@ -106,9 +106,8 @@ def add_training_memory(request: LatencyRequest, rows: Sequence[LatencyRow]) -> 
 def peak_of_this_process(request: MemoryRequest) -> dict[str, float]:
     """Return {peak_mib} of this process, which must do nothing else."""
     import torch
-    from mmengine import Config
 
-    from c2d.configs.run_config import read_run_config, run_of_config
+    from c2d.configs.foreign_config import read_config, remove_weight_files
     from c2d.detectors import compat
     from c2d.detectors.mmdet_scope import mmdet_scope
 
@@ -116,8 +115,8 @@ def peak_of_this_process(request: MemoryRequest) -> dict[str, float]:
     if request.threads:
         torch.set_num_threads(request.threads)
     torch.manual_seed(0)
-    run = run_of_config(Path(request.config))
-    config = read_run_config(run) if run else Config.fromfile(request.config)
+    config = read_config(request.config)
+    remove_weight_files(config["model"])
     baseline = baseline_mib(request.device)  # after the imports, whose memory is not the student's
     with mmdet_scope():
         from mmdet.registry import MODELS

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from c2d.configs.config_literals import config_source
+from c2d.configs.foreign_config import read_config, remove_weight_files
 from c2d.configs.run_config import read_literal_config
 from c2d.configs.stored_config import decode, encode
 from c2d.core.errors import InputError, first_line, unknown_name
@@ -65,7 +66,7 @@ def load_student(
     shipped = name_or_path in student_names()
     own = shipped or "input_size" in source
     model, train, test = model_and_pipelines(source, name_or_path, own=own, shipped=shipped)
-    remove_pretrained(model)
+    remove_weight_files(model)
     size = resolve_input_size(source.get("input_size") if own else None, test, input_size)
     model, train, test = apply_input_size(model, train, test, size, name_or_path)
     if num_classes is not None:
@@ -126,30 +127,18 @@ def _read(name_or_path: str) -> Config:
 
     if name_or_path in student_names():
         return Config.fromfile(STUDENTS / f"{name_or_path}.py")
-    try:
-        if name_or_path.startswith("mmdet::"):
-            from mmengine.hub import get_config
+    if name_or_path.startswith("mmdet::"):
+        from mmengine.hub import get_config
 
+        try:
             return get_config(name_or_path)
-        if name_or_path.endswith(".py") or "/" in name_or_path:
-            return Config.fromfile(name_or_path)
-    except Exception as error:  # mmengine raises whatever the config raised; all of it is the user's file
-        raise InputError(f"cannot read the student config '{name_or_path}': {first_line(error)}; {EXTERNAL}") from error
+        except Exception as error:  # a config is Python and may raise anything
+            raise InputError(
+                f"cannot read the student config '{name_or_path}': {first_line(error)}; {EXTERNAL}"
+            ) from error
+    if name_or_path.endswith(".py") or "/" in name_or_path:
+        return read_config(name_or_path, EXTERNAL.removeprefix("or "))
     raise unknown_name("student", name_or_path, student_names(), EXTERNAL)
-
-
-def remove_pretrained(node: Any) -> None:
-    """Remove every pretrained download from a model config, in place; other initialisations stay."""
-    if isinstance(node, dict):
-        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
-            del node["init_cfg"]
-        if isinstance(node.get("pretrained"), str):
-            del node["pretrained"]
-        for value in node.values():
-            remove_pretrained(value)
-    elif isinstance(node, list):
-        for value in node:
-            remove_pretrained(value)
 
 
 def class_counts(node: Any, path: str = "model") -> dict[str, int]:

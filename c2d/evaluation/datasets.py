@@ -80,7 +80,7 @@ def build_dataset(dataset: Any) -> Any:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
             raise _no_images_error(dataset) from error
-        except (AssertionError, KeyError, TypeError) as error:
+        except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
             raise InputError(
                 f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
             ) from error

@@ -8,10 +8,9 @@ from typing import Any
 from mmengine import Config
 
 from c2d.configs.dataset_tree import one_pipeline
+from c2d.configs.foreign_config import read_config, remove_weight_files
 from c2d.configs.plain_config import to_plain
-from c2d.configs.run_config import read_run_config, run_of_config
-from c2d.configs.student_config import remove_pretrained
-from c2d.core.errors import InputError, first_line
+from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.data.card_lookup import load_card, verify_card
@@ -56,25 +55,13 @@ def evaluate_files(
         raise InputError(f"{', '.join(missing)} missing; give a RUN, or --config C --checkpoint K --data CARD")
     loaded = load_card(card)
     verify_card(loaded, {loaded.evaluation_split: 0})
-    given = _read(config)
+    given = read_config(config)
     stock = _with_card(given, loaded, str(config))
     content = safe_load.load(checkpoint)
     sources = ClassSources(given, content, str(config), str(checkpoint), classes)
     # A run folder that does not exist: only its store is used, for the ground truth.
     result, lines = evaluate_and_check(stock, checkpoint, loaded, RunFolder(runs / "none"), check, sources, workers)
     return result, [*class_lines(result["class_map"]), *lines] if result else []
-
-
-def _read(path: Path) -> Config:
-    if not path.is_file():
-        raise InputError(f"no config {path}; check the path")
-    try:
-        run = run_of_config(path)
-        return read_run_config(run) if run else Config.fromfile(path)
-    except InputError:
-        raise
-    except Exception as error:  # a config is Python and may raise anything
-        raise InputError(f"cannot read {path}: {first_line(error)}; give a whole mmdet config") from None
 
 
 def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
@@ -92,7 +79,7 @@ def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
         "dataset": coco_dataset(card, card.evaluation_split, [_boxes_alone(step) for step in pipeline], test=True),
     }
     model = to_plain(config["model"])
-    remove_pretrained(model)  # the checkpoint has every weight
+    remove_weight_files(model)  # the checkpoint has every weight
     return Config({"default_scope": "mmdet", "model": model, "test_dataloader": loader})
 
 

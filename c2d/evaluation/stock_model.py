@@ -29,7 +29,7 @@ def build_student(config: Config, device: str = "cpu") -> Any:
 
         try:
             model = MODELS.build(config["model"])
-        except (AssertionError, KeyError, OSError, TypeError, ValueError) as error:
+        except (AssertionError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
             raise InputError(
                 f"mmdet cannot build the student's model: {first_line(error)}; check its config and the overrides"
             ) from error

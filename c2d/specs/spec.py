@@ -11,10 +11,11 @@ import json
 import re
 from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from c2d.core.errors import InputError
 from c2d.specs.method_schema import Method, canonical_numbers
+from c2d.specs.override_rules import check_override_values
 from c2d.specs.schedule import SCHEDULE_TAGS, ScheduleRef, Strict, TeacherSchedule
 
 FORMAT: Final = 1
@@ -63,6 +64,15 @@ class RunSpec(Strict):
     schedule: ScheduleRef
     overrides: dict[str, Any] = Field({})
     seed: int = Field(0, ge=0)
+
+    @field_validator("overrides")
+    @classmethod
+    def _overrides_are_plain_data(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        try:
+            check_override_values(overrides)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return overrides
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> RunSpec:

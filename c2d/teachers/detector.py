@@ -12,8 +12,7 @@ from mmengine import Config
 from torch import Tensor, nn
 
 from c2d.configs.class_names import name_outputs
-from c2d.configs.run_config import read_run_config, run_of_config
-from c2d.configs.student_config import remove_pretrained
+from c2d.configs.foreign_config import read_config, remove_weight_files
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import hooks
@@ -25,6 +24,8 @@ from c2d.detectors.outputs import DetectorOutputs, Needs
 from c2d.detectors.recording import feature_layers, read_dense_outputs, split_maps
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
+
+WHOLE = "a detector teacher needs its whole mmdet config and its checkpoint"
 
 
 class DetectorTeacher:
@@ -60,15 +61,18 @@ class DetectorTeacher:
             InputError: the config has no model, the checkpoint lacks keys of it (the first ten are named), or what they
                 say about the classes differs.
         """
-        source = config if isinstance(config, Config) else _read(Path(config))
+        source = config if isinstance(config, Config) else read_config(config, WHOLE)
         if not isinstance(source.get("model"), dict):
             raise InputError(f"{config} has no `model`; a detector teacher is an mmdet config with its checkpoint")
         model = copy.deepcopy(source["model"])
-        remove_pretrained(model)
+        remove_weight_files(model)
         with mmdet_scope():
             from mmdet.registry import MODELS
 
-            network = MODELS.build(model)
+            try:
+                network = MODELS.build(model)
+            except (AssertionError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+                raise InputError(f"mmdet cannot build the model of {config}: {first_line(error)}") from error
         # Not strict: a checkpoint may hold EMA copies of the weights; the audit lists them as unexpected.
         loaded = safe_load.load(checkpoint)
         audit = safe_load.load_into(network, loaded, who="teacher", strict=False, source_name=str(checkpoint))
@@ -174,15 +178,3 @@ def _without_padding(images: Tensor, batch: Batch) -> Tensor:
     sizes = torch.tensor(batch.sizes, device=images.device)[:, :, None, None]
     inside = (rows < sizes[:, 0]) & (cols < sizes[:, 1])
     return images * inside[:, None]
-
-
-def _read(path: Path) -> Config:
-    if not path.is_file():
-        raise InputError(f"no config {path}; a detector teacher needs its mmdet config and its checkpoint")
-    try:
-        run = run_of_config(path)
-        return read_run_config(run) if run else Config.fromfile(path)
-    except InputError:
-        raise
-    except Exception as error:  # a config is Python and may raise anything
-        raise InputError(f"cannot read {path}: {first_line(error)}") from error

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.training.override_types import check_override_types
 
 SPEC_KEYS = ("method", "teachers", "init", "seed")
 """Keys of train_config.py that repeat parts of the spec; an override would change nothing but the run id."""
@@ -24,8 +25,10 @@ def apply_overrides(training: dict[str, Any], overrides: dict[str, Any]) -> None
         overrides: {dotted key: value}.
 
     Raises:
-        InputError: a key that does not exist or that belongs to the spec, or a value of another kind.
+        InputError: a key that does not exist or that belongs to the spec, a value of another kind, or a type that
+            is not registered.
     """
+    check_override_types(overrides)
     for dotted, value in overrides.items():
         if dotted.split(".")[0] in SPEC_KEYS or dotted == "train_cfg.val_interval":
             raise InputError(f"override '{dotted}' is a part of the spec itself; set it there, not as an override")

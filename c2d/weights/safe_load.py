@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import pickletools
 import re
 import warnings
@@ -81,6 +82,7 @@ def load(path: str | Path) -> Any:
     _exists(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # a variable of torch's; it has no place here
     try:
         _intact(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_allowed()):

@@ -210,7 +210,7 @@ def test_a_broken_config_is_reported(tmp_path: Path, text: str, message: str) ->
 def test_a_missing_config_is_reported() -> None:
     with pytest.raises(InputError, match=r"cannot read the student config 'mmdet::retinanet/nothing\.py'"):
         load_student("mmdet::retinanet/nothing.py")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match=r"no config no/such/config\.py; give an mmdet config"):
         load_student("no/such/config.py")
 
 

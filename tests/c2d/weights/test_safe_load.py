@@ -86,10 +86,11 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_executed(tmp_path: Pa
     assert not marker.exists()
 
 
-def test_the_pickles_above_run_code_without_protection(tmp_path: Path) -> None:
+def test_the_pickles_above_run_code_without_protection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: without the protection the code of the file runs."""
     path = tmp_path / "weights.pth"
     torch_zip(path, Evil(tmp_path / "executed"))
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)  # `mmdet_scope` sets it
     torch.load(path, weights_only=False)
     assert (tmp_path / "executed").is_dir()
 
@@ -101,7 +102,8 @@ class Fetch:
         return getattr, (OrderedDict, "fromkeys")
 
 
-def test_getattr_fetches_nothing(tmp_path: Path) -> None:
+def test_getattr_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     torch.save({"meta": Fetch()}, tmp_path / "a.pth")
     assert torch.load(tmp_path / "a.pth", weights_only=False)["meta"] == OrderedDict.fromkeys
     assert isinstance(safe_load.load(tmp_path / "a.pth")["meta"], safe_load.Inert)
