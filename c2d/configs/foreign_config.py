@@ -1,8 +1,8 @@
 """Read any mmdet config by its path, and take the weight files out of it.
 
-The config of a run folder is verified and read without executing it (`c2d.configs.run_config`). Of others, one in Python
-is a program and is executed (docs/security.md). One in JSON or YAML is data: nothing in it is executed, so it must be
-whole, without base files, imports or templates.
+The config of a run folder is verified and read without executing it (`c2d.configs.run_config`). Of others, one in
+Python is a program and is executed (docs/security.md). One in JSON or YAML is data: nothing in it is executed, so it
+must be whole, without base files, imports or templates.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from c2d.configs.class_names import name_outputs
 from c2d.configs.foreign_config import read_config, remove_weight_files
+from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import hooks
