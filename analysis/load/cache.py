@@ -20,6 +20,7 @@ from typing import Any
 
 import c2d
 from analysis.load import columns, flatten
+from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
 from c2d.core import json_values, regular_file
 from c2d.core.regular_file import FileState
 
@@ -80,7 +81,8 @@ class Cache:
             body = json.dumps({key: [*state, value] for key, (state, value) in self.entries.items()}).encode()
             head = {**_made_by(), "store": self.store, "sha256": hashlib.sha256(body).hexdigest()}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=DRAFT_PREFIX)
+            remove_old_drafts(self.path.parent)
         except (OSError, ValueError):
             return
         try:

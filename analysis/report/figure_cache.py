@@ -18,6 +18,7 @@ from pathlib import Path
 
 import c2d
 from analysis.load.cache import cache_folder, is_inside
+from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
 from analysis.spec.report_item import FigureSpec
 
 MOST_BYTES = 200_000_000
@@ -65,7 +66,9 @@ class FigureCache:
         return made
 
     def trim(self) -> None:
-        """Remove the oldest entries beyond `MOST_BYTES`; no error is raised."""
+        """Remove the oldest entries beyond `MOST_BYTES`, and drafts of killed reports; no error is raised."""
+        if self.folder:
+            remove_old_drafts(self.folder)
         try:
             entries = [(path.stat(), path) for path in self.folder.glob("*.figure")] if self.folder else []
             total = sum(state.st_size for state, _ in entries)
@@ -110,7 +113,7 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
     draft = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=DRAFT_PREFIX)
         with os.fdopen(handle, "wb") as stream:
             stream.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         os.replace(draft, path)

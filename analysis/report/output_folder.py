@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
 from c2d.core.errors import InputError
 
 
@@ -34,6 +35,11 @@ class OutputFolder:
         found = {path for name in names for path in (self.path / name).glob("*") if path.is_file()}
         return len(found - set(self.written))
 
+    def remove_drafts(self) -> None:
+        """Remove what killed reports left in the folders that this report has written to."""
+        for folder in {path.parent for path in self.written}:
+            remove_old_drafts(folder)
+
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file beside its final name, then rename it: readers see the old one or the new.
 
@@ -44,7 +50,7 @@ class OutputFolder:
         draft = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=DRAFT_PREFIX)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content.encode() if isinstance(content, str) else content)
             os.chmod(draft, 0o644)  # mkstemp makes files that only their owner can read

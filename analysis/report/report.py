@@ -73,6 +73,7 @@ def write_report(request: ReportRequest, log: Log = lambda line: None) -> Report
     for sweep in [] if specs else request.sweeps or (*study.sweeps, ""):
         _add_default_items(contents, sweep, request.allow_mixed)
     _write(contents, folder, request)
+    folder.remove_drafts()
     figure_cache.trim()
     for line in _problem_lines(contents.problems):
         log(line)

@@ -158,6 +158,17 @@ class Watch:
             owner.open = open_file  # type: ignore[attr-defined]
         os.open, os.fdopen, os.write = open_descriptor, open_stream, write  # type: ignore[assignment]
 
+    def note_counts(self) -> None:
+        """Note the file operations and calls of every phase when the fork ends without a kill."""
+        real = os._exit
+
+        def leave(code: int) -> None:
+            sys.setprofile(None)
+            self.note(operations=dict(self.counts), calls=dict(self.calls))
+            real(code)
+
+        os._exit = leave  # type: ignore[assignment]
+
     def _replace_operation(self, name: str) -> None:
         real: Callable[..., Any] = getattr(os, name)
 

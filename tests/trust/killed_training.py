@@ -128,21 +128,7 @@ def watch_training(watch: Watch) -> None:
     watch.around(train, "_evaluate", "evaluation", then="evaluation")
     watch.enter("start")
     watch.install()
-    _note_counts(watch)
-
-
-def _note_counts(watch: Watch) -> None:
-    """Note the file operations and seconds of every phase when the process ends well."""
-    import os
-
-    real = os._exit
-
-    def leave(code: int) -> None:
-        watch.enter("end")
-        watch.note(operations=dict(watch.counts), calls=dict(watch.calls))
-        real(code)
-
-    os._exit = leave  # type: ignore[assignment]
+    watch.note_counts()
 
 
 def damaged_files(store: Path, run: RunFolder) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,14 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="check the path"):
         OutputFolder(tmp_path / "out", tmp_path / "runs").write("a", b"b")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
+
+
+def test_drafts_of_killed_reports_are_removed_when_they_are_old(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path / "out", tmp_path / "runs")
+    folder.write("tables/a.csv", "x")
+    old, young = (tmp_path / "out" / "tables" / f".draft-{name}" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    folder.remove_drafts()
+    assert [old.exists(), young.exists()] == [False, True]  # another report may be writing the young one
