@@ -13,6 +13,7 @@ from sweeps.commands import (
     log_commands,
     overview_commands,
     plan_commands,
+    queue_commands,
     state_commands,
     stop_commands,
 )
@@ -34,6 +35,10 @@ app.command("list")(overview_commands.list_command)
 app.command("triage")(state_commands.triage_command)
 app.command("logs")(log_commands.logs_command)
 app.command("retry")(launch_commands.retry_command)
+app.command("hold")(queue_commands.hold_command)
+app.command("release")(queue_commands.release_command)
+app.command("nice", context_settings={"ignore_unknown_options": True})(queue_commands.nice_command)
+app.command("cap")(queue_commands.cap_command)
 app.command("cancel")(stop_commands.cancel_command)
 app.command("gc")(stop_commands.gc_command)
 

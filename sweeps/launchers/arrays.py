@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sweeps.launchers.launch_request import Task
@@ -143,6 +143,25 @@ def _ended_arrays(
         if {task.id for task in chunks[number]} <= set(depends):
             ended.add(number)
     return ended
+
+
+def throttles(left: Mapping[str, int], waits: Mapping[str, str], cap: int) -> dict[str, int]:
+    """Return {array: tasks that may run at once} of submitted arrays under another cap; at least 1 each.
+
+    Args:
+        left: {array: its waiting and running tasks}.
+        waits: {array: value of its --dependency flag}; an array after all of another one shares its slots.
+        cap: tasks that may run at once, of all arrays together.
+    """
+    lanes: list[list[str]] = []
+    for array in sorted(left, key=int):
+        ended = {job for part in re.findall(r"afterany:([0-9:]+)", waits.get(array, "")) for job in part.split(":")}
+        lane = next((lane for lane in lanes if lane[-1] in ended), None)
+        if lane is None:
+            lanes.append(lane := [])
+        lane.append(array)
+    shares = _shares([max(left[array] for array in lane) for lane in lanes], cap)
+    return {array: share for lane, share in zip(lanes, shares, strict=True) for array in lane}
 
 
 def _shares(needs: list[int], slots: int) -> list[int]:

@@ -1,4 +1,6 @@
-"""Read jobs from SLURM: squeue first, then sacct for jobs that squeue no longer lists. Only `cancel` changes a job."""
+"""Read jobs from SLURM: squeue first, then sacct for jobs that squeue no longer lists. `cancel` and
+`scontrol` change jobs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -246,6 +248,38 @@ def cancel(jobs: Iterable[str]) -> None:
             raise Unreachable(f"scancel: {' '.join(err.split())[:200]}")
         if rc and "Invalid job id" not in err and "already completing or completed" not in err:
             raise RunError(f"scancel refused: {err.strip() or f'exit code {rc}'}; check with squeue --me", "config")
+
+
+def list_pending(jobs: Iterable[str], line_format: str) -> list[str]:
+    """Return squeue's lines about the pending jobs and tasks of these arrays.
+
+    Args:
+        line_format: of squeue's --format.
+
+    Raises:
+        Unreachable: the controller does not answer.
+    """
+    lines: list[str] = []
+    for ids in _calls(list(jobs)):
+        text = _run(["squeue", "--noheader", "--array", "--states=PENDING", f"--jobs={ids}", f"--format={line_format}"])
+        lines += (text or "").splitlines()
+    return lines
+
+
+def scontrol(words: Sequence[str]) -> tuple[int, str]:
+    """Call scontrol and return (exit code, what it wrote to stderr).
+
+    Raises:
+        Unreachable: the controller does not answer.
+        RunError: scontrol is missing.
+    """
+    try:
+        code, _, error = _call(["scontrol", *words])
+    except FileNotFoundError:
+        raise RunError("missing: scontrol; fix: run this on the cluster's login node") from None
+    if code and _SILENT.search(error):
+        raise Unreachable(f"scontrol: {' '.join(error.split())[:200]}")
+    return code, error
 
 
 def _pick(rows: list[JobFacts], wanted: list[str]) -> dict[str, JobFacts]:

@@ -7,6 +7,7 @@ State lives in the folder $FAKE_SLURM: jobs.json, calls.jsonl (every call), beha
     max_array_size  MaxArraySize
     slow            {command: seconds before it answers}
     silent          commands that cannot reach the controller
+    refused         {word of scontrol: reason}, e.g. {"hold": "Access/permission denied"}
 Standard library only: it runs as a program.
 """
 
@@ -98,16 +99,20 @@ def rows(options: dict[str, str], purged: bool) -> list[dict[str, str]]:
         for task, state in enumerate(job["states"]):
             here = {
                 "%i": f"{number}_{task}" if job["array"] else number, "%F": number, "%T": state, "%N": "n1",
-                "%M": "1:05", "%V": WHEN.format(0), "%S": WHEN.format(5), "%j": job["name"],
+                "%M": "1:05", "%V": WHEN.format(0), "%S": job.get("start", WHEN.format(5)), "%j": job["name"],
                 "%r": job.get("reason", "None"), "%P": job.get("partition", "gpu"), "%q": "normal", "%a": "vision",
-                "exit": job["exit"][task],
+                "%Q": "100", "%y": str(job.get("nice", {}).get(str(task), 0)), "exit": job["exit"][task],
             }  # fmt: skip
+            if task in job.get("held", []):
+                here |= {"%r": "JobHeldUser", "%Q": "0"}
             found.append(here)
     return found
 
 
 def squeue(options: dict[str, str]) -> int:
     found = rows(options, purged=False)
+    if options.get("states") == "PENDING":
+        found = [row for row in found if row["%T"] == "PENDING"]
     if not found and "jobs" in options and "," not in options["jobs"]:
         print("slurm_load_jobs error: Invalid job id specified", file=sys.stderr)
         return 1
@@ -124,7 +129,37 @@ def sacct(options: dict[str, str]) -> int:
     return 0
 
 
+def tasks_of(text: str) -> list[int]:
+    """[1, 4, 5] for "1" and "[1,4-5]"; [0] for a plain job."""
+    parts = [part.partition("-")[::2] for part in text.strip("[]").split(",")]
+    return [task for first, last in parts for task in range(int(first or 0), int(last or first or 0) + 1)]
+
+
+def change(ids: str, what: str, value: str = "") -> int:
+    """hold, release, Nice, ArrayTaskThrottle, Name or Comment of the pending tasks `123_[1,4-5]`."""
+    if reason := read("behaviour.json", {}).get("refused", {}).get(what):
+        print(f"{reason} for job {ids}\nslurm_suspend error: {reason}", file=sys.stderr)
+        return 1
+    jobs = read("jobs.json", {})
+    number, _, tasks = ids.partition("_")
+    job = jobs[number]
+    held = set(job.get("held", []))
+    if what in ("hold", "release"):
+        job["held"] = sorted(held | set(tasks_of(tasks)) if what == "hold" else held - set(tasks_of(tasks)))
+    elif what == "ArrayTaskThrottle":
+        job["throttle"] = int(value)
+    else:
+        job.setdefault(what.lower(), {}).update({str(task): value for task in tasks_of(tasks)})
+    write("jobs.json", jobs)
+    return 0
+
+
 def scontrol(arguments: list[str]) -> int:
+    if arguments[0] in ("hold", "release"):
+        return change(arguments[1], arguments[0])
+    if arguments[0] == "update":
+        ids = arguments[1].partition("=")[2]
+        return max(change(ids, *word.split("=", 1)) for word in arguments[2:])
     if arguments[:2] == ["show", "config"]:
         print(f"MaxArraySize            = {read('behaviour.json', {}).get('max_array_size', 1001)}")
     return 0
