@@ -66,6 +66,11 @@ FAILURE_CLASSES: Final[dict[str, FailureClass]] = {
     "import": FailureClass(
         "code", 0, "a package is missing on the node, or python finds another one: `c2d doctor --profile P` shows which"
     ),
+    "snapshot": FailureClass(
+        "code",
+        0,
+        "its copy of the code is missing or altered; `retry --class snapshot --update-code` uses the current code",
+    ),
     "user-code": FailureClass("code", 0, "an error in the code: fix it, then retry --class user-code --update-code"),
     "cancelled": FailureClass("person", 0, "it was cancelled; `retry --class cancelled` submits it again"),
     "unknown": FailureClass(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d import __version__
+from c2d.core.run_folder import NODE_VARIABLE
 
 SLURM_FACTS = (
     "SLURM_JOB_ID",
@@ -23,6 +24,7 @@ SLURM_FACTS = (
     "SLURM_ARRAY_TASK_ID",
     "SLURM_RESTART_COUNT",
     "SLURM_JOB_NODELIST",
+    NODE_VARIABLE,
     "SLURM_JOB_PARTITION",
     "SLURM_NTASKS",
 )

@@ -27,6 +27,8 @@ SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "res
 METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
 JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
 LATENCY_FOLDER = "latency"
+NODE_VARIABLE = "SLURMD_NODENAME"
+"""SLURM's name of the node a job runs on. sbatch knows nodes by this name only, and the host may have another one."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class RunFolder:
         `elapsed_s` counts the seconds of all attempts; one that was killed counts up to its last heartbeat.
 
         Args:
-            state: one of STATES. Host, pid and heartbeat (UTC) are added.
+            state: one of STATES. Host, pid and heartbeat (UTC) are added, in a job of SLURM also the name of its node.
             facts: further keys.
         """
         if state not in STATES:
@@ -181,6 +183,9 @@ class RunFolder:
         begun = facts.get("begun", before.get("begun"))
         status = {**before, "format": 1, "state": state, "host": socket.gethostname(), "pid": os.getpid(), **facts}
         status["heartbeat"] = now.isoformat(timespec="seconds")
+        status.pop("node", None)
+        if NODE_VARIABLE in os.environ:
+            status["node"] = os.environ[NODE_VARIABLE]
         if begun is not None:
             # A clock that is set back makes no time negative.
             elapsed_s = max(0.0, now.timestamp() - begun)
@@ -192,6 +197,11 @@ class RunFolder:
         last = self.status.stat().st_mtime if self.status.exists() else 0.0
         if abs(time.time() - last) > every_s:
             self.write_status("running", stage=stage)
+
+
+def node_name() -> str:
+    """Return SLURM's name of this node in a job, elsewhere the name of the host."""
+    return os.environ.get(NODE_VARIABLE) or socket.gethostname()
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.job_file import read_job
+from sweeps.actions.code_of_runs import rows_with_code
 from sweeps.actions.select_retries import record_missing_failures
 from sweeps.actions.submit import run_local
 from sweeps.actions.tasks import retry_task
@@ -17,7 +18,7 @@ from sweeps.launchers import LAUNCHERS
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
-from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
+from sweeps.launchers.snapshot import take_snapshot
 from sweeps.scheduler import queue
 from sweeps.state.plan import Row
 
@@ -62,11 +63,12 @@ def relaunch(
     """
     if any(_where(row, workspace, options) == "slurm" for row in chosen):
         queue.check_controller()
-    worst = 0
+    usable = chosen if options.update_code else rows_with_code(chosen, workspace.runs, print_line, started=False)
+    worst = int(len(usable) < len(chosen))
     for where in ("slurm", "local"):  # the local launcher returns when its runs have ended, so it comes last
         with submission_lock(workspace.runs):
-            recover_submissions((row.run.id for row in chosen), workspace.runs)
-            own = [row for row in chosen if _where(row, workspace, options) == where]
+            recover_submissions((row.run.id for row in usable), workspace.runs)
+            own = [row for row in usable if _where(row, workspace, options) == where]
             free = [row for row in own if read_job(row.run) == row.job]
             for row in own:
                 if row not in free:
@@ -96,6 +98,7 @@ def _requests(
     options: RelaunchOptions,
 ) -> Iterator[LaunchRequest]:
     """Yield requests for teachers, then for students; rows with equal profile and data share one."""
+    nodes = queue.node_names()
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in chosen:  # teachers come first
         job = row.job
@@ -109,11 +112,12 @@ def _requests(
         tasks = []
         for row in group:
             job = row.job
-            # The code of the last launch, if its snapshot still exists; else the current code.
-            kept = (
-                job is not None and not options.update_code and snapshot_folder(workspace.runs, job.snapshot).is_dir()
-            )
-            code = job.snapshot if job is not None and kept else take_snapshot(workspace.runs)
-            tasks.append(replace(retry_task(row, rows, profile, print_line), snapshot=code))
+            kept = job.snapshot if job is not None and not options.update_code else ""
+            code = kept or take_snapshot(workspace.runs)
+            task = retry_task(row, rows, profile, print_line, is_given=options.profile is not None)
+            exclude = tuple(name for name in task.exclude if nodes is None or name in nodes)
+            if len(exclude) < len(task.exclude):
+                print_line(f"{row.run.id}: {', '.join({*task.exclude} - {*exclude})} is no node of SLURM; not excluded")
+            tasks.append(replace(task, snapshot=code, exclude=exclude))
         store_profile(workspace.runs, sweep, profile)
         yield LaunchRequest(sweep, workspace.runs, Path(root).absolute(), tasks, profile, tasks[0].snapshot)

@@ -20,6 +20,7 @@ from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import write_manifest
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.spec import RunSpec
+from sweeps.actions.code_of_runs import rows_with_code
 from sweeps.actions.row_filters import filter_rows
 from sweeps.actions.tasks import rows_to_launch, tasks_of
 from sweeps.actions.workspace import Workspace, submission_lock
@@ -108,7 +109,7 @@ def submit_sweep(
     if chosen:
         _check_chosen(definition, grid, chosen, workspace, forward, print_line)
     if workspace.where == "dry":
-        tasks = tasks_of(chosen, definition, canary)
+        tasks = tasks_of(chosen, definition, canary, workspace.profile)
         _print_plan(rows, tasks, filters, print_run)
         request = _launch_request(definition.name, tasks, workspace, snapshot="")
         specs = {run: spec.to_json() for run, spec in specs_of(grid).items()}
@@ -120,7 +121,9 @@ def submit_sweep(
         recover_submissions(specs_of(grid), workspace.runs)
         record, rows = plan_sweep(definition, grid, workspace.runs)
         chosen = rows_to_launch(rows, filters, limit)
-        tasks = tasks_of(chosen, definition, canary)
+        usable = rows_with_code(chosen, workspace.runs, print_line, started=True)
+        left_out = int(len(usable) < len(chosen))
+        tasks = tasks_of(usable, definition, canary, workspace.profile)
         _print_plan(rows, tasks, filters, print_run)
         write_manifest(workspace.runs, record)
         _write_specs(chosen, specs_of(grid))
@@ -129,7 +132,7 @@ def submit_sweep(
             print_line(line)
         if not tasks:
             print_line("nothing to launch")
-            return 0
+            return left_out
         request = _launch_request(definition.name, tasks, workspace, take_snapshot(workspace.runs))
         if count := sum(task.snapshot not in ("", request.snapshot) for task in tasks):
             print_line(
@@ -137,13 +140,13 @@ def submit_sweep(
             )
         store_profile(workspace.runs, definition.name, workspace.profile)
         if workspace.where == "slurm":
-            return LAUNCHERS["slurm"](request, print_line)
+            return max(left_out, LAUNCHERS["slurm"](request, print_line))
         write_local_jobs(request)
     code = run_local(request, print_line, at_once)  # without the lock: it returns when the runs have ended
     if code == 0:
         count = len({task.run for task in request.tasks})
         print_line(f"{count} runs done; `c2d sweep status {request.sweep}` shows all of them")
-    return code
+    return max(left_out, code)
 
 
 def run_local(request: LaunchRequest, print_line: PrintLine, at_once: int | None = None) -> int:

@@ -15,7 +15,6 @@ from sweeps.definition.definition import Definition
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES
 from sweeps.launchers.launch_request import PrintLine, Task
-from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.state.failed_attempts import failed_attempts
 from sweeps.state.plan import Row
 
@@ -39,14 +38,15 @@ def rows_to_launch(rows: list[Row], filters: Sequence[str], limit: int | None) -
     return [row for row in rows if row.launch and row.run.id in wanted]
 
 
-def tasks_of(chosen: list[Row], definition: Definition, canary: int | None) -> list[Task]:
+def tasks_of(chosen: list[Row], definition: Definition, canary: int | None, profile: Profile) -> list[Task]:
     """Return the tasks of the chosen rows; with a canary, every student waits for it.
 
     Args:
         canary: iterations of the canary; None: no canary.
+        profile: the machine.
     """
     unfinished = _unfinished_teachers(chosen)
-    tasks = [_task(row, unfinished(row), definition) for row in chosen]
+    tasks = [_task(row, unfinished(row), definition, profile) for row in chosen]
     students = [row for row in chosen if row.kind == "student"]
     if canary is None or not students:
         return tasks
@@ -62,20 +62,26 @@ def tasks_of(chosen: list[Row], definition: Definition, canary: int | None) -> l
     return [*teachers, first, *rest]
 
 
-def _task(row: Row, after: tuple[str, ...], definition: Definition) -> Task:
-    """Return the task of a row; a run that has started keeps its code, and what a retry has raised for it."""
+def _task(row: Row, after: tuple[str, ...], definition: Definition, profile: Profile) -> Task:
+    """Return the task of a row; a run that has started keeps its code.
+
+    It also keeps the memory and hours that a retry has raised for it, unless this profile is another one or has more.
+    """
     job = row.job
     if job is None:
         return Task(row.run, after, definition.size)
-    started = row.status.get("attempt") and snapshot_folder(row.run.path.parent, job.snapshot).is_dir()
+
+    def raised(had: float | None, own: float | None) -> float | None:
+        return had if job.profile == profile.name and (had or 0.0) > (own or 0.0) else None
+
     return Task(
         row.run,
         after,
         definition.size,
-        mem_gb=job.mem_gb,
-        hours=job.hours,
+        mem_gb=raised(job.mem_gb, profile.mem_gb),
+        hours=raised(job.hours, getattr(profile.hours, definition.size)),
         exclude=tuple(job.exclude),
-        snapshot=job.snapshot if started else "",
+        snapshot=job.snapshot if row.status.get("attempt") else "",
     )
 
 
@@ -93,15 +99,19 @@ def _unfinished_teachers(chosen: list[Row]) -> Callable[[Row], tuple[str, ...]]:
     return unfinished
 
 
-def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: PrintLine) -> Task:
+def retry_task(
+    row: Row, rows: Iterable[Row], profile: Profile, print_line: PrintLine, *, is_given: bool = False
+) -> Task:
     """Return the task of a row's next launch, with more of the resource it ran out of.
 
     Args:
         rows: of the whole sweep, to find nodes that fail often and teachers that are not done.
+        profile: the machine.
         print_line: called with a line about each change.
+        is_given: the profile was named for this launch: its memory and hours hold, not those of the last launch.
     """
     every, run, job = list(rows), row.run.id, row.job
-    mem_gb, hours = (job.mem_gb, job.hours) if job else (None, None)
+    mem_gb, hours = (job.mem_gb, job.hours) if job and not is_given else (None, None)
     size = job.size if job else "small"
     if row.failure_class == "host-oom" and profile.mem_gb is None:
         print_line(f"{run}: out of memory; raise it in profile {profile.name}: it has no mem_gb, which a retry raises")
@@ -133,12 +143,12 @@ def retry_task(row: Row, rows: Iterable[Row], profile: Profile, print_line: Prin
 
 
 def nodes_to_exclude(rows: Iterable[Row]) -> list[str]:
-    """Return the nodes with NODE_FAILURES or more NODE_FAULTS in this sweep, without the domain of a host."""
+    """Return SLURM's nodes with NODE_FAILURES or more NODE_FAULTS in this sweep; hosts of local runs do not count."""
     counts = Counter(
-        str(attempt["node"]).split(".")[0]
+        str(attempt["node"])
         for row in rows
         for attempt in read_attempts(row.run)
-        if attempt.get("class") in NODE_FAULTS and attempt.get("node")
+        if attempt.get("class") in NODE_FAULTS and attempt.get("node") and attempt.get("job")
     )
     return sorted(node for node, count in counts.items() if count >= NODE_FAILURES)
 

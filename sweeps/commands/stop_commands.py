@@ -46,21 +46,25 @@ def cancel_command(
 
 def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOption = False) -> None:
     """Remove old checkpoints, logs of finished submissions and unused snapshots. Without --yes it only lists them."""
+    from contextlib import nullcontext
+
     from sweeps.actions.gc import plan_removals, remove
     from sweeps.actions.workspace import submission_lock
     from sweeps.state.manifest import load_manifest
     from sweeps.state.plan import damaged_lines, read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
-    rows, _ = read_plan(load_manifest(workspace.runs, definition), workspace.runs)
-    for line in damaged_lines(rows):
-        print(line)
-    removals = plan_removals(rows, workspace.runs)
-    for removal in removals:
-        print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
-    total_mib = sum(removal.bytes for removal in removals) / 2**20
-    if yes:
-        with submission_lock(workspace.runs):
+    record = load_manifest(workspace.runs, definition)
+    # Planned under the lock as well: a launch between plan and removal could use what is removed.
+    with submission_lock(workspace.runs) if yes else nullcontext():
+        rows, _ = read_plan(record, workspace.runs)
+        for line in damaged_lines(rows):
+            print(line)
+        removals = plan_removals(rows, workspace.runs)
+        for removal in removals:
+            print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
+        if yes:
             remove(removals)
+    total_mib = sum(removal.bytes for removal in removals) / 2**20
     outcome = "removed" if yes else "would be removed; --yes removes them"
     print(f"{len(removals)} files and folders, {total_mib:.1f} MiB {outcome}")

@@ -25,7 +25,9 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.local_jobs import add_local_details, change_by_other_shell, threads_of_attempt
 from sweeps.launchers.local_process import processes_from_environment, start_process, visible_gpus
 from sweeps.launchers.progress import progress
+from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.node.on_exit import handle_exit
+from sweeps.node.verify_snapshot import FAILURE_CLASS, failure_reason, record_code_failure, snapshot_problem
 from sweeps.scheduler.scontrol import JobStart
 
 POLL_S = 0.2
@@ -81,6 +83,12 @@ def launch(
                     states.waiting.remove(task)
                     if change := change_by_other_shell(task.run, folder):
                         states.failed[task.id] = f"{task.id}: {change} before its turn"
+                        print_line(states.failed[task.id])
+                        continue
+                    code = task.snapshot or request.snapshot
+                    if problem := snapshot_problem(snapshot_folder(request.runs, code), code):
+                        record_code_failure(task.run.path, failure_reason(problem), "local")
+                        states.failed[task.id] = f"failed: {task.id} ({FAILURE_CLASS}): {failure_reason(problem)}"
                         print_line(states.failed[task.id])
                         continue
                     gpu = gpus[slot % len(gpus)] if gpus else None

@@ -13,7 +13,7 @@ from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import snapshot_environment
 
 PROCESSES_VARIABLE = "C2D_LOCAL_WORKERS"
-_JOB_PREFIXES = ("SLURM_", "SBATCH_", "SRUN_", "SUBMITIT_", "MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK")
+_JOB_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SUBMITIT_", "MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK")
 """Variables of a surrounding job, which a local process must not inherit."""
 
 

@@ -1,7 +1,8 @@
 r"""The batch script of one job array. submitit writes it without SLURM, so `dry` prints what `slurm` submits.
 
 The script: setup lines of the profile, exports, ONE srun step with submitit's runner in every process, and a teardown,
-which calls `sweeps.node.on_exit` after a failure and returns the exit code.
+which calls `sweeps.node.on_exit` after a failure and returns the exit code. Before the step and before the teardown's
+python, `sweeps.node.verify_snapshot` checks that the submitted code is there and unaltered; no other code ever runs.
 
 `$NAME` and `${NAME}` in the profile's `environment` expand on the node (`TMPDIR` differs on every node and job); all
 other characters are literal, and a dollar sign before a name is written `\$`. Only `setup` and `python` are shell code.
@@ -22,7 +23,7 @@ from sweeps.definition.sbatch_flags import flag_name
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.snapshot import snapshot_folder
-from sweeps.launchers.submission import FOLDERS, pickle_name
+from sweeps.launchers.submission import FOLDERS, VERIFY, pickle_name
 
 _PERCENT = "\ue000"
 """Stands for a % of the log's path while submitit writes its own patterns (%j) into it."""
@@ -78,7 +79,13 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         stderr_to_stdout=True,
         map_count=count if count > 1 else None,
         array_parallelism=array.throttle,
-        setup=[*_PROLOGUE, *profile.setup, *_exports(request, code), *_take_pickle(folder)],
+        setup=[
+            *_PROLOGUE,
+            *profile.setup,
+            *_exports(request, code),
+            *_take_pickle(folder),
+            *_verify(folder, code, profile),
+        ],
         teardown=_teardown(folder, profile),
         additional_parameters=more,
         # A step does not inherit these from its job: srun has its own --cpus-per-task since SLURM 22.05, and
@@ -174,6 +181,10 @@ def _take_pickle(folder: Path) -> list[str]:
     """
     base = shlex.quote(str(folder))
     return [
+        f"if [ ! -e {base} ]; then",
+        f"    echo {shlex.quote(f'missing: {folder}; fix: the store has to be on the disk of every node')}",
+        "    exit 1",
+        "fi",
         "task=${SLURM_ARRAY_TASK_ID:-0}",
         f'mine={base}/"${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}_submitted.pkl"',
         f'if [ ! -e "$mine" ] && ! mv {base}/"{pickle_name("$task")}" "$mine" 2>/dev/null && [ ! -e "$mine" ]; then',
@@ -183,18 +194,34 @@ def _take_pickle(folder: Path) -> list[str]:
     ]
 
 
+def _verify(folder: Path, code: Path, profile: Profile) -> list[str]:
+    """Return lines that check the submitted code and open the condition of the step; `_teardown` closes it."""
+    words = shlex.join([str(folder / VERIFY), str(code), code.name])
+    return [
+        "verify_code() {",
+        f'    {python_command(profile)} -I {words} "$@"',
+        "}",
+        "verify_code || rc=$?",
+        'if [ "$rc" -eq 0 ]; then',
+    ]
+
+
 def _teardown(folder: Path, profile: Profile) -> list[str]:
     """Return lines that call on_exit after a failure, which records it and may requeue the job.
 
+    on_exit is code of the snapshot: where that is missing, the check records the failure instead.
+
     srun returns 0 when its node fails (seen with 22.05). This must not count as success, on which other jobs wait.
     """
+    folders = shlex.quote(str(folder / FOLDERS))
     return [
+        "fi",
         'if [ "$rc" -eq 0 ] && [ ! -e "${mine%_submitted.pkl}_0_result.pkl" ]; then',
         "    rc=143",
         "fi",
         'if [ "$rc" -ne 0 ]; then',
         '    trap "" TERM',  # a lost node, a preemption and a requeue send it, and the failure must still be recorded
-        f"    {python_command(profile)} -m sweeps.node.on_exit {shlex.quote(str(folder / FOLDERS))} "
+        f"    verify_code {folders} && {python_command(profile)} -m sweeps.node.on_exit {folders} "
         '"$rc" && rc=0  # the run is done',
         "fi",
         'exit "$rc"',

@@ -27,6 +27,7 @@ from sweeps.launchers.dependencies import dependency_flag, parent_jobs, unfinish
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
 from sweeps.launchers.script import batch_script
+from sweeps.node import verify_snapshot
 from sweeps.scheduler import queue
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
@@ -99,6 +100,7 @@ def submit_array(
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(dump, enumerate(callables)))
+    shutil.copyfile(verify_snapshot.__file__, folder / submission.VERIFY)
     atomic_write_text(folder / submission.SCRIPT, batch_script(array, request, dependency))
     number = sbatch(folder / submission.SCRIPT, array.name, print_line)
     submission.write_array(

@@ -7,7 +7,6 @@ and PYTHONSAFEPATH=1 keeps the current folder off the module path.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid
@@ -19,15 +18,16 @@ from pathlib import Path
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json, disk_error
 from c2d.core.store_folder import RunStore
+from sweeps.node.verify_snapshot import FACTS, code_files, digest_of, snapshot_problem
 
 FORMAT = 1
 PACKAGES = ("c2d", "sweeps", "analysis", "benchmarks")
-FACTS = "snapshot.json"
-DIGITS = 16
 
 
 def take_snapshot(runs: Path) -> str:
     """Copy the code that this process imports into `runs`/snapshots, unless it exists; return its digest.
+
+    A copy that was altered, or left by an interrupted removal, is moved aside.
 
     Two shells may take the same snapshot at once: each writes a folder of its own, and the first rename wins.
 
@@ -38,7 +38,7 @@ def take_snapshot(runs: Path) -> str:
     content = _content()
     digest = digest_of(content)
     place = snapshot_folder(runs, digest)
-    if (place / FACTS).is_file():
+    if not snapshot_problem(place, digest):
         with suppress(OSError):
             os.utime(place)  # `gc` removes old snapshots that no job names yet
         return digest
@@ -57,7 +57,7 @@ def take_snapshot(runs: Path) -> str:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         atomic_write_json(draft / FACTS, facts)
-        if place.exists() and not (place / FACTS).exists():  # left by an interrupted removal
+        if place.exists() and snapshot_problem(place, digest):
             place.rename(place.with_name(f".{digest}.{uuid.uuid4().hex[:8]}.old"))
         with suppress(FileExistsError):
             _rename(draft, place)
@@ -78,32 +78,9 @@ def snapshot_environment(runs: Path, digest: str) -> dict[str, str]:
     return {"PYTHONPATH": str(snapshot_folder(runs, digest)), "PYTHONSAFEPATH": "1", "C2D_SNAPSHOT": digest}
 
 
-def digest_of(content: dict[str, bytes]) -> str:
-    """Return a hex digest over relative names and contents, without time stamps.
-
-    Args:
-        content: {relative name: bytes}.
-    """
-    total = hashlib.sha256()
-    for name in sorted(content):
-        total.update(f"{name}\0{hashlib.sha256(content[name]).hexdigest()}\n".encode())
-    return total.hexdigest()[:DIGITS]
-
-
 def _content() -> dict[str, bytes]:
     """Return {relative name: bytes} of the packages on disk, without compiled python and hidden files."""
-    found: dict[str, bytes] = {}
-    for package, root in _roots().items():
-        for path in root.rglob("*"):
-            parts = path.relative_to(root).parts
-            if path.suffix == ".pyc" or "__pycache__" in parts or any(part.startswith(".") for part in parts):
-                continue
-            try:
-                if path.is_file():
-                    found["/".join((package, *parts))] = path.read_bytes()
-            except FileNotFoundError:  # a temporary file of an editor
-                continue
-    return found
+    return {f"{package}/{name}": data for package, root in _roots().items() for name, data in code_files(root).items()}
 
 
 def _roots() -> dict[str, Path]:

@@ -3,6 +3,7 @@
 folders.txt           one absolute run folder a line; line i is task i
 array.json            number, throttle, size and dependency, written after SLURM has accepted the array
 submission.sh         the batch script
+verify_snapshot.py    checks the submitted code before it runs
 task_<i>.pkl          what task i calls; the job renames it to submitit's <job>_submitted.pkl when it starts
 <job>_<rank>_log.out  output of each process, with stderr
 """
@@ -24,6 +25,7 @@ from sweeps.scheduler import queue
 FOLDERS = "folders.txt"
 ARRAY = "array.json"
 SCRIPT = "submission.sh"
+VERIFY = "verify_snapshot.py"
 
 
 def pickle_name(task: int | str) -> str:

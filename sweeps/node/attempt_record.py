@@ -10,7 +10,7 @@ import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from c2d.core.run_folder import RunFolder, atomic_write_json, node_name, read_json
 
 POLL_S = 5.0
 
@@ -80,7 +80,13 @@ def record_error(folder: RunFolder, error: Exception) -> int:
         return 1
     status = folder.try_read_status()
     with suppress(RunError, OSError):  # a full disk
-        facts = {"rank": rank(), "host": socket.gethostname(), "class": failure_class, "line": line}
+        facts = {
+            "rank": rank(),
+            "host": socket.gethostname(),
+            "node": node_name(),
+            "class": failure_class,
+            "line": line,
+        }
         when = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "attempt": status.get("attempt", 0)}
         atomic_write_json(folder.ranks / f"{rank()}.json", {**when, **facts, "start": job_start_id()})
         # Only the first rank writes status.json, and a failure that the training recorded itself stays.

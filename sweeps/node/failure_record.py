@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from contextlib import suppress
 from typing import Any
 
 from c2d.core.job_file import append_attempt, read_attempts
-from c2d.core.run_folder import RunFolder
+from c2d.core.run_folder import RunFolder, node_name
 from c2d.core.run_state import time_stamp
 from sweeps.scheduler.scontrol import JobStart, own_job
 
@@ -44,7 +43,7 @@ def record_failure(
         "class": failure_class,
         "reason": reason,
         "job": start.job or (own_job(os.environ) or None if by != "local" else None),
-        "node": start.node or status.get("host") or socket.gethostname(),
+        "node": start.node or _recorded_node(status, began) or node_name(),
         "exit_code": exit_code,
         "iteration": max(status.get("iteration") or 0, saved_iteration(folder)),
         "seconds": round(max(0.0, end - status["begun"]), 1) if began else round(start.run_s or 0.0, 1),
@@ -54,6 +53,11 @@ def record_failure(
         "attempt": status.get("attempt", 0) if began else None,
     }
     append_attempt(folder, **facts)
+
+
+def _recorded_node(status: dict[str, Any], began: bool) -> str:
+    """Return the node of a run's last attempt: SLURM's name of it, or that of a host without SLURM."""
+    return str(status.get("node") or status.get("host") or "") if began else ""
 
 
 def is_attempt_of_start(status: dict[str, Any], start: JobStart) -> bool:

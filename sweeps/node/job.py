@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.run_folder import RunFolder, node_name, read_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
 from sweeps.node.attempt_record import (
     print_error,
@@ -31,6 +30,7 @@ from sweeps.node.attempt_record import (
     world_size,
 )
 from sweeps.node.node_environment import job_tmp, rank_variables
+from sweeps.node.verify_snapshot import FAILURE_CLASS, failure_reason
 
 WAIT_MARGIN_S = 60.0
 """A job waits for another writer of its run until that one's heartbeat is stale, and this much longer."""
@@ -71,7 +71,7 @@ class TrainingJob:
             return folder.id
         from sweeps.failures.log_patterns import ATTEMPT_START
 
-        print_error(f"{ATTEMPT_START}: {folder.id} on {socket.gethostname()}, pid {os.getpid()}")
+        print_error(f"{ATTEMPT_START}: {folder.id} on {node_name()}, pid {os.getpid()}")
         os.environ.update(rank_variables(os.environ))
         try:
             with _signals_as_interrupts(), job_tmp(self.tmp):
@@ -96,6 +96,7 @@ class TrainingJob:
         return DelayedSubmission(self)
 
     def _train(self, folder: RunFolder) -> None:
+        check_own_code()
         deadline = time.monotonic() + HEARTBEAT_LIMIT_S + WAIT_MARGIN_S
         if rank() == 0:
             wait_for_writer(folder, deadline)
@@ -136,6 +137,19 @@ class TrainingJob:
         except InputError as error:
             error.failure_class = "data"
             raise
+
+
+def check_own_code() -> None:
+    """Check that this process runs the code of the snapshot that its job names.
+
+    Raises:
+        RunError: python has found another c2d, because the snapshot is not visible on this node.
+    """
+    from c2d.core.errors import RunError
+
+    digest, root = os.environ.get("C2D_SNAPSHOT"), Path(__file__).parents[2]
+    if digest and root.name != digest:
+        raise RunError(failure_reason(f"snapshot {digest} is not on this node, python has found {root}"), FAILURE_CLASS)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.python_process import module_command, module_environment
-from c2d.core.run_folder import atomic_write_json
+from c2d.core.run_folder import atomic_write_json, node_name
 
 # Below the time limit of the probe, five minutes, so that the answer is still written.
 DOCTOR_S = 200
@@ -46,7 +46,7 @@ class ProbeJob:
             "rank": rank,
             "began": began,
             "host": socket.gethostname(),
-            "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+            "node": node_name(),
             "partition": os.environ.get("SLURM_JOB_PARTITION"),
             "job": os.environ.get("SLURM_JOB_ID"),
             "python": sys.version.split()[0],

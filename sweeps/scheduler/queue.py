@@ -231,6 +231,15 @@ def max_array_size() -> int:
     return int(match[1]) if match else DEFAULT_MAX_ARRAY_SIZE
 
 
+def node_names() -> set[str] | None:
+    """Return SLURM's names of all nodes, which may differ from those of the hosts; None without an answer."""
+    try:
+        answer = _run(["sinfo", "--noheader", "--Node", "--format=%N"])
+    except Unreachable:
+        return None
+    return set(answer.split()) or None if answer else None
+
+
 def cancel(jobs: Iterable[str]) -> None:
     """Cancel these jobs with scancel; a job that has ended is no error.
 

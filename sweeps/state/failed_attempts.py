@@ -28,7 +28,7 @@ def failed_attempts(row: Row) -> list[dict[str, Any]]:
         "class": class_of_row(row),
         "reason": row.reason,
         "job": job.job if job else None,
-        "node": status.get("host"),
+        "node": status.get("node") or status.get("host"),
         "iteration": status.get("iteration", 0),
         "attempt": status.get("attempt", 0),
         "requeued": False,

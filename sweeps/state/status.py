@@ -106,7 +106,7 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "job": job.job if job is not None else None,
         "log": None if log is None else str(log),
         "starts_at": _starts_at(row, fact, now),
-        "node": (fact.node if fact is not None else "") or (status.get("host") if status.get("attempt") else None),
+        "node": (fact.node if fact is not None else "") or _node(status),
         "elapsed_s": elapsed_s or None,
         "left_s": left_s(row, elapsed_s) if row.state == "running" else None,
         "hours": elapsed_s / 3600,
@@ -128,6 +128,11 @@ def _starts_at(row: Row, fact: JobFacts | None, now: float) -> str | None:
         # A time in the past is the start before a requeue, or what SLURM expected some time ago.
         return at.isoformat(timespec="seconds") if at.timestamp() >= now else None
     return None
+
+
+def _node(status: Mapping[str, Any]) -> str | None:
+    """Return where the last attempt ran: SLURM's name of the node, or that of a host without SLURM."""
+    return (status.get("node") or status.get("host")) if status.get("attempt") else None
 
 
 def _heartbeat_age_s(status: Mapping[str, Any], now: float) -> float | None:

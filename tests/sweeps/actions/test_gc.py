@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -20,8 +22,13 @@ from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.store_folder import RunStore
 from sweeps.actions import gc
+from sweeps.actions.workspace import submission_lock
 from sweeps.state.plan import Row
 
+MANIFEST = {
+    "format": 1, "name": "s", "question": "?", "source": "s.yaml", "size": "small", "axes": {}, "seeds": [0],
+    "cells": [], "teachers": [], "needs": {}, "orphans": [], "definition": "",
+}  # fmt: skip
 NOW = time.time()
 OLD = NOW - 3 * gc.DAY_S
 
@@ -164,6 +171,25 @@ def test_unreferenced_snapshots_are_removed(tmp_path: Path) -> None:
     assert paths(gc.plan_removals([], tmp_path, NOW)) == {tmp_path / "snapshots" / name for name in ("d3", ".d4.draft")}
     (rows[0].run.path / "job.json").write_text("{half")
     assert gc.plan_removals([], tmp_path, NOW) == [], "who cannot be read may need any of them"
+
+
+def test_a_snapshot_that_a_launch_takes_meanwhile_stays(tmp_path: Path) -> None:
+    """gc in a process of its own starts while a launch holds the lock, which then names an old snapshot."""
+    run = row(tmp_path, "a", "failed").run
+    atomic_write_json(tmp_path / "sweeps" / "s.json", MANIFEST)
+    for digest in ("used", "unused"):
+        write(tmp_path / "snapshots" / digest / "c2d" / "fit.py")
+        os.utime(tmp_path / "snapshots" / digest, (OLD, OLD))
+    words = [sys.executable, "-m", "c2d", "sweep", "gc", "s", "--yes", "--runs", str(tmp_path)]
+    with submission_lock(tmp_path):
+        shell = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        time.sleep(4)  # it has started, and waits for the lock
+        assert shell.poll() is None
+        named(run, "used")
+    told = shell.communicate(timeout=60)[0]
+    assert shell.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == ["used"]
+    assert told.count("a copy of code that no run of the store names") == 1
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

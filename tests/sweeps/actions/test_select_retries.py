@@ -14,6 +14,7 @@ from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.job_file import Job, append_attempt, read_attempts
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.actions import row_filters, select_retries, tasks
+from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import AUTOMATIC
 from sweeps.state.failed_attempts import pending_retries
@@ -74,10 +75,9 @@ def ids(rows: list[Row]) -> list[str]:
 
 
 def record_failures(row: Row, *iterations: int, name: str | None = None, ago_s: float = 7e4, **facts: Any) -> None:
+    given = {"class": name or row.failure_class, "job": "7_0", "requeued": False, **facts}
     for iteration in iterations:
-        append_attempt(
-            row.run, **{"class": name or row.failure_class, "iteration": iteration, "requeued": False, **facts}
-        )
+        append_attempt(row.run, iteration=iteration, **given)
     lines = (row.run.path / "attempts.jsonl").read_text().splitlines()
     atomic = [line.replace(line.split('"')[3], stamp(ago_s), 1) for line in lines]
     (row.run.path / "attempts.jsonl").write_text("\n".join(atomic) + "\n")
@@ -304,10 +304,35 @@ def test_raised_resources_are_kept_and_other_classes_raise_none(tmp_path: Path) 
     assert lines == []
 
 
+def test_a_profile_that_is_given_holds_and_is_raised_from(tmp_path: Path) -> None:
+    first = row(tmp_path, "a", failure_class="host-oom", job={"mem_gb": 24, "hours": 6})
+    given = PROFILE.model_copy(update={"mem_gb": 40.0})
+    assert tasks.retry_task(first, [first], given, print, is_given=True).mem_gb == 60
+    assert tasks.retry_task(first, [first], given, print, is_given=True).hours is None
+    assert tasks.retry_task(first, [first], given, print).mem_gb == 36  # the stored one: what a retry had raised
+    other = row(tmp_path, "b", failure_class="nan", job={"mem_gb": 24, "hours": 6})
+    assert tasks.retry_task(other, [other], given, print, is_given=True).mem_gb is None
+
+
+@pytest.mark.parametrize(
+    ("name", "own_gb", "mem_gb"), [("p", 32.0, 48.0), ("p", 64.0, None), ("q", 32.0, None), ("q", 64.0, None)]
+)
+def test_a_submission_keeps_what_a_retry_raised_for_the_same_profile(
+    tmp_path: Path, name: str, own_gb: float, mem_gb: float | None
+) -> None:
+    interrupted = row(tmp_path, "a", "waiting", launch=True, job={"mem_gb": 48.0, "profile": "p"})
+    definition = parse_definition(
+        "question: Does it?\nbase: {dataset: scenes}\naxes: {method: {a: []}}\n", "a.yaml", "a"
+    )
+    (task,) = tasks.tasks_of([interrupted], definition, None, Profile(name=name, mem_gb=own_gb))
+    assert task.mem_gb == mem_gb
+
+
 def test_failing_nodes_are_excluded_and_named(tmp_path: Path) -> None:
     rows = [row(tmp_path, name) for name in "abc"]
-    record_failures(rows[0], 1, name="node-failure", node="n3.cluster.org")
+    record_failures(rows[0], 1, name="node-failure", node="n3")
     record_failures(rows[1], 1, name="hang", node="n3")
+    record_failures(rows[1], 1, 2, name="killed", node="desk", job=None)  # the host of local runs
     record_failures(rows[1], 1, 2, 3, name="preempted", node="n4")
     record_failures(rows[2], 1, name="killed", node="n5")
     assert tasks.nodes_to_exclude(rows) == ["n3"]

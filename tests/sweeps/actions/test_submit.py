@@ -17,7 +17,8 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
 from sweeps.actions import submit, workspace
 from sweeps.actions.cancel import cancel_runs, cancellable
-from sweeps.actions.relaunch import relaunch
+from sweeps.actions.code_of_runs import rows_with_code
+from sweeps.actions.relaunch import RelaunchOptions, relaunch
 from sweeps.actions.select_retries import select_retries
 from sweeps.actions.submit import submit_sweep
 from sweeps.actions.tasks import rows_to_launch, tasks_of
@@ -26,6 +27,7 @@ from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.local_jobs import write_local_jobs
+from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.state.manifest import load_manifest
 from sweeps.state.plan import Row, read_plan
 from tests.sweeps.fake_slurm.control import FakeSlurm
@@ -237,6 +239,39 @@ def test_a_retry_uses_the_stored_profile_and_skips_runs_submitted_meanwhile(fake
     assert started(fake) == 2
 
 
+def test_a_run_whose_code_is_missing_is_launched_on_request_only(fake: FakeSlurm, place: Workspace) -> None:
+    launch(place)
+    every = list(rows(place).values())
+    job = every[0].job
+    assert job is not None
+    (snapshot_folder(place.runs, job.snapshot) / "c2d" / "core" / "errors.py").unlink()
+    assert rows_with_code(every, place.runs, print, started=False) == every  # the current code: it is copied again
+    for row in every:
+        assert row.job is not None
+        write_job(row.run, row.job.model_copy(update={"snapshot": "0123456789abcdef"}))
+    for number in fake.jobs:
+        fake.change(number, state="FAILED")
+    failed, record, before = list(rows(place).values()), load_manifest(place.runs, "grid"), started(fake)
+    chosen, messages = select_retries(failed, classes=["unknown"]), list[str]()
+    assert len(chosen) == 6
+    assert relaunch(record, failed, chosen, place, messages.append) == 1
+    assert started(fake) == before
+    assert len(messages) == 6
+    assert "its code cannot be used" in messages[0]
+    assert "--update-code" in messages[0]
+    interrupted = every[0].run
+    atomic_write_json(interrupted.status, {"state": "waiting", "attempt": 1})
+    gone = {"where": "local", "job": None, "pid": 2**22 + 1, "snapshot": "0123456789abcdef"}
+    write_job(interrupted, job.model_copy(update=gone))
+    code, messages, _ = launch(place)
+    assert (code, started(fake)) == (1, before)
+    assert any(line.startswith(f"{interrupted.id}: not launched, its code cannot be used") for line in messages)
+    write_job(interrupted, job.model_copy(update={"snapshot": "0123456789abcdef"}))
+    again = list(rows(place).values())
+    chosen = select_retries(again, classes=["unknown", "preempted"])
+    assert relaunch(record, again, chosen, place, messages.append, RelaunchOptions(update_code=True)) == 0
+
+
 def _older(run: RunFolder) -> None:
     """The failure is a minute old: stamps have whole seconds."""
     status = read_json(run.status)
@@ -261,7 +296,7 @@ def test_a_local_claim_is_seen_by_the_next_shell(place: Workspace) -> None:
     here = Workspace(place.runs, place.data, "local", place.profile)
     grid = submit.resolve(definition, here)
     record, found = submit.plan_sweep(definition, grid, place.runs)
-    tasks = tasks_of(rows_to_launch(found, (), None), definition, None)
+    tasks = tasks_of(rows_to_launch(found, (), None), definition, None, place.profile)
     for task in tasks:
         atomic_write_json(task.run.spec, submit.specs_of(grid)[task.run.id].to_json())
     tasks[0] = replace(tasks[0], snapshot="begun")

@@ -21,6 +21,7 @@ from c2d.cli.doctor import doctor
 from c2d.core.errors import InputError
 from sweeps.checks import probe, probe_report
 from sweeps.definition.profile import Profile
+from sweeps.launchers.snapshot import take_snapshot
 from sweeps.node import probe_job
 from sweeps.scheduler import queue
 from tests.sweeps.fake_slurm.control import FakeSlurm
@@ -70,10 +71,9 @@ def report_of(machine: Profile, *answers: dict[str, Any], late_s: float = 0.0) -
 def test_a_probe_is_launched_like_a_run(fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script that sbatch was given is run here, with submitit's runner, the pickle and `c2d doctor` in it."""
     (tmp_path / "data").mkdir()
-    root = Path(__file__).resolve().parents[3]
     runs = tmp_path / "runs"
-    (runs / "snapshots").mkdir(parents=True)
-    (runs / "snapshots" / "0123456789abcdef").symlink_to(root)
+    digest = take_snapshot(runs)
+    monkeypatch.setattr(probe, "take_snapshot", lambda runs: digest)
     ran: list[int] = []
 
     def act(call: int) -> None:

@@ -23,6 +23,7 @@ from sweeps.definition.profile import Profile, load_profile
 from sweeps.launchers import LAUNCHERS, local
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
+from sweeps.node.verify_snapshot import digest_of
 from tests.c2d.conftest import TinyStore, teacher, tiny_store  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
@@ -61,16 +62,26 @@ else:
 """
 
 
+CODE = {"sweeps/__init__.py": "", "sweeps/node/__init__.py": "", "sweeps/node/job.py": JOB}
+
+
+def write_snapshot(runs: Path, files: dict[str, str]) -> str:
+    """Write these files as a snapshot, and return its digest."""
+    digest = digest_of({name: text.encode() for name, text in files.items()})
+    for name, text in files.items():
+        path = snapshot_folder(runs, digest) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    atomic_write_json(snapshot_folder(runs, digest) / "snapshot.json", {"digest": digest})
+    return digest
+
+
 class LocalStore:
     """A store whose snapshot holds a substitute for sweeps.node.job."""
 
     def __init__(self, root: Path) -> None:
         self.runs, self.messages = root / "runs", list[str]()
-        code = snapshot_folder(self.runs, "standin") / "sweeps" / "node"
-        code.mkdir(parents=True)
-        (code / "__init__.py").touch()
-        (code.parent / "__init__.py").touch()
-        (code / "job.py").write_text(JOB)
+        self.snapshot = write_snapshot(self.runs, CODE)
 
     def run(self, name: str, *script: str) -> RunFolder:
         folder = RunFolder(self.runs / name)
@@ -79,7 +90,7 @@ class LocalStore:
 
     def request(self, *tasks: Task, **profile: Any) -> LaunchRequest:
         return LaunchRequest(
-            "s", self.runs, self.runs.parent / "data", list(tasks), Profile(name="p", **profile), "standin"
+            "s", self.runs, self.runs.parent / "data", list(tasks), Profile(name="p", **profile), self.snapshot
         )
 
     def launch(self, *tasks: Task, at_once: int | None = 2, **profile: Any) -> int:
@@ -189,7 +200,7 @@ def test_a_failed_canary_stops_the_launch(local_store: LocalStore) -> None:
 def test_a_teacher_of_another_launch_is_waited_for(local_store: LocalStore) -> None:
     teach, student = local_store.run("teacher", "slow"), local_store.run("student")
     elsewhere = LocalStore.__new__(LocalStore)
-    elsewhere.runs, elsewhere.messages = local_store.runs, []
+    elsewhere.runs, elsewhere.snapshot, elsewhere.messages = local_store.runs, local_store.snapshot, []
     thread = threading.Thread(target=elsewhere.launch, args=(Task(teach),))
     thread.start()
     while not (teach.path / "job.json").exists():
@@ -221,8 +232,8 @@ def test_environment_of_a_run(local_store: LocalStore, monkeypatch: pytest.Monke
     assert second["words"] == first["words"]
     seen = second["env"]
     assert (seen["OMP_NUM_THREADS"], seen["OMP_WAIT_POLICY"], seen["MINE"]) == ("4", "PASSIVE", "1")
-    assert (seen["C2D_SNAPSHOT"], seen["PYTHONSAFEPATH"]) == ("standin", "1")
-    assert seen["PYTHONPATH"] == str(snapshot_folder(local_store.runs, "standin"))
+    assert (seen["C2D_SNAPSHOT"], seen["PYTHONSAFEPATH"]) == (local_store.snapshot, "1")
+    assert seen["PYTHONPATH"] == str(snapshot_folder(local_store.runs, local_store.snapshot))
     assert not [name for name in seen if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE")]
 
 
@@ -281,7 +292,7 @@ def interrupting(local_store: LocalStore, tmp_path: Path, until: Callable[[], bo
         "from sweeps.definition.profile import Profile\n"
         f"runs = Path({str(local_store.runs)!r})\n"
         "tasks = [Task(RunFolder(runs / name)) for name in ('a', 'b', 'c')]\n"
-        "request = LaunchRequest('s', runs, runs, tasks, Profile(), 'standin')\n"
+        "request = LaunchRequest('s', runs, runs, tasks, Profile(), '" + local_store.snapshot + "')\n"
         "sys.exit(local.launch(request, lambda line: print(line, flush=True), at_once=2))\n"
     )
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -314,8 +325,27 @@ def test_the_launcher_of_a_run_is_recorded(local_store: LocalStore) -> None:
     assert LAUNCHERS["local"](local_store.request(Task(run)), local_store.messages.append) == 0
     job = read_job(run)
     assert job is not None
-    assert (job.where, job.sweep, job.pid, job.profile, job.snapshot) == ("local", "s", os.getpid(), "p", "standin")
+    assert (job.where, job.sweep, job.pid, job.profile, job.snapshot) == (
+        "local",
+        "s",
+        os.getpid(),
+        "p",
+        local_store.snapshot,
+    )
     assert job.submissions == 1
+
+
+def test_a_snapshot_that_is_missing_or_altered_starts_nothing(local_store: LocalStore) -> None:
+    first, second, student = (local_store.run(name) for name in ("first", "second", "student"))
+    whole = write_snapshot(local_store.runs, {**CODE, "sweeps/more.py": ""})
+    (snapshot_folder(local_store.runs, local_store.snapshot) / "snapshot.json").unlink()
+    tasks = [Task(first), Task(second, snapshot=whole), Task(student, after=("first",))]
+    assert local_store.launch(*tasks) == 1
+    assert (starts(first), len(starts(second)), starts(student)) == ([], 1, [])
+    status, (attempt,) = first.read_status(), read_attempts(first)
+    assert (status["state"], status["failure_class"]) == ("failed", "snapshot")
+    assert (attempt["class"], attempt["by"], attempt["job"]) == ("snapshot", "local", None)
+    assert any("first (snapshot): the code it was submitted with cannot be" in line for line in local_store.messages)
 
 
 @pytest.mark.timeout(300)
