@@ -73,7 +73,7 @@ def rows(place: Workspace) -> dict[str, Row]:
 
 def finish(run: RunFolder) -> None:
     run.write_status("done")
-    atomic_write_json(run.result, {"top1": 0.9})
+    atomic_write_json(run.result, {"format": 1, "top1": 0.9})
 
 
 def fail(run: RunFolder, failure_class: str) -> None:
@@ -260,7 +260,7 @@ def test_a_run_whose_code_is_missing_is_launched_on_request_only(fake: FakeSlurm
     assert "its code cannot be used" in messages[0]
     assert "--update-code" in messages[0]
     interrupted = every[0].run
-    atomic_write_json(interrupted.status, {"state": "waiting", "attempt": 1})
+    interrupted.write_status("waiting", attempt=1)
     gone = {"where": "local", "job": None, "pid": 2**22 + 1, "snapshot": "0123456789abcdef"}
     write_job(interrupted, job.model_copy(update=gone))
     code, messages, _ = launch(place)
