@@ -10,6 +10,7 @@ from typing import Any
 
 from c2d.configs.run_config import file_digests, verify_before_training, write_run_config
 from c2d.core.attempt import attempt, record_build_failure
+from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.evaluation.distributed import is_main, join_process_group
@@ -64,6 +65,11 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         Interrupted: a stop signal arrived; the state is saved. `planned` when `options.stop_after` was reached.
     """
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
+    if spec.id != folder.id:
+        raise InputError(
+            f"{folder.spec} is the spec of run {spec.id}; it was changed, or the folder was renamed: restore it, or "
+            "train the spec as a run of its own: c2d train SPEC.yaml"
+        )
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
     device = join_process_group()
