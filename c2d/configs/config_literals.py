@@ -50,7 +50,7 @@ def parse_config_source(text: str, name: str) -> dict[str, Any]:
     try:
         tree = ast.parse(text, filename=name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"{name} is not a config that c2d wrote: {first_line(error) or 'too deep'}") from None
+        raise InputError(f"{name} is not a config that c2d wrote ({first_line(error)}); restore the file") from None
     values: dict[str, Any] = {}
     try:
         for statement in tree.body:
@@ -61,7 +61,7 @@ def parse_config_source(text: str, name: str) -> dict[str, Any]:
                 _refuse(statement, name)
             values[target.id] = _value(statement.value, name)
     except RecursionError:
-        raise InputError(f"{name} is not a config that c2d wrote: it is nested too deeply") from None
+        raise InputError(f"{name} is not a config that c2d wrote (nested too deeply); restore the file") from None
     return values
 
 
@@ -70,7 +70,7 @@ def _refuse(node: ast.AST, name: str) -> NoReturn:
     shown = " ".join(ast.unparse(node).split())[:80]
     raise InputError(
         f"line {line} of {name} is {shown!r}, and a config that c2d wrote has literal values alone; nothing of it was "
-        "executed: restore it, or copy it elsewhere and give it as a config of your own"
+        "executed: restore the file"
     )
 
 

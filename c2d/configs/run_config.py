@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +19,15 @@ from c2d.configs.config_literals import config_source, parse_config_source
 from c2d.configs.stored_config import decode, encode
 from c2d.core.errors import InputError
 from c2d.core.json_values import check_format, parse_json
-from c2d.core.regular_file import FormatError, error_text, read_bytes
+from c2d.core.regular_file import FormatError, Problem, error_text, file_state, read_bytes
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, read_json
 
 if TYPE_CHECKING:
     from mmengine import Config
 
 FORMAT = 1
+MAX_BYTES = 16 * 2**20
+"""A larger config is none of ours; those of the shipped students have 4 kB."""
 
 
 def write_run_config(folder: RunFolder, student: Config, train: Config) -> None:
@@ -38,7 +43,9 @@ def write_run_config(folder: RunFolder, student: Config, train: Config) -> None:
     }
     known = _recorded(folder.read_status(), "config_sha256", folder.status)
     # First the digests, of the last attempt too: this process may be killed between the files.
-    digests = {path.name: [*known.get(path.name, [])[-1:], _sha256(data)] for path, data in contents.items()}
+    digests = {
+        path.name: [*known.get(path.name, [])[-1:], hashlib.sha256(data).hexdigest()] for path, data in contents.items()
+    }
     folder.write_status("running", config_sha256=digests)
     for path, data in contents.items():
         atomic_write_bytes(path, data)
@@ -53,16 +60,16 @@ def verify_before_training(folder: RunFolder) -> None:
     """
     recorded = _recorded(folder.read_status(), "config_sha256", folder.status)
     for path in (folder.config_json, folder.config):
-        if path.name in recorded and path.exists() and _sha256(_read(path)) not in recorded[path.name]:
+        if path.name in recorded and os.path.lexists(path) and _sha256(path) not in recorded[path.name]:
             raise InputError(
-                f"{path} is not as attempt {folder.read_status().get('attempt')} wrote it; nothing of it was read or "
-                "executed: remove it, and it is written again from spec.json"
+                f"{path} is not as the last attempt wrote it; nothing of it was executed: remove it, and it is written "
+                "again from spec.json"
             )
 
 
 def file_digests(folder: RunFolder, weights: Path) -> dict[str, str]:
     """Return {name: sha256} of a finished run's configs and weights, for result.json."""
-    return {path.name: _sha256(_read(path)) for path in (folder.config_json, folder.config, weights)}
+    return {path.name: _sha256(path) for path in (folder.config_json, folder.config, weights)}
 
 
 def verify_run_files(folder: RunFolder) -> None:
@@ -74,11 +81,10 @@ def verify_run_files(folder: RunFolder) -> None:
     source, key = (folder.result, "sha256") if folder.result.exists() else (folder.status, "config_sha256")
     for name, digests in _recorded(read_json(source) if source.exists() else {}, key, source).items():
         path = folder.path / Path(name).name
-        if _sha256(_read(path)) not in digests:
+        if _sha256(path) not in digests:
             raise InputError(
                 f"{path} is not the file that the run wrote (its sha256 differs from {source.name}); nothing of it "
-                "was executed: restore it, or copy config.py and weights elsewhere and give them as --config and "
-                "--checkpoint"
+                "was executed: restore the file, or train the run again in a new store"
             )
 
 
@@ -105,7 +111,7 @@ def read_literal_config(path: Path) -> dict[str, Any]:
     try:
         return parse_config_source(_read(path).decode(), str(path))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a config that c2d wrote: {error_text(error)}; restore it") from None
+        raise InputError(f"{path} is not a config that c2d wrote ({error_text(error)}); restore the file") from None
 
 
 def run_of_config(path: Path) -> RunFolder | None:
@@ -118,23 +124,34 @@ def _values(path: Path) -> dict[str, Any]:
     try:
         values = decode(check_format(parse_json(_read(path))).get("config"))
     except (FormatError, ValueError) as error:
-        raise InputError(f"{path} {error_text(error)}; restore it") from None
+        raise InputError(f"{path} {error_text(error)}; restore the file") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path} has no object `config`; restore it")
+        raise InputError(f"{path} has no object `config`; restore the file")
     return values
 
 
 def _read(path: Path) -> bytes:
+    with _named(path):
+        return read_bytes(path, most=MAX_BYTES)
+
+
+def _sha256(path: Path) -> str:
+    with _named(path):
+        if (state := file_state(path)) is None or isinstance(state, Problem):
+            raise FormatError("is missing" if state is None else state.message)
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors of the body."""
     try:
-        return read_bytes(path)
-    except FormatError as error:  # missing, or a folder
-        raise InputError(f"{path} {error}; restore it, or train the run again") from None
+        yield
+    except FormatError as error:  # missing, a folder, too large
+        raise InputError(f"{path} {error}; restore the file, or train the run again in a new store") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error_text(error)}; check its permissions") from None
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _recorded(value: Any, key: str, path: Path) -> dict[str, list[str]]:

@@ -114,10 +114,10 @@ def kept_student(path: Path, digest: str) -> Config:
     from mmengine import Config
 
     config = Config(read_literal_config(path))
-    if student_digest(str(path), config) != digest:
+    if (found := student_digest(str(path), config)) != digest:
         raise InputError(
-            f"{path} is not the student that the run needs ({digest[:12]}); it was changed, or the toolbox was: remove "
-            "it and give the config of the student again, use the versions of env.json, or start a new run"
+            f"{path} is the student {found[:12]}, the run needs {digest[:12]}; the file or the toolbox changed since: "
+            "remove the file and give the student's config again, use the versions of env.json, or start a new run"
         )
     return config
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine import Config
 
-from c2d.core.errors import RunError
+from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
@@ -27,15 +27,14 @@ from c2d.evaluation.stock_model import build_student, load_student
 
 
 def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
-    """Read the ground truth (boxes only) of the evaluation split from `targets/` of the store; write it at first use.
+    """Read the ground truth (boxes only) of the evaluation split from the data set, whose files were verified.
+
+    `targets/` of the store keeps it for reports; a file there that is missing, damaged or changed is written again.
 
     Args:
         card: the data set.
         folder: any run of the store.
     """
-    path = RunStore(folder.path.parent).targets(card.card.digest)
-    if path.exists():
-        return read_json(path)
     full = read_coco(card.annotations(card.evaluation_split))
     value = {
         "images": [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in full["images"]],
@@ -54,8 +53,17 @@ def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
             {"id": item["id"], "name": item["name"]} for item in full["categories"] if item["name"] in card.card.classes
         ],
     }
-    atomic_write_json_gz(path, value)
+    path = RunStore(folder.path.parent).targets(card.card.digest)
+    if not _holds(path, value):
+        atomic_write_json_gz(path, value)
     return value
+
+
+def _holds(path: Path, value: dict[str, Any]) -> bool:
+    try:
+        return bool(read_json(path) == value)
+    except InputError:  # missing or damaged
+        return False
 
 
 def evaluate_detector(
