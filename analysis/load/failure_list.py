@@ -15,6 +15,7 @@ from analysis.load.schema import Study, labels_of
 from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.job_file import read_attempts
 from c2d.core.json_values import read_json
+from c2d.core.masking import mask_text
 from c2d.core.regular_file import printable, read_log_tail
 from c2d.core.run_folder import LOG_FILE, STATUS_FILE, RunFolder
 
@@ -97,10 +98,10 @@ def _lines(folder: Path, attempts: list[dict[str, Any]]) -> tuple[str, ...]:
     reasons = [attempts[-1].get("reason") if attempts else None, facts.get("reason"), facts.get("error")]
     recorded: list[str] = []
     for reason in reasons:
-        line = printable(reason)[:WIDTH] if isinstance(reason, str) else ""
+        line = printable(mask_text(reason))[:WIDTH] if isinstance(reason, str) else ""
         if line and line not in recorded:
             recorded.append(line)
-    tail = [printable(line)[:WIDTH].strip() for line in read_log_tail(folder / LOG_FILE)]
+    tail = [printable(mask_text(line))[:WIDTH].strip() for line in read_log_tail(folder / LOG_FILE)]
     log = [line for line in tail if line and not any(text in line for text in recorded)]
     kept = log[-(SHOWN - len(recorded)) :] if len(recorded) < SHOWN else []
     return tuple([*kept, *recorded][-SHOWN:])

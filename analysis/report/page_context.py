@@ -15,6 +15,7 @@ from analysis.load.schema import STATES, Study, labels_of
 from analysis.page.page_model import PageContent, SweepProgress
 from analysis.spec.labels import short_axis_label, value_label
 from c2d import __version__
+from c2d.core.masking import mask_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,11 @@ def page_content(contents: ReportContents, request: ReportRequest) -> PageConten
 
 def provenance() -> dict[str, str]:
     """Return the command line and the versions of this process: {fact: value}."""
-    versions = {"command": " ".join(["c2d", *sys.argv[1:]]), "python": platform.python_version(), "c2d": __version__}
+    versions = {
+        "command": " ".join(["c2d", *mask_command(sys.argv)[1:]]),
+        "python": platform.python_version(),
+        "c2d": __version__,
+    }
     for package in PACKAGES:
         try:
             versions[package] = version(package)

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.latency.latency_row import LatencyRow
 from c2d import __version__
+from c2d.core.masking import mask_command
 from c2d.core.run_folder import atomic_write_json
 
 COUNTS = ("flops", "macs", "params")
@@ -83,5 +84,5 @@ def environment(machine: dict[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": dict(sorted({item.metadata["Name"]: item.version for item in distributions()}.items())),
         "machine": {"system": platform.platform(), **machine},
-        "command": sys.argv,
+        "command": mask_command(sys.argv),
     }

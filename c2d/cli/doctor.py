@@ -38,12 +38,14 @@ def doctor(
         from rich.console import Console
         from rich.table import Table
 
+        from c2d.core.printable import printable_markup
+
         table = Table(box=None, pad_edge=False)
         for column in ("", "check", "found"):
             table.add_column(column, overflow="fold")
         colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
         for check in checks:
-            table.add_row(f"[{colours[check.status]}]{check.status}[/]", check.name, _escaped(check.found))
+            table.add_row(f"[{colours[check.status]}]{check.status}[/]", check.name, printable_markup(check.found))
         console = Console(file=sys.stdout)
         console.print(table)
         # below the table and unwrapped, so that a command can be copied
@@ -69,10 +71,3 @@ def _profile_check() -> Any:
     for point in entry_points(group="c2d.doctor", name="profile"):
         return point.load()
     raise InputError("missing: the sweeps, which --profile needs; fix: pip install --force-reinstall c2d-suite")
-
-
-def _escaped(text: str) -> str:
-    """Escape [words] in brackets, which rich would read as markup."""
-    from rich.markup import escape
-
-    return escape(text)

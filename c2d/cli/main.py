@@ -6,6 +6,7 @@ of the commands import nothing heavy at the top, so `c2d --help` needs neither t
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -80,6 +81,14 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: what follows `c2d` on the command line; `sys.argv` by default.
     """
+    from c2d.core.printable import printable_streams
+
+    with printable_streams():
+        code = _run(arguments)
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         # Not standalone: exceptions reach this function instead of ending the process inside typer.
         code = app(args=arguments, prog_name="c2d", standalone_mode=False)
@@ -90,9 +99,13 @@ def main(arguments: list[str] | None = None) -> None:
         if code is None:
             raise
         if hasattr(error, "show"):  # a usage error: typer shows the usage with it
-            error.show()
+            shown = io.StringIO()
+            error.show(file=shown)
+            print(shown.getvalue(), end="", file=sys.stderr)
         else:
-            print(f"error: {error}", file=sys.stderr)
+            from c2d.core.masking import mask_text
+
+            print(f"error: {mask_text(str(error))}", file=sys.stderr)
     if code == 130:  # some versions of typer return it, others raise
         print("interrupted; call the same command again to continue", file=sys.stderr)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0

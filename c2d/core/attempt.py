@@ -20,6 +20,7 @@ from filelock import SoftFileLock, Timeout
 from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.failure_classes import classify_error
 from c2d.core.json_values import items, read_object, required
+from c2d.core.masking import mask_text
 from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
 from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json, disk_error
@@ -201,6 +202,13 @@ def _environments(folder: RunFolder) -> list[Any]:
         ) from None
 
 
+class _MaskedLines(logging.Formatter):
+    """Lines of a log without the secrets that messages and tracebacks may hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_text(super().format(record))
+
+
 def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:
     log = logging.getLogger(f"c2d.run.{folder.id}")
     log.setLevel(logging.INFO)
@@ -209,11 +217,11 @@ def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:
         lines = logging.FileHandler(folder.log)
     except OSError as error:
         raise disk_error(folder.log, error) from error
-    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    lines.setFormatter(_MaskedLines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(lines)
     if not quiet:
         screen = logging.StreamHandler(sys.stdout)
-        screen.setFormatter(logging.Formatter("%(message)s"))
+        screen.setFormatter(_MaskedLines("%(message)s"))
         # on a terminal the progress bar shows the iterations; elsewhere plain lines do
         screen.addFilter(lambda record: not (sys.stdout.isatty() and record.getMessage().startswith("iter ")))
         log.addHandler(screen)

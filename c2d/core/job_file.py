@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from c2d.core.json_values import SMALL_BYTES, number, parse_json, text, time_text, whole
+from c2d.core.masking import mask_text
 from c2d.core.regular_file import FormatError, Problem, error_text, file_state, printable, read_bytes
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, is_process_alive, time_stamp
@@ -174,13 +175,15 @@ _CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
 def append_attempt(run: RunFolder, **facts: Any) -> None:
     """Append one failed attempt: class, reason, job, node, exit_code, seconds, lost_s, iteration, requeued, by.
 
-    One `write` of one line in append mode: lines of two writers do not mix.
+    One `write` of one line in append mode: lines of two writers do not mix. Secrets in the reason are masked.
 
     Raises:
         OSError: the system refuses, or something other than a file has the name: a named pipe would block.
     """
     if isinstance(state := file_state(run.attempts), Problem):
         raise OSError(errno.EINVAL, state.message, str(run.attempts))
+    if isinstance(facts.get("reason"), str):
+        facts["reason"] = mask_text(facts["reason"])
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, allow_nan=False) + "\n"
     run.path.mkdir(parents=True, exist_ok=True)
     handle = os.open(run.attempts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d import __version__
+from c2d.core.masking import mask_command, mask_environment
 from c2d.core.run_folder import NODE_VARIABLE
 
 SLURM_FACTS = (
@@ -29,13 +30,12 @@ SLURM_FACTS = (
     "SLURM_NTASKS",
 )
 KEPT_VARIABLES = re.compile(r"^(C2D|SLURM|CUDA|OMP|MKL|NCCL|PYTORCH|TORCH|MMENGINE)_|^(LOCAL_)?RANK$|^WORLD_SIZE$")
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CRED", re.IGNORECASE)
 
 
 def attempt_facts() -> dict[str, Any]:
     """Return one entry of env.json: time (UTC), code, packages, machine, command, SLURM's variables, environment.
 
-    Values of variables that may hold a secret are replaced by `***`.
+    Secrets in variables and in the command are replaced by `***`.
     """
     snapshot = snapshot_facts(Path(__file__).parents[2])
     return {
@@ -52,13 +52,9 @@ def attempt_facts() -> dict[str, Any]:
             "cpus": os.cpu_count(),
             **_gpu(),
         },
-        "command": sys.argv,
+        "command": mask_command(sys.argv),
         "slurm": {key: os.environ[key] for key in SLURM_FACTS if key in os.environ},
-        "environment": {
-            key: "***" if SECRET.search(key) else value
-            for key, value in sorted(os.environ.items())
-            if KEPT_VARIABLES.search(key)
-        },
+        "environment": mask_environment({key: os.environ[key] for key in os.environ if KEPT_VARIABLES.search(key)}),
     }
 
 

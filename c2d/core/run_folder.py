@@ -20,6 +20,7 @@ from typing import Any
 from c2d.core import json_values, status_shape
 from c2d.core.errors import InputError, RunError
 from c2d.core.json_values import MAX_BYTES
+from c2d.core.masking import mask_text
 from c2d.core.regular_file import Problem, file_state
 from c2d.core.status_shape import STATES
 
@@ -173,12 +174,13 @@ class RunFolder:
 
         Args:
             state: one of STATES. Host, pid and heartbeat (UTC) are added, in a job of SLURM also the name of its node.
-            facts: further keys.
+            facts: further keys; secrets in `reason` and `error` are masked.
         """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
         # The process that holds the run replaces a file that was damaged meanwhile.
         before = self.try_read_status()
+        facts |= {key: mask_text(facts[key]) for key in ("reason", "error") if facts.get(key)}
         now = datetime.now(UTC)
         begun = facts.get("begun", before.get("begun"))
         status = {**before, "format": 1, "state": state, "host": socket.gethostname(), "pid": os.getpid(), **facts}
@@ -204,8 +206,11 @@ def node_name() -> str:
     return os.environ.get(NODE_VARIABLE) or socket.gethostname()
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes, private: bool = False) -> None:
     """Write `data` beside `path`, flush it to disk and rename it: a reader sees the old file or the new one.
+
+    Args:
+        private: only the owner may read the file, because it holds a secret.
 
     Raises:
         RunError: the system refuses, e.g. the disk is full.
@@ -221,7 +226,8 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             # Before the rename: if the machine crashes, the new name could otherwise belong to an empty file.
             os.fsync(stream.fileno())
         # mkstemp's 0600 would hide the file from colleagues.
-        os.chmod(name, 0o644)
+        if not private:
+            os.chmod(name, 0o644)
         os.replace(name, path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
@@ -240,14 +246,14 @@ def disk_error(path: Path, error: OSError) -> RunError:
     )
 
 
-def atomic_write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str, private: bool = False) -> None:
     """Write `text` as UTF-8 with `atomic_write_bytes`."""
-    atomic_write_bytes(path, text.encode())
+    atomic_write_bytes(path, text.encode(), private)
 
 
-def atomic_write_json(path: Path, value: Any) -> None:
+def atomic_write_json(path: Path, value: Any, private: bool = False) -> None:
     """Write indented JSON, keys in the given order. NaN raises ValueError: an undefined number is null."""
-    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n")
+    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n", private)
 
 
 def atomic_write_json_gz(path: Path, value: Any) -> None:

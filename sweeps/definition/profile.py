@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.json_values import SMALL_BYTES
+from c2d.core.masking import mask_json
+from c2d.core.printable import printable_line
 from c2d.core.regular_file import file_state
 from c2d.core.run_folder import atomic_write_json, read_json
-from c2d.core.store_folder import RunStore
+from c2d.core.store_folder import RunStore, is_run_id
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.schedule import Strict
 from c2d.specs.spec import validation_message
@@ -142,16 +145,57 @@ def load_profile(given: str | None) -> Profile:
     for key in values:
         if key not in Profile.model_fields:
             raise unknown_name(f"key of {where}:", str(key), Profile.model_fields)
-    values = read_flags(values, where)
+    return _validated(read_flags({"name": Path(chosen).stem, **values}, where), where)
+
+
+def _validated(values: Any, where: str) -> Profile:
+    """Return the profile of values that may come from anybody.
+
+    Raises:
+        InputError: a value that is not allowed, or that is not one line.
+    """
+    for place, text in _texts(values):
+        # A line break would be a line of the batch script; other characters that do not show are always a mistake.
+        if not text.replace("\t", "").isprintable():
+            raise InputError(
+                f"{where}: {printable_line(place)}: {ascii(text)[:120]} has a line break or a character that does not "
+                "show; write one line of visible characters (each line of `setup` is an item of its list)"
+            )
     try:
-        return Profile.model_validate({"name": Path(chosen).stem, **values})
+        profile = Profile.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{where}: {validation_message(error)}") from None
+    if not is_run_id(profile.name):
+        raise InputError(f"{where}: name: '{profile.name}' is no file name; write letters, digits, - and _")
+    return profile
+
+
+def _texts(value: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (place, text) of every text in a value of YAML, the keys included."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(key, place)
+            yield from _texts(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _texts(item, f"{place}[{at}]")
+
+
+def has_secret(profile: Profile) -> bool:
+    """Return whether something in a profile looks like a secret; its script and its stored copy are private then."""
+    value = profile.model_dump()
+    return mask_json(value, {}) != value
 
 
 def store_profile(runs: Path, sweep: str, profile: Profile) -> None:
-    """Store the profile of a submission beside its manifest: a retry from another shell or folder needs it."""
-    atomic_write_json(_stored_file(runs, sweep, profile.name), profile.model_dump())
+    """Store the profile of a submission beside its manifest: a retry from another shell or folder needs it.
+
+    Nothing in it is masked, so that the retry works: a profile with a secret can be read by its owner alone.
+    """
+    path = _stored_file(runs, sweep, profile.name)
+    atomic_write_json(path, profile.model_dump(), private=has_secret(profile))
 
 
 def stored_profile(runs: Path, sweep: str, name: str) -> Profile:
@@ -161,13 +205,7 @@ def stored_profile(runs: Path, sweep: str, name: str) -> Profile:
         InputError: neither exists.
     """
     file = _stored_file(runs, sweep, name)
-    if file_state(file) is None:
-        return load_profile(name)
-    try:
-        return Profile.model_validate(read_json(file, SMALL_BYTES))
-    except ValidationError as error:
-        message = validation_message(error)
-        raise InputError(f"{file}: {message}; remove it, or give the profile with --profile") from None
+    return load_profile(name) if file_state(file) is None else _validated(read_json(file, SMALL_BYTES), str(file))
 
 
 def _stored_file(runs: Path, sweep: str, name: str) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from c2d.core.failure_classes import FAILURE_CLASSES
+from c2d.core.masking import mask_text
 from sweeps.failures import log_patterns
 from sweeps.failures.evidence import Evidence, epoch
 
@@ -93,7 +94,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     lines = log_patterns.key_lines(log, rank, shown)
     if not lines and evidence.exit_code is not None:
         lines = [f"the job's command ended with exit code {evidence.exit_code}"]
-    return Diagnosis(found, rank, lines, FAILURE_CLASSES[found].suggestion)
+    return Diagnosis(found, rank, [mask_text(line) for line in lines], FAILURE_CLASSES[found].suggestion)
 
 
 def _recorded(evidence: Evidence, first: Mapping[str, Any] | None) -> tuple[str, str]:

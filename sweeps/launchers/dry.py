@@ -18,6 +18,7 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.core.job_file import read_job
 from c2d.core.json_values import SMALL_BYTES
+from c2d.core.masking import mask_text
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
@@ -28,6 +29,7 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.script import batch_script
 from sweeps.scheduler import queue
 
+NOTE_MASKED = "(*** stands for a value that looks like a secret; the submitted script has the value)"
 MAX_CHANGES = 12
 """A script that differs from the previous one in more lines is printed in full."""
 
@@ -59,7 +61,7 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
             [names.get(name, name) for name in array.afterany],
         )
         _print_array(number, array, request.profile, flag, jobs, print_line)
-        scripts.append(batch_script(array, request, flag))
+        scripts.append(_without_secrets(batch_script(array, request, flag)))
     folders = [str(RunStore(request.runs).submission(request.sweep, array.name)) for array in planned]
     for number, (text, folder) in enumerate(zip(scripts, folders, strict=True), 1):
         earlier = scripts[number - 2].replace(folders[number - 2], folder) if number > 1 else ""
@@ -196,16 +198,23 @@ def _print_array(
 
 def _print_script(number: int, text: str, earlier: str, print_line: PrintLine) -> None:
     """Print a script in full, or its differences from the previous one; another folder is no difference."""
-    changes = [] if not earlier else list(_changes(earlier.splitlines(), text.splitlines()))
+    changes = [] if not earlier else list(_changes(earlier.split("\n"), text.split("\n")))
     print_line("")
     if not earlier or len(changes) > MAX_CHANGES:
         print_line(f"script of JOB{number}:")
-        for line in text.splitlines():
+        for line in text.rstrip("\n").split("\n"):
             print_line(f"    {line}".rstrip())
         return
     print_line(f"script of JOB{number}: that of JOB{number - 1} with its own folder, and")
     for line in changes:
         print_line(f"    {line}")
+
+
+def _without_secrets(script: str) -> str:
+    """Return a script as it is shown: a secret of the profile is ***, and the first line says so."""
+    lines = [mask_text(line, {}) for line in script.split("\n")]
+    shown = "\n".join(lines)
+    return shown if shown == script else f"{NOTE_MASKED}\n{shown}"
 
 
 def _changes(old: list[str], new: list[str]) -> Iterable[str]:

@@ -41,8 +41,9 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
 
     Raises:
         InputError: submitit is missing; the profile has a reserved flag, a wrong variable name, or a signal_delay_s as
-            long as its limit.
+            long as its limit; see also `check_store_path`.
     """
+    check_store_path(request.runs)
     profile, first = request.profile, array.tasks[0]
     if problem := profile.signal_problem(first.size, first.hours):
         raise InputError(problem)
@@ -102,6 +103,19 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         ],
     )
     return str(text).replace(_PERCENT, "%%") + "\n"  # SLURM reads %% in the path of a log as %
+
+
+def check_store_path(runs: Path) -> None:
+    """Refuse a store whose path cannot be part of a batch script.
+
+    Raises:
+        InputError: it has a backslash, a line break or another character that does not show.
+    """
+    if "\\" in str(runs) or not str(runs).isprintable():
+        raise InputError(
+            f"{str(runs)!a}: SLURM reads a backslash in the path of a log as a sign of its own, and a line break as "
+            "the end of a flag; use a store without backslash and line break in its path"
+        )
 
 
 def python_command(profile: Profile) -> str:

@@ -21,12 +21,13 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import atomic_write_text
 from c2d.core.store_folder import RunStore
+from sweeps.definition.profile import has_secret
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import JobArray, job_arrays
 from sweeps.launchers.dependencies import dependency_flag, parent_jobs, unfinished_arrays, unfinished_parents
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
-from sweeps.launchers.script import batch_script
+from sweeps.launchers.script import batch_script, check_store_path
 from sweeps.node import verify_snapshot
 from sweeps.scheduler import queue
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
@@ -101,7 +102,8 @@ def submit_array(
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(dump, enumerate(callables)))
     shutil.copyfile(verify_snapshot.__file__, folder / submission.VERIFY)
-    atomic_write_text(folder / submission.SCRIPT, batch_script(array, request, dependency))
+    script = batch_script(array, request, dependency)
+    atomic_write_text(folder / submission.SCRIPT, script, private=has_secret(request.profile))
     number = sbatch(folder / submission.SCRIPT, array.name, print_line)
     submission.write_array(
         folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle, dependency=dependency,
@@ -236,11 +238,7 @@ def _check_host(request: LaunchRequest, print_line: PrintLine) -> None:
         raise InputError(
             "missing: sbatch and squeue; fix: run this on the cluster's login node, or use --where local or dry"
         )
-    if "\\" in str(request.runs) or "\n" in str(request.runs):
-        raise InputError(
-            f"{str(request.runs)!r}: SLURM reads a backslash in the path of a log as a sign of its own; use a store "
-            "without backslash and line break in its path"
-        )
+    check_store_path(request.runs)
     local = [Path(name).resolve() for name in ("/tmp", "/var/tmp", "/dev/shm", "/run", tempfile.gettempdir())]
     node_local = [
         place for place in (request.runs, request.data) if any(place.resolve().is_relative_to(one) for one in local)

@@ -56,7 +56,7 @@ def write_folders(folder: Path, runs: list[RunFolder]) -> None:
 def read_folders(folder: Path) -> list[RunFolder]:
     """Return the run folders in array order; [] where folders.txt was never written, or is damaged."""
     try:
-        lines = read_bytes(folder / FOLDERS, most=MAX_BYTES).decode().splitlines()
+        lines = read_bytes(folder / FOLDERS, most=MAX_BYTES).decode().split("\n")[:-1]
     except (OSError, ValueError):  # a FormatError is a ValueError
         return []
     # As written by `write_folders`: absolute paths of run folders. Anything else would be taken for another task.

@@ -69,9 +69,10 @@ def record_error(folder: RunFolder, error: Exception) -> int:
     """Print an error in one line, record it where the training has not, and return the exit code."""
     from c2d.core.errors import Busy, InputError, RunError, first_line
     from c2d.core.failure_classes import classify_error
+    from c2d.core.masking import mask_text
     from c2d.core.run_state import lock_owner
 
-    failure_class, line = classify_error(error), first_line(error)
+    failure_class, line = classify_error(error), mask_text(first_line(error))
     if not isinstance(error, (RunError, InputError)):  # an error of the code: its traceback is needed
         line = f"{type(error).__name__}: {line}"
         traceback.print_exception(error)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from c2d.core.printable import log_text, printable_streams
 from c2d.core.run_folder import RunFolder, node_name, read_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S
 from sweeps.node.attempt_record import (
@@ -60,6 +61,7 @@ class TrainingJob:
     tmp: str | None = None
     stop_after: int | None = None
 
+    @printable_streams(log_text)  # the output of a job is kept in a file
     def __call__(self) -> str:
         """Train, and return the run id when the run, or its canary, is done.
 

@@ -18,6 +18,7 @@ from typing import Literal
 from c2d.core.attempt import clear_dead_lock
 from c2d.core.failure_classes import class_of_name
 from c2d.core.job_file import read_attempts, read_job
+from c2d.core.printable import log_text, printable_streams
 from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import lock_owner
@@ -125,7 +126,7 @@ def handle_exit(
 
 def folder_of_task(folders: Path, environment: dict[str, str]) -> RunFolder:
     """Return the run of this task: line SLURM_ARRAY_TASK_ID of folders.txt; the first line of a plain job."""
-    lines = read_bytes(folders).decode().splitlines()
+    lines = read_bytes(folders).decode().split("\n")
     return RunFolder(Path(lines[int(environment.get("SLURM_ARRAY_TASK_ID") or 0)]))
 
 
@@ -161,6 +162,7 @@ def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str,
     return failure_class, f"its process ended with exit code {exit_code}"
 
 
+@printable_streams(log_text)
 def main(arguments: list[str]) -> int:
     """Handle the exit of this task's run. Never raises, because the batch script has to end.
 

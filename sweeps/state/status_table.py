@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from c2d.core.errors import InputError, RunError
+from c2d.core.printable import printable_markup, printable_text
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, duration_text
 from sweeps.state.status import Summary
 
@@ -23,10 +24,9 @@ SHOWN_LOGS = 5
 def status_table(summary: Summary) -> RenderableType:
     """Return counts, hours and time left, then the runs by state: done first, failed last. It fits 100 columns."""
     from rich.console import Group
-    from rich.markup import escape
     from rich.table import Table
 
-    parts: list[RenderableType] = [escape(line) for line in summary_lines(summary)]
+    parts: list[RenderableType] = [printable_markup(line.rstrip()) for line in summary_lines(summary)]
     order = ("done", "new", "waiting", "running", "finishing", "unknown", "blocked", "failed", "damaged")
     shown = Table(box=None, pad_edge=False, expand=False)
     for name, options in (
@@ -44,7 +44,7 @@ def status_table(summary: Summary) -> RenderableType:
         most = len(runs) if state in ("failed", "damaged") and len(runs) <= 2 * SHOWN else SHOWN
         for run in runs[:most]:
             why = "" if state == "done" else _why(run)
-            cells = [escape(text) for text in (run["run"], _cell(run), _progress(run), why)]
+            cells = [printable_markup(text) for text in (run["run"], _cell(run), _progress(run), why)]
             shown.add_row(f"[{_COLOURS[state]}]{state}[/]", *cells)
         if len(runs) > most:
             shown.add_row(f"[{_COLOURS[state]}]{state}[/]", f"... and {len(runs) - most} more", "", "", "")
@@ -162,5 +162,5 @@ def watch_status(
             if summary["retries"]:
                 retry()
         except (RunError, InputError) as error:  # a controller or a lock that is busy now is free later
-            console.print(f"warning: {error}", markup=False)
+            console.print(f"warning: {printable_text(str(error))}", markup=False)
         sleep(max(0.2, every_s))

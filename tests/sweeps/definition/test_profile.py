@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +160,59 @@ def test_the_warning_has_to_come_after_the_start(keys: dict[str, Any], size: Siz
     assert problem in found
     assert bool(found) == bool(problem)
     assert "\n" not in found
+
+
+BAD = ["\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\0", "\x1b", "\u202e", "\u200b", "\ud800"]
+FIELDS: list[dict[str, Any]] = [
+    *({key: "a{}b"} for key in ("about", "partition", "account", "qos", "constraint", "gpu_type", "python", "tmp")),
+    *({"stage_data": "/a{}b"}, {"gres": "gpu:1{}"}, {"name": "a{}b"}, {"name": "a{}"}),
+    *({"setup": ["true", "module load x{}touch y"]}, {"environment": {"A": "b{}c"}}, {"environment": {"A{}B": "c"}}),
+    *({"sbatch": {"reservation": "r{}#SBATCH --wrap=x"}}, {"sbatch": {"reser{}vation": "r"}}, {"srun": ["--x{}y"]}),
+]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_a_line_break_in_any_value_is_refused(tmp_path: Path, field: dict[str, Any]) -> None:
+    file = tmp_path / "lab.yaml"
+    for char in BAD:
+        file.write_text(json.dumps(field).replace("{}", json.dumps(char)[1:-1]))
+        with pytest.raises(InputError) as refused:
+            load_profile(str(file))
+        assert str(refused.value).isprintable(), ascii(char)
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", ""])
+def test_the_name_of_a_profile_is_a_file_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(json.dumps({"name": name}))
+    with pytest.raises(InputError, match="is no file name"):
+        load_profile(str(file))
+
+
+@pytest.mark.parametrize(
+    ("values", "private"),
+    [
+        ({"environment": {"A": "1"}}, False),
+        ({"environment": {"WANDB_API_KEY": "abc"}}, True),
+        ({"setup": ["export HF_TOKEN=abc"]}, True),
+        ({"environment": {"PROXY": "http://me:word@host"}}, True),
+    ],
+)
+def test_a_profile_with_a_secret_is_stored_for_its_owner_alone(tmp_path: Path, values: Any, private: bool) -> None:
+    profile = Profile(name="lab", **values)
+    store_profile(tmp_path, "s", profile)
+    (stored,) = tmp_path.rglob("profile-lab.json")
+    assert stat.S_IMODE(stored.stat().st_mode) == (0o600 if private else 0o644)
+    assert stored_profile(tmp_path, "s", "lab") == profile
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"partition": "a\\n#SBATCH --wrap=x"}', '{"gpus": "x"}', '{"unknown": 1}']
+)
+def test_a_stored_profile_is_checked_too(tmp_path: Path, text: str) -> None:
+    store_profile(tmp_path, "s", Profile(name="lab"))
+    (stored,) = tmp_path.rglob("profile-lab.json")
+    stored.write_text(text)
+    with pytest.raises(InputError) as refused:
+        stored_profile(tmp_path, "s", "lab")
+    assert str(refused.value).isprintable()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from c2d.core.errors import InputError
 from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from sweeps.definition.profile import Hours, Profile
@@ -95,6 +96,22 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         rebuilt = rebuilt.replace(old[2:] + "\n", new[2:] + "\n")
     assert rebuilt == batch_script(second, asked)
+
+
+def test_a_secret_of_the_profile_is_not_printed(tmp_path: Path) -> None:
+    profile = Profile(name="lab", setup=["export HF_TOKEN=s3cretS"], environment={"PROXY": "http://me:s3cretE@host"})
+    task = Task(run(tmp_path, "a"))
+    lines = dry(request(tmp_path, task, profile=profile))
+    assert not [line for line in lines if "s3cret" in line]
+    assert any(line.strip() == "export HF_TOKEN=***" for line in lines)
+    assert any("the submitted script has the value" in line for line in lines)
+
+
+def test_a_store_that_slurm_cannot_log_to_is_refused_without_slurm(tmp_path: Path) -> None:
+    for name in ("a\\b", "a\nb", "a\u2028b"):
+        store = tmp_path / name
+        with pytest.raises(InputError, match="use a store without backslash and line break"):
+            dry(request(store, Task(run(store, "a"))))
 
 
 def test_arrays_that_wait_for_each_other_are_named(tmp_path: Path) -> None:
