@@ -40,13 +40,16 @@ class RelaunchOptions:
     update_code: bool = False
 
 
+UNCHANGED = RelaunchOptions()
+
+
 def relaunch(
     record: dict[str, Any],
     rows: list[Row],
     chosen: list[Row],
     workspace: Workspace,
     print_line: PrintLine,
-    options: RelaunchOptions = RelaunchOptions(),
+    options: RelaunchOptions = UNCHANGED,
 ) -> int:
     """Launch the chosen rows; return the launchers' worst exit code.
 

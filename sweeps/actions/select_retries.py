@@ -15,7 +15,7 @@ from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.run_state import time_stamp
 from sweeps.actions.row_filters import Filters, matches, parse_filters
 from sweeps.failures.retry_policy import backoff_s, exhausted
-from sweeps.state.failed_attempts import class_of_row, failed_attempts
+from sweeps.state.failed_attempts import class_of_row, failed_attempts, teachers_are_launched
 from sweeps.state.plan import Row
 from sweeps.state.state_rules import STATES
 
@@ -32,6 +32,8 @@ def select_retries(
     now: float | None = None,
 ) -> list[Row]:
     """Return the rows to launch again, in the order of the plan: failed ones, and those that a failed teacher blocked.
+
+    Rows whose job SLURM removed when a teacher failed are returned as soon as that teacher is in the queue or done.
 
     Without `classes` and `ids`, only failures that are retried automatically (retry_policy.AUTOMATIC), have attempts
     left and have waited for their back-off. A class or an id overrules all three.
@@ -65,6 +67,8 @@ def select_retries(
         return fits and (not ids or row.run.id in named) and matches(row, labels)
 
     def is_allowed(row: Row) -> bool:
+        if row.is_released and teachers_are_launched(row, by_id):
+            return True
         if row.state != "failed":
             return row.launch and row.state in states  # an interrupted run, selected by its state
         if classes or ids:

@@ -130,11 +130,16 @@ def retry_task(
         print_line(
             f"{run}: not on {', '.join(excluded)}, where runs of this sweep failed {NODE_FAILURES} times or more"
         )
-    unfinished = {other.run.id for other in every if other.state != "done"}
+    states = {other.run.id: other.state for other in every}
+    folder = row.run.path.parent
+
+    def is_unfinished(need: str) -> bool:
+        return (states.get(need) or RunFolder(folder / need).try_read_status()["state"]) != "done"
+
     return Task(
         row.run,
         # A run can be the canary of its sweep, and must not wait for itself.
-        after=tuple(need for need in (*row.needs, *canary_runs(row)) if need in unfinished and need != run),
+        after=tuple(need for need in (*row.needs, *canary_runs(row)) if need != run and is_unfinished(need)),
         size=size,
         mem_gb=mem_gb,
         hours=hours,

@@ -85,7 +85,8 @@ def retry_command(
     update_code: Annotated[bool, typer.Option("--update-code", help="use the current code; recorded")] = False,
 ) -> None:
     """Retry failed runs. Infrastructure and resource failures by default; code failures only by class or id."""
-    from sweeps.actions.relaunch import RelaunchOptions, relaunch
+    from sweeps.actions.relaunch import RelaunchOptions
+    from sweeps.actions.release_students import relaunch_with_students
     from sweeps.actions.select_retries import select_retries
     from sweeps.state.manifest import load_manifest
     from sweeps.state.plan import damaged_lines, read_plan
@@ -117,6 +118,6 @@ def retry_command(
         data=workspace.data if data else None,
         update_code=update_code,
     )
-    code = relaunch(record, rows, chosen, workspace, print_line, options)
+    code = relaunch_with_students(record, rows, chosen, workspace, print_line, options)
     if code:
         raise typer.Exit(code)

@@ -101,8 +101,8 @@ def _read_summary(workspace: Workspace, definition: str, filters: FilterOption) 
 
 
 def _retry_failed(workspace: Workspace, definition: str, filters: FilterOption) -> None:
-    """Relaunch the SLURM runs whose failure class is retried automatically."""
-    from sweeps.actions.relaunch import relaunch
+    """Relaunch the SLURM runs that are retried automatically, and the students of every sweep that they release."""
+    from sweeps.actions.release_students import relaunch_with_students
     from sweeps.actions.select_retries import select_retries
     from sweeps.state.manifest import load_manifest
     from sweeps.state.plan import read_plan
@@ -112,4 +112,4 @@ def _retry_failed(workspace: Workspace, definition: str, filters: FilterOption) 
     due = select_retries(rows, filters=filters or ())
     chosen = [row for row in due if row.job is not None and row.job.where == "slurm"]
     if chosen:
-        relaunch(record, rows, chosen, workspace, print_line)
+        relaunch_with_students(record, rows, chosen, workspace, print_line)

@@ -164,8 +164,10 @@ def _ask_accounting(wanted: list[str], listed: dict[str, JobFacts]) -> dict[str,
         text = _sacct(f"--jobs={ids}")
         accounted = accounted or text is not None
         found |= _pick(parse_sacct(text or ""), rest)
-    # Accounting is late: a job that squeue calls finished is not running.
+    # Accounting is late: a job that squeue calls finished is not running. It has no reason for a failed dependency.
     found = {job: facts for job, facts in found.items() if job not in listed or facts.state in FINISHED}
+    reasons = {job: facts.reason or listed[job].reason for job, facts in found.items() if job in listed}
+    found = {job: replace(facts, reason=reasons.get(job, facts.reason)) for job, facts in found.items()}
     return found if accounted else None
 
 

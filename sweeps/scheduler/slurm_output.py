@@ -34,6 +34,7 @@ class JobFacts:
         submitted: the cluster's local time, as SLURM prints it.
         started: as `submitted`.
         partition, qos, account: by squeue only.
+        cancelled_by: UID of the person who cancelled it; "" where SLURM did; None without sacct.
     """
 
     job: str
@@ -49,6 +50,7 @@ class JobFacts:
     partition: str = ""
     qos: str = ""
     account: str = ""
+    cancelled_by: str | None = None
 
 
 def parse_squeue(text: str) -> list[JobFacts]:
@@ -85,11 +87,13 @@ def parse_sacct(text: str) -> list[JobFacts]:
         if not JOB.fullmatch(job):
             continue
         exit_code, signal = _code(code)
+        person = re.search(r"^CANCELLED\+? by ([0-9]+)", state)
+        by = (person[1] if person else "") if _state(state) == "CANCELLED" else None
         seconds = float(elapsed) if elapsed.isascii() and elapsed.isdigit() and len(elapsed) < 16 else None
         found.append(
             JobFacts(
                 job, name, _state(state), _value(reason), _value(node), exit_code, signal, seconds, _value(submitted),
-                _value(started),
+                _value(started), cancelled_by=by,
             )
         )  # fmt: skip
     return sorted(found, key=lambda facts: facts.submitted)  # stable: equal times keep sacct's order

@@ -13,8 +13,25 @@ from sweeps.state.plan import Row
 
 
 def pending_retries(rows: Iterable[Row]) -> list[Row]:
-    """Return the failed rows that are retried automatically, now or after their back-off."""
-    return [row for row in rows if row.state == "failed" and not exhausted(class_of_row(row), failed_attempts(row))]
+    """Return the rows that are launched again automatically: failed ones (after their back-off) and released ones.
+
+    A released row is returned once its teachers are done, or in the queue.
+    """
+    every = list(rows)
+    by_id = {row.run.id: row for row in every}
+    return [row for row in every if _is_pending(row) or (row.is_released and teachers_are_launched(row, by_id))]
+
+
+def teachers_are_launched(row: Row, by_id: Mapping[str, Row]) -> bool:
+    """Return whether every teacher of a row is done, runs, or waits in a queue; one of another sweep alone counts."""
+    teachers = [by_id[need] for need in row.needs if need in by_id]
+    return all(
+        found.state in ("done", "running") or (found.state == "waiting" and not found.launch) for found in teachers
+    )
+
+
+def _is_pending(row: Row) -> bool:
+    return row.state == "failed" and not exhausted(class_of_row(row), failed_attempts(row))
 
 
 def failed_attempts(row: Row) -> list[dict[str, Any]]:

@@ -57,6 +57,17 @@ class Row:
     silence: str = ""
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def is_released(self) -> bool:
+        """Whether SLURM removed its job when a job that it waited for failed, and nothing blocks it any more.
+
+        Of the runs with a job of SLURM, these are the only ones that wait without being in a queue.
+        """
+        job = self.job
+        return (
+            self.state == "waiting" and self.launch and job is not None and job.where == "slurm" and bool(job.depends)
+        )
+
 
 def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[str, JobFacts]]:
     """Return the rows of a sweep as they are now, and what SLURM reports of its jobs.
@@ -94,15 +105,19 @@ def plan_rows(
     """
     clock = time.time() if now is None else now
     folders = folders_of(runs)
+    entries = list(planned)
+    # A teacher may be planned by another sweep alone, or by none any more: its run folder has its state.
+    own = {entry.run for entry in entries}
+    others = {need: PlannedRun(need, "teacher") for entry in entries for need in entry.needs if need not in own}
     rows: dict[str, Row] = {}
-    for entry in planned:
+    for entry in [*others.values(), *entries]:
         row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
         row = replace(row, status={"state": "waiting"}, needs=entry.needs)
         if entry.run in folders:
             is_folder = folders[entry.run]
             row = _decided(row, facts, queue_answered, clock) if is_folder else _damaged(row, [no_folder(row.run)])
-        rows[entry.run] = _blocked_by_teacher(row, rows)
-    return list(rows.values())
+        rows[entry.run] = row
+    return [row for row in _with_blocked(rows).values() if row.run.id in own]
 
 
 def damaged_lines(rows: Iterable[Row]) -> list[str]:
@@ -111,12 +126,12 @@ def damaged_lines(rows: Iterable[Row]) -> list[str]:
 
 
 def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
-    """Return the ids of the SLURM jobs of all runs that are not done."""
+    """Return the ids of the SLURM jobs of all runs that are not done, and of the teachers they need."""
     found = []
     folders = folders_of(runs)
-    for entry in planned:
-        if folders.get(entry.run):
-            run = RunFolder(runs / entry.run)
+    for name in dict.fromkeys(name for entry in planned for name in (entry.run, *entry.needs)):
+        if folders.get(name):
+            run = RunFolder(runs / name)
             job = read_job(run)
             if job is not None and job.job is not None and run.try_read_status()["state"] != "done":
                 found.append(job.job)
@@ -155,12 +170,23 @@ def _damaged(row: Row, problems: Sequence[Problem]) -> Row:
     return replace(row, state="damaged", reason=reason, launch=False, problems=tuple(problems))
 
 
-def _blocked_by_teacher(row: Row, before: Mapping[str, Row]) -> Row:
+def _with_blocked(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Return the rows, blocked where a teacher is, in whatever order they are: a teacher's teacher blocks as well."""
+    found = dict(rows)
+    changed = True
+    while changed:
+        before = dict(found)
+        found = {run: _blocked_by_teacher(row, before) for run, row in before.items()}
+        changed = any(found[run].state != before[run].state for run in found)
+    return found
+
+
+def _blocked_by_teacher(row: Row, rows: Mapping[str, Row]) -> Row:
     """Return the row, blocked where a teacher failed or is blocked; the reason names the teacher."""
-    if row.state in ("done", "running", "damaged"):
+    if row.state in ("done", "running", "damaged", "blocked"):
         return row
     for need in row.needs:
-        teacher = before.get(need)
+        teacher = rows.get(need)
         if teacher is not None and teacher.state in ("failed", "blocked", "damaged"):
             reason = f"blocked by {need} ({teacher.failure_class or teacher.state})"
             return replace(row, state="blocked", reason=reason, launch=False, failure_class=None)

@@ -197,8 +197,11 @@ def is_just_completed(facts: RunFacts) -> bool:
 
 
 def is_cancelled_by_dependency(facts: RunFacts) -> bool:
-    """SLURM removed its job because a job that it waited for failed."""
-    return facts.slurm is not None and facts.slurm.state == "CANCELLED" and facts.slurm.reason.startswith("Dependency")
+    """SLURM removed its job because a job that it waited for failed; a person's cancel has a UID in the accounting."""
+    if facts.slurm is None or facts.slurm.state != "CANCELLED":
+        return False
+    waited = facts.job is not None and bool(facts.job.depends)
+    return facts.slurm.reason.startswith("Dependency") or (waited and facts.slurm.cancelled_by == "")
 
 
 def always(facts: RunFacts) -> bool:

@@ -164,6 +164,12 @@ def _behind_canary(facts: RunFacts) -> str:
     return f"blocked by the canary {facts.failed_canary}"
 
 
+def _removed_by_slurm(facts: RunFacts) -> str:
+    assert facts.job is not None
+    waited = ", ".join(facts.job.depends) or "what it waited for"
+    return f"removed from the queue by SLURM when {waited} failed; `retry` or `status --watch` submits it again"
+
+
 def _progress(facts: RunFacts) -> str:
     status = facts.status
     if status.get("iterations"):
@@ -215,7 +221,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         (is_cancelled_by_dependency,),
         "waiting",
-        "removed from the queue by SLURM: what it waited for failed",
+        _removed_by_slurm,
         launch=True,
     ),
     Rule((always,), "failed", None),

@@ -19,6 +19,7 @@ from sweeps.actions import submit, workspace
 from sweeps.actions.cancel import cancel_runs, cancellable
 from sweeps.actions.code_of_runs import rows_with_code
 from sweeps.actions.relaunch import RelaunchOptions, relaunch
+from sweeps.actions.release_students import relaunch_with_students
 from sweeps.actions.select_retries import select_retries
 from sweeps.actions.submit import submit_sweep
 from sweeps.actions.tasks import rows_to_launch, tasks_of
@@ -28,6 +29,7 @@ from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.snapshot import snapshot_folder
+from sweeps.state.failed_attempts import pending_retries
 from sweeps.state.manifest import load_manifest
 from sweeps.state.plan import Row, read_plan
 from tests.sweeps.fake_slurm.control import FakeSlurm
@@ -344,3 +346,85 @@ def test_the_next_launcher_completes_the_submission_of_a_killed_one(fake: FakeSl
     write_job(row.run, row.job.model_copy(update={**gone, "name": "never-submitted"}))
     launch(place)
     assert started(fake) == before + 1  # and SLURM has no job of that name
+
+
+OTHER = GRID.replace("method.icod.lambda_kc: [0.2, 0.4]", "method.icod.lambda_kc: [0.8]")
+
+
+def launch_other(place: Workspace) -> list[Row]:
+    definition = parse_definition(OTHER, "other.yaml", "other")
+    assert submit_sweep(definition, place, forward=False, print_line=lambda line: None) == 0
+    return rows_of(place, "other")
+
+
+def rows_of(place: Workspace, sweep: str) -> list[Row]:
+    return read_plan(load_manifest(place.runs, sweep), place.runs)[0]
+
+
+def fail_teacher(fake: FakeSlurm, place: Workspace) -> RunFolder:
+    """The shared teacher fails; SLURM removes the jobs that wait for it, and controller and accounting say so."""
+    (teacher,) = [row.run for row in rows(place).values() if row.kind == "teacher"]
+    fail(teacher, "node-failure")
+    for number, job in fake.jobs.items():
+        fake.change(number, state="CANCELLED" if "afterok" in job["dependency"] else "FAILED")
+    return teacher
+
+
+@pytest.mark.parametrize("purged", [False, True])
+def test_a_shared_teacher_blocks_and_releases_the_students_of_every_sweep(
+    fake: FakeSlurm, place: Workspace, purged: bool
+) -> None:
+    launch(place, GRID.replace("    baseline: []\n", ""))
+    students = [row.run.id for row in launch_other(place) if row.needs]
+    assert len(students) == 2
+    teacher = fail_teacher(fake, place)
+    for number in fake.jobs:
+        fake.change(number, purged=purged)  # only accounting knows them
+    seen = {row.run.id: row for row in rows_of(place, "other")}
+    assert {seen[run].reason for run in students} == {f"blocked by {teacher.id} (node-failure)"}
+
+    every, record, messages = list(rows(place).values()), load_manifest(place.runs, "grid"), list[str]()
+    chosen = select_retries(every, ids=[teacher.id])
+    assert {row.run.id for row in chosen}.isdisjoint(students)
+    before = started(fake)
+    _older(teacher)
+    other_profile = Profile(name="another", mem_gb=99)
+    options = RelaunchOptions(profile=other_profile)
+    assert relaunch_with_students(record, every, chosen, place, messages.append, options) == 0
+    assert started(fake) - before == len(chosen) + 2
+    for run in students:
+        assert any(line.startswith(f"retry: {run} of sweep other (blocked by {teacher.id}") for line in messages)
+        job = read_job(RunFolder(place.runs / run))
+        assert job is not None
+        assert (job.profile, job.sweep, job.depends, job.submissions) == ("p", "other", [teacher.id], 2)
+    assert {row.state for row in rows_of(place, "other") if row.run.id in students} == {"waiting"}
+
+
+def test_students_of_a_teacher_that_another_shell_retried_are_released_by_their_own_sweep(
+    fake: FakeSlurm, place: Workspace
+) -> None:
+    launch(place, GRID.replace("    baseline: []\n", ""))
+    students = [row.run.id for row in launch_other(place) if row.needs]
+    teacher = fail_teacher(fake, place)
+    _older(teacher)
+    every, record = list(rows(place).values()), load_manifest(place.runs, "grid")
+    assert (
+        relaunch(record, every, select_retries(every, ids=[teacher.id]), place, print) == 0
+    )  # the teacher's sweep alone
+    found = rows_of(place, "other")
+    assert [row.run.id for row in found if row.is_released] == students
+    assert all(f"when {teacher.id} failed" in row.reason for row in found if row.is_released)
+    assert [row.run.id for row in pending_retries(found)] == students  # `status --watch` launches them
+    assert [row.run.id for row in select_retries(found)] == students
+    assert relaunch(load_manifest(place.runs, "other"), found, select_retries(found), place, print) == 0
+    assert {row.state for row in rows_of(place, "other") if row.run.id in students} == {"waiting"}
+    assert not any(row.is_released for row in rows_of(place, "other"))
+
+
+def test_a_cancel_by_a_person_is_no_failed_dependency(fake: FakeSlurm, place: Workspace) -> None:
+    launch(place, GRID.replace("    baseline: []\n", ""))
+    for number, job in fake.jobs.items():
+        if "afterok" in job["dependency"]:
+            fake.change(number, state="CANCELLED by 1000")
+    found = [row for row in rows(place).values() if row.needs]
+    assert {(row.state, row.failure_class) for row in found} == {("failed", "cancelled")}
