@@ -101,7 +101,7 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
         download: fetch a torchvision file that is not in the cache; None to do so if C2D_DOWNLOAD is 1.
 
     Raises:
-        InputError: there is no such file; the download failed or is damaged.
+        InputError: there is no such file; the download failed or is damaged; a kept file was changed.
     """
     if init.startswith(KEPT):
         kept = RunStore(folder.path.parent).weights(init.removeprefix(KEPT)) if folder is not None else None
@@ -109,6 +109,12 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
             raise InputError(
                 f"no weight file {kept or init} in the store; give the file itself as `init`, so that it is kept"
             )
+        with kept.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != init.removeprefix(KEPT):
+                raise InputError(
+                    f"{kept} is not the file that was given as init: its sha256 differs from its name; remove it and give "
+                    "the file itself as `init`, so that it is kept again"
+                )
         return kept
     if not init.startswith(PREFIX):
         path = Path(init)

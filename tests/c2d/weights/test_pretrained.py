@@ -145,6 +145,10 @@ def test_a_stored_file_is_found_by_its_content(tmp_path: Path) -> None:
     backbone = ResNet(18)
     pretrained.initialise(Detector(backbone), f"sha256:{digest}", folder)
     assert torch.equal(backbone.state_dict()["conv1.weight"], network.state_dict()["conv1.weight"])
+    kept = RunStore(folder.path.parent).weights(digest)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"is not the file that was given as init: its sha256 differs from its name"):
+        pretrained.initialise(Detector(ResNet(18)), f"sha256:{digest}", folder)
 
 
 def test_normalisation_comes_from_torchvision() -> None:
