@@ -52,7 +52,7 @@ def tasks_of(chosen: list[Row], definition: Definition, canary: int | None, prof
         return tasks
     # The run with the most methods, not a baseline: it exercises most of the code.
     row = max(students, key=lambda row: (row.run.id.count("+"), bool(row.needs)))
-    first = Task(row.run, unfinished(row), definition.size, stop_after=canary)
+    first = Task(row.run, unfinished(row), definition.size, stop_after=canary, method=_method(row), cell=_cell(row))
     teachers = [task for task, row in zip(tasks, chosen, strict=True) if row.kind == "teacher"]
     rest = [
         replace(task, after=(*task.after, first.id))
@@ -69,7 +69,7 @@ def _task(row: Row, after: tuple[str, ...], definition: Definition, profile: Pro
     """
     job = row.job
     if job is None:
-        return Task(row.run, after, definition.size)
+        return Task(row.run, after, definition.size, method=_method(row), cell=_cell(row))
 
     def raised(had: float | None, own: float | None) -> float | None:
         return had if job.profile == profile.name and (had or 0.0) > (own or 0.0) else None
@@ -82,7 +82,17 @@ def _task(row: Row, after: tuple[str, ...], definition: Definition, profile: Pro
         hours=raised(job.hours, getattr(profile.hours, definition.size)),
         exclude=tuple(job.exclude),
         snapshot=job.snapshot if row.status.get("attempt") else "",
+        method=_method(row),
+        cell=_cell(row),
     )
+
+
+def _method(row: Row) -> str:
+    return row.cells[0].get("method", "") if row.cells else ""
+
+
+def _cell(row: Row) -> str:
+    return ", ".join(f"{axis}={label}" for axis, label in row.cells[0].items()) if row.cells else row.kind
 
 
 def _unfinished_teachers(chosen: list[Row]) -> Callable[[Row], tuple[str, ...]]:
@@ -144,6 +154,8 @@ def retry_task(
         mem_gb=mem_gb,
         hours=hours,
         exclude=tuple(sorted({*(job.exclude if job else ()), *excluded})),
+        method=_method(row),
+        cell=_cell(row),
     )
 
 

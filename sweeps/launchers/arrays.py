@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sweeps.launchers.job_names import array_name
 from sweeps.launchers.launch_request import Task
 
 
@@ -69,7 +70,6 @@ def job_arrays(
     """
     chunks = _chunks(tasks, max(1, max_size))
     waited, slots = _free_slots(len(tasks), cap, list(active))
-    prefix = f"c2d-{re.sub(r'[^A-Za-z0-9_.-]+', '-', sweep)}-"
     result: list[JobArray] = []
     lanes: list[_Lane] = []
     ended_before: list[set[int]] = []  # for every array: those that have ended when it starts
@@ -92,7 +92,7 @@ def job_arrays(
         lane.load += len(chunk)
         lane.need = max(lane.need, len(chunk))
         ended_before.append(ended)
-        result.append(JobArray(prefix + token(), tuple(chunk), depends, waits))
+        result.append(JobArray(array_name(chunk, sweep, token()), tuple(chunk), depends, waits))
     for lane, throttle in zip(lanes, _shares([lane.need for lane in lanes], slots), strict=True):
         for number in lane.members:
             result[number] = replace(result[number], throttle=throttle)

@@ -28,6 +28,8 @@ class Task:
         exclude: nodes to avoid.
         stop_after: a canary saves and exits with success after this iteration; the run itself continues from there.
         snapshot: digest of the code the run has started with; "" for the request's.
+        method: label of the method, for the name of its job; "": from the run id.
+        cell: `axis=label, ...` of its first cell, for the comment of its job.
     """
 
     run: RunFolder
@@ -38,6 +40,8 @@ class Task:
     exclude: tuple[str, ...] = ()
     stop_after: int | None = None
     snapshot: str = ""
+    method: str = ""
+    cell: str = ""
 
     @property
     def id(self) -> str:

@@ -25,6 +25,7 @@ from sweeps.definition.profile import has_secret
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import JobArray, job_arrays
 from sweeps.launchers.dependencies import dependency_flag, parent_jobs, unfinished_arrays, unfinished_parents
+from sweeps.launchers.job_names import name_lines
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
 from sweeps.launchers.script import batch_script, check_store_path
@@ -101,6 +102,7 @@ def submit_array(
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(dump, enumerate(callables)))
+    atomic_write_text(folder / submission.NAMES, name_lines(array.tasks, request.sweep))
     shutil.copyfile(verify_snapshot.__file__, folder / submission.VERIFY)
     script = batch_script(array, request, dependency)
     atomic_write_text(folder / submission.SCRIPT, script, private=has_secret(request.profile))

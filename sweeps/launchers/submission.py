@@ -1,6 +1,7 @@
 """Files of one submission, in `<runs>/sweeps/<sweep>/<job name>/`, and the active arrays of a sweep.
 
 folders.txt           one absolute run folder a line; line i is task i
+names.txt             name and comment of each task, for squeue; line i is task i
 array.json            number, throttle, size and dependency, written after SLURM has accepted the array
 submission.sh         the batch script
 verify_snapshot.py    checks the submitted code before it runs
@@ -25,6 +26,7 @@ from sweeps.scheduler import queue
 FOLDERS = "folders.txt"
 ARRAY = "array.json"
 SCRIPT = "submission.sh"
+NAMES = "names.txt"
 VERIFY = "verify_snapshot.py"
 
 

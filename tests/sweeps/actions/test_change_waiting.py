@@ -64,7 +64,7 @@ def test_nice_leaves_held_jobs_alone(fake: FakeSlurm, runs: Path) -> None:
     call(runs, "hold", "s", "--filter", "method=c3")
     said = call(runs, "nice", "s", "100").splitlines()
     assert said == ["set to nice 100: 6 runs (7_[1-2,4-7])", "not changed: 1 run (7_3): held; release it first"]
-    assert fake.jobs["7"]["nice"] == dict.fromkeys("124567", "100")
+    assert fake.jobs["7"]["nices"] == dict.fromkeys("124567", "100")
     assert "nothing to change" in call(runs, "nice", "s", "100")
     assert "set to nice -5: 6 runs" in call(runs, "nice", "s", "-5")
 

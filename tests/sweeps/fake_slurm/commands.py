@@ -101,7 +101,7 @@ def rows(options: dict[str, str], purged: bool) -> list[dict[str, str]]:
                 "%i": f"{number}_{task}" if job["array"] else number, "%F": number, "%T": state, "%N": "n1",
                 "%M": "1:05", "%V": WHEN.format(0), "%S": job.get("start", WHEN.format(5)), "%j": job["name"],
                 "%r": job.get("reason", "None"), "%P": job.get("partition", "gpu"), "%q": "normal", "%a": "vision",
-                "%Q": "100", "%y": str(job.get("nice", {}).get(str(task), 0)), "exit": job["exit"][task],
+                "%Q": "100", "%y": str(job.get("nices", {}).get(str(task), 0)), "exit": job["exit"][task],
             }  # fmt: skip
             if task in job.get("held", []):
                 here |= {"%r": "JobHeldUser", "%Q": "0"}
@@ -149,7 +149,7 @@ def change(ids: str, what: str, value: str = "") -> int:
     elif what == "ArrayTaskThrottle":
         job["throttle"] = int(value)
     else:
-        job.setdefault(what.lower(), {}).update({str(task): value for task in tasks_of(tasks)})
+        job.setdefault(f"{what.lower()}s", {}).update({str(task): value for task in tasks_of(tasks)})
     write("jobs.json", jobs)
     return 0
 

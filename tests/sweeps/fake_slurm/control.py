@@ -27,7 +27,7 @@ class FakeSlurm:
         for name in commands:
             (path / name).symlink_to(BIN / name)
         (path / "python3").symlink_to(sys.executable)
-        for tool in ("bash", "mv", "env", "cat", "sleep"):
+        for tool in ("bash", "mv", "env", "cat", "sed", "sleep"):
             (path / tool).symlink_to(next(p / tool for p in map(Path, ("/bin", "/usr/bin")) if (p / tool).exists()))
         monkeypatch.setenv("PATH", str(path))
         monkeypatch.setenv("FAKE_SLURM", str(self.state))

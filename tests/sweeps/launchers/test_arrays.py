@@ -62,7 +62,7 @@ def test_a_canary_comes_before_the_rest_of_its_own_run() -> None:
 def test_more_chunks_than_places_wait_for_each_other() -> None:
     made = job_arrays([task(f"r{i}") for i in range(6)], "demo", 2, 1, token=counted())  # type: ignore[arg-type]
     assert [array.afterany for array in made] == [
-        (), (), ("c2d-demo-1",), ("c2d-demo-2",), ("c2d-demo-3",), ("c2d-demo-4",),
+        (), (), ("r0-demo-1",), ("r1-demo-2",), ("r2-demo-3",), ("r3-demo-4",),
     ]  # fmt: skip
     assert {array.throttle for array in made} == {1}
 
@@ -79,7 +79,7 @@ def test_arrays_already_in_the_queue_count() -> None:
 def test_names_are_unique_and_fit_a_command_line() -> None:
     made = job_arrays([task(f"r{i}") for i in range(50)], "ICOD table 3,a", 4, 10)
     assert len({array.name for array in made}) == 5
-    assert all(array.name.startswith("c2d-ICOD-table-3-a-") for array in made)
+    assert all(array.name.startswith("10methods-ICOD-table-3-a-") for array in made)
     assert all(len(array.name.rsplit("-", 1)[1]) == 8 for array in made)
 
 

@@ -88,7 +88,7 @@ def test_the_scripts_printed_are_those_that_are_sent(tmp_path: Path) -> None:
     start = messages.index("script of JOB2: that of JOB1 with its own folder, and") + 1
     changes = [line.strip() for line in messages[start : start + 4]]
     assert changes == [
-        "- #SBATCH --job-name=c2d-demo-1", "+ #SBATCH --job-name=c2d-demo-2", "- #SBATCH --mem=20480M",
+        "- #SBATCH --job-name=r0+r2-demo-1", "+ #SBATCH --job-name=r1+r3-demo-2", "- #SBATCH --mem=20480M",
         "+ #SBATCH --mem=40960M",
     ]  # fmt: skip
     # With these changes the second script can be written down from the first: nothing is hidden.

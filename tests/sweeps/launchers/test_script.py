@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,6 +274,40 @@ def test_the_runner_finds_its_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, value)
     subprocess.run(["bash", str(folder / "submission.sh")], check=True, timeout=120)
     assert pickle.loads((folder / f"{number}_2_0_result.pkl").read_bytes()) == ("success", 14)
+
+
+def test_a_task_takes_its_own_name_once_the_launcher_has_recorded_the_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweeps.launchers import submission
+    from sweeps.launchers.slurm import submit_array
+
+    fake = FakeSlurm(tmp_path / "slurm", monkeypatch)
+    made, asked = request(tmp_path, Profile(gpus=0, cpus=1, python="true #"), method="ic od", cell="a=1, b='$x'")
+    number = submit_array([print] * 3, made, asked, "", print)
+    folder = RunStore(asked.runs).submission(asked.sweep, made.name)
+    assert "--comment='3 cells, first a=1, b=??x?'" in flags((folder / "submission.sh").read_text())
+    recorded = (folder / submission.ARRAY).rename(tmp_path / "array.json")
+    for name, value in {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "999"}.items():
+        monkeypatch.setenv(name, value)
+    job = subprocess.Popen(
+        ["bash", str(folder / "submission.sh")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    job.wait(60)
+    assert fake.calls("scontrol") == []  # until then, the launcher may have to find the array by its first name
+    recorded.rename(folder / submission.ARRAY)
+    begun = time.monotonic()
+    while "names" not in fake.jobs[number] and time.monotonic() - begun < 30:
+        time.sleep(0.1)
+    assert fake.jobs[number]["names"] == {"2": "ic-od-demo"}
+    assert fake.jobs[number]["comments"] == {"2": "a=1, b=??x?"}
+
+
+def test_a_comment_of_the_profile_stays(tmp_path: Path) -> None:
+    text = batch_script(*request(tmp_path, Profile(sbatch={"comment": "grant 7"}), cell="a=1"))
+    assert [flag for flag in flags(text) if flag.startswith("--comment")] == ["--comment='grant 7'"]
+    assert 'Name="$name"' in text
+    assert " Comment=" not in text
 
 
 def bash(command: str, **variables: str) -> str:
