@@ -1,16 +1,21 @@
 """Names and comments of jobs, as squeue shows them: method and seed, the sweep; the cell as a comment.
 
 An array is found again by its name when sbatch fails half-way, so that name ends with a token and is unique. A task has
-its own name and comment from its start on: its batch script sets them (`sweeps.launchers.script`) as soon as
+its own name and comment from its start on: its batch script sets them (`name_job_lines`) as soon as
 array.json exists, which is when the launcher needs the first name no more.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
+from sweeps.definition.profile import Profile
+from sweeps.definition.sbatch_flags import flag_name
 from sweeps.launchers.launch_request import Task
+from sweeps.launchers.submission import ARRAY, NAMES
 
 PART_LENGTH, SWEEP_LENGTH, COMMENT_LENGTH = 24, 40, 200
 MOST_METHODS = 3
@@ -54,6 +59,35 @@ def name_lines(tasks: Sequence[Task], sweep: str) -> str:
         sweep: its name.
     """
     return "".join(f"{task_name(task, sweep)} {task_comment(task)}\n" for task in tasks)
+
+
+def has_comment(profile: Profile) -> bool:
+    """Return whether the profile sets the comment of jobs: some clusters charge or route by it."""
+    return any(flag_name(key) == "comment" for key in profile.sbatch)
+
+
+def name_job_lines(folder: Path, profile: Profile) -> list[str]:
+    """Return lines that give the task its own name and comment, in the background, and only if SLURM allows it.
+
+    Before array.json exists the launcher may have to find the array by its first name, so they wait for that file.
+
+    Args:
+        folder: of the submission.
+    """
+    base = shlex.quote(str(folder))
+    comment = "" if has_comment(profile) else ' Comment="$comment"'
+    return [
+        "name_job() {",
+        "    for pause in 0 2 5 10 30 60; do",
+        '        sleep "$pause"',
+        f"        [ -e {base}/{ARRAY} ] || continue",
+        f'        read -r name comment < <(sed -n "$((task + 1))p" {base}/{NAMES})',
+        '        scontrol update JobId="$job" Name="$name"' + comment,
+        "        return",
+        "    done",
+        "}",
+        "name_job >/dev/null 2>&1 &",
+    ]
 
 
 def _method_and_seed(tasks: Sequence[Task]) -> list[str]:

@@ -21,10 +21,10 @@ from c2d.core.store_folder import RunStore
 from sweeps.definition.profile import Profile
 from sweeps.definition.sbatch_flags import flag_name
 from sweeps.launchers.arrays import JobArray
-from sweeps.launchers.job_names import array_comment
+from sweeps.launchers.job_names import array_comment, has_comment, name_job_lines
 from sweeps.launchers.launch_request import LaunchRequest
 from sweeps.launchers.snapshot import snapshot_folder
-from sweeps.launchers.submission import ARRAY, FOLDERS, NAMES, VERIFY, pickle_name
+from sweeps.launchers.submission import FOLDERS, VERIFY, pickle_name
 
 _PERCENT = "\ue000"
 """Stands for a % of the log's path while submitit writes its own patterns (%j) into it."""
@@ -89,7 +89,7 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
             *profile.setup,
             *_exports(request, code),
             *_take_pickle(folder),
-            *_name_job(folder, profile),
+            *name_job_lines(folder, profile),
             *_verify(folder, code, profile),
         ],
         teardown=_teardown(folder, profile),
@@ -211,32 +211,6 @@ def _take_pickle(folder: Path) -> list[str]:
         '    echo "another job of this submission has taken task $task; nothing to do"',
         "    exit 0",
         "fi",
-    ]
-
-
-def has_comment(profile: Profile) -> bool:
-    """Return whether the profile sets the comment of jobs: some clusters charge or route by it."""
-    return any(flag_name(key) == "comment" for key in profile.sbatch)
-
-
-def _name_job(folder: Path, profile: Profile) -> list[str]:
-    """Return lines that give the task its own name and comment, in the background, and only if SLURM allows it.
-
-    Before array.json exists the launcher may have to find the array by its first name, so the lines wait for that file.
-    """
-    base = shlex.quote(str(folder))
-    comment = "" if has_comment(profile) else ' Comment="$comment"'
-    return [
-        "name_job() {",
-        "    for pause in 0 2 5 10 30 60; do",
-        '        sleep "$pause"',
-        f"        [ -e {base}/{ARRAY} ] || continue",
-        f'        read -r name comment < <(sed -n "$((task + 1))p" {base}/{NAMES})',
-        '        scontrol update JobId="$job" Name="$name"' + comment,
-        "        return",
-        "    done",
-        "}",
-        "name_job >/dev/null 2>&1 &",
     ]
 
 
