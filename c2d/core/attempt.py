@@ -209,12 +209,32 @@ class _MaskedLines(logging.Formatter):
         return mask_text(super().format(record))
 
 
+class _LogFile(logging.FileHandler):
+    """log.txt. On a full disk its lines are lost, and one of them is replaced by a warning; the run goes on."""
+
+    has_warned = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Warn once, in one line, where logging prints a traceback for every record."""
+        if not self.has_warned:
+            print(
+                f"warning: cannot write {self.baseFilename}: {first_line(sys.exc_info()[1] or OSError())}",
+                file=sys.stderr,
+            )
+        self.has_warned = True
+
+    def close(self) -> None:
+        """Close the file, without an error for the lines that it could not hold."""
+        with suppress(OSError):
+            super().close()
+
+
 def _logger(folder: RunFolder, quiet: bool) -> logging.Logger:
     log = logging.getLogger(f"c2d.run.{folder.id}")
     log.setLevel(logging.INFO)
     log.propagate = False
     try:
-        lines = logging.FileHandler(folder.log)
+        lines = _LogFile(folder.log)
     except OSError as error:
         raise disk_error(folder.log, error) from error
     lines.setFormatter(_MaskedLines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

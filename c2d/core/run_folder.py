@@ -6,6 +6,7 @@ library is imported, so a login node reads the state of a thousand runs quickly.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -30,6 +31,8 @@ JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
 LATENCY_FOLDER = "latency"
 NODE_VARIABLE = "SLURMD_NODENAME"
 """SLURM's name of the node a job runs on. sbatch knows nodes by this name only, and the host may have another one."""
+_MONOTONIC_BEGIN: dict[Path, tuple[float | None, float]] = {}
+"""{run folder: (`begun`, time.monotonic() then)} of the attempts that this process has begun."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +191,12 @@ class RunFolder:
         status.pop("node", None)
         if NODE_VARIABLE in os.environ:
             status["node"] = os.environ[NODE_VARIABLE]
+        if "begun" in facts:
+            _MONOTONIC_BEGIN[self.path] = begun, time.monotonic() - max(0.0, now.timestamp() - begun)
         if begun is not None:
-            # A clock that is set back makes no time negative.
-            elapsed_s = max(0.0, now.timestamp() - begun)
+            own_begin, since = _MONOTONIC_BEGIN.get(self.path, (None, 0.0))
+            # The process of the attempt is not misled by a clock that is set; of another one, no time is negative.
+            elapsed_s = time.monotonic() - since if own_begin == begun else max(0.0, now.timestamp() - begun)
             status["elapsed_s"] = round((status.get("elapsed_before_s") or 0.0) + elapsed_s, 3)
         atomic_write_json(self.status, status)
 
@@ -239,9 +245,10 @@ def atomic_write_bytes(path: Path, data: bytes, private: bool = False) -> None:
 
 def disk_error(path: Path, error: OSError) -> RunError:
     """Build the error for a failed write: the file, the reason, and how to continue."""
+    what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder and its permissions"
     return RunError(
-        f"cannot write {path}: {error.strerror or error}; free some space or give another folder with --runs, "
-        "then call the same command again",
+        f"cannot write {path}: {error.strerror or error}; {what} or give another folder with --runs, then call the "
+        "same command again",
         "disk",
     )
 

@@ -28,6 +28,7 @@ RESULTS, PAGE, WORK = (
 PARTS: dict[str, tuple[str, str]] = {
     "kills": ("tests.trust.kills", "Kills of a training"),
     "kills-commands": ("tests.trust.killed_commands", "Kills of a report and of a submission"),
+    "disk": ("tests.trust.disk_faults", "Full, read-only and vanished disks"),
     "planted": ("tests.trust.planted", "Files placed into a run folder between two attempts"),
 }
 """{part: (module with `rows`, heading on the page)}, in the order in which they run."""

@@ -180,7 +180,9 @@ def differences(run: RunFolder, reference: RunFolder) -> list[str]:
 
 
 def _numbers(run: RunFolder) -> dict[str, Any]:
-    return {key: value for key, value in read_json(run.result).items() if key not in ("seconds", "audit", "teachers")}
+    # Of the digests, those of the configs follow from the path of the data.
+    places = ("seconds", "audit", "teachers", "sha256")
+    return {key: value for key, value in read_json(run.result).items() if key not in places}
 
 
 def _curve(run: RunFolder) -> list[dict[str, Any]]:

@@ -165,3 +165,17 @@ def test_a_log_that_cannot_be_written_is_one_line_and_leaves_no_lock(folder: Run
     with pytest.raises(RunError, match=r"cannot write .*log\.txt: Is a directory"), attempt(folder, quiet=True):
         raise AssertionError("the attempt began")
     assert not folder.lock.exists()
+
+
+def test_a_full_disk_under_the_log_is_one_warning_and_leaves_no_lock(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.log.symlink_to("/dev/full")
+    with attempt(folder, quiet=True) as log:
+        log.info("first")
+        log.info("second")
+    assert not folder.lock.exists()
+    assert folder.read_status()["state"] == "done"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: cannot write {folder.log}: ")
+    assert line.endswith("No space left on device")

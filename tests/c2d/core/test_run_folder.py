@@ -6,10 +6,12 @@ import errno
 import json
 import os
 import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
 
+from c2d.core import run_folder
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
@@ -101,3 +103,19 @@ def test_the_names_of_the_files_of_a_run() -> None:
         "spec.json", "status.json", "result.json", "env.json", "metrics.jsonl", "log.txt", "detections.json.gz",
         "latency", "job.json", "attempts.jsonl",
     ]  # fmt: skip
+
+
+def test_a_clock_that_is_set_forward_makes_no_run_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class AnHourLater(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    folder = RunFolder(tmp_path)
+    folder.write_status("running", attempt=1, begun=round(time.time(), 3), elapsed_before_s=5.0)
+    monkeypatch.setattr(run_folder, "datetime", AnHourLater)
+    folder.write_status("running", stage="fit")
+    assert 5.0 <= folder.read_status()["elapsed_s"] < 25.0
+    monkeypatch.setattr(run_folder, "_MONOTONIC_BEGIN", {})  # of another process there is the clock alone
+    folder.write_status("failed")
+    assert folder.read_status()["elapsed_s"] > 3600.0
