@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.errors import RunError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.sweep_manifest import planned_runs
 from sweeps.actions.submit import submit_sweep

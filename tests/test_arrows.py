@@ -24,6 +24,7 @@ HEAVY = ("torch", "torchvision", "mmengine", "mmcv", "mmdet", "timm")
 # Imports inside functions and imports of types alone count as well.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core": (),
+    "c2d.core.process": (),
     "c2d.core.yaml": ("c2d.core",),
     "c2d.markup": ("c2d.core",),
     "c2d.metrics": ("c2d.core",),
@@ -62,13 +63,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.definition": ("c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs"),
     "sweeps.failures": ("c2d.core", "sweeps.scheduler"),
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
-    "sweeps.node": ("c2d.core", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
+    "sweeps.node": ("c2d.core", "c2d.core.process", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.launchers": (
-        "c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
+        "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
     ),
     "sweeps.checks": (
-        "c2d.core", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
-        "sweeps.launchers",
+        "c2d.core", "c2d.core.process", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler",
+        "sweeps.failures", "sweeps.node", "sweeps.launchers",
     ),
     "sweeps.actions": (
         "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.state",
@@ -77,7 +78,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "sweeps.commands": ("c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions"),
     "sweeps": (
-        "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions", "sweeps.commands",
+        "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",
+        "sweeps.commands",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
     "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),
@@ -100,15 +102,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "benchmarks.flops": ("c2d.detectors",),
     "benchmarks.backends": ("c2d.core",),
     "benchmarks.latency": (
-        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.weights", "analysis.stats",
-        "benchmarks.machine",
+        "c2d.core", "c2d.core.process", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.weights",
+        "analysis.stats", "benchmarks.machine",
         "benchmarks.flops", "benchmarks.backends",
     ),
     "benchmarks.training": (
-        "c2d.core", "c2d.configs", "c2d.detectors", "c2d.distillation", "c2d.methods", "c2d.specs",
+        "c2d.core", "c2d.core.process", "c2d.configs", "c2d.detectors", "c2d.distillation", "c2d.methods", "c2d.specs",
         "c2d.teachers", "c2d.evaluation", "c2d.training", "benchmarks.machine",
     ),
-    "benchmarks.suite": ("c2d.core", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine"),
+    "benchmarks.suite": (
+        "c2d.core", "c2d.core.process", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine",
+    ),
     "benchmarks": ("c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite"),
 }  # fmt: skip
 TORCH_FREE = ("c2d.core", "c2d.markup", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
@@ -314,7 +318,7 @@ def test_command_modules_import_nothing_heavy_at_the_top() -> None:
 
 
 def test_the_command_imports_no_room() -> None:
-    allowed = ("c2d", "c2d.core.errors", "c2d.core.masking", "c2d.core.printable")
+    allowed = ("c2d", "c2d.core.disk", "c2d.core.errors", "c2d.core.masking", "c2d.core.printable")
     wrong = [a for a in of_ours(arrows("c2d.cli.main")) if a.target not in allowed]
     assert not wrong, shown(wrong)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import c2d
 from analysis.load import columns, flatten
 from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
 from c2d.core import json_values, regular_file
+from c2d.core.disk import open_draft
 from c2d.core.regular_file import FileState
 
 SCHEMA = 1
@@ -81,18 +81,18 @@ class Cache:
             body = json.dumps({key: [*state, value] for key, (state, value) in self.entries.items()}).encode()
             head = {**_made_by(), "store": self.store, "sha256": hashlib.sha256(body).hexdigest()}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=DRAFT_PREFIX)
+            handle, draft = open_draft(self.path, DRAFT_PREFIX)
             remove_old_drafts(self.path.parent)
         except (OSError, ValueError):
             return
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(json.dumps(head).encode() + b"\n" + body)
-            os.replace(name, self.path)  # at once: a reader finds the old file or the new one
+            os.replace(draft, self.path)  # at once: a reader finds the old file or the new one
         except OSError:
-            Path(name).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
 
 

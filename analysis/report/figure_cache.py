@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Callable
 from importlib.metadata import version
@@ -20,6 +19,7 @@ import c2d
 from analysis.load.cache import cache_folder, is_inside
 from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
 from analysis.spec.report_item import FigureSpec
+from c2d.core.disk import open_draft
 
 MOST_BYTES = 200_000_000
 """Of all entries; the oldest go first."""
@@ -110,13 +110,13 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
     """Write an entry as a whole or not at all."""
     first, second = (files[suffix] for suffix in SUFFIXES)
     body = zlib.compress(b"%d\n" % len(first) + first + second, 1)
-    draft = ""
+    draft: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=DRAFT_PREFIX)
+        handle, draft = open_draft(path, DRAFT_PREFIX)
         with os.fdopen(handle, "wb") as stream:
             stream.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         os.replace(draft, path)
     except OSError:
-        if draft:
-            Path(draft).unlink(missing_ok=True)
+        if draft is not None:
+            draft.unlink(missing_ok=True)

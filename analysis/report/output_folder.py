@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
+from c2d.core.disk import open_draft
 from c2d.core.errors import InputError
 
 
@@ -47,17 +47,16 @@ class OutputFolder:
             InputError: the system refuses; what was written before stays.
         """
         path = self.path / name
-        draft = ""
+        draft: Path | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=path.parent, prefix=DRAFT_PREFIX)
+            handle, draft = open_draft(path, DRAFT_PREFIX)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content.encode() if isinstance(content, str) else content)
-            os.chmod(draft, 0o644)  # mkstemp makes files that only their owner can read
             os.replace(draft, path)
         except OSError as error:
-            if draft:
-                Path(draft).unlink(missing_ok=True)
+            if draft is not None:
+                draft.unlink(missing_ok=True)
             what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the path"
             raise InputError(f"cannot write {path}: {error.strerror or error}; {what}, or give another --out") from None
         self.written.append(path)

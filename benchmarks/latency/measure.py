@@ -19,7 +19,7 @@ from benchmarks.backends.registry import find_backend
 from benchmarks.latency.latency_request import LatencyRequest
 from benchmarks.latency.latency_row import LatencyRow, Rows, add_launch, first_value
 from c2d.core.errors import InputError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 
 Progress = Callable[[str], None]
 

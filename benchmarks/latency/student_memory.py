@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.machine.peak_memory import baseline_mib, peak_of_calls
 from c2d.core.errors import InputError, RunError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 
 if TYPE_CHECKING:
     from benchmarks.latency.latency_request import LatencyRequest

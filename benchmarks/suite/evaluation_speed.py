@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.machine.peak_memory import resident_peak_mib
 from benchmarks.suite.synthetic_dataset import DETECTIONS, OBJECTS, write_synthetic_files
 from c2d.core.errors import InputError, RunError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 
 MIN_IMAGES = 20
 REFERENCE_RESAMPLES = 10

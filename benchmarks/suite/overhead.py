@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 
 GOALS: dict[str, float] = {
     "c2d --help": 0.4,

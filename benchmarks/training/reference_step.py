@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from c2d.core.python_process import PACKAGE_ROOT, module_command, module_environment
+from c2d.core.process.python_process import PACKAGE_ROOT, module_command, module_environment
 
 MODULE = "tests.c2d.methods.reference_step_times"
 

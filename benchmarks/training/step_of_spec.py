@@ -24,7 +24,7 @@ from benchmarks.machine import peak_memory
 from benchmarks.training.reference_step import reference_times
 from benchmarks.training.step_process import prepare_process, time_ms
 from c2d.core.errors import RunError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 
 Call = Callable[[], Any]
 

@@ -95,6 +95,9 @@ def _run(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:
+        from c2d.core.disk import as_disk_error
+
+        error = as_disk_error(error)
         code = getattr(error, "exit_code", None)
         if code is None:
             raise

@@ -17,13 +17,14 @@ from typing import Any
 
 from filelock import SoftFileLock, Timeout
 
+from c2d.core.disk import disk_error
 from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.failure_classes import classify_error
 from c2d.core.json_values import items, read_object, required
 from c2d.core.masking import mask_text
 from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
-from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json, disk_error
+from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json
 from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
 
 TEMPORARY_NAME = re.compile(r"\..+\.[a-z0-9_]{8}")

@@ -186,7 +186,7 @@ def append_attempt(run: RunFolder, **facts: Any) -> None:
         facts["reason"] = mask_text(facts["reason"])
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, allow_nan=False) + "\n"
     run.path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run.attempts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = os.open(run.attempts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(handle, line.encode())
     finally:

@@ -6,20 +6,20 @@ library is imported, so a login node reads the state of a thousand runs quickly.
 
 from __future__ import annotations
 
-import errno
 import gzip
 import json
 import os
 import socket
-import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from c2d.core import json_values, status_shape
-from c2d.core.errors import InputError, RunError
+from c2d.core.disk import disk_error, open_draft
+from c2d.core.errors import InputError
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.masking import mask_text
 from c2d.core.regular_file import Problem, file_state
@@ -219,38 +219,27 @@ def atomic_write_bytes(path: Path, data: bytes, private: bool = False) -> None:
         private: only the owner may read the file, because it holds a secret.
 
     Raises:
-        RunError: the system refuses, e.g. the disk is full.
+        DiskError: the system refuses, e.g. the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder: a rename is atomic within one file system only.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = open_draft(path, mode=0o600 if private else 0o666)
+    except OSError as error:
+        raise disk_error(path, error) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             # Before the rename: if the machine crashes, the new name could otherwise belong to an empty file.
             os.fsync(stream.fileno())
-        # mkstemp's 0600 would hide the file from colleagues.
-        if not private:
-            os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise disk_error(path, error) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        os.replace(draft, path)
+    except BaseException as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise disk_error(path, error) from error
         raise
-
-
-def disk_error(path: Path, error: OSError) -> RunError:
-    """Build the error for a failed write: the file, the reason, and how to continue."""
-    what = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder and its permissions"
-    return RunError(
-        f"cannot write {path}: {error.strerror or error}; {what} or give another folder with --runs, then call the "
-        "same command again",
-        "disk",
-    )
 
 
 def atomic_write_text(path: Path, text: str, private: bool = False) -> None:

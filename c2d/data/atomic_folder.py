@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from c2d.core.disk import make_draft_folder
 from c2d.core.errors import InputError
 from c2d.data.card import CARD_FILE, Card
 from c2d.data.card_lookup import load_card
@@ -57,12 +57,10 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Beside `out`, because a folder can be renamed within one file system only.
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        work = make_draft_folder(out)
     except OSError as error:
         raise InputError(f"cannot write to {out.parent}: {error.strerror}; give another folder") from None
     try:
-        work.chmod(0o755)  # mkdtemp's 0700 would hide the data set from colleagues
         yield Stage(work)
         os.replace(work, out)  # also takes the place of an empty folder
     except BaseException:

@@ -17,8 +17,9 @@ from mmengine.dist import get_rank
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
+from c2d.core.disk import disk_error
 from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, atomic_write_text, disk_error
+from c2d.core.run_folder import RunFolder, atomic_write_text
 
 HEARTBEAT_S = 10.0
 """Time between two heartbeats of status.json."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from filelock import SoftFileLock, Timeout
 
+from c2d.core.disk import DISK_ERRORS, disk_error
 from c2d.core.errors import InputError
 from c2d.core.store_folder import SWEEPS
 from sweeps.definition.profile import Profile
@@ -41,12 +42,13 @@ def submission_lock(runs: Path) -> Iterator[None]:
 
     Raises:
         InputError: another process holds it for longer than LOCK_WAIT_S seconds.
+        DiskError: the store cannot be written, for the lock or in the body.
     """
     path = runs / SWEEPS / ".submission.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A lock file, not a lock of the kernel: the latter does not hold between the hosts of every network file system.
     lock = SoftFileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=LOCK_WAIT_S)
     except Timeout:
         # filelock writes the pid and the host name into the file, one a line.
@@ -55,7 +57,13 @@ def submission_lock(runs: Path) -> Iterator[None]:
             f"another submission to {runs} is in progress (pid {owner}); wait for it, or remove {path} if that process "
             "has ended"
         ) from None
+    except OSError as error:
+        raise disk_error(path, error) from error
     try:
         yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise disk_error(Path(error.filename or runs), error) from error
     finally:
         lock.release()

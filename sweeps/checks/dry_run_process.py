@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 from c2d.core.run_folder import atomic_write_json
 from c2d.specs.spec import RunSpec
 from sweeps.launchers.launch_request import PrintLine

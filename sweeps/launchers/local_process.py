@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from c2d.core.errors import InputError
-from c2d.core.python_process import module_command
+from c2d.core.process.python_process import module_command
 from sweeps.failures.log_paths import local_log
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import snapshot_environment

@@ -12,11 +12,13 @@ import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from c2d.core.disk import DiskError
 from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import atomic_write_text
@@ -60,7 +62,7 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
             sent = _submit(array, request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
-                raise _refusal(error, len(jobs)) from error
+                raise _refusal(error, request, len(jobs)) from error
             print_line(f"SLURM accepts no more of your jobs now ({error.text})")
             sent = _submit_part(array, request, jobs, numbers, print_line)
         if sent < len(array.tasks):
@@ -107,10 +109,11 @@ def submit_array(
     script = batch_script(array, request, dependency)
     atomic_write_text(folder / submission.SCRIPT, script, private=has_secret(request.profile))
     number = sbatch(folder / submission.SCRIPT, array.name, print_line)
-    submission.write_array(
-        folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle, dependency=dependency,
-        submitted=_now(),
-    )  # fmt: skip
+    with suppress(DiskError):  # the job is in the queue, and is found by its name as well
+        submission.write_array(
+            folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle,
+            dependency=dependency, submitted=_now(),
+        )  # fmt: skip
     return number
 
 
@@ -136,7 +139,6 @@ def _submit(
 ) -> int:
     """Submit one array, write job.json of its runs, and add its jobs to `jobs` and `numbers`; return its size."""
     folder = RunStore(request.runs).submission(request.sweep, array.name)
-    submission.write_folders(folder, [task.run for task in array.tasks])
     parents = parent_jobs(array, request, jobs)
     waits = [numbers.get(name, name) for name in array.afterany]
     callables = [training_job(task, request) for task in array.tasks]
@@ -145,8 +147,9 @@ def _submit(
         _draft(task, number, array, request, folder, earlier)
         for number, (task, earlier) in enumerate(zip(array.tasks, earlier_jobs, strict=True))
     ]
-    _write_all(array, drafts)
     try:
+        submission.write_folders(folder, [task.run for task in array.tasks])
+        _write_all(array, drafts)
         try:
             number = submit_array(callables, array, request, dependency_flag(parents.values(), waits), print_line)
         except NotSubmitted as error:
@@ -158,11 +161,20 @@ def _submit(
     except queue.Unreachable:
         raise  # it may be in the queue, and can be recovered: job.json keeps the state `submitting`
     except Exception:
-        _write_all(array, earlier_jobs)  # nothing was submitted: the runs get back the job.json that they had
+        # Nothing was submitted: the runs get back the job.json that they had, for which a full disk needs the space.
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(DiskError):
+            _write_all(array, earlier_jobs)
         raise
     count = len(array.tasks)
-    _write_all(array, [submitted_job(draft, number, count) for draft in drafts])
+    try:
+        _write_all(array, [submitted_job(draft, number, count) for draft in drafts])
+    except DiskError as error:
+        raise DiskError(
+            f"job {number} ({count} runs) is in the queue, and its number could not be recorded: {error}; that command "
+            f"finds the job by its name, {array.name}",
+            error.is_full,
+        ) from error
     numbers[array.name] = number
     for place, task in enumerate(array.tasks):
         jobs[task.id] = submission.job_id(number, place, count)
@@ -182,7 +194,7 @@ def _submit_part(
             return _submit(replace(array, tasks=array.tasks[:count]), request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
-                raise _refusal(error, len(jobs)) from error
+                raise _refusal(error, request, len(jobs)) from error
         count //= 2
     return 0
 
@@ -223,16 +235,24 @@ def _write_all(array: JobArray, jobs: Sequence[Job | None]) -> None:
         list(pool.map(write, zip(array.tasks, jobs, strict=True)))
 
 
-def _refusal(error: NotSubmitted, submitted: int) -> Exception:
-    """Return InputError where nothing was submitted, RunError where some arrays are in the queue."""
+def _refusal(error: NotSubmitted, request: LaunchRequest, submitted: int) -> Exception:
+    """Return InputError where nothing was submitted, RunError where some arrays are in the queue.
+
+    Args:
+        submitted: number of runs of this request in the queue.
+    """
     hint = {
         "busy": "the controller is busy; repeat the command later",
         "array": "this cluster's MaxArraySize is smaller than `scontrol show config` reports; contact its support",
         "dependency": "a job it waits for has ended; check `c2d sweep status`",
     }.get(error.cause, "fix the profile (docs/sweeps.md); `--where dry` shows the script")
+    kept = (
+        f"Kept in {request.runs}: sweeps/{request.sweep}.json, {len(request.tasks)} run folders, "
+        f"snapshots/{request.snapshot}; then the same command continues"
+    )
     if error.cause == "busy" or submitted:
-        return RunError(f"{error}; {hint}. Runs that stay submitted: {submitted}", "config")
-    return InputError(f"{error}; {hint}. Nothing was submitted")
+        return RunError(f"{error}; {hint}. Runs that stay submitted: {submitted}. {kept}", "config")
+    return InputError(f"{error}; {hint}. Nothing was submitted. {kept}")
 
 
 def _check_host(request: LaunchRequest, print_line: PrintLine) -> None:

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from c2d.core.disk import disk_error
 from c2d.core.errors import InputError
-from c2d.core.run_folder import atomic_write_json, disk_error
+from c2d.core.run_folder import atomic_write_json
 from c2d.core.store_folder import RunStore
 from sweeps.node.verify_snapshot import FACTS, code_files, digest_of, snapshot_problem
 
@@ -48,7 +49,7 @@ def take_snapshot(runs: Path) -> str:
             path = draft / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            path.chmod(0o444)  # so that an editor does not change what has run
+            path.chmod(path.stat().st_mode & 0o444)  # so that an editor does not change what has run
         facts = {
             "format": FORMAT,
             "digest": digest,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 from c2d.core.run_folder import atomic_write_json, node_name
 
 # Below the time limit of the probe, five minutes, so that the answer is still written.

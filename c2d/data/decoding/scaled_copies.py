@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from c2d.core.disk import make_draft_folder
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.decoding.decoder import Pixels, decode
@@ -48,9 +48,8 @@ def write_8bit_copies(source: Path, out: Path, minimum: float, maximum: float) -
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} is inside {source}; give a folder outside it")
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
+    work = make_draft_folder(out.absolute())
     try:
-        work.chmod(0o755)
         done = Scaling(str(source.resolve()), minimum, maximum)
         for path in sorted(path for path in source.rglob("*") if path.is_file()):
             _copy(path, path.relative_to(source), work, done)

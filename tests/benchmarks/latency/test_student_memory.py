@@ -15,7 +15,7 @@ from benchmarks.latency import student_memory
 from benchmarks.latency.student_memory import MemoryRequest, measure_peak
 from benchmarks.machine import peak_memory
 from c2d.core.errors import InputError, RunError
-from c2d.core.python_process import module_command, module_environment
+from c2d.core.process.python_process import module_command, module_environment
 
 CONFIG = Path(__file__).parents[2] / "fixtures" / "students" / "tiny-retinanet.py"
 MIB = 2**20

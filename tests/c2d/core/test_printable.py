@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from c2d.core.printable import log_text, printable_line, printable_markup, printable_streams, printable_text
-from c2d.core.python_process import module_environment
+from c2d.core.process.python_process import module_environment
 
 HOSTILE = [
     *("\x00", "\x07", "\x08", "\x1b", "\x7f", "\x85", "\x9b", "\r", "\x0b", "\x0c"),

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from c2d.core.python_process import PACKAGE_ROOT, module_command, module_environment
+from c2d.core.process.python_process import PACKAGE_ROOT, module_command, module_environment
 
 
 def test_the_command_excludes_the_working_directory() -> None:
@@ -16,7 +16,7 @@ def test_the_command_excludes_the_working_directory() -> None:
 
 
 def test_our_packages_come_first_and_empty_entries_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (PACKAGE_ROOT / "c2d" / "core" / "python_process.py").is_file()
+    assert (PACKAGE_ROOT / "c2d" / "core" / "process" / "python_process.py").is_file()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "/elsewhere"]))
     found = module_environment(C2D_CACHE="cache")
     assert found["PYTHONPATH"] == os.pathsep.join([str(PACKAGE_ROOT), "/elsewhere"])

@@ -26,7 +26,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        RunError, match=r"cannot write .*result.json: No space left on device; free some space"
+        RunError, match=r"cannot write .*result.json: No space left on device \(.* free in .*\); free some"
     ) as caught:
         atomic_write_json(path, {"AP": 0.6})
     assert caught.value.failure_class == "disk"

@@ -11,7 +11,7 @@ import site
 import sys
 from pathlib import Path
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 """The folder that holds the packages c2d, sweeps, analysis and benchmarks: a checkout, a snapshot or site-packages."""
 
 

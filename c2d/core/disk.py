@@ -1,0 +1,105 @@
+"""Files under temporary names with the mode that umask gives, and the errors of a disk that cannot be written.
+
+`tempfile` makes files of mode 0600 and folders of 0700: colleagues in the group of a store could not read them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Final
+
+from c2d.core.errors import RunError
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+DISK_ERRORS: Final = (
+    *FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EFBIG,
+)  # fmt: skip
+"""Numbers of an OSError that are about a file system, not about the code that called it."""
+
+
+class DiskError(RunError):
+    """A file or folder could not be written.
+
+    Attributes:
+        is_full: the disk or the quota is used up.
+    """
+
+    def __init__(self, message: str, is_full: bool) -> None:
+        super().__init__(message, "disk")
+        self.is_full = is_full
+
+
+def open_draft(path: Path, prefix: str | None = None, mode: int = 0o666) -> tuple[int, Path]:
+    """Create a new file beside `path` and return its descriptor and name: `.NAME.` and 8 characters.
+
+    Beside it, because a rename is atomic within one file system only. Mode and group follow from umask and folder.
+
+    Args:
+        path: the file that the draft will replace.
+        prefix: of the draft's name; None: `.NAME.`.
+        mode: permissions that umask then reduces; 0o600 for a file with a secret.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    draft = _draft_name(path, prefix)
+    return os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode), draft
+
+
+def make_draft_folder(path: Path) -> Path:
+    """Create a new folder beside `path`, named and with a mode as in `open_draft`.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    draft = _draft_name(path)
+    draft.mkdir()
+    return draft
+
+
+def _draft_name(path: Path, prefix: str | None = None) -> Path:
+    return path.with_name(f"{f'.{path.name}.' if prefix is None else prefix}{uuid.uuid4().hex[:8]}")
+
+
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """Build the error for a failed write: the path, the reason, how much is free, and how to continue."""
+    if error.errno == errno.EDQUOT:
+        fix = "remove files of yours there (`c2d sweep gc` lists old ones) or have the quota raised"
+    elif error.errno == errno.ENOSPC:
+        fix = "free some space there (`c2d sweep gc` lists old files)"
+    elif error.errno == errno.EROFS:
+        fix = "have the file system mounted writable"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        fix = "change the permissions of its folder"
+    else:
+        fix = "check the file system"
+    return DiskError(
+        f"cannot write {path}: {error.strerror or error}{_free_text(path) if error.errno in FULL else ''}; {fix}, or "
+        "give another folder with --runs, then call the same command again",
+        error.errno in FULL,
+    )
+
+
+def as_disk_error(error: Exception) -> Exception:
+    """Return the DiskError for an OSError about a file system; any other error unchanged."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return disk_error(Path(os.fsdecode(error.filename or tempfile.gettempdir())), error)
+    return error
+
+
+def _free_text(path: Path) -> str:
+    """Return " (0.0 of 512.0 MiB free in FOLDER)"; "" where the system does not tell."""
+    folder = path.absolute()
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        usage, entries = shutil.disk_usage(folder), os.statvfs(folder)
+    except OSError:
+        return ""
+    no_entry = ", no entry for another file" if entries.f_files and not entries.f_favail else ""
+    return f" ({usage.free / 2**20:.1f} of {usage.total / 2**20:.1f} MiB free in {folder}{no_entry})"

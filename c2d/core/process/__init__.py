@@ -1,0 +1,4 @@
+"""Start our own modules as processes.
+
+In: the name of a module. Out: the command and the variables that run it with our packages first.
+"""
