@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from c2d.configs.dataset_tree import DatasetNode, dataset_nodes
 from c2d.core.errors import InputError, abbreviate
+from c2d.core.regular_file import is_file
 from c2d.detectors.mmdet_scope import mmdet_scope
 
 LOADERS = ("train_dataloader", "test_dataloader", "val_dataloader")
@@ -90,7 +91,7 @@ def _names_of_text(value: str, source: str, folder: Path | None) -> Sequence[str
     """The lines of a file, as mmengine reads it; a text that is no path is the name of a single class."""
     for path in (Path(value), *([folder / value] if folder is not None else [])):
         try:
-            if path.is_file():
+            if is_file(path):
                 lines = path.read_text(encoding="utf-8-sig").splitlines()
                 return [line.strip() for line in lines[: len(lines) - _blank_at_end(lines)]]
         except (OSError, UnicodeDecodeError) as error:

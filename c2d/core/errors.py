@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_NAME = 200
+"""Characters of a name that does not exist which a message shows; difflib needs minutes for a million."""
+
 
 class InputError(Exception):
     """Bad input, found before anything was changed. The command prints one line, without a traceback.
@@ -72,6 +75,7 @@ def unknown_name(kind: str, given: object, names: Iterable[object], hint: str = 
         hint: how to find or make such a name.
     """
     text, known = str(given), sorted(map(str, names))
+    text = text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
     shown = f"'{text}'" if text.isprintable() else ascii(text)
     closest = closest_name(text, known)
     guess = f" did you mean '{closest}'?" if closest else ""

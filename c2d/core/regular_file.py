@@ -56,6 +56,11 @@ def file_state(path: Path) -> FileState | Problem | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; False for a name that no file can have (300 letters, a NUL byte)."""
+    return isinstance(file_state(path), tuple)
+
+
 def read_bytes(path: Path, last: int | None = None, most: int | None = None) -> bytes:
     """Return the content of a regular file.
 

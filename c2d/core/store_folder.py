@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.errors import InputError, unknown_name
-from c2d.core.regular_file import Problem
+from c2d.core.regular_file import Problem, is_file
 from c2d.core.run_folder import SPEC_FILE, RunFolder
 
 SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS = "sweeps", "targets", "students", "weights", "snapshots"
@@ -112,7 +112,7 @@ def find_run(given: str, runs: Path) -> RunFolder:
     Raises:
         InputError: no run fits, or several do.
     """
-    if (Path(given) / SPEC_FILE).is_file():
+    if is_file(Path(given) / SPEC_FILE):
         return RunFolder(Path(given).resolve())
     ids = sorted(path.parent.name for path in runs.glob(f"*/{SPEC_FILE}"))
     is_whole_id = re.search(r"-[0-9a-f]{12}-s\d+$", given)  # a whole id is no beginning of another: s1 is not s10

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
 from c2d.data.coco_file import read_coco
 from c2d.data.public import check_public_name, public_cards
@@ -17,6 +18,8 @@ from c2d.data.usable_boxes import check_usable
 
 DATA_ROOT_VARIABLE = "C2D_DATA"
 DEFAULT_DATA_ROOT = "data"
+MAX_CARD_BYTES = 64 * 2**20
+"""A card has a few kB; its longest part are the names of the classes."""
 VERIFIED_MB = 64
 """Size up to which `check_dataset` compares annotation files with their card; a run compares all when it starts."""
 
@@ -32,7 +35,7 @@ def find_card_file(name_or_path: str, data_root: str | Path | None = None) -> Pa
     here = _data_root(data_root) / name_or_path / CARD_FILE
     # A path comes before a data set of the same name in the data root.
     places = (given if given.name == CARD_FILE else given / CARD_FILE, given / CARD_FILE, here)
-    return next((path for path in places if path.is_file()), None)
+    return next((path for path in places if is_file(path)), None)
 
 
 def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedCard:
@@ -49,12 +52,12 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
     if path is None:
         raise _not_found_error(name_or_path, data_root)
     try:
-        card = Card.model_validate_json(path.read_text(encoding="utf-8"))
+        card = Card.model_validate_json(read_bytes(path, most=MAX_CARD_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{path} is not a data card: {where}: {first['msg']}; make it again with `c2d data`") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, FormatError) as error:
         raise InputError(f"cannot read data card {path}: {error}; make it again with `c2d data`") from None
     if card.format != CARD_FORMAT:
         raise InputError(f"{path} has card format {card.format}; this version reads {CARD_FORMAT}; make it again")

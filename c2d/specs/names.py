@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.core.regular_file import is_file
 from c2d.core.run_folder import atomic_write_text, read_json
 from c2d.core.store_folder import RunStore, find_run
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
@@ -108,7 +109,7 @@ def read_schedule(name: str, kind: str) -> dict[str, Any]:
     if name in shipped:
         text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
         return {"name": name, "values": parse_mapping(text, f"{name}.yaml", SCHEDULE_HINT)}
-    if Path(name).is_file():
+    if is_file(Path(name)):
         return {"name": Path(name).stem, "values": read_mapping(Path(name), SCHEDULE_HINT)}
     raise unknown_name(f"schedule of a {kind}", name, shipped, "or give the path of a YAML file")
 
@@ -131,7 +132,7 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
         if not store.student_config(digest).exists():
             atomic_write_text(store.student_config(digest), config_text(name))
         return {"name": Path(name).stem, "digest": digest}
-    if isinstance(given, dict) and store.student_config(str(given.get("digest"))).exists():
+    if isinstance(given, dict) and is_file(store.student_config(str(given.get("digest")))):
         return {"name": name, "digest": str(given["digest"])}
     raise unknown_student(name)
 
@@ -141,7 +142,7 @@ def _init(given: str, runs: Path) -> str:
     if given == "none" or given.startswith(("torchvision:", "sha256:")):
         return given
     path = Path(given)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     stored = RunStore(runs).weights(digest)

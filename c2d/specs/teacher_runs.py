@@ -6,7 +6,7 @@ from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.json_values import check_format, items, number, text
-from c2d.core.regular_file import FormatError
+from c2d.core.regular_file import FormatError, is_file
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.specs.spec import RunSpec, parse_spec
 
@@ -22,7 +22,7 @@ def teacher_run(run_id: str, student: RunFolder) -> RunFolder:
         InputError: the store has no such run.
     """
     run = RunFolder(student.path.parent / run_id)
-    if not run.spec.exists():
+    if not is_file(run.spec):
         raise InputError(
             f"teacher {run_id} is not in {student.path.parent}/; train it there first, or name its store with --runs"
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from c2d.core.errors import unknown_name
+from c2d.core.regular_file import is_file
 from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
 from c2d.specs.method_schema import method_names, needed_teachers
@@ -118,7 +119,7 @@ def read_definition(given: str) -> Definition:
         text = (resources.files("sweeps") / "defs" / f"{given}.yaml").read_text(encoding="utf-8")
         return parse_definition(text, f"{DEFS}/{given}.yaml", given)
     path = Path(given)
-    if path.is_file():
+    if is_file(path):
         return parse_definition(read_text(path), given, path.stem)
     raise unknown_name("sweep", given, definition_names(), "or give the path of a YAML file (docs/sweeps.md)")
 

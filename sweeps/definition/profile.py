@@ -14,7 +14,7 @@ from c2d.core.errors import InputError, unknown_name
 from c2d.core.json_values import SMALL_BYTES
 from c2d.core.masking import mask_json
 from c2d.core.printable import printable_line
-from c2d.core.regular_file import file_state
+from c2d.core.regular_file import file_state, is_file
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.core.store_folder import RunStore, is_run_id
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
@@ -138,7 +138,7 @@ def load_profile(given: str | None) -> Profile:
         where = f"profile {chosen}"
         text = (resources.files("sweeps") / "profiles" / f"{chosen}.yaml").read_text(encoding="utf-8")
         values = parse_mapping(text, where, HINT)
-    elif Path(chosen).is_file():
+    elif is_file(Path(chosen)):
         where, values = chosen, read_mapping(Path(chosen), HINT)
     else:
         raise unknown_name("profile", chosen, profile_names(), "or give the path of a YAML file (docs/sweeps.md)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.json_values import FORMAT
-from c2d.core.regular_file import Problem, file_state
+from c2d.core.regular_file import Problem, file_state, is_file
 from c2d.core.store_folder import RunStore, is_run_id
 from c2d.core.sweep_manifest import planned_runs, read_manifest, sweep_names
 from sweeps.definition.definition import read_definition
@@ -70,7 +70,7 @@ def load_manifest(runs: Path, given: str) -> dict[str, Any]:
     """
     name = given
     if given.endswith((".yaml", ".yml")):
-        name = read_definition(given).name if Path(given).is_file() else Path(given).stem
+        name = read_definition(given).name if is_file(Path(given)) else Path(given).stem
     if not is_run_id(name) or file_state(RunStore(runs).manifest(name)) is None:
         hint = "submit it first, or name another store with --runs"
         raise unknown_name(f"sweep in {RunStore(runs).sweeps}", name, sweep_names(runs), hint)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from c2d.core.errors import InputError
 
+LONG_WORD = re.compile(r"(\S{60})\S{140,}")
 KeyPath = tuple[str | int, ...]
 """Keys and indices from the top of a file to a value: ("exclude", 0, "method")."""
 
@@ -49,7 +51,9 @@ class LineErrors:
         nearest = next((path[:n] for n in range(len(path), -1, -1) if path[:n] in self.lines), ())
         line = line or self.lines.get(nearest, 1)
         name = key_text(path)
-        text = f"{self.file}:{line}: {name + ': ' if name else ''}{message}"
+        # A word of a thousand letters or digits is shown by its beginning.
+        what = LONG_WORD.sub(r"\1...", f"{name + ': ' if name else ''}{message}")
+        text = f"{self.file}:{line}: {what}"
         # Keys and values of a file may hold control characters, which a terminal would obey.
         self.found.append(LineError(line, path, "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)))
 
