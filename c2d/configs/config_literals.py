@@ -10,6 +10,7 @@ import ast
 import keyword
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -48,7 +49,9 @@ def parse_config_source(text: str, name: str) -> dict[str, Any]:
         InputError: anything else in it; the message has the line.
     """
     try:
-        tree = ast.parse(text, filename=name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of code that is refused below
+            tree = ast.parse(text, filename=name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{name} is not a config that c2d wrote ({first_line(error)}); restore the file") from None
     values: dict[str, Any] = {}

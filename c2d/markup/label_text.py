@@ -53,12 +53,18 @@ class Piece:
     shown: tuple[Stretch, ...]
 
 
+MAX_LENGTH, MAX_DEPTH, MAX_SHOWN = 10_000, 50, 300
+"""Characters of a label, groups inside each other, characters that a message shows."""
+
+
 def parse_label(text: str) -> tuple[Piece, ...]:
     """Return the pieces of a label in their order.
 
     Raises:
         InputError: an unclosed dollar sign, or math that LaTeX or the figures could not show.
     """
+    if len(text) > MAX_LENGTH:
+        raise InputError(f"the label {_quoted(text)} has {len(text)} characters; a label has at most {MAX_LENGTH}")
     parts: list[str] = [""]
     at = 0
     for found in _DOLLAR.finditer(text):
@@ -128,6 +134,7 @@ class _Reader:
         self._label = label
         self._tokens = [f"\\{SHORT[token[1:]]}" if token[1:] in SHORT else token for token in _TOKEN.findall(source)]
         self._at = 0
+        self._depth = 0
         self._braces: list[tuple[int, str]] = []
 
     @property
@@ -190,6 +197,14 @@ class _Reader:
         return found
 
     def _symbol(self, token: str) -> list[Stretch]:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self._error(f"has more than {MAX_DEPTH} groups inside each other", "write it flatter")
+        found = self._shown(token)
+        self._depth -= 1
+        return found
+
+    def _shown(self, token: str) -> list[Stretch]:
         if token == "{":
             return self._until("}")
         if token.isspace():
@@ -245,4 +260,5 @@ class _Reader:
 
 def _quoted(text: str) -> str:
     """In quotes, with its backslashes as they are in the file."""
+    text = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
     return f"'{text}'" if text.isprintable() else ascii(text)

@@ -35,6 +35,9 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
 
 RESAVE = "where you trust it, load it with what wrote it and keep the tensors: torch.save(model.state_dict(), path)"
 
+MAX_PICKLE_BYTES = 64 * 2**20
+"""Bytes of a pickle in which the names of a refusal are looked for: a zip of a few kB can hold more than the memory."""
+
 
 class Refused(InputError):
     """The file is a pickle with more than tensors; it was not executed."""
@@ -159,7 +162,8 @@ def _globals(path: Path) -> list[str]:
     """Return the names that a pickle would import, without running it; STACK_GLOBAL takes the two strings before it."""
     names: list[str] = []
     strings: list[str] = []
-    with contextlib.suppress(ValueError, EOFError, UnicodeDecodeError), _pickle_of(path) as file:
+    # Damaged bytes can raise any type; what was found before is enough.
+    with contextlib.suppress(Exception), _pickle_of(path) as file:
         for opcode, argument, _ in pickletools.genops(file):
             if opcode.name in ("GLOBAL", "INST"):
                 names.append(str(argument).replace(" ", "."))
@@ -176,7 +180,10 @@ def _pickle_of(path: Path) -> IO[bytes]:
         return path.open("rb")
     with zipfile.ZipFile(path) as archive:
         inside = [name for name in archive.namelist() if name.endswith("data.pkl")]
-        return io.BytesIO(archive.read(inside[0]) if inside else b"")
+        if not inside:
+            return io.BytesIO()
+        with archive.open(inside[0]) as packed:
+            return io.BytesIO(packed.read(MAX_PICKLE_BYTES))
 
 
 def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str, Tensor], str]:

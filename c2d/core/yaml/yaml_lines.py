@@ -18,7 +18,11 @@ from c2d.core.regular_file import FormatError, error_text, file_state, read_byte
 from c2d.core.yaml.line_errors import KeyPath, LineErrors
 from c2d.core.yaml.yaml_scalars import TAG, scalar_value, surprise
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
+"""The longest shipped file has 7 kB. PyYAML needs 3 s for the worst file of this size."""
+MAX_DEPTH = 50
+"""Brackets inside each other. PyYAML looks through all that are open at every word."""
+TOO_DEEP = "nested too deeply"
 MAX_VALUES = 200_000
 """Values of a file with all its aliases written out; ten lines of aliases can mean a billion values."""
 
@@ -54,7 +58,7 @@ class YamlDocument:
             mark = getattr(error, "problem_mark", None)
             self.errors.add((), _syntax_message(error), mark.line + 1 if mark else 1)
         except RecursionError:
-            self.errors.add((), "nested too deeply; write it flatter")
+            self.errors.add((), f"{TOO_DEEP}; write it flatter")
 
     def mapping(self, hint: str) -> dict[str, Any]:
         """Return the keys and values of the document. Its errors, if any, are left for the caller to raise.
@@ -150,6 +154,11 @@ class _Loader(yaml.SafeLoader):
         self.explicit_tags: dict[int, str] = {}
         super().__init__(text)
 
+    def fetch_flow_collection_start(self, token_class: Any) -> None:
+        if self.flow_level >= MAX_DEPTH:
+            raise yaml.scanner.ScannerError(None, None, TOO_DEEP, self.get_mark())
+        super().fetch_flow_collection_start(token_class)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         # Read before `super()` consumes the event. An alias has no tag of its own.
         tag = None if self.check_event(yaml.AliasEvent) else getattr(self.peek_event(), "tag", None)
@@ -162,6 +171,8 @@ class _Loader(yaml.SafeLoader):
 def _syntax_message(error: yaml.YAMLError) -> str:
     if getattr(error, "context", None) == "expected a single document in the stream":
         return "a second document (---); keep one document a file"
+    if getattr(error, "problem", None) == TOO_DEEP:
+        return f"{TOO_DEEP}; write it flatter"
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
     quotes = "write the text in single quotes" if "escape character" in str(reason) else "fix the line"
     return f"not valid YAML ({reason}); {quotes}"

@@ -17,11 +17,12 @@ NASTY: tuple[Any, ...] = (
     "type", "os.system", [], {}, [None], [[]], {"a": None}, {"": 1}, [0] * 1000, {"type": "x"}, "done", "running",
 )  # fmt: skip
 WORDS: tuple[str, ...] = (
-    "", "\0", "\n", "\t", "  ", "\r", "\ufeff", "\u202e", "\ud800", "'", '"', "\\", "{", "}", "[", "]", "[" * 2000, "{a: " * 500,
-    "&a", "*a", "<<", "!!python/object:os.system", "!!int", "---", "%", "#", "|", "|2-", ">", "?", ":", "=", "~", "null", "yes",
-    "-1", "0", "1e999", "nan", ".inf", "0x" + "f" * 400, "9" * 400, "9" * 5000, "1:59:59", "2001-13-45", "0.1", "a" * 300,
-    "<!DOCTYPE x [<!ENTITY a 'b'>]>", "&a;", "&#0;", "<object>", "</object>", "<a" * 500, "$", "$x$", "\\frac", "_", "^", "^{",
-    "\\mathrm{", "é", "\U0001f600", "NaN", "Infinity", "[0-9999999999%4]", "123_[1-4", "None", "Unknown", "1-00:00:00", "\x1b[31m",
+    "", "\0", "\n", "\t", "  ", "\r", "\ufeff", "\u202e", "\ud800", "'", '"', "\\", "{", "}", "[", "]", "[" * 2000,
+    "{a: " * 500, "&a", "*a", "<<", "!!python/object:os.system", "!!int", "---", "%", "#", "|", "|2-", ">", "?", ":",
+    "=", "~", "null", "yes", "-1", "0", "1e999", "nan", ".inf", "0x" + "f" * 400, "9" * 400, "9" * 5000, "1:59:59",
+    "2001-13-45", "0.1", "a" * 300, "<!DOCTYPE x [<!ENTITY a 'b'>]>", "&a;", "&#0;", "<object>", "</object>",
+    "<a" * 500, "$", "$x$", "\\frac", "_", "^", "^{", "\\mathrm{", "é", "\U0001f600", "NaN", "Infinity",
+    "[0-9999999999%4]", "123_[1-4", "None", "Unknown", "1-00:00:00", "\x1b[31m",
 )  # fmt: skip
 Edit = tuple[int, int, int]
 """(operation, place, value): three numbers, so that every engine can make them. Each is taken modulo its range."""

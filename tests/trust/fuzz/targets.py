@@ -114,9 +114,9 @@ def _voc(folder: Path) -> Parse:
         path.write_bytes(data)
         try:
             annotation = read_annotation(path)
+            drop_repeated(annotation)
         except BadAnnotation as error:
             raise InputError(str(error)) from None
-        drop_repeated(annotation)
         return annotation
 
     return parse
@@ -169,7 +169,7 @@ def _run_file(name: str) -> Callable[[Path], Parse]:
             exhausted("killed", read_attempts(run))
             row = read_run_row(store, run.id, Cache(), NOW)
             str(row.values["reason"]).encode()
-            return teacher_result(run, "classifier") if name in ("result.json", "spec.json") else row
+            return teacher_result(run, "classifier") if name == "result.json" else row
 
         return parse
 
@@ -316,14 +316,20 @@ TARGETS: dict[str, Target] = {
     "profile": Target(
         _profile, ("sweeps.definition.profile", "sweeps.definition.sbatch_flags", *_YAML), ("sweeps/profiles/*.yaml",)
     ),
-    "train_spec": Target(_train_spec, ("c2d.specs.resolve_spec", "c2d.specs.method_schema", "c2d.specs.schedule", *_YAML)),
+    "train_spec": Target(
+        _train_spec, ("c2d.specs.resolve_spec", "c2d.specs.method_schema", "c2d.specs.schedule", *_YAML)
+    ),
     "report_spec": Target(
         _report_spec, ("analysis.report.report_spec", "analysis.spec.table_spec", *_YAML), ("analysis/reports/*.yaml",)
     ),
-    "coco": Target(_coco, ("c2d.data.coco_file", "c2d.data.coco.coco_rows", "c2d.data.coco.check_coco", "c2d.data.card")),
+    "coco": Target(
+        _coco, ("c2d.data.coco_file", "c2d.data.coco.coco_rows", "c2d.data.coco.check_coco", "c2d.data.card")
+    ),
     "voc": Target(_voc, ("c2d.data.voc.voc_xml",)),
     "card": Target(_card, ("c2d.data.card", "c2d.data.card_lookup")),
-    "status": Target(_run_file("status.json"), ("c2d.core.status_shape", *_JSON), ("tests/fixtures/runs/*/status.json",)),
+    "status": Target(
+        _run_file("status.json"), ("c2d.core.status_shape", *_JSON), ("tests/fixtures/runs/*/status.json",)
+    ),
     "job": Target(_run_file("job.json"), ("c2d.core.job_file", *_JSON)),
     "attempts": Target(_run_file("attempts.jsonl"), ("c2d.core.job_file", "sweeps.failures.retry_policy", *_JSON)),
     "result": Target(
@@ -343,9 +349,16 @@ TARGETS: dict[str, Target] = {
     ),
     "submission": Target(_submission, ("sweeps.launchers.submission", *_JSON)),
     "latency": Target(_latency, ("analysis.load.latency_file",), ("tests/fixtures/runs/*/latency/*.json",)),
-    "slurm": Target(_slurm, ("sweeps.scheduler.slurm_output", "sweeps.scheduler.scontrol")),
+    "slurm": Target(
+        _slurm, ("sweeps.scheduler.slurm_output", "sweeps.scheduler.scontrol"), ("tests/fixtures/failures/*/sacct.txt",)
+    ),
     "log": Target(
-        _log, ("sweeps.failures.log_patterns", "sweeps.failures.diagnose"), ("tests/fixtures/failures/*/log.txt",)
+        _log,
+        ("sweeps.failures.log_patterns", "sweeps.failures.diagnose"),
+        (
+            "tests/fixtures/failures/*/*.txt",
+            "tests/fixtures/failures/*/sacct.txt",
+        ),
     ),
     "label": Target(_label, ("c2d.markup.label_text",)),
     "config": Target(_config, ("c2d.configs.config_literals",), ("tests/fixtures/runs/*-s0/config.py",)),
@@ -376,4 +389,3 @@ def _store(folder: Path) -> Path:
         for file in ("spec.json", "status.json", "env.json", "result.json"):
             shutil.copy(FIXTURE / name / file, store / name / file)
     return store
-
