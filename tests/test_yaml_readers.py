@@ -46,7 +46,7 @@ STRUCTURE = [
     ("---\na: 1", ":2: a second document (---); keep one document a file"),
     ("a: [1,", ":3: not valid YAML (expected the node content, but found '<stream end>'); fix the line"),
     ("\ta: 1", ":2: not valid YAML (found character '\\t' that cannot start any token); fix the line"),
-    ("a: " + "[" * 3000, ": nested too deeply; write it flatter"),
+    ("a: " + "[" * 3000, ":2: nested too deeply; write it flatter"),
 ]  # fmt: skip
 # wrong where scalars are numbers, words and constants; a report spec keeps them as text
 SCALARS = [
