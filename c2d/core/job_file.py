@@ -26,6 +26,8 @@ from c2d.core.run_state import HEARTBEAT_LIMIT_S, is_process_alive, time_stamp
 from c2d.core.status_shape import MAX_S
 from c2d.core.store_folder import is_run_id
 
+CANARY = "#canary"
+"""End of the id of a canary, after the id of its run."""
 LAUNCHER_HEARTBEAT = "alive"
 """File in the folder of a submission that a local launcher touches every half minute."""
 
@@ -59,13 +61,16 @@ Size = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Job(BaseModel):
-    """The last launch of a run. In state `submitting`, the launcher may have ended before it knew the job's number."""
+    """The last launch of a run. In state `submitting`, the launcher may have ended before it knew the job's number.
+
+    In state `cancelling`, a person's cancel is on its way to SLURM, which may refuse it (`sweeps.actions.cancel`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     format: Literal[1] = 1
     sweep: FileName
     where: Literal["local", "slurm"]
-    state: Literal["submitting", "submitted", "cancelled"]
+    state: Literal["submitting", "submitted", "cancelling", "cancelled"]
     name: Line  # unique: a job is found by it when sbatch timed out after it had submitted
     job: Annotated[str, Field(pattern=r"^[0-9]{1,18}(_[0-9A-Za-z+-]{1,64})?$")] | None = None  # local: None
     folder: Line = ""  # pickles, script and logs of this submission
@@ -86,29 +91,45 @@ class Job(BaseModel):
     pid: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
 
-def load_job(run: RunFolder) -> Job | Problem | None:
-    """Return job.json; None where no launcher started the run, a Problem where the file is damaged."""
+def load_job(run: RunFolder, *, canary: bool = False) -> Job | Problem | None:
+    """Return job.json, or canary.json; None where there is none, a Problem where the file is damaged."""
+    path = run.canary if canary else run.job
     try:
-        if file_state(run.job) is None:
+        if file_state(path) is None:
             return None
-        return Job.model_validate_json(read_bytes(run.job, most=SMALL_BYTES))
+        return Job.model_validate_json(read_bytes(path, most=SMALL_BYTES))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        return Problem(run.job, f"{where + ': ' if where else ''}{printable(first['msg'])[:200]}; {MEND_JOB}")
+        return Problem(path, f"{where + ': ' if where else ''}{printable(first['msg'])[:200]}; {MEND_JOB}")
     except (OSError, ValueError) as error:
-        return Problem(run.job, f"{error_text(error)}; {MEND_JOB}")
+        return Problem(path, f"{error_text(error)}; {MEND_JOB}")
 
 
-def read_job(run: RunFolder) -> Job | None:
-    """Return job.json; None where no launcher started the run, or where the file is damaged (see `load_job`)."""
-    found = load_job(run)
+def read_job(run: RunFolder, *, canary: bool = False) -> Job | None:
+    """Return job.json, or canary.json; None where there is none, or where the file is damaged (see `load_job`)."""
+    found = load_job(run, canary=canary)
     return None if isinstance(found, Problem) else found
 
 
-def write_job(run: RunFolder, job: Job) -> None:
-    """Replace job.json. Call it under the store's submission lock."""
-    atomic_write_json(run.job, job.model_dump())
+def read_canary(run: RunFolder, job: Job | None) -> Job | None:
+    """Return the canary that the whole run waits for; None where there is none.
+
+    Args:
+        job: the launch of the whole run; None while only its canary is submitted.
+    """
+    return read_job(run, canary=True) if job is None or f"{run.id}{CANARY}" in job.depends else None
+
+
+def launch_of_job(run: RunFolder, number: str) -> Job | None:
+    """Return the launch with this job of SLURM: the canary, else the last launch of the whole run."""
+    canary = read_job(run, canary=True) if number else None
+    return canary if canary is not None and canary.job == number else read_job(run)
+
+
+def write_job(run: RunFolder, job: Job, *, canary: bool = False) -> None:
+    """Replace job.json, or canary.json. Call it under the store's submission lock."""
+    atomic_write_json(run.canary if canary else run.job, job.model_dump())
 
 
 def is_launcher_alive(job: Job) -> bool:

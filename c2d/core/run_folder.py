@@ -27,7 +27,7 @@ from c2d.core.status_shape import STATES
 
 SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
 METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
-JOB_FILE, ATTEMPTS_FILE = "job.json", "attempts.jsonl"
+JOB_FILE, CANARY_FILE, ATTEMPTS_FILE = "job.json", "canary.json", "attempts.jsonl"
 LATENCY_FOLDER = "latency"
 NODE_VARIABLE = "SLURMD_NODENAME"
 """SLURM's name of the node a job runs on. sbatch knows nodes by this name only, and the host may have another one."""
@@ -80,6 +80,11 @@ class RunFolder:
     def job(self) -> Path:
         """The last launch of the run (`c2d.core.job_file`)."""
         return self.path / JOB_FILE
+
+    @property
+    def canary(self) -> Path:
+        """The last launch of the run as a canary; the launch of the whole run waits for it."""
+        return self.path / CANARY_FILE
 
     @property
     def attempts(self) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from c2d.core.errors import RunError
 from c2d.core.job_file import load_job
 from c2d.core.regular_file import Problem
-from c2d.core.run_folder import JOB_FILE, RunFolder
+from c2d.core.run_folder import CANARY_FILE, JOB_FILE, RunFolder
 from c2d.core.store_folder import RunStore
 from sweeps.launchers.submission import FOLDERS, read_folders
 from sweeps.state.plan import Row
@@ -152,7 +152,7 @@ def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
     if not _is_folder(place):
         return
     named = set()
-    for path in runs.glob(f"*/{JOB_FILE}"):
+    for path in [*runs.glob(f"*/{JOB_FILE}"), *runs.glob(f"*/{CANARY_FILE}")]:
         job = load_job(RunFolder(path.parent))
         # It may name any of the snapshots.
         if isinstance(job, Problem):

@@ -35,13 +35,17 @@ def cancel_command(
         return
     shared = sweeps_sharing(workspace.runs, record["name"], {row.run.id for row in active})
     for row in active:
-        where = f"job {row.job.job}" if row.job and row.job.job else f"pid {row.status.get('pid')}"
+        numbers = [f"job {job.job}" for job in (row.canary, row.job) if job and job.job]
+        where = f"canary {', '.join(numbers)}" if row.canary else "".join(numbers) or f"pid {row.status.get('pid')}"
         others = f"  also in sweep {', '.join(shared[row.run.id])}" if row.run.id in shared else ""
         print(f"  {row.state:8} {row.run.id}  {where}{others}")
     if not yes and not typer.confirm(f"stop these {len(active)} runs?"):
         raise typer.Exit(130)
-    for line in cancel_runs(active, workspace.runs):
+    report = cancel_runs(active, workspace.runs)
+    for line in report.lines:
         print(line)
+    if report.refused:
+        raise typer.Exit(1)
 
 
 def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOption = False) -> None:

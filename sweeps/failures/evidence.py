@@ -16,6 +16,7 @@ from c2d.core.json_values import SMALL_BYTES, read_json
 from sweeps.failures import log_patterns
 
 if TYPE_CHECKING:
+    from c2d.core.job_file import Job
     from c2d.core.run_folder import RunFolder
     from sweeps.scheduler.queue import JobFacts
 
@@ -48,17 +49,20 @@ class Evidence:
         return at is None or at + 1 >= self.since
 
 
-def gather_evidence(run: RunFolder, facts: JobFacts | None, exit_code: int | None = None) -> Evidence:
+def gather_evidence(
+    run: RunFolder, facts: JobFacts | None, exit_code: int | None = None, job: Job | None = None
+) -> Evidence:
     """Read what a run folder and the folder of its submission hold about the newest attempt.
 
     Args:
         run: the run; missing and damaged files are ignored.
         facts: what SLURM reports, if anything.
         exit_code: of the job's command, if known.
+        job: the launch; None: the last one of the whole run.
     """
     from c2d.core.job_file import read_attempts, read_job
 
-    job = read_job(run)
+    job = job or read_job(run)
     status = run.try_read_status()
     submitted = (epoch(job.submitted) if job is not None else None) or 0.0
     started = (epoch(facts.started, zone=None) if facts is not None else None) or 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from c2d.core.errors import InputError, RunError
-from c2d.core.job_file import read_job
+from c2d.core.job_file import CANARY, read_job
 from c2d.core.run_folder import RunFolder
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
@@ -41,8 +41,9 @@ def parent_jobs(array: JobArray, request: LaunchRequest, jobs: Mapping[str, str]
         run = run_folder_of(parent, request)
         if parent in jobs or run.read_status()["state"] == "done":
             continue
-        job = read_job(run)
-        job = recover_submission(job) if job is not None else None
+        canary = parent.endswith(CANARY)
+        job = read_job(run, canary=canary)
+        job = recover_submission(job, canary=canary) if job is not None else None
         if job is None or job.job is None or job.where != "slurm" or job.state != "submitted":
             where = f"launched {job.where} on {job.host} ({job.state})" if job else "not launched"
             raise InputError(
@@ -88,4 +89,4 @@ def unfinished_arrays(numbers: Sequence[str]) -> list[str]:
 
 def run_folder_of(parent: str, request: LaunchRequest) -> RunFolder:
     """Return the run folder of a task id; a canary has that of its run."""
-    return RunFolder(request.runs / parent.split("#")[0])
+    return RunFolder(request.runs / parent.removesuffix(CANARY))

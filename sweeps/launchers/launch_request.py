@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from c2d.core.job_file import CANARY
 from c2d.core.run_folder import RunFolder
 from sweeps.definition.profile import Profile, Size
 
@@ -44,9 +45,14 @@ class Task:
     cell: str = ""
 
     @property
+    def is_canary(self) -> bool:
+        """Whether it trains the first iterations alone."""
+        return self.stop_after is not None
+
+    @property
     def id(self) -> str:
         """The run's id, with `#canary` for a canary."""
-        return self.run.id if self.stop_after is None else f"{self.run.id}#canary"
+        return f"{self.run.id}{CANARY}" if self.is_canary else self.run.id
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ def recover_submissions(ids: Iterable[str], runs: Path) -> None:
         ids: run ids.
     """
     for run_id in ids:
-        job = read_job(RunFolder(runs / run_id))
-        if job is not None and job.state == "submitting":
-            recover_submission(job)
+        for canary in (False, True):
+            job = read_job(RunFolder(runs / run_id), canary=canary)
+            if job is not None and job.state == "submitting":
+                recover_submission(job, canary=canary)
 
 
-def recover_submission(job: Job) -> Job | None:
-    """Complete, or remove, job.json of every run of an array that is `submitting`.
+def recover_submission(job: Job, *, canary: bool = False) -> Job | None:
+    """Complete, or remove, job.json (of a canary canary.json) of every run of an array that is `submitting`.
 
     Returns:
         The completed Job; None where the array never reached SLURM; `job` itself where it is not `submitting`, where
@@ -42,7 +43,7 @@ def recover_submission(job: Job) -> Job | None:
     folder = Path(job.folder)
     members = submission.read_folders(folder)
     if job.task < len(members):  # a call for another run of the array may have recovered it
-        current = read_job(members[job.task])
+        current = read_job(members[job.task], canary=canary)
         if current is None or current.name != job.name or current.state != "submitting":
             return current
     facts = submission.read_array(folder)
@@ -53,13 +54,13 @@ def recover_submission(job: Job) -> Job | None:
     if number is None and _age_s(job) < (APPEAR_S if job.host == socket.gethostname() else OTHER_HOST_S):
         return job
     for run in members:
-        current = read_job(run)
+        current = read_job(run, canary=canary)
         if current is None or current.name != job.name or current.state != "submitting":
             continue
         if number is None:
-            run.job.unlink(missing_ok=True)
+            (run.canary if canary else run.job).unlink(missing_ok=True)
         else:
-            write_job(run, submitted_job(current, number, len(members)))
+            write_job(run, submitted_job(current, number, len(members)), canary=canary)
     return None if number is None else submitted_job(job, number, len(members))
 
 

@@ -142,7 +142,7 @@ def _submit(
     parents = parent_jobs(array, request, jobs)
     waits = [numbers.get(name, name) for name in array.afterany]
     callables = [training_job(task, request) for task in array.tasks]
-    earlier_jobs = [read_job(task.run) for task in array.tasks]
+    earlier_jobs = [read_job(task.run, canary=task.is_canary) for task in array.tasks]
     drafts = [
         _draft(task, number, array, request, folder, earlier)
         for number, (task, earlier) in enumerate(zip(array.tasks, earlier_jobs, strict=True))
@@ -227,9 +227,9 @@ def _write_all(array: JobArray, jobs: Sequence[Job | None]) -> None:
     def write(pair: tuple[Task, Job | None]) -> None:
         task, job = pair
         if job is None:
-            task.run.job.unlink(missing_ok=True)
+            (task.run.canary if task.is_canary else task.run.job).unlink(missing_ok=True)
         else:
-            write_job(task.run, job)
+            write_job(task.run, job, canary=task.is_canary)
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, zip(array.tasks, jobs, strict=True)))

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from c2d.core.attempt import clear_dead_lock
 from c2d.core.failure_classes import class_of_name
-from c2d.core.job_file import read_attempts, read_job
+from c2d.core.job_file import launch_of_job, read_attempts, read_job
 from c2d.core.printable import log_text, printable_streams
 from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import RunFolder
@@ -27,6 +29,11 @@ from sweeps.node.failure_record import is_recorded, is_status_of_start, record_f
 from sweeps.scheduler.scontrol import JobStart, own_job, read_job_start, requeue
 
 CLOCK_S = 30.0  # by which clocks of nodes and of the shared disk may differ
+CANCEL_WAIT_S, CANCEL_POLL_S = (
+    15.0,
+    0.5,
+)  # below SLURM's KillWait, after which it kills the batch script of a cancelled job
+MARK_S = 600.0
 KILLED_BY_WARNING = 128 + signal.SIGUSR2  # SLURM's warning came before python had a handler for it
 PrintLine = Callable[[str], None]
 Requeue = Callable[[], str]
@@ -65,9 +72,8 @@ def decide(folder: RunFolder, exit_code: int, start: JobStart, restarts: int = 0
     failure_class, reason = _diagnosis(folder, exit_code, start)
     if start.restarts > restarts or start.state == "PENDING":  # node failure, end of the grace time, or an operator
         return Decision("slurm", "preempted" if start.preempted else failure_class, reason)
-    job = read_job(folder)
     ended = start.state not in ("RUNNING", "") and not start.preempted and not start.over_limit
-    if ended or (job is not None and job.state == "cancelled"):
+    if ended or is_cancelled(folder, start):
         return Decision("stop", "cancelled", "its job was cancelled")
     # Without an answer of SLURM, a requeue could bring back a job that a person has cancelled.
     if start.job and not start.state:
@@ -76,6 +82,23 @@ def decide(folder: RunFolder, exit_code: int, start: JobStart, restarts: int = 0
     attempts = [*read_attempts(folder), {"class": failure_class, "iteration": iteration}]
     requeued = class_of_name(failure_class).kind == "infrastructure" and not exhausted(failure_class, attempts)
     return Decision("requeue" if requeued else "stop", failure_class, reason)
+
+
+def is_cancelled(folder: RunFolder, start: JobStart) -> bool:
+    """Return whether a person has cancelled this job. A cancel on its way to SLURM is waited for: it may be refused.
+
+    A cancel without an answer counts, unless it is MARK_S old: then its shell has ended.
+    """
+    deadline = time.monotonic() + CANCEL_WAIT_S
+    while (job := launch_of_job(folder, start.job)) is not None and job.state == "cancelling":
+        path = folder.job if job == read_job(folder) else folder.canary
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > MARK_S:
+                return False
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(CANCEL_POLL_S)
+    return job is not None and job.state == "cancelled"
 
 
 def handle_exit(
@@ -137,7 +160,7 @@ def _diagnosis(folder: RunFolder, exit_code: int, start: JobStart) -> tuple[str,
     from sweeps.failures.evidence import gather_evidence
 
     status = folder.try_read_status()
-    evidence = gather_evidence(folder, None, exit_code)
+    evidence = gather_evidence(folder, None, exit_code, launch_of_job(folder, start.job))
     # A process that was killed during start-up wrote nothing: the files are of an earlier start.
     evidence = replace(evidence, attempts=[], since=max(evidence.since, start.started - CLOCK_S))
     earlier = status["state"] in ("waiting", "running") and is_recorded(folder, status)

@@ -32,6 +32,7 @@ ANSWER_S = 12.0
 """Seconds that all calls of one table of states may take together; a person waits for it."""
 IDS_PER_CALL = 200  # keeps a command line short
 DEFAULT_MAX_ARRAY_SIZE = 1001  # SLURM's own default
+_ENDED = "Invalid job id|already completing or completed"
 _SILENT = re.compile(
     "timed out|unable to contact|connection refused|connect failure|zero bytes were transmitted|"
     "transport endpoint|no route to host|connection reset",
@@ -54,6 +55,19 @@ class QueueAnswer:
 
     facts: dict[str, JobFacts]
     silence: str = ""
+
+
+class CancelRefused(RunError):
+    """scancel was refused for some jobs; it was sent to all others.
+
+    Attributes:
+        jobs: {job: SLURM's reason}.
+    """
+
+    def __init__(self, jobs: dict[str, str]) -> None:
+        first, reason = next(iter(jobs.items()))
+        super().__init__(f"scancel refused {len(jobs)} jobs, first {first}: {reason}; check with squeue --me", "config")
+        self.jobs = jobs
 
 
 class Unreachable(RunError):
@@ -247,9 +261,11 @@ def cancel(jobs: Iterable[str]) -> None:
 
     Raises:
         Unreachable: the controller does not answer.
-        RunError: SLURM refused, for instance because another user owns the jobs.
+        CancelRefused: SLURM refused some of them, for instance because another user owns the jobs.
+        RunError: scancel is missing, or failed without naming a job.
     """
     wanted = sorted(set(jobs))
+    refused: dict[str, str] = {}
     for start in range(0, len(wanted), IDS_PER_CALL):
         try:
             rc, _, err = _call(["scancel", *wanted[start : start + IDS_PER_CALL]])
@@ -257,8 +273,13 @@ def cancel(jobs: Iterable[str]) -> None:
             raise RunError("missing: scancel; fix: run this on the cluster's login node") from None
         if rc and _SILENT.search(err):
             raise Unreachable(f"scancel: {' '.join(err.split())[:200]}")
-        if rc and "Invalid job id" not in err and "already completing or completed" not in err:
+        errors = [line for line in err.splitlines() if not re.search(_ENDED, line)]
+        named = [found for line in errors if (found := re.search(r"on job id ([0-9_]+): (.*)", line))]
+        refused |= {found[1]: found[2].strip() for found in named}
+        if rc and not named and (errors or not err):
             raise RunError(f"scancel refused: {err.strip() or f'exit code {rc}'}; check with squeue --me", "config")
+    if refused:
+        raise CancelRefused(refused)
 
 
 def list_pending(jobs: Iterable[str], line_format: str) -> list[str]:

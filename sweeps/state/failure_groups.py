@@ -38,7 +38,7 @@ class FailureGroup:
             where = f" (rank {found.rank})" if found.rank is not None else ""
             blocks.append(f"  {row.run.id}{where}{more}")
             blocks += [f"    {line}" for line in found.lines]
-            if (log := main_log(row.run, row.job)) is not None:
+            if (log := main_log(row.run, row.deciding_job)) is not None:
                 blocks.append(f"    log: {log}")
         return "\n".join(blocks)
 
@@ -53,7 +53,7 @@ class FailureGroup:
 
 
 def _case_json(row: Row, found: Diagnosis) -> dict[str, Any]:
-    log = main_log(row.run, row.job)
+    log = main_log(row.run, row.deciding_job)
     return {"run": row.run.id, "rank": found.rank, "lines": found.lines, "log": None if log is None else str(log)}
 
 
@@ -66,8 +66,9 @@ def group_failures(rows: Iterable[Row], jobs: Mapping[str, JobFacts] | None = No
     cases: dict[str, list[tuple[Row, Diagnosis]]] = {}
     for row in rows:
         if row.state == "failed":
-            job_id = row.job.job if row.job is not None else None
-            found = diagnose(gather_evidence(row.run, (jobs or {}).get(job_id) if job_id is not None else None))
+            job = row.deciding_job
+            known = (jobs or {}).get(job.job) if job is not None and job.job is not None else None
+            found = diagnose(gather_evidence(row.run, known, job=job))
             name = row.failure_class if row.failure_class in FAILURE_CLASSES else found.failure_class
             cases.setdefault(str(name), []).append((row, found))
     return [FailureGroup(name, cases[name], item.suggestion) for name, item in FAILURE_CLASSES.items() if name in cases]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.job_file import Job, read_job
+from c2d.core.job_file import Job, read_canary, read_job
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
@@ -41,6 +41,7 @@ class Row:
         is_last_known: SLURM did not answer, and the state is that of an earlier time, which the reason has.
         silence: why SLURM did not answer about its job; "" if it did, or was not asked.
         problems: files of the run that cannot be used. Where one of them decides the state, the run is damaged.
+        canary: the launch of its canary while that waits, runs, or has failed: the state is then that of the canary.
     """
 
     run: RunFolder
@@ -56,6 +57,12 @@ class Row:
     is_last_known: bool = False
     silence: str = ""
     problems: tuple[Problem, ...] = ()
+    canary: Job | None = None
+
+    @property
+    def deciding_job(self) -> Job | None:
+        """The launch that the state is about: that of its canary, else that of the whole run."""
+        return self.canary or self.job
 
     @property
     def is_released(self) -> bool:
@@ -133,8 +140,9 @@ def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
         if folders.get(name):
             run = RunFolder(runs / name)
             job = read_job(run)
-            if job is not None and job.job is not None and run.try_read_status()["state"] != "done":
-                found.append(job.job)
+            numbers = [launch.job for launch in (job, read_canary(run, job)) if launch is not None and launch.job]
+            if numbers and run.try_read_status()["state"] != "done":
+                found += numbers
     return found
 
 
@@ -158,11 +166,25 @@ def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now:
     """Return the row of a run that has a folder."""
     files = read_run_files(row.run)
     job = files.job
-    slurm = facts.get(job.job) if job is not None and job.job is not None else None
-    found = RunFacts(row.run, files.status, job, slurm, queue_answered, now)
+    canary = _deciding_canary(row.run, job, facts)
+    launch = canary or job
+    slurm = facts.get(launch.job) if launch is not None and launch.job is not None else None
+    found = RunFacts(row.run, files.status, launch, slurm, queue_answered, now, facts)
     if is_damaged(files, found):
-        return _damaged(replace(row, job=job), files.problems)
-    return replace(row, status=files.status, job=job, problems=files.problems, **decide(found)._asdict())
+        return _damaged(replace(row, job=job, canary=canary), files.problems)
+    decision = decide(found)
+    if canary is not None:
+        decision = decision._replace(reason=f"canary: {decision.reason}")
+    return replace(row, status=files.status, job=job, canary=canary, problems=files.problems, **decision._asdict())
+
+
+def _deciding_canary(run: RunFolder, job: Job | None, facts: Mapping[str, JobFacts]) -> Job | None:
+    """Return the launch of a run's canary while that waits, runs or has failed; the whole run waits for it then."""
+    canary = read_canary(run, job)
+    if canary is None or canary.job is None:
+        return canary if canary is not None and job is None else None
+    known = facts.get(canary.job)
+    return canary if known is not None and known.state != "COMPLETED" else None
 
 
 def _damaged(row: Row, problems: Sequence[Problem]) -> Row:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from c2d.core.job_file import Job, has_launcher_ended, launched_since
+from c2d.core.job_file import CANARY, Job, has_launcher_ended, launched_since, read_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import Liveness, liveness, time_stamp
 from sweeps.scheduler.queue import JobFacts
@@ -32,6 +32,7 @@ class RunFacts:
         slurm: its job in the queue or the accounting; None when SLURM does not know it or gave no answer.
         queue_answered: whether SLURM has answered.
         now: seconds since the epoch.
+        jobs: what SLURM reports of other runs' jobs, by job id.
     """
 
     run: RunFolder
@@ -40,6 +41,7 @@ class RunFacts:
     slurm: JobFacts | None
     queue_answered: bool
     now: float
+    jobs: Mapping[str, JobFacts] = field(default_factory=dict)
 
     @property
     def liveness(self) -> Liveness:
@@ -50,10 +52,20 @@ class RunFacts:
     def failed_canary(self) -> str:
         """Id of the canary that the run waited for and that failed, or ""."""
         for need in self.job.depends if self.job is not None else ():
-            canary = RunFolder(self.run.path.parent / need.removesuffix("#canary"))
-            if need.endswith("#canary") and canary.try_read_status()["state"] == "failed":
-                return canary.id
+            run = RunFolder(self.run.path.parent / need.removesuffix(CANARY))
+            if need.endswith(CANARY) and (run.try_read_status()["state"] == "failed" or self._has_failed(run)):
+                return run.id
         return ""
+
+    def _has_failed(self, run: RunFolder) -> bool:
+        canary = read_job(run, canary=True)
+        facts = self.jobs.get(canary.job or "") if canary is not None else None
+        return facts is not None and has_failed_job(facts)
+
+
+def has_failed_job(facts: JobFacts) -> bool:
+    """Return whether a job has ended, and not as COMPLETED."""
+    return facts.state not in (*LIVE, *QUEUED, "COMPLETED")
 
 
 def is_just_completed_job(fact: JobFacts | None, now: float) -> bool:
@@ -188,7 +200,7 @@ def has_ended(facts: RunFacts) -> bool:
 
 def has_ended_badly(facts: RunFacts) -> bool:
     """Its job ended, and not as COMPLETED."""
-    return facts.slurm is not None and facts.slurm.state not in (*LIVE, *QUEUED, "COMPLETED")
+    return facts.slurm is not None and has_failed_job(facts.slurm)
 
 
 def is_just_completed(facts: RunFacts) -> bool:

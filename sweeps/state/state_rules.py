@@ -178,7 +178,7 @@ def _progress(facts: RunFacts) -> str:
 
 
 def _diagnosed(facts: RunFacts) -> Decision:
-    found = diagnose(gather_evidence(facts.run, facts.slurm))
+    found = diagnose(gather_evidence(facts.run, facts.slurm, job=facts.job))
     line = found.lines[-1] if found.lines else _job_end(facts.slurm)
     reason = f"{found.failure_class}: {facts.status.get('reason') or line}"
     return Decision("failed", reason, failure_class=found.failure_class)

@@ -45,8 +45,8 @@ def summarize(rows: Sequence[Row], facts: Mapping[str, JobFacts], now: float, sw
         problems: files of runs that cannot be used, and that do not decide the state of their runs, one line each.
     """
     runs = [
-        _summarize_run(row, facts.get(row.job.job) if row.job is not None and row.job.job else None, now)
-        for row in rows
+        _summarize_run(row, facts.get(job.job) if job is not None and job.job else None, now)
+        for row, job in ((row, row.deciding_job) for row in rows)
     ]
     counts: dict[str, int] = {}
     for run in runs:
@@ -74,7 +74,7 @@ _SUMS = (("total", "hours"), ("wasted", "hours_wasted"))
 
 
 def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any]:
-    status, job = row.status, row.job
+    status, job = row.status, row.deciding_job
     attempts = read_attempts(row.run) if job is not None or status.get("attempt") else []
     # Negative where an earlier version met a clock that was set back.
     elapsed_s = max(0.0, status.get("elapsed_s") or 0.0)
@@ -104,6 +104,7 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
         "attempt": status.get("attempt", 0),
         "deaths": len(attempts),
         "job": job.job if job is not None else None,
+        "canary": row.canary is not None,
         "log": None if log is None else str(log),
         "starts_at": _starts_at(row, fact, now),
         "node": (fact.node if fact is not None else "") or _node(status),

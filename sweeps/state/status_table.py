@@ -113,7 +113,7 @@ def _why(run: Mapping[str, Any]) -> str:
     if run["state"] == "running":
         age = duration_text(run["heartbeat_age_s"])
         beat = f"STALE, no heartbeat for {age}" if run["stale"] else f"heartbeat {age} ago"
-        place = f"job {run['job']} on {run['node']}" if run["job"] else f"on {run['node']}"
+        place = f"{'canary, ' * run['canary']}job {run['job']} on {run['node']}" if run["job"] else f"on {run['node']}"
         return f"{place}, {beat}" if run["heartbeat_age_s"] is not None else reason
     if run["starts_at"] and run["state"] == "waiting":
         return f"{reason}, expected to start {_local_time(run['starts_at'])}"

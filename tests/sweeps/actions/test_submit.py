@@ -317,7 +317,7 @@ def test_cancel_changes_only_the_listed_runs(fake: FakeSlurm, place: Workspace) 
     finish(found[0].run)
     picked = [row for row in cancellable(list(rows(place).values())) if "icod" in row.run.id]
     assert len(picked) == 4
-    lines = cancel_runs(picked, place.runs)
+    lines = cancel_runs(picked, place.runs).lines
     for number in fake.jobs:
         if len(fake.jobs[number]["states"]) == 4:
             fake.change(number, state="CANCELLED")

@@ -7,6 +7,7 @@ State lives in the folder $FAKE_SLURM: jobs.json, calls.jsonl (every call), beha
     max_array_size  MaxArraySize
     slow            {command: seconds before it answers}
     silent          commands that cannot reach the controller
+    refused         jobs that belong to another user: scancel refuses them
     refused         {word of scontrol: reason}, e.g. {"hold": "Access/permission denied"}
 Standard library only: it runs as a program.
 """
@@ -165,6 +166,14 @@ def scontrol(arguments: list[str]) -> int:
     return 0
 
 
+def scancel(arguments: list[str]) -> int:
+    """The jobs stay as they are: tests change their states."""
+    refused = [job for job in arguments if job in read("behaviour.json", {}).get("refused", [])]
+    for job in refused:
+        print(f"scancel: error: Kill job error on job id {job}: Access/permission denied", file=sys.stderr)
+    return 210 if refused else 0
+
+
 def srun(arguments: list[str]) -> int:
     """Run the command once for each of $FAKE_NTASKS processes, here; the highest exit code is the step's."""
     output, at = "", 0
@@ -205,4 +214,4 @@ def main(command: str) -> int:
     if command in ("squeue", "sacct"):
         options = dict(argument[2:].partition("=")[::2] for argument in arguments)
         return squeue(options) if command == "squeue" else sacct(options)
-    return {"sbatch": sbatch, "scontrol": scontrol, "srun": srun, "scancel": lambda _: 0}[command](arguments)
+    return {"sbatch": sbatch, "scontrol": scontrol, "srun": srun, "scancel": scancel}[command](arguments)

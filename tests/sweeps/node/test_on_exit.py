@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from filelock import SoftFileLock
 
 from c2d.core.job_file import Job, append_attempt, read_attempts, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
+from sweeps.node import on_exit
 from sweeps.node.on_exit import Decision, decide, folder_of_task, handle_exit
 from sweeps.scheduler import scontrol
 from sweeps.scheduler.scontrol import JobStart, own_job, parse_job_start, requeue
@@ -236,6 +238,39 @@ def test_a_requeue_by_an_operator_keeps_the_seconds_of_the_attempt(folder: RunFo
     death = read_attempts(folder)[-1]
     assert (death["class"], death["attempt"]) == ("preempted", None if noted else 1)
     assert death["seconds"] == pytest.approx(0 if noted else 300, abs=3)
+
+
+def test_a_cancel_on_its_way_is_waited_for(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM accepts it: no requeue. SLURM refuses it: the run goes on. No answer: it counts, unless it is old."""
+    monkeypatch.setattr(on_exit, "CANCEL_POLL_S", 0.05)
+    monkeypatch.setattr(on_exit, "CANCEL_WAIT_S", 0.5)
+    fail_run(folder, **ASKED)
+    mark = Job(sweep="s", where="slurm", state="cancelling", name="n", job="12")
+
+    def decide_while(state: str) -> Decision:
+        write_job(folder, mark)
+        later = threading.Timer(0.2, lambda: write_job(folder, mark.model_copy(update={"state": state})))
+        later.start()
+        decision = decide(folder, 130, RUNNING)
+        later.join()
+        return decision
+
+    assert decide_while("cancelled") == Decision("stop", "cancelled", "its job was cancelled")
+    assert decide_while("submitted").action == "requeue"
+    write_job(folder, mark)
+    assert decide(folder, 130, RUNNING).action == "stop"
+    os.utime(folder.job, (0, 0))
+    assert decide(folder, 130, RUNNING).action == "requeue"
+
+
+def test_a_cancelled_canary_is_known_by_its_own_launch(folder: RunFolder) -> None:
+    fail_run(folder, **ASKED)
+    launched = Job(sweep="s", where="slurm", state="submitted", name="n", job="13")
+    write_job(folder, launched)
+    write_job(folder, launched.model_copy(update={"job": "12", "state": "cancelled"}), canary=True)
+    assert decide(folder, 130, RUNNING).failure_class == "cancelled"
+    write_job(folder, launched.model_copy(update={"job": "11", "state": "cancelled"}), canary=True)
+    assert decide(folder, 130, RUNNING).action == "requeue"
 
 
 def test_killed_in_training_after_a_preemption_is_killed(folder: RunFolder) -> None:
