@@ -10,16 +10,18 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from c2d.core.disk import DiskError
 from c2d.core.errors import RunError
 from c2d.core.job_file import load_job
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import CANARY_FILE, JOB_FILE, RunFolder
 from c2d.core.store_folder import RunStore
+from sweeps.actions.workspace import submission_lock
 from sweeps.launchers.submission import FOLDERS, read_folders
 from sweeps.state.plan import Row
 
@@ -88,6 +90,34 @@ def remove(removals: Iterable[Removal]) -> int:
     if failed:
         raise RunError(f"{len(failed)} paths could not be removed, first {failed[0]}; check its permissions", "disk")
     return freed
+
+
+def remove_planned(plan: Callable[[], list[Removal]], runs: Path) -> list[Removal]:
+    """Plan and remove under the submission lock, and return what was removed.
+
+    A full disk has no room for the file of the lock. Then no submission is in progress, which would hold the lock, and
+    none can begin: one file is removed without the lock, and the next call has room for it.
+
+    Args:
+        plan: returns what `plan_removals` returns. It is called again after a removal without the lock.
+        runs: the store.
+
+    Raises:
+        DiskError: the store cannot be written, and nothing in it can be removed.
+        RunError: something could not be removed; everything else was.
+    """
+    removed: list[Removal] = []
+    while True:
+        try:
+            with submission_lock(runs):
+                removals = plan()
+                remove(removals)
+                return [*removed, *removals]
+        except DiskError as error:
+            freed = next((one for one in plan() if remove([one])), None) if error.is_full else None
+            if freed is None:
+                raise
+            removed.append(freed)
 
 
 def _is_idle(row: Row) -> bool:

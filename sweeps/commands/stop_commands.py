@@ -50,25 +50,25 @@ def cancel_command(
 
 def gc_command(definition: DefinitionArg, runs: RunsOption = None, yes: YesOption = False) -> None:
     """Remove old checkpoints, logs of finished submissions and unused snapshots. Without --yes it only lists them."""
-    from contextlib import nullcontext
-
-    from sweeps.actions.gc import plan_removals, remove
-    from sweeps.actions.workspace import submission_lock
+    from sweeps.actions.gc import Removal, plan_removals, remove_planned
     from sweeps.state.manifest import load_manifest
     from sweeps.state.plan import damaged_lines, read_plan
 
     workspace = open_workspace(runs, None, Where.local, None)
     record = load_manifest(workspace.runs, definition)
-    # Planned under the lock as well: a launch between plan and removal could use what is removed.
-    with submission_lock(workspace.runs) if yes else nullcontext():
+    damaged: dict[str, None] = {}  # planned again after a removal without the lock: each line once
+
+    def plan() -> list[Removal]:
         rows, _ = read_plan(record, workspace.runs)
-        for line in damaged_lines(rows):
-            print(line)
-        removals = plan_removals(rows, workspace.runs)
-        for removal in removals:
-            print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
-        if yes:
-            remove(removals)
+        damaged.update(dict.fromkeys(damaged_lines(rows)))
+        return plan_removals(rows, workspace.runs)
+
+    # Planned under the lock as well: a launch between plan and removal could use what is removed.
+    removals = remove_planned(plan, workspace.runs) if yes else plan()
+    for line in damaged:
+        print(line)
+    for removal in removals:
+        print(f"  {removal.bytes / 2**20:9.2f} MiB  {removal.path}  ({removal.why})")
     total_mib = sum(removal.bytes for removal in removals) / 2**20
     outcome = "removed" if yes else "would be removed; --yes removes them"
     print(f"{len(removals)} files and folders, {total_mib:.1f} MiB {outcome}")
