@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from filelock import SoftFileLock, Timeout
 
-from c2d.core.disk import disk_error
+from c2d.core.disk import disk_error, temporary_path, unfinished
 from c2d.core.errors import Busy, InputError, RunError, first_line
 from c2d.core.failure_classes import classify_error
 from c2d.core.json_values import items, read_object, required
 from c2d.core.masking import mask_text
 from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
-from c2d.core.run_folder import JOB_FILE, RunFolder, atomic_write_json
-from c2d.core.run_state import is_lock_dead, lock_owner, owner_text
-
-TEMPORARY_NAME = re.compile(r"\..+\.[a-z0-9_]{8}")
-"""Name of a file before `atomic_write_bytes` renames it: a dot, the final name, a dot and random letters."""
+from c2d.core.run_folder import LAUNCHER_FILES, RunFolder, atomic_write_json
+from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text
 
 
 class Interrupted(KeyboardInterrupt):
@@ -167,18 +162,21 @@ def clear_dead_lock(folder: RunFolder) -> None:
     """Remove the lock of a dead process. It is renamed first: of several processes only one succeeds in that."""
     if folder.lock.exists() and is_lock_dead(folder, folder.try_read_status()):
         with suppress(FileNotFoundError):
-            os.rename(folder.lock, folder.path / f".lock.{uuid.uuid4().hex}")
-        # Also those of processes that were killed after the rename.
-        for dead in folder.path.glob(".lock.*"):
-            dead.unlink(missing_ok=True)
+            os.rename(folder.lock, mine := temporary_path(folder.lock))
+            mine.unlink(missing_ok=True)
 
 
 def _remove_temporary_files(folder: RunFolder) -> None:
-    """Remove what a killed attempt wrote and could not rename any more. The lock is held: no other attempt writes."""
-    for place in (folder.path, folder.checkpoints):
+    """Remove what killed processes wrote and could not rename any more.
+
+    The lock is held, so no other attempt writes. Launchers write their files, other ranks `ranks/` and a benchmark
+    `latency/` without this lock: of them, what an ended process left.
+    """
+    for place in (folder.path, folder.checkpoints, folder.ranks, folder.latency):
         for path in place.glob(".*"):
-            # A launcher may be writing job.json: it does not take this lock.
-            if TEMPORARY_NAME.fullmatch(path.name) and not path.name.startswith(f".{JOB_FILE}."):
+            writer = unfinished(path.name)
+            of_attempt = writer and writer.name not in LAUNCHER_FILES and place in (folder.path, folder.checkpoints)
+            if of_attempt or is_abandoned(path, time.time()):
                 with suppress(OSError):
                     path.unlink()
 

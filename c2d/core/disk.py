@@ -1,15 +1,21 @@
 """Files under temporary names with the mode that umask gives, and the errors of a disk that cannot be written.
 
-`tempfile` makes files of mode 0600 and folders of 0700: colleagues in the group of a store could not read them.
+`tempfile` makes files of mode 0600 and folders of 0700: colleagues in the group of a store could not read them. A
+temporary name tells its writer, so that cleaners recognise exactly what a killed process left
+(`c2d.core.run_state.is_abandoned`).
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
+import secrets
 import shutil
+import socket
 import tempfile
-import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +26,30 @@ DISK_ERRORS: Final = (
     *FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EFBIG,
 )  # fmt: skip
 """Numbers of an OSError that are about a file system, not about the code that called it."""
+
+
+LONGEST_NAME = 200
+"""Bytes of a file's name in its temporary name; file systems allow 255 for both together."""
+TEMPORARY_NAME = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{6})-(?P<pid>\d{1,10})-[0-9a-f]{8}\.tmp", re.DOTALL)
+EARLIER_NAME = re.compile(
+    r"\.(?P<name>(iter_\d+|[a-z_]+)\.(json|jsonl|json\.gz|py|pth))\.[a-z0-9_]{8}"  # a file of a run
+    r"|(?P<weights>[0-9a-f]{64})\.\d+\.partial"  # weights of the store
+)
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a temporary name tells.
+
+    Attributes:
+        name: the final name; its beginning where it is long.
+        host: digest of the writer's host; "" in names of earlier versions.
+        pid: of the writer; 0 in names of earlier versions.
+    """
+
+    name: str
+    host: str
+    pid: int
 
 
 class DiskError(RunError):
@@ -35,19 +65,19 @@ class DiskError(RunError):
 
 
 def open_draft(path: Path, prefix: str | None = None, mode: int = 0o666) -> tuple[int, Path]:
-    """Create a new file beside `path` and return its descriptor and name: `.NAME.` and 8 characters.
+    """Create a new file beside `path` and return its descriptor and name.
 
     Beside it, because a rename is atomic within one file system only. Mode and group follow from umask and folder.
 
     Args:
         path: the file that the draft will replace.
-        prefix: of the draft's name; None: `.NAME.`.
+        prefix: of the draft's name, before eight characters; None: the name of `temporary_path`.
         mode: permissions that umask then reduces; 0o600 for a file with a secret.
 
     Raises:
         OSError: the system refuses.
     """
-    draft = _draft_name(path, prefix)
+    draft = temporary_path(path) if prefix is None else path.with_name(prefix + secrets.token_hex(4))
     return os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode), draft
 
 
@@ -57,13 +87,35 @@ def make_draft_folder(path: Path) -> Path:
     Raises:
         OSError: the system refuses.
     """
-    draft = _draft_name(path)
+    draft = temporary_path(path)
     draft.mkdir()
     return draft
 
 
-def _draft_name(path: Path, prefix: str | None = None) -> Path:
-    return path.with_name(f"{f'.{path.name}.' if prefix is None else prefix}{uuid.uuid4().hex[:8]}")
+def temporary_path(path: Path) -> Path:
+    """Return a new name beside `path`: `.NAME.HOST-PID-` and eight characters, `.tmp`."""
+    name = path.name.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return path.with_name(f".{name}.{host_digest()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def unfinished(name: str) -> Unfinished | None:
+    """Return what the name of a file or folder tells, if `temporary_path` made it, or an earlier version did.
+
+    >>> unfinished(".status.json.0a1b2c-77-00112233.tmp")
+    Unfinished(name='status.json', host='0a1b2c', pid=77)
+    >>> unfinished(".iter_00000007.pth.x_3kq9ab"), unfinished(".notes.markdown"), unfinished("status.json")
+    (Unfinished(name='iter_00000007.pth', host='', pid=0), None, None)
+    """
+    if found := TEMPORARY_NAME.fullmatch(name):
+        return Unfinished(found["name"], found["host"], int(found["pid"]))
+    if found := EARLIER_NAME.fullmatch(name):
+        return Unfinished(found["name"] or found["weights"], "", 0)
+    return None
+
+
+def host_digest() -> str:
+    """Return six hex digits for this host; a name can be too long, and have characters that no file name may have."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:

@@ -28,6 +28,8 @@ from c2d.core.status_shape import STATES
 SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
 METRICS_FILE, LOG_FILE, DETECTIONS_FILE = "metrics.jsonl", "log.txt", "detections.json.gz"
 JOB_FILE, CANARY_FILE, ATTEMPTS_FILE = "job.json", "canary.json", "attempts.jsonl"
+LAUNCHER_FILES = (JOB_FILE, CANARY_FILE)
+"""Whole files of a run folder that are written without its lock."""
 LATENCY_FOLDER = "latency"
 NODE_VARIABLE = "SLURMD_NODENAME"
 """SLURM's name of the node a job runs on. sbatch knows nodes by this name only, and the host may have another one."""

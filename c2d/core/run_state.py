@@ -6,8 +6,11 @@ standard library is needed.
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import socket
+import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from c2d.core.disk import host_digest, unfinished
 from c2d.core.run_folder import RunFolder
 
 HEARTBEAT_LIMIT_S = 300.0
@@ -23,6 +27,9 @@ HEARTBEAT_LIMIT_S = 300.0
 LOCK_LIMIT_S = 60.0
 """Age at which a lock without a status `running` is taken over. Its owner writes the status right
 after it acquired the lock, and releases the lock right after the last status."""
+
+ABANDONED_S = 86_400.0
+"""Age at which a temporary file of another host is taken for one that a killed process left."""
 
 PROC = Path("/proc")
 START_TOLERANCE_S = 5.0
@@ -120,6 +127,36 @@ def is_process_alive(pid: Any, written_at: float | None) -> bool:
         pass
     started = process_start(pid)
     return started is None or written_at is None or started < written_at + START_TOLERANCE_S
+
+
+def is_abandoned(path: Path, now: float) -> bool:
+    """Return whether a file or folder has a temporary name and the process that wrote it has ended.
+
+    On its own host the pid of the name decides, elsewhere the age.
+
+    Args:
+        path: a file or folder; a link is none.
+        now: seconds since the epoch.
+    """
+    if (writer := unfinished(path.name)) is None:
+        return False
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    if stat.S_ISLNK(found.st_mode):
+        return False
+    if writer.host == host_digest():
+        return not is_process_alive(writer.pid, found.st_mtime)
+    return now - found.st_mtime > ABANDONED_S
+
+
+def remove_abandoned(place: Path) -> None:
+    """Remove what killed processes left of the file or folder `place` beside it. No error is raised."""
+    for path in place.parent.glob(f".{glob.escape(place.name)}.*"):
+        if is_abandoned(path, time.time()):
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def process_start(pid: int) -> float | None:

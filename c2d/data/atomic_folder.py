@@ -12,6 +12,7 @@ from typing import Any
 
 from c2d.core.disk import make_draft_folder
 from c2d.core.errors import InputError
+from c2d.core.run_state import remove_abandoned
 from c2d.data.card import CARD_FILE, Card
 from c2d.data.card_lookup import load_card
 
@@ -57,6 +58,7 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(out)
         work = make_draft_folder(out)
     except OSError as error:
         raise InputError(f"cannot write to {out.parent}: {error.strerror}; give another folder") from None

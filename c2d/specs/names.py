@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from c2d.core.disk import temporary_path
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import is_file
 from c2d.core.run_folder import atomic_write_text, read_json
@@ -149,9 +150,12 @@ def _init(given: str, runs: Path) -> str:
     if not stored.exists():
         stored.parent.mkdir(parents=True, exist_ok=True)
         # Another process may copy the same file now: each writes its own, and the rename is atomic.
-        partial = stored.with_suffix(f".{os.getpid()}.partial")
-        shutil.copyfile(path, partial)
-        os.replace(partial, stored)
+        draft = temporary_path(stored)
+        try:
+            shutil.copyfile(path, draft)
+            os.replace(draft, stored)
+        finally:
+            draft.unlink(missing_ok=True)
     return f"sha256:{digest}"
 
 

@@ -112,8 +112,8 @@ def find_weights(init: str, folder: RunFolder | None = None, *, download: bool |
         with kept.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != init.removeprefix(KEPT):
                 raise InputError(
-                    f"{kept} is not the file that was given as init: its sha256 differs from its name; remove it and give "
-                    "the file itself as `init`, so that it is kept again"
+                    f"{kept} is not the file that was given as init: its sha256 differs from its name; remove it and "
+                    "give the file itself as `init`, so that it is kept again"
                 )
         return kept
     if not init.startswith(PREFIX):

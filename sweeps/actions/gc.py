@@ -15,17 +15,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from c2d.core.disk import DiskError
+from c2d.core.disk import DiskError, unfinished
 from c2d.core.errors import RunError
 from c2d.core.job_file import load_job
 from c2d.core.regular_file import Problem
-from c2d.core.run_folder import CANARY_FILE, JOB_FILE, RunFolder
+from c2d.core.run_folder import LAUNCHER_FILES, RunFolder
+from c2d.core.run_state import is_abandoned, lock_owner
 from c2d.core.store_folder import RunStore
 from sweeps.actions.workspace import submission_lock
 from sweeps.launchers.submission import FOLDERS, read_folders
 from sweeps.state.plan import Row
 
 DAY_S = 86_400.0
+LEFT = "a temporary file that a killed process left"
 HOUR_S = 3_600.0
 """The jobs of a submission with newer files may still be ending."""
 
@@ -61,8 +63,9 @@ def plan_removals(rows: Iterable[Row], runs: Path, now: float | None = None) -> 
     for row in every:
         if _is_idle(row) and row.run.path.parent == runs and _is_folder(row.run.path):
             found += _checkpoints(row.run)
+        if _has_ended(row) and row.run.path.parent == runs and _is_folder(row.run.path):
             found += _leftovers(row.run, clock)
-    return [*found, *_submissions(every, runs, clock), *_snapshots(runs, clock)]
+    return [*found, *_store_leftovers(runs, clock), *_submissions(every, runs, clock), *_snapshots(runs, clock)]
 
 
 def remove(removals: Iterable[Removal]) -> int:
@@ -75,7 +78,7 @@ def remove(removals: Iterable[Removal]) -> int:
     for removal in removals:
         path = removal.path
         # A checkpoint is two levels below its run folder, any other file of a run one level.
-        if RunFolder(path.parent.parent).lock.exists() or RunFolder(path.parent).lock.exists():
+        if lock_owner(RunFolder(path.parent.parent)) or lock_owner(RunFolder(path.parent)):
             continue  # the run has been started since
         try:
             if path.is_dir() and not path.is_symlink():
@@ -146,16 +149,48 @@ def _is_complete(path: Path) -> bool:
         return False
 
 
+def _has_ended(row: Row) -> bool:
+    """Return whether the last attempt of a run has ended, also where it was killed and status.json says running."""
+    held = row.state in ("running", "damaged") or (row.state == "waiting" and not row.launch) or row.is_last_known
+    return not held and lock_owner(row.run) is None
+
+
 def _leftovers(run: RunFolder, now: float) -> Iterator[Removal]:
-    """Yield temporary files of killed writers: their names begin with a dot, or end with .partial."""
-    for folder in (run.path, run.checkpoints, run.ranks, run.latency):
-        if not _is_folder(folder):
-            continue
-        for path in sorted(folder.iterdir()):
-            name = path.name
-            ours = name.startswith(".") or name.endswith(".partial")
-            if ours and path.is_file() and not path.is_symlink() and now - path.stat().st_mtime > DAY_S:
-                yield Removal(path, path.stat().st_size, "a temporary file that a killed process left")
+    """Yield temporary files of a run whose last attempt has ended; those of other writers when these have ended."""
+    for folder in (run.path, run.checkpoints):
+        for path in _unfinished(folder):
+            writer = unfinished(path.name)
+            if (writer and writer.name not in LAUNCHER_FILES) or is_abandoned(path, now):
+                yield Removal(path, _size_of(path), LEFT)
+    for folder in (run.ranks, run.latency):
+        yield from _abandoned(folder, now)
+
+
+def _store_leftovers(runs: Path, now: float) -> Iterator[Removal]:
+    """Yield what killed processes left in the folders that all runs share."""
+    store = RunStore(runs)
+    shared = (store.sweeps, store.targets("").parent, store.weights("").parent, store.student_config("").parent)
+    for folder in (*shared, *sorted(store.sweeps.glob("*")), *sorted(store.sweeps.glob("*/*"))):
+        yield from _abandoned(folder, now)
+
+
+def _abandoned(folder: Path, now: float) -> Iterator[Removal]:
+    for path in _unfinished(folder):
+        if is_abandoned(path, now):
+            yield Removal(path, _size_of(path), LEFT)
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """Return the files with a temporary name in a folder, sorted; [] for a link to a folder."""
+    found = folder.iterdir() if _is_folder(folder) else ()
+    return sorted(path for path in found if unfinished(path.name) and path.is_file() and not path.is_symlink())
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # renamed or removed meanwhile
+        return 0
 
 
 def _submissions(rows: list[Row], runs: Path, now: float) -> Iterator[Removal]:
@@ -182,14 +217,16 @@ def _snapshots(runs: Path, now: float) -> Iterator[Removal]:
     if not _is_folder(place):
         return
     named = set()
-    for path in [*runs.glob(f"*/{JOB_FILE}"), *runs.glob(f"*/{CANARY_FILE}")]:
+    for path in [path for name in LAUNCHER_FILES for path in runs.glob(f"*/{name}")]:
         job = load_job(RunFolder(path.parent))
         # It may name any of the snapshots.
         if isinstance(job, Problem):
             return
         named.add("" if job is None else job.snapshot)
     for folder in sorted(place.iterdir()):
-        if folder.name not in named and _is_folder(folder) and now - folder.stat().st_mtime > DAY_S:
+        if is_abandoned(folder, now):
+            yield Removal(folder, _size(folder), LEFT)
+        elif folder.name not in named and _is_folder(folder) and now - folder.stat().st_mtime > DAY_S:
             yield Removal(folder, _size(folder), "a copy of code that no run of the store names")
 
 

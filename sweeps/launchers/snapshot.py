@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from c2d.core.disk import disk_error
+from c2d.core.disk import disk_error, temporary_path
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.core.store_folder import RunStore
@@ -43,7 +43,7 @@ def take_snapshot(runs: Path) -> str:
         with suppress(OSError):
             os.utime(place)  # `gc` removes old snapshots that no job names yet
         return digest
-    draft = place.with_name(f".{digest}.{uuid.uuid4().hex[:8]}")
+    draft = temporary_path(place)
     try:
         for name, data in content.items():
             path = draft / name

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from c2d.core.disk import make_draft_folder
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
+from c2d.core.run_state import remove_abandoned
 from c2d.data.decoding.decoder import Pixels, decode
 from c2d.data.decoding.orientation import same_pixels
 from c2d.data.decoding.scaling_record import SCALING_FILE, Scaling
@@ -48,6 +49,7 @@ def write_8bit_copies(source: Path, out: Path, minimum: float, maximum: float) -
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} is inside {source}; give a folder outside it")
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(out.absolute())
     work = make_draft_folder(out.absolute())
     try:
         done = Scaling(str(source.resolve()), minimum, maximum)

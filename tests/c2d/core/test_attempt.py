@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +16,11 @@ import pytest
 from filelock import SoftFileLock
 
 from c2d.core.attempt import Interrupted, attempt, record_build_failure
+from c2d.core.disk import Unfinished, host_digest, temporary_path, unfinished
 from c2d.core.errors import Busy, InputError, RunError
 from c2d.core.failure_classes import classify_error
 from c2d.core.run_folder import RunFolder
-from c2d.core.run_state import HEARTBEAT_LIMIT_S, LOCK_LIMIT_S, lock_owner
+from c2d.core.run_state import HEARTBEAT_LIMIT_S, LOCK_LIMIT_S, is_abandoned, lock_owner
 
 NOBODY = 2**22 + 1
 
@@ -150,8 +153,13 @@ def _beat(folder: RunFolder) -> str:
 
 def test_temporary_files_of_a_killed_attempt_are_removed(folder: RunFolder) -> None:
     folder.checkpoints.mkdir()
-    dead = [folder.path / ".status.json.ab12_xyz", folder.checkpoints / ".iter_00000004.pth.0123abcd"]
-    kept = [folder.path / ".job.json.ab12_xyz", folder.path / ".notes.txt", folder.checkpoint(2)]
+    dead = [folder.path / ".status.json.ab12_xyz", folder.checkpoints / ".iter_00000004.pth.0123abcd"]  # earlier names
+    dead += [temporary_path(folder.student), folder.checkpoints / ".iter_00000004.pth.0a1b2c-7-00112233.tmp"]
+    dead += [folder.ranks / f".0.json.{host_digest()}-{2**22 + 1}-00112233.tmp"]
+    kept = [folder.path / ".job.json.ab12_xyz", folder.path / ".notes.markdown", folder.checkpoint(2)]
+    kept += [temporary_path(folder.job), temporary_path(folder.ranks / "1.json"), temporary_path(folder.latency / "a")]
+    folder.ranks.mkdir()
+    folder.latency.mkdir()
     for path in (*dead, *kept):
         path.write_text("half")
     with attempt(folder, quiet=True):
@@ -179,3 +187,33 @@ def test_a_full_disk_under_the_log_is_one_warning_and_leaves_no_lock(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: cannot write {folder.log}: ")
     assert line.endswith("No space left on device")
+
+
+SLOW_WRITER = """
+import os, sys, time
+from pathlib import Path
+from c2d.core.attempt import attempt
+from c2d.core.run_folder import RunFolder, atomic_write_bytes
+folder = RunFolder(Path(sys.argv[1]))
+with attempt(folder, quiet=True):
+    os.fsync = lambda handle: time.sleep(600)
+    atomic_write_bytes(folder.checkpoint(4), b"half")
+"""
+
+
+def test_what_a_writer_killed_in_the_middle_left_is_removed_by_the_next_attempt(folder: RunFolder) -> None:
+    command = [sys.executable, "-c", SLOW_WRITER, str(folder.path)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as writer:
+        deadline = time.monotonic() + 60
+        while not (left := list(folder.checkpoints.glob(".*"))) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_abandoned(left[0], time.time())
+        writer.kill()
+    assert not folder.checkpoint(4).exists()
+    assert [unfinished(path.name) for path in left] == [
+        Unfinished(folder.checkpoint(4).name, host_digest(), writer.pid)
+    ]
+    assert is_abandoned(left[0], time.time())
+    with attempt(folder, quiet=True):
+        assert not left[0].exists()
+    assert not [path.name for path in folder.path.rglob(".*")]

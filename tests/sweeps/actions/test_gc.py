@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from c2d.core.disk import host_digest
 from c2d.core.errors import RunError
 from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
@@ -88,23 +90,23 @@ def test_a_broken_newest_one_protects_the_one_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "facts", "touched"),
+    ("state", "facts", "removed"),
     [
-        ("done", {}, True),
-        ("failed", {}, True),
-        ("blocked", {}, True),
-        ("waiting", {"launch": True}, True),
-        ("waiting", {}, False),
-        ("running", {}, False),
-        ("failed", {"status": {"state": "running"}}, False),
+        ("done", {}, 2),
+        ("failed", {}, 2),
+        ("blocked", {}, 2),
+        ("waiting", {"launch": True}, 2),
+        ("waiting", {}, 0),
+        ("running", {}, 0),
+        ("failed", {"status": {"state": "running"}}, 1),  # killed: what it half wrote
     ],
 )
-def test_running_and_waiting_runs_are_unchanged(tmp_path: Path, state: str, facts: Any, touched: bool) -> None:
+def test_running_and_waiting_runs_are_unchanged(tmp_path: Path, state: str, facts: Any, removed: int) -> None:
     first = row(tmp_path, "a", state, **facts)
     checkpoint(first.run, 1)
     checkpoint(first.run, 2)
-    write(first.run.path / ".status.json.x8f3")
-    assert len(gc.plan_removals([first], tmp_path, NOW)) == (2 if touched else 0)
+    write(first.run.path / ".status.json.x8f3abcd")
+    assert len(gc.plan_removals([first], tmp_path, NOW)) == removed
     first.run.lock.write_text("1\nhost")
     assert gc.plan_removals([first], tmp_path, NOW) == []
 
@@ -119,17 +121,53 @@ def test_a_run_that_started_after_the_listing_is_unchanged(tmp_path: Path) -> No
     assert old.exists()
 
 
-def test_files_of_killed_writers_are_removed_after_a_day(tmp_path: Path) -> None:
+def name_of(host: str, pid: int, name: str) -> str:
+    return f".{name}.{host}-{pid}-00112233.tmp"
+
+
+def test_temporary_files_of_an_ended_attempt_are_removed_at_once(tmp_path: Path) -> None:
+    """Those of other writers when they are gone: on this host their pid says so, elsewhere their age."""
     run = row(tmp_path, "a").run
+    here, dead, alive = host_digest(), 2**22 + 1, os.getpid()
     gone = [
-        write(run.path / ".metrics.jsonl.ab12"),
-        write(run.checkpoints / ".iter_00000007.pth.k3"),
-        write(run.path / "weights.pth.partial"),
-        write(run.path / "ranks" / ".0.json.x"),
+        write(run.path / name_of("0a1b2c", 7, "status.json"), at=NOW),
+        write(run.checkpoints / name_of(here, dead, "iter_00000007.pth"), at=NOW),
+        write(run.checkpoints / ".iter_00000007.pth.k3_0zz9a", at=NOW),  # of an earlier version
+        write(run.path / name_of(here, dead, "job.json"), at=NOW),
+        write(run.ranks / name_of(here, dead, "0.json"), at=NOW),
+        write(run.latency / name_of("0a1b2c", 7, "cpu-0.json")),
+        write(tmp_path / "weights" / name_of(here, dead, "f.pth"), at=NOW),
+        write(tmp_path / "sweeps" / "s" / "j" / name_of(here, dead, "folders.txt"), at=NOW),
+        write(tmp_path / "targets" / name_of("0a1b2c", 7, "x.json.gz")),
     ]
-    write(run.path / ".status.json.new", at=NOW - 60)
-    write(run.path / "notes.txt")
-    assert paths(gc.plan_removals([row(tmp_path, "a")], tmp_path, NOW)) == set(gone)
+    draft = tmp_path / "snapshots" / name_of(here, dead, "d1")
+    write(draft / "c2d" / "a.py", at=NOW)
+    for kept in (
+        run.path / name_of(here, alive, "job.json"),
+        run.latency / name_of("0a1b2c", 7, "cpu-1.json"),
+        run.path / ".notes.markdown",
+        run.path / "notes.txt",
+        run.checkpoints / "weights.pth.partial",
+        tmp_path / "students" / name_of(here, alive, "y.py"),
+    ):
+        write(kept, at=NOW)
+    removals = gc.plan_removals([row(tmp_path, "a")], tmp_path, NOW)
+    assert paths(removals) == {*gone, draft}
+    gc.remove(removals)
+    assert not any(path.exists() for path in [*gone, draft])
+
+
+def test_a_killed_run_whose_status_says_running_has_ended(tmp_path: Path) -> None:
+    killed, running = row(tmp_path, "a"), row(tmp_path, "b", state="running")
+    for found in (killed, running):
+        status = {"format": 1, "state": "running", "attempt": 1, "pid": 2**22 + 1, "host": socket.gethostname()}
+        atomic_write_json(found.run.status, status | {"heartbeat": "2026-01-01T00:00:00+00:00"})
+        found.run.lock.write_text("")
+        write(found.run.checkpoints / name_of("0a1b2c", 7, "iter_00000007.pth"), at=NOW)
+    failed = Row(killed.run, "student", (), "failed", "killed", True, {"state": "running"})
+    removals = gc.plan_removals([failed, running], tmp_path, NOW)
+    assert [path.parent.parent for path in paths(removals)] == [killed.run.path]
+    assert gc.remove(removals) == 1
 
 
 def submission(runs: Path, name: str, members: list[str], at: float = OLD) -> Path:
