@@ -27,8 +27,8 @@ sleep = time.sleep
 
 # First match wins.
 _CAUSES: tuple[tuple[Cause, str], ...] = (
-    ("limit", r"(QOS|Assoc)\w*Submit"),
-    ("refused", r"(QOS|Assoc)\w*Limit"),  # too long or too large: a later call is refused as well
+    ("limit", r"(QOS|Assoc)\w{0,60}Submit"),
+    ("refused", r"(QOS|Assoc)\w{0,60}Limit"),  # too long or too large: a later call is refused as well
     ("limit", "violates accounting/QOS policy"),
     ("dependency", "Job dependency problem|Invalid dependency|dependency specification"),
     ("array", "Invalid job array specification"),

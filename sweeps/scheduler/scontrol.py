@@ -69,7 +69,8 @@ class JobStart:
 
 def parse_job_start(text: str) -> JobStart:
     """Parse the output of `scontrol show job`. A value that cannot be parsed is left out."""
-    words = dict(re.findall(r"(\w+)=(\S*)", text))
+    # The names have a limit: without it, a long word takes the square of its length.
+    words = dict(re.findall(r"\b(\w{1,64})=(\S*)", text))
     restarts = words.get("Restarts", "")
     return JobStart(
         job=words.get("JobId", ""),
@@ -77,7 +78,7 @@ def parse_job_start(text: str) -> JobStart:
         node=words.get("BatchHost", ""),
         reason=words.get("Reason", "").removesuffix("None"),
         preempted=words.get("StartTime", "") <= words.get("PreemptTime", "None") < "A",  # times, not None or Unknown
-        restarts=int(restarts) if restarts.isdigit() else 0,
+        restarts=int(restarts) if re.fullmatch(r"[0-9]{1,9}", restarts) else 0,
         run_s=_seconds(words.get("RunTime", "")),
         limit_s=_seconds(words.get("TimeLimit", "")),
     )
@@ -116,7 +117,7 @@ def own_job(environment: Mapping[str, str]) -> str:
 
 def _seconds(text: str) -> float | None:
     """Parse `1-02:03:04` or `00:10:00` into seconds; None for UNLIMITED and the like."""
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    match = re.fullmatch(r"(?:([0-9]{1,6})-)?([0-9]{1,9}):([0-9]{1,4}):([0-9]{1,4})", text)
     if match is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())

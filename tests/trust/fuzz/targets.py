@@ -15,6 +15,11 @@ FIXTURE = Path(__file__).parents[2] / "fixtures" / "runs"
 RUN, TEACHER = "tiny-retinanet-icod-906672b67f51-s0", "resnet18-classifier-8b26211ff2a3-s0"
 SWEEP = "tiny"
 NOW = 1.8e9
+PLAN_FILES, REPORT_FILES = (
+    ("status.json", "job.json", "attempts.jsonl"),
+    ("status.json", "spec.json", "env.json", "result.json"),
+)
+"""Files of a run that the plan reads, and that the report reads."""
 Parse = Callable[[bytes], object]
 
 
@@ -160,16 +165,16 @@ def _run_file(name: str) -> Callable[[Path], Parse]:
 
         def parse(data: bytes) -> object:
             path.write_bytes(data)
-            rows = plan_rows(planned, store, {}, queue_answered=False, now=NOW)
-            summary = summarize(rows, {}, NOW)
-            json.dumps(summary, allow_nan=False).encode()
-            rows[0].reason.encode()
-            if rows[0].state == "failed":
-                group_failures(rows)
-            exhausted("killed", read_attempts(run))
-            row = read_run_row(store, run.id, Cache(), NOW)
-            str(row.values["reason"]).encode()
-            return teacher_result(run, "classifier") if name == "result.json" else row
+            if name in PLAN_FILES:
+                rows = plan_rows(planned, store, {}, queue_answered=False, now=NOW)
+                json.dumps(summarize(rows, {}, NOW), allow_nan=False).encode()
+                exhausted("killed", read_attempts(run))
+                if name == "status.json" and rows[0].state == "failed":
+                    group_failures(rows)
+            if name in REPORT_FILES:
+                row = read_run_row(store, run.id, Cache(), NOW)
+                str(row.values["reason"]).encode()
+            return teacher_result(run, "classifier") if name == "result.json" else None
 
         return parse
 
