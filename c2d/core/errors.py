@@ -7,8 +7,10 @@ was recorded (exit code 1). A message is one line: what was given, what is allow
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
+_LONG_WORD = re.compile(r"(\S{200})\S{800,}")
 MAX_NAME = 200
 """Characters of a name that does not exist which a message shows; difflib needs minutes for a million."""
 
@@ -23,6 +25,9 @@ class InputError(Exception):
 
     exit_code = 2
     failure_class = "config"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(short_words(message))
 
 
 class Busy(InputError):
@@ -40,8 +45,13 @@ class RunError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, failure_class: str = "unknown") -> None:
-        super().__init__(message)
+        super().__init__(short_words(message))
         self.failure_class = failure_class
+
+
+def short_words(text: str) -> str:
+    """Return a text in which a word of more than 1000 characters, which no path has, is shown by its beginning."""
+    return _LONG_WORD.sub(r"\1...", text)
 
 
 def first_line(error: BaseException) -> str:

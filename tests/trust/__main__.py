@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "kills-commands": ("tests.trust.killed_commands", "Kills of a report and of a submission"),
     "disk": ("tests.trust.disk_faults", "Full, read-only and vanished disks"),
     "planted": ("tests.trust.planted", "Files placed into a run folder between two attempts"),
+    "fuzz": ("tests.trust.fuzz.rows", "Fuzzed parsers"),
 }
 """{part: (module with `rows`, heading on the page)}, in the order in which they run."""
 
