@@ -6,7 +6,7 @@ Two shells may submit the same sweep at once: planning and writing job.json happ
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -86,6 +86,8 @@ def submit_sweep(
     print_line: PrintLine,
     print_run: PrintLine | None = None,
     at_once: int | None = None,
+    check: bool = True,
+    code: Callable[[], str] | None = None,
 ) -> int:
     """Launch the runs of a sweep that are neither done nor running; return the launcher's exit code.
 
@@ -97,6 +99,8 @@ def submit_sweep(
         print_line: called with a line about each step.
         print_run: called with a line per run: its state and the reason. Default: `print_line`.
         at_once: processes of the local launcher.
+        check: check the runs before; False where an earlier part of the same submission was checked.
+        code: returns the digest of the code for new runs. Default: takes a snapshot of the current code.
 
     Raises:
         InputError: something is wrong with the sweep; nothing was launched and nothing written.
@@ -106,7 +110,7 @@ def submit_sweep(
     grid = resolve(definition, workspace)
     record, rows = plan_sweep(definition, grid, workspace.runs)
     chosen = rows_to_launch(rows, filters, limit)
-    if chosen:
+    if chosen and check:
         _check_chosen(definition, grid, chosen, workspace, forward, print_line)
     if workspace.where == "dry":
         tasks = tasks_of(chosen, definition, canary, workspace.profile)
@@ -133,7 +137,7 @@ def submit_sweep(
         if not tasks:
             print_line("nothing to launch")
             return left_out
-        request = _launch_request(definition.name, tasks, workspace, take_snapshot(workspace.runs))
+        request = _launch_request(definition.name, tasks, workspace, code() if code else take_snapshot(workspace.runs))
         if count := sum(task.snapshot not in ("", request.snapshot) for task in tasks):
             print_line(
                 f"{count} runs continue with the code of their start (to update: retry --state waiting --update-code)"
@@ -142,11 +146,11 @@ def submit_sweep(
         if workspace.where == "slurm":
             return max(left_out, LAUNCHERS["slurm"](request, print_line))
         write_local_jobs(request)
-    code = run_local(request, print_line, at_once)  # without the lock: it returns when the runs have ended
-    if code == 0:
+    exit_code = run_local(request, print_line, at_once)  # without the lock: it returns when the runs have ended
+    if exit_code == 0:
         count = len({task.run for task in request.tasks})
         print_line(f"{count} runs done; `c2d sweep status {request.sweep}` shows all of them")
-    return max(left_out, code)
+    return max(left_out, exit_code)
 
 
 def run_local(request: LaunchRequest, print_line: PrintLine, at_once: int | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import Literal
 from filelock import SoftFileLock, Timeout
 
 from c2d.core.disk import DISK_ERRORS, disk_error
-from c2d.core.errors import InputError
+from c2d.core.errors import Busy
 from c2d.core.store_folder import SWEEPS
 from sweeps.definition.profile import Profile
 
@@ -41,7 +41,7 @@ def submission_lock(runs: Path) -> Iterator[None]:
     """Hold the lock of a store: one submission at a time, also over a network file system.
 
     Raises:
-        InputError: another process holds it for longer than LOCK_WAIT_S seconds.
+        Busy: another process holds it for longer than LOCK_WAIT_S seconds.
         DiskError: the store cannot be written, for the lock or in the body.
     """
     path = runs / SWEEPS / ".submission.lock"
@@ -53,7 +53,7 @@ def submission_lock(runs: Path) -> Iterator[None]:
     except Timeout:
         # filelock writes the pid and the host name into the file, one a line.
         owner = " on ".join(path.read_text().splitlines()[:2]) if path.exists() else "unknown"
-        raise InputError(
+        raise Busy(
             f"another submission to {runs} is in progress (pid {owner}); wait for it, or remove {path} if that process "
             "has ended"
         ) from None

@@ -38,9 +38,19 @@ def submit_command(
     ] = None,
     forward: ForwardOption = True,
     at_once: Annotated[int | None, typer.Option(min=1, help="local: processes at once (default: 2)")] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="slurm: at a limit of the cluster submit the rest later; return when all have ended"
+        ),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=1.0, metavar="SECONDS", help="with --wait: seconds between two looks at the queue")
+    ] = 60.0,
     verbose: VerboseOption = False,
 ) -> None:
     """Launch every run of the sweep that is neither done nor running. Safe to repeat: only new runs start."""
+    from sweeps.actions.feeder import Feeder, submit_and_wait
     from sweeps.actions.submit import submit_sweep
     from sweeps.definition.definition import read_definition
 
@@ -51,6 +61,16 @@ def submit_command(
         print_lines(lines, verbose)
         print_line(line)
 
+    if wait and where is Where.slurm:
+        feeder = Feeder(sweep, workspace, print_after_plan, lines.append, tuple(filters or ()), limit, canary, forward)
+        try:
+            exit_code = submit_and_wait(feeder, interval)
+        except KeyboardInterrupt:
+            print_line("interrupted: submitted runs continue, and the same command submits the others")
+            raise typer.Exit(130) from None
+        if exit_code:
+            raise typer.Exit(exit_code)
+        return
     code = submit_sweep(
         sweep,
         workspace,

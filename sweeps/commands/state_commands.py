@@ -37,6 +37,7 @@ def status_command(
     """Show the state of every run, from run files and the queue. Exit code 1 if any failed or is damaged."""
     from rich.console import Console
 
+    from sweeps.actions.automatic_retries import retry_automatically
     from sweeps.state.status_table import print_status, watch_status
 
     workspace = open_workspace(runs, None, Where.local, None)
@@ -47,7 +48,9 @@ def status_command(
         return _read_summary(workspace, definition, filters)
 
     if watch is not None and not as_json:
-        watch_status(read, lambda: _retry_failed(workspace, definition, filters), console, every_s=watch)
+        watch_status(
+            read, lambda: retry_automatically(workspace, definition, filters or (), print_line), console, every_s=watch
+        )
     summary = read()
     if as_json:
         print(json.dumps(summary, indent=1))
@@ -98,18 +101,3 @@ def _read_summary(workspace: Workspace, definition: str, filters: FilterOption) 
     rows, facts = read_plan(record, workspace.runs)
     summary = summarize(filter_rows(rows, filters or ()), facts, time.time(), record["name"])
     return summary | {"sweep": record["name"], "question": record["question"]}
-
-
-def _retry_failed(workspace: Workspace, definition: str, filters: FilterOption) -> None:
-    """Relaunch the SLURM runs that are retried automatically, and the students of every sweep that they release."""
-    from sweeps.actions.release_students import relaunch_with_students
-    from sweeps.actions.select_retries import select_retries
-    from sweeps.state.manifest import load_manifest
-    from sweeps.state.plan import read_plan
-
-    record = load_manifest(workspace.runs, definition)
-    rows, _ = read_plan(record, workspace.runs)
-    due = select_retries(rows, filters=filters or ())
-    chosen = [row for row in due if row.job is not None and row.job.where == "slurm"]
-    if chosen:
-        relaunch_with_students(record, rows, chosen, workspace, print_line)

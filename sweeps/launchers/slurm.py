@@ -37,6 +37,8 @@ from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
 NO_LIMIT = 10**6
 """Timeouts after which submitit would stop a job; sweeps/failures/retry_policy.py decides instead."""
+LIMIT_REACHED = "SLURM accepts no more of your jobs now"
+"""Begin of the line that says so."""
 WRITERS = 8  # threads; writing small files to a network file system is mostly waiting
 
 
@@ -63,7 +65,7 @@ def launch(request: LaunchRequest, print_line: PrintLine) -> int:
         except NotSubmitted as error:
             if error.cause != "limit":
                 raise _refusal(error, request, len(jobs)) from error
-            print_line(f"SLURM accepts no more of your jobs now ({error.text})")
+            print_line(f"{LIMIT_REACHED} ({error.text})")
             sent = _submit_part(array, request, jobs, numbers, print_line)
         if sent < len(array.tasks):
             print_line(
