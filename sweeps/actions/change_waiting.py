@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from c2d.core.run_folder import atomic_write_json
-from sweeps.launchers import submission
 from sweeps.launchers.arrays import throttles
-from sweeps.scheduler import change_jobs, queue
+from sweeps.scheduler import array_file, change_jobs, queue
 from sweeps.scheduler.change_jobs import WaitingJob
 from sweeps.scheduler.slurm_output import join_jobs
 from sweeps.state.plan import Row
@@ -65,7 +64,7 @@ def set_cap(rows: Iterable[Row], cap: int) -> Change:
         cap: runs at once, 1 or more.
     """
     folders = {Path(row.job.folder) for row in rows if row.job and row.job.job and row.job.where == "slurm"}
-    found = {str(facts["job"]): (folder, facts) for folder in folders if (facts := submission.read_array(folder))}
+    found = {str(facts["job"]): (folder, facts) for folder in folders if (facts := array_file.read_array(folder))}
     left = queue.unfinished(found)
     if not left:
         return Change(["nothing to change: no job of these runs waits or runs"])
@@ -80,7 +79,7 @@ def set_cap(rows: Iterable[Row], cap: int) -> Change:
             refused = True
             continue
         # Later submissions divide the cap by what earlier arrays take of it.
-        atomic_write_json(folder / submission.ARRAY, {**facts, "throttle": share})
+        atomic_write_json(folder / array_file.ARRAY, {**facts, "throttle": share})
         lines.append(f"job {number}: {left[number]} runs, {share} at once (was {facts.get('throttle') or 1})")
     return Change(lines or ["nothing to change: these runs are plain jobs, which have no cap"], refused)
 

@@ -18,6 +18,7 @@ from c2d.core.store_folder import RunStore
 from sweeps.failures.log_paths import job_logs, local_log, main_log
 from sweeps.failures.log_patterns import ATTEMPT_START
 from sweeps.launchers import submission
+from sweeps.scheduler import array_file
 from sweeps.state.plan import Row
 
 READ_BYTES = 1 << 20
@@ -91,7 +92,7 @@ def _submissions(run: RunFolder, runs: Path) -> Iterator[Path]:
 def _logs_of_submission(run: RunFolder, folder: Path) -> Iterator[LogFile]:
     if (path := local_log(folder, run.id)).is_file():
         yield LogFile(path, "local")
-    facts, members = submission.read_array(folder), submission.read_folders(folder)
+    facts, members = array_file.read_array(folder), submission.read_folders(folder)
     job = read_job(run)
     last = job.job if job is not None and job.job is not None and Path(job.folder) == folder else None
     for task, member in enumerate(members):

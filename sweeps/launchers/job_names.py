@@ -15,7 +15,8 @@ from pathlib import Path
 from sweeps.definition.profile import Profile
 from sweeps.definition.sbatch_flags import flag_name
 from sweeps.launchers.launch_request import Task
-from sweeps.launchers.submission import ARRAY, NAMES
+from sweeps.launchers.submission import NAMES
+from sweeps.scheduler.array_file import ARRAY
 
 PART_LENGTH, SWEEP_LENGTH, COMMENT_LENGTH = 24, 40, 200
 MOST_METHODS = 3

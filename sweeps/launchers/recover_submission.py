@@ -12,7 +12,7 @@ from c2d.core.job_file import Job, is_launcher_alive, read_job, write_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
 from sweeps.launchers import submission
-from sweeps.scheduler import queue
+from sweeps.scheduler import array_file, queue
 
 APPEAR_S = 60.0  # a job may appear in the queue after its launcher has died
 OTHER_HOST_S = 600.0  # a launcher on another host may be running: its pid cannot be checked
@@ -46,7 +46,7 @@ def recover_submission(job: Job, *, canary: bool = False) -> Job | None:
         current = read_job(members[job.task], canary=canary)
         if current is None or current.name != job.name or current.state != "submitting":
             return current
-    facts = submission.read_array(folder)
+    facts = array_file.read_array(folder)
     try:
         number = str(facts["job"]) if facts else queue.find_by_name(job.name)
     except queue.Unreachable:

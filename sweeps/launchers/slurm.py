@@ -32,7 +32,7 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
 from sweeps.launchers.script import batch_script, check_store_path
 from sweeps.node import verify_snapshot
-from sweeps.scheduler import queue
+from sweeps.scheduler import array_file, queue
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
 NO_LIMIT = 10**6
@@ -112,7 +112,7 @@ def submit_array(
     atomic_write_text(folder / submission.SCRIPT, script, private=has_secret(request.profile))
     number = sbatch(folder / submission.SCRIPT, array.name, print_line)
     with suppress(DiskError):  # the job is in the queue, and is found by its name as well
-        submission.write_array(
+        array_file.write_array(
             folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle,
             dependency=dependency, submitted=_now(),
         )  # fmt: skip

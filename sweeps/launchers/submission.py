@@ -12,19 +12,16 @@ task_<i>.pkl          what task i calls; the job renames it to submitit's <job>_
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import Any
 
-from c2d.core.job_file import MAX_COUNT
-from c2d.core.json_values import MAX_BYTES, SMALL_BYTES, read_object, required, text, whole
-from c2d.core.regular_file import FormatError, Problem, read_bytes
-from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_text
+from c2d.core.json_values import MAX_BYTES
+from c2d.core.regular_file import read_bytes
+from c2d.core.run_folder import RunFolder, atomic_write_text
 from c2d.core.store_folder import RunStore, is_run_id
 from sweeps.scheduler import queue
+from sweeps.scheduler.array_file import read_array
 
 FOLDERS = "folders.txt"
-ARRAY = "array.json"
 SCRIPT = "submission.sh"
 NAMES = "names.txt"
 VERIFY = "verify_snapshot.py"
@@ -64,23 +61,6 @@ def read_folders(folder: Path) -> list[RunFolder]:
     # As written by `write_folders`: absolute paths of run folders. Anything else would be taken for another task.
     is_right = all(os.path.isabs(line) and is_run_id(Path(line).name) for line in lines)
     return [RunFolder(Path(line)) for line in lines] if is_right else []
-
-
-def write_array(folder: Path, **facts: Any) -> None:
-    """Write array.json: name, job (number), tasks (count), throttle, dependency, submitted (UTC)."""
-    atomic_write_json(folder / ARRAY, {"format": 1, **facts})
-
-
-def read_array(folder: Path) -> dict[str, Any] | None:
-    """Return array.json; None where it is missing, damaged or written by another version."""
-    value = read_object(folder / ARRAY, SMALL_BYTES)
-    if isinstance(value, Problem):
-        return None
-    try:
-        job, throttle = text(required(value, "job"), "job"), whole(value.get("throttle"), "throttle", high=MAX_COUNT)
-    except FormatError:
-        return None
-    return {**value, "job": job, "throttle": throttle or 1} if re.fullmatch(r"[0-9]{1,18}", job) else None
 
 
 def active_arrays(runs: Path, sweep: str) -> list[tuple[str, int]]:

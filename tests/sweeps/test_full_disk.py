@@ -17,7 +17,7 @@ from c2d.core.disk import DiskError
 from c2d.core.run_folder import RunFolder
 from sweeps.actions import workspace
 from sweeps.cli import app
-from sweeps.launchers import submission
+from sweeps.scheduler import array_file
 from tests.sweeps.fake_slurm.control import FakeSlurm
 from tests.sweeps.test_cli import Shell
 
@@ -121,16 +121,16 @@ def test_a_job_whose_number_cannot_be_recorded_is_found_by_its_name(
     shell: Shell, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk fills up while sbatch works: the job is in the queue, and is neither forgotten nor submitted again."""
-    real, fillers = submission.write_array, []
+    real, fillers = array_file.write_array, []
 
     def full(*given: object, **facts: object) -> None:
         fillers.append(fill(disk))
         real(*given, **facts)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(submission, "write_array", full)
+    monkeypatch.setattr(array_file, "write_array", full)
     message = error_of(shell, *submit_words(shell))
     assert message.startswith("job 100 (2 runs) is in the queue, and its number could not be recorded: cannot write")
-    monkeypatch.setattr(submission, "write_array", real)
+    monkeypatch.setattr(array_file, "write_array", real)
     fillers[0].unlink()
     shell.submit()
     assert [len(job["states"]) for job in shell.slurm.jobs.values()] == [2, 4]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sweeps.cli import app
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import throttles
-from sweeps.scheduler import change_jobs
+from sweeps.scheduler import array_file, change_jobs
 from tests.sweeps.actions.test_run_logs import submitted
 from tests.sweeps.fake_slurm.control import FakeSlurm
 from tests.sweeps.state.test_store_sweeps import write_sweep
@@ -74,7 +74,7 @@ def test_what_slurm_refuses_is_a_line_with_its_reason(fake: FakeSlurm, runs: Pat
     said = call(runs, "hold", "s", code=1)
     assert said == "not held: 7 runs (7_[1-7]): SLURM says: Access/permission denied\n"
     assert "not changed: job 7: SLURM says: Invalid user id" in call(runs, "cap", "s", "4", code=1)
-    assert submission.read_array(runs / "sweeps" / "s" / "j7") == {
+    assert array_file.read_array(runs / "sweeps" / "s" / "j7") == {
         "format": 1, "name": "j7", "job": "7", "tasks": 8, "throttle": 1,
     }  # fmt: skip
     fake.behave(silent=["squeue", "scontrol"])

@@ -18,6 +18,7 @@ from sweeps.actions.run_logs import LogPart, attempt_parts, attempt_starts, last
 from sweeps.cli import app
 from sweeps.failures.log_patterns import ATTEMPT_START
 from sweeps.launchers import submission
+from sweeps.scheduler import array_file
 from tests.sweeps.fake_slurm.control import FakeSlurm
 from tests.sweeps.state.test_store_sweeps import run_id, write_run, write_sweep
 
@@ -36,7 +37,7 @@ def submitted(runs: Path, number: str, *members: str, sweep: str = "s", stamp: i
     folder.mkdir(parents=True)
     found = [RunFolder(runs / run_id(name)) for name in members]
     submission.write_folders(folder, found)
-    submission.write_array(folder, name=folder.name, job=number, tasks=len(found), throttle=1)
+    array_file.write_array(folder, name=folder.name, job=number, tasks=len(found), throttle=1)
     (folder / submission.SCRIPT).write_text("")
     os.utime(folder / submission.SCRIPT, (stamp, stamp))
     for task, run in enumerate(found):

@@ -21,6 +21,7 @@ from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.script import batch_script, node_quote
 from sweeps.launchers.snapshot import take_snapshot
+from sweeps.scheduler import array_file
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -279,7 +280,6 @@ def test_the_runner_finds_its_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_task_takes_its_own_name_once_the_launcher_has_recorded_the_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweeps.launchers import submission
     from sweeps.launchers.slurm import submit_array
 
     fake = FakeSlurm(tmp_path / "slurm", monkeypatch)
@@ -287,7 +287,7 @@ def test_a_task_takes_its_own_name_once_the_launcher_has_recorded_the_array(
     number = submit_array([print] * 3, made, asked, "", print)
     folder = RunStore(asked.runs).submission(asked.sweep, made.name)
     assert "--comment='3 cells, first a=1, b=??x?'" in flags((folder / "submission.sh").read_text())
-    recorded = (folder / submission.ARRAY).rename(tmp_path / "array.json")
+    recorded = (folder / array_file.ARRAY).rename(tmp_path / "array.json")
     for name, value in {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "999"}.items():
         monkeypatch.setenv(name, value)
     job = subprocess.Popen(
@@ -295,7 +295,7 @@ def test_a_task_takes_its_own_name_once_the_launcher_has_recorded_the_array(
     )
     job.wait(60)
     assert fake.calls("scontrol") == []  # until then, the launcher may have to find the array by its first name
-    recorded.rename(folder / submission.ARRAY)
+    recorded.rename(folder / array_file.ARRAY)
     begun = time.monotonic()
     while "names" not in fake.jobs[number] and time.monotonic() - begun < 30:
         time.sleep(0.1)

@@ -17,7 +17,7 @@ from sweeps.definition.profile import Profile
 from sweeps.launchers import LAUNCHERS, slurm, submission
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.recover_submission import recover_submission
-from sweeps.scheduler import queue, sbatch
+from sweeps.scheduler import array_file, queue, sbatch
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -80,7 +80,7 @@ def test_records_of_runs_and_submission(fake: FakeSlurm, store: Path) -> None:
     folder = RunStore(store).submission("demo", job.name)
     assert job.folder == str(folder)
     assert [run.path for run in submission.read_folders(folder)] == [store / f"run{i}" for i in range(3)]
-    facts = submission.read_array(folder)
+    facts = array_file.read_array(folder)
     assert facts is not None
     assert (facts["job"], facts["tasks"], facts["throttle"]) == ("100", 3, 2)
     delayed = pickle.loads((folder / "task_1.pkl").read_bytes())

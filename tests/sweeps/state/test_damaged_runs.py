@@ -21,7 +21,8 @@ from c2d.core.run_folder import RunFolder
 from sweeps.actions.cancel import cancellable
 from sweeps.actions.gc import plan_removals
 from sweeps.actions.select_retries import select_retries
-from sweeps.launchers.submission import read_array, read_folders
+from sweeps.launchers.submission import read_folders
+from sweeps.scheduler.array_file import read_array
 from sweeps.state.failure_groups import group_failures
 from sweeps.state.manifest import load_manifest
 from sweeps.state.plan import Row, read_plan

@@ -201,7 +201,8 @@ def _manifest(folder: Path) -> Parse:
 
 
 def _submission(folder: Path) -> Parse:
-    from sweeps.launchers.submission import read_array, read_folders
+    from sweeps.launchers.submission import read_folders
+    from sweeps.scheduler.array_file import read_array
 
     def parse(data: bytes) -> object:
         for name in ("array.json", "folders.txt"):
