@@ -8,8 +8,8 @@ that of the column. `notes` holds the sentences, not the marks; `runs`, and `fil
 by spaces (a space inside one is written %20, a percent sign %25). An axis whose name is taken by another column, or
 empty, is axis.<number>.<name>.
 
-A spreadsheet runs text that begins with = + - or @ as a formula. Names come from people, so such a text field gets an
-apostrophe in front, which is how a spreadsheet marks text; `read` removes it again. Numbers get none.
+A text field that a spreadsheet would run as a formula has an apostrophe in front (`analysis.tables.formula_guard`);
+`read` removes it again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from analysis.formats.cell_text import cell_of, with_full_stop
+from analysis.tables.formula_guard import guard, unguard
 from analysis.tables.table import Row, Table
 from c2d.core.errors import InputError
 
@@ -29,7 +30,6 @@ AFTER = (
     *("column", "label", "unit", "kind", "value", "sd", "n", "promised", "low", "high", "interval", "p", "p_adjusted"),
     *("test", "family", "cross_check", "bold", "near_best", "reason", "notes", "runs", "files", "source"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write(table: Table) -> str:
@@ -77,16 +77,6 @@ def axes(table: Table) -> list[str]:
         taken.add(header)
         out.append(header)
     return out
-
-
-def guard(text: str) -> str:
-    """Put an apostrophe in front of text that a spreadsheet would run; also where it has one, so that none is lost."""
-    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
-
-
-def unguard(text: str) -> str:
-    """Return the text that `guard` was given."""
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def runs_field(runs: tuple[str, ...]) -> str:

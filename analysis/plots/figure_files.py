@@ -2,7 +2,8 @@
 
 In the CSV text is in quotes and numbers are not, so the label "0.10" remains text and 0.1 a number (RFC 4180; any
 program reads it). Numbers are written so that they parse back to the same bits. An empty field is a missing number, ""
-is empty text.
+is empty text. Text that a spreadsheet would run has an apostrophe in front (`analysis.tables.formula_guard`), which
+`read_csv` removes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from analysis.plots.pdf_fonts import small_fonts
 from analysis.plots.style import paper_style
 from analysis.plots.tick_cache import settled_ticks
+from analysis.tables.formula_guard import guard, unguard
 from c2d.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+    return '"' + guard(text).replace('"', '""') + '"'
 
 
 def _fields(column: pd.Series) -> list[str]:
@@ -98,7 +100,7 @@ def _parse(text: str, path: Path) -> list[list[tuple[bool, str]]]:
         if found is None:
             raise InputError(f"{path}: no CSV at character {at}; make the figure again, its CSV was edited")
         quoted, plain, end = found.groups()
-        row.append((quoted is not None, plain if quoted is None else quoted.replace('""', '"')))
+        row.append((quoted is not None, plain if quoted is None else unguard(quoted.replace('""', '"'))))
         at = found.end()
         if end != ",":
             rows.append(row)

@@ -189,6 +189,7 @@ def _write(contents: ReportContents, folder: OutputFolder, request: ReportReques
     from analysis.formats import FORMATS
     from analysis.page import render
     from analysis.report.page_context import page_content
+    from analysis.tables.formula_guard import guarded_frame
 
     for table in contents.tables:
         for extension, write in FORMATS.items():
@@ -200,6 +201,6 @@ def _write(contents: ReportContents, folder: OutputFolder, request: ReportReques
         contents.figures.append(
             PageFigure(item.name, item.spec.title, svg, csv, item.spec.caption, note=item.note, files=names)
         )
-    folder.write("runs.csv", contents.study.frame.to_csv(index=False))
+    folder.write("runs.csv", guarded_frame(contents.study.frame).to_csv(index=False))
     folder.write("report.html", render(page_content(contents, request)))
     contents.files = folder.written

