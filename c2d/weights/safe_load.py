@@ -1,25 +1,22 @@
 """Read weight files: tensors alone, nothing is executed, and every key is reported. No other code reads them.
 
 A pickle can name any function, which is called while it is read; `torch.load(weights_only=True)` calls a fixed list
-alone. `load` uses that, adds what OpenMMLab's checkpoints hold beside their weights (numpy arrays and scalars; their
-logging history, which becomes an inert object), and refuses everything else with one line. `load_into` copies the
-tensors into a model and returns an `Audit` of every key that was renamed, stripped or skipped.
+alone. `load` checks the file (`c2d.weights.torch_file`), uses that, adds what OpenMMLab's checkpoints hold beside their
+weights (numpy arrays and scalars; their logging history, which becomes an inert object), and refuses everything else
+with one line. `load_into` copies the tensors into a model and returns an `Audit` of every key that was renamed,
+stripped or skipped.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import pickletools
 import re
 import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,8 +24,12 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError, first_line
 from c2d.weights.audit import Audit, check_audit, check_finite, rename_keys
+from c2d.weights.pickle_scan import FOREIGN, Unreadable
+from c2d.weights.torch_file import check_torch_file, imported_names
 
 Who = Literal["teacher", "student", "backbone"]
+MAX_HEADER = 4_000_000
+"""Bytes of the header of a .safetensors file: about 40,000 tensors."""
 # Under WRAPPERS other programs keep the weights inside a checkpoint; the first that holds tensors is taken.
 SUFFIXES = (".pth", ".pt", ".safetensors")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
@@ -87,21 +88,23 @@ def load(path: str | Path) -> Any:
         return _load_safetensors(path)
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # a variable of torch's; it has no place here
     try:
-        _intact(path)
+        check_torch_file(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals(_allowed()):
             warnings.simplefilter("ignore")  # torch warns about protocols that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
+    except Unreadable as error:
+        raise _unreadable(path, error) from None
     except UnpicklingError as error:
-        raise _refusal(path, str(error)) from error
-    except EOFError as error:
-        raise Corrupt(f"{path} ends too early; it was not written completely: copy or download it again") from error
+        raise _refusal(path, str(error)) from None
+    except PermissionError:
+        raise InputError(f"{path} cannot be read; check its permissions") from None
     except Exception as error:  # damaged bytes can raise any type
-        if "weights_only" in str(error):
-            kind = "TorchScript archive" if "TorchScript" in str(error) else "tar archive of torch before 0.4"
-            raise Refused(f"{path} is a {kind}, which can hold code; {RESAVE}") from error
-        raise Corrupt(f"{path} is damaged ({first_line(error)}); copy or download it again") from error
+        text = first_line(error)
+        if isinstance(error, MemoryError) or "allocate memory" in text:
+            text = "it asks for more memory than there is"
+        elif "weights_only" in str(error):  # torch's advice to read it without protection
+            text = "torch cannot tell its format"
+        raise Corrupt(f"{path} is damaged ({text}); copy or download it again") from None
 
 
 def _exists(path: Path) -> None:
@@ -109,6 +112,8 @@ def _exists(path: Path) -> None:
         raise InputError(f"{path} is a folder, a weight file is needed; it has {_listing(path)}")
     if not path.exists():
         raise InputError(f"there is no weight file {path}; {path.parent} has {_listing(path.parent)}")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; give a weight file")
     if not path.stat().st_size:
         raise Corrupt(f"{path} is empty; it was not written completely: copy or download it again")
 
@@ -118,18 +123,6 @@ def _listing(folder: Path) -> str:
     return ", ".join(names[:10]) or f"no {', '.join(SUFFIXES)} file"
 
 
-def _intact(path: Path) -> None:
-    """Check the checksums of torch's zip format, which torch ignores: a run must not resume from a flipped bit."""
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            return
-    if not zipfile.is_zipfile(path):
-        raise Corrupt(f"{path} is cut short (its end is missing); copy or download it again")
-    with zipfile.ZipFile(path) as archive:
-        if (bad := archive.testzip()) is not None:
-            raise Corrupt(f"{path} is damaged (checksum of {bad}); copy or download it again")
-
-
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         from safetensors.torch import load_file
@@ -137,53 +130,32 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path} needs the package safetensors, which is not installed; pip install safetensors"
         ) from None
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+            raise Corrupt(f"{path} is damaged (a header of more than {MAX_HEADER:,} bytes); copy or download it again")
     try:
         return dict(load_file(path, device="cpu"))
     except Exception as error:
         raise Corrupt(f"{path} is damaged ({first_line(error)}); copy or download it again") from error
 
 
+def _unreadable(path: Path, error: Unreadable) -> InputError:
+    if error.damaged:
+        return Corrupt(f"{path} {error}; {error.fix}")
+    if str(error) == FOREIGN and (names := imported_names(path)):
+        return _would_call(path, names)
+    return Refused(f"{path} is refused: it {error}; {RESAVE}")
+
+
 def _refusal(path: Path, message: str) -> InputError:
     """Build the error for a pickle that torch does not read: what it would import, and what to do."""
     found = re.search(r"GLOBAL (\S+)", message)
-    names = [found.group(1)] if found else _globals(path)
-    with path.open("rb") as file:
-        head = file.read(24)
-    if names:
-        return Refused(f"{path} is refused: reading it would call or build {', '.join(names[:5])}; {RESAVE}")
-    if head[:1] != b"\x80" and not zipfile.is_zipfile(path):
-        pointer = b"git-lfs" in head
-        why = "a Git LFS pointer; fetch the file with: git lfs pull" if pointer else f"no torch file (begins {head!r})"
-        return Corrupt(f"{path} is {why}" + ("" if pointer else "; give a .pth file written by torch.save"))
-    return Refused(f"{path} is refused: a pickle that torch.save did not write; {RESAVE}")
+    names = [found.group(1)] if found else imported_names(path)
+    return _would_call(path, names) if names else Refused(f"{path} is refused: it holds more than tensors; {RESAVE}")
 
 
-def _globals(path: Path) -> list[str]:
-    """Return the names that a pickle would import, without running it; STACK_GLOBAL takes the two strings before it."""
-    names: list[str] = []
-    strings: list[str] = []
-    # Damaged bytes can raise any type; what was found before is enough.
-    with contextlib.suppress(Exception), _pickle_of(path) as file:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in ("GLOBAL", "INST"):
-                names.append(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL":
-                names.append(".".join(strings[-2:]))
-            elif isinstance(argument, str):
-                strings.append(argument)
-    return list(dict.fromkeys(names))
-
-
-def _pickle_of(path: Path) -> IO[bytes]:
-    """Open the file itself, or the pickle inside torch's zip format."""
-    if not zipfile.is_zipfile(path):
-        return path.open("rb")
-    with zipfile.ZipFile(path) as archive:
-        inside = [name for name in archive.namelist() if name.endswith("data.pkl")]
-        if not inside:
-            return io.BytesIO()
-        with archive.open(inside[0]) as packed:
-            return io.BytesIO(packed.read(MAX_PICKLE_BYTES))
+def _would_call(path: Path, names: Sequence[str]) -> Refused:
+    return Refused(f"{path} is refused: reading it would call or build {', '.join(names[:5])[:200]}; {RESAVE}")
 
 
 def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str, Tensor], str]:
@@ -272,6 +244,9 @@ def load_into(
         notes=notes,
     )
     check_audit(audit, list(mapped), list(wanted), strict=strict, allow_missing=allow_missing)
+    odd = [key for key, value in kept.items() if value.is_meta or value.is_sparse or value.is_quantized]
+    if odd:
+        raise InputError(f"{who} weights {name}: {odd[0]} is sparse, quantized or without data; {RESAVE}")
     check_finite(kept, f"{who} weights {name}")
     # versions of modules: without them mmcv and torch take a plain dict for an old checkpoint and convert it
     kept._metadata = getattr(state, "_metadata", None) or wanted._metadata  # type: ignore[attr-defined]
