@@ -8,10 +8,12 @@ has to be whole before anything in it is read.
 
 from __future__ import annotations
 
+import io
 import math
+import mmap
 import pickletools
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """torch's first pickle in a file that is no zip archive; four more follow, then the data of the tensors."""
@@ -63,14 +65,6 @@ class Value(NamedTuple):
     size: int = 1
 
 
-class Source(Protocol):
-    """What `pickletools.genops` reads from: a mmap or BytesIO, whose `read(n)` returns what is left if it is less."""
-
-    def read(self, size: int, /) -> bytes: ...
-    def readline(self) -> bytes: ...
-    def tell(self) -> int: ...
-
-
 class Scan:
     """The walk through one or several pickles of a file.
 
@@ -84,11 +78,12 @@ class Scan:
         self._large_ints = 0
         self._allocated = 0
 
-    def pickle(self, source: Source) -> Any:
+    def pickle(self, source: mmap.mmap | io.BytesIO) -> Any:
         """Walk to the end of one pickle.
 
         Args:
-            source: at the pickle's first byte; afterwards behind its last one.
+            source: at the pickle's first byte; afterwards behind its last one. Its `read(n)` returns what is left if that
+                is less, and takes no memory for more.
 
         Returns:
             Its value: an int or text, a list of Value, or None for others.
@@ -138,7 +133,7 @@ class Scan:
             raise Unreadable("is damaged (its pickle takes a value that is not there)", damaged=True) from None
         raise Unreadable("ends too early", damaged=True)
 
-    def _operations(self, source: Source) -> Iterator[tuple[str, Any]]:
+    def _operations(self, source: mmap.mmap | io.BytesIO) -> Iterator[tuple[str, Any]]:
         """(name, argument) of each opcode; a length beyond the end of the file ends it."""
         try:
             for opcode, argument, _ in pickletools.genops(source):  # type: ignore[arg-type]
