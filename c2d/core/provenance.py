@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from c2d import __version__
+from c2d.core.json_values import SMALL_BYTES, parse_json
 from c2d.core.masking import mask_command, mask_environment
+from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import NODE_VARIABLE
 
 SLURM_FACTS = (
@@ -66,7 +67,7 @@ def snapshot_facts(root: Path) -> dict[str, Any] | None:
     if not os.environ.get("C2D_SNAPSHOT"):
         return None
     try:
-        facts = json.loads((root / "snapshot.json").read_bytes())
+        facts = parse_json(read_bytes(root / "snapshot.json", most=SMALL_BYTES))
         return {"digest": facts["digest"], "git": facts["git"]}
     except (OSError, ValueError, KeyError, TypeError):  # the variable is set, but other code was imported
         return None

@@ -198,7 +198,7 @@ class RunFolder:
         status.pop("node", None)
         if NODE_VARIABLE in os.environ:
             status["node"] = os.environ[NODE_VARIABLE]
-        if "begun" in facts:
+        if begun is not None and "begun" in facts:
             _MONOTONIC_BEGIN[self.path] = begun, time.monotonic() - max(0.0, now.timestamp() - begun)
         if begun is not None:
             own_begin, since = _MONOTONIC_BEGIN.get(self.path, (None, 0.0))

@@ -51,7 +51,7 @@ CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
     "elapsed_before_s": _seconds,
     "elapsed_s": _seconds,
     "heartbeat": _time,
-    **dict.fromkeys(("host", "stage", "reason", "failure_class", "error"), _text),
+    **dict.fromkeys(("host", "node", "stage", "reason", "failure_class", "error"), _text),
 }
 """{key: function (value, key) that returns the value, or raises FormatError}. Null is allowed, a key may be missing."""
 

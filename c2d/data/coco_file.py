@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
+from c2d.core.regular_file import FormatError, error_text, file_state, read_bytes
 
 # Segmentations, captions, licences and dates change no run and are not part of the digest.
 READ_KEYS = {
@@ -20,6 +21,7 @@ READ_KEYS = {
 """Keys of each list that change a run."""
 # Python reads NaN and Infinity, and a number such as 1e999 as infinity. No other text can be read as either.
 _MAYBE_NOT_FINITE = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+LARGE_BYTES = 2**20
 MOST_SHOWN = 80
 """Characters of a value that a message shows."""
 _BYTE_ORDER_MARK = "\ufeff"
@@ -53,13 +55,13 @@ def parse_coco(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, float]]
         InputError: missing, not JSON, or not an object with the lists images, annotations and categories.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text_of(path)
         if text.startswith(_BYTE_ORDER_MARK):
             raise InputError(f"annotation file {path} begins with a byte order mark; save it as UTF-8 without one")
         coco = json.loads(text)
-    except OSError as error:
+    except (OSError, FormatError) as error:
         raise InputError(
-            f"cannot read annotation file {path}: {error.strerror}; give the path of a COCO JSON file"
+            f"cannot read annotation file {path}: {error_text(error)}; give the path of a COCO JSON file"
         ) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"annotation file {path} is not JSON ({error}); give a COCO JSON file") from None
@@ -75,14 +77,31 @@ def parse_coco(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, float]]
             raise InputError(
                 f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories"
             )
-    return coco, list(_not_finite(coco)) if _MAYBE_NOT_FINITE.search(text) else []
+    try:
+        return coco, list(_not_finite(coco)) if _MAYBE_NOT_FINITE.search(text) else []
+    except RecursionError:
+        raise InputError(f"annotation file {path} is nested too deeply; give a COCO JSON file") from None
+
+
+def _text_of(path: Path) -> str:
+    """Read a file of any size, as data sets have them; one that does not begin as JSON does is not read to its end."""
+    if file_state(path) is None:
+        raise FormatError("there is no such file")
+    if isinstance(state := file_state(path), tuple) and state[0] > LARGE_BYTES:
+        with path.open("rb") as stream:
+            if stream.read(LARGE_BYTES).lstrip(b" \t\r\n\xef\xbb\xbf")[:1] not in (b"{", b"["):
+                raise FormatError(f"has {state[0]} bytes and is not JSON")
+    return read_bytes(path).decode("utf-8")
 
 
 def entry_value(row: Mapping[str, Any], key: str) -> str:
     """Return what messages say of a value of an entry, as the file has it: "is null", "is missing"."""
     if key not in row:
         return "is missing"
-    text = json.dumps(row[key], ensure_ascii=False)
+    try:
+        text = json.dumps(row[key], ensure_ascii=False)
+    except RecursionError:
+        return "is nested too deeply"
     return f"is {text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + '...'}"
 
 

@@ -6,7 +6,6 @@ fails, the run reads the shared files and prints a warning.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -17,9 +16,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from c2d.core.errors import InputError, first_line
+from c2d.core.json_values import SMALL_BYTES, parse_json
+from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.card import CARD_FILE, LoadedCard
 from c2d.data.card_lookup import find_card, load_card, verify_card
+from c2d.data.coco_file import read_coco
 
 STAGED = "staged.json"
 COPIERS = 8  # threads; most of the time is waiting for the shared disk
@@ -87,10 +89,10 @@ def _complete(final: Path) -> bool:
     Names and sizes are compared here; digests were compared after copying, and are again when the run starts.
     """
     try:
-        wanted = json.loads((final / STAGED).read_bytes())
+        wanted = parse_json(read_bytes(final / STAGED, most=SMALL_BYTES))
         if _sizes(load_card(str(final)), final) != wanted["annotations"]:
             return False
-    except (OSError, ValueError, KeyError, InputError):
+    except (OSError, ValueError, KeyError, TypeError, InputError):
         return False
     # staged.json itself is not counted.
     return sum(len(names) for _, _, names in os.walk(final)) - 1 == wanted["files"]
@@ -110,8 +112,8 @@ def _copy(card: LoadedCard, draft: Path) -> tuple[int, int]:
         if entry.annotations in inside:
             wanted.add(entry.annotations)
         if entry.images in inside:
-            coco = json.loads((card.root / entry.annotations).read_bytes())
-            wanted |= {os.path.join(entry.images, image["file_name"]) for image in coco["images"]}
+            coco = read_coco(card.root / entry.annotations)
+            wanted |= {os.path.join(entry.images, str(image.get("file_name"))) for image in coco["images"]}
     # With ".." a file would be written outside the draft.
     names = sorted(name for name in wanted if ".." not in Path(name).parts)
     for parent in {(draft / name).parent for name in names}:

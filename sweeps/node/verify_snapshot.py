@@ -63,11 +63,13 @@ def snapshot_problem(snapshot: Path, digest: str) -> str:
         digest: of its content when it was taken.
     """
     try:
+        if not (snapshot / FACTS).is_file():  # a named pipe would block
+            return f"{snapshot / FACTS} is missing"
         facts = json.loads((snapshot / FACTS).read_bytes())
         content = code_files(snapshot)
     except FileNotFoundError:
         return f"{snapshot / FACTS} is missing"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"{snapshot} cannot be read: {getattr(error, 'strerror', None) or error}"
     content.pop(FACTS, None)
     recorded = facts.get("digest") if isinstance(facts, dict) else None

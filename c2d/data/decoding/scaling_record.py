@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError
+from c2d.core.json_values import SMALL_BYTES, parse_json
+from c2d.core.regular_file import is_file, read_bytes
 
 SCALING_FILE = "to_8bit.json"
 
@@ -41,10 +42,10 @@ def scaling_of(folder: Path) -> dict[str, Any] | None:
         InputError: its `to_8bit.json` cannot be read.
     """
     path = folder / SCALING_FILE
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bytes(path, most=SMALL_BYTES))
         return {key: content[key] for key in ("source", "minimum", "maximum")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read {path} ({error}); write the copies again with `c2d data to-8bit`") from None

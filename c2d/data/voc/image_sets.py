@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.core.json_values import MAX_BYTES
+from c2d.core.regular_file import is_file, read_bytes
 
 # A list of one class has a flag in a second column: absent, difficult, present.
 _FLAGGED = re.compile(r"(?P<name>.*\S)\s+(?P<flag>-1|0|1)")
@@ -25,11 +27,12 @@ def read_image_set(src: Path, name: str) -> list[str]:
     """
     folder = src / "ImageSets" / "Main"
     path = folder / f"{name}.txt"
-    if not path.is_file():
+    if not is_file(path):
         raise unknown_name("split", name, [p.stem for p in folder.glob("*.txt")], f"searched: {folder}")
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(path, most=MAX_BYTES).decode("utf-8-sig")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path} ({error}); wanted a UTF-8 text with an image name on each line") from None
     stems = [_stem(line, src / "Annotations", path) for line in lines]
     repeated = sorted({stem for stem in stems if stems.count(stem) > 1}) if len(set(stems)) < len(stems) else []

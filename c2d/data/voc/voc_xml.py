@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -9,9 +10,12 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
+from c2d.core.regular_file import FormatError, read_bytes
 from c2d.data.flag_words import read_flag
 from c2d.data.usable_boxes import BOX_DECIMALS
 
+MAX_XML_BYTES = 16 * 2**20
+"""5,000 objects have about 2 MB."""
 Corners = tuple[float, float, float, float]
 FLAGS = ("difficult", "truncated", "occluded")
 
@@ -86,8 +90,10 @@ def read_annotation(xml: Path) -> VocAnnotation:
 def _parse(path: Path) -> Element:
     try:
         # defusedxml, because entities let an XML file of a few lines expand to gigabytes.
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
+        root = ElementTree.fromstring(read_bytes(path, most=MAX_XML_BYTES))
+    except FormatError as error:
+        if os.path.lexists(path):
+            raise BadAnnotation(f"cannot be read: {error}; give an XML file of one image") from None
         raise BadAnnotation("no such file, but its split lists it (a list has names without suffix)") from None
     except DefusedXmlException:
         raise BadAnnotation("its DOCTYPE defines entities, which are not read; write their text instead") from None
