@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from c2d.configs.config_literals import config_source
@@ -130,6 +130,9 @@ def _read(name_or_path: str) -> Config:
     if name_or_path.startswith("mmdet::"):
         from mmengine.hub import get_config
 
+        inside = PurePosixPath(name_or_path.removeprefix("mmdet::"))
+        if inside.is_absolute() or ".." in inside.parts:  # a spec.json of the store would execute any file
+            raise InputError(f"student '{name_or_path}' lies outside mmdet's configs; {EXTERNAL}")
         try:
             return get_config(name_or_path)
         except Exception as error:  # a config is Python and may raise anything

@@ -11,7 +11,7 @@ from mmengine import Config
 from c2d.configs.dataset_tree import dataset_nodes
 from c2d.configs.image_decoder import refuse_other_decoder
 from c2d.configs.image_mixing import refuse_mixing
-from c2d.configs.student_config import class_counts, kept_student, load_student, student_digest
+from c2d.configs.student_config import class_counts, kept_student, load_student, student_digest, student_names
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
@@ -55,6 +55,12 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     name, digest = spec.student.name, spec.student.digest
     stored = RunStore(folder.path.parent).student_config(digest)
     kept = kept_student(stored, digest) if stored.exists() else None
+    if kept is None and name not in student_names() and not name.startswith("mmdet::"):
+        # Never the file of that name: a spec.json of the store is data, and a config is a program.
+        raise InputError(
+            f"student {name!a} is neither shipped nor kept as {stored}; "
+            "give its config file as `student` of a spec again"
+        )
     if kept is None and (found := student_digest(name)) != digest:
         raise InputError(
             f"student {name} is {found[:12]} here, the run needs {digest[:12]}; the toolbox or the config changed "

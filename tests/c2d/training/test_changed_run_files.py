@@ -16,6 +16,7 @@ from c2d.core.attempt import Interrupted
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
+from c2d.specs.spec import parse_spec
 from c2d.training.train import train
 from tests.c2d.conftest import TINY, TinyStore
 
@@ -180,6 +181,22 @@ def test_a_spec_that_was_changed_between_two_attempts(store: TinyStore, stopped:
         InputError, match=r"spec\.json is the spec of run .*-s19; it was changed, or the folder was renamed"
     ):
         train(stopped, store.options())
+
+
+@pytest.mark.parametrize("prefix", ["", "mmdet::", "mmdet::../../../../../../../../../../../../.."])
+def test_a_spec_that_names_a_file_does_not_execute_it(
+    store: TinyStore, stopped: RunFolder, tmp_path: Path, prefix: str
+) -> None:
+    """A run folder that somebody made, with the name that follows from its spec."""
+    code = tmp_path / "code.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nmodel = dict()\n")
+    value = read_json(stopped.spec) | {"student": {"name": f"{prefix}{code}", "digest": "0" * 64}}
+    made = RunFolder(store.runs / parse_spec(value, "made").id)
+    atomic_write_json(made.spec, value)
+    with pytest.raises(
+        InputError, match=r"student '.*code\.py' (is neither shipped nor kept|lies outside mmdet's configs)"
+    ):
+        train(made, store.options())
 
 
 def test_weights_that_were_replaced_between_two_attempts(store: TinyStore, stopped: RunFolder) -> None:
