@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from c2d.core.errors import InputError, unknown_name
+from c2d.core.errors import MAX_NAME, InputError, unknown_name
 from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
 from c2d.data.coco_file import read_coco
@@ -55,7 +55,7 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
         card = Card.model_validate_json(read_bytes(path, most=MAX_CARD_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = ".".join(str(part) for part in first["loc"])[:MAX_NAME] or "the file"
         raise InputError(f"{path} is not a data card: {where}: {first['msg']}; make it again with `c2d data`") from None
     except (OSError, FormatError) as error:
         raise InputError(f"cannot read data card {path}: {error}; make it again with `c2d data`") from None

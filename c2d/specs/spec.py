@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from c2d.core.errors import InputError
+from c2d.core.errors import MAX_NAME, InputError
 from c2d.specs.method_schema import Method, canonical_numbers
 from c2d.specs.override_rules import check_override_values
 from c2d.specs.schedule import SCHEDULE_TAGS, ScheduleRef, Strict, TeacherSchedule
@@ -157,7 +157,7 @@ def validation_message(error: ValidationError) -> str:
     """Format pydantic's errors as `key: what is wrong (given ...)`, joined by '; '."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if part not in SCHEDULE_TAGS) or "spec"
+        key = ".".join(str(part) for part in item["loc"] if part not in SCHEDULE_TAGS)[:MAX_NAME] or "spec"
         given = "" if item["type"] == "missing" else f" (given {item['input']!r})" if _is_short(item["input"]) else ""
         # pydantic writes "Value error, " before the message of a ValueError.
         lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{given}{_fix(item['type'], item['input'])}")

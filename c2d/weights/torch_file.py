@@ -72,18 +72,20 @@ def _checked_pickle(path: Path) -> bytes:
     Checksums, because torch ignores them and a run must not resume from a flipped bit; that nothing is compressed and
     that no byte is used twice, so that no member is larger than the file.
     """
-    if not zipfile.is_zipfile(path):
-        raise Unreadable("is cut short (its end is missing)", damaged=True)
-    if _member_count(path) > MAX_MEMBERS:
-        raise Unreadable(f"has more than {MAX_MEMBERS:,} members in its archive", damaged=False)
     try:
+        if not zipfile.is_zipfile(path):
+            raise Unreadable("is cut short (its end is missing)", damaged=True)
+        if _member_count(path) > MAX_MEMBERS:
+            raise Unreadable(f"has more than {MAX_MEMBERS:,} members in its archive", damaged=False)
         with zipfile.ZipFile(path) as archive:
             pickled = _check_members(archive.infolist(), path.stat().st_size)
             bad = archive.testzip()
             if bad is not None:
                 raise Unreadable(f"is damaged (checksum of {printable(bad)})", damaged=True)
             return archive.read(pickled)
-    except (EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:  # RuntimeError: encrypted
+    except Unreadable:
+        raise
+    except Exception as error:  # damaged bytes can raise any type, is_zipfile as well
         raise Unreadable(f"is damaged ({error_text(error)})", damaged=True) from None
 
 

@@ -368,7 +368,7 @@ TARGETS: dict[str, Target] = {
     ),
     "label": Target(_label, ("c2d.markup.label_text",)),
     "config": Target(_config, ("c2d.configs.config_literals",), ("tests/fixtures/runs/*-s0/config.py",)),
-    "pickle": Target(_weights(".pth"), ("c2d.weights.safe_load",)),
+    "pickle": Target(_weights(".pth"), ("c2d.weights.safe_load", "c2d.weights.torch_file")),
     "safetensors": Target(_weights(".safetensors"), ("c2d.weights.safe_load",)),
 }
 """{name: target}."""
