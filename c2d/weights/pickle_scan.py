@@ -82,8 +82,8 @@ class Scan:
         """Walk to the end of one pickle.
 
         Args:
-            source: at the pickle's first byte; afterwards behind its last one. Its `read(n)` returns what is left if that
-                is less, and takes no memory for more.
+            source: at the pickle's first byte; afterwards behind its last one. Its `read(n)` returns what is left if
+                that is less, and takes no memory for more.
 
         Returns:
             Its value: an int or text, a list of Value, or None for others.
