@@ -79,7 +79,7 @@ def set_cap(rows: Iterable[Row], cap: int) -> Change:
             refused = True
             continue
         # Later submissions divide the cap by what earlier arrays take of it.
-        atomic_write_json(folder / array_file.ARRAY, {**facts, "throttle": share})
+        atomic_write_json(folder / array_file.ARRAY, {**facts, "throttle": share, "cap": cap})
         lines.append(f"job {number}: {left[number]} runs, {share} at once (was {facts.get('throttle') or 1})")
     return Change(lines or ["nothing to change: these runs are plain jobs, which have no cap"], refused)
 

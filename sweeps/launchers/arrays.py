@@ -2,7 +2,8 @@
 
 Tasks with the same needs (parents, size, memory, hours, excluded nodes, canary, snapshot) share an array, in their
 order. SLURM's throttle `%N` holds for one array only, so the cap of the sweep is divided: arrays that can run at the
-same time are on different *lanes*, every lane has a fixed number of slots, and all slots together never exceed the cap.
+same time are on different *lanes*, every lane begins with a number of slots, and together they never exceed the cap.
+While jobs run, `sweeps.node.balance_arrays` gives slots that a lane no longer needs to the others.
 Arrays of one lane run one after the other: the later one depends on all of the earlier one anyway, or by `afterany`.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from sweeps.launchers.job_names import array_name
 from sweeps.launchers.launch_request import Task
+from sweeps.scheduler.throttles import equal_parts
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class JobArray:
         tasks: in order; a single task is submitted as a plain job.
         afterok: ids of tasks that must succeed before this array starts.
         afterany: earlier arrays that must have ended, in any state: names of the same request, or submitted job ids.
-        throttle: tasks of this array that may run at once.
+        throttle: tasks of this array that may run at once, at first.
+        shares_cap: other arrays take slots of the cap as well, and some tasks have to wait for a slot. Its jobs change
+            the throttles when they start and end (`sweeps.node.balance_arrays`).
     """
 
     name: str
@@ -35,6 +39,7 @@ class JobArray:
     afterok: tuple[str, ...] = ()
     afterany: tuple[str, ...] = ()
     throttle: int = 1
+    shares_cap: bool = False
 
 
 @dataclass
@@ -68,8 +73,8 @@ def job_arrays(
         active: (job id, throttle) of arrays of this sweep that still wait or run.
         token: returns a text that makes a job name unique.
     """
-    chunks = _chunks(tasks, max(1, max_size))
-    waited, slots = _free_slots(len(tasks), cap, list(active))
+    chunks, busy = _chunks(tasks, max(1, max_size)), list(active)
+    waited, slots = _free_slots(len(tasks), cap, busy)
     result: list[JobArray] = []
     lanes: list[_Lane] = []
     ended_before: list[set[int]] = []  # for every array: those that have ended when it starts
@@ -93,9 +98,10 @@ def job_arrays(
         lane.need = max(lane.need, len(chunk))
         ended_before.append(ended)
         result.append(JobArray(array_name(chunk, sweep, token()), tuple(chunk), depends, waits))
-    for lane, throttle in zip(lanes, _shares([lane.need for lane in lanes], slots), strict=True):
+    shares_cap = len(result) + len(busy) > 1 and sum(map(len, chunks)) + sum(taken for _, taken in busy) > cap
+    for lane, throttle in zip(lanes, equal_parts([lane.need for lane in lanes], slots), strict=True):
         for number in lane.members:
-            result[number] = replace(result[number], throttle=throttle)
+            result[number] = replace(result[number], throttle=throttle, shares_cap=shares_cap)
     return result
 
 
@@ -160,17 +166,5 @@ def throttles(left: Mapping[str, int], waits: Mapping[str, str], cap: int) -> di
         if lane is None:
             lanes.append(lane := [])
         lane.append(array)
-    shares = _shares([max(left[array] for array in lane) for lane in lanes], cap)
+    shares = equal_parts([max(left[array] for array in lane) for lane in lanes], cap)
     return {array: share for lane, share in zip(lanes, shares, strict=True) for array in lane}
-
-
-def _shares(needs: list[int], slots: int) -> list[int]:
-    """Return the slots of every lane: equal parts, at least 1; the others share what a small lane cannot use."""
-    shares = [0] * len(needs)
-    left, open_lanes = slots, sorted(range(len(needs)), key=lambda lane: needs[lane])
-    while open_lanes:
-        lane, part = open_lanes[0], left // len(open_lanes)
-        shares[lane] = max(1, min(needs[lane], part))
-        left -= shares[lane]
-        open_lanes.pop(0)
-    return shares

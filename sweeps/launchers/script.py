@@ -91,8 +91,9 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
             *_take_pickle(folder),
             *name_job_lines(folder, profile),
             *_verify(folder, code, profile),
+            *_balance(array, folder, profile, "&"),  # beside the training, which does not wait for it
         ],
-        teardown=_teardown(folder, profile),
+        teardown=_teardown(array, folder, profile),
         additional_parameters=more,
         # A step does not inherit these from its job: srun has its own --cpus-per-task since SLURM 22.05, and
         # --export=NONE of a job holds for its steps too.
@@ -226,7 +227,13 @@ def _verify(folder: Path, code: Path, profile: Profile) -> list[str]:
     ]
 
 
-def _teardown(folder: Path, profile: Profile) -> list[str]:
+def _balance(array: JobArray, folder: Path, profile: Profile, end: str) -> list[str]:
+    """Return the line that gives free slots to the sweep's other arrays; none where the array has the cap alone."""
+    call = f"{python_command(profile)} -m sweeps.node.balance_arrays {shlex.quote(str(folder))} {end}"
+    return [call] if array.shares_cap else []
+
+
+def _teardown(array: JobArray, folder: Path, profile: Profile) -> list[str]:
     """Return lines that call on_exit after a failure, which records it and may requeue the job.
 
     on_exit is code of the snapshot: where that is missing, the check records the failure instead.
@@ -244,5 +251,6 @@ def _teardown(folder: Path, profile: Profile) -> list[str]:
         f"    verify_code {folders} && {python_command(profile)} -m sweeps.node.on_exit {folders} "
         '"$rc" && rc=0  # the run is done',
         "fi",
+        *_balance(array, folder, profile, "ended"),
         'exit "$rc"',
     ]

@@ -114,7 +114,7 @@ def submit_array(
     with suppress(DiskError):  # the job is in the queue, and is found by its name as well
         array_file.write_array(
             folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle,
-            dependency=dependency, submitted=_now(),
+            cap=request.profile.array_cap, dependency=dependency, submitted=_now(),
         )  # fmt: skip
     return number
 

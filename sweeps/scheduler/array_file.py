@@ -15,7 +15,7 @@ ARRAY = "array.json"
 
 
 def write_array(folder: Path, **facts: Any) -> None:
-    """Write array.json: name, job (number), tasks (count), throttle, dependency, submitted (UTC)."""
+    """Write array.json: name, job (number), tasks (count), throttle, cap, dependency, submitted (UTC)."""
     atomic_write_json(folder / ARRAY, {"format": 1, **facts})
 
 

@@ -206,6 +206,19 @@ def unfinished(arrays: Iterable[str]) -> dict[str, int]:
     return counts
 
 
+def list_active(arrays: Iterable[str]) -> list[JobFacts]:
+    """Return every waiting and running task of these arrays, by one squeue call for at most 200 of them.
+
+    Raises:
+        Unreachable: the controller does not answer.
+    """
+    found: list[JobFacts] = []
+    for ids in _calls(sorted(set(arrays))):
+        text = _run(["squeue", "--noheader", "--array", f"--jobs={ids}", f"--format={SQUEUE_FORMAT}"])
+        found += [facts for facts in parse_squeue(text or "") if facts.state not in FINISHED]
+    return found
+
+
 def find_by_name(name: str) -> str | None:
     """Return the number of the job or array with this unique name, the lowest of several; None if there is none.
 
