@@ -79,7 +79,7 @@ def test_only_jobs_that_share_a_cap_with_others_call_it(fake: FakeSlurm, tmp_pat
         assert script.rstrip().endswith('ended\nexit "$rc"')
     LAUNCHERS["slurm"](request(tmp_path / "alone", *tasks(tmp_path / "alone", 9), array_cap=4), print)
     LAUNCHERS["slurm"](
-        request(tmp_path / "few", *tasks(tmp_path / "few", 2), *tasks(tmp_path / "few", 2, "run0")), print
+        request(tmp_path / "few", *tasks(tmp_path / "few", 2), *tasks(tmp_path / "few", 2, "run0", name="other")), print
     )
     for store in ("alone", "few"):
         for script_file in (tmp_path / store).rglob("submission.sh"):
