@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from c2d.core import json_values, regular_file
 from c2d.core.errors import InputError
+from c2d.core.json_values import SMALL_BYTES
 from c2d.core.regular_file import file_state
-from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
+from c2d.core.run_folder import atomic_write_json
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import write_manifest
 from c2d.specs.names import look_up_names, names_in
@@ -35,7 +37,7 @@ from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.scheduler import queue
 from sweeps.state.manifest import build_manifest, load_manifest
-from sweeps.state.plan import Row, damaged_lines, read_plan
+from sweeps.state.plan import Row, damaged_lines, mark_damaged, read_plan
 
 WRITERS = 8  # threads; a disk flushes eight files about as fast as one
 
@@ -69,10 +71,15 @@ def plan_sweep(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str
     record = build_manifest(definition, grid, earlier)
     rows, _ = read_plan(record, runs)
     specs = specs_of(grid)
-    for row in rows:
-        if row.run.spec.is_file() and row.run.id in specs:
-            _check_same_spec(row.run, specs[row.run.id])
-    return record, rows
+    there = [row.run for row in rows if row.run.id in specs and file_state(row.run.spec) is not None]
+    stored = {run.id: json_values.read_json(run.spec, SMALL_BYTES) for run in there}
+    for run, spec in stored.items():
+        if not isinstance(spec, regular_file.Problem) and spec != json.loads(json.dumps(specs[run].to_json())):
+            raise InputError(
+                f"{runs / run} has the id of a run of this sweep and another spec; move it away, or use another --runs"
+            )
+    problems = {run: spec for run, spec in stored.items() if isinstance(spec, regular_file.Problem)}
+    return record, mark_damaged(rows, problems)
 
 
 def submit_sweep(
@@ -194,13 +201,6 @@ def _check_chosen(
     problems = check_sweep(definition, part, workspace.runs, workspace.data, profile, forward, print_line)
     if problems:
         raise InputError(problem_text(definition, problems))
-
-
-def _check_same_spec(run: RunFolder, spec: RunSpec) -> None:
-    if read_json(run.spec) != json.loads(json.dumps(spec.to_json())):
-        raise InputError(
-            f"{run.path} has the id of a run of this sweep and another spec; move it away, or use another --runs"
-        )
 
 
 def _write_specs(chosen: list[Row], specs: dict[str, RunSpec]) -> None:

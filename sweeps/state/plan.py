@@ -127,6 +127,21 @@ def plan_rows(
     return [row for row in _with_blocked(rows).values() if row.run.id in own]
 
 
+def mark_damaged(rows: Iterable[Row], problems: Mapping[str, Problem]) -> list[Row]:
+    """Return the rows, those with a problem as damaged and the students of damaged teachers as blocked.
+
+    Args:
+        rows: teachers before the students that need them.
+        problems: {run id: a file of it that cannot be used}, found after the plan was made.
+    """
+    found: dict[str, Row] = {}
+    for row in rows:
+        problem = problems.get(row.run.id)
+        row = row if problem is None else _damaged(row, [*row.problems, problem])
+        found[row.run.id] = _blocked_by_teacher(row, found)
+    return list(found.values())
+
+
 def damaged_lines(rows: Iterable[Row]) -> list[str]:
     """Return a line for each damaged run, which every command leaves out."""
     return [f"warning: {row.run.id} is damaged and left out: {row.reason}" for row in rows if row.state == "damaged"]

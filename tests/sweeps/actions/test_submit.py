@@ -199,6 +199,21 @@ def test_another_spec_with_the_same_id_is_refused(fake: FakeSlurm, place: Worksp
         launch(place)
 
 
+def test_a_damaged_run_is_left_out_and_the_others_are_launched(fake: FakeSlurm, place: Workspace) -> None:
+    launch(place)
+    students = [row.run for row in rows(place).values() if row.kind == "student"]
+    for row in rows(place).values():
+        row.run.job.unlink()
+    before = started(fake)
+    students[0].spec.write_text('{"format": 1, "na')
+    students[1].status.write_text('{"format": 1, "state": "running", "attempt": "x"}')
+    code, messages, reasons = launch(place)
+    assert (code, started(fake) - before) == (0, 4)
+    for run, file in ((students[0], "spec.json"), (students[1], "status.json")):
+        assert any(line.startswith(f"warning: {run.id} is damaged and left out: {file} ") for line in messages)
+        assert any(line.startswith(f"   damaged  {run.id}") for line in reasons)
+
+
 def test_a_failed_teacher_blocks_and_retrying_it_releases(fake: FakeSlurm, place: Workspace) -> None:
     launch(place)
     (teacher,) = [row.run for row in rows(place).values() if row.kind == "teacher"]
