@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.launchers": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
     ),
+    "sweeps.notification": ("c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.state", "sweeps.launchers"),
     "sweeps.checks": (
         "c2d.core", "c2d.core.process", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler",
         "sweeps.failures", "sweeps.node", "sweeps.launchers",
@@ -74,7 +75,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.actions": (
         "c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.state",
         "sweeps.node",
-        "sweeps.launchers", "sweeps.checks",
+        "sweeps.launchers", "sweeps.notification", "sweeps.checks",
     ),
     "sweeps.commands": ("c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions"),
     "sweeps": (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from c2d.core.errors import Busy, RunError
-from sweeps.actions.automatic_retries import retry_automatically
+from sweeps.actions.automatic_retries import retry_automatically, send_at_end
 from sweeps.actions.submit import plan_sweep, resolve, submit_sweep
 from sweeps.actions.tasks import rows_to_launch
 from sweeps.actions.workspace import Workspace
@@ -21,6 +21,7 @@ from sweeps.definition.expand import Grid
 from sweeps.launchers.launch_request import PrintLine
 from sweeps.launchers.slurm import LIMIT_REACHED
 from sweeps.launchers.snapshot import take_snapshot
+from sweeps.notification.watch_mark import watched
 from sweeps.state.plan import Row
 from sweeps.state.status import summarize
 from sweeps.state.status_table import has_ended, summary_lines
@@ -52,6 +53,7 @@ class Feeder:
     is_limited: bool = False
     full: int = 0
     _started: bool = field(default=False, repr=False)
+    _printed: set[str] = field(default_factory=set, repr=False)
 
     @cached_property
     def _grid(self) -> Grid:
@@ -77,7 +79,7 @@ class Feeder:
             RunError: SLURM does not answer, or refused a later part.
         """
         size = max(1, self.full - _active(self.rows())) if self.is_limited else None
-        while (left := self.left()) and self.limit != 0:
+        while ((left := self.left()) and self.limit != 0) or not self._started:
             self._submit(size if self.limit is None else min(size or self.limit, self.limit))
             sent = left - self.left()
             if self.limit is not None:
@@ -94,7 +96,9 @@ class Feeder:
 
         def print_line(line: str) -> None:
             self.is_limited = self.is_limited or line.startswith(LIMIT_REACHED)
-            if not line.startswith(_OF_ONE_CALL):
+            is_repeated = line.startswith("warning:") and line in self._printed
+            self._printed.add(line)
+            if not line.startswith(_OF_ONE_CALL) and not is_repeated:
                 self.print_line(line)
 
         submit_sweep(
@@ -136,21 +140,24 @@ def submit_and_wait(feeder: Feeder, interval_s: float = INTERVAL_S, sleep: Calla
             feeder.print_line(line)
         said = line
 
-    while True:
-        try:
-            feeder.fill()
-            rows, facts = retry_automatically(workspace, name, feeder.filters, feeder.print_line)
-            summary = summarize(rows, facts, time.time(), name)
-            if has_ended(summary) and not feeder.is_limited:
-                for line in summary_lines(summary):
-                    feeder.print_line(line)
-                return int(any(row.state not in _well(feeder) for row in rows))
-            counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
-            limit = "; SLURM accepts no more of your jobs now, the rest follows" if feeder.is_limited else ""
-            print_new(f"{counts}{limit}")
-        except (RunError, Busy) as error:  # a controller or a lock that does not answer now does so later
-            print_new(f"warning: {error}; next try in {interval_s:g} s")
-        sleep(max(0.2, interval_s))
+    with watched(workspace.runs, name, sleep) as sleep_watched:
+        while True:
+            try:
+                feeder.fill()
+                rows, facts = retry_automatically(workspace, name, feeder.filters, feeder.print_line)
+                summary = summarize(rows, facts, time.time(), name)
+                if has_ended(summary) and not feeder.is_limited:
+                    break
+                counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
+                limit = "; SLURM accepts no more of your jobs now, the rest follows" if feeder.is_limited else ""
+                print_new(f"{counts}{limit}")
+            except (RunError, Busy) as error:  # a controller or a lock that does not answer now does so later
+                print_new(f"warning: {error}; next try in {interval_s:g} s")
+            sleep_watched(max(0.2, interval_s))
+    for line in summary_lines(summary):
+        feeder.print_line(line)
+    send_at_end(workspace, name, feeder.print_line, sleep)
+    return int(any(row.state not in _well(feeder) for row in rows))
 
 
 def _active(rows: Sequence[Row]) -> int:

@@ -19,6 +19,7 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
+from sweeps.notification.end_job import NO_PLACE, ensure_end_job, has_message
 from sweeps.scheduler import queue
 from sweeps.state.plan import Row
 
@@ -81,6 +82,8 @@ def relaunch(
             for request in requests:
                 if where == "slurm":
                     worst = max(worst, LAUNCHERS["slurm"](request, print_line))
+                    if has_message(request.profile) and not ensure_end_job(workspace.runs, record["name"], print_line):
+                        print_line(NO_PLACE)
                 else:
                     write_local_jobs(request)
         if where == "local":

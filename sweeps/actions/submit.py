@@ -35,6 +35,8 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
+from sweeps.notification.end_job import NO_PLACE, ensure_end_job, has_message
+from sweeps.notification.end_of_sweep import send_message
 from sweeps.scheduler import queue
 from sweeps.state.manifest import build_manifest, load_manifest
 from sweeps.state.plan import Row, damaged_lines, mark_damaged, read_plan
@@ -151,9 +153,14 @@ def submit_sweep(
             )
         store_profile(workspace.runs, definition.name, workspace.profile)
         if workspace.where == "slurm":
-            return max(left_out, LAUNCHERS["slurm"](request, print_line))
+            exit_code = LAUNCHERS["slurm"](request, print_line)
+            if has_message(workspace.profile) and not ensure_end_job(workspace.runs, definition.name, print_line):
+                print_line(NO_PLACE)
+            return max(left_out, exit_code)
         write_local_jobs(request)
     exit_code = run_local(request, print_line, at_once)  # without the lock: it returns when the runs have ended
+    if workspace.profile.notify:
+        send_message(workspace.runs, definition.name, workspace.profile.notify, None, print_line)
     if exit_code == 0:
         count = len({task.run for task in request.tasks})
         print_line(f"{count} runs done; `c2d sweep status {request.sweep}` shows all of them")

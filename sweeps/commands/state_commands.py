@@ -16,7 +16,6 @@ from sweeps.commands.command_options import (
     RunsOption,
     Where,
     open_workspace,
-    print_line,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ def status_command(
     """Show the state of every run, from run files and the queue. Exit code 1 if any failed or is damaged."""
     from rich.console import Console
 
-    from sweeps.actions.automatic_retries import retry_automatically
-    from sweeps.state.status_table import print_status, watch_status
+    from sweeps.actions.automatic_retries import watch_to_end
+    from sweeps.state.status_table import print_status
 
     workspace = open_workspace(runs, None, Where.local, None)
     # Into a file or a pipe, rich would write 80 columns.
@@ -48,9 +47,7 @@ def status_command(
         return _read_summary(workspace, definition, filters)
 
     if watch is not None and not as_json:
-        watch_status(
-            read, lambda: retry_automatically(workspace, definition, filters or (), print_line), console, every_s=watch
-        )
+        watch_to_end(workspace, definition, filters or (), read, console, watch)
     summary = read()
     if as_json:
         print(json.dumps(summary, indent=1))

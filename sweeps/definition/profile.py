@@ -67,6 +67,10 @@ class Profile(Strict):
     download: bool = Field(default=False, description="jobs may download pretrained weights")
     sbatch: dict[str, str | int | bool] = Field(default={}, description="more sbatch flags, e.g. {reservation: cvpr}")
     srun: list[str] = Field(default=[], description="more srun flags")
+    notify: str | None = Field(default=None, description="shell command that runs once when a sweep has ended")
+    mail: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9._%+@-]+$", description="address of SLURM's mail when a sweep has ended"
+    )
 
     @property
     def processes_per_node(self) -> int:

@@ -87,7 +87,7 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
         setup=[
             *_PROLOGUE,
             *profile.setup,
-            *_exports(request, code),
+            *export_lines(profile, request.data, code),
             *_take_pickle(folder),
             *name_job_lines(folder, profile),
             *_verify(folder, code, profile),
@@ -173,12 +173,20 @@ def _more_flags(profile: Profile, exclude: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in flags.items() if value is not False}
 
 
-def _exports(request: LaunchRequest, code: Path) -> list[str]:
-    profile = request.profile
+def export_lines(profile: Profile, data: Path, code: Path) -> list[str]:
+    """Return shell lines that set the variables of a job.
+
+    Args:
+        data: root of the data cards.
+        code: folder of the snapshot.
+
+    Raises:
+        InputError: the profile has a wrong variable name.
+    """
     values = {
         "PYTHONSAFEPATH": "1",  # no modules from the folder a job starts in
         "C2D_SNAPSHOT": shlex.quote(code.name),
-        "C2D_DATA": shlex.quote(str(request.data)),
+        "C2D_DATA": shlex.quote(str(data)),
         "OMP_NUM_THREADS": str(profile.cpus),
         "OMP_WAIT_POLICY": "PASSIVE",
     }

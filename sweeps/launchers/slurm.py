@@ -27,7 +27,7 @@ from sweeps.definition.profile import has_secret
 from sweeps.launchers import submission
 from sweeps.launchers.arrays import JobArray, job_arrays
 from sweeps.launchers.dependencies import dependency_flag, parent_jobs, unfinished_arrays, unfinished_parents
-from sweeps.launchers.job_names import name_lines
+from sweeps.launchers.job_names import array_name, name_lines
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
 from sweeps.launchers.script import batch_script, check_store_path
@@ -193,7 +193,9 @@ def _submit_part(
     count = len(array.tasks) // 2
     while count:
         try:
-            return _submit(replace(array, tasks=array.tasks[:count]), request, jobs, numbers, print_line)
+            part = array.tasks[:count]
+            name = array_name(part, request.sweep, array.name.rpartition("-")[2])
+            return _submit(replace(array, tasks=part, name=name), request, jobs, numbers, print_line)
         except NotSubmitted as error:
             if error.cause != "limit":
                 raise _refusal(error, request, len(jobs)) from error
