@@ -78,14 +78,17 @@ def verify_run_files(folder: RunFolder) -> None:
     Raises:
         InputError: a file is missing or was changed since the run wrote it.
     """
-    source, key = (folder.result, "sha256") if folder.result.exists() else (folder.status, "config_sha256")
-    for name, digests in _recorded(read_json(source) if source.exists() else {}, key, source).items():
-        path = folder.path / Path(name).name
-        if _sha256(path) not in digests:
-            raise InputError(
-                f"{path} is not the file that the run wrote (its sha256 differs from {source.name}); nothing of it "
-                "was executed: restore the file, or train the run again in a new store"
-            )
+    for source, key in ((folder.result, "sha256"), (folder.status, "config_sha256")):
+        recorded = _recorded(read_json(source) if os.path.lexists(source) else {}, key, source)
+        for name, digests in recorded.items():
+            path = folder.path / Path(name).name
+            if _sha256(path) not in digests:
+                raise InputError(
+                    f"{path} is not the file that the run wrote (its sha256 differs from {source.name}); nothing of it "
+                    "was executed: restore the file, or train the run again in a new store"
+                )
+        if recorded:
+            return
 
 
 def read_run_config(folder: RunFolder) -> Config:
@@ -97,9 +100,11 @@ def read_run_config(folder: RunFolder) -> Config:
     from mmengine import Config
 
     verify_run_files(folder)
-    if folder.config_json.exists():
-        return Config(_values(folder.config_json))
-    return Config(read_literal_config(folder.config))
+    path = folder.config_json if os.path.lexists(folder.config_json) else folder.config
+    try:
+        return Config(_values(path) if path == folder.config_json else read_literal_config(path))
+    except RecursionError:
+        raise InputError(f"{path} is not a config that c2d wrote (nested too deeply); restore the file") from None
 
 
 def read_literal_config(path: Path) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def test_digests_of_an_unfinished_run_are_in_its_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "config": {"a": {"$x": 1}}}', "[" * 99_999,
+     '{"format": 1, "config": ' + '{"a": ' * 490 + "1" + "}" * 491,
      "\xff", '{"format": 1, "config": {"a": NaN}}', '{"format": 1, "config": {"a": {"$float": "1e400"}}}'],
 )  # fmt: skip
 def test_a_damaged_config_without_digests_is_one_line(tmp_path: Path, content: str) -> None:

@@ -287,6 +287,19 @@ def _config(folder: Path) -> Parse:
     return parse
 
 
+def _config_json(folder: Path) -> Parse:
+    from c2d.configs.run_config import read_run_config
+    from c2d.core.run_folder import RunFolder
+
+    run = RunFolder(folder)
+
+    def parse(data: bytes) -> object:
+        run.config_json.write_bytes(data)
+        return read_run_config(run)
+
+    return parse
+
+
 def _metrics(folder: Path) -> Parse:
     from sweeps.state.eta import _pace_s
 
@@ -368,6 +381,7 @@ TARGETS: dict[str, Target] = {
     ),
     "label": Target(_label, ("c2d.markup.label_text",)),
     "config": Target(_config, ("c2d.configs.config_literals",), ("tests/fixtures/runs/*-s0/config.py",)),
+    "config_json": Target(_config_json, ("c2d.configs.stored_config", "c2d.configs.run_config", *_JSON)),
     "pickle": Target(_weights(".pth"), ("c2d.weights.safe_load", "c2d.weights.torch_file")),
     "safetensors": Target(_weights(".safetensors"), ("c2d.weights.safe_load",)),
 }
