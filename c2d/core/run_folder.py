@@ -19,7 +19,7 @@ from typing import Any
 
 from c2d.core import json_values, status_shape
 from c2d.core.disk import disk_error, open_draft
-from c2d.core.errors import InputError
+from c2d.core.errors import InputError, RunError
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.masking import mask_text
 from c2d.core.regular_file import Problem, file_state
@@ -185,9 +185,15 @@ class RunFolder:
         Args:
             state: one of STATES. Host, pid and heartbeat (UTC) are added, in a job of SLURM also the name of its node.
             facts: further keys; secrets in `reason` and `error` are masked.
+
+        Raises:
+            RunError: the attempt began, and its folder was deleted since.
         """
         if state not in STATES:
             raise ValueError(f"state {state!r} is none of {STATES}")
+        is_attempt = state == "running" and "begun" not in facts and self.path in _MONOTONIC_BEGIN
+        if is_attempt and not self.status.exists():
+            raise RunError(f"{self.path}: the run folder was deleted while it trained; submit it again", "config")
         # The process that holds the run replaces a file that was damaged meanwhile.
         before = self.try_read_status()
         facts |= {key: mask_text(facts[key]) for key in ("reason", "error") if facts.get(key)}

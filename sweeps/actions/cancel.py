@@ -52,7 +52,9 @@ def cancel_runs(rows: list[Row], runs: Path) -> CancelReport:
         for row in rows:
             launches = [(canary, job) for canary, job in ((False, row.job), (True, row.canary)) if job is not None]
             # A new launch since the rows were read: its job is not the one that was listed and confirmed.
-            if any(job.state == "submitting" or read_job(row.run, canary=canary) != job for canary, job in launches):
+            now = [read_job(row.run, canary=canary) for canary, _ in launches]
+            is_same = [job for _, job in launches] == now or (row.is_deleted and now == [None])
+            if not is_same or any(job.state == "submitting" for _, job in launches):
                 report.lines.append(f"{row.run.id}: another shell is launching it; cancel it again in a minute")
                 continue
             for canary, job in launches:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from c2d.core.errors import InputError
 from c2d.core.job_file import read_job
 from sweeps.actions.code_of_runs import rows_with_code
 from sweeps.actions.select_retries import record_missing_failures
@@ -60,25 +61,27 @@ def relaunch(
         record: of the sweep.
         rows: of the whole sweep, to find nodes that fail often and teachers that are not done.
         chosen: see `sweeps.actions.select_retries`.
-        workspace: its `where` and `profile` are used for runs that were never launched.
+        workspace: its store and data; its profile where no other is known.
 
     Raises:
+        InputError: a row has no known launcher; nothing was launched.
         queue.Unreachable: SLURM does not answer; nothing was launched and nothing written.
     """
-    if any(_where(row, workspace, options) == "slurm" for row in chosen):
+    places = {row.run.id: _where(row, record, rows, options) for row in chosen}
+    if "slurm" in places.values():
         queue.check_controller()
     usable = chosen if options.update_code else rows_with_code(chosen, workspace.runs, print_line, started=False)
     worst = int(len(usable) < len(chosen))
     for where in ("slurm", "local"):  # the local launcher returns when its runs have ended, so it comes last
         with submission_lock(workspace.runs):
             recover_submissions((row.run.id for row in usable), workspace.runs)
-            own = [row for row in usable if _where(row, workspace, options) == where]
+            own = [row for row in usable if places[row.run.id] == where]
             free = [row for row in own if read_job(row.run) == row.job]
             for row in own:
                 if row not in free:
                     print_line(f"{row.run.id}: launched by another shell meanwhile")
             record_missing_failures(free)
-            requests = list(_requests(record["name"], rows, free, workspace, print_line, options))
+            requests = list(_requests(record, rows, free, workspace, print_line, options))
             for request in requests:
                 if where == "slurm":
                     worst = max(worst, LAUNCHERS["slurm"](request, print_line))
@@ -91,12 +94,35 @@ def relaunch(
     return worst
 
 
-def _where(row: Row, workspace: Workspace, options: RelaunchOptions) -> Where:
-    return options.where or (row.job.where if row.job else workspace.where)
+def _where(row: Row, record: dict[str, Any], rows: list[Row], options: RelaunchOptions) -> Where:
+    """Return the launcher of a row's next launch. Nothing is trained on this machine unless it was before, or is asked.
+
+    Raises:
+        InputError: no launch of the row, of its sweep or of another row is known.
+    """
+    if options.where or row.job is not None:
+        return options.where or (row.job.where if row.job else "slurm")
+    known = {record.get("where"), *(other.job.where for other in rows if other.job is not None)}
+    if "slurm" in known:
+        return "slurm"
+    if "local" in known:
+        return "local"
+    raise InputError(f"{row.run.id}: no launch of it is known; give --where slurm, or --where local to train it here")
+
+
+def _profile(row_profile: str, owner: str, record: dict[str, Any], rows: list[Row], workspace: Workspace) -> Profile:
+    """Return the profile of a last launch; of a run without one that of its sweep, or of another run of it."""
+    others = (other.job for other in rows if other.job is not None and other.job.where == "slurm")
+    other = next((job for job in others if job.profile), None)
+    if name := row_profile or str(record.get("profile") or ""):
+        return stored_profile(workspace.runs, owner, name)
+    if other is not None and other.profile is not None:
+        return stored_profile(workspace.runs, other.sweep, other.profile)
+    return workspace.profile
 
 
 def _requests(
-    sweep: str,
+    record: dict[str, Any],
     rows: list[Row],
     chosen: list[Row],
     workspace: Workspace,
@@ -104,7 +130,7 @@ def _requests(
     options: RelaunchOptions,
 ) -> Iterator[LaunchRequest]:
     """Yield requests for teachers, then for students; rows with equal profile and data share one."""
-    nodes = queue.node_names()
+    nodes, sweep = queue.node_names(), str(record["name"])
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in chosen:  # teachers come first
         job = row.job
@@ -112,9 +138,7 @@ def _requests(
         key = (row.kind, job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
         groups.setdefault(key, []).append(row)
     for (_, owner, profile_name, root), group in groups.items():
-        profile = options.profile or (
-            stored_profile(workspace.runs, owner, profile_name) if profile_name else workspace.profile
-        )
+        profile = options.profile or _profile(profile_name, owner, record, rows, workspace)
         tasks = []
         for row in group:
             job = row.job

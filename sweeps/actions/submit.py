@@ -15,6 +15,7 @@ from typing import Any
 
 from c2d.core import json_values, regular_file
 from c2d.core.errors import InputError
+from c2d.core.job_file import write_job
 from c2d.core.json_values import SMALL_BYTES
 from c2d.core.regular_file import file_state
 from c2d.core.run_folder import atomic_write_json
@@ -23,6 +24,7 @@ from c2d.core.sweep_manifest import write_manifest
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.spec import RunSpec
 from sweeps.actions.code_of_runs import rows_with_code
+from sweeps.actions.hold_back import hold_back_students
 from sweeps.actions.row_filters import filter_rows
 from sweeps.actions.tasks import rows_to_launch, tasks_of
 from sweeps.actions.workspace import Workspace, submission_lock
@@ -38,7 +40,7 @@ from sweeps.launchers.snapshot import take_snapshot
 from sweeps.notification.end_job import NO_PLACE, ensure_end_job, has_message
 from sweeps.notification.end_of_sweep import send_message
 from sweeps.scheduler import queue
-from sweeps.state.manifest import build_manifest, load_manifest
+from sweeps.state.manifest import build_manifest, load_manifest, with_launcher
 from sweeps.state.plan import Row, damaged_lines, mark_damaged, read_plan
 
 WRITERS = 8  # threads; a disk flushes eight files about as fast as one
@@ -138,8 +140,12 @@ def submit_sweep(
         left_out = int(len(usable) < len(chosen))
         tasks = tasks_of(usable, definition, canary, workspace.profile)
         _print_plan(rows, tasks, filters, print_run)
-        write_manifest(workspace.runs, record)
-        _write_specs(chosen, specs_of(grid))
+        write_manifest(workspace.runs, with_launcher(record, workspace.where, workspace.profile.name))
+        _write_specs([*chosen, *_without_spec(rows)], specs_of(grid))
+        for row in rows:
+            if row.is_deleted and row.state == "waiting" and row.job is not None:
+                write_job(row.run, row.job)
+                print_line(f"{row.run.id}: its run folder was deleted, is written again; job {row.job.job} still waits")
         _print_orphans(record, rows, print_line)
         for line in damaged_lines(rows):
             print_line(line)
@@ -154,6 +160,7 @@ def submit_sweep(
         store_profile(workspace.runs, definition.name, workspace.profile)
         if workspace.where == "slurm":
             exit_code = LAUNCHERS["slurm"](request, print_line)
+            hold_back_students([task.run for task in request.tasks], workspace.runs, print_line)
             if has_message(workspace.profile) and not ensure_end_job(workspace.runs, definition.name, print_line):
                 print_line(NO_PLACE)
             return max(left_out, exit_code)
@@ -214,6 +221,11 @@ def _write_specs(chosen: list[Row], specs: dict[str, RunSpec]) -> None:
     new = [row.run for row in chosen if not row.run.spec.is_file()]
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(lambda run: atomic_write_json(run.spec, specs[run.id].to_json()), new))
+
+
+def _without_spec(rows: list[Row]) -> list[Row]:
+    """Return the rows whose folder has lost its spec, or is lost while the job waits. A job that runs stops first."""
+    return [row for row in rows if (row.is_deleted and row.state == "waiting") or (row.job and not row.is_deleted)]
 
 
 def _print_orphans(record: dict[str, Any], rows: list[Row], print_line: PrintLine) -> None:

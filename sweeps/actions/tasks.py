@@ -33,6 +33,8 @@ def rows_to_launch(rows: list[Row], filters: Sequence[str], limit: int | None) -
     """
     cells = [row for row in filter_rows(rows, filters) if row.launch and row.cells][:limit]
     wanted = {row.run.id for row in cells} | {need for row in cells for need in row.needs}
+    # A student in the queue needs its teacher as well, whose run folder may have been deleted.
+    wanted |= {need for row in filter_rows(rows, filters) if row.state == "waiting" for need in row.needs}
     if not filters and limit is None:  # also a teacher whose students are all done or launched elsewhere
         wanted |= {row.run.id for row in rows if row.kind == "teacher"}
     return [row for row in rows if row.launch and row.run.id in wanted]

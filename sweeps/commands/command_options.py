@@ -32,7 +32,12 @@ DataOption = Annotated[
     Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA, else ./data)")
 ]
 WhereOption = Annotated[
-    Where, typer.Option("--where", help="dry: print; local: this machine; slurm: a cluster", show_choices=False)
+    Where | None,
+    typer.Option(
+        "--where",
+        help="dry: print; local: this machine; slurm: a cluster (default: slurm if the sweep was there, else local)",
+        show_choices=False,
+    ),
 ]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="the machine's settings: name or YAML (default: C2D_PROFILE)")
@@ -70,6 +75,28 @@ def open_workspace(runs: Path | None, data: Path | None, where: Where, profile: 
     name = profile or os.environ.get("C2D_PROFILE") or ("cpu" if where is Where.local else None)
     root = data or Path(os.environ.get("C2D_DATA") or "data")
     return Workspace(runs_folder(runs).absolute(), root.absolute(), where.value, load_profile(name))
+
+
+def with_known_launcher(workspace: Workspace, sweep: str, profile: str | None) -> Workspace:
+    """Return the workspace with the launcher of a sweep that was submitted to SLURM: nothing trains here unless asked.
+
+    Args:
+        workspace: of a command without --where.
+        sweep: name of the sweep.
+        profile: what the person gave; None: the profile of the submission is used.
+    """
+    from dataclasses import replace
+
+    from c2d.core.sweep_manifest import read_manifest
+    from sweeps.definition.profile import load_profile, stored_profile
+
+    manifest = read_manifest(workspace.runs, sweep)
+    if not isinstance(manifest, dict) or manifest.get("where") != "slurm":
+        return workspace
+    name = profile or os.environ.get("C2D_PROFILE")
+    machine = load_profile(name) if name else stored_profile(workspace.runs, sweep, str(manifest["profile"]))
+    print_line(f"--where slurm, profile {machine.name}, as before; --where local would train on this machine")
+    return replace(workspace, where="slurm", profile=machine)
 
 
 def print_line(line: str) -> None:

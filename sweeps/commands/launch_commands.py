@@ -19,12 +19,13 @@ from sweeps.commands.command_options import (
     open_workspace,
     print_line,
     print_lines,
+    with_known_launcher,
 )
 
 
 def submit_command(
     definition: DefinitionArg,
-    where: WhereOption = Where.local,
+    where: WhereOption = None,
     profile: ProfileOption = None,
     runs: RunsOption = None,
     data: DataOption = None,
@@ -54,14 +55,16 @@ def submit_command(
     from sweeps.actions.submit import submit_sweep
     from sweeps.definition.definition import read_definition
 
-    workspace, sweep = open_workspace(runs, data, where, profile), read_definition(definition)
+    workspace, sweep = open_workspace(runs, data, where or Where.local, profile), read_definition(definition)
+    if where is None:
+        workspace = with_known_launcher(workspace, sweep.name, profile)
     lines: list[str] = []
 
     def print_after_plan(line: str) -> None:
         print_lines(lines, verbose)
         print_line(line)
 
-    if wait and where is Where.slurm:
+    if wait and workspace.where == "slurm":
         feeder = Feeder(sweep, workspace, print_after_plan, lines.append, tuple(filters or ()), limit, canary, forward)
         try:
             exit_code = submit_and_wait(feeder, interval)

@@ -82,12 +82,15 @@ def submit_array(
     request: LaunchRequest,
     dependency: str,
     print_line: PrintLine,
+    launch: Job | None = None,
 ) -> str:
     """Write one submission's files, call sbatch, and return the job's number. Changes no run folder.
 
     Args:
         callables: picklable, one a task, called on its node; in the order of `array.tasks`.
         dependency: value of the --dependency flag, or "".
+        print_line: called with one line of progress.
+        launch: job.json of the first run, for array.json.
 
     Raises:
         NotSubmitted, queue.Unreachable: see `sweeps.scheduler.sbatch`.
@@ -114,9 +117,14 @@ def submit_array(
     with suppress(DiskError):  # the job is in the queue, and is found by its name as well
         array_file.write_array(
             folder, name=array.name, job=number, tasks=len(array.tasks), throttle=array.throttle,
-            cap=request.profile.array_cap, dependency=dependency, submitted=_now(),
+            cap=request.profile.array_cap, dependency=dependency, submitted=_now(), **_launch_facts(array, launch),
         )  # fmt: skip
     return number
+
+
+def _launch_facts(array: JobArray, launch: Job | None) -> dict[str, Any]:
+    is_whole = launch is not None and not array.tasks[0].is_canary
+    return {"runs": [task.run.id for task in array.tasks], "launch": launch.model_dump()} if launch and is_whole else {}
 
 
 def training_job(task: Task, request: LaunchRequest) -> Callable[[], Any]:
@@ -153,13 +161,17 @@ def _submit(
         submission.write_folders(folder, [task.run for task in array.tasks])
         _write_all(array, drafts)
         try:
-            number = submit_array(callables, array, request, dependency_flag(parents.values(), waits), print_line)
+            number = submit_array(
+                callables, array, request, dependency_flag(parents.values(), waits), print_line, drafts[0]
+            )
         except NotSubmitted as error:
             if error.cause != "dependency":
                 raise
             parents = unfinished_parents(parents, request)  # one of them ended meanwhile
             waits = unfinished_arrays(waits)
-            number = submit_array(callables, array, request, dependency_flag(parents.values(), waits), print_line)
+            number = submit_array(
+                callables, array, request, dependency_flag(parents.values(), waits), print_line, drafts[0]
+            )
     except queue.Unreachable:
         raise  # it may be in the queue, and can be recovered: job.json keeps the state `submitting`
     except Exception:

@@ -15,7 +15,11 @@ ARRAY = "array.json"
 
 
 def write_array(folder: Path, **facts: Any) -> None:
-    """Write array.json: name, job (number), tasks (count), throttle, cap, dependency, submitted (UTC)."""
+    """Write array.json: name, job (number), tasks (count), throttle, cap, dependency, submitted (UTC), runs, launch.
+
+    `runs` has the ids in array order, and `launch` job.json of the first one, from which that of all can be written
+    again. A canary has neither.
+    """
     atomic_write_json(folder / ARRAY, {"format": 1, **facts})
 
 

@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from sweeps.definition.expand import Grid
 
 
+LAUNCHER_KEYS = ("where", "profile")
+
+
+def with_launcher(manifest: dict[str, Any], where: str, profile: str) -> dict[str, Any]:
+    """Return the manifest with the launcher of a submission; a local launch does not replace SLURM.
+
+    Args:
+        where: local or slurm.
+        profile: name of the profile.
+    """
+    keeps = manifest.get("where") == "slurm" and where != "slurm"
+    return manifest if keeps else {**manifest, "where": where, "profile": profile}
+
+
 def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the manifest of a definition.
 
@@ -51,6 +65,8 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
         # The keys of `needs` are all planned runs, those without teachers included.
         "orphans": sorted(previous - set(needs)),
         "definition": definition.text,
+        # The launcher of the sweep: SLURM once it was submitted there, with the profile of that submission.
+        **({key: before[key] for key in LAUNCHER_KEYS if key in before} if before is not None else {}),
     }
 
 

@@ -20,9 +20,12 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.run_facts import RunFacts
+from sweeps.state.lost_launches import DELETED, deleted_runs, lost_launches
+from sweeps.state.run_facts import RunFacts, is_live, is_queued
 from sweeps.state.run_files import is_damaged, no_folder, read_run_files
 from sweeps.state.state_rules import State, decide
+
+NO_LAUNCHES: Mapping[str, Job] = {}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Row:
         is_last_known: SLURM did not answer, and the state is that of an earlier time, which the reason has.
         silence: why SLURM did not answer about its job; "" if it did, or was not asked.
         problems: files of the run that cannot be used. Where one of them decides the state, the run is damaged.
+        is_deleted: its run folder was deleted while its job waits or runs; `job` is what its submission recorded.
         canary: the launch of its canary while that waits, runs, or has failed: the state is then that of the canary.
     """
 
@@ -58,6 +62,7 @@ class Row:
     silence: str = ""
     problems: tuple[Problem, ...] = ()
     canary: Job | None = None
+    is_deleted: bool = False
 
     @property
     def deciding_job(self) -> Job | None:
@@ -87,8 +92,10 @@ def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[
         runs: the store.
     """
     planned = planned_runs(manifest)
-    answer = queue.read_jobs(slurm_jobs(planned, runs))
-    rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence)
+    ids = dict.fromkeys(name for entry in planned for name in (entry.run, *entry.needs))
+    lost = lost_launches(deleted_runs(ids, runs, folders_of(runs)), runs)
+    answer = queue.read_jobs([*slurm_jobs(planned, runs), *(job.job for job in lost.values() if job.job)])
+    rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence, lost=lost)
     rows = [replace(row, silence=answer.silence) if row.job is not None and row.job.job else row for row in rows]
     return [row for row in rows if row.kind != "orphan" or _is_active(row)], answer.facts
 
@@ -100,6 +107,7 @@ def plan_rows(
     *,
     queue_answered: bool,
     now: float | None = None,
+    lost: Mapping[str, Job] = NO_LAUNCHES,
 ) -> list[Row]:
     """Return a row for every planned run, in their order.
 
@@ -109,6 +117,7 @@ def plan_rows(
         facts: what SLURM reports, by job id.
         queue_answered: whether SLURM has answered; if not, a submitted job keeps its last known state.
         now: seconds since the epoch; the clock's where it is None.
+        lost: launches of runs whose folder was deleted (`sweeps.state.lost_launches`).
     """
     clock = time.time() if now is None else now
     folders = folders_of(runs)
@@ -123,6 +132,8 @@ def plan_rows(
         if entry.run in folders:
             is_folder = folders[entry.run]
             row = _decided(row, facts, queue_answered, clock) if is_folder else _damaged(row, [no_folder(row.run)])
+        if entry.run in lost and row.state != "done":
+            row = _deleted(row, lost[entry.run], facts, queue_answered, clock)
         rows[entry.run] = row
     return [row for row in _with_blocked(rows).values() if row.run.id in own]
 
@@ -200,6 +211,23 @@ def _deciding_canary(run: RunFolder, job: Job | None, facts: Mapping[str, JobFac
         return canary if canary is not None and job is None else None
     known = facts.get(canary.job)
     return canary if known is not None and known.state != "COMPLETED" else None
+
+
+def _deleted(row: Row, job: Job, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
+    """Return the row of a run whose folder was deleted: its job may still wait or run."""
+    found = RunFacts(row.run, row.status, job, facts.get(job.job or ""), queue_answered, now, facts)
+    if is_queued(found) or is_live(found) or not queue_answered:
+        todo = (
+            "`submit` writes it again"
+            if not is_live(found)
+            else "the job stops at its next heartbeat; then submit again"
+        )
+        decision = decide(found)
+        reason = f"{decision.reason}; {DELETED}, {todo}"
+        return replace(row, job=job, is_deleted=True, **decision._replace(reason=reason)._asdict())
+    if row.state in ("running", "damaged"):
+        return row
+    return replace(row, state="new", reason=f"{DELETED}; `submit` writes it again", launch=True, failure_class=None)
 
 
 def _damaged(row: Row, problems: Sequence[Problem]) -> Row:

@@ -51,7 +51,7 @@ def numbers(fake: FakeSlurm) -> list[str]:
 def test_a_refused_cancel_leaves_the_launch_as_it_was(fake: FakeSlurm, place: Workspace) -> None:
     launch(place, SEEDS)
     before = [row.job for row in rows(place)]
-    fake.behave(refused=["100_1"])
+    fake.behave(refused_cancels=["100_1"])
     report = cancel_runs(cancellable(rows(place)), place.runs)
     assert report.refused == 1
     refused = rows(place)[1].run.id

@@ -7,7 +7,7 @@ State lives in the folder $FAKE_SLURM: jobs.json, calls.jsonl (every call), beha
     max_array_size  MaxArraySize
     slow            {command: seconds before it answers}
     silent          commands that cannot reach the controller
-    refused         jobs that belong to another user: scancel refuses them
+    refused_cancels jobs that belong to another user: scancel refuses them
     refused         {word of scontrol: reason}, e.g. {"hold": "Access/permission denied"}
 Standard library only: it runs as a program.
 """
@@ -103,6 +103,7 @@ def rows(options: dict[str, str], purged: bool) -> list[dict[str, str]]:
                 "%M": "1:05", "%V": WHEN.format(0), "%S": job.get("start", WHEN.format(5)), "%j": job["name"],
                 "%r": job.get("reason", "None"), "%P": job.get("partition", "gpu"), "%q": "normal", "%a": "vision",
                 "%Q": "100", "%y": str(job.get("nices", {}).get(str(task), 0)), "exit": job["exit"][task],
+                "%E": job["dependency"] or "(null)",
             }  # fmt: skip
             if task in job.get("held", []):
                 here |= {"%r": "JobHeldUser", "%Q": "0"}
@@ -168,7 +169,7 @@ def scontrol(arguments: list[str]) -> int:
 
 def scancel(arguments: list[str]) -> int:
     """The jobs stay as they are: tests change their states."""
-    refused = [job for job in arguments if job in read("behaviour.json", {}).get("refused", [])]
+    refused = [job for job in arguments if job in read("behaviour.json", {}).get("refused_cancels", [])]
     for job in refused:
         print(f"scancel: error: Kill job error on job id {job}: Access/permission denied", file=sys.stderr)
     return 210 if refused else 0
