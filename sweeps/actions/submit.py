@@ -24,7 +24,6 @@ from c2d.core.sweep_manifest import write_manifest
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.spec import RunSpec
 from sweeps.actions.code_of_runs import rows_with_code
-from sweeps.actions.hold_back import hold_back_students
 from sweeps.actions.row_filters import filter_rows
 from sweeps.actions.tasks import rows_to_launch, tasks_of
 from sweeps.actions.workspace import Workspace, submission_lock
@@ -33,6 +32,7 @@ from sweeps.definition.definition import Definition
 from sweeps.definition.expand import Grid, expand
 from sweeps.definition.profile import Profile, store_profile
 from sweeps.launchers import LAUNCHERS
+from sweeps.launchers.hold_back import hold_back_students
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
