@@ -5,6 +5,7 @@ The files are read by children of one process, so that a crash is an outcome and
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -216,6 +217,13 @@ def cut(path: Path, keep: float) -> None:
     path.write_bytes(content[: int(len(content) * keep)])
 
 
+WRITERS: dict[str, Callable[..., object]] = {"zip": zipped, "plain": plain, "bare": Path.write_bytes}
+
+
+def written(write: Callable[..., object], pickled: bytes, path: Path) -> None:
+    write(path, pickled)
+
+
 FILES: dict[str, Callable[[Path], object]] = {
     "bomb-pickle": lambda path: bomb(path, "b/data.pkl"),
     "bomb-data": lambda path: bomb(path, "a/data/0"),
@@ -237,13 +245,13 @@ FILES: dict[str, Callable[[Path], object]] = {
     "zeros": lambda path: path.write_bytes(bytes(10**6)),
     "text": lambda path: path.write_bytes(b"hello\n" * 50),
     "line-break-in-a-name": lambda path: path.write_bytes(HEAD + b"\x8c\x03o\ns\x8c\x06system\x93)R."),
-    **{f"cut-{keep}": lambda path, keep=keep: cut(path, keep) for keep in (0.001, 0.02, 0.3, 0.9, 0.999)},
-    **{f"{kind}-{name}": lambda path, write=write, body=body: write(path, HEAD + body)
+    **{f"cut-{keep}": functools.partial(cut, keep=keep) for keep in (0.001, 0.02, 0.3, 0.9, 0.999)},
+    **{f"{kind}-{name}": functools.partial(written, write, HEAD + body)
        for name, body in PICKLES.items()
-       for kind, write in {"zip": zipped, "plain": plain, "bare": Path.write_bytes}.items()
+       for kind, write in WRITERS.items()
        if kind == "zip" or len(body) < 200_000},
-    **{f"{kind}-{name}": lambda path, write=write, value=value: write(path, state(value))
-       for name, value in TENSORS.items() for kind, write in {"zip": zipped, "plain": plain}.items()},
+    **{f"{kind}-{name}": functools.partial(written, write, state(value))
+       for name, value in TENSORS.items() for kind, write in WRITERS.items() if kind != "bare"},
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 READERS = re.compile(
     r"(?<![\w.])(?<!def )(torch\.load|torch\.jit\.load|torch\.hub\.load\w*|torch\.package\.\w+"
     r"|(?:c?pickle|dill|joblib|marshal)\.\w*load\w*"
-    r"|shelve\.open|mmengine\.(?:fileio\.)?load|eval|exec|load_file|safe_open|init_detector)\("
+    r"|shelve\.open|mmengine\.(?:fileio\.)?load|eval|exec|load_file|safe_open|init_detector)\((?!\))"
     r"|\b(_?load_checkpoint|load_url|load_state_dict_from_url|Unpickler)\(|(allow_pickle=True)",
     re.IGNORECASE,
 )
