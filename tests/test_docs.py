@@ -24,7 +24,7 @@ TEXTS = [*PAGES, ROOT / "Makefile", ROOT / "pyproject.toml", *sorted((ROOT / ".c
 CHECKED = [path for path in TEXTS if path.relative_to(ROOT).as_posix() not in HISTORY]
 USER_FILES = {"config.py", "train_config.py", "c2d.py", "analysis.py", "benchmarks.py", "retinanet_r18_fpn_1x_coco.py"}
 """Files of a run folder, of a reader's own folder, or of mmdet."""
-STORE_FILES = {"sweeps/NAME.json", "sweeps/NAME/JOB"}
+STORE_FILES = {"sweeps/NAME.json", "sweeps/NAME/JOB", "sweeps/NAME/end"}
 """Files of a store whose folder has the name of a package."""
 GROUPS = {"c2d.commands", "c2d.doctor"}
 """Entry points."""

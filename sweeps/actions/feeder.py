@@ -27,6 +27,8 @@ from sweeps.state.status import summarize
 from sweeps.state.status_table import has_ended, summary_lines
 
 INTERVAL_S = 60.0
+PARTS = 8
+"""Where runs end as fast as they are submitted, the other work of the loop has its turn after so many parts."""
 _OF_ONE_CALL = (LIMIT_REACHED, "submitted:", "nothing to launch")
 """Begins of lines about one call of the launcher."""
 
@@ -72,14 +74,17 @@ class Feeder:
         return len(rows_to_launch(self.rows(), self.filters, None))
 
     def fill(self) -> None:
-        """Submit parts until nothing is left or SLURM accepts no more. Parts become smaller where it refuses one.
+        """Submit parts until nothing is left or SLURM accepts no more, at most PARTS. They are smaller after a refusal.
 
         Raises:
             InputError: something is wrong with the sweep, or SLURM refuses it for another reason than a limit.
             RunError: SLURM does not answer, or refused a later part.
         """
         size = max(1, self.full - _active(self.rows())) if self.is_limited else None
-        while ((left := self.left()) and self.limit != 0) or not self._started:
+        for _ in range(PARTS):
+            left = self.left()
+            if self._started and (not left or self.limit == 0):
+                return
             self._submit(size if self.limit is None else min(size or self.limit, self.limit))
             sent = left - self.left()
             if self.limit is not None:

@@ -33,6 +33,7 @@ from sweeps.scheduler.change_jobs import read_waiting
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
 NO_PLACE = "warning: no message when the sweep ends, SLURM accepts no more jobs; a later submission adds it"
+NOTIFY_VARIABLE = "C2D_NOTIFY"
 LIMIT_MIN = 15
 MEMORY_MB = 1024
 
@@ -72,7 +73,7 @@ def submit_end_job(
         name = f"{sweep[:SWEEP_LENGTH]}-end-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / f"{name}.sh"
-        atomic_write_text(script, end_script(runs, data, sweep, profile, code, dependency, name))
+        atomic_write_text(script, end_script(runs, data, sweep, profile, code, dependency, name), private=True)
         number = sbatch(script, name, lambda line: None)
         atomic_write_json(folder / "job.json", {"format": 1, "job": number})
         print_line(f"job {number} sends one message when the sweep has ended")
@@ -131,7 +132,7 @@ def message_mark(runs: Path, sweep: str) -> Path:
 
 
 def end_script(runs: Path, data: Path, sweep: str, profile: Profile, code: str, dependency: str, name: str) -> str:
-    """Return the batch script. The command and the address are arguments in quotes; no text of a user is shell code.
+    """Return the batch script. The command and the address are in quotes; no name of a user is shell code.
 
     Args:
         runs, data, sweep, profile, code: see `submit_end_job`.
@@ -146,11 +147,11 @@ def end_script(runs: Path, data: Path, sweep: str, profile: Profile, code: str, 
         "dependency": dependency or None, "chdir": str(snapshot_folder(runs, code)),
         "comment": None if "comment" not in profile.sbatch else str(profile.sbatch["comment"]),
     }  # fmt: skip
-    words = [str(runs), sweep]
-    words += [f"--notify={profile.notify}"] if profile.notify else []
-    words += [f"--mail={profile.mail}"] if profile.mail else []
+    words = [str(runs), sweep, *([f"--mail={profile.mail}"] if profile.mail else [])]
     lines = ["#!/bin/bash", *(f"#SBATCH --{key}={shlex.quote(value)}" for key, value in flags.items() if value)]
     lines += [*profile.setup, *export_lines(profile, data, snapshot_folder(runs, code))]
+    # A variable, not an argument: every user of a node can read the arguments of a process.
+    lines += [f"export {NOTIFY_VARIABLE}={shlex.quote(profile.notify)}"] if profile.notify else []
     lines += [f"exec {python_command(profile)} -u -m sweeps.notification.end_of_sweep {shlex.join(words)}"]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from c2d.core.errors import Busy, RunError
-from sweeps.notification.end_job import message_mark
+from sweeps.notification.end_job import NOTIFY_VARIABLE, message_mark
 from sweeps.notification.watch_mark import is_watched
 from sweeps.scheduler import queue
 from sweeps.state.manifest import load_manifest
@@ -156,10 +156,11 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m sweeps.notification.end_of_sweep")
     parser.add_argument("runs", type=Path)
     parser.add_argument("sweep")
-    parser.add_argument("--notify")
     parser.add_argument("--mail")
     given = parser.parse_args(arguments)
-    wait_and_send(given.runs, given.sweep, given.notify, given.mail, lambda line: print(line, flush=True))
+    wait_and_send(
+        given.runs, given.sweep, os.environ.get(NOTIFY_VARIABLE), given.mail, lambda line: print(line, flush=True)
+    )
 
 
 if __name__ == "__main__":

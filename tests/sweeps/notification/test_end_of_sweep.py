@@ -143,8 +143,9 @@ def test_the_script_has_the_command_as_one_word(tmp_path: Path) -> None:
     assert f"#SBATCH --output='{tmp_path}/50%%a/sweeps/s/end/%j.out'" in text or f"{tmp_path}/50%%a/" in text
     assert "#SBATCH --dependency=afterany:7\n" in text
     assert "module load x\n" in text
-    words = shlex.split(text.splitlines()[-1])
-    assert words[-2:] == [f"--notify=echo {EVIL}", "--mail=ada@example.org"]
+    *_, command, program = text.splitlines()
+    assert shlex.split(command) == ["export", f"C2D_NOTIFY=echo {EVIL}"]
+    assert shlex.split(program)[-3:] == [str(tmp_path / "50%a"), "s", "--mail=ada@example.org"]
 
 
 @pytest.mark.parametrize("mail", ["a b@c", "a@b\n#SBATCH --wrap=x", "a@b --wrap", "a,b@c"])
