@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from filelock import SoftFileLock, Timeout
@@ -159,11 +160,27 @@ def _record_failure(folder: RunFolder, log: logging.Logger, line: str, failure_c
 
 
 def clear_dead_lock(folder: RunFolder) -> None:
-    """Remove the lock of a dead process. It is renamed first: of several processes only one succeeds in that."""
-    if folder.lock.exists() and is_lock_dead(folder, folder.try_read_status()):
-        with suppress(FileNotFoundError):
-            os.rename(folder.lock, mine := temporary_path(folder.lock))
-            mine.unlink(missing_ok=True)
+    """Remove the lock of a dead process. It is renamed first: of several processes only one succeeds in that.
+
+    Between the look and the rename another process may have taken over: its lock is put back.
+    """
+    judged = _lock_identity(folder.lock)
+    if judged is None or not is_lock_dead(folder, folder.try_read_status()):
+        return
+    with suppress(FileNotFoundError):
+        os.rename(folder.lock, mine := temporary_path(folder.lock))
+        if _lock_identity(mine) != judged:
+            with suppress(OSError):
+                os.link(mine, folder.lock)
+        mine.unlink(missing_ok=True)
+
+
+def _lock_identity(path: Path) -> tuple[int, int] | None:
+    """Return what differs between two locks of one name: inode and time; None where there is none."""
+    with suppress(OSError):
+        found = path.lstat()
+        return found.st_ino, found.st_mtime_ns
+    return None
 
 
 def _remove_temporary_files(folder: RunFolder) -> None:

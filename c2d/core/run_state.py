@@ -24,6 +24,9 @@ from c2d.core.run_folder import RunFolder
 
 HEARTBEAT_LIMIT_S = 300.0
 """A heartbeat older than this is stale: its process has probably died without recording it."""
+CLOCK_LIMIT_S = 60.0
+"""A heartbeat that lies further in the future shows that clocks differ. Its process counts as alive: a second writer
+would do more damage than a run that waits."""
 LOCK_LIMIT_S = 60.0
 """Age at which a lock without a status `running` is taken over. Its owner writes the status right
 after it acquired the lock, and releases the lock right after the last status."""
@@ -43,7 +46,7 @@ class Liveness:
     Attributes:
         state: alive: its heartbeat is fresh. dead: it ran on this host and has ended. stale: its heartbeat is old, or
             there is none.
-        reason: one phrase, "" when alive.
+        reason: one phrase, "" when alive and the clocks agree.
         process_exists: True when the process was found on this host; stale as well means that it hangs.
     """
 
@@ -70,7 +73,9 @@ def liveness(status: Mapping[str, Any], now: float) -> Liveness:
         return Liveness("dead", f"its process (pid {pid}) is gone")
     if now - written_at > HEARTBEAT_LIMIT_S:
         return Liveness("stale", f"no heartbeat for {duration_text(now - written_at)}", is_local)
-    return Liveness("alive", process_exists=is_local)
+    ahead = written_at - now
+    reason = f"its heartbeat lies {duration_text(ahead)} in the future: clocks differ" if ahead > CLOCK_LIMIT_S else ""
+    return Liveness("alive", reason, is_local)
 
 
 def lock_owner(folder: RunFolder) -> str | None:
@@ -92,17 +97,33 @@ def owner_text(status: Mapping[str, Any]) -> str:
 def is_lock_dead(folder: RunFolder, status: Mapping[str, Any]) -> bool:
     """Return whether the owner of the lock is dead or stale.
 
-    If the status is not `running`, the owner was killed before it wrote that status, or after it wrote the last one. A
-    process of this host that hangs still owns its lock.
+    The process that the lock itself names decides, where it ran on this host: a process that has just taken over the
+    lock of a dead one has not yet written the status. Elsewhere the status decides. If it is not `running`, or older
+    than the lock, the owner was killed before it wrote that status, or after it wrote the last one. A process of this
+    host that hangs still owns its lock.
     """
-    if status["state"] != "running" or not isinstance(status.get("pid"), int):
-        newest = 0.0
-        for path in (folder.lock, folder.status):
-            with suppress(FileNotFoundError):
-                newest = max(newest, path.stat().st_mtime)
-        return time.time() - newest > LOCK_LIMIT_S
+    locked_at, written_at = _changed_at(folder.lock), _changed_at(folder.status)
+    if (pid := _local_lock_pid(folder)) is not None:
+        return not is_process_alive(pid, locked_at)
+    if status["state"] != "running" or not isinstance(status.get("pid"), int) or written_at < locked_at:
+        return time.time() - max(locked_at, written_at) > LOCK_LIMIT_S
     owner = liveness(status, time.time())
     return owner.state == "dead" or (owner.state == "stale" and not owner.process_exists)
+
+
+def _changed_at(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def _local_lock_pid(folder: RunFolder) -> int | None:
+    """Return the pid in a lock of this host; None for another host's, and for locks of filelock before 3.22."""
+    try:
+        pid, host, *_ = folder.lock.read_text(errors="replace")[:1000].splitlines()
+        return int(pid) if host == socket.gethostname() else None
+    except (OSError, ValueError):
+        return None
 
 
 def is_process_alive(pid: Any, written_at: float | None) -> bool:

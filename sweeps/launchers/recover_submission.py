@@ -76,4 +76,5 @@ def submitted_job(job: Job, number: str, count: int) -> Job:
 
 def _age_s(job: Job) -> float:
     submitted = time_stamp(job.submitted)
-    return float("inf") if submitted is None else time.time() - submitted
+    # A clock that was set back since must not make it wait until that time comes again.
+    return float("inf") if submitted is None else abs(time.time() - submitted)

@@ -157,7 +157,7 @@ def is_not_relaunched(facts: RunFacts) -> bool:
 def is_just_submitted(facts: RunFacts) -> bool:
     """The job may not be in the queue's list yet."""
     submitted = time_stamp(facts.job.submitted) if facts.job is not None else None
-    return facts.now - (submitted or 0.0) < FILE_DELAY_S
+    return abs(facts.now - (submitted or 0.0)) < FILE_DELAY_S
 
 
 def has_failed_canary(facts: RunFacts) -> bool:

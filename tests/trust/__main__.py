@@ -29,6 +29,8 @@ PARTS: dict[str, tuple[str, str]] = {
     "kills": ("tests.trust.kills", "Kills of a training"),
     "kills-commands": ("tests.trust.killed_commands", "Kills of a report and of a submission"),
     "disk": ("tests.trust.disk_faults", "Full, read-only and vanished disks"),
+    "clock": ("tests.trust.clock_faults", "Clocks that are set"),
+    "writers": ("tests.trust.writers", "Two writers, late files"),
     "planted": ("tests.trust.planted", "Files placed into a run folder between two attempts"),
     "fuzz": ("tests.trust.fuzz.rows", "Fuzzed parsers"),
 }

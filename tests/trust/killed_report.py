@@ -37,13 +37,13 @@ class KilledReport:
         before = time.time() - 3600
         for path in [*self.runs.rglob("*"), self.runs]:
             os.utime(path, (before, before))
+        self.words = ["report", "--runs", str(self.runs), "--out", str(self.out), "--cache", str(self.cache)]
         self.calls = 0
 
     def report(self, point: KillPoint | None = None) -> tuple[Ended, list[dict[str, Any]]]:
         """`c2d report`, killed at `point`; return its end and its notes."""
         self.calls += 1
         output, notes = (self.root / f"{name}{self.calls}" for name in ("output", "notes"))
-        words = ["report", "--runs", str(self.runs), "--out", str(self.out), "--cache", str(self.cache)]
 
         def prepare() -> None:
             watch = Watch(self.root, notes, point, "start")
@@ -51,7 +51,7 @@ class KilledReport:
             watch.enter("report")
             watch.note_counts()
 
-        return command_in_fork(words, output, prepare), read_notes(notes)
+        return command_in_fork(self.words, output, prepare), read_notes(notes)
 
     def files(self) -> dict[str, bytes]:
         """The files of the report with a final name."""

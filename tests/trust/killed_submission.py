@@ -59,6 +59,8 @@ class KilledSubmission:
         self.slurm = FakeSlurm(root / "slurm", patch)
         (root / "grid.yaml").write_text(GRID)
         (root / "p.yaml").write_text("gpus: 1\npartition: main\n")
+        self.words = ["sweep", "submit", str(root / "grid.yaml"), "--where", "slurm", "--no-forward"]
+        self.words += ["--profile", str(root / "p.yaml"), "--runs", str(self.runs), "--data", str(root / "data")]
 
     def submit(self, point: KillPoint | None = None, now: bool = False) -> tuple[Ended, list[dict[str, Any]]]:
         """`c2d sweep submit`, killed at `point`.
@@ -68,8 +70,6 @@ class KilledSubmission:
         """
         self.calls += 1
         output, notes = (self.root / f"{name}{self.calls}" for name in ("output", "notes"))
-        words = ["sweep", "submit", str(self.root / "grid.yaml"), "--where", "slurm", "--no-forward"]
-        words += ["--profile", str(self.root / "p.yaml"), "--runs", str(self.runs), "--data", str(self.root / "data")]
 
         def prepare() -> None:
             from sweeps.actions import workspace
@@ -83,7 +83,7 @@ class KilledSubmission:
             watch.enter("submission")
             watch.note_counts()
 
-        return command_in_fork(words, output, prepare), read_notes(notes)
+        return command_in_fork(self.words, output, prepare), read_notes(notes)
 
     def submitted(self) -> Counter[str]:
         """{run id: tasks in the stand-in's queue that train it}."""

@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from tests.c2d.conftest import TinyStore
 from tests.trust.forks import Ended, command_in_fork
 from tests.trust.kill_points import KillPoint, Moment, Watch, read_notes
 
+MakeWatch = Callable[[Path, KillPoint], Watch]
 PHASES = ("start", "training", "checkpoint", "validation", "export", "evaluation")
 ITERATIONS, EVERY = 6, 2
 SCHEDULE = {"name": "smoke", "values": {"iterations": ITERATIONS, "batch": 4, "ema": 0.5, "val_interval": 2}}
@@ -70,16 +72,22 @@ class KilledTraining:
         self.run: RunFolder = self.store.create_run(**question)
         self.calls = 0
 
-    def train(self, point: KillPoint | None = None, watched: bool = True) -> tuple[Ended, list[dict[str, Any]]]:
-        """`c2d train RUN`, killed at `point`; return its end and its notes."""
+    def train(
+        self, point: KillPoint | None = None, make_watch: MakeWatch | None = None
+    ) -> tuple[Ended, list[dict[str, Any]]]:
+        """`c2d train RUN`, killed at `point`; return its end and its notes.
+
+        Args:
+            make_watch: (file of the notes, point) -> Watch, for another act than a kill.
+        """
         self.calls += 1
         output, notes = (self.root / f"{name}{self.calls}" for name in ("output", "notes"))
         words = ["train", str(self.run.path), "--runs", str(self.store.runs), "--data", str(self.store.data)]
         words += ["--workers", "0", "--checkpoint-every", str(EVERY), "--quiet"]
 
         def prepare() -> None:
-            if watched:
-                watch_training(Watch(self.store.runs, notes, point, "start"))
+            usual = Watch(self.store.runs, notes, point, "start")
+            watch_training(make_watch(notes, point) if make_watch and point else usual)
 
         return command_in_fork(words, output, prepare), read_notes(notes)
 

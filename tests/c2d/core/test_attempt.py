@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from filelock import SoftFileLock
 
-from c2d.core.attempt import Interrupted, attempt, record_build_failure
+from c2d.core.attempt import Interrupted, attempt, clear_dead_lock, record_build_failure
 from c2d.core.disk import Unfinished, host_digest, temporary_path, unfinished
 from c2d.core.errors import Busy, InputError, RunError
 from c2d.core.failure_classes import classify_error
@@ -32,10 +32,10 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def running(folder: RunFolder, age_s: float = 0.0, **facts: Any) -> None:
+    folder.lock.touch()  # before the status, as an attempt does
     folder.write_status("running", **facts)
     beat = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="seconds")
     folder.status.write_text(json.dumps(json.loads(folder.status.read_text()) | {"heartbeat": beat}))
-    folder.lock.touch()
 
 
 @pytest.mark.parametrize(
@@ -217,3 +217,37 @@ def test_what_a_writer_killed_in_the_middle_left_is_removed_by_the_next_attempt(
     with attempt(folder, quiet=True):
         assert not left[0].exists()
     assert not [path.name for path in folder.path.rglob(".*")]
+
+
+def test_who_has_just_taken_over_a_dead_lock_owns_it(folder: RunFolder) -> None:
+    """A second process that came a moment later read the dead one's status, and removed the new lock."""
+    running(folder, 1, pid=NOBODY)
+    os.utime(folder.status, (time.time() - 5, time.time() - 5))
+    folder.lock.unlink()
+    with SoftFileLock(folder.lock):  # its owner has not yet written a status
+        assert lock_owner(folder) is not None
+        clear_dead_lock(folder)
+        assert folder.lock.exists()
+        with pytest.raises(Busy, match="is being written by"), attempt(folder, quiet=True):
+            raise AssertionError("the attempt began")
+    folder.lock.write_text("77\nanother\n")  # a host whose processes cannot be seen
+    assert lock_owner(folder) is not None
+    os.utime(folder.lock, (time.time() - LOCK_LIMIT_S - 5, time.time() - LOCK_LIMIT_S - 5))
+    os.utime(folder.status, (time.time() - LOCK_LIMIT_S - 9, time.time() - LOCK_LIMIT_S - 9))
+    assert lock_owner(folder) is None
+
+
+def test_a_lock_that_was_taken_over_meanwhile_is_put_back(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(folder, 1, pid=NOBODY)
+    mine = SoftFileLock(folder.lock)
+
+    def judge_slowly(*_: object) -> bool:
+        folder.lock.unlink()
+        mine.acquire(timeout=0)
+        return True
+
+    monkeypatch.setattr("c2d.core.attempt.is_lock_dead", judge_slowly)
+    clear_dead_lock(folder)
+    assert f"{os.getpid()}\n" in folder.lock.read_text()
+    mine.release()
+    assert [path.name for path in folder.path.iterdir()] == ["status.json"]

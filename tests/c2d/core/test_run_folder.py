@@ -8,6 +8,7 @@ import os
 import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_the_names_of_the_files_of_a_run() -> None:
 def test_a_clock_that_is_set_forward_makes_no_run_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class AnHourLater(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
+        def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.now(tz) + timedelta(hours=1)
 
     folder = RunFolder(tmp_path)

@@ -65,9 +65,10 @@ def test_a_process_that_hangs_is_stale_and_keeps_its_lock(tmp_path: Path, monkey
 def _running(runs: Path, pid: int, ago_s: float = 0.0) -> RunFolder:
     run = RunFolder(runs / "net-icod-0123456789ab-s0")
     facts = {"iteration": 3, "iterations": 9, "attempt": 1, "host": HERE, "pid": pid, "heartbeat": stamp(ago_s)}
+    run.path.mkdir()
+    run.lock.touch()  # before the status, as an attempt does
     atomic_write_json(run.status, {"format": 1, "state": "running", **facts})
     (run.path / "spec.json").write_bytes(SPEC.read_bytes())
-    run.lock.touch()
     return run
 
 

@@ -208,7 +208,8 @@ def main(command: str) -> int:
     with (STATE / "calls.jsonl").open("a") as log:
         log.write(json.dumps([command, *arguments]) + "\n")
     behaviour = read("behaviour.json", {})
-    time.sleep(behaviour.get("slow", {}).get(command, 0))
+    if seconds := behaviour.get("slow", {}).get(command, 0):
+        time.sleep(seconds)
     if command in behaviour.get("silent", []):
         print(f"{command}: error: Unable to contact slurm controller (connect failure)", file=sys.stderr)
         return 1
