@@ -25,7 +25,7 @@ LIMIT_S = 5.0
 LIMIT_MIB = 1024
 MAX_LINE = 5000
 """Characters of one line of a message; it can have a list of names."""
-HYPOTHESIS_SHARE = 10
+HYPOTHESIS_SHARE = 20
 """One of so many inputs is made by hypothesis; the others by atheris."""
 
 
