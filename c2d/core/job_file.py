@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from c2d.core.json_values import SMALL_BYTES, number, parse_json, text, time_text, whole
 from c2d.core.masking import mask_text
-from c2d.core.regular_file import FormatError, Problem, error_text, file_state, printable, read_bytes
+from c2d.core.regular_file import FormatError, MissingFile, Problem, error_text, file_state, printable, read_bytes
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.run_state import HEARTBEAT_LIMIT_S, is_process_alive, time_stamp
 from c2d.core.status_shape import MAX_S
@@ -95,9 +95,9 @@ def load_job(run: RunFolder, *, canary: bool = False) -> Job | Problem | None:
     """Return job.json, or canary.json; None where there is none, a Problem where the file is damaged."""
     path = run.canary if canary else run.job
     try:
-        if file_state(path) is None:
-            return None
         return Job.model_validate_json(read_bytes(path, most=SMALL_BYTES))
+    except MissingFile:
+        return None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -162,9 +162,9 @@ def load_attempts(run: RunFolder) -> list[dict[str, Any]] | Problem:
     A line that was cut off by a crash, or whose values have another form, is left out.
     """
     try:
-        if file_state(run.attempts) is None:
-            return []
         lines = read_bytes(run.attempts, most=MAX_ATTEMPTS_BYTES).split(b"\n")
+    except MissingFile:
+        return []
     except (OSError, FormatError) as error:
         return Problem(run.attempts, f"{error_text(error)}; {MEND_ATTEMPTS}")
     found = []

@@ -6,6 +6,7 @@ a file is reported, never opened.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOG_TAIL_BYTES = 65536
+NOT_REGULAR = "is not a regular file; remove it"
 FileState = tuple[int, int, int, int]
 """(size in bytes, mtime in ns, ctime in ns, inode). If all four are the same, the content is the same: ctime reveals a
 file that was changed and then given its old mtime back."""
@@ -35,6 +37,10 @@ class FormatError(ValueError):
     """A file or a value of another form than expected. The message is a clause that follows the name of the file."""
 
 
+class MissingFile(FormatError):
+    """There is no such file."""
+
+
 def file_state(path: Path) -> FileState | Problem | None:
     """Return the state of a regular file.
 
@@ -52,7 +58,7 @@ def file_state(path: Path) -> FileState | Problem | None:
     except (OSError, ValueError) as error:
         return Problem(path, f"cannot be read: {error_text(error)}")
     if not stat.S_ISREG(found.st_mode):
-        return Problem(path, "is not a regular file; remove it")
+        return Problem(path, NOT_REGULAR)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
@@ -71,20 +77,33 @@ def read_bytes(path: Path, last: int | None = None, most: int | None = None) -> 
 
     Raises:
         OSError: the system refuses.
-        FormatError: missing, not a regular file, or too large.
+        MissingFile: there is no such file.
+        FormatError: not a regular file, or too large.
     """
-    state = file_state(path)
-    if state is None:
-        raise FormatError("is missing")
-    if isinstance(state, Problem):
-        raise FormatError(state.message)
-    if most is not None and state[0] > most:
-        raise FormatError(f"has {state[0]} bytes, more than the {most} that such a file can have")
-    with open(path, "rb") as stream:
-        if last is not None and state[0] > last:
-            stream.seek(-last, os.SEEK_END)
-            return stream.read(last)
-        return stream.read()
+    # One call of the system before the read, not two: a store may be on a network file system.
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFile("is missing") from None
+    except ValueError as error:  # a null byte in the path
+        raise FormatError(f"cannot be read: {error_text(error)}") from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise FormatError(NOT_REGULAR) from None
+        raise
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise FormatError(NOT_REGULAR)
+        if most is not None and found.st_size > most:
+            raise FormatError(f"has {found.st_size} bytes, more than the {most} that such a file can have")
+        with open(handle, "rb", closefd=False) as stream:
+            if last is not None and found.st_size > last:
+                stream.seek(-last, os.SEEK_END)
+                return stream.read(last)
+            return stream.read()
+    finally:
+        os.close(handle)
 
 
 def read_log_tail(path: Path, lines: int = 200) -> list[str]:

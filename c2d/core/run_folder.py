@@ -22,7 +22,7 @@ from c2d.core.disk import disk_error, open_draft
 from c2d.core.errors import InputError, RunError
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.masking import mask_text
-from c2d.core.regular_file import Problem, file_state
+from c2d.core.regular_file import Problem
 from c2d.core.status_shape import STATES
 
 SPEC_FILE, STATUS_FILE, RESULT_FILE, ENV_FILE = "spec.json", "status.json", "result.json", "env.json"
@@ -157,9 +157,8 @@ class RunFolder:
 
         Keys that this version does not know are kept.
         """
-        if file_state(self.status) is None:
-            return {"state": "waiting", "attempt": 0}
-        return status_shape.read_status_file(self.status)
+        found = status_shape.read_status_file(self.status)
+        return {"state": "waiting", "attempt": 0} if found is None else found
 
     def read_status(self) -> dict[str, Any]:
         """Return the content of status.json, or state `waiting` if it does not exist yet.

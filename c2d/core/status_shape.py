@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from c2d.core.json_values import SMALL_BYTES, TIMES, check_format, number, parse_json, text, time_text, whole
-from c2d.core.regular_file import FormatError, Problem, error_text, read_bytes
+from c2d.core.regular_file import FormatError, MissingFile, Problem, error_text, read_bytes
 
 STATES = ("waiting", "running", "done", "failed")
 MAX_S = 1e10
@@ -56,8 +56,8 @@ CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
 """{key: function (value, key) that returns the value, or raises FormatError}. Null is allowed, a key may be missing."""
 
 
-def read_status_file(path: Path) -> dict[str, Any] | Problem:
-    """Return the checked content of a status.json, or the Problem why it cannot be used, with what to do.
+def read_status_file(path: Path) -> dict[str, Any] | Problem | None:
+    """Return the checked content of a status.json; None if it is missing, a Problem with what to do if it is damaged.
 
     Keys that this version does not know are kept.
     """
@@ -68,5 +68,7 @@ def read_status_file(path: Path) -> dict[str, Any] | Problem:
         for key in CHECKS.keys() & value.keys():
             value[key] = CHECKS[key](value[key], key)
         return value
+    except MissingFile:
+        return None
     except (OSError, FormatError) as error:
         return Problem(path, f"{error_text(error)}; {MEND_STATUS}")
