@@ -18,7 +18,7 @@ def logs_command(
     definition: DefinitionArg,
     cell: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CELL]...", help="a run id, its beginning, or AXIS=LABEL (several: and)"),
+        typer.Argument(metavar="CELL", help="a run id, its beginning, or AXIS=LABEL (several: and)"),
     ] = None,
     runs: RunsOption = None,
     follow: Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def list_command(runs: RunsOption = None, as_json: JsonOption = False) -> None:
-    """List every sweep of the store: its runs by state, its newest change, its question. Newest first."""
+    """List every sweep of the store. Runs by state, newest change, question; the newest first."""
     from rich.console import Console
 
     from c2d.core.store_folder import runs_folder

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def hold_command(definition: DefinitionArg, runs: RunsOption = None, filters: FilterOption = None) -> None:
-    """Hold waiting jobs: they stay in the queue and do not start before `release`. Running ones continue."""
+    """Hold waiting jobs. They stay in the queue and do not start before `release`; running ones continue."""
     from sweeps.actions import change_waiting
 
     _change(definition, runs, filters, lambda rows, store: change_waiting.hold(rows))
 
 
 def release_command(definition: DefinitionArg, runs: RunsOption = None, filters: FilterOption = None) -> None:
-    """Release held jobs, also those that SLURM holds after a failed launch."""
+    """Release held jobs. Also those that SLURM holds after a failed launch."""
     from sweeps.actions import change_waiting
 
     _change(definition, runs, filters, lambda rows, store: change_waiting.release(rows))
@@ -35,7 +35,7 @@ def nice_command(
     runs: RunsOption = None,
     filters: FilterOption = None,
 ) -> None:
-    """Lower the priority of waiting jobs by VALUE, 0 for none. A value below 0 raises it: SLURM operators only."""
+    """Lower the priority of waiting jobs by VALUE. 0: not at all; a value below 0 raises it: SLURM operators only."""
     from sweeps.actions import change_waiting
 
     _change(definition, runs, filters, lambda rows, store: change_waiting.set_nice(rows, value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
+from sweeps.actions.feeder import submit_and_wait
 from sweeps.cli import app
 from sweeps.commands.command_options import MAX_LINES
 from tests.sweeps.actions.test_submit import GRID
@@ -137,3 +139,27 @@ def test_planning_loads_neither_torch_nor_mmdet(shell: Shell) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def test_submit_and_wait_ends_with_0_when_all_is_done_and_with_130_when_interrupted(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        assert seconds == 7
+        raise KeyboardInterrupt
+
+    with_sleep = partial(submit_and_wait, sleep=interrupt)
+    monkeypatch.setattr("sweeps.actions.feeder.submit_and_wait", with_sleep)
+    words = ("submit", "--where", "slurm", "--no-forward", "--wait", "--interval", "7")
+    out = shell.run(*words, data=True, code=130)
+    assert out.count("-> new") == 6
+    assert out.endswith("interrupted: submitted runs continue, and the same command submits the others\n")
+    count = len(shell.slurm.jobs)
+    for number in shell.slurm.jobs:
+        shell.slurm.change(number, state="COMPLETED")
+    for path in shell.runs.glob("*-s0"):
+        RunFolder(path).result.write_text("{}")
+        RunFolder(path).write_status("done")
+    out = shell.run(*words, data=True)
+    assert "6 runs: 6 done" in out
+    assert len(shell.slurm.jobs) == count
