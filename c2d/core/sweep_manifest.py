@@ -98,8 +98,8 @@ def _check(manifest: Mapping[str, Any]) -> None:
         raise FormatError(f"axes is {type_name(axes)} where an object belongs")
     for axis, labels in axes.items():
         _check_label(axis, "an axis")
-        for label in items(labels, f"axes.{axis!a}"):
-            _check_label(label, f"a label of axes.{axis!a}")
+        for label in items(labels, f"axes.{axis!a:.60}"):
+            _check_label(label, f"a label of axes.{axis!a:.60}")
     for index, cell in enumerate(items(required(manifest, "cells"), "cells")):
         _check_cell(cell, f"cells[{index}]")
     for key in ("teachers", "orphans"):

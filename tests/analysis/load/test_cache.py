@@ -47,9 +47,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = regular_file.read_bytes
 
-    def spy(path: Path, last: int | None = None) -> bytes:
+    def spy(path: Path, last: int | None = None, most: int | None = None) -> bytes:
         names.append(path.name)
-        return real(path, last)
+        return real(path, last, most)
 
     monkeypatch.setattr(regular_file, "read_bytes", spy)
     monkeypatch.setattr(json_values, "read_bytes", spy)

@@ -19,7 +19,7 @@ from tests.trust.fuzz.campaign import Recorder, corpus_of
 from tests.trust.fuzz.edits import editor_of, random_edits
 from tests.trust.fuzz.targets import TARGETS, make_target, seeds_of
 
-MAX_LENGTH = 65536
+MAX_LENGTH = 16384
 SAVED_EVERY = 2000
 
 
