@@ -26,12 +26,15 @@ RESULTS, PAGE, WORK = (
     ROOT / "build" / "trust",
 )
 PARTS: dict[str, tuple[str, str]] = {
+    "core": ("tests.trust.core", "The core, as in `make test`"),
     "kills": ("tests.trust.kills", "Kills of a training"),
     "kills-commands": ("tests.trust.killed_commands", "Kills of a report and of a submission"),
     "disk": ("tests.trust.disk_faults", "Full, read-only and vanished disks"),
     "clock": ("tests.trust.clock_faults", "Clocks that are set"),
     "writers": ("tests.trust.writers", "Two writers, late files"),
     "planted": ("tests.trust.planted", "Files placed into a run folder between two attempts"),
+    "many": ("tests.trust.store_size", "100,000 run folders"),
+    "soak": ("tests.trust.soak", "Soak"),
     "fuzz": ("tests.trust.fuzz.rows", "Fuzzed parsers"),
 }
 """{part: (module with `rows`, heading on the page)}, in the order in which they run."""

@@ -51,13 +51,8 @@ def rows(scratch: Path) -> Iterator[Row]:
     if not LIBRARY.exists():
         yield Row("clock", "clock jumps", "libfaketime", f"no {LIBRARY} (apt-get install libfaketime)", False)
         return
-    environment = {
-        **os.environ, "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(scratch / "offset"),
-        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
-    }  # fmt: skip
-    (scratch / "offset").write_text("+0")
     command = [sys.executable, "-m", "tests.trust.clock_faults", str(scratch)]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, env=environment_of_clock(scratch), capture_output=True, text=True, check=False)
     found = scratch / "rows.jsonl"
     for line in found.read_text().splitlines() if found.exists() else []:
         yield Row(**json.loads(line))
@@ -65,10 +60,25 @@ def rows(scratch: Path) -> Iterator[Row]:
         yield Row("clock", "the part", "comes to its end", ended.stderr[-500:], False)
 
 
+def environment_of_clock(scratch: Path) -> dict[str, str]:
+    """Return the environment of a process whose clock the file `offset` shifts; the usual one without libfaketime."""
+    if not LIBRARY.exists():
+        return dict(os.environ)
+    (scratch / "offset").write_text("+0")
+    return {
+        **os.environ, "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(scratch / "offset"),
+        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
+    }  # fmt: skip
+
+
+def patch_sleep() -> None:
+    """libfaketime refuses Python's sleep, which waits for a moment of the clock that is not shifted."""
+    time.sleep = lambda seconds: select.select([], [], [], float(seconds)) and None
+
+
 def main(scratch: Path) -> None:
     """Write one line for each row to rows.jsonl."""
-    # libfaketime refuses Python's sleep, which waits for a moment of the clock that is not shifted.
-    time.sleep = lambda seconds: select.select([], [], [], float(seconds)) and None
+    patch_sleep()
     import_everything()
     store = make_tiny_store(scratch / "store")
     trial = ClockTrial(scratch, KilledTraining(store, scratch / "whole"))

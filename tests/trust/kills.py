@@ -91,12 +91,17 @@ def _start_worker(store: TinyStore, scratch: Path, share: int) -> tuple[Started,
     return start_fork(work, output), output
 
 
-def kill_in_phases(store: TinyStore, root: Path, wanted: list[str], dice: random.Random) -> list[dict[str, Any]]:
+def kill_in_phases(
+    store: TinyStore, root: Path, wanted: list[str], dice: random.Random, kinds: tuple[str, ...] = ("alone", "taught")
+) -> list[dict[str, Any]]:
     """Kill once in every phase of `wanted`; a third of the runs is killed twice. Return the kills.
 
     A kill that does not happen (its phase is over when the run continues) is tried again in another run.
+
+    Args:
+        kinds: of the students: alone, or taught by a classifier.
     """
-    references = [_reference(store, root / name, teacher) for name, teacher in (("alone", ""), ("taught", "teacher"))]
+    references = [_reference(store, root / kind, "teacher" if kind == "taught" else "") for kind in kinds]
     wanted, found, numbers = list(wanted), list[dict[str, Any]](), itertools.count()
     dice.shuffle(wanted)
     for _ in range(3 * len(wanted)):

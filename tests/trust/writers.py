@@ -64,14 +64,15 @@ class Writers:
         self.number += 1
         return KilledTraining(self.whole.store, self.scratch / f"run{self.number}")
 
-    def trainings(self, killed: bool) -> Outcome:
+    def trainings(self, killed: bool, rounds: int = ROUNDS) -> Outcome:
         """Start two `c2d train` of one run at once.
 
         Args:
             killed: a third one was killed in it before, and its lock lies there.
+            rounds: number of pairs.
         """
         wrong, refused = list[str](), 0
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             trial = self._trial()
             if killed:
                 trial.train(KillPoint("checkpoint", "after", 15))
@@ -88,7 +89,7 @@ class Writers:
                 wrong.append(f"{trial.run.read_status().get('attempt')} attempts")
             wrong += [f"{item} differs" for item in differences(trial.run, self.whole.run)] if 0 in codes else []
             wrong += [f"left behind: {item}" for item in leftovers(trial.store.runs)]
-        return not wrong, "; ".join(wrong[:3]) or f"refused {refused} of {ROUNDS} times, else the run was done already"
+        return not wrong, "; ".join(wrong[:3]) or f"refused {refused} of {rounds} times, else the run was done already"
 
     def submissions(self) -> Outcome:
         """Start two `c2d sweep submit` of one sweep at once."""
