@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -39,6 +40,9 @@ def status_command(
     from sweeps.actions.automatic_retries import watch_to_end
     from sweeps.state.status_table import print_status
 
+    # The rows of a large sweep are many small objects: Python's own thresholds search all of them again and again.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
     workspace = open_workspace(runs, None, Where.local, None)
     # Into a file or a pipe, rich would write 80 columns.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
