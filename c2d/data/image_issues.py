@@ -10,6 +10,9 @@ from c2d.data.decoding.decoder_messages import means_incomplete
 from c2d.data.decoding.image_facts import ImageFacts
 from c2d.data.decoding.image_format import png_command, to_8bit_command
 
+THINNEST = 1000
+"""Longer side by shorter side of the thinnest image. mmdet's Resize scales the longer side to at most 1333 pixels."""
+
 
 class ImageIssue(NamedTuple):
     """An issue of an image file, before it is known which entry of which annotation file it belongs to.
@@ -37,6 +40,12 @@ def read_error(error: Exception, folder: Path) -> tuple[str, str]:
 
 def content_issue(facts: ImageFacts, folder: Path) -> ImageIssue | None:
     """Return what training does to the content of a file of `folder`; None if it reads all of it."""
+    if max(facts.size) > THINNEST * min(facts.size):
+        return ImageIssue(
+            "error", "thin image",
+            f"{facts.size[0]} x {facts.size[1]} pixels: students scale the longer side to about {THINNEST} pixels, and "
+            "nothing would be left of the shorter one; cut the image into parts, or leave it out",
+        )  # fmt: skip
     if facts.lost == "alpha":
         return ImageIssue(
             "error",

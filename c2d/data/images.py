@@ -55,9 +55,10 @@ def check_images(
         )
         return []
     paths = [folder / row["file_name"] for row in usable]
+    sizes = [_stated_size(row) for row in usable]
     images: list[ImageFile] = []
     read: list[tuple[ImageFacts, Path]] = []
-    for row, path, facts in zip(usable, paths, facts_of_images(paths, workers), strict=True):
+    for row, path, facts in zip(usable, paths, facts_of_images(paths, workers, sizes), strict=True):
         where = f"image {row['id']} ({row['file_name']})"
         if isinstance(facts, Exception):
             kind, message = read_error(facts, folder)
@@ -71,3 +72,9 @@ def check_images(
     if (deep := depth_issue(read, folder)) is not None:
         issues.append(Issue(deep.severity, deep.kind, file, "", deep.message))
     return images
+
+
+def _stated_size(row: dict[str, Any]) -> tuple[int, int] | None:
+    """Return the width and height of an entry; None where they are no whole numbers."""
+    width, height = row.get("width"), row.get("height")
+    return (width, height) if type(width) is int and type(height) is int else None

@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "planted": ("tests.trust.planted", "Files placed into a run folder between two attempts"),
     "many": ("tests.trust.store_size", "100,000 run folders"),
     "soak": ("tests.trust.soak", "Soak"),
+    "odd-data": ("tests.trust.odd_data", "Odd data sets: sizes, counts, names, links, traps"),
     "fuzz": ("tests.trust.fuzz.rows", "Fuzzed parsers"),
 }
 """{part: (module with `rows`, heading on the page)}, in the order in which they run."""

@@ -51,6 +51,7 @@ class Boxes(NamedTuple):
 def find_relative(boxes: Boxes, issues: FileIssues) -> Bools:
     """Report boxes in fractions of the image, and return which they are, (N,)."""
     relative: Bools = np.all((boxes.box >= 0) & (boxes.box <= 1 + TOLERANCE), axis=1)
+    relative &= ~np.all(boxes.size == 1, axis=1)  # in an image of one pixel, pixels and fractions are the same
     if severity := _severity(relative):
         issues.add(
             severity, "relative boxes", _names(boxes, relative),

@@ -6,7 +6,9 @@ Alpha is dropped, and of 16 bits the high byte is kept. Every reader of pixels i
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from c2d.data.decoding.pillow_header import header_size, pillow_reads
 
 Pixels = NDArray[np.uint8]
 
+MOST_BYTES = 2**31
+"""Of an image file; OpenCV takes no more than this in one buffer."""
 _LIMIT = re.compile(r"CV_IO_MAX_IMAGE_(\w+)")
 
 
@@ -42,6 +46,21 @@ def decode(content: bytes, flags: int = cv2.IMREAD_COLOR) -> NDArray[Any] | None
     return cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
 
 
+def image_bytes(path: Path) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        UnreadableImage: it is no file, but a device or a pipe, which would never end; or it has more than 2 GiB.
+        OSError: it cannot be opened.
+    """
+    found = os.stat(path)  # before it is opened: opening a pipe waits for its writer
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise UnreadableImage("it is a device or a pipe and not a file; give an image file")
+    if found.st_size > MOST_BYTES:
+        raise UnreadableImage(f"it has {found.st_size} bytes, and an image has at most {MOST_BYTES}; give another file")
+    return path.read_bytes()
+
+
 def read_image(path: Path) -> Pixels:
     """Return the pixels of a file as training reads them: (H, W, 3) uint8 BGR.
 
@@ -49,7 +68,7 @@ def read_image(path: Path) -> Pixels:
         UnreadableImage: training cannot read it.
         OSError: the file cannot be opened.
     """
-    return decode_or_explain(path.read_bytes(), path)
+    return decode_or_explain(image_bytes(path), path)
 
 
 def decode_or_explain(content: bytes, path: Path) -> Pixels:

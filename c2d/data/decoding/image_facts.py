@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,15 +14,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from c2d.data.decoding.decoder import Pixels, UnreadableImage, decode, decode_or_explain
+from c2d.data.decoding.decoder import Pixels, UnreadableImage, decode, decode_or_explain, image_bytes
 from c2d.data.decoding.decoder_messages import captured_messages, jpeg_message
 from c2d.data.decoding.image_format import format_name
 from c2d.data.decoding.orientation import Size, same_pixels, upright_pixels, upright_size
-from c2d.data.decoding.pillow_header import alpha_varies, header_orientation
+from c2d.data.decoding.pillow_header import alpha_varies, header_orientation, header_size
 
 EIGHT_BIT_FORMATS = ("JPEG", "WebP", "GIF", "BMP")
 TURNED_FORMATS = ("JPEG", "PNG", "TIFF")
 CHUNK = 512
+LARGE_PIXELS = 2**24
+_one_large_image = threading.Lock()
 """Number of files whose messages are caught together."""
 
 
@@ -98,14 +101,33 @@ def _is_turned(content: bytes, form: str, orientation: int, pixels: Pixels) -> b
     return same_pixels(pixels, upright)
 
 
-def image_facts(path: Path) -> ImageFacts:
+def image_facts(path: Path, stated: Size | None = None) -> ImageFacts:
     """Decode a file as training does and describe it.
+
+    Large images are decoded one at a time, whatever the number of threads.
+
+    Args:
+        path: the file.
+        stated: its size in the annotations. A large image of another size is not decoded: a few kB can state any size.
 
     Raises:
         UnreadableImage: training cannot read it.
         OSError: the file cannot be opened.
     """
-    content = path.read_bytes()
+    content = image_bytes(path)
+    size = header_size(content)
+    if size is None or size[0] * size[1] <= LARGE_PIXELS:
+        return _facts(content, path)
+    if stated is not None and sorted(stated) != sorted(size):
+        raise UnreadableImage(
+            f"the file has {size[0]} x {size[1]} pixels, the annotations have {stated[0]} x {stated[1]}; boxes "
+            "would be wrong"
+        )
+    with _one_large_image:
+        return _facts(content, path)
+
+
+def _facts(content: bytes, path: Path) -> ImageFacts:
     pixels = decode_or_explain(content, path)
     form = format_name(content, path.suffix) or "unknown format"
     orientation = header_orientation(content)
@@ -118,7 +140,7 @@ def image_facts(path: Path) -> ImageFacts:
             bits = 8 * raw.dtype.itemsize
             colours = raw if raw.ndim == 2 else raw[..., :3]
             if bits > 8:
-                finite = colours[np.isfinite(colours)]
+                finite = colours if colours.dtype.kind in "iu" else colours[np.isfinite(colours)]
                 minimum, maximum = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
             if one_colour and bits > 8 and not _one_value(colours):
                 lost = "low bits"
@@ -141,30 +163,34 @@ def image_facts(path: Path) -> ImageFacts:
     )
 
 
-def _facts_or_error(path: Path) -> ImageFacts | Exception:
+def _facts_or_error(path: Path, stated: Size | None) -> ImageFacts | Exception:
     try:
-        return image_facts(path)
+        return image_facts(path, stated)
     except (UnreadableImage, OSError, ValueError) as error:
         return error
     except cv2.error as error:
         return UnreadableImage(f"OpenCV cannot decode it ({' '.join(str(error).split())[:200]}); get the file again")
 
 
-def facts_of_images(paths: Sequence[Path], workers: int = 8) -> list[ImageFacts | Exception]:
+def facts_of_images(
+    paths: Sequence[Path], workers: int = 8, sizes: Sequence[Size | None] = ()
+) -> list[ImageFacts | Exception]:
     """Decode files as training does.
 
     Args:
         paths: the files.
         workers: number of threads. Decoding releases the GIL.
+        sizes: of each file, see `image_facts`; none by default.
 
     Returns:
         For each file its facts, or the error of reading it.
     """
     found: list[ImageFacts | Exception] = []
+    stated = list(sizes) or [None] * len(paths)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         for start in range(0, len(paths), CHUNK):
             with captured_messages() as text:
-                chunk = list(pool.map(_facts_or_error, paths[start : start + CHUNK]))
+                chunk = list(pool.map(_facts_or_error, paths[start : start + CHUNK], stated[start : start + CHUNK]))
                 printed = text()
             if jpeg_message(printed):
                 # Which file it was about: decode them one after another.

@@ -14,6 +14,8 @@ from PIL import ExifTags, Image
 
 # The limit on the size of an image is OpenCV's (OPENCV_IO_MAX_IMAGE_PIXELS), because OpenCV decodes it in training.
 Image.MAX_IMAGE_PIXELS = None
+MOST_PIXELS = 2**27
+"""Larger images are not decoded here: a file of a few kB can state any size."""
 
 _MARKS = (b"Exif", b"eXIf", b"EXIF", b"exif", b"Orientation", b"ftypavi")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -52,6 +54,8 @@ def pillow_reads(content: bytes) -> bool:
     """Return whether Pillow can decode a file, so that it can be converted."""
     try:
         with _opened(content) as image:
+            if image.size[0] * image.size[1] > MOST_PIXELS:
+                return False
             image.load()
         return True
     except Exception:  # as above
@@ -64,6 +68,8 @@ def alpha_varies(content: bytes) -> bool:
         with _opened(content) as image:
             if "A" not in image.getbands() and "transparency" not in image.info:
                 return False
+            if image.size[0] * image.size[1] > MOST_PIXELS:
+                return True  # not known, so it is taken for what differs
             low, high = image.convert("RGBA").getchannel("A").getextrema()
             return low != high
     except Exception:  # as above
