@@ -50,15 +50,20 @@ def retry_automatically(
 
 
 def send_at_end(
-    workspace: Workspace, sweep: str, print_line: PrintLine, sleep: Callable[[float], None] = time.sleep
+    workspace: Workspace,
+    sweep: str,
+    print_line: PrintLine,
+    sleep: Callable[[float], None] = time.sleep,
+    pauses: Sequence[float] = END_PAUSES_S,
 ) -> None:
     """Let the end job of a sweep run that this process has watched to its end: it left the message to this process.
 
     Args:
         sweep: its name.
         sleep: replaced in tests.
+        pauses: seconds between tries.
     """
-    for pause in (*END_PAUSES_S, None):  # the last jobs may take their places in the queue for some more seconds
+    for pause in (*pauses, None):  # the last jobs may take their places in the queue for some more seconds
         try:
             with submission_lock(workspace.runs):
                 if ensure_end_job(workspace.runs, sweep, print_line):
@@ -94,7 +99,11 @@ def watch_to_end(
         console.print(line, markup=False, soft_wrap=True)
 
     name = load_manifest(workspace.runs, sweep)["name"]
-    with watched(workspace.runs, name) as sleep:
-        retry = partial(retry_automatically, workspace, sweep, filters, print_line)
-        watch_status(read, retry, console, every_s=every_s, sleep=sleep)
+    try:
+        with watched(workspace.runs, name) as sleep:
+            retry = partial(retry_automatically, workspace, sweep, filters, print_line)
+            watch_status(read, retry, console, every_s=every_s, sleep=sleep)
+    except KeyboardInterrupt:  # the jobs continue, and nothing here sees their end
+        send_at_end(workspace, name, print_line, pauses=())
+        raise
     send_at_end(workspace, name, print_line)

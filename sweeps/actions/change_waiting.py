@@ -72,7 +72,7 @@ def set_cap(rows: Iterable[Row], cap: int) -> Change:
     lines, refused = [], False
     for number, share in throttles(left, waits, cap).items():
         folder, facts = found[number]
-        if int(facts.get("tasks") or 1) == 1:
+        if facts.get("tasks") == 1:
             continue
         if reason := change_jobs.set_throttle(number, share):
             lines.append(f"not changed: job {number}: SLURM says: {reason}")

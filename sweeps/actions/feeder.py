@@ -145,20 +145,24 @@ def submit_and_wait(feeder: Feeder, interval_s: float = INTERVAL_S, sleep: Calla
             feeder.print_line(line)
         said = line
 
-    with watched(workspace.runs, name, sleep) as sleep_watched:
-        while True:
-            try:
-                feeder.fill()
-                rows, facts = retry_automatically(workspace, name, feeder.filters, feeder.print_line)
-                summary = summarize(rows, facts, time.time(), name)
-                if has_ended(summary) and not feeder.is_limited:
-                    break
-                counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
-                limit = "; SLURM accepts no more of your jobs now, the rest follows" if feeder.is_limited else ""
-                print_new(f"{counts}{limit}")
-            except (RunError, Busy) as error:  # a controller or a lock that does not answer now does so later
-                print_new(f"warning: {error}; next try in {interval_s:g} s")
-            sleep_watched(max(0.2, interval_s))
+    try:
+        with watched(workspace.runs, name, sleep) as sleep_watched:
+            while True:
+                try:
+                    feeder.fill()
+                    rows, facts = retry_automatically(workspace, name, feeder.filters, feeder.print_line)
+                    summary = summarize(rows, facts, time.time(), name)
+                    if has_ended(summary) and not feeder.is_limited:
+                        break
+                    counts = ", ".join(f"{count} {state}" for state, count in summary["counts"].items())
+                    limit = "; SLURM accepts no more of your jobs now, the rest follows" if feeder.is_limited else ""
+                    print_new(f"{counts}{limit}")
+                except (RunError, Busy) as error:  # a controller or a lock that does not answer now does so later
+                    print_new(f"warning: {error}; next try in {interval_s:g} s")
+                sleep_watched(max(0.2, interval_s))
+    except KeyboardInterrupt:  # the submitted jobs continue, and nothing here sees their end
+        send_at_end(workspace, name, feeder.print_line, sleep, pauses=())
+        raise
     for line in summary_lines(summary):
         feeder.print_line(line)
     send_at_end(workspace, name, feeder.print_line, sleep)

@@ -21,6 +21,7 @@ from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.notification.end_job import NO_PLACE, ensure_end_job, has_message
+from sweeps.notification.end_of_sweep import send_after_local
 from sweeps.scheduler import queue
 from sweeps.state.plan import Row
 
@@ -90,7 +91,9 @@ def relaunch(
                 else:
                     write_local_jobs(request)
         if where == "local":
-            worst = max([worst, *(run_local(request, print_line) for request in requests)])
+            for request in requests:
+                worst = max(worst, run_local(request, print_line))
+                send_after_local(workspace.runs, record["name"], request.profile, print_line)
     return worst
 
 

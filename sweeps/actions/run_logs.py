@@ -23,6 +23,8 @@ from sweeps.state.plan import Row
 
 READ_BYTES = 1 << 20
 """Most bytes of an attempt that are read for its last lines."""
+COUNTED_BYTES = 1 << 28
+"""In more than this only the newest attempt is looked for, at the end; how many there are stays unknown."""
 BLOCK_BYTES = 1 << 24
 
 
@@ -110,7 +112,7 @@ def _written(folder: Path) -> float:
 
 
 def attempt_parts(logs: list[LogFile], attempt: int | None) -> tuple[list[LogPart], int]:
-    """Return the parts of an attempt and the number of attempts.
+    """Return the parts of an attempt and the number of attempts, 0 where the files are too large to count them.
 
     Attempts are counted from 1 over all launches of the run, by the lines that the first rank writes when it begins;
     what a job prints before belongs to the attempt that follows. Files are read in blocks, whatever their size.
@@ -119,23 +121,32 @@ def attempt_parts(logs: list[LogFile], attempt: int | None) -> tuple[list[LogPar
         logs: see `log_files`.
         attempt: from 1; None: the newest one, which is the newest launch of each rank, and the log of the training.
     """
-    sources = list(dict.fromkeys(log.source for log in logs if log.attempts))
+    own = [log for log in logs if log.attempts]
+    sources = list(dict.fromkeys(log.source for log in own))
+    if attempt is None and sum(log.path.stat().st_size for log in own) > COUNTED_BYTES:
+        newest = [LogPart(log, _newest_start(log.path)) for log in own if log.source == sources[-1]]
+        return [*newest, *(LogPart(log) for log in logs if not log.attempts)], 0
     parts: list[LogPart] = []
     count = 0
     for source in sources:
-        own = [log for log in logs if log.source == source]
-        starts = {log: attempt_starts(log.path) for log in own}
-        most = max(len(found) for found in starts.values())
-        newest = source == sources[-1]
-        for log in own:
-            place = len(starts[log]) - 1 if attempt is None and newest else (attempt or 0) - count - 1
-            if 0 <= place < len(starts[log]):
-                ends = [*starts[log][1:], None]
-                parts.append(LogPart(log, starts[log][place], ends[place]))
-        count += most
+        starts = {log: attempt_starts(log.path) for log in own if log.source == source}
+        for log, found in starts.items():
+            is_newest = attempt is None and source == sources[-1]
+            place = len(found) - 1 if is_newest else (attempt or 0) - count - 1
+            if 0 <= place < len(found):
+                parts.append(LogPart(log, found[place], [*found[1:], None][place]))
+        count += max(len(found) for found in starts.values())
     if attempt is None:
         parts += [LogPart(log) for log in logs if not log.attempts]
     return parts, count
+
+
+def _newest_start(path: Path) -> int:
+    """Return where the newest attempt begins, if that is within the last READ_BYTES; else where these begin."""
+    with path.open("rb") as stream:
+        begin = max(0, stream.seek(0, 2) - READ_BYTES)
+        stream.seek(begin)
+        return begin + max(0, stream.read(READ_BYTES).rfind(ATTEMPT_START.encode()))
 
 
 def attempt_starts(path: Path) -> list[int]:

@@ -38,7 +38,7 @@ from sweeps.launchers.local_jobs import write_local_jobs
 from sweeps.launchers.recover_submission import recover_submissions
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.notification.end_job import NO_PLACE, ensure_end_job, has_message
-from sweeps.notification.end_of_sweep import send_message
+from sweeps.notification.end_of_sweep import send_after_local
 from sweeps.scheduler import queue
 from sweeps.state.manifest import build_manifest, load_manifest, with_launcher
 from sweeps.state.plan import Row, damaged_lines, mark_damaged, read_plan
@@ -166,8 +166,7 @@ def submit_sweep(
             return max(left_out, exit_code)
         write_local_jobs(request)
     exit_code = run_local(request, print_line, at_once)  # without the lock: it returns when the runs have ended
-    if workspace.profile.notify:
-        send_message(workspace.runs, definition.name, workspace.profile.notify, None, print_line)
+    send_after_local(workspace.runs, definition.name, workspace.profile, print_line)
     if exit_code == 0:
         count = len({task.run for task in request.tasks})
         print_line(f"{count} runs done; `c2d sweep status {request.sweep}` shows all of them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,16 +52,25 @@ def logs_command(
         raise InputError(f"{row.run.id} has no log of rank {rank}; ranks with one: {', '.join(map(str, ranks))}")
     if not logs:
         print_line(f"{row.run.id} has no log yet: {row.state}, {row.reason}")
-    parts, count = attempt_parts(logs, attempt)
+    # Before anything is read: -f continues here.
+    sizes = {log.path: log.path.stat().st_size for log in logs}
+    try:
+        parts, count = attempt_parts(logs, attempt)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}; ask its owner") from None
     if attempt is not None and attempt > count and logs:
         raise InputError(f"{row.run.id} has no attempt {attempt}; it has {count}, counted from 1")
-    parts = [part for part in parts if rank is None or part.log.rank == rank]
+    parts = [
+        part if part.end is not None else replace(part, end=sizes[part.log.path])
+        for part in parts
+        if rank is None or part.log.rank == rank
+    ]
     for part in parts:
         print_line(f"==> {part.log.title}{_of_attempts(part, attempt, count)}")
         for line in last_lines(part, lines):
             print_line(line)
     if follow:
-        _follow(row, workspace.runs, definition, parts, rank)
+        _follow(row, workspace.runs, definition, sizes, rank)
 
 
 def _of_attempts(part: LogPart, attempt: int | None, count: int) -> str:
@@ -101,7 +111,7 @@ def _print_paths(rows: list[Row]) -> None:
     print_line(f"{len(rows)} runs; give one of them to see its log")
 
 
-def _follow(row: Row, runs: Path, definition: str, parts: list[LogPart], rank: int | None) -> None:
+def _follow(row: Row, runs: Path, definition: str, read: dict[Path, int], rank: int | None) -> None:
     from sweeps.actions.follow_logs import follow
 
     newest = row
@@ -111,7 +121,6 @@ def _follow(row: Row, runs: Path, definition: str, parts: list[LogPart], rank: i
         [newest] = _rows(runs, definition, [row.run.id])
         return newest.state in ("done", "failed", "blocked") or newest.launch
 
-    read = {part.log.path: part.log.path.stat().st_size for part in parts}
     follow(row.run, runs, read, has_ended, print_line, rank)
     print_line(f"{newest.run.id}: {newest.state}, {newest.reason}")
     if newest.state in ("failed", "blocked"):

@@ -23,7 +23,8 @@ def job_logs(folder: Path, job: str) -> dict[int, list[Path]]:
     logs: dict[int, list[Path]] = {}
     # out first: where a cluster separates them, err is more useful, so it comes last.
     for path in sorted(folder.glob(f"{job}_*_log.*"), key=lambda path: path.suffix, reverse=True):
-        if named := re.fullmatch(rf"{re.escape(job)}_(\d{{1,6}})_log\.(out|err)", path.name):
+        named = re.fullmatch(rf"{re.escape(job)}_(\d{{1,6}})_log\.(out|err)", path.name)
+        if named and path.is_file():  # a named pipe would block its reader
             logs.setdefault(int(named[1]), []).append(path)
     return dict(sorted(logs.items()))
 

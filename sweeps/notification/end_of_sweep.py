@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from c2d.core.errors import Busy, RunError
+from sweeps.definition.profile import Profile
 from sweeps.notification.end_job import NOTIFY_VARIABLE, message_mark
 from sweeps.notification.watch_mark import is_watched
 from sweeps.scheduler import queue
@@ -124,6 +125,17 @@ def send_message(runs: Path, sweep: str, notify: str | None, mail: str | None, p
         if code:
             print_line(f"warning: SLURM refused the mail: {error.strip()}")
     return True
+
+
+def send_after_local(runs: Path, sweep: str, profile: Profile, print_line: PrintLine) -> None:
+    """Run the profile's command where a local launcher has brought a sweep to its end. A mail needs SLURM.
+
+    Args:
+        runs: the store.
+        sweep: its name.
+    """
+    if profile.notify and is_at_rest(read_summary(runs, sweep)):
+        send_message(runs, sweep, profile.notify, None, print_line)
 
 
 def wait_and_send(

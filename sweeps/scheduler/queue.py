@@ -307,7 +307,9 @@ def list_pending(jobs: Iterable[str], line_format: str) -> list[str]:
     lines: list[str] = []
     for ids in _calls(list(jobs)):
         text = _run(["squeue", "--noheader", "--array", "--states=PENDING", f"--jobs={ids}", f"--format={line_format}"])
-        lines += (text or "").splitlines()
+        if text is None:
+            raise Unreachable("squeue is missing or failed here")
+        lines += text.splitlines()
     return lines
 
 

@@ -93,6 +93,26 @@ def test_all_launches_ranks_and_attempts_and_the_newest_by_default(runs: Path) -
     assert logs(runs, "b-base", "-f", code=1)[-1].startswith(f"{run_id('b')}: failed")
 
 
+def test_attempts_of_logs_too_large_to_count(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_logs, "COUNTED_BYTES", 10)
+    write_sweep(runs, "s", "a")
+    write_run(runs, "a", "failed")
+    log = submitted(runs, "7", "a") / "7_0_log.out"
+    log.write_text(f"{BEGIN}one\n{BEGIN}two\n")
+    assert logs(runs) == [f"==> {log} (job 7)", BEGIN.strip(), "two"]
+    assert logs(runs, "--attempt", "1")[1:] == [BEGIN.strip(), "one"]
+
+
+def test_a_log_that_is_no_file_is_left_alone(runs: Path) -> None:
+    write_sweep(runs, "s", "a")
+    write_run(runs, "a", "failed")
+    folder = submitted(runs, "7", "a")
+    os.mkfifo(folder / "7_0_log.out")  # opening it would wait for a writer
+    (folder / "7_1_log.out").mkdir()
+    (folder / "folders.txt").write_bytes(b"\xff\xfe")
+    assert logs(runs)[0].startswith(f"{run_id('a')} has no log yet: failed")
+
+
 def test_a_run_without_a_log_says_why(runs: Path) -> None:
     write_sweep(runs, "s", "a")
     assert logs(runs) == [f"{run_id('a')} has no log yet: new, no run folder yet"]

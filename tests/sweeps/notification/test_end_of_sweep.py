@@ -15,7 +15,7 @@ from c2d.core.job_file import read_job, write_job
 from c2d.core.run_folder import RunFolder
 from sweeps.definition.profile import Profile, load_profile, store_profile
 from sweeps.notification.end_job import NO_PLACE, end_script, ensure_end_job
-from sweeps.notification.end_of_sweep import claim_message, send_message, wait_and_send
+from sweeps.notification.end_of_sweep import claim_message, send_after_local, send_message, wait_and_send
 from sweeps.notification.watch_mark import WATCHED_S, is_watched, watched
 from sweeps.scheduler import sbatch
 from tests.sweeps.actions.test_run_logs import submitted
@@ -154,3 +154,17 @@ def test_an_address_is_one_word(tmp_path: Path, mail: str) -> None:
     path.write_text(f"mail: {mail!r}\n".replace("'", '"'))
     with pytest.raises(InputError, match="mail"):
         load_profile(str(path))
+
+
+def test_a_local_sweep_runs_the_command_when_nothing_waits_any_more(tmp_path: Path, runs: Path) -> None:
+    profile = Profile(name="cpu", notify=NOTIFY, mail="ada@example.org")
+    RunFolder(runs / run_id("a")).write_status("running")
+    send_after_local(runs, "s", profile, print)
+    assert not (tmp_path / "out").exists()
+    RunFolder(runs / run_id("a")).write_status("done")
+    for _ in range(2):
+        send_after_local(runs, "s", profile, print)
+    assert len((tmp_path / "out").read_text().splitlines()) == 1
+    relaunched(runs)
+    send_after_local(runs, "s", Profile(name="cpu"), print)
+    assert len((tmp_path / "out").read_text().splitlines()) == 1
