@@ -140,6 +140,23 @@ def test_five_hundred_cells_under_a_limit_of_thirty(desk: Desk) -> None:
     assert desk.lines("notes")[-1] == "q: 500 done"
 
 
+def test_a_second_submission_moves_the_job_of_the_message(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a process that watches: two submissions end in one message."""
+    monkeypatch.setattr(slurm, "training_job", lambda task, request: QuickJob(str(task.run.path), 6.0))
+    notes = len(desk.lines("notes"))
+    for seeds in (1, 3):
+        desk.feeder(seeds, notify=NOTIFY.format(folder=desk.cluster.folder)).fill()
+    [end] = [
+        line.split()[0] for line in desk.cluster.run("squeue -h -o '%i %j'").stdout.splitlines() if "-end-" in line
+    ]
+    numbers = {line.split("_")[0] for line in desk.cluster.run("squeue -hr -o %i").stdout.split()} - {end}
+    dependency = desk.cluster.field(end, "Dependency")
+    assert all(number in dependency for number in numbers), dependency
+    assert len(numbers) == 2
+    desk.cluster.until(lambda: len(desk.lines("notes")) > notes, "the message arrives", 120)
+    assert desk.lines("notes")[notes:] == ["q: 3 done"]
+
+
 def test_hold_release_nice_cap_names_and_comments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "training_job", lambda task, request: QuickJob(str(task.run.path), 8.0))
     nodes = f"nodename={','.join(NODES)}"
