@@ -104,6 +104,7 @@ def test_submit_retry_and_cancel_change_nothing_while_the_controller_is_silent(s
     shell.slurm.change("100", state="RUNNING")
     assert "SLURM does not answer" in error_of(shell, "cancel", "--yes")
     assert shell.slurm.calls("scancel")
+    assert files(shell.runs) == before, "no run is marked as cancelled"
 
 
 @pytest.mark.parametrize("command", ["check", "submit slurm", "submit dry"])
