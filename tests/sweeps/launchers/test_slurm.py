@@ -317,7 +317,8 @@ def test_a_refusal_restores_the_records_of_the_runs(fake: FakeSlurm, store: Path
     before = Job(sweep="demo", where="slurm", state="submitted", name="c2d-demo-old", job="7_0", mem_gb=48.0)
     write_job(RunFolder(store / "run0"), before)
     fake.behave(sbatch=["partition"])
-    with pytest.raises(InputError, match=r"Invalid partition name.*--where dry.*Nothing was submitted"):
+    kept = r"Kept in .*runs: sweeps/demo.json, . run folders, snapshots/abc123; then the same command continues"
+    with pytest.raises(InputError, match=rf"Invalid partition name.*--where dry.*Nothing was submitted\. {kept}"):
         launch(request(store, *tasks(store, 2)))
     assert read_job(RunFolder(store / "run0")) == before
     assert read_job(RunFolder(store / "run1")) is None
