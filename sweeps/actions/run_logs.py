@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.job_file import read_job
-from c2d.core.regular_file import printable
+from c2d.core.printable import printable_text
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from sweeps.failures.log_paths import job_logs, local_log, main_log
@@ -180,12 +180,11 @@ def last_lines(part: LogPart, lines: int) -> list[str]:
 
 
 def shown_line(raw: bytes) -> str:
-    r"""Return a line as a terminal can show it: a progress bar's last state, no control characters, 2,000 at most.
+    r"""Return a line as a terminal can show it: the last state of a progress bar, no codes, 2,000 characters at most.
 
-    >>> shown_line(b"10%\r50%\r\n"), shown_line(b"\ta\x1b[31mb\x00")
+    >>> shown_line(b"10%\r50%\r\n"), shown_line(b"\ta\x1b[31mb\x1b[0m")
     ('50%', '        ab')
     """
     text = raw.rstrip(b"\r\n").rpartition(b"\r")[2].decode(errors="replace").expandtabs(8)
-    text = text[:2000]
-    indent = re.match(" *", text)
-    return text if text.isprintable() else (indent[0] if indent else "") + printable(text)
+    # Colours, and titles of windows; what is left of other codes is escaped.
+    return printable_text(re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)", "", text[:2000]))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.job_file import Job
-from c2d.core.regular_file import Problem, printable
+from c2d.core.printable import printable_line
+from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
 from c2d.core.store_folder import RunStore
@@ -85,11 +86,11 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
     for name, manifest in manifests.items():
         changed = _changed(RunStore(runs).manifest(name))
         if isinstance(manifest, Problem):
-            found.append(SweepCounts(name, changed=changed, problem=printable(manifest.message)))
+            found.append(SweepCounts(name, changed=changed, problem=printable_line(manifest.message)))
             continue
         here = [files[entry.run] for entry in planned[name] if entry.run in files]
         newest = max([changed, *(_newest(one) for one in here)])
-        question = printable(str(manifest.get("question", "")))
+        question = printable_line(str(manifest.get("question", "")))
         found.append(SweepCounts(name, question, _counts(planned[name], own), min(newest, now)))
     return sorted(found, key=lambda sweep: (-sweep.changed, sweep.name)), bool(jobs) and not answered
 
