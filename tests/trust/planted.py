@@ -27,7 +27,7 @@ from tests.trust.forks import Ended, start_command, wait
 from tests.trust.killed_training import SCHEDULE, TEACHER, differences, import_everything, make_tiny_store
 from tests.trust.part import Outcome, Row, measure
 
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 class Placed(NamedTuple):
