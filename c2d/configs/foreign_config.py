@@ -49,8 +49,8 @@ def read_config(path: str | Path, hint: str = WHOLE) -> Config:
         values = _data(path, hint)
         if key := _executed(values):
             raise InputError(
-                f"{path} has {key}; a config in JSON or YAML is data and executes nothing: write the merged config "
-                "with mmengine (Config.fromfile(FILE).dump('merged.json')), or give the config in Python"
+                f"{path} has {key}; a config in JSON or YAML is data and executes nothing: give the config in Python, "
+                "merged by mmengine where you trust it (Config.fromfile(FILE).dump('merged.py'))"
             )
         return Config(values, filename=str(path))
     try:
