@@ -28,6 +28,7 @@ from sweeps.launchers.submission import FOLDERS, VERIFY, pickle_name
 
 _PERCENT = "\ue000"
 """Stands for a % of the log's path while submitit writes its own patterns (%j) into it."""
+_SUBMITIT_TAG = re.compile("%[jtaA]")
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 # bash runs a trap after the foreground command has ended, so the script survives the TERM of a preemption (which srun
 # passes on to the processes) and reaches its teardown.
@@ -63,7 +64,7 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
     if comment and not has_comment(profile):
         more["comment"] = comment
     text = _sbatch_string()(
-        command=f"{python_command(profile)} -u -m submitit.core._submit {shlex.quote(str(folder))} || rc=$?",
+        command=f"{python_command(profile)} -u -m submitit.core._submit {_folder_argument(folder)} || rc=$?",
         folder=str(folder).replace("%", _PERCENT),
         job_name=array.name,
         partition=profile.partition,
@@ -91,6 +92,7 @@ def batch_script(array: JobArray, request: LaunchRequest, dependency: str = "") 
             *_take_pickle(folder),
             *name_job_lines(folder, profile),
             *_verify(folder, code, profile),
+            *([f"cd {shlex.quote(str(folder))}"] if _SUBMITIT_TAG.search(str(folder)) else []),
             *_balance(array, folder, profile, "&"),  # beside the training, which does not wait for it
         ],
         teardown=_teardown(array, folder, profile),
@@ -122,6 +124,11 @@ def check_store_path(runs: Path) -> None:
             f"{str(runs)!a}: SLURM reads a backslash in the path of a log as a sign of its own, and a line break as "
             "the end of a flag; use a store without backslash and line break in its path"
         )
+
+
+def _folder_argument(folder: Path) -> str:
+    """Return the folder of the pickles for submitit, which puts numbers in the place of its tags, without an escape."""
+    return "/proc/self/cwd" if _SUBMITIT_TAG.search(str(folder)) else shlex.quote(str(folder))
 
 
 def python_command(profile: Profile) -> str:

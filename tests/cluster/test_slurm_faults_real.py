@@ -173,11 +173,11 @@ def test_killed_at_the_limit_before_its_teardown(
 
 
 def test_the_cap_is_used_in_full_in_a_store_with_percent_signs(login_node: LoginNode, tmp_path: Path) -> None:
-    """A teacher, three students, four baselines, two at once; the logs lie where the store is, whatever its name."""
+    """A teacher, two students, two baselines, two at once; the logs lie where the store is, whatever its name."""
     store = LoginNode(login_node.cluster, tmp_path / "50%a %j%%", login_node.data)
     store.folder.mkdir()
     store.profile(array_cap=2, mem_gb=2)
-    store.define("cap", TEACHER, "axes:\n  method:\n    baseline: []\n    icod: [{icod: {}}]\nseeds: 4\n")
+    store.define("cap", TEACHER, "axes:\n  method:\n    baseline: []\n    icod: [{icod: {}}]\nseeds: 2\n")
     store.submit("cap")
     counts: list[tuple[int, int]] = []
     begun = time.monotonic()

@@ -128,7 +128,12 @@ def test_a_percent_sign_in_the_path_of_a_log_is_doubled(tmp_path: Path) -> None:
     assert f"--output='{doubled}/%A_%a_0_log.out'" in flags(text)
     assert f"--chdir='{store}/runs/snapshots/abc123'" in flags(text)
     assert f"srun --unbuffered --output '{doubled}/%A_%a_%t_log.out' " in text
-    assert f"submitit.core._submit '{store}/runs/sweeps/demo/c2d-demo-0a1b2c3d'" in text
+    # submitit replaces %j and %a as well, and has no escape: it gets the folder in which the step starts.
+    assert "submitit.core._submit /proc/self/cwd || rc" in text
+    assert f"\ncd '{store}/runs/sweeps/demo/c2d-demo-0a1b2c3d'\n" in text
+    plain = batch_script(*request(tmp_path / "50%", Profile()))
+    assert f"submitit.core._submit {tmp_path}/50%/runs/sweeps/demo/c2d-demo-0a1b2c3d || rc" in plain
+    assert "\ncd " not in plain
 
 
 def test_a_variable_without_a_name_is_refused(tmp_path: Path) -> None:
