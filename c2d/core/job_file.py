@@ -207,8 +207,11 @@ def append_attempt(run: RunFolder, **facts: Any) -> None:
         facts["reason"] = mask_text(facts["reason"])
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}, allow_nan=False) + "\n"
     run.path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run.attempts, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    handle = os.open(run.attempts, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(handle, line.encode())
+        size = os.fstat(handle).st_size
+        # A line that was cut off by a kill or a full disk stays a line of its own.
+        is_cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, ("\n" + line if is_cut else line).encode())
     finally:
         os.close(handle)

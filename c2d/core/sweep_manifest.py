@@ -147,7 +147,7 @@ def _check_label(value: Any, name: str) -> None:
         # JSON can hold one half of a surrogate pair ("\ud800"), UTF-8 cannot.
         value.encode()
     except UnicodeEncodeError:
-        raise FormatError(f"{name} is {value!a}, which no file can hold") from None
+        raise FormatError(f"{name} is {value!a:.60}, which no file can hold") from None
 
 
 def _check_seed(value: Any, name: str) -> None:

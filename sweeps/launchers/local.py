@@ -162,7 +162,7 @@ def _handle_end(task: Task, returncode: int, states: _TaskStates, folder: Path, 
         handle_exit(task.run, code, JobStart(state="RUNNING"), lines.append, lambda: "", by="local")
         status = task.run.try_read_status()
         if status["state"] == "waiting":
-            classes = [attempt["class"] for attempt in read_attempts(task.run)]
+            classes = [attempt.get("class") for attempt in read_attempts(task.run)]
             in_a_row = next((n for n, name in enumerate(reversed(classes)) if name != classes[-1]), len(classes))
             states.not_before[task.id] = time.monotonic() + backoff_s(in_a_row)
             states.waiting.append(task)

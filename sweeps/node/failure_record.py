@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from typing import Any
 
 from c2d.core.job_file import append_attempt, read_attempts
+from c2d.core.regular_file import error_text
 from c2d.core.run_folder import RunFolder, node_name
 from c2d.core.run_state import time_stamp
 from sweeps.scheduler.scontrol import JobStart, own_job
@@ -52,7 +54,10 @@ def record_failure(
         "by": by,
         "attempt": status.get("attempt", 0) if began else None,
     }
-    append_attempt(folder, **facts)
+    try:
+        append_attempt(folder, **facts)
+    except OSError as error:  # a full disk, or a folder in the place of the file: the run ends as it would with it
+        print(f"warning: {folder.attempts} was not written: {error_text(error)}", file=sys.stderr)
 
 
 def _recorded_node(status: dict[str, Any], began: bool) -> str:

@@ -19,9 +19,9 @@ from typing import Literal
 
 from c2d.core.attempt import clear_dead_lock
 from c2d.core.failure_classes import class_of_name
-from c2d.core.job_file import launch_of_job, read_attempts, read_job
+from c2d.core.job_file import launch_of_job, load_attempts, read_job
 from c2d.core.printable import log_text, printable_streams
-from c2d.core.regular_file import read_bytes
+from c2d.core.regular_file import Problem, read_bytes
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import lock_owner
 from sweeps.failures.retry_policy import exhausted
@@ -79,7 +79,10 @@ def decide(folder: RunFolder, exit_code: int, start: JobStart, restarts: int = 0
     if start.job and not start.state:
         return Decision("stop", failure_class, f"{reason}; SLURM does not report whether its job was cancelled")
     iteration = max(status.get("iteration") or 0, saved_iteration(folder))
-    attempts = [*read_attempts(folder), {"class": failure_class, "iteration": iteration}]
+    earlier = load_attempts(folder)
+    if isinstance(earlier, Problem):  # how often it was retried is unknown
+        return Decision("stop", failure_class, f"{reason}; {earlier.path.name} {earlier.message}")
+    attempts = [*earlier, {"class": failure_class, "iteration": iteration}]
     requeued = class_of_name(failure_class).kind == "infrastructure" and not exhausted(failure_class, attempts)
     return Decision("requeue" if requeued else "stop", failure_class, reason)
 

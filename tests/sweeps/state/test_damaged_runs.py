@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from c2d.cli.main import app
 from c2d.core.errors import InputError
-from c2d.core.job_file import load_attempts, load_job, read_attempts
+from c2d.core.job_file import append_attempt, load_attempts, load_job, read_attempts
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from sweeps.actions.cancel import cancellable
@@ -217,6 +217,9 @@ def test_attempts(runs: Path) -> None:
     lines = [json.dumps(good), "[]", "{cut", *(json.dumps(good | change) for change in wrong), json.dumps(good)]
     run.attempts.write_bytes("\n".join(lines).encode() + b"\n\xff\xfe\n")
     assert read_attempts(run) == [good, good]
+    run.attempts.write_bytes(b'{"class": "killed", "ti')
+    append_attempt(run, **good)
+    assert read_attempts(run) == [good]  # a line that was cut off takes no other with it
     (runs / RUN / "status.json").write_text(json.dumps(STATUS | {"state": "failed"}))
     run.attempts.unlink()
     os.mkfifo(run.attempts)
