@@ -16,7 +16,7 @@ test-cluster test-web: export OMP_NUM_THREADS ?= 2
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate trust test-cluster test-web lint format pins clean
+.PHONY: help venv demo test simulate trust test-cluster test-web lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -51,12 +51,19 @@ format: $(READY) ## fix what ruff can fix
 
 venv: $(READY) ## set up .venv (the other targets do this too)
 
-$(READY): pyproject.toml .ci/setup $(wildcard constraints/*.txt)
+$(READY): pyproject.toml .ci/setup $(wildcard constraints/py*.txt)
 	@bash .ci/setup "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 pins: $(READY) ## write the packages of .venv to constraints/pyXY.txt (remove that file and .venv first to renew it)
 	@bash .ci/pins $(BIN)/python
+
+lock: $(READY) ## write constraints/locked-pyXY.txt and the licences: every package of a Python with its digest
+	@bash .ci/lock "$(PYTHON)"
+
+audit: $(READY) ## known vulnerabilities of the locked packages (exit 3: the index has no data, nothing is proved)
+	@$(BIN)/python -c 'import pip_audit' 2>/dev/null || $(BIN)/python -m pip install --quiet pip-audit
+	@$(BIN)/python .ci/audit.py $(wildcard constraints/locked-py*.txt)
 
 clean: ## remove .venv and caches; runs and data stay
 	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist c2d_suite.egg-info
