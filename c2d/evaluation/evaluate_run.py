@@ -8,6 +8,8 @@ from typing import Any
 
 from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, RunError
+from c2d.core.json_values import number, read_object, required
+from c2d.core.regular_file import FormatError, Problem
 from c2d.core.run_folder import read_json
 from c2d.core.store_folder import find_run
 from c2d.data.card_lookup import find_card, verify_card
@@ -57,7 +59,7 @@ def evaluate_run(
         key = "AP"
     if not is_main():
         return {}, []
-    before = read_json(folder.result)[key]  # None where undefined, e.g. without any ground truth
+    before = _recorded_value(folder.result, key)
     if (before is None) != (result[key] is None) or (
         before is not None and not math.isclose(before, result[key], abs_tol=1e-6)
     ):
@@ -65,3 +67,20 @@ def evaluate_run(
             f"{key} is {result[key]} now and {before} in {folder.result}: another device, toolbox or precision?", "data"
         )
     return result, [*lines, f"{key} equals {folder.result.name}: {before}"]
+
+
+def _recorded_value(path: Path, key: str) -> float | None:
+    """Return a number of result.json; None where it is undefined, e.g. without any ground truth.
+
+    Raises:
+        InputError: the file has another form.
+    """
+    found = read_object(path)
+    try:
+        if isinstance(found, Problem):
+            raise FormatError(found.message)
+        return number(required(found, key), key, 0, 1)
+    except FormatError as error:
+        raise InputError(
+            f"{path} cannot be used: {error}; remove it and call c2d train {path.parent}: it is written again"
+        ) from None
