@@ -47,7 +47,11 @@ def read_config(path: str | Path, hint: str = WHOLE) -> Config:
         return read_run_config(run)
     if path.suffix in (".json", ".yaml", ".yml"):
         values = _data(path, hint)
-        if key := _executed(values):
+        try:
+            key = _executed(values)
+        except RecursionError:
+            raise InputError(f"{path} is nested too deeply; {hint}") from None
+        if key:
             raise InputError(
                 f"{path} has {key}; a config in JSON or YAML is data and executes nothing: give the config in Python, "
                 "merged by mmengine where you trust it (Config.fromfile(FILE).dump('merged.py'))"

@@ -43,7 +43,10 @@ def check_override_values(overrides: dict[str, Any]) -> None:
         parts = dotted.split(".")
         for part in parts:
             _check_key(part, dotted)
-        _check_value(parts[-1], value, dotted)
+        try:
+            _check_value(parts[-1], value, dotted)
+        except RecursionError:
+            raise InputError(f"override '{_shown(dotted)}' is nested too deeply; write a flat value") from None
 
 
 def _check_key(key: Any, dotted: str) -> None:

@@ -17,6 +17,9 @@ PLACES = {
 }
 """First part of a key of train_config.py: the registries in which types below it are looked up."""
 
+OWN_NAMES = ("conv", "interpolation_conv", "last_conv")
+"""Types of the parts of mmdet's FPG neck, which has a table of its own."""
+
 
 def check_override_types(overrides: dict[str, Any]) -> None:
     """Check that every type in overrides is registered; mmdet is imported only where there is one.
@@ -59,6 +62,7 @@ def registered_names(place: str) -> set[str]:
         if place == "model":
             # Kinds of NMS and RoI layers are functions and classes of mmcv.ops, which mmdet looks up by their names.
             names |= {name for name, item in vars(mmcv.ops).items() if callable(item) and name[0] != "_"}
+            names |= set(OWN_NAMES)
         return names
 
 

@@ -104,3 +104,11 @@ def test_a_spec_of_a_run_folder_is_checked_too() -> None:
     """A spec.json with such an override was not written by this version: resuming it must not load the file."""
     with pytest.raises(InputError, match=r"overrides: override 'model\.init_cfg\.type' is 'Pretrained'"):
         parse_spec({"overrides": {"model.init_cfg": WEIGHTS}}, "spec.json")
+
+
+def test_a_deep_value_is_refused() -> None:
+    value: Any = 1
+    for _ in range(5000):
+        value = [value]
+    with pytest.raises(InputError, match="is nested too deeply"):
+        check_override_values({"model.neck": value})
