@@ -81,6 +81,15 @@ def payload(path: Path) -> None:
     path.write_bytes(pickle.dumps({"state_dict": Payload(Path.cwd() / "ran")}))
 
 
+def as_earlier_version(store: TinyStore, finished: RunFolder) -> RunFolder:
+    """Take config.json and the digests out of the copy of a finished run."""
+    run = RunFolder(store.runs / finished.id)
+    for path, key in ((run.result, "sha256"), (run.status, "config_sha256")):
+        atomic_write_json(path, {name: value for name, value in read_json(path).items() if name != key})
+    run.config_json.unlink()
+    return run
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Run a command that has to end with exit code 2; return what it says."""
     with pytest.raises(SystemExit) as ended:
@@ -117,25 +126,17 @@ def test_other_changes_of_a_finished_run(
 def test_a_run_of_an_earlier_version_has_no_digest_and_is_not_executed(
     store: TinyStore, finished: RunFolder, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    run = RunFolder(store.runs / finished.id)
-    result = read_json(run.result)
-    del result["sha256"]
-    atomic_write_json(run.result, result)
-    run.config_json.unlink()
-    statement(run.config)
+    statement(as_earlier_version(store, finished).config)
     assert "config.py is \"open('" in call(capsys, command, finished)
 
 
 def test_a_run_of_an_earlier_version_is_evaluated(store: TinyStore, finished: RunFolder) -> None:
     from c2d.evaluation.evaluate_run import evaluate_run
 
-    run = RunFolder(store.runs / finished.id)
-    result = read_json(run.result)
-    assert result.pop("sha256").keys() == {"config.json", "config.py", "student.pth"}
-    atomic_write_json(run.result, result)
-    run.config_json.unlink()
+    assert read_json(finished.result)["sha256"].keys() == {"config.json", "config.py", "student.pth"}
+    run = as_earlier_version(store, finished)
     found, _ = evaluate_run(run.id, store.runs, store.data, check=False)
-    assert found["AP"] == result["AP"]
+    assert found["AP"] == read_json(finished.result)["AP"]
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_killed_run_whose_status_says_running_has_ended(tmp_path: Path) -> Non
     for found in (killed, running):
         status = {"format": 1, "state": "running", "attempt": 1, "pid": 2**22 + 1, "host": socket.gethostname()}
         atomic_write_json(found.run.status, status | {"heartbeat": "2026-01-01T00:00:00+00:00"})
-        found.run.lock.write_text("")
+        write(found.run.lock)
         write(found.run.checkpoints / name_of("0a1b2c", 7, "iter_00000007.pth"), at=NOW)
     failed = Row(killed.run, "student", (), "failed", "killed", True, {"state": "running"})
     removals = gc.plan_removals([failed, running], tmp_path, NOW)
