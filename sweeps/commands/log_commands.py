@@ -68,9 +68,16 @@ def logs_command(
     for part in parts:
         print_line(f"==> {part.log.title}{_of_attempts(part, attempt, count)}")
         for line in last_lines(part, lines):
-            print_line(line)
+            _print_log_line(line)
     if follow:
         _follow(row, workspace.runs, definition, sizes, rank)
+
+
+def _print_log_line(line: str) -> None:
+    """Print a line of a log; `setup:` lines and programs of the user may have printed a secret into it."""
+    from c2d.core.masking import mask_text
+
+    print_line(mask_text(line))
 
 
 def _of_attempts(part: LogPart, attempt: int | None, count: int) -> str:
@@ -121,7 +128,7 @@ def _follow(row: Row, runs: Path, definition: str, read: dict[Path, int], rank: 
         [newest] = _rows(runs, definition, [row.run.id])
         return newest.state in ("done", "failed", "blocked") or newest.launch
 
-    follow(row.run, runs, read, has_ended, print_line, rank)
+    follow(row.run, runs, read, has_ended, _print_log_line, rank)
     print_line(f"{newest.run.id}: {newest.state}, {newest.reason}")
     if newest.state in ("failed", "blocked"):
         raise typer.Exit(1)

@@ -23,6 +23,7 @@ from c2d.specs.spec import validation_message
 from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, hours_of_time, read_flags
 
 Size = Literal["small", "large"]
+LONGEST_NAME = 200
 HINT = "see docs/sweeps.md for the keys of a profile"
 
 
@@ -169,8 +170,11 @@ def _validated(values: Any, where: str) -> Profile:
         profile = Profile.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{where}: {validation_message(error)}") from None
-    if not is_run_id(profile.name):
-        raise InputError(f"{where}: name: '{profile.name}' is no file name; write letters, digits, - and _")
+    if not is_run_id(profile.name) or len(profile.name.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"{where}: name: '{profile.name}' is no file name of at most {LONGEST_NAME} bytes; "
+            "write letters, digits, - and _"
+        )
     return profile
 
 

@@ -181,7 +181,7 @@ def test_a_line_break_in_any_value_is_refused(tmp_path: Path, field: dict[str, A
         assert str(refused.value).isprintable(), ascii(char)
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "a/b", ""])
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", "é" * 101])
 def test_the_name_of_a_profile_is_a_file_name(tmp_path: Path, name: str) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(json.dumps({"name": name}))
