@@ -67,7 +67,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.launchers": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.scheduler", "sweeps.failures", "sweeps.node",
     ),
-    "sweeps.notification": ("c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.state", "sweeps.launchers"),
+    "sweeps.notification": ("c2d.core", "sweeps.definition", "sweeps.scheduler", "sweeps.state", "sweeps.node",
+        "sweeps.launchers",
+    ),
     "sweeps.checks": (
         "c2d.core", "c2d.core.process", "c2d.data", "c2d.specs", "sweeps.definition", "sweeps.scheduler",
         "sweeps.failures", "sweeps.node", "sweeps.launchers",

@@ -266,6 +266,6 @@ def _teardown(array: JobArray, folder: Path, profile: Profile) -> list[str]:
         f"    verify_code {folders} && {python_command(profile)} -m sweeps.node.on_exit {folders} "
         '"$rc" && rc=0  # the run is done',
         "fi",
-        *_balance(array, folder, profile, "ended"),
+        *(f"verify_code && {line} || true" for line in _balance(array, folder, profile, "ended")),
         'exit "$rc"',
     ]

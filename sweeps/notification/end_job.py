@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 import time
 import uuid
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ from sweeps.launchers.job_names import SWEEP_LENGTH
 from sweeps.launchers.launch_request import PrintLine
 from sweeps.launchers.script import export_lines, python_command
 from sweeps.launchers.snapshot import snapshot_folder
+from sweeps.launchers.submission import VERIFY
+from sweeps.node import verify_snapshot
 from sweeps.notification.watch_mark import is_watched
 from sweeps.scheduler import queue
 from sweeps.scheduler.change_jobs import read_waiting
@@ -73,6 +76,7 @@ def submit_end_job(
         name = f"{sweep[:SWEEP_LENGTH]}-end-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True, exist_ok=True)
         script = folder / f"{name}.sh"
+        shutil.copyfile(verify_snapshot.__file__, folder / VERIFY)
         atomic_write_text(script, end_script(runs, data, sweep, profile, code, dependency, name), private=True)
         number = sbatch(script, name, lambda line: None)
         atomic_write_json(folder / "job.json", {"format": 1, "job": number})
@@ -150,6 +154,9 @@ def end_script(runs: Path, data: Path, sweep: str, profile: Profile, code: str, 
     words = [str(runs), sweep, *([f"--mail={profile.mail}"] if profile.mail else [])]
     lines = ["#!/bin/bash", *(f"#SBATCH --{key}={shlex.quote(value)}" for key, value in flags.items() if value)]
     lines += [*profile.setup, *export_lines(profile, data, snapshot_folder(runs, code))]
+    # No other code sends the message either: an installed c2d would read this store where the snapshot is gone.
+    check = [str(RunStore(runs).submission(sweep, "end") / VERIFY), str(snapshot_folder(runs, code)), code, "-"]
+    lines += [f"{python_command(profile)} -I {shlex.join(check)} || exit"]
     # A variable, not an argument: every user of a node can read the arguments of a process.
     lines += [f"export {NOTIFY_VARIABLE}={shlex.quote(profile.notify)}"] if profile.notify else []
     lines += [f"exec {python_command(profile)} -u -m sweeps.notification.end_of_sweep {shlex.join(words)}"]

@@ -143,7 +143,9 @@ def test_the_script_has_the_command_as_one_word(tmp_path: Path) -> None:
     assert f"#SBATCH --output='{tmp_path}/50%%a/sweeps/s/end/%j.out'" in text or f"{tmp_path}/50%%a/" in text
     assert "#SBATCH --dependency=afterany:7\n" in text
     assert "module load x\n" in text
-    *_, command, program = text.splitlines()
+    *_, check, command, program = text.splitlines()
+    assert "/end/verify_snapshot.py" in check
+    assert check.endswith("/snapshots/abc abc - || exit")
     assert shlex.split(command) == ["export", f"C2D_NOTIFY=echo {EVIL}"]
     assert shlex.split(program)[-3:] == [str(tmp_path / "50%a"), "s", "--mail=ada@example.org"]
 
