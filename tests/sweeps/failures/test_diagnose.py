@@ -401,3 +401,11 @@ def test_it_imports_the_standard_library_only() -> None:
 
 def test_a_diagnosis_is_plain_data() -> None:
     assert set(asdict(diagnose(Evidence()))) == {"failure_class", "rank", "lines", "suggestion"}
+
+
+def test_the_lines_of_a_diagnosis_have_no_secret() -> None:
+    log = (
+        'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: cannot read https://me:s3cret@host/x\n'
+    )
+    lines = diagnose(Evidence(status={"state": "failed"}, log_tail=log)).lines
+    assert "ValueError: cannot read https://***@host/x" in lines
