@@ -14,7 +14,7 @@ from tests.trust.part import Outcome, Row, measure
 
 COUNT = int(os.environ.get("C2D_TRUST_STORE", "100000"))
 STATUS_GOAL_S, REPORT_GOAL_S = 10.0, 60.0
-LIMIT_S, NO_GOAL_S = 900, 900.0
+LIMIT_S, NO_GOAL_S = 400, 400.0
 READ = "read"
 READ_ALL = """
 import gc, sys
