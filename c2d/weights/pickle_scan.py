@@ -127,7 +127,7 @@ class Scan:
                     return stack.pop().content
                 elif name != "PROTO":
                     raise Unreadable(FOREIGN, damaged=False)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, Unreadable):
                 raise
             raise Unreadable("is damaged (its pickle takes a value that is not there)", damaged=True) from None

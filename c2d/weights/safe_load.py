@@ -36,9 +36,6 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "net", "network")
 
 RESAVE = "where you trust it, load it with what wrote it and keep the tensors: torch.save(model.state_dict(), path)"
 
-MAX_PICKLE_BYTES = 64 * 2**20
-"""Bytes of a pickle in which the names of a refusal are looked for: a zip of a few kB can hold more than the memory."""
-
 
 class Refused(InputError):
     """The file is a pickle with more than tensors; it was not executed."""

@@ -382,7 +382,7 @@ TARGETS: dict[str, Target] = {
     "label": Target(_label, ("c2d.markup.label_text",)),
     "config": Target(_config, ("c2d.configs.config_literals",), ("tests/fixtures/runs/*-s0/config.py",)),
     "config_json": Target(_config_json, ("c2d.configs.stored_config", "c2d.configs.run_config", *_JSON)),
-    "pickle": Target(_weights(".pth"), ("c2d.weights.safe_load", "c2d.weights.torch_file")),
+    "pickle": Target(_weights(".pth"), ("c2d.weights.safe_load", "c2d.weights.torch_file", "c2d.weights.pickle_scan")),
     "safetensors": Target(_weights(".safetensors"), ("c2d.weights.safe_load",)),
 }
 """{name: target}."""
