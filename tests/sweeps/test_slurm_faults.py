@@ -118,3 +118,21 @@ def test_a_warning_before_the_start_is_refused_with_the_numbers(shell: Shell, co
     assert isinstance(result.exception, InputError)
     assert "signal_delay_s 7200 is not shorter than the limit of 3600 s (hours.small)" in str(result.exception)
     assert not shell.runs.exists()
+
+
+def test_a_job_that_was_killed_at_its_limit_is_started_again(shell: Shell) -> None:
+    """With its batch script: status.json says `running`, and nobody recorded the end."""
+    shell.submit()
+    run = RunFolder(next(shell.runs.glob("retinanet-r50-baseline-*")))
+    run.write_status("running", attempt=1, iteration=40, iterations=90, host="n1", pid=1)
+    job = read_job(run)
+    assert job is not None
+    assert job.job is not None
+    number, _, task = job.job.partition("_")
+    shell.slurm.change(number, states=["TIMEOUT" if place == int(task) else "PENDING" for place in range(2)])
+    (failed,) = [one for one in json.loads(shell.run("status", "--json", code=1))["runs"] if one["run"] == run.id]
+    assert (failed["state"], failed["class"]) == ("failed", "time-limit")
+    assert f"retry: {run.id} (time-limit" in shell.run("retry")
+    again = read_job(run)
+    assert again is not None
+    assert (again.submissions, again.state) == (2, "submitted")
