@@ -1,4 +1,4 @@
-"""Faults of a real SLURM: jobs that never start, no controller, a job that is killed at its limit; the cap in full."""
+"""Faults of a real SLURM: jobs that never start, no controller; the cap in full, odd paths, flags of sbatch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ import pytest
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.scenes.make_scenes import make_scenes
-from sweeps.definition.profile import Hours
 from sweeps.definition.sbatch_flags import read_flags
 from tests.cluster.login_node import TEACHER, LoginNode
 from tests.cluster.slurm import Cluster, end, missing
-from tests.cluster.trial import Trial
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -147,29 +145,6 @@ def test_a_controller_that_is_gone(login_node: LoginNode) -> None:
     seen = login_node.status("gone")
     assert {row["state"] for row in seen.values()} == {"waiting"}, "nothing was lost"
     login_node.sweep("cancel", "gone", "--yes")
-
-
-def test_killed_at_the_limit_before_its_teardown(
-    limited: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that does not react to USR2 and TERM: SLURM kills it and the batch script with it, and knows why."""
-    for name, value in limited.env().items():
-        monkeypatch.setenv(name, value)
-    make_scenes(tmp_path / "data" / "scenes", train=12, val=4, size=96, seed=0)
-    trial = Trial(
-        limited, tmp_path / "runs", tmp_path / "data", 600, hours=Hours(small=1 / 60), signal_delay_s=10, mem_gb=2.5
-    )
-    trial.until(lambda: trial.status["state"] == "running", "it has begun")
-    assert trial.signal(signal.SIGSTOP)
-    trial.until(lambda: trial.state() == "TIMEOUT", "SLURM has killed it", 180)
-    trial.until(lambda: trial.row.state == "failed", "it is seen")
-    assert trial.row.failure_class == "time-limit"
-    assert trial.deaths == [], "its teardown did not run"
-    first = trial.job
-    trial.retry("time-limit")
-    assert trial.job != first
-    assert trial.classes == ["time-limit"]
-    trial.until_done()
 
 
 def test_the_cap_is_used_in_full_in_a_store_with_percent_signs(login_node: LoginNode, tmp_path: Path) -> None:
