@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2d.core.run_folder import RunFolder
@@ -99,6 +99,7 @@ def orders(draw: st.DrawFn) -> list[Task]:
 ACTIVE = st.lists(st.integers(1, 12), max_size=3).map(lambda sizes: [(f"{90 + i}", n) for i, n in enumerate(sizes)])
 
 
+@settings(deadline=None)  # a machine with other work
 @given(orders(), st.integers(1, 12), st.integers(0, 6), ACTIVE)
 def test_every_task_once_in_order_and_never_more_than_the_cap(
     tasks: list[Task], cap: int, max_size: int, active: list[tuple[str, int]]
