@@ -6,6 +6,7 @@ code, OUTCOME is what `campaign.Outcome.write` writes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import random
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> None:
         if recorder.outcome.inputs >= inputs:
             recorder.finish().write(outcome)
             sys.stderr.flush()
+            atexit._run_exitfuncs()  # libFuzzer would print a report at a usual exit
             os._exit(0)
         if recorder.outcome.inputs % SAVED_EVERY == 0:
             recorder.finish().write(outcome)

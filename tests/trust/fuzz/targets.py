@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -389,9 +390,11 @@ TARGETS: dict[str, Target] = {
 
 
 def make_target(name: str) -> Parse:
-    """Return the function of a target, with a folder of its own in memory."""
+    """Return the function of a target, with a folder of its own in memory that the end of the process removes."""
     place = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    return TARGETS[name].make(Path(tempfile.mkdtemp(prefix=f"c2d-fuzz-{name}-", dir=place)))
+    folder = Path(tempfile.mkdtemp(prefix=f"c2d-fuzz-{name}-", dir=place))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return TARGETS[name].make(folder)
 
 
 def seeds_of(name: str, corpus: list[bytes]) -> list[bytes]:
