@@ -2,7 +2,8 @@
 
 Three signs are used: the name before a value (`API_KEY`, `--password`, `Authorization:`), the form of the value itself
 (a password in a URL, a JSON web token, a key of a cloud), and the values of this process's own secret variables, which
-are masked wherever they occur. Standard library only. Too much is masked rather than too little.
+are masked wherever they occur: those of a variable that is a secret by its name (`HF_TOKEN`), and of other variables
+(`DESKTOP_SESSION`, `KEYMAP`) what looks like a secret. Standard library only. Rather too much is masked than too little.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ from typing import Any
 MASK = "***"
 # In the name of an environment variable: SLURM_JWT, XAUTHORITY, AWS_SECRET_ACCESS_KEY, SENTRY_DSN, DB_PWD.
 _VARIABLE = re.compile(
-    r"AUTH|JWT|TOKEN|SECRET|PASS|KEY|CRED|COOKIE|DSN|BEARER|SIGNATURE|SESSION|PRIVATE|CERT|WEBHOOK|CONNECTION_?STR"
+    r"AUTH(?!OR(?!I))|JWT|TOKEN|SECRET|PASS|KEY|CRED|COOKIE|DSN|BEARER|SIGNATURE|SESSION|PRIVATE|CERT|WEBHOOK|CONNECTION_?STR"
     r"|(?<!OLD)PWD.|._?(?<!OLD)PWD$|_PAT$|_SAS$|SALT$",
+    re.IGNORECASE,
+)
+# At the end of the name of a variable whose value is a secret, whatever it looks like.
+_CLEARLY_SECRET = re.compile(
+    r"(?:TOKEN|SECRET|PASS(?:W(?:OR)?D|PHRASE)?|JWT|COOKIE|CRED(?:ENTIAL)?S?|BEARER|SIGNATURE|DSN|PRIVATE|AUTH(?:ORIZATION)?"
+    r"|_PWD|_PAT|_SAS|SALT|KEY(?:_ID)?|WEBHOOK(?:_URL)?)_?\d*$",
     re.IGNORECASE,
 )
 # A whole part of any other name: password, api-key, accessToken. `tokens` and `key_dim` are no secrets.
@@ -28,7 +35,10 @@ _PARTS = frozenset(
         *("sig", "sas"),
     )
 )
-_ENDS = re.compile(r"(?:passw(?:or)?d|passphrase|token|secret|api_?key|access_?key|cookie|credentials?|jwt|dsn|key)$")
+_ENDS = re.compile(
+    r"(?:passw(?:or)?d|passphrase|token|secret|cookie|credentials?|jwt|dsn"
+    r"|(?:api|access|account|auth|encryption|host|license|master|private|secret|server|shared|signing|ssh|storage)_?key)$"
+)
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 _QUOTED = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
@@ -84,7 +94,7 @@ def is_secret_name(name: str) -> bool:
     if name.isupper() and len(name) > 1:
         return is_secret_variable(name)
     parts = [part.lower() for part in _NAME_PART.findall(name)]
-    return any(part in _PARTS for part in parts) or bool(_ENDS.search(name.lower()))
+    return any(part in _PARTS for part in parts) or parts[-1:] == ["key"] or bool(_ENDS.search(name.lower()))
 
 
 def mask_text(text: str, environment: Mapping[str, str] | None = None) -> str:
@@ -95,7 +105,7 @@ def mask_text(text: str, environment: Mapping[str, str] | None = None) -> str:
         environment: values of its secret variables are masked too; this process's environment by default.
     """
     for value in _secret_values(tuple((os.environ if environment is None else environment).items())):
-        text = text.replace(value, MASK)
+        text = value.sub(MASK, text)
     text = _HEADER.sub(rf"\1\2{MASK}", text)
     for form, shown in _FORMS:
         text = form.sub(shown, text)
@@ -154,20 +164,36 @@ def mask_json(value: Any, environment: Mapping[str, str] | None = None) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _secret_values(variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """Return the values of the secret variables, the longest first; paths of files that exist are no secrets."""
-    found = {
-        value
-        for name, value in variables
-        if is_secret_variable(name) and len(value) >= _SHORTEST and not (value[:1] in "/~." and os.path.exists(value))
-    }
-    return tuple(sorted(found, key=len, reverse=True))
+def _secret_values(variables: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], ...]:
+    """Return patterns of the values of the secret variables, the longest first."""
+    found = {value for name, value in variables if is_secret_variable(name) and _is_searched(name, value)}
+    return tuple(
+        # a word such as `ubuntu` is searched as a whole word
+        re.compile(rf"(?<!\w){value}(?!\w)" if value.isalpha() and value.islower() else re.escape(value))
+        for value in sorted(found, key=len, reverse=True)
+    )
+
+
+def _is_searched(name: str, value: str) -> bool:
+    """True for a value that is searched for in other texts; paths of files that exist are no secrets."""
+    if len(value) < _SHORTEST or (value[:1] in "/~." and os.path.exists(value)):
+        return False
+    return bool(_CLEARLY_SECRET.search(name)) or _looks_secret(value)
+
+
+def _looks_secret(value: str) -> bool:
+    """True for letters and digits mixed, at least eight characters, that are no path, address or number with a unit."""
+    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    return mixed and len(value) >= 8 and not re.match(r"[/~.]|[a-z]+:path=|local/", value)
 
 
 def _masked_value(found: re.Match[str]) -> str:
     # "profile.yaml:3: environment.API_KEY: must be text" is a message, not a value
     is_message = ":" in found["sep"] and ("." in found["name"] or found["name"] in ("key", "auth"))
     is_message &= bool(re.match(r"[a-z]+ [a-z]", found["value"] + found.string[found.end() : found.end() + 2]))
+    # in a message "key: lr" names a value; in ?key=, --key= and "key": it is one
+    before = found.string[found.start() - 1 : found.start()]
+    is_message |= found["name"] == "key" and before not in ("?", "&", "-") and found["sep"][0] not in "'\"\\"
     if is_message or not is_secret_name(found["name"]) or found["value"] in ("None", "null"):
         return found.group()
     quote = found["value"][0] if found["value"][0] in "\"'" and found["value"][-1] == found["value"][0] else ""

@@ -64,6 +64,9 @@ def test_other_variables_are_kept(name):
         (f"with {AWS}", "with ***"),
         ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----", "***"),
         ("export WANDB_API_KEY='a b'", "export WANDB_API_KEY='***'"),
+        ("GET /x?key=abc", "GET /x?key=***"),
+        ("train --key=abc", "train --key=***"),
+        ("{'key': 'a', 'userKey': 'b', 'ssh_key': 'c'}", "{'key': '***', 'userKey': '***', 'ssh_key': '***'}"),
     ],
 )
 def test_a_secret_in_a_text(text, masked):
@@ -80,10 +83,38 @@ def test_a_secret_in_a_text(text, masked):
         "unknown key 'x'; known: a, b",
         "/data/coco/train2017/000000000009.jpg: no image",
         "TypeError: __init__() got an unexpected keyword argument 'x'",
+        "unexpected key: neck.convs.0",
+        "best key=coco/bbox_mAP",
+        "donkey: 4 boxes, monkey=3, turkey: 0.31 AP, hockey: 2",
     ],
 )
 def test_a_text_without_a_secret_is_kept(text):
     assert mask_text(text, {}) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("DESKTOP_SESSION", "ubuntu"),
+            ("XDG_SESSION_CLASS", "background"),
+            ("KEYMAP", "german"),
+            ("MONKEY", "monkeys"),
+        ),
+        *(("GIT_AUTHOR_NAME", "retinanet1"), ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus")),
+        *(("SESSION_MANAGER", "local/host1:@/tmp/.ICE-unix/1"), ("KEYTIMEOUT", "100000"), ("HF_TOKEN", "1")),
+    ],
+)
+def test_an_ordinary_value_of_a_variable_is_not_masked_in_other_texts(name, value):
+    text = f"/home/{value}/runs: {value} "
+    environment = {"C2D_DATA": text, name: value}
+    masked = text if name != "MONKEY" else text.replace(value, MASK)  # ends in KEY: cannot be told from a key
+    assert mask_text(text, environment) == mask_environment(environment)["C2D_DATA"] == masked
+
+
+def test_values_of_secret_variables_are_masked_in_other_texts():
+    environment = {"DB_PASSWORD": "hunter2", "C2D_TOKEN": "secret", "SESSION_COOKIE_JAR": "a1b2c3d4e5"}
+    assert mask_text("xhunter2y, secretary, /secret/, a1b2c3d4e5", environment) == "x***y, secretary, /***/, ***"
 
 
 def test_flag_and_value_can_be_two_arguments():
