@@ -3,7 +3,7 @@
 Three signs are used: the name before a value (`API_KEY`, `--password`, `Authorization:`), the form of the value itself
 (a password in a URL, a JSON web token, a key of a cloud), and the values of this process's own secret variables, which
 are masked wherever they occur: those of a variable that is a secret by its name (`HF_TOKEN`), and of other variables
-(`DESKTOP_SESSION`, `KEYMAP`) what looks like a secret. Standard library only. Rather too much is masked than too little.
+(`DESKTOP_SESSION`, `KEYMAP`) what looks like a secret. Standard library only; rather too much than too little.
 """
 
 from __future__ import annotations
