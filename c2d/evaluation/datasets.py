@@ -80,7 +80,11 @@ def build_dataset(dataset: Any) -> Any:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
             raise _no_images_error(dataset) from error
-        except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # a config's values reach any code of mmdet, which may raise anything
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):  # of a file system
+                raise
             raise InputError(
                 f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
             ) from error

@@ -29,12 +29,14 @@ def build_student(config: Config, device: str = "cpu") -> Any:
 
         try:
             model = MODELS.build(config["model"])
-        except (AssertionError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+            # mmdet's constructors leave some parts at torch's own first weights; mmengine's Runner calls this too.
+            model.init_weights()
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # a config's values reach any code of mmdet and torch, which may raise anything
             raise InputError(
                 f"mmdet cannot build the student's model: {first_line(error)}; check its config and the overrides"
             ) from error
-        # mmdet's constructors leave some parts at torch's own first weights; mmengine's Runner calls this too.
-        model.init_weights()
     return model.to(device)
 
 

@@ -72,7 +72,9 @@ class DetectorTeacher:
 
             try:
                 network = MODELS.build(model)
-            except (AssertionError, AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+            except (InputError, MemoryError):
+                raise
+            except Exception as error:  # a config's values reach any code of mmdet and torch, which may raise anything
                 raise InputError(f"mmdet cannot build the model of {config}: {first_line(error)}") from error
         # Not strict: a checkpoint may hold EMA copies of the weights; the audit lists them as unexpected.
         loaded = safe_load.load(checkpoint)

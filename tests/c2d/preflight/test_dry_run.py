@@ -181,6 +181,14 @@ def test_a_teacher_below_its_min_top1(
             "mmdet cannot build the student's model: 'invalid depth 19 for resnet'",
             "config",
         ),
+        # mmdet and torch raise any type: RuntimeError in the constructor, AssertionError in the first weights
+        (
+            {"model.backbone.norm_cfg": {"type": "BN", "requires_grad": "x"}},
+            "mmdet cannot build the student's model: requires_grad must be a bool",
+            "config",
+        ),
+        ({"model.neck.init_cfg": "weights.pth"}, "mmdet cannot build the student's model: AssertionError", "config"),
+        ({"train_dataloader.dataset.pipeline.3": {"type": "Albu"}}, "mmdet cannot build the data set: ", "config"),
         (
             {"model.bakcbone.depth": 18},
             "unknown part of override 'model.bakcbone.depth': 'bakcbone'; did you mean",
