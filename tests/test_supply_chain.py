@@ -22,6 +22,8 @@ ACCEPTED = {**dict.fromkeys(PERMISSIVE), "MPL-2.0": None, "LicenseRef-NVIDIA-Pro
 
 def script(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and named tuples look their module up
     spec.loader.exec_module(module)
@@ -64,7 +66,7 @@ def test_every_requirement_of_c2d_is_locked(short):
         *project["dependencies"],
         *(line for name in ("train", "analysis", "export", "dev") for line in extras[name]),
     ]
-    names = {locked_files.canonical(re.match(r"[A-Za-z0-9._-]+", line)[0]) for line in wanted}
+    names = {locked_files.canonical(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in wanted}
     assert names <= set(locked(f"locked-py{short}.txt"))
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from c2d.core.disk import host_digest, unfinished
+from c2d.core.regular_file import read_bytes
 from c2d.core.run_folder import RunFolder
 
 HEARTBEAT_LIMIT_S = 300.0
@@ -30,6 +31,8 @@ would do more damage than a run that waits."""
 LOCK_LIMIT_S = 60.0
 """Age at which a lock without a status `running` is taken over. Its owner writes the status right
 after it acquired the lock, and releases the lock right after the last status."""
+LOCK_BYTES = 4096
+"""More than any lock file has: filelock writes a pid, a host name and a time into it."""
 
 ABANDONED_S = 86_400.0
 """Age at which a temporary file of another host is taken for one that a killed process left."""
@@ -120,7 +123,7 @@ def _changed_at(path: Path) -> float:
 def _local_lock_pid(folder: RunFolder) -> int | None:
     """Return the pid in a lock of this host; None for another host's, and for locks of filelock before 3.22."""
     try:
-        pid, host, *_ = folder.lock.read_text(errors="replace")[:1000].splitlines()
+        pid, host, *_ = read_bytes(folder.lock, most=LOCK_BYTES).decode(errors="replace").splitlines()
         return int(pid) if host == socket.gethostname() else None
     except (OSError, ValueError):
         return None

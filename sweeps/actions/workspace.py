@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,8 @@ from filelock import SoftFileLock, Timeout
 
 from c2d.core.disk import DISK_ERRORS, disk_error
 from c2d.core.errors import Busy
+from c2d.core.regular_file import read_bytes
+from c2d.core.run_state import LOCK_BYTES
 from c2d.core.store_folder import SWEEPS
 from sweeps.definition.profile import Profile
 
@@ -52,7 +54,9 @@ def submission_lock(runs: Path) -> Iterator[None]:
         lock.acquire(timeout=LOCK_WAIT_S)
     except Timeout:
         # filelock writes the pid and the host name into the file, one a line.
-        owner = " on ".join(path.read_text().splitlines()[:2]) if path.exists() else "unknown"
+        owner = "unknown"
+        with suppress(OSError, ValueError):
+            owner = " on ".join(read_bytes(path, most=LOCK_BYTES).decode(errors="replace").splitlines()[:2])
         raise Busy(
             f"another submission to {runs} is in progress (pid {owner}); wait for it, or remove {path} if that process "
             "has ended"

@@ -8,26 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.job_file import Job
-from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
 from c2d.core.store_folder import RunStore
 from sweeps.scheduler.array_file import ARRAY, read_array
+from sweeps.state.run_files import RunFiles
 
 DELETED = "its run folder was deleted"
 
 
-def deleted_runs(ids: Collection[str], runs: Path, folders: Mapping[str, bool]) -> list[str]:
+def deleted_runs(ids: Collection[str], files: Mapping[str, RunFiles]) -> list[str]:
     """Return the runs without spec.json and job.json: they are new, or their folder was deleted.
 
     Args:
         ids: run ids.
-        runs: the store.
-        folders: see `sweeps.state.plan.folders_of`.
+        files: of the runs that have an entry in the store.
     """
     found = []
     for name in ids:
-        run = RunFolder(runs / name)
-        if name not in folders or (folders[name] and not run.spec.exists() and not run.job.exists()):
+        one = files.get(name)
+        if one is None or (
+            one.is_folder and one.job is None and not one.run.spec.exists() and not one.run.job.exists()
+        ):
             found.append(name)
     return found
 

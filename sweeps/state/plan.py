@@ -6,15 +6,13 @@ is available. Nothing is written here.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from c2d.core.job_file import Job, read_canary, read_job
+from c2d.core.job_file import Job
 from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
@@ -22,7 +20,7 @@ from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.lost_launches import DELETED, deleted_runs, lost_launches
 from sweeps.state.run_facts import RunFacts, is_live, is_queued
-from sweeps.state.run_files import is_damaged, no_folder, read_run_files
+from sweeps.state.run_files import RunFiles, is_damaged, read_store_files
 from sweeps.state.state_rules import State, decide
 
 NO_LAUNCHES: Mapping[str, Job] = {}
@@ -92,10 +90,12 @@ def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[
         runs: the store.
     """
     planned = planned_runs(manifest)
-    ids = dict.fromkeys(name for entry in planned for name in (entry.run, *entry.needs))
-    lost = lost_launches(deleted_runs(ids, runs, folders_of(runs)), runs)
-    answer = queue.read_jobs([*slurm_jobs(planned, runs), *(job.job for job in lost.values() if job.job)])
-    rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence, lost=lost)
+    ids = _ids(planned)
+    files = read_store_files(ids, runs)
+    lost = lost_launches(deleted_runs(ids, files), runs)
+    submitted = [job for one in files.values() for job in one.unfinished_jobs]
+    answer = queue.read_jobs([*submitted, *(job.job for job in lost.values() if job.job)])
+    rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence, lost=lost, files=files)
     rows = [replace(row, silence=answer.silence) if row.job is not None and row.job.job else row for row in rows]
     return [row for row in rows if row.kind != "orphan" or _is_active(row)], answer.facts
 
@@ -108,6 +108,7 @@ def plan_rows(
     queue_answered: bool,
     now: float | None = None,
     lost: Mapping[str, Job] = NO_LAUNCHES,
+    files: Mapping[str, RunFiles] | None = None,
 ) -> list[Row]:
     """Return a row for every planned run, in their order.
 
@@ -118,10 +119,11 @@ def plan_rows(
         queue_answered: whether SLURM has answered; if not, a submitted job keeps its last known state.
         now: seconds since the epoch; the clock's where it is None.
         lost: launches of runs whose folder was deleted (`sweeps.state.lost_launches`).
+        files: of the runs and the teachers they need, where they are read already.
     """
     clock = time.time() if now is None else now
-    folders = folders_of(runs)
     entries = list(planned)
+    files = read_store_files(_ids(entries), runs) if files is None else files
     # A teacher may be planned by another sweep alone, or by none any more: its run folder has its state.
     own = {entry.run for entry in entries}
     others = {need: PlannedRun(need, "teacher") for entry in entries for need in entry.needs if need not in own}
@@ -129,9 +131,8 @@ def plan_rows(
     for entry in [*others.values(), *entries]:
         row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
         row = replace(row, status={"state": "waiting"}, needs=entry.needs)
-        if entry.run in folders:
-            is_folder = folders[entry.run]
-            row = _decided(row, facts, queue_answered, clock) if is_folder else _damaged(row, [no_folder(row.run)])
+        if entry.run in files:
+            row = _decided(row, files[entry.run], facts, queue_answered, clock)
         if entry.run in lost and row.state != "done":
             row = _deleted(row, lost[entry.run], facts, queue_answered, clock)
         rows[entry.run] = row
@@ -158,41 +159,18 @@ def damaged_lines(rows: Iterable[Row]) -> list[str]:
     return [f"warning: {row.run.id} is damaged and left out: {row.reason}" for row in rows if row.state == "damaged"]
 
 
-def slurm_jobs(planned: Iterable[PlannedRun], runs: Path) -> list[str]:
-    """Return the ids of the SLURM jobs of all runs that are not done, and of the teachers they need."""
-    found = []
-    folders = folders_of(runs)
-    for name in dict.fromkeys(name for entry in planned for name in (entry.run, *entry.needs)):
-        if folders.get(name):
-            run = RunFolder(runs / name)
-            job = read_job(run)
-            numbers = [launch.job for launch in (job, read_canary(run, job)) if launch is not None and launch.job]
-            if numbers and run.try_read_status()["state"] != "done":
-                found += numbers
-    return found
-
-
-def folders_of(runs: Path) -> dict[str, bool]:
-    """Return {name: whether it is a folder}; a link to a folder is one."""
-    # One listing of the store instead of one call for each planned run: the store may be on a network file system.
-    found = {}
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs) as entries:
-        for entry in entries:
-            found[entry.name] = False
-            with suppress(OSError):  # a link to itself
-                found[entry.name] = entry.is_dir()
-    return found
+def _ids(planned: Iterable[PlannedRun]) -> list[str]:
+    """Return the ids of runs and of the teachers they need, each once."""
+    return list(dict.fromkeys(name for entry in planned for name in (entry.run, *entry.needs)))
 
 
 def _is_active(row: Row) -> bool:
     return row.state in ("waiting", "running") and not row.launch
 
 
-def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
-    """Return the row of a run that has a folder."""
-    files = read_run_files(row.run)
-    job = files.job
-    canary = _deciding_canary(row.run, job, facts)
+def _decided(row: Row, files: RunFiles, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
+    """Return the row of a run that has an entry in the store."""
+    job, canary = files.job, _deciding_canary(files, facts)
     launch = canary or job
     slurm = facts.get(launch.job) if launch is not None and launch.job is not None else None
     found = RunFacts(row.run, files.status, launch, slurm, queue_answered, now, facts)
@@ -204,11 +182,11 @@ def _decided(row: Row, facts: Mapping[str, JobFacts], queue_answered: bool, now:
     return replace(row, status=files.status, job=job, canary=canary, problems=files.problems, **decision._asdict())
 
 
-def _deciding_canary(run: RunFolder, job: Job | None, facts: Mapping[str, JobFacts]) -> Job | None:
+def _deciding_canary(files: RunFiles, facts: Mapping[str, JobFacts]) -> Job | None:
     """Return the launch of a run's canary while that waits, runs or has failed; the whole run waits for it then."""
-    canary = read_canary(run, job)
+    canary = files.canary
     if canary is None or canary.job is None:
-        return canary if canary is not None and job is None else None
+        return canary if canary is not None and files.job is None else None
     known = facts.get(canary.job)
     return canary if known is not None and known.state != "COMPLETED" else None
 

@@ -1,12 +1,18 @@
-"""The files of one run that decide its state, and those of them that cannot be used. Nothing is written."""
+"""The files of runs that decide their states, and those of them that cannot be used. Nothing is written.
+
+Every run folder is read once: what SLURM is asked, and the state of the run, come from the same reading.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c2d.core.job_file import Job, load_job
+from c2d.core.job_file import Job, load_job, read_canary
 from c2d.core.regular_file import Problem, file_state
 from c2d.core.run_folder import RunFolder
 from sweeps.state.run_facts import RunFacts, is_live, is_queued
@@ -19,23 +25,57 @@ class RunFiles:
     Attributes:
         status: status.json; state `waiting` where it is missing or damaged.
         job: job.json; None where it is missing or damaged.
+        canary: canary.json, where the run waits for its canary, or that alone is submitted.
         problems: files that cannot be used.
+        is_folder: False where another file has the name of the run.
     """
 
     run: RunFolder
     status: dict[str, Any]
     job: Job | None
+    canary: Job | None = None
     problems: tuple[Problem, ...] = ()
+    is_folder: bool = True
+
+    @property
+    def unfinished_jobs(self) -> list[str]:
+        """The ids of its jobs of SLURM; [] where the run is done."""
+        if self.status["state"] == "done":
+            return []
+        return [launch.job for launch in (self.job, self.canary) if launch is not None and launch.job is not None]
+
+
+def read_store_files(ids: Iterable[str], runs: Path) -> dict[str, RunFiles]:
+    """Return {run id: its files} of those runs that have an entry in the store, in the order of `ids`.
+
+    Args:
+        ids: run ids.
+        runs: the store.
+    """
+    # One listing of the store instead of one call for each run: the store may be on a network file system.
+    folders: dict[str, bool] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs) as entries:
+        for entry in entries:
+            folders[entry.name] = False
+            with suppress(OSError):  # a link to itself
+                folders[entry.name] = entry.is_dir()
+    found = {}
+    for name in ids:
+        if name in folders:
+            run = RunFolder(runs / name)
+            found[name] = read_run_files(run) if folders[name] else _no_folder(run)
+    return found
 
 
 def read_run_files(run: RunFolder) -> RunFiles:
-    """Read the files of a run that has an entry in the store."""
+    """Read the files of a run whose folder exists."""
     status, job = run.load_status(), load_job(run)
     problems = [found for found in (status, job) if isinstance(found, Problem)]
     if isinstance(status, Problem):
         status = {"state": "waiting", "attempt": 0}
     problems += _problem_of(run.result if status["state"] == "done" else run.attempts)
-    return RunFiles(run, status, None if isinstance(job, Problem) else job, tuple(problems))
+    job = None if isinstance(job, Problem) else job
+    return RunFiles(run, status, job, read_canary(run, job), tuple(problems))
 
 
 def is_damaged(files: RunFiles, facts: RunFacts) -> bool:
@@ -43,14 +83,16 @@ def is_damaged(files: RunFiles, facts: RunFacts) -> bool:
 
     The numbers of a run that is done need no job.json. A job in the queue, or that runs, writes status.json again.
     """
+    if not files.is_folder:
+        return True
     if files.status["state"] == "done":
         return any(problem.path != files.run.job for problem in files.problems)
     return bool(files.problems) and not (is_queued(facts) or is_live(facts))
 
 
-def no_folder(run: RunFolder) -> Problem:
-    """Return the problem of a run whose name in the store is not that of a folder."""
-    return Problem(run.path, "is not a folder; remove it, then submit the sweep again")
+def _no_folder(run: RunFolder) -> RunFiles:
+    problem = Problem(run.path, "is not a folder; remove it, then submit the sweep again")
+    return RunFiles(run, {"state": "waiting", "attempt": 0}, None, problems=(problem,), is_folder=False)
 
 
 def _problem_of(path: Path) -> list[Problem]:

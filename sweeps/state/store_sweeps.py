@@ -6,7 +6,6 @@ are counted here, not diagnosed: `c2d sweep triage` reads logs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,14 +16,13 @@ from typing import Any
 from c2d.core.job_file import Job
 from c2d.core.printable import printable_line
 from c2d.core.regular_file import Problem
-from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import PlannedRun, planned_runs, read_manifest, sweep_names
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.run_facts import RunFacts
-from sweeps.state.run_files import RunFiles, is_damaged, no_folder, read_run_files
+from sweeps.state.run_files import RunFiles, is_damaged, read_store_files
 from sweeps.state.state_rules import STATES, State, state_of
 
 
@@ -71,8 +69,8 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
         for name, manifest in manifests.items()
         if not isinstance(manifest, Problem)
     }
-    files = _read_files({entry.run for entries in planned.values() for entry in entries}, runs)
-    jobs = [one.job.job for one in files.values() if one.job and one.job.job and one.status["state"] != "done"]
+    files = read_store_files(dict.fromkeys(entry.run for entries in planned.values() for entry in entries), runs)
+    jobs = [job for one in files.values() for job in one.unfinished_jobs]
     facts: dict[str, JobFacts] = {}
     answered = False
     if jobs and queue.available():
@@ -93,17 +91,6 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
         question = printable_line(str(manifest.get("question", "")))
         found.append(SweepCounts(name, question, _counts(planned[name], own), min(newest, now)))
     return sorted(found, key=lambda sweep: (-sweep.changed, sweep.name)), bool(jobs) and not answered
-
-
-def _read_files(wanted: set[str], runs: Path) -> dict[str, RunFiles]:
-    # One listing of the store: most file systems answer it faster than one question for each run.
-    names = {entry.name for entry in os.scandir(runs)} if runs.is_dir() else set()
-    found = {}
-    for name in sorted(wanted & names):
-        run = RunFolder(runs / name)
-        is_file = run.path.exists() and not run.path.is_dir()
-        found[name] = RunFiles(run, {"state": "done"}, None, (no_folder(run),)) if is_file else read_run_files(run)
-    return found
 
 
 def _state(files: RunFiles, facts: RunFacts) -> State:

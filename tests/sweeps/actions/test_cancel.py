@@ -105,6 +105,7 @@ def test_a_running_canary_is_shown_cancelled_and_explained(fake: FakeSlurm, plac
     assert [run["canary"] for run in seen.values()].count(True) == 1
 
     (bird,) = [row for row in rows(place) if row.canary is not None]
+    assert bird.job is not None
     report = cancel_runs(cancellable([bird]), place.runs)
     assert report.lines == [f"cancelled 2 jobs: {bird.job.job}, {canary}"]
     assert sorted(numbers(fake)) == sorted([str(bird.job.job), canary])

@@ -39,7 +39,7 @@ CHANGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda place: (place / "snapshot.json").write_text('{"digest": "0"}'), "has digest 0, submitted was"),
     (lambda place: (place / SOURCE).unlink(), "has been altered: its content has digest"),
     (lambda place: (place / "torch.py").write_text("raise SystemExit"), "has been altered"),
-    (lambda place: ((place / SOURCE).chmod(0o644), (place / SOURCE).write_text("")), "has been altered"),
+    (lambda place: os.truncate(place / SOURCE, 0), "has been altered"),
 ]
 
 

@@ -213,7 +213,13 @@ def test_values_of_job_json(runs: Path, change: dict[str, Any]) -> None:
 def test_attempts(runs: Path) -> None:
     run = RunFolder(runs / RUN)
     good = {"time": "2026-01-01T00:00:00+00:00", "class": "killed", "iteration": 3, "lost_s": 2.5}
-    wrong = [{"iteration": "x"}, {"lost_s": int(HUGE)}, {"time": "soon"}, {"class": {}}, {"attempt": -1}]
+    wrong: list[dict[str, object]] = [
+        {"iteration": "x"},
+        {"lost_s": int(HUGE)},
+        {"time": "soon"},
+        {"class": {}},
+        {"attempt": -1},
+    ]
     lines = [json.dumps(good), "[]", "{cut", *(json.dumps(good | change) for change in wrong), json.dumps(good)]
     run.attempts.write_bytes("\n".join(lines).encode() + b"\n\xff\xfe\n")
     assert read_attempts(run) == [good, good]

@@ -15,7 +15,8 @@ from c2d.core.job_file import Job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.core.sweep_manifest import PlannedRun
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.plan import Row, plan_rows, slurm_jobs
+from sweeps.state.plan import Row, plan_rows, read_plan
+from sweeps.state.run_files import read_store_files
 
 NOW = time.time()
 ELSEWHERE = {"host": "node17", "pid": 4}
@@ -218,7 +219,24 @@ def test_a_damaged_status_file_does_not_end_the_plan(run: RunFolder) -> None:
 
 def test_jobs_of_finished_runs_are_not_queried(run: RunFolder) -> None:
     job(run)
-    asked = [PlannedRun(run.id, "student"), PlannedRun("not there", "student")]
-    assert slurm_jobs(asked, run.path.parent) == ["7_0"]
+    read = read_store_files([run.id, "not there"], run.path.parent)
+    assert {name: files.unfinished_jobs for name, files in read.items()} == {run.id: ["7_0"]}
     status(run, "done")
-    assert slurm_jobs(asked, run.path.parent) == []
+    assert read_store_files([run.id], run.path.parent)[run.id].unfinished_jobs == []
+
+
+def test_the_files_of_a_run_are_opened_once(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    status(run, "running", ago_s=20)
+    job(run)
+    opened: list[str] = []
+    real = os.open
+
+    def counting(path: Any, *args: Any, **options: Any) -> int:
+        opened.append(os.path.basename(str(path)))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", counting)
+    manifest = {"cells": [{"labels": {}, "seed": 0, "run": run.id}], "teachers": [], "needs": {}, "orphans": []}
+    rows, _ = read_plan(manifest, run.path.parent)
+    assert [row.state for row in rows] == ["running"]
+    assert (opened.count("status.json"), opened.count("job.json")) == (1, 1)
