@@ -26,8 +26,13 @@ class InputError(Exception):
     exit_code = 2
     failure_class = "config"
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(short_words(message))
+    def __init__(self, *lines: str) -> None:
+        """Build the error.
+
+        Args:
+            lines: the message, or one for each mistake; a line break inside one is of a name, and is escaped.
+        """
+        super().__init__("\n".join(short_words(line).replace("\r", r"\r").replace("\n", r"\n") for line in lines))
 
 
 class Busy(InputError):

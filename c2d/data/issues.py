@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from c2d.core.errors import InputError
+from c2d.core.printable import printable_line
 
 
 class InvalidDataset(InputError):
@@ -45,7 +46,7 @@ class Issue:
     def line(self) -> str:
         """Return `severity: file: where: message`."""
         place = f"{self.where}: " if self.where else ""
-        return f"{self.severity}: {self.file}: {place}{self.message}"
+        return printable_line(f"{self.severity}: {self.file}: {place}{self.message}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values."""

@@ -140,12 +140,11 @@ def _lookup(module: ModuleType, pattern: str) -> Callable[..., Any]:
 def _restrict_files() -> None:
     """Let mmengine's file functions, and mmdet's data sets, read data alone."""
     import numpy as np
-    import yaml
 
     pickles: Any = importlib.import_module("mmengine.fileio.handlers.pickle_handler")
     texts: Any = importlib.import_module("mmengine.fileio.handlers.yaml_handler")
     pickles.PickleHandler.load_from_fileobj = _refuse_pickle
-    texts.Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    texts.Loader = getattr(texts.yaml, "CSafeLoader", texts.yaml.SafeLoader)
     with contextlib.suppress(ImportError, AttributeError):
         images: Any = importlib.import_module("mmdet.datasets.openimages")
 

@@ -81,7 +81,7 @@ def load(path: str | Path) -> Any:
     """
     path = Path(path)
     _exists(path)
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _is_safetensors(path):
         return _load_safetensors(path)
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # a variable of torch's; it has no place here
     try:
@@ -118,6 +118,13 @@ def _exists(path: Path) -> None:
 def _listing(folder: Path) -> str:
     names = sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES) if folder.is_dir() else []
     return ", ".join(names[:10]) or f"no {', '.join(SUFFIXES)} file"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """True for a .safetensors file of any name, as the store keeps it: the length of a JSON header, then the header."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
@@ -166,18 +173,19 @@ def weights_of(loaded: Any, source: str = "the checkpoint") -> tuple[Mapping[str
         {key: tensor of any shape}, and the name of the entry that holds it ("" at the top).
 
     Raises:
-        InputError: it holds no tensors.
+        InputError: it holds no tensors, or keys that are no text.
     """
 
     def tensors(value: Any) -> bool:
         return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
 
-    if tensors(loaded):
-        return loaded, ""
+    for name in ("", *WRAPPERS):
+        found = loaded.get(name) if name and isinstance(loaded, Mapping) else loaded
+        if isinstance(found, Mapping) and tensors(found):
+            if foreign := [key for key in found if not isinstance(key, str)]:
+                raise InputError(f"{source} has the key {str(foreign[0])[:40]}, and keys of weights are text; {RESAVE}")
+            return found, name
     if isinstance(loaded, Mapping):
-        for name in WRAPPERS:
-            if tensors(loaded.get(name)):
-                return loaded[name], name
         raise InputError(
             f"{source} holds no weights: its entries are {', '.join(map(str, list(loaded)[:10])) or 'none'}; "
             f"weights may be at the top or under {', '.join(WRAPPERS)}"

@@ -180,11 +180,11 @@ def run_local(request: LaunchRequest, print_line: PrintLine, at_once: int | None
     return local.launch(request, print_line, at_once=at_once)
 
 
-def problem_text(definition: Definition, problems: Iterable[Problem]) -> str:
-    """Return all problems of a check, one a line."""
+def problem_error(definition: Definition, problems: Iterable[Problem]) -> InputError:
+    """Return the error of a check that found problems: all of them, one a line."""
     listed = list(problems)
-    lines = "\n".join(f"  {problem.where}: {problem.message}" for problem in listed)
-    return f"{definition.source}: {len(listed)} problem{'s' if len(listed) > 1 else ''}, nothing was launched\n{lines}"
+    head = f"{definition.source}: {len(listed)} problem{'s' if len(listed) > 1 else ''}, nothing was launched"
+    return InputError(head, *(f"  {problem.where}: {problem.message}" for problem in listed))
 
 
 def plan_lines(rows: list[Row], launched: set[str]) -> list[str]:
@@ -213,7 +213,7 @@ def _check_chosen(
     profile: Profile | None = workspace.profile if workspace.where != "local" else None
     problems = check_sweep(definition, part, workspace.runs, workspace.data, profile, forward, print_line)
     if problems:
-        raise InputError(problem_text(definition, problems))
+        raise problem_error(definition, problems)
 
 
 def _write_specs(chosen: list[Row], specs: dict[str, RunSpec]) -> None:

@@ -19,6 +19,7 @@ def list_command(runs: RunsOption = None, as_json: JsonOption = False) -> None:
     """List every sweep of the store. Runs by state, newest change, question; the newest first."""
     from rich.console import Console
 
+    from c2d.core.printable import printable_line
     from c2d.core.store_folder import runs_folder
     from sweeps.state.store_sweeps import list_sweeps
 
@@ -31,7 +32,7 @@ def list_command(runs: RunsOption = None, as_json: JsonOption = False) -> None:
     if is_unanswered:
         print("warning: SLURM does not answer here: runs in its queue are shown by their files alone")
     if not sweeps:
-        print(f"no sweep in {store}; `c2d sweep submit DEF.yaml` writes one, --runs names another store")
+        print(f"no sweep in {printable_line(str(store))}; `c2d sweep submit DEF.yaml` writes one, or give --runs")
         return
     # Into a file or a pipe, rich would write 80 columns.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)

@@ -28,8 +28,7 @@ def check_command(
     forward: ForwardOption = True,
 ) -> None:
     """Check every cell: files, classes, layers, shapes, data set, weights. Lists all problems; exit code 2."""
-    from c2d.core.errors import InputError
-    from sweeps.actions.submit import problem_text, resolve, specs_of
+    from sweeps.actions.submit import problem_error, resolve, specs_of
     from sweeps.checks.check_sweep import check_sweep
     from sweeps.definition.definition import read_definition
 
@@ -40,7 +39,7 @@ def check_command(
     machine = workspace.profile if profile else None
     problems = check_sweep(sweep, grid, workspace.runs, workspace.data, machine, forward, print_line)
     if problems:
-        raise InputError(problem_text(sweep, problems))
+        raise problem_error(sweep, problems)
     print("no problem found")
 
 

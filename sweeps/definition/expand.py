@@ -67,7 +67,7 @@ def expand(definition: Definition, cells: Sequence[CellValues], lookup: Lookup) 
     if mistakes:
         lines = [_mistake_line(definition, text, wrong) for text, wrong in mistakes.items()]
         more = len(lines) - MAX_MISTAKES
-        raise InputError("\n".join(lines[:MAX_MISTAKES] + [f"{definition.source}: {more} more mistakes"] * (more > 0)))
+        raise InputError(*lines[:MAX_MISTAKES], *[f"{definition.source}: {more} more mistakes"] * (more > 0))
     return Grid(resolved, list(resolver.teachers.values()))
 
 

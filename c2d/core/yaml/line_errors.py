@@ -75,7 +75,7 @@ class LineErrors:
         """
         if self.found:
             in_order = sorted(self.found, key=lambda error: error.line)
-            raise InputError("\n".join(dict.fromkeys(error.text for error in in_order)))
+            raise InputError(*dict.fromkeys(error.text for error in in_order))
 
 
 def key_text(path: KeyPath) -> str:

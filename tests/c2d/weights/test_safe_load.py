@@ -222,6 +222,9 @@ def test_safetensors(tmp_path: Path) -> None:
     save_file = pytest.importorskip("safetensors.torch", reason="safetensors is not installed").save_file
     save_file({"weight": torch.ones(3)}, tmp_path / "a.safetensors")
     assert torch.equal(safe_load.load(tmp_path / "a.safetensors")["weight"], torch.ones(3))
+    # the store keeps the file of `init:` under another name
+    (tmp_path / "a.pth").write_bytes((tmp_path / "a.safetensors").read_bytes())
+    assert torch.equal(safe_load.load(tmp_path / "a.pth")["weight"], torch.ones(3))
     (tmp_path / "b.safetensors").write_bytes(b"short")
     with pytest.raises(safe_load.Corrupt):
         safe_load.load(tmp_path / "b.safetensors")
@@ -378,6 +381,12 @@ def test_rename_maps_keys_and_lists_the_dropped_ones() -> None:
     assert "1 left out (fc.w)" in audit.summary()
     with pytest.raises(InputError, match="two keys become 'x'"):
         safe_load.load_into(model, state, who="backbone", strict=True, rename=lambda key: "x")
+
+
+def test_keys_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"a": torch.ones(1), 7: torch.ones(1)}}, tmp_path / "n.pth")
+    with pytest.raises(InputError, match="has the key 7, and keys of weights are text"):
+        safe_load.load_into(net(), tmp_path / "n.pth", who="student", strict=True)
 
 
 def test_a_file_without_weights_lists_what_it_has(tmp_path: Path) -> None:
