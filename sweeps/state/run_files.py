@@ -1,6 +1,6 @@
 """The files of runs that decide their states, and those of them that cannot be used. Nothing is written.
 
-Every run folder is read once: what SLURM is asked, and the state of the run, come from the same reading.
+Every run folder is read once: the ids of the request to SLURM, and the state of the run, come from the same reading.
 """
 
 from __future__ import annotations
