@@ -32,6 +32,13 @@ from tests.sweeps.state.test_plan import plan_row
 pytest.importorskip("submitit")
 
 SOURCE = "c2d/core/errors.py"
+
+
+def empty(path: Path) -> None:
+    path.chmod(0o644)  # a snapshot is read-only
+    path.write_text("")
+
+
 CHANGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda place: (place / "snapshot.json").unlink(), "snapshot.json is missing"),
     (lambda place: place.rename(place.with_name("away")), "snapshot.json is missing"),
@@ -39,7 +46,7 @@ CHANGES: list[tuple[Callable[[Path], object], str]] = [
     (lambda place: (place / "snapshot.json").write_text('{"digest": "0"}'), "has digest 0, submitted was"),
     (lambda place: (place / SOURCE).unlink(), "has been altered: its content has digest"),
     (lambda place: (place / "torch.py").write_text("raise SystemExit"), "has been altered"),
-    (lambda place: os.truncate(place / SOURCE, 0), "has been altered"),
+    (lambda place: empty(place / SOURCE), "has been altered"),
 ]
 
 
