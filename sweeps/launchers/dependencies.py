@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from c2d.core.errors import InputError, RunError
-from c2d.core.job_file import CANARY, read_job
+from c2d.core.errors import Busy, InputError, RunError
+from c2d.core.job_file import CANARY, is_launcher_alive, read_job
 from c2d.core.run_folder import RunFolder
 from sweeps.launchers.arrays import JobArray
 from sweeps.launchers.launch_request import LaunchRequest
-from sweeps.launchers.recover_submission import recover_submission
+from sweeps.launchers.recover_submission import recover_submission, unknown_for_s
 from sweeps.scheduler import queue
 
 
@@ -32,6 +32,7 @@ def parent_jobs(array: JobArray, request: LaunchRequest, jobs: Mapping[str, str]
 
     Raises:
         InputError: a parent is neither done nor submitted to SLURM.
+        Busy: it is not known yet whether SLURM has taken a parent.
         RunError: a parent's job has ended, and its run is not done.
         queue.Unreachable: the controller does not answer.
     """
@@ -44,6 +45,11 @@ def parent_jobs(array: JobArray, request: LaunchRequest, jobs: Mapping[str, str]
         canary = parent.endswith(CANARY)
         job = read_job(run, canary=canary)
         job = recover_submission(job, canary=canary) if job is not None else None
+        if job is not None and job.where == "slurm" and job.state == "submitting" and not is_launcher_alive(job):
+            raise Busy(
+                f"{array.tasks[0].run.id} waits for {run.id}, whose submission ended before SLURM gave a number; call "
+                f"the same command again in {unknown_for_s(job) + 1:.0f} s, when it is known whether SLURM took it"
+            )
         if job is None or job.job is None or job.where != "slurm" or job.state != "submitted":
             where = f"launched {job.where} on {job.host} ({job.state})" if job else "not launched"
             raise InputError(

@@ -51,7 +51,7 @@ def recover_submission(job: Job, *, canary: bool = False) -> Job | None:
         number = str(facts["job"]) if facts else queue.find_by_name(job.name)
     except queue.Unreachable:
         return job
-    if number is None and _age_s(job) < (APPEAR_S if job.host == socket.gethostname() else OTHER_HOST_S):
+    if number is None and unknown_for_s(job) > 0:
         return job
     for run in members:
         current = read_job(run, canary=canary)
@@ -74,7 +74,15 @@ def submitted_job(job: Job, number: str, count: int) -> Job:
     return job.model_copy(update={"state": "submitted", "job": submission.job_id(number, job.task, count)})
 
 
-def _age_s(job: Job) -> float:
+def unknown_for_s(job: Job) -> float:
+    """Return for how many more seconds a job that SLURM does not list may still appear; 0: it never reached SLURM.
+
+    Args:
+        job: `submitting`, by a launcher that has ended.
+    """
     submitted = time_stamp(job.submitted)
+    if submitted is None:
+        return 0.0
+    limit_s = APPEAR_S if job.host == socket.gethostname() else OTHER_HOST_S
     # A clock that was set back since must not make it wait until that time comes again.
-    return float("inf") if submitted is None else abs(time.time() - submitted)
+    return max(0.0, limit_s - abs(time.time() - submitted))

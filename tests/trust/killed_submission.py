@@ -158,7 +158,9 @@ def kill_once(trial: KilledSubmission, point: KillPoint) -> dict[str, Any] | Non
         problems.append(f"`status` shows {sorted(set(states))}")
     before = trial.submitted()
     for again in (trial.submit()[0], trial.submit(now=True)[0]):
-        if again.code not in (0, 1) or "Traceback" in again.output:
+        # Within the first minute it may not be known whether SLURM took the teacher.
+        unknown = again.code == 2 and "call the same command again in" in again.last_line
+        if not (again.code in (0, 1) or unknown) or "Traceback" in again.output:
             problems.append(f"the next submission: exit code {again.code}: {again.last_line}")
     twice = [run for run, times in trial.submitted().items() if times > 1]
     problems += [f"{run} is submitted twice" for run in twice]

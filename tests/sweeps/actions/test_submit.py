@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from c2d.core.errors import InputError
+from c2d.core.errors import Busy, InputError
 from c2d.core.job_file import read_attempts, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
@@ -361,6 +362,22 @@ def test_the_next_launcher_completes_the_submission_of_a_killed_one(fake: FakeSl
     write_job(row.run, row.job.model_copy(update={**gone, "name": "never-submitted"}))
     launch(place)
     assert started(fake) == before + 1  # and SLURM has no job of that name
+
+
+def test_a_parent_that_a_killed_launcher_may_have_submitted_says_when_to_try_again(
+    fake: FakeSlurm, place: Workspace
+) -> None:
+    launch(place)
+    teacher = next(row for row in rows(place).values() if row.kind == "teacher")
+    student = next(row for row in rows(place).values() if teacher.run.id in row.needs)
+    assert teacher.job is not None
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    gone = {"state": "submitting", "job": None, "pid": 2**22 + 1, "submitted": now, "name": "never-submitted"}
+    Path(teacher.job.folder, "array.json").unlink()
+    write_job(teacher.run, teacher.job.model_copy(update=gone))
+    student.run.job.unlink()
+    with pytest.raises(Busy, match=r"call the same command again in \d\d s"):
+        launch(place)
 
 
 OTHER = GRID.replace("method.icod.lambda_kc: [0.2, 0.4]", "method.icod.lambda_kc: [0.8]")
