@@ -85,7 +85,8 @@ def set_cap(rows: Iterable[Row], cap: int) -> Change:
 
 
 def _waiting(rows: Iterable[Row]) -> dict[str, WaitingJob]:
-    own = [row.job.job for row in rows if row.job is not None and row.job.job is not None and row.job.where == "slurm"]
+    launches = [job for row in rows for job in (row.canary, row.job) if job is not None and job.where == "slurm"]
+    own = [job.job for job in launches if job.job is not None]
     return change_jobs.read_waiting(own) if own else {}
 
 

@@ -48,8 +48,9 @@ def read_waiting(jobs: Iterable[str]) -> dict[str, WaitingJob]:
 
 
 def hold(jobs: Iterable[str]) -> dict[str, str]:
-    """Hold jobs; return {job: why SLURM refused it}."""
-    return _change(jobs, lambda ids: ["hold", ids])
+    """Hold jobs so that their owner can release them; return {job: why SLURM refused it}."""
+    # `hold` of an operator is a hold of an administrator, which the owner of the job cannot end.
+    return _change(jobs, lambda ids: ["uhold", ids])
 
 
 def release(jobs: Iterable[str]) -> dict[str, str]:

@@ -76,7 +76,7 @@ PENDING_REASONS: tuple[PendingReason, ...] = (
         ("scontrol update jobid={jobs} starttime=now",),
         starts_itself=True,
     ),
-    PendingReason("JobHeldUser|job requeued in held state", "it is held by its owner", ("scontrol release {jobs}",)),
+    PendingReason("JobHeldUser|job requeued in held state", "it is held by its owner", ("c2d sweep release {sweep}",)),
     PendingReason(
         "JobHeldAdmin|job held by (an )?admin.*",
         "it is held by an administrator, or has priority 0; only an operator can release it: give the number to the "
@@ -86,7 +86,7 @@ PENDING_REASONS: tuple[PendingReason, ...] = (
     PendingReason(
         "launch failed requeued held|JobLaunchFailure|RequeueExitHold|JobHoldMaxRequeue|.*requeued held.*",
         "SLURM could not start it on a node (a prolog that fails, for instance) and holds it",
-        (SHOW_JOB, "scontrol release {jobs}"),
+        (SHOW_JOB, "c2d sweep release {sweep}"),
     ),
     PendingReason(
         "PartitionTimeLimit",

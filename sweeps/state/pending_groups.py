@@ -60,15 +60,21 @@ def group_pending(rows: Iterable[Row], facts: Mapping[str, JobFacts], sweep: str
     """
     found: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in rows:
-        fact = facts.get(row.job.job) if row.job is not None and row.job.job is not None else None
+        fact = facts.get(_job_id(row))
         if fact is not None and fact.state in QUEUED and row.state == "waiting":
             found.setdefault((fact.reason, fact.partition, fact.qos, fact.account), []).append(row)
     groups = []
     for (reason, partition, qos, account), members in found.items():
         kind = find_pending_reason(reason)
-        jobs = join_jobs(row.job.job for row in members if row.job is not None and row.job.job is not None)
+        jobs = join_jobs(map(_job_id, members))
         values = {"jobs": jobs, "partition": partition, "qos": qos, "account": account, "sweep": sweep}
         if commands := kind.filled_commands(values):
             ids = [row.run.id for row in members]
             groups.append(PendingGroup(reason, kind.filled_meaning(values), commands, kind.starts_itself, ids))
     return sorted(groups, key=lambda group: group.starts_itself)
+
+
+def _job_id(row: Row) -> str:
+    """Return the number of the job that the row waits for, which may be its canary's; "" without one."""
+    job = row.deciding_job
+    return (job.job or "") if job is not None else ""

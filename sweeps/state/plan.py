@@ -96,7 +96,7 @@ def read_plan(manifest: Mapping[str, Any], runs: Path) -> tuple[list[Row], dict[
     submitted = [job for one in files.values() for job in one.unfinished_jobs]
     answer = queue.read_jobs([*submitted, *(job.job for job in lost.values() if job.job)])
     rows = plan_rows(planned, runs, answer.facts, queue_answered=not answer.silence, lost=lost, files=files)
-    rows = [replace(row, silence=answer.silence) if row.job is not None and row.job.job else row for row in rows]
+    rows = [replace(row, silence=answer.silence) if row.deciding_job and row.deciding_job.job else row for row in rows]
     return [row for row in rows if row.kind != "orphan" or _is_active(row)], answer.facts
 
 

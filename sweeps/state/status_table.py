@@ -22,11 +22,9 @@ SHOWN_LOGS = 5
 
 
 def status_table(summary: Summary) -> RenderableType:
-    """Return counts, hours and time left, then the runs by state: done first, failed last. It fits 100 columns."""
-    from rich.console import Group
+    """Return the runs by state as a table: done first, failed last. It fits 100 columns."""
     from rich.table import Table
 
-    parts: list[RenderableType] = [printable_markup(line.rstrip()) for line in summary_lines(summary)]
     order = ("done", "new", "waiting", "running", "finishing", "unknown", "blocked", "failed", "damaged")
     shown = Table(box=None, pad_edge=False, expand=False)
     for name, options in (
@@ -48,7 +46,7 @@ def status_table(summary: Summary) -> RenderableType:
             shown.add_row(f"[{_COLOURS[state]}]{state}[/]", *cells)
         if len(runs) > most:
             shown.add_row(f"[{_COLOURS[state]}]{state}[/]", f"... and {len(runs) - most} more", "", "", "")
-    return Group(*parts, shown) if summary["runs"] else Group(*parts)
+    return shown
 
 
 _COLOURS = {
@@ -58,10 +56,16 @@ _COLOURS = {
 
 
 def print_status(console: Console, summary: Summary) -> None:
-    """Print the table, then the paths of the logs of failed runs, on lines that are not wrapped."""
-    console.print(status_table(summary))
+    """Print counts and hints, the table, and the logs of failed runs.
+
+    Only the table is wrapped: a command or a path that is copied from two lines would be two.
+    """
+    for line in summary_lines(summary):
+        console.print(printable_markup(line.rstrip()), soft_wrap=True)
+    if summary["runs"]:
+        console.print(status_table(summary))
     for line in failed_logs(summary):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable_markup(line), soft_wrap=True)
 
 
 def failed_logs(summary: Summary) -> list[str]:
@@ -87,10 +91,13 @@ def summary_lines(summary: Summary) -> list[str]:
         lines.append(f"SLURM does not answer ({summary['silence']}): what follows is what files recorded before")
     if summary["stale"]:
         lines.append(f"{summary['stale']} without a heartbeat for more than {HEARTBEAT_LIMIT_S / 60:.0f} minutes")
-    lines += [str(group["text"]) for group in summary["pending"]]
+    lines += [line for group in summary["pending"] for line in str(group["text"]).splitlines()]
     lines += [f"warning: {problem}" for problem in summary["problems"]]
     if summary["retries"]:
-        lines.append(f"{summary['retries']} will be retried by `c2d sweep status --watch` or `c2d sweep retry`")
+        name = summary.get("sweep", "DEF")
+        lines.append(
+            f"{summary['retries']} will be retried by `c2d sweep status {name} --watch 30` or `c2d sweep retry {name}`"
+        )
     return [f"{summary['sweep']}: {summary['question']}", *lines] if summary.get("sweep") else lines
 
 

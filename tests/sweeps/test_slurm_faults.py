@@ -45,6 +45,8 @@ def test_status_and_triage_show_the_command_for_a_job_that_never_starts(shell: S
         text = " ".join(shell.run(command).split())
         assert "4 runs wait and do not start (PartitionTimeLimit): its time limit is longer than" in text
         assert HELD in text
+    lines = shell.run("status").splitlines()
+    assert f"    {HELD}" in lines, "a command is on a line of its own, to be copied"
     (group,) = json.loads(shell.run("status", "--json"))["pending"]
     assert (group["reason"], group["commands"], group["starts_itself"]) == ("PartitionTimeLimit", [HELD], False)
     assert len(group["runs"]) == 4

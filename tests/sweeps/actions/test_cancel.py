@@ -9,12 +9,14 @@ import pytest
 
 from c2d.core.job_file import read_canary, read_job, write_job
 from c2d.core.run_folder import RunFolder
+from sweeps.actions import change_waiting
 from sweeps.actions.cancel import cancel_runs, cancellable
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.profile import Profile
 from sweeps.scheduler.queue import Unreachable
 from sweeps.state.failure_groups import group_failures
 from sweeps.state.manifest import load_manifest
+from sweeps.state.pending_groups import group_pending
 from sweeps.state.plan import Row, read_plan
 from sweeps.state.status import summarize
 from tests.sweeps.actions.test_submit import launch
@@ -159,3 +161,15 @@ def test_a_local_run_of_another_host_is_not_marked(place: Workspace, tmp_path: P
     report = cancel_runs([Row(run, "student", (), "running", "x", False, status, job)], place.runs)
     assert report.lines == [f"a: runs as pid {os.getpid()} on elsewhere and continues; cancel it on that host"]
     assert (report.refused, read_job(run)) == (1, job)
+
+
+def test_a_canary_that_never_starts_has_a_hint_and_is_held_and_released(fake: FakeSlurm, place: Workspace) -> None:
+    launch(place, SEEDS, canary=5)
+    canary, array = fake.jobs
+    fake.change(canary, reason="PartitionDown", partition="short")
+    fake.change(array, reason="Dependency")
+    found, facts = read_plan(load_manifest(place.runs, "grid"), place.runs)
+    (group,) = group_pending(found, facts, "grid")
+    assert (group.reason, group.commands[-1]) == ("PartitionDown", f"scontrol update jobid={canary} partition=NAME")
+    assert change_waiting.hold(found).lines == [f"held: 4 runs ({canary},{array}_[0-2])"]
+    assert change_waiting.release(found).lines == [f"released: 4 runs ({canary},{array}_[0-2])"]

@@ -51,7 +51,7 @@ def test_only_waiting_jobs_are_held_and_only_held_ones_released(fake: FakeSlurm,
     cells = ("--filter", "method=c1", "--filter", "method=c4", "--filter", "method=c5", "--filter", "method=c0")
     assert call(runs, "hold", "s", *cells) == "held: 3 runs (7_[1,4-5])\n"
     assert fake.jobs["7"]["held"] == [1, 4, 5]
-    assert [words[1:] for words in fake.calls("scontrol")] == [["hold", "7_[1,4-5]"]]
+    assert [words[1:] for words in fake.calls("scontrol")] == [["uhold", "7_[1,4-5]"]]
     assert "nothing to change" in call(runs, "hold", "s", *cells)
     assert "JobHeldUser" in call(runs, "status", "s")
     assert call(runs, "release", "s", "--filter", "method=c4") == "released: 1 run (7_4)\n"
@@ -70,7 +70,7 @@ def test_nice_leaves_held_jobs_alone(fake: FakeSlurm, runs: Path) -> None:
 
 
 def test_what_slurm_refuses_is_a_line_with_its_reason(fake: FakeSlurm, runs: Path) -> None:
-    fake.behave(refused={"hold": "Access/permission denied", "ArrayTaskThrottle": "Invalid user id"})
+    fake.behave(refused={"uhold": "Access/permission denied", "ArrayTaskThrottle": "Invalid user id"})
     said = call(runs, "hold", "s", code=1)
     assert said == "not held: 7 runs (7_[1-7]): SLURM says: Access/permission denied\n"
     assert "not changed: job 7: SLURM says: Invalid user id" in call(runs, "cap", "s", "4", code=1)

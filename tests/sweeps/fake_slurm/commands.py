@@ -8,7 +8,7 @@ State lives in the folder $FAKE_SLURM: jobs.json, calls.jsonl (every call), beha
     slow            {command: seconds before it answers}
     silent          commands that cannot reach the controller
     refused_cancels jobs that belong to another user: scancel refuses them
-    refused         {word of scontrol: reason}, e.g. {"hold": "Access/permission denied"}
+    refused         {word of scontrol: reason}, e.g. {"uhold": "Access/permission denied"}
 Standard library only: it runs as a program.
 """
 
@@ -138,7 +138,7 @@ def tasks_of(text: str) -> list[int]:
 
 
 def change(ids: str, what: str, value: str = "") -> int:
-    """hold, release, Nice, ArrayTaskThrottle, Name or Comment of the pending tasks `123_[1,4-5]`."""
+    """uhold, release, Nice, ArrayTaskThrottle, Name or Comment of the pending tasks `123_[1,4-5]`."""
     if reason := read("behaviour.json", {}).get("refused", {}).get(what):
         print(f"{reason} for job {ids}\nslurm_suspend error: {reason}", file=sys.stderr)
         return 1
@@ -146,8 +146,8 @@ def change(ids: str, what: str, value: str = "") -> int:
     number, _, tasks = ids.partition("_")
     job = jobs[number]
     held = set(job.get("held", []))
-    if what in ("hold", "release"):
-        job["held"] = sorted(held | set(tasks_of(tasks)) if what == "hold" else held - set(tasks_of(tasks)))
+    if what in ("uhold", "release"):
+        job["held"] = sorted(held | set(tasks_of(tasks)) if what == "uhold" else held - set(tasks_of(tasks)))
     elif what == "ArrayTaskThrottle":
         job["throttle"] = int(value)
     else:
@@ -157,7 +157,7 @@ def change(ids: str, what: str, value: str = "") -> int:
 
 
 def scontrol(arguments: list[str]) -> int:
-    if arguments[0] in ("hold", "release"):
+    if arguments[0] in ("uhold", "release"):
         return change(arguments[1], arguments[0])
     if arguments[0] == "update":
         ids = arguments[1].partition("=")[2]
