@@ -51,7 +51,7 @@ def set_nice(rows: Iterable[Row], nice: int) -> Change:
     done = _apply(own, lambda job: not job.held and job.nice != nice, change, f"set to nice {nice}", waiting)
     held = [job.job for job in waiting.values() if job.held]
     if held:  # seen with 22.05: a new nice value gives a held job a priority, and it starts
-        return replace(done, lines=[*done.lines, f"not changed: {_runs(held)}: held; release it first"])
+        return replace(done, lines=[*done.lines, f"not changed: {_jobs(held)}: held; release it first"])
     return done
 
 
@@ -103,13 +103,13 @@ def _apply(
         return Change([f"nothing to change: none of the {len(every)} waiting jobs of these runs can be {done}"])
     refused = change(chosen)
     changed = [job for job in chosen if job not in refused]
-    lines = [f"{done}: {_runs(changed)}"] if changed else []
+    lines = [f"{done}: {_jobs(changed)}"] if changed else []
     by_reason: dict[str, list[str]] = {}
     for job, reason in refused.items():
         by_reason.setdefault(reason, []).append(job)
-    lines += [f"not {done}: {_runs(jobs)}: SLURM says: {reason}" for reason, jobs in by_reason.items()]
+    lines += [f"not {done}: {_jobs(jobs)}: SLURM says: {reason}" for reason, jobs in by_reason.items()]
     return Change(lines, bool(refused))
 
 
-def _runs(jobs: list[str]) -> str:
-    return f"{len(jobs)} run{'s' if len(jobs) > 1 else ''} ({join_jobs(jobs)})"
+def _jobs(jobs: list[str]) -> str:
+    return f"{len(jobs)} job{'s' if len(jobs) > 1 else ''} ({join_jobs(jobs)})"

@@ -14,6 +14,8 @@ from sweeps.scheduler.array_file import ARRAY, read_array
 from sweeps.state.run_files import RunFiles
 
 DELETED = "its run folder was deleted"
+REWRITTEN = f"{DELETED}; `submit` writes it again"
+"""Why a run without a job is new again."""
 
 
 def deleted_runs(ids: Collection[str], files: Mapping[str, RunFiles]) -> list[str]:

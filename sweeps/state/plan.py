@@ -18,7 +18,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import Labels, PlannedRun, planned_runs
 from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
-from sweeps.state.lost_launches import DELETED, deleted_runs, lost_launches
+from sweeps.state.lost_launches import DELETED, REWRITTEN, deleted_runs, lost_launches
 from sweeps.state.run_facts import RunFacts, is_live, is_queued
 from sweeps.state.run_files import RunFiles, is_damaged, read_store_files
 from sweeps.state.state_rules import State, decide
@@ -205,7 +205,7 @@ def _deleted(row: Row, job: Job, facts: Mapping[str, JobFacts], queue_answered: 
         return replace(row, job=job, is_deleted=True, **decision._replace(reason=reason)._asdict())
     if row.state in ("running", "damaged"):
         return row
-    return replace(row, state="new", reason=f"{DELETED}; `submit` writes it again", launch=True, failure_class=None)
+    return replace(row, state="new", reason=REWRITTEN, launch=True, failure_class=None)
 
 
 def _damaged(row: Row, problems: Sequence[Problem]) -> Row:

@@ -96,6 +96,11 @@ def has_status_failed(facts: RunFacts) -> bool:
     return facts.status["state"] == "failed"
 
 
+def has_no_spec(facts: RunFacts) -> bool:
+    """Its run folder has no spec.json: it was deleted, and a process wrote its end into a new one."""
+    return not facts.run.spec.exists()
+
+
 def has_attempt(facts: RunFacts) -> bool:
     """At least one attempt began."""
     return bool(facts.status.get("attempt"))

@@ -9,6 +9,7 @@ from c2d.core.run_state import time_stamp
 from sweeps.failures.diagnose import diagnose
 from sweeps.failures.evidence import gather_evidence
 from sweeps.scheduler.queue import JobFacts
+from sweeps.state.lost_launches import REWRITTEN
 from sweeps.state.run_facts import (
     RunFacts,
     always,
@@ -18,6 +19,7 @@ from sweeps.state.run_facts import (
     has_failed_canary,
     has_no_launcher,
     has_no_queue,
+    has_no_spec,
     has_status_failed,
     has_status_running,
     is_cancelled,
@@ -204,6 +206,7 @@ RULES: tuple[Rule, ...] = (
     Rule((has_status_running, is_stale, is_not_live), "failed", None),
     Rule((has_status_running,), "running", _running),
     Rule((is_live,), "running", _starting),
+    Rule((has_status_failed, is_unlaunched, has_no_spec), "new", REWRITTEN, launch=True),
     Rule((has_status_failed, is_not_relaunched), "failed", None),
     # Not running, and no failure recorded: what launched the run last decides.
     Rule((is_unlaunched, has_attempt), "waiting", _interrupted, launch=True),

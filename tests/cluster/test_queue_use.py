@@ -175,12 +175,12 @@ def test_hold_release_nice_cap_names_and_comments(desk: Desk, monkeypatch: pytes
     assert waiting[f"{array}_0"].endswith("|6 cells, first method=plain, seed=0")
 
     assert desk.call("hold", "q", "--filter", "seed=1", "--filter", "seed=4", "--filter", "seed=5") == (
-        f"held: 3 runs ({array}_[1,4-5])\n"
+        f"held: 3 jobs ({array}_[1,4-5])\n"
     )
     assert {job for job, priority in shown("%Q").items() if priority == "0"} == {f"{array}_{n}" for n in (1, 4, 5)}
     said = desk.call("nice", "q", "50").splitlines()
     assert said == [
-        f"set to nice 50: 3 runs ({array}_[0,2-3])", f"not changed: 3 runs ({array}_[1,4-5]): held; release it first",
+        f"set to nice 50: 3 jobs ({array}_[0,2-3])", f"not changed: 3 jobs ({array}_[1,4-5]): held; release it first",
     ]  # fmt: skip
     assert {job for job, nice in shown("%y").items() if nice == "50"} == {f"{array}_{n}" for n in (0, 2, 3)}
     assert desk.call("cap", "q", "3") == f"job {array}: 6 runs, 3 at once (was 2)\n"
@@ -191,9 +191,9 @@ def test_hold_release_nice_cap_names_and_comments(desk: Desk, monkeypatch: pytes
     desk.cluster.until(lambda: "plain-s0-q|method=plain, seed=0" in shown("%j|%k").values(), "a run has its name", 30)
     desk.cluster.until(lambda: set(shown("%i")) == {f"{array}_{n}" for n in (1, 4, 5)}, "the others have ended", 60)
     assert "JobHeld" in desk.call("status", "q")
-    assert desk.call("release", "q", "--filter", "seed=4") == f"released: 1 run ({array}_4)\n"
+    assert desk.call("release", "q", "--filter", "seed=4") == f"released: 1 job ({array}_4)\n"
     desk.cluster.until(lambda: f"{array}_4" not in shown("%i"), "the released one has ended", 60)
-    assert desk.call("release", "q") == f"released: 2 runs ({array}_[1,5])\n"
+    assert desk.call("release", "q") == f"released: 2 jobs ({array}_[1,5])\n"
     desk.cluster.until(lambda: not shown("%i"), "all have ended", 90)
 
 

@@ -90,8 +90,9 @@ def test_jobs_that_never_start_have_the_command_that_helps(login_node: LoginNode
     run("scontrol update partitionname=short state=down")
     run("sacctmgr -i modify user root set maxjobs=0")
     try:
-        for command in (limit, release):
-            run(command)
+        assert release == "c2d sweep release held"
+        run(limit)
+        assert login_node.sweep("release", "held").stdout == f"released: 3 jobs ({job}_[0-2])\n"
         assert pending(login_node, "held", "PartitionDown")[-1] == f"scontrol update jobid={job}_[0-2] partition=NAME"
         run("scontrol update partitionname=short state=up")
         shown = pending(login_node, "held", "AssocMaxJobsLimit")

@@ -171,5 +171,5 @@ def test_a_canary_that_never_starts_has_a_hint_and_is_held_and_released(fake: Fa
     found, facts = read_plan(load_manifest(place.runs, "grid"), place.runs)
     (group,) = group_pending(found, facts, "grid")
     assert (group.reason, group.commands[-1]) == ("PartitionDown", f"scontrol update jobid={canary} partition=NAME")
-    assert change_waiting.hold(found).lines == [f"held: 4 runs ({canary},{array}_[0-2])"]
-    assert change_waiting.release(found).lines == [f"released: 4 runs ({canary},{array}_[0-2])"]
+    assert change_waiting.hold(found).lines == [f"held: 4 jobs ({canary},{array}_[0-2])"]
+    assert change_waiting.release(found).lines == [f"released: 4 jobs ({canary},{array}_[0-2])"]

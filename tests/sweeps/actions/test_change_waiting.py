@@ -49,30 +49,30 @@ def call(runs: Path, *words: str, code: int = 0) -> str:
 
 def test_only_waiting_jobs_are_held_and_only_held_ones_released(fake: FakeSlurm, runs: Path) -> None:
     cells = ("--filter", "method=c1", "--filter", "method=c4", "--filter", "method=c5", "--filter", "method=c0")
-    assert call(runs, "hold", "s", *cells) == "held: 3 runs (7_[1,4-5])\n"
+    assert call(runs, "hold", "s", *cells) == "held: 3 jobs (7_[1,4-5])\n"
     assert fake.jobs["7"]["held"] == [1, 4, 5]
     assert [words[1:] for words in fake.calls("scontrol")] == [["uhold", "7_[1,4-5]"]]
     assert "nothing to change" in call(runs, "hold", "s", *cells)
     assert "JobHeldUser" in call(runs, "status", "s")
-    assert call(runs, "release", "s", "--filter", "method=c4") == "released: 1 run (7_4)\n"
-    assert call(runs, "release", "s") == "released: 2 runs (7_[1,5])\n"
+    assert call(runs, "release", "s", "--filter", "method=c4") == "released: 1 job (7_4)\n"
+    assert call(runs, "release", "s") == "released: 2 jobs (7_[1,5])\n"
     assert fake.jobs["7"]["held"] == []
-    assert call(runs, "hold", "s") == "held: 7 runs (7_[1-7])\n"
+    assert call(runs, "hold", "s") == "held: 7 jobs (7_[1-7])\n"
 
 
 def test_nice_leaves_held_jobs_alone(fake: FakeSlurm, runs: Path) -> None:
     call(runs, "hold", "s", "--filter", "method=c3")
     said = call(runs, "nice", "s", "100").splitlines()
-    assert said == ["set to nice 100: 6 runs (7_[1-2,4-7])", "not changed: 1 run (7_3): held; release it first"]
+    assert said == ["set to nice 100: 6 jobs (7_[1-2,4-7])", "not changed: 1 job (7_3): held; release it first"]
     assert fake.jobs["7"]["nices"] == dict.fromkeys("124567", "100")
     assert "nothing to change" in call(runs, "nice", "s", "100")
-    assert "set to nice -5: 6 runs" in call(runs, "nice", "s", "-5")
+    assert "set to nice -5: 6 jobs" in call(runs, "nice", "s", "-5")
 
 
 def test_what_slurm_refuses_is_a_line_with_its_reason(fake: FakeSlurm, runs: Path) -> None:
     fake.behave(refused={"uhold": "Access/permission denied", "ArrayTaskThrottle": "Invalid user id"})
     said = call(runs, "hold", "s", code=1)
-    assert said == "not held: 7 runs (7_[1-7]): SLURM says: Access/permission denied\n"
+    assert said == "not held: 7 jobs (7_[1-7]): SLURM says: Access/permission denied\n"
     assert "not changed: job 7: SLURM says: Invalid user id" in call(runs, "cap", "s", "4", code=1)
     assert array_file.read_array(runs / "sweeps" / "s" / "j7") == {
         "format": 1, "name": "j7", "job": "7", "tasks": 8, "throttle": 1,

@@ -12,10 +12,13 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import RunStore
+from c2d.core.sweep_manifest import write_manifest
 from sweeps.actions.cancel import cancel_runs, cancellable
 from sweeps.actions.relaunch import relaunch
+from sweeps.actions.submit import plan_sweep, resolve
 from sweeps.actions.workspace import Workspace
 from sweeps.commands.command_options import with_known_launcher
+from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
 from sweeps.state.manifest import load_manifest
 from sweeps.state.plan import Row, read_plan
@@ -172,3 +175,19 @@ def test_a_training_whose_folder_was_deleted_stops(tmp_path: Path) -> None:
     atomic_write_json(run.spec, {})
     run.write_status("failed", reason=str(caught.value), failure_class="config")
     assert run.read_status()["state"] == "failed"
+
+
+def test_a_run_of_this_machine_whose_folder_was_deleted_is_launched_again(place: Workspace) -> None:
+    """Deleted while it trained: the process ended with a failure, in a folder that has no spec and no launch."""
+    local = replace(place, where="local")
+    sweep = parse_definition(GRID, "grid.yaml", "grid")
+    record, planned = plan_sweep(sweep, resolve(sweep, local), local.runs)
+    write_manifest(local.runs, record)
+    (row, *_) = planned
+    row.run.write_status("failed", attempt=1, failure_class="disk", reason="cannot write metrics.jsonl")
+    seen = rows(local)[row.run.id]
+    assert (seen.state, seen.launch, seen.reason) == (
+        "new", True, "its run folder was deleted; `submit` writes it again",
+    )  # fmt: skip
+    atomic_write_json(row.run.spec, {})
+    assert rows(local)[row.run.id].state == "failed", "a run of `c2d train`"

@@ -28,6 +28,7 @@ def stamp(ago_s: float = 0.0) -> str:
 
 
 def status(run: RunFolder, state: str, ago_s: float = 0.0, **facts: Any) -> None:
+    atomic_write_json(run.spec, {})
     atomic_write_json(
         run.status, {"format": 1, "state": state, "attempt": 1, "heartbeat": stamp(ago_s), **ELSEWHERE, **facts}
     )
