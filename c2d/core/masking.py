@@ -42,11 +42,11 @@ _ENDS = re.compile(
 _NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 _QUOTED = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
-_ASSIGNMENT = re.compile(
-    rf"""(?<!\w)(?P<name>\w[\w.\-]{{0,200}})(?P<sep>\\?["']?\s*(?:=|:(?!//)|%3[dD])\s*)"""
-    rf"""(?P<value>{_QUOTED}|[^\s"']\S*|["']\S*)"""
-)
-_FLAG = re.compile(rf"(?<!\S)(?P<name>--?[A-Za-z][\w\-]*)(?P<sep>\s+)(?P<value>{_QUOTED}|[^\s\-]\S*|-(?!-)\S+)")
+_ASSIGNMENT = re.compile(r"""(?<!\w)(?P<name>\w[\w.\-]{0,200})(?P<sep>\\?["']?\s*(?:=|:(?!//)|%3[dD])\s*)""")
+_ASSIGNED = re.compile(rf"""{_QUOTED}|[^\s"']\S*|["']\S*""")
+_FLAG = re.compile(r"""(?<![^\s"'])(?P<name>--?[A-Za-z][\w\-]*)(?P<sep>\s+)""")
+_OF_FLAG = re.compile(rf"{_QUOTED}|[^\s\-]\S*|-(?!-)\S+")
+_CLOSING = re.compile(r"""["'][)\]},;]*$""")
 _HEADER = re.compile(
     r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:key|token|auth|secret)[\w-]*)(\\?[\"']?\s*[:=]\s*)[^\r\n]+"
 )
@@ -58,7 +58,21 @@ _FORMS = (
     ),
     (re.compile(r"(?i)\b(bearer)(\s+)\S+"), rf"\1\2{MASK}"),
     (re.compile(r"\b([Bb]asic)(\s+)(?=\S*[A-Z0-9=])[A-Za-z0-9+/=]{6,}"), rf"\1\2{MASK}"),
-    (re.compile(r"(?<!\S)(-u|--user|--proxy-user)([\s=]+)[^\s:]+:\S+"), rf"\1\2{MASK}"),
+    (re.compile(r"(?<!\S)(-u[\s=]*|--(?:proxy-)?user[\s=]+)[^\s:]+:\S+"), rf"\1{MASK}"),
+    # the address of a webhook is its password
+    (
+        re.compile(
+            r"(?i)(https?://(?:hooks\.[^\s/]{1,100}|api\.telegram\.org|(?:[^\s/]{1,100}/){1,5}?webhooks?)/)[^\s'\"]+"
+        ),
+        rf"\1{MASK}",
+    ),
+    # docker login -p, mysql -pPASSWORD, and what is piped into a prompt
+    (re.compile(r"(?i)\b(login\b[^\n|;&]{0,200}?\s-p\s*)[^\s\-]\S*"), rf"\1{MASK}"),
+    (re.compile(r"\b((?:mysql|mariadb)\w*\b[^\n|;&]{0,200}?\s-p)\w\S*"), rf"\1{MASK}"),
+    (
+        re.compile(r"\b((?:echo|printf)\s+)[^|\n]{1,500}(?=\|[^|\n]{0,300}(?:--password-stdin|sudo\s+-S))"),
+        rf"\1{MASK} ",
+    ),
     (re.compile(r"(?i)\b(sshpass\s+-p\s*|wandb\s+login\s+(?:--?\S+\s+)*)[^\s\-]\S*"), rf"\1{MASK}"),
     (re.compile(r"-----BEGIN [A-Z0-9 ]*(?:PRIVATE KEY|CERTIFICATE)[\s\S]*?(?:-----END [A-Z0-9 ]*-----|\Z)"), MASK),
     # JSON web token (its header is an object, so it begins with `{"` in base64)
@@ -109,8 +123,8 @@ def mask_text(text: str, environment: Mapping[str, str] | None = None) -> str:
     text = _HEADER.sub(rf"\1\2{MASK}", text)
     for form, shown in _FORMS:
         text = form.sub(shown, text)
-    text = _ASSIGNMENT.sub(_masked_value, text)
-    text = _FLAG.sub(_masked_value, text)
+    text = _mask_values(text, _ASSIGNMENT, _ASSIGNED)
+    text = _mask_values(text, _FLAG, _OF_FLAG)
     return _BASE64_40.sub(lambda found: MASK if _is_random(found.group()) else found.group(), text)
 
 
@@ -187,17 +201,35 @@ def _looks_secret(value: str) -> bool:
     return mixed and len(value) >= 8 and not re.match(r"[/~.]|[a-z]+:path=|local/", value)
 
 
-def _masked_value(found: re.Match[str]) -> str:
-    # "profile.yaml:3: environment.API_KEY: must be text" is a message, not a value
-    is_message = ":" in found["sep"] and ("." in found["name"] or found["name"] in ("key", "auth"))
-    is_message &= bool(re.match(r"[a-z]+ [a-z]", found["value"] + found.string[found.end() : found.end() + 2]))
-    # in a message "key: lr" names a value; in ?key=, --key= and "key": it is one
+def _mask_values(text: str, names: re.Pattern[str], values: re.Pattern[str]) -> str:
+    """Mask the values behind secret names; a value behind another name is searched itself (`url=https://h/?token=x`)."""
+    parts, end = [], 0
+    for found in names.finditer(text):
+        if found.start() < end or not is_secret_name(found["name"]) or _names_a_value(found):
+            continue
+        value = values.match(text, found.end())
+        if value is None or value.group() in ("None", "null") or _is_message(found, value):
+            continue
+        shown = MASK
+        if value.group()[0] in "\"'" and value.group()[-1] == value.group()[0]:
+            shown = f"{value.group()[0]}{MASK}{value.group()[0]}"
+        elif (closing := _CLOSING.search(value.group())) and closing.start():
+            shown += closing.group()
+        parts += [text[end : found.end()], shown]
+        end = value.end()
+    return "".join([*parts, text[end:]])
+
+
+def _names_a_value(found: re.Match[str]) -> bool:
+    """True for a bare "key: lr" of a message; in ?key=, --key= and "key": it is a secret's."""
     before = found.string[found.start() - 1 : found.start()]
-    is_message |= found["name"] == "key" and before not in ("?", "&", "-") and found["sep"][0] not in "'\"\\"
-    if is_message or not is_secret_name(found["name"]) or found["value"] in ("None", "null"):
-        return found.group()
-    quote = found["value"][0] if found["value"][0] in "\"'" and found["value"][-1] == found["value"][0] else ""
-    return f"{found['name']}{found['sep']}{quote}{MASK}{quote}"
+    return found["name"] == "key" and before not in ("?", "&", "-") and found["sep"][0] not in "'\"\\"
+
+
+def _is_message(found: re.Match[str], value: re.Match[str]) -> bool:
+    """True for "profile.yaml:3: environment.API_KEY: must be text"."""
+    is_message = ":" in found["sep"] and ("." in found["name"] or found["name"] in ("key", "auth"))
+    return is_message and bool(re.match(r"[a-z]+ [a-z]", value.group() + found.string[value.end() : value.end() + 2]))
 
 
 def _is_random(text: str) -> bool:
