@@ -6,6 +6,7 @@ Two shells may submit the same sweep at once: planning and writing job.json happ
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -150,7 +151,7 @@ def submit_sweep(
         for line in damaged_lines(rows):
             print_line(line)
         if not tasks:
-            print_line("nothing to launch")
+            print_line(_nothing_to_launch(definition.name, rows))
             return left_out
         request = _launch_request(definition.name, tasks, workspace, code() if code else take_snapshot(workspace.runs))
         if count := sum(task.snapshot not in ("", request.snapshot) for task in tasks):
@@ -171,6 +172,18 @@ def submit_sweep(
         count = len({task.run for task in request.tasks})
         print_line(f"{count} runs done; `c2d sweep status {request.sweep}` shows all of them")
     return max(left_out, exit_code)
+
+
+def _nothing_to_launch(sweep: str, rows: Iterable[Row]) -> str:
+    """Return why nothing is launched, where a person has to do something about it."""
+    counts = Counter("unknown" if row.is_last_known else row.state for row in rows)
+    failed, unknown = counts["failed"] + counts["blocked"], counts["unknown"]
+    line = "nothing to launch"
+    if unknown:
+        line += f"; SLURM does not answer, the state of {unknown} runs is unknown: repeat the command later"
+    if failed:
+        line += f"; {failed} failed or blocked: `c2d sweep triage {sweep}` shows why"
+    return line
 
 
 def run_local(request: LaunchRequest, print_line: PrintLine, at_once: int | None = None) -> int:

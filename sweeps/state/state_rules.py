@@ -182,7 +182,9 @@ def _progress(facts: RunFacts) -> str:
 def _diagnosed(facts: RunFacts) -> Decision:
     found = diagnose(gather_evidence(facts.run, facts.slurm, job=facts.job))
     line = found.lines[-1] if found.lines else _job_end(facts.slurm)
-    reason = f"{found.failure_class}: {facts.status.get('reason') or line}"
+    # The reason of a run that did not record its failure is that of an earlier stop.
+    recorded = facts.status.get("reason") if has_status_failed(facts) else None
+    reason = f"{found.failure_class}: {recorded or line}"
     return Decision("failed", reason, failure_class=found.failure_class)
 
 

@@ -103,6 +103,8 @@ def test_submit_retry_and_cancel_change_nothing_while_the_controller_is_silent(s
     before = files(shell.runs)
     assert "SLURM does not answer" in error_of(shell, "retry")
     assert files(shell.runs) == before
+    said = shell.run("submit", "--where", "slurm", "--no-forward", "--data", str(shell.data))
+    assert "nothing to launch; SLURM does not answer, the state of " in said
     shell.slurm.change("100", state="RUNNING")
     assert "SLURM does not answer" in error_of(shell, "cancel", "--yes")
     assert shell.slurm.calls("scancel")
@@ -126,7 +128,7 @@ def test_a_job_that_was_killed_at_its_limit_is_started_again(shell: Shell) -> No
     """With its batch script: status.json says `running`, and nobody recorded the end."""
     shell.submit()
     run = RunFolder(next(shell.runs.glob("retinanet-r50-baseline-*")))
-    run.write_status("running", attempt=1, iteration=40, iterations=90, host="n1", pid=1)
+    run.write_status("running", attempt=1, iteration=40, iterations=90, host="n1", pid=1, reason="interrupted before")
     job = read_job(run)
     assert job is not None
     assert job.job is not None
@@ -134,6 +136,7 @@ def test_a_job_that_was_killed_at_its_limit_is_started_again(shell: Shell) -> No
     shell.slurm.change(number, states=["TIMEOUT" if place == int(task) else "PENDING" for place in range(2)])
     (failed,) = [one for one in json.loads(shell.run("status", "--json", code=1))["runs"] if one["run"] == run.id]
     assert (failed["state"], failed["class"]) == ("failed", "time-limit")
+    assert "interrupted before" not in failed["reason"], "that was the end of an earlier start"
     assert f"retry: {run.id} (time-limit" in shell.run("retry")
     again = read_job(run)
     assert again is not None
