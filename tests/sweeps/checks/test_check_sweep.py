@@ -57,7 +57,7 @@ class Store:
         """Write the files of a finished teacher into the store."""
         folder = RunFolder(self.runs / teacher.id)
         atomic_write_json(folder.spec, teacher.to_json())
-        atomic_write_json(folder.result, {"top1": top1, "classes": classes})
+        atomic_write_json(folder.result, {"format": 1, "top1": top1, "classes": classes})
         folder.write_status("done")
         return teacher
 
@@ -320,7 +320,10 @@ FORWARD: list[tuple[dict[str, Any], str]] = [
         {"overrides": {"model.nek.out_channels": 4}},
         "unknown part of override 'model.nek.out_channels': 'nek'; did you mean",
     ),
-    ({"overrides": {"optim_wrapper.optimizer.type": "Adm"}}, "the optimizer cannot be built: "),
+    (
+        {"overrides": {"optim_wrapper.optimizer.type": "Adm"}},
+        "override 'optim_wrapper.optimizer.type' is 'Adm', and no type of that name is registered",
+    ),
     ({"init": "torchvision:resnet19.V1"}, "unknown torchvision model 'resnet19'"),
     ({"method": [{"icod": {"layers": ["crop", "l9"]}}]}, "unknown teacher layer 'l9'"),
     ({"method": [{"icod": {"lambda_l": -1}}]}, "method icod: lambda_l: Input should be greater than or equal to 0"),
