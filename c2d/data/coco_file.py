@@ -21,6 +21,8 @@ READ_KEYS = {
 """Keys of each list that change a run."""
 # Python reads NaN and Infinity, and a number such as 1e999 as infinity. No other text can be read as either.
 _MAYBE_NOT_FINITE = re.compile(r"NaN|Infinity|[eE]\+?[0-9]{3}|[0-9]{309}")
+# JSON can write half of a pair of surrogates, which is no character and has no UTF-8.
+_MAYBE_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 LARGE_BYTES = 2**20
 MOST_SHOWN = 80
 """Characters of a value that a message shows."""
@@ -52,7 +54,8 @@ def parse_coco(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, float]]
         (content, [(entry, key, number)]), the entry as "annotation 17 (image 3)".
 
     Raises:
-        InputError: missing, not JSON, or not an object with the lists images, annotations and categories.
+        InputError: missing, not JSON, not an object with the lists images, annotations and categories, or with a text
+            that has no UTF-8.
     """
     try:
         text = _text_of(path)
@@ -78,6 +81,8 @@ def parse_coco(path: Path) -> tuple[dict[str, Any], list[tuple[str, str, float]]
                 f"annotation file {path}: '{block}' {found}; wanted COCO's images, annotations, categories"
             )
     try:
+        if _MAYBE_HALF_PAIR.search(text):
+            _check_characters(path, coco)
         return coco, list(_not_finite(coco)) if _MAYBE_NOT_FINITE.search(text) else []
     except RecursionError:
         raise InputError(f"annotation file {path} is nested too deeply; give a COCO JSON file") from None
@@ -112,6 +117,19 @@ def entry_name(block: str, row: Mapping[str, Any], index: int) -> str:
     detail = {"images": row.get("file_name"), "annotations": row.get("image_id")}.get(block)
     shown = f"image {detail}" if block == "annotations" else detail
     return f"{name} ({shown})" if block != "categories" else name
+
+
+def _check_characters(path: Path, coco: Mapping[str, Any]) -> None:
+    for block, keys in READ_KEYS.items():
+        for index, row in enumerate(coco[block]):
+            for key in keys:
+                try:
+                    json.dumps(row.get(key), ensure_ascii=False).encode()
+                except UnicodeEncodeError:
+                    raise InputError(
+                        f"annotation file {path}: {entry_name(block, row, index)}: {key} {entry_value(row, key)}; half "
+                        "of a surrogate pair is no character: write the text again, in UTF-8"
+                    ) from None
 
 
 def _not_finite(coco: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:

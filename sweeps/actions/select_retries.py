@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from c2d.core import job_file
 from c2d.core.errors import unknown_name
 from c2d.core.failure_classes import FAILURE_CLASSES
 from c2d.core.run_state import time_stamp
 from sweeps.actions.row_filters import Filters, matches, parse_filters
-from sweeps.failures.retry_policy import backoff_s, exhausted
+from sweeps.failures.retry_policy import backoff_s, exhausted, failures_of
 from sweeps.state.failed_attempts import class_of_row, failed_attempts, teachers_are_launched
 from sweeps.state.plan import Row
 from sweeps.state.state_rules import STATES
@@ -135,11 +136,13 @@ def is_backoff_over(row: Row, now: float) -> bool:
     found = failed_attempts(row)
     if not found:
         return True
-    last, same = found[-1], 0
+    last = found[-1]
+    in_a_row: list[dict[str, Any]] = []
     for attempt in reversed(found):
         if attempt.get("class") != last.get("class"):
             break
-        same += 1
+        in_a_row.insert(0, attempt)
+    same = failures_of(str(last.get("class")), in_a_row)
     return now >= (time_stamp(last.get("time")) or 0.0) + backoff_s(same)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from c2d.core.regular_file import is_file
 from c2d.core.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def job_logs(folder: Path, job: str) -> dict[int, list[Path]]:
     # out first: where a cluster separates them, err is more useful, so it comes last.
     for path in sorted(folder.glob(f"{job}_*_log.*"), key=lambda path: path.suffix, reverse=True):
         named = re.fullmatch(rf"{re.escape(job)}_(\d{{1,6}})_log\.(out|err)", path.name)
-        if named and path.is_file():  # a named pipe would block its reader
+        if named and is_file(path):  # a named pipe would block its reader
             logs.setdefault(int(named[1]), []).append(path)
     return dict(sorted(logs.items()))
 
@@ -36,7 +37,7 @@ def local_log(folder: Path, run_id: str) -> Path:
 
 def main_log(run: RunFolder, job: Job | None) -> Path | None:
     """Return the log to read first: of rank 0 of the last launch, else of the training; None where neither exists."""
-    return next((path for path in _candidates(run, job) if path.is_file()), None)
+    return next((path for path in _candidates(run, job) if is_file(path)), None)
 
 
 def _candidates(run: RunFolder, job: Job | None) -> Iterator[Path]:

@@ -6,6 +6,7 @@ retried only on request: the same code with the same spec fails the same way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from c2d.core.failure_classes import FAILURE_CLASSES, class_of_name
@@ -27,18 +28,31 @@ def backoff_s(failures: int) -> float:
     return BACKOFF_S[min(max(failures - 1, 0), len(BACKOFF_S) - 1)]
 
 
-def exhausted(failure_class: str, attempts: list[dict[str, object]]) -> bool:
+def exhausted(failure_class: str, attempts: Sequence[Mapping[str, object]]) -> bool:
     """Return whether a run must not be retried by itself any more.
 
     Args:
         failure_class: of the newest failure.
         attempts: lines of attempts.jsonl, oldest first, the newest failure included: {class, iteration, ...}.
     """
-    found = class_of_name(failure_class)
+    return (
+        failure_class not in AUTOMATIC
+        or failures_of(failure_class, attempts) > class_of_name(failure_class).max_retries
+    )
+
+
+def failures_of(failure_class: str, attempts: Sequence[Mapping[str, object]]) -> int:
+    """Return the number of failures of a class; where progress resets it, since a later iteration was last reached.
+
+    Args:
+        failure_class: of the newest failure.
+        attempts: lines of attempts.jsonl, oldest first, the newest failure included.
+    """
+    resets = class_of_name(failure_class).progress_resets
     count, reached = 0, -1
     for attempt in attempts:
         iteration = int(str(attempt.get("iteration") or 0))  # a whole number: `load_attempts` has checked it
         if attempt.get("class") == failure_class:
-            count = 1 if found.progress_resets and iteration > reached else count + 1
+            count = 1 if resets and iteration > reached else count + 1
         reached = max(reached, iteration)
-    return failure_class not in AUTOMATIC or count > found.max_retries
+    return count

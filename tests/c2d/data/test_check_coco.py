@@ -18,7 +18,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from c2d.cli.data_commands import app
+from c2d.core.errors import InputError
 from c2d.data.coco.check_coco import CheckReport, check_coco
+from c2d.data.coco_file import read_coco
 from c2d.data.issues import Issue, issue_lines
 
 Coco = dict[str, Any]
@@ -192,6 +194,28 @@ def test_impossible_file_name(write: Any, coco: Coco, name: str) -> None:
 def test_folder_of_images_is_missing(write: Any, coco: Coco, tmp_path: Path) -> None:
     path, _ = write(coco)
     assert [kind for kind, _ in _told(check_coco([(path, tmp_path / "nowhere")]))] == ["missing folder"]
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "value"),
+    [("categories", "name", "a\ud800"), ("images", "file_name", "\udfff.png"), ("annotations", "bbox", [1, "\ud83d"])],
+)
+def test_half_of_a_surrogate_pair_is_no_character(
+    tmp_path: Path, coco: Coco, block: str, key: str, value: object
+) -> None:
+    coco[block][0][key] = value
+    path = tmp_path / "ann.json"
+    path.write_text(json.dumps(coco))
+    assert "\\ud" in path.read_text()
+    with pytest.raises(InputError, match=rf"\d.*: {key} is .*half of a surrogate pair is no character"):
+        read_coco(path)
+    result = CliRunner().invoke(app, ["check", str(path)])
+    assert result.exit_code == 2
+    assert "half of a surrogate pair" in result.output
+    # Both halves are one character.
+    coco[block][0][key] = "\U0001f41c"
+    path.write_text(json.dumps(coco))
+    assert read_coco(path)[block][0][key] == "\U0001f41c"
 
 
 @pytest.mark.parametrize(

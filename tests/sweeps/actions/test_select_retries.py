@@ -188,6 +188,13 @@ def test_the_wait_is_at_most_the_back_off(tmp_path: Path) -> None:
     assert select_retries.select_retries([first], ignore_backoff=True, now=NOW) == [first]
 
 
+def test_a_long_training_that_goes_on_in_each_job_waits_for_no_back_off(tmp_path: Path) -> None:
+    long, stuck = row(tmp_path, "long", failure_class="time-limit"), row(tmp_path, "stuck", failure_class="time-limit")
+    record_failures(long, 100, 200, 300, ago_s=30)
+    record_failures(stuck, 100, 100, 100, ago_s=30)
+    assert select_retries.select_retries([long, stuck], now=NOW) == [long]
+
+
 def test_the_retry_budget_ends_retries_unless_overridden(tmp_path: Path) -> None:
     first = row(tmp_path, "a")
     record_failures(first, *range(FAILURE_CLASSES["killed"].max_retries + 1))
