@@ -12,7 +12,7 @@ from pathlib import Path
 from c2d.core.job_file import Job, read_job, write_job
 from c2d.core.run_folder import RunFolder
 from sweeps.actions.workspace import submission_lock
-from sweeps.scheduler import queue
+from sweeps.scheduler.cancel_jobs import CancelRefused, cancel_jobs
 from sweeps.state.plan import Row
 
 SHOWN = 8
@@ -43,7 +43,7 @@ def cancel_runs(rows: list[Row], runs: Path) -> CancelReport:
     meanwhile; `cancelled` afterwards, or what it had before where SLURM refuses or does not answer.
 
     Raises:
-        sweeps.scheduler.queue.Unreachable: SLURM does not answer; the jobs continue, and the call can be repeated.
+        slurm_command.Unreachable: SLURM does not answer; the jobs continue, and the call can be repeated.
         RunError: scancel is missing or failed; the jobs continue.
     """
     report = CancelReport()
@@ -82,8 +82,8 @@ def _cancel_jobs(jobs: dict[str, tuple[RunFolder, bool, Job]], report: CancelRep
     refused: dict[str, str] = {}
     try:
         write("cancelling", list(jobs))
-        queue.cancel(jobs)
-    except queue.CancelRefused as error:
+        cancel_jobs(jobs)
+    except CancelRefused as error:
         refused = error.jobs
     except BaseException:
         write("submitted", list(jobs))

@@ -66,7 +66,7 @@ def relaunch(
 
     Raises:
         InputError: a row has no known launcher; nothing was launched.
-        queue.Unreachable: SLURM does not answer; nothing was launched and nothing written.
+        slurm_command.Unreachable: SLURM does not answer; nothing was launched and nothing written.
     """
     places = {row.run.id: _where(row, record, rows, options) for row in chosen}
     if "slurm" in places.values():

@@ -116,7 +116,7 @@ def submit_sweep(
 
     Raises:
         InputError: something is wrong with the sweep; nothing was launched and nothing written.
-        queue.Unreachable: SLURM does not answer; as above.
+        slurm_command.Unreachable: SLURM does not answer; as above.
     """
     print_run = print_run or print_line
     grid = resolve(definition, workspace)

@@ -28,7 +28,8 @@ from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.slurm import submit_array
 from sweeps.launchers.snapshot import take_snapshot
 from sweeps.node.probe_job import ProbeJob
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
+from sweeps.scheduler.cancel_jobs import cancel_jobs
 from sweeps.scheduler.sbatch import NotSubmitted
 
 SWEEP = ".probe"
@@ -78,7 +79,7 @@ def probe(
         InputError: an unknown profile, or no SLURM here.
     """
     machine = load_profile(profile)
-    if not queue.available():
+    if not slurm_command.available():
         raise InputError("missing: sbatch and squeue; fix: run this on the cluster's login node")
     root = data or Path(os.environ.get("C2D_DATA") or "data")
     report = submit_probe(
@@ -177,7 +178,7 @@ def _no_answer(job: str, facts: queue.JobFacts | None, folder: Path, wait_s: flo
         words = next((text for sign, text in PENDING.items() if sign in reason), "")
         if not words and ("QOS" in reason or "Assoc" in reason):
             words = "a limit of your account or QOS is reached; it waits until other jobs of it have ended"
-        queue.cancel([job])
+        cancel_jobs([job])
         text = f"{reason}: {words}" if words else reason
         return f"job {job} did not start within {wait_s:.0f} s and was cancelled ({text}); or wait longer with --wait"
     log = "\n".join(line for path in sorted(folder.glob(f"{job}_*_log.*")) for line in read_log_tail(path))

@@ -34,7 +34,7 @@ def parent_jobs(array: JobArray, request: LaunchRequest, jobs: Mapping[str, str]
         InputError: a parent is neither done nor submitted to SLURM.
         Busy: it is not known yet whether SLURM has taken a parent.
         RunError: a parent's job has ended, and its run is not done.
-        queue.Unreachable: the controller does not answer.
+        slurm_command.Unreachable: the controller does not answer.
     """
     submitted = {parent: jobs[parent] for parent in array.afterok if parent in jobs}
     earlier = {}
@@ -69,7 +69,7 @@ def unfinished_parents(parents: Mapping[str, str], request: LaunchRequest) -> di
 
     Raises:
         RunError: a parent's job has ended, and its run is not done.
-        queue.Unreachable: the controller does not answer.
+        slurm_command.Unreachable: the controller does not answer.
     """
     left = {}
     facts = queue.look_up(parents.values()) if parents else {}

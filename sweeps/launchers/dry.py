@@ -27,7 +27,7 @@ from sweeps.launchers.arrays import JobArray, job_arrays
 from sweeps.launchers.dependencies import dependency_flag, run_folder_of
 from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.script import batch_script
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
 
 NOTE_MASKED = "(*** stands for a value that looks like a secret; the submitted script has the value)"
 MAX_CHANGES = 12
@@ -78,7 +78,7 @@ def plan(request: LaunchRequest) -> list[JobArray]:
     """
     try:
         active = submission.active_arrays(request.runs, request.sweep)
-    except queue.Unreachable:
+    except slurm_command.Unreachable:
         active = []
     numbers = itertools.count(1)
     return job_arrays(

@@ -11,7 +11,7 @@ from c2d.core.regular_file import Problem
 from c2d.core.run_folder import RunFolder
 from c2d.core.sweep_manifest import planned_runs, read_manifest, sweep_names
 from sweeps.launchers.launch_request import PrintLine
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
 
 
 def hold_back_students(launched: Collection[RunFolder], runs: Path, print_line: PrintLine) -> None:
@@ -41,7 +41,7 @@ def hold_back_students(launched: Collection[RunFolder], runs: Path, print_line: 
         run, new = students[name]
         kept = re.sub(r"\([a-z]+\)", "", depends).replace("null", "").strip("() ")
         wanted = f"afterok:{':'.join(teachers[need] for need in new)}" + f",{kept}" * bool(kept)
-        code, error = queue.scontrol(["update", f"jobid={name}", f"dependency={wanted}"])
+        code, error = slurm_command.scontrol(["update", f"jobid={name}", f"dependency={wanted}"])
         names = ", ".join(new)
         if code:
             print_line(f"{run.id}: job {name} does not wait for {names}, SLURM says: {' '.join(error.split())[:200]}")

@@ -12,7 +12,7 @@ from c2d.core.job_file import Job, is_launcher_alive, read_job, write_job
 from c2d.core.run_folder import RunFolder
 from c2d.core.run_state import time_stamp
 from sweeps.launchers import submission
-from sweeps.scheduler import array_file, queue
+from sweeps.scheduler import array_file, queue, slurm_command
 
 APPEAR_S = 60.0  # a job may appear in the queue after its launcher has died
 OTHER_HOST_S = 600.0  # a launcher on another host may be running: its pid cannot be checked
@@ -49,7 +49,7 @@ def recover_submission(job: Job, *, canary: bool = False) -> Job | None:
     facts = array_file.read_array(folder)
     try:
         number = str(facts["job"]) if facts else queue.find_by_name(job.name)
-    except queue.Unreachable:
+    except slurm_command.Unreachable:
         return job
     if number is None and unknown_for_s(job) > 0:
         return job

@@ -32,7 +32,7 @@ from sweeps.launchers.launch_request import LaunchRequest, PrintLine, Task
 from sweeps.launchers.recover_submission import submitted_job
 from sweeps.launchers.script import batch_script, check_store_path
 from sweeps.node import verify_snapshot
-from sweeps.scheduler import array_file, queue
+from sweeps.scheduler import array_file, queue, slurm_command
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
 NO_LIMIT = 10**6
@@ -93,7 +93,7 @@ def submit_array(
         launch: job.json of the first run, for array.json.
 
     Raises:
-        NotSubmitted, queue.Unreachable: see `sweeps.scheduler.sbatch`.
+        NotSubmitted, slurm_command.Unreachable: see `sweeps.scheduler.sbatch`.
     """
     from submitit.core.utils import DelayedSubmission
 
@@ -172,7 +172,7 @@ def _submit(
             number = submit_array(
                 callables, array, request, dependency_flag(parents.values(), waits), print_line, drafts[0]
             )
-    except queue.Unreachable:
+    except slurm_command.Unreachable:
         raise  # it may be in the queue, and can be recovered: job.json keeps the state `submitting`
     except Exception:
         # Nothing was submitted: the runs get back the job.json that they had, for which a full disk needs the space.
@@ -272,7 +272,7 @@ def _refusal(error: NotSubmitted, request: LaunchRequest, submitted: int) -> Exc
 
 
 def _check_host(request: LaunchRequest, print_line: PrintLine) -> None:
-    if not queue.available():
+    if not slurm_command.available():
         raise InputError(
             "missing: sbatch and squeue; fix: run this on the cluster's login node, or use --where local or dry"
         )

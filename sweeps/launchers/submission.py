@@ -67,7 +67,7 @@ def active_arrays(runs: Path, sweep: str) -> list[tuple[str, int]]:
     """Return (job number, tasks that may run at once) of the sweep's waiting and running arrays, by one squeue call.
 
     Raises:
-        sweeps.scheduler.queue.Unreachable: the controller does not answer.
+        slurm_command.Unreachable: the controller does not answer.
     """
     folder = RunStore(runs).sweeps / sweep
     found = [read_array(one) for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []

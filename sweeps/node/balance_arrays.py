@@ -19,7 +19,7 @@ from typing import Any
 from filelock import SoftFileLock, Timeout
 
 from c2d.core.run_folder import atomic_write_json
-from sweeps.scheduler import change_jobs, queue
+from sweeps.scheduler import change_jobs, queue, slurm_command
 from sweeps.scheduler.array_file import ARRAY, read_array
 from sweeps.scheduler.scontrol import own_job
 from sweeps.scheduler.throttles import ArrayLoad, balanced_throttles
@@ -58,14 +58,14 @@ def balance_arrays(folder: Path, ending: str = "") -> dict[str, int]:
         ending: a job that does not count as running.
 
     Raises:
-        queue.Unreachable: the controller does not answer.
+        slurm_command.Unreachable: the controller does not answer.
     """
     own = read_array(folder)
     cap = own.get("cap") if own is not None else None
     if not isinstance(cap, int):
         return {}
     changed: dict[str, int] = {}
-    with _lock(folder.parent), queue.time_limit(CALLS_S):
+    with _lock(folder.parent), slurm_command.time_limit(CALLS_S):
         # Lower ones first: SLURM may start tasks between two calls, and the second reading counts them.
         for is_raise in (False, True):
             arrays = {array.job: array for array in _submitted(folder.parent)}

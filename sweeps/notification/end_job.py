@@ -31,7 +31,7 @@ from sweeps.launchers.snapshot import snapshot_folder
 from sweeps.launchers.submission import VERIFY
 from sweeps.node import verify_snapshot
 from sweeps.notification.watch_mark import is_watched
-from sweeps.scheduler import queue
+from sweeps.scheduler import slurm_command
 from sweeps.scheduler.change_jobs import read_waiting
 from sweeps.scheduler.sbatch import NotSubmitted, sbatch
 
@@ -70,7 +70,7 @@ def submit_end_job(
         waiting = _waiting_job(folder)
         if waiting:
             words = ["update", f"JobId={waiting}", f"Dependency={dependency}"]
-            refused = bool(dependency) and bool(queue.scontrol(words)[0])
+            refused = bool(dependency) and bool(slurm_command.scontrol(words)[0])
             if not refused:
                 return True
         name = f"{sweep[:SWEEP_LENGTH]}-end-{uuid.uuid4().hex[:8]}"

@@ -21,7 +21,7 @@ from c2d.core.errors import Busy, RunError
 from sweeps.definition.profile import Profile
 from sweeps.notification.end_job import NOTIFY_VARIABLE, message_mark
 from sweeps.notification.watch_mark import is_watched
-from sweeps.scheduler import queue
+from sweeps.scheduler import slurm_command
 from sweeps.state.manifest import load_manifest
 from sweeps.state.plan import read_plan
 from sweeps.state.status import Summary, summarize
@@ -121,7 +121,7 @@ def send_message(runs: Path, sweep: str, notify: str | None, mail: str | None, p
     if mail and (job := os.environ.get("SLURM_JOB_ID")):
         name = message_variables(runs, summary, "")["C2D_SUMMARY"].replace(": ", "-ended:").replace(", ", ",")
         words = ["update", f"JobId={job}", f"MailUser={mail}", "MailType=END", f"Name={name.replace(' ', '_')}"]
-        code, error = queue.scontrol(words)
+        code, error = slurm_command.scontrol(words)
         if code:
             print_line(f"warning: SLURM refused the mail: {error.strip()}")
     return True

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
 from sweeps.scheduler.slurm_output import JOB, expand, join_jobs
 
 WAITING_FORMAT = "%i|%Q|%y|%r"
@@ -33,7 +33,7 @@ def read_waiting(jobs: Iterable[str]) -> dict[str, WaitingJob]:
     """Return those of the jobs that are pending, by one squeue call for at most 200 arrays.
 
     Raises:
-        queue.Unreachable: the controller does not answer.
+        slurm_command.Unreachable: the controller does not answer.
     """
     wanted = {job for job in jobs if JOB.fullmatch(job)}
     found = {}
@@ -81,14 +81,14 @@ def _change(jobs: Iterable[str], words_of: Callable[[str], Sequence[str]]) -> di
     """Call scontrol once for each array, and once for each plain job.
 
     Raises:
-        queue.Unreachable: the controller does not answer; earlier arrays are changed.
+        slurm_command.Unreachable: the controller does not answer; earlier arrays are changed.
     """
     by_array: dict[str, list[str]] = {}
     for job in sorted(set(jobs)):
         by_array.setdefault(job.split("_")[0], []).append(job)
     refused: dict[str, str] = {}
     for own in by_array.values():
-        code, error = queue.scontrol(words_of(join_jobs(own)))
+        code, error = slurm_command.scontrol(words_of(join_jobs(own)))
         if code:
             refused |= _reasons(error, own)
     return refused

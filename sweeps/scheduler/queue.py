@@ -1,20 +1,12 @@
-"""Read jobs from SLURM: squeue first, then sacct for jobs that squeue no longer lists. `cancel` and
-`scontrol` change jobs.
-"""
+"""Read jobs from SLURM: squeue first, then sacct for jobs that squeue no longer lists."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from c2d.core.errors import RunError
+from sweeps.scheduler.slurm_command import Unreachable, available, is_installed, run_command, time_limit
 from sweeps.scheduler.slurm_output import (
     FINISHED,
     JOB,
@@ -27,20 +19,10 @@ from sweeps.scheduler.slurm_output import (
     parse_squeue,
 )
 
-TIMEOUT_S = 30.0
 ANSWER_S = 12.0
 """Seconds that all calls of one table of states may take together; a person waits for it."""
 IDS_PER_CALL = 200  # keeps a command line short
 DEFAULT_MAX_ARRAY_SIZE = 1001  # SLURM's own default
-_ENDED = "Invalid job id|already completing or completed"
-_SILENT = re.compile(
-    "timed out|unable to contact|connection refused|connect failure|zero bytes were transmitted|"
-    "transport endpoint|no route to host|connection reset",
-    re.IGNORECASE,
-)
-
-
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 @dataclass(frozen=True)
@@ -55,44 +37,6 @@ class QueueAnswer:
 
     facts: dict[str, JobFacts]
     silence: str = ""
-
-
-class CancelRefused(RunError):
-    """scancel was refused for some jobs; it was sent to all others.
-
-    Attributes:
-        jobs: {job: SLURM's reason}.
-    """
-
-    def __init__(self, jobs: dict[str, str]) -> None:
-        first, reason = next(iter(jobs.items()))
-        super().__init__(f"scancel refused {len(jobs)} jobs, first {first}: {reason}; check with squeue --me", "config")
-        self.jobs = jobs
-
-
-class Unreachable(RunError):
-    """The controller does not answer, so the state of the jobs is unknown."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"SLURM does not answer ({what}); nothing was changed; retry in a minute")
-        self.what = what
-
-
-def available() -> bool:
-    """Return whether sbatch and squeue are installed. The controller may still not answer."""
-    return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Limit the time of all calls inside together; each may take two thirds of what is left."""
-    now = time.monotonic()
-    outer = _deadline.get()
-    token = _deadline.set(now + seconds if outer is None else min(outer, now + seconds))
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
 
 
 def read_jobs(jobs: Iterable[str]) -> QueueAnswer:
@@ -124,7 +68,7 @@ def check_controller() -> None:
         Unreachable: it does not.
     """
     with time_limit(ANSWER_S):
-        _run(["scontrol", "show", "config"])
+        run_command(["scontrol", "show", "config"])
 
 
 def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
@@ -143,7 +87,7 @@ def look_up(jobs: Iterable[str]) -> dict[str, JobFacts]:
     try:
         ended = _ask_accounting(wanted, listed)
     except Unreachable:
-        if silent is not None or not shutil.which("squeue"):
+        if silent is not None or not is_installed("squeue"):
             raise
         ended = None
     if silent is not None and ended is None:
@@ -157,7 +101,7 @@ def _ask_controller(wanted: list[str]) -> tuple[dict[str, JobFacts], Unreachable
     try:
         for ids in _calls(wanted):
             text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
-            if text is None and shutil.which("squeue"):
+            if text is None and is_installed("squeue"):
                 raise Unreachable("squeue failed here")  # otherwise every waiting run would count as failed
             found |= _pick(parse_squeue(text or ""), wanted)
     except Unreachable as error:
@@ -197,7 +141,7 @@ def unfinished(arrays: Iterable[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for ids in _calls(sorted({array for array in arrays if array.isascii() and array.isdigit()})):
         text = _squeue(f"--jobs={ids}", f"--format={SQUEUE_FORMAT}")
-        if text is None and shutil.which("squeue"):
+        if text is None and is_installed("squeue"):
             raise Unreachable("squeue failed here")
         for facts in parse_squeue(text or ""):
             array, _, tasks = facts.job.partition("_")
@@ -214,7 +158,7 @@ def list_active(arrays: Iterable[str]) -> list[JobFacts]:
     """
     found: list[JobFacts] = []
     for ids in _calls(sorted(set(arrays))):
-        text = _run(["squeue", "--noheader", "--array", f"--jobs={ids}", f"--format={SQUEUE_FORMAT}"])
+        text = run_command(["squeue", "--noheader", "--array", f"--jobs={ids}", f"--format={SQUEUE_FORMAT}"])
         found += [facts for facts in parse_squeue(text or "") if facts.state not in FINISHED]
     return found
 
@@ -253,7 +197,7 @@ def find_all_by_name(name: str) -> list[str]:
 def max_array_size() -> int:
     """Return MaxArraySize, which array indices are below; SLURM's default where SLURM does not answer."""
     try:
-        answer = _run(["scontrol", "show", "config"])
+        answer = run_command(["scontrol", "show", "config"])
     except Unreachable:
         return DEFAULT_MAX_ARRAY_SIZE
     match = re.search(r"^MaxArraySize\s*=\s*([0-9]{1,9})\s*$", answer or "", re.MULTILINE)
@@ -263,36 +207,10 @@ def max_array_size() -> int:
 def node_names() -> set[str] | None:
     """Return SLURM's names of all nodes, which may differ from those of the hosts; None without an answer."""
     try:
-        answer = _run(["sinfo", "--noheader", "--Node", "--format=%N"])
+        answer = run_command(["sinfo", "--noheader", "--Node", "--format=%N"])
     except Unreachable:
         return None
     return set(answer.split()) or None if answer else None
-
-
-def cancel(jobs: Iterable[str]) -> None:
-    """Cancel these jobs with scancel; a job that has ended is no error.
-
-    Raises:
-        Unreachable: the controller does not answer.
-        CancelRefused: SLURM refused some of them, for instance because another user owns the jobs.
-        RunError: scancel is missing, or failed without naming a job.
-    """
-    wanted = sorted(set(jobs))
-    refused: dict[str, str] = {}
-    for start in range(0, len(wanted), IDS_PER_CALL):
-        try:
-            rc, _, err = _call(["scancel", *wanted[start : start + IDS_PER_CALL]])
-        except FileNotFoundError:
-            raise RunError("missing: scancel; fix: run this on the cluster's login node") from None
-        if rc and _SILENT.search(err):
-            raise Unreachable(f"scancel: {' '.join(err.split())[:200]}")
-        errors = [line for line in err.splitlines() if not re.search(_ENDED, line)]
-        named = [found for line in errors if (found := re.search(r"on job id ([0-9_]+): (.*)", line))]
-        refused |= {found[1]: found[2].strip() for found in named}
-        if rc and not named and (errors or not err):
-            raise RunError(f"scancel refused: {err.strip() or f'exit code {rc}'}; check with squeue --me", "config")
-    if refused:
-        raise CancelRefused(refused)
 
 
 def list_pending(jobs: Iterable[str], line_format: str) -> list[str]:
@@ -306,27 +224,13 @@ def list_pending(jobs: Iterable[str], line_format: str) -> list[str]:
     """
     lines: list[str] = []
     for ids in _calls(list(jobs)):
-        text = _run(["squeue", "--noheader", "--array", "--states=PENDING", f"--jobs={ids}", f"--format={line_format}"])
+        text = run_command(
+            ["squeue", "--noheader", "--array", "--states=PENDING", f"--jobs={ids}", f"--format={line_format}"]
+        )
         if text is None:
             raise Unreachable("squeue is missing or failed here")
         lines += text.splitlines()
     return lines
-
-
-def scontrol(words: Sequence[str]) -> tuple[int, str]:
-    """Call scontrol and return (exit code, what it wrote to stderr).
-
-    Raises:
-        Unreachable: the controller does not answer.
-        RunError: scontrol is missing.
-    """
-    try:
-        code, _, error = _call(["scontrol", *words])
-    except FileNotFoundError:
-        raise RunError("missing: scontrol; fix: run this on the cluster's login node") from None
-    if code and _SILENT.search(error):
-        raise Unreachable(f"scontrol: {' '.join(error.split())[:200]}")
-    return code, error
 
 
 def _pick(rows: list[JobFacts], wanted: list[str]) -> dict[str, JobFacts]:
@@ -353,47 +257,9 @@ def _calls(jobs: list[str]) -> Iterator[str]:
 
 def _squeue(*arguments: str) -> str | None:
     # --states=all: jobs that ended within the last minutes (MinJobAge) are still listed, with their state.
-    return _run(["squeue", "--noheader", "--array", "--states=all", *arguments])
+    return run_command(["squeue", "--noheader", "--array", "--states=all", *arguments])
 
 
 def _sacct(*arguments: str) -> str | None:
     # By job id it has no time limit, and returns the newest record of a requeued job. parse_sacct needs steps.
-    return _run(["sacct", "--noheader", "--parsable2", f"--format={SACCT_FORMAT}", *arguments])
-
-
-def _run(command: list[str]) -> str | None:
-    """Return a command's output; None where it is missing or fails.
-
-    Raises:
-        Unreachable: it did not answer within TIMEOUT_S, or reports that the controller does not.
-    """
-    try:
-        rc, out, err = _call(command)
-    except FileNotFoundError:
-        return None
-    if rc == 0:
-        return out
-    if "Invalid job id" in err:  # squeue, for a single job that has left the queue
-        return ""
-    if _SILENT.search(err):
-        raise Unreachable(f"{command[0]}: {' '.join(err.split())[:200]}")
-    return None
-
-
-def _call(command: list[str]) -> tuple[int, str, str]:
-    # A user's own formats and filters must not change what is read here.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SQUEUE_", "SACCT_"))}
-    environment |= {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
-    deadline = _deadline.get()
-    timeout_s = TIMEOUT_S if deadline is None else min(TIMEOUT_S, (deadline - time.monotonic()) * 2 / 3)
-    if timeout_s <= 0:
-        raise Unreachable(f"{command[0]}: no time was left for it")
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=timeout_s, env=environment, stdin=subprocess.DEVNULL, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"{command[0]}: no answer in {timeout_s:.0f} s") from None
-    except PermissionError:
-        raise FileNotFoundError(command[0]) from None
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    return run_command(["sacct", "--noheader", "--parsable2", f"--format={SACCT_FORMAT}", *arguments])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from c2d.core.errors import RunError
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
 
 Cause = Literal["busy", "limit", "dependency", "array", "refused"]
 TIMEOUT_S = 90.0  # sbatch itself gives up after SLURM's MessageTimeout, 10 s unless the cluster says otherwise
@@ -73,7 +73,7 @@ def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
 
     Raises:
         NotSubmitted: SLURM refused it, or stayed busy.
-        queue.Unreachable: it is unknown whether SLURM accepted it; see `sweeps.launchers.recover_submission`.
+        slurm_command.Unreachable: it is unknown whether SLURM accepted it; see `sweeps.launchers.recover_submission`.
     """
     waited, delay, doubt = 0.0, 1.0, False
     while True:
@@ -89,13 +89,13 @@ def sbatch(script: Path, name: str, print_line: Callable[[str], None]) -> str:
         while True:
             if waited >= GIVE_UP_S:
                 if doubt:
-                    raise queue.Unreachable(f"{name}: {error}")
+                    raise slurm_command.Unreachable(f"{name}: {error}")
                 raise NotSubmitted("busy", f"{error}; the same after {waited:.0f} s")
             sleep(delay)
             waited, delay = waited + delay, min(2 * delay, LONGEST_WAIT_S)
             try:
                 found = queue.find_by_name(name)
-            except queue.Unreachable as silent:
+            except slurm_command.Unreachable as silent:
                 error, absent = silent.what, 0
                 continue
             if found is not None:
@@ -132,7 +132,7 @@ def _one_of(name: str, number: str, print_line: Callable[[str], None]) -> str:
     """Return the first job of that name. A duplicate is harmless: its tasks find no pickles and end."""
     try:
         numbers = queue.find_all_by_name(name)
-    except queue.Unreachable:
+    except slurm_command.Unreachable:
         return number
     if len(numbers) > 1:
         print_line(f"{name}: SLURM has accepted it {len(numbers)} times ({', '.join(numbers)}); only one of them runs")

@@ -19,7 +19,7 @@ from c2d.core.regular_file import Problem
 from c2d.core.run_state import time_stamp
 from c2d.core.store_folder import RunStore
 from c2d.core.sweep_manifest import PlannedRun, planned_runs, read_manifest, sweep_names
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.run_facts import RunFacts
 from sweeps.state.run_files import RunFiles, is_damaged, read_store_files
@@ -73,8 +73,8 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
     jobs = [job for one in files.values() for job in one.unfinished_jobs]
     facts: dict[str, JobFacts] = {}
     answered = False
-    if jobs and queue.available():
-        with suppress(queue.Unreachable):
+    if jobs and slurm_command.available():
+        with suppress(slurm_command.Unreachable):
             facts, answered = queue.look_up(jobs), True
     own = {
         run: _state(one, RunFacts(one.run, one.status, one.job, _fact(one.job, facts), answered, now))

@@ -13,7 +13,7 @@ from c2d.core.errors import InputError
 from c2d.core.job_file import read_job
 from c2d.core.run_folder import RunFolder
 from sweeps.cli import app
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
 from tests.sweeps.fake_slurm.control import FakeSlurm
 from tests.sweeps.test_cli import Shell
 
@@ -88,7 +88,7 @@ def test_a_slow_controller_takes_no_more_than_its_limit(shell: Shell, monkeypatc
     begun = time.monotonic()
     assert json.loads(shell.run("status", "--json"))["counts"] == {"unknown": 6}
     assert time.monotonic() - begun < 3
-    assert queue.TIMEOUT_S > 12, "other callers wait longer"
+    assert slurm_command.TIMEOUT_S > 12, "other callers wait longer"
 
 
 def test_submit_retry_and_cancel_change_nothing_while_the_controller_is_silent(shell: Shell) -> None:

@@ -13,7 +13,7 @@ from sweeps.actions import change_waiting
 from sweeps.actions.cancel import cancel_runs, cancellable
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.profile import Profile
-from sweeps.scheduler.queue import Unreachable
+from sweeps.scheduler.slurm_command import Unreachable
 from sweeps.state.failure_groups import group_failures
 from sweeps.state.manifest import load_manifest
 from sweeps.state.pending_groups import group_pending
@@ -79,7 +79,7 @@ def test_a_cancel_without_an_answer_leaves_every_launch_as_it_was(
             assert [read_job(row.run).state for row in found] == ["cancelling"] * 3  # type: ignore[union-attr]
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("sweeps.scheduler.queue.cancel", interrupt)
+        monkeypatch.setattr("sweeps.actions.cancel.cancel_jobs", interrupt)
     with pytest.raises((Unreachable, KeyboardInterrupt)):
         cancel_runs(cancellable(found), place.runs)
     assert [read_job(row.run) for row in found] == [row.job for row in found]

@@ -134,7 +134,7 @@ def test_a_waiting_probe_reports_the_reason_and_is_cancelled(
 def test_pending_reasons_have_an_explanation(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str, message: str
 ) -> None:
-    monkeypatch.setattr(queue, "cancel", lambda jobs: None)
+    monkeypatch.setattr(probe, "cancel_jobs", lambda jobs: None)
     fact = queue.JobFacts("100", state="PENDING", reason=reason)
     assert message in probe._no_answer("100", fact, tmp_path, 5)
     assert "(no reason given)" in probe._no_answer("100", None, tmp_path, 5)

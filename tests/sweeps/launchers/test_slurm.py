@@ -17,7 +17,7 @@ from sweeps.definition.profile import Profile
 from sweeps.launchers import LAUNCHERS, slurm, submission
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.recover_submission import recover_submission
-from sweeps.scheduler import array_file, queue, sbatch
+from sweeps.scheduler import array_file, queue, sbatch, slurm_command
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
 pytest.importorskip("submitit")
@@ -217,7 +217,7 @@ def test_a_busy_controller_leaves_no_submission(fake: FakeSlurm, store: Path, wa
 
 def test_an_unanswered_submission_is_resolved_later(fake: FakeSlurm, store: Path, waited_s: list[float]) -> None:
     fake.behave(sbatch=["timeout"], silent=["squeue", "sacct"])
-    with pytest.raises(queue.Unreachable):
+    with pytest.raises(slurm_command.Unreachable):
         launch(request(store, *tasks(store, 3)))
     assert len(fake.calls("sbatch")) == 1
     job = read_job(RunFolder(store / "run1"))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2d.core.errors import RunError
-from sweeps.scheduler import queue
+from sweeps.scheduler import queue, slurm_command
+from sweeps.scheduler.cancel_jobs import cancel_jobs
 from sweeps.scheduler.slurm_output import count_of, expand, parse_sacct, parse_squeue
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
@@ -128,13 +129,13 @@ def test_without_accounting_squeue_is_enough(tmp_path: Path, monkeypatch: pytest
 
 def test_without_slurm_commands_no_state_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSlurm(tmp_path / "slurm", monkeypatch, ())
-    assert not queue.available()
+    assert not slurm_command.available()
     assert queue.look_up(["1", "2_3"]) == {}
     assert queue.unfinished(["1"]) == {}
     assert queue.find_by_name("c2d-demo-1") is None
     assert queue.max_array_size() == 1001
     with pytest.raises(RunError, match="missing: scancel"):
-        queue.cancel(["1"])
+        cancel_jobs(["1"])
 
 
 def test_without_the_controller_accounting_is_used(slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -142,19 +143,19 @@ def test_without_the_controller_accounting_is_used(slurm: FakeSlurm, tmp_path: P
     slurm.change(job, state="COMPLETED")
     slurm.behave(silent=["squeue"])
     assert queue.look_up([job])[job].state == "COMPLETED"
-    with pytest.raises(queue.Unreachable, match="Unable to contact"):
+    with pytest.raises(slurm_command.Unreachable, match="Unable to contact"):
         queue.find_by_name("c2d-demo-1")
     slurm.behave(silent=["squeue", "sacct"])
-    with pytest.raises(queue.Unreachable, match="SLURM does not answer"):
+    with pytest.raises(slurm_command.Unreachable, match="SLURM does not answer"):
         queue.look_up([job])
 
 
 def test_a_slow_controller_is_unreachable_not_waited_for(
     slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(slurm_command, "TIMEOUT_S", 0.3)
     slurm.behave(slow={"squeue": 5, "sacct": 5})
-    with pytest.raises(queue.Unreachable, match=r"no answer in"):
+    with pytest.raises(slurm_command.Unreachable, match=r"no answer in"):
         queue.look_up(["1"])
 
 
@@ -178,13 +179,13 @@ def test_output_formats_of_the_user_are_ignored(
     slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
-    original = queue.subprocess.run
+    original = slurm_command.subprocess.run
 
     def spy(command, **options):
         seen.update(options["env"])
         return original(command, **options)
 
-    monkeypatch.setattr(queue.subprocess, "run", spy)
+    monkeypatch.setattr(slurm_command.subprocess, "run", spy)
     monkeypatch.setenv("SQUEUE_FORMAT", "%j")
     monkeypatch.setenv("SACCT_FORMAT", "jobid")
     queue.look_up(["1"])
@@ -192,5 +193,5 @@ def test_output_formats_of_the_user_are_ignored(
 
 
 def test_cancel_calls_scancel_with_the_ids(slurm: FakeSlurm) -> None:
-    queue.cancel(["12_3", "14"])
+    cancel_jobs(["12_3", "14"])
     assert slurm.calls("scancel") == [["scancel", "12_3", "14"]]
