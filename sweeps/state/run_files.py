@@ -25,7 +25,7 @@ class RunFiles:
     Attributes:
         status: status.json; state `waiting` where it is missing or damaged.
         job: job.json; None where it is missing or damaged.
-        canary: canary.json, where the run waits for its canary, or that alone is submitted.
+        canary: canary.json, where the run waits for its canary, or that alone is submitted; None when the run is done.
         problems: files that cannot be used.
         is_folder: False where another file has the name of the run.
     """
@@ -75,7 +75,8 @@ def read_run_files(run: RunFolder) -> RunFiles:
         status = {"state": "waiting", "attempt": 0}
     problems += _problem_of(run.result if status["state"] == "done" else run.attempts)
     job = None if isinstance(job, Problem) else job
-    return RunFiles(run, status, job, read_canary(run, job), tuple(problems))
+    canary = read_canary(run, job) if status["state"] != "done" else None
+    return RunFiles(run, status, job, canary, tuple(problems))
 
 
 def is_damaged(files: RunFiles, facts: RunFacts) -> bool:
