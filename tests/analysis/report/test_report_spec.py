@@ -101,7 +101,7 @@ uncertainty: seed
         (b"\xff\xfe\x00k", "FILE:1: is not UTF-8 text"),
         (b"kind: table\n\x00\n", "FILE:2: holds null bytes"),
         ("kind: \x07bell\n", "not valid YAML"),
-        ("#" * (MAX_BYTES + 1), "more than 1,000,000 bytes"),
+        ("#" * (MAX_BYTES + 1), f"more than {MAX_BYTES:,} bytes"),
     ],
 )
 def test_what_is_no_spec_is_refused_in_words(text: str | bytes, words: str, tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_the_batch_script_stops_with_the_reason(tmp_path: Path, monkeypatch: pyt
     FakeSlurm(tmp_path / "slurm", monkeypatch)
     runs = tmp_path / "st ore"
     run, digest = RunFolder(runs / "net-icod-0123456789ab-s0"), take_snapshot(runs)
+    run.path.mkdir()
+    run.spec.write_text("{}")
     task = Task(run)
     request = LaunchRequest("s", runs, tmp_path, [task], Profile(gpus=0, cpus=1, python=sys.executable), digest)
     array = JobArray("c2d-s-1", (task,))

@@ -41,6 +41,7 @@ def write_sweep(runs: Path, name: str, *cells: str, teachers: tuple[str, ...] = 
 def write_run(runs: Path, name: str, state: str, heartbeat: str = "2026-01-01T00:00:00+00:00") -> None:
     run = RunFolder(runs / run_id(name))
     run.path.mkdir(parents=True, exist_ok=True)
+    run.spec.write_text("{}")
     run.status.write_text(
         json.dumps({"format": 1, "state": state, "attempt": 1, "reason": "x", "heartbeat": heartbeat})
     )
