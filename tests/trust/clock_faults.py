@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from tests.trust.killed_training import (
     leftovers,
     make_tiny_store,
 )
-from tests.trust.part import Outcome, Row, measure
+from tests.trust.part import Outcome, Row, measure, rows_of_process
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 JUMPS = {
@@ -51,13 +50,7 @@ def rows(scratch: Path) -> Iterator[Row]:
     if not LIBRARY.exists():
         yield Row("clock", "clock jumps", "libfaketime", f"no {LIBRARY} (apt-get install libfaketime)", False)
         return
-    command = [sys.executable, "-m", "tests.trust.clock_faults", str(scratch)]
-    ended = subprocess.run(command, env=environment_of_clock(scratch), capture_output=True, text=True, check=False)
-    found = scratch / "rows.jsonl"
-    for line in found.read_text().splitlines() if found.exists() else []:
-        yield Row(**json.loads(line))
-    if ended.returncode:
-        yield Row("clock", "the part", "comes to its end", ended.stderr[-500:], False)
+    yield from rows_of_process("clock", "tests.trust.clock_faults", scratch, environment_of_clock(scratch))
 
 
 def environment_of_clock(scratch: Path) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from tests.trust.clock_faults import JUMPS, LIBRARY, ClockTrial, environment_of_
 from tests.trust.disk_faults import DiskTrial, cannot_mount, tmpfs
 from tests.trust.killed_training import PHASES, KilledTraining, import_everything, make_tiny_store
 from tests.trust.kills import EXPECTED, kill_in_phases, phase_row
-from tests.trust.part import Row, measure
+from tests.trust.part import Row, measure, rows_of_process
 from tests.trust.writers import Writers
 
 KILLS = [*PHASES, "checkpoint", "evaluation"]
@@ -28,13 +27,7 @@ FREE_KIB = 120
 
 def rows(scratch: Path) -> Iterator[Row]:
     """Run `main` in a process of its own and return its rows."""
-    command = [sys.executable, "-m", "tests.trust.core", str(scratch)]
-    ended = subprocess.run(command, env=environment_of_clock(scratch), capture_output=True, text=True, check=False)
-    found = scratch / "rows.jsonl"
-    for line in found.read_text().splitlines() if found.exists() else []:
-        yield Row(**json.loads(line))
-    if ended.returncode:
-        yield Row("core", "the part", "comes to its end", ended.stderr[-2000:], False)
+    yield from rows_of_process("core", "tests.trust.core", scratch, environment_of_clock(scratch))
 
 
 def main(scratch: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -95,3 +97,21 @@ def read_part(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) and value.get("format") == FORMAT else None
+
+
+def rows_of_process(part: str, module: str, scratch: Path, environment: dict[str, str]) -> Iterator[Row]:
+    """Run `python -m MODULE SCRATCH`, which writes its rows to rows.jsonl, and yield them; one more if it failed.
+
+    Args:
+        part: name for that row.
+        module: its `main` writes the rows.
+        scratch: folder of the part.
+        environment: of the process.
+    """
+    command = [sys.executable, "-m", module, str(scratch)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    found = scratch / "rows.jsonl"
+    for line in found.read_text().splitlines() if found.exists() else []:
+        yield Row(**json.loads(line))
+    if ended.returncode:
+        yield Row(part, "the part", "comes to its end", ended.stderr[-2000:], False)
