@@ -20,7 +20,7 @@ from sweeps.scheduler import queue
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.lost_launches import DELETED, REWRITTEN, deleted_runs, lost_launches
 from sweeps.state.run_facts import RunFacts, is_live, is_queued
-from sweeps.state.run_files import RunFiles, is_damaged, read_store_files
+from sweeps.state.run_files import RunFiles, deciding_canary, is_damaged, read_store_files
 from sweeps.state.state_rules import State, decide
 
 NO_LAUNCHES: Mapping[str, Job] = {}
@@ -170,7 +170,7 @@ def _is_active(row: Row) -> bool:
 
 def _decided(row: Row, files: RunFiles, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:
     """Return the row of a run that has an entry in the store."""
-    job, canary = files.job, _deciding_canary(files, facts)
+    job, canary = files.job, deciding_canary(files, facts)
     launch = canary or job
     slurm = facts.get(launch.job) if launch is not None and launch.job is not None else None
     found = RunFacts(row.run, files.status, launch, slurm, queue_answered, now, facts)
@@ -180,15 +180,6 @@ def _decided(row: Row, files: RunFiles, facts: Mapping[str, JobFacts], queue_ans
     if canary is not None:
         decision = decision._replace(reason=f"canary: {decision.reason}")
     return replace(row, status=files.status, job=job, canary=canary, problems=files.problems, **decision._asdict())
-
-
-def _deciding_canary(files: RunFiles, facts: Mapping[str, JobFacts]) -> Job | None:
-    """Return the launch of a run's canary while that waits, runs or has failed; the whole run waits for it then."""
-    canary = files.canary
-    if canary is None or canary.job is None:
-        return canary if canary is not None and files.job is None else None
-    known = facts.get(canary.job)
-    return canary if known is not None and known.state != "COMPLETED" else None
 
 
 def _deleted(row: Row, job: Job, facts: Mapping[str, JobFacts], queue_answered: bool, now: float) -> Row:

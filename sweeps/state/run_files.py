@@ -6,7 +6,7 @@ Every run folder is read once: the ids of the request to SLURM, and the state of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from c2d.core.job_file import Job, load_job, read_canary
 from c2d.core.regular_file import Problem, file_state
 from c2d.core.run_folder import RunFolder
+from sweeps.scheduler.slurm_output import JobFacts
 from sweeps.state.run_facts import RunFacts, is_live, is_queued
 
 
@@ -77,6 +78,20 @@ def read_run_files(run: RunFolder) -> RunFiles:
     job = None if isinstance(job, Problem) else job
     canary = read_canary(run, job) if status["state"] != "done" else None
     return RunFiles(run, status, job, canary, tuple(problems))
+
+
+def deciding_canary(files: RunFiles, facts: Mapping[str, JobFacts]) -> Job | None:
+    """Return the launch of a run's canary while that waits, runs or has failed; the whole run waits for it then.
+
+    Args:
+        files: of the run.
+        facts: what SLURM reports, by job id.
+    """
+    canary = files.canary
+    if canary is None or canary.job is None:
+        return canary if canary is not None and files.job is None else None
+    known = facts.get(canary.job)
+    return canary if known is not None and known.state != "COMPLETED" else None
 
 
 def is_damaged(files: RunFiles, facts: RunFacts) -> bool:

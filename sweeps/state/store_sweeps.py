@@ -22,7 +22,7 @@ from c2d.core.sweep_manifest import PlannedRun, planned_runs, read_manifest, swe
 from sweeps.scheduler import queue, slurm_command
 from sweeps.scheduler.queue import JobFacts
 from sweeps.state.run_facts import RunFacts
-from sweeps.state.run_files import RunFiles, is_damaged, read_store_files
+from sweeps.state.run_files import RunFiles, deciding_canary, is_damaged, read_store_files
 from sweeps.state.state_rules import STATES, State, state_of
 
 
@@ -77,8 +77,9 @@ def list_sweeps(runs: Path, now: float) -> tuple[list[SweepCounts], bool]:
         with suppress(slurm_command.Unreachable):
             facts, answered = queue.look_up(jobs), True
     own = {
-        run: _state(one, RunFacts(one.run, one.status, one.job, _fact(one.job, facts), answered, now))
+        run: _state(one, RunFacts(one.run, one.status, launch, _fact(launch, facts), answered, now, facts))
         for run, one in files.items()
+        for launch in [deciding_canary(one, facts) or one.job]
     }
     found = []
     for name, manifest in manifests.items():

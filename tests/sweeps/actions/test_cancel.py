@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sweeps.state.manifest import load_manifest
 from sweeps.state.pending_groups import group_pending
 from sweeps.state.plan import Row, read_plan
 from sweeps.state.status import summarize
+from sweeps.state.store_sweeps import list_sweeps
 from tests.sweeps.actions.test_submit import launch
 from tests.sweeps.fake_slurm.control import FakeSlurm
 
@@ -105,6 +107,8 @@ def test_a_running_canary_is_shown_cancelled_and_explained(fake: FakeSlurm, plac
         True,
     )
     assert [run["canary"] for run in seen.values()].count(True) == 1
+    ((listed,), _) = list_sweeps(place.runs, time.time())
+    assert listed.counts == {"waiting": 2, "running": 1}
 
     (bird,) = [row for row in rows(place) if row.canary is not None]
     assert bird.job is not None
