@@ -10,6 +10,7 @@ import importlib.util
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,15 @@ class Browser:
         """The value of a JavaScript expression; `$` is querySelector, `$$` a list of all."""
         head = "const $ = (s) => document.querySelector(s), $$ = (s) => [...document.querySelectorAll(s)];"
         return self.driver.execute_script(f"{head} return ({expression});", *arguments)
+
+    def wait(self, expression: str, seconds: float = 10.0) -> bool:
+        """True as soon as a JavaScript expression is true, False if it never was: what a page does after an event."""
+        end = time.monotonic() + seconds
+        while not self.ask(expression):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
 
     def click(self, selector: str) -> None:
         from selenium.webdriver.common.by import By

@@ -14,7 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
-import atheris  # type: ignore[import-untyped]
+import atheris
 
 from tests.trust.fuzz.campaign import Recorder, corpus_of
 from tests.trust.fuzz.edits import editor_of, random_edits
