@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,6 +43,32 @@ class Split(BaseModel):
     n_boxes: int
 
 
+class Synthesis(BaseModel):
+    """Where training images come from that nobody photographed, or whose labels nobody gave.
+
+    Attributes:
+        images_from: `optimised`, `noise`, `procedural`, or `real`: real images with a teacher's detections as labels.
+        run: id of the run that made them, or "" when it was no run of a store.
+        schedule: name of its preset.
+        teacher: id of the teacher's run.
+        teacher_sha256: of the teacher's weights (hex).
+        soft_labels: whether every annotation has a `soft_label`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    images_from: Literal["optimised", "noise", "procedural", "real"]
+    run: str
+    schedule: str
+    teacher: str
+    teacher_sha256: str
+    soft_labels: bool
+
+    @property
+    def is_data_free(self) -> bool:
+        """Whether no real image is among them."""
+        return self.images_from != "real"
+
+
 class Card(BaseModel):
     """A data set.
 
@@ -54,6 +80,7 @@ class Card(BaseModel):
         splits: {name: split}.
         evaluation_split: the split that results are measured on; None: `val`.
         source: how the data set was made.
+        synthesis: of the images of `train`; None: they are real and labelled.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +91,7 @@ class Card(BaseModel):
     splits: dict[str, Split]
     evaluation_split: str | None = None
     source: str | dict[str, Any] = ""
+    synthesis: Synthesis | None = None
 
 
 @dataclass(frozen=True)

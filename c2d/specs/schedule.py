@@ -1,34 +1,19 @@
-"""Schedules of detectors and of classifier teachers: length, learning rate, precision; of a teacher also its crops."""
+"""Schedules of detectors and of classifier teachers: length, learning rate, precision; of a teacher also its crops.
+
+`ScheduleRef` holds one of them, or that of a synthesis of images (`c2d.specs.impressions_schedule`).
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-SCHEDULE_TAGS = ("<teacher>", "<detector>")
+from c2d.specs.impressions_schedule import ImpressionsSchedule
+from c2d.specs.strict import Strict
+
+SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>")
 """Names that pydantic writes into the path of an error inside `ScheduleRef.values`."""
-
-
-class Strict(BaseModel):
-    """A model without unknown keys whose fields cannot be assigned, and that converts nothing.
-
-    `true` and text in quotes are no numbers, 1 is not true, and a number is no text. 9.0 is the whole number 9.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_floats(cls, values: Any) -> Any:
-        return {key: _whole(value) for key, value in values.items()} if isinstance(values, dict) else values
-
-
-def _whole(value: Any) -> Any:
-    """A whole float as int, also inside a list; a field of floats takes both."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 class Optimizer(Strict):
@@ -107,10 +92,12 @@ class TeacherSchedule(Schedule):
 
 
 def _tag_of(values: Any) -> str:
-    """Only a classifier teacher's schedule has crops."""
+    """Only a classifier teacher's schedule has crops, only that of impressions has priors."""
     # pydantic passes a dict for validation and a model for serialization.
-    is_teacher = isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values)
-    return SCHEDULE_TAGS[0] if is_teacher else SCHEDULE_TAGS[1]
+    if isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values):
+        return SCHEDULE_TAGS[0]
+    is_impressions = isinstance(values, ImpressionsSchedule) or (isinstance(values, dict) and "priors" in values)
+    return SCHEDULE_TAGS[2] if is_impressions else SCHEDULE_TAGS[1]
 
 
 class ScheduleRef(Strict):
@@ -118,7 +105,9 @@ class ScheduleRef(Strict):
 
     name: str
     values: Annotated[
-        Annotated[TeacherSchedule, Tag(SCHEDULE_TAGS[0])] | Annotated[Schedule, Tag(SCHEDULE_TAGS[1])],
+        Annotated[TeacherSchedule, Tag(SCHEDULE_TAGS[0])]
+        | Annotated[Schedule, Tag(SCHEDULE_TAGS[1])]
+        | Annotated[ImpressionsSchedule, Tag(SCHEDULE_TAGS[2])],
         # Without it, pydantic would report the errors of both kinds of schedule.
         Discriminator(_tag_of),
     ]

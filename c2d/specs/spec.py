@@ -15,13 +15,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from c2d.core.errors import MAX_NAME, InputError
 from c2d.specs.method_schema import Method, canonical_numbers
+from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.override_rules import check_override_values
-from c2d.specs.schedule import SCHEDULE_TAGS, ScheduleRef, Strict, TeacherSchedule
+from c2d.specs.schedule import SCHEDULE_TAGS, ScheduleRef, TeacherSchedule
+from c2d.specs.strict import Strict
 
 FORMAT: Final = 1
-KINDS = ("classifier", "detector")
-MODEL_KEYS = {"classifier": "network", "detector": "student"}
-"""{kind of run: the key that names its model}."""
+KINDS = ("classifier", "detector", "impressions")
+MODEL_KEYS = {"classifier": "network", "detector": "student", "impressions": "schedule"}
+"""{kind of run: the key that names what it makes}."""
 
 
 class DataRef(Strict):
@@ -39,26 +41,33 @@ class StudentRef(Strict):
 
 
 class Teachers(Strict):
-    """Run ids of the teachers; null for a kind that no method needs."""
+    """Run ids of the teachers; null for a kind that no method needs.
+
+    `impressions` is no teacher but the run whose images are trained on, made from a detector.
+    """
 
     classifier: str | None = None
     detector: str | None = None
+    impressions: str | None = None
 
 
 class RunSpec(Strict):
     """One run: everything that decides its result. Detectors have a `student`, classifiers a `network`.
+
+    A run of kind `impressions` makes images from `teachers.detector`; it has neither.
 
     A new field is also a key of a sweep: add a row to the table in sweeps/definition/settable_keys.py.
     """
 
     format: Literal[1] = FORMAT
     name: str
-    kind: Literal["detector", "classifier"]
+    kind: Literal["detector", "classifier", "impressions"]
     dataset: DataRef
     student: StudentRef | None = None
     network: str | None = None
     input: int | None = Field(None, gt=0, description="px; the student's or teacher's own size when null")
     init: str = Field("none", pattern=r"^(none|torchvision:[\w.]+|sha256:[0-9a-f]{64})$")
+    data_free: bool = Field(default=False, description="train on synthesised images alone")
     teachers: Teachers = Teachers()
     method: Method = Field([])
     schedule: ScheduleRef
@@ -78,6 +87,10 @@ class RunSpec(Strict):
     def _fits_its_kind(self) -> RunSpec:
         if (self.kind == "detector") != (self.student is not None) or (self.kind == "classifier") != bool(self.network):
             raise ValueError("a detector run has a student and no network, a classifier run a network and no student")
+        if (self.kind == "impressions") != isinstance(self.schedule.values, ImpressionsSchedule):
+            raise ValueError(f"schedule '{self.schedule.name}' is not one of a run of kind {self.kind}")
+        if self.kind == "impressions" and (self.method or not self.teachers.detector or self.teachers.classifier):
+            raise ValueError("a run of kind impressions has no method, and one teacher: the detector")
         if self.kind == "classifier":
             if self.method or self.teachers != Teachers():
                 raise ValueError("a classifier run has no method and no teachers")
@@ -89,6 +102,11 @@ class RunSpec(Strict):
         """Return JSON with sorted keys and one spelling of every number, without seed and name."""
         # Seed and name are parts of the id already, beside the hash.
         value = self.model_dump(mode="json", exclude={"seed", "name"})
+        # Fields that are younger than runs which exist: where they have no value, the id is that of before.
+        if not self.data_free:
+            del value["data_free"]
+        if self.teachers.impressions is None:
+            del value["teachers"]["impressions"]
         return json.dumps(canonical_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
@@ -105,14 +123,14 @@ def run_name(kind: str, model: str, method: Method) -> str:
     """Derive the first part of a run id from its spec.
 
     Args:
-        kind: detector or classifier.
-        model: name of the student, or of the classifier's network.
+        kind: detector, classifier or impressions.
+        model: name of the student, of the classifier's network, or of the schedule of a synthesis.
         method: `RunSpec.method`.
 
     Returns:
         For example `retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline` or `resnet18-classifier`.
     """
-    tail = "classifier" if kind == "classifier" else "+".join(next(iter(item)) for item in method) or "baseline"
+    tail = kind if kind != "detector" else "+".join(next(iter(item)) for item in method) or "baseline"
     return f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', model.split('::')[-1])}-{tail}"
 
 
@@ -126,7 +144,7 @@ def build_spec(values: dict[str, Any]) -> RunSpec:
         InputError: every key that is wrong, in one line.
     """
     student = values["student"]
-    model = student["name"] if student else str(values["network"])
+    model = student["name"] if student else str(values["network"] or values["schedule"]["name"])
     return _validated({**values, "name": run_name(values["kind"], model, values["method"])})
 
 
