@@ -1,0 +1,83 @@
+"""Priors on the pixels: total variation, the statistics of the teacher's batch norms, and the size of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def total_variation(images: Tensor, power: int) -> Tensor:
+    """Return the mean of |difference of neighbours|^power, vertical plus horizontal; 0 for a constant image.
+
+    Args:
+        images: (B, 3, H, W).
+        power: 1 or 2.
+
+    Returns:
+        Shape ().
+    """
+    down, right = images[..., 1:, :] - images[..., :-1, :], images[..., 1:] - images[..., :-1]
+    if power == 1:
+        return down.abs().mean() + right.abs().mean()
+    return down.square().mean() + right.square().mean()
+
+
+class BatchNormStatistics:
+    """Distance between the batch statistics of a teacher's batch norms and the statistics they have stored.
+
+    Sum over the layers of |mean - running mean| + |variance - running variance|, each an L2 norm over the channels
+    (DeepInversion, CVPR 2020). A layer that is called several times in a pass, as in a head over all levels, has the
+    statistics of all its calls together.
+
+    Attributes:
+        layers: the batch norms with stored statistics; the prior is undefined where there are none.
+    """
+
+    def __init__(self, network: nn.Module, first_factor: float = 1.0) -> None:
+        self.layers = [
+            layer
+            for layer in network.modules()
+            if isinstance(layer, _BatchNorm) and layer.running_mean is not None and not isinstance(layer, nn.BatchNorm1d)
+        ]
+        self.first_factor = first_factor
+        self._seen: dict[nn.Module, list[tuple[int, Tensor, Tensor]]] = {}
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Record the inputs' statistics of the forward pass in the block, for `distance`."""
+        self._seen = {}
+        handles = [layer.register_forward_pre_hook(self._record) for layer in self.layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _record(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].float()
+        variance, mean = torch.var_mean(values, dim=(0, 2, 3), correction=0)
+        self._seen.setdefault(layer, []).append((values.numel() // values.shape[1], mean, variance))
+
+    def distance(self) -> Tensor:
+        """Return the distance of the recorded pass, shape (), with its graph."""
+        parts = []
+        for place, layer in enumerate(one for one in self.layers if one in self._seen):
+            mean, variance = _pooled(self._seen[layer])
+            apart = (mean - layer.running_mean).norm() + (variance - layer.running_var).norm()  # type: ignore[operator]
+            parts.append(apart * self.first_factor if place == 0 else apart)
+        self._seen = {}
+        return torch.stack(parts).sum()
+
+
+def _pooled(calls: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of all values of several calls, from the count, mean and variance of each."""
+    if len(calls) == 1:
+        return calls[0][1], calls[0][2]
+    total = sum(count for count, _, _ in calls)
+    mean = sum((count * one for count, one, _ in calls), torch.zeros(())) / total
+    square = sum((count * (var + one.square()) for count, one, var in calls), torch.zeros(())) / total
+    return mean, square - mean.square()
