@@ -66,11 +66,13 @@ class DenseFamily:
         labels: index of the per-prior labels in the result of `_get_targets_single`.
         sampling: index of the `SamplingResult` in it; None where a head has no assigner (FCOS).
         decode: (head, raw (K, D) fp32, priors (K, 4) or (K, 2), stride (K,)) -> (K, 4) xyxy, px, not clipped.
+        classifier: attribute with the convolution of the class logits, or with a list of one stack of layers per level.
     """
 
     labels: int
     sampling: int | None
     decode: Decode
+    classifier: str
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,11 @@ class RoIFamily:
 
 
 DENSE = {
-    "ssd": DenseFamily(0, 6, _decode_deltas),
-    "retinanet": DenseFamily(0, 6, _decode_deltas),
-    "atss": DenseFamily(1, 7, _decode_deltas),
-    "gfl": DenseFamily(1, 7, _decode_distribution),
-    "fcos": DenseFamily(0, None, _decode_distances),
+    "ssd": DenseFamily(0, 6, _decode_deltas, "cls_convs"),
+    "retinanet": DenseFamily(0, 6, _decode_deltas, "retina_cls"),
+    "atss": DenseFamily(1, 7, _decode_deltas, "atss_cls"),
+    "gfl": DenseFamily(1, 7, _decode_distribution, "gfl_cls"),
+    "fcos": DenseFamily(0, None, _decode_distances, "conv_cls"),
 }
 ROI = {"faster-rcnn": RoIFamily(cascaded=False), "cascade-rcnn": RoIFamily(cascaded=True)}
 
