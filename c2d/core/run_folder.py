@@ -119,6 +119,31 @@ class RunFolder:
         return self.path / "classifier.pth"
 
     @property
+    def card(self) -> Path:
+        """Data card of a synthesis, which is a data set as well (its name is that of `c2d.data.card`)."""
+        return self.path / "card.json"
+
+    @property
+    def train_annotations(self) -> Path:
+        """Boxes and soft labels of the images of a synthesis, in COCO layout."""
+        return self.path / "annotations" / "train.json"
+
+    @property
+    def train_images(self) -> Path:
+        """Folder of the images of a synthesis."""
+        return self.path / "train"
+
+    @property
+    def sheet(self) -> Path:
+        """The first images of a synthesis with their boxes, as one picture."""
+        return self.path / "sheet.png"
+
+    @property
+    def diagnostics(self) -> Path:
+        """Page about a synthesis: found targets, labels, sizes, losses."""
+        return self.path / "diagnostics.html"
+
+    @property
     def latency(self) -> Path:
         """Folder of latency measurements."""
         return self.path / LATENCY_FOLDER

@@ -9,7 +9,7 @@ from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.card import CARD_FILE, DEFAULT_EVALUATION_SPLIT, Card, Split, annotation_digest, card_digest
+from c2d.data.card import CARD_FILE, DEFAULT_EVALUATION_SPLIT, Card, Split, Synthesis, annotation_digest, card_digest
 from c2d.data.card_lookup import load_card
 from c2d.data.coco_file import read_coco
 from c2d.data.decoding.scaling_record import scaling_of
@@ -25,6 +25,7 @@ def make_card(
     splits: Mapping[str, tuple[str | Path, str | Path]],
     source: str | dict[str, Any] = "",
     evaluation_split: str | None = None,
+    synthesis: Synthesis | None = None,
 ) -> Card:
     """Write `root`/card.json and return the card.
 
@@ -35,6 +36,7 @@ def make_card(
         splits: {split: (annotation file, image folder)}.
         source: how the data set was made.
         evaluation_split: the split that results are measured on; None: `val`.
+        synthesis: of the images of `train`; None: they are real and labelled.
 
     Raises:
         InputError: a file has other classes, or the splits give one class different ids.
@@ -70,6 +72,7 @@ def make_card(
         splits=entries,
         evaluation_split=evaluation_split,
         source=source,
+        synthesis=synthesis,
     )
     check_public_name(card, str(root))
     atomic_write_json(root / CARD_FILE, card.model_dump(exclude_none=True))

@@ -41,13 +41,14 @@ def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: boo
     return dataset
 
 
-def held_out_dataset(config: Config, card: LoadedCard, who: str) -> dict[str, Any]:
-    """Return the config of the test data set, with the files of a card's evaluation split.
+def held_out_dataset(config: Config, card: LoadedCard, who: str, split: str | None = None) -> dict[str, Any]:
+    """Return the config of the test data set, with the files of one split of a card.
 
     Args:
         config: with `test_dataloader`.
         card: the data set.
         who: `student` or `teacher`, for the message.
+        split: of the card; None: the split that results are measured on.
 
     Raises:
         InputError: classes of config and data set differ.
@@ -60,7 +61,7 @@ def held_out_dataset(config: Config, card: LoadedCard, who: str) -> dict[str, An
             f"({', '.join(card.card.classes[:4])}, ...); evaluate on the data the {who} was trained for"
         )
     # The card may lie at another place than in the training.
-    split = card.evaluation_split
+    split = split or card.evaluation_split
     return {**dataset, "ann_file": str(card.annotations(split)), "data_prefix": {"img": str(card.images(split))}}
 
 
