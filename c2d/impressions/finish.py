@@ -1,4 +1,4 @@
-"""The end of a synthesis: its data card, the targets that the teacher finds, sheet and page, the content of result.json."""
+"""The end of a synthesis: its data card, the targets that the teacher finds, sheet, page, content of result.json."""
 
 from __future__ import annotations
 
