@@ -41,7 +41,9 @@ class BatchNormStatistics:
         self.layers = [
             layer
             for layer in network.modules()
-            if isinstance(layer, _BatchNorm) and layer.running_mean is not None and not isinstance(layer, nn.BatchNorm1d)
+            if isinstance(layer, _BatchNorm)
+            and layer.running_mean is not None
+            and not isinstance(layer, nn.BatchNorm1d)
         ]
         self.first_factor = first_factor
         self._seen: dict[nn.Module, list[tuple[int, Tensor, Tensor]]] = {}

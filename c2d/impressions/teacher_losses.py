@@ -56,7 +56,9 @@ class TeacherLosses:
         head = self.dense_head
         for name in ("get_anchors", "get_targets"):
             if hasattr(head, name):
-                self._stack.enter_context(replace_method(head, name, self._memory.remembered(name, getattr(head, name))))
+                self._stack.enter_context(
+                    replace_method(head, name, self._memory.remembered(name, getattr(head, name)))
+                )
         # FCOS predicts strides while it trains and px otherwise, and its loss wants strides. Only this flag is set: the
         # layers inside keep their eval mode, so batch norm does not move.
         self._stack.enter_context(_training_flag(head))
@@ -112,7 +114,7 @@ class TeacherLosses:
             if self.soft_labels:
                 losses["loss_soft_labels"] = self._soft_loss(self._dense_logits(scores))
             return losses
-        losses = {f"rpn_{name}": value for name, value in self._rpn_losses(maps)[0].items()}
+        losses = self._rpn_losses(maps)[0]
         for place, (arguments, weight) in enumerate(self._stages):
             result = self.network.roi_head.bbox_loss(*arguments[:-2], maps, arguments[-1])
             prefix = f"s{place}." if len(self._stages) > 1 else ""
