@@ -137,7 +137,9 @@ def to_8bit(
 
 @app.command()
 def check(
-    ann: list[Path] = typer.Argument(..., help="COCO JSON files; several are the splits of one data set"),
+    ann: list[Path] = typer.Argument(
+        ..., help="COCO JSON files, several are the splits of one data set; or one data card: card.json or its folder"
+    ),
     images: list[Path] = typer.Option([], help="folder of the images; once for all files, or once for each in order"),
     json_: bool = typer.Option(False, "--json", help="print the report as JSON"),
     card: Path | None = typer.Option(None, help="write a data card to this card.json when there is no error"),
@@ -149,16 +151,31 @@ def check(
     """Check COCO data sets: ids, sizes, boxes, categories, image files, leaks between splits. Exit 2 on errors."""
     import json
 
+    from c2d.core.errors import InputError
+    from c2d.data.card_lookup import verify_card
+    from c2d.data.coco.check_card import card_at, splits_of_card, synthesis_lines
     from c2d.data.coco.check_coco import check_coco
     from c2d.data.issues import issue_lines
     from c2d.data.make_card import pair_images, register_card, split_names, uses_of_splits
 
-    pairs = pair_images(ann, images)
-    names = split_names(ann, split, evaluate_on)
-    evaluated = [path for path, split_name in zip(ann, names, strict=True) if split_name not in ("", "train")]
+    loaded = card_at(ann[0]) if len(ann) == 1 else None
+    if loaded is not None:
+        if images or split or card or name or evaluate_on:
+            raise InputError(
+                f"{ann[0]} is a data card, which has the images and names of its splits; leave out --images, --split, "
+                "--card, --name and --evaluate-on, or give the annotation files"
+            )
+        splits = splits_of_card(loaded)
+        names, evaluate_on = list(splits), loaded.card.evaluation_split
+        pairs: list[tuple[Path, Path | None]] = list(splits.values())
+    else:
+        names, pairs = split_names(ann, split, evaluate_on), pair_images(ann, images)
+    evaluated = [file for (file, _), split_name in zip(pairs, names, strict=True) if split_name not in ("", "train")]
     report = check_coco(pairs, min_size=min_size, evaluated=evaluated)
     if json_:
-        typer.echo(json.dumps(report.to_dict(), indent=2, allow_nan=False))
+        made = loaded.card.synthesis if loaded is not None else None
+        synthesis = {"synthesis": made.model_dump() | {"data_free": made.is_data_free}} if made is not None else {}
+        typer.echo(json.dumps(report.to_dict() | synthesis, indent=2, allow_nan=False))
     else:
         for line in issue_lines(report.issues):
             typer.echo(line)
@@ -167,16 +184,22 @@ def check(
             if count["dropped"]:
                 reasons = ", ".join(f"{number} {reason}" for reason, number in count["dropped"].items())
                 typer.echo(f"{file}: {count['usable_boxes']} boxes can be used; not used: {reasons}")
-        if not images:
+            if count["soft_labels"]:
+                typer.echo(f"{file}: the annotations have soft labels")
+        for line in synthesis_lines(loaded.card) if loaded is not None else ():
+            typer.echo(line)
+        if all(folder is None for _, folder in pairs):
             typer.echo("image files were not checked; give --images DIR")
         typer.echo(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
     if report.errors:
         raise typer.Exit(2)
+    if loaded is not None:
+        verify_card(loaded)
     if card is None:
         if not json_ and "" not in names:
             typer.echo(uses_of_splits(names, evaluate_on))
         return
-    made = register_card(card, name, pairs, split, report.classes, evaluate_on)
+    registered = register_card(card, name, pairs, split, report.classes, evaluate_on)
     if not json_:
-        _print_card(card, made)
-        typer.echo(uses_of_splits(list(made.splits), made.evaluation_split))
+        _print_card(card, registered)
+        typer.echo(uses_of_splits(list(registered.splits), registered.evaluation_split))

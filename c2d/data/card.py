@@ -44,7 +44,7 @@ class Split(BaseModel):
 
 
 class Synthesis(BaseModel):
-    """Where training images come from that nobody photographed, or whose labels nobody gave.
+    """Origin of training images that are synthesised, or whose labels are those of a detector.
 
     Attributes:
         images_from: `optimised`, `noise`, `procedural`, or `real`: real images with a teacher's detections as labels.
@@ -141,17 +141,26 @@ class LoadedCard:
         return self.root / self.split(split).images
 
 
-def card_digest(classes: Iterable[str], split_digests: Mapping[str, str], evaluation_split: str | None = None) -> str:
+def card_digest(
+    classes: Iterable[str],
+    split_digests: Mapping[str, str],
+    evaluation_split: str | None = None,
+    synthesis: Synthesis | None = None,
+) -> str:
     """Return the sha256 (hex) of the ordered class list, the digests of the splits, and the evaluation split.
 
     Args:
         classes: class names in the order of the labels.
         split_digests: {split: its digest}.
         evaluation_split: of the card. `val` is no part of the digest, whether it is written out or not.
+        synthesis: of the card. Two syntheses may have the same targets and file names, so what tells their images apart
+            is part of the digest: where they come from, the run, and the teacher's weights.
     """
     content: dict[str, Any] = {"classes": list(classes), "splits": dict(split_digests)}
     if evaluation_split not in (None, DEFAULT_EVALUATION_SPLIT):
         content["evaluation_split"] = evaluation_split
+    if synthesis is not None:
+        content["synthesis"] = synthesis.model_dump(include={"images_from", "run", "teacher_sha256"})
     return hashlib.sha256(_canonical_json(content)).hexdigest()
 
 

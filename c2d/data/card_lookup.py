@@ -14,6 +14,7 @@ from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
 from c2d.data.coco_file import read_coco
 from c2d.data.public import check_public_name, public_cards
+from c2d.data.soft_labels import check_soft_labels
 from c2d.data.usable_boxes import check_usable
 
 DATA_ROOT_VARIABLE = "C2D_DATA"
@@ -186,7 +187,8 @@ def verify_card(loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({
         used: {split that has to have a usable box: shorter side of an image in px below which it is dropped}.
 
     Raises:
-        InputError: classes or annotations have changed, or a split of `used` has no usable box.
+        InputError: classes or annotations have changed, soft labels are malformed or not those of the card's
+            `synthesis`, or a split of `used` has no usable box.
     """
     card = loaded.card
     for split, entry in card.splits.items():
@@ -203,6 +205,12 @@ def verify_card(loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({
                 f"data set '{card.name}': {loaded.annotations(split)} has changed since its card was made "
                 f"(digest {found[:12]}, card {entry.digest[:12]}); make the card again, or restore the file"
             )
+        soft = check_soft_labels(coco, str(loaded.annotations(split)))
+        if split == "train" and card.synthesis is not None and card.synthesis.soft_labels != soft:
+            raise InputError(
+                f"data set '{card.name}': by its card soft_labels is {str(card.synthesis.soft_labels).lower()}, and "
+                f"the annotations of {loaded.annotations(split)} have {'some' if soft else 'none'}; restore the card"
+            )
         if split in used:
             check_usable(
                 coco,
@@ -211,7 +219,7 @@ def verify_card(loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({
                 "to train on" if split == "train" else "to evaluate on",
             )
     digests = {split: entry.digest for split, entry in card.splits.items()}
-    if card_digest(card.classes, digests, card.evaluation_split) != card.digest:
+    if card_digest(card.classes, digests, card.evaluation_split, card.synthesis) != card.digest:
         raise InputError(f"data card '{card.name}': its digest does not belong to its splits; make the card again")
 
 

@@ -68,7 +68,7 @@ def make_card(
     card = Card(
         name=name,
         classes=classes,
-        digest=card_digest(classes, digests, evaluation_split),
+        digest=card_digest(classes, digests, evaluation_split, synthesis),
         splits=entries,
         evaluation_split=evaluation_split,
         source=source,
@@ -184,18 +184,20 @@ def register_card(
     files = {s: (path, folder) for s, (path, folder) in zip(names, pairs, strict=True) if folder}
     _check_evaluation_split(files, evaluate_on)
     digests = {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()}
-    digest = card_digest(classes, digests, evaluate_on)
-    if (root / CARD_FILE).exists():
-        old = load_card(str(root)).card
+    old = load_card(str(root)).card if (root / CARD_FILE).exists() else None
+    synthesis = old.synthesis if old is not None else None
+    digest = card_digest(classes, digests, evaluate_on, synthesis)
+    if old is not None:
         # A card without a split to evaluate on has no runs, so that split may be chosen later.
         chosen = (old.evaluation_split or DEFAULT_EVALUATION_SPLIT) in old.splits
-        if old.name != name or old.digest not in (digest, *([] if chosen else [card_digest(classes, digests)])):
+        without = [] if chosen else [card_digest(classes, digests, None, synthesis)]
+        if old.name != name or old.digest not in (digest, *without):
             raise InputError(
                 f"{root / CARD_FILE} is the card of '{old.name}' (digest {old.digest[:12]}), "
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"
             )
         # the same data set may have moved: the card is written again with today's paths
-    return make_card(root, name, classes, files, _source(files), evaluate_on)
+    return make_card(root, name, classes, files, _source(files), evaluate_on, synthesis)
 
 
 def _check_evaluation_split(splits: Iterable[str], evaluate_on: str | None) -> None:

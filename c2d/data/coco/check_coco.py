@@ -15,13 +15,14 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.data.coco.coco_rows import check_annotations, check_categories, check_image_rows, is_id
 from c2d.data.coco.file_issues import FileIssues
-from c2d.data.coco_file import parse_coco
+from c2d.data.coco_file import SOFT_LABEL, parse_coco
 from c2d.data.images import ImageFile, check_images
 from c2d.data.issues import Issue
 from c2d.data.leaks import find_leaks
+from c2d.data.soft_labels import have_soft_labels, soft_label_errors
 from c2d.data.usable_boxes import count_usable, nothing_usable
 
-CHECKED_NUMBERS = ("width", "height", "bbox", "area")
+CHECKED_NUMBERS = ("width", "height", "bbox", "area", SOFT_LABEL)
 """Keys whose numbers are checked with the entries."""
 
 
@@ -32,7 +33,7 @@ class CheckReport:
     Attributes:
         issues: errors and warnings.
         counts: {annotation file: numbers of images, boxes, crowd regions, boxes that training can use, what it drops,
-            and boxes of each class}.
+            boxes of each class, and whether they have soft labels}.
         classes: class names in the order of the labels.
     """
 
@@ -92,6 +93,7 @@ def _count(coco: dict[str, Any], min_size: int, use: str, issues: FileIssues) ->
         "usable_boxes": counted.usable,
         "dropped": counted.dropped,
         "classes": classes,
+        "soft_labels": have_soft_labels(coco),
     }
 
 
@@ -128,6 +130,8 @@ def check_coco(
                 issues.error("not finite", where, f"{key} has the number {value}; wanted finite numbers")
         sizes = check_image_rows(coco, issues)
         check_annotations(coco, sizes, check_categories(coco, issues), issues)
+        for where, message in soft_label_errors(coco):
+            issues.error("soft label", where, message)
         use = (0, "to evaluate on") if path in evaluated else (min_size, "to train on")
         report.counts[str(path)] = _count(coco, *use, issues)
         found += check_images(str(path), coco["images"], folder, report.issues, workers)

@@ -43,6 +43,7 @@ def test_a_sound_set_has_no_problem(write: Any, coco: Coco) -> None:
         "usable_boxes": 2,
         "dropped": {"crowd regions (iscrowd 1)": 1},
         "classes": {"ant": 1, "bee": 1},
+        "soft_labels": False,
     }
 
 
@@ -306,7 +307,19 @@ _values = st.one_of(
     block=st.sampled_from(["images", "annotations", "categories"]),
     index=st.integers(0, 1),
     key=st.sampled_from(
-        ["id", "file_name", "width", "height", "image_id", "category_id", "bbox", "area", "iscrowd", "name"]
+        [
+            "id",
+            "file_name",
+            "width",
+            "height",
+            "image_id",
+            "category_id",
+            "bbox",
+            "area",
+            "iscrowd",
+            "name",
+            "soft_label",
+        ]
     ),
     value=_values,
 )

@@ -96,6 +96,7 @@ def _coco(folder: Path) -> Parse:
     from c2d.data.card import annotation_digest, card_digest
     from c2d.data.coco.check_coco import check_coco
     from c2d.data.coco_file import read_coco
+    from c2d.data.soft_labels import check_soft_labels
 
     path = folder / "instances_val.json"
 
@@ -105,7 +106,9 @@ def _coco(folder: Path) -> Parse:
         for issue in report.issues:
             str(issue).encode()
         if not any(issue.severity == "error" for issue in report.issues):
-            card_digest(report.classes, {"val": annotation_digest(read_coco(path))})
+            coco = read_coco(path)
+            check_soft_labels(coco, path.name)
+            card_digest(report.classes, {"val": annotation_digest(coco)})
         return report
 
     return parse
@@ -343,7 +346,14 @@ TARGETS: dict[str, Target] = {
         _report_spec, ("analysis.report.report_spec", "analysis.spec.table_spec", *_YAML), ("analysis/reports/*.yaml",)
     ),
     "coco": Target(
-        _coco, ("c2d.data.coco_file", "c2d.data.coco.coco_rows", "c2d.data.coco.check_coco", "c2d.data.card")
+        _coco,
+        (
+            "c2d.data.coco_file",
+            "c2d.data.coco.coco_rows",
+            "c2d.data.coco.check_coco",
+            "c2d.data.card",
+            "c2d.data.soft_labels",
+        ),
     ),
     "voc": Target(_voc, ("c2d.data.voc.voc_xml",)),
     "card": Target(_card, ("c2d.data.card", "c2d.data.card_lookup")),
