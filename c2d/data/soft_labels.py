@@ -1,4 +1,4 @@
-"""Soft labels of annotations: one number for each class, in the order of the labels, as synthesised targets have them."""
+"""Soft labels of annotations: one number for each class, in the order of the labels; synthesised targets have them."""
 
 from __future__ import annotations
 
