@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -48,6 +47,7 @@ def train(
     from c2d.core.store_folder import find_run, runs_folder
     from c2d.core.yaml.yaml_lines import read_mapping
     from c2d.specs.resolve_spec import resolve_spec
+    from c2d.specs.spec import parse_spec
 
     root, created = runs_folder(runs), False
     if spec.endswith((".yaml", ".yml")):
@@ -58,8 +58,7 @@ def train(
         if not folder.spec.exists():
             created = not folder.path.exists()
             atomic_write_json(folder.spec, run_spec.to_json())
-        # Through JSON, which turns tuples into lists.
-        elif read_json(folder.spec) != json.loads(json.dumps(run_spec.to_json())):
+        elif parse_spec(read_json(folder.spec), str(folder.spec)) != run_spec:
             raise InputError(
                 f"{folder.path} holds another spec than {spec}; move that folder away, or use another --runs"
             )

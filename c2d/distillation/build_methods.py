@@ -48,7 +48,7 @@ def method_context(
     spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: TrainingImages | None = None
 ) -> Context:
     """Collect what the methods of a run are built from; the detectors are probed where there is a detector teacher."""
-    iterations, batch = spec.schedule.values.iterations, spec.schedule.values.batch
+    iterations, batch = spec.training.iterations, spec.training.batch
     if teachers.detector is None:
         return Context(num_classes, teachers.classifier, None, student, iterations=iterations, batch=batch)
     layouts = probe_layout(student), probe_layout(teachers.detector.network)

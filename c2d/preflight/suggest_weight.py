@@ -97,7 +97,7 @@ def measure_gradients(
     if not getattr(model, "distillers", None):
         raise InputError("this spec has no method, so there is no weight to suggest; give one with `method`")
     with mmdet_scope():
-        wrapper = build_optim_wrapper(model, optimization_config(run.spec.schedule.values)[0])
+        wrapper = build_optim_wrapper(model, optimization_config(run.spec.training)[0])
     model.gradient_monitor = GradientMonitor(every)
     model.at_full_weight()  # a method that starts late, or rises slowly, is measured as well
     rows: dict[str, list[dict[str, float]]] = {}
@@ -142,7 +142,7 @@ def _term_gradient(model: Any, name: str, rows: list[dict[str, float]]) -> TermG
 
 def _set_learning_rate(wrapper: Any, run: TrainingRun, step: int) -> None:
     """The schedule's linear warm-up; later milestones are beyond a few hundred steps."""
-    schedule = run.spec.schedule.values
+    schedule = run.spec.training
     warmup = schedule.warmup
     factor = 1.0
     if warmup.iterations and step < warmup.iterations:

@@ -23,13 +23,17 @@ class StoredRun:
 
     Attributes:
         id: the whole id.
-        kind: classifier or detector; unknown while its spec.json is being written.
+        kind: one of KINDS; unknown while its spec.json is being written.
         state: waiting, running, ..., done.
+        dataset: {name, digest}; empty while it is unknown.
+        images_from: of a run of kind impressions; "" for others.
     """
 
     id: str
     kind: str
     state: str
+    dataset: Mapping[str, str] = field(default_factory=dict)
+    images_from: str = ""
 
 
 def student_key(student: Any) -> str:
@@ -49,6 +53,7 @@ class Lookup:
         datasets: name or path -> (name, digest).
         students: `student_key` -> {name, digest}.
         schedules: (kind of run, name or path) -> {name, values}.
+        data_free: those of `datasets`, as given, whose card says that no training image is real.
         inits: as given -> `none`, `torchvision:...` or `sha256:...`.
         runs: as given -> the run.
     """
@@ -57,6 +62,7 @@ class Lookup:
     datasets: Mapping[str, tuple[str, str] | InputError] = field(default_factory=dict)
     students: Mapping[str, dict[str, str] | InputError] = field(default_factory=dict)
     schedules: Mapping[tuple[str, str], dict[str, Any] | InputError] = field(default_factory=dict)
+    data_free: frozenset[str] = frozenset()
     inits: Mapping[str, str | InputError] = field(default_factory=dict)
     runs: Mapping[str, StoredRun | InputError] = field(default_factory=dict)
 
@@ -65,7 +71,7 @@ class Lookup:
 
         Args:
             spec: keys of spec.json with names, paths or objects with a name; its keys are checked before.
-            kind: classifier or detector.
+            kind: one of KINDS.
 
         Returns:
             {dataset: {name, digest}, student: {name, digest} or None, schedule: {name, values}, init: text}.
@@ -76,18 +82,28 @@ class Lookup:
         return {
             "dataset": self._dataset(spec["dataset"]),
             "student": self._student(spec.get("student") or spec.get("network")) if kind == "detector" else None,
-            "schedule": self._schedule(spec["schedule"], kind),
+            "schedule": self.schedule(spec["schedule"], kind),
             "init": self._init(spec.get("init") or "none"),
         }
 
-    def run_id(self, given: Any) -> str:
-        """Return the whole id of a teacher's run. A name that was never looked up is a whole id.
+    def run(self, given: Any) -> StoredRun:
+        """Return a teacher's run. A name that was never looked up is a whole id, and nothing else is known of it.
 
         Raises:
             InputError: the run does not exist, or it cannot be a teacher.
         """
         run = self.runs.get(str(given))
-        return str(given) if run is None else _value_or_raise(run).id
+        return StoredRun(str(given), "unknown", "unknown") if run is None else _value_or_raise(run)
+
+    def is_data_free(self, dataset: Any) -> bool:
+        """Return whether the card of a spec's data set says that none of its training images is real."""
+        return (dataset["name"] if isinstance(dataset, dict) else dataset) in self.data_free
+
+    def is_preset_of_impressions(self, given: Any) -> bool:
+        """Return whether a spec's schedule is one of a synthesis of images."""
+        name = given.get("name") if isinstance(given, dict) else given
+        found = self.schedules.get(("impressions", name)) if isinstance(name, str) else None
+        return isinstance(found, dict) and "priors" in found["values"]
 
     def _dataset(self, given: Any) -> dict[str, str]:
         name, digest = _value_or_raise(self.datasets[given["name"] if isinstance(given, dict) else given])
@@ -108,7 +124,16 @@ class Lookup:
             )
         return student
 
-    def _schedule(self, given: Any, kind: str) -> dict[str, Any]:
+    def schedule(self, given: Any, kind: str) -> dict[str, Any]:
+        """Return {name, values} of a schedule, with the values that the spec changes.
+
+        Args:
+            given: a name, a path, or {name: ..., values: {...}}.
+            kind: one of KINDS.
+
+        Raises:
+            InputError: another form, or a name that does not exist.
+        """
         name = given.get("name") if isinstance(given, dict) else given
         changes = (given.get("values") or {}) if isinstance(given, dict) else {}
         more = set(given) - {"name", "values"} if isinstance(given, dict) else set()

@@ -21,13 +21,15 @@ from c2d.core.regular_file import is_file
 from c2d.core.run_folder import atomic_write_text, read_json
 from c2d.core.store_folder import RunStore, find_run
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
-from c2d.data.card_lookup import data_reference
+from c2d.data.card_lookup import data_reference, find_card_file, load_card
 from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
 from c2d.specs.lookup import Lookup, StoredRun, student_key
 from c2d.specs.spec import KINDS
 
 T = TypeVar("T")
 SCHEDULE_HINT = "see docs/spec.md for the keys of a schedule"
+SCHEDULES = {"classifier": "teachers", "detector": "schedules", "impressions": "impressions"}
+"""{kind of run: folder of c2d/configs with its schedules}."""
 
 
 @dataclass
@@ -42,24 +44,26 @@ class Names:
 
 
 def names_in(specs: Iterable[Mapping[str, Any]]) -> Names:
-    """Collect the names in specs and in the teachers that they describe.
+    """Collect the names in specs and in the teachers that they describe, at any depth.
 
     Args:
         specs: {key of a spec: value}. Malformed values are skipped: they are reported when the spec is resolved.
     """
     names = Names()
     sets = {"dataset": names.datasets, "schedule": names.schedules, "init": names.inits}
-    for values in specs:
+    left = list(specs)
+    while left:
+        values = left.pop()
         given = values.get("teachers")
         teachers = list(given.values()) if isinstance(given, dict) else []
         names.runs |= {str(run) for run in teachers if run and not isinstance(run, dict)}
-        for spec in (values, *(teacher for teacher in teachers if isinstance(teacher, dict))):
-            for key, value in spec.items():
-                name = value.get("name") if isinstance(value, dict) else value
-                if key in sets and isinstance(name, str):
-                    sets[key].add(name)
-                elif key == "student" and name:
-                    names.students[student_key(value)] = value
+        left += [teacher for teacher in teachers if isinstance(teacher, dict)]
+        for key, value in values.items():
+            name = value.get("name") if isinstance(value, dict) else value
+            if key in sets and isinstance(name, str):
+                sets[key].add(name)
+            elif key == "student" and name:
+                names.students[student_key(value)] = value
     return names
 
 
@@ -83,6 +87,7 @@ def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
             for name in sorted(names.schedules)
             for kind in KINDS
         },
+        data_free=frozenset(name for name in names.datasets if _value_or_error(_is_data_free, name, data) is True),
         inits={name: _value_or_error(_init, name, runs) for name in sorted(names.inits)},
         runs={name: _value_or_error(_stored_run, name, runs) for name in sorted(names.runs)},
     )
@@ -100,19 +105,28 @@ def read_schedule(name: str, kind: str) -> dict[str, Any]:
 
     Args:
         name: a shipped schedule, or the path of a YAML file.
-        kind: classifier or detector; each has schedules of its own.
+        kind: one of KINDS; each has schedules of its own.
 
     Raises:
         InputError: neither exists.
     """
-    folder = resources.files("c2d") / "configs" / ("teachers" if kind == "classifier" else "schedules")
+    folder = resources.files("c2d") / "configs" / SCHEDULES[kind]
     shipped = sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
     if name in shipped:
         text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
         return {"name": name, "values": parse_mapping(text, f"{name}.yaml", SCHEDULE_HINT)}
     if is_file(Path(name)):
         return {"name": Path(name).stem, "values": read_mapping(Path(name), SCHEDULE_HINT)}
-    raise unknown_name(f"schedule of a {kind}", name, shipped, "or give the path of a YAML file")
+    what = "schedule of impressions" if kind == "impressions" else f"schedule of a {kind}"
+    raise unknown_name(what, name, shipped, "or give the path of a YAML file")
+
+
+def _is_data_free(name: str, data: Path | None) -> bool:
+    """Whether the card of a data set says that its training images are synthesised; a missing card says nothing."""
+    if find_card_file(name, data) is None:
+        return False
+    synthesis = load_card(name, data).card.synthesis
+    return synthesis is not None and synthesis.is_data_free
 
 
 def _student(given: Any, runs: Path) -> dict[str, str]:
@@ -163,7 +177,17 @@ def _stored_run(given: str, runs: Path) -> StoredRun:
     folder = find_run(given, runs)
     try:
         spec, state = read_json(folder.spec), str(folder.read_status()["state"])
-        kind = str(spec.get("kind")) if isinstance(spec, dict) else "unknown"
     except InputError:  # the run is being written, or damaged; a spec that needs this teacher is refused later
-        kind = state = "unknown"
-    return StoredRun(folder.id, kind, state)
+        return StoredRun(folder.id, "unknown", "unknown")
+    if not isinstance(spec, dict):
+        return StoredRun(folder.id, "unknown", state)
+    dataset, schedule = spec.get("dataset"), spec.get("schedule")
+    values = schedule.get("values") if isinstance(schedule, dict) else None
+    images_from = values.get("images_from", "") if isinstance(values, dict) else ""
+    return StoredRun(
+        folder.id,
+        str(spec.get("kind")),
+        state,
+        {key: str(value) for key, value in dataset.items()} if isinstance(dataset, dict) else {},
+        str(images_from),
+    )

@@ -2,7 +2,7 @@
 
 SPEC.yaml has the keys of spec.json with defaults left out; `dataset`, `student`, `schedule` and `init` may be a name or
 a path alone, and a teacher the beginning of its run id. One spec: `resolve_spec`. Many: `names_in`, `look_up_names`
-once, then `SpecResolver.resolve` for each, which reads no file.
+once, then `SpecResolver.resolve` for each, which reads no file. Which images a spec asks for: `images_of_spec`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.specs.images_of_spec import check_keys_of_impressions, kind_of, source_of_control, trains_on_impressions
+from c2d.specs.impressions_schedule import CONTROLS
 from c2d.specs.lookup import Lookup
 from c2d.specs.method_schema import Method, check_json, check_method, needed_teachers, resolve_method
 from c2d.specs.names import look_up_names, names_in
@@ -37,6 +39,7 @@ def resolve_spec(values: Mapping[str, Any], *, where: str, runs: Path, data: Pat
     try:
         check_keys(values)  # before a file is copied to the store
         _check_teachers_exist(values.get("teachers"))
+        _check_use_of_impressions(values)
         return SpecResolver(look_up_names(names_in([values]), runs, data)).resolve(values)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -49,6 +52,18 @@ def _check_teachers_exist(teachers: Any) -> None:
             raise InputError(f"teachers.{kind}: {teacher!r} is not a run id; train it first with `c2d train`")
 
 
+def _check_use_of_impressions(values: Mapping[str, Any]) -> None:
+    """Check that a single spec which names impressions says whether they are meant: a sweep may name them for some."""
+    teachers = values.get("teachers")
+    is_synthesis = values.get("kind") == "impressions"
+    named = teachers.get("impressions") if isinstance(teachers, dict) and not is_synthesis else None
+    if named and "data_free" not in values and ("student" in values or "network" in values):
+        raise InputError(
+            f"teachers.impressions is {named!r} and data_free is missing; write data_free: true to "
+            "train on its images alone, false for real images"
+        )
+
+
 def check_keys(values: Mapping[str, Any]) -> None:
     """Check the keys of a spec, and that data set and model are given.
 
@@ -58,7 +73,7 @@ def check_keys(values: Mapping[str, Any]) -> None:
     for key in values:
         if key not in RunSpec.model_fields:
             raise unknown_name("key", key, RunSpec.model_fields)
-    if "dataset" not in values or "schedule" not in values or not ("student" in values or "network" in values):
+    if "dataset" not in values or "schedule" not in values:
         raise InputError("a spec needs dataset, schedule and a student (or a network for a classifier)")
     for key in ("dataset", "student"):
         if isinstance(values.get(key), dict) and not isinstance(values[key].get("name"), str):
@@ -80,7 +95,8 @@ class SpecResolver:
         lookup: every name that a spec mentions; a name that is missing there is a KeyError.
 
     Attributes:
-        teachers: {run id: spec} of the teachers that were given by their values, in the order of their first use.
+        teachers: {run id: spec} of the teachers that were given by their values, and of what these need in turn, in an
+            order in which they can be trained.
     """
 
     def __init__(self, lookup: Lookup) -> None:
@@ -96,20 +112,21 @@ class SpecResolver:
 
         Args:
             values: keys of spec.json, defaults left out. A teacher is a name in `lookup.runs`, a whole run id, or the
-                values of a spec of its own, which has the same data set unless it names another.
+                values of a spec of its own, which has the same data set unless it names another. Its teachers may be
+                given by their values as well.
 
         Raises:
             InputError: an unknown key or name, or a value that is not allowed.
         """
         check_keys(values)
-        kind = values.get("kind") or ("classifier" if "network" in values else "detector")
+        kind = kind_of(values, self.lookup)
         method, needed = self._method(_given(values, "method", []))
         named = self.lookup.named_values(values, kind)
         resolved = {
             **named,
             "kind": kind,
             "method": method,
-            "teachers": self._teachers(_given(values, "teachers", {}), needed, values["dataset"]),
+            "teachers": self._teachers(values, kind, needed, named["dataset"]),
             "network": values.get("student") or values.get("network") if kind == "classifier" else None,
             "input": values.get("input"),
             "overrides": _given(values, "overrides", {}),
@@ -137,13 +154,18 @@ class SpecResolver:
             self._methods[key] = method, needed_teachers(method, catalog)
         return self._methods[key]
 
-    def _teachers(self, given: Mapping[str, Any], needed: Mapping[str, list[str]], dataset: Any) -> dict[str, str]:
+    def _teachers(
+        self, values: Mapping[str, Any], kind_of_run: str, needed: Mapping[str, list[str]], dataset: Mapping[str, str]
+    ) -> dict[str, str]:
         """Return {kind: whole run id} of the teachers that are needed."""
+        given = _given(values, "teachers", {})
         if not isinstance(given, Mapping):
             raise InputError(f"teachers is {given!r}; wanted keys, e.g. {{detector: RUN}}")
         for kind in given:
             if kind not in KINDS:
                 raise unknown_name("kind of teacher", kind, KINDS)
+        if kind_of_run == "impressions":
+            return self._teachers_of_impressions({**values, "teachers": given})
         ids: dict[str, str] = {}
         for kind, methods in needed.items():
             teacher = given.get(kind)
@@ -152,11 +174,59 @@ class SpecResolver:
                     f"method {', '.join(methods)} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one "
                     f"first with `c2d train`), in a sweep also {{{kind}: {{{MODEL_KEYS[kind]}: ..., schedule: ...}}}}"
                 )
-            if isinstance(teacher, dict):
-                ids[kind] = self._new_teacher(kind, {"dataset": dataset, **teacher})
-            else:
-                ids[kind] = self.lookup.run_id(teacher)
+            ids[kind] = self._teacher(kind, teacher, values["dataset"])
+        impressions = given.get("impressions")
+        if trains_on_impressions(values, impressions, self.lookup):
+            ids["impressions"] = self._teacher("impressions", impressions, values["dataset"])
+            self._check_impressions(ids["impressions"], impressions, dataset)
         return ids
+
+    def _teachers_of_impressions(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the teacher of a synthesis, and of a control the synthesis whose targets it keeps."""
+        check_keys_of_impressions(values)
+        given = values["teachers"]
+        if not given.get("detector"):
+            raise InputError(
+                "a run of kind impressions is made from a detector; add teachers: {detector: RUN} (train one first "
+                "with `c2d train`), in a sweep teachers: {detector: {student: ..., schedule: ...}}"
+            )
+        ids = {"detector": self._teacher("detector", given["detector"], values["dataset"])}
+        if self.lookup.schedule(values["schedule"], "impressions")["values"].get("images_from") in CONTROLS:
+            ids["impressions"] = self._new_teacher("impressions", source_of_control(values))
+        named = given.get("impressions")
+        if named and (run := self.lookup.run(named).id) != ids.get("impressions"):
+            raise InputError(
+                f"teachers.impressions is {run}; a control ({', '.join(CONTROLS)}) keeps the targets of the run with "
+                f"the same values and images_from: optimised ({ids.get('impressions', 'this is none')}); leave it out"
+            )
+        return ids
+
+    def _check_impressions(self, run: str, given: Any, dataset: Mapping[str, str]) -> None:
+        """Check that the images which a student is trained on were made for its data set."""
+        if isinstance(given, dict):
+            found = self.teachers[run].dataset.model_dump()
+        else:
+            stored = self.lookup.run(given)
+            if stored.kind not in ("impressions", "unknown"):
+                raise InputError(
+                    f"teachers.impressions: run {run} is a {stored.kind}; give a run of kind impressions (`c2d "
+                    "impressions make`)"
+                )
+            found = dict(stored.dataset) or dict(dataset)
+        if found != dict(dataset):
+            made_for = f"{found.get('name')} ({found.get('digest', '')[:12]})"
+            raise InputError(
+                f"teachers.impressions: {run} was made for data set {made_for}, "
+                f"the student's is {dataset['name']} ({dataset['digest'][:12]}); make impressions of a teacher of this "
+                "data set"
+            )
+
+    def _teacher(self, kind: str, given: Any, dataset: Any) -> str:
+        """Return the whole run id of a teacher that is given by its values or by its run."""
+        if isinstance(given, dict):
+            named = {"kind": kind} if kind == "impressions" else {}
+            return self._new_teacher(kind, {"dataset": dataset, **named, **given})
+        return self.lookup.run(given).id
 
     def _new_teacher(self, kind: str, values: dict[str, Any]) -> str:
         key = json.dumps([kind, values], sort_keys=True, default=repr)

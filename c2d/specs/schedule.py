@@ -41,7 +41,7 @@ class Schedule(Strict):
     optimizer: Optimizer
     warmup: Warmup = Warmup()
     policy: Literal["step", "cosine", "constant"] = "step"
-    milestones: list[int] = []
+    milestones: list[int] = Field([])
     gamma: float = Field(0.1, gt=0, le=1)
     clip_grad_norm: float | None = Field(None, gt=0)
     precision: Literal["fp32", "amp-fp16", "amp-bf16"] = "fp32"

@@ -14,16 +14,17 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from c2d.core.errors import MAX_NAME, InputError
+from c2d.specs.impressions_schedule import CONTROLS, ImpressionsSchedule
 from c2d.specs.method_schema import Method, canonical_numbers
-from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.override_rules import check_override_values
-from c2d.specs.schedule import SCHEDULE_TAGS, ScheduleRef, TeacherSchedule
+from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherSchedule
 from c2d.specs.strict import Strict
 
 FORMAT: Final = 1
 KINDS = ("classifier", "detector", "impressions")
 MODEL_KEYS = {"classifier": "network", "detector": "student", "impressions": "schedule"}
 """{kind of run: the key that names what it makes}."""
+IMPRESSIONS_KEYS = "it has dataset, schedule, teachers: {detector: RUN} and seed"
 
 
 class DataRef(Strict):
@@ -89,8 +90,8 @@ class RunSpec(Strict):
             raise ValueError("a detector run has a student and no network, a classifier run a network and no student")
         if (self.kind == "impressions") != isinstance(self.schedule.values, ImpressionsSchedule):
             raise ValueError(f"schedule '{self.schedule.name}' is not one of a run of kind {self.kind}")
-        if self.kind == "impressions" and (self.method or not self.teachers.detector or self.teachers.classifier):
-            raise ValueError("a run of kind impressions has no method, and one teacher: the detector")
+        if self.kind == "impressions":
+            self._fits_impressions()
         if self.kind == "classifier":
             if self.method or self.teachers != Teachers():
                 raise ValueError("a classifier run has no method and no teachers")
@@ -98,15 +99,55 @@ class RunSpec(Strict):
                 raise ValueError(f"schedule '{self.schedule.name}' has no crops; take one of configs/teachers")
         return self
 
+    def _fits_impressions(self) -> None:
+        for key in ("method", "input", "overrides", "data_free", "init"):
+            given = getattr(self, key)
+            if given and given != "none":
+                raise ValueError(f"a run of kind impressions has no {key} (given {given!r}); {IMPRESSIONS_KEYS}")
+        if not self.teachers.detector or self.teachers.classifier:
+            raise ValueError(f"a run of kind impressions has one teacher, the detector; {IMPRESSIONS_KEYS}")
+        if (self.impressions.images_from in CONTROLS) != bool(self.teachers.impressions):
+            raise ValueError(
+                f"images_from {self.impressions.images_from}: `teachers.impressions` is the run whose targets are kept "
+                f"by a control ({', '.join(CONTROLS)}); the others have none"
+            )
+
+    @property
+    def training(self) -> Schedule:
+        """The schedule of a training.
+
+        Raises:
+            InputError: the run makes images, and trains nothing.
+        """
+        if isinstance(self.schedule.values, ImpressionsSchedule):
+            raise InputError(
+                f"run {self.id} makes images and trains nothing; train a student on them: `teachers: {{impressions: "
+                f"{self.id}}}` and `data_free: true` in its spec, or the run's folder as `dataset`"
+            )
+        return self.schedule.values
+
+    @property
+    def impressions(self) -> ImpressionsSchedule:
+        """The schedule of a synthesis.
+
+        Raises:
+            InputError: the run trains a model.
+        """
+        if not isinstance(self.schedule.values, ImpressionsSchedule):
+            raise InputError(f"run {self.id} is a {self.kind}; give a run of kind impressions (c2d impressions make)")
+        return self.schedule.values
+
+    @property
+    def trains_on_dataset(self) -> bool:
+        """Whether the run uses the training images of `dataset`, and not its evaluation split alone."""
+        if self.kind == "impressions":
+            return self.impressions.images_from == "real"
+        return self.teachers.impressions is None
+
     def canonical(self) -> str:
         """Return JSON with sorted keys and one spelling of every number, without seed and name."""
         # Seed and name are parts of the id already, beside the hash.
-        value = self.model_dump(mode="json", exclude={"seed", "name"})
-        # Fields that are younger than runs which exist: where they have no value, the id is that of before.
-        if not self.data_free:
-            del value["data_free"]
-        if self.teachers.impressions is None:
-            del value["teachers"]["impressions"]
+        value = {key: found for key, found in self.to_json().items() if key not in ("seed", "name")}
         return json.dumps(canonical_numbers(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
@@ -115,8 +156,17 @@ class RunSpec(Strict):
         return f"{self.name}-{hashlib.sha256(self.canonical().encode()).hexdigest()[:12]}-s{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of spec.json."""
-        return self.model_dump(mode="json")
+        """Return the content of spec.json.
+
+        Fields that are younger than runs which exist are left out where they have no value: the ids of those runs stay,
+        and the code that a run was submitted with reads its spec.
+        """
+        value = self.model_dump(mode="json")
+        if not self.data_free:
+            del value["data_free"]
+        if self.teachers.impressions is None:
+            del value["teachers"]["impressions"]
+        return value
 
 
 def run_name(kind: str, model: str, method: Method) -> str:

@@ -74,7 +74,7 @@ class TrainingRun:
             count: number of batches.
             size: images a batch; default: the schedule's.
         """
-        batch = size or self.spec.schedule.values.batch
+        batch = size or self.spec.training.batch
         # The same images and augmentation as in a training of one process.
         data = SeededDataset(self.dataset, self.spec.seed)
         keys = iter(ResumableSampler(len(data), self.spec.seed, batch, 0, 1, 0, count))
@@ -90,7 +90,7 @@ class TrainingRun:
             truth: ground truth of the evaluation split; only rank 0 uses it.
             workers: loader processes of this rank.
         """
-        if self.spec.kind != "detector" or not self.spec.schedule.values.val_interval:
+        if self.spec.kind != "detector" or not self.spec.training.val_interval:
             return None
         val = build_dataset(self.resolved.student["test_dataloader"]["dataset"])
         heartbeat = partial(self.folder.touch_heartbeat, "validate") if is_main() else lambda: None

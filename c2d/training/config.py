@@ -133,15 +133,15 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
 
 
 def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    wrapper, schedulers = optimization_config(spec.schedule.values)
+    wrapper, schedulers = optimization_config(spec.training)
     return {
         "default_scope": "mmdet",
         "model": model,
         "method": copy.deepcopy(spec.method),
         "teachers": spec.teachers.model_dump(),
         "init": spec.init,
-        "train_dataloader": {"batch_size": spec.schedule.values.batch, "dataset": dataset},
-        "train_cfg": {"max_iters": spec.schedule.values.iterations, "val_interval": spec.schedule.values.val_interval},
+        "train_dataloader": {"batch_size": spec.training.batch, "dataset": dataset},
+        "train_cfg": {"max_iters": spec.training.iterations, "val_interval": spec.training.val_interval},
         "optim_wrapper": wrapper,
         "param_scheduler": schedulers,
         "find_unused_parameters": False,

@@ -87,7 +87,7 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         run.model,
         run.dataset,
         run.resolved.train,
-        ema=spec.schedule.values.ema,
+        ema=spec.training.ema,
         workers=options.workers,
         checkpoint_every=options.checkpoint_every,
         stop_after=options.stop_after,

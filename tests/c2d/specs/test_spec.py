@@ -130,6 +130,6 @@ def test_values_are_not_converted(changes: dict[str, Any], message: str) -> None
 def test_a_whole_float_is_a_whole_number() -> None:
     given = value()
     given["schedule"]["values"] |= {"iterations": 20.0, "milestones": [3.0]}
-    values = parse_spec(given, "test").schedule.values
+    values = parse_spec(given, "test").training
     assert (values.iterations, values.milestones) == (20, [3])
     assert type(values.iterations) is int
