@@ -28,8 +28,6 @@ from c2d.teachers.detector import DetectorTeacher
 
 STAGES = ("draft", "final")
 AUTOCAST = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}
-LOWEST_LR = 0.0
-"""Of the cosine, as a share of the stage's learning rate."""
 
 
 def input_range(normalization: Normalization) -> tuple[Tensor, Tensor]:
@@ -79,7 +77,7 @@ class Optimisation:
         self.key = (*key, STAGES.index(stage))
         if start is None:
             generator = torch.Generator().manual_seed(derive_seed(*self.key, 0))
-            start = torch.randn(len(self.targets), 3, size, size, generator=generator)
+            start = self.stage.noise * torch.randn(len(self.targets), 3, size, size, generator=generator)
         elif start.shape[-1] != size:
             start = F.interpolate(start, size=(size, size), mode="bilinear", align_corners=False)
         start = start.to(device, memory_format=torch.channels_last)
@@ -95,6 +93,11 @@ class Optimisation:
         """Whether all steps of the stage are done."""
         return self.iteration >= self.stage.iterations
 
+    @property
+    def is_before_draw(self) -> bool:
+        """Whether the next step begins with a new draw, so that nothing but the state is needed to go on."""
+        return self.iteration % self.schedule.augmentation.interval == 0
+
     def step(self) -> dict[str, Tensor]:
         """Take one step.
 
@@ -104,11 +107,11 @@ class Optimisation:
         Raises:
             RunError: the loss is not finite, of class `nan`.
         """
-        if self.iteration % self.schedule.augmentation.interval == 0:
+        if self.is_before_draw:
             self.assign()
         rate = 0.5 * (1 + math.cos(math.pi * self.iteration / self.stage.iterations))
         if self.schedule.policy == "cosine":
-            self.optimizer.param_groups[0]["lr"] = self.stage.lr * max(rate, LOWEST_LR)
+            self.optimizer.param_groups[0]["lr"] = self.stage.lr * rate
         terms = self._terms()
         loss = torch.stack(list(terms.values())).sum()
         if not bool(loss.isfinite()):
@@ -138,14 +141,13 @@ class Optimisation:
             self.losses.assign(self.draw.apply_images(self.images.detach()), boxes, labels, soft)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of the stage."""
+        """Return what a checkpoint holds of the stage. Only where `is_before_draw`: an assignment is not stored."""
         return {
             "iteration": self.iteration,
             "images": self.images.detach().cpu(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "targets": [(one.boxes, one.labels, one.soft_labels) for one in self.targets],
-            "assigned_on": None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+EPS = 1e-12
+LOWEST_VARIANCE = 0.01
+"""Smallest running variance of a channel that counts, as a share of the layer's mean."""
+
 
 def total_variation(images: Tensor, power: int) -> Tensor:
     """Return the mean of |difference of neighbours|^power, vertical plus horizontal; 0 for a constant image.
@@ -29,15 +33,22 @@ def total_variation(images: Tensor, power: int) -> Tensor:
 class BatchNormStatistics:
     """Distance between the batch statistics of a teacher's batch norms and the statistics they have stored.
 
-    Sum over the layers of |mean - running mean| + |variance - running variance|, each an L2 norm over the channels
-    (DeepInversion, CVPR 2020). A layer that is called several times in a pass, as in a head over all levels, has the
-    statistics of all its calls together.
+    A layer that is called several times in a pass, as in a head over all levels, has the statistics of all its calls
+    together.
 
     Attributes:
         layers: the batch norms with stored statistics; the prior is undefined where there are none.
+
+    Args:
+        network: the teacher.
+        form: `absolute`: sum over the layers of |mean - running mean| + |variance - running variance|, each an L2 norm
+            over the channels (DeepInversion, CVPR 2020). `relative` (ours): sum over the layers of the root mean square
+            over the channels of (mean - running mean) / s and of (standard deviation / s - 1), where s is the running
+            standard deviation, so that layers with large values do not outweigh the others.
+        first_factor: factor of the first layer.
     """
 
-    def __init__(self, network: nn.Module, first_factor: float = 1.0) -> None:
+    def __init__(self, network: nn.Module, form: str = "absolute", first_factor: float = 1.0) -> None:
         self.layers = [
             layer
             for layer in network.modules()
@@ -45,7 +56,7 @@ class BatchNormStatistics:
             and layer.running_mean is not None
             and not isinstance(layer, nn.BatchNorm1d)
         ]
-        self.first_factor = first_factor
+        self.form, self.first_factor = form, first_factor
         self._seen: dict[nn.Module, list[tuple[int, Tensor, Tensor]]] = {}
 
     @contextmanager
@@ -68,8 +79,7 @@ class BatchNormStatistics:
         """Return the distance of the recorded pass, shape (), with its graph."""
         parts = []
         for place, layer in enumerate(one for one in self.layers if one in self._seen):
-            mean, variance = _pooled(self._seen[layer])
-            apart = (mean - layer.running_mean).norm() + (variance - layer.running_var).norm()  # type: ignore[operator]
+            apart = _DISTANCES[self.form](*_pooled(self._seen[layer]), layer.running_mean, layer.running_var)
             parts.append(apart * self.first_factor if place == 0 else apart)
         self._seen = {}
         return torch.stack(parts).sum()
@@ -83,3 +93,21 @@ def _pooled(calls: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     mean = sum((count * one for count, one, _ in calls), torch.zeros(())) / total
     square = sum((count * (var + one.square()) for count, one, var in calls), torch.zeros(())) / total
     return mean, square - mean.square()
+
+
+def _absolute(mean: Tensor, variance: Tensor, running_mean: Tensor, running_var: Tensor) -> Tensor:
+    return (mean - running_mean).norm() + (variance - running_var).norm()
+
+
+def _relative(mean: Tensor, variance: Tensor, running_mean: Tensor, running_var: Tensor) -> Tensor:
+    # A channel that was always the same in training has a running variance of nearly 0: it must not count without limit.
+    deviation = running_var.clamp(min=float(LOWEST_VARIANCE * running_var.mean())).sqrt()
+    shift, spread = (mean - running_mean) / deviation, (variance + EPS).sqrt() / deviation - 1
+    return _root_mean_square(shift) + _root_mean_square(spread)
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    return (values.square().mean() + EPS).sqrt()  # the root has no gradient at 0
+
+
+_DISTANCES = {"absolute": _absolute, "relative": _relative}

@@ -53,12 +53,14 @@ class Stage(Strict):
         size: px, side of the square images; null is the teacher's input size.
         lr: of Adam on normalised pixels.
         start: `noise`: a new normal draw; `previous`: the images of the stage before, resized.
+        noise: standard deviation of that draw, in normalised pixels.
     """
 
     iterations: int = Field(ge=0)
     size: int | None = Field(None, ge=32)
     lr: float = Field(gt=0)
     start: Literal["noise", "previous"] = "noise"
+    noise: float = Field(1.0, ge=0)
 
 
 class AdaptiveSampling(Strict):
@@ -89,7 +91,8 @@ class Priors(Strict):
     Attributes:
         detection: of the sum of the teacher's own losses.
         tv_l1, tv_l2: of the total variation, mean absolute and mean squared difference of neighbouring pixels.
-        batch_norm: of the distance between batch and running statistics, mean over the layers.
+        batch_norm: of the distance between batch and running statistics, sum over the layers.
+        batch_norm_form: `absolute` or `relative`, see `c2d.impressions.priors.BatchNormStatistics`.
         first_batch_norm: factor of the first such layer.
         l2: of the mean square of the normalised pixels.
     """
@@ -98,6 +101,7 @@ class Priors(Strict):
     tv_l1: float = Field(ge=0)
     tv_l2: float = Field(ge=0)
     batch_norm: float = Field(ge=0)
+    batch_norm_form: Literal["absolute", "relative"] = "absolute"
     first_batch_norm: float = Field(1.0, ge=0)
     l2: float = Field(ge=0)
 
