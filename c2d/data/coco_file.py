@@ -13,7 +13,7 @@ from c2d.core.errors import InputError
 from c2d.core.regular_file import FormatError, error_text, file_state, read_bytes
 
 SOFT_LABEL = "soft_label"
-"""Key of an annotation: one number for each class, in the order of the labels, sum 1. Only synthesised targets have it."""
+"""Key of an annotation: one number for each class, in the order of the labels, sum 1. Synthesised targets have it."""
 # Segmentations, captions, licences and dates change no run and are not part of the digest.
 READ_KEYS = {
     "images": ("id", "file_name", "width", "height"),

@@ -117,7 +117,7 @@ class Optimisation:
         if not bool(loss.isfinite()):
             raise RunError(f"the loss is not finite after {self.iteration} steps: lower the learning rate", "nan")
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         with torch.no_grad():

@@ -75,6 +75,6 @@ def draw(recipe: PixelAugmentation, images: int, size: int, rng: np.random.Gener
     right, down = (int(value) for value in rng.integers(-recipe.jitter, recipe.jitter + 1, 2))
     flip = bool(recipe.flip and rng.random() < 0.5)
     side = round(recipe.cutout * size)
-    corners = rng.integers(0, size - side + 1, (images, 2)) if side else []
-    holes = tuple((int(x), int(y), int(x) + side, int(y) + side) for x, y in corners)
+    corners = rng.integers(0, size - side + 1, (images if side else 0, 2)).tolist()
+    holes = tuple((x, y, x + side, y + side) for x, y in corners)
     return Draw(right, down, flip, holes)

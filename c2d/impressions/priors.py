@@ -79,6 +79,8 @@ class BatchNormStatistics:
         """Return the distance of the recorded pass, shape (), with its graph."""
         parts = []
         for place, layer in enumerate(one for one in self.layers if one in self._seen):
+            assert layer.running_mean is not None  # see `layers`
+            assert layer.running_var is not None
             apart = _DISTANCES[self.form](*_pooled(self._seen[layer]), layer.running_mean, layer.running_var)
             parts.append(apart * self.first_factor if place == 0 else apart)
         self._seen = {}
@@ -100,7 +102,7 @@ def _absolute(mean: Tensor, variance: Tensor, running_mean: Tensor, running_var:
 
 
 def _relative(mean: Tensor, variance: Tensor, running_mean: Tensor, running_var: Tensor) -> Tensor:
-    # A channel that was always the same in training has a running variance of nearly 0: it must not count without limit.
+    # A channel that never changed in training has a running variance of nearly 0: it must not count without limit.
     deviation = running_var.clamp(min=float(LOWEST_VARIANCE * running_var.mean())).sqrt()
     shift, spread = (mean - running_mean) / deviation, (variance + EPS).sqrt() / deviation - 1
     return _root_mean_square(shift) + _root_mean_square(spread)

@@ -21,6 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from c2d.core.attempt import Interrupted
 from c2d.core.errors import InputError, RunError
+from c2d.core.event_file import drop_events_after
 from c2d.core.run_folder import RunFolder
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.evaluation.distributed import device_index
@@ -30,7 +31,7 @@ from c2d.ops.seeding import derive_seed, seed_everything
 from c2d.training import checkpoint
 from c2d.training.box_loss_check import BoxLossCheck
 from c2d.training.ema import EMA
-from c2d.training.metrics_logger import MetricsLogger, Validate, drop_events_after
+from c2d.training.metrics_logger import MetricsLogger, Validate
 from c2d.training.optimization import build_optimizer
 from c2d.training.sampler import ResumableSampler
 from c2d.training.signals import StopSignals

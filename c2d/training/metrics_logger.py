@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.dist import get_rank
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from c2d.core.disk import disk_error
-from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, atomic_write_text
+from c2d.core.event_file import append_event
+from c2d.core.run_folder import RunFolder
+from c2d.ops.process_memory import memory_mib
 
 HEARTBEAT_S = 10.0
 """Time between two heartbeats of status.json."""
 Validate = Callable[[Any], dict[str, float | None]]
 """Model in training -> AP values in 0-1 of its current weights, None where undefined; nothing on ranks other than 0."""
-
-
-def memory_mib() -> float:
-    """Peak memory of this process so far in MiB: allocated on the GPU where there is one, else resident."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def drop_events_after(path: Path, iteration: int) -> None:
-    """Drop the events after `iteration`: their steps were lost with an earlier attempt and are repeated.
-
-    Raises:
-        InputError: something other than a file has the name.
-    """
-    if not path.exists():
-        return
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; move it away: it has the curves of earlier attempts")
-    kept = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            if json.loads(line)["iteration"] <= iteration:
-                kept.append(line + "\n")
-        # A line cut in half when the process was killed, or damaged in another way.
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    atomic_write_text(path, "".join(kept))
 
 
 class MetricsLogger:
@@ -120,7 +88,7 @@ class MetricsLogger:
         if self.validate is not None and is_due:
             scores = self.validate(model)  # on every rank: each detects a share of the images
             if is_main:
-                self._append({"event": "val", "iteration": iteration, **scores})
+                append_event(self.folder.metrics, {"event": "val", "iteration": iteration, **scores})
         if is_main and (time.monotonic() - self.heartbeat > HEARTBEAT_S or iteration == self.total):
             self.heartbeat = time.monotonic()
             self.folder.write_status("running", stage="fit", iteration=iteration, iterations=self.total)
@@ -128,7 +96,8 @@ class MetricsLogger:
     def _train_event(self, iteration: int, losses: dict[str, Tensor], lr: float) -> None:
         values = {key: float(value.detach()) for key, value in losses.items()}
         step_s = (time.monotonic() - self.started) / max(1, iteration - self.first)
-        self._append(
+        append_event(
+            self.folder.metrics,
             {
                 "event": "train",
                 "iteration": iteration,
@@ -137,15 +106,8 @@ class MetricsLogger:
                 "lr": lr,
                 "memory_mib": round(memory_mib(), 1),
                 **values,
-            }
+            },
         )
         terms = "  ".join(f"{key} {value:.4g}" for key, value in values.items() if "loss" in key)
         left_min = (self.total - iteration) * step_s / 60
         self.log.info(f"iter {iteration}/{self.total}  {terms}  {step_s:.3f} s/iter  {left_min:.1f} min left")
-
-    def _append(self, event: dict[str, Any]) -> None:
-        try:
-            with self.folder.metrics.open("a") as stream:
-                stream.write(json.dumps(event) + "\n")
-        except OSError as error:
-            raise disk_error(self.folder.metrics, error) from error
