@@ -28,7 +28,6 @@ from c2d.data.card import LoadedCard
 from c2d.impressions import batch_files
 from c2d.impressions.adaptive_targets import detect_objects, update_all
 from c2d.impressions.finish import SynthesisFacts, finish
-from c2d.impressions.make_control import make_control
 from c2d.impressions.optimise import STAGES, Optimisation, to_uint8
 from c2d.impressions.priors import BatchNormStatistics
 from c2d.impressions.pseudo_targets import sample_targets
@@ -85,11 +84,13 @@ def make_impressions(
     schedule = spec.schedule.values
     assert isinstance(schedule, ImpressionsSchedule)
     if schedule.images_from != "optimised":
+        from c2d.impressions.make_control import make_control
+
         return make_control(spec, folder, teacher_run, card, source=source, log=log)
     if schedule.precision != "fp32" and not device.startswith("cuda"):
         raise InputError(f"precision {schedule.precision} needs CUDA; write precision: fp32")
     teacher = DetectorTeacher.from_run(teacher_run.path, device)
-    teacher.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher.network.to(memory_format=torch.channels_last)
     work = _Synthesis(spec, schedule, folder, teacher_run, teacher, log, device)
     try:
         targets = work.make(stop_signal, stop_after)
