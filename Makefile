@@ -30,6 +30,7 @@ test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to ch
 simulate: $(READY) ## the simulations of docs/results/statistics.md, minutes of a core each
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_comparisons
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_best
+	@nice $(BIN)/python -m tests.analysis.stats.simulate_gap --repeats 2000
 
 trust: $(READY) ## the campaign of docs/results/trust.md: kills, faults, fuzzing, soak (an hour; root; ARGS=PART for one)
 	@$(BIN)/python -m tests.trust $(ARGS)

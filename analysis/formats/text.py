@@ -103,7 +103,7 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
         spread = f"± {format_number(cell.sd, column.digits)}"
     elif cell.low is not None and cell.high is not None:
         spread = format_interval(cell.low, cell.high, column.digits)
-    elif differs and cell.interval and not column.is_published:
+    elif cell.interval and column.kind in ("difference", "gap closed"):
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
     n = ""
     if not column.is_published and (cell.n or cell.n_planned):

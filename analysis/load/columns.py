@@ -14,15 +14,17 @@ from typing import Literal
 from c2d.core.errors import unknown_name
 
 Better = Literal["higher", "lower", ""]
-RunKind = Literal["detector", "classifier", ""]
+RunKind = Literal["detector", "classifier", "impressions"]
+TRAINED: tuple[RunKind, ...] = ("detector", "classifier")
+"""Kinds of run that train a network; the third makes images."""
 
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 TIDE = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "FalseNeg")
 COUNTED = TIDE[:6]
 """Error types with a count. FalsePos and FalseNeg are sums of effects and have none."""
 IOUS = tuple(f"{0.5 + 0.05 * step:.2f}" for step in range(10))
-TEACHERS = {"classifier": "top1", "detector": "AP"}
-"""{kind of teacher: its metric}. A run may have both; the frame has teacher_top1 and teacher_AP."""
+TEACHERS = {"classifier": "top1", "detector": "AP", "impressions": "redetected"}
+"""{kind of teacher: its metric}. A run may have several; the frame has teacher_top1, teacher_AP, teacher_redetected."""
 _NO_OBJECTS = "undefined: no such objects in the validation set"
 
 
@@ -38,7 +40,7 @@ class Quantity:
         scale: shown = scale x stored.
         digits: after the decimal point.
         better: direction in which a row is ahead; numbers without direction are never bold.
-        run_kind: kind of run that has the number; "" for both.
+        run_kinds: kinds of run that have the number; () for all.
         latency_column: column of `analysis.load.latency.latency_of_runs` for a number of the latency files.
         reason: why a finished run has no value.
     """
@@ -50,7 +52,7 @@ class Quantity:
     scale: float = 100.0
     digits: int = 1
     better: Better = ""
-    run_kind: RunKind = ""
+    run_kinds: tuple[RunKind, ...] = ()
     latency_column: str = ""
     reason: str = "not recorded"
 
@@ -70,7 +72,7 @@ class FrameColumn:
         is_number: float64 with NaN for a missing value; else text with "".
         required: the file is damaged without it.
         low, high: bounds of a number.
-        run_kind: kind of run whose file has it; "" for both.
+        run_kinds: kinds of run whose file has it; () for all.
         quantities: how reports show it.
     """
 
@@ -80,7 +82,7 @@ class FrameColumn:
     required: bool = False
     low: float = -inf
     high: float = inf
-    run_kind: RunKind = ""
+    run_kinds: tuple[RunKind, ...] = ()
     quantities: tuple[Quantity, ...] = ()
 
 
@@ -88,9 +90,9 @@ def _text(name: str, *keys: str, required: bool = False) -> FrameColumn:
     return FrameColumn(name, keys, required=required)
 
 
-def _number(name: str, *keys: str, required: bool = False, low: float = -inf, run_kind: RunKind = "",
+def _number(name: str, *keys: str, required: bool = False, low: float = -inf, run_kinds: tuple[RunKind, ...] = (),
             quantities: tuple[Quantity, ...] = ()) -> FrameColumn:  # fmt: skip
-    return FrameColumn(name, keys, True, required, low, run_kind=run_kind, quantities=quantities)
+    return FrameColumn(name, keys, True, required, low, run_kinds=run_kinds, quantities=quantities)
 
 
 def _ratio(
@@ -100,12 +102,12 @@ def _ratio(
     better: Better = "higher",
     required: bool = False,
     low: float = 0,
-    run_kind: RunKind = "detector",
+    run_kinds: tuple[RunKind, ...] = ("detector",),
     reason: str = "not recorded",
 ) -> FrameColumn:
     """A number of at most 1 that reports show in percent."""
-    shown = Quantity(name, name, label, better=better, run_kind=run_kind, reason=reason)
-    return FrameColumn(name, keys, True, required, low, 1, run_kind, (shown,))
+    shown = Quantity(name, name, label, better=better, run_kinds=run_kinds, reason=reason)
+    return FrameColumn(name, keys, True, required, low, 1, run_kinds, (shown,))
 
 
 STATUS_COLUMNS = (
@@ -135,12 +137,14 @@ SPEC_COLUMNS = (
     _text("method_json"),
     _text("teacher.classifier", "teachers", "classifier"),
     _text("teacher.detector", "teachers", "detector"),
+    _text("teacher.impressions", "teachers", "impressions"),
+    FrameColumn("data_free"),
     _text("schedule", "schedule", "name", required=True),
     _text("schedule_json"),
     _text("overrides_json"),
-    _number("iterations_planned", "schedule", "values", "iterations", required=True, low=0),
+    _number("iterations_planned", "schedule", "values", "iterations", required=True, low=0, run_kinds=TRAINED),
     _number("batch", "schedule", "values", "batch", required=True, low=0),
-    _number("lr", "schedule", "values", "optimizer", "lr", required=True, low=0),
+    _number("lr", "schedule", "values", "optimizer", "lr", required=True, low=0, run_kinds=TRAINED),
     _text("precision", "schedule", "values", "precision", required=True),
 )
 RESULT_COLUMNS = (
@@ -149,24 +153,43 @@ RESULT_COLUMNS = (
     *(_ratio(f"iou.{iou}", "AP_per_iou", iou, label=f"AP@{iou}", required=True, reason=_NO_OBJECTS) for iou in IOUS),
     # dAP is a raw difference: fixing an error type can also lower AP.
     *(_ratio(f"tide.{error}", "tide", "dAP", error, label=f"TIDE {error}", better="lower", low=-1) for error in TIDE),
-    *(_number(f"count.{error}", "tide", "counts", error, low=0, run_kind="detector") for error in COUNTED),
+    *(_number(f"count.{error}", "tide", "counts", error, low=0, run_kinds=("detector",)) for error in COUNTED),
     _number("params", "params", low=0, quantities=(Quantity("params", "params", "params", "M", 1e-6, 2),)),
-    _ratio("top1", "top1", label="top-1", required=True, run_kind="classifier"),
-    _ratio("top5", "top5", label="top-5", run_kind="classifier"),
-    _ratio("ece", "ece", label="ECE", better="lower", run_kind="classifier"),
-    _number("train_s", "seconds", "train", quantities=(
+    _ratio("top1", "top1", label="top-1", required=True, run_kinds=("classifier",)),
+    _ratio("top5", "top5", label="top-5", run_kinds=("classifier",)),
+    _ratio("ece", "ece", label="ECE", better="lower", run_kinds=("classifier",)),
+    _number("train_s", "seconds", "train", run_kinds=TRAINED, quantities=(
         Quantity("train_hours", "train_s", "training", "h", 1 / 3600, 2),
         Quantity("train_minutes", "train_s", "training", "min", 1 / 60, 1),
     )),
-    _number("detect_s", "seconds", "detect"),
+    _number("detect_s", "seconds", "detect", run_kinds=("detector",)),
     FrameColumn("engine"),
-    _number("images", "images", low=0, run_kind="detector"),
-    _number("boxes", "boxes", low=0, run_kind="detector"),
-    _number("detections", "detections", low=0, run_kind="detector"),
+    # Of the evaluation split; of a run of kind impressions those that it made.
+    _number("images", "images", low=0, run_kinds=("detector", "impressions")),
+    _number("boxes", "boxes", low=0, run_kinds=("detector", "impressions")),
+    _number("detections", "detections", low=0, run_kinds=("detector",)),
     _ratio("teacher_top1", "teachers", "classifier", "top1", label="teacher top-1", better="",
            reason="no classifier as teacher"),
     _ratio("teacher_AP", "teachers", "detector", "AP", label="teacher AP", better="",
            reason="no detector as teacher"),
+    _ratio("redetected", "redetected", label="targets found again", run_kinds=("impressions",),
+           reason="real images: their targets are the teacher's detections"),
+    _number("images_per_minute", "images_per_minute", low=0, run_kinds=("impressions",), quantities=(
+        Quantity("images_per_minute", "images_per_minute", "synthesis", "images/min", 1.0, 1, "higher",
+                 ("impressions",)),
+    )),
+    _number("peak_mib", "memory_mib", low=0, run_kinds=("impressions",), quantities=(
+        Quantity("peak_mib", "peak_mib", "peak memory, synthesis", "MiB", 1.0, 0, "lower", ("impressions",)),
+    )),
+    # Of the images that a student was trained on; empty where they are the data set's own, with its labels.
+    *(_text(f"training_images.{key}", "training_images", key)
+      for key in ("run", "images_from", "schedule", "teacher")),
+    _number("training_images.n_images", "training_images", "n_images", low=0, run_kinds=("detector",), quantities=(
+        Quantity("training_images", "training_images.n_images", "images", "", 1.0, 0, run_kinds=("detector",),
+                 reason="trained on the data set's own labelled images"),
+    )),
+    _ratio("teacher_redetected", "training_images", "redetected", label="targets found again", better="",
+           reason="trained on no pseudo-targets"),
 )  # fmt: skip
 ENV_COLUMNS = tuple(_text(name) for name in ("code", "c2d", "python", "torch", "mmdet", "mmcv", "device", "time"))
 """Of the newest attempt. code: sha, with + where files were changed."""

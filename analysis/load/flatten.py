@@ -18,13 +18,16 @@ from c2d.core.run_folder import ENV_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
 from c2d.core.status_shape import STATES
 
 Values = dict[str, float | str | None]
-KINDS = ("detector", "classifier")
+KINDS = ("detector", "classifier", "impressions")
 
 
 def spec(value: Mapping[str, Any]) -> Values:
     """Flatten spec.json. `schedule_json` holds the values of the schedule, `schedule` its name."""
     kind = _kind(value)
     is_detector = kind == "detector"
+    is_data_free = optional(value, "data_free")
+    if is_data_free not in (None, True, False):
+        raise FormatError("data_free is neither true nor false")
     method = items(required(value, "method"), "method")
     names = []
     for entry in method:
@@ -39,12 +42,24 @@ def spec(value: Mapping[str, Any]) -> Values:
         "kind": kind,
         "student": text(required(value, "student", "name"), "student.name") if is_detector else "",
         "student_digest": text(required(value, "student", "digest"), "student.digest") if is_detector else "",
-        "network": "" if is_detector else text(required(value, "network"), "network"),
-        "method": ("+".join(names) or "baseline") if is_detector else "classifier",
+        "network": text(required(value, "network"), "network") if kind == "classifier" else "",
+        "method": ("+".join(names) or "baseline") if is_detector else kind,
+        "data_free": "yes" if is_data_free else "",
         "method_json": _canonical(method),
         "schedule_json": _canonical(required(value, "schedule", "values")),
         "overrides_json": _canonical(optional(value, "overrides") or {}),
-        **_read(value, SPEC_COLUMNS),
+        **_read(value, SPEC_COLUMNS, kind),
+        **(_of_synthesis(value) if kind == "impressions" else {}),
+    }
+
+
+def _of_synthesis(value: Mapping[str, Any]) -> Values:
+    """Iterations of both stages, and the learning rate of the one that makes the images."""
+    stages = [required(value, "schedule", "values", stage) for stage in ("draft", "final")]
+    counted = [number(required(stage, "iterations"), "schedule.values.iterations", 0) for stage in stages]
+    return {
+        "iterations_planned": sum(count or 0 for count in counted),
+        "lr": number(required(stages[1], "lr"), "schedule.values.final.lr", 0),
     }
 
 
@@ -68,6 +83,8 @@ def result(value: Mapping[str, Any]) -> Values:
     if kind == "detector":
         engine = [text(optional(value, "engine", key), f"engine.{key}") for key in ("name", "version")]
         found["engine"] = " ".join(part for part in engine if part)
+    if kind == "impressions":
+        found["train_s"] = number(optional(value, "seconds"), "seconds", 0)
     return found
 
 
@@ -112,7 +129,7 @@ FLATTEN: Final[dict[str, Callable[[Mapping[str, Any]], Values]]] = {
 def _kind(value: Mapping[str, Any]) -> str:
     kind = text(required(value, "kind"), "kind")
     if kind not in KINDS:
-        raise FormatError(f"kind is {kind!r}, neither detector nor classifier")
+        raise FormatError(f"kind is {kind!r}, none of {', '.join(KINDS)}")
     return kind
 
 
@@ -120,7 +137,7 @@ def _read(value: Mapping[str, Any], columns: Sequence[FrameColumn], kind: str = 
     """Read the columns that have keys and that this kind of run has."""
     found: Values = {}
     for column in columns:
-        if not column.keys or (column.run_kind and column.run_kind != kind):
+        if not column.keys or (column.run_kinds and kind not in column.run_kinds):
             continue
         given = (required if column.required else optional)(value, *column.keys)
         name = ".".join(column.keys)

@@ -131,7 +131,8 @@ class _Store:
         if "method" not in values:
             yield self.row(run, "", "single", {})
             return
-        labels = (values["student"] or values["network"], values["method"], run.rpartition("-s")[0] or run)
+        model = values["student"] or values["network"] or values["schedule"]
+        labels = (model, values["method"], run.rpartition("-s")[0] or run)
         yield self.row(run, "", "single", {AXIS + axis: label for axis, label in zip(SINGLE_AXES, labels, strict=True)})
 
     def row(self, run: str, sweep: str, role: str, labels: Values, seed: float | None = None) -> Values:

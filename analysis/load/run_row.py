@@ -73,7 +73,7 @@ def read_run_row(runs: Path, run: str, cache: Cache, now: float) -> RunRow:
         result = _flat(runs / run / RESULT_FILE, f"{run}/{RESULT_FILE}", cache)
         if isinstance(result, dict) and values.get("kind") not in (None, result["result_kind"]):
             result = Problem(
-                runs / run / RESULT_FILE, f"is of a {result['result_kind']}, {SPEC_FILE} of a {values['kind']}"
+                runs / run / RESULT_FILE, f"is of kind {result['result_kind']}, {SPEC_FILE} of kind {values['kind']}"
             )
         if isinstance(result, dict):
             values.update(result)

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from analysis.load.columns import TEACHERS
 from analysis.load.schema import AXIS, Study
 from analysis.report.file_names import name_of_labels
 from analysis.report.report_spec import SHIPPED, parse, read_spec
@@ -114,7 +115,9 @@ def default_baseline(study: Study, sweep: str, axes: Axes) -> dict[str, str]:
 def _rows(study: Study, sweep: str) -> pd.DataFrame:
     frame = study.frame
     role = "student" if sweep else "single"
-    return frame[(frame["sweep"] == sweep) & (frame["role"] == role) & (frame["kind"] != "classifier")]
+    return frame[
+        (frame["sweep"] == sweep) & (frame["role"] == role) & ~frame["kind"].isin(["classifier", "impressions"])
+    ]
 
 
 def _order(labels: Sequence[str]) -> Any:
@@ -139,8 +142,8 @@ def _tables(study: Study, sweep: str, axes: Axes) -> list[Item]:
 
 def _teachers(study: Study, sweep: str) -> list[str]:
     """A column for each kind of teacher that a run has."""
-    rows, columns = _rows(study, sweep), {"classifier": "teacher_top1", "detector": "teacher_AP"}
-    return [column for kind, column in columns.items() if (rows[f"teacher.{kind}"] != "").any()]
+    rows = _rows(study, sweep)
+    return [f"teacher_{metric}" for kind, metric in TEACHERS.items() if (rows[f"teacher.{kind}"] != "").any()]
 
 
 def _figures(study: Study, sweep: str, axes: Axes) -> list[Item]:

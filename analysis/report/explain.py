@@ -11,6 +11,7 @@ from analysis.formats import csvfile
 from analysis.formats.cell_text import PUBLISHED
 from analysis.load.schema import Study, labels_of
 from analysis.report.run_values import SeedDifference, quantity_of, run_value, seed_differences
+from analysis.tables.image_sources import LABELLED, images_text
 from analysis.tables.protocol_facts import teachers
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import FormatError, read_bytes
@@ -202,6 +203,8 @@ def _run_details(study: Study, row: dict[Any, Any], cell: dict[str, str], file: 
         "method": str(row["method_json"] or "") if row["method_json"] not in ("", "[]") else "none",
         "teacher": teachers(row),
     }
+    if (images := images_text(row)) != LABELLED:
+        facts["images"] = images
     files = {name: what for name, what in FILES if (folder / name).is_file()}
     seed = int(row["seed"]) if row["seed"] == row["seed"] else None
     known_facts = {name: fact for name, fact in facts.items() if fact}

@@ -12,7 +12,7 @@ from analysis.load.columns import QUANTITIES, Quantity
 from analysis.load.latency import numbers_of_file
 from c2d.core.regular_file import Problem
 
-DIFFERENCE = "delta."
+DIFFERENCE, GAP = "delta.", "gap."
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class SeedDifference:
 
 
 def quantity_of(column: str) -> Quantity | None:
-    """Return the quantity of a column of a table, or of its differences; None for a published number."""
-    return QUANTITIES.get(column.removeprefix(DIFFERENCE))
+    """Return the quantity of a column of a table, of its differences or its gap; None for a published number."""
+    return QUANTITIES.get(column.removeprefix(DIFFERENCE).removeprefix(GAP))
 
 
 def run_value(folder: Path, row: Mapping[Any, Any], quantity: Quantity | None, file: str) -> RunValue:

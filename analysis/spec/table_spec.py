@@ -21,6 +21,7 @@ class PublishedSpec(BaseModel):
         rows: {axis: {label: {column of published.csv: value}}}.
         columns: keys of the published numbers.
         differences: columns that get a published difference.
+        other: names in `other_metric` that are shown too, in columns of their own: no measured number is compared.
         file: a CSV of your own with the columns of published.csv, beside the spec; "" is the shipped one.
     """
 
@@ -31,7 +32,22 @@ class PublishedSpec(BaseModel):
     rows: dict[str, dict[str, Labels]]
     columns: Keys = ["AP"]
     differences: Keys = ["AP"]
+    other: list[str] = []
     file: str = ""
+
+
+class GapSpec(BaseModel):
+    """Columns with the share of a gap that each row closes: 0 % is a control row, 100 % a reference row.
+
+    Attributes:
+        control, reference: {axis: label} of the two rows, the other axes being those of the row.
+        columns: keys of the numbers whose gap it is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    control: Annotated[Labels, Field(min_length=1)]
+    reference: Annotated[Labels, Field(min_length=1)]
+    columns: NonEmptyKeys = ["AP"]
 
 
 class TableSpec(ReportItem):
@@ -44,6 +60,7 @@ class TableSpec(ReportItem):
         differences: columns that get a difference column, interval and test.
         uncertainty: population of intervals and tests of differences: other seeds (default), other images (of the
             checkpoints as they are), or both; the last two read the detections and need AP, AP50 or AP75.
+        gap: the share of the gap between two rows that each row closes.
         published: published numbers beside the measured ones.
         bold: best makes the best number of a column bold and marks those that are not distinguishable from it.
         latency: conditions that select the latency files, e.g. {device: ..., precision: fp32}.
@@ -60,6 +77,7 @@ class TableSpec(ReportItem):
     columns: NonEmptyKeys = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
     differences: Keys = ["AP"]
     uncertainty: Literal["seeds", "images", "seeds+images"] = "seeds"
+    gap: GapSpec | None = None
     published: PublishedSpec | None = None
     bold: Literal["best", "none"] = "best"
     latency: Labels = {}

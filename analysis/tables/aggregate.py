@@ -148,6 +148,7 @@ def _undefined(done: pd.DataFrame, quantity: Quantity, timed: pd.DataFrame | Non
         notes = _notes(list(done["run"]), timed) if quantity.depends_on_device else ("not counted",)
         return "; ".join(notes) or "not measured"
     kinds = set(done["kind"])
-    if quantity.run_kind and not quantity.column.startswith("teacher_") and quantity.run_kind not in kinds:
-        return f"not defined for a {kinds.pop()}"
+    wanted = set(quantity.run_kinds)
+    if wanted and not quantity.column.startswith("teacher_") and not wanted & kinds:
+        return f"not defined for a run of kind {kinds.pop()}"
     return quantity.reason

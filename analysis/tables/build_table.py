@@ -14,7 +14,7 @@ from analysis.load.columns import QUANTITIES, quantity
 from analysis.load.schema import Study
 from analysis.spec.labels import label_of_axis, label_of_column, math_of
 from analysis.spec.table_spec import TableSpec
-from analysis.tables import aggregate, best_marks, differences, notes, protocol_check, published
+from analysis.tables import aggregate, best_marks, differences, gaps, image_sources, notes, protocol_check, published
 from analysis.tables.aggregate import Found
 from analysis.tables.difference_tests import Differences
 from analysis.tables.groups import Group, baseline_of, groups
@@ -48,7 +48,9 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         seeds = f", and seeds {spec.seeds}" if spec.seeds else ""
         raise InputError(f"no cell has these labels in `rows` and `where`{seeds}; take labels that occur together")
     baselines = _baselines(spec, rows)
-    entries = protocol_check.check_protocols(study, sweep, rows, baselines, allow_mixed)
+    of_gap = gaps.compared_rows(spec.gap, rows) if spec.gap else {}
+    pairs = [(row, other) for row in rows for other in of_gap.get(row.key, ()) if other is not row]
+    entries = protocol_check.check_protocols(study, sweep, rows, baselines, allow_mixed, pairs)
     timed = _timed(study, spec, rows)
     found = {row.key: {key: aggregate.row_samples(row, quantity(key), timed) for key in _keys(spec)} for row in rows}
     cells = {
@@ -57,12 +59,15 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     best = best_marks.mark_best(spec, rows, entries.families, found, cells)
     _subtract(study, spec, rows, baselines, found, cells)
     best_marks.unmark_beaten(spec, rows, baselines, cells)
+    if spec.gap:
+        for row_key, column_key, cell in gaps.gap_cells(spec.gap, rows, of_gap, found):
+            cells[row_key][column_key] = cell
     if spec.published is not None:
         for row in rows:
             cells[row.key] |= published.published_cells(spec.published, row, bool(spec.baseline))
     columns = _columns(spec)
     drafts = [
-        _row(row, baseline, cells[row.key], columns, entries.notes[row.key])
+        _row(row, baseline, cells[row.key], columns, [*image_sources.sentences(row, rows), *entries.notes[row.key]])
         for row, baseline in zip(rows, baselines, strict=True)
     ]
     numbered, footnotes = notes.assign_marks(drafts, columns)
@@ -75,7 +80,7 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         caption=spec.caption,
         notes=footnotes,
         ledger=entries.ledger,
-        statistics=tuple(notes.statistics_sentences(spec, drafts, columns, best, timed)),
+        statistics=(*notes.statistics_sentences(spec, drafts, columns, best, timed), *_about_bold(spec, rows)),
         store=str(study.runs),
         tex_ledger=spec.ledger_in_latex,
         tex_p=spec.p_in_latex,
@@ -85,16 +90,23 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     )
 
 
+def _about_bold(spec: TableSpec, rows: Sequence[Group]) -> list[str]:
+    needs = {need for row in rows for need in image_sources.needs_of(row)}
+    return [image_sources.NO_BOLD] if len(needs) > 1 and spec.bold != "none" else []
+
+
 def _keys(spec: TableSpec) -> list[str]:
-    return list(dict.fromkeys([*spec.columns, *(spec.differences if spec.baseline else ())]))
+    of_gap = spec.gap.columns if spec.gap else ()
+    return list(dict.fromkeys([*spec.columns, *(spec.differences if spec.baseline else ()), *of_gap]))
 
 
 def _columns(spec: TableSpec) -> tuple[Column, ...]:
-    """A measured column and the published one beside it, then the differences of both; only published ones last."""
+    """A measured column and the published one beside it, the differences of both, the gap; only published ones last."""
     shown = list(spec.published.columns) if spec.published else []
     gains = list(spec.published.differences) if spec.published and spec.baseline else []
+    of_gap = spec.gap.columns if spec.gap else []
     columns: dict[str, Column] = {}
-    for key in dict.fromkeys([*spec.columns, *shown, *(spec.differences if spec.baseline else ()), *gains]):
+    for key in dict.fromkeys([*_keys(spec), *shown, *gains]):
         known = QUANTITIES[key]
         digits = spec.digits.get(key, known.digits)
         label = label_of_column(spec, key)
@@ -111,6 +123,10 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
         if key in gains:
             name = f"published.delta.{key}"
             columns[name] = dataclasses.replace(delta, key=name, kind="published difference", better="")
+        if key in of_gap:
+            columns[gaps.GAP + key] = Column(gaps.GAP + key, f"{label} gap closed", "%", digits, "gap closed", "higher")
+    for name in spec.published.other if spec.published else ():
+        columns[published.OTHER_KEY + name] = Column(published.OTHER_KEY + name, name, "%", 1, "published")
     return tuple(columns.values())
 
 

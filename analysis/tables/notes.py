@@ -9,10 +9,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from analysis.load.columns import TEACHERS
 from analysis.spec.labels import label_of_column
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.best_rows import BestRows
-from analysis.tables import differences
+from analysis.tables import differences, gaps
 from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell, Column, Row
@@ -26,6 +27,7 @@ NEAR_BEST = "not distinguishable from the best number of its group, which is bol
 NEAR = "\N{ALMOST EQUAL TO}"
 """Mark of cells near the best."""
 ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
+ONE_SET = "one set of images for all seeds: the spread of other sets and of its teacher is not in these intervals"
 _SIGNS = {FEW_NOTE: FEW, NEAR_BEST: NEAR}
 _MOST_SOURCES = 3
 _MOST_REASONS = 3
@@ -78,9 +80,9 @@ def one_teacher(group: Group, cells: Mapping[str, Cell], columns: Sequence[Colum
     done = group.done
     if len(done) < 2 or not any(cells[column.key].low is not None for column in columns):
         return []
-    teachers = [set(done[f"teacher.{kind}"]) for kind in ("classifier", "detector")]
+    teachers = [set(done[f"teacher.{kind}"]) for kind in TEACHERS]
     shared = any(names != {""} for names in teachers) and all(len(names) == 1 for names in teachers)
-    return [ONE_TEACHER] if shared else []
+    return [ONE_SET if set(done["teacher.impressions"]) != {""} else ONE_TEACHER] if shared else []
 
 
 def statistics_sentences(
@@ -108,6 +110,10 @@ def statistics_sentences(
         yield f"Intervals of means, in the data files: {', '.join(intervals)}"
     if any(cell.kind == "value" for cell in delta):
         yield from _differences(spec, delta)
+    if spec.gap:
+        yield from gaps.sentences(
+            spec.gap, [row.cells[column.key] for row in rows for column in columns if column.kind == "gap closed"]
+        )
     yield from _best(spec, rows, measured, best)
     if timed is not None and len(timed):
         yield from _latency(timed)
@@ -116,6 +122,11 @@ def statistics_sentences(
         cells = [row.cells[column.key] for row in rows for column in columns if column.kind == "published"]
         sources = list(dict.fromkeys(cell.source for cell in cells if cell.source))
         more = f" and {len(sources) - _MOST_SOURCES} more" if len(sources) > _MOST_SOURCES else ""
+        if spec.published and spec.published.other:
+            yield (
+                f"{', '.join(spec.published.other)} is the paper's own metric, which no measured column is: not to be "
+                "compared with AP"
+            )
         if sources:
             yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
 

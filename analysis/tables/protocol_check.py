@@ -14,15 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.load.schema import Study
-from analysis.tables import protocol_facts
+from analysis.tables import image_sources, protocol_facts
 from analysis.tables.groups import Group, names_of
 from analysis.tables.protocol_facts import Facts
 from analysis.tables.table import Ledger
 from c2d.core.errors import InputError
 from c2d.core.yaml.yaml_lines import YamlDocument
 
-_SETS = {"dataset digest": "dataset", "evaluation split": "dataset", "student digest": "student"}
-"""{fact: the key of a sweep that decides it}, where their names differ."""
+_SETS = {
+    "dataset digest": ("dataset",),
+    "evaluation split": ("dataset",),
+    "student digest": ("student",),
+    image_sources.FACT: ("data_free", "teacher.impressions", "teacher.detector", "dataset"),
+}
+"""{fact: the keys of a sweep that decide it}, where their names differ."""
 _CELL_KEYS = ("dataset", "student", "network", "schedule", "input", "init", "method", "overrides")
 """Keys of a sweep without a dot: axes of these names set the key itself, whatever their values are."""
 _MOST_SENTENCES = 4
@@ -35,8 +40,9 @@ class ProtocolCheck:
     Attributes:
         ledger: the ledger.
         notes: {row key: sentences}, footnotes of the row.
-        families: {row key: its family}. Rows of one family have one baseline (without one: one student) and one data
-            set; only they are compared for bold. A row without finished runs has ().
+        families: {row key: its family}. Rows of one family have one baseline (without one: one student), one data set
+            and the same need of real images and labels; only they are compared for bold. A row without finished runs
+            has ().
     """
 
     ledger: Ledger
@@ -45,7 +51,12 @@ class ProtocolCheck:
 
 
 def check_protocols(
-    study: Study, sweep: str, groups: Sequence[Group], baselines: Sequence[Group | None], allow_mixed: bool
+    study: Study,
+    sweep: str,
+    groups: Sequence[Group],
+    baselines: Sequence[Group | None],
+    allow_mixed: bool,
+    pairs: Sequence[tuple[Group, Group]] = (),
 ) -> ProtocolCheck:
     """Compare the protocols of the rows of a table.
 
@@ -53,6 +64,7 @@ def check_protocols(
         groups: one a row.
         baselines: the row each is compared with; itself where it is one.
         allow_mixed: rows under different protocols get a footnote instead of an error.
+        pairs: more rows that are compared, those of a gap.
 
     Raises:
         InputError: rows that are compared were trained under different protocols.
@@ -65,7 +77,7 @@ def check_protocols(
     names = names_of(groups)
     notes: dict[str, list[str]] = {group.key: list(_within(facts[group.key])) for group in groups}
     by_key = {key: list(of_row) for key, of_row in notes.items()}
-    for group, other in _compared(groups, baselines, facts, families):
+    for group, other in dict.fromkeys([*_compared(groups, baselines, facts, families), *pairs]):
         notes[group.key] += _protocol(group, other, facts, axes, names[other.key])
         by_key[group.key] += _protocol(group, other, facts, axes, other.key)
     mixed = {key: list(dict.fromkeys(of_row)) for key, of_row in notes.items() if of_row}
@@ -84,7 +96,10 @@ def check_protocols(
         notes[key].append(sentence)
     same, differs = _compare(facts)
     sentences = [f"{names[key]}: {sentence}" for key, of_row in mixed.items() for sentence in of_row]
-    on_data = {key: (*family, *facts[key].get("dataset digest", ())) for key, family in families.items()}
+    on_data = {
+        group.key: (*families[group.key], *facts[group.key].get("dataset digest", ()), *image_sources.needs_of(group))
+        for group in groups
+    }
     return ProtocolCheck(Ledger(same, differs, tuple(sentences)), notes, on_data)
 
 
@@ -95,7 +110,7 @@ def _compare(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict
     rows = {key: found for key, found in facts.items() if found}
     for name in dict.fromkeys(name for found in rows.values() for name in found if name != "method"):
         values = {protocol_facts.facts_text(found.get(name, ())) for found in rows.values()}
-        if values == {"none"}:
+        if values in ({"none"}, {image_sources.LABELLED}):
             continue
         if len(values) == 1:
             same[name] = values.pop()
@@ -156,7 +171,8 @@ def _labelled(
     """Facts in which a row's protocol differs from its baseline's because of its label, but for the axis's own fact."""
     differences: dict[str, list[str]] = {}
     for name, mine, theirs, axis in _unequal(group, baseline, facts, axes):
-        if axis and axis != _SETS.get(name, name):
+        # Every row has a footnote on its images anyway.
+        if axis and axis not in _SETS.get(name, (name,)) and name != image_sources.FACT:
             differences.setdefault(axis, []).append(f"{name} is {mine}, but {theirs} in its baseline")
     for axis, found in differences.items():
         more = f" and {len(found) - _MOST_SENTENCES} more" if len(found) > _MOST_SENTENCES else ""
@@ -177,9 +193,9 @@ def _unequal(
 
 
 def _decides(key: str, fact: str) -> bool:
-    """Whether a key of a sweep sets a fact: `schedule` sets all of `schedule.*`."""
-    name = _SETS.get(fact, fact)
-    return name == key or name.startswith(f"{key}.")
+    """Whether a key of a sweep sets a fact: `schedule` sets all of `schedule.*`, every key of a teacher its images."""
+    names = _SETS.get(fact, (fact,))
+    return any(name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.") for name in names)
 
 
 def _environment(mine: Facts, baseline: Facts) -> Iterator[str]:

@@ -10,19 +10,22 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from analysis.load.columns import TEACHERS, quantity
+from analysis.tables import image_sources
 from analysis.tables.groups import Group
 
 Facts = dict[str, tuple[str, ...]]
 """{name: values}; empty for a row without finished runs."""
-PROTOCOL = ("dataset digest", "evaluation split", "student digest", "init", "input", "engine")
+PROTOCOL = ("dataset digest", image_sources.FACT, "evaluation split", "student digest", "init", "input", "engine")
 PREFIXES = ("schedule.", "overrides.")
 NO_PROTOCOL = ("schedule.val_interval",)
 """The interval of the validation during training does not change the training."""
 ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
 _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
-         "teacher.classifier", "teacher.detector", "teacher_top1", "teacher_AP", "schedule", "schedule_json",
-         "overrides_json", "engine", "code", *_SOFTWARE)  # fmt: skip
+         *(f"teacher.{kind}" for kind in TEACHERS), *(f"teacher_{metric}" for metric in TEACHERS.values()),
+         "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
+         *image_sources.READ)  # fmt: skip
 _SHORT = 12  # digits of a hash
 
 
@@ -59,11 +62,15 @@ def facts_text(values: tuple[str, ...]) -> str:
 
 
 def teachers(row: Mapping[Any, Any]) -> str:
-    """Return the teachers of a row of the frame, each with its own number: top-1 of a classifier, AP of a detector."""
+    """Return the teachers of a row of the frame, each with its own number: top-1 of a classifier, AP of a detector.
+
+    A run whose images the student was trained on is among them, with the share of its targets that its teacher finds.
+    """
     named = []
-    for kind, column, label in (("classifier", "teacher_top1", "top-1"), ("detector", "teacher_AP", "AP")):
-        run, metric = row[f"teacher.{kind}"], row[column]
+    for kind, own in TEACHERS.items():
+        run, metric = row[f"teacher.{kind}"], row[f"teacher_{own}"]
         if run:
+            label = quantity(own).label
             named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
     return " + ".join(named)
 
@@ -71,6 +78,7 @@ def teachers(row: Mapping[Any, Any]) -> str:
 def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "dataset", row["dataset"]
     yield "dataset digest", row["dataset_digest"][:_SHORT]
+    yield image_sources.FACT, image_sources.images_text(row)
     yield "evaluation split", row["evaluation_split"] or "val"  # results from before it was recorded
     yield "student", row["student"]
     yield "student digest", row["student_digest"][:_SHORT]

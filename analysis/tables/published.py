@@ -16,6 +16,8 @@ from analysis.tables.groups import Group
 from analysis.tables.table import Cell
 from c2d.core.errors import InputError, abbreviate, unknown_name
 
+OTHER_KEY = "published.other."
+"""Prefix of the keys of columns with another metric."""
 _BESIDE = ("paper_key", "table", "dataset", "split", "detector", "student_backbone")
 """Columns that a row shares with the baseline row that its published gain is computed from."""
 _OVERRULED = frozenset({"paper_key", "table"})
@@ -40,6 +42,12 @@ def check_published(spec: PublishedSpec, study: Study, sweep: str, axes: Collect
         for label in wanted:
             if label not in known:
                 raise unknown_name(f"label of axis {axis} in `published.rows`", label, known)
+    papers = [one for one in load_published(Path(spec.file) if spec.file else SHIPPED)
+              if one.text["paper_key"] == spec.paper]  # fmt: skip
+    metrics = dict.fromkeys(name for one in papers for name in one.other)
+    for name in spec.other:
+        if name not in metrics:
+            raise unknown_name(f"metric of {spec.paper} in `published.other`", name, metrics)
 
 
 def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
@@ -173,6 +181,11 @@ def published_cells(spec: PublishedSpec, group: Group, gains: bool) -> dict[str,
             Cell(kind="missing", reason=source)
             if entry is None or value is None
             else Cell(value=value, source=_where(entry, source))
+        )
+    for name in spec.other:
+        value = as_number(entry.other.get(name, "")) if entry else None
+        cells_of_row[OTHER_KEY + name] = (
+            nothing if entry is None or value is None else Cell(value=value, source=_where(entry, entry.source))
         )
     return cells_of_row
 

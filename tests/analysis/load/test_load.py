@@ -163,7 +163,7 @@ def _without(key: str) -> Callable[[Path], None]:
         ("result.json", _set(APs=-1), "APs is -1, outside 0 to 1"),
         ("result.json", _without("AP75"), "AP75 is missing"),
         ("result.json", _set(tide={"dAP": []}), "tide.dAP is a list where an object belongs"),
-        ("result.json", _set(kind="classifier", top1=0.5), "is of a classifier, spec.json of a detector"),
+        ("result.json", _set(kind="classifier", top1=0.5), "is of kind classifier, spec.json of kind detector"),
         ("spec.json", _remove, "is missing, so it is unknown what the run trains"),
         ("spec.json", _cut, "is not valid JSON"),
         ("spec.json", _without("schedule"), "schedule is missing"),

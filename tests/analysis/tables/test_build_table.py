@@ -374,7 +374,7 @@ def test_runs_of_no_sweep_have_student_and_method_for_axes(tmp_path: Path) -> No
         "student=resnet18, method=classifier": None,
     }
     classifier = row(made, "student=resnet18, method=classifier").cells
-    assert classifier["AP"].reason == "not defined for a classifier"
+    assert classifier["AP"].reason == "not defined for a run of kind classifier"
     assert classifier["delta.AP"].reason == "no row of the table is its baseline"
     assert row(made, "student=tiny, method=icod").cells["delta.AP"].value == pytest.approx(5)
 
