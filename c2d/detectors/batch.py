@@ -24,6 +24,7 @@ class Batch:
         normalization: of `images`.
         num_classes: number of foreground classes C.
         paths: per image its file; empty where the pipeline drops it.
+        soft_labels: per image (G_i, C) fp32, rows sum to 1; None where the data set has none.
     """
 
     images: Tensor
@@ -33,6 +34,7 @@ class Batch:
     normalization: Normalization
     num_classes: int
     paths: tuple[str, ...] = ()
+    soft_labels: tuple[Tensor, ...] | None = None
 
     def all_boxes(self) -> tuple[Tensor, Tensor]:
         """Return all ground-truth boxes, image by image: boxes (G, 4) xyxy px, and their image (G,) long."""
@@ -54,23 +56,27 @@ def batch_from_mmdet(
 
     Args:
         inputs: (B, 3, H, W) from the data preprocessor.
-        data_samples: B `DetDataSample`s; `gt_instances` may hold `HorizontalBoxes` or a tensor. Ignored instances
-            (crowds) are left out.
+        data_samples: B `DetDataSample`s; `gt_instances` may hold `HorizontalBoxes` or a tensor, and soft labels.
+            Ignored instances (crowds) are left out.
         normalization: of `inputs`, usually `Normalization.from_preprocessor(detector.data_preprocessor)`.
         num_classes: number of foreground classes.
     """
-    boxes, labels, sizes, paths = [], [], [], []
+    boxes, labels, sizes, paths, soft = [], [], [], [], []
     for sample in data_samples:
         truth = sample.gt_instances
         given = truth.bboxes
         tensor: Tensor = getattr(given, "tensor", given)
         boxes.append(tensor.detach().to(device=inputs.device, dtype=torch.float32).reshape(-1, 4))
         labels.append(truth.labels.to(device=inputs.device, dtype=torch.long))
+        if (rows := truth.get("soft_labels")) is not None:
+            soft.append(rows.to(device=inputs.device, dtype=torch.float32))
         height, width = sample.metainfo["img_shape"][:2]
         sizes.append((int(height), int(width)))
         paths.append(str(sample.metainfo.get("img_path", "")))
-    files = tuple(paths) if all(paths) else ()  # all or none, so that an index of an image is an index of a path
-    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, files)
+    # All or none, so that an index of an image is an index of a path, and of soft labels.
+    files = tuple(paths) if all(paths) else ()
+    soft_labels = tuple(soft) if len(soft) == len(boxes) else None
+    return Batch(inputs, tuple(boxes), tuple(labels), tuple(sizes), normalization, num_classes, files, soft_labels)
 
 
 def box_sides(data_samples: Sequence[Any]) -> Tensor:

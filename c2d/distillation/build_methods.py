@@ -22,7 +22,12 @@ from c2d.specs.spec import RunSpec, validation_message
 
 
 def build_distillation(
-    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: TrainingImages | None = None
+    spec: RunSpec,
+    student: Any,
+    teachers: TeacherSet,
+    num_classes: int,
+    samples: TrainingImages | None = None,
+    soft_labels: bool = False,
 ) -> Distillation:
     """Build the student with the methods of a spec: the model that is trained.
 
@@ -32,11 +37,12 @@ def build_distillation(
         teachers: frozen teachers of the run.
         num_classes: foreground classes.
         samples: the training images through the test-time pipeline, for methods that read all of them.
+        soft_labels: whether the training boxes have soft labels.
 
     Raises:
-        InputError: a parameter's value is not allowed, or a teacher does not fit a method.
+        InputError: a parameter's value is not allowed, or a teacher or the data set does not fit a method.
     """
-    context = method_context(spec, student, teachers, num_classes, samples)
+    context = method_context(spec, student, teachers, num_classes, samples, soft_labels)
     methods = build_methods(spec.method, context, spec.seed)
     for name, method in methods.items():
         _check_weights(name, method)
@@ -45,14 +51,23 @@ def build_distillation(
 
 
 def method_context(
-    spec: RunSpec, student: Any, teachers: TeacherSet, num_classes: int, samples: TrainingImages | None = None
+    spec: RunSpec,
+    student: Any,
+    teachers: TeacherSet,
+    num_classes: int,
+    samples: TrainingImages | None = None,
+    soft_labels: bool = False,
 ) -> Context:
     """Collect what the methods of a run are built from; the detectors are probed where there is a detector teacher."""
     iterations, batch = spec.training.iterations, spec.training.batch
     if teachers.detector is None:
-        return Context(num_classes, teachers.classifier, None, student, iterations=iterations, batch=batch)
+        return Context(
+            num_classes, teachers.classifier, None, student, iterations=iterations, batch=batch, soft_labels=soft_labels
+        )
     layouts = probe_layout(student), probe_layout(teachers.detector.network)
-    return Context(num_classes, teachers.classifier, teachers.detector, student, *layouts, iterations, samples, batch)
+    return Context(
+        num_classes, teachers.classifier, teachers.detector, student, *layouts, iterations, samples, batch, soft_labels
+    )
 
 
 def build_methods(method: Method, context: Context, seed: int = 0) -> dict[str, Distiller]:
@@ -67,7 +82,7 @@ def build_methods(method: Method, context: Context, seed: int = 0) -> dict[str, 
         seed: of the run.
 
     Raises:
-        InputError: a parameter's value is not allowed, or the method does not teach this student.
+        InputError: a parameter's value is not allowed, or the method does not teach this student or on this data set.
     """
     methods = {}
     for name, params in method_parameters(method).items():
@@ -79,10 +94,30 @@ def build_methods(method: Method, context: Context, seed: int = 0) -> dict[str, 
                 f"{name} does not teach {detector} students; it teaches {', '.join(kind.DETECTORS)}: "
                 "choose one of these, or another method (`c2d methods`)"
             )
+        if kind.SOFT_LABELS and not context.soft_labels:
+            raise no_soft_labels(name)
         # 4 is the purpose of this seed, see `Distillation.generator`.
         with temporary_seed(derive_seed(seed, zlib.crc32(name.encode()), 4)):
             methods[name] = kind(params, context)
     return methods
+
+
+def soft_label_methods(method: Method) -> list[str]:
+    """Return the methods of a spec that need training boxes with soft labels."""
+    return [name for item in method for name in item if name in DISTILLERS and DISTILLERS[name].SOFT_LABELS]
+
+
+def no_soft_labels(name: str) -> InputError:
+    """Build the error for a method that needs soft labels, on a data set without them.
+
+    Args:
+        name: of the method.
+    """
+    return InputError(
+        f"{name} teaches the soft labels of the training boxes, and this data set has none; train on images that were "
+        "synthesised with soft labels (`c2d impressions make`), write a `soft_label` into every annotation, or choose "
+        "another method"
+    )
 
 
 def method_parameters(method: Method) -> dict[str, Params]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,12 @@ def held_out_dataset(config: Config, card: LoadedCard, who: str, split: str | No
     return {**dataset, "ann_file": str(card.annotations(split)), "data_prefix": {"img": str(card.images(split))}}
 
 
-def build_dataset(dataset: Any) -> Any:
+def build_dataset(dataset: Any, *, soft_labels: bool = False) -> Any:
     """Build an mmdet data set; what it prints while reading is dropped.
 
     Args:
         dataset: its config.
+        soft_labels: keep the soft labels of a CocoDataset whose annotations have them (`SoftLabelDataset`).
 
     Raises:
         InputError: the data set cannot be built, has no images, or image files are missing.
@@ -77,6 +79,10 @@ def build_dataset(dataset: Any) -> Any:
     with mmdet_scope(), contextlib.redirect_stdout(io.StringIO()):
         from mmdet.registry import DATASETS
 
+        if soft_labels and isinstance(dataset, Mapping) and dataset.get("type") == "CocoDataset":
+            from c2d.evaluation.soft_label_dataset import SoftLabelDataset
+
+            dataset = {**dataset, "type": SoftLabelDataset}
         try:
             built = DATASETS.build(dataset)
         except ValueError as error:  # mmengine cannot pack an empty list

@@ -24,6 +24,7 @@ from c2d.methods.icod import ICOD
 from c2d.methods.ld import LD
 from c2d.methods.mgd import MGD
 from c2d.methods.pkd import PKD
+from c2d.methods.soft_labels import SoftLabels
 from c2d.methods.tadf import TADF
 
 DISTILLERS: dict[str, type[Distiller]] = {
@@ -43,6 +44,7 @@ DISTILLERS: dict[str, type[Distiller]] = {
     "fgd": FGD,
     "mgd": MGD,
     "ld": LD,
+    "soft_labels": SoftLabels,
 }
 
 
@@ -65,6 +67,7 @@ def catalog() -> dict[str, Any]:
             "about": about,
             "version": method.VERSION,
             "teachers": list(method.TEACHERS),
+            "soft_labels": method.SOFT_LABELS,
             "taught": list(method.TAUGHT),
             "detectors": list(method.DETECTORS),
             "cost": method.COST,

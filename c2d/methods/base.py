@@ -97,6 +97,7 @@ class Context(NamedTuple):
         samples: the training images as at test time, for methods that read all of them
             (`c2d.detectors.training_images`).
         batch: images per iteration over all processes.
+        soft_labels: whether the training boxes have soft labels.
     """
 
     num_classes: int
@@ -108,6 +109,7 @@ class Context(NamedTuple):
     iterations: int = 1
     samples: Any = None
     batch: int = 1
+    soft_labels: bool = False
 
     def layouts(self, method: str) -> tuple[DetectorLayout, DetectorLayout]:
         """Layouts of student and teacher.
@@ -140,7 +142,8 @@ class Distiller(nn.Module):
     """A method. `forward(view)` returns trained terms and observations (scalars without a graph); see the wrapper.
 
     Attributes:
-        TEACHERS: kinds of teacher that it needs.
+        TEACHERS: kinds of teacher that it needs; empty where the data set alone teaches.
+        SOFT_LABELS: whether it needs training boxes with soft labels.
         TAUGHT: weights of the terms that a teacher takes part in; with all of them at 0 it needs none. Empty: always.
         WEIGHTS: term -> the parameter that weighs it.
         GATED: terms that may be 0 although there are objects, e.g. while their gate is shut.
@@ -157,6 +160,7 @@ class Distiller(nn.Module):
     VERSION: ClassVar[int]
     TEACHERS: ClassVar[tuple[str, ...]]
     Params: ClassVar[type[Params]]
+    SOFT_LABELS: ClassVar[bool] = False
     TAUGHT: ClassVar[tuple[str, ...]] = ()
     WEIGHTS: ClassVar[dict[str, str]] = {}
     GATED: ClassVar[tuple[str, ...]] = ()

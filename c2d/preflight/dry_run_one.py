@@ -6,8 +6,11 @@ from pathlib import Path
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.data.card_lookup import check_dataset
+from c2d.data.coco_file import read_coco
+from c2d.data.soft_labels import have_soft_labels
 from c2d.data.usable_boxes import training_min_size
 from c2d.detectors.mmdet_scope import mmdet_scope
+from c2d.distillation.build_methods import no_soft_labels, soft_label_methods
 from c2d.distillation.wrapper import TeacherSet
 from c2d.evaluation.datasets import build_dataset
 from c2d.preflight import synthetic
@@ -61,6 +64,7 @@ class DryRun:
         key = (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides))
         if key not in self._data_notes:
             self._data_notes[key] = _dataset_note(spec, self.data)
+        _check_soft_labels(spec, self.data)
         return self._data_notes[key]
 
 
@@ -81,6 +85,22 @@ def _dataset_note(spec: RunSpec, data: Path | None) -> str:
     if not is_compared:
         return f"data set {name} is here; its annotations are compared with its card at start"
     return f"data set {name} is here and is the one its card describes"
+
+
+def _check_soft_labels(spec: RunSpec, data: Path | None) -> None:
+    """Check that the real data set, if it exists here, has the soft labels that a method needs.
+
+    The images of a synthesis are those of a run that may not be finished; its student checks them at the start.
+
+    Raises:
+        InputError: it has none.
+    """
+    needing = soft_label_methods(spec.method)
+    if not needing or spec.teachers.impressions is not None:
+        return
+    checked = check_dataset(spec.dataset.name, spec.dataset.digest, data)
+    if checked is not None and checked[1] and not have_soft_labels(read_coco(checked[0].annotations("train"))):
+        raise no_soft_labels(needing[0])
 
 
 def _check_optimizer(run: TrainingRun) -> None:

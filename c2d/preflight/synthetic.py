@@ -17,6 +17,7 @@ from c2d.configs.input_size import pipeline_size
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard
+from c2d.data.coco_file import SOFT_LABEL
 from c2d.data.make_card import make_card
 from c2d.evaluation.stock_model import build_student
 from c2d.specs.schedule import TeacherSchedule
@@ -35,12 +36,13 @@ BOXES = (((0.1, 0.15, 0.2, 0.25), (0.55, 0.5, 0.25, 0.2)), ((0.4, 0.4, 0.2, 0.2)
 SMALL = 128
 
 
-def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
+def dataset(classes: Sequence[str], folder: Path, soft_labels: bool = False) -> LoadedCard:
     """Write a data set of two noise images with boxes, and its card.
 
     Args:
         classes: names, in order.
         folder: for images and annotations.
+        soft_labels: give every box one, the same share for each class.
     """
     from PIL import Image
 
@@ -57,7 +59,8 @@ def dataset(classes: Sequence[str], folder: Path) -> LoadedCard:
         for x, y, w, h in inside:
             kind, index = 1 + len(boxes) % len(classes), len(boxes) + 1
             box = {"bbox": [x * width, y * height, w * width, h * height], "area": w * width * h * height}
-            boxes.append({"id": index, "image_id": number, "category_id": kind, "iscrowd": 0, **box})
+            soft = {SOFT_LABEL: [1 / len(classes)] * len(classes)} if soft_labels else {}
+            boxes.append({"id": index, "image_id": number, "category_id": kind, "iscrowd": 0, **box, **soft})
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     atomic_write_json(folder / "boxes.json", {"images": images, "annotations": boxes, "categories": categories})
     split = (folder / "boxes.json", folder / "images")
@@ -84,7 +87,7 @@ def batch(side: int, num_classes: int) -> dict[str, Any]:
         num_classes: labels are below it.
 
     Returns:
-        `inputs`: two uint8 tensors (3, side, side); `data_samples`: their boxes, xyxy px.
+        `inputs`: two uint8 tensors (3, side, side); `data_samples`: their boxes, xyxy px, with labels and soft labels.
     """
     from mmdet.structures import DetDataSample
     from mmdet.structures.bbox import HorizontalBoxes
@@ -107,7 +110,8 @@ def batch(side: int, num_classes: int) -> dict[str, Any]:
                 "flip_direction": None,
             }
         )
-        sample.gt_instances = InstanceData(bboxes=HorizontalBoxes(corners), labels=labels)
+        soft = torch.full((len(inside), num_classes), 1 / num_classes)
+        sample.gt_instances = InstanceData(bboxes=HorizontalBoxes(corners), labels=labels, soft_labels=soft)
         sample.ignored_instances = InstanceData(
             bboxes=HorizontalBoxes(torch.zeros(0, 4)), labels=torch.zeros(0, dtype=torch.long)
         )

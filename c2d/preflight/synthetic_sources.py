@@ -10,6 +10,7 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.data.card import LoadedCard
 from c2d.detectors.normalization import Normalization
+from c2d.distillation.build_methods import soft_label_methods
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_entry
 from c2d.specs.spec import parse_spec
@@ -30,14 +31,15 @@ class SyntheticParts:
 
     def __init__(self, runs: Path, scratch: Path) -> None:
         self.runs, self.scratch = runs, scratch
-        self._cards: dict[tuple[str, ...], LoadedCard] = {}
+        self._cards: dict[tuple[bool, tuple[str, ...]], LoadedCard] = {}
         self._teachers: dict[str, Any] = {}
 
-    def card(self, classes: Sequence[str]) -> LoadedCard:
-        """Return a data set of these classes."""
-        key = tuple(classes)
+    def card(self, classes: Sequence[str], soft_labels: bool = False) -> LoadedCard:
+        """Return a data set of these classes, with or without soft labels."""
+        key = soft_labels, tuple(classes)
         if key not in self._cards:
-            self._cards[key] = synthetic.dataset(key, self.scratch / f"data{len(self._cards)}")
+            folder = self.scratch / f"data{len(self._cards)}"
+            self._cards[key] = synthetic.dataset(classes, folder, soft_labels)
         return self._cards[key]
 
     def teacher(self, kind: str, entry: Entry, card: LoadedCard) -> Any:
@@ -68,7 +70,8 @@ class SyntheticSources(Sources):
 
     def __init__(self, entry: Entry, parts: SyntheticParts) -> None:
         classes = entry.classes or UNKNOWN_CLASSES
-        super().__init__(entry.spec, RunFolder(parts.runs / entry.spec.id), "cpu", parts.card(classes))
+        card = parts.card(classes, bool(soft_label_methods(entry.spec.method)))
+        super().__init__(entry.spec, RunFolder(parts.runs / entry.spec.id), "cpu", card)
         self.entry, self.parts = entry, parts
         self.notes: list[str] = []
         if entry.classes is None:

@@ -24,13 +24,22 @@ def _summary(name: str, entry: Entry) -> str:
     doubts = ", ".join(unverified(entry)) or "nothing"
     rows = [
         f"{name:10} {entry['title']}",
-        f"teacher: {' and '.join(entry['teachers'])}; students: {', '.join(entry['detectors']) or EVERY}",
+        f"teacher: {_teacher(entry)}; students: {', '.join(entry['detectors']) or EVERY}",
+        *_data(entry),
         f"terms: {_terms(entry)}",
         f"cost: {entry['cost']}",
         f"source: {entry['source']}; unverified: {doubts}",
     ]
     return rows[0] + "\n" + "\n".join(textwrap.fill(row, 118, initial_indent=" " * 11, subsequent_indent=" " * 13)
                                       for row in rows[1:])  # fmt: skip
+
+
+def _teacher(entry: Entry) -> str:
+    return " and ".join(entry["teachers"]) or "none"
+
+
+def _data(entry: Entry) -> list[str]:
+    return ["data: every training box has a soft label (docs/spec.md)"] if entry["soft_labels"] else []
 
 
 def _terms(entry: Entry) -> str:
@@ -77,9 +86,7 @@ def contents(catalog: dict[str, Entry]) -> str:
     for name, entry in catalog.items():
         doubts = ", ".join(f"`{key}`" for key in unverified(entry)) or "–"
         students = ", ".join(entry["detectors"]) or EVERY
-        lines.append(
-            f"| [{name}]({name}.md) | {entry['title']} | {' and '.join(entry['teachers'])} | {students} | {doubts} |"
-        )
+        lines.append(f"| [{name}]({name}.md) | {entry['title']} | {_teacher(entry)} | {students} | {doubts} |")
     lines += [
         "",
         "Methods compose: `method: [{icod: {}}, {fkd: {}}]` trains with both, and the detector teacher runs once a",
@@ -90,7 +97,8 @@ def contents(catalog: dict[str, Entry]) -> str:
 
 def _facts(entry: Entry) -> list[str]:
     return [
-        f"teacher: {' and '.join(entry['teachers'])}",
+        f"teacher: {_teacher(entry)}",
+        *_data(entry),
         f"students: {', '.join(entry['detectors']) or EVERY}",
         f"terms: {_terms(entry)}",
         f"cost: {entry['cost']}",

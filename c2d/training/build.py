@@ -117,7 +117,7 @@ def build(sources: Sources) -> TrainingRun:
     """
     spec, card = sources.spec, sources.card
     resolved = config.resolve(spec, card, sources.folder)
-    dataset = build_dataset(resolved.train["train_dataloader"]["dataset"])
+    dataset = build_dataset(resolved.train["train_dataloader"]["dataset"], soft_labels=spec.kind == "detector")
     seed_everything(spec.seed)  # after the data set, directly before the model: first weights depend on the seed alone
     build_model = _classifier if spec.kind == "classifier" else _detector
     return build_model(sources, resolved, dataset)
@@ -195,7 +195,8 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
         teachers.detector, facts["detector"], note = sources.detector_teacher(spec.teachers.detector)
         notes.append(note)
     samples = TrainingImages(partial(dataset_at_test_time, resolved, card))
-    model = build_distillation(spec, student, teachers, len(classes), samples).to(sources.device)
+    soft_labels = getattr(dataset, "has_soft_labels", False)
+    model = build_distillation(spec, student, teachers, len(classes), samples, soft_labels).to(sources.device)
     check_classes(model, classes)
     notes += [f"{name}: {note}" for name, method in model.methods.items() for note in method.notes]
     notes += schedule_notes(model)

@@ -285,7 +285,8 @@ def sample(B: int, size: int | tuple[int, int], G: int | Sequence[int], seed: in
            pad: int = 0) -> tuple[Tensor, list[DetDataSample]]:  # fmt: skip
     """Inputs (B, 3, H, W), normalised, and B data samples with G ground-truth boxes each (or G[i] in image i).
 
-    Boxes are xyxy in pixels of the batch tensor with sides between 12 px and half the image, labels in [0, 3).
+    Boxes are xyxy in pixels of the batch tensor with sides between 12 px and half the image, labels in [0, 3), and a
+    soft label each.
     The last `pad` rows and columns of every image are padding (zeros), and `img_shape` says so.
     """
     height, width = (size, size) if isinstance(size, int) else size
@@ -304,6 +305,8 @@ def sample(B: int, size: int | tuple[int, int], G: int | Sequence[int], seed: in
             bboxes=torch.cat([corner, corner + side], dim=1),
             labels=torch.randint(0, NUM_CLASSES, (count,), generator=generator),
         )
+        odds = torch.rand(count, NUM_CLASSES, generator=torch.Generator().manual_seed(seed + len(samples)))
+        instances.soft_labels = odds / odds.sum(dim=1, keepdim=True)
         data_sample = DetDataSample(gt_instances=instances, ignored_instances=InstanceData(
             bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)))  # fmt: skip
         data_sample.set_metainfo(

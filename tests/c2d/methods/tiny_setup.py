@@ -82,6 +82,7 @@ def stage(method: str | dict[str, dict[str, Any]], student: str = "retinanet", t
         probe_layout(network),
         iterations,
         samples,
+        soft_labels=True,
     )
     given = [{method: params}] if isinstance(method, str) else [{name: p} for name, p in method.items()]
     method_parameters(given)  # refused here, as a run would be

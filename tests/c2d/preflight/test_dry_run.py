@@ -324,6 +324,18 @@ def test_a_method_that_does_not_apply_is_found_before_the_submission(
     assert kind == "config"
 
 
+def test_a_method_that_needs_soft_labels_is_refused_on_data_without_them(
+    tiny_store: TinyStore, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    asked = spec_of(tiny_store.create_run(method=["soft_labels"]))
+    line, kind = problem_of(tiny_store, Entry(asked, {}, names))
+    assert line.startswith("soft_labels teaches the soft labels of the training boxes, and this data set has none")
+    assert kind == "config"
+    (answer,) = answers(tiny_store, Entry(asked, {}, names), data=tmp_path)  # the data are elsewhere
+    assert answer.ok, answer.problem
+    assert not any("no term of a method was computed" in note for note in answer.notes)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # One step
 
