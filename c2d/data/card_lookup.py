@@ -14,7 +14,7 @@ from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
 from c2d.data.coco_file import read_coco
 from c2d.data.public import check_public_name, public_cards
-from c2d.data.soft_labels import check_soft_labels
+from c2d.data.soft_label_checks import check_soft_labels
 from c2d.data.usable_boxes import check_usable
 
 DATA_ROOT_VARIABLE = "C2D_DATA"

@@ -7,7 +7,7 @@ from pathlib import Path
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.data.card_lookup import check_dataset
 from c2d.data.coco_file import read_coco
-from c2d.data.soft_labels import have_soft_labels
+from c2d.data.soft_label_checks import have_soft_labels
 from c2d.data.usable_boxes import training_min_size
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.distillation.build_methods import no_soft_labels, soft_label_methods

@@ -19,7 +19,7 @@ from c2d.data.coco_file import SOFT_LABEL, parse_coco
 from c2d.data.images import ImageFile, check_images
 from c2d.data.issues import Issue
 from c2d.data.leaks import find_leaks
-from c2d.data.soft_labels import have_soft_labels, soft_label_errors
+from c2d.data.soft_label_checks import have_soft_labels, soft_label_errors
 from c2d.data.usable_boxes import count_usable, nothing_usable
 
 CHECKED_NUMBERS = ("width", "height", "bbox", "area", SOFT_LABEL)

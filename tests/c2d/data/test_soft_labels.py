@@ -17,7 +17,7 @@ from c2d.core.errors import InputError
 from c2d.data.card import Synthesis, annotation_digest, card_digest
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.make_card import make_card, register_card
-from c2d.data.soft_labels import SUM_TOLERANCE, check_soft_labels, have_soft_labels, soft_label_errors
+from c2d.data.soft_label_checks import SUM_TOLERANCE, check_soft_labels, have_soft_labels, soft_label_errors
 
 Coco = dict[str, Any]
 MOI = Synthesis(

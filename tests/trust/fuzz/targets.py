@@ -96,7 +96,7 @@ def _coco(folder: Path) -> Parse:
     from c2d.data.card import annotation_digest, card_digest
     from c2d.data.coco.check_coco import check_coco
     from c2d.data.coco_file import read_coco
-    from c2d.data.soft_labels import check_soft_labels
+    from c2d.data.soft_label_checks import check_soft_labels
 
     path = folder / "instances_val.json"
 
@@ -352,7 +352,7 @@ TARGETS: dict[str, Target] = {
             "c2d.data.coco.coco_rows",
             "c2d.data.coco.check_coco",
             "c2d.data.card",
-            "c2d.data.soft_labels",
+            "c2d.data.soft_label_checks",
         ),
     ),
     "voc": Target(_voc, ("c2d.data.voc.voc_xml",)),
