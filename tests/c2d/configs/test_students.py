@@ -14,7 +14,9 @@ from c2d.configs.student_config import load_student, student_digest, student_nam
 from c2d.core.errors import InputError
 from c2d.specs.catalog import student_catalog
 
-SMALL = {name for name in student_names() if name.endswith(("-qr18", "-r18")) or name == "ssdlite-mbv2"}
+SMALL = {
+    name for name in student_names() if name.endswith(("-er18", "-qr18", "-hr18", "-r18")) or name == "ssdlite-mbv2"
+}
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}
 
 
@@ -78,8 +80,9 @@ def test_an_image_without_boxes_trains(name: str) -> None:
 def test_the_list_of_students_is_complete() -> None:
     others = {"fcos-r50", "atss-r50", "gfl-r50", "cascade-rcnn-r50"}
     teachers = {"retinanet-r101", "faster-rcnn-r101"}
-    assert set(student_names()) == PAPER | others | teachers | SMALL
-    assert len(SMALL) == 9
+    kitti = {"faster-rcnn-r18-800", "faster-rcnn-hr18-800"}
+    assert set(student_names()) == PAPER | others | teachers | kitti | SMALL
+    assert len(SMALL) == 12
 
 
 def test_retinanet_qr18_has_about_1_3_million_parameters() -> None:
@@ -94,6 +97,31 @@ def test_qr50_has_a_quarter_of_every_channel_count() -> None:
     for key, weight in whole.items():
         if weight.dim():
             assert weight.shape[0] == 4 * quarter[key].shape[0], key
+
+
+@pytest.mark.parametrize(
+    ("half", "whole"),
+    [
+        ("faster-rcnn-er18", "faster-rcnn-qr18"),
+        ("retinanet-er18", "retinanet-qr18"),
+        ("faster-rcnn-hr18", "faster-rcnn-r18"),
+        ("faster-rcnn-hr18-800", "faster-rcnn-r18-800"),
+    ],
+)
+def test_a_student_of_half_capacity_has_half_of_every_channel_count(half: str, whole: str) -> None:
+    small, large = (build(name, num_classes=8, pretrained=False) for name in (half, whole))
+    assert list(small.state_dict()) == list(large.state_dict())
+    for key, weight in large.state_dict().items():
+        other = small.state_dict()[key]
+        for axis, (ours, theirs) in enumerate(zip(other.shape, weight.shape, strict=True)):
+            # Colours and kernels, and what the head predicts, are no channels.
+            is_output = axis == 0 and any(
+                part in key for part in ("fc_cls", "fc_reg", "rpn_cls.", "rpn_reg.", "retina_")
+            )
+            same = axis > 1 or is_output or (axis == 1 and theirs == 3)
+            assert ours == (theirs if same else theirs // 2), key
+    counts = [sum(weight.numel() for weight in model.parameters()) for model in (small, large)]
+    assert 0.22 < counts[0] / counts[1] < 0.3
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
