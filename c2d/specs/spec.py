@@ -194,7 +194,9 @@ def build_spec(values: dict[str, Any]) -> RunSpec:
         InputError: every key that is wrong, in one line.
     """
     student = values["student"]
-    model = student["name"] if student else str(values["network"] or values["schedule"]["name"])
+    schedule = values["schedule"]  # a resolver passes one that it has validated before
+    named = schedule.name if isinstance(schedule, ScheduleRef) else schedule["name"]
+    model = student["name"] if student else str(values["network"] or named)
     return _validated({**values, "name": run_name(values["kind"], model, values["method"])})
 
 
