@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_text, read_json
 from c2d.data.card import LoadedCard, Synthesis
 from c2d.data.coco_file import read_coco
 from c2d.evaluation.rank_shares import Heartbeat
+from c2d.impressions.page.diagnostics import diagnostics_page, percent
+from c2d.impressions.page.sheet import draw_sheet, encode_image
 from c2d.impressions.redetection import MIN_IOU, detect_saved, redetection
 from c2d.impressions.targets import Targets
 from c2d.impressions.write_card import ImageFiles, has_soft_labels, write_card
-from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.spec import RunSpec
 from c2d.teachers.detector import DetectorTeacher
 
+SHEET_ON_PAGE_PX = 1280
 LEAST_EXPECTED = 5.0
 """Expected count of a class below which the distribution of chi-square is no approximation."""
 
@@ -74,8 +78,7 @@ def finish(
         InputError: see `write_card`.
         RunError: an image cannot be read.
     """
-    schedule = spec.schedule.values
-    assert isinstance(schedule, ImpressionsSchedule)
+    schedule = spec.impressions
     teacher_facts = _teacher_facts(teacher_run)
     synthesis = Synthesis(
         images_from=schedule.images_from,
@@ -90,7 +93,7 @@ def finish(
     found = redetection(coco, detect_saved(teacher, teacher_run, card, heartbeat))
     counts = _label_counts(coco)
     n_images = len(coco["images"])
-    return {
+    result = {
         "format": 1,
         "kind": "impressions",
         "images_from": schedule.images_from,
@@ -112,6 +115,8 @@ def finish(
         "teacher": teacher_facts,
         "card_digest": card.card.digest,
     }
+    _draw(folder, spec, card, coco, found.found, result)
+    return result
 
 
 def uniformity(counts: Sequence[int]) -> float | None:
@@ -130,6 +135,39 @@ def uniformity(counts: Sequence[int]) -> float | None:
     # The upper tail of chi-square with C - 1 degrees of freedom.
     degrees, value = (torch.tensor(number / 2, dtype=torch.float64) for number in (len(counts) - 1, statistic))
     return float(torch.special.gammaincc(degrees, value))
+
+
+def _draw(
+    folder: RunFolder,
+    spec: RunSpec,
+    card: LoadedCard,
+    coco: Mapping[str, Any],
+    found: Collection[int],
+    result: Mapping[str, Any],
+) -> None:
+    """Write sheet.png and diagnostics.html."""
+    title = (
+        f"{folder.id}: images {result['images_from']}; the teacher finds {percent(result['redetected'])} of the targets"
+    )
+    sheet = draw_sheet(coco, card.images("train"), found, f"{title} (dashed: not found)")
+    atomic_write_bytes(folder.sheet, encode_image(sheet, "PNG"))
+    small = encode_image(sheet, "JPEG", SHEET_ON_PAGE_PX)
+    schedule = spec.schedule.model_dump(mode="json")
+    page = diagnostics_page(folder.id, schedule, coco, result, _read_events(folder), small)
+    atomic_write_text(folder.diagnostics, page)
+
+
+def _read_events(folder: RunFolder) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl; one that a kill cut in half is left out."""
+    if not folder.metrics.is_file():
+        return []
+    events = []
+    for line in folder.metrics.read_text(errors="replace").splitlines():
+        with suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                events.append(event)
+    return events
 
 
 def _label_counts(coco: Mapping[str, Any]) -> dict[str, int]:

@@ -25,8 +25,6 @@ from c2d.teachers.detector import DetectorTeacher
 MIN_IOU = 0.5
 MIN_SCORE = 0.3
 """Of a detection that counts; mmdet draws detections above it."""
-WANTED_SHARE = 0.9
-"""Share of found targets above which the teacher sees what it was meant to see."""
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}
 """COCO's sizes of objects: {name: (smallest area, area it stays below)} in square px of the saved image."""
 
@@ -57,16 +55,16 @@ def detect_saved(
     run: RunFolder,
     card: LoadedCard,
     heartbeat: Heartbeat = lambda: None,
-    split: str = "train",
+    image_ids: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Detect the objects in the image files of a card, with the test pipeline of the teacher's run.
+    """Detect the objects in the training images of a card, with the test pipeline of the teacher's run.
 
     Args:
         teacher: the detector.
         run: its run.
         card: of the images.
         heartbeat: called after every image.
-        split: of the card.
+        image_ids: of the images, in the order of the file; None: all.
 
     Returns:
         COCO results list, see `c2d.evaluation.detect`.
@@ -75,7 +73,11 @@ def detect_saved(
         InputError: the teacher's classes are not those of the card.
         RunError: an image cannot be read.
     """
-    dataset = build_dataset(held_out_dataset(read_run_config(run), card, "teacher", split))
+    dataset = build_dataset(held_out_dataset(read_run_config(run), card, "teacher", "train"))
+    if image_ids is not None:
+        place = {dataset.get_data_info(index)["img_id"]: index for index in range(len(dataset))}
+        # mmengine's own subset keeps the class ids that `detect` reads.
+        dataset.get_subset_([place[image_id] for image_id in image_ids])
     return detect(teacher.network, dataset, heartbeat)
 
 
