@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from c2d.core.disk import disk_error
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_json, read_json
+from c2d.impressions.images.png_file import write_png
 from c2d.impressions.targets import Targets
 from c2d.weights import safe_load
 
@@ -45,8 +45,7 @@ def save_batch(
         targets: of each image.
     """
     for index, image in enumerate(images, start=first):
-        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-        atomic_write_bytes(folder.train_images / image_name(index), encoded.tobytes())
+        write_png(folder.train_images / image_name(index), image)
     rows = [
         {"boxes": one.boxes.tolist(), "labels": one.labels.tolist(), "soft_labels": one.soft_labels.tolist()}
         for one in targets

@@ -21,7 +21,7 @@ from c2d.impressions.page.diagnostics import diagnostics_page, percent
 from c2d.impressions.page.sheet import draw_sheet, encode_image
 from c2d.impressions.redetection import MIN_IOU, detect_saved, redetection
 from c2d.impressions.targets import Targets
-from c2d.impressions.write_card import ImageFiles, has_soft_labels, write_card
+from c2d.impressions.write_card import ImageFiles, write_card
 from c2d.specs.spec import RunSpec
 from c2d.teachers.detector import DetectorTeacher
 
@@ -86,7 +86,7 @@ def finish(
         schedule=spec.schedule.name,
         teacher=teacher_run.id,
         teacher_sha256=teacher_facts["sha256"],
-        soft_labels=has_soft_labels(targets),
+        soft_labels=schedule.targets.soft_labels,
     )
     card = LoadedCard(write_card(folder, real, targets, images, synthesis), folder.path)
     coco = read_coco(folder.train_annotations)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ def make_impressions(
     if schedule.images_from != "optimised":
         from c2d.impressions.make_control import make_control
 
-        return make_control(spec, folder, teacher_run, card, source=source, log=log)
+        beat = partial(folder.touch_heartbeat, "draw")
+        return make_control(spec, folder, teacher_run, card, source=source, log=log, heartbeat=beat, device=device)
     if schedule.precision != "fp32" and not device.startswith("cuda"):
         raise InputError(f"precision {schedule.precision} needs CUDA; write precision: fp32")
     teacher = DetectorTeacher.from_run(teacher_run.path, device)
@@ -101,7 +103,7 @@ def make_impressions(
         float(folder.read_status().get("elapsed_s") or 0.0), round(memory_mib(), 1), work.terms_dropped
     )
     images = ImageFiles(names, [(work.sizes["final"], work.sizes["final"])] * schedule.images)
-    beat = _heartbeat(folder)
+    beat = partial(folder.touch_heartbeat, "evaluate")
     result = finish(folder, spec, teacher_run, teacher, card, targets, images, facts, beat)
     batch_files.remove_state_files(folder, work.batches)
     return result
@@ -278,10 +280,6 @@ def teacher_input_px(run: RunFolder) -> int:
     """Return the side in px of the square images that a detector's run is used at: the short side of its input."""
     size = pipeline_size(read_run_config(run)["test_dataloader"]["dataset"]["pipeline"])
     return size if isinstance(size, int) else min(size)
-
-
-def _heartbeat(folder: RunFolder) -> Callable[[], None]:
-    return lambda: folder.touch_heartbeat("evaluate")
 
 
 def _interruption(reached: int, total: int, signal: str) -> Interrupted:

@@ -6,7 +6,6 @@ training split, without their labels: its targets are the teacher's detections.
 
 from __future__ import annotations
 
-import io
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -15,17 +14,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 
 from c2d.core.errors import InputError
-from c2d.core.run_folder import RunFolder, atomic_write_bytes
+from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.data.card_lookup import load_card
 from c2d.data.coco_file import read_coco
 from c2d.data.usable_boxes import MIN_SIDE_PX
 from c2d.evaluation.rank_shares import Heartbeat
-from c2d.impressions.controls import Pixels, noise_image, procedural_image
 from c2d.impressions.finish import SynthesisFacts, finish
+from c2d.impressions.images.control_images import noise_image, procedural_image
+from c2d.impressions.images.png_file import write_png
 from c2d.impressions.redetection import detect_saved
 from c2d.impressions.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles, read_targets
@@ -83,7 +83,7 @@ def make_control(
                 if schedule.images_from == "noise":
                     pixels = noise_image(size, spec.seed, index)
                 else:
-                    pixels = procedural_image(size, targets[index], spec.seed, index)
+                    pixels = procedural_image(size, *_arrays(targets[index]), spec.seed, index)
                 write_png(path, pixels)
             heartbeat()
     else:
@@ -99,19 +99,9 @@ def make_control(
     return finish(folder, spec, teacher_run, teacher, card, targets, files, facts, heartbeat)
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write a PNG file; a reader sees no part of it, and equal pixels give equal bytes.
-
-    Args:
-        path: of the file.
-        pixels: (height, width, 3) uint8 RGB.
-
-    Raises:
-        DiskError: the system refuses, e.g. the disk is full.
-    """
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG", compress_level=1)
-    atomic_write_bytes(path, content.getvalue())
+def _arrays(targets: Targets) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Boxes (G, 4) as shares of the sides, and labels (G,)."""
+    return targets.boxes.double().numpy(), targets.labels.numpy()
 
 
 def _source_targets(source: RunFolder | None, images_from: str) -> tuple[ImageFiles, list[Targets]]:

@@ -111,11 +111,6 @@ def read_targets(coco: dict[str, Any]) -> list[Targets]:
     return found
 
 
-def has_soft_labels(targets: Sequence[Targets]) -> bool:
-    """Return whether any object is more than its one class."""
-    return any(bool((objects.soft_labels.max(dim=1).values < 1).any()) for objects in targets if len(objects))
-
-
 def round_soft_label(row: Sequence[float]) -> list[float]:
     """Return a soft label in steps of 1e-6 whose steps sum to exactly one million: the largest remainders are raised.
 

@@ -16,8 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from c2d.impressions.page.loss_curves import loss_curves, target_curve
 from c2d.impressions.page.svg_charts import Bar, Line, horizontal_bars, line_chart, line_style, vertical_bars
+from c2d.impressions.page.term_curves import loss_curves, target_curve
 
 WANTED_SHARE = 0.9
 """Share of found targets from which on the images show the teacher what they are meant to show."""

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from c2d.core.errors import RunError
-from c2d.impressions.make_control import write_png
+from c2d.impressions.images.png_file import write_png
 from c2d.impressions.page import sheet
 from c2d.impressions.page.diagnostics import percent
-from c2d.impressions.page.loss_curves import loss_curves, mean_curve, target_curve
 from c2d.impressions.page.svg_charts import Bar, Line, horizontal_bars, line_chart, vertical_bars
+from c2d.impressions.page.term_curves import loss_curves, mean_curve, target_curve
 from tests.c2d.impressions.diagnostics_examples import HOSTILE, events, page
 
 

@@ -21,7 +21,8 @@ from c2d.data.card import LoadedCard
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.coco_file import SOFT_LABEL, read_coco
 from c2d.impressions.finish import SynthesisFacts, finish, uniformity
-from c2d.impressions.make_control import make_control, targets_from_detections, write_png
+from c2d.impressions.images.png_file import write_png
+from c2d.impressions.make_control import make_control, targets_from_detections
 from c2d.impressions.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles
 from c2d.specs.spec import RunSpec, build_spec

@@ -16,7 +16,7 @@ from c2d.data.card import CARD_FILE, LoadedCard, Synthesis
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.coco_file import read_coco
 from c2d.impressions.targets import Targets, empty_targets
-from c2d.impressions.write_card import ImageFiles, has_soft_labels, read_targets, round_soft_label, write_card
+from c2d.impressions.write_card import ImageFiles, read_targets, round_soft_label, write_card
 
 SYNTHESIS = Synthesis(
     images_from="optimised", run="", schedule="moi", teacher="teacher-s0", teacher_sha256="0" * 64, soft_labels=True
@@ -104,8 +104,6 @@ def test_targets_survive_the_file(folder, real):
 
 def test_hard_labels_have_no_soft_label(folder, real):
     hard = [Targets(torch.tensor([[0.1, 0.1, 0.5, 0.5]]), torch.tensor([2]), torch.eye(8)[[2]]), empty_targets(8)]
-    assert not has_soft_labels(hard)
-    assert has_soft_labels([some_targets()])
     write_card(folder, real, hard, FILES, SYNTHESIS.model_copy(update={"soft_labels": False}))
     coco = json.loads(folder.train_annotations.read_text())
     assert "soft_label" not in coco["annotations"][0]

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2d.detectors.normalization import IMAGENET
-from c2d.impressions.targets import Targets
 from c2d.ops.seeding import derive_seed
 
 Pixels = NDArray[np.uint8]
@@ -46,12 +45,15 @@ def noise_image(size: tuple[int, int], seed: int, index: int) -> Pixels:
     return _uint8(values)
 
 
-def procedural_image(size: tuple[int, int], targets: Targets, seed: int, index: int) -> Pixels:
+def procedural_image(
+    size: tuple[int, int], boxes: NDArray[np.float64], labels: NDArray[np.int64], seed: int, index: int
+) -> Pixels:
     """Draw an ellipse in each box, in the colours and texture of its class, on coloured noise of several octaves.
 
     Args:
         size: (width, height) px.
-        targets: of the image; larger objects are behind smaller ones.
+        boxes: (G, 4) xyxy, shares of the sides; larger objects are behind smaller ones.
+        labels: (G,) of the boxes.
         seed: of the run.
         index: number of the image.
 
@@ -61,10 +63,10 @@ def procedural_image(size: tuple[int, int], targets: Targets, seed: int, index: 
     width, height = size
     generator = np.random.default_rng(derive_seed(seed, index, PROCEDURAL))
     image = _background(size, generator)
-    boxes = targets.boxes.double().numpy() * [width, height, width, height]
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    corners = boxes * [width, height, width, height]
+    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     for place in np.argsort(-areas, kind="stable"):
-        _draw_object(image, boxes[place], int(targets.labels[place]), generator)
+        _draw_object(image, corners[place], int(labels[place]), generator)
     return _uint8(image)
 
 
