@@ -31,7 +31,7 @@ class Targets:
         return int(self.soft_labels.shape[1])
 
     def select(self, rows: Tensor) -> Targets:
-        """Return some of the objects; `rows` are indices or a mask."""
+        """Return some of the objects; `rows` are indices (K,) long or a mask (G,) bool."""
         return Targets(self.boxes[rows], self.labels[rows], self.soft_labels[rows])
 
     def joined(self, more: Targets) -> Targets:
