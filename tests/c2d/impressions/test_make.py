@@ -1,0 +1,157 @@
+"""A synthesis is resumed exactly, is the same for the same seed, and leaves its teacher as it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from c2d.core.attempt import Interrupted
+from c2d.core.run_folder import RunFolder, read_json
+from c2d.data.card_lookup import load_card, verify_card
+from c2d.impressions import make, optimise
+from c2d.specs.resolve_spec import resolve_spec
+from tests.c2d.conftest import TinyStore
+
+SMALL: dict[str, Any] = {
+    "images": 5,
+    "batch": 3,
+    "targets": {"objects": [0, 3], "boxes": "uniform", "side": [0.2, 0.5]},
+    "draft": {"iterations": 4, "size": 64},
+    "final": {"iterations": 5, "size": 96, "start": "previous"},
+    "adaptive": {"start": 1, "interval": 2, "min_score": 0.0, "min_area": 0.0, "max_area": 1.0},
+    "augmentation": {"interval": 2, "jitter": 4},
+}
+STEPS = 2 * (4 + 5)
+
+
+@pytest.fixture(scope="module")
+def teacher_run(tiny_store: TinyStore) -> RunFolder:
+    from c2d.training.train import train
+
+    folder = tiny_store.create_run(iterations=2)
+    train(folder, tiny_store.options())
+    return folder
+
+
+def synthesise(store: TinyStore, teacher: RunFolder, out: Path, seed: int = 0, changes: dict[str, Any] | None = None,
+               **options: Any) -> RunFolder:  # fmt: skip
+    values = {"kind": "impressions", "dataset": "scenes", "teachers": {"detector": teacher.id}, "seed": seed,
+              "schedule": {"name": "moi", "values": SMALL | (changes or {})}}  # fmt: skip
+    spec = resolve_spec(values, where="test", runs=store.runs, data=store.data)
+    folder = RunFolder(out / spec.id)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    card = load_card("scenes", store.data)
+    log = logging.getLogger("test")
+    make.make_impressions(spec, folder, teacher, card, source=None, log=log, **options)
+    return folder
+
+
+def content(folder: RunFolder) -> dict[str, bytes]:
+    files = [folder.train_annotations, *sorted(folder.train_images.glob("*.png"))]
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_store: TinyStore, teacher_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return synthesise(tiny_store, teacher_run, tmp_path_factory.mktemp("whole"))
+
+
+def test_result_is_a_card_with_the_real_evaluation_split(whole: RunFolder, tiny_store: TinyStore) -> None:
+    card = load_card(str(whole.path))
+    verify_card(card)
+    assert card.card.splits["train"].n_images == 5
+    assert card.card.splits["val"].digest == load_card("scenes", tiny_store.data).card.splits["val"].digest
+    assert card.card.synthesis is not None
+    assert card.card.synthesis.is_data_free
+    assert len(content(whole)) == 6
+    assert not list(whole.checkpoints.glob("*"))
+
+
+def test_curves_have_every_term_of_both_stages(whole: RunFolder) -> None:
+    events = [json.loads(line) for line in whole.metrics.read_text().splitlines()]
+    assert [event["iteration"] for event in events] == list(range(1, STEPS + 1))
+    assert [event["stage"] for event in events[:9]] == ["draft"] * 4 + ["final"] * 5
+    for event in events:
+        terms = [value for name, value in event.items() if name.startswith("loss_")]
+        assert sum(terms) == pytest.approx(event["loss"], rel=1e-5)
+        assert {"loss_detection", "loss_batch_norm", "loss_tv_l1", "loss_l2"} <= set(event)
+
+
+@pytest.mark.parametrize("stops", [[1, 5, 9, 12], [8, 8]], ids=["four", "same"])
+def test_a_stopped_synthesis_continues_exactly(
+    whole: RunFolder, tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, stops: list[int]
+) -> None:
+    for stop in stops:
+        with pytest.raises(Interrupted, match="call again"):
+            synthesise(tiny_store, teacher_run, tmp_path, stop_after=stop)
+    folder = synthesise(tiny_store, teacher_run, tmp_path)
+    assert content(folder) == content(whole)
+    iterations = [line.split('"iteration": ')[1].split(",")[0] for line in folder.metrics.read_text().splitlines()]
+    assert iterations == [str(step) for step in range(1, STEPS + 1)]
+
+
+@pytest.mark.parametrize("saved_every_s", [0.0, 1e9], ids=["state", "batches"])
+def test_a_killed_synthesis_continues_exactly(
+    whole: RunFolder, tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, saved_every_s: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(make, "SAVE_S", saved_every_s)
+    step = optimise.Optimisation.step
+    for fatal in (4, 11):  # steps of each process: in the draft of the first batch, in the final stage of a later one
+        taken = []
+
+        def dying(work: Any, fatal: int = fatal, taken: list[int] = taken) -> Any:
+            taken.append(1)
+            if len(taken) == fatal:
+                raise RuntimeError("killed")
+            return step(work)
+
+        monkeypatch.setattr(optimise.Optimisation, "step", dying)
+        with pytest.raises(RuntimeError, match="killed"):
+            synthesise(tiny_store, teacher_run, tmp_path)
+    monkeypatch.setattr(optimise.Optimisation, "step", step)
+    assert content(synthesise(tiny_store, teacher_run, tmp_path)) == content(whole)
+
+
+def test_another_seed_makes_other_images(
+    whole: RunFolder, tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path
+) -> None:
+    other = content(synthesise(tiny_store, teacher_run, tmp_path, seed=1))
+    assert not set(other.values()) & set(content(whole).values())
+
+
+def test_a_damaged_state_begins_the_batch_again(
+    whole: RunFolder, tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        synthesise(tiny_store, teacher_run, tmp_path, stop_after=6)
+    (state,) = tmp_path.glob("*/checkpoints/synthesis.pth")
+    state.write_bytes(state.read_bytes()[:100])
+    assert content(synthesise(tiny_store, teacher_run, tmp_path)) == content(whole)
+
+
+def test_a_teacher_without_batch_norm_drops_that_prior_and_says_so(
+    tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("c2d.impressions.priors._BatchNorm", torch.nn.modules.batchnorm.BatchNorm1d)
+    with caplog.at_level(logging.WARNING):
+        folder = synthesise(tiny_store, teacher_run, tmp_path)
+    assert "prior batch_norm is left out: the teacher has no batch norm" in caplog.text
+    assert all('"loss_batch_norm"' not in line for line in folder.metrics.read_text().splitlines())
+
+
+def test_half_precision_is_refused_on_a_cpu(tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path) -> None:
+    from c2d.core.errors import InputError
+
+    with pytest.raises(InputError, match="precision amp-bf16 needs CUDA"):
+        synthesise(tiny_store, teacher_run, tmp_path, changes={"precision": "amp-bf16"})
+
+
+def test_result_says_what_was_made(whole: RunFolder) -> None:
+    assert read_json(whole.path / "card.json")["synthesis"]["schedule"] == "moi"
