@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
-from c2d.data.card_lookup import load_card
+from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.coco_file import read_coco
 from c2d.data.usable_boxes import MIN_SIDE_PX
 from c2d.evaluation.rank_shares import Heartbeat
@@ -76,7 +76,7 @@ def make_control(
     begun = time.monotonic()
     notes: list[str] = []
     if schedule.images_from in CONTROLS:
-        files, targets = _source_targets(source, schedule.images_from)
+        files, targets = _source_targets(source, schedule.images_from, card)
         for index, (name, size) in enumerate(zip(files.names, files.sizes, strict=True)):
             path = folder.train_images / name
             if not path.exists():  # written whole or not at all
@@ -104,8 +104,8 @@ def _arrays(targets: Targets) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return targets.boxes.double().numpy(), targets.labels.numpy()
 
 
-def _source_targets(source: RunFolder | None, images_from: str) -> tuple[ImageFiles, list[Targets]]:
-    """Names, sizes and targets of a finished synthesis."""
+def _source_targets(source: RunFolder | None, images_from: str, card: LoadedCard) -> tuple[ImageFiles, list[Targets]]:
+    """Names, sizes and targets of a finished synthesis with the classes of a card."""
     if source is None:
         raise InputError(
             f"images_from {images_from} keeps the targets of a synthesis; give its run: teachers.impressions"
@@ -117,6 +117,11 @@ def _source_targets(source: RunFolder | None, images_from: str) -> tuple[ImageFi
     loaded = load_card(str(source.path))
     if loaded.card.synthesis is None or loaded.card.synthesis.images_from != "optimised":
         raise InputError(f"run {source.id} has no optimised images; give the run with images_from optimised")
+    if loaded.card.classes != card.card.classes:
+        raise InputError(
+            f"run {source.id} has other classes than data set {card.card.name}; give one of the same teacher"
+        )
+    verify_card(loaded)
     coco = read_coco(loaded.annotations("train"))
     images = coco["images"]
     names, sizes = [row["file_name"] for row in images], [(row["width"], row["height"]) for row in images]

@@ -201,6 +201,9 @@ def test_refuses_a_source_that_is_none(real, teacher_run, source, tmp_path):
     noise.write_status("done")
     with pytest.raises(InputError, match="has no optimised images"):
         make_control(spec, RunFolder(tmp_path / "b"), teacher_run, real, source=noise, log=LOG)
+    other = LoadedCard(real.card.model_copy(update={"classes": real.card.classes[::-1]}), real.root)
+    with pytest.raises(InputError, match="has other classes than data set scenes"):
+        make_control(spec, RunFolder(tmp_path / "c"), teacher_run, other, source=source, log=LOG)
 
 
 def box_of(category: int, box: list[float], score: float) -> dict[str, Any]:
