@@ -216,6 +216,9 @@ def summary(result: dict[str, Any]) -> str:
     if result["kind"] == "classifier":
         scores = f"top-1 {percent(result['top1'])}  top-5 {percent(result['top5'])}  ECE {percent(result['ece'])}"
         return f"{scores}  ({result['n']} held-out crops){place}"
+    if result["kind"] == "impressions":
+        found = f"the teacher finds {percent(result['redetected'])} % of {result['boxes']} targets again"
+        return f"{result['images']} images ({result['images_from']}); {found}"
     main = "  ".join(f"{key} {percent(result[key])}" for key in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
     errors = "  ".join(f"{key} {percent(value)}" for key, value in result["tide"]["dAP"].items())
     return f"{main}\nTIDE dAP at IoU .50: {errors}{place}"

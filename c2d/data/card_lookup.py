@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -123,7 +123,7 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
 
 
 def check_dataset(
-    name: str, digest: str, data_root: str | Path | None = None, min_size: int = 0
+    name: str, digest: str, data_root: str | Path | None = None, min_size: int | None = 0
 ) -> tuple[LoadedCard, bool] | None:
     """Check the data set of a spec before its run starts.
 
@@ -134,7 +134,8 @@ def check_dataset(
         name: name of the data set.
         digest: its digest.
         data_root: folder of the data sets; $C2D_DATA by default, else ./data.
-        min_size: of the run's training images, see `c2d.data.usable_boxes.training_min_size`.
+        min_size: of the run's training images, see `c2d.data.usable_boxes.training_min_size`; None for a run that
+            trains on other images, and needs the evaluation split alone.
 
     Returns:
         (the card, whether its annotation files were compared with it); None if no data set of that name exists here.
@@ -150,27 +151,31 @@ def check_dataset(
             return None
         raise
     splits = splits_of_run(loaded, min_size)
-    files = {loaded.annotations(split) for split in loaded.card.splits}
-    folders = [loaded.images(split) for split in loaded.card.splits]
+    read = list(loaded.card.splits if min_size is not None else splits)
+    files = {loaded.annotations(split) for split in read}
+    folders = [loaded.images(split) for split in read]
     missing = [path for path in (*files, *folders) if not path.exists()]
     if missing:
         raise InputError(f"data set {name}: missing: {missing[0]}; fix: restore it, or write the card again")
     if sum(path.stat().st_size for path in files) > VERIFIED_MB * 2**20:
         return loaded, False
-    verify_card(loaded, splits)
+    verify_card(loaded, splits, only=read)
     return loaded, True
 
 
-def splits_of_run(loaded: LoadedCard, min_size: int) -> dict[str, int]:
-    """Return the splits that a training needs, for `verify_card`.
+def splits_of_run(loaded: LoadedCard, min_size: int | None) -> dict[str, int]:
+    """Return the splits that a run needs, for `verify_card`.
 
     Args:
         loaded: the data set.
-        min_size: of its training images, see `c2d.data.usable_boxes.training_min_size`.
+        min_size: of its training images, see `c2d.data.usable_boxes.training_min_size`; None for a run that trains on
+            other images.
 
     Raises:
         InputError: the data set has no split to train or to evaluate on.
     """
+    if min_size is None:
+        return {loaded.evaluation_split: 0}
     if "train" not in loaded.card.splits:
         raise InputError(
             f"data set '{loaded.card.name}' in {loaded.root} has no split 'train', so it is for evaluation alone; its "
@@ -179,12 +184,15 @@ def splits_of_run(loaded: LoadedCard, min_size: int) -> dict[str, int]:
     return {loaded.evaluation_split: 0, "train": min_size}
 
 
-def verify_card(loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({})) -> None:
+def verify_card(
+    loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({}), *, only: Collection[str] | None = None
+) -> None:
     """Check that the annotation files are still those that the card was made from.
 
     Args:
         loaded: the data set.
         used: {split that has to have a usable box: shorter side of an image in px below which it is dropped}.
+        only: splits whose files are read; None: all.
 
     Raises:
         InputError: classes or annotations have changed, soft labels are malformed or not those of the card's
@@ -192,6 +200,8 @@ def verify_card(loaded: LoadedCard, used: Mapping[str, int] = MappingProxyType({
     """
     card = loaded.card
     for split, entry in card.splits.items():
+        if only is not None and split not in only:
+            continue
         coco = read_coco(loaded.annotations(split))
         names = [category.get("name") for category in coco["categories"]]
         if names != card.classes:

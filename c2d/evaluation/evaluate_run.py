@@ -34,11 +34,12 @@ def evaluate_run(
         (result, lines to print); both are empty on ranks other than 0.
 
     Raises:
-        InputError: the run is not finished, or its data set is missing.
+        InputError: the run is not finished, or made images; its data set is missing.
         RunError: the numbers differ from those of result.json, or the engines from each other.
     """
     folder = find_run(name, runs)
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
+    spec.check_trains()
     weights = folder.student if spec.kind == "detector" else folder.classifier
     if not weights.exists() or not folder.result.exists():
         raise InputError(

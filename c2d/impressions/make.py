@@ -159,9 +159,7 @@ class _Synthesis:
         )
         targets = sample_targets(schedule.targets, schedule.images, self.teacher, self.sizes["final"], self.spec.seed)
         with ExitStack() as stack:
-            losses = stack.enter_context(
-                TeacherLosses(self.teacher, soft_labels=schedule.targets.soft_labels, rois=schedule.rois)
-            )
+            losses = stack.enter_context(TeacherLosses(self.teacher, soft_labels=schedule.targets.soft_labels))
             for batch in range(len(done), self.batches):
                 first = batch * schedule.batch
                 own = targets[first : first + schedule.batch]

@@ -1,6 +1,7 @@
 """Which images a spec asks for: real ones, those of a run of kind impressions, or those of a control.
 
-In: the values of a spec as they are given, and the `Lookup` of their names. Out: plain answers for the resolver.
+In: the values of a spec as they are given, and the `Lookup` of their names. Out: plain answers for the resolver; the
+specs of a synthesis of one given detector, and of the controls of a synthesis.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from c2d.core.errors import InputError
+from c2d.specs.impressions_schedule import CONTROLS
 from c2d.specs.lookup import Lookup
-from c2d.specs.spec import IMPRESSIONS_KEYS
+from c2d.specs.spec import IMPRESSIONS_KEYS, RunSpec, build_spec
 
 _OF_IMPRESSIONS = ("kind", "dataset", "schedule", "teachers", "seed", "format", "name")
 _UNSET: tuple[Any, ...] = (None, False, "none", [], {})
@@ -95,6 +97,50 @@ def trains_on_impressions(values: Mapping[str, Any], given: Any, lookup: Lookup)
             "false: the labels are a teacher's, the images are not"
         )
     return claimed or is_real
+
+
+def spec_of_synthesis(teacher: RunSpec, schedule: Mapping[str, Any], seed: int) -> RunSpec:
+    """Return the spec of images made from one detector; equal to that of the same cell of a sweep.
+
+    Args:
+        teacher: of the detector's run.
+        schedule: {name, values}.
+        seed: of the synthesis.
+
+    Raises:
+        InputError: the run is no detector, or a value is not allowed.
+    """
+    if teacher.kind != "detector":
+        raise InputError(f"run {teacher.id} is of kind {teacher.kind}; images are made from a detector: give its run")
+    return _synthesis(teacher.dataset.model_dump(), {"detector": teacher.id}, schedule, seed)
+
+
+def spec_of_control(source: RunSpec, images_from: str) -> RunSpec:
+    """Return the spec of other images in the place of those of a synthesis.
+
+    Args:
+        source: of the synthesis.
+        images_from: of the control.
+
+    Raises:
+        InputError: `source` is no synthesis, or is a control itself.
+    """
+    if source.impressions.images_from != "optimised":
+        raise InputError(
+            f"run {source.id} is a control itself (images_from: {source.impressions.images_from}); give the synthesis "
+            f"whose targets it keeps{f', {source.teachers.impressions}' if source.teachers.impressions else ''}"
+        )
+    teachers = {"detector": source.teachers.detector}
+    if images_from in CONTROLS:
+        teachers["impressions"] = source.id
+    values = {**source.impressions.model_dump(mode="json"), "images_from": images_from}
+    schedule = {"name": source.schedule.name, "values": values}
+    return _synthesis(source.dataset.model_dump(), teachers, schedule, source.seed)
+
+
+def _synthesis(dataset: Any, teachers: Any, schedule: Any, seed: int) -> RunSpec:
+    values = {"kind": "impressions", "dataset": dataset, "student": None, "network": None, "method": []}
+    return build_spec({**values, "teachers": teachers, "schedule": schedule, "seed": seed})
 
 
 def _images_from(given: Any, lookup: Lookup) -> str:

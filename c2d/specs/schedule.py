@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
+from c2d.core.errors import unknown_name
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.strict import Strict
 
@@ -111,3 +113,24 @@ class ScheduleRef(Strict):
         # Without it, pydantic would report the errors of both kinds of schedule.
         Discriminator(_tag_of),
     ]
+
+
+def schedule_key_mistake(keys: Sequence[str], models: Iterable[type[BaseModel]]) -> str:
+    """Check a dotted key of a schedule.
+
+    Args:
+        keys: its parts.
+        models: the kinds of schedule; one of them must have it.
+
+    Returns:
+        What is wrong, with the closest key that exists; "" for a key that exists.
+    """
+    inside = list(models)
+    for place, part in enumerate(keys):
+        fields = {name: info.annotation for model in inside for name, info in model.model_fields.items()}
+        if part not in fields:
+            above = ".".join(["schedule", *keys[:place]])
+            return str(unknown_name(f"key of {above}:", part, fields) if fields else f"{above} has no keys inside")
+        kind = fields[part]
+        inside = [kind] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    return ""

@@ -112,6 +112,14 @@ class RunSpec(Strict):
                 f"by a control ({', '.join(CONTROLS)}); the others have none"
             )
 
+    def check_trains(self) -> None:
+        """Check that the run trains a model.
+
+        Raises:
+            InputError: it makes images.
+        """
+        _ = self.training
+
     @property
     def training(self) -> Schedule:
         """The schedule of a training.
@@ -188,7 +196,7 @@ def build_spec(values: dict[str, Any]) -> RunSpec:
     """Name a run by its resolved values, and validate them.
 
     Args:
-        values: keys of spec.json but format and name.
+        values: keys of spec.json but format and name; `schedule` may be validated already.
 
     Raises:
         InputError: every key that is wrong, in one line.

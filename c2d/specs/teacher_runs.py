@@ -1,4 +1,4 @@
-"""The teachers of a run: runs of the same store that have finished."""
+"""The teachers of a run, and the synthesis whose images it uses: finished runs of the same store."""
 
 from __future__ import annotations
 
@@ -29,21 +29,27 @@ def teacher_run(run_id: str, student: RunFolder) -> RunFolder:
     return run
 
 
+def needed_runs(spec: RunSpec) -> dict[str, str]:
+    """Return {kind: run id} of the teachers of a run, and of the synthesis whose images it uses."""
+    return {kind: run for kind, run in spec.teachers.model_dump().items() if run}
+
+
 def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
     """Read spec and result of a finished teacher.
 
     Args:
         run: the teacher's run folder.
-        kind: classifier or detector.
+        kind: classifier, detector or impressions.
 
     Raises:
-        InputError: the run is of the other kind, or has not finished.
+        InputError: the run is of another kind, or has not finished.
     """
     spec = parse_spec(read_json(run.spec), str(run.spec))
     if spec.kind != kind:
-        raise InputError(f"run {run.id} is a {spec.kind}, a {kind} teacher is wanted")
+        raise InputError(wrong_kind(run.id, spec.kind, kind))
     if run.read_status()["state"] != "done":
-        raise InputError(f"teacher {run.id} is {run.read_status()['state']}; finish it first: c2d train {run.path}")
+        what = "run" if kind == "impressions" else "teacher"
+        raise InputError(f"{what} {run.id} is {run.read_status()['state']}; finish it first: c2d train {run.path}")
     result = read_json(run.result)
     try:
         check_format(result)
@@ -55,3 +61,11 @@ def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
             f"{run.result} cannot be used: {error}; remove it and call c2d train {run.path}: it is written again"
         ) from None
     return spec, result
+
+
+def wrong_kind(run_id: str, kind: str, wanted: str) -> str:
+    """Return the message for a run of another kind than `wanted` in its place."""
+    if wanted == "impressions":
+        return f"run {run_id} is a {kind}, a run of kind impressions is wanted (c2d impressions make)"
+    made = "of kind impressions" if kind == "impressions" else f"a {kind}"
+    return f"run {run_id} is {made}, a {wanted} teacher is wanted"

@@ -30,12 +30,13 @@ from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.evaluation.stock_model import build_student
 from c2d.methods import DISTILLERS
 from c2d.ops.seeding import seed_everything
+from c2d.specs.data_of_run import verified_data
 from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config
 from c2d.training.metrics_logger import Validate
 from c2d.training.sampler import ResumableSampler
-from c2d.training.sources import Sources, verified_card
+from c2d.training.sources import Sources
 
 if TYPE_CHECKING:
     from c2d.teachers.logit_cache import LogitCache
@@ -140,7 +141,9 @@ def build_from_name(name: str, runs: Path, data: Path | None) -> TrainingRun:
         folder = find_run(name, runs)
         spec = parse_spec(read_json(folder.spec), str(folder.spec))
     device = join_process_group()
-    run = build(Sources(spec, RunFolder(runs / spec.id), device, verified_card(spec, data)))
+    spec.check_trains()  # before a teacher or an image is read
+    folder = RunFolder(runs / spec.id)
+    run = build(Sources(spec, folder, device, *verified_data(spec, folder, data)))
     run.model.train()
     return run
 
@@ -182,10 +185,8 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
             "num_classes into the head of its config, so that the number can be set"
         )
     audit, note = sources.first_weights(student)
-    notes = [
-        f"{folder.id}: {len(dataset)} training images of {card.card.name}, {len(classes)} classes, on {sources.device}",
-        note,
-    ]
+    images = f"{len(dataset)} training images {_origin(sources)}"
+    notes = [f"{folder.id}: {images}, {len(classes)} classes, on {sources.device}", note]
     teachers = TeacherSet()
     facts: dict[str, Any] = {"classifier": None, "detector": None}
     if spec.teachers.classifier:
@@ -200,7 +201,7 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     check_classes(model, classes)
     notes += [f"{name}: {note}" for name, method in model.methods.items() for note in method.notes]
     notes += schedule_notes(model)
-    facts = {"audit_init": audit, "teachers": facts}
+    facts = {"audit_init": audit, "teachers": facts, **_facts_of_images(sources)}
     return TrainingRun(spec, folder, resolved, model, dataset, sources.device, facts, notes, samples)
 
 
@@ -210,6 +211,20 @@ def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> 
     spec, folder, device = sources.spec, sources.folder, sources.device
     model = CropClassifier(**resolved.train["model"])
     audit, note = sources.first_weights(model)
-    notes = [f"{folder.id}: classifier {spec.network} on crops of {len(dataset)} images, on {device}"]
+    notes = [
+        f"{folder.id}: classifier {spec.network} on crops of {len(dataset)} images {_origin(sources)}, on {device}"
+    ]
     notes += [note] if note else []
-    return TrainingRun(spec, folder, resolved, model.to(device), dataset, device, {"audit_init": audit}, notes)
+    facts = {"audit_init": audit, **_facts_of_images(sources)}
+    return TrainingRun(spec, folder, resolved, model.to(device), dataset, device, facts, notes)
+
+
+def _origin(sources: Sources) -> str:
+    """Where the training images come from, for the log."""
+    if sources.images is None:
+        return f"of {sources.card.card.name}"
+    return f"{sources.images.origin()}; measured on real images of {sources.card.card.name}"
+
+
+def _facts_of_images(sources: Sources) -> dict[str, Any]:
+    return {} if sources.images is None else {"training_images": sources.images.to_json()}

@@ -1,4 +1,4 @@
-"""Sources of a run's parts: its data set, teachers and first weights.
+"""Sources of a run's parts: its data set, teachers and first weights. Its images: `c2d.specs.data_of_run`.
 
 `Sources` reads the real ones. `c2d.preflight.synthetic_sources` puts random ones in the place of those that do not
 exist yet, behind the same three methods.
@@ -6,14 +6,12 @@ exist yet, behind the same three methods.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
-from c2d.data.card_lookup import find_card, splits_of_run, verify_card
-from c2d.data.usable_boxes import training_min_size
+from c2d.specs.data_of_run import ImageSource
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
 
@@ -37,13 +35,15 @@ class Sources:
         spec: of the run.
         folder: the run's folder; its parent is the store, which holds the teachers and kept weight files.
         device: `cpu` or `cuda:N`.
-        card: the data set.
+        card: the data set: `train` has the images of the run, wherever they come from.
+        images: where they come from; None: they are real and labelled.
     """
 
     def __init__(
-        self, spec: RunSpec, folder: RunFolder, device: str, card: LoadedCard, *, download: bool = False
-    ) -> None:
-        self.spec, self.folder, self.device, self.card = spec, folder, device, card
+        self, spec: RunSpec, folder: RunFolder, device: str, card: LoadedCard, images: ImageSource | None = None,
+        *, download: bool = False,
+    ) -> None:  # fmt: skip
+        self.spec, self.folder, self.device, self.card, self.images = spec, folder, device, card, images
         self.download = download
 
     def first_weights(self, model: Any) -> tuple[dict[str, Any] | None, str]:
@@ -103,21 +103,3 @@ class Sources:
         poor = "" if (result["AP"] or 0) >= POOR_AP else "; it detects almost nothing, and its student would learn that"
         note = f"detector teacher {run.id}: AP {result['AP']}{poor}, {teacher.audit.summary()}"
         return TeacherSource(teacher, facts, note)
-
-
-def verified_card(spec: RunSpec, data: Path | None) -> LoadedCard:
-    """Find the data set of a spec, compare its files with its card, and check that there is something to learn.
-
-    Args:
-        data: root of the data cards (default: C2D_DATA, else ./data).
-
-    Raises:
-        InputError: of class `data`: the data set is missing or has changed, or has no box to train or evaluate on.
-    """
-    try:
-        card = find_card(spec.dataset.name, spec.dataset.digest, data)
-        verify_card(card, splits_of_run(card, training_min_size(spec.overrides)))
-    except InputError as error:
-        error.failure_class = "data"
-        raise
-    return card

@@ -1,4 +1,4 @@
-"""`c2d train`: build, fit, export and evaluate one run."""
+"""`c2d train`: build, fit, export and evaluate one run; a run of kind impressions makes images instead."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.evaluation.evaluate_detector import evaluate_detector, load_ground_truth
+from c2d.specs.data_of_run import verified_data
 from c2d.specs.spec import parse_spec
 from c2d.training import checkpoint
 from c2d.training.build import TrainingRun, build, cache_teacher_logits
 from c2d.training.loop import fit
-from c2d.training.sources import Sources, verified_card
+from c2d.training.sources import Sources
+from c2d.training.synthesis import SynthesisOptions, synthesise
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class RunOptions:
 
 
 def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, Any]:
-    """Train the run of `folder/spec.json`; a finished run returns its result, an unfinished one continues.
+    """Train the run of `folder/spec.json`, or make its images; a finished run returns its result, another continues.
 
     Args:
         folder: run folder.
@@ -72,10 +74,13 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         )
     if folder.read_status()["state"] == "done" and folder.result.exists():
         return read_json(folder.result)
+    if spec.kind == "impressions":
+        return synthesise(folder, spec, _synthesis_options(options))
     device = join_process_group()
     if is_main():
         verify_before_training(folder)
-    sources = Sources(spec, folder, device, verified_card(spec, options.data), download=options.download)
+    data = verified_data(spec, folder, options.data)
+    sources = Sources(spec, folder, device, *data, download=options.download)
     with record_build_failure(folder):
         run = build(sources)
         if options.monitor and spec.kind == "detector":
@@ -109,6 +114,18 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
             if cache is not None:
                 log.info(cache.summary())
         return _finish(run, sources, truth, options.workers)
+
+
+def _synthesis_options(options: RunOptions) -> SynthesisOptions:
+    """Return the options of a synthesis.
+
+    Raises:
+        InputError: an option is for trainings.
+    """
+    for name, given in (("--monitor", options.monitor), ("--cache-teacher", options.cache_teacher)):
+        if given:
+            raise InputError(f"{name} observes the methods of a training; a run of kind impressions has none")
+    return SynthesisOptions(options.data, options.stop_after, options.quiet)
 
 
 def _finish(run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 KEYS = ("question", "name", "base", "axes", "seeds", "exclude", "include", "teachers", "size", "labels",
         "labels_of_axes")  # fmt: skip
 DEFS = "sweeps/defs"
+USES_IMPRESSIONS = "has data_free: true, or real images with a teacher's labels (images_from: real)"
 
 
 class CellValues(NamedTuple):
@@ -196,7 +197,8 @@ def _add_validation_errors(error: ValidationError, given: dict[str, Any], stem: 
 def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
     """Return {kind: block, or run id}; mistakes are added to the document's errors and left out."""
     if not isinstance(given, dict):
-        document.errors.add(("teachers",), "wanted {classifier: {network: ..., schedule: ...}}, or a run id for it")
+        wanted = "{classifier: {network: ..., schedule: ...}}, or a run id for it"
+        document.errors.add(("teachers",), f"wanted {wanted}; kinds: {', '.join(KINDS)}")
         return {}
     right: dict[str, Any] = {}
     for kind, block in given.items():
@@ -206,7 +208,9 @@ def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
         elif isinstance(block, str) and block:
             right[kind] = block
         elif not isinstance(block, dict):
-            document.errors.add(path, f"wanted a block such as {{{MODEL_KEYS[kind]}: ..., schedule: ...}}, or a run id")
+            keys = dict.fromkeys((MODEL_KEYS[kind], "schedule"))
+            block_keys = ", ".join(f"{key}: ..." for key in keys)
+            document.errors.add(path, f"wanted a block such as {{{block_keys}}}, or a run id")
         else:
             right[kind] = {}
             for key, value in block.items():
@@ -223,7 +227,7 @@ def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[
     used = set(method_names(value["base"].get("method")))
     for axis in axes.values():
         used |= {name for label in axis.labels for name in method_names(axis.sets(label).get("method"))}
-    needed = needed_teachers(sorted(used), methods)
+    needed = {**needed_teachers(sorted(used), methods), **_needed_by_images(value)}
     # A misspelled method is reported once, not again by every key that would act on it.
     setters = [("axes", name) for name, axis in axes.items() if axis.bundle or name == "method"]
     unsure = any(document.errors.has_error_in(path) for path in (("base", "method"), *setters))
@@ -243,5 +247,29 @@ def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[
         elif head == "teacher" and isinstance(value["teachers"].get(rest[0]), str):
             run = value["teachers"][rest[0]]
             document.errors.add(path, f"{about}cannot change the finished run {run}; describe the teacher in a block")
+        elif head == "teacher" and rest[0] == "impressions" and rest[0] not in needed:
+            document.errors.add(path, f"{about}changes nothing: no cell {USES_IMPRESSIONS}")
         elif head == "teacher" and rest[0] not in needed:
             document.errors.add(path, f"{about}changes nothing: no method of this sweep needs a {rest[0]} teacher")
+    if "impressions" in value["teachers"] and "impressions" not in needed and not unsure:
+        document.errors.add(("teachers", "impressions"), f"is used by no cell; a cell {USES_IMPRESSIONS}")
+
+
+def _needed_by_images(value: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what a cell without real images, or with a teacher's labels on them, needs: impressions, and a detector.
+
+    Impressions that are given by their run are used where they are real images with a teacher's labels as well, which
+    the file does not say.
+    """
+    given = value["teachers"].get("impressions")
+    settings = [*value["base"].items(), *(one for axis in value["axes"].values() for label in axis.labels
+                for one in axis.sets(label).items())]  # fmt: skip
+    schedules = [given.get("schedule")] if isinstance(given, dict) else []
+    schedules += [found for key, found in settings if key == "teacher.impressions.schedule"]
+    inside = [found.get("values") or {} for found in schedules if isinstance(found, dict)]
+    is_real = ("teacher.impressions.schedule.images_from", "real") in settings
+    is_real |= any(isinstance(values, dict) and values.get("images_from") == "real" for values in inside)
+    # A schedule in a file of its own may say the same.
+    is_real |= any(isinstance(found, str) and found.endswith((".yaml", ".yml")) for found in schedules)
+    claims = any(key == "data_free" and found is True for key, found in settings)
+    return {"impressions": [], "detector": []} if claims or is_real or isinstance(given, str) else {}

@@ -77,9 +77,10 @@ def _finished_teachers(teachers: Mapping[str, Any], lookup: Lookup) -> Lookup:
     for kind, given in teachers.items():
         run = runs[given] if isinstance(given, str) else None
         if isinstance(run, StoredRun) and (run.kind != kind or run.state != "done"):
+            what = "synthesis (kind impressions)" if kind == "impressions" else kind
             runs[given] = InputError(
-                f"teachers.{kind}: run {run.id} is a {run.kind} and {run.state}; give a finished {kind}, or describe "
-                "the teacher in a block, so that it is trained"
+                f"teachers.{kind}: run {run.id} is of kind {run.kind} and {run.state}; give a finished {what}, or "
+                "describe it in a block, so that it is made first"
             )
     return replace(lookup, runs=runs)
 

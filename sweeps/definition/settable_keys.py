@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from c2d.core.errors import closest_name, unknown_name
-from c2d.specs.schedule import Schedule, TeacherSchedule
+from c2d.specs.impressions_schedule import ImpressionsSchedule
+from c2d.specs.schedule import Schedule, TeacherSchedule, schedule_key_mistake
 from c2d.specs.spec import KINDS
+from c2d.specs.strict import Strict
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,13 @@ class SettableKey:
     """A key of a run's spec, as the cells of a sweep and the blocks of its teachers see it.
 
     Attributes:
-        teachers: kinds of teacher whose block may have the key.
+        teachers: kinds of teacher whose block may have the key. Impressions are not trained: they have a schedule and a
+            seed, the data set of the student, and the detector of the definition.
         dotted: what may follow the key after a dot, for messages; "" where nothing may.
         instead: why no cell sets the key, and what to write; "" for a key that cells set.
     """
 
-    teachers: tuple[str, ...] = KINDS
+    teachers: tuple[str, ...] = ("classifier", "detector")
     dotted: str = ""
     instead: str = ""
 
@@ -37,12 +38,13 @@ KEYS: dict[str, SettableKey] = {
     "dataset": SettableKey(),
     "student": SettableKey(teachers=("detector",)),
     "network": SettableKey(teachers=("classifier",)),
-    "schedule": SettableKey(dotted="VALUE"),
+    "schedule": SettableKey(teachers=KINDS, dotted="VALUE"),
     "input": SettableKey(),
     "init": SettableKey(),
+    "data_free": SettableKey(teachers=()),
     "method": SettableKey(teachers=(), dotted="METHOD.PARAMETER"),
     "overrides": SettableKey(dotted="KEY"),
-    "seed": SettableKey(instead="seeds have a key of their own: `seeds: 3`, or `seeds: [0, 7]`"),
+    "seed": SettableKey(teachers=KINDS, instead="seeds have a key of their own: `seeds: 3`, or `seeds: [0, 7]`"),
     "seeds": SettableKey(teachers=(), instead="seeds have a key of their own at the top of the file"),
     "teachers": SettableKey(
         teachers=(), instead="teachers have a key of their own at the top of the file; an axis sets teacher.KIND.KEY"
@@ -50,6 +52,12 @@ KEYS: dict[str, SettableKey] = {
     "name": SettableKey(teachers=(), instead="a run's name follows from its spec"),
     "kind": SettableKey(teachers=(), instead="a network makes a classifier, a student a detector"),
 }
+SCHEDULE_MODELS: dict[str, type[Strict]] = {
+    "classifier": TeacherSchedule,
+    "detector": Schedule,
+    "impressions": ImpressionsSchedule,
+}
+"""{kind of teacher: its schedule}."""
 CELL_KEYS = tuple(name for name, key in KEYS.items() if not key.instead)
 
 
@@ -75,7 +83,7 @@ def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
     if not rest or "" in rest or head not in CELL_KEYS or not KEYS[head].dotted:
         return str(unknown_name("key", key, [*_listed(CELL_KEYS), "teacher.KIND.KEY"]))
     if head == "schedule":
-        return _schedule_mistake(rest, (Schedule, TeacherSchedule))
+        return schedule_key_mistake(rest, (Schedule, TeacherSchedule))
     return _method_mistake(rest, methods) if head == "method" else ""
 
 
@@ -83,7 +91,7 @@ def teacher_key_mistake(kind: str, key: str) -> str:
     """Check a key of a teacher's block.
 
     Args:
-        kind: classifier or detector; another kind is a mistake.
+        kind: one of KINDS; another kind is a mistake.
         key: as in the file, with its dots.
 
     Returns:
@@ -93,29 +101,17 @@ def teacher_key_mistake(kind: str, key: str) -> str:
         return str(unknown_name("kind of teacher", kind, KINDS))
     allowed = [name for name, settable in KEYS.items() if kind in settable.teachers]
     head, *rest = key.split(".")
-    if key in allowed or (head == "overrides" and rest and "" not in rest):
+    if key in allowed or (head == "overrides" and head in allowed and rest and "" not in rest):
         return ""
     if head == "schedule" and rest:
-        return _schedule_mistake(rest, (TeacherSchedule if kind == "classifier" else Schedule,))
-    return str(unknown_name(f"key of a {kind} teacher:", key, _listed(allowed)))
+        return schedule_key_mistake(rest, (SCHEDULE_MODELS[kind],))
+    what = "key of impressions:" if kind == "impressions" else f"key of a {kind} teacher:"
+    return str(unknown_name(what, key, _listed(allowed)))
 
 
 def _listed(names: Iterable[str]) -> list[str]:
     """Return the names, and their dotted forms: schedule, schedule.VALUE, ..."""
     return [listed for name in names for listed in (name, f"{name}.{KEYS[name].dotted}") if not listed.endswith(".")]
-
-
-def _schedule_mistake(rest: list[str], models: Iterable[type[BaseModel]]) -> str:
-    """Return what is wrong with a key inside a schedule; one of the models must have it."""
-    inside = list(models)
-    for place, part in enumerate(rest):
-        fields = {name: info.annotation for model in inside for name, info in model.model_fields.items()}
-        if part not in fields:
-            above = ".".join(["schedule", *rest[:place]])
-            return str(unknown_name(f"key of {above}:", part, fields) if fields else f"{above} has no keys inside")
-        kind = fields[part]
-        inside = [kind] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
-    return ""
 
 
 def _method_mistake(rest: list[str], methods: Mapping[str, Any]) -> str:
@@ -150,8 +146,8 @@ def nest_keys(values: Mapping[str, Any], teachers: Mapping[str, Any]) -> dict[st
         teachers: {kind: block of keys, or the id of a finished run} of the definition.
 
     Returns:
-        {key of a spec: value}; a teacher is {key of its own spec: value}, or a run id. A parameter of a method that the
-        cell does not have is left out.
+        {key of a spec: value}; a teacher is {key of its own spec: value}, or a run id. Impressions are made from the
+        detector of the same cell. A parameter of a method that the cell does not have is left out.
     """
     own, blocks = split_teacher_keys(values)
     nested = _nested(own)
@@ -159,6 +155,9 @@ def nest_keys(values: Mapping[str, Any], teachers: Mapping[str, Any]) -> dict[st
         given = teachers.get(kind, {})
         if teacher := given if isinstance(given, str) else _nested({**given, **block}):
             nested.setdefault("teachers", {})[kind] = teacher
+    named = nested.get("teachers", {})
+    if isinstance(impressions := named.get("impressions"), dict) and "detector" in named:
+        named["impressions"] = {**impressions, "teachers": {"detector": named["detector"]}}
     return nested
 
 

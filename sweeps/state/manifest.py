@@ -13,10 +13,10 @@ from c2d.core.json_values import FORMAT
 from c2d.core.regular_file import Problem, file_state, is_file
 from c2d.core.store_folder import RunStore, is_run_id
 from c2d.core.sweep_manifest import planned_runs, read_manifest, sweep_names
+from c2d.specs.teacher_runs import needed_runs
 from sweeps.definition.definition import read_definition
 
 if TYPE_CHECKING:
-    from c2d.specs.spec import RunSpec
     from sweeps.definition.definition import Definition
     from sweeps.definition.expand import Grid
 
@@ -46,8 +46,8 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
     for cell in grid.cells:
         for axis, label in cell.labels.items():
             labels.setdefault(axis, {})[label] = None
-    needs = {cell.run: _teachers(cell.spec) for cell in grid.cells}
-    needs |= {spec.id: _teachers(spec) for spec in grid.teachers}
+    needs = {cell.run: list(needed_runs(cell.spec).values()) for cell in grid.cells}
+    needs |= {spec.id: list(needed_runs(spec).values()) for spec in grid.teachers}
     previous = set() if before is None else {planned.run for planned in planned_runs(before)}
     return {
         "format": FORMAT,
@@ -61,17 +61,13 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
         "seeds": list(definition.seeds),
         "cells": [{"labels": cell.labels, "seed": cell.seed, "run": cell.run} for cell in grid.cells],
         "teachers": [spec.id for spec in grid.teachers],
-        "needs": {run: list(teachers) for run, teachers in needs.items() if teachers},
+        "needs": {run: teachers for run, teachers in needs.items() if teachers},
         # The keys of `needs` are all planned runs, those without teachers included.
         "orphans": sorted(previous - set(needs)),
         "definition": definition.text,
         # The launcher of the sweep: SLURM once it was submitted there, with the profile of that submission.
         **({key: before[key] for key in LAUNCHER_KEYS if key in before} if before is not None else {}),
     }
-
-
-def _teachers(spec: RunSpec) -> list[str]:
-    return [run for run in (spec.teachers.classifier, spec.teachers.detector) if run is not None]
 
 
 def load_manifest(runs: Path, given: str) -> dict[str, Any]:

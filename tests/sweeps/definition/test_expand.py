@@ -67,7 +67,7 @@ def test_the_spec_of_a_cell_follows_its_labels() -> None:
     assert (cell.labels, cell.seed) == ({"method": "kd", "method.icod.T": "3", "schedule.optimizer.lr": "1e-3"}, 1)
     assert cell.spec.method[0]["icod"]["T"] == 3
     assert cell.spec.method[0]["icod"]["lambda_kl"] == 0
-    assert (cell.spec.schedule.values.optimizer.lr, cell.spec.schedule.values.batch) == (0.001, 64)
+    assert (cell.spec.training.optimizer.lr, cell.spec.training.batch) == (0.001, 64)
     assert cell.spec.teachers.classifier == found.teachers[0].id
 
 
@@ -129,7 +129,7 @@ axes:
 """
     found = grid(text)
     assert labels(found) == ["ssd300 10000 s0", "ssd300 20000 s0", "qr50 10000 s0", "qr50 20000 s0"]
-    facts = [(c.spec.name, c.spec.schedule.name, c.spec.schedule.values.iterations) for c in found.cells]
+    facts = [(c.spec.name, c.spec.schedule.name, c.spec.training.iterations) for c in found.cells]
     assert facts[0] == ("ssd300-vgg16-icod", "ssd", 10000)
     assert facts[3] == ("faster-rcnn-qr50-icod", "1x", 20000)
     assert [spec.schedule.name for spec in found.teachers] == ["coco-ssd", "coco-general"]
@@ -172,7 +172,7 @@ def test_a_finished_run_as_teacher(tmp_path: Path) -> None:
     assert line.startswith(f"x.yaml: cell method=kd: unknown run in {tmp_path}/ '{teacher.id}'")
     atomic_write_json(folder.spec, teacher.to_json())
     (line,) = refused(text, tmp_path)
-    assert f"run {teacher.id} is a classifier and waiting; give a finished classifier" in line
+    assert f"run {teacher.id} is of kind classifier and waiting; give a finished classifier" in line
     folder.write_status("done")
     found = grid(text, tmp_path)
     assert found.cells[-1].spec.teachers.classifier == teacher.id

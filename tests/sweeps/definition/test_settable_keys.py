@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c2d.specs.spec import KINDS, MODEL_KEYS, RunSpec
-from sweeps.definition.settable_keys import CELL_KEYS, KEYS, nest_keys, split_teacher_keys
+from sweeps.definition.settable_keys import CELL_KEYS, KEYS, SCHEDULE_MODELS, key_mistake, nest_keys, split_teacher_keys
 
 
 def test_every_field_of_a_spec_is_settable_or_names_its_replacement() -> None:
@@ -12,15 +12,18 @@ def test_every_field_of_a_spec_is_settable_or_names_its_replacement() -> None:
 
 
 def test_the_model_of_a_teacher_belongs_to_its_kind() -> None:
-    for kind in KINDS:
+    for kind in ("classifier", "detector"):
         assert KEYS[MODEL_KEYS[kind]].teachers == (kind,)
+    # Impressions are named by their schedule, which every kind has.
+    assert {name for name, key in KEYS.items() if "impressions" in key.teachers} == {"schedule", "seed"}
+    assert set(SCHEDULE_MODELS) == set(KINDS)
 
 
 def test_teacher_keys_are_split_off() -> None:
     values = {"dataset": "a", "teacher.classifier.schedule.iterations": 5, "teacher.detector.dataset": "b"}
     own, blocks = split_teacher_keys(values)
     assert own == {"dataset": "a"}
-    assert blocks == {"classifier": {"schedule.iterations": 5}, "detector": {"dataset": "b"}}
+    assert blocks == {"classifier": {"schedule.iterations": 5}, "detector": {"dataset": "b"}, "impressions": {}}
 
 
 def test_dotted_keys_are_nested_and_the_given_values_stay() -> None:
@@ -34,3 +37,38 @@ def test_dotted_keys_are_nested_and_the_given_values_stay() -> None:
     }
     assert schedule == {"name": "ssd", "values": {"optimizer": {"lr": 1}}}
     assert teachers["classifier"] == {"network": "resnet18", "overrides.a": 1}
+
+
+def test_impressions_are_made_from_the_detector_of_the_cell() -> None:
+    values = {"data_free": True, "teacher.impressions.schedule.priors.tv_l1": 0, "teacher.detector.schedule": "1x"}
+    teachers = {"detector": {"student": "a"}, "impressions": {"schedule": "moi"}}
+    assert nest_keys(values, teachers) == {
+        "data_free": True,
+        "teachers": {
+            "detector": {"student": "a", "schedule": "1x"},
+            "impressions": {
+                "schedule": {"name": "moi", "values": {"priors": {"tv_l1": 0}}},
+                "teachers": {"detector": {"student": "a", "schedule": "1x"}},
+            },
+        },
+    }
+    run = nest_keys({}, {"detector": "a-s0", "impressions": {"schedule": "moi"}})["teachers"]
+    assert run["impressions"]["teachers"] == {"detector": "a-s0"}
+    assert nest_keys({}, {"detector": "a-s0", "impressions": "b-s0"})["teachers"]["impressions"] == "b-s0"
+
+
+def test_keys_of_impressions() -> None:
+    for key in (
+        "schedule.images",
+        "schedule.final.iterations",
+        "schedule.priors.tv_l1",
+        "schedule.images_from",
+        "seed",
+    ):
+        assert key_mistake(f"teacher.impressions.{key}", {}) == ""
+    assert "unknown key of schedule.priors: 'tv_l3'; did you mean 'tv_l" in key_mistake(
+        "teacher.impressions.schedule.priors.tv_l3", {}
+    )
+    assert "unknown key of schedule: 'priors'" in key_mistake("teacher.detector.schedule.priors", {})
+    for key in ("dataset", "student", "input", "init", "overrides.a", "method"):
+        assert "unknown key of impressions:" in key_mistake(f"teacher.impressions.{key}", {}), key
