@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.cli": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc",
-        "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.impressions", "c2d.training", "c2d.preflight",
+        "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight",
     ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),
