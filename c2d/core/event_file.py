@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,18 @@ def append_event(path: Path, event: dict[str, Any]) -> None:
             stream.write(json.dumps(event) + "\n")
     except OSError as error:
         raise disk_error(path, error) from error
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return the events of a file; none where there is no file, without lines that a kill cut in half."""
+    if not path.is_file():
+        return []
+    events = []
+    for line in path.read_text(errors="replace").splitlines():
+        with suppress(ValueError, RecursionError):
+            if isinstance(event := json.loads(line), dict):
+                events.append(event)
+    return events
 
 
 def drop_events_after(path: Path, iteration: int) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from c2d.core.errors import InputError
+from c2d.core.event_file import read_events
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_text, read_json
 from c2d.data.card import LoadedCard, Synthesis
 from c2d.data.coco_file import read_coco
@@ -153,21 +152,8 @@ def _draw(
     atomic_write_bytes(folder.sheet, encode_image(sheet, "PNG"))
     small = encode_image(sheet, "JPEG", SHEET_ON_PAGE_PX)
     schedule = spec.schedule.model_dump(mode="json")
-    page = diagnostics_page(folder.id, schedule, coco, result, _read_events(folder), small)
+    page = diagnostics_page(folder.id, schedule, coco, result, read_events(folder.metrics), small)
     atomic_write_text(folder.diagnostics, page)
-
-
-def _read_events(folder: RunFolder) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl; one that a kill cut in half is left out."""
-    if not folder.metrics.is_file():
-        return []
-    events = []
-    for line in folder.metrics.read_text(errors="replace").splitlines():
-        with suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                events.append(event)
-    return events
 
 
 def _label_counts(coco: Mapping[str, Any]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from analysis.formats import text
 from analysis.page import HERE, page_budget, render
 from analysis.page.page_model import PageContent
 from tests.analysis.page import examples
+from tests.contrast import contrast
 
 VOID = frozenset(["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"])
 SECTIONS = ("tables", "figures", "failures", "runs", "problems", "provenance")
@@ -263,19 +264,6 @@ def test_light_and_dark_are_readable():
         assert contrast(look["warn"], look["raised"]) >= 4.5
         assert contrast(look["warn"], look["warn-wash"]) >= 4.5
         assert contrast(look["bad"], look["ground"]) >= 4.5
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2 contrast ratio of two colours, 1 to 21."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def luminance(colour: str) -> float:
-    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
-    parts = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_import_is_light():

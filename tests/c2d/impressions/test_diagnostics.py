@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from PIL import Image
 
 from c2d.core.errors import RunError
 from c2d.impressions.images.png_file import write_png
-from c2d.impressions.page import sheet
+from c2d.impressions.page import diagnostics, sheet
 from c2d.impressions.page.diagnostics import percent
-from c2d.impressions.page.svg_charts import Bar, Line, horizontal_bars, line_chart, vertical_bars
+from c2d.impressions.page.svg_charts import SERIES, Bar, Line, horizontal_bars, line_chart, vertical_bars
 from c2d.impressions.page.term_curves import loss_curves, mean_curve, target_curve
 from tests.c2d.impressions.diagnostics_examples import HOSTILE, events, page
+from tests.contrast import contrast
 
 
 class Tags(HTMLParser):
@@ -163,3 +165,19 @@ def test_a_small_copy_keeps_its_shape():
     encoded = sheet.encode_image(picture, "JPEG", 100)
     assert encoded[:2] == b"\xff\xd8"
     assert sheet.encode_image(picture, "PNG") == sheet.encode_image(picture, "PNG", 1000)
+
+
+def test_light_and_dark_are_readable():
+    """WCAG AA for text, and 3 for lines and bars, in both looks."""
+    css = (Path(diagnostics.__file__).parent / "diagnostics.css").read_text(encoding="utf-8")
+    looks = [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
+        for block in re.findall(r"\{([^{}]*--ground: [^{}]*)\}", css)
+    ]
+    assert len(looks) == 2
+    assert set(looks[0]) == set(looks[1])
+    for look in looks:
+        for ground in ("ground", "surface"):
+            assert min(contrast(look[ink], look[ground]) for ink in ("ink", "muted", "good", "bad")) >= 4.5
+        drawn = ("accent", "good", "bad", "reference", *(f"s{k}" for k in range(SERIES)))
+        assert min(contrast(look[colour], look["surface"]) for colour in drawn) >= 3
