@@ -10,6 +10,8 @@ from c2d.specs import method_docs
 
 TARGET = Path(__file__).with_name("catalog.json")
 PAGES = Path(__file__).parents[2] / "docs" / "methods"
+WRITTEN_BY_HAND = ("moi.md",)
+"""Pages of docs/methods about what is no method of the catalog."""
 
 
 def text() -> str:
@@ -30,6 +32,7 @@ if __name__ == "__main__":
     if PAGES.parent.is_dir():
         PAGES.mkdir(exist_ok=True)
         for old in PAGES.glob("*.md"):
-            old.unlink()
+            if old.name not in WRITTEN_BY_HAND:
+                old.unlink()
         for name, page in pages().items():
             (PAGES / name).write_text(page, encoding="utf-8")

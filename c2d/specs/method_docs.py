@@ -89,6 +89,8 @@ def contents(catalog: dict[str, Entry]) -> str:
         lines.append(f"| [{name}]({name}.md) | {entry['title']} | {_teacher(entry)} | {students} | {doubts} |")
     lines += [
         "",
+        "Distillation without data is no method but a way to make training images: [moi](moi.md).",
+        "",
         "Methods compose: `method: [{icod: {}}, {fkd: {}}]` trains with both, and the detector teacher runs once a",
         "step, however many need it. Every method has `weight`, `start`, `ramp`, `decay` and `stop` of its own.",
     ]
