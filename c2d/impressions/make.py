@@ -159,7 +159,9 @@ class _Synthesis:
         )
         targets = sample_targets(schedule.targets, schedule.images, self.teacher, self.sizes["final"], self.spec.seed)
         with ExitStack() as stack:
-            losses = stack.enter_context(TeacherLosses(self.teacher, soft_labels=schedule.targets.soft_labels))
+            losses = stack.enter_context(
+                TeacherLosses(self.teacher, soft_labels=schedule.targets.soft_labels, rois=schedule.rois)
+            )
             for batch in range(len(done), self.batches):
                 first = batch * schedule.batch
                 own = targets[first : first + schedule.batch]

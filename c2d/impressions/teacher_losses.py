@@ -31,16 +31,17 @@ class TeacherLosses:
     Args:
         teacher: single-stage or two-stage, of a supported family.
         soft_labels: add the distance between class scores of the positives and the soft labels of their objects.
+        rois: RoIs that are sampled in each image instead of the number of the teacher's training.
 
     Raises:
         InputError: the family of its head is not supported.
     """
 
-    def __init__(self, teacher: DetectorTeacher, *, soft_labels: bool = False) -> None:
+    def __init__(self, teacher: DetectorTeacher, *, soft_labels: bool = False, rois: int | None = None) -> None:
         self.network: Any = teacher.network
         self.normalization = teacher.normalization
         self.num_classes = int(teacher.num_classes or 0)
-        self.soft_labels = soft_labels
+        self.soft_labels, self.rois = soft_labels, rois
         heads.final_head(self.network)  # raises for an unsupported family
         self.is_two_stage = getattr(self.network, "rpn_head", None) is not None
         self.dense_head = heads.dense_head(self.network)
@@ -61,7 +62,11 @@ class TeacherLosses:
                 )
         # FCOS predicts strides while it trains and px otherwise, and its loss wants strides. Only this flag is set: the
         # layers inside keep their eval mode, so batch norm does not move.
-        self._stack.enter_context(_training_flag(head))
+        self._stack.enter_context(_replaced(head, "training", True))
+        if self.is_two_stage and self.rois is not None:
+            found = self.network.roi_head.bbox_sampler
+            for sampler in found if isinstance(found, list) else [found]:
+                self._stack.enter_context(_replaced(sampler, "num", self.rois))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -229,9 +234,11 @@ def _losses(found: dict[str, Any]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _training_flag(head: Any) -> Iterator[None]:
-    before, head.training = head.training, True
+def _replaced(instance: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute inside the block."""
+    before = getattr(instance, name)
+    setattr(instance, name, value)
     try:
         yield
     finally:
-        head.training = before
+        setattr(instance, name, before)

@@ -132,6 +132,7 @@ class ImpressionsSchedule(Strict):
             draw other images, `real` takes training images of the data set with the teacher's detections as targets.
         draft: finds the targets (`adaptive`); its images are thrown away unless `final` starts from them.
         final: makes the images, for targets that do not change.
+        rois: RoIs that a two-stage teacher samples in each image; null: as many as in its training.
         policy: of the learning rate in each stage.
         precision: of the teacher's forward pass; amp needs CUDA.
     """
@@ -145,6 +146,7 @@ class ImpressionsSchedule(Strict):
     adaptive: AdaptiveSampling
     priors: Priors
     augmentation: PixelAugmentation
+    rois: int | None = Field(None, ge=4)
     policy: Literal["cosine", "constant"] = "cosine"
     precision: Literal["fp32", "amp-fp16", "amp-bf16"] = "fp32"
 
