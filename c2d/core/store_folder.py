@@ -15,7 +15,8 @@ from c2d.core.regular_file import Problem, is_file
 from c2d.core.run_folder import SPEC_FILE, RunFolder
 
 SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS = "sweeps", "targets", "students", "weights", "snapshots"
-SHARED_FOLDERS = (SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS)
+DATASETS = "datasets"
+SHARED_FOLDERS = (SWEEPS, TARGETS, STUDENTS, WEIGHTS, SNAPSHOTS, DATASETS)
 """Folders of a store that are not runs."""
 MAX_NAME_BYTES = 255
 """Limit of file systems for one name."""
@@ -59,6 +60,10 @@ class RunStore:
     def student_config(self, digest: str) -> Path:
         """The resolved config of a student that was given as a file."""
         return self.path / STUDENTS / f"{digest}.py"
+
+    def dataset(self, digest: str) -> Path:
+        """Where the data set lies that a spec named by its path (`c2d.data.card_places`)."""
+        return self.path / DATASETS / f"{digest}.json"
 
     def weights(self, sha256: str) -> Path:
         """A weight file named by its content."""

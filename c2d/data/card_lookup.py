@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from c2d.core.errors import MAX_NAME, InputError, unknown_name
 from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
+from c2d.data.card_places import keep_place, kept_place
 from c2d.data.coco_file import read_coco
 from c2d.data.public import check_public_name, public_cards
 from c2d.data.soft_label_checks import check_soft_labels
@@ -65,12 +66,15 @@ def load_card(name_or_path: str, data_root: str | Path | None = None) -> LoadedC
     return LoadedCard(card=card, root=path.parent)
 
 
-def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tuple[str, str]:
+def data_reference(
+    name_or_path: str, data_root: str | Path | None = None, runs: str | Path | None = None
+) -> tuple[str, str]:
     """Return (name, digest) of a data set for a spec. A public one has its shipped digest, with or without files.
 
     Args:
         name_or_path: name of a data set, a card.json, or its folder.
         data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+        runs: the store, where the place of a data set outside `data_root` is kept for the runs; None: it is not.
 
     Raises:
         InputError: unknown name; a local card with the name of a public data set is another data set.
@@ -85,16 +89,21 @@ def data_reference(name_or_path: str, data_root: str | Path | None = None) -> tu
             "rename the folder, or give its path"
         )
     public = public_cards().get(loaded.card.name)
+    if runs is not None and public is None:
+        keep_place(loaded.root, loaded.card.digest, runs, _data_root(data_root))
     return loaded.card.name, public.digest if public else loaded.card.digest
 
 
-def find_card(name: str, digest: str, data_root: str | Path | None = None) -> LoadedCard:
+def find_card(
+    name: str, digest: str, data_root: str | Path | None = None, runs: str | Path | None = None
+) -> LoadedCard:
     """Return the card of the data set that a run names, from any folder of `data_root` or `data_root` itself.
 
     Args:
         name: name of the data set.
         digest: its digest. A public data set is recognised by its class list and counts.
         data_root: folder of the data sets; $C2D_DATA by default, else ./data.
+        runs: the store, which knows where data sets lie that specs named by their path.
 
     Raises:
         InputError: there is none, or the data of that name have changed.
@@ -109,6 +118,15 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
     for loaded in same_name:
         if loaded.card.digest == digest or (public is not None and is_public and not public.differences(loaded.card)):
             return loaded
+    place = kept_place(digest, runs)
+    kept = load_card(str(place)) if place is not None and is_file(place / CARD_FILE) else None
+    if kept is not None and (kept.card.name, kept.card.digest) == (name, digest):
+        return kept
+    if place is not None:
+        raise InputError(
+            f"data set {name} was given by its path, and {place} has it no longer; restore it, or give the spec again "
+            "with its new path"
+        )
     if same_name and is_public:
         check_public_name(same_name[0].card, str(same_name[0].root))
     if same_name:
@@ -123,7 +141,11 @@ def find_card(name: str, digest: str, data_root: str | Path | None = None) -> Lo
 
 
 def check_dataset(
-    name: str, digest: str, data_root: str | Path | None = None, min_size: int | None = 0
+    name: str,
+    digest: str,
+    data_root: str | Path | None = None,
+    min_size: int | None = 0,
+    runs: str | Path | None = None,
 ) -> tuple[LoadedCard, bool] | None:
     """Check the data set of a spec before its run starts.
 
@@ -136,6 +158,7 @@ def check_dataset(
         data_root: folder of the data sets; $C2D_DATA by default, else ./data.
         min_size: of the run's training images, see `c2d.data.usable_boxes.training_min_size`; None for a run that
             trains on other images, and needs the evaluation split alone.
+        runs: the store, see `find_card`.
 
     Returns:
         (the card, whether its annotation files were compared with it); None if no data set of that name exists here.
@@ -145,9 +168,9 @@ def check_dataset(
             missing or has no usable box.
     """
     try:
-        loaded = find_card(name, digest, data_root)
+        loaded = find_card(name, digest, data_root, runs)
     except InputError:
-        if find_card_file(name, data_root) is None:
+        if find_card_file(name, data_root) is None and kept_place(digest, runs) is None:
             return None
         raise
     splits = splits_of_run(loaded, min_size)

@@ -46,7 +46,7 @@ def evaluate_run(
             f"run {folder.id} is {folder.read_status()['state']} and has no result yet; "
             f"finish it: c2d train {folder.path}"
         )
-    card = find_card(spec.dataset.name, spec.dataset.digest, data)
+    card = find_card(spec.dataset.name, spec.dataset.digest, data, runs)
     verify_card(card, {card.evaluation_split: 0})
     config = read_run_config(folder)
     if spec.kind == "classifier":

@@ -63,12 +63,12 @@ class DryRun:
     def _data_note(self, spec: RunSpec) -> str:
         key = (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides))
         if key not in self._data_notes:
-            self._data_notes[key] = _dataset_note(spec, self.data)
-        _check_soft_labels(spec, self.data)
+            self._data_notes[key] = _dataset_note(spec, self.data, self.parts.runs)
+        _check_soft_labels(spec, self.data, self.parts.runs)
         return self._data_notes[key]
 
 
-def _dataset_note(spec: RunSpec, data: Path | None) -> str:
+def _dataset_note(spec: RunSpec, data: Path | None, runs: Path) -> str:
     """Check the real data set of a spec, if it exists here; return a note.
 
     Raises:
@@ -76,7 +76,7 @@ def _dataset_note(spec: RunSpec, data: Path | None) -> str:
     """
     name = spec.dataset.name
     try:
-        checked = check_dataset(name, spec.dataset.digest, data, training_min_size(spec.overrides))
+        checked = check_dataset(name, spec.dataset.digest, data, training_min_size(spec.overrides), runs)
     except InputError as error:
         raise RunError(str(error), "data") from None
     if checked is None:
@@ -87,7 +87,7 @@ def _dataset_note(spec: RunSpec, data: Path | None) -> str:
     return f"data set {name} is here and is the one its card describes"
 
 
-def _check_soft_labels(spec: RunSpec, data: Path | None) -> None:
+def _check_soft_labels(spec: RunSpec, data: Path | None, runs: Path) -> None:
     """Check that the real data set, if it exists here, has the soft labels that a method needs.
 
     The images of a synthesis are those of a run that may not be finished; its student checks them at the start.
@@ -98,7 +98,7 @@ def _check_soft_labels(spec: RunSpec, data: Path | None) -> None:
     needing = soft_label_methods(spec.method)
     if not needing or spec.teachers.impressions is not None:
         return
-    checked = check_dataset(spec.dataset.name, spec.dataset.digest, data)
+    checked = check_dataset(spec.dataset.name, spec.dataset.digest, data, runs=runs)
     if checked is not None and checked[1] and not have_soft_labels(read_coco(checked[0].annotations("train"))):
         raise no_soft_labels(needing[0])
 

@@ -85,7 +85,7 @@ def verified_data(spec: RunSpec, folder: RunFolder, data: Path | None) -> RunDat
             synthesis is not finished or is another one; the run claims to use no real image and would.
     """
     min_size = training_min_size(spec.overrides)
-    card = verified_card(spec, data)
+    card = verified_card(spec, data, folder.path.parent)
     try:
         if spec.teachers.impressions and spec.kind != "impressions":
             return _with_images(card, teacher_run(spec.teachers.impressions, folder), min_size, spec.data_free)
@@ -103,17 +103,18 @@ def verified_data(spec: RunSpec, folder: RunFolder, data: Path | None) -> RunDat
     return RunData(card, ImageSource(made.run, made, card.card.digest, card.card.splits[TRAIN].n_images))
 
 
-def verified_card(spec: RunSpec, data: Path | None) -> LoadedCard:
+def verified_card(spec: RunSpec, data: Path | None, runs: Path) -> LoadedCard:
     """Find the data set of a spec, and compare the files that its run reads with the card.
 
     Args:
         data: root of the data cards (default: C2D_DATA, else ./data).
+        runs: the store, which knows the places of data sets that were given by their path.
 
     Raises:
         InputError: of class `data`: it is missing or has changed, or has no box to train or evaluate on.
     """
     try:
-        card = find_card(spec.dataset.name, spec.dataset.digest, data)
+        card = find_card(spec.dataset.name, spec.dataset.digest, data, runs)
         if spec.trains_on_dataset:
             verify_card(card, splits_of_run(card, training_min_size(spec.overrides)))
         else:  # the training images need not be here

@@ -71,7 +71,8 @@ def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
     """Look up every name once.
 
     Weight files and students that are given as files are copied to the store under their digest: a path is no part of
-    a spec, and a run does not change when the file does.
+    a spec, and a run does not change when the file does. Of a data set that is given by its path the store keeps the
+    place.
 
     Args:
         names: from `names_in`.
@@ -80,7 +81,7 @@ def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
     """
     return Lookup(
         methods=method_catalog(),
-        datasets={name: _value_or_error(data_reference, name, data) for name in sorted(names.datasets)},
+        datasets={name: _value_or_error(data_reference, name, data, runs) for name in sorted(names.datasets)},
         students={key: _value_or_error(_student, names.students[key], runs) for key in sorted(names.students)},
         schedules={
             (kind, name): _value_or_error(read_schedule, name, kind)

@@ -47,12 +47,15 @@ def teacher_runs(spec: RunSpec) -> dict[str, str]:
     return {kind: run for kind, run in spec.teachers.model_dump().items() if run}
 
 
-def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine) -> tuple[Cards, list[RunProblem]]:
+def datasets(
+    specs: dict[str, RunSpec], data: Path | None, runs: Path, print_line: PrintLine
+) -> tuple[Cards, list[RunProblem]]:
     """Return the card of each data set, and the problems. Each data set is read once for each filter of images.
 
     Args:
         specs: {run id: spec}.
         data: root of the data cards; None: C2D_DATA, else ./data.
+        runs: the store, which knows the places of data sets that were given by their path.
         print_line: called with a line about each missing data set.
     """
     cards: Cards = {}
@@ -62,7 +65,7 @@ def datasets(specs: dict[str, RunSpec], data: Path | None, print_line: PrintLine
     }
     for name, digest, min_size in dict.fromkeys(used.values()):
         try:
-            checked = check_dataset(name, digest, data, min_size)
+            checked = check_dataset(name, digest, data, min_size, runs)
             cards[name, digest] = checked[0] if checked is not None else None
             if checked is None:
                 print_line(f"data set {name} is missing here; jobs verify it when they start")

@@ -135,7 +135,9 @@ class TrainingJob:
 
         dataset = read_json(folder.spec)["dataset"]
         try:
-            return stage(dataset["name"], dataset["digest"], Path(self.data), self.stage_data, print_line=print_error)
+            return stage(
+                dataset["name"], dataset["digest"], Path(self.data), self.stage_data, print_error, folder.path.parent
+            )
         except InputError as error:
             error.failure_class = "data"
             raise

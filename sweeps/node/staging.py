@@ -27,18 +27,26 @@ STAGED = "staged.json"
 COPIERS = 8  # threads; most of the time is waiting for the shared disk
 
 
-def stage(name: str, digest: str, data: Path, target: str, print_line: Callable[[str], None] = print) -> Path:
+def stage(
+    name: str,
+    digest: str,
+    data: Path,
+    target: str,
+    print_line: Callable[[str], None] = print,
+    runs: Path | None = None,
+) -> Path:
     """Return the root from which this node reads a data set: a folder under `target`, or `data` if the copy failed.
 
     Args:
         data: root of the data cards on the shared disk.
         target: a folder of this node; environment variables and ~ are the node's.
         print_line: called with a line about the copy, or why there is none.
+        runs: the store, which knows the places of data sets that were given by their path.
 
     Raises:
         InputError: the data set is not in `data`, or has changed.
     """
-    card = find_card(name, digest, data)
+    card = find_card(name, digest, data, runs)
     try:
         return _copy_of(card, _target_folder(target), print_line)
     except (OSError, NotImplementedError, InputError) as error:

@@ -28,6 +28,7 @@ def test_the_shared_files_are_in_the_shared_folders() -> None:
     assert store.manifest("demo") == Path("runs/sweeps/demo.json")
     assert store.submission("demo", "c2d-demo-1") == Path("runs/sweeps/demo/c2d-demo-1")
     shared = {store.student_config("x").parent, store.weights("x").parent, store.targets("x").parent}
+    shared.add(store.dataset("x").parent)
     assert {path.name for path in [*shared, store.sweeps, store.snapshots]} == set(store_folder.SHARED_FOLDERS)
 
 
