@@ -67,7 +67,7 @@ def synthesise(
     # Imported here: a training needs no code of a synthesis.
     from c2d.impressions.make import make_impressions
 
-    card = verified_card(spec, options.data)
+    card = verified_card(spec, options.data, folder.path.parent)
     teacher = teacher or teacher_run(str(spec.teachers.detector), folder)
     _check_teacher(teacher, card)
     if spec.teachers.impressions:
