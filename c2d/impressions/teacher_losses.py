@@ -22,6 +22,7 @@ from torch import Tensor
 from c2d.detectors import heads, positives
 from c2d.detectors.batch import Batch
 from c2d.detectors.hooks import replace_method
+from c2d.impressions.repeated_roi_align import repeated_roi_align
 from c2d.teachers.detector import DetectorTeacher
 
 
@@ -60,6 +61,7 @@ class TeacherLosses:
                 self._stack.enter_context(
                     replace_method(head, name, self._memory.remembered(name, getattr(head, name)))
                 )
+        self._stack.enter_context(repeated_roi_align(self.network))
         # FCOS predicts strides while it trains and px otherwise, and its loss wants strides. Only this flag is set: the
         # layers inside keep their eval mode, so batch norm does not move.
         self._stack.enter_context(_replaced(head, "training", True))
