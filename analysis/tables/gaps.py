@@ -52,17 +52,17 @@ def gap_cells(
         compared: of `compared_rows`.
         found: the numbers of the rows.
     """
+    controls, references = ({pair[place].key for pair in compared.values()} for place in (0, 1))
     for row in rows:
         for key in spec.columns:
-            if row.key not in compared:
+            if row.key in controls | references:
+                which = "control (0 %)" if row.key in controls else "reference (100 %)"
+                cell = Cell(kind="missing", reason=f"the {which} of the gap closed")
+            elif row.key not in compared:
                 cell = Cell(kind="missing", reason="the table has no control and reference for this row")
             else:
-                control, reference = compared[row.key]
-                if row in (control, reference):
-                    which = "control (0 %)" if row is control else "reference (100 %)"
-                    cell = Cell(kind="missing", reason=f"the {which} of the gap closed")
-                else:
-                    cell = _cell([found[one.key][key] for one in (row, control, reference)], quantity(key).better)
+                together = (row, *compared[row.key])
+                cell = _cell([found[one.key][key] for one in together], quantity(key).better)
             yield row.key, GAP + key, cell
 
 

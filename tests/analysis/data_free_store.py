@@ -46,6 +46,18 @@ def value(labels: Mapping[str, str], seed: int) -> float:
     return ap * (0.8 if labels["capacity"] == "half" else 1.0)
 
 
+def result_of_impressions(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of result.json of a run of kind impressions."""
+    values = spec["schedule"]["values"]
+    redetected = {"optimised": 0.934, "noise": 0.001, "procedural": 0.02, "real": None}[values["images_from"]]
+    return {
+        "format": 1, "kind": "impressions", "images_from": values["images_from"], "images": values["images"],
+        "boxes": 3 * values["images"], "soft_labels": True, "redetected": redetected, "labels": {"cat": 1500},
+        "seconds": 1200.0, "images_per_minute": 25.0, "memory_mib": 900.0, "terms_dropped": {}, "notes": [],
+        "teacher": {"run": spec["teachers"]["detector"], "sha256": "e" * 64, "AP": 0.31}, "card_digest": "c" * 64,
+    }  # fmt: skip
+
+
 def write_impressions(runs: Path, run: str, images_from: str, teacher: str = DETECTOR) -> str:
     """Write a finished run of kind impressions; return its id."""
     preset = (resources.files("c2d") / "configs" / "impressions" / "moi.yaml").read_text(encoding="utf-8")
@@ -58,12 +70,7 @@ def write_impressions(runs: Path, run: str, images_from: str, teacher: str = DET
     write_json(runs / run / "spec.json", spec)
     write_json(runs / run / "status.json", synthetic_run.status_json("done"))
     write_json(runs / run / "env.json", synthetic_run.env_json())
-    redetected = {"optimised": 0.934, "noise": 0.001, "procedural": 0.02, "real": None}[images_from]
-    result = {"format": 1, "kind": "impressions", "images_from": images_from, "images": IMAGES, "boxes": 3 * IMAGES,
-              "soft_labels": True, "redetected": redetected, "labels": {"cat": 1500}, "seconds": 1200.0,
-              "images_per_minute": 25.0, "memory_mib": 900.0, "terms_dropped": {}, "notes": [],
-              "teacher": {"run": teacher, "sha256": "e" * 64, "AP": 0.31}, "card_digest": "c" * 64}  # fmt: skip
-    write_json(runs / run / "result.json", result)
+    write_json(runs / run / "result.json", result_of_impressions(spec))
     return run
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +18,29 @@ from analysis.tables.build_table import build_table
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import fill_store, make_store
-from sweeps.actions.submit import plan_sweep, resolve
-from sweeps.actions.workspace import Workspace
-from sweeps.definition.definition import read_definition
-from sweeps.definition.profile import load_profile
+from tests.analysis.planned_store import fill_planned, planned
 
 PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
            "icod-detectors", "rivals")  # fmt: skip
+DATA_FREE = ("moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors", "moi-presets", "moi-kitti",
+             "moi-voc", "moi-coco")  # fmt: skip
 TABLES = [item for item in defaults.shipped_reports() if isinstance(item, TableSpec)]
 
 
-@cache
 def record_of(sweep: str) -> dict[str, Any]:
     """The record of a shipped sweep as submission would write it; no data set is needed."""
-    nowhere = Path("no-such-folder")
-    definition = read_definition(sweep)
-    return plan_sweep(
-        definition, resolve(definition, Workspace(nowhere, nowhere, "dry", load_profile("default"))), nowhere
-    )[0]
+    return planned(sweep)[0]
 
 
 def finished(tmp_path: Path, spec: Any) -> Study:
     """A store in which the sweep of a report is finished, with made-up numbers."""
     runs = tmp_path / "runs"
-    record = record_of(spec.sweep)
-    write_json(runs / "sweeps" / f"{spec.sweep}.json", record)
-    fill_store(runs, record)
+    record, specs = planned(spec.sweep)
+    if spec.sweep in DATA_FREE:
+        fill_planned(runs, record, specs)
+    else:
+        write_json(runs / "sweeps" / f"{spec.sweep}.json", record)
+        fill_store(runs, record)
     return read_study(runs, (), tmp_path / "cache")
 
 
@@ -53,7 +49,7 @@ def published(table: Table, column: str = "AP") -> list[float | None]:
 
 
 def test_every_planned_sweep_of_the_paper_has_a_report() -> None:
-    assert {item.sweep for item in TABLES} >= set(PLANNED)
+    assert {item.sweep for item in TABLES} == {*PLANNED, *DATA_FREE}
 
 
 @pytest.mark.parametrize("spec", TABLES, ids=lambda spec: spec.name)
@@ -71,7 +67,8 @@ def test_a_table_is_complete_and_in_the_papers_order(tmp_path: Path, spec: Table
     assert list(dict.fromkeys(shown)) == [label_of_value(spec, first, label) for label in spec.rows[first]]
     assert not [heading for heading in table.headings if "." in heading]  # the paper's symbols, never keys of a spec
     if spec.published:
-        assert any(value is not None for column in spec.published.columns for value in published(table, column))
+        beside = [*spec.published.columns, *(f"other.{name}" for name in spec.published.other)]
+        assert any(value is not None for column in beside for value in published(table, column))
 
 
 PAPER = {
@@ -130,6 +127,35 @@ def test_students_of_two_input_sizes_are_timed_in_one_table(tmp_path: Path) -> N
     assert {row.cells["latency_p50"].n for row in table.rows} == {3}
     told = {sentence for sentence in table.notes.values() if sentence.startswith("timed at")}
     assert told == {f"timed at input {size}, that of its student" for size in ("300x300", "512x512", "1333x800")}
+
+
+def test_a_data_free_table_has_the_gap_and_the_papers_own_metric_beside(tmp_path: Path) -> None:
+    """The paper's abstract: 64.2 for the capacity of the teacher, 55.5 for half of it."""
+    spec = read_spec(defaults.SHIPPED / "moi-kitti.yaml")
+    table = build_table(finished(tmp_path, spec), spec, spec.sweep, spec.name, False)
+    assert [column.key for column in table.columns if column.is_published] == ["published.other.mAP"]
+    beside = {row.key: row.cells["published.other.mAP"].value for row in table.rows}
+    assert {key: value for key, value in beside.items() if value is not None} == {
+        "capacity=equal, images=impressions, method=baseline": 64.2,
+        "capacity=half, images=impressions, method=baseline": 55.5,
+    }
+    assert any("mAP is the paper's own metric, which no measured column is" in text for text in table.statistics)
+    closed = {row.key: row.cells["gap.AP"] for row in table.rows}
+    assert sum(cell.value is not None for cell in closed.values()) == 2 * 6  # all rows but noise and real, labelled
+    assert all(cell.low is not None for cell in closed.values() if cell.value is not None)
+
+
+@pytest.mark.parametrize("name", ["moi-images-curve", "moi-iterations-curve", "moi-priors-seeds"])
+def test_the_figures_of_data_free_sweeps_have_every_point(tmp_path: Path, name: str) -> None:
+    spec = read_spec(defaults.SHIPPED / f"{name}.yaml")
+    study = finished(tmp_path, spec)
+    data = FIGURES[spec.kind].data(study, spec, spec.sweep)
+    means = data[data["point"] == "mean"].groupby("row").size().to_dict()
+    flat = set(data[data["point"] == "flat"]["row"]) if spec.kind == "curve" else set()
+    wanted = {"moi-images-curve": [5, 5], "moi-iterations-curve": [4], "moi-priors-seeds": [1] * 10}[name]
+    assert sorted(means.values()) == sorted(wanted)
+    assert flat == ({"real"} if spec.kind == "curve" else set())
+    assert FIGURES[spec.kind].draw(data, spec).axes
 
 
 @pytest.mark.parametrize("sweep", PLANNED)

@@ -18,7 +18,10 @@ from sweeps.definition.expand import Cell, Grid, expand
 NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
-SMALL = ("demo", "demo-full", "methods")
+SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
+         "moi-presets")  # fmt: skip
+WITHOUT_CARD = ("kitti", "voc")
+"""Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers")
 
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
@@ -34,6 +37,16 @@ COUNTS = {
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
     "rivals": (3 * (9 + 8), 51, 3),
+    # Two capacities; four controls without a method, impressions with each; the detector and four sets of images.
+    "moi-scenes": (3 * 2 * (4 + 4), 48, 1 + 4),
+    "moi-scenes-dense": (3 * 2 * (4 + 3), 42, 1 + 4),  # Chen's terms are of two-stage detectors
+    "moi-images": (3 * 3 * 5, 3 * (5 + 5 + 1), 1 + 5 + 5),  # a control has its impressions; the real row is one run
+    "moi-iterations": (3 * 2 * 4, 3 * (4 + 1), 1 + 4),
+    "moi-priors": (3 * (1 + 8 + 8), 3 * (1 + 8 + 1), 1 + 8 + 1),  # three priors on and off
+    "moi-presets": (3 * 3 * (1 + 2 + 1), 3 * (3 + 6 + 1), 1 + 3 + 3),
+    "moi-kitti": (3 * 2 * (4 + 4), 48, 1 + 4),
+    "moi-voc": (3 * 2 * (4 + 4), 48, 1 + 4),
+    "moi-coco": (3 * 2 * (4 + 4), 48, 1 + 4),
 }
 
 
@@ -41,8 +54,9 @@ def planned(name: str, runs: Path = NOWHERE) -> Grid:
     definition = read_definition(name)
     cells = definition.cells()
     lookup = look_up_names(names_in(cell.values for cell in cells), runs, NOWHERE)
-    if name in SMALL:  # scenes are drawn before their card exists; these are the scenes of the demo
-        lookup = replace(lookup, datasets={"scenes": ("scenes", DEMO_DATA)})
+    # Scenes are drawn before their card exists; these are the scenes of the demo.
+    known = {"scenes": ("scenes", DEMO_DATA), **{other: (other, "f" * 64) for other in WITHOUT_CARD}}
+    lookup = replace(lookup, datasets={given: known.get(given, found) for given, found in lookup.datasets.items()})
     return expand(definition, cells, lookup)
 
 
@@ -229,6 +243,49 @@ def test_table_2_has_the_papers_cells() -> None:
     assert [next(iter(item)) for item in both.method] == ["icod", "fkd"]
     assert both.teachers.classifier
     assert both.teachers.detector
+
+
+@pytest.mark.parametrize("name", ["moi-scenes", "moi-scenes-dense", "moi-kitti", "moi-voc", "moi-coco"])
+def test_students_without_data_and_their_controls(name: str) -> None:
+    found = planned(name)
+    made = {spec.id: spec for spec in found.teachers if spec.kind == "impressions"}
+    (detector,) = (spec for spec in found.teachers if spec.kind == "detector")
+    (optimised,) = (run for run, spec in made.items() if spec.impressions.images_from == "optimised")
+    for cell in found.cells:
+        spec, run = cell.spec, cell.spec.teachers.impressions
+        images = cell.labels["images"]
+        assert spec.data_free == (images in ("noise", "procedural", "impressions"))
+        assert (run is None) == (images == "real")
+        assert spec.init == "none"  # else real images would be in the start
+        assert spec.student
+        assert detector.student
+        assert (spec.student == detector.student) == (cell.labels["capacity"] == "equal")
+        if run:
+            wanted = {"impressions": "optimised", "unlabelled": "real"}.get(images, images)
+            assert made[run].impressions.images_from == wanted
+            assert made[run].teachers.detector == detector.id
+            assert made[run].teachers.impressions == (optimised if images in ("noise", "procedural") else None)
+    taught = {cell.labels["method"] for cell in found.cells if cell.labels["images"] == "impressions"}
+    assert taught == {"baseline", "soft_labels", "fitnets"} | ({"chen"} if name != "moi-scenes-dense" else set())
+
+
+def test_priors_are_on_and_off_in_all_combinations() -> None:
+    specs = [spec.impressions for spec in planned("moi-priors").teachers if spec.kind == "impressions"]
+    priors = [spec.priors for spec in specs if spec.images_from == "optimised"]
+    on = {(found.tv_l1 + found.tv_l2 > 0, found.batch_norm > 0, found.l2 > 0) for found in priors}
+    assert len(priors) == len(on) == 8
+    assert all(found.detection > 0 for found in priors)
+
+
+def test_presets_numbers_and_iterations_are_those_of_their_axes() -> None:
+    made = {
+        name: [spec for spec in planned(name).teachers if spec.kind == "impressions"]
+        for name in ("moi-presets", "moi-images", "moi-iterations")
+    }
+    assert sorted({spec.schedule.name for spec in made["moi-presets"]}) == ["diode", "moi", "two-phase"]
+    assert {spec.impressions.images for spec in made["moi-presets"]} == {512}
+    assert sorted({spec.impressions.images for spec in made["moi-images"]}) == [64, 128, 256, 512, 1024]
+    assert sorted(spec.impressions.final.iterations for spec in made["moi-iterations"]) == [30, 100, 300, 1000]
 
 
 def test_planning_writes_nothing(tmp_path: Path) -> None:
