@@ -14,6 +14,7 @@ from analysis.load.failure_list import list_failures
 from analysis.load.schema import STATES, Study, labels_of
 from analysis.page.page_model import PageContent, SweepProgress
 from analysis.spec.labels import short_axis_label, value_label
+from analysis.tables.image_sources import LABELLED, images_text
 from c2d import __version__
 from c2d.core.masking import mask_command
 
@@ -82,9 +83,11 @@ def _one_row_per_run(study: Study) -> pd.DataFrame:
 def _run(row: Mapping[Any, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
     """One line of the list of runs, with the labels of its sweep; a missing value is None."""
     plain = {str(key): None if value is None or value != value else value for key, value in row.items()}
-    keys = ("run", "sweep", "role", "seed", "state", "AP", "AP50", "top1", "train_s", "code", "c2d", "torch", "mmdet")
+    keys = ("run", "sweep", "role", "seed", "state", "AP", "AP50", "top1", "redetected", "train_s", "code", "c2d")
+    images = images_text(row) if plain.get("kind") == "detector" else LABELLED
     return {
-        **{key: plain.get(key) for key in (*keys, "device", "time", "reason")},
+        **{key: plain.get(key) for key in (*keys, "torch", "mmdet", "device", "time", "reason")},
+        "images": None if images == LABELLED else images,
         "cells": ", ".join(
             f"{short_axis_label(manifest, axis)} {value_label(manifest, axis, label)}"
             for axis, label in labels_of(row).items()

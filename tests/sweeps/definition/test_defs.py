@@ -282,7 +282,7 @@ def test_presets_numbers_and_iterations_are_those_of_their_axes() -> None:
         name: [spec for spec in planned(name).teachers if spec.kind == "impressions"]
         for name in ("moi-presets", "moi-images", "moi-iterations")
     }
-    assert sorted({spec.schedule.name for spec in made["moi-presets"]}) == ["diode", "moi", "two-phase"]
+    assert sorted({spec.schedule.name for spec in made["moi-presets"]}) == ["diode", "moi-small", "two-phase"]
     assert {spec.impressions.images for spec in made["moi-presets"]} == {512}
     assert sorted({spec.impressions.images for spec in made["moi-images"]}) == [64, 128, 256, 512, 1024]
     assert sorted(spec.impressions.final.iterations for spec in made["moi-iterations"]) == [30, 100, 300, 1000]
