@@ -117,14 +117,14 @@ def load_state(folder: RunFolder, batch: int, warn: Any = print) -> dict[str, An
     return dict(state)
 
 
-def remove_state_files(folder: RunFolder, batches: int) -> None:
-    """Remove what only an unfinished synthesis needs.
+def remove_state_files(folder: RunFolder) -> None:
+    """Remove what only an unfinished synthesis needs; call it when the run is done, or a kill would cost all batches.
 
     Raises:
         DiskError: the system refuses.
     """
     try:
-        for path in (_state_file(folder), *(_batch_file(folder, batch) for batch in range(batches))):
+        for path in (_state_file(folder), *folder.checkpoints.glob("batch_*.json")):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise disk_error(folder.checkpoints, error) from error

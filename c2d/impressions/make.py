@@ -75,7 +75,7 @@ def make_impressions(
         stop_after: step after which to save and stop, counted over all batches.
 
     Returns:
-        The content of result.json.
+        The content of result.json. When the run is done, `batch_files.remove_state_files` removes the states.
 
     Raises:
         InputError: the teacher is not supported, or half precision without CUDA.
@@ -104,9 +104,7 @@ def make_impressions(
     )
     images = ImageFiles(names, [(work.sizes["final"], work.sizes["final"])] * schedule.images)
     beat = partial(folder.touch_heartbeat, "evaluate")
-    result = finish(folder, spec, teacher_run, teacher, card, targets, images, facts, beat)
-    batch_files.remove_state_files(folder, work.batches)
-    return result
+    return finish(folder, spec, teacher_run, teacher, card, targets, images, facts, beat)
 
 
 @dataclass

@@ -65,6 +65,7 @@ def synthesise(
     if spec.impressions.precision != "fp32" and device == "cpu":
         raise InputError(f"precision {spec.impressions.precision} needs a GPU, and there is none here; wanted fp32")
     # Imported here: a training needs no code of a synthesis.
+    from c2d.impressions.batch_files import remove_state_files
     from c2d.impressions.make import make_impressions
 
     card = verified_card(spec, options.data, folder.path.parent)
@@ -90,7 +91,8 @@ def synthesise(
                 stop_after=options.stop_after,
             )
         atomic_write_json(folder.result, result)
-        return result
+    remove_state_files(folder)
+    return result
 
 
 @contextmanager
