@@ -266,7 +266,7 @@ def test_students_without_data_and_their_controls(name: str) -> None:
             assert made[run].teachers.detector == detector.id
             assert made[run].teachers.impressions == (optimised if images in ("noise", "procedural") else None)
     taught = {cell.labels["method"] for cell in found.cells if cell.labels["images"] == "impressions"}
-    assert taught == {"baseline", "soft_labels", "fitnets"} | ({"chen"} if name != "moi-scenes-dense" else set())
+    assert taught == {"baseline", "soft_labels", "pkd"} | ({"chen"} if name != "moi-scenes-dense" else set())
 
 
 def test_priors_are_on_and_off_in_all_combinations() -> None:
