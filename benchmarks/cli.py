@@ -73,6 +73,41 @@ def step(
 
 
 @app.command()
+def impressions(
+    teachers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="finished detectors (default: two with random weights)"),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="schedule of the synthesis: a preset or a YAML file")] = "moi",
+    batch: Annotated[int, typer.Option(min=1, help="images that are optimised together")] = 16,
+    size: Annotated[int, typer.Option("--input", min=32, help="side of the images in px")] = 160,
+    repeats: Annotated[int, typer.Option(min=3, help="counted rounds, in each of which every side runs")] = 5,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads")] = None,
+    out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
+    runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
+) -> None:
+    """Time the synthesis of images beside a plain loop over the detector's losses; print their ratio and the parts."""
+    import os
+
+    from benchmarks.training.impressions_speed import SynthesisCase, markdown, measure_impressions, peak_mib
+    from c2d.core.store_folder import find_run
+
+    store = Path(runs or os.environ.get("C2D_RUNS") or "runs")
+    named = [str(find_run(given, store).path) for given in teachers or []]
+    cases = [SynthesisCase(one, batch, size, preset) for one in named or ("faster-rcnn-qr18", "retinanet-r18")]
+    # A process of its own for each measurement, see `step`.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        records = []
+        for case in cases:
+            record = pool.submit(measure_impressions, case, repeats, threads).result()
+            for side in ("plain", "ours"):
+                record[f"{side}_mib"] = round(pool.submit(peak_mib, case, side, threads).result(), 1)
+            records.append(record)
+    print(markdown(records))
+    _write_records(out, records)
+
+
+@app.command()
 def latency(
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="a finished run: its id or folder")] = None,
     config: Annotated[Path | None, typer.Option(help="any mmdet config, instead of a run")] = None,

@@ -25,7 +25,7 @@ def test_moments_equal_those_of_torch(layout: torch.memory_format) -> None:
         gradients.append(torch.autograd.grad(total, maps)[0])
     for a, b in zip(ours, theirs, strict=True):
         assert torch.allclose(a.double(), b, rtol=3e-6, atol=0)
-    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-7)
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
 
 
 def test_gradients_of_single_and_constant_values() -> None:

@@ -49,7 +49,7 @@ def test_matrix_equals_the_kernel(settings: dict[str, Any], layout: torch.memory
     assert torch.allclose(found, wanted, atol=1e-5)
     weight = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(2))
     gradients = [torch.autograd.grad((out * weight).sum(), maps)[0] for out in (found, wanted)]
-    assert torch.allclose(*gradients, atol=2e-5)
+    assert torch.allclose(gradients[0], gradients[1], atol=2e-5)
 
 
 def test_other_rois_and_other_sizes_give_other_matrices() -> None:

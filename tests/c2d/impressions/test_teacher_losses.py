@@ -58,7 +58,11 @@ def mmdet_losses(network: Any, images: Tensor, samples: Sequence[Any]) -> dict[s
     torch.manual_seed(7)
     with in_strides(network):
         found = network.loss(images, copy.deepcopy(list(samples)))
-    return {name: sum(value) if isinstance(value, list) else value for name, value in found.items() if "loss" in name}
+    return {
+        name: torch.stack(value).sum() if isinstance(value, list) else value
+        for name, value in found.items()
+        if "loss" in name
+    }
 
 
 def assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor], images: Tensor) -> None:
