@@ -137,3 +137,18 @@ def test_soft_labels_need_a_data_set_that_has_them(tiny_store: TinyStore, real: 
     ):
         train(planned, tiny_store.options())
     assert not planned.metrics.exists()
+
+
+def test_inspect_and_suggest_weight_need_no_teacher(tiny_store: TinyStore, real: LoadedCard, tmp_path: Path) -> None:
+    from c2d.preflight.suggest_weight import measure_gradients
+    from c2d.preflight.visualize import draw_methods
+    from c2d.training.build import build_from_name
+
+    folder = impressions(tmp_path / "drawn", real)
+    planned = tiny_store.create_run(2, **STUDENT, dataset=str(folder), data_free=True, method=["soft_labels"])
+    lines = draw_methods(build_from_name(planned.id, tiny_store.runs, tiny_store.data), 2, tmp_path / "seen.png")
+    assert lines == ["soft_labels: positives"]
+    assert Image.open(tmp_path / "seen.png").size[0] > 100
+    found = measure_gradients(build_from_name(planned.id, tiny_store.runs, tiny_store.data), 2, 1, lambda *_: None)
+    assert [(one.method, one.term, one.parameter) for one in found] == [("soft_labels", "soft", "lambda_soft")]
+    assert all(ratio > 0 for ratio in found[0].ratios)
