@@ -16,9 +16,9 @@ from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_text
 from c2d.data.card import LoadedCard, Synthesis
 from c2d.data.coco_file import read_coco
 from c2d.evaluation.rank_shares import Heartbeat
+from c2d.evaluation.redetection import MIN_IOU, detect_saved, redetection
 from c2d.impressions.page.diagnostics import diagnostics_page, percent
 from c2d.impressions.page.sheet import draw_sheet, encode_image
-from c2d.impressions.redetection import MIN_IOU, detect_saved, redetection
 from c2d.impressions.targets import Targets
 from c2d.impressions.write_card import ImageFiles, write_card
 from c2d.specs.spec import RunSpec

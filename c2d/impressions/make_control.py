@@ -23,10 +23,10 @@ from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.coco_file import read_coco
 from c2d.data.usable_boxes import MIN_SIDE_PX
 from c2d.evaluation.rank_shares import Heartbeat
+from c2d.evaluation.redetection import detect_saved
 from c2d.impressions.finish import SynthesisFacts, finish
 from c2d.impressions.images.control_images import noise_image, procedural_image
 from c2d.impressions.images.png_file import write_png
-from c2d.impressions.redetection import detect_saved
 from c2d.impressions.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles, read_targets
 from c2d.ops.boxes import broadcast_iou
