@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from c2d.core.curves.event_file import read_events
 from c2d.core.errors import InputError
-from c2d.core.event_file import read_events
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_text, read_json
 from c2d.data.card import LoadedCard, Synthesis
 from c2d.data.coco_file import read_coco

@@ -22,8 +22,8 @@ from torch import Tensor
 from c2d.configs.input_size import pipeline_size
 from c2d.configs.run_config import read_run_config
 from c2d.core.attempt import Interrupted
+from c2d.core.curves.event_file import append_event, drop_events_after
 from c2d.core.errors import InputError, RunError
-from c2d.core.event_file import append_event, drop_events_after
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.impressions import batch_files

@@ -93,7 +93,7 @@ def channel_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     They have one backward pass over the maps together; autograd's own for a mean and a variance has five.
     """
-    mean, variance = _ChannelMoments.apply(maps)  # type: ignore[no-untyped-call]
+    mean, variance = _ChannelMoments.apply(maps)
     return mean, variance
 
 

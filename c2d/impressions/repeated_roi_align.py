@@ -1,7 +1,7 @@
 """RoIAlign for RoIs that stay the same over many steps, as a sparse matrix, on CPUs.
 
 RoIAlign is linear in the feature maps: with fixed RoIs it is a matrix. torchvision's kernel computes the weights of all
-sampling points anew in every forward and every backward pass, and its backward pass is slow on a CPU. The matrix gives
+sampling points again in every forward and every backward pass, and its backward pass is slow on a CPU. The matrix gives
 the same numbers, up to the order of the sums. CUDA keeps its own kernel.
 """
 
@@ -143,7 +143,7 @@ class _RepeatedLayer:
 
     def __call__(self, maps: Tensor, rois: Tensor) -> Tensor:
         if maps.device.type != "cpu" or maps.dtype != torch.float32 or not len(rois):
-            return self._forward(maps, rois)  # type: ignore[no-any-return]
+            return self._forward(maps, rois)
         layer = self._layer
         batch, channels, height, width = maps.shape
         if self._matrix is None or self._shape != maps.shape or not torch.equal(self._rois, rois):  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ class _RepeatedLayer:
             self._matrix = roi_matrix(rois.detach(), shape, layer.output_size, *settings)
             self._rois, self._shape = rois.detach().clone(), maps.shape
         flat = maps.permute(0, 2, 3, 1).reshape(-1, channels)
-        bins: Tensor = _Product.apply(flat, self._matrix.forward, self._matrix.transposed)  # type: ignore[no-untyped-call]
+        bins: Tensor = _Product.apply(flat, self._matrix.forward, self._matrix.transposed)
         # Kept in the memory order of channels_last, as the maps are.
         found = bins.view(len(rois), *layer.output_size, channels)[self._matrix.position]
         return found.permute(0, 3, 1, 2)

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from c2d.core.attempt import Interrupted
+from c2d.core.curves.event_file import drop_events_after
 from c2d.core.errors import InputError, RunError
-from c2d.core.event_file import drop_events_after
 from c2d.core.run_folder import RunFolder
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.evaluation.distributed import device_index

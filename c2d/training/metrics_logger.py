@@ -13,7 +13,7 @@ from mmengine.dist import get_rank
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from c2d.core.event_file import append_event
+from c2d.core.curves.event_file import append_event
 from c2d.core.run_folder import RunFolder
 from c2d.ops.process_memory import memory_mib
 

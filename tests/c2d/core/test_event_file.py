@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2d.core.event_file import append_event, drop_events_after, read_events
+from c2d.core.curves.event_file import append_event, drop_events_after, read_events
 
 
 def test_events_are_read_without_a_line_that_was_cut(tmp_path):

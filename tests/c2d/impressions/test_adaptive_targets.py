@@ -67,9 +67,10 @@ def test_an_image_without_targets_gets_those_that_are_seen() -> None:
 
 
 def test_detections_are_shares_of_the_side_by_falling_score() -> None:
-    teacher = DetectorTeacher(tiny_detectors.build("retinanet"))
+    network: Any = tiny_detectors.build("retinanet")
+    teacher = DetectorTeacher(network)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    teacher.network.test_cfg["score_thr"] = 0.0
+    network.test_cfg["score_thr"] = 0.0
     for one in detect_objects(teacher, images):
         assert len(one.boxes) == len(one.scores) == len(one.labels) > 0
         assert bool((one.boxes >= 0).all())

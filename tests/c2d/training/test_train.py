@@ -219,7 +219,7 @@ def test_a_checkpoint_of_another_shape_is_named(tiny_store: TinyStore, tmp_path:
 
 
 def test_a_damaged_curve_is_no_reason_to_stop(tmp_path: Path) -> None:
-    from c2d.core.event_file import drop_events_after
+    from c2d.core.curves.event_file import drop_events_after
 
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"iteration": 1}\n\xff\xfe\n[]\n3\n{"iteration": 2}\n{"iteration": 3}\n{"iter')
