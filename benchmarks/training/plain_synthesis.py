@@ -1,6 +1,6 @@
 """Synthesis of images as one would write it first: `detector.loss` on every step, on a fresh draw of the augmentation.
 
-The reference that `c2d.impressions.optimise` is timed against and compared with: where that one draws anew at every
+The reference that `c2d.impressions.optimise` is timed against and compared with: where that one draws again at every
 step (`augmentation.interval` 1), both take the same steps.
 """
 
