@@ -58,13 +58,14 @@ class DryRun:
         if spec.schedule.values.precision != "fp32":
             notes.append(f"tried in fp32; {spec.schedule.values.precision} is for the run itself")
         notes += first_step(run.model, teachers, synthetic.batch_sides(run.resolved), len(sources.card.card.classes))
-        return [*notes, self._data_note(spec)]  # last: a damaged data set must not hide a mistake in the spec
+        notes.append(self._data_note(spec))  # last: a damaged data set must not hide a mistake in the spec
+        _check_soft_labels(entry, self.data, self.parts.runs)  # reads the data set
+        return notes
 
     def _data_note(self, spec: RunSpec) -> str:
         key = (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides))
         if key not in self._data_notes:
             self._data_notes[key] = _dataset_note(spec, self.data, self.parts.runs)
-        _check_soft_labels(spec, self.data, self.parts.runs)
         return self._data_notes[key]
 
 
@@ -87,19 +88,27 @@ def _dataset_note(spec: RunSpec, data: Path | None, runs: Path) -> str:
     return f"data set {name} is here and is the one its card describes"
 
 
-def _check_soft_labels(spec: RunSpec, data: Path | None, runs: Path) -> None:
-    """Check that the real data set, if it exists here, has the soft labels that a method needs.
+def _check_soft_labels(entry: Entry, data: Path | None, runs: Path) -> None:
+    """Check that the training images will have the soft labels that a method needs.
 
-    The images of a synthesis are those of a run that may not be finished; its student checks them at the start.
+    Those of a planned synthesis follow from its schedule, those of a data set from its files, if it is here. All others
+    are checked when the run starts.
 
     Raises:
-        InputError: it has none.
+        InputError: they have none.
     """
+    spec, planned = entry.spec, entry.teachers.get("impressions")
     needing = soft_label_methods(spec.method)
-    if not needing or spec.teachers.impressions is not None:
+    if not needing:
         return
-    checked = check_dataset(spec.dataset.name, spec.dataset.digest, data, runs=runs)
-    if checked is not None and checked[1] and not have_soft_labels(read_coco(checked[0].annotations("train"))):
+    if spec.teachers.impressions is not None:
+        made = planned.impressions if planned is not None else None
+        found = made is None or made.targets.soft_labels or made.images_from == "real"  # a detection has its scores
+    else:
+        checked = check_dataset(spec.dataset.name, spec.dataset.digest, data, runs=runs)
+        known = checked[0] if checked is not None and checked[1] else None
+        found = known is None or have_soft_labels(read_coco(known.annotations("train")))
+    if not found:
         raise no_soft_labels(needing[0])
 
 

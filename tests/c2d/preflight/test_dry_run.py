@@ -18,7 +18,8 @@ from c2d.preflight import dry_run
 from c2d.preflight.dry_run import DryRunResult
 from c2d.preflight.dry_run_entry import Entry
 from c2d.preflight.first_step import first_step
-from c2d.specs.spec import RunSpec, parse_spec
+from c2d.specs.names import read_schedule
+from c2d.specs.spec import RunSpec, build_spec, parse_spec
 from tests.c2d.conftest import TinyStore
 
 PLANNED = {"name": "demo-classifier", "values": {"iterations": 60}}
@@ -334,6 +335,32 @@ def test_a_method_that_needs_soft_labels_is_refused_on_data_without_them(
     (answer,) = answers(tiny_store, Entry(asked, {}, names), data=tmp_path)  # the data are elsewhere
     assert answer.ok, answer.problem
     assert not any("no term of a method was computed" in note for note in answer.notes)
+
+
+def test_soft_labels_of_a_planned_synthesis_follow_from_its_schedule(
+    tiny_store: TinyStore, names: tuple[str, ...]
+) -> None:
+    asked = spec_of(tiny_store.create_run(method=["soft_labels"]))
+    moi = read_schedule("moi", "impressions")
+    for soft_labels in (False, True):
+        moi["values"]["targets"]["soft_labels"] = soft_labels
+        made = build_spec(
+            asked.to_json()
+            | {
+                "kind": "impressions",
+                "student": None,
+                "schedule": moi,
+                "method": [],
+                "teachers": {"detector": asked.id},
+            }
+        )
+        student = changed(asked, data_free=True, teachers={"impressions": made.id})
+        if soft_labels:
+            (answer,) = answers(tiny_store, Entry(student, {"impressions": made}, names))
+            assert answer.ok, answer.problem
+        else:
+            line, _ = problem_of(tiny_store, Entry(student, {"impressions": made}, names))
+            assert line.startswith("soft_labels teaches the soft labels")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
