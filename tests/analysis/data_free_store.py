@@ -58,6 +58,21 @@ def result_of_impressions(spec: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def training_images_of(run: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `training_images` of a student's result.json.
+
+    Args:
+        run: id of the run of kind impressions.
+        spec: its spec.json.
+    """
+    values = spec["schedule"]["values"]
+    return {
+        "run": run, "images_from": values["images_from"], "schedule": spec["schedule"]["name"],
+        "teacher": spec["teachers"]["detector"], "teacher_sha256": "e" * 64, "card_digest": "c" * 64,
+        "n_images": values["images"], "soft_labels": True,
+    }  # fmt: skip
+
+
 def write_impressions(runs: Path, run: str, images_from: str, teacher: str = DETECTOR) -> str:
     """Write a finished run of kind impressions; return its id."""
     preset = (resources.files("c2d") / "configs" / "impressions" / "moi.yaml").read_text(encoding="utf-8")
@@ -89,10 +104,9 @@ def write_made_student(
         spec["data_free"] = True
     if labels["method"] != "baseline":
         spec["method"] = [{labels["method"]: {"version": 1}}]
-    result["training_images"] = images_from and {
-        "run": made_run(images), "images_from": images_from, "schedule": "moi", "teacher": DETECTOR,
-        "n_images": IMAGES, "soft_labels": True,
-    }  # fmt: skip
+    if images_from:
+        made = json.loads((runs / made_run(images) / "spec.json").read_text())
+        result["training_images"] = training_images_of(made_run(images), made)
     write_json(path / "spec.json", spec)
     write_json(path / "result.json", result)
 

@@ -24,7 +24,7 @@ from sweeps.actions.submit import plan_sweep, resolve, specs_of
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
-from tests.analysis.data_free_store import AP, result_of_impressions
+from tests.analysis.data_free_store import AP, result_of_impressions, training_images_of
 
 LOCAL = ("scenes", "kitti", "voc")
 NUMBERS = ("teacher.impressions.schedule.images", "teacher.impressions.schedule.final.iterations")
@@ -76,22 +76,13 @@ def fill_planned(runs: Path, record: Mapping[str, Any], specs: Mapping[str, dict
             result = result_of_impressions(spec)
         else:
             result = synthetic_run.result_json(ap.get(run, 0.31), None)
-            made = spec["teachers"].get("impressions")
-            result["training_images"] = _training_images(made, specs[made]) if made else None
+            if made := spec["teachers"].get("impressions"):
+                result["training_images"] = training_images_of(made, specs[made])
         write_json(runs / run / "spec.json", spec)
         write_json(runs / run / "status.json", synthetic_run.status_json("done"))
         write_json(runs / run / "env.json", synthetic_run.env_json())
         write_json(runs / run / "result.json", result)
     write_json(runs / "sweeps" / f"{record['name']}.json", record)
-
-
-def _training_images(run: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    values = spec["schedule"]["values"]
-    return {
-        "run": run, "images_from": values["images_from"], "schedule": spec["schedule"]["name"],
-        "teacher": spec["teachers"]["detector"], "teacher_sha256": "e" * 64, "card_digest": "c" * 64,
-        "n_images": values["images"], "soft_labels": True,
-    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -38,7 +38,10 @@ def test_a_run_of_impressions_is_a_teacher_with_its_numbers(runs: Path) -> None:
     assert (row["role"], row["state"], row["kind"], row["method"]) == ("teacher", "done", "impressions", "impressions")
     assert (row["images"], row["boxes"], row["redetected"]) == (500, 1500, 0.934)
     assert (row["images_per_minute"], row["peak_mib"], row["train_s"]) == (25.0, 900.0, 1200.0)
-    assert (row["iterations_planned"], row["lr"], row["batch"], row["schedule"]) == (2000, 0.1, 32, "moi")
+    values = json.loads((runs / made_run("impressions") / "spec.json").read_text())["schedule"]["values"]
+    iterations = values["draft"]["iterations"] + values["final"]["iterations"]
+    assert (row["iterations_planned"], row["lr"]) == (iterations, values["final"]["lr"])
+    assert (row["batch"], row["schedule"]) == (values["batch"], "moi")
     assert (row["teacher.detector"], row["teacher_AP"], row["student"], row["network"]) == (DETECTOR, 0.31, "", "")
     assert np.isnan(row["AP"])
     assert np.isnan(_row(study, made_run("unlabelled"))["redetected"])

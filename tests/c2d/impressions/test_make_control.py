@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 import c2d.configs
+from analysis.load import flatten
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard
@@ -27,6 +28,7 @@ from c2d.impressions.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles
 from c2d.specs.spec import RunSpec, build_spec
 from c2d.teachers.detector import DetectorTeacher
+from tests.analysis.data_free_store import result_of_impressions
 
 LOG = logging.getLogger("test")
 LABEL = {7: 0, 3: 1, 5: 2}
@@ -104,6 +106,16 @@ def control(real, teacher_run, images_from: str, folder: Path, images: int = 3, 
     result = make_control(spec, run, teacher_run, real, log=LOG, **{"source": None, **options})
     atomic_write_json(run.result, result)
     return run
+
+
+def test_reports_read_what_is_written_and_make_up_nothing_else(source, real, teacher_run):
+    result = json.loads(source.result.read_text())
+    found = flatten.result(result)
+    assert (found["images"], found["boxes"], found["redetected"]) == (3, 3, result["redetected"])
+    assert (found["images_per_minute"], found["peak_mib"], found["train_s"]) == (2.0, 512.0, 90.0)
+    spec = a_spec(real, teacher_run, "optimised", 3, None).to_json()
+    assert set(result_of_impressions(spec)) <= set(result)
+    assert flatten.spec(spec)["schedule"] == "moi"
 
 
 def test_the_result_of_a_synthesis(source, teacher_run):

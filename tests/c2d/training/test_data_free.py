@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from analysis.load import flatten
 from c2d.core.attempt import Interrupted
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
@@ -19,6 +20,7 @@ from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import parse_spec
 from c2d.training.build import build_from_name
 from c2d.training.train import train
+from tests.analysis.data_free_store import training_images_of
 from tests.c2d.conftest import TinyStore
 from tests.c2d.stand_in_impressions import stand_in
 
@@ -80,6 +82,8 @@ def test_a_student_learns_from_the_images_of_a_synthesis(tiny_store: TinyStore, 
         "n_images": 6,
         "soft_labels": True,
     }
+    assert flatten.result(learned)["training_images.run"] == made.id  # as reports read it
+    assert training_images_of(made.id, read_json(made.spec)).keys() == learned["training_images"].keys()
     assert learned["teachers"]["detector"]["run"] == detector.id
     assert (
         f"6 training images from {made.id} (optimised, schedule moi, of teacher {detector.id})"
