@@ -48,7 +48,8 @@ class Synthesis(BaseModel):
 
     Attributes:
         images_from: `optimised`, `noise`, `procedural`, or `real`: real images with a teacher's detections as labels.
-        run: id of the run that made them, or "" when it was no run of a store.
+        run: id of the run that made them, in whatever folder; it has the hash of the whole spec, so it tells images of
+            the same targets apart. "" where no run did.
         schedule: name of its preset.
         teacher: id of the teacher's run.
         teacher_sha256: of the teacher's weights (hex).

@@ -239,9 +239,10 @@ def verify_card(
                 f"(digest {found[:12]}, card {entry.digest[:12]}); make the card again, or restore the file"
             )
         soft = check_soft_labels(coco, str(loaded.annotations(split)))
-        if split == "train" and card.synthesis is not None and card.synthesis.soft_labels != soft:
+        declared = card.synthesis.soft_labels if card.synthesis is not None else soft
+        if split == "train" and coco["annotations"] and declared != soft:
             raise InputError(
-                f"data set '{card.name}': by its card soft_labels is {str(card.synthesis.soft_labels).lower()}, and "
+                f"data set '{card.name}': by its card soft_labels is {str(declared).lower()}, and "
                 f"the annotations of {loaded.annotations(split)} have {'some' if soft else 'none'}; restore the card"
             )
         if split in used:

@@ -81,7 +81,7 @@ def finish(
     teacher_facts = _teacher_facts(teacher_run)
     synthesis = Synthesis(
         images_from=schedule.images_from,
-        run=spec.id if folder.id == spec.id else "",
+        run=spec.id,
         schedule=spec.schedule.name,
         teacher=teacher_run.id,
         teacher_sha256=teacher_facts["sha256"],

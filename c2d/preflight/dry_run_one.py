@@ -103,7 +103,7 @@ def _check_soft_labels(entry: Entry, data: Path | None, runs: Path) -> None:
         return
     if spec.teachers.impressions is not None:
         made = planned.impressions if planned is not None else None
-        found = made is None or made.targets.soft_labels or made.images_from == "real"  # a detection has its scores
+        found = made is None or made.targets.soft_labels
     else:
         checked = check_dataset(spec.dataset.name, spec.dataset.digest, data, runs=runs)
         known = checked[0] if checked is not None and checked[1] else None

@@ -26,7 +26,7 @@ class ImageSource:
     """Where the training images of a run come from, for result.json and the log.
 
     Attributes:
-        run: id of the synthesis, "" when it was no run of a store.
+        run: id of the synthesis, whatever its folder; "" where no run made the images.
         synthesis: of its card.
         card_digest: of that card (hex).
         n_images: in its split `train`.

@@ -38,6 +38,6 @@ def synthesis_lines(card: Card) -> list[str]:
     labels = "with a soft label each" if made.soft_labels else "without soft labels"
     return [
         f"images of 'train': {images}; {free}",
-        f"made by {'run ' + made.run if made.run else 'no run of a store'}, schedule {made.schedule}",
+        f"made by {'run ' + made.run if made.run else 'no run of c2d'}, schedule {made.schedule}",
         f"targets of 'train': of the detector {made.teacher} (weights {made.teacher_sha256[:12]}), {labels}",
     ]

@@ -78,7 +78,7 @@ def test_a_detector_alone_makes_a_data_set_that_a_student_is_trained_on(
     assert (code, err) == (0, "")
     (run,) = (path.parent for path in (tmp_path / "runs").glob("*/result.json"))
     facts = read_json(run / "result.json")["training_images"]
-    assert (facts["teacher"], facts["n_images"], facts["run"]) == (detector.id, 6, "")
+    assert (facts["teacher"], facts["n_images"], facts["run"]) == (detector.id, 6, spec.id)
 
 
 def test_an_interrupted_call_continues(
