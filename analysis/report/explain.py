@@ -81,7 +81,10 @@ class Explanation:
             lines.append(f"  published, not measured here; source: {cell['source']}")
         elif cell["value"]:
             spread = f", sample standard deviation {cell['sd']}" if cell["sd"] else ""
-            lines.append(f"  mean of {cell['n']} of {cell['promised']} seeds{spread}")
+            what = "mean"
+            if cell["kind"] == "gap closed":
+                what = "share of the gap, of the means (runs: the row's, its control's, its reference's)"
+            lines.append(f"  {what} of {cell['n']} of {cell['promised']} seeds{spread}")
             between = f"[{cell['low']}, {cell['high']}]: " if cell["low"] else ""
             lines.append(f"  95 % interval: {between}{cell['interval']}")
         if cell["test"]:

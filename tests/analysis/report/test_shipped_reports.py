@@ -18,6 +18,7 @@ from analysis.tables.build_table import build_table
 from analysis.tables.table import Table
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import fill_store, make_store
+from c2d.core.errors import InputError
 from tests.analysis.planned_store import fill_planned, planned
 
 PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
@@ -132,7 +133,11 @@ def test_students_of_two_input_sizes_are_timed_in_one_table(tmp_path: Path) -> N
 def test_a_data_free_table_has_the_gap_and_the_papers_own_metric_beside(tmp_path: Path) -> None:
     """The paper's abstract: 64.2 for the capacity of the teacher, 55.5 for half of it."""
     spec = read_spec(defaults.SHIPPED / "moi-kitti.yaml")
-    table = build_table(finished(tmp_path, spec), spec, spec.sweep, spec.name, False)
+    study = finished(tmp_path, spec)
+    misspelled = spec.published.model_copy(update={"other": ["map"]})
+    with pytest.raises(InputError, match=r"metric of moi in `published.other` 'map'; known: mAP"):
+        build_table(study, spec.model_copy(update={"published": misspelled}), spec.sweep, spec.name, False)
+    table = build_table(study, spec, spec.sweep, spec.name, False)
     assert [column.key for column in table.columns if column.is_published] == ["published.other.mAP"]
     beside = {row.key: row.cells["published.other.mAP"].value for row in table.rows}
     assert {key: value for key, value in beside.items() if value is not None} == {

@@ -153,6 +153,10 @@ def test_all_formats_have_the_gap_and_explain_finds_its_runs(study: Study, tmp_p
     path = tmp_path / "gap.csv"
     path.write_text(csvfile.write(table), encoding="utf-8")
     found = explain_cell(path, "equal / impressions / baseline", "gap.AP", study.runs)
+    assert (
+        "share of the gap, of the means (runs: the row's, its control's, its reference's) of 3 of 3 seeds"
+        in found.text()
+    )
     assert len(found.runs) == 9
     assert found.runs[0].value == pytest.approx(100 * value({"capacity": "equal", "images": "impressions",
                                                              "method": "baseline"}, 0))  # fmt: skip
