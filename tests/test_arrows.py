@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
-        "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training",
+        "c2d.impressions", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training",
     ),
     "c2d.cli": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc",

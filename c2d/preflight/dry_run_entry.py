@@ -10,10 +10,11 @@ from typing import Any
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.distillation.build_methods import method_parameters
-from c2d.specs.spec import RunSpec, parse_spec
+from c2d.specs.impressions_schedule import ImpressionsSchedule
+from c2d.specs.spec import KINDS, RunSpec, parse_spec
+from c2d.specs.teacher_runs import needed_runs
 
 FORMAT = 1
-KINDS = ("classifier", "detector")
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,32 @@ def structure(entry: Entry, runs: Path) -> str:
         name: {key: _sign(value) for key, value in params.model_dump().items()}
         for name, params in method_parameters(spec.method).items()
     }
-    schedule = spec.schedule.values.model_dump(
-        mode="json",
-        include={"optimizer": {"type"}, "precision": True, "policy": True, "crops": True, "normalisation": True},
-    )
-    teachers = {kind: run_id for kind, run_id in spec.teachers.model_dump().items() if run_id}
+    # Which images a student is trained on changes no structure.
+    teachers = {kind: run_id for kind, run_id in needed_runs(spec).items() if kind != "impressions"}
     planned = {
         kind: structure(teacher_entry(entry, teacher), runs)
         for kind, teacher in entry.teachers.items()
-        if not is_finished(runs, teachers.get(kind))
+        if kind in teachers and not is_finished(runs, teachers[kind])
     }
+    schedule = _schedule_structure(spec)
     key = spec.model_dump(mode="json", include={"kind", "dataset", "student", "network", "input", "init", "overrides"})
     key |= {"method": parameters, "schedule": schedule, "teachers": teachers | planned, "classes": entry.classes}
     return json.dumps(key, sort_keys=True, default=str)
+
+
+def _schedule_structure(spec: RunSpec) -> dict[str, Any]:
+    """Return what a schedule decides about modules and terms."""
+    values = spec.schedule.values
+    if not isinstance(values, ImpressionsSchedule):
+        kept: Any = {"optimizer": {"type"}, "precision": True, "policy": True, "crops": True, "normalisation": True}
+        return values.model_dump(mode="json", include=kept)
+    stages = {
+        name: (bool(stage.iterations), stage.size) for name, stage in (("draft", values.draft), ("final", values.final))
+    }
+    terms: Any = {"images_from": True, "targets": {"boxes", "soft_labels"}, "precision": True, "policy": True}
+    parts = {"priors": values.priors, "augmentation": values.augmentation}
+    signs = {name: {key: _sign(value) for key, value in part.model_dump().items()} for name, part in parts.items()}
+    return values.model_dump(mode="json", include=terms) | signs | {"stages": stages}
 
 
 def teacher_entry(entry: Entry, teacher: RunSpec) -> Entry:

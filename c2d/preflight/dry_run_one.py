@@ -16,6 +16,7 @@ from c2d.evaluation.datasets import build_dataset
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry
 from c2d.preflight.first_step import first_step
+from c2d.preflight.first_synthesis_step import first_synthesis_step
 from c2d.preflight.synthetic_sources import SyntheticParts, SyntheticSources
 from c2d.specs.spec import RunSpec
 from c2d.training.build import TrainingRun, build
@@ -33,7 +34,7 @@ class DryRun:
 
     def __init__(self, runs: Path, data: Path | None, scratch: Path) -> None:
         self.parts, self.data = SyntheticParts(runs, scratch), data
-        self._data_notes: dict[tuple[str, str, int], str] = {}
+        self._data_notes: dict[tuple[str, str, int | None], str] = {}
 
     def run(self, entry: Entry) -> list[str]:
         """Build a run and take one step.
@@ -46,6 +47,9 @@ class DryRun:
             RunError: the step failed, or the real data set is damaged. mmdet or torch may raise anything else.
         """
         spec, sources = entry.spec, SyntheticSources(entry, self.parts)
+        if spec.kind == "impressions":
+            notes = first_synthesis_step(spec, sources.detector_teacher(str(spec.teachers.detector)).teacher)
+            return [*sources.notes, *notes, self._data_note(spec)]
         run = build(sources)
         for dataset in (run.dataset, build_dataset(run.resolved.student["test_dataloader"]["dataset"])):
             dataset[0]  # one image: a transform with wrong options fails when it runs
@@ -55,21 +59,22 @@ class DryRun:
             run.model.at_full_weight()  # a method that starts late must be tried too
         _check_optimizer(run)
         notes = list(sources.notes)
-        if spec.schedule.values.precision != "fp32":
-            notes.append(f"tried in fp32; {spec.schedule.values.precision} is for the run itself")
+        if spec.training.precision != "fp32":
+            notes.append(f"tried in fp32; {spec.training.precision} is for the run itself")
         notes += first_step(run.model, teachers, synthetic.batch_sides(run.resolved), len(sources.card.card.classes))
         notes.append(self._data_note(spec))  # last: a damaged data set must not hide a mistake in the spec
         _check_soft_labels(entry, self.data, self.parts.runs)  # reads the data set
         return notes
 
     def _data_note(self, spec: RunSpec) -> str:
-        key = (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides))
+        min_size = training_min_size(spec.overrides) if spec.trains_on_dataset else None
+        key = (spec.dataset.name, spec.dataset.digest, min_size)
         if key not in self._data_notes:
-            self._data_notes[key] = _dataset_note(spec, self.data, self.parts.runs)
+            self._data_notes[key] = _dataset_note(spec, self.data, min_size, self.parts.runs)
         return self._data_notes[key]
 
 
-def _dataset_note(spec: RunSpec, data: Path | None, runs: Path) -> str:
+def _dataset_note(spec: RunSpec, data: Path | None, min_size: int | None, runs: Path) -> str:
     """Check the real data set of a spec, if it exists here; return a note.
 
     Raises:
@@ -77,7 +82,7 @@ def _dataset_note(spec: RunSpec, data: Path | None, runs: Path) -> str:
     """
     name = spec.dataset.name
     try:
-        checked = check_dataset(name, spec.dataset.digest, data, training_min_size(spec.overrides), runs)
+        checked = check_dataset(name, spec.dataset.digest, data, min_size, runs)
     except InputError as error:
         raise RunError(str(error), "data") from None
     if checked is None:

@@ -74,6 +74,8 @@ class SyntheticSources(Sources):
         super().__init__(entry.spec, RunFolder(parts.runs / entry.spec.id), "cpu", card)
         self.entry, self.parts = entry, parts
         self.notes: list[str] = []
+        if self.spec.teachers.impressions and self.spec.kind != "impressions":
+            self.notes.append(f"the images of {self.spec.teachers.impressions} are not read; tried with synthetic ones")
         if entry.classes is None:
             name = entry.spec.dataset.name
             self.notes.append(f"the classes of {name} are not known here; tried with {len(classes)}")

@@ -125,18 +125,17 @@ def verified_card(spec: RunSpec, data: Path | None, runs: Path) -> LoadedCard:
     return card
 
 
-def finished_images(run: RunFolder, classes: list[str], min_size: int) -> LoadedCard:
+def finished_images(run: RunFolder, min_size: int = 0) -> LoadedCard:
     """Return the card of a finished synthesis after its training split was compared with it.
 
     Its evaluation split is not read: that is part of the data set, which may lie elsewhere on this machine.
 
     Args:
         run: its folder.
-        classes: of the data set, in order.
         min_size: see `c2d.data.usable_boxes.training_min_size`.
 
     Raises:
-        InputError: it is not finished, is no synthesis, has other classes, or its files were changed.
+        InputError: it is not finished, is no synthesis, or its files were changed.
     """
     spec, result = teacher_result(run, "impressions")
     loaded = load_card(str(run.path))
@@ -150,18 +149,32 @@ def finished_images(run: RunFolder, classes: list[str], min_size: int) -> Loaded
             f"{run.path}: its card says images_from {card.synthesis.images_from}, its spec "
             f"{spec.impressions.images_from}; restore the card, or make the images again"
         )
-    if card.classes != classes:
-        raise InputError(
-            f"the impressions {run.id} have the classes {', '.join(card.classes[:4])}, ... ({len(card.classes)}), the "
-            f"data set {', '.join(classes[:4])}, ... ({len(classes)}); make impressions of a teacher of this data set"
-        )
     verify_card(loaded, {TRAIN: min_size}, only=(TRAIN,))
     return loaded
 
 
+def check_same_classes(made: LoadedCard, card: LoadedCard) -> None:
+    """Check that images were made for the classes of a data set.
+
+    Args:
+        made: card of a synthesis.
+        card: the data set.
+
+    Raises:
+        InputError: the classes or their order differ.
+    """
+    own, classes = made.card.classes, card.card.classes
+    if own != classes:
+        raise InputError(
+            f"the impressions {made.root.name} have the classes {', '.join(own[:4])}, ... ({len(own)}), the "
+            f"data set {', '.join(classes[:4])}, ... ({len(classes)}); make impressions of a teacher of this data set"
+        )
+
+
 def _with_images(card: LoadedCard, run: RunFolder, min_size: int, claims_data_free: bool) -> RunData:
     """Return the data set with the images of a synthesis in the place of its training split."""
-    made = finished_images(run, card.card.classes, min_size)
+    made = finished_images(run, min_size)
+    check_same_classes(made, card)
     assert made.card.synthesis is not None
     if claims_data_free and not made.card.synthesis.is_data_free:
         raise InputError(f"data_free: true, and the images of {run.id} are real; write data_free: false")

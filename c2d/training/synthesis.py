@@ -14,7 +14,7 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard
 from c2d.evaluation.distributed import is_main, join_process_group
-from c2d.specs.data_of_run import finished_images, verified_card
+from c2d.specs.data_of_run import check_same_classes, finished_images, verified_card
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
 from c2d.training.signals import StopSignals
@@ -124,4 +124,4 @@ def _check_source(source: RunFolder, spec: RunSpec, card: LoadedCard) -> None:
         raise InputError(
             f"{source.path} has the spec of {found.id}, the control keeps the targets of {spec.teachers.impressions}"
         )
-    finished_images(source, card.card.classes, 0)
+    check_same_classes(finished_images(source), card)

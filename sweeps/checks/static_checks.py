@@ -1,4 +1,4 @@
-"""Checks of a run that read files only: batch, student, weights, teachers, data set. No torch."""
+"""Checks of a run that read files only: batch, student, weights, teachers, images, data set. No torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from c2d.data.card_lookup import check_dataset
 from c2d.data.public import public_cards
 from c2d.data.usable_boxes import training_min_size
 from c2d.specs.catalog import student_catalog
+from c2d.specs.data_of_run import finished_images
 from c2d.specs.spec import RunSpec
-from c2d.specs.teacher_runs import teacher_result, teacher_run
+from c2d.specs.teacher_runs import needed_runs, teacher_result, teacher_run, wrong_kind
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import PrintLine
 
@@ -42,11 +43,6 @@ class RunProblem:
     skips_dry_run: bool = True
 
 
-def teacher_runs(spec: RunSpec) -> dict[str, str]:
-    """Return {kind: run id} of the teachers of a run."""
-    return {kind: run for kind, run in spec.teachers.model_dump().items() if run}
-
-
 def datasets(
     specs: dict[str, RunSpec], data: Path | None, runs: Path, print_line: PrintLine
 ) -> tuple[Cards, list[RunProblem]]:
@@ -59,10 +55,8 @@ def datasets(
         print_line: called with a line about each missing data set.
     """
     cards: Cards = {}
-    wrong: dict[tuple[str, str, int], str] = {}
-    used = {
-        run: (spec.dataset.name, spec.dataset.digest, training_min_size(spec.overrides)) for run, spec in specs.items()
-    }
+    wrong: dict[tuple[str, str, int | None], str] = {}
+    used = {run: (spec.dataset.name, spec.dataset.digest, _min_size(spec)) for run, spec in specs.items()}
     for name, digest, min_size in dict.fromkeys(used.values()):
         try:
             checked = check_dataset(name, digest, data, min_size, runs)
@@ -75,6 +69,11 @@ def datasets(
     return cards, [
         RunProblem(run, wrong[key], "data", skips_dry_run=False) for run, key in used.items() if key in wrong
     ]
+
+
+def _min_size(spec: RunSpec) -> int | None:
+    """Return the `min_size` of the training images that a run takes from its data set; None where it takes none."""
+    return training_min_size(spec.overrides) if spec.trains_on_dataset else None
 
 
 def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
@@ -93,6 +92,8 @@ def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
 def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[RunProblem]:
     """Check that the batch divides by the processes of the profile; an override may set the batch."""
     for run, spec in specs.items():
+        if spec.kind == "impressions":  # one process makes the images
+            continue
         images: Any = spec.overrides.get("train_dataloader.batch_size", spec.schedule.values.batch)
         if profile is not None and isinstance(images, int) and images % profile.world:
             yield RunProblem(
@@ -155,6 +156,8 @@ def first_weights(
 def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Cards, runs: Path) -> Iterator[RunProblem]:
     """Check that a teacher is in the grid, or done in the store with its min_top1, and has the student's classes.
 
+    The same holds for a synthesis whose images are used; a finished one is compared with its card.
+
     Args:
         specs: {run id: spec} of runs to check.
         planned: {run id: spec} of the teachers in the grid.
@@ -164,7 +167,7 @@ def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Card
     teacher_classes: dict[tuple[str, str], list[str] | InputError | None] = {}
     for run, spec in specs.items():
         own = classes(spec, cards)
-        for kind, teacher in teacher_runs(spec).items():
+        for kind, teacher in needed_runs(spec).items():
             if (kind, teacher) not in teacher_classes:
                 try:
                     teacher_classes[kind, teacher] = _taught_classes(kind, teacher, planned, cards, runs)
@@ -173,7 +176,12 @@ def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Card
             theirs = teacher_classes[kind, teacher]
             if isinstance(theirs, InputError):
                 yield RunProblem(run, str(theirs))
-            elif kind == "classifier" and theirs is not None and own is not None and theirs != own:
+            elif (
+                (kind, spec.kind) != ("detector", "detector")  # feature maps of a detector need no equal classes
+                and theirs is not None
+                and own is not None
+                and theirs != own
+            ):
                 yield RunProblem(
                     run,
                     f"teacher {teacher} has other classes ({', '.join(theirs[:4])}, ...; {len(theirs)}) than data "
@@ -190,10 +198,12 @@ def _taught_classes(kind: str, teacher: str, planned: dict[str, RunSpec], cards:
     if teacher in planned and RunFolder(runs / teacher).read_status()["state"] != "done":
         spec = planned[teacher]
         if spec.kind != kind:
-            raise InputError(f"run {teacher} is a {spec.kind}, a {kind} teacher is wanted")
+            raise InputError(wrong_kind(teacher, spec.kind, kind))
         return classes(spec, cards)
     # `teacher_run` uses the parent of the given folder, which is the store, whatever the name.
     spec, result = teacher_result(teacher_run(teacher, RunFolder(runs / "any")), kind)
+    if kind == "impressions":
+        return list(finished_images(RunFolder(runs / teacher)).card.classes)
     wanted, top1 = getattr(spec.schedule.values, "min_top1", None), result.get("top1")
     if wanted is not None and (top1 is None or top1 < wanted):
         raise InputError(
