@@ -100,7 +100,13 @@ def structure(entry: Entry, runs: Path) -> str:
     }
     schedule = _schedule_structure(spec)
     key = spec.model_dump(mode="json", include={"kind", "dataset", "student", "network", "input", "init", "overrides"})
-    key |= {"method": parameters, "schedule": schedule, "teachers": teachers | planned, "classes": entry.classes}
+    key |= {
+        "method": parameters,
+        "schedule": schedule,
+        "trains_on_dataset": spec.trains_on_dataset,
+        "teachers": teachers | planned,
+        "classes": entry.classes,
+    }
     return json.dumps(key, sort_keys=True, default=str)
 
 

@@ -38,7 +38,7 @@ def first_synthesis_step(spec: RunSpec, teacher: DetectorTeacher) -> list[str]:
     head: Any = getattr(teacher.network, "bbox_head", None)
     # An SSD takes its own size alone.
     own = getattr(getattr(head, "prior_generator", None), "input_size", None)
-    with TeacherLosses(teacher, soft_labels=schedule.targets.soft_labels) as losses:
+    with TeacherLosses(teacher, soft_labels=schedule.targets.soft_labels, rois=schedule.rois) as losses:
         statistics = None
         if schedule.priors.batch_norm:
             found = BatchNormStatistics(

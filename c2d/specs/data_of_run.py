@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard, Synthesis
-from c2d.data.card_lookup import find_card, load_card, splits_of_run, verify_card
+from c2d.data.card_lookup import find_card, find_card_file, load_card, splits_of_run, verify_card
 from c2d.data.usable_boxes import training_min_size
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
@@ -138,6 +138,8 @@ def finished_images(run: RunFolder, min_size: int = 0) -> LoadedCard:
         InputError: it is not finished, is no synthesis, or its files were changed.
     """
     spec, result = teacher_result(run, "impressions")
+    if find_card_file(str(run.path)) is None:
+        raise InputError(f"{run.path} has no card.json any more; restore it, or make the images again")
     loaded = load_card(str(run.path))
     card = loaded.card
     if card.synthesis is None or card.digest != result.get("card_digest"):

@@ -132,15 +132,18 @@ def _requests(
     print_line: PrintLine,
     options: RelaunchOptions,
 ) -> Iterator[LaunchRequest]:
-    """Yield requests for teachers, then for students; rows with equal profile and data share one."""
+    """Yield requests, each after those whose runs it waits for; rows with equal profile and data share one."""
     nodes, sweep = queue.node_names(), str(record["name"])
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    groups: dict[tuple[int, str, str, str], list[Row]] = {}
+    levels: dict[str, int] = {}  # 0 a detector, 1 a synthesis of it, 2 its control, ...
     for row in chosen:  # teachers come first
+        levels[row.run.id] = max((levels[need] + 1 for need in row.needs if need in levels), default=0)
         job = row.job
         data = options.data or Path((job.data if job else "") or workspace.data)
-        key = (row.kind, job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
+        key = (levels[row.run.id], job.sweep if job else sweep, (job.profile if job else None) or "", str(data))
         groups.setdefault(key, []).append(row)
-    for (_, owner, profile_name, root), group in groups.items():
+    # sorted: of one level all, and in their order, before the next
+    for (_, owner, profile_name, root), group in sorted(groups.items(), key=lambda item: item[0][0]):
         profile = options.profile or _profile(profile_name, owner, record, rows, workspace)
         tasks = []
         for row in group:

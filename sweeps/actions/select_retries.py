@@ -17,7 +17,7 @@ from c2d.core.run_state import time_stamp
 from sweeps.actions.row_filters import Filters, matches, parse_filters
 from sweeps.failures.retry_policy import backoff_s, exhausted, failures_of
 from sweeps.state.failed_attempts import class_of_row, failed_attempts, teachers_are_launched
-from sweeps.state.plan import Row
+from sweeps.state.plan import Row, with_needs
 from sweeps.state.state_rules import STATES
 
 
@@ -91,13 +91,15 @@ def select_retries(
                     chosen.add(need)
                 elif teacher.state == "blocked":
                     named.add(need)
+    freed = set(named)  # and what they blocked: what a run blocks is released with it
     for row in rows:  # teachers come before their students, so one pass is enough
         failed = [need for need in row.needs if need in by_id and by_id[need].state in ("failed", "blocked")]
         failed += [run for run in canary_runs(row) if run in by_id and by_id[run].state == "failed"]
         released = row.state == "blocked" and all(need in chosen for need in failed)
-        selected = not ids or row.run.id in named or bool(named & set(failed))
+        selected = not ids or row.run.id in named or bool(freed & set(failed))
         if released and selected and (row.kind == "teacher" or matches(row, labels)):
             chosen.add(row.run.id)
+            freed.add(row.run.id)
     return _limited([row for row in rows if row.run.id in chosen], limit)
 
 
@@ -116,7 +118,7 @@ def _limited(chosen: list[Row], limit: int | None) -> list[Row]:
     if limit is None:
         return chosen
     students = [row for row in chosen if row.kind == "student"][:limit]
-    needed = {need for row in students for need in row.needs}
+    needed = with_needs((row.run.id for row in students), chosen)
     teachers = [row for row in chosen if row.kind == "teacher"]
     return ([row for row in teachers if row.run.id in needed] + students) if students else teachers[:limit]
 

@@ -42,7 +42,7 @@ from sweeps.notification.end_job import NO_PLACE, ensure_end_job, has_message
 from sweeps.notification.end_of_sweep import send_after_local
 from sweeps.scheduler import queue
 from sweeps.state.manifest import build_manifest, load_manifest, with_launcher
-from sweeps.state.plan import Row, damaged_lines, mark_damaged, read_plan
+from sweeps.state.plan import Row, damaged_lines, mark_damaged, read_plan, with_needs
 
 WRITERS = 8  # threads; a disk flushes eight files about as fast as one
 
@@ -123,7 +123,7 @@ def submit_sweep(
     record, rows = plan_sweep(definition, grid, workspace.runs)
     chosen = rows_to_launch(rows, filters, limit)
     if chosen and check:
-        _check_chosen(definition, grid, chosen, workspace, forward, print_line)
+        _check_chosen(definition, grid, rows, chosen, workspace, forward, print_line)
     if workspace.where == "dry":
         tasks = tasks_of(chosen, definition, canary, workspace.profile)
         _print_plan(rows, tasks, filters, print_run)
@@ -216,11 +216,17 @@ def plan_lines(rows: list[Row], launched: set[str]) -> list[str]:
 
 
 def _check_chosen(
-    definition: Definition, grid: Grid, chosen: list[Row], workspace: Workspace, forward: bool, print_line: PrintLine
+    definition: Definition,
+    grid: Grid,
+    rows: list[Row],
+    chosen: list[Row],
+    workspace: Workspace,
+    forward: bool,
+    print_line: PrintLine,
 ) -> None:
-    """Check the chosen runs and their teachers only: a run that is done, or is not launched, delays no other."""
+    """Check the chosen runs and what they need only: a run that is done, or is not launched, delays no other."""
     wanted = {row.run.id for row in chosen}
-    needed = wanted | {need for row in chosen for need in row.needs}
+    needed = with_needs(wanted, rows)
     cells = [cell for cell in grid.cells if cell.run in wanted]
     part = Grid(cells, [spec for spec in grid.teachers if spec.id in needed])
     profile: Profile | None = workspace.profile if workspace.where != "local" else None

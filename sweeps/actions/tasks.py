@@ -16,7 +16,7 @@ from sweeps.definition.profile import Profile
 from sweeps.failures.retry_policy import NODE_FAILURES
 from sweeps.launchers.launch_request import PrintLine, Task
 from sweeps.state.failed_attempts import failed_attempts
-from sweeps.state.plan import Row
+from sweeps.state.plan import Row, with_needs
 
 NODE_FAULTS = ("node-failure", "killed", "hang")
 """Failure classes that count against a node. A preemption or a time limit is no fault of the node."""
@@ -25,16 +25,17 @@ MORE_MEMORY, MORE_HOURS = 1.5, 2.0
 
 
 def rows_to_launch(rows: list[Row], filters: Sequence[str], limit: int | None) -> list[Row]:
-    """Return the rows to launch, with the unfinished teachers they need, in the order of the plan.
+    """Return the rows to launch, with the unfinished teachers they need at any depth, in the order of the plan.
 
     Args:
         filters: `axis=label` texts.
         limit: most runs of cells; their teachers are returned in addition.
     """
     cells = [row for row in filter_rows(rows, filters) if row.launch and row.cells][:limit]
-    wanted = {row.run.id for row in cells} | {need for row in cells for need in row.needs}
+    wanted = {row.run.id for row in cells}
     # A student in the queue needs its teacher as well, whose run folder may have been deleted.
-    wanted |= {need for row in filter_rows(rows, filters) if row.state == "waiting" for need in row.needs}
+    wanted |= {row.run.id for row in filter_rows(rows, filters) if row.state == "waiting" and not row.launch}
+    wanted = with_needs(wanted, rows)
     if not filters and limit is None:  # also a teacher whose students are all done or launched elsewhere
         wanted |= {row.run.id for row in rows if row.kind == "teacher"}
     return [row for row in rows if row.launch and row.run.id in wanted]

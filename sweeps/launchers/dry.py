@@ -121,6 +121,8 @@ def student_and_methods(run: RunFolder) -> str:
 def cost_key(spec: dict[str, Any]) -> str:
     """Return a key that is equal for runs of about the same duration: data, model, methods (not weights), schedule."""
     schedule, student = spec.get("schedule") or {}, spec.get("student") or {}
+    values = schedule.get("values") or {}
+    stages = [values.get(stage) or {} for stage in ("draft", "final")]  # of a synthesis
     same = [
         spec.get("kind"),
         (spec.get("dataset") or {}).get("name"),
@@ -129,7 +131,10 @@ def cost_key(spec: dict[str, Any]) -> str:
         spec.get("input"),
         sorted(name for part in spec.get("method") or [] for name in part),
         schedule.get("name"),
-        (schedule.get("values") or {}).get("iterations"),
+        values.get("iterations"),
+        *(value for stage in stages for value in (stage.get("iterations"), stage.get("size"))),
+        values.get("images"),
+        values.get("images_from"),
     ]
     return json.dumps(same)
 

@@ -154,6 +154,26 @@ def mark_damaged(rows: Iterable[Row], problems: Mapping[str, Problem]) -> list[R
     return list(found.values())
 
 
+def with_needs(run_ids: Iterable[str], rows: Iterable[Row]) -> set[str]:
+    """Return run ids with all that they need, at any depth: a student its synthesis, and that its detector.
+
+    What a finished run needed is left out.
+
+    Args:
+        run_ids: of rows.
+        rows: of the sweep.
+    """
+    by_id = {row.run.id: row for row in rows}
+    found: set[str] = set()
+    left = list(run_ids)
+    while left:
+        run = left.pop()
+        if run not in found:
+            found.add(run)
+            left += by_id[run].needs if run in by_id and by_id[run].state != "done" else ()
+    return found
+
+
 def damaged_lines(rows: Iterable[Row]) -> list[str]:
     """Return a line for each damaged run, which every command leaves out."""
     return [f"warning: {row.run.id} is damaged and left out: {row.reason}" for row in rows if row.state == "damaged"]

@@ -181,7 +181,7 @@ def changed_card(made: RunFolder, **changes: Any) -> None:
     [
         (lambda made: made.write_status("waiting"), "is waiting; finish it first"),
         (lambda made: shutil.rmtree(made.path), "is not in .*; train it there first"),
-        (lambda made: (made.path / "card.json").unlink(), "unknown data set"),
+        (lambda made: (made.path / "card.json").unlink(), "has no card.json any more"),
         (lambda made: changed_card(made, synthesis=None), "its card is not the one that the run wrote"),
         (lambda made: changed_card(made, digest="0" * 64), "its card is not the one that the run wrote"),
         (lambda made: changed_card(made, classes=["cat"]), r"have the classes cat, ... \(1\), the data set"),
