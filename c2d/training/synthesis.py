@@ -68,8 +68,9 @@ def synthesise(
     from c2d.impressions.batch_files import remove_state_files
     from c2d.impressions.make import make_impressions
 
-    card = verified_card(spec, options.data, folder.path.parent)
     teacher = teacher or teacher_run(str(spec.teachers.detector), folder)
+    # The store of the teacher: `folder` may lie in none.
+    card = verified_card(spec, options.data, teacher.path.parent)
     _check_teacher(teacher, card)
     if spec.teachers.impressions:
         source = source or teacher_run(spec.teachers.impressions, folder)
