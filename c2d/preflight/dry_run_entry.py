@@ -91,7 +91,9 @@ def structure(entry: Entry, runs: Path) -> str:
         name: {key: _sign(value) for key, value in params.model_dump().items()}
         for name, params in method_parameters(spec.method).items()
     }
-    # Which images a student is trained on changes no structure.
+    # Which images a student is trained on changes no structure, but for what its methods may ask of them.
+    made = entry.teachers["impressions"].impressions if "impressions" in entry.teachers else None
+    images = None if made is None else [made.targets.soft_labels, made.images_from == "real"]
     teachers = {kind: run_id for kind, run_id in needed_runs(spec).items() if kind != "impressions"}
     planned = {
         kind: structure(teacher_entry(entry, teacher), runs)
@@ -104,6 +106,7 @@ def structure(entry: Entry, runs: Path) -> str:
         "method": parameters,
         "schedule": schedule,
         "trains_on_dataset": spec.trains_on_dataset,
+        "images": images,
         "teachers": teachers | planned,
         "classes": entry.classes,
     }
