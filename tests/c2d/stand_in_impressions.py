@@ -54,7 +54,7 @@ def make_impressions(
         targets.append(Targets(torch.tensor([[0.2, 0.2, 0.7, 0.8]]), torch.tensor([label]), soft))
     made = Synthesis(
         images_from=schedule.images_from,
-        run=spec.id if folder.id == spec.id else "",
+        run=spec.id,
         schedule=spec.schedule.name,
         teacher=teacher.id,
         teacher_sha256=hashlib.sha256(teacher.student.read_bytes()).hexdigest(),
