@@ -39,6 +39,7 @@ class Redetection:
         by_class: {class: share}.
         by_size: {size: share}, see SIZES.
         images: share of the images with targets in which all of them are found.
+        unmatched: number of detections that are of no target, second ones of a target included.
         min_score: of the detections.
     """
 
@@ -47,6 +48,7 @@ class Redetection:
     by_class: dict[str, float | None]
     by_size: dict[str, float | None]
     images: float | None
+    unmatched: int
     min_score: float
 
 
@@ -118,6 +120,7 @@ def redetection(
             for name, (least, most) in SIZES.items()
         },
         _share(list(by_image.values())),
+        sum(map(len, detected.values())) - len(found),
         min_score,
     )
 

@@ -103,6 +103,7 @@ def finish(
         "redetected_by_class": found.by_class,
         "redetected_by_size": found.by_size,
         "redetected_images": found.images,
+        "unmatched_detections": found.unmatched,
         "redetection": {"iou": MIN_IOU, "min_score": found.min_score},
         "labels": counts,
         "label_uniformity": uniformity(list(counts.values())),

@@ -216,6 +216,7 @@ def _facts(result: Mapping[str, Any]) -> str:
         "images": f"{result['images']:,}",
         "images from": result["images_from"],
         "targets": f"{result['boxes']:,}",
+        "other detections": f"{result['unmatched_detections']:,} of the teacher, which are of no target",
         "soft labels": "yes" if result["soft_labels"] else "no",
         "time": f"{result['seconds'] / 60:,.1f} min",
         "images per minute": "none" if speed is None else f"{speed:,.1f}",

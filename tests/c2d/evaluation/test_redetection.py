@@ -51,6 +51,7 @@ def test_counts_by_hand():
     assert found.by_class == {"ant": 1 / 2, "bee": 1 / 3, "fly": None}
     assert found.by_size == {"small": 1 / 2, "medium": 0.0, "large": 1.0}
     assert found.images == 0.0
+    assert found.unmatched == 3  # of another class, shifted, in an image without targets
     assert redetection(file, detections, 0.29).images == 1 / 2
 
 
@@ -63,7 +64,7 @@ def test_a_detection_finds_one_target():
 
 def test_no_targets_give_no_share():
     found = redetection(coco(), [detection(1, 7, [0, 0, 20, 20], 0.9)])
-    assert (found.share, found.images, found.found) == (None, None, frozenset())
+    assert (found.share, found.images, found.found, found.unmatched) == (None, None, frozenset(), 1)
     assert set(found.by_class.values()) | set(found.by_size.values()) == {None}
 
 

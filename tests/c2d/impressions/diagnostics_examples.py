@@ -49,6 +49,7 @@ def page(kind: str = "optimised", name: str = "bee", boxes: int = 3, lines: list
         "redetected_by_class": shares,
         "redetected_by_size": {"small": 1.0 if boxes else None, "medium": None, "large": None},
         "redetected_images": 0.5 if boxes else None,
+        "unmatched_detections": 1234,
         "redetection": {"iou": 0.5, "min_score": 0.3},
         "labels": {"ant": 2, name: 1} if boxes else {"ant": 0, name: 0},
         "label_uniformity": None,

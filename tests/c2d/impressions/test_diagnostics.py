@@ -55,6 +55,7 @@ def test_the_page_says_what_is_found():
     assert "batch_norm no layer of bee" in said
     assert "the line is at 1.5, as if all classes were equally frequent" in said
     assert "targets.objects [1, 5]" in said
+    assert "other detections 1,234 of the teacher" in said
     assert "final.size null" in said
     assert 'class="verdict bad"' in page()
     assert 'class="verdict">' in page("noise")
