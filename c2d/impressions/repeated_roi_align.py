@@ -127,7 +127,7 @@ def _csr_matrix(lengths: Tensor, columns: Tensor, values: Tensor, size: tuple[in
     """Return a sparse matrix from the number of entries of each row; entries of one place are added up."""
     starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", "Sparse")  # "is in beta", "invariant checks are implicitly disabled"
         # Indices of 32 bits: half the memory traffic.
         return torch.sparse_csr_tensor(starts.int(), columns.int(), values, size)
 
