@@ -35,7 +35,11 @@ def check_command(
     sweep, workspace = read_definition(definition), open_workspace(runs, data, Where.local, profile)
     grid = resolve(sweep, workspace)
     print(f"{sweep.name}: {sweep.question}")
-    print(f"{len(grid.cells)} cells, {len(specs_of(grid))} runs, of these {len(grid.teachers)} teachers")
+    syntheses = sum(spec.kind == "impressions" for spec in grid.teachers)
+    made_first = f"{len(grid.teachers) - syntheses} teachers" + (
+        f", {syntheses} syntheses of images" if syntheses else ""
+    )
+    print(f"{len(grid.cells)} cells, {len(specs_of(grid))} runs, of these {made_first}")
     machine = workspace.profile if profile else None
     problems = check_sweep(sweep, grid, workspace.runs, workspace.data, machine, forward, print_line)
     if problems:

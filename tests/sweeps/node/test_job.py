@@ -383,3 +383,12 @@ def test_a_run_in_two_jobs_through_the_command(tiny_store: TinyStore, tmp_path: 
     assert (status["state"], status["attempt"]) == ("done", 2)
     lines = [json.loads(line)["iteration"] for line in folder.metrics.read_text().splitlines()]
     assert lines == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_synthesis_reads_the_shared_data_set(tmp_path: Path) -> None:
+    """Its card names the evaluation images by their path, which has to hold on other nodes, too."""
+    folder = RunFolder(tmp_path / "moi-impressions-0123456789ab-s0")
+    atomic_write_json(folder.spec, {"kind": "impressions", "dataset": {"name": "scenes", "digest": "a"}})
+    job = TrainingJob(str(folder.path), str(tmp_path / "data"), stage_data=str(tmp_path / "disk"))
+    assert job._staged(folder) == tmp_path / "data"
+    assert not (tmp_path / "disk").exists()
