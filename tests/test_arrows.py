@@ -49,9 +49,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.impressions.images": ("c2d.core", "c2d.detectors", "c2d.ops"),
     "c2d.impressions.page": ("c2d.core", "c2d.data", "c2d.data.decoding"),
+    "c2d.impressions.sampling": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers"),
+    "c2d.impressions.pixels": (
+        "c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.impressions.sampling",
+    ),
     "c2d.impressions": (
-        "c2d.core", "c2d.core.curves", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs",
-        "c2d.weights", "c2d.teachers", "c2d.evaluation", "c2d.impressions.images", "c2d.impressions.page",
+        "c2d.core", "c2d.core.curves", "c2d.data", "c2d.ops", "c2d.configs", "c2d.specs",
+        "c2d.weights", "c2d.teachers", "c2d.evaluation", "c2d.impressions.sampling", "c2d.impressions.pixels",
+        "c2d.impressions.images", "c2d.impressions.page",
     ),
     "c2d.training": (
         "c2d.core", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops",
@@ -60,7 +65,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
-        "c2d.impressions", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training",
+        "c2d.impressions.sampling", "c2d.impressions.pixels", "c2d.methods", "c2d.distillation", "c2d.evaluation",
+        "c2d.training",
     ),
     "c2d.cli": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc",
@@ -119,7 +125,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "benchmarks.training": (
         "c2d.core", "c2d.core.process", "c2d.configs", "c2d.detectors", "c2d.distillation", "c2d.methods", "c2d.specs",
-        "c2d.teachers", "c2d.evaluation", "c2d.training", "c2d.impressions", "c2d.ops", "benchmarks.machine",
+        "c2d.teachers", "c2d.evaluation", "c2d.training",
+        "c2d.impressions.sampling", "c2d.impressions.pixels", "c2d.ops", "benchmarks.machine",
     ),
     "benchmarks.suite": (
         "c2d.core", "c2d.core.process", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine",

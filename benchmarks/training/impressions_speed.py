@@ -125,10 +125,10 @@ def _ratio(record: dict[str, Any], side: str) -> str:
 def _prepare(case: SynthesisCase, side: str, device: str, stack: ExitStack) -> Any:
     """Return one side, with `step` and `schedule`; every side has a detector of its own with the same weights."""
     from benchmarks.training.plain_synthesis import PlainSynthesis
-    from c2d.impressions.optimise import Optimisation
-    from c2d.impressions.priors import BatchNormStatistics
-    from c2d.impressions.pseudo_targets import sample_targets
-    from c2d.impressions.teacher_losses import TeacherLosses
+    from c2d.impressions.pixels.optimise import Optimisation
+    from c2d.impressions.pixels.priors import BatchNormStatistics
+    from c2d.impressions.pixels.teacher_losses import TeacherLosses
+    from c2d.impressions.sampling.pseudo_targets import sample_targets
     from c2d.specs.impressions_schedule import ImpressionsSchedule
     from c2d.specs.names import read_schedule
 

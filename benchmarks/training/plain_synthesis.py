@@ -1,7 +1,7 @@
 """Synthesis of images as one would write it first: `detector.loss` on every step, on a fresh draw of the augmentation.
 
-The reference that `c2d.impressions.optimise` is timed against and compared with: where that one draws again at every
-step (`augmentation.interval` 1), both take the same steps.
+The reference that `c2d.impressions.pixels.optimise` is timed against and compared with: where that one draws again at
+every step (`augmentation.interval` 1), both take the same steps.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors.normalization import Normalization
-from c2d.impressions.optimise import STAGES, input_range
-from c2d.impressions.pixel_augmentation import draw
-from c2d.impressions.targets import Targets
+from c2d.impressions.pixels.optimise import STAGES, input_range
+from c2d.impressions.pixels.pixel_augmentation import draw
+from c2d.impressions.sampling.targets import Targets
 from c2d.ops.seeding import derive_seed, temporary_seed
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 

@@ -1,4 +1,4 @@
-"""Images made from a detector alone: pseudo-targets, optimisation of pixels, controls, and the data card of the result.
+"""Images made from a detector alone: their targets, their pixels, controls, and the data card of the result.
 
 In: a finished detector, an `ImpressionsSchedule`. Out: a run folder that is a data card as well: card.json,
 annotations/train.json with soft labels, train/*.png; beside them sheet.png and diagnostics.html.

@@ -20,7 +20,7 @@ from c2d.core.disk import disk_error
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_bytes, atomic_write_json, read_json
 from c2d.impressions.images.png_file import write_png
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling.targets import Targets
 from c2d.weights import safe_load
 
 FORMAT = 1

@@ -19,7 +19,7 @@ from c2d.evaluation.rank_shares import Heartbeat
 from c2d.evaluation.redetection import MIN_IOU, detect_saved, redetection
 from c2d.impressions.page.diagnostics import diagnostics_page, percent
 from c2d.impressions.page.sheet import draw_sheet, encode_image
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling.targets import Targets
 from c2d.impressions.write_card import ImageFiles, write_card
 from c2d.specs.spec import RunSpec
 from c2d.teachers.detector import DetectorTeacher

@@ -27,13 +27,14 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.impressions import batch_files
-from c2d.impressions.adaptive_targets import detect_objects, update_all
 from c2d.impressions.finish import SynthesisFacts, finish
-from c2d.impressions.optimise import STAGES, Optimisation, to_uint8
-from c2d.impressions.priors import BatchNormStatistics
-from c2d.impressions.pseudo_targets import sample_targets
-from c2d.impressions.targets import Targets
-from c2d.impressions.teacher_losses import TeacherLosses
+from c2d.impressions.pixels.optimise import STAGES, Optimisation, to_uint8
+from c2d.impressions.pixels.priors import BatchNormStatistics
+from c2d.impressions.pixels.teacher_losses import TeacherLosses
+from c2d.impressions.progress_lines import Progress
+from c2d.impressions.sampling.adaptive_targets import detect_objects, update_all
+from c2d.impressions.sampling.pseudo_targets import sample_targets
+from c2d.impressions.sampling.targets import Targets
 from c2d.impressions.write_card import ImageFiles
 from c2d.ops.process_memory import memory_mib
 from c2d.specs.impressions_schedule import ImpressionsSchedule
@@ -42,8 +43,6 @@ from c2d.teachers.detector import DetectorTeacher
 
 SAVE_S = 60.0
 """Time between two stored states of the batch under way."""
-REPORT_S = 10.0
-"""Time between two lines of progress, and between two heartbeats."""
 EVENTS = 200
 """Events of one batch in metrics.jsonl, at most."""
 NO_BATCH_NORM = "the teacher has no batch norm with stored statistics"
@@ -152,7 +151,7 @@ class _Synthesis:
         drop_events_after(folder.metrics, begun)
         if begun:
             self.log.info(f"continuing after step {begun} of {self.batches * self.steps}")
-        progress = _Progress(
+        progress = Progress(
             folder, self.log, schedule.images / (self.batches * self.steps), begun, self.batches * self.steps
         )
         targets = sample_targets(schedule.targets, schedule.images, self.teacher, self.sizes["final"], self.spec.seed)
@@ -172,7 +171,7 @@ class _Synthesis:
 
     def _make_batch(
         self, batch: int, targets: list[Targets], losses: TeacherLosses, state: dict[str, Any] | None,
-        progress: _Progress, stop_signal: Callable[[], str], stop_after: int | None,
+        progress: Progress, stop_signal: Callable[[], str], stop_after: int | None,
     ) -> tuple[Tensor, list[Targets]]:  # fmt: skip
         """Return images (B, 3, S, S) in the teacher's normalization, and their targets."""
         start: Tensor | None = None
@@ -239,38 +238,6 @@ class _Synthesis:
                 "memory_mib": round(memory_mib(), 1),
                 **{name: float(value) for name, value in terms.items()},
             },
-        )
-
-
-class _Progress:
-    """Lines of progress with the time that is left, and the heartbeat of status.json.
-
-    Attributes:
-        total: steps of all batches.
-    """
-
-    def __init__(self, folder: RunFolder, log: logging.Logger, images_per_step: float, begun: int, total: int) -> None:
-        self.folder, self.log, self.images_per_step = folder, log, images_per_step
-        self.begun, self.reached, self.total = begun, begun, total
-        self.started = self.reported = time.monotonic()
-
-    def step(self, reached: int) -> None:
-        """Note that so many steps are done."""
-        self.reached = reached
-
-    def report(self, batch: int, stage: str, terms: dict[str, Tensor], force: bool = False) -> None:
-        """Write a line and a heartbeat where they are due."""
-        now = time.monotonic()
-        if not force and now - self.reported < REPORT_S:
-            return
-        self.reported = now
-        self.folder.write_status("running", stage="fit", iteration=self.reached, iterations=self.total)
-        each_s = (now - self.started) / max(1, self.reached - self.begun)
-        shown = "  ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
-        per_minute = 60 * self.images_per_step / each_s if each_s else 0.0
-        self.log.info(
-            f"step {self.reached}/{self.total}  batch {batch} {stage}  {shown}  {per_minute:.1f} images/min  "
-            f"{(self.total - self.reached) * each_s / 60:.1f} min left"
         )
 
 

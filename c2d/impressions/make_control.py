@@ -27,7 +27,7 @@ from c2d.evaluation.redetection import detect_saved
 from c2d.impressions.finish import SynthesisFacts, finish
 from c2d.impressions.images.control_images import noise_image, procedural_image
 from c2d.impressions.images.png_file import write_png
-from c2d.impressions.targets import Targets, empty_targets
+from c2d.impressions.sampling.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles, read_targets
 from c2d.ops.boxes import broadcast_iou
 from c2d.ops.seeding import derive_seed

@@ -15,7 +15,7 @@ from c2d.data.card import Card, LoadedCard, Synthesis
 from c2d.data.coco_file import SOFT_LABEL, read_coco
 from c2d.data.make_card import make_card
 from c2d.data.usable_boxes import MIN_SIDE_PX
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling.targets import Targets
 
 SOFT_LABEL_UNITS = 10**6
 """Soft labels are whole multiples of 1 / SOFT_LABEL_UNITS in the file."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from c2d.core.errors import InputError, RunError, first_line
-from c2d.impressions.optimise import STAGES, Optimisation
-from c2d.impressions.priors import BatchNormStatistics
-from c2d.impressions.pseudo_targets import sample_targets
-from c2d.impressions.teacher_losses import TeacherLosses
+from c2d.impressions.pixels.optimise import STAGES, Optimisation
+from c2d.impressions.pixels.priors import BatchNormStatistics
+from c2d.impressions.pixels.teacher_losses import TeacherLosses
+from c2d.impressions.sampling.pseudo_targets import sample_targets
 from c2d.preflight.synthetic import SMALL
 from c2d.specs.spec import RunSpec
 from c2d.teachers.detector import DetectorTeacher

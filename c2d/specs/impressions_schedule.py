@@ -92,7 +92,7 @@ class Priors(Strict):
         detection: of the sum of the teacher's own losses.
         tv_l1, tv_l2: of the total variation, mean absolute and mean squared difference of neighbouring pixels.
         batch_norm: of the distance between batch and running statistics, sum over the layers.
-        batch_norm_form: `absolute` or `relative`, see `c2d.impressions.priors.BatchNormStatistics`.
+        batch_norm_form: `absolute` or `relative`, see `c2d.impressions.pixels.priors.BatchNormStatistics`.
         first_batch_norm: factor of the first such layer.
         l2: of the mean square of the normalised pixels.
     """

@@ -18,7 +18,7 @@ import torch
 from c2d.core.attempt import Interrupted
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from c2d.data.card import LoadedCard, Synthesis
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling.targets import Targets
 from c2d.impressions.write_card import ImageFiles, write_card
 from c2d.specs.spec import RunSpec
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from c2d.impressions.adaptive_targets import Detections, detect_objects, update_targets
-from c2d.impressions.targets import Targets, empty_targets
+from c2d.impressions.sampling.adaptive_targets import Detections, detect_objects, update_targets
+from c2d.impressions.sampling.targets import Targets, empty_targets
 from c2d.specs.impressions_schedule import AdaptiveSampling
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from c2d.impressions.priors import channel_moments
+from c2d.impressions.pixels.priors import channel_moments
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

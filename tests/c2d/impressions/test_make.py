@@ -13,8 +13,9 @@ import torch
 from c2d.core.attempt import Interrupted
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.data.card_lookup import load_card, verify_card
-from c2d.impressions import make, optimise
+from c2d.impressions import make
 from c2d.impressions.batch_files import remove_state_files
+from c2d.impressions.pixels import optimise
 from c2d.specs.resolve_spec import resolve_spec
 from tests.c2d.conftest import TinyStore
 
@@ -142,7 +143,7 @@ def test_a_teacher_without_batch_norm_drops_that_prior_and_says_so(
     tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("c2d.impressions.priors._BatchNorm", torch.nn.modules.batchnorm.BatchNorm1d)
+    monkeypatch.setattr("c2d.impressions.pixels.priors._BatchNorm", torch.nn.modules.batchnorm.BatchNorm1d)
     with caplog.at_level(logging.WARNING):
         folder = synthesise(tiny_store, teacher_run, tmp_path)
     assert "prior batch_norm is left out: the teacher has no batch norm" in caplog.text

@@ -24,7 +24,7 @@ from c2d.data.coco_file import SOFT_LABEL, read_coco
 from c2d.impressions.finish import SynthesisFacts, finish, uniformity
 from c2d.impressions.images.png_file import write_png
 from c2d.impressions.make_control import make_control, targets_from_detections
-from c2d.impressions.targets import Targets, empty_targets
+from c2d.impressions.sampling.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles
 from c2d.specs.spec import RunSpec, build_spec
 from c2d.teachers.detector import DetectorTeacher

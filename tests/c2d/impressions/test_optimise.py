@@ -12,10 +12,10 @@ from torch import nn
 
 from c2d.core.errors import RunError
 from c2d.detectors.normalization import IMAGENET, Normalization
-from c2d.impressions.optimise import Optimisation, input_range, to_uint8
-from c2d.impressions.priors import BatchNormStatistics, total_variation
-from c2d.impressions.targets import Targets, empty_targets
-from c2d.impressions.teacher_losses import TeacherLosses
+from c2d.impressions.pixels.optimise import Optimisation, input_range, to_uint8
+from c2d.impressions.pixels.priors import BatchNormStatistics, total_variation
+from c2d.impressions.pixels.teacher_losses import TeacherLosses
+from c2d.impressions.sampling.targets import Targets, empty_targets
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors

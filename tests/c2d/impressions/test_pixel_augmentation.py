@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2d.impressions.pixel_augmentation import Draw, draw
+from c2d.impressions.pixels.pixel_augmentation import Draw, draw
 from c2d.specs.impressions_schedule import PixelAugmentation
 
 SIZE = 16

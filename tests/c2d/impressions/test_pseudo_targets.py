@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 from torchvision.ops import box_iou
 
-from c2d.impressions import pseudo_targets
-from c2d.impressions.box_prior import box_prior
-from c2d.impressions.class_similarity import class_similarity
-from c2d.impressions.pseudo_targets import balanced_labels, sample_targets
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling import pseudo_targets
+from c2d.impressions.sampling.box_prior import box_prior
+from c2d.impressions.sampling.class_similarity import class_similarity
+from c2d.impressions.sampling.pseudo_targets import balanced_labels, sample_targets
+from c2d.impressions.sampling.targets import Targets
 from c2d.specs.impressions_schedule import TargetRecipe
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from c2d.impressions.repeated_roi_align import repeated_roi_align, roi_matrix
+from c2d.impressions.pixels.repeated_roi_align import repeated_roi_align, roi_matrix
 from tests.c2d import tiny_detectors  # prepares the compiled operators that mmcv.ops wants
 
 # px of an image of 96 x 80: ordinary, over the border, the whole image, thin, tiny, without extent, outside, inverted

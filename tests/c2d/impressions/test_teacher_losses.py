@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from c2d.detectors.hooks import replace_method
-from c2d.impressions.priors import BatchNormStatistics
-from c2d.impressions.teacher_losses import TeacherLosses
+from c2d.impressions.pixels.priors import BatchNormStatistics
+from c2d.impressions.pixels.teacher_losses import TeacherLosses
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors
 

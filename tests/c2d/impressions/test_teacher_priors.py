@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from c2d.core.errors import InputError
-from c2d.impressions.box_prior import BoxPrior, box_prior
-from c2d.impressions.class_similarity import class_similarity, classifier_rows
+from c2d.impressions.sampling.box_prior import BoxPrior, box_prior
+from c2d.impressions.sampling.class_similarity import class_similarity, classifier_rows
 from tests.c2d import tiny_detectors
 
 CLASS_LAYERS = {

@@ -15,7 +15,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.data.card import CARD_FILE, LoadedCard, Synthesis
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.coco_file import read_coco
-from c2d.impressions.targets import Targets, empty_targets
+from c2d.impressions.sampling.targets import Targets, empty_targets
 from c2d.impressions.write_card import ImageFiles, read_targets, round_soft_label, write_card
 
 SYNTHESIS = Synthesis(

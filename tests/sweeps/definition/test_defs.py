@@ -38,15 +38,15 @@ COUNTS = {
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
     "rivals": (3 * (9 + 8), 51, 3),
     # Two capacities; four controls without a method, impressions with each; the detector and four sets of images.
-    "moi-scenes": (3 * 2 * (4 + 4), 48, 1 + 4),
-    "moi-scenes-dense": (3 * 2 * (4 + 3), 42, 1 + 4),  # Chen's terms are of two-stage detectors
+    "moi-scenes": (3 * 2 * (6 + 4), 60, 1 + 4),
+    "moi-scenes-dense": (3 * 2 * (6 + 3), 54, 1 + 4),  # Chen's terms are of two-stage detectors
     "moi-images": (3 * 3 * 5, 3 * (5 + 5 + 1), 1 + 5 + 5),  # a control has its impressions; the real row is one run
     "moi-iterations": (3 * 2 * 4, 3 * (4 + 1), 1 + 4),
     "moi-priors": (3 * (1 + 8 + 8), 3 * (1 + 8 + 1), 1 + 8 + 1),  # three priors on and off
     "moi-presets": (3 * 3 * (1 + 2 + 1), 3 * (3 + 6 + 1), 1 + 3 + 3),
-    "moi-kitti": (3 * 2 * (4 + 4), 48, 1 + 4),
-    "moi-voc": (3 * 2 * (4 + 4), 48, 1 + 4),
-    "moi-coco": (3 * 2 * (4 + 4), 48, 1 + 4),
+    "moi-kitti": (3 * 2 * (6 + 4), 60, 1 + 4),
+    "moi-voc": (3 * 2 * (6 + 4), 60, 1 + 4),
+    "moi-coco": (3 * 2 * (6 + 4), 60, 1 + 4),
 }
 
 

@@ -13,9 +13,9 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from c2d.core.errors import InputError
-from c2d.impressions.box_prior import BoxPrior, box_prior
-from c2d.impressions.class_similarity import class_similarity
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling.box_prior import BoxPrior, box_prior
+from c2d.impressions.sampling.class_similarity import class_similarity
+from c2d.impressions.sampling.targets import Targets
 from c2d.specs.impressions_schedule import TargetRecipe
 from c2d.teachers.detector import DetectorTeacher
 

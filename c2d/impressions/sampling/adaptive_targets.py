@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.impressions.targets import Targets
+from c2d.impressions.sampling.targets import Targets
 from c2d.ops.boxes import broadcast_iou
 from c2d.specs.impressions_schedule import AdaptiveSampling
 from c2d.teachers.detector import DetectorTeacher

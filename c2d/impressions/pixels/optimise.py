@@ -18,10 +18,10 @@ from torch import Tensor
 
 from c2d.core.errors import RunError
 from c2d.detectors.normalization import Normalization
-from c2d.impressions.pixel_augmentation import draw
-from c2d.impressions.priors import BatchNormStatistics, total_variation
-from c2d.impressions.targets import Targets
-from c2d.impressions.teacher_losses import TeacherLosses
+from c2d.impressions.pixels.pixel_augmentation import draw
+from c2d.impressions.pixels.priors import BatchNormStatistics, total_variation
+from c2d.impressions.pixels.teacher_losses import TeacherLosses
+from c2d.impressions.sampling.targets import Targets
 from c2d.ops.seeding import derive_seed, temporary_seed
 from c2d.specs.impressions_schedule import ImpressionsSchedule, Stage
 from c2d.teachers.detector import DetectorTeacher

@@ -22,7 +22,7 @@ from torch import Tensor
 from c2d.detectors import heads, positives
 from c2d.detectors.batch import Batch
 from c2d.detectors.hooks import replace_method
-from c2d.impressions.repeated_roi_align import repeated_roi_align
+from c2d.impressions.pixels.repeated_roi_align import repeated_roi_align
 from c2d.teachers.detector import DetectorTeacher
 
 
