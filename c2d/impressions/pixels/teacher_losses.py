@@ -12,7 +12,7 @@ proposals and the samples of the last `assign`. The values are those of `detecto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -62,9 +62,6 @@ class TeacherLosses:
                     replace_method(head, name, self._memory.remembered(name, getattr(head, name)))
                 )
         self._stack.enter_context(repeated_roi_align(self.network))
-        # FCOS predicts strides while it trains and px otherwise, and its loss wants strides. Only this flag is set: the
-        # layers inside keep their eval mode, so batch norm does not move.
-        self._stack.enter_context(_replaced(head, "training", True))
         if self.is_two_stage and self.rois is not None:
             found = self.network.roi_head.bbox_sampler
             for sampler in found if isinstance(found, list) else [found]:
@@ -98,7 +95,7 @@ class TeacherLosses:
         self._memory.forget()
         sizes = tuple(size for _ in images)
         batch = Batch(images, tuple(boxes), tuple(labels), sizes, self.normalization, self.num_classes)
-        with torch.no_grad(), positives.record_positives(self.network, "all") as recorder:
+        with torch.no_grad(), self._in_training(), positives.record_positives(self.network, "all") as recorder:
             maps = self.network.extract_feat(self._padded(images))
             if self.is_two_stage:
                 self._assign_rois(maps)
@@ -115,6 +112,10 @@ class TeacherLosses:
 
         With `soft_labels` there is also `loss_soft_labels`.
         """
+        with self._in_training():
+            return self._compute(images)
+
+    def _compute(self, images: Tensor) -> dict[str, Tensor]:
         maps = self.network.extract_feat(self._padded(images))
         if not self.is_two_stage:
             losses, (scores, *_) = self._dense_losses(maps)
@@ -130,6 +131,13 @@ class TeacherLosses:
             if self.soft_labels and place == len(self._stages) - 1:
                 losses["loss_soft_labels"] = self._soft_loss(result["cls_score"][self._rows(arguments[-1])])
         return losses
+
+    def _in_training(self) -> AbstractContextManager[None]:
+        """Set the flag of the head: FCOS predicts strides while it trains, which its loss wants, and px otherwise.
+
+        The layers inside keep their eval mode, so batch norm does not move.
+        """
+        return _replaced(self.dense_head, "training", True)
 
     def _padded(self, images: Tensor) -> Tensor:
         """Images with zeros below and to the right, as the teacher's preprocessor pads them."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from c2d.detectors.hooks import replace_method
 from c2d.impressions.pixels.priors import BatchNormStatistics
 from c2d.impressions.pixels.teacher_losses import TeacherLosses
+from c2d.impressions.sampling.adaptive_targets import detect_objects
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors
 
@@ -199,3 +200,15 @@ def test_soft_labels_without_targets_are_zero(family: str) -> None:
     with TeacherLosses(teacher, soft_labels=True) as losses:
         assign(losses, images, samples)
         assert losses.compute(images.requires_grad_())["loss_soft_labels"].item() == 0
+
+
+@pytest.mark.parametrize("family", ["fcos", "faster"])
+def test_the_teacher_detects_inside_the_block_as_outside(family: str) -> None:
+    teacher, images, samples = parts(family)
+    outside = detect_objects(teacher, images)
+    with TeacherLosses(teacher) as losses:
+        assign(losses, images, samples)
+        inside = detect_objects(teacher, images)
+    for before, after in zip(outside, inside, strict=True):
+        assert torch.allclose(before.boxes, after.boxes, atol=1e-5)
+        assert torch.allclose(before.scores, after.scores, atol=1e-5)
