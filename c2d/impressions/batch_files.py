@@ -24,6 +24,8 @@ from c2d.impressions.sampling.targets import Targets
 from c2d.weights import safe_load
 
 FORMAT = 1
+SUM_TOLERANCE = 1e-3
+"""Of the sum of a soft label in fp32."""
 STATE_KEYS = ("batch", "stage", "start", "optimisation")
 
 
@@ -53,19 +55,19 @@ def save_batch(
     atomic_write_json(_batch_file(folder, batch), {"format": FORMAT, "run": folder.id, "images": rows})
 
 
-def finished_batches(folder: RunFolder, batches: int, num_classes: int) -> list[list[Targets]]:
+def finished_batches(folder: RunFolder, sizes: Sequence[int], num_classes: int) -> list[list[Targets]]:
     """Return the targets of the batches that are finished, in order, up to the first that is not.
 
     Args:
         folder: the run.
-        batches: number of all batches.
+        sizes: images of each of all batches.
         num_classes: columns of the soft labels.
 
     Raises:
-        InputError: a file is damaged, or of another run.
+        InputError: a file is damaged, or of another run, or an image of a finished batch is gone.
     """
-    found = []
-    for batch in range(batches):
+    found: list[list[Targets]] = []
+    for batch, size in enumerate(sizes):
         path = _batch_file(folder, batch)
         if not path.exists():
             break
@@ -73,6 +75,11 @@ def finished_batches(folder: RunFolder, batches: int, num_classes: int) -> list[
         try:
             if content["format"] != FORMAT or content["run"] != folder.id:
                 raise ValueError(f"it is of run {content['run']!a:.80}")
+            if len(content["images"]) != size:
+                raise ValueError(f"it has {len(content['images'])} images, wanted {size}")
+            names = [image_name(sum(sizes[:batch]) + place) for place in range(size)]
+            if missing := [name for name in names if not (folder.train_images / name).exists()]:
+                raise ValueError(f"its image train/{missing[0]} is gone")
             found.append([_targets(row, num_classes) for row in content["images"]])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{path} cannot be used ({error}); remove it, and its batch is made again") from None
@@ -142,4 +149,10 @@ def _targets(row: dict[str, Any], num_classes: int) -> Targets:
     labels = torch.tensor(row["labels"], dtype=torch.long)
     boxes = torch.tensor(row["boxes"], dtype=torch.float32).reshape(len(labels), 4)
     soft = torch.tensor(row["soft_labels"], dtype=torch.float32).reshape(len(labels), num_classes)
+    if ((labels < 0) | (labels >= num_classes)).any():
+        raise ValueError(f"labels outside 0..{num_classes - 1}")
+    if not ((boxes >= 0) & (boxes <= 1)).all() or not (boxes[:, 2:] >= boxes[:, :2]).all():  # also where NaN
+        raise ValueError("boxes outside 0..1")
+    if not ((soft >= 0) & ((soft.sum(1, keepdim=True) - 1).abs() < SUM_TOLERANCE)).all():
+        raise ValueError("soft labels that are no distributions")
     return Targets(boxes, labels, soft)

@@ -145,7 +145,8 @@ class _Synthesis:
         """Make the missing batches; return the final targets of all images."""
         schedule, folder = self.schedule, self.folder
         classes = int(self.teacher.num_classes or 0)
-        done = batch_files.finished_batches(folder, self.batches, classes)
+        sizes = [min(schedule.batch, schedule.images - batch * schedule.batch) for batch in range(self.batches)]
+        done = batch_files.finished_batches(folder, sizes, classes)
         state = batch_files.load_state(folder, len(done), self.log.warning) if len(done) < self.batches else None
         begun = len(done) * self.steps + (self._steps_of(state) if state else 0)
         drop_events_after(folder.metrics, begun)
@@ -191,9 +192,6 @@ class _Synthesis:
                 state = None
             before = batch * self.steps + sum(getattr(self.schedule, one).iterations for one in STAGES[:place])
             while not work.is_done:
-                if stage == "draft" and self._changes_targets(work.iteration):
-                    seen = detect_objects(self.teacher, work.images.detach())
-                    work.targets = update_all(work.targets, seen, self.schedule.adaptive)
                 if work.is_before_draw:
                     reached = before + work.iteration
                     name = stop_signal()
@@ -206,6 +204,10 @@ class _Synthesis:
                         saved = time.monotonic()
                     if stops:
                         raise _interruption(reached, progress.total, name)
+                # After the state is stored: a second look at the same images may drop more targets.
+                if stage == "draft" and self._changes_targets(work.iteration):
+                    seen = detect_objects(self.teacher, work.images.detach())
+                    work.targets = update_all(work.targets, seen, self.schedule.adaptive)
                 terms = work.step()
                 progress.step(before + work.iteration)
                 if work.iteration % max(1, self.steps // EVENTS) == 0 or work.is_done:

@@ -7,15 +7,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from c2d.core.attempt import Interrupted
+from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.impressions import make
-from c2d.impressions.batch_files import remove_state_files
+from c2d.impressions.batch_files import finished_batches, remove_state_files, save_batch
 from c2d.impressions.pixels import optimise
+from c2d.impressions.sampling.targets import empty_targets
 from c2d.specs.resolve_spec import resolve_spec
 from tests.c2d.conftest import TinyStore
 
@@ -122,6 +125,49 @@ def test_a_killed_synthesis_continues_exactly(
     assert content(synthesise(tiny_store, teacher_run, tmp_path)) == content(whole)
 
 
+def test_a_state_is_stored_before_the_targets_change(
+    tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stored after the change, it would be changed once more by the attempt that continues.
+    changed = []
+    update_all = make.update_all
+    monkeypatch.setattr(make, "update_all", lambda *given: changed.append(1) or update_all(*given))
+    with pytest.raises(Interrupted):
+        synthesise(tiny_store, teacher_run, tmp_path, stop_after=2)  # targets change before the third step
+    assert changed == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda rows: rows.pop(), "it has 2 images, wanted 3"),
+        (lambda rows: rows[0].update(boxes=[[0, 0, 2, 1]], labels=[0], soft_labels=[[1, 0]]), "boxes outside 0..1"),
+        (lambda rows: rows[0].update(boxes=[[0, 0, 1, 1]], labels=[2], soft_labels=[[1, 0]]), "labels outside 0..1"),
+        (lambda rows: rows[0].update(boxes=[[0, 0, 1, 1]], labels=[0], soft_labels=[[1, 1]]), "no distributions"),
+    ],
+    ids=["image", "box", "label", "sum"],
+)
+def test_a_damaged_batch_is_refused(tmp_path: Path, damage: Any, message: str) -> None:
+    folder = RunFolder(tmp_path / "run")
+    empty = empty_targets(2)
+    save_batch(folder, 0, 0, np.zeros((3, 4, 4, 3), np.uint8), [empty] * 3)
+    assert len(finished_batches(folder, [3, 1], 2)) == 1
+    (path,) = folder.checkpoints.glob("batch_*.json")
+    content = json.loads(path.read_text())
+    damage(content["images"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        finished_batches(folder, [3, 1], 2)
+
+
+def test_a_finished_batch_without_an_image_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    save_batch(folder, 0, 0, np.zeros((1, 4, 4, 3), np.uint8), [empty_targets(2)])
+    (folder.train_images / "000000.png").unlink()
+    with pytest.raises(InputError, match=r"its image train/000000\.png is gone"):
+        finished_batches(folder, [1], 2)
+
+
 def test_another_seed_makes_other_images(
     whole: RunFolder, tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path
 ) -> None:
@@ -151,8 +197,6 @@ def test_a_teacher_without_batch_norm_drops_that_prior_and_says_so(
 
 
 def test_half_precision_is_refused_on_a_cpu(tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path) -> None:
-    from c2d.core.errors import InputError
-
     with pytest.raises(InputError, match="precision amp-bf16 needs CUDA"):
         synthesise(tiny_store, teacher_run, tmp_path, changes={"precision": "amp-bf16"})
 
