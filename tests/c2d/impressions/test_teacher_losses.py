@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from c2d.detectors import heads
 from c2d.detectors.hooks import replace_method
 from c2d.impressions.pixels.priors import BatchNormStatistics
 from c2d.impressions.pixels.teacher_losses import TeacherLosses
@@ -205,6 +206,8 @@ def test_soft_labels_without_targets_are_zero(family: str) -> None:
 @pytest.mark.parametrize("family", ["fcos", "faster"])
 def test_the_teacher_detects_inside_the_block_as_outside(family: str) -> None:
     teacher, images, samples = parts(family)
+    if family == "fcos":
+        heads.dense_head(teacher.network).norm_on_bbox = True
     outside = detect_objects(teacher, images)
     with TeacherLosses(teacher) as losses:
         assign(losses, images, samples)
