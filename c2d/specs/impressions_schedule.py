@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from c2d.specs.strict import Strict
 
 ImagesFrom = Literal["optimised", "noise", "procedural", "real"]
+MAX_OBJECTS = 100
+"""Of an image: more do not fit without overlap, and every one is drawn up to a hundred times."""
 CONTROLS = ("noise", "procedural")
 """Values of `images_from` that replace the images of a finished synthesis and keep its targets."""
 
@@ -40,6 +42,8 @@ class TargetRecipe(Strict):
     def _ranges_rise(self) -> TargetRecipe:
         if not 0 <= self.objects[0] <= self.objects[1]:
             raise ValueError(f"objects {list(self.objects)} wants the smaller number first, none below 0")
+        if self.objects[1] > MAX_OBJECTS:
+            raise ValueError(f"objects {list(self.objects)} wants at most {MAX_OBJECTS} in an image")
         if not 0 < self.side[0] <= self.side[1] <= 1:
             raise ValueError(f"side {list(self.side)} wants shares of the image's side above 0 and up to 1")
         return self
