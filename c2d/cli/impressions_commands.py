@@ -54,6 +54,7 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Optimise images against the losses of a detector; call again to continue an interrupted synthesis."""
+    from c2d.core.errors import InputError
     from c2d.core.run_folder import read_json
     from c2d.core.store_folder import find_run, runs_folder
     from c2d.specs.images_of_spec import spec_of_synthesis
@@ -63,6 +64,8 @@ def make(
 
     teacher = find_run(teacher_run, runs_folder(runs))
     schedule = read_schedule(preset, "impressions")
+    if images is not None and any(text.partition("=")[0].strip() == "images" for text in changes):
+        raise InputError("the number of images is given twice, by --images and by --set images=...; leave one out")
     given = [*changes, *([f"images={images}"] if images is not None else [])]
     for text in given:
         _set(schedule["values"], text)

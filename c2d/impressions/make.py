@@ -43,6 +43,8 @@ from c2d.teachers.detector import DetectorTeacher
 
 SAVE_S = 60.0
 """Time between two stored states of the batch under way."""
+SMALLEST_ADDED_PX = 2.0
+"""Side of a detection in the final images from which it may become a target."""
 EVENTS = 200
 """Events of one batch in metrics.jsonl, at most."""
 NO_BATCH_NORM = "the teacher has no batch norm with stored statistics"
@@ -207,7 +209,8 @@ class _Synthesis:
                 # After the state is stored: a second look at the same images may drop more targets.
                 if stage == "draft" and self._changes_targets(work.iteration):
                     seen = detect_objects(self.teacher, work.images.detach())
-                    work.targets = update_all(work.targets, seen, self.schedule.adaptive)
+                    smallest = SMALLEST_ADDED_PX / self.sizes["final"]
+                    work.targets = update_all(work.targets, seen, self.schedule.adaptive, smallest)
                 terms = work.step()
                 progress.step(before + work.iteration)
                 if work.iteration % max(1, self.steps // EVENTS) == 0 or work.is_done:

@@ -51,13 +51,16 @@ def detect_objects(teacher: DetectorTeacher, images: Tensor) -> list[Detections]
     return result
 
 
-def update_targets(targets: Targets, detections: Detections, recipe: AdaptiveSampling) -> Targets:
+def update_targets(
+    targets: Targets, detections: Detections, recipe: AdaptiveSampling, min_side: float = 0.0
+) -> Targets:
     """Return the targets of one image after a look at its detections.
 
     Args:
         targets: of the image.
         detections: of the same image, by falling score.
         recipe: thresholds.
+        min_side: of an added box, as a share of the image's side; a data card holds no box below 1 px.
 
     Returns:
         The targets that are still found (at least one of them), then the added detections.
@@ -65,8 +68,8 @@ def update_targets(targets: Targets, detections: Detections, recipe: AdaptiveSam
     kept = _found(targets, detections, recipe.keep_score)
     for place in (detections.scores > recipe.min_score).nonzero().flatten().tolist():
         box = detections.boxes[place]
-        area = float((box[2] - box[0]) * (box[3] - box[1]))
-        if not recipe.min_area <= area <= recipe.max_area:
+        sides = box[2:] - box[:2]
+        if not recipe.min_area <= float(sides.prod()) <= recipe.max_area or float(sides.min()) < min_side:
             continue
         if len(kept) and float(broadcast_iou(box[None], kept.boxes).max()) > recipe.max_iou:
             continue
@@ -76,9 +79,11 @@ def update_targets(targets: Targets, detections: Detections, recipe: AdaptiveSam
     return kept
 
 
-def update_all(targets: Sequence[Targets], detections: Sequence[Detections], recipe: AdaptiveSampling) -> list[Targets]:
+def update_all(
+    targets: Sequence[Targets], detections: Sequence[Detections], recipe: AdaptiveSampling, min_side: float = 0.0
+) -> list[Targets]:
     """Return the targets of all images, see `update_targets`."""
-    return [update_targets(one, seen, recipe) for one, seen in zip(targets, detections, strict=True)]
+    return [update_targets(one, seen, recipe, min_side) for one, seen in zip(targets, detections, strict=True)]
 
 
 def _found(targets: Targets, detections: Detections, score: float) -> Targets:

@@ -44,6 +44,9 @@ def test_a_weak_small_or_overlapping_detection_is_not_added() -> None:
     for one in ((RIGHT, 0.5, 1), (small, 0.9, 1), (large, 0.9, 1), (LEFT, 0.9, 1)):
         seen = detections((LEFT, 0.95, 0), one)
         assert len(update_targets(targets(LEFT), seen, recipe())) == 1, one
+    flat = detections((LEFT, 0.95, 0), ([0.5, 0.9, 0.9, 0.905], 0.9, 1))
+    assert len(update_targets(targets(LEFT), flat, recipe(min_area=0.0), min_side=0.0125)) == 1
+    assert len(update_targets(targets(LEFT), flat, recipe(min_area=0.0))) == 2
 
 
 def test_two_detections_of_one_place_add_one_target() -> None:

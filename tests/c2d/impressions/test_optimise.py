@@ -150,3 +150,8 @@ def test_pixels_survive_the_way_to_the_file_and_back(order: Any) -> None:
 @pytest.mark.parametrize("preset", ["moi", "moi-small", "diode", "two-phase"])
 def test_presets_are_valid_schedules(preset: str) -> None:
     assert schedule(preset).images_from == "optimised"
+
+
+def test_too_many_objects_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 100 in an image"):
+        schedule(targets={"objects": [1, 1_000_000]})
