@@ -129,9 +129,14 @@ def test_a_state_is_stored_before_the_targets_change(
     tiny_store: TinyStore, teacher_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Stored after the change, it would be changed once more by the attempt that continues.
-    changed = []
+    changed: list[int] = []
     update_all = make.update_all
-    monkeypatch.setattr(make, "update_all", lambda *given: changed.append(1) or update_all(*given))
+
+    def counted(*given: Any) -> Any:
+        changed.append(1)
+        return update_all(*given)
+
+    monkeypatch.setattr(make, "update_all", counted)
     with pytest.raises(Interrupted):
         synthesise(tiny_store, teacher_run, tmp_path, stop_after=2)  # targets change before the third step
     assert changed == []
