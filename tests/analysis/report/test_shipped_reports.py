@@ -146,7 +146,7 @@ def test_a_data_free_table_has_the_gap_and_the_papers_own_metric_beside(tmp_path
     }
     assert any("mAP is the paper's own metric, which no measured column is" in text for text in table.statistics)
     closed = {row.key: row.cells["gap.AP"] for row in table.rows}
-    assert sum(cell.value is not None for cell in closed.values()) == 2 * 6  # all rows but noise and real, labelled
+    assert sum(cell.value is not None for cell in closed.values()) == 2 * 8  # all rows but noise and real, labelled
     assert all(cell.low is not None for cell in closed.values() if cell.value is not None)
 
 

@@ -259,7 +259,7 @@ def test_a_run_is_refused_when_it_is_built() -> None:
 
 def _distil(method: str, student: Any, **teachers: Any) -> Any:
     spec: Any = SimpleNamespace(
-        schedule=SimpleNamespace(values=SimpleNamespace(iterations=1000, batch=2)),
+        training=SimpleNamespace(iterations=1000, batch=2),
         method=resolve_method([{method: {}}], method_catalog()),
         seed=0,
     )
