@@ -39,7 +39,7 @@ def make(
     teacher_run: Annotated[str, typer.Argument(help="a finished detector: its run id, or its folder")],
     out: Out,
     preset: Annotated[
-        str, typer.Option(metavar="NAME|FILE.yaml", help="moi, diode, two-phase, or the path of a schedule")
+        str, typer.Option(metavar="NAME|FILE.yaml", help="moi, moi-small, diode, two-phase, or a schedule's path")
     ] = "moi",
     images: Annotated[int | None, typer.Option(min=1, help="number of images (default: the preset's)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of targets and first pixels")] = 0,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from c2d.detectors.normalization import Normalization
@@ -84,3 +85,30 @@ def box_sides(data_samples: Sequence[Any]) -> Tensor:
     boxes = [getattr(sample.gt_instances.bboxes, "tensor", sample.gt_instances.bboxes) for sample in data_samples]
     corners = torch.cat([torch.zeros(0, 4), *(part.detach().float().cpu().reshape(-1, 4) for part in boxes)])
     return corners[:, 2:] - corners[:, :2]
+
+
+def pad_to_multiple(images: Tensor, divisor: int) -> Tensor:
+    """Return images (B, 3, H, W) with zeros below and to the right, as mmdet's preprocessor pads them.
+
+    Args:
+        images: normalized.
+        divisor: of which both sides become a multiple (`pad_size_divisor`).
+    """
+    height, width = images.shape[2:]
+    below, right = -height % divisor, -width % divisor
+    return F.pad(images, (0, right, 0, below)) if below or right else images
+
+
+def samples_of_images(images: Tensor, divisor: int = 1) -> list[Any]:
+    """Return a `DetDataSample` without boxes for each image, for calling a detector with a tensor alone.
+
+    Args:
+        images: (B, 3, H, W) before the padding; their pixels are those of the original images.
+        divisor: see `pad_to_multiple`.
+    """
+    from mmdet.structures import DetDataSample
+
+    size = (int(images.shape[2]), int(images.shape[3]))
+    padded = tuple(-(-side // divisor) * divisor for side in size)
+    shapes = {"img_shape": size, "ori_shape": size, "pad_shape": padded, "batch_input_shape": padded}
+    return [DetDataSample(metainfo={**shapes, "scale_factor": (1.0, 1.0)}) for _ in images]

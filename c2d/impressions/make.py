@@ -29,7 +29,7 @@ from c2d.data.card import LoadedCard
 from c2d.impressions import batch_files
 from c2d.impressions.finish import SynthesisFacts, finish
 from c2d.impressions.pixels.optimise import STAGES, Optimisation, to_uint8
-from c2d.impressions.pixels.priors import BatchNormStatistics
+from c2d.impressions.pixels.priors import batch_norm_prior
 from c2d.impressions.pixels.teacher_losses import TeacherLosses
 from c2d.impressions.progress_lines import Progress
 from c2d.impressions.sampling.adaptive_targets import detect_objects, update_all
@@ -133,15 +133,10 @@ class _Synthesis:
         self.sizes = {stage: getattr(self.schedule, stage).size or own for stage in STAGES}
         self.batches = -(-self.schedule.images // self.schedule.batch)
         self.steps = sum(getattr(self.schedule, stage).iterations for stage in STAGES)
-        weights = self.schedule.priors
-        self.statistics = None
-        if weights.batch_norm:
-            found = BatchNormStatistics(self.teacher.network, weights.batch_norm_form, weights.first_batch_norm)
-            if found.layers:
-                self.statistics = found
-            else:
-                self.terms_dropped["batch_norm"] = NO_BATCH_NORM
-                self.log.warning(f"prior batch_norm is left out: {NO_BATCH_NORM}")
+        self.statistics = batch_norm_prior(self.teacher.network, self.schedule.priors)
+        if self.statistics is None and self.schedule.priors.batch_norm:
+            self.terms_dropped["batch_norm"] = NO_BATCH_NORM
+            self.log.warning(f"prior batch_norm is left out: {NO_BATCH_NORM}")
 
     def make(self, stop_signal: Callable[[], str], stop_after: int | None) -> list[Targets]:
         """Make the missing batches; return the final targets of all images."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.impressions.pixels.optimise import STAGES, Optimisation
-from c2d.impressions.pixels.priors import BatchNormStatistics
+from c2d.impressions.pixels.priors import batch_norm_prior
 from c2d.impressions.pixels.teacher_losses import TeacherLosses
 from c2d.impressions.sampling.pseudo_targets import sample_targets
 from c2d.preflight.synthetic import SMALL
@@ -39,13 +39,9 @@ def first_synthesis_step(spec: RunSpec, teacher: DetectorTeacher) -> list[str]:
     # An SSD takes its own size alone.
     own = getattr(getattr(head, "prior_generator", None), "input_size", None)
     with TeacherLosses(teacher, soft_labels=schedule.targets.soft_labels, rois=schedule.rois) as losses:
-        statistics = None
-        if schedule.priors.batch_norm:
-            found = BatchNormStatistics(
-                teacher.network, schedule.priors.batch_norm_form, schedule.priors.first_batch_norm
-            )
-            statistics = found if found.layers else None
-            notes += [] if found.layers else ["the teacher has no batch norm; the prior batch_norm is left out"]
+        statistics = batch_norm_prior(teacher.network, schedule.priors)
+        if statistics is None and schedule.priors.batch_norm:
+            notes.append("the teacher has no batch norm; the prior batch_norm is left out")
         for stage in STAGES:
             settings = getattr(schedule, stage)
             if not settings.iterations:

@@ -93,7 +93,7 @@ class Priors(Strict):
     """Weights of the terms; 0 leaves a term out.
 
     Attributes:
-        detection: of the sum of the teacher's own losses.
+        detection: of the sum of the teacher's own losses and, with soft labels, of the divergence from them.
         tv_l1, tv_l2: of the total variation, mean absolute and mean squared difference of neighbouring pixels.
         batch_norm: of the distance between batch and running statistics, sum over the layers.
         batch_norm_form: `absolute` or `relative`, see `c2d.impressions.pixels.priors.BatchNormStatistics`.
@@ -108,6 +108,12 @@ class Priors(Strict):
     batch_norm_form: Literal["absolute", "relative"] = "absolute"
     first_batch_norm: float = Field(1.0, ge=0)
     l2: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _one_term_is_left(self) -> Priors:
+        if not any((self.detection, self.tv_l1, self.tv_l2, self.batch_norm, self.l2)):
+            raise ValueError("every weight is 0, so there is nothing to optimise; give one of them a value above 0")
+        return self
 
 
 class PixelAugmentation(Strict):

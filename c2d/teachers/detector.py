@@ -17,7 +17,7 @@ from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import hooks
-from c2d.detectors.batch import Batch
+from c2d.detectors.batch import Batch, samples_of_images
 from c2d.detectors.heads import count_classes, dense_head
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize
@@ -163,13 +163,7 @@ class _TensorMode(nn.Module):
         self.train(network.training)
 
     def forward(self, images: Tensor) -> Any:
-        from mmdet.structures import DetDataSample
-
-        height, width = images.shape[-2:]
-        shape = {"img_shape": (height, width), "batch_input_shape": (height, width), "pad_shape": (height, width)}
-        shape |= {"ori_shape": (height, width), "scale_factor": (1.0, 1.0)}  # type: ignore[dict-item]
-        samples = [DetDataSample(metainfo=shape) for _ in images]
-        return self.network(images, samples, mode="tensor")
+        return self.network(images, samples_of_images(images), mode="tensor")
 
 
 def _without_padding(images: Tensor, batch: Batch) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.core.errors import RunError
+from c2d.core.errors import InputError, RunError
 from c2d.detectors.normalization import Normalization
 from c2d.impressions.pixels.pixel_augmentation import draw
 from c2d.impressions.pixels.priors import BatchNormStatistics, total_variation
@@ -105,6 +105,7 @@ class Optimisation:
             {`loss`: the sum, `loss_<term>`: its weighted terms}, of shape () without graph.
 
         Raises:
+            InputError: no term is left.
             RunError: the loss is not finite, of class `nan`.
         """
         if self.is_before_draw:
@@ -179,6 +180,8 @@ class Optimisation:
             terms["tv_l2"] = weights.tv_l2 * total_variation(self.images, 2)
         if weights.l2:
             terms["l2"] = weights.l2 * self.images.square().mean()
+        if not terms:  # batch_norm was the only one, and the teacher has no batch norm
+            raise InputError("no term is left without prior batch_norm; give priors.detection a weight above 0")
         return terms
 
     def _autocast(self) -> Any:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from c2d.specs.impressions_schedule import Priors
+
 EPS = 1e-12
 LOWEST_VARIANCE = 0.01
 """Smallest running variance of a channel that counts, as a share of the layer's mean."""
@@ -121,6 +123,19 @@ class _ChannelMoments(torch.autograd.Function):
         slope = 2 / count * grad_variance
         offset = grad_mean / count - slope * mean
         return torch.addcmul(offset[:, None, None], maps, slope[:, None, None])
+
+
+def batch_norm_prior(network: nn.Module, weights: Priors) -> BatchNormStatistics | None:
+    """Return the prior on a teacher's statistics; None where its weight is 0 or the teacher has no batch norm.
+
+    Args:
+        network: the teacher.
+        weights: of all terms.
+    """
+    if not weights.batch_norm:
+        return None
+    found = BatchNormStatistics(network, weights.batch_norm_form, weights.first_batch_norm)
+    return found if found.layers else None
 
 
 def _pooled(calls: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

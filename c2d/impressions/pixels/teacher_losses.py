@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from c2d.detectors import heads, positives
-from c2d.detectors.batch import Batch
+from c2d.detectors.batch import Batch, pad_to_multiple, samples_of_images
 from c2d.detectors.hooks import replace_method
 from c2d.impressions.pixels.repeated_roi_align import repeated_roi_align
 from c2d.teachers.detector import DetectorTeacher
@@ -82,21 +82,17 @@ class TeacherLosses:
             labels: per image (G,) long.
             soft_labels: per image (G, C).
         """
-        from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData
 
-        size = (int(images.shape[2]), int(images.shape[3]))
-        padded = tuple(-(-side // self.divisor) * self.divisor for side in size)
-        meta = {"img_shape": size, "pad_shape": padded, "batch_input_shape": padded, "scale_factor": (1.0, 1.0)}
-        self._samples = [DetDataSample(metainfo={**meta, "ori_shape": size}) for _ in images]
+        self._samples = samples_of_images(images, self.divisor)
         for sample, corners, classes in zip(self._samples, boxes, labels, strict=True):
             sample.gt_instances = InstanceData(bboxes=corners, labels=classes)
             sample.ignored_instances = InstanceData(bboxes=corners[:0], labels=classes[:0])
         self._memory.forget()
-        sizes = tuple(size for _ in images)
+        sizes = tuple((int(images.shape[2]), int(images.shape[3])) for _ in images)
         batch = Batch(images, tuple(boxes), tuple(labels), sizes, self.normalization, self.num_classes)
         with torch.no_grad(), self._in_training(), positives.record_positives(self.network, "all") as recorder:
-            maps = self.network.extract_feat(self._padded(images))
+            maps = self.network.extract_feat(pad_to_multiple(images, self.divisor))
             if self.is_two_stage:
                 self._assign_rois(maps)
             else:
@@ -116,7 +112,7 @@ class TeacherLosses:
             return self._compute(images)
 
     def _compute(self, images: Tensor) -> dict[str, Tensor]:
-        maps = self.network.extract_feat(self._padded(images))
+        maps = self.network.extract_feat(pad_to_multiple(images, self.divisor))
         if not self.is_two_stage:
             losses, (scores, *_) = self._dense_losses(maps)
             if self.soft_labels:
@@ -138,12 +134,6 @@ class TeacherLosses:
         The layers inside keep their eval mode, so batch norm does not move.
         """
         return _replaced(self.dense_head, "training", True)
-
-    def _padded(self, images: Tensor) -> Tensor:
-        """Images with zeros below and to the right, as the teacher's preprocessor pads them."""
-        height, width = images.shape[2:]
-        below, right = -height % self.divisor, -width % self.divisor
-        return F.pad(images, (0, right, 0, below)) if below or right else images
 
     def _truth(self, labels_zero: bool = False) -> tuple[list[Any], list[dict[str, Any]], list[Any]]:
         from mmengine.structures import InstanceData

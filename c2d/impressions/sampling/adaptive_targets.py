@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from c2d.detectors.batch import pad_to_multiple, samples_of_images
 from c2d.impressions.sampling.targets import Targets
 from c2d.ops.boxes import broadcast_iou
 from c2d.specs.impressions_schedule import AdaptiveSampling
@@ -31,15 +31,10 @@ class Detections:
 @torch.no_grad()
 def detect_objects(teacher: DetectorTeacher, images: Tensor) -> list[Detections]:
     """Return the teacher's detections on square images (B, 3, S, S) in its normalization, by falling score."""
-    from mmdet.structures import DetDataSample
-
     network, side = teacher.network, images.shape[-1]
     divisor = int(getattr(network.data_preprocessor, "pad_size_divisor", 1))
-    more = -side % divisor
-    shape, padded = (side, side), (side + more, side + more)
-    meta = {"img_shape": shape, "ori_shape": shape, "pad_shape": padded, "batch_input_shape": padded}
-    samples = [DetDataSample(metainfo={**meta, "scale_factor": (1.0, 1.0)}) for _ in images]
-    found = network.predict(F.pad(images, (0, more, 0, more)), samples, rescale=False)  # type: ignore[operator]
+    samples = samples_of_images(images, divisor)
+    found = network.predict(pad_to_multiple(images, divisor), samples, rescale=False)  # type: ignore[operator]
     result = []
     for sample in found:
         instances = sample.pred_instances

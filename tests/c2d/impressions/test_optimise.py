@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import nn
 
-from c2d.core.errors import RunError
+from c2d.core.errors import InputError, RunError
 from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.impressions.pixels.optimise import Optimisation, input_range, to_uint8
 from c2d.impressions.pixels.priors import BatchNormStatistics, total_variation
@@ -150,6 +150,18 @@ def test_pixels_survive_the_way_to_the_file_and_back(order: Any) -> None:
 @pytest.mark.parametrize("preset", ["moi", "moi-small", "diode", "two-phase"])
 def test_presets_are_valid_schedules(preset: str) -> None:
     assert schedule(preset).images_from == "optimised"
+
+
+def test_an_objective_without_terms_is_refused() -> None:
+    nothing = {"detection": 0, "tv_l1": 0, "tv_l2": 0, "l2": 0}
+    with pytest.raises(ValueError, match="every weight is 0"):
+        schedule(priors=nothing | {"batch_norm": 0})
+    teacher = DetectorTeacher(tiny_detectors.build("retinanet"))
+    recipe = schedule(priors=nothing | {"batch_norm": 1}, final={"iterations": 2})
+    with TeacherLosses(teacher) as losses:
+        work = Optimisation(teacher, losses, None, recipe, "final", [one_object()], 64, (0, 0), None, "cpu")
+        with pytest.raises(InputError, match="no term is left without prior batch_norm"):
+            work.step()
 
 
 def test_too_many_objects_are_refused() -> None:
