@@ -35,23 +35,31 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.data.scenes": ("c2d.core", "c2d.data"),
     "c2d.data.voc": ("c2d.core", "c2d.data", "c2d.data.decoding"),
     "c2d.detectors": ("c2d.core",),
-    "c2d.ops": ("c2d.core", "c2d.detectors"),
+    "c2d.detectors.recording": ("c2d.core", "c2d.detectors"),
+    "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
     "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs"),
     "c2d.weights": ("c2d.core", "c2d.detectors"),
-    "c2d.teachers": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights"),
-    "c2d.methods.parts": ("c2d.core", "c2d.detectors", "c2d.ops"),
-    "c2d.methods": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.methods.parts"),
-    "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.methods"),
+    "c2d.teachers": (
+        "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
+    ),
+    "c2d.methods.parts": ("c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops"),
+    "c2d.methods": (
+        "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.methods.parts",
+    ),
+    "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.methods"),
     "c2d.evaluation": (
         "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
         "c2d.teachers",
     ),
     "c2d.impressions.images": ("c2d.core", "c2d.detectors", "c2d.ops"),
     "c2d.impressions.page": ("c2d.core", "c2d.data", "c2d.data.decoding"),
-    "c2d.impressions.sampling": ("c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers"),
+    "c2d.impressions.sampling": (
+        "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.teachers",
+    ),
     "c2d.impressions.pixels": (
-        "c2d.core", "c2d.detectors", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.impressions.sampling",
+        "c2d.core", "c2d.detectors", "c2d.detectors.recording",
+        "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.impressions.sampling",
     ),
     "c2d.impressions": (
         "c2d.core", "c2d.core.curves", "c2d.data", "c2d.ops", "c2d.configs", "c2d.specs",

@@ -15,12 +15,13 @@ class Needs:
     """The outputs that a method uses. The teacher runs once for all methods, and only as deep as the deepest of them.
 
     Attributes:
-        positives: the student's positives (see `c2d.detectors.positives`).
+        positives: the student's positives (see `c2d.detectors.recording.record_positives`).
         neck: the neck's maps of student and teacher; without a neck, the backbone's.
         backbone: the backbone's maps of both.
         dense: raw outputs of both dense heads; of two-stage detectors, their RPNs'.
         rois: both second stages on the RoIs that the student sampled.
         proposals: both second stages on RoIs sampled from the teacher's proposals.
+        queries: the decoder layers of both, where predictions belong to object queries (the DETR family).
     """
 
     positives: bool = False
@@ -29,6 +30,7 @@ class Needs:
     dense: bool = False
     rois: bool = False
     proposals: bool = False
+    queries: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(*(getattr(self, name) or getattr(other, name) for name in self.__dataclass_fields__))
@@ -142,6 +144,26 @@ class RoIOutputs:
 
 
 @dataclass(frozen=True)
+class QueryOutputs:
+    """Predictions of the L decoder layers of a DETR-like detector for its Q matching queries; denoising queries apart.
+
+    Attributes:
+        logits: (L, B, Q, C) sigmoid, or (L, B, Q, C + 1) softmax logits with the background last.
+        boxes: (L, B, Q, 4) fp32 xyxy, px of the batch tensor, not clipped.
+        features: (L, B, Q, M) outputs of the decoder layers.
+        gt: (L, B, Q) long: index of the matched ground truth inside its image, -1 where none is; of a detector that
+            computes no loss (a teacher), None.
+        kind: activation of the logits.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    features: Tensor
+    gt: Tensor | None
+    kind: LogitKind
+
+
+@dataclass(frozen=True)
 class DetectorOutputs:
     """Outputs of one detector; the parts that no method needs are empty.
 
@@ -150,6 +172,7 @@ class DetectorOutputs:
         dense: raw outputs of the dense head.
         rois: second stage on the RoIs that the student sampled.
         proposals: second stage on RoIs sampled from the teacher's proposals.
+        queries: decoder layers on the matching queries.
     """
 
     neck: tuple[Tensor, ...] = ()
@@ -157,6 +180,7 @@ class DetectorOutputs:
     dense: DenseOutputs | None = None
     rois: RoIOutputs | None = None
     proposals: RoIOutputs | None = None
+    queries: QueryOutputs | None = None
 
     def with_rois(self, rois: RoIOutputs | None, proposals: RoIOutputs | None) -> DetectorOutputs:
         """Return a copy with the second stage's outputs, which are computed last."""

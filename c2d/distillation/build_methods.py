@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors import heads
-from c2d.detectors.layout import probe_layout
+from c2d.detectors.recording.layout import probe_layout
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.weight_schedule import check_schedule, weight_factor
 from c2d.distillation.wrapper import Distillation, TeacherSet

@@ -14,12 +14,12 @@ import torch
 from mmengine.dist import get_rank
 from torch import Tensor, nn
 
-from c2d.detectors import roi_stage
 from c2d.detectors.batch import Batch, batch_from_mmdet
 from c2d.detectors.finite_losses import FiniteLosses
 from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import DetectorOutputs, Needs, RoIOutputs
-from c2d.detectors.recording import ForwardRecorder, record_forward
+from c2d.detectors.recording import roi_stage
+from c2d.detectors.recording.record_forward import ForwardRecorder, record_forward
 from c2d.distillation.gradient_check import GradientCheck
 from c2d.distillation.gradient_monitor import GradientMonitor
 from c2d.distillation.weight_schedule import weight_factor

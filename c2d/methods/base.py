@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch
-from c2d.detectors.layout import DetectorLayout
 from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs
-from c2d.detectors.positives import Positives
+from c2d.detectors.recording.layout import DetectorLayout
+from c2d.detectors.recording.positives import Positives
 
 if TYPE_CHECKING:
     from c2d.teachers.classifier import ClassifierTeacher

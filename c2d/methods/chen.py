@@ -34,9 +34,10 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors import heads, roi_stage
-from c2d.detectors.anchors import Priors
+from c2d.detectors import heads
 from c2d.detectors.outputs import Needs
+from c2d.detectors.recording import roi_stage
+from c2d.detectors.recording.anchors import Priors
 from c2d.methods.base import Context, Distiller, Params, Term, View, unverified
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
 from c2d.ops.boxes import broadcast_iou

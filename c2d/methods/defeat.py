@@ -43,8 +43,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from c2d.detectors import roi_stage
 from c2d.detectors.outputs import Needs
+from c2d.detectors.recording import roi_stage
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.masks import object_masks, square_distance

@@ -39,8 +39,8 @@ from torchvision.ops import nms, roi_align
 
 from c2d.core.errors import InputError
 from c2d.detectors import heads
-from c2d.detectors.anchors import Priors
 from c2d.detectors.outputs import DenseOutputs, Needs
+from c2d.detectors.recording.anchors import Priors
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, check_same_heads, conv_adapter, pair_levels
 from c2d.ops.masks import max_per_image

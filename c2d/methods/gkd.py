@@ -39,10 +39,10 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors import roi_stage
-from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
+from c2d.detectors.recording import roi_stage
+from c2d.detectors.recording.anchors import Priors
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.methods.parts.gkd_instances import (
     Comparison,

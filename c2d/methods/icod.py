@@ -118,7 +118,7 @@ class ICODParams(Params):
 
 
 class ICOD(Distiller):
-    """Teaches every head family that `c2d.detectors.positives` reads; terms `cls`, `crop`, `feat`."""
+    """Teaches every head family that `c2d.detectors.recording.record_positives` reads; terms `cls`, `crop`, `feat`."""
 
     NAME = "icod"
     VERSION = 1

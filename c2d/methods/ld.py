@@ -39,9 +39,9 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.anchors import Priors
 from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
+from c2d.detectors.recording.anchors import Priors
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.methods.parts.ld_region import Ring, vlr_weights
 from c2d.ops.adapters import check_same_heads

@@ -38,9 +38,10 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors import heads, roi_stage
+from c2d.detectors import heads
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import Needs, RoIOutputs
+from c2d.detectors.recording import roi_stage
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, pair_levels
 from c2d.ops.boxes import broadcast_iou

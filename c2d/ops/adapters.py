@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.layout import DetectorLayout, HeadLayout, Level
 from c2d.detectors.outputs import DetectorOutputs
+from c2d.detectors.recording.layout import DetectorLayout, HeadLayout, Level
 
 LayerFactory = Callable[[int, int], nn.Module]
 """(channels of the student, channels of the teacher) -> the adapter of one level."""

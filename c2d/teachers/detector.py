@@ -22,7 +22,7 @@ from c2d.detectors.heads import count_classes, dense_head
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
-from c2d.detectors.recording import feature_layers, read_dense_outputs, split_maps
+from c2d.detectors.recording.record_forward import feature_layers, read_dense_outputs, split_maps
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
 

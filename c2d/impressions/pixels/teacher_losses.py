@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.detectors import heads, positives
+from c2d.detectors import heads
 from c2d.detectors.batch import Batch, pad_to_multiple, samples_of_images
 from c2d.detectors.hooks import replace_method
+from c2d.detectors.recording.record_positives import record_positives
 from c2d.impressions.pixels.repeated_roi_align import repeated_roi_align
 from c2d.teachers.detector import DetectorTeacher
 
@@ -91,7 +92,7 @@ class TeacherLosses:
         self._memory.forget()
         sizes = tuple((int(images.shape[2]), int(images.shape[3])) for _ in images)
         batch = Batch(images, tuple(boxes), tuple(labels), sizes, self.normalization, self.num_classes)
-        with torch.no_grad(), self._in_training(), positives.record_positives(self.network, "all") as recorder:
+        with torch.no_grad(), self._in_training(), record_positives(self.network, "all") as recorder:
             maps = self.network.extract_feat(pad_to_multiple(images, self.divisor))
             if self.is_two_stage:
                 self._assign_rois(maps)

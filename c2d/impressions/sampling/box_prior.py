@@ -9,7 +9,7 @@ import torch
 
 from c2d.core.errors import InputError
 from c2d.detectors import heads
-from c2d.detectors.anchors import Priors
+from c2d.detectors.recording.anchors import Priors
 
 RATIOS = (0.5, 2.0)
 """Aspect ratios where the detector has none of its own: those of the anchors of most detectors (ours)."""

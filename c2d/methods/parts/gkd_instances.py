@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.detectors.anchors import Priors
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import RoIOutputs
-from c2d.detectors.positives import Positives
+from c2d.detectors.recording.anchors import Priors
+from c2d.detectors.recording.positives import Positives
 
 
 class Instances(NamedTuple):

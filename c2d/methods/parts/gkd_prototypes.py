@@ -18,7 +18,7 @@ from c2d.detectors import hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import Needs
-from c2d.detectors.recording import feature_layers, split_maps
+from c2d.detectors.recording.record_forward import feature_layers, split_maps
 from c2d.detectors.training_images import TrainingImages
 from c2d.ops import matching_pursuit
 from c2d.ops.adapters import LevelPair

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from c2d.detectors.batch import Batch
-from c2d.detectors.positives import Positives
+from c2d.detectors.recording.positives import Positives
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from c2d.core.errors import InputError
 from c2d.detectors import families, heads
 from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.compat import prepare
-from c2d.detectors.layout import probe_layout
 from c2d.detectors.normalization import Normalization
-from c2d.detectors.positives import record_positives
+from c2d.detectors.recording.layout import probe_layout
+from c2d.detectors.recording.record_positives import record_positives
 from c2d.distillation.build_methods import build_distillation
 from c2d.distillation.wrapper import TeacherSet
 from c2d.specs.catalog import method_catalog

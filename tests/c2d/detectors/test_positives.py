@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch, batch_from_mmdet
 from c2d.detectors.normalization import Normalization
-from c2d.detectors.positives import Positives, record_positives
+from c2d.detectors.recording.positives import Positives
+from c2d.detectors.recording.record_positives import record_positives
 from tests.c2d import tiny_detectors
 
 DENSE = ["ssd", "retinanet", "atss", "gfl", "fcos"]

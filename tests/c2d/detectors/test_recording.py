@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from c2d.core.errors import InputError
-from c2d.detectors.anchors import Priors
 from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.heads import dense_head, roi_head
 from c2d.detectors.normalization import Normalization
 from c2d.detectors.outputs import Needs
-from c2d.detectors.recording import record_forward
-from c2d.detectors.roi_stage import predict_on_proposals, predict_same_rois
+from c2d.detectors.recording.anchors import Priors
+from c2d.detectors.recording.record_forward import record_forward
+from c2d.detectors.recording.roi_stage import predict_on_proposals, predict_same_rois
 from c2d.teachers.detector import DetectorTeacher
 from tests.c2d import tiny_detectors
 

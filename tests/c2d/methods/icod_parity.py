@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from c2d.detectors.batch import Batch, batch_from_mmdet
 from c2d.detectors.normalization import Normalization, renormalize
-from c2d.detectors.positives import Positives, record_positives
+from c2d.detectors.recording.positives import Positives
+from c2d.detectors.recording.record_positives import record_positives
 from c2d.methods.base import Context, View
 from c2d.methods.icod import ICOD, ICODParams
 from tests.c2d import tiny_detectors as tiny

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c2d.detectors.layout import DetectorLayout, Level
+from c2d.detectors.recording.layout import DetectorLayout, Level
 from c2d.methods.base import Context
 from c2d.methods.pkd import PKD, PKDParams
 from c2d.ops import matching_pursuit

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from c2d.detectors.layout import DetectorLayout
+from c2d.detectors.recording.layout import DetectorLayout
 from c2d.methods import DISTILLERS, catalog
 from c2d.methods.__main__ import WRITTEN_BY_HAND, pages, text
 from c2d.methods.base import Distiller, Params

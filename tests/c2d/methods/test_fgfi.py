@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.anchors import Priors
 from c2d.detectors.outputs import DetectorOutputs
+from c2d.detectors.recording.anchors import Priors
 from c2d.methods.base import Context
 from c2d.methods.fgfi import FGFI, FGFIParams, active_cells, imitation_loss, imitation_masks
 from tests.c2d import tiny_detectors

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.anchors import match_max_iou, points_inside
+from c2d.detectors.recording.anchors import match_max_iou, points_inside
 from c2d.methods.gid import (
     edge_distances,
     feature_loss,

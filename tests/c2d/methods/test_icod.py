@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch, batch_from_mmdet
 from c2d.detectors.normalization import IMAGENET, Normalization
-from c2d.detectors.positives import Positives, record_positives
+from c2d.detectors.recording.positives import Positives
+from c2d.detectors.recording.record_positives import record_positives
 from c2d.methods.base import Context, Term, View
 from c2d.methods.icod import ICOD
 from c2d.methods.parts.icod_kl import kl_bernoulli, kl_scores, kl_softmax

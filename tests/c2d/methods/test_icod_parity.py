@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors.batch import batch_from_mmdet
-from c2d.detectors.positives import record_positives
+from c2d.detectors.recording.record_positives import record_positives
 from tests.c2d import tiny_detectors as tiny
 from tests.c2d.methods.icod_parity import (
     LAYERS,

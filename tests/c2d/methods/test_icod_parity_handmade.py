@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.detectors.batch import Batch
-from c2d.detectors.positives import Positives
+from c2d.detectors.recording.positives import Positives
 from c2d.methods.base import Context, View
 from c2d.methods.icod import ICOD, ICODParams
 from c2d.teachers.classifier import ClassifierTeacher

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from c2d.core.errors import InputError
 from c2d.detectors.batch import batch_from_mmdet
-from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import DenseOutputs, Needs
-from c2d.detectors.recording import record_forward
+from c2d.detectors.recording.layout import probe_layout
+from c2d.detectors.recording.record_forward import record_forward
 from c2d.distillation.build_methods import build_methods
 from c2d.methods.base import Context
 from c2d.methods.ld import LD, LDParams, classification_loss, localization_loss, tempered_kl

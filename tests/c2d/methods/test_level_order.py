@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from c2d.detectors.layout import probe_layout
+from c2d.detectors.recording.layout import probe_layout
 from c2d.methods import DISTILLERS
 from tests.c2d import tiny_detectors
 from tests.c2d.methods.ddp_worker import STUDENTS

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from c2d.core.errors import InputError
-from c2d.detectors.layout import DetectorLayout, Level
+from c2d.detectors.recording.layout import DetectorLayout, Level
 from c2d.methods.base import Context
 from c2d.methods.pkd import PKD, PKDParams, pkd_of_level, standardised
 from c2d.ops.adapters import resize_to

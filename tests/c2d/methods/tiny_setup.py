@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.detectors.layout import probe_layout
 from c2d.detectors.outputs import DetectorOutputs
+from c2d.detectors.recording.layout import probe_layout
 from c2d.distillation.build_methods import build_methods, method_parameters
 from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods.base import Context, Distiller, View

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from c2d.core.errors import InputError
-from c2d.detectors.layout import DetectorLayout, Level, probe_layout
 from c2d.detectors.outputs import DetectorOutputs
+from c2d.detectors.recording.layout import DetectorLayout, Level, probe_layout
 from c2d.methods import DISTILLERS
 from c2d.methods.base import Context
 from c2d.ops.adapters import FeatureAdapter, conv_adapter, conv_adapter_if_needed, pair_levels

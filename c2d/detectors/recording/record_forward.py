@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c2d.detectors import heads, hooks, positives
+from c2d.detectors import heads, hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.hooks import replace_method
 from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs, RoIOutputs
-from c2d.detectors.positives import Positives, PositivesRecorder, RoIStages
+from c2d.detectors.recording.positives import Positives, PositivesRecorder, RoIStages
+from c2d.detectors.recording.record_positives import record_positives
 
 
 class ForwardRecorder:
@@ -31,7 +32,7 @@ class ForwardRecorder:
         maps: module name -> maps, see `feature_layers`.
         dense: raw outputs of the dense head; None where no method needs them.
         rois: predictions of the second stage, of a cascade its last stage; None where no method needs them.
-        positives_recorder: see `c2d.detectors.positives`; None where no method needs positives.
+        positives_recorder: see `c2d.detectors.recording.record_positives`; None where no method needs positives.
     """
 
     def __init__(self) -> None:
@@ -71,7 +72,7 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
         if needs.rois:
             _record_rois(stack, recorder, student)
         if needs.positives:
-            recorder.positives_recorder = stack.enter_context(positives.record_positives(student, roi_stages))
+            recorder.positives_recorder = stack.enter_context(record_positives(student, roi_stages))
         yield recorder
 
 

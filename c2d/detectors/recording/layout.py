@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors import families, heads, hooks
 from c2d.detectors.heads import LogitKind
-from c2d.detectors.recording import feature_layers, split_maps
+from c2d.detectors.recording.record_forward import feature_layers, split_maps
 
 PROBE = 256
 """Side of the probe image in px, for detectors without a fixed input size."""

@@ -12,7 +12,7 @@ from c2d.core.errors import InputError
 from c2d.detectors import heads
 from c2d.detectors.batch import Batch
 from c2d.detectors.outputs import RoIOutputs
-from c2d.detectors.recording import read_roi_outputs
+from c2d.detectors.recording.record_forward import read_roi_outputs
 
 Maps = tuple[Tensor, ...]
 

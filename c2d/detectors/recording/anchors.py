@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from c2d.detectors import heads
-from c2d.detectors.layout import HeadLayout
 from c2d.detectors.outputs import DenseOutputs
+from c2d.detectors.recording.layout import HeadLayout
 
 
 class Priors:
