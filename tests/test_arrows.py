@@ -45,7 +45,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.methods.parts": ("c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops"),
     "c2d.methods": (
-        "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.teachers", "c2d.methods.parts",
+        "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.teachers",
+        "c2d.methods.parts",
     ),
     "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.methods"),
     "c2d.evaluation": (
