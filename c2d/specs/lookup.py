@@ -55,6 +55,7 @@ class Lookup:
         schedules: (kind of run, name or path) -> {name, values}.
         data_free: those of `datasets`, as given, whose card says that no training image is real.
         inits: as given -> `none`, `torchvision:...` or `sha256:...`.
+        text_embeddings: as given -> `sha256:...`.
         runs: as given -> the run.
     """
 
@@ -64,6 +65,7 @@ class Lookup:
     schedules: Mapping[tuple[str, str], dict[str, Any] | InputError] = field(default_factory=dict)
     data_free: frozenset[str] = frozenset()
     inits: Mapping[str, str | InputError] = field(default_factory=dict)
+    text_embeddings: Mapping[str, str | InputError] = field(default_factory=dict)
     runs: Mapping[str, StoredRun | InputError] = field(default_factory=dict)
 
     def named_values(self, spec: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -74,7 +76,8 @@ class Lookup:
             kind: one of KINDS.
 
         Returns:
-            {dataset: {name, digest}, student: {name, digest} or None, schedule: {name, values}, init: text}.
+            {dataset: {name, digest}, student: {name, digest} or None, schedule: {name, values}, init: text,
+            text_embeddings: text or None}.
 
         Raises:
             InputError: a name that does not exist, or a digest that is not that of the data or config.
@@ -84,6 +87,7 @@ class Lookup:
             "student": self._student(spec.get("student") or spec.get("network")) if kind == "detector" else None,
             "schedule": self.schedule(spec["schedule"], kind),
             "init": self._init(spec.get("init") or "none"),
+            "text_embeddings": self._text_embeddings(spec.get("text_embeddings")),
         }
 
     def run(self, given: Any) -> StoredRun:
@@ -147,6 +151,13 @@ class Lookup:
         if not isinstance(given, str):
             raise InputError(f"init {given!r} is not text; allowed: none, torchvision:NAME, or a file")
         return "none" if given == "none" else _value_or_raise(self.inits[given])
+
+    def _text_embeddings(self, given: Any) -> str | None:
+        if given is None or given == "":
+            return None
+        if not isinstance(given, str):
+            raise InputError(f"text_embeddings {given!r} is not text; wanted a file of `c2d teacher text-embeddings`")
+        return _value_or_raise(self.text_embeddings[given])
 
 
 def _value_or_raise(value: T | InputError) -> T:

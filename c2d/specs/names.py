@@ -40,6 +40,7 @@ class Names:
     students: dict[str, Any] = field(default_factory=dict)
     schedules: set[str] = field(default_factory=set)
     inits: set[str] = field(default_factory=set)
+    text_embeddings: set[str] = field(default_factory=set)
     runs: set[str] = field(default_factory=set)
 
 
@@ -51,6 +52,7 @@ def names_in(specs: Iterable[Mapping[str, Any]]) -> Names:
     """
     names = Names()
     sets = {"dataset": names.datasets, "schedule": names.schedules, "init": names.inits}
+    sets["text_embeddings"] = names.text_embeddings
     left = list(specs)
     while left:
         values = left.pop()
@@ -90,6 +92,7 @@ def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
         },
         data_free=frozenset(name for name in names.datasets if _value_or_error(_is_data_free, name, data) is True),
         inits={name: _value_or_error(_init, name, runs) for name in sorted(names.inits)},
+        text_embeddings={name: _value_or_error(_text_embeddings, name, runs) for name in sorted(names.text_embeddings)},
         runs={name: _value_or_error(_stored_run, name, runs) for name in sorted(names.runs)},
     )
 
@@ -157,9 +160,22 @@ def _init(given: str, runs: Path) -> str:
     """Return `none`, `torchvision:NAME`, or `sha256:...` of a file, which is copied to the store."""
     if given == "none" or given.startswith(("torchvision:", "sha256:")):
         return given
-    path = Path(given)
-    if not is_file(path):
+    if not is_file(Path(given)):
         raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
+    return _kept_file(Path(given), runs)
+
+
+def _text_embeddings(given: str, runs: Path) -> str:
+    """Return `sha256:...` of a file of text embeddings, which is copied to the store."""
+    if given.startswith("sha256:"):
+        return given
+    if not is_file(Path(given)):
+        raise InputError(f"text_embeddings '{given}' is no file; write one with `c2d teacher text-embeddings`")
+    return _kept_file(Path(given), runs)
+
+
+def _kept_file(path: Path, runs: Path) -> str:
+    """Copy a file to the store under its digest; return `sha256:...`."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     stored = RunStore(runs).weights(digest)
     if not stored.exists():

@@ -1,4 +1,5 @@
-"""Schedules of detectors and of classifier teachers: length, learning rate, precision; of a teacher also its crops.
+"""Schedules of detectors and of classifier teachers: length, learning rate, precision; of a teacher also its crops and
+how it is fitted to the classes.
 
 `ScheduleRef` holds one of them, or that of a synthesis of images (`c2d.specs.impressions_schedule`).
 """
@@ -8,14 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from c2d.core.errors import unknown_name
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.strict import Strict
 
-SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>")
+SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-shot>")
 """Names that pydantic writes into the path of an error inside `ScheduleRef.values`."""
+Fit = Literal["full", "head", "linear-probe", "zero-shot"]
+WITHOUT_LOOP = ("linear-probe", "zero-shot")
+"""Values of `fit` that take no step of an optimizer, see `ProbeSchedule` and `ZeroShotSchedule`."""
+YOUNG_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0}
+"""{key of a classifier teacher's schedule that is younger than runs which exist: its default}. With that value the key
+is left out of spec.json, so that the ids of those runs stay."""
 
 
 class Optimizer(Strict):
@@ -59,12 +74,32 @@ class Schedule(Strict):
         return self
 
 
-class CropRecipe(Strict):
+class Young(Strict):
+    """A part of a classifier teacher's schedule with keys that are younger than runs which exist."""
+
+    @model_serializer(mode="wrap")
+    def _leave_defaults_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if YOUNG_DEFAULTS.get(name, ...) != value}
+
+
+class PlainCrops(Young):
+    """Crops of images that are not augmented.
+
+    Attributes:
+        image_size: px, side of the square that an image is fitted into.
+        context: each side of a box is moved outwards by this share of the box's width or height.
+    """
+
+    image_size: int = Field(gt=0)
+    context: float = Field(0.0, ge=0, le=2)
+
+
+class CropRecipe(PlainCrops):
     """Which augmented images the classifier's crops are taken from, and how many boxes of each."""
 
     pipeline: Literal["general", "ssd"] = "general"
     per_image: int | None = Field(None, gt=0)
-    image_size: int = Field(gt=0)
 
 
 class CropLoss(Strict):
@@ -83,21 +118,97 @@ class PixelRecipe(Strict):
     order: Literal["rgb", "bgr"] = "rgb"
 
 
-class TeacherSchedule(Schedule):
-    """A classifier teacher's schedule with its crops and the accuracy below which no student starts."""
+class TeacherRecipe(Young):
+    """What the schedules of all classifier teachers have, however they are fitted to the classes of the data set.
 
-    input: int = Field(gt=0, description="px; side of a crop, unless the spec names another")
+    Attributes:
+        fit: `full`: every weight is trained; `head`: the last layer; `linear-probe`, `zero-shot`: see the subclasses.
+        input: px; side of a crop, unless the spec names another.
+        min_top1: top-1 on held-out crops below which no student starts.
+        crops: where the crops are taken from.
+        normalisation: of their pixels.
+    """
+
+    fit: Fit = "full"
+    input: int = Field(gt=0)
     min_top1: float = Field(ge=0, le=1)
+    crops: PlainCrops
+    normalisation: PixelRecipe
+
+
+class TeacherSchedule(Schedule, TeacherRecipe):
+    """A classifier teacher that is trained by steps: `fit: full` or `fit: head`."""
+
     crops: CropRecipe
     loss: CropLoss = CropLoss()
-    normalisation: PixelRecipe
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_keys_of_a_probe(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "probe" in values:
+            raise ValueError(
+                f"probe belongs to fit: linear-probe (given fit {values.get('fit', 'full')!r}); leave it out"
+            )
+        return values
+
+
+class Probe(Strict):
+    """Logistic regression on stored features.
+
+    Attributes:
+        l2: half the weight of the squared norm of the coefficients, which belong to features of standard deviation 1.
+        flips: use the features of the mirrored crops, too.
+        max_iterations: of L-BFGS.
+        tolerance: largest absolute entry of the gradient at which it stops.
+    """
+
+    l2: float = Field(default=0.01, gt=0)
+    flips: bool = True
+    max_iterations: int = Field(default=1000, gt=0)
+    tolerance: float = Field(default=1e-6, gt=0)
+
+
+class _WithoutLoop(TeacherRecipe):
+    """A teacher whose trunk is frozen and that is fitted without steps.
+
+    Keys of `TeacherSchedule` that mean nothing here are left out, not refused: `fit` can be the axis of a sweep over
+    one schedule, and a number that changes nothing must not change the id.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_keys_of_the_loop_out(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        left = set(TeacherSchedule.model_fields) - set(cls.model_fields)
+        kept = {name: value for name, value in values.items() if name not in left}
+        if isinstance(kept.get("crops"), dict):
+            of_crops = set(CropRecipe.model_fields) - set(PlainCrops.model_fields)
+            kept["crops"] = {name: value for name, value in kept["crops"].items() if name not in of_crops}
+        return kept
+
+
+class ProbeSchedule(_WithoutLoop):
+    """`fit: linear-probe`: the last layer is solved from features that are computed once over all training boxes."""
+
+    loss: CropLoss = CropLoss()
+    probe: Probe = Probe()
+
+
+class ZeroShotSchedule(_WithoutLoop):
+    """`fit: zero-shot`: the last layer compares image embeddings with embeddings of the class names."""
+
+
+CLASSIFIER_SCHEDULES = (TeacherSchedule, ProbeSchedule, ZeroShotSchedule)
+_TAG_OF_FIT = {"linear-probe": SCHEDULE_TAGS[3], "zero-shot": SCHEDULE_TAGS[4]}
 
 
 def _tag_of(values: Any) -> str:
     """Only a classifier teacher's schedule has crops, only that of impressions has priors."""
     # pydantic passes a dict for validation and a model for serialization.
-    if isinstance(values, TeacherSchedule) or (isinstance(values, dict) and "crops" in values):
-        return SCHEDULE_TAGS[0]
+    if isinstance(values, TeacherRecipe) or (isinstance(values, dict) and "crops" in values):
+        fit = values.get("fit") if isinstance(values, dict) else values.fit
+        return _TAG_OF_FIT.get(fit, SCHEDULE_TAGS[0]) if isinstance(fit, str) else SCHEDULE_TAGS[0]
     is_impressions = isinstance(values, ImpressionsSchedule) or (isinstance(values, dict) and "priors" in values)
     return SCHEDULE_TAGS[2] if is_impressions else SCHEDULE_TAGS[1]
 
@@ -109,7 +220,9 @@ class ScheduleRef(Strict):
     values: Annotated[
         Annotated[TeacherSchedule, Tag(SCHEDULE_TAGS[0])]
         | Annotated[Schedule, Tag(SCHEDULE_TAGS[1])]
-        | Annotated[ImpressionsSchedule, Tag(SCHEDULE_TAGS[2])],
+        | Annotated[ImpressionsSchedule, Tag(SCHEDULE_TAGS[2])]
+        | Annotated[ProbeSchedule, Tag(SCHEDULE_TAGS[3])]
+        | Annotated[ZeroShotSchedule, Tag(SCHEDULE_TAGS[4])],
         # Without it, pydantic would report the errors of both kinds of schedule.
         Discriminator(_tag_of),
     ]
@@ -127,10 +240,12 @@ def schedule_key_mistake(keys: Sequence[str], models: Iterable[type[BaseModel]])
     """
     inside = list(models)
     for place, part in enumerate(keys):
-        fields = {name: info.annotation for model in inside for name, info in model.model_fields.items()}
+        fields: dict[str, list[Any]] = {}
+        for model in inside:
+            for name, info in model.model_fields.items():
+                fields.setdefault(name, []).append(info.annotation)
         if part not in fields:
             above = ".".join(["schedule", *keys[:place]])
             return str(unknown_name(f"key of {above}:", part, fields) if fields else f"{above} has no keys inside")
-        kind = fields[part]
-        inside = [kind] if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+        inside = [kind for kind in fields[part] if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return ""

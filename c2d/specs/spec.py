@@ -17,7 +17,7 @@ from c2d.core.errors import MAX_NAME, InputError
 from c2d.specs.impressions_schedule import CONTROLS, ImpressionsSchedule
 from c2d.specs.method_schema import Method, canonical_numbers
 from c2d.specs.override_rules import check_override_values
-from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherSchedule
+from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherRecipe
 from c2d.specs.strict import Strict
 
 FORMAT: Final = 1
@@ -68,6 +68,9 @@ class RunSpec(Strict):
     network: str | None = None
     input: int | None = Field(None, gt=0, description="px; the student's or teacher's own size when null")
     init: str = Field("none", pattern=r"^(none|torchvision:[\w.]+|sha256:[0-9a-f]{64})$")
+    text_embeddings: str | None = Field(
+        None, pattern=r"^sha256:[0-9a-f]{64}$", description="of the class names, for a classifier with fit: zero-shot"
+    )
     data_free: bool = Field(default=False, description="train on synthesised images alone")
     teachers: Teachers = Teachers()
     method: Method = Field([])
@@ -95,9 +98,24 @@ class RunSpec(Strict):
         if self.kind == "classifier":
             if self.method or self.teachers != Teachers():
                 raise ValueError("a classifier run has no method and no teachers")
-            if not isinstance(self.schedule.values, TeacherSchedule):
+            if not isinstance(self.schedule.values, TeacherRecipe):
                 raise ValueError(f"schedule '{self.schedule.name}' has no crops; take one of configs/teachers")
+            self._fits_its_fit(self.schedule.values)
+        elif self.text_embeddings is not None:
+            raise ValueError(f"a run of kind {self.kind} has no text_embeddings; they are of a classifier")
         return self
+
+    def _fits_its_fit(self, recipe: TeacherRecipe) -> None:
+        if recipe.fit != "full" and self.init == "none":
+            raise ValueError(
+                f"fit {recipe.fit} keeps the trunk as `init` gives it, and init none is a trunk of random numbers; "
+                "give weights as `init`, or take fit: full"
+            )
+        if (recipe.fit == "zero-shot") != (self.text_embeddings is not None):
+            raise ValueError(
+                f"fit {recipe.fit} and text_embeddings {self.text_embeddings!r}: fit zero-shot, and no other, has the "
+                "text_embeddings of the class names (c2d teacher text-embeddings)"
+            )
 
     def _fits_impressions(self) -> None:
         for key in ("method", "input", "overrides", "data_free", "init"):
@@ -113,26 +131,40 @@ class RunSpec(Strict):
             )
 
     def check_trains(self) -> None:
-        """Check that the run trains a model.
+        """Check that the run makes a model.
 
         Raises:
             InputError: it makes images.
-        """
-        _ = self.training
-
-    @property
-    def training(self) -> Schedule:
-        """The schedule of a training.
-
-        Raises:
-            InputError: the run makes images, and trains nothing.
         """
         if isinstance(self.schedule.values, ImpressionsSchedule):
             raise InputError(
                 f"run {self.id} makes images and trains nothing; train a student on them: `teachers: {{impressions: "
                 f"{self.id}}}` and `data_free: true` in its spec, or the run's folder as `dataset`"
             )
+
+    @property
+    def training(self) -> Schedule:
+        """The schedule of a training.
+
+        Raises:
+            InputError: the run makes images, or fits a classifier without steps.
+        """
+        self.check_trains()
+        if not isinstance(self.schedule.values, Schedule):
+            raise InputError(
+                f"run {self.id} has fit {self.fit}, which takes no training step; give a run with fit: full or head"
+            )
         return self.schedule.values
+
+    @property
+    def fit(self) -> str:
+        """How a classifier is fitted; "" for other runs."""
+        return self.schedule.values.fit if isinstance(self.schedule.values, TeacherRecipe) else ""
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the run takes steps of an optimizer that trains a model."""
+        return isinstance(self.schedule.values, Schedule)
 
     @property
     def impressions(self) -> ImpressionsSchedule:
@@ -172,6 +204,8 @@ class RunSpec(Strict):
         value = self.model_dump(mode="json")
         if not self.data_free:
             del value["data_free"]
+        if self.text_embeddings is None:
+            del value["text_embeddings"]
         if self.teachers.impressions is None:
             del value["teachers"]["impressions"]
         return value

@@ -92,9 +92,9 @@ def classes(spec: RunSpec, cards: Cards) -> list[str] | None:
 def batches(specs: dict[str, RunSpec], profile: Profile | None) -> Iterator[RunProblem]:
     """Check that the batch divides by the processes of the profile; an override may set the batch."""
     for run, spec in specs.items():
-        if spec.kind == "impressions":  # one process makes the images
+        if not spec.has_steps:
             continue
-        images: Any = spec.overrides.get("train_dataloader.batch_size", spec.schedule.values.batch)
+        images: Any = spec.overrides.get("train_dataloader.batch_size", spec.training.batch)
         if profile is not None and isinstance(images, int) and images % profile.world:
             yield RunProblem(
                 run,

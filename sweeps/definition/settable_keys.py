@@ -13,7 +13,7 @@ from typing import Any
 
 from c2d.core.errors import closest_name, unknown_name
 from c2d.specs.impressions_schedule import ImpressionsSchedule
-from c2d.specs.schedule import Schedule, TeacherSchedule, schedule_key_mistake
+from c2d.specs.schedule import CLASSIFIER_SCHEDULES, Schedule, schedule_key_mistake
 from c2d.specs.spec import KINDS
 from c2d.specs.strict import Strict
 
@@ -41,6 +41,7 @@ KEYS: dict[str, SettableKey] = {
     "schedule": SettableKey(teachers=KINDS, dotted="VALUE"),
     "input": SettableKey(),
     "init": SettableKey(),
+    "text_embeddings": SettableKey(teachers=("classifier",)),
     "data_free": SettableKey(teachers=()),
     "method": SettableKey(teachers=(), dotted="METHOD.PARAMETER"),
     "overrides": SettableKey(dotted="KEY"),
@@ -52,12 +53,12 @@ KEYS: dict[str, SettableKey] = {
     "name": SettableKey(teachers=(), instead="a run's name follows from its spec"),
     "kind": SettableKey(teachers=(), instead="a network makes a classifier, a student a detector"),
 }
-SCHEDULE_MODELS: dict[str, type[Strict]] = {
-    "classifier": TeacherSchedule,
-    "detector": Schedule,
-    "impressions": ImpressionsSchedule,
+SCHEDULE_MODELS: dict[str, tuple[type[Strict], ...]] = {
+    "classifier": CLASSIFIER_SCHEDULES,
+    "detector": (Schedule,),
+    "impressions": (ImpressionsSchedule,),
 }
-"""{kind of teacher: its schedule}."""
+"""{kind of teacher: its kinds of schedule}."""
 CELL_KEYS = tuple(name for name, key in KEYS.items() if not key.instead)
 
 
@@ -83,7 +84,7 @@ def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
     if not rest or "" in rest or head not in CELL_KEYS or not KEYS[head].dotted:
         return str(unknown_name("key", key, [*_listed(CELL_KEYS), "teacher.KIND.KEY"]))
     if head == "schedule":
-        return schedule_key_mistake(rest, (Schedule, TeacherSchedule))
+        return schedule_key_mistake(rest, (Schedule, *CLASSIFIER_SCHEDULES))
     return _method_mistake(rest, methods) if head == "method" else ""
 
 
@@ -104,7 +105,7 @@ def teacher_key_mistake(kind: str, key: str) -> str:
     if key in allowed or (head == "overrides" and head in allowed and rest and "" not in rest):
         return ""
     if head == "schedule" and rest:
-        return schedule_key_mistake(rest, (SCHEDULE_MODELS[kind],))
+        return schedule_key_mistake(rest, SCHEDULE_MODELS[kind])
     what = "key of impressions:" if kind == "impressions" else f"key of a {kind} teacher:"
     return str(unknown_name(what, key, _listed(allowed)))
 

@@ -133,3 +133,59 @@ def test_a_whole_float_is_a_whole_number() -> None:
     values = parse_spec(given, "test").training
     assert (values.iterations, values.milestones) == (20, [3])
     assert type(values.iterations) is int
+
+
+def classifier(schedule: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """A classifier run; `schedule` has changes of its values."""
+    preset = read_schedule("voc-small", "classifier")
+    preset["values"] = {**preset["values"], **(schedule or {})}
+    dataset = {"name": "scenes", "digest": HASH}
+    names = {"name": "resnet18-classifier", "kind": "classifier", "dataset": dataset, "network": "resnet18"}
+    return {**names, "input": 48, "schedule": preset, **changes}
+
+
+TRUNK = {"init": f"sha256:{HASH}"}
+
+
+def test_ids_of_classifiers_from_before_fit_stay() -> None:
+    # Written by the version without the keys fit, crops.context and text_embeddings.
+    assert parse_spec(classifier(), "test").id == "resnet18-classifier-9f795667c770-s0"
+    crops = {"pipeline": "general", "per_image": 8, "image_size": 320, "context": 0.0}
+    assert parse_spec(classifier({"fit": "full", "crops": crops}), "test").id == "resnet18-classifier-9f795667c770-s0"
+    assert (
+        parse_spec(classifier({"crops": {**crops, "context": 0.1}}), "test").id != parse_spec(classifier(), "test").id
+    )
+
+
+def test_a_probe_has_no_keys_of_the_loop() -> None:
+    probe = parse_spec(classifier({"fit": "linear-probe"}, **TRUNK), "test")
+    longer = parse_spec(classifier({"fit": "linear-probe", "iterations": 7}, **TRUNK), "test")
+    assert probe.id == longer.id
+    assert set(probe.to_json()["schedule"]["values"]) == {
+        "fit", "input", "min_top1", "crops", "normalisation", "loss", "probe",
+    }  # fmt: skip
+    assert probe.to_json()["schedule"]["values"]["crops"] == {"image_size": 320}
+    assert parse_spec(json.loads(json.dumps(probe.to_json())), "again") == probe
+    stronger = parse_spec(classifier({"fit": "linear-probe", "probe": {"l2": 1}}, **TRUNK), "test")
+    assert stronger.id != probe.id
+    with pytest.raises(InputError, match="fit linear-probe, which takes no training step"):
+        _ = probe.training
+
+
+@pytest.mark.parametrize(
+    ("schedule", "changes", "message"),
+    [
+        ({"fit": "head"}, {}, "init none is a trunk of random numbers"),
+        ({"fit": "linear-probe"}, {}, "init none is a trunk of random numbers"),
+        ({"fit": "probe"}, TRUNK, "'full', 'head', 'linear-probe' or 'zero-shot'"),
+        ({"fit": "head", "probe": {"l2": 1}}, TRUNK, "probe belongs to fit: linear-probe .given fit 'head'"),
+        ({"fit": "linear-probe", "iteratoins": 7}, TRUNK, "iteratoins"),
+        ({"fit": "linear-probe", "probe": {"l3": 7}}, TRUNK, "probe.l3"),
+        ({"fit": "zero-shot"}, TRUNK, "c2d teacher text-embeddings"),
+        ({}, {"text_embeddings": f"sha256:{HASH}"}, "fit full and text_embeddings"),
+        ({"crops": {"image_size": 320, "context": -0.1}}, {}, "crops.context"),
+    ],
+)
+def test_a_fit_that_does_not_work_is_refused(schedule: Any, changes: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_spec(classifier(schedule, **changes), "test")
