@@ -24,6 +24,7 @@ from c2d.core.store_folder import RunStore
 from c2d.detectors.normalization import Normalization
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
+from c2d.weights.position_embeddings import resize_position_embeddings
 
 PREFIX, KEPT = "torchvision:", "sha256:"
 # In grey levels: mmdet's configs have ImageNet's means (123.675), some weights were trained with whole numbers (123.0).
@@ -66,7 +67,10 @@ def load(target: nn.Module, path: Path, *, classifier: bool) -> Audit:
         classifier: `target` is a classifier, which keeps its own head if the number of classes differs.
     """
     # `safe_load` strips this prefix itself; here keys are only compared with those of the target.
-    state = {key.removeprefix("module."): value for key, value in _state(path).items()}
+    state: Mapping[str, Tensor] = {key.removeprefix("module."): value for key, value in _state(path).items()}
+    resized = resize_position_embeddings(state, target, head_keys(target)) if classifier else state
+    source = path if resized is state else resized
+    state = resized
     if classifier:
         own = target.state_dict()
         head = {key for key in head_keys(target) if key not in state or state[key].shape != own[key].shape}
@@ -78,13 +82,23 @@ def load(target: nn.Module, path: Path, *, classifier: bool) -> Audit:
     else:
         missing = _may_be_missing(target)
     translate = rename if classifier else _renaming(state, target)
-    return safe_load.load_into(target, path, who="backbone", strict=True, rename=translate, allow_missing=missing)
+    return safe_load.load_into(
+        target, source, who="backbone", strict=True, rename=translate, allow_missing=missing, source_name=str(path)
+    )
 
 
 def head_keys(network: nn.Module) -> set[str]:
-    """Return the state keys of a classifier's last linear layer, whose shape depends on the number of classes."""
-    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    return {f"{linear[-1]}.{part}" for part in ("weight", "bias")} & set(network.state_dict()) if linear else set()
+    """Return the state keys of a classifier's last layer, whose shape depends on the number of classes.
+
+    timm names its own: distilled transformers have two, some convolutional networks a 1x1 convolution.
+    """
+    get_classifier: Any = getattr(network, "get_classifier", None)
+    named = get_classifier() if get_classifier else None
+    heads = named if isinstance(named, tuple | list) else [named]
+    last = [name for name, module in network.named_modules() if any(module is head for head in heads)]
+    if not last:
+        last = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
+    return {f"{name}.{part}" for name in last for part in ("weight", "bias")} & set(network.state_dict())
 
 
 def _state(path: Path) -> Mapping[str, Tensor]:
