@@ -109,6 +109,18 @@ def samples_of_images(images: Tensor, divisor: int = 1) -> list[Any]:
     from mmdet.structures import DetDataSample
 
     size = (int(images.shape[2]), int(images.shape[3]))
-    padded = tuple(-(-side // divisor) * divisor for side in size)
-    shapes = {"img_shape": size, "ori_shape": size, "pad_shape": padded, "batch_input_shape": padded}
-    return [DetDataSample(metainfo={**shapes, "scale_factor": (1.0, 1.0)}) for _ in images]
+    padded = (-(-size[0] // divisor) * divisor, -(-size[1] // divisor) * divisor)
+    return [DetDataSample(metainfo=_shapes(size, padded)) for _ in images]
+
+
+def samples_of_batch(batch: Batch) -> list[Any]:
+    """Return a `DetDataSample` without boxes for each image of a batch, with its size without the padding."""
+    from mmdet.structures import DetDataSample
+
+    padded = (int(batch.images.shape[2]), int(batch.images.shape[3]))
+    return [DetDataSample(metainfo=_shapes(size, padded)) for size in batch.sizes]
+
+
+def _shapes(size: tuple[int, int], padded: tuple[int, int]) -> dict[str, Any]:
+    return {"img_shape": size, "ori_shape": size, "pad_shape": padded, "batch_input_shape": padded,
+            "scale_factor": (1.0, 1.0)}  # fmt: skip

@@ -28,6 +28,7 @@ class Reference(NamedTuple):
 
 _DENSE = ("loss", "loss_by_feat", "get_targets", "_get_targets_single")
 _ROI = ("loss", "bbox_loss")
+_QUERIES = ("forward", "loss", "loss_by_feat", "loss_by_feat_single", "get_targets", "_get_targets_single")
 
 DENSE_FAMILIES = {
     "ssd": Reference("SSDHead", _DENSE),
@@ -36,10 +37,24 @@ DENSE_FAMILIES = {
     "gfl": Reference("GFLHead", _DENSE),
     "fcos": Reference("FCOSHead", _DENSE),
 }
-ROI_FAMILIES = {"faster-rcnn": Reference("StandardRoIHead", _ROI), "cascade-rcnn": Reference("CascadeRoIHead", _ROI)}
+QUERY_FAMILIES = {
+    "detr": Reference("DETRHead", _QUERIES),
+    "conditional-detr": Reference("ConditionalDETRHead", _QUERIES),
+    "dab-detr": Reference("DABDETRHead", _QUERIES),
+    "deformable-detr": Reference("DeformableDETRHead", _QUERIES),
+    "dino": Reference("DINOHead", _QUERIES),
+    "ddq-detr": Reference("DDQDETRHead", (*_QUERIES, "loss_for_distinct_queries", "_loss_for_distinct_queries_single")),
+}
+ROI_FAMILIES = {
+    "faster-rcnn": Reference("StandardRoIHead", _ROI),
+    "cascade-rcnn": Reference("CascadeRoIHead", _ROI),
+    "sparse-rcnn": Reference("SparseRoIHead", (*_ROI, "_bbox_forward")),
+}
 RPN = Reference("RPNHead", _DENSE)
 BOX_HEAD = Reference("BBoxHead", ("loss", "loss_and_target", "get_targets", "_get_targets_single"))
-SUPPORTED = ", ".join(f"{name} ({ref.head})" for name, ref in [*DENSE_FAMILIES.items(), *ROI_FAMILIES.items()])
+OWN_BOX_HEADS = {"sparse-rcnn": Reference("DIIHead", ("loss_and_target", "get_targets", "_get_targets_single"))}
+_ALL = DENSE_FAMILIES | QUERY_FAMILIES | ROI_FAMILIES
+SUPPORTED = ", ".join(f"{name} ({reference.head})" for name, reference in _ALL.items())
 
 
 def own_methods(kind: type, reference: Reference) -> list[str]:
@@ -60,6 +75,11 @@ def dense_family(kind: type) -> str | None:
     return next((name for name, reference in DENSE_FAMILIES.items() if not own_methods(kind, reference)), None)
 
 
+def query_family(kind: type) -> str | None:
+    """Return the family of a DETR-like head's class, or None."""
+    return next((name for name, reference in QUERY_FAMILIES.items() if not own_methods(kind, reference)), None)
+
+
 def roi_family(kind: type) -> str | None:
     """Return the family of a second stage's class, or None."""
     return next((name for name, reference in ROI_FAMILIES.items() if not own_methods(kind, reference)), None)
@@ -69,8 +89,7 @@ def detector_family(detector: Any) -> str | None:
     """Return the family of an mmdet detector, a key of one of the tables; None where `difference` says why."""
     if difference(detector):
         return None
-    roi_head = getattr(detector, "roi_head", None)
-    return roi_family(type(roi_head)) if roi_head is not None else dense_family(type(detector.bbox_head))
+    return _head_family(detector)
 
 
 def detector_title(detector: Any) -> str:
@@ -94,15 +113,16 @@ def difference(detector: Any) -> str:
     if head is None:
         return "it has no head that predicts boxes of classes"
     two_stage = getattr(detector, "roi_head", None) is not None
-    if (roi_family if two_stage else dense_family)(type(head)) is None:
-        return _head_difference(type(head), ROI_FAMILIES if two_stage else DENSE_FAMILIES)
+    family = _head_family(detector)
+    if family is None:
+        return _head_difference(type(head), ROI_FAMILIES if two_stage else DENSE_FAMILIES | QUERY_FAMILIES)
     if own_loss(detector):
         return own_loss(detector)
     if two_stage and not is_two_stage(detector):
         return "it has no RPN"
     boxes = head.bbox_head if two_stage else []
     for box_head in boxes if isinstance(boxes, (nn.ModuleList, list)) else [boxes]:
-        if changed := own_methods(type(box_head), BOX_HEAD):
+        if changed := own_methods(type(box_head), OWN_BOX_HEADS.get(family, BOX_HEAD)):
             return f"its box head {type(box_head).__name__} has its own {', '.join(changed)}"
     return ""
 
@@ -112,9 +132,9 @@ def own_loss(detector: Any) -> str:
 
     TridentNet repeats each image; PanopticFPN and detectors with a teacher of their own have further losses.
     """
-    from mmdet.models import SingleStageDetector, TwoStageDetector
+    from mmdet.models import DetectionTransformer, SingleStageDetector, TwoStageDetector
 
-    if type(detector).loss in (SingleStageDetector.loss, TwoStageDetector.loss):
+    if type(detector).loss in (SingleStageDetector.loss, TwoStageDetector.loss, DetectionTransformer.loss):
         return ""
     return f"{type(detector).__name__} computes its losses in its own way"
 
@@ -135,6 +155,14 @@ def unsupported(detector: Any, what: str) -> str:
 def _final_head(detector: Any) -> Any:
     head = getattr(detector, "roi_head", None)
     return head if head is not None else getattr(detector, "bbox_head", None)
+
+
+def _head_family(detector: Any) -> str | None:
+    roi_head = getattr(detector, "roi_head", None)
+    if roi_head is not None:
+        return roi_family(type(roi_head))
+    kind = type(detector.bbox_head)
+    return dense_family(kind) or query_family(kind)
 
 
 def _head_difference(kind: type, families: dict[str, Reference]) -> str:

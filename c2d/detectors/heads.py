@@ -81,9 +81,23 @@ class RoIFamily:
 
     Attributes:
         cascaded: whether it has several stages, with a box head each.
+        matched: whether the RoIs are learned and matched one to one with the ground truth (Sparse R-CNN), so that
+            `bbox_loss` returns decoded boxes.
     """
 
     cascaded: bool
+    matched: bool = False
+
+
+@dataclass(frozen=True)
+class QueryFamily:
+    """A DETR-like head: `_get_targets_single` sees the predictions of one decoder layer for one image.
+
+    Attributes:
+        shared: whether every decoder layer is trained with the same queries.
+    """
+
+    shared: bool = True
 
 
 DENSE = {
@@ -93,10 +107,24 @@ DENSE = {
     "gfl": DenseFamily(1, 7, _decode_distribution, "gfl_cls"),
     "fcos": DenseFamily(0, None, _decode_distances, "conv_cls"),
 }
-ROI = {"faster-rcnn": RoIFamily(cascaded=False), "cascade-rcnn": RoIFamily(cascaded=True)}
+ROI = {
+    "faster-rcnn": RoIFamily(cascaded=False),
+    "cascade-rcnn": RoIFamily(cascaded=True),
+    "sparse-rcnn": RoIFamily(cascaded=True, matched=True),
+}
+QUERY = {
+    "detr": QueryFamily(),
+    "conditional-detr": QueryFamily(),
+    "dab-detr": QueryFamily(),
+    "deformable-detr": QueryFamily(),
+    "dino": QueryFamily(),
+    "ddq-detr": QueryFamily(shared=False),
+}
+WITH_POSITIVES = (*DENSE, *ROI, *QUERY)
+"""Families whose positives can be read."""
 
 
-def final_head(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
+def final_head(student: Any) -> tuple[Any, DenseFamily | QueryFamily | RoIFamily]:
     """Return the head that predicts the final boxes of an mmdet detector, and its family.
 
     Raises:
@@ -108,7 +136,7 @@ def final_head(student: Any) -> tuple[Any, DenseFamily | RoIFamily]:
             f"{families.unsupported(student, 'no positives can be read from')}; choose such a student, or a method "
             "that needs no positives"
         )
-    return (student.roi_head, ROI[family]) if family in ROI else (student.bbox_head, DENSE[family])
+    return (student.roi_head, ROI[family]) if family in ROI else (student.bbox_head, (DENSE | QUERY)[family])
 
 
 def count_classes(detector: Any) -> int | None:
@@ -144,8 +172,35 @@ def dense_head(detector: Any) -> Any:
             f"no dense outputs can be read from {families.detector_title(detector)}: {why}; choose a detector with "
             "mmdet's RPNHead"
         )
-    if families.detector_family(detector) is None:
+    family = families.detector_family(detector)
+    if family is None:
         raise InputError(families.unsupported(detector, "no dense outputs can be read from"))
+    if family in QUERY:
+        raise InputError(
+            f"no dense outputs can be read from {families.detector_title(detector)}: its head predicts for object "
+            "queries, not in the cells of maps; choose a detector with a dense head, or a method on feature maps"
+        )
+    return detector.bbox_head
+
+
+def query_head(detector: Any) -> Any:
+    """Return the head of a DETR-like detector whose decoder layers share their queries.
+
+    Raises:
+        InputError: the detector is none, or its layers have queries of their own.
+    """
+    family = families.detector_family(detector)
+    if family not in QUERY:
+        why = families.difference(detector) or "its head has no decoder with object queries"
+        shared = ", ".join(name for name, one in QUERY.items() if one.shared)
+        raise InputError(
+            f"no queries can be read from {families.detector_title(detector)}: {why}; supported families: {shared}"
+        )
+    if not QUERY[family].shared:
+        raise InputError(
+            f"no queries can be read from {families.detector_title(detector)}: each of its decoder layers drops other "
+            "queries as duplicates; choose a DINO or Deformable DETR"
+        )
     return detector.bbox_head
 
 
@@ -157,12 +212,18 @@ def roi_head(detector: Any) -> tuple[Any, bool]:
     """
     if getattr(detector, "roi_head", None) is None:
         raise InputError(
-            f"{type(detector).__name__} has no second stage; supported: {', '.join(ROI)}: choose a two-stage detector, "
-            "or a method that needs none"
+            f"{type(detector).__name__} has no second stage; supported: "
+            f"{', '.join(name for name, one in ROI.items() if not one.matched)}: choose a two-stage detector, or a "
+            "method that needs none"
         )
     family = families.detector_family(detector)
     if family is None:
         raise InputError(families.unsupported(detector, "no second stage can be read from"))
+    if ROI[family].matched:
+        raise InputError(
+            f"no second stage can be read from {families.detector_title(detector)}: its stages need the features of "
+            "its own learned proposals, so it cannot predict on given RoIs; choose a Faster or Cascade R-CNN"
+        )
     return detector.roi_head, ROI[family].cascaded
 
 
@@ -174,6 +235,11 @@ def strides(head: Any) -> tuple[int, ...]:
 def logit_kind(head: Any) -> LogitKind:
     """Return the activation of a dense head's logits."""
     return "sigmoid" if head.use_sigmoid_cls else "softmax"
+
+
+def loss_kind(head: Any) -> LogitKind:
+    """Return the activation of the logits of a DETR-like head, or of a box head."""
+    return "sigmoid" if head.loss_cls.use_sigmoid else "softmax"
 
 
 def gather_entries(maps: Tensor, image: Tensor, index: Tensor, width: int) -> Tensor:

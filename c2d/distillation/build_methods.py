@@ -151,7 +151,8 @@ def check_classes(model: Distillation, classes: Sequence[str]) -> None:
     """
     teacher_classes = getattr(model.teachers.detector, "classes", None)
     for name, method in model.methods.items():
-        compares_heads = method.needs.dense or method.needs.rois or method.needs.proposals
+        needs = method.needs
+        compares_heads = needs.dense or needs.rois or needs.proposals or needs.queries
         if compares_heads and model.teachers.detector is not None and teacher_classes is None:
             raise InputError(
                 f"{name} compares the heads' outputs, and nothing names the classes of the detector teacher; write "
@@ -188,6 +189,8 @@ def _check_heads(name: str, method: Distiller, context: Context) -> None:
                 heads.final_head(detector)
             if needs.dense:
                 heads.dense_head(detector)
+            if needs.queries:
+                heads.query_head(detector)
             if needs.rois or needs.proposals:
                 heads.roi_head(detector)
         except InputError as error:

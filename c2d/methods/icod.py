@@ -23,6 +23,9 @@ Departures from the paper and from the released code:
   * KL divergences are computed from logits, as in the paper; the code adds 1e-10 to the probabilities, which caps the
     logarithm at 23. For ordinary logits the two agree to 1e-6; with logits of 30 times that size the softmax form is
     111.2 here and 29.9 there, so a student that is very sure of a wrong class is pulled harder here.
+  * Sparse R-CNN's stages count as a cascade's, its positives are the matched proposals. DETR family: the matched
+    queries of the last decoder layer, or the mean of all layers; denoising queries, proposals of the encoder and
+    DDQ's dense queries are not taught.
   * GFL's logits are joint class and quality scores; they are taught as class logits.
   * `max_positives` (off by default) is ours: the localisation terms over an unbiased random subset.
 """
@@ -36,6 +39,7 @@ from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.detectors import heads
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.methods.parts.icod_kl import kd_cls
@@ -88,7 +92,7 @@ class ICODParams(Params):
         description="sigmoid students: per-class KL (the paper), or KL of scores normalised over classes",
     )
     roi_stages: Literal["last", "all"] = Field(
-        default="last", description="cascades: the last stage, or the mean over all"
+        default="last", description="cascades and decoders: the last stage or layer, or the mean over all"
     )
 
     @field_validator("layers", "pooling")
@@ -126,7 +130,7 @@ class ICOD(Distiller):
     TAUGHT = ("lambda_kc", "lambda_kl")
     Params = ICODParams
     WEIGHTS: ClassVar = {"cls": "lambda_kc", "crop": "lambda_l", "feat": "lambda_kl"}
-    DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+    DETECTORS = heads.WITH_POSITIVES
     COST = "the classifier on every ground-truth crop, its stem forward and backward on every positive"
     SOURCE = "paper (arXiv 2106.05209, submission text); SSD300 values also in the released code"
     OWN_PRECISION = True

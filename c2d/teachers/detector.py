@@ -22,6 +22,7 @@ from c2d.detectors.heads import count_classes, dense_head
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
+from c2d.detectors.recording.query_outputs import predict_queries
 from c2d.detectors.recording.record_forward import feature_layers, read_dense_outputs, split_maps
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
@@ -130,7 +131,8 @@ class DetectorTeacher:
         if needs.dense:
             head = dense_head(self.network)
             dense = read_dense_outputs(head, *head(maps)[:2])
-        return DetectorOutputs(*split_maps(recorded), dense)
+        queries = predict_queries(self.network, maps, batch) if needs.queries else None
+        return DetectorOutputs(*split_maps(recorded), dense, queries=queries)
 
     @torch.no_grad()
     def module_outputs(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:

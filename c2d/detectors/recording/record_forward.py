@@ -22,6 +22,7 @@ from c2d.detectors.batch import Batch
 from c2d.detectors.hooks import replace_method
 from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs, RoIOutputs
 from c2d.detectors.recording.positives import Positives, PositivesRecorder, RoIStages
+from c2d.detectors.recording.query_outputs import QueryRecorder, record_queries
 from c2d.detectors.recording.record_positives import record_positives
 
 
@@ -32,6 +33,7 @@ class ForwardRecorder:
         maps: module name -> maps, see `feature_layers`.
         dense: raw outputs of the dense head; None where no method needs them.
         rois: predictions of the second stage, of a cascade its last stage; None where no method needs them.
+        queries_recorder: decoder layers of a DETR-like student; None where no method needs them.
         positives_recorder: see `c2d.detectors.recording.record_positives`; None where no method needs positives.
     """
 
@@ -39,6 +41,7 @@ class ForwardRecorder:
         self.maps: dict[str, Any] = {}
         self.dense: DenseOutputs | None = None
         self.rois: RoIOutputs | None = None
+        self.queries_recorder: QueryRecorder | None = None
         self.positives_recorder: PositivesRecorder | None = None
 
     def positives(self, batch: Batch) -> list[Positives]:
@@ -47,7 +50,8 @@ class ForwardRecorder:
 
     def outputs(self) -> DetectorOutputs:
         """Return maps and head outputs in fp32, with the student's graph."""
-        return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois)
+        queries = self.queries_recorder.outputs() if self.queries_recorder is not None else None
+        return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois, queries=queries)
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
     Args:
         student: an mmdet detector, outside any wrapper.
         needs: outputs to record.
-        roi_stages: positives of a cascade: those of its last stage, or of all.
+        roi_stages: positives of a cascade or of a decoder: those of its last stage or layer, or of all.
 
     Raises:
         InputError: the head belongs to no supported family.
@@ -71,6 +75,8 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
             _record_dense(stack, recorder, student)
         if needs.rois:
             _record_rois(stack, recorder, student)
+        if needs.queries:
+            recorder.queries_recorder = record_queries(stack, student)
         if needs.positives:
             recorder.positives_recorder = stack.enter_context(record_positives(student, roi_stages))
         yield recorder

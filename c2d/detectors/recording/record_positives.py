@@ -15,10 +15,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from c2d.detectors import heads
-from c2d.detectors.heads import DenseFamily
+from c2d.detectors.heads import DenseFamily, QueryFamily
 from c2d.detectors.recording.dense_positives import record_dense_positives
 from c2d.detectors.recording.positives import PositivesRecorder, RoIStages
+from c2d.detectors.recording.query_positives import record_query_positives
 from c2d.detectors.recording.roi_positives import record_roi_positives
+from c2d.detectors.recording.sparse_positives import record_sparse_positives
 
 
 @contextmanager
@@ -27,7 +29,7 @@ def record_positives(student: Any, roi_stages: RoIStages = "last") -> Iterator[P
 
     Args:
         student: the detector itself, outside any wrapper.
-        roi_stages: of a cascade, the last stage or all of them.
+        roi_stages: of a cascade or of a decoder, the last stage or layer, or all of them.
 
     Raises:
         InputError: the head belongs to no supported family.
@@ -37,6 +39,10 @@ def record_positives(student: Any, roi_stages: RoIStages = "last") -> Iterator[P
     with ExitStack() as stack:
         if isinstance(family, DenseFamily):
             record_dense_positives(stack, recorder, head, family)
+        elif isinstance(family, QueryFamily):
+            record_query_positives(stack, recorder, head, roi_stages)
+        elif family.matched:
+            record_sparse_positives(stack, recorder, head, roi_stages)
         else:
             record_roi_positives(stack, recorder, head, family.cascaded, roi_stages)
         yield recorder

@@ -53,10 +53,11 @@ def classifier_rows(network: Any) -> list[Tensor]:
         heads.check_box_head(box_head)
         layers, channels = [box_head.fc_cls], box_head.num_classes + 1
     else:
-        found = getattr(head, family.classifier, None)
+        name = family.classifier if isinstance(family, heads.DenseFamily) else "dense class layer"
+        found = getattr(head, name, None)
         if not isinstance(found, nn.Module):
             raise InputError(
-                f"the class layer of {type(head).__name__} is unknown (it has no '{family.classifier}'); set "
+                f"the class layer of {type(head).__name__} is unknown (it has no '{name}'); set "
                 "targets.soft_labels to false"
             )
         layers = [[*level.children()][-1] for level in found] if isinstance(found, nn.ModuleList) else [found]

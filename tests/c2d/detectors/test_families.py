@@ -53,6 +53,15 @@ ROI = {
     "PointRendRoIHead": "faster-rcnn",
     "TridentRoIHead": "faster-rcnn",  # the detector around it is refused, it repeats each image
     "CascadeRoIHead": "cascade-rcnn",
+    "SparseRoIHead": "sparse-rcnn",
+}
+QUERY = {
+    "DETRHead": "detr",
+    "ConditionalDETRHead": "conditional-detr",
+    "DABDETRHead": "dab-detr",
+    "DeformableDETRHead": "deformable-detr",
+    "DINOHead": "dino",
+    "DDQDETRHead": "ddq-detr",
 }
 
 # Each combination of detector, head and RPN in mmdet's configs, with its family or the name it is refused by.
@@ -92,12 +101,12 @@ DETECTORS = [
     ("CornerNet", "CornerHead", None, "CornerNet"),
     ("CornerNet", "CentripetalHead", None, "CornerNet with CentripetalHead"),
     ("RepPointsDetector", "RepPointsHead", None, "RepPointsDetector"),
-    ("DETR", "DETRHead", None, "DETR"),
-    ("ConditionalDETR", "ConditionalDETRHead", None, "ConditionalDETR"),
-    ("DABDETR", "DABDETRHead", None, "DABDETR"),
-    ("DeformableDETR", "DeformableDETRHead", None, "DeformableDETR"),
-    ("DDQDETR", "DDQDETRHead", None, "DDQDETR"),
-    ("DINO", "DINOHead", None, "DINO"),
+    ("DETR", "DETRHead", None, "detr"),
+    ("ConditionalDETR", "ConditionalDETRHead", None, "conditional-detr"),
+    ("DABDETR", "DABDETRHead", None, "dab-detr"),
+    ("DeformableDETR", "DeformableDETRHead", None, "deformable-detr"),
+    ("DDQDETR", "DDQDETRHead", None, "ddq-detr"),
+    ("DINO", "DINOHead", None, "dino"),
     ("GroundingDINO", "GroundingDINOHead", None, "GroundingDINO"),
     ("GLIP", "ATSSVLFusionHead", None, "GLIP with ATSSVLFusionHead"),
     ("KnowledgeDistillationSingleStageDetector", "LDHead", None,
@@ -117,8 +126,8 @@ DETECTORS = [
     ("CascadeRCNN", "CascadeRoIHead", "RPNHead", "cascade-rcnn"),
     ("HybridTaskCascade", "HybridTaskCascadeRoIHead", "RPNHead", "HybridTaskCascade"),
     ("SCNet", "SCNetRoIHead", "RPNHead", "SCNet"),
-    ("QueryInst", "SparseRoIHead", "EmbeddingRPNHead", "QueryInst with SparseRoIHead"),
-    ("SparseRCNN", "SparseRoIHead", "EmbeddingRPNHead", "SparseRCNN"),
+    ("QueryInst", "SparseRoIHead", "EmbeddingRPNHead", "sparse-rcnn"),
+    ("SparseRCNN", "SparseRoIHead", "EmbeddingRPNHead", "sparse-rcnn"),
     ("RPN", None, "RPNHead", "RPN"),
 ]  # fmt: skip
 # First stages, below, and heads that predict masks alone.
@@ -135,6 +144,8 @@ def test_every_head_of_mmdet() -> None:
     assert {name: families.dense_family(kind) for name, kind in dense.items() if families.dense_family(kind)} == DENSE
     roi = _registered(BaseRoIHead)
     assert {name: families.roi_family(kind) for name, kind in roi.items() if families.roi_family(kind)} == ROI
+    every = [*dense.items(), *_registered(MODELS.get("DETRHead")).items()]
+    assert {name: families.query_family(kind) for name, kind in every if families.query_family(kind)} == QUERY
     assert len(dense) > 40
     assert len(roi) > 10
 
@@ -145,7 +156,7 @@ def test_the_list_has_every_head_of_the_configs() -> None:
         path.read_text() for path in (Path(mmdet.models.__file__).parents[1] / ".mim/configs").rglob("*.py")
     )
     named = set(re.findall(r"type='(\w+)'", text))
-    kinds = _registered(BaseDenseHead, BaseRoIHead)
+    kinds = _registered(BaseDenseHead, BaseRoIHead, MODELS.get("DETRHead"))
     assert named & set(kinds) <= {head for _, head, _, _ in DETECTORS} | OTHER
 
 
@@ -163,7 +174,7 @@ def test_every_detector_of_the_configs(detector: str, head: str | None, rpn: str
         if kind is not None:
             setattr(built, part, _empty(kind))
     if head is not None and "RoI" in head:
-        built.roi_head.bbox_head = _empty("Shared2FCBBoxHead")
+        built.roi_head.bbox_head = _empty("DIIHead" if head == "SparseRoIHead" else "Shared2FCBBoxHead")
     family = families.detector_family(built)
     assert (family or families.detector_title(built)) == expected
     if family is None:
