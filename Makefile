@@ -10,13 +10,13 @@ READY  := $(VENV)/.ready
 # One process for each core, at most 8 (each needs up to 2 GiB for imported packages), with one thread each: the tensors
 # of the tests are small. The tests of a file run in one process, so that its fixtures are created once.
 WORKERS ?= auto
-test simulate trust: export OMP_NUM_THREADS ?= 1
+test students simulate trust: export OMP_NUM_THREADS ?= 1
 test-cluster test-web: export OMP_NUM_THREADS ?= 2
 # Threads that spin while they wait take ten times as long on a machine with other work.
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test simulate trust test-cluster test-web lint format pins lock audit clean
+.PHONY: help venv demo test students simulate trust test-cluster test-web lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ demo: $(READY) ## the demo: four cells on procedural scenes, then their table (A
 
 test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to choose)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow and not cluster and not web" $(ARGS)
+
+students: $(READY) ## train a step of every kind of student under every method, and write docs/students.md (minutes)
+	@nice $(BIN)/python -W ignore -m tests.c2d.support_table
 
 simulate: $(READY) ## the simulations of docs/results/statistics.md, minutes of a core each
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_comparisons

@@ -14,14 +14,14 @@ from tests.c2d.tiny_detectors import NUM_CLASSES
 class _Made:
     """The part of an mmdet data set that `TrainingImages` uses."""
 
-    def __init__(self, images: int, side: int) -> None:
+    def __init__(self, images: int, side: int, classes: int) -> None:
         generator = torch.Generator().manual_seed(7)
         self.images = torch.randint(0, 256, (images, 3, side, side), generator=generator, dtype=torch.uint8)
         self.boxes = []
         for index in range(images):
             corner = torch.rand(4, 2, generator=generator) * (side - 45)
             extent = 33 + torch.rand(4, 2, generator=generator) * 10
-            labels = (torch.arange(4) + index) % NUM_CLASSES
+            labels = (torch.arange(4) + index) % classes
             self.boxes.append((torch.cat([corner, corner + extent], 1), labels))
         self.side = side
 
@@ -39,6 +39,6 @@ class _Made:
         return {"inputs": self.images[index], "data_samples": sample}
 
 
-def samples_like(images: int = 4, side: int = 96) -> TrainingImages:
+def samples_like(images: int = 4, side: int = 96, classes: int = NUM_CLASSES) -> TrainingImages:
     """Four images of 96 px with four boxes each, every side above 30 px."""
-    return TrainingImages(lambda: _Made(images, side))
+    return TrainingImages(lambda: _Made(images, side, classes))

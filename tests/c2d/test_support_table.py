@@ -1,0 +1,68 @@
+"""docs/students.md says what the code does: all families and methods are in it, and samples of it are trained again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from c2d.configs.student_config import student_names
+from c2d.core.errors import InputError
+from c2d.detectors.families import DENSE_FAMILIES, ROI_FAMILIES
+from c2d.methods import DISTILLERS
+from tests.c2d import support_table
+from tests.c2d.support_table import BASELINE, STUDENTS, Cell
+
+
+def rows(heading: str) -> dict[str, dict[str, str]]:
+    """{family: {column: text}} of the first table under a heading of the page."""
+    part = support_table.PAGE.read_text(encoding="utf-8").split(heading, 1)[1]
+    lines = re.findall(r"^\|(.+)\|$", part.split("\n\n|", 1)[1].split("\n\n", 1)[0].join(["|", ""]), re.MULTILINE)
+    table = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
+
+
+def test_every_family_and_every_method_is_in_the_page() -> None:
+    every = rows("## Every method")
+    assert set(rows("# Students")) == set(every) == {*DENSE_FAMILIES, *ROI_FAMILIES}
+    assert {tuple(row)[1:] for row in every.values()} == {tuple(DISTILLERS)}
+    assert set(STUDENTS) <= set(student_names())
+
+
+def test_families_that_a_method_does_not_name_are_refused_in_the_page() -> None:
+    wrong = [
+        (family, method)
+        for family, row in rows("## Every method").items()
+        for method, kind in DISTILLERS.items()
+        if kind.DETECTORS and family not in kind.DETECTORS and row[method] != "refused"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("method", [BASELINE, "icod", "pkd"])
+def test_what_the_page_calls_working_trains(student: str, method: str) -> None:
+    family, outcome = outcome_in_page(student, method)
+    if outcome == "refused":
+        with pytest.raises(InputError):
+            support_table.build(student, method)
+        return
+    assert outcome == "works", family
+    support_table.train_one_step(support_table.build(student, method), student)
+
+
+def outcome_in_page(student: str, method: str) -> tuple[str, str]:
+    """(family, works or refused) of a student of `STUDENTS`."""
+    (family,) = [name for name, row in rows("# Students").items() if row["trained here"] == f"`{student}`"]
+    table = rows("# Students") if method == BASELINE else rows("## Every method")
+    return family, table[family][method]
+
+
+def test_the_page_counts_what_works() -> None:
+    methods = [BASELINE, *DISTILLERS]
+    cells = [
+        Cell("retinanet", "retinanet-qr18", m, "" if m in (BASELINE, "pkd") else "no", m == "fgfi") for m in methods
+    ]
+    line = next(line for line in support_table.page(cells).splitlines() if line.startswith("| retinanet | `"))
+    neck = len(DISTILLERS) - 2  # all but icod and fgfi
+    assert line == f"| retinanet | `retinanet-qr18` | works | refused | 1 of {neck} | none |"
