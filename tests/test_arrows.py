@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.detectors.recording": ("c2d.core", "c2d.detectors"),
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
-    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs"),
+    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights"),
     "c2d.weights": ("c2d.core", "c2d.detectors"),
     "c2d.teachers": (
         "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",

@@ -27,7 +27,7 @@ from c2d.teachers.crop_classifier import normalization_from_recipe
 from c2d.teachers.detector import DetectorTeacher
 from c2d.teachers.networks import build_network
 from c2d.training import config
-from c2d.weights.pretrained import HEADS
+from c2d.weights.backbone_keys import HEADS
 
 #: The two images: (width, height) in px of their files, and their boxes as fractions x, y, w, h.
 IMAGE = (640, 480)

@@ -16,7 +16,8 @@ from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_e
 from c2d.specs.spec import parse_spec
 from c2d.specs.teacher_runs import teacher_run
 from c2d.training.sources import Sources, TeacherSource
-from c2d.weights import pretrained
+from c2d.weights import pretrained, safe_load, torchvision_weights
+from c2d.weights.weight_file import WeightFile
 
 UNKNOWN_CLASSES = ("one", "two", "three")
 
@@ -91,7 +92,7 @@ class SyntheticSources(Sources):
             return None, ""
         pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
         audit = None
-        if not init.startswith(pretrained.PREFIX) or synthetic.is_downloaded(init):
+        if not init.startswith(torchvision_weights.PREFIX) or synthetic.is_downloaded(init):
             loaded = pretrained.initialise(model, init, self.folder, download=False)
             audit, note = loaded.to_dict(), f"first weights {init}: {loaded.summary()}"
         else:
@@ -138,5 +139,5 @@ class SyntheticSources(Sources):
         target = model.network if is_classifier else model.backbone
         own = {key: value.clone() for key, value in target.state_dict().items()}
         zeros = synthetic.weights(self.spec.init, self.parts.scratch, head=is_classifier)
-        pretrained.load(target, zeros, classifier=is_classifier)
+        pretrained.load(target, WeightFile(self.spec.init, safe_load.load(zeros)), classifier=is_classifier)
         target.load_state_dict(own)

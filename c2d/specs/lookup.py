@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from c2d.core.errors import InputError
+from c2d.specs import first_weights
 from c2d.specs.catalog import unknown_student
 from c2d.specs.spec import KINDS
 
@@ -54,7 +55,7 @@ class Lookup:
         students: `student_key` -> {name, digest}.
         schedules: (kind of run, name or path) -> {name, values}.
         data_free: those of `datasets`, as given, whose card says that no training image is real.
-        inits: as given -> `none`, `torchvision:...` or `sha256:...`.
+        inits: as given -> the text that a spec.json has.
         text_embeddings: as given -> `sha256:...`.
         runs: as given -> the run.
     """
@@ -149,7 +150,7 @@ class Lookup:
 
     def _init(self, given: Any) -> str:
         if not isinstance(given, str):
-            raise InputError(f"init {given!r} is not text; allowed: none, torchvision:NAME, or a file")
+            raise InputError(f"init {given!r} is not text; allowed: {first_weights.ALLOWED}")
         return "none" if given == "none" else _value_or_raise(self.inits[given])
 
     def _text_embeddings(self, given: Any) -> str | None:

@@ -22,9 +22,11 @@ from c2d.core.run_folder import atomic_write_text, read_json
 from c2d.core.store_folder import RunStore, find_run
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.data.card_lookup import data_reference, find_card_file, load_card
+from c2d.specs import first_weights
 from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
 from c2d.specs.lookup import Lookup, StoredRun, student_key
 from c2d.specs.spec import KINDS
+from c2d.weights import weight_packages
 
 T = TypeVar("T")
 SCHEDULE_HINT = "see docs/spec.md for the keys of a schedule"
@@ -157,11 +159,13 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
 
 
 def _init(given: str, runs: Path) -> str:
-    """Return `none`, `torchvision:NAME`, or `sha256:...` of a file, which is copied to the store."""
-    if given == "none" or given.startswith(("torchvision:", "sha256:")):
+    """Return the name of a source as it is given, or `sha256:...` of a file, which is copied to the store."""
+    if given.startswith(weight_packages.PREFIX):
+        weight_packages.weight_package(given)
+    if given == first_weights.NONE or given.startswith((*first_weights.NAMED, first_weights.KEPT)):
         return given
     if not is_file(Path(given)):
-        raise InputError(f"init '{given}' is neither none, nor torchvision:NAME, nor a file that exists")
+        raise InputError(f"init '{given}' names no weights and no file that exists; allowed: {first_weights.ALLOWED}")
     return _kept_file(Path(given), runs)
 
 
@@ -187,7 +191,7 @@ def _kept_file(path: Path, runs: Path) -> str:
             os.replace(draft, stored)
         finally:
             draft.unlink(missing_ok=True)
-    return f"sha256:{digest}"
+    return f"{first_weights.KEPT}{digest}"
 
 
 def _stored_run(given: str, runs: Path) -> StoredRun:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from c2d.core.errors import MAX_NAME, InputError
+from c2d.specs import first_weights
 from c2d.specs.impressions_schedule import CONTROLS, ImpressionsSchedule
 from c2d.specs.method_schema import Method, canonical_numbers
 from c2d.specs.override_rules import check_override_values
@@ -67,7 +68,7 @@ class RunSpec(Strict):
     student: StudentRef | None = None
     network: str | None = None
     input: int | None = Field(None, gt=0, description="px; the student's or teacher's own size when null")
-    init: str = Field("none", pattern=r"^(none|torchvision:[\w.]+|sha256:[0-9a-f]{64})$")
+    init: str = Field("none", pattern=first_weights.PATTERN)
     text_embeddings: str | None = Field(
         None, pattern=r"^sha256:[0-9a-f]{64}$", description="of the class names, for a classifier with fit: zero-shot"
     )

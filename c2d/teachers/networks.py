@@ -36,7 +36,7 @@ def build_network(
     Args:
         name: a torchvision classification model, or `timm:NAME`.
         num_classes: C; the head is always new.
-        weights: `none`, `torchvision:MODEL.WEIGHTS` or a file with the network's own keys; all but the head is loaded.
+        weights: as `init` of a spec, or `none`; all but the head is loaded.
         normalization: of its images; checked against that of the weights.
         download: see `c2d.weights.pretrained.initialise`.
 
@@ -45,9 +45,7 @@ def build_network(
     """
     network = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
     if weights != "none":
-        if normalization is not None:
-            pretrained.check_pixels(weights, normalization)
-        pretrained.load(network, pretrained.find_weights(weights, download=download), classifier=True)
+        pretrained.initialise_network(network, weights, pixels=normalization, classifier=True, download=download)
     return network
 
 

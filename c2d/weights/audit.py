@@ -31,6 +31,7 @@ class Audit:
         wanted: number of keys of the model.
         dropped: keys of the file that the caller's `rename` dropped.
         notes: changes of the file's keys (wrapper, prefix, renaming).
+        sha256: of the file, hex; "" where it was not computed.
     """
 
     loaded: int
@@ -42,6 +43,7 @@ class Audit:
     wanted: int = 0
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
     def summary(self) -> str:
         """Return one line for the log: `teacher t.pth: 122 of 122 keys loaded; prefix 'module.' stripped`."""
@@ -55,7 +57,10 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, for the run folder."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        values = {key: _plain(value) for key, value in asdict(self).items()}
+        if not self.sha256:
+            del values["sha256"]
+        return values
 
 
 def _plain(value: Any) -> Any:

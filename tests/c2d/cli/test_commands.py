@@ -57,7 +57,7 @@ def question(folder: Path, **changes: Any) -> Path:
         ({"init": 5}, "init 5 is not text"),
         ({"student": {"digest": "x"}}, "has no name"),
         ({"dataset": {"digest": "x"}}, "has no name"),
-        ({"init": "nowhere.pth"}, "init 'nowhere.pth' is neither none"),
+        ({"init": "nowhere.pth"}, "init 'nowhere.pth' names no weights and no file that exists"),
         ({"init": "torchvision:resnet18.IMAGENET1K_V1"}, "resnet18"),
         ({"input": 0}, "input"),
         ({"schedule": None}, "needs dataset, schedule"),

@@ -72,7 +72,7 @@ def test_a_missing_name_is_reported_by_the_spec_that_needs_it() -> None:
     resolver.resolve(SPEC)
     for key, value, message in (
         ("student", "ssd301", "unknown student 'ssd301'; did you mean 'ssd300-vgg16'"),
-        ("init", "no.pth", "neither none, nor torchvision:NAME, nor a file"),
+        ("init", "no.pth", "names no weights and no file that exists; allowed: none, torchvision:"),
         ("schedule", "sdd", "unknown schedule of a detector 'sdd'; did you mean 'ssd'"),
         ("dataset", "coco2016", "unknown data set 'coco2016'; did you mean 'coco2017'"),
     ):

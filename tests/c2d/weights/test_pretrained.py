@@ -16,7 +16,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.detectors import compat
 from c2d.detectors.normalization import IMAGENET, Normalization
-from c2d.weights import pretrained
+from c2d.weights import pretrained, torchvision_weights
 
 compat.prepare()
 
@@ -213,18 +213,18 @@ def test_nothing_is_downloaded_without_the_option(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     init = "torchvision:resnet18.IMAGENET1K_V1"
     with pytest.raises(InputError) as info:
-        pretrained.find_weights(init)
+        pretrained.read_weights(init)
     assert not asked
     for part in (init, str(tmp_path / "hub" / "checkpoints"), "--download", "C2D_DOWNLOAD=1"):
         assert part in str(info.value)
     # The fetched file is not that of torchvision: its sha256 differs.
     with pytest.raises(InputError, match="is broken: its sha256"):
-        pretrained.find_weights(init, download=True)
+        pretrained.read_weights(init, download=True)
     assert len(asked) == 1
-    monkeypatch.setattr(pretrained, "_hash_prefix", lambda path: None)
-    assert pretrained.find_weights(init).parent == tmp_path / "hub" / "checkpoints"
+    monkeypatch.setattr(torchvision_weights, "_hash_prefix", lambda path: None)
+    assert torchvision_weights.find_file(init).parent == tmp_path / "hub" / "checkpoints"
     monkeypatch.setenv("C2D_DOWNLOAD", "1")
-    assert pretrained.find_weights("torchvision:resnet34.IMAGENET1K_V1").exists()
+    assert torchvision_weights.find_file("torchvision:resnet34.IMAGENET1K_V1").exists()
     assert len(asked) == 2
 
 
@@ -238,7 +238,7 @@ def test_nothing_is_downloaded_without_the_option(tmp_path: Path, monkeypatch: p
 )
 def test_unknown_weights_are_reported(init: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        pretrained.find_weights(init)
+        pretrained.read_weights(init)
 
 
 def test_a_malicious_file_is_refused(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_all_invalid_cells_are_reported_each_error_once() -> None:
             HEAD + "axes: {schedule: [ssdd]}",
             "cell schedule=ssdd: unknown schedule of a detector 'ssdd'; did you mean 's",
         ),
-        (HEAD + "axes: {init: [weights.pth]}", "init 'weights.pth' is neither none, nor torchvision:NAME, nor a file"),
+        (HEAD + "axes: {init: [weights.pth]}", "init 'weights.pth' names no weights and no file that exists"),
         (HEAD + "axes: {network: [resnet18]}", "unknown schedule of a classifier 'ssd'"),
         (
             HEAD + "axes: {method: {kd: [icod]}}",

@@ -1,0 +1,84 @@
+"""`torchvision:MODEL.WEIGHTS`: the file in torch's own cache, downloaded only on request, and its normalization."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from c2d.core.errors import InputError, unknown_name
+from c2d.detectors.normalization import Normalization
+
+PREFIX = "torchvision:"
+
+
+def find_file(init: str, *, download: bool | None = None) -> Path:
+    """Return the file in torch's cache.
+
+    Args:
+        init: `torchvision:MODEL.WEIGHTS`.
+        download: fetch a file that is not in the cache; None to do so if C2D_DOWNLOAD is 1.
+
+    Raises:
+        InputError: an unknown name; there is no such file; the download failed or is damaged.
+    """
+    url = str(_weights(init).url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not path.is_file():
+        if not may_download(download):
+            raise InputError(
+                f"weights {init} are not here: there is no {path}; call again with --download (or C2D_DOWNLOAD=1), "
+                f"or put {path.name} there yourself (torch's cache, moved by TORCH_HOME)"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_prefix(path), progress=False)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"cannot download {init}: {error}; put {path.name} into {path.parent} yourself") from None
+    wanted = _hash_prefix(path)
+    if wanted and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(wanted):
+        raise InputError(
+            f"{path} is broken: its sha256 does not begin with {wanted}; remove it and call again with --download"
+        )
+    return path
+
+
+def may_download(download: bool | None) -> bool:
+    """Return the caller's choice; without one, whether C2D_DOWNLOAD is 1."""
+    return os.environ.get("C2D_DOWNLOAD") == "1" if download is None else download
+
+
+def pixels(init: str) -> Normalization:
+    """Return the normalization of the images that the weights were trained on."""
+    preset = _weights(init).transforms()
+    mean, std = ([round(255 * value, 3) for value in values] for values in (preset.mean, preset.std))
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), "rgb")
+
+
+def _weights(init: str) -> Any:
+    """Return torchvision's entry for `torchvision:MODEL.WEIGHTS`."""
+    import torchvision
+
+    model, _, weights = init.removeprefix(PREFIX).partition(".")
+    models = torchvision.models.list_models(module=torchvision.models)
+    if model not in models:
+        raise unknown_name(
+            "torchvision model",
+            model,
+            models,
+            "write torchvision:MODEL.WEIGHTS, e.g. torchvision:resnet50.IMAGENET1K_V1",
+        )
+    entries = {entry.name: entry for entry in torchvision.models.get_model_weights(model)}
+    if weights not in entries:
+        raise unknown_name(f"weights of {model}", weights, entries, f"write torchvision:{model}.WEIGHTS")
+    return entries[weights]
+
+
+def _hash_prefix(path: Path) -> str | None:
+    # torch.hub's file names end with the first digits of the file's SHA-256.
+    found = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    return found.group(1) if found else None
