@@ -21,7 +21,7 @@ def resize_position_embeddings(
     """Fit the weights of a transformer to the input size that `network` was built for.
 
     Args:
-        state: the weights, with the keys of the network or of the program that trained them.
+        state: {key: tensor of any shape}, with the keys of the network or of the program that trained them.
         network: a classifier of timm or torchvision, built for its size of crops.
         head: keys of the network's head, which may differ.
 

@@ -150,7 +150,8 @@ def load(target: nn.Module, weights: WeightFile, *, classifier: bool) -> Audit:
         allow_missing=missing,
         source_name=weights.source,
     )
-    return replace(audit, sha256=weights.sha256)
+    resized = () if state is named else ("converted to this network's input size by its own library",)
+    return replace(audit, sha256=weights.sha256, notes=(*audit.notes, *resized))
 
 
 def head_keys(network: nn.Module) -> set[str]:

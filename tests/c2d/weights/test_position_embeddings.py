@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from c2d.weights.position_embeddings import resize_position_embeddings
-from c2d.weights.pretrained import head_keys, load
+from c2d.weights.pretrained import head_keys, initialise_network
 
 timm = pytest.importorskip("timm")
 
@@ -34,7 +34,8 @@ def test_weights_for_224_px_are_loaded_at_48_px(tmp_path: Path) -> None:
     source, target = vit(224, 10), vit(48)
     state = source.state_dict()
     torch.save(state, tmp_path / "vit.pth")
-    audit = load(target, tmp_path / "vit.pth", classifier=True)
+    audit = initialise_network(target, str(tmp_path / "vit.pth"), pixels=None, classifier=True)
+    assert audit.notes[-1] == "converted to this network's input size by its own library"
     loaded = target.state_dict()
     torch.testing.assert_close(loaded["pos_embed"], resampled(state, 3))
     assert not torch.equal(loaded["pos_embed"][:, 1:], state["pos_embed"][:, 1:10])
