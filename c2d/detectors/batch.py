@@ -124,3 +124,14 @@ def samples_of_batch(batch: Batch) -> list[Any]:
 def _shapes(size: tuple[int, int], padded: tuple[int, int]) -> dict[str, Any]:
     return {"img_shape": size, "ori_shape": size, "pad_shape": padded, "batch_input_shape": padded,
             "scale_factor": (1.0, 1.0)}  # fmt: skip
+
+
+def samples_with_boxes(batch: Batch) -> list[Any]:
+    """Return the `DetDataSample` of each image of a batch, with its boxes and no ignored ones, for `detector.loss`."""
+    from mmengine.structures import InstanceData
+
+    samples = samples_of_batch(batch)
+    for sample, boxes, labels in zip(samples, batch.boxes, batch.labels, strict=True):
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=labels[:0])
+    return samples

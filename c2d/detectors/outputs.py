@@ -19,6 +19,7 @@ class Needs:
         neck: the neck's maps of student and teacher; without a neck, the backbone's.
         backbone: the backbone's maps of both.
         dense: raw outputs of both dense heads; of two-stage detectors, their RPNs'.
+        towers: what both dense heads predict from: the last maps of their classification and regression towers.
         rois: both second stages on the RoIs that the student sampled.
         proposals: both second stages on RoIs sampled from the teacher's proposals.
         queries: the decoder layers of both, where predictions belong to object queries (the DETR family).
@@ -31,6 +32,7 @@ class Needs:
     rois: bool = False
     proposals: bool = False
     queries: bool = False
+    towers: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(*(getattr(self, name) or getattr(other, name) for name in self.__dataclass_fields__))
@@ -108,6 +110,19 @@ class DenseOutputs:
 
 
 @dataclass(frozen=True)
+class HeadTowers:
+    """Maps that a dense head predicts from, finest level first.
+
+    Attributes:
+        classification: per level (B, M, h, w), input of the convolution that predicts classes.
+        regression: per level (B, M, h, w), input of the convolution that predicts boxes.
+    """
+
+    classification: tuple[Tensor, ...]
+    regression: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
 class RoIOutputs:
     """Predictions of a second stage for R RoIs; rows of an image are its positives, then its negatives.
 
@@ -173,6 +188,7 @@ class DetectorOutputs:
         rois: second stage on the RoIs that the student sampled.
         proposals: second stage on RoIs sampled from the teacher's proposals.
         queries: decoder layers on the matching queries.
+        towers: maps that the dense head predicts from.
     """
 
     neck: tuple[Tensor, ...] = ()
@@ -181,6 +197,7 @@ class DetectorOutputs:
     rois: RoIOutputs | None = None
     proposals: RoIOutputs | None = None
     queries: QueryOutputs | None = None
+    towers: HeadTowers | None = None
 
     def with_rois(self, rois: RoIOutputs | None, proposals: RoIOutputs | None) -> DetectorOutputs:
         """Return a copy with the second stage's outputs, which are computed last."""

@@ -22,7 +22,9 @@ from c2d.methods.gid import GID
 from c2d.methods.gkd import GKD
 from c2d.methods.icod import ICOD
 from c2d.methods.ld import LD
+from c2d.methods.maskd import MasKD
 from c2d.methods.mgd import MGD
+from c2d.methods.pgd import PGD
 from c2d.methods.pkd import PKD
 from c2d.methods.soft_labels import SoftLabels
 from c2d.methods.tadf import TADF
@@ -44,6 +46,8 @@ DISTILLERS: dict[str, type[Distiller]] = {
     "fgd": FGD,
     "mgd": MGD,
     "ld": LD,
+    "pgd": PGD,
+    "maskd": MasKD,
     "soft_labels": SoftLabels,
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch
-from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs
+from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, HeadTowers, Needs
 from c2d.detectors.recording.layout import DetectorLayout
 from c2d.detectors.recording.positives import Positives
 
@@ -55,6 +55,13 @@ class View:
         student, teacher = self.student.dense, self.teacher.dense
         if student is None or teacher is None:
             raise RuntimeError("no dense outputs were recorded; set dense=True in the method's `needs`")
+        return student, teacher
+
+    def towers(self) -> tuple[HeadTowers, HeadTowers]:
+        """Maps that both dense heads predict from, for methods whose `needs` name them."""
+        student, teacher = self.student.towers, self.teacher.towers
+        if student is None or teacher is None:
+            raise RuntimeError("no head towers were recorded; set towers=True in the method's `needs`")
         return student, teacher
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import hooks
-from c2d.detectors.batch import Batch, samples_of_images
+from c2d.detectors.batch import Batch, samples_with_boxes, samples_of_images
 from c2d.detectors.heads import count_classes, dense_head
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.detectors.outputs import DetectorOutputs, Needs
+from c2d.detectors.recording.head_towers import record_towers
 from c2d.detectors.recording.query_outputs import predict_queries
 from c2d.detectors.recording.record_forward import feature_layers, read_dense_outputs, split_maps
+from c2d.ops.seeding import temporary_seed
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
 
@@ -127,12 +130,39 @@ class DetectorTeacher:
         # Methods on the neck need no head: the pass ends at `extract_feat`.
         with hooks.record_outputs(self.network, feature_layers(self.network)) as recorded:
             maps = detector.extract_feat(images)
-        dense = None
-        if needs.dense:
+        dense, towers = None, None
+        if needs.dense or needs.towers:
             head = dense_head(self.network)
-            dense = read_dense_outputs(head, *head(maps)[:2])
+            with record_towers(self.network) if needs.towers else nullcontext() as recorder:
+                dense = read_dense_outputs(head, *head(maps)[:2])
+            towers = recorder.outputs() if recorder is not None else None
         queries = predict_queries(self.network, maps, batch) if needs.queries else None
-        return DetectorOutputs(*split_maps(recorded), dense, queries=queries)
+        return DetectorOutputs(*split_maps(recorded), dense, queries=queries, towers=towers)
+
+    def losses_on_maps(self, maps: Sequence[Tensor], batch: Batch, seed: int) -> Tensor:
+        """Compute the teacher's own training loss on given maps, with their graph; its backbone and neck do not run.
+
+        Args:
+            maps: in place of those of its neck (without a neck, of its backbone).
+            batch: of the student, with the ground truth.
+            seed: of the sampling of anchors and RoIs, so that no other random number changes.
+
+        Returns:
+            The sum of its losses, a scalar.
+        """
+        network: Any = self.network
+        head = dense_head(network)
+        with (
+            temporary_seed(seed),
+            hooks.replace_method(network, "extract_feat", lambda _images: tuple(maps)),
+            # FCOS predicts distances in strides while it trains, which its loss expects, and px otherwise. The layers
+            # inside keep their eval mode.
+            hooks.replace_method(head, "training", True),
+        ):
+            found = network.loss(batch.images, samples_with_boxes(batch))
+        parts = [part for key, value in found.items() if "loss" in key
+                 for part in (value if isinstance(value, list) else [value])]  # fmt: skip
+        return torch.stack([part.mean() for part in parts]).sum()
 
     @torch.no_grad()
     def module_outputs(self, images: Tensor, names: Sequence[str]) -> dict[str, Any]:

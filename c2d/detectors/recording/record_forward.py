@@ -21,6 +21,7 @@ from c2d.detectors import heads, hooks
 from c2d.detectors.batch import Batch
 from c2d.detectors.hooks import replace_method
 from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs, RoIOutputs
+from c2d.detectors.recording.head_towers import TowerRecorder, record_towers
 from c2d.detectors.recording.positives import Positives, PositivesRecorder, RoIStages
 from c2d.detectors.recording.query_outputs import QueryRecorder, record_queries
 from c2d.detectors.recording.record_positives import record_positives
@@ -35,6 +36,7 @@ class ForwardRecorder:
         rois: predictions of the second stage, of a cascade its last stage; None where no method needs them.
         queries_recorder: decoder layers of a DETR-like student; None where no method needs them.
         positives_recorder: see `c2d.detectors.recording.record_positives`; None where no method needs positives.
+        tower_recorder: see `c2d.detectors.recording.head_towers`; None where no method needs them.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,7 @@ class ForwardRecorder:
         self.rois: RoIOutputs | None = None
         self.queries_recorder: QueryRecorder | None = None
         self.positives_recorder: PositivesRecorder | None = None
+        self.tower_recorder: TowerRecorder | None = None
 
     def positives(self, batch: Batch) -> list[Positives]:
         """Return the positives of the batch, one entry per recorded stage; an empty list where no method needs them."""
@@ -51,7 +54,8 @@ class ForwardRecorder:
     def outputs(self) -> DetectorOutputs:
         """Return maps and head outputs in fp32, with the student's graph."""
         queries = self.queries_recorder.outputs() if self.queries_recorder is not None else None
-        return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois, queries=queries)
+        towers = self.tower_recorder.outputs() if self.tower_recorder is not None else None
+        return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois, queries=queries, towers=towers)
 
 
 @contextmanager
@@ -73,6 +77,8 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
             recorder.maps = stack.enter_context(hooks.record_outputs(student, feature_layers(student)))
         if needs.dense:
             _record_dense(stack, recorder, student)
+        if needs.towers:
+            recorder.tower_recorder = stack.enter_context(record_towers(student))
         if needs.rois:
             _record_rois(stack, recorder, student)
         if needs.queries:
