@@ -9,7 +9,7 @@ Everything is undone at the end of the block, after an error too. Classes are ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,8 +84,8 @@ def extract_outputs(model: nn.Module, names: Sequence[str], inputs: Any, stop: b
 
 
 @contextmanager
-def replace_method(instance: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
-    """Replace the bound method `name` of one instance inside the block.
+def replace_method(instance: Any, name: str, replacement: Any) -> Iterator[None]:
+    """Replace the bound method `name`, or another attribute, of one instance inside the block.
 
     The replacement is an entry of the instance's `__dict__`; afterwards the dict is what it was before.
     """

@@ -26,8 +26,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -56,7 +55,7 @@ class MasKDParams(Params):
         json_schema_extra=MORE,
     )  # fmt: skip
     lambda_tokens: float = Field(
-        default=1.0, gt=0, description="weight of the loss of the tokens, which acts as a factor on their learning rate",
+        default=1.0, gt=0, description="weight of the loss of the tokens: a factor on their learning rate",
         json_schema_extra=unverified("ours: the authors learn the tokens by another optimiser"),
     )  # fmt: skip
     mu: float = Field(default=1.0, ge=0, description="weight of Dice in the loss of the tokens; as released")
@@ -85,6 +84,7 @@ class MasKD(Distiller):
     COST = "teacher to its neck; in the first iterations its head, forward and backward; a 1x1 convolution a level"
     SOURCE = "the authors' released code and settings (hunto/MasKD)"
     needs = Needs(neck=True)
+    is_fixed: Tensor
 
     def __init__(self, params: MasKDParams, context: Context) -> None:
         """Pair the levels, and create the tokens.
@@ -99,7 +99,7 @@ class MasKD(Distiller):
             raise InputError("maskd without feat teaches the tokens alone; give method.maskd.lambda_kd a value above 0")
         if teacher.dense is None and p.token_iterations > 0:
             raise InputError(
-                f"maskd learns its tokens by the teacher's own loss, and that of {teacher.detector} cannot be computed; "
+                f"maskd learns tokens by the teacher's own loss, and that of {teacher.detector} cannot be computed; "
                 "choose a teacher of a dense or two-stage family"
             )
         pairs = pair_levels(self.NAME, student.neck, teacher.neck, p.levels)
@@ -128,21 +128,25 @@ class MasKD(Distiller):
         if not learning and not self.is_fixed:
             self.fixed.load_state_dict(self.tokens.state_dict())
             self.is_fixed.fill_(True)
-        used = self.tokens if learning else self.fixed
+        used = self._levels(fixed=not learning)
         custom = iteration >= p.custom_from
         feat = torch.stack([self._distance(one, s, t, custom) for one, (s, t) in zip(used, pairs, strict=True)]).sum()
         masks = [one.masks(t) for one, (_, t) in zip(used, pairs, strict=True)]
         dice = torch.stack([mean_dice(m) for m in masks])
-        loss = self._token_loss(view, masks, dice) if learning else 0 * _sum(self.tokens)
+        loss = self._token_loss(view, dice) if learning else 0 * _sum(self.tokens)
         seen = {"mask": torch.stack([m.mean() for m in masks]).mean(), "dice": dice.mean()}
         return {"feat": Term(feat, p.lambda_kd), "tokens": Term(loss, p.lambda_tokens)}, seen
 
     def visualize(self, view: View) -> list[Visualization]:
         """Show the teacher's masks, weighted by their shares, on every level."""
-        used = self.fixed if self.is_fixed else self.tokens
-        maps = zip(self.phi.strides, used, self.phi.raw(view.student, view.teacher), strict=True)
-        return [Visualization(f"tokens' mask, stride {stride}", heat=(one.shares(t)[..., None, None] * one.masks(t)).sum(1).detach())
-                for stride, one, (_, t) in maps]  # fmt: skip
+        shown = []
+        used, maps = self._levels(bool(self.is_fixed)), self.phi.raw(view.student, view.teacher)
+        for stride, one, (_, t) in zip(self.phi.strides, used, maps, strict=True):
+            shown.append(Visualization(f"tokens' mask, stride {stride}", heat=one.whole(t).detach()))
+        return shown
+
+    def _levels(self, fixed: bool) -> list[TokenMasks]:
+        return [cast(TokenMasks, one) for one in (self.fixed if fixed else self.tokens)]
 
     def _distance(self, tokens: TokenMasks, student: Tensor, teacher: Tensor, custom: bool) -> Tensor:
         with torch.no_grad():
@@ -151,12 +155,11 @@ class MasKD(Distiller):
                 masks = masks * tokens.masks(student)
         return masked_distance(student, teacher, masks, shares)
 
-    def _token_loss(self, view: View, masks: Sequence[Tensor], dice: Tensor) -> Tensor:
+    def _token_loss(self, view: View, dice: Tensor) -> Tensor:
         """L_task of the teacher on its masked maps, and mu times the sum of Dice."""
         maps = [one.detach() for one in view.teacher.neck]
-        for pair, one, mask in zip(self.phi.pairs, self.tokens, masks, strict=True):
-            whole = (one.shares(maps[pair.t])[..., None, None] * mask).sum(1, keepdim=True)
-            maps[pair.t] = whole * maps[pair.t]
+        for pair, one in zip(self.phi.pairs, self._levels(fixed=False), strict=True):
+            maps[pair.t] = one.whole(maps[pair.t])[:, None] * maps[pair.t]
         seed = int(torch.randint(2**31, (), generator=view.generator))
         return view.detector.losses_on_maps(maps, view.batch, seed) + self.params.mu * dice.sum()
 
@@ -182,6 +185,10 @@ class TokenMasks(nn.Module):
     def shares(self, maps: Tensor) -> Tensor:
         """p: (B, M, h, w) -> (B, N), rows sum to 1."""
         return self.share(self.context(maps).mean((2, 3), keepdim=True)).flatten(1).softmax(1)
+
+    def whole(self, maps: Tensor) -> Tensor:
+        """Sum over n of p_n m_n: (B, M, h, w) -> (B, h, w)."""
+        return (self.shares(maps)[..., None, None] * self.masks(maps)).sum(1)
 
 
 def masked_distance(student: Tensor, teacher: Tensor, masks: Tensor, shares: Tensor) -> Tensor:

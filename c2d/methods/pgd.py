@@ -136,11 +136,11 @@ class PGD(Distiller):
                 per_level["cls_att"].append(attention_distance(s, t, T))
             t = teacher.regression[place_t].detach()
             s = resize_to(self.phi_reg(student.regression[place_s]), t)
-            rows = [maps.permute(0, 2, 3, 1)[fg > 0] for maps in (s, t)]
+            ours, theirs = (maps.permute(0, 2, 3, 1)[fg > 0] for maps in (s, t))
             if "reg_fg" in per_level:
-                per_level["reg_fg"].append(region_distance(*rows, fg[fg > 0], T))
+                per_level["reg_fg"].append(region_distance(ours, theirs, fg[fg > 0], T))
             if "reg_att" in per_level:
-                per_level["reg_att"].append(channel_distance(*rows, T))
+                per_level["reg_att"].append(channel_distance(ours, theirs, T))
         terms = {term: Term(torch.stack(per_level[term]).sum(), weight) for term, weight in self.weights.items()}
         cells = torch.stack([(fg > 0).sum() for fg, _ in masks]).sum() / len(view.batch.boxes)
         return terms, {"cells": cells}

@@ -18,7 +18,7 @@ from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, first_line
 from c2d.core.run_folder import RunFolder
 from c2d.detectors import hooks
-from c2d.detectors.batch import Batch, samples_with_boxes, samples_of_images
+from c2d.detectors.batch import Batch, samples_of_images, samples_with_boxes
 from c2d.detectors.heads import count_classes, dense_head
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.normalization import Normalization, renormalize

@@ -1,8 +1,8 @@
 """A slow, literal PGD: one loop per sum, nothing shared with the production code.
 
 "Prediction-Guided Distillation for Dense Object Detection", ECCV 2022, arXiv 2203.05469. Every prior, cell and channel
-is visited by a Python loop, in the dtype of the input. The student's maps are adapted already. It imports nothing of the
-package it checks.
+is visited by a Python loop, in the dtype of the input. The student's maps are adapted already. It imports nothing of
+the package it checks.
 """
 
 from __future__ import annotations

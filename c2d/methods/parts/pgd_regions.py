@@ -69,7 +69,14 @@ def class_scores(dense: DenseOutputs, image: int) -> Tensor:
 
 
 def cell_quality(
-    scores: Tensor, predicted: Tensor, boxes: Tensor, labels: Tensor, inside: Tensor, cell: Tensor, cells: int, xi: float
+    scores: Tensor,
+    predicted: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    inside: Tensor,
+    cell: Tensor,
+    cells: int,
+    xi: float,
 ) -> Tensor:
     """q of every cell for every ground truth: the best of p^(1 - xi) IoU^xi over the priors of the cell.
 
@@ -96,12 +103,12 @@ def gaussian_weights(quality: Tensor, centres: Tensor, K: int) -> Tensor:
     """M_fg of one image: a Gaussian is fitted to the K best locations of each ground truth, and read there.
 
     Args:
-        quality: (G, cells).
-        centres: (cells, 2) locations x, y in px.
+        quality: (G, N) q of N cells.
+        centres: (N, 2) locations x, y in px.
         K: locations of each ground truth; fewer where fewer have a quality above 0.
 
     Returns:
-        (cells,), the greatest value over the ground truths.
+        (N,), the greatest value over the ground truths.
     """
     result = centres.new_zeros(len(centres))
     if not len(quality):
