@@ -1,7 +1,7 @@
 """Prepare the host (mmengine, mmcv, mmdet) for use. This file needs nothing else of c2d.
 
 Call `prepare()` before the first import of `mmcv.ops` or `mmdet`. A process that has only a `student.pth`, its config
-and a copy of this file can load and run the student; that is why it is one file, although it is long. Three gaps are
+and a copy of this file can load and run the student; that is why it is one file, although it is long. Five gaps are
 closed, and each one only while the host has it:
 
 1. **Compiled ops.** `pip install` of mmcv usually builds it without its extension `mmcv._ext`, and importing mmdet's
@@ -9,7 +9,9 @@ closed, and each one only while the host has it:
    the ops at the end of this file. Every other op exists by name and raises `MissingOp` when called. A compiled mmcv is
    used unchanged.
 2. **SSD cannot predict.** See `_repair_ssd`.
-3. **Messages at import.** Importing mmdet's continuation prints three times that an optional package is absent. Those
+3. **PAA needs scikit-learn** for a mixture of two Gaussians. Without it `GaussianMixture` of this file is used.
+4. **TOOD reads the epoch** from mmengine's message hub, where the Runner writes it. Without a Runner it is 0.
+5. **Messages at import.** Importing mmdet's continuation prints three times that an optional package is absent. Those
    lines are dropped by their text; everything else that the import prints, and every other warning, stays.
 """
 
@@ -28,7 +30,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -94,6 +96,8 @@ def prepare() -> HostReport:
             register = _import("mmdet.utils").register_all_modules
             register(init_default_scope=False)
             repaired = _repair_ssd()
+            _supply_mixture()
+            _supply_epoch()
         _report = HostReport(ext, repaired, flavour, versions)
     return _report
 
@@ -197,6 +201,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             roi_align_backward=_average_only(roi_align_backward),
             sigmoid_focal_loss_forward=sigmoid_focal_loss_forward,
             sigmoid_focal_loss_backward=sigmoid_focal_loss_backward,
+            deform_conv_forward=deform_conv_forward,
+            deform_conv_backward_input=deform_conv_backward_input,
+            deform_conv_backward_parameters=deform_conv_backward_parameters,
+            modulated_deform_conv_forward=modulated_deform_conv_forward,
+            modulated_deform_conv_backward=modulated_deform_conv_backward,
             get_compiler_version=lambda: "none (stand-in on torchvision)",
             get_compiling_cuda_version=lambda: "none (stand-in on torchvision)",
             __getattr__=_missing,
@@ -257,6 +266,80 @@ def _repair_ssd() -> bool:
 
     SSDHead.__getattr__ = __getattr__
     return True
+
+
+# 3. PAA
+
+
+def _supply_mixture() -> None:
+    """Give PAA's head the mixture of this file where scikit-learn is not installed."""
+    from mmdet.models.dense_heads import paa_head
+
+    if paa_head.skm is None:
+        paa_head.skm = SimpleNamespace(GaussianMixture=GaussianMixture)
+
+
+class GaussianMixture:
+    """Mixture of Gaussians of one variable, fitted by expectation and maximisation from given first parameters.
+
+    The algorithm, its stopping rule and its constants are those of scikit-learn's class of this name.
+
+    Args:
+        n_components: number K of Gaussians.
+        weights_init: (K,) first weights.
+        means_init: (K, 1) first means.
+        precisions_init: first inverse variances: (K, 1, 1), (K, 1) or (K,); (1, 1) where it is tied.
+        covariance_type: `full`, `diag` or `spherical`, which are one of one variable, or `tied`: one variance for all.
+    """
+
+    TOLERANCE, STEPS, FLOOR = 1e-3, 100, 1e-6
+
+    def __init__(self, n_components: int, weights_init: Any, means_init: Any, precisions_init: Any,
+                 covariance_type: str = "full") -> None:  # fmt: skip
+        self.tied = covariance_type == "tied"
+        self.weights, self.means = np.asarray(weights_init, float), np.asarray(means_init, float).reshape(-1)
+        self.variances = np.broadcast_to(1 / np.asarray(precisions_init, float).reshape(-1), (n_components,))
+
+    def fit(self, values: Any) -> GaussianMixture:
+        """Fit the mixture to values (N, 1)."""
+        column, bound = np.asarray(values, float), -np.inf
+        for _ in range(self.STEPS):
+            before, joint = bound, self._log_joint(column)
+            evidence = np.logaddexp.reduce(joint, axis=1, keepdims=True)
+            shares, bound = np.exp(joint - evidence), evidence.mean()
+            counts = shares.sum(0) + 10 * np.finfo(float).eps
+            self.means = (shares * column).sum(0) / counts
+            spread = (shares * (column - self.means) ** 2).sum(0)
+            if self.tied:
+                spread = np.full_like(spread, spread.sum()) * counts / counts.sum()
+            self.variances, self.weights = spread / counts + self.FLOOR, counts / counts.sum()
+            if abs(bound - before) < self.TOLERANCE:
+                break
+        return self
+
+    def predict(self, values: Any) -> Any:
+        """Return the likeliest component of each of the values (N, 1): (N,)."""
+        return self._log_joint(np.asarray(values, float)).argmax(1)
+
+    def score_samples(self, values: Any) -> Any:
+        """Return the log-density at each of the values (N, 1): (N,)."""
+        return np.logaddexp.reduce(self._log_joint(np.asarray(values, float)), axis=1)
+
+    def _log_joint(self, column: Any) -> Any:
+        density = -0.5 * (np.log(2 * np.pi * self.variances) + (column - self.means) ** 2 / self.variances)
+        return density + np.log(self.weights)
+
+
+# 4. TOOD
+
+
+def _supply_epoch() -> None:
+    """Write epoch 0 to the message hub where nothing has written one; a Runner, or a training loop, counts it on."""
+    from mmengine.logging import MessageHub
+
+    hub = MessageHub.get_current_instance()
+    if "epoch" not in hub.runtime_info:
+        hub.update_info("epoch", 0)
 
 
 # Ops: they have the signatures of the functions of `mmcv._ext`, run on CPU and CUDA in fp32, fp64, fp16 and bf16, and
@@ -381,6 +464,119 @@ def sigmoid_focal_loss_backward(
     positive = -alpha * (1 - prob) ** gamma * (1 - prob - gamma * prob * log_p)
     negative = -(1 - alpha) * prob**gamma * (gamma * (1 - prob) * log_q - prob)
     grad_input.copy_(torch.where(hit, positive, negative) * _class_weight(weight, target, logits))
+
+
+def deform_conv_forward(
+    input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **shape: int
+) -> None:
+    """Compute a deformable convolution into `output`.
+
+    Dai et al., "Deformable Convolutional Networks", ICCV 2017, eq. 2.
+
+    Args:
+        input: (N, C, H, W).
+        weight: (O, C / groups, kH, kW).
+        offset: (N, 2 * deformable groups * kH * kW, h, w): of each point of the kernel (y, x) in cells.
+        output: (N, O, h, w), overwritten.
+        columns, ones: buffers, unused.
+        shape: dW, dH, padW, padH, dilationW, dilationH, group, deformable_group; others are not used.
+    """
+    output.copy_(_deform_conv(input, weight, offset, None, None, _plain_shape(shape)))
+
+
+def deform_conv_backward_input(
+    input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor, grad_offset: Tensor, weight: Tensor,
+    columns: Tensor, **shape: int,
+) -> None:  # fmt: skip
+    """Compute the gradients of `deform_conv_forward` by input and offset; the arguments are as there."""
+    grads = _deform_conv_backward(grad_output, input, weight, offset, None, None, _plain_shape(shape))
+    grad_input.copy_(grads[0])
+    grad_offset.copy_(grads[2])
+
+
+def deform_conv_backward_parameters(
+    input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor, ones: Tensor,
+    scale: float, **shape: int,
+) -> None:  # fmt: skip
+    """Add `scale` times the gradient of `deform_conv_forward` by its weight to `grad_weight`, as mmcv does."""
+    weight = torch.zeros_like(grad_weight)  # the gradient by the weight does not depend on it
+    grads = _deform_conv_backward(grad_output, input, weight, offset, None, None, _plain_shape(shape))
+    grad_weight.add_(grads[1].to(grad_weight.dtype), alpha=scale)
+
+
+def modulated_deform_conv_forward(
+    input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor, output: Tensor,
+    columns: Tensor, *, with_bias: bool, **shape: int,
+) -> None:  # fmt: skip
+    """Compute a modulated deformable convolution into `output`.
+
+    Zhu et al., "Deformable ConvNets v2", CVPR 2019, eq. 1.
+
+    Args:
+        input, weight, offset, output: as in `deform_conv_forward`.
+        bias: (O,), or empty.
+        mask: (N, deformable groups * kH * kW, h, w), factor of each point of the kernel.
+        ones, columns: buffers, unused.
+        with_bias: whether `bias` counts.
+        shape: stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group; others are not used.
+    """
+    output.copy_(_deform_conv(input, weight, offset, mask, bias if with_bias else None, _modulated_shape(shape)))
+
+
+def modulated_deform_conv_backward(
+    input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor, mask: Tensor, columns: Tensor,
+    grad_input: Tensor, grad_weight: Tensor, grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor,
+    grad_output: Tensor, *, with_bias: bool, **shape: int,
+) -> None:  # fmt: skip
+    """Compute the gradients of `modulated_deform_conv_forward` into the tensors that begin with `grad_`."""
+    given = bias if with_bias else None
+    grads = _deform_conv_backward(grad_output, input, weight, offset, mask, given, _modulated_shape(shape))
+    targets = (grad_input, grad_weight, grad_offset, grad_mask) + ((grad_bias,) if with_bias else ())
+    for target, grad in zip(targets, grads, strict=False):  # without a bias the last gradient is unused
+        target.copy_(grad)
+
+
+def _plain_shape(shape: dict[str, int]) -> tuple[int, ...]:
+    names = ("dH", "dW", "padH", "padW", "dilationH", "dilationW", "group", "deformable_group")
+    return tuple(shape[name] for name in names)
+
+
+def _modulated_shape(shape: dict[str, int]) -> tuple[int, ...]:
+    names = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w", "group", "deformable_group")
+    return tuple(shape[name] for name in names)
+
+
+def _deform_arguments(
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
+) -> list[Tensor]:
+    """Tensors as torchvision's kernels take them, in one type; an absent mask or bias is empty or zero."""
+    import torchvision  # noqa: F401  (registers torch.ops.torchvision)
+
+    maps = _full_precision(input)
+    mask = maps.new_zeros(len(maps), 1) if mask is None else mask
+    bias = maps.new_zeros(len(weight)) if bias is None else bias
+    return [tensor.to(maps.dtype) for tensor in (maps, weight, offset, mask, bias)]
+
+
+def _deform_conv(
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]
+) -> Tensor:
+    tensors = _deform_arguments(input, weight, offset, mask, bias)
+    result: Tensor = torch.ops.torchvision.deform_conv2d(*tensors, *shape, mask is not None)
+    return result
+
+
+def _deform_conv_backward(
+    grad: Tensor, input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None,
+    shape: tuple[int, ...],
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Gradients by input, weight, offset, mask and bias."""
+    tensors = _deform_arguments(input, weight, offset, mask, bias)
+    upstream = grad.to(tensors[0].dtype)
+    grads: tuple[Tensor, ...] = torch.ops.torchvision._deform_conv2d_backward(
+        upstream, *tensors, *shape, mask is not None
+    )
+    return grads
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

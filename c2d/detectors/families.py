@@ -36,6 +36,20 @@ DENSE_FAMILIES = {
     "atss": Reference("ATSSHead", _DENSE),
     "gfl": Reference("GFLHead", _DENSE),
     "fcos": Reference("FCOSHead", _DENSE),
+    "rtmdet": Reference("RTMDetHead", _DENSE),
+    "yolox": Reference("YOLOXHead", ("loss", "loss_by_feat", "_get_targets_single")),
+    "yolof": Reference("YOLOFHead", _DENSE),
+    "paa": Reference("PAAHead", (*_DENSE, "get_pos_loss", "paa_reassign")),
+    "tood": Reference("TOODHead", _DENSE),
+    "vfnet": Reference("VFNetHead", (*_DENSE, "get_atss_targets")),
+    "centernet-update": Reference("CenterNetUpdateHead", _DENSE),
+}
+# Heads whose positives are no one set of samples with a logit, a box and a ground truth each.
+_UNDEFINED = {
+    "DDODHead": "assigns its classes and its boxes to different anchors",
+    "CenterNetHead": "trains a size in one cell of each object, and its classes on a heat map",
+    "CornerHead": "predicts corners, which belong to no box before they are paired",
+    "CentripetalHead": "predicts corners, which belong to no box before they are paired",
 }
 QUERY_FAMILIES = {
     "detr": Reference("DETRHead", _QUERIES),
@@ -118,6 +132,8 @@ def difference(detector: Any) -> str:
         return _head_difference(type(head), ROI_FAMILIES if two_stage else DENSE_FAMILIES | QUERY_FAMILIES)
     if own_loss(detector):
         return own_loss(detector)
+    if getattr(head, "use_atss", True) is False:  # of VFNetHead
+        return "it assigns its points as FCOS does (use_atss: false)"
     if two_stage and not is_two_stage(detector):
         return "it has no RPN"
     boxes = head.bbox_head if two_stage else []
@@ -166,7 +182,9 @@ def _head_family(detector: Any) -> str | None:
 
 
 def _head_difference(kind: type, families: dict[str, Reference]) -> str:
-    parents = {parent.__name__ for parent in kind.__mro__}
-    near = next((reference for reference in families.values() if reference.head in parents), None)
+    if kind.__name__ in _UNDEFINED:
+        return f"its head {kind.__name__} {_UNDEFINED[kind.__name__]}"
+    by_head = {reference.head: reference for reference in families.values()}
+    near = next((by_head[parent.__name__] for parent in kind.__mro__ if parent.__name__ in by_head), None)
     changed = f" has its own {', '.join(own_methods(kind, near))}" if near else " is of another kind"
     return f"its head {kind.__name__}{changed}"

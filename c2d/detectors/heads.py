@@ -20,7 +20,12 @@ LogitKind = Literal["softmax", "sigmoid"]
 Decode = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 
 
-def _decode_deltas(head: Any, raw: Tensor, priors: Tensor, _stride: Tensor) -> Tensor:
+Assignment = Literal["result", "points", "sampler", "sampled", "reassigned", "box-targets"]
+"""Where the ground truth of a positive is found, see `recording.assignments`."""
+
+
+def _decode_by_coder(head: Any, raw: Tensor, priors: Tensor, _stride: Tensor) -> Tensor:
+    """Deltas of anchors, or distances in px."""
     return box_tensor(head.bbox_coder.decode(priors, raw))
 
 
@@ -31,9 +36,18 @@ def _decode_distribution(head: Any, raw: Tensor, priors: Tensor, stride: Tensor)
 
 
 def _decode_distances(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
-    # FCOS regresses distance / stride while it trains with norm_on_bbox, and pixels in every other case.
-    in_strides = head.norm_on_bbox and head.training
-    return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if in_strides else raw))
+    return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if counts_strides(head) else raw))
+
+
+def _decode_offsets(_head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
+    # YOLOX: offset of the centre in strides, logarithm of width and height in strides.
+    centre, half = priors + raw[:, :2] * stride[:, None], raw[:, 2:].exp() * stride[:, None] / 2
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
+def _decode_corners(_head: Any, raw: Tensor, _priors: Tensor, stride: Tensor) -> Tensor:
+    # TOOD decodes, and shifts, its boxes itself: corners in strides.
+    return raw * stride[:, None]
 
 
 def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tensor:
@@ -48,31 +62,34 @@ def decode_dense(head: Any, raw: Tensor, priors: Tensor, stride: Tensor) -> Tens
     Returns:
         (N, 4) xyxy, px, not clipped.
     """
-    # FCOS: `DenseOutputs` holds strides with norm_on_bbox in every mode of the head, so the mode does not count here.
-    if getattr(head, "norm_on_bbox", None) is not None:
-        return box_tensor(head.bbox_coder.decode(priors, raw * stride[:, None] if head.norm_on_bbox else raw))
-    family = families.dense_family(type(head))
-    decode = (
-        _decode_deltas if family is None else DENSE[family].decode
-    )  # an RPN is of no family; its outputs are deltas
-    return decode(head, raw, priors, stride)
+    return dense_kind(head).decode(head, raw, priors, stride)
 
 
 @dataclass(frozen=True)
 class DenseFamily:
-    """A single-stage head: `loss_by_feat` sees the maps, `_get_targets_single` the assignment of each image.
+    """A single-stage head: `loss_by_feat` sees the maps, other methods see the assignment of each image.
 
     Attributes:
-        labels: index of the per-prior labels in the result of `_get_targets_single`.
-        sampling: index of the `SamplingResult` in it; None where a head has no assigner (FCOS).
         decode: (head, raw (K, D) fp32, priors (K, 4) or (K, 2), stride (K,)) -> (K, 4) xyxy, px, not clipped.
         classifier: attribute with the convolution of the class logits, or with a list of one stack of layers per level.
+        assignment: where the ground truth of each positive is found.
+        labels: index of the per-prior labels in the result of `_get_targets_single`, for the assignment `result`.
+        sampling: index of the `SamplingResult` in it.
+        boxes: index of the maps of the final boxes among the arguments of `loss_by_feat`.
+        probabilities: whether the head returns scores after their sigmoid; they are recorded as logits.
+        objectness: index of the maps of objectness logits, for heads that multiply it into their scores.
+        centre: cells from a point prior to the point that is assigned, in x and y.
     """
 
-    labels: int
-    sampling: int | None
     decode: Decode
     classifier: str
+    assignment: Assignment = "result"
+    labels: int = 0
+    sampling: int = 0
+    boxes: int = 1
+    probabilities: bool = False
+    objectness: int | None = None
+    centre: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,12 +118,20 @@ class QueryFamily:
 
 
 DENSE = {
-    "ssd": DenseFamily(0, 6, _decode_deltas, "cls_convs"),
-    "retinanet": DenseFamily(0, 6, _decode_deltas, "retina_cls"),
-    "atss": DenseFamily(1, 7, _decode_deltas, "atss_cls"),
-    "gfl": DenseFamily(1, 7, _decode_distribution, "gfl_cls"),
-    "fcos": DenseFamily(0, None, _decode_distances, "conv_cls"),
+    "ssd": DenseFamily(_decode_by_coder, "cls_convs", labels=0, sampling=6),
+    "retinanet": DenseFamily(_decode_by_coder, "retina_cls", labels=0, sampling=6),
+    "atss": DenseFamily(_decode_by_coder, "atss_cls", labels=1, sampling=7),
+    "gfl": DenseFamily(_decode_distribution, "gfl_cls", labels=1, sampling=7),
+    "fcos": DenseFamily(_decode_distances, "conv_cls", "points"),
+    "rtmdet": DenseFamily(_decode_by_coder, "rtm_cls", labels=1, sampling=5),
+    "yolox": DenseFamily(_decode_offsets, "multi_level_conv_cls", "sampled", objectness=2, centre=0.5),
+    "yolof": DenseFamily(_decode_by_coder, "cls_score", labels=0, sampling=4),
+    "paa": DenseFamily(_decode_by_coder, "atss_cls", "reassigned"),
+    "tood": DenseFamily(_decode_corners, "tood_cls", "sampler", probabilities=True),
+    "vfnet": DenseFamily(_decode_by_coder, "vfnet_cls", labels=1, sampling=7, boxes=2),
+    "centernet-update": DenseFamily(_decode_distances, "conv_cls", "box-targets"),
 }
+RPN = DenseFamily(_decode_by_coder, "rpn_cls", labels=0, sampling=6)
 ROI = {
     "faster-rcnn": RoIFamily(cascaded=False),
     "cascade-rcnn": RoIFamily(cascaded=True),
@@ -122,6 +147,8 @@ QUERY = {
 }
 WITH_POSITIVES = (*DENSE, *ROI, *QUERY)
 """Families whose positives can be read."""
+WITH_DENSE = (*DENSE, "faster-rcnn", "cascade-rcnn")
+"""Families whose dense head, or RPN, can be read."""
 
 
 def final_head(student: Any) -> tuple[Any, DenseFamily | QueryFamily | RoIFamily]:
@@ -225,6 +252,57 @@ def roi_head(detector: Any) -> tuple[Any, bool]:
             "its own learned proposals, so it cannot predict on given RoIs; choose a Faster or Cascade R-CNN"
         )
     return detector.roi_head, ROI[family].cascaded
+
+
+def dense_kind(head: Any) -> DenseFamily:
+    """Return the family of an mmdet dense head; what is of none is read as an RPN, whose outputs are deltas."""
+    family = families.dense_family(type(head))
+    return DENSE[family] if family is not None else RPN
+
+
+def counts_strides(head: Any) -> bool:
+    """Return whether a head that regresses distances counts strides while it trains, and px in every other case."""
+    always = families.dense_family(type(head)) == "centernet-update"
+    return always or bool(getattr(head, "norm_on_bbox", False))
+
+
+def regresses_px(head: Any) -> bool:
+    """Return whether the box numbers of a dense head are distances in px, in the convention of `DenseOutputs`."""
+    points = type(head.prior_generator).__name__ == "MlvlPointGenerator"
+    return points and dense_kind(head).decode in (_decode_by_coder, _decode_distances) and not counts_strides(head)
+
+
+def raw_boxes(head: Any, maps: Sequence[Tensor]) -> list[Tensor]:
+    """Return box maps (B, A * D, h, w) per level in fp32; distances in strides where the head trains with these."""
+    deltas = [level.float() for level in maps]
+    # In eval mode mmdet's FCOS multiplies its distances by the stride itself.
+    if counts_strides(head) and not head.training:
+        deltas = [level / stride for level, stride in zip(deltas, strides(head), strict=True)]
+    return deltas
+
+
+def as_logits(family: DenseFamily, scores: Tensor) -> Tensor:
+    """Return class logits from what a head returns: logits, or the probabilities of TOOD.
+
+    Args:
+        family: of the head.
+        scores: any shape.
+    """
+    # The smallest step of fp32 below 1 bounds the logit by 16; TOOD's own loss clamps the logarithm at 100.
+    return torch.logit(scores.float(), torch.finfo(torch.float32).eps) if family.probabilities else scores
+
+
+def joint_logits(scores: Tensor, objectness: Tensor) -> Tensor:
+    """Return the logit of sigmoid(class) * sigmoid(objectness), in fp32.
+
+    The product is e^(c + o) / ((1 + e^c)(1 + e^o)), so its odds are e^(c + o) / (1 + e^c + e^o).
+
+    Args:
+        scores: (B, C, h, w) logits.
+        objectness: (B, 1, h, w) logits.
+    """
+    c, o = scores.float(), objectness.float()
+    return c + o - torch.logaddexp(torch.zeros_like(c), torch.logaddexp(c, o.expand_as(c)))
 
 
 def strides(head: Any) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ class FGFI(Distiller):
     TEACHERS = ("detector",)
     Params = FGFIParams
     WEIGHTS: ClassVar = {"imit": "lambda_imit"}
-    DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+    DETECTORS = heads.WITH_DENSE
     COST = "teacher to its neck; overlaps of all anchors with the boxes of each image"
     SOURCE = "released code; the pyramid rule from another paper's released code; paper's values unverified"
 

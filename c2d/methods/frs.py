@@ -16,7 +16,8 @@ Departures from the paper or the released code:
     and compares probabilities. Value and gradient are the same.
   * Softmax heads (SSD), which the paper does not cover: M is the greatest foreground probability, cls the
     cross-entropy -sum Y_t log Y_s of every prior's softmax, background included. Ours.
-  * FCOS: class scores without centre-ness; GFL: its joint scores, as released.
+  * FCOS: class scores without centre-ness; GFL: its joint scores, as released. YOLOX: class times objectness, because
+    its class scores alone are trained at positives only; TOOD's scores are turned into logits; ours.
   * cls at equal scores is the teacher's entropy, not 0; its gradient is 0 there.
   * feat alone (gamma: 0) takes a teacher of another family: the mask needs only the teacher, levels pair by stride.
   * sum M is at least 1e-12.
@@ -32,7 +33,7 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.heads import LogitKind, dense_head
+from c2d.detectors.heads import WITH_DENSE, LogitKind, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording.anchors import Priors
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
@@ -74,7 +75,7 @@ class FRS(Distiller):
     TEACHERS = ("detector",)
     Params = FRSParams
     WEIGHTS: ClassVar = {"feat": "alpha", "cls": "gamma"}
-    DETECTORS = ("ssd", "retinanet", "fcos", "atss", "gfl", "faster-rcnn", "cascade-rcnn")
+    DETECTORS = WITH_DENSE
     COST = "teacher to its dense head (RPN); a 3x3 convolution a level"
     SOURCE = "the authors' released code (duzhixing/FRS decd60c)"
 

@@ -23,7 +23,8 @@ Departures from the paper or the released code:
   * M: IoU >= 0.5, and each instance's best anchor where it overlaps at all; so for ATSS and GFL too, whose own matcher
     needs no IoU. FCOS: points inside an instance.
   * Two-stage students: RPN objectness, and the RPN's boxes before NMS; the second stage is not taught.
-  * reg: raw deltas. FCOS and GFL: distances in strides, GFL's as the mean of each edge's distribution.
+  * reg: raw deltas. FCOS, RTMDet, VFNet and GFL: distances in strides, GFL's as the mean of each edge's distribution;
+    YOLOX: its offsets; TOOD: corners in strides.
   * cls at equal logits is the teacher's entropy, not 0.
 """
 
@@ -84,7 +85,7 @@ class GID(Distiller):
     Params = GIDParams
     WEIGHTS: ClassVar = {"feature": "lambda_1", "relation": "lambda_2", "cls": "alpha", "reg": "beta"}
     GATED = ("relation",)
-    DETECTORS = ("retinanet", "fcos", "atss", "gfl", "faster-rcnn", "cascade-rcnn")
+    DETECTORS = tuple(name for name in heads.WITH_DENSE if name != "ssd")  # its scores are softmax
     COST = "teacher to its dense head (RPN), every box decoded twice, 10x10 RoIAlign of K boxes an image twice"
     SOURCE = "a review note; the authors' reproduction (daixinghome/Distill_GID_detectron2 9118c54), RetinaNet only"
 
@@ -100,8 +101,8 @@ class GID(Distiller):
                 f"gid compares prediction by prediction, and student and teacher decode the same numbers to different "
                 f"boxes; both heads: {layout}; choose a teacher with the student's anchors and box coder"
             )
-        # FCOS without norm_on_bbox writes pixels: these become strides.
-        self.in_px = getattr(heads.dense_head(context.student), "norm_on_bbox", None) is False
+        # FCOS without norm_on_bbox, RTMDet and VFNet write pixels: these become strides.
+        self.in_px = heads.regresses_px(heads.dense_head(context.student))
         self.pooling = params.lambda_1 > 0 or params.lambda_2 > 0
         self.needs = Needs(neck=self.pooling, dense=True)
         if self.pooling:

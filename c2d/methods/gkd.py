@@ -24,7 +24,7 @@ Departures from the paper or the released code:
   * fg and bg are means over levels; the one-stage code sums them.
   * omega below 0 counts as 0, and is 1 for a class without any instance in the training set. Ours: a class without
     a large or dense instance takes its prototypes from all it has.
-  * One-stage soft labels of sigmoid heads: KL of Bernoulli distributions, per class. FCOS points count as squares.
+  * One-stage soft labels of sigmoid heads: KL of Bernoulli distributions, per class. Points count as squares.
   * Fading per iteration, prototypes once per pass over the images; both are per epoch in the code. fp32, not fp16.
   * BUG(C): the one-stage 3x3 convolutions have no padding, so their maps do not fit; padded here.
   * Cascades: the last stage. P1's base of 56 px belongs to pyramids from stride 4; others are unverified.
@@ -39,7 +39,7 @@ from pydantic import Field
 from torch import Tensor
 
 from c2d.core.errors import InputError
-from c2d.detectors.heads import dense_head
+from c2d.detectors.heads import WITH_DENSE, dense_head
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording import roi_stage
 from c2d.detectors.recording.anchors import Priors
@@ -112,7 +112,7 @@ class GKD(Distiller):
     TEACHERS = ("detector",)
     Params = GKDParams
     WEIGHTS: ClassVar = {"fg": "lambda_fg", "bg": "lambda_bg", "soft": "lambda_soft", "global": "lambda_global"}
-    DETECTORS = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+    DETECTORS = WITH_DENSE
     COST = "teacher to its heads; one pass of the student over up to `images` images per class for each `every`"
     SOURCE = "the authors' released code; the paper's abstract; global term and its weight in part unverified"
 

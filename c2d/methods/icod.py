@@ -26,7 +26,8 @@ Departures from the paper and from the released code:
   * Sparse R-CNN's stages count as a cascade's, its positives are the matched proposals. DETR family: the matched
     queries of the last decoder layer, or the mean of all layers; denoising queries, proposals of the encoder and
     DDQ's dense queries are not taught.
-  * GFL's logits are joint class and quality scores; they are taught as class logits.
+  * Logits of GFL, RTMDet, TOOD and VFNet are joint class and quality scores, those of YOLOF hold its objectness; they
+    are taught as class logits. YOLOX's are its class logits, without the objectness of its scores.
   * `max_positives` (off by default) is ours: the localisation terms over an unbiased random subset.
 """
 

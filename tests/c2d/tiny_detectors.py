@@ -29,7 +29,9 @@ register_all_modules(init_default_scope=True)
 
 NUM_CLASSES = 3
 NAMES = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster", "cascade")
-"""The families whose heads are read; `yolov3` can be built too."""
+"""The first families whose heads were read."""
+NEWER = ("rtmdet", "yolox", "yolof", "paa", "tood", "vfnet", "centernet-update")
+"""Single-stage families that came later; `yolov3` can be built too, and is read by nothing."""
 
 PREPROCESSOR = {
     "type": "DetDataPreprocessor",
@@ -255,8 +257,87 @@ def _yolov3() -> dict[str, Any]:
     return config
 
 
-_CONFIGS = {"ssd": _ssd, "retinanet": _retinanet, "atss": _atss, "gfl": _gfl, "fcos": _fcos, "faster": _faster,
-            "cascade": _cascade, "yolov3": _yolov3}  # fmt: skip
+BATCH_NORM = {"type": "BN", "momentum": 0.03, "eps": 0.001}
+POINTS = {"type": "MlvlPointGenerator", "offset": 0, "strides": STRIDES}
+QUALITY = {"type": "QualityFocalLoss", "use_sigmoid": True, "beta": 2.0, "loss_weight": 1.0}
+GIOU = {"type": "GIoULoss", "loss_weight": 2.0}
+
+
+def _rtmdet() -> dict[str, Any]:
+    head = {"type": "RTMDetSepBNHead", **TOWER, "anchor_generator": POINTS, "exp_on_reg": True, "norm_cfg": BATCH_NORM,
+            "bbox_coder": {"type": "DistancePointBBoxCoder"}, "loss_cls": QUALITY, "loss_bbox": GIOU,
+            "act_cfg": {"type": "SiLU"}}  # fmt: skip
+    return _single_stage("RTMDet", head, {"assigner": {"type": "DynamicSoftLabelAssigner", "topk": 5}})
+
+
+def _yolox() -> dict[str, Any]:
+    binary = {"type": "CrossEntropyLoss", "use_sigmoid": True, "reduction": "sum", "loss_weight": 1.0}
+    overlap = {"type": "IoULoss", "mode": "square", "eps": 1e-16, "reduction": "sum", "loss_weight": 5.0}
+    head = {"type": "YOLOXHead", **TOWER, "strides": STRIDES, "norm_cfg": BATCH_NORM, "act_cfg": {"type": "SiLU"},
+            "loss_cls": binary, "loss_bbox": overlap, "loss_obj": binary,
+            "loss_l1": {"type": "L1Loss", "reduction": "sum", "loss_weight": 1.0}}  # fmt: skip
+    config = _single_stage("YOLOX", head, {"assigner": {"type": "SimOTAAssigner", "center_radius": 2.5}})
+    config["test_cfg"] = {"score_thr": 0.0, "nms": {"type": "nms", "iou_threshold": 0.65}}
+    return config
+
+
+def _yolof() -> dict[str, Any]:
+    coder = {**DELTA, "target_stds": [1.0] * 4, "add_ctr_clamp": True, "ctr_clamp": 16}
+    head = {
+        "type": "YOLOFHead",
+        "num_classes": NUM_CLASSES,
+        "in_channels": 16,
+        "num_cls_convs": 1,
+        "num_reg_convs": 1,
+        "reg_decoded_bbox": True,
+        "bbox_coder": coder,
+        "loss_cls": FOCAL,
+        "loss_bbox": GIOU,
+        "anchor_generator": {"type": "AnchorGenerator", "ratios": [1.0], "scales": [1, 2, 4], "strides": [16]},
+    }
+    assigner = {"type": "UniformAssigner", "pos_ignore_thr": 0.15, "neg_ignore_thr": 0.7}
+    config = _single_stage("YOLOF", head, {"assigner": assigner})
+    config["backbone"] = _backbone((2,))
+    config["neck"] = {"type": "DilatedEncoder", "in_channels": 32, "out_channels": 16, "block_mid_channels": 8,
+                      "num_residual_blocks": 1, "block_dilations": [2]}  # fmt: skip
+    return config
+
+
+def _paa() -> dict[str, Any]:
+    head = {"type": "PAAHead", **TOWER, "norm_cfg": NORM, "anchor_generator": {**OCTAVE, "octave_base_scale": 8},
+            "bbox_coder": DELTA, "reg_decoded_bbox": True, "loss_cls": FOCAL, "loss_bbox": GIOU,
+            "loss_centerness": CENTERNESS}  # fmt: skip
+    return _single_stage("PAA", head, {"assigner": _max_iou(0.1, 0.1)})
+
+
+def _tood() -> dict[str, Any]:
+    head = {"type": "TOODHead", **TOWER, "stacked_convs": 2, "norm_cfg": NORM, "num_dcn": 1,
+            "anchor_generator": {**OCTAVE, "octave_base_scale": 8}, "bbox_coder": DELTA,
+            "initial_loss_cls": {**FOCAL, "activated": True}, "loss_cls": {**QUALITY, "activated": True},
+            "loss_bbox": GIOU}  # fmt: skip
+    train = {"initial_epoch": 0, "initial_assigner": {"type": "ATSSAssigner", "topk": 9}, "alpha": 1, "beta": 6,
+             "assigner": {"type": "TaskAlignedAssigner", "topk": 5}}  # fmt: skip
+    return _single_stage("TOOD", head, train)
+
+
+def _vfnet() -> dict[str, Any]:
+    head = {"type": "VFNetHead", **TOWER, "norm_cfg": NORM, "strides": STRIDES,
+            "regress_ranges": ((-1, 16), (16, 32), (32, 1e8)), "loss_bbox_refine": GIOU,
+            "anchor_generator": {**OCTAVE, "octave_base_scale": 8, "center_offset": 0.0}}  # fmt: skip
+    return _single_stage("VFNet", head, {"assigner": {"type": "ATSSAssigner", "topk": 9}})
+
+
+def _centernet_update() -> dict[str, Any]:
+    head = {"type": "CenterNetUpdateHead", **TOWER, "norm_cfg": NORM, "strides": STRIDES,
+            "regress_ranges": ((0, 20), (16, 40), (32, 1e8)), "loss_bbox": GIOU}  # fmt: skip
+    return _single_stage("CenterNet", head, {})
+
+
+_CONFIGS = {
+    "ssd": _ssd, "retinanet": _retinanet, "atss": _atss, "gfl": _gfl, "fcos": _fcos, "faster": _faster,
+    "cascade": _cascade, "yolov3": _yolov3, "rtmdet": _rtmdet, "yolox": _yolox, "yolof": _yolof, "paa": _paa,
+    "tood": _tood, "vfnet": _vfnet, "centernet-update": _centernet_update,
+}  # fmt: skip
 
 
 def config(name: str, **head: Any) -> ConfigDict:
@@ -272,7 +353,7 @@ def build(name: str, *, seed: int = 0, **head: Any) -> nn.Module:
     """A tiny detector in training mode.
 
     Args:
-        name: one of `NAMES`, or `yolov3`.
+        name: one of `NAMES` or `NEWER`, or `yolov3`.
         seed: of its weights.
         head: replaces entries of its box head's config.
     """

@@ -47,6 +47,8 @@ class Priors:
         if not self.point_based:
             return priors
         half = [self.SIDE * stride / 2 for stride in self.strides]
+        centre = heads.dense_kind(self._head).centre  # YOLOX decodes from the corner of a cell and assigns its centre
+        priors = [p + centre * stride for p, stride in zip(priors, self.strides, strict=True)]
         return [torch.cat([p - h, p + h], 1) for p, h in zip(priors, half, strict=True)]
 
     def decode(self, dense: DenseOutputs) -> Tensor:

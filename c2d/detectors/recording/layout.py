@@ -19,8 +19,11 @@ PROBE = 256
 STOCK_PX = 14.0
 """P1's finest scale over the finest stride: 56 px at stride 4, as in the released code and mmdet's RoI extractor."""
 
-STOCK_ANCHOR = {"retinanet": 4, "atss": 8, "gfl": 8}
+STOCK_ANCHOR = {"retinanet": 4, "atss": 8, "gfl": 8, "paa": 8, "tood": 8, "vfnet": 8}
 """`octave_base_scale` of mmdet's stock heads, for which `STOCK_PX` is meant."""
+
+STOCK_RANGE = {"fcos": 8, "centernet-update": 10}
+"""End of the finest regression range of mmdet's stock heads, in strides: 64 px and 80 px at stride 8."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,13 @@ def _scale(detector: Any) -> float:
         finest = getattr(extractor, "finest_scale", None)
         return 1.0 if finest is None else finest / (STOCK_PX * extractor.featmap_strides[0])
     head = getattr(detector, "bbox_head", None)
-    anchor = getattr(getattr(head, "prior_generator", None), "octave_base_scale", None)
+    generator = getattr(head, "atss_prior_generator", getattr(head, "prior_generator", None))  # the first of VFNet
+    anchor = getattr(generator, "octave_base_scale", None)
     ranges = getattr(head, "regress_ranges", None)
     if anchor is not None:
         return float(anchor) / STOCK_ANCHOR.get(_name(detector), anchor)
-    if ranges is not None:  # stock FCOS: up to 64 px at stride 8
-        return float(ranges[0][1]) / (8 * heads.strides(head)[0])
+    if ranges is not None:
+        return float(ranges[0][1]) / (STOCK_RANGE.get(_name(detector), 8) * heads.strides(head)[0])
     return 1.0
 
 

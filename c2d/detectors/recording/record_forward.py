@@ -109,28 +109,34 @@ def _record_dense(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> 
     head = heads.dense_head(student)
     loss_by_feat = head.loss_by_feat
 
-    def loss(cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
-        recorder.dense = read_dense_outputs(head, cls_scores, bbox_preds)
-        return loss_by_feat(cls_scores, bbox_preds, *args, **kwargs)
+    def loss(*outputs: Any, **kwargs: Any) -> Any:
+        recorder.dense = read_dense_outputs(head, outputs)
+        return loss_by_feat(*outputs, **kwargs)
 
     stack.enter_context(replace_method(head, "loss_by_feat", loss))
 
 
-def read_dense_outputs(head: Any, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]) -> DenseOutputs:
-    """Convert the outputs of a dense head; FCOS's distances are in strides whether it trains or not.
+def read_dense_outputs(head: Any, outputs: Sequence[Any]) -> DenseOutputs:
+    """Convert the outputs of a dense head to one convention.
+
+    Distances of FCOS are in strides whether it trains or not. Scores are logits, also of TOOD, which returns
+    probabilities, and of YOLOX, whose score is the product of class and objectness: its logit is taken, because class
+    logits alone are trained at positives only.
 
     Args:
         head: an mmdet dense head.
-        cls_scores: per level (B, A * C, h, w).
-        bbox_preds: per level (B, A * D, h, w).
+        outputs: what it returns, the maps of each level: class scores (B, A * C, h, w), boxes (B, A * D, h, w), others.
     """
-    strides = heads.strides(head)
-    deltas = [d.float() for d in bbox_preds]
-    # In eval mode mmdet's FCOS multiplies its distances by the stride itself.
-    if getattr(head, "norm_on_bbox", False) and not head.training:
-        deltas = [d / stride for d, stride in zip(deltas, strides, strict=True)]
-    scores = tuple(s.float() for s in cls_scores)
-    return DenseOutputs(scores, tuple(deltas), head.cls_out_channels, heads.logit_kind(head), strides)
+    family = heads.dense_kind(head)
+    scores = [heads.as_logits(family, level).float() for level in outputs[0]]
+    if family.objectness is not None:
+        scores = [heads.joint_logits(*pair) for pair in zip(scores, outputs[family.objectness], strict=True)]
+    # In eval mode VFNet returns its final boxes alone.
+    boxes = outputs[family.boxes if head.training else 1]
+    deltas = heads.raw_boxes(head, boxes)
+    return DenseOutputs(
+        tuple(scores), tuple(deltas), head.cls_out_channels, heads.logit_kind(head), heads.strides(head)
+    )
 
 
 def _record_rois(stack: ExitStack, recorder: ForwardRecorder, student: Any) -> None:

@@ -60,7 +60,7 @@ def classifier_rows(network: Any) -> list[Tensor]:
                 f"the class layer of {type(head).__name__} is unknown (it has no '{name}'); set "
                 "targets.soft_labels to false"
             )
-        layers = [[*level.children()][-1] for level in found] if isinstance(found, nn.ModuleList) else [found]
+        layers = [[*level.modules()][-1] for level in found] if isinstance(found, nn.ModuleList) else [found]
         channels = head.cls_out_channels
     # Channels are ordered anchor by anchor, the background is the last class of each.
     rows = [layer.weight.detach().double().cpu().reshape(-1, channels, layer.weight[0].numel()) for layer in layers]

@@ -45,6 +45,14 @@ DENSE = {
     "GFLHead": "gfl",
     "FCOSHead": "fcos",
     "NASFCOSHead": "fcos",
+    "RTMDetHead": "rtmdet",
+    "RTMDetSepBNHead": "rtmdet",
+    "YOLOXHead": "yolox",
+    "YOLOFHead": "yolof",
+    "PAAHead": "paa",
+    "TOODHead": "tood",
+    "VFNetHead": "vfnet",
+    "CenterNetUpdateHead": "centernet-update",
 }
 ROI = {
     "StandardRoIHead": "faster-rcnn",
@@ -79,25 +87,25 @@ DETECTORS = [
     ("NASFCOS", "NASFCOSHead", None, "fcos"),
     ("GFL", "GFLHead", None, "gfl"),
     ("ATSS", "ATSSHead", None, "atss"),
-    ("RTMDet", "RTMDetHead", None, "RTMDet"),
-    ("RTMDet", "RTMDetSepBNHead", None, "RTMDet"),
+    ("RTMDet", "RTMDetHead", None, "rtmdet"),
+    ("RTMDet", "RTMDetSepBNHead", None, "rtmdet"),
     ("RTMDet", "RTMDetInsSepBNHead", None, "RTMDet"),
-    ("TOOD", "TOODHead", None, "TOOD"),
-    ("VFNet", "VFNetHead", None, "VFNet"),
-    ("PAA", "PAAHead", None, "PAA"),
+    ("TOOD", "TOODHead", None, "tood"),
+    ("VFNet", "VFNetHead", None, "vfnet"),
+    ("PAA", "PAAHead", None, "paa"),
     ("LAD", "LADHead", None, "LAD"),
     ("DDOD", "DDODHead", None, "DDOD"),
     ("AutoAssign", "AutoAssignHead", None, "AutoAssign"),
     ("FSAF", "FSAFHead", None, "FSAF"),
     ("FOVEA", "FoveaHead", None, "FOVEA"),
-    ("YOLOF", "YOLOFHead", None, "YOLOF"),
+    ("YOLOF", "YOLOFHead", None, "yolof"),
     ("YOLOV3", "YOLOV3Head", None, "YOLOV3"),
-    ("YOLOX", "YOLOXHead", None, "YOLOX"),
+    ("YOLOX", "YOLOXHead", None, "yolox"),
     ("YOLACT", "YOLACTHead", None, "YOLACT"),
     ("CondInst", "CondInstBboxHead", None, "CondInst"),
     ("BoxInst", "BoxInstBboxHead", None, "BoxInst"),
     ("CenterNet", "CenterNetHead", None, "CenterNet"),
-    ("CenterNet", "CenterNetUpdateHead", None, "CenterNet"),
+    ("CenterNet", "CenterNetUpdateHead", None, "centernet-update"),
     ("CornerNet", "CornerHead", None, "CornerNet"),
     ("CornerNet", "CentripetalHead", None, "CornerNet with CentripetalHead"),
     ("RepPointsDetector", "RepPointsHead", None, "RepPointsDetector"),
@@ -240,30 +248,44 @@ def test_a_double_head_is_read_as_a_faster_rcnn() -> None:
     assert (bbox_overlaps(found.boxes, truth, is_aligned=True) > 0.2).all()
 
 
-TOOD = {
-    "type": "TOODHead", "num_dcn": 0, "anchor_type": "anchor_free", "num_classes": 3, "in_channels": 16,
-    "stacked_convs": 2, "feat_channels": 16, "norm_cfg": tiny_detectors.NORM,
-    "anchor_generator": {**tiny_detectors.OCTAVE, "octave_base_scale": 8},
-    "initial_loss_cls": {**tiny_detectors.FOCAL, "activated": True},
-    "loss_cls": {"type": "QualityFocalLoss", "use_sigmoid": True, "activated": True},
-    "loss_bbox": {"type": "GIoULoss"},
-}  # fmt: skip
+def test_a_vfnet_that_assigns_as_fcos_is_refused() -> None:
+    config = tiny_detectors.config("vfnet", use_atss=False)
+    with pytest.raises(InputError, match=r"from VFNet: it assigns its points as FCOS does \(use_atss: false\)"):
+        heads.final_head(MODELS.build(config))
+
+
+@pytest.mark.parametrize(
+    ("detector", "head", "reason"),
+    [
+        ("DDOD", "DDODHead", "assigns its classes and its boxes to different anchors"),
+        ("CenterNet", "CenterNetHead", "trains a size in one cell of each object, and its classes on a heat map"),
+        ("CornerNet", "CornerHead", "predicts corners"),
+        ("RTMDet", "RTMDetInsHead", "has its own loss_by_feat"),  # not: "unlike ATSSHead", from which it descends too
+    ],
+)
+def test_the_reason_why_a_head_is_refused(detector: str, head: str, reason: str) -> None:
+    built = _empty(detector)
+    built.bbox_head = _empty(head)
+    assert families.difference(built).startswith(f"its head {head} {reason}")
+
+
+def _ddod() -> Any:
+    config = tiny_detectors.config("atss", type="DDODHead", use_dcn=False, loss_iou=tiny_detectors.CENTERNESS)
+    config.type = "DDOD"
+    del config.bbox_head["loss_centerness"]
+    assigner = {"type": "ATSSAssigner", "topk": 9, "alpha": 0.8}
+    config.train_cfg.assigner, config.train_cfg.reg_assigner = assigner, {**assigner, "alpha": 0.5}
+    return MODELS.build(config)
 
 
 def test_a_run_is_refused_when_it_is_built() -> None:
     """Before its first batch, by the true name; methods that read no head teach it."""
-    config = tiny_detectors.config("atss")
-    config.type = "TOOD"
-    config.bbox_head = TOOD
-    config.train_cfg = {"initial_epoch": 0, "initial_assigner": {"type": "ATSSAssigner", "topk": 9},
-                        "assigner": {"type": "TaskAlignedAssigner", "topk": 13}, "alpha": 1, "beta": 6,
-                        "allowed_border": -1, "pos_weight": -1, "debug": False}  # fmt: skip
-    student = MODELS.build(config)
-    assert probe_layout(student).detector == "TOOD"
+    student = _ddod()
+    assert probe_layout(student).detector == "DDOD"
     assert probe_layout(student).stages == "one-stage"
-    with pytest.raises(InputError, match="fgfi does not teach TOOD students; it teaches ssd, retinanet"):
+    with pytest.raises(InputError, match="fgfi does not teach DDOD students; it teaches ssd, retinanet"):
         _distil("fgfi", student, detector=DetectorTeacher(tiny_detectors.build("atss")))
-    with pytest.raises(InputError, match="icod, student: no positives can be read from TOOD"):
+    with pytest.raises(InputError, match="icod, student: no positives can be read from DDOD"):
         _distil("icod", student, classifier=TinyTeacher(size=112))
     assert _distil("cwd", student, detector=DetectorTeacher(tiny_detectors.build("atss")))
 
