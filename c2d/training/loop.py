@@ -133,14 +133,14 @@ class Trainer:
         box_losses: stops a run that learns no box.
     """
 
-    def __init__(self, model: Any, config: Config, average: EMA | None, steps_of_a_pass: int = 0) -> None:
+    def __init__(self, model: Any, config: Config, average: EMA | None, steps_of_a_pass: int) -> None:
         self.rank, world = get_dist_info()
         self.seed, self.total = config["seed"], config["train_cfg"]["max_iters"]
         set_multi_processing(distributed=world > 1)  # loader processes are forked, OpenCV starts no threads
         if not MMLogger.check_instance_created("c2d"):  # mmengine prints every parameter group to its newest logger
             MMLogger.get_instance("c2d", log_level="WARNING")
         # Some heads (TOOD, BoxInst) read `epoch` and `iter` from the message hub, where mmengine's Runner writes them.
-        self.hub = MessageHub.get_current_instance()
+        self.hub, self.steps_of_a_pass = MessageHub.get_current_instance(), steps_of_a_pass
         self.hub.update_info_dict({"epoch": 0, "max_iters": self.total})
         self.model, self.average, self.iteration = model, average, 0
         self.box_losses = BoxLossCheck(model, steps_of_a_pass)
@@ -187,7 +187,7 @@ class Trainer:
         # 3 is the purpose of this seed, see `Distillation.generator`. Before `train_step`, which draws from it.
         seed_everything(derive_seed(self.seed, self.iteration, self.rank, 3))
         self.model.iteration = self.iteration
-        self.hub.update_info("iter", self.iteration)
+        self.hub.update_info_dict({"iter": self.iteration, "epoch": self.iteration // self.steps_of_a_pass})
         losses: dict[str, Tensor] = self.wrapped.train_step(batch, optim_wrapper=self.optimizer)
         self.iteration += 1
         self.box_losses.check(losses, batch["data_samples"])

@@ -40,6 +40,8 @@ def ops_of_mmcv() -> list[str]:
 
 SERVED = {"nms", "roi_align_forward", "roi_align_backward", "sigmoid_focal_loss_forward", "sigmoid_focal_loss_backward"}
 SERVED |= {"get_compiler_version", "get_compiling_cuda_version"}
+SERVED |= {"deform_conv_forward", "deform_conv_backward_input", "deform_conv_backward_parameters"}
+SERVED |= {"modulated_deform_conv_forward", "modulated_deform_conv_backward"}
 
 
 @stand_in_only

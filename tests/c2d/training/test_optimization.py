@@ -73,9 +73,9 @@ def test_resumed_schedulers_continue_the_curve(schedule: dict[str, Any]) -> None
 
 def test_heads_read_iteration_and_epoch_from_the_message_hub(tiny_store: TinyStore) -> None:
     """TOOD's head switches its assigner by `epoch`, BoxInst's warms up by `iter`; mmengine's Runner writes both."""
-    folder = tiny_store.create_run(seed=31)
-    for stop in (2, 5):
+    folder = tiny_store.create_run(iterations=8, seed=31)
+    for stop, epoch in ((2, 0), (6, 1)):  # 20 images in batches of 4: a pass has five steps
         with pytest.raises(Interrupted):
             train(folder, tiny_store.options(stop_after=stop))
         hub = MessageHub.get_current_instance()
-        assert (hub.get_info("epoch"), hub.get_info("iter"), hub.get_info("max_iters")) == (0, stop - 1, 6)
+        assert (hub.get_info("epoch"), hub.get_info("iter"), hub.get_info("max_iters")) == (epoch, stop - 1, 8)
