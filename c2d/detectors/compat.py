@@ -488,7 +488,7 @@ def deform_conv_backward_input(
     input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor, grad_offset: Tensor, weight: Tensor,
     columns: Tensor, **shape: int,
 ) -> None:  # fmt: skip
-    """Compute the gradients of `deform_conv_forward` by input and offset; the arguments are as there."""
+    """Compute the gradients of `deform_conv_forward` by input (N, C, H, W) and offset; the arguments are as there."""
     grads = _deform_conv_backward(grad_output, input, weight, offset, None, None, _plain_shape(shape))
     grad_input.copy_(grads[0])
     grad_offset.copy_(grads[2])
@@ -498,7 +498,7 @@ def deform_conv_backward_parameters(
     input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor, ones: Tensor,
     scale: float, **shape: int,
 ) -> None:  # fmt: skip
-    """Add `scale` times the gradient of `deform_conv_forward` by its weight to `grad_weight`, as mmcv does."""
+    """Add `scale` times the gradient of `deform_conv_forward` to `grad_weight` (O, C / groups, kH, kW), as mmcv does."""
     weight = torch.zeros_like(grad_weight)  # the gradient by the weight does not depend on it
     grads = _deform_conv_backward(grad_output, input, weight, offset, None, None, _plain_shape(shape))
     grad_weight.add_(grads[1].to(grad_weight.dtype), alpha=scale)
@@ -528,7 +528,7 @@ def modulated_deform_conv_backward(
     grad_input: Tensor, grad_weight: Tensor, grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor,
     grad_output: Tensor, *, with_bias: bool, **shape: int,
 ) -> None:  # fmt: skip
-    """Compute the gradients of `modulated_deform_conv_forward` into the tensors that begin with `grad_`."""
+    """Compute the gradients of `modulated_deform_conv_forward`, by input (N, C, H, W) and the others, into `grad_*`."""
     given = bias if with_bias else None
     grads = _deform_conv_backward(grad_output, input, weight, offset, mask, given, _modulated_shape(shape))
     targets = (grad_input, grad_weight, grad_offset, grad_mask) + ((grad_bias,) if with_bias else ())
