@@ -498,7 +498,16 @@ def deform_conv_backward_parameters(
     input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor, columns: Tensor, ones: Tensor,
     scale: float, **shape: int,
 ) -> None:  # fmt: skip
-    """Add `scale` times the gradient of `deform_conv_forward` to `grad_weight` (O, C / groups, kH, kW), as mmcv does."""
+    """Add `scale` times the gradient of `deform_conv_forward` to `grad_weight`.
+
+    Args:
+        input, offset: as there.
+        grad_output: (N, O, h, w).
+        grad_weight: (O, C / groups, kH, kW), changed.
+        columns, ones: buffers, unused.
+        scale: factor.
+        shape: as there.
+    """
     weight = torch.zeros_like(grad_weight)  # the gradient by the weight does not depend on it
     grads = _deform_conv_backward(grad_output, input, weight, offset, None, None, _plain_shape(shape))
     grad_weight.add_(grads[1].to(grad_weight.dtype), alpha=scale)

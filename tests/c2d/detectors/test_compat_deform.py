@@ -183,7 +183,11 @@ def test_mixture_separates_two_groups() -> None:
 def test_mixture_equals_scikit_learn() -> None:
     reference = pytest.importorskip("sklearn.mixture", reason="scikit-learn is not installed")
     values = np.sort(np.random.default_rng(0).gamma(2, 1, 30))[:, None]
-    first = {"weights_init": [0.5, 0.5], "means_init": values[[0, -1]], "precisions_init": np.ones((2, 1, 1))}
+    first: dict[str, Any] = {
+        "weights_init": [0.5, 0.5],
+        "means_init": values[[0, -1]],
+        "precisions_init": np.ones((2, 1, 1)),
+    }
     mine, theirs = compat.GaussianMixture(2, **first).fit(values), reference.GaussianMixture(2, **first).fit(values)
     assert mine.predict(values).tolist() == theirs.predict(values).tolist()
     assert mine.score_samples(values) == pytest.approx(theirs.score_samples(values))
