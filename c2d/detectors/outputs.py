@@ -23,6 +23,7 @@ class Needs:
         rois: both second stages on the RoIs that the student sampled.
         proposals: both second stages on RoIs sampled from the teacher's proposals.
         queries: the decoder layers of both, where predictions belong to object queries (the DETR family).
+        head_features: the student's maps between the convolutions of its dense head.
     """
 
     positives: bool = False
@@ -33,6 +34,7 @@ class Needs:
     proposals: bool = False
     queries: bool = False
     towers: bool = False
+    head_features: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(*(getattr(self, name) or getattr(other, name) for name in self.__dataclass_fields__))
@@ -179,6 +181,19 @@ class QueryOutputs:
 
 
 @dataclass(frozen=True)
+class HeadFeatures:
+    """Maps inside the two branches of a dense head with n stacked convolutions a branch.
+
+    Attributes:
+        cls, reg: f_0 (the pyramid's maps) to f_n (the input of the predicting convolution); of each f_i one map
+            (B, M, h, w) per level, in the order of the head.
+    """
+
+    cls: tuple[tuple[Tensor, ...], ...]
+    reg: tuple[tuple[Tensor, ...], ...]
+
+
+@dataclass(frozen=True)
 class DetectorOutputs:
     """Outputs of one detector; the parts that no method needs are empty.
 
@@ -189,6 +204,7 @@ class DetectorOutputs:
         proposals: second stage on RoIs sampled from the teacher's proposals.
         queries: decoder layers on the matching queries.
         towers: maps that the dense head predicts from.
+        head_features: maps between the convolutions of the dense head; of a teacher None.
     """
 
     neck: tuple[Tensor, ...] = ()
@@ -198,6 +214,7 @@ class DetectorOutputs:
     proposals: RoIOutputs | None = None
     queries: QueryOutputs | None = None
     towers: HeadTowers | None = None
+    head_features: HeadFeatures | None = None
 
     def with_rois(self, rois: RoIOutputs | None, proposals: RoIOutputs | None) -> DetectorOutputs:
         """Return a copy with the second stage's outputs, which are computed last."""

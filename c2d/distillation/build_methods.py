@@ -91,8 +91,9 @@ def build_methods(method: Method, context: Context, seed: int = 0) -> dict[str, 
         check_schedule(name, params, context.iterations)
         detector = context.student_layout.detector if context.student_layout is not None else None
         if detector is not None and kind.DETECTORS and detector not in kind.DETECTORS:
+            reason = f" ({kind.DETECTORS_REASON})" if kind.DETECTORS_REASON else ""
             raise InputError(
-                f"{name} does not teach {detector} students; it teaches {', '.join(kind.DETECTORS)}: "
+                f"{name} does not teach {detector} students; it teaches {', '.join(kind.DETECTORS)}{reason}: "
                 "choose one of these, or another method (`c2d methods`)"
             )
         if kind.SOFT_LABELS and not context.soft_labels:

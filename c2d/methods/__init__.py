@@ -10,9 +10,12 @@ from typing import Any
 
 from c2d.methods.at import AT
 from c2d.methods.base import Distiller, Params
+from c2d.methods.bckd import BCKD
 from c2d.methods.chen import Chen
+from c2d.methods.crosskd import CrossKD
 from c2d.methods.cwd import CWD
 from c2d.methods.defeat import DeFeat
+from c2d.methods.dkd import DKD
 from c2d.methods.fgd import FGD
 from c2d.methods.fgfi import FGFI
 from c2d.methods.fitnets import FitNets
@@ -48,6 +51,9 @@ DISTILLERS: dict[str, type[Distiller]] = {
     "ld": LD,
     "pgd": PGD,
     "maskd": MasKD,
+    "dkd": DKD,
+    "bckd": BCKD,
+    "crosskd": CrossKD,
     "soft_labels": SoftLabels,
 }
 

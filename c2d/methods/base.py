@@ -155,6 +155,7 @@ class Distiller(nn.Module):
         WEIGHTS: term -> the parameter that weighs it.
         GATED: terms that may be 0 although there are objects, e.g. while their gate is shut.
         DETECTORS: students that it teaches; empty: all.
+        DETECTORS_REASON: why no others, for the message; empty where the method's page says it.
         COST, SOURCE: texts for `c2d methods`.
         ADDED: parameters younger than the method's first runs; with their default they are no part of a run's id.
         OWN_PRECISION: whether `forward` chooses its precision itself; else it runs in fp32 with autocast off.
@@ -172,6 +173,7 @@ class Distiller(nn.Module):
     WEIGHTS: ClassVar[dict[str, str]] = {}
     GATED: ClassVar[tuple[str, ...]] = ()
     DETECTORS: ClassVar[tuple[str, ...]] = ()
+    DETECTORS_REASON: ClassVar[str] = ""
     COST: ClassVar[str] = ""
     SOURCE: ClassVar[str] = ""
     ADDED: ClassVar[tuple[str, ...]] = ()

@@ -26,7 +26,9 @@ Departures from the paper or the released code:
     mean over the positives of each level, levels summed (a level with few positives counts as much as one with many).
   * feat is left out (a masked squared error, weight 2 as released): name `fgfi` as a second method for it. BUG(C): the
     released "decoupled" choice of its region compares mismatched sets of locations.
-  * The RetinaNet with edge distributions (LD weight 5, cls weight 10 at T = 8) is left out: mmdet has no such head.
+  * RetinaNet, FCOS and ATSS students are refused. The paper's ones were given edge distributions first (RetinaNet: LD
+    weight 5, cls weight 10 at T = 8), teacher and student; mmdet has no such heads, a student here is stock mmdet, and
+    a form for plain box deltas is in no source. `bckd` and `crosskd` teach the boxes of these heads.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from c2d.methods.base import Context, Distiller, Params, Term, View, Visualizati
 from c2d.methods.parts.ld_region import Ring, vlr_weights
 from c2d.ops.adapters import check_same_heads
 
+BOXES_OF_ANY_HEAD = "bckd or crosskd, which compare the boxes of any dense head"
 MAIN, VLR = 4.0, 16.0
 """Divisors of main and vlr, as released."""
 
@@ -79,6 +82,7 @@ class LD(Distiller):
     WEIGHTS: ClassVar = {"main": "lambda_main", "vlr": "lambda_vlr", "cls": "lambda_cls"}
     GATED = ("vlr",)
     DETECTORS = ("gfl",)
+    DETECTORS_REASON = f"it compares edge distributions, and other heads predict none; see {BOXES_OF_ANY_HEAD}"
     COST = "teacher to its head; IoU of every anchor with every ground truth"
     SOURCE = "the authors' released code; the ring of the published AP unverified"
 
@@ -158,8 +162,8 @@ def check_heads(context: Context) -> None:
     for who, layout in (("student", student), ("teacher", teacher)):
         if layout.detector != "gfl":
             raise InputError(
-                f"ld compares the edge distributions of two GFL heads, and the {who} is '{layout.detector}'; give a "
-                f"GFL {who}, or take a method on the neck, such as pkd"
+                f"ld compares the edge distributions of two GFL heads, and the {who} is '{layout.detector}', whose "
+                f"boxes are no distributions; give a GFL {who}, or take {BOXES_OF_ANY_HEAD}"
             )
     check_same_heads(
         LD.NAME, student, teacher, "give a GFL teacher of this data set with the student's reg_max and strides"

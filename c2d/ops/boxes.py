@@ -42,13 +42,34 @@ def broadcast_iou(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (...,), the broadcast shape without the last axis.
     """
+    return _quotient(*_intersection_and_union(a, b))
+
+
+def broadcast_giou(a: Tensor, b: Tensor) -> Tensor:
+    """Compute the generalised IoU of boxes a (..., 4) and b (..., 4), xyxy, broadcast against each other.
+
+    The IoU less the share of the smallest enclosing box that neither covers: in [-1, 1], 1 for equal boxes.
+
+    Returns:
+        (...,), the broadcast shape without the last axis.
+    """
+    intersection, union = _intersection_and_union(a, b)
+    sides = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    enclosing = sides[..., 0] * sides[..., 1]
+    return _quotient(intersection, union) - _quotient(enclosing - union, enclosing)
+
+
+def _intersection_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.unbind(-1), b.unbind(-1)
     width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
     height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
     intersection = width * height
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - intersection
+    return intersection, (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - intersection
+
+
+def _quotient(part: Tensor, whole: Tensor) -> Tensor:
     # The inner where keeps the gradient finite: 0 / 0 in the unused branch would give NaN.
-    return torch.where(union > 0, intersection / torch.where(union > 0, union, 1), 0)
+    return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1), 0)
 
 
 def sampling_grids(boxes: Tensor, size: int, height: int, width: int) -> Tensor:

@@ -52,7 +52,7 @@ class Priors:
         return [torch.cat([p - h, p + h], 1) for p, h in zip(priors, half, strict=True)]
 
     def decode(self, dense: DenseOutputs) -> Tensor:
-        """Decode all raw deltas to boxes (B, N, 4) xyxy, px of the batch tensor, not clipped, without a graph."""
+        """Decode all raw deltas to boxes (B, N, 4) xyxy, px of the batch tensor, not clipped, with their graph."""
         sizes = [tuple(s.shape[-2:]) for s in dense.scores]
         device = dense.scores[0].device
         raw = self._raw(sizes, device)  # type: ignore[arg-type]
@@ -61,9 +61,7 @@ class Priors:
         stride = torch.repeat_interleave(
             torch.tensor(self.strides, device=device).float(), torch.tensor(counts, device=device)
         )
-        with torch.no_grad():
-            rows = dense.flat_deltas()
-            return torch.stack([heads.decode_dense(self._head, one, flat, stride) for one in rows])
+        return torch.stack([heads.decode_dense(self._head, one, flat, stride) for one in dense.flat_deltas()])
 
     def same_priors(self, other: Priors) -> bool:
         """Whether prior r is the same anchor or point in another head of the same layout; coders may differ."""
@@ -73,6 +71,7 @@ class Priors:
         ours, theirs = (torch.cat(priors.anchors(sizes, torch.device("cpu"))) for priors in (self, other))
         return torch.allclose(ours, theirs, rtol=1e-4, atol=1e-2)
 
+    @torch.no_grad()
     def same_encoding(self, other: Priors, layout: HeadLayout) -> bool:
         """Whether equal deltas mean equal boxes in another head of the same layout: priors and coder agree.
 

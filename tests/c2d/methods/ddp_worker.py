@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from c2d.methods import DISTILLERS
 from tests.c2d.methods.tiny_setup import Stage, stage
 
-STUDENTS = {"ld": "gfl", "tadf": "faster", "chen": "faster", "defeat": "faster"}
+STUDENTS = {"ld": "gfl", "tadf": "faster", "chen": "faster", "defeat": "faster", "dkd": "faster"}
 
 
 class Taught(nn.Module):

@@ -225,10 +225,14 @@ def test_sights_are_the_region_and_the_boxes_of_the_positives() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(InputError, match="two GFL heads, and the teacher is 'atss'; give a GFL teacher"):
+    with pytest.raises(InputError, match=r"two GFL heads, and the teacher is 'atss', whose .* give a GFL teacher"):
         stage("ld", "gfl", "atss")
-    with pytest.raises(InputError, match="retinanet"):
-        stage("ld", "retinanet", "gfl")
+    for student in ("retinanet", "fcos", "atss"):
+        with pytest.raises(
+            InputError,
+            match=rf"ld does not teach {student} students; it teaches gfl \(it compares edge distributions.*bckd",
+        ):
+            stage("ld", student, "gfl")
     with pytest.raises(InputError, match="needs a detector teacher"):
         build_methods([{"ld": {}}], Context(3), 0)
 
