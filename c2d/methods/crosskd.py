@@ -167,7 +167,7 @@ class CrossKD(Distiller):
         return read_dense_outputs(head, scores, deltas), view.dense()[1]
 
     def box_term(self, crossed: DenseOutputs, teacher: DenseOutputs) -> Tensor:
-        """Sum over locations of 1 - GIoU of the decoded boxes, or of the KL of the four edge distributions."""
+        """Scalar: sum over locations of 1 - GIoU of the decoded boxes, or of the KL of the four edge distributions."""
         if self.distributions:
             return edge_kl(crossed.flat_deltas(), teacher.flat_deltas(), self.params.T)
         boxes, target = self.priors.decode(crossed), self.priors.decode(teacher).detach()

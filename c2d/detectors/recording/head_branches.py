@@ -30,7 +30,7 @@ def stacked_convs(head: Any) -> tuple[list[Any], list[Any]]:
         InputError: the head has no such branches, or no convolution in them.
     """
     cls, reg = (list(getattr(head, name, None) or []) for name in BRANCHES)
-    if not cls or len(cls) != len(reg) or any(isinstance(conv, nn.ModuleList) for conv in cls + reg):
+    if not cls or len(cls) != len(reg) or not all(hasattr(conv, "out_channels") for conv in cls + reg):
         raise InputError(
             f"head {type(head).__name__} has no branches of stacked convolutions that all levels share; choose a "
             "detector such as RetinaNet, ATSS, GFL or FCOS, with stacked_convs of 1 or more"
