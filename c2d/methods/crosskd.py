@@ -163,8 +163,8 @@ class CrossKD(Distiller):
             raise RuntimeError("no head features were recorded; CrossKD's `needs` name `head_features`")
         cls, reg = (tuple(phi(level) for level in branch[self.position])
                     for phi, branch in zip(self.phi, (features.cls, features.reg), strict=True))  # fmt: skip
-        scores, deltas = head_branches.predict_from(head, cls, reg, self.position)[:2]
-        return read_dense_outputs(head, scores, deltas), view.dense()[1]
+        predicted = head_branches.predict_from(head, cls, reg, self.position)
+        return read_dense_outputs(head, predicted), view.dense()[1]
 
     def box_term(self, crossed: DenseOutputs, teacher: DenseOutputs) -> Tensor:
         """Scalar: sum over locations of 1 - GIoU of the decoded boxes, or of the KL of the four edge distributions."""
