@@ -15,8 +15,11 @@ from c2d.core.errors import InputError
 from c2d.specs.catalog import student_catalog
 
 SMALL = {
-    name for name in student_names() if name.endswith(("-er18", "-qr18", "-hr18", "-r18")) or name == "ssdlite-mbv2"
+    name
+    for name in student_names()
+    if name.endswith(("-er18", "-qr18", "-hr18", "-r18", "-q")) or name == "ssdlite-mbv2"
 }
+LATER = ["rtmdet-q", "yolox-q", "yolof-qr18", "paa-qr18", "tood-qr18", "vfnet-qr18", "centernet-qr18"]
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}
 
 
@@ -68,7 +71,7 @@ def test_a_student_trains_one_step_and_predicts(name: str) -> None:
     assert not len(found.pred_instances) or int(found.pred_instances.labels.max()) < 8
 
 
-@pytest.mark.parametrize("name", ["retinanet-qr18", "fcos-qr18", "faster-rcnn-qr18", "ssdlite-mbv2"])
+@pytest.mark.parametrize("name", ["retinanet-qr18", "fcos-qr18", "faster-rcnn-qr18", "ssdlite-mbv2", *LATER])
 def test_an_image_without_boxes_trains(name: str) -> None:
     student = build(name, num_classes=8).train()
     data = student.data_preprocessor(batch(160, boxes=[]), True)
@@ -82,7 +85,7 @@ def test_the_list_of_students_is_complete() -> None:
     teachers = {"retinanet-r101", "faster-rcnn-r101"}
     kitti = {"faster-rcnn-r18-800", "faster-rcnn-hr18-800"}
     assert set(student_names()) == PAPER | others | teachers | kitti | SMALL
-    assert len(SMALL) == 12
+    assert len(SMALL) == 19
 
 
 def test_retinanet_qr18_has_about_1_3_million_parameters() -> None:
