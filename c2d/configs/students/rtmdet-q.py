@@ -1,7 +1,7 @@
-"""RTMDet with a quarter of the large model's channels, one block a stage, at 160 px, from scratch (dynamic soft labels).
+"""RTMDet with a quarter of the large model's channels, one block a stage, at 160 px, from scratch (soft labels).
 
-Departures from rtmdet-tiny (ours): two thirds of its channels, batch norm in place of SyncBN, and flip and resize as the
-only augmentation, as for the other small students. Levels P3-P5 and the assigner are the stock ones.
+Departures from rtmdet-tiny (ours): two thirds of its channels, batch norm in place of SyncBN, and flip and resize as
+the only augmentation, as for the other small students. Levels P3-P5 and the assigner are the stock ones.
 """
 
 _base_ = "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py"

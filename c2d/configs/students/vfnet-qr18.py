@@ -1,4 +1,4 @@
-"""VFNet on a ResNet18 with a quarter of the channels, FPN 64, at 160 px, from scratch (star convolution, refined boxes).
+"""VFNet on a ResNet18 with a quarter of the channels, FPN 64, at 160 px, from scratch (refined boxes).
 
 Four levels, anchors and regression ranges of half the stock size, as in gfl-qr18 and fcos-qr18 (ours).
 """

@@ -1,8 +1,8 @@
 """YOLOF on a ResNet18 with a quarter of the channels, at 160 px, from scratch (one level, uniform matching).
 
-Departures from the stock YOLOF (ours): the last stage is dilated, so that the one map has stride 16 and 10 cells a side;
-anchors of 16-128 px; the encoder's dilations are half of the stock ones; RGB normalisation as for the other small
-students; no random shift, which is 32 px in the stock file.
+Departures from the stock YOLOF (ours): the last stage is dilated, so that the one map has stride 16 and 10 cells a
+side; anchors of 16-128 px; the encoder's dilations are half of the stock ones; RGB normalisation as for the other
+small students; no random shift, which is 32 px in the stock file.
 """
 
 _base_ = "mmdet::yolof/yolof_r50-c5_8xb8-1x_coco.py"

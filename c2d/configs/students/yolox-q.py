@@ -1,8 +1,8 @@
 """YOLOX with a quarter of the large model's channels, at 160 px, from scratch (SimOTA, an objectness apart).
 
-Departures from yolox-tiny (ours): two thirds of its channels, batch norm with torch's default eps and momentum (short runs
-need faster statistics), one size, and flip and resize as the only augmentation, as for the other small students. As in
-mmdet, images are neither centred nor scaled, and the L1 term of the last epochs is off.
+Departures from yolox-tiny (ours): two thirds of its channels, batch norm with torch's default eps and momentum (short
+runs need faster statistics), one size, and flip and resize as the only augmentation, as for the other small students.
+As in mmdet, images are neither centred nor scaled. The L1 term of mmdet's last epochs is off.
 """
 
 _base_ = "mmdet::yolox/yolox_tiny_8xb8-300e_coco.py"
