@@ -19,11 +19,11 @@ class Needs:
         neck: the neck's maps of student and teacher; without a neck, the backbone's.
         backbone: the backbone's maps of both.
         dense: raw outputs of both dense heads; of two-stage detectors, their RPNs'.
-        towers: what both dense heads predict from: the last maps of their classification and regression towers.
+        towers: the maps in the classification and regression towers of the student's dense head, and the last ones in
+            those of the teacher's, which it predicts from.
         rois: both second stages on the RoIs that the student sampled.
         proposals: both second stages on RoIs sampled from the teacher's proposals.
         queries: the decoder layers of both, where predictions belong to object queries (the DETR family).
-        head_features: the student's maps between the convolutions of its dense head.
     """
 
     positives: bool = False
@@ -34,7 +34,6 @@ class Needs:
     proposals: bool = False
     queries: bool = False
     towers: bool = False
-    head_features: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(*(getattr(self, name) or getattr(other, name) for name in self.__dataclass_fields__))
@@ -113,15 +112,15 @@ class DenseOutputs:
 
 @dataclass(frozen=True)
 class HeadTowers:
-    """Maps that a dense head predicts from, finest level first.
+    """Maps in the two towers of a dense head, which has n stacked convolutions in each.
 
     Attributes:
-        classification: per level (B, M, h, w), input of the convolution that predicts classes.
-        regression: per level (B, M, h, w), input of the convolution that predicts boxes.
+        classification, regression: f_0, what the tower is given, to f_n, what its last convolution predicts from; of a
+            teacher f_n alone. Of each f_i one map (B, M, h, w) per level, finest first.
     """
 
-    classification: tuple[Tensor, ...]
-    regression: tuple[Tensor, ...]
+    classification: tuple[tuple[Tensor, ...], ...]
+    regression: tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -181,19 +180,6 @@ class QueryOutputs:
 
 
 @dataclass(frozen=True)
-class HeadFeatures:
-    """Maps inside the two branches of a dense head with n stacked convolutions a branch.
-
-    Attributes:
-        cls, reg: f_0 (the pyramid's maps) to f_n (the input of the predicting convolution); of each f_i one map
-            (B, M, h, w) per level, in the order of the head.
-    """
-
-    cls: tuple[tuple[Tensor, ...], ...]
-    reg: tuple[tuple[Tensor, ...], ...]
-
-
-@dataclass(frozen=True)
 class DetectorOutputs:
     """Outputs of one detector; the parts that no method needs are empty.
 
@@ -203,8 +189,7 @@ class DetectorOutputs:
         rois: second stage on the RoIs that the student sampled.
         proposals: second stage on RoIs sampled from the teacher's proposals.
         queries: decoder layers on the matching queries.
-        towers: maps that the dense head predicts from.
-        head_features: maps between the convolutions of the dense head; of a teacher None.
+        towers: maps in the two towers of the dense head.
     """
 
     neck: tuple[Tensor, ...] = ()
@@ -214,7 +199,6 @@ class DetectorOutputs:
     proposals: RoIOutputs | None = None
     queries: QueryOutputs | None = None
     towers: HeadTowers | None = None
-    head_features: HeadFeatures | None = None
 
     def with_rois(self, rois: RoIOutputs | None, proposals: RoIOutputs | None) -> DetectorOutputs:
         """Return a copy with the second stage's outputs, which are computed last."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors import heads
-from c2d.detectors.recording.head_towers import final_convolutions
+from c2d.detectors.recording.head_towers import head_towers
 from c2d.detectors.recording.layout import probe_layout
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.weight_schedule import check_schedule, weight_factor
@@ -194,7 +194,7 @@ def _check_heads(name: str, method: Distiller, context: Context) -> None:
             if needs.queries:
                 heads.query_head(detector)
             if needs.towers:
-                final_convolutions(detector)
+                head_towers(heads.dense_head(detector))
             if needs.rois or needs.proposals:
                 heads.roi_head(detector)
         except InputError as error:

@@ -20,6 +20,7 @@ Departures from the paper or the released code:
   * K of one process: the mean over processes is one of means. The released code takes the mean of K first.
   * All anchors count, those on padding too; the released code leaves out those that its assigner calls invalid.
   * The released settings are GFL's; the paper's tables have RetinaNet, FCOS, ATSS and YOLOX too, values unknown.
+    The other heads (RTMDet, YOLOF, PAA, TOOD, VFNet) are ours. A score that is a product with objectness is one score.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class BCKD(Distiller):
     TEACHERS = ("detector",)
     Params = BCKDParams
     WEIGHTS: ClassVar = {"cls": "alpha_1", "loc": "alpha_2"}
-    DETECTORS = ("retinanet", "fcos", "atss", "gfl")
+    DETECTORS = ("retinanet", "fcos", "atss", "gfl", "rtmdet", "yolox", "yolof", "paa", "tood", "vfnet")
     COST = "teacher to its head; every box of both decoded"
     SOURCE = "readers' notes of the paper; the authors' released code (TinyTigerPan/BCKD 851f5b4), GFL only"
 

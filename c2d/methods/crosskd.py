@@ -4,7 +4,7 @@ https://arxiv.org/abs/2306.11369. Annotations and a teacher often want different
 student's own predictions learn the annotations alone; a map f_i from inside its head goes through the rest of the
 teacher's frozen head, and the predictions p^ that come out learn the teacher's:
 
-    f_i   the output of the i-th stacked convolution of a branch; f_0 is the pyramid's map
+    f_i   the output of the i-th stacked convolution of a tower; f_0 is the pyramid's map
     cls   L_cls = 1/K sum over locations and classes of |p_t - p^|^beta BCE(p^, p_t)
     reg   L_reg = mean over locations of 1 - GIoU(b^, b_t); where the teacher's head predicts edge distributions (GFL):
           of the sum over the four edges of T^2 KL(p_t || p^), p = sm(z / T)
@@ -18,7 +18,7 @@ Departures from the paper; the authors' code is non-commercial and was not opene
     times smaller than the student's own, which is divided by the positives; K is the student's positives, and a batch
     without positives teaches no classes. `divisor: locations` is the paper's equation.
   * Every level, all anchors and padding count, S(r) = 1 as in the paper. Centerness is not distilled.
-  * Where channels differ, a 1x1 convolution a branch (ours), shared by the levels as the head is.
+  * Where channels differ, a 1x1 convolution a tower (ours), shared by the levels as the head is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.detectors import heads
 from c2d.detectors.outputs import DenseOutputs, Needs
-from c2d.detectors.recording import head_branches
+from c2d.detectors.recording import head_towers
 from c2d.detectors.recording.anchors import Priors
 from c2d.detectors.recording.record_forward import read_dense_outputs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
@@ -72,14 +72,14 @@ class CrossKDParams(Params):
 
 
 class CrossKD(Distiller):
-    """Students and teachers with stacked convolutions in two branches; terms `cls`, `reg`."""
+    """Students and teachers with stacked convolutions in two towers; terms `cls`, `reg`."""
 
     NAME = "crosskd"
     VERSION = 1
     TEACHERS = ("detector",)
     Params = CrossKDParams
     WEIGHTS: ClassVar = {"cls": "lambda_cls", "reg": "lambda_reg"}
-    DETECTORS = ("retinanet", "fcos", "atss", "gfl")
+    DETECTORS = ("retinanet", "fcos", "atss", "gfl", "rtmdet", "yolox", "paa", "vfnet")
     COST = "teacher to its head; the last part of its head again, forward and backward; every box decoded twice"
     SOURCE = "the paper's abstract and readers' notes with its equations; weights, beta and T unverified"
 
@@ -87,7 +87,7 @@ class CrossKD(Distiller):
         """Check that the student's maps fit into the teacher's head.
 
         Raises:
-            InputError: a head has no such branches, is not deep enough, has a softmax, or levels of other strides.
+            InputError: a head has no such towers, is not deep enough, has a softmax, or levels of other strides.
         """
         super().__init__(params)
         _, teacher = context.layouts(self.NAME)
@@ -106,28 +106,28 @@ class CrossKD(Distiller):
             raise InputError(
                 "crosskd compares sigmoid scores, and the teacher's head has a softmax; use a sigmoid head"
             )
-        depth = min(len(head_branches.stacked_convs(one)[0]) for one in (head, teaching))
+        depth = min(head_towers.depth(one) for one in (head, teaching))
         self.position = depth - 1 if params.position is None else params.position
         if self.position > depth:
             raise InputError(
-                f"crosskd takes the output of convolution {self.position} of a branch, and the shallower head has "
+                f"crosskd takes the output of convolution {self.position} of a tower, and the shallower head has "
                 f"{depth}; set method.crosskd.position to 0, ..., {depth}"
             )
-        widths = [head_branches.channels(one, self.position) for one in (head, teaching)]
+        widths = [head_towers.tower_channels(one, self.position) for one in (head, teaching)]
         layers = conv_adapter_if_needed(1)
         self.phi = nn.ModuleList(layers(s, t) for s, t in zip(*widths, strict=True))
-        # A branch without a weight gives no gradient, which DDP would wait for.
+        # A tower without a weight gives no gradient, which DDP would wait for.
         for one, weight in zip(self.phi, (params.lambda_cls, params.lambda_reg), strict=True):
             one.requires_grad_(weight > 0)
         by = ["as it is" if isinstance(one, nn.Identity) else "by a 1x1 convolution" for one in self.phi]
         self.notes += [
-            f"f_{self.position} of the {branch} branch into the teacher's head, {s} -> {t} channels {how}"
-            for branch, s, t, how in zip(("class", "box"), *widths, by, strict=True)
+            f"f_{self.position} of the {tower} tower into the teacher's head, {s} -> {t} channels {how}"
+            for tower, s, t, how in zip(("class", "box"), *widths, by, strict=True)
         ]
         self.distributions = teacher.detector == "gfl"
         self.priors = Priors(teaching)
         of_positives = params.divisor == "positives" and params.lambda_cls > 0
-        self.needs = Needs(positives=of_positives, dense=True, head_features=True)
+        self.needs = Needs(positives=of_positives, dense=True, towers=True)
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """Run the student's maps through the teacher's head, and compute `cls` and `reg`.
@@ -158,12 +158,11 @@ class CrossKD(Distiller):
 
     def cross_head(self, view: View) -> tuple[DenseOutputs, DenseOutputs]:
         """Predictions of the teacher's head on the student's maps, with their graph, and the teacher's own without."""
-        features, head = view.student.head_features, heads.dense_head(view.detector.network)
-        if features is None:
-            raise RuntimeError("no head features were recorded; CrossKD's `needs` name `head_features`")
-        cls, reg = (tuple(phi(level) for level in branch[self.position])
-                    for phi, branch in zip(self.phi, (features.cls, features.reg), strict=True))  # fmt: skip
-        predicted = head_branches.predict_from(head, cls, reg, self.position)
+        inside, head = view.towers()[0], heads.dense_head(view.detector.network)
+        classification, regression = (tuple(phi(level) for level in tower[self.position])
+                                      for phi, tower in zip(self.phi, (inside.classification, inside.regression),
+                                                            strict=True))  # fmt: skip
+        predicted = head_towers.predict_from(head, classification, regression, self.position)
         return read_dense_outputs(head, predicted), view.dense()[1]
 
     def box_term(self, crossed: DenseOutputs, teacher: DenseOutputs) -> Tensor:

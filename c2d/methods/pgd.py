@@ -43,7 +43,7 @@ from c2d.core.errors import InputError
 from c2d.detectors.heads import dense_head
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording.anchors import Priors
-from c2d.detectors.recording.head_towers import LAYERS, final_convolutions
+from c2d.detectors.recording.head_towers import depth, tower_channels
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 from c2d.methods.parts.pgd_regions import key_regions
 from c2d.ops.adapters import conv_adapter_if_needed, resize_to
@@ -89,7 +89,7 @@ class PGD(Distiller):
         """
         student, teacher = context.layouts(self.NAME)
         super().__init__(params)
-        if teacher.dense is None or teacher.detector not in LAYERS:
+        if teacher.dense is None or teacher.detector not in self.DETECTORS:
             raise InputError(
                 f"pgd reads the towers of the teacher's head, and those of {teacher.detector} cannot be read; choose a "
                 f"teacher of {', '.join(self.DETECTORS)}"
@@ -104,13 +104,15 @@ class PGD(Distiller):
         weights = {term: getattr(params, name) for term, name in self.WEIGHTS.items()}
         self.weights = {term: weight for term, weight in weights.items() if weight > 0}
         self.phi_cls, self.phi_reg = nn.Identity(), nn.Identity()
-        layers = zip(final_convolutions(context.student), final_convolutions(context.detector.network), strict=True)
-        for tower, (s, t) in zip(("cls", "reg"), layers, strict=True):
+        widths = [
+            tower_channels(head, depth(head)) for head in map(dense_head, (context.student, context.detector.network))
+        ]
+        for tower, s, t in zip(("cls", "reg"), *widths, strict=True):
             # What no term uses is not trained, so that DDP waits for nothing.
             if any(term.startswith(tower) for term in self.weights):
-                setattr(self, f"phi_{tower}", conv_adapter_if_needed(1)(s.in_channels, t.in_channels))
-                how = "as it is" if s.in_channels == t.in_channels else "by a 1x1 convolution"
-                self.notes.append(f"{tower} tower, strides {self.strides}: {s.in_channels} -> {t.in_channels} {how}")
+                setattr(self, f"phi_{tower}", conv_adapter_if_needed(1)(s, t))
+                how = "as it is" if s == t else "by a 1x1 convolution"
+                self.notes.append(f"{tower} tower, strides {self.strides}: {s} -> {t} {how}")
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """Compute the terms of both towers.
@@ -127,15 +129,15 @@ class PGD(Distiller):
         student, teacher = view.towers()
         per_level: dict[str, list[Tensor]] = {term: [] for term in self.weights}
         for (place_s, place_t), (fg, bg) in zip(self.pairs, masks, strict=True):
-            t = teacher.classification[place_t].detach()
-            s = resize_to(self.phi_cls(student.classification[place_s]), t)
+            t = teacher.classification[-1][place_t].detach()
+            s = resize_to(self.phi_cls(student.classification[-1][place_s]), t)
             found = {"cls_fg": (mean_weights(fg), s, t), "cls_bg": (mean_weights(bg), s, t)}
             for term in found.keys() & per_level.keys():
                 per_level[term].append(attended(*found[term], T))
             if "cls_att" in per_level:
                 per_level["cls_att"].append(attention_distance(s, t, T))
-            t = teacher.regression[place_t].detach()
-            s = resize_to(self.phi_reg(student.regression[place_s]), t)
+            t = teacher.regression[-1][place_t].detach()
+            s = resize_to(self.phi_reg(student.regression[-1][place_s]), t)
             ours, theirs = (maps.permute(0, 2, 3, 1)[fg > 0] for maps in (s, t))
             if "reg_fg" in per_level:
                 per_level["reg_fg"].append(region_distance(ours, theirs, fg[fg > 0], T))

@@ -133,7 +133,7 @@ class DetectorTeacher:
         dense, towers = None, None
         if needs.dense or needs.towers:
             head = dense_head(self.network)
-            with record_towers(self.network) if needs.towers else nullcontext() as recorder:
+            with record_towers(head, last=True) if needs.towers else nullcontext() as recorder:
                 dense = read_dense_outputs(head, head(maps))
             towers = recorder.outputs() if recorder is not None else None
         queries = predict_queries(self.network, maps, batch) if needs.queries else None

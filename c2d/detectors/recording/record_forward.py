@@ -22,7 +22,6 @@ from c2d.detectors.batch import Batch
 from c2d.detectors.hooks import replace_method
 from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, Needs, RoIOutputs
 from c2d.detectors.recording.head_towers import TowerRecorder, record_towers
-from c2d.detectors.recording.head_branches import HeadFeatureRecorder, record_head_features
 from c2d.detectors.recording.positives import Positives, PositivesRecorder, RoIStages
 from c2d.detectors.recording.query_outputs import QueryRecorder, record_queries
 from c2d.detectors.recording.record_positives import record_positives
@@ -36,7 +35,6 @@ class ForwardRecorder:
         dense: raw outputs of the dense head; None where no method needs them.
         rois: predictions of the second stage, of a cascade its last stage; None where no method needs them.
         queries_recorder: decoder layers of a DETR-like student; None where no method needs them.
-        head_features: see `c2d.detectors.recording.head_branches`; None where no method needs them.
         positives_recorder: see `c2d.detectors.recording.record_positives`; None where no method needs positives.
         tower_recorder: see `c2d.detectors.recording.head_towers`; None where no method needs them.
     """
@@ -46,7 +44,6 @@ class ForwardRecorder:
         self.dense: DenseOutputs | None = None
         self.rois: RoIOutputs | None = None
         self.queries_recorder: QueryRecorder | None = None
-        self.head_features: HeadFeatureRecorder | None = None
         self.positives_recorder: PositivesRecorder | None = None
         self.tower_recorder: TowerRecorder | None = None
 
@@ -58,10 +55,7 @@ class ForwardRecorder:
         """Return maps and head outputs in fp32, with the student's graph."""
         queries = self.queries_recorder.outputs() if self.queries_recorder is not None else None
         towers = self.tower_recorder.outputs() if self.tower_recorder is not None else None
-        inside = self.head_features.features() if self.head_features is not None else None
-        return DetectorOutputs(
-            *split_maps(self.maps), self.dense, self.rois, queries=queries, towers=towers, head_features=inside
-        )
+        return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois, queries=queries, towers=towers)
 
 
 @contextmanager
@@ -84,13 +78,11 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
         if needs.dense:
             _record_dense(stack, recorder, student)
         if needs.towers:
-            recorder.tower_recorder = stack.enter_context(record_towers(student))
+            recorder.tower_recorder = stack.enter_context(record_towers(heads.dense_head(student)))
         if needs.rois:
             _record_rois(stack, recorder, student)
         if needs.queries:
             recorder.queries_recorder = record_queries(stack, student)
-        if needs.head_features:
-            recorder.head_features = stack.enter_context(record_head_features(heads.dense_head(student)))
         if needs.positives:
             recorder.positives_recorder = stack.enter_context(record_positives(student, roi_stages))
         yield recorder

@@ -57,18 +57,18 @@ def test_equals_the_reference_in_value_and_gradient(name: str) -> None:
     assert set(terms) == TERMS
     student, teacher = view.towers()
     cls, reg = ([m.detach().double().requires_grad_() for m in maps]
-                for maps in (student.classification, student.regression))  # fmt: skip
+                for maps in (student.classification[-1], student.regression[-1]))  # fmt: skip
     theirs: dict[str, list[Tensor]] = {key: [] for key in TERMS}
     for level, of_images in enumerate(masks):
-        t = teacher.classification[level].double()
+        t = teacher.classification[-1][level].double()
         theirs["cls_fg"].append(literal.cls_attended(cls[level], t, [fg for fg, _ in of_images], T))
         theirs["cls_bg"].append(literal.cls_attended(cls[level], t, [bg for _, bg in of_images], T))
         theirs["cls_att"].append(literal.cls_attention(cls[level], t, T))
-        pair = literal.reg_terms(reg[level], teacher.regression[level].double(), [fg for fg, _ in of_images], T)
+        pair = literal.reg_terms(reg[level], teacher.regression[-1][level].double(), [fg for fg, _ in of_images], T)
         theirs["reg_fg"].append(pair[0])
         theirs["reg_att"].append(pair[1])
     for key, value in terms.items():
-        ours, there = (student.classification, cls) if key.startswith("cls") else (student.regression, reg)
+        ours, there = (student.classification[-1], cls) if key.startswith("cls") else (student.regression[-1], reg)
         assert deviation(value, ours, torch.stack(theirs[key]).sum(), there) < 1e-5, key
 
 

@@ -31,13 +31,8 @@ def hooks(module: torch.nn.Module) -> int:
 
 def test_all_methods_are_tested() -> None:
     assert set(RIVALS) == {
-<<<<<<< HEAD
-        "at", "chen", "cwd", "defeat", "fgd", "fgfi", "fitnets", "fkd", "frs", "gid", "gkd", "ld", "maskd", "mgd",
-        "pgd", "pkd", "soft_labels", "tadf",
-=======
         "at", "bckd", "chen", "crosskd", "cwd", "defeat", "dkd", "fgd", "fgfi", "fitnets", "fkd", "frs", "gid", "gkd",
-        "ld", "mgd", "pkd", "soft_labels", "tadf",
->>>>>>> f6146f1 (CrossKD, BCKD, DKD for RoI heads; LD says why it teaches GFL heads alone)
+        "ld", "maskd", "mgd", "pgd", "pkd", "soft_labels", "tadf",
     }  # fmt: skip
 
 

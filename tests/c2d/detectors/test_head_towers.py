@@ -9,7 +9,7 @@ import torch
 
 from c2d.core.errors import InputError
 from c2d.detectors.outputs import Needs
-from c2d.detectors.recording.head_branches import channels, predict_from, stacked_convs
+from c2d.detectors.recording.head_towers import depth, head_towers, predict_from, tower_channels
 from c2d.detectors.recording.record_forward import record_forward
 from tests.c2d import tiny_detectors
 
@@ -20,33 +20,33 @@ PREDICTORS = {"retinanet": "retina_cls", "atss": "atss_cls", "gfl": "gfl_cls", "
 def test_a_head_goes_on_from_its_own_maps(name: str) -> None:
     student: Any = tiny_detectors.build(name, stacked_convs=3)
     inputs, samples = tiny_detectors.sample(2, 64, 2)
-    with record_forward(student, Needs(neck=True, dense=True, head_features=True)) as recorder:
+    with record_forward(student, Needs(neck=True, dense=True, towers=True)) as recorder:
         student.loss(inputs, samples)
     outputs = recorder.outputs()
-    inside, dense = outputs.head_features, outputs.dense
+    inside, dense = outputs.towers, outputs.dense
     assert inside is not None
     assert dense is not None
-    assert len(inside.cls) == len(inside.reg) == 4
+    assert len(inside.classification) == len(inside.regression) == 4
     head = student.bbox_head
     for level, neck in enumerate(outputs.neck):
-        assert torch.equal(inside.cls[0][level], neck)
-        assert torch.equal(getattr(head, PREDICTORS[name])(inside.cls[3][level]), dense.scores[level])
+        assert torch.equal(inside.classification[0][level], neck)
+        assert torch.equal(getattr(head, PREDICTORS[name])(inside.classification[3][level]), dense.scores[level])
     for position in range(4):
-        scores, deltas = predict_from(head, inside.cls[position], inside.reg[position], position)[:2]
+        scores, deltas = predict_from(head, inside.classification[position], inside.regression[position], position)[:2]
         assert all(torch.equal(a, b) for a, b in zip(scores, dense.scores, strict=True))
         assert all(torch.equal(a, b) for a, b in zip(deltas, dense.deltas, strict=True))
-        assert all("forward" not in vars(conv) for branch in stacked_convs(head) for conv in branch)
+        assert all("forward" not in vars(conv) for tower in head_towers(head) for convs in tower for conv in convs)
 
 
-def test_each_branch_has_its_own_maps_and_widths() -> None:
+def test_each_tower_has_its_own_maps_and_widths() -> None:
     head: Any = tiny_detectors.build("retinanet", stacked_convs=2, feat_channels=8).bbox_head
-    assert [channels(head, position) for position in (0, 1, 2)] == [(16, 16), (8, 8), (8, 8)]
+    assert [tower_channels(head, position) for position in (0, 1, 2)] == [(16, 16), (8, 8), (8, 8)]
     maps = [torch.randn(1, 8, side, side) for side in (4, 2, 1)]
     scores, deltas = predict_from(head, [0 * m for m in maps], maps, 2)
     assert all(torch.equal(s, head.retina_cls(0 * m)) for s, m in zip(scores, maps, strict=True))
     assert all(torch.equal(d, head.retina_reg(m)) for d, m in zip(deltas, maps, strict=True))
 
 
-def test_a_head_without_branches_is_refused() -> None:
-    with pytest.raises(InputError, match="head SSDHead has no branches of stacked convolutions"):
-        stacked_convs(tiny_detectors.build("ssd").bbox_head)
+def test_a_head_without_towers_is_refused() -> None:
+    with pytest.raises(InputError, match="head SSDHead has no two towers of stacked convolutions"):
+        depth(tiny_detectors.build("ssd").bbox_head)
