@@ -136,13 +136,10 @@ def _tower(stack: Any) -> Tower:
 
 
 def _channels(tower: Tower, position: int) -> int:
-    conv = tower[max(position - 1, 0)][0]
-    width: int
-    if position == 0:
-        width = getattr(conv, "depthwise_conv", conv).in_channels
-    else:
-        width = getattr(conv, "pointwise_conv", conv).out_channels
-    return width
+    conv: Any = tower[max(position - 1, 0)][0]
+    # A depthwise block has its widths in its two convolutions.
+    part, side = ("depthwise_conv", "in_channels") if position == 0 else ("pointwise_conv", "out_channels")
+    return int(getattr(getattr(conv, part, conv), side))
 
 
 def _appends(before: list[Tensor] | None, after: list[Tensor]) -> Callable[..., None]:
