@@ -170,7 +170,7 @@ def _models(case: StepCase, device: str) -> tuple[Any, Any, Any]:
     config = load_student(case.student, num_classes=case.classes, input_size=size, pretrained=False)
     # ImageNet's mean and standard deviation, in 0-255.
     pixels = Normalization(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), order="rgb")
-    network = build_network(case.network, case.classes)
+    network = build_network(case.network, case.classes, case.crop)
     teacher = ClassifierTeacher(
         network, [str(index) for index in range(case.classes)], case.crop, pixels, device=device
     )

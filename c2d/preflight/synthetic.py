@@ -135,7 +135,8 @@ def classifier_teacher(spec: RunSpec, classes: Sequence[str]) -> ClassifierTeach
     if spec.input is None:
         raise InputError(f"teacher {spec.id} has no crop size; set `input` in its spec")
     pixels = normalization_from_recipe(recipe.normalisation.model_dump())
-    return ClassifierTeacher(build_network(spec.network, len(classes)), classes, spec.input, pixels)
+    network = build_network(spec.network, len(classes), spec.input)
+    return ClassifierTeacher(network, classes, spec.input, pixels)
 
 
 def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> DetectorTeacher:

@@ -21,10 +21,10 @@ def layer_table(name: str, size: int) -> str:
     Raises:
         InputError: the network is unknown, or cannot process crops of this size.
     """
-    teacher = ClassifierTeacher(build_network(name, 2), ("a", "b"), size, IMAGENET, fused=False)
+    teacher = ClassifierTeacher(build_network(name, 2, size), ("a", "b"), size, IMAGENET, fused=False)
     with torch.no_grad():
         maps = teacher.features(torch.zeros(1, 3, size, size), teacher.layers)
-    modules = teacher._module_of_layer
+    modules = teacher.module_of_layer
     rows = [
         (layer, modules[layer], str(found.shape[1]), str(found.shape[-1]), f"{size / found.shape[-1]:g}")
         for layer, found in maps.items()

@@ -22,7 +22,8 @@ from c2d.specs.schedule import TeacherSchedule
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, fuse_for_inference
 from c2d.teachers.logit_cache import LogitCache
-from c2d.teachers.networks import build_network, layer_modules
+from c2d.teachers.layers import as_map, has_channels_last, layer_modules, prefix_tokens
+from c2d.teachers.networks import build_network
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
 
@@ -35,7 +36,8 @@ class ClassifierTeacher:
         classes: names, in the order of the logits.
         size: side of its crops in px.
         normalization: of the crops that it takes, see `normalize`.
-        layers: names of its maps, finest first: l0, l1, ... (ResNets: l0 is the stem after the max-pool).
+        layers: names of its maps, finest first: l0, l1, ... (see `c2d.teachers.layers`).
+        module_of_layer: {layer: module of the network}.
         audit: which keys were loaded; None for a network given as a module.
         cache: stored logits of ground-truth crops, with `--cache-teacher` (`c2d.teachers.logit_cache`).
     """
@@ -54,13 +56,14 @@ class ClassifierTeacher:
         audit: Audit | None = None,
     ) -> None:
         """Freeze a copy of `network`; with `fused` it is rewritten to run faster (see `fused_inference`)."""
-        self._module_of_layer = layer_modules(network)
+        self.module_of_layer = layer_modules(network, size)
+        self._prefix, self._channels_last = prefix_tokens(network), has_channels_last(network)
         frozen = fuse_for_inference(network, size) if fused else _frozen(network)
         self.network = frozen.to(device)
         # Only a fused stem converts its maps back from channels last by itself.
         self._fused_stem = isinstance(getattr(frozen, "conv1", None), BlockConv)
         self.classes, self.size, self.normalization, self.audit = tuple(classes), size, normalization, audit
-        self.layers = tuple(self._module_of_layer)
+        self.layers = tuple(self.module_of_layer)
 
     @classmethod
     def from_parts(
@@ -82,7 +85,7 @@ class ClassifierTeacher:
             normalization: of the crops.
             device: of the teacher.
         """
-        module = build_network(network, len(classes))
+        module = build_network(network, len(classes), size)
         audit = safe_load.load_into(module, weights, who="teacher", strict=True)
         return cls(module, classes, size, normalization, device=device, audit=audit)
 
@@ -164,14 +167,19 @@ class ClassifierTeacher:
 
     def _module_names(self, layers: Sequence[str]) -> list[str]:
         for layer in layers:
-            if layer not in self._module_of_layer:
+            if layer not in self.module_of_layer:
                 raise unknown_name(
                     f"layer of {type(self.network).__name__}", layer, self.layers, "`crop` is the crop itself, no layer"
                 )
-        return [self._module_of_layer[layer] for layer in layers]
+        return [self.module_of_layer[layer] for layer in layers]
 
     def _concatenate(self, parts: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
-        return {layer: torch.cat([outputs[self._module_of_layer[layer]] for outputs in parts]) for layer in layers}
+        return {layer: torch.cat([self._map(outputs[self.module_of_layer[layer]]) for outputs in parts]) for layer in layers}
+
+    def _map(self, output: Any) -> Tensor:
+        found = as_map(output, self._prefix, self._channels_last)
+        assert found is not None  # `layer_modules` has chosen modules with maps
+        return found
 
 
 def check_teacher_accuracy(result: dict[str, Any], spec: RunSpec) -> None:

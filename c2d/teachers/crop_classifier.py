@@ -28,10 +28,8 @@ from c2d.detectors.finite_losses import FiniteLosses
 from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.teachers import crop_sampling
 from c2d.teachers.fused_inference import LARGE
-from c2d.teachers.networks import build_network
+from c2d.teachers.networks import MIN_INPUT, build_network
 
-MIN_INPUT = 32
-"""Smallest side of a crop in px: networks halve their maps five times."""
 CROP_MULTIPLE = 16
 """The number of crops of a step is a multiple of this; see `crop_sampling.truncate_to_multiple`."""
 
@@ -68,7 +66,7 @@ class CropClassifier(FiniteLosses):
                 mean=list(normalization.mean), std=list(normalization.std), bgr_to_rgb=normalization.order == "rgb"
             )
         )
-        self.network = build_network(network, num_classes)
+        self.network = build_network(network, num_classes, input)
         # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are equal.
         self.memory_format = torch.channels_last if input >= LARGE else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)

@@ -1,31 +1,36 @@
-"""Classifier networks by name, and the modules of their feature layers.
+"""Classifier networks by name, built for one size of crops: `resnet50` is torchvision's, `timm:NAME` is timm's.
 
-`resnet50` is torchvision's, `timm:NAME` is timm's. A network's layers are named l0, l1, ... from the finest map to the
-coarsest. ResNets in either library: l0 is the stem after its max-pool and l1..l4 the four stages, as in the ICOD
-paper. Other families: the last map at each resolution, in order.
+Transformers are built for the size of their crops where their library can (timm's `img_size` or `dynamic_img_size`,
+torchvision's `image_size`); pretrained position embeddings are resampled to it when they are loaded
+(`c2d.weights.position_embeddings`). Their layers: `c2d.teachers.layers`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.normalization import Normalization
+from c2d.teachers.layers import RUN_ERRORS
 from c2d.weights import pretrained
 
 TIMM = "timm:"
-# Side in px of the image that orders the layers by resolution: 3 cells at stride 32.
-PROBE = 96
-# Where torchvision keeps the convolutional part of families that have no layer1..layer4.
-TRUNKS = ("features", "trunk_output", "layers")
+MIN_INPUT = 32
+"""Smallest side of a crop in px: networks halve their maps five times."""
+# Steps of the search for sizes that fit, where a network has no patches: the stride of its last map.
+STRIDE, TRIES = 32, 12
+
+Builder = Callable[[int], nn.Module]
 
 
 def build_network(
     name: str,
     num_classes: int,
+    size: int,
     weights: str = "none",
     *,
     normalization: Normalization | None = None,
@@ -36,72 +41,89 @@ def build_network(
     Args:
         name: a torchvision classification model, or `timm:NAME`.
         num_classes: C; the head is always new.
+        size: s, side of the crops in px.
         weights: as `init` of a spec, or `none`; all but the head is loaded.
         normalization: of its images; checked against that of the weights.
         download: see `c2d.weights.pretrained.initialise`.
 
     Raises:
-        InputError: the network is unknown, timm is not installed, or the weights do not fit.
+        InputError: the network is unknown or cannot process crops of this size, timm is not installed, or the weights
+            do not fit.
     """
-    network = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
+    build = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
+    network = _built_for(name, build, size)
     if weights != "none":
         pretrained.initialise_network(network, weights, pixels=normalization, classifier=True, download=download)
     return network
 
 
-def layer_modules(network: nn.Module) -> dict[str, str]:
-    """Map layer names to module names, finest first; empty for a network of one resolution (a vision transformer)."""
-    modules = dict(network.named_modules())
-    if all(part in modules for part in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
-        return {"l0": "maxpool", **{f"l{n}": f"layer{n}" for n in range(1, 5)}}
-    listed = [
-        str(info.get("module")) for info in getattr(network, "feature_info", None) or () if isinstance(info, dict)
-    ]
-    names = _by_resolution(network, [name for name in listed if name in modules] or _children(network))
-    return {f"l{index}": name for index, name in enumerate(names)}
+def _built_for(name: str, build: Builder, size: int) -> nn.Module:
+    """Build a network for crops of `size` px and check that it processes them."""
+    network: nn.Module | None = None
+    try:
+        network = build(size)
+        reason = _misfit(network, size)
+    except RUN_ERRORS as error:
+        reason = str(error).split("\n")[0] or "the network cannot be built for it"
+    if network is not None and not reason:
+        return network
+    fitting = _fitting_sizes(build, size, _patch(network) if network is not None else None)
+    trained: Any = getattr(network, "default_cfg", {}).get("input_size")
+    if not fitting and trained:
+        fitting = [int(trained[-1])]
+    sizes = " or ".join(map(str, fitting)) or "another size"
+    raise InputError(f"{name} cannot process crops of {size} px: {reason}; set `input` to {sizes}")
 
 
-def _children(network: nn.Module) -> list[str]:
-    """The children of the network, with the trunk replaced by its children."""
-    names: list[str] = []
-    for child, module in network.named_children():
-        inside = [f"{child}.{part}" for part, _ in module.named_children()]
-        names += inside if child in TRUNKS and isinstance(module, nn.Sequential) else [child]
-    return names
-
-
-def _by_resolution(network: nn.Module, names: list[str]) -> list[str]:
-    """Of the modules `names`, the last one at each map size, finest first."""
-    seen: dict[str, tuple[Tensor, int]] = {}
-
-    def keep(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
-                seen[name] = (output, output._version)
-
-        return hook
-
-    training = network.training  # restored below; eval(), because batch norm would average the probe image in
-    parameter = next(network.parameters())
-    handles = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+def _misfit(network: nn.Module, size: int, device: str = "cpu") -> str:
+    """Why a network cannot process crops of `size` px; empty if it can."""
+    patch = _patch(network)
+    if patch and size % patch:
+        return f"the side is no multiple of its patches of {patch} px"
+    training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, PROBE, PROBE, dtype=parameter.dtype, device=parameter.device))
-    except (AssertionError, RuntimeError, ValueError):
-        return []  # a network of one fixed input size, as vision transformers are
+            network.eval()(torch.zeros(1, 3, size, size, device=device))
+    except RUN_ERRORS as error:
+        return str(error).split("\n")[0].rstrip(".") or type(error).__name__
     finally:
         network.train(training)
-        for handle in handles:
-            handle.remove()
-    last: dict[int, str] = {}
-    for name, (output, version) in seen.items():
-        # A later in-place operation raises the version: the map is then not what the module returned.
-        if output.dim() == 4 and 1 < output.shape[-1] == output.shape[-2] and output._version == version:
-            last[output.shape[-1]] = name
-    return [last[size] for size in sorted(last, reverse=True)]
+    return ""
 
 
-def _torchvision(name: str, num_classes: int) -> nn.Module:
+def _patch(network: nn.Module) -> int | None:
+    """Side in px of the patches that a transformer cuts its image into without padding; None for other networks."""
+    embed: Any = getattr(network, "patch_embed", None)
+    if embed is None or getattr(embed, "dynamic_img_pad", False):
+        return None
+    convolution, patch = getattr(embed, "proj", None), getattr(embed, "patch_size", None)
+    if not isinstance(convolution, nn.Conv2d) or convolution.kernel_size != convolution.stride or patch is None:
+        return None
+    side = max(patch) if isinstance(patch, tuple | list) else int(patch)
+    return side if side == convolution.stride[0] else None
+
+
+def _fitting_sizes(build: Builder, size: int, patch: int | None) -> list[int]:
+    """The nearest smaller and larger size that the network can process, from shapes alone."""
+    step = patch or STRIDE
+    below = range(size // step * step - (step if size % step == 0 else 0), MIN_INPUT - 1, -step)
+    above = range((size // step + 1) * step, (size // step + 1 + TRIES) * step, step)
+    found = (next(_that_fit(build, sizes), None) for sizes in (below[:TRIES], above))
+    return [side for side in found if side is not None]
+
+
+def _that_fit(build: Builder, sizes: range) -> Iterator[int]:
+    for side in sizes:
+        try:
+            with torch.device("meta"):
+                network = build(side)
+            if not _misfit(network, side, "meta"):
+                yield side
+        except (NotImplementedError, *RUN_ERRORS):
+            continue
+
+
+def _torchvision(name: str, num_classes: int) -> Builder:
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
@@ -109,16 +131,33 @@ def _torchvision(name: str, num_classes: int) -> nn.Module:
         raise unknown_name("network", name, names, "or timm:NAME")
     # With auxiliary heads these two return three outputs in training mode; the losses here expect one.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **extra)
-    return network
+    sized = name.startswith("vit_")
+
+    def build(size: int) -> nn.Module:
+        options = {**extra, "image_size": size} if sized else extra
+        network: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+        return network
+
+    return build
 
 
-def _timm(name: str, num_classes: int) -> nn.Module:
+def _timm(name: str, num_classes: int) -> Builder:
     try:
         import timm
     except ImportError:
         raise InputError(f"network 'timm:{name}' needs timm: pip install timm, or take a torchvision network") from None
     if name not in timm.list_models():
         raise unknown_name("timm network", name, timm.list_models(f"{name[:4]}*"), "see timm.list_models()")
-    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
-    return network
+
+    def build(size: int) -> nn.Module:
+        for options in ({"img_size": size}, {"dynamic_img_size": True}, {}):
+            try:
+                network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+            except TypeError as error:  # raised before a weight is drawn
+                if not any(key in str(error) for key in options):
+                    raise
+            else:
+                return network
+        raise AssertionError(name)
+
+    return build
