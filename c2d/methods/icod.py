@@ -73,7 +73,8 @@ class ICODParams(Params):
     pooling: dict[str, PositiveInt] = Field(
         default={CROP_LAYER: 4, "l0": 8},
         description="side g of the pooled grid per layer; a layer that is not named here gets "
-        "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead",
+        "4 * 2^(place among crop, l0, l1, ...); the released code counts places in its list instead; a smaller map "
+        "is enlarged by repeating its cells, which the log says",
         json_schema_extra=unverified("SSD300's full method; the paper: 4 or 8, chosen on validation"),
     )
     size: int | None = Field(
@@ -164,10 +165,22 @@ class ICOD(Distiller):
                 f"the classifier teacher has {len(teacher.classes)} classes, the student {context.num_classes}; "
                 "icod needs the same classes in the same order: train a teacher on this data set"
             )
+        if params.features and not teacher.layers:
+            raise InputError(
+                f"the classifier teacher has no feature maps, and icod compares {', '.join(params.features)}; set "
+                "lambda_kl: 0, which leaves L_kd-loc out (c2d teacher layers NETWORK lists the layers of a network)"
+            )
         for name in params.features:
             if name not in teacher.layers:
                 raise unknown_name("teacher layer", name, [CROP_LAYER, *teacher.layers], "see method.icod.layers")
         self.size = params.size or int(teacher.size)
+        for name, side in teacher.map_sides(params.features, self.size).items():
+            if side < params.side(name):
+                pooled = params.side(name)
+                self.notes.append(
+                    f"{name} of the classifier is {side} x {side} for crops of {self.size} px, and is pooled to "
+                    f"{pooled} x {pooled} by repeating cells; pooling: {{{name}: {side}}} compares its own cells"
+                )
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """Compute L_kd-cls, L_loc and L_kd-loc.

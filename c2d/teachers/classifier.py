@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from c2d.configs.run_config import verify_run_files
-from c2d.core.errors import InputError, unknown_name
+from c2d.core.errors import InputError, first_line, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
 from c2d.detectors.normalization import Normalization, renormalize
 from c2d.specs.schedule import TeacherSchedule
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, fuse_for_inference
+from c2d.teachers.layers import RUN_ERRORS, as_map, has_channels_last, layer_modules, prefix_tokens
 from c2d.teachers.logit_cache import LogitCache
-from c2d.teachers.layers import as_map, has_channels_last, layer_modules, prefix_tokens
 from c2d.teachers.networks import build_network
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
@@ -158,6 +158,31 @@ class ClassifierTeacher:
             parts.append(outputs)
         return torch.cat(logits), self._concatenate(parts, layers)
 
+    def map_sides(self, layers: Sequence[str], size: int) -> dict[str, int]:
+        """Measure the maps of crops of `size` px.
+
+        Args:
+            layers: names, see `layers`; may be empty.
+            size: px.
+
+        Returns:
+            Layer -> side h of its map (M, h, h).
+
+        Raises:
+            InputError: the network cannot process crops of this size, or has no such layer.
+        """
+        weight = next(self.network.parameters())
+        crops = torch.zeros(1, 3, size, size, dtype=weight.dtype, device=weight.device)
+        try:
+            with torch.no_grad():
+                _, maps = self.logits_and_features(crops, layers)
+        except RUN_ERRORS as error:
+            raise InputError(
+                f"the classifier teacher was built for crops of {self.size} px and cannot process {size} px "
+                f"({first_line(error)}); leave out the size of the crops, which is then the teacher's"
+            ) from None
+        return {layer: found.shape[-1] for layer, found in maps.items()}
+
     def _parts(self, crops: Tensor, deep: bool) -> Sequence[Tensor]:
         """Split crops on a CPU, so that the maps of one part fit into the CPU cache; values do not depend on it."""
         # The same cases as in `fuse_for_inference`.
@@ -174,7 +199,9 @@ class ClassifierTeacher:
         return [self.module_of_layer[layer] for layer in layers]
 
     def _concatenate(self, parts: Sequence[dict[str, Any]], layers: Sequence[str]) -> dict[str, Tensor]:
-        return {layer: torch.cat([self._map(outputs[self.module_of_layer[layer]]) for outputs in parts]) for layer in layers}
+        return {
+            layer: torch.cat([self._map(outputs[self.module_of_layer[layer]]) for outputs in parts]) for layer in layers
+        }
 
     def _map(self, output: Any) -> Tensor:
         found = as_map(output, self._prefix, self._channels_last)

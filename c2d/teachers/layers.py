@@ -119,8 +119,9 @@ def _children(network: nn.Module) -> list[str]:
     names: list[str] = []
     for child, module in network.named_children():
         inside = [f"{child}.{part}" for part, _ in module.named_children()]
-        if child == "encoder" and isinstance(getattr(module, "layers", None), nn.Sequential):
-            names += [f"encoder.layers.{part}" for part, _ in module.layers.named_children()]
+        blocks = getattr(module, "layers", None)
+        if child == "encoder" and isinstance(blocks, nn.Sequential):
+            names += [f"encoder.layers.{part}" for part, _ in blocks.named_children()]
         else:
             names += inside if child in TRUNKS and isinstance(module, nn.Sequential) else [child]
     return names
@@ -153,7 +154,8 @@ def _probe(network: nn.Module, names: list[str], size: int) -> dict[str, _Seen]:
     seen: dict[str, _Seen] = {}
     for name, (output, version) in outputs.items():
         found = as_map(output, prefix, channels_last)
-        # A later in-place operation raises the version: the map is then not what the module returned.
-        if found is not None and found.shape[-1] > 1 and output._version == version:
+        # A batch of another size is that of the parts of patches (TNT). A later in-place operation raises the version:
+        # the map is then not what the module returned.
+        if found is not None and len(found) == 1 and found.shape[-1] > 1 and output._version == version:
             seen[name] = _Seen(found.shape[-1], plain=found is output)
     return seen

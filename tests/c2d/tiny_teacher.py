@@ -50,5 +50,8 @@ class TinyTeacher:
             out: Tensor = self.network(crops)
         return out, dict(outputs)
 
+    def map_sides(self, layers: Sequence[str], size: int) -> dict[str, int]:
+        return {layer: -(-size // {"l0": 4, "l1": 8}[layer]) for layer in layers}
+
     def normalize(self, crops: Tensor, src: Normalization) -> Tensor:
         return renormalize(crops, src, self.normalization)

@@ -59,7 +59,7 @@ def test_boxes_outside_and_without_area_agree(kind: str) -> None:
 def test_the_shipped_teacher_agrees_with_the_whole_network() -> None:
     """A ResNet through `ClassifierTeacher`, which runs a rewritten copy and only as deep as needed."""
     torch.manual_seed(2)
-    network: Any = build_network("resnet18", tiny.NUM_CLASSES).double().eval()
+    network: Any = build_network("resnet18", tiny.NUM_CLASSES, 48).double().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
