@@ -20,7 +20,7 @@ from typing import Any
 from mmengine.registry import DefaultScope
 
 from c2d.core.errors import InputError
-from c2d.detectors import compat
+from c2d.detectors import compat, timm_backbone
 
 HOST = ("mmengine", "mmcv", "mmdet", "torch", "torchvision")
 # module that calls `eval` on a text of a config: what the text may be.
@@ -96,8 +96,12 @@ def _registered_object(name: str) -> Any:
 
     mmengine writes such paths when it dumps a config with classes in it, for example
     `mmdet.models.detectors.retinanet.RetinaNet`. The registered object of the same name must be of the same package.
+    One function that is no registered object has a counterpart here: timm's, which builds backbones.
     """
     import mmengine.registry
+
+    if name == timm_backbone.TYPE:
+        return timm_backbone.create_model
 
     package, _, last = name.rpartition(".")
     for root in vars(mmengine.registry).values():

@@ -17,7 +17,7 @@ from c2d.specs.catalog import student_catalog
 SMALL = {
     name
     for name in student_names()
-    if name.endswith(("-er18", "-qr18", "-hr18", "-r18", "-q")) or name == "ssdlite-mbv2"
+    if name.endswith(("-er18", "-qr18", "-hr18", "-r18", "-q", "-lite0")) or name == "ssdlite-mbv2"
 }
 LATER = ["rtmdet-q", "yolox-q", "yolof-qr18", "paa-qr18", "tood-qr18", "vfnet-qr18", "centernet-qr18"]
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}
@@ -84,8 +84,9 @@ def test_the_list_of_students_is_complete() -> None:
     others = {"fcos-r50", "atss-r50", "gfl-r50", "cascade-rcnn-r50"}
     teachers = {"retinanet-r101", "faster-rcnn-r101"}
     kitti = {"faster-rcnn-r18-800", "faster-rcnn-hr18-800"}
-    assert set(student_names()) == PAPER | others | teachers | kitti | SMALL
-    assert len(SMALL) == 20
+    lite = {"retinanet-lite0-800", "faster-rcnn-lite0-800"}
+    assert set(student_names()) == PAPER | others | teachers | kitti | lite | SMALL
+    assert len(SMALL) == 22
 
 
 def test_retinanet_qr18_has_about_1_3_million_parameters() -> None:

