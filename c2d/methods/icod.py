@@ -17,6 +17,8 @@ Departures from the paper and from the released code:
     one side each, which mirrors the crop of a box that lies outside.
   * Student and teacher may normalise differently: crops are taken from the student's tensor (outside: zero, its mean
     colour) and converted for the teacher. The crop term compares the student's pixels.
+  * A teacher with `crops.context` sees crops of boxes with that context, of true and predicted boxes alike. L_loc never
+    has context: it compares the pixels inside the boxes, and around them it would teach the background of the box.
   * Equal-valued, cheaper forms: folded sampling, each ground truth cropped once, the teacher run only as deep as
     needed, the ground truth pooled once, gradients taken chunk by chunk.
   * RoI heads: sampled RoIs count as constants; the RPN is not distilled. Cascades: the last stage, or the mean of all.
@@ -213,8 +215,10 @@ class ICOD(Distiller):
         batch, last_stage = view.batch, view.positives[-1]
         images = range(len(batch.boxes))
         predicted = [last_stage.boxes[last_stage.image == i].detach() for i in images]
-        crops = [crop_and_resize(batch.images[i : i + 1], b, b.new_zeros(len(b), dtype=torch.long), self.size)
-                 for i, b in enumerate(batch.boxes)]  # fmt: skip
+        context = view.classifier.context if view.classifier is not None else 0.0
+        zeros = [boxes.new_zeros(len(boxes), dtype=torch.long) for boxes in batch.boxes]
+        crops = [crop_and_resize(batch.images[i : i + 1], boxes, zeros[i], self.size, context=context)
+                 for i, boxes in enumerate(batch.boxes)]  # fmt: skip
         return [
             Visualization("true crops", crops=crops),
             Visualization("predictions of the positives", boxes=predicted),

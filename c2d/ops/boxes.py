@@ -36,6 +36,12 @@ def clip_to_image(boxes: Tensor, height: int, width: int, min_side: float = MIN_
     return torch.stack([x1, y1, x2, y2], dim=-1)
 
 
+def add_context(boxes: Tensor, context: float) -> Tensor:
+    """Move each side of boxes (K, 4) xyxy outwards by `context` times their width or height; return (K, 4) xyxy."""
+    margin = context * (boxes[:, 2:] - boxes[:, :2])
+    return torch.cat([boxes[:, :2] - margin, boxes[:, 2:] + margin], dim=1)
+
+
 def broadcast_iou(a: Tensor, b: Tensor) -> Tensor:
     """Compute the IoU of boxes a (..., 4) and b (..., 4), xyxy, broadcast against each other; 0 where both are empty.
 

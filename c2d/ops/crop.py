@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.ops.boxes import clip_to_image, sampling_grids
+from c2d.ops.boxes import add_context, clip_to_image, sampling_grids
 
 MAX_WASTE = 1.25
 """Grids of a batch are padded to the image with the most boxes if that multiplies the samples by at most this factor;
 otherwise each image has a call of its own."""
 
 
-def crop_and_resize(images: Tensor, boxes: Tensor, image_index: Tensor, size: int, chunk: int | None = None) -> Tensor:
+def crop_and_resize(
+    images: Tensor, boxes: Tensor, image_index: Tensor, size: int, chunk: int | None = None, *, context: float = 0.0
+) -> Tensor:
     """Crop regions of images, resized to size x size by bilinear sampling with zeros outside (`align_corners=False`).
 
     Args:
@@ -26,6 +28,8 @@ def crop_and_resize(images: Tensor, boxes: Tensor, image_index: Tensor, size: in
         image_index: (K,) long, the image of each box.
         size: side of the regions in px.
         chunk: maximum number of boxes in one sampling call; does not change the value. None: all in one.
+        context: each side of a clipped box is moved outwards by this share of its width or height; what lies outside
+            the image is zero.
 
     Returns:
         (K, 3, size, size), in fp32 (fp64 for fp64 images) also under autocast, since a half-precision grid would move
@@ -35,17 +39,18 @@ def crop_and_resize(images: Tensor, boxes: Tensor, image_index: Tensor, size: in
     with torch.autocast(images.device.type, enabled=False):
         images, boxes = images.detach().to(dtype), boxes.to(dtype)
         if chunk is None or len(boxes) <= chunk:
-            return _crop(images, boxes, image_index, size)
+            return _crop(images, boxes, image_index, size, context)
         parts = zip(boxes.split(chunk), image_index.split(chunk), strict=True)
-        return torch.cat([_crop(images, b, i, size) for b, i in parts])
+        return torch.cat([_crop(images, b, i, size, context) for b, i in parts])
 
 
-def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int) -> Tensor:
+def _crop(images: Tensor, boxes: Tensor, image_index: Tensor, size: int, context: float) -> Tensor:
     n_images, channels, height, width = images.shape
     if len(boxes) == 0:
         # Attached to the boxes, so that an empty batch still has a graph.
         return boxes.sum() * images.new_zeros(0, channels, size, size)
-    grids = sampling_grids(clip_to_image(boxes, height, width), size, height, width)
+    clipped = clip_to_image(boxes, height, width)
+    grids = sampling_grids(add_context(clipped, context) if context else clipped, size, height, width)
     order = torch.argsort(image_index, stable=True)
     grouped = bool((image_index.diff() >= 0).all())
     if not grouped:

@@ -101,7 +101,8 @@ def structure(entry: Entry, runs: Path) -> str:
         if kind in teachers and not is_finished(runs, teachers[kind])
     }
     schedule = _schedule_structure(spec)
-    key = spec.model_dump(mode="json", include={"kind", "dataset", "student", "network", "input", "init", "overrides"})
+    same = {"kind", "dataset", "student", "network", "input", "init", "text_embeddings", "overrides"}
+    key = spec.model_dump(mode="json", include=same)
     key |= {
         "method": parameters,
         "schedule": schedule,
@@ -117,7 +118,8 @@ def _schedule_structure(spec: RunSpec) -> dict[str, Any]:
     """Return what a schedule decides about modules and terms."""
     values = spec.schedule.values
     if not isinstance(values, ImpressionsSchedule):
-        kept: Any = {"optimizer": {"type"}, "precision": True, "policy": True, "crops": True, "normalisation": True}
+        kept: Any = {"optimizer": {"type"}}
+        kept |= dict.fromkeys(("precision", "policy", "crops", "normalisation", "fit", "probe"), True)
         return values.model_dump(mode="json", include=kept)
     stages = {
         name: (bool(stage.iterations), stage.size) for name, stage in (("draft", values.draft), ("final", values.final))

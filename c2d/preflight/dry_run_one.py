@@ -15,6 +15,7 @@ from c2d.distillation.wrapper import TeacherSet
 from c2d.evaluation.datasets import build_dataset
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry
+from c2d.preflight.first_fit import first_fit
 from c2d.preflight.first_step import first_step
 from c2d.preflight.first_synthesis_step import first_synthesis_step
 from c2d.preflight.synthetic_sources import SyntheticParts, SyntheticSources
@@ -57,8 +58,11 @@ class DryRun:
         if spec.kind == "detector":
             teachers = run.model.teachers
             run.model.at_full_weight()  # a method that starts late must be tried too
-        _check_optimizer(run)
         notes = list(sources.notes)
+        if not spec.has_steps:
+            notes.append(first_fit(run))
+            return [*notes, self._data_note(spec)]
+        _check_optimizer(run)
         if spec.training.precision != "fp32":
             notes.append(f"tried in fp32; {spec.training.precision} is for the run itself")
         notes += first_step(run.model, teachers, synthetic.batch_sides(run.resolved), len(sources.card.card.classes))

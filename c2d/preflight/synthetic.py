@@ -20,12 +20,12 @@ from c2d.data.card import LoadedCard
 from c2d.data.coco_file import SOFT_LABEL
 from c2d.data.make_card import make_card
 from c2d.evaluation.stock_model import build_student
-from c2d.specs.schedule import TeacherSchedule
+from c2d.specs.schedule import TeacherRecipe
 from c2d.specs.spec import RunSpec
 from c2d.teachers.classifier import ClassifierTeacher
 from c2d.teachers.crop_classifier import normalization_from_recipe
 from c2d.teachers.detector import DetectorTeacher
-from c2d.teachers.networks import build_network
+from c2d.teachers.networks import build_fitted_network
 from c2d.training import config
 from c2d.weights.backbone_keys import HEADS
 
@@ -119,24 +119,25 @@ def batch(side: int, num_classes: int) -> dict[str, Any]:
     return {"inputs": inputs, "data_samples": samples}
 
 
-def classifier_teacher(spec: RunSpec, classes: Sequence[str]) -> ClassifierTeacher:
+def classifier_teacher(spec: RunSpec, classes: Sequence[str], text_length: int | None = None) -> ClassifierTeacher:
     """Build the classifier teacher that `spec` will train, with random weights.
 
     Args:
         spec: of the teacher's run.
         classes: names, in order.
+        text_length: numbers of a text embedding, with fit zero-shot.
 
     Raises:
         InputError: the spec is of another kind, or has no crop size.
     """
     recipe = spec.schedule.values
-    if spec.kind != "classifier" or spec.network is None or not isinstance(recipe, TeacherSchedule):
+    if spec.kind != "classifier" or spec.network is None or not isinstance(recipe, TeacherRecipe):
         raise InputError(f"run {spec.id} is a {spec.kind}, a classifier teacher is needed; give one with a network")
     if spec.input is None:
         raise InputError(f"teacher {spec.id} has no crop size; set `input` in its spec")
     pixels = normalization_from_recipe(recipe.normalisation.model_dump())
-    network = build_network(spec.network, len(classes), spec.input)
-    return ClassifierTeacher(network, classes, spec.input, pixels)
+    network = build_fitted_network(spec.network, len(classes), spec.input, text_length)
+    return ClassifierTeacher(network, classes, spec.input, pixels, context=recipe.crops.context)
 
 
 def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> DetectorTeacher:

@@ -13,8 +13,9 @@ from c2d.detectors.normalization import Normalization
 from c2d.distillation.build_methods import soft_label_methods
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_entry
-from c2d.specs.spec import parse_spec
+from c2d.specs.spec import RunSpec, parse_spec
 from c2d.specs.teacher_runs import teacher_run
+from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, stored_embeddings
 from c2d.training.sources import Sources, TeacherSource
 from c2d.weights import pretrained, safe_load, torchvision_weights
 from c2d.weights.weight_file import WeightFile
@@ -55,11 +56,17 @@ class SyntheticParts:
         key = f"{kind} {structure(entry, self.runs)} {classes}"
         if key not in self._teachers:
             self._teachers[key] = (
-                synthetic.classifier_teacher(entry.spec, classes)
+                synthetic.classifier_teacher(entry.spec, classes, self._text_length(entry.spec))
                 if kind == "classifier"
                 else synthetic.detector_teacher(entry.spec, card, RunFolder(self.runs / entry.spec.id))
             )
         return self._teachers[key]
+
+    def _text_length(self, spec: RunSpec) -> int | None:
+        """Numbers of a text embedding of a zero-shot classifier, from the file that the store keeps."""
+        if spec.text_embeddings is None:
+            return None
+        return stored_embeddings(spec.text_embeddings, RunFolder(self.runs / spec.id)).vectors.shape[1]
 
 
 class SyntheticSources(Sources):
@@ -100,6 +107,17 @@ class SyntheticSources(Sources):
             note = f"weights {init} are not here; name, normalisation, keys and shapes fit; the run needs the file"
         self.notes.append(note)
         return audit, note
+
+    def text_embeddings(self) -> TextEmbeddings | None:
+        """Read the text embeddings; where the classes are not known, random ones take their place.
+
+        Raises:
+            InputError: the file is not in the store, or has no embedding of a class.
+        """
+        if self.entry.classes is not None or self.spec.text_embeddings is None:
+            return super().text_embeddings()
+        stored = stored_embeddings(self.spec.text_embeddings, self.folder)
+        return random_embeddings(self.card.card.classes, stored.vectors.shape[1], seed=0)
 
     def classifier_teacher(self, run_id: str) -> TeacherSource:
         """Load a finished classifier, or build the planned one with random weights."""

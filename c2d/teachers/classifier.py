@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2d.configs.run_config import verify_run_files
+from c2d.configs.run_config import read_run_config, verify_run_files
 from c2d.core.errors import InputError, first_line, unknown_name
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import hooks
 from c2d.detectors.normalization import Normalization, renormalize
-from c2d.specs.schedule import TeacherSchedule
+from c2d.specs.schedule import TeacherRecipe
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.teachers.fused_inference import CPU_CHUNK, CPU_CHUNK_DEEP, LARGE, BlockConv, fuse_for_inference
 from c2d.teachers.layers import RUN_ERRORS, as_map, has_channels_last, layer_modules, prefix_tokens
 from c2d.teachers.logit_cache import LogitCache
-from c2d.teachers.networks import build_network
+from c2d.teachers.networks import build_fitted_network
 from c2d.weights import safe_load
 from c2d.weights.audit import Audit
 
@@ -39,6 +39,7 @@ class ClassifierTeacher:
         layers: names of its maps, finest first: l0, l1, ... (see `c2d.teachers.layers`).
         module_of_layer: {layer: module of the network}.
         audit: which keys were loaded; None for a network given as a module.
+        context: of the boxes that are cropped for it, see `c2d.ops.crop.crop_and_resize`.
         cache: stored logits of ground-truth crops, with `--cache-teacher` (`c2d.teachers.logit_cache`).
     """
 
@@ -54,6 +55,7 @@ class ClassifierTeacher:
         device: str | torch.device = "cpu",
         fused: bool = True,
         audit: Audit | None = None,
+        context: float = 0.0,
     ) -> None:
         """Freeze a copy of `network`; with `fused` it is rewritten to run faster (see `fused_inference`)."""
         self.module_of_layer = layer_modules(network, size)
@@ -63,7 +65,7 @@ class ClassifierTeacher:
         # Only a fused stem converts its maps back from channels last by itself.
         self._fused_stem = isinstance(getattr(frozen, "conv1", None), BlockConv)
         self.classes, self.size, self.normalization, self.audit = tuple(classes), size, normalization, audit
-        self.layers = tuple(self.module_of_layer)
+        self.layers, self.context = tuple(self.module_of_layer), context
 
     @classmethod
     def from_parts(
@@ -74,6 +76,9 @@ class ClassifierTeacher:
         size: int,
         normalization: Normalization,
         device: str = "cpu",
+        *,
+        context: float = 0.0,
+        text_length: int | None = None,
     ) -> ClassifierTeacher:
         """Build a network by name and load a weight file with its stock keys; every key has to fit.
 
@@ -84,10 +89,12 @@ class ClassifierTeacher:
             size: side of the crops in px.
             normalization: of the crops.
             device: of the teacher.
+            context: of the crops.
+            text_length: see `build_fitted_network`.
         """
-        module = build_network(network, len(classes), size)
+        module = build_fitted_network(network, len(classes), size, text_length)
         audit = safe_load.load_into(module, weights, who="teacher", strict=True)
-        return cls(module, classes, size, normalization, device=device, audit=audit)
+        return cls(module, classes, size, normalization, device=device, audit=audit, context=context)
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> ClassifierTeacher:
@@ -99,7 +106,7 @@ class ClassifierTeacher:
         run = RunFolder(Path(folder))
         spec = parse_spec(read_json(run.spec), str(run.spec))
         recipe = spec.schedule.values
-        if spec.kind != "classifier" or not isinstance(recipe, TeacherSchedule) or spec.network is None:
+        if spec.kind != "classifier" or not isinstance(recipe, TeacherRecipe) or spec.network is None:
             raise InputError(
                 f"run {run.id} trained a {spec.kind}; a classifier teacher is a run with a network: c2d train"
             )
@@ -110,7 +117,16 @@ class ClassifierTeacher:
         verify_run_files(run)
         classes = read_json(run.result)["classes"]
         normalization = Normalization(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
-        return cls.from_parts(spec.network, run.classifier, classes, spec.input, normalization, device)
+        return cls.from_parts(
+            spec.network,
+            run.classifier,
+            classes,
+            spec.input,
+            normalization,
+            device,
+            context=recipe.crops.context,
+            text_length=read_run_config(run)["model"]["text_length"] if spec.text_embeddings else None,
+        )
 
     @property
     def module(self) -> nn.Module:
@@ -220,7 +236,7 @@ def check_teacher_accuracy(result: dict[str, Any], spec: RunSpec) -> None:
         InputError: it is below, or there are no held-out crops.
     """
     recipe = spec.schedule.values
-    if not isinstance(recipe, TeacherSchedule):
+    if not isinstance(recipe, TeacherRecipe):
         raise InputError(
             f"run {spec.id} is no classifier teacher (kind {spec.kind}); give a run that trained a network"
         )

@@ -10,6 +10,9 @@ The paper trains one teacher with a softmax and a sigmoid loss jointly, so that 
 
 K crops of the batch, C classes, no background. The weights and the mean over classes are ours (the paper does not
 specify them).
+
+With another `fit` than full only the last layer belongs to the data set's classes. The trunk before it stays frozen and
+in eval mode: its batch norms use and keep the statistics of the weights that it was given, its dropouts are off.
 """
 
 from __future__ import annotations
@@ -19,16 +22,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors import compat
 from c2d.detectors.batch import batch_from_mmdet
 from c2d.detectors.finite_losses import FiniteLosses
 from c2d.detectors.normalization import IMAGENET, Normalization
+from c2d.specs.schedule import Fit
 from c2d.teachers import crop_sampling
+from c2d.teachers.fitting.head_layer import head_name, record_inputs
+from c2d.teachers.fitting.linear_probe import LinearLayer
+from c2d.teachers.fitting.text_embeddings import TextEmbeddings
+from c2d.teachers.fitting.zero_shot import CosineHead
 from c2d.teachers.fused_inference import LARGE
-from c2d.teachers.networks import MIN_INPUT, build_network
+from c2d.teachers.networks import MIN_INPUT, build_fitted_network
 
 CROP_MULTIPLE = 16
 """The number of crops of a step is a multiple of this; see `crop_sampling.truncate_to_multiple`."""
@@ -44,6 +52,12 @@ class CropClassifier(FiniteLosses):
         loss: weights {ce, bce}.
         per_image: maximum number of boxes per image and step; None: all.
         normalisation: {mean, std, order}, on the 0-255 scale.
+        context: of the crops, see `c2d.ops.crop.crop_and_resize`.
+        fit: see `c2d.specs.schedule.TeacherRecipe`.
+        text_length: with fit zero-shot the numbers of a text embedding.
+
+    Attributes:
+        head: name of the last layer in `network` with fit head and linear-probe, else "".
     """
 
     def __init__(
@@ -54,6 +68,9 @@ class CropClassifier(FiniteLosses):
         loss: Mapping[str, float] | None = None,
         per_image: int | None = None,
         normalisation: Mapping[str, Any] | None = None,
+        context: float = 0.0,
+        fit: Fit = "full",
+        text_length: int | None = None,
     ) -> None:
         if input is None or input < MIN_INPUT:
             raise InputError(f"classifier input {input} px; give `input`, at least {MIN_INPUT} (the paper uses 112)")
@@ -66,13 +83,31 @@ class CropClassifier(FiniteLosses):
                 mean=list(normalization.mean), std=list(normalization.std), bgr_to_rgb=normalization.order == "rgb"
             )
         )
-        self.network = build_network(network, num_classes, input)
+        self.network = build_fitted_network(network, num_classes, input, text_length)
+        self.fit, self.context = fit, context
+        self.head = head_name(self.network, input) if fit in ("head", "linear-probe") else ""
+        if fit != "full":
+            self.network.requires_grad_(False)
+        if fit == "head":
+            self.network.get_submodule(self.head).requires_grad_(True)
         # Measured on a CPU: channels last trains large crops faster and small ones slower. Keys and values are equal.
         self.memory_format = torch.channels_last if input >= LARGE else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
         self.num_classes, self.size, self.per_image, self.normalization = num_classes, input, per_image, normalization
         self.weights = {"ce": 1.0, "bce": 1.0, **(loss or {})}
         self.iteration = 0  # set by the training loop
+
+    @property
+    def trained_module(self) -> nn.Module | None:
+        """The part whose weights the optimizer gets, where that is not the whole model."""
+        return self.network.get_submodule(self.head) if self.fit == "head" else None
+
+    def train(self, mode: bool = True) -> CropClassifier:
+        """Set the mode; a frozen trunk stays in eval mode, and the last layer, which is linear, has none."""
+        super().train(mode)
+        if self.fit != "full":
+            self.network.eval()
+        return self
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
         """Run in one of mmengine's modes.
@@ -107,7 +142,9 @@ class CropClassifier(FiniteLosses):
             zero = sum(weight.sum() * 0.0 for weight in self.network.parameters())
             assert isinstance(zero, Tensor)
             return {"loss_ce": zero, "loss_bce": zero, "crops": zero.detach()}
-        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.memory_format)
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size, self.context).contiguous(
+            memory_format=self.memory_format
+        )
         if count == 1:
             # Batch norm fails on one crop whose last map is a single cell; repeating the crop changes no mean.
             crops = crops.repeat(2, 1, 1, 1)
@@ -138,8 +175,51 @@ class CropClassifier(FiniteLosses):
         sampled = crop_sampling.sample_boxes(batch)
         if len(sampled.labels) == 0:
             return inputs.new_zeros(0, self.num_classes), sampled.labels, sampled.areas()
-        crops = crop_sampling.crop_boxes(batch, sampled, self.size).contiguous(memory_format=self.memory_format)
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size, self.context).contiguous(
+            memory_format=self.memory_format
+        )
         return self.network(crops).float(), sampled.labels, sampled.areas()
+
+    @torch.no_grad()
+    def crop_features(self, inputs: Tensor, data_samples: Any, flips: bool) -> tuple[Tensor, Tensor]:
+        """Compute the inputs of the last layer for all ground-truth crops; call `eval()` first.
+
+        Args:
+            inputs: (B, 3, H, W) images.
+            data_samples: B mmdet data samples.
+            flips: append the mirrored crops.
+
+        Returns:
+            Features (K, D) fp32, labels (K,) long; with `flips` 2 K rows, the mirrored crops after the others.
+        """
+        batch = batch_from_mmdet(inputs, data_samples, self.normalization, self.num_classes)
+        sampled = crop_sampling.sample_boxes(batch)
+        head = self.network.get_submodule(self.head)
+        if len(sampled.labels) == 0:
+            return inputs.new_zeros(0, int(head.in_features)), sampled.labels  # type: ignore[arg-type]
+        crops = crop_sampling.crop_boxes(batch, sampled, self.size, self.context)
+        views = [crops, crops.flip(-1)] if flips else [crops]
+        with record_inputs(head) as features:
+            for view in views:
+                self.network(view.contiguous(memory_format=self.memory_format))
+        return torch.cat(features).float(), sampled.labels.repeat(len(views))
+
+    @torch.no_grad()
+    def set_head(self, layer: LinearLayer) -> None:
+        """Copy a solution into the last layer."""
+        head = self.network.get_submodule(self.head)
+        assert isinstance(head, nn.Linear)
+        head.weight.copy_(layer.weight)
+        head.bias.copy_(layer.bias)
+
+    def set_text(self, embeddings: TextEmbeddings) -> None:
+        """Copy text embeddings of the classes into the last layer of a zero-shot classifier.
+
+        Raises:
+            InputError: the weights of the tower gave no projection, see `CosineHead.set_text`.
+        """
+        head = next(module for module in self.network.modules() if isinstance(module, CosineHead))
+        head.set_text(embeddings)
 
 
 def joint_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

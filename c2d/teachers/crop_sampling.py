@@ -1,7 +1,8 @@
 """Crops of ground-truth boxes, cut from a detection batch: sample the boxes, then crop and resize them.
 
-A crop is the ground-truth box (no margin), resized to a square by the operator that distillation uses, so a teacher is
-trained on the same kind of input as in distillation. Crowd regions are left out: mmdet keeps them as ignored instances.
+A crop is the ground-truth box, with the context of the teacher's schedule (none by default), resized to a square by the
+operator that distillation uses, so a teacher is trained on the same kind of input as in distillation. Crowd regions are
+left out: mmdet keeps them as ignored instances.
 """
 
 from __future__ import annotations
@@ -75,6 +76,6 @@ def truncate_to_multiple(sampled: CropBoxes, multiple: int) -> CropBoxes:
     return CropBoxes(sampled.boxes[kept], sampled.image[kept], sampled.labels[kept])
 
 
-def crop_boxes(batch: Batch, sampled: CropBoxes, size: int) -> Tensor:
-    """Crop the sampled boxes: (K, 3, size, size), normalized like the batch."""
-    return crop_and_resize(batch.images, sampled.boxes, sampled.image, size)
+def crop_boxes(batch: Batch, sampled: CropBoxes, size: int, context: float = 0.0) -> Tensor:
+    """Crop the sampled boxes with `context` (see `crop_and_resize`): (K, 3, size, size), normalized like the batch."""
+    return crop_and_resize(batch.images, sampled.boxes, sampled.image, size, context=context)

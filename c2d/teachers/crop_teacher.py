@@ -2,6 +2,9 @@
 
 Each box is cropped once and converted to the teacher's normalization; the teacher runs only to the deepest layer
 needed. Maps are average-pooled, because the losses compare pooled maps only and these need less memory.
+
+A teacher that was fitted on crops with context sees boxes with the same context. The layer `crop` never has context: it
+is the pixels inside a box.
 """
 
 from __future__ import annotations
@@ -79,7 +82,10 @@ class CropTeacher:
                 outputs = [self._forward(boxes[part], image[part], {}, with_logits=True)[0] for part in places]
             return torch.cat([z for z in outputs if z is not None])
 
-        logits: Tensor = self.network.cache.logits(paths, boxes, f"{self.size} px, {self.autocast_dtype}", compute)
+        view = f"{self.size} px, {self.autocast_dtype}"
+        if self.network.context:
+            view += f", context {self.network.context}"
+        logits: Tensor = self.network.cache.logits(paths, boxes, view, compute)
         return logits
 
     def pooled_features(self, boxes: Tensor, image: Tensor, layers: dict[str, int]) -> dict[str, Tensor]:
@@ -97,9 +103,12 @@ class CropTeacher:
 
     def _forward(self, boxes: Tensor, image: Tensor, layers: dict[str, int],
                  with_logits: bool) -> tuple[Tensor | None, dict[str, Tensor]]:  # fmt: skip
-        crops = crop_and_resize(self.batch.images, boxes, image, self.size)
         features = [name for name in layers if name != CROP_LAYER]
+        context = self.network.context if features or with_logits else 0.0
+        crops = crop_and_resize(self.batch.images, boxes, image, self.size, context=context)
         maps, logits = {CROP_LAYER: crops}, None
+        if context and CROP_LAYER in layers:
+            maps[CROP_LAYER] = crop_and_resize(self.batch.images, boxes, image, self.size)
         if features or with_logits:
             inputs = self.network.normalize(crops, self.batch.normalization)
             with _teacher_autocast(crops.device.type, self.autocast_dtype):

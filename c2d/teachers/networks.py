@@ -15,6 +15,7 @@ from torch import nn
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.normalization import Normalization
+from c2d.teachers.fitting.zero_shot import add_cosine_head
 from c2d.teachers.layers import RUN_ERRORS
 from c2d.weights import pretrained
 
@@ -54,6 +55,26 @@ def build_network(
     network = _built_for(name, build, size)
     if weights != "none":
         pretrained.initialise_network(network, weights, pixels=normalization, classifier=True, download=download)
+    return network
+
+
+def build_fitted_network(name: str, num_classes: int, size: int, text_length: int | None = None) -> nn.Module:
+    """Build a C-way classifier as its run fits it.
+
+    Args:
+        name: see `build_network`.
+        num_classes: C.
+        size: side of the crops in px.
+        text_length: of zero-shot classifiers the numbers E of a text embedding: the network projects to E numbers, and
+            its logits are cosines with C embeddings.
+
+    Raises:
+        InputError: as `build_network`; a zero-shot network has to end in a linear layer.
+    """
+    if text_length is None:
+        return build_network(name, num_classes, size)
+    network = build_network(name, text_length, size)
+    add_cosine_head(network, size, num_classes)
     return network
 
 

@@ -75,7 +75,7 @@ class TrainingRun:
             count: number of batches.
             size: images a batch; default: the schedule's.
         """
-        batch = size or self.spec.training.batch
+        batch = size or self.resolved.train["train_dataloader"]["batch_size"]
         # The same images and augmentation as in a training of one process.
         data = SeededDataset(self.dataset, self.spec.seed)
         keys = iter(ResumableSampler(len(data), self.spec.seed, batch, 0, 1, 0, count))
@@ -215,7 +215,15 @@ def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> 
         f"{folder.id}: classifier {spec.network} on crops of {len(dataset)} images {_origin(sources)}, on {device}"
     ]
     notes += [note] if note else []
-    facts = {"audit_init": audit, **_facts_of_images(sources)}
+    fitted = [weight.numel() for weight in model.network.parameters() if weight.requires_grad]
+    facts_of_fit: dict[str, Any] = {"kind": spec.fit, "init": spec.init, "trained_params": sum(fitted)}
+    text = sources.text_embeddings()
+    # A dry run may have no weights of the tower, and then no projection.
+    if text is not None and audit is not None:
+        model.set_text(text)
+        facts_of_fit["text_embeddings"] = text.origin
+        notes.append(text.origin)
+    facts = {"audit_init": audit, "fit": facts_of_fit, **_facts_of_images(sources)}
     return TrainingRun(spec, folder, resolved, model.to(device), dataset, device, facts, notes)
 
 

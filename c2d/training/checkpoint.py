@@ -8,7 +8,7 @@ itself from (seed, iteration, rank), see `c2d.training.sampler`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,17 @@ def export(checkpoint: Path, out: Path, kind: str) -> dict[str, Tensor]:
     stock = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     if not stock:
         raise InputError(f"{checkpoint} holds no weight under '{prefix}'; it is not a checkpoint of a {kind} run")
-    buffer = io.BytesIO()
-    torch.save(stock, buffer)
-    atomic_write_bytes(out, buffer.getvalue())
+    write_weights(stock, out)
     return stock
+
+
+def write_weights(state: Mapping[str, Tensor], out: Path) -> None:
+    """Write weights under their stock keys, on the CPU, whole or not at all.
+
+    Args:
+        state: tensors of any shape.
+        out: student.pth or classifier.pth.
+    """
+    buffer = io.BytesIO()
+    torch.save({key: value.detach().cpu() for key, value in state.items()}, buffer)
+    atomic_write_bytes(out, buffer.getvalue())

@@ -17,10 +17,13 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.evaluation.datasets import coco_dataset
-from c2d.specs.schedule import TeacherSchedule
+from c2d.specs.schedule import TeacherRecipe, TeacherSchedule
 from c2d.specs.spec import RunSpec
 from c2d.training.optimization import optimization_config
 from c2d.training.overrides import apply_overrides
+
+HELD_OUT_BATCH = 8
+"""Images whose crops a classifier sees together where it is not trained."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     Raises:
         InputError: unknown student, or an override whose key does not exist.
     """
-    return _classifier(spec, card) if spec.kind == "classifier" else _detector(spec, card, folder)
+    return _classifier(spec, card, folder) if spec.kind == "classifier" else _detector(spec, card, folder)
 
 
 def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
@@ -97,21 +100,38 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     return RunConfigs(student, train)
 
 
-def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
+def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
+    from c2d.teachers.fitting.text_embeddings import stored_embeddings
     from c2d.teachers.pipelines import teacher_pipeline
 
     recipe = spec.schedule.values
-    assert isinstance(recipe, TeacherSchedule)
+    assert isinstance(recipe, TeacherRecipe)
     model = {
         "network": spec.network,
         "num_classes": len(card.card.classes),
         "input": spec.input,
-        "loss": recipe.loss.model_dump(),
-        "per_image": recipe.crops.per_image,
         "normalisation": recipe.normalisation.model_dump(),
+        "context": recipe.crops.context,
+        "fit": recipe.fit,
     }
-    pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
-    training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
+    held_out = teacher_pipeline("held-out", recipe.crops.image_size)
+    if isinstance(recipe, TeacherSchedule):
+        model |= {"loss": recipe.loss.model_dump(), "per_image": recipe.crops.per_image}
+        pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
+        training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
+    else:
+        if spec.text_embeddings is not None:
+            model["text_length"] = stored_embeddings(spec.text_embeddings, folder).vectors.shape[1]
+        training = {
+            "default_scope": "mmdet",
+            "model": model,
+            "init": spec.init,
+            "train_dataloader": {
+                "batch_size": HELD_OUT_BATCH,
+                "dataset": coco_dataset(card, "train", held_out, test=False),
+            },
+            "seed": spec.seed,
+        }
     apply_overrides(training, spec.overrides)
     _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], "the training pipeline of the classifier")
@@ -121,11 +141,9 @@ def _classifier(spec: RunSpec, card: LoadedCard) -> RunConfigs:
             "default_scope": "mmdet",
             "model": train["model"],
             "test_dataloader": {
-                "batch_size": 8,
+                "batch_size": HELD_OUT_BATCH,
                 "num_workers": 0,
-                "dataset": coco_dataset(
-                    card, card.evaluation_split, teacher_pipeline("held-out", recipe.crops.image_size), test=True
-                ),
+                "dataset": coco_dataset(card, card.evaluation_split, held_out, test=True),
             },
         }
     )

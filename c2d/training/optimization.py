@@ -86,14 +86,18 @@ def build_optimizer(model: nn.Module, config: Config) -> tuple[OptimWrapper, lis
     """Build the optimizer wrapper and the learning-rate schedulers that a training config describes.
 
     Args:
-        model: whose parameters are optimized, wrapped by DDP or not.
+        model: whose parameters are optimized, wrapped by DDP or not. With a `trained_module` only that part's are: a
+            frozen trunk has no state in the optimizer.
         config: train_config.py; overrides reach `optim_wrapper` and `param_scheduler` too.
 
     Returns:
         (optimizer wrapper, schedulers), the schedulers in the order in which they step.
     """
     # Copies, because mmengine's builders take keys out of the config that they are given.
-    wrapper = build_optim_wrapper(model, copy.deepcopy(config["optim_wrapper"].to_dict()))
+    trained = getattr(getattr(model, "module", model), "trained_module", None)
+    wrapper = build_optim_wrapper(
+        model if trained is None else trained, copy.deepcopy(config["optim_wrapper"].to_dict())
+    )
     total = config["train_cfg"]["max_iters"]
     schedulers = []
     for item in config["param_scheduler"]:

@@ -1,12 +1,12 @@
 """Sources of a run's parts: its data set, teachers and first weights. Its images: `c2d.specs.data_of_run`.
 
 `Sources` reads the real ones. `c2d.preflight.synthetic_sources` puts random ones in the place of those that do not
-exist yet, behind the same three methods.
+exist yet, behind the same methods.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
@@ -14,6 +14,9 @@ from c2d.data.card import LoadedCard
 from c2d.specs.data_of_run import ImageSource
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
+
+if TYPE_CHECKING:
+    from c2d.teachers.fitting.text_embeddings import TextEmbeddings
 
 POOR_AP = 0.05
 """A detector teacher below it gets a warning in the log. It is not an error, as a classifier below its min_top1 is: how
@@ -62,6 +65,18 @@ class Sources:
 
         audit = initialise(model, init, self.folder, download=self.download)
         return audit.to_dict(), f"{'network' if is_classifier else 'student backbone'} from {init}: {audit.summary()}"
+
+    def text_embeddings(self) -> TextEmbeddings | None:
+        """Read the text embeddings of the classes; None for a run that has none.
+
+        Raises:
+            InputError: the file is not in the store, or has no embedding of a class.
+        """
+        if self.spec.text_embeddings is None:
+            return None
+        from c2d.teachers.fitting.text_embeddings import stored_embeddings
+
+        return stored_embeddings(self.spec.text_embeddings, self.folder).of_classes(self.card.card.classes)
 
     def classifier_teacher(self, run_id: str) -> TeacherSource:
         """Load the classifier of a finished run.

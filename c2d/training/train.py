@@ -86,19 +86,8 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         if options.monitor and spec.kind == "detector":
             run.model.gradient_monitor = GradientMonitor(options.monitor)
         cache = cache_teacher_logits(run, options.cache_teacher) if options.cache_teacher else None
-    training = partial(
-        fit,
-        folder,
-        run.model,
-        run.dataset,
-        run.resolved.train,
-        ema=spec.training.ema,
-        workers=options.workers,
-        checkpoint_every=options.checkpoint_every,
-        stop_after=options.stop_after,
-    )
     if not is_main():  # the other ranks train and evaluate with rank 0, which alone writes files
-        training(log=logging.getLogger("c2d.silent"), validate=run.validation({}, options.workers))
+        _fit(run, options, logging.getLogger("c2d.silent"), {})
         _evaluate(run, sources, {}, options.workers)
         return {}
     with attempt(folder, options.quiet) as log:
@@ -109,11 +98,39 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         if run.samples is not None:
             run.samples.heartbeat = partial(folder.touch_heartbeat, "fit")
         try:
-            training(log=log, validate=run.validation(truth, options.workers))
+            facts = _fit(run, options, log, truth)
         finally:
             if cache is not None:
                 log.info(cache.summary())
-        return _finish(run, sources, truth, options.workers)
+        return _finish(run, sources, truth, options.workers, facts)
+
+
+def _fit(run: TrainingRun, options: RunOptions, log: logging.Logger, truth: dict[str, Any]) -> dict[str, Any]:
+    """Train or solve the model; return what result.json adds about a fit without steps."""
+    if not run.spec.has_steps:
+        # imported here: a training needs no code of such a fit
+        from c2d.training.frozen.fit_without_steps import fit_without_steps
+
+        heartbeat = partial(run.folder.touch_heartbeat, "fit") if is_main() else lambda: None
+        batch = run.resolved.train["train_dataloader"]["batch_size"]
+        recipe = run.spec.schedule.values
+        facts = fit_without_steps(recipe, run.model, run.dataset, batch, log, heartbeat, options.workers)
+        if is_main():
+            checkpoint.write_weights(run.model.network.state_dict(), run.folder.classifier)
+        return facts
+    fit(
+        run.folder,
+        run.model,
+        run.dataset,
+        run.resolved.train,
+        log,
+        ema=run.spec.training.ema,
+        workers=options.workers,
+        checkpoint_every=options.checkpoint_every,
+        stop_after=options.stop_after,
+        validate=run.validation(truth, options.workers),
+    )
+    return {}
 
 
 def _synthesis_options(options: RunOptions) -> SynthesisOptions:
@@ -128,17 +145,22 @@ def _synthesis_options(options: RunOptions) -> SynthesisOptions:
     return SynthesisOptions(options.data, options.stop_after, options.quiet)
 
 
-def _finish(run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: int) -> dict[str, Any]:
+def _finish(
+    run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: int, facts_of_fit: dict[str, Any]
+) -> dict[str, Any]:
     """Export and evaluate the last weights; write and return the content of result.json."""
     folder = run.folder
     folder.write_status("running", stage="export")
     trained_s = folder.read_status()["elapsed_s"]  # of all attempts
-    checkpoint.export(checkpoint.list_checkpoints(folder)[-1], _weights(run), run.spec.kind)
+    if run.spec.has_steps:
+        checkpoint.export(checkpoint.list_checkpoints(folder)[-1], _weights(run), run.spec.kind)
     folder.write_status("running", stage="evaluate")
     result, detections = _evaluate(run, sources, truth, workers)
     if detections is not None:
         atomic_write_json_gz(folder.detections, detections)
     seconds = {**result["seconds"], "train": trained_s}
+    if facts_of_fit:
+        run.facts["fit"] |= facts_of_fit
     result |= run.facts | {"seconds": seconds, "sha256": file_digests(folder, _weights(run))}
     atomic_write_json(folder.result, result)
     return result

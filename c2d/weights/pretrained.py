@@ -165,7 +165,7 @@ def head_keys(network: nn.Module) -> set[str]:
     last = [name for name, module in network.named_modules() if any(module is head for head in heads)]
     if not last:
         last = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
-    return {f"{name}.{part}" for name in last for part in ("weight", "bias")} & set(network.state_dict())
+    return {key for key in network.state_dict() if key.rpartition(".")[0] in last}
 
 
 def pretrained_pixels(init: str) -> Normalization | None:

@@ -9,6 +9,7 @@ stripped or skipped.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
@@ -125,6 +126,29 @@ def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata in the header of a .safetensors file of any name; {} where it has none.
+
+    Raises:
+        Corrupt: it is damaged.
+        InputError: no such file, or not a .safetensors file.
+    """
+    _exists(path)
+    if not _is_safetensors(path):
+        raise InputError(f"{path} is no .safetensors file; give one")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= MAX_HEADER else b""
+    try:
+        content = json.loads(header)
+    except (ValueError, RecursionError):
+        content = None
+    found = content.get("__metadata__", {}) if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise Corrupt(f"{path} is damaged (its header cannot be read); copy or write it again")
+    return found
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:

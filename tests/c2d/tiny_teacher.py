@@ -32,7 +32,7 @@ class TinyTeacher:
         nn.init.normal_(last.weight, std=2.0)
         self.network.to(dtype).eval().requires_grad_(False)
         self.classes = [f"class{i}" for i in range(num_classes)]
-        self.size, self.normalization = size, normalization
+        self.size, self.normalization, self.context = size, normalization, 0.0
         self.shown: list[tuple[str, int]] = []
 
     def logits(self, crops: Tensor) -> Tensor:

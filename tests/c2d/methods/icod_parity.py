@@ -55,6 +55,7 @@ class Classifier:
     size = SIZE
     layers = ("l0", "l1")
     normalization = TEACHER
+    context = 0.0
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         torch.manual_seed(3)
