@@ -1,6 +1,7 @@
 """VFNet on a ResNet18 with a quarter of the channels, FPN 64, at 160 px, from scratch (refined boxes).
 
-Four levels, anchors and regression ranges of half the stock size, as in gfl-qr18 and fcos-qr18 (ours).
+Four levels, anchors and regression ranges of half the stock size, as in gfl-qr18 and fcos-qr18 (ours). mmdet's loss
+of VFNet does not run under amp.
 """
 
 _base_ = "mmdet::vfnet/vfnet_r50_fpn_1x_coco.py"
