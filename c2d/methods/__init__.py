@@ -15,6 +15,7 @@ from c2d.methods.chen import Chen
 from c2d.methods.crosskd import CrossKD
 from c2d.methods.cwd import CWD
 from c2d.methods.defeat import DeFeat
+from c2d.methods.detrdistill import DETRDistill
 from c2d.methods.dkd import DKD
 from c2d.methods.fgd import FGD
 from c2d.methods.fgfi import FGFI
@@ -51,6 +52,7 @@ DISTILLERS: dict[str, type[Distiller]] = {
     "ld": LD,
     "pgd": PGD,
     "maskd": MasKD,
+    "detrdistill": DETRDistill,
     "dkd": DKD,
     "bckd": BCKD,
     "crosskd": CrossKD,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from c2d.core.errors import InputError
 from c2d.detectors.batch import Batch
-from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, HeadTowers, Needs
+from c2d.detectors.outputs import DenseOutputs, DetectorOutputs, HeadTowers, Needs, QueryOutputs
 from c2d.detectors.recording.layout import DetectorLayout
 from c2d.detectors.recording.positives import Positives
 
@@ -62,6 +62,13 @@ class View:
         student, teacher = self.student.towers, self.teacher.towers
         if student is None or teacher is None:
             raise RuntimeError("no head towers were recorded; set towers=True in the method's `needs`")
+        return student, teacher
+
+    def queries(self) -> tuple[QueryOutputs, QueryOutputs]:
+        """Decoder layers of student and teacher, for methods whose `needs` name them."""
+        student, teacher = self.student.queries, self.teacher.queries
+        if student is None or teacher is None:
+            raise RuntimeError("no decoder layers were recorded; set queries=True in the method's `needs`")
         return student, teacher
 
 

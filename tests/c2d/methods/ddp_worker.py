@@ -18,7 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 from c2d.methods import DISTILLERS
 from tests.c2d.methods.tiny_setup import Stage, stage
 
-STUDENTS = {"ld": "gfl", "tadf": "faster", "chen": "faster", "defeat": "faster", "dkd": "faster"}
+STUDENTS = {
+    "ld": "gfl",
+    "tadf": "faster",
+    "chen": "faster",
+    "defeat": "faster",
+    "detrdistill": "deformable",
+    "dkd": "faster",
+}
 
 
 class Taught(nn.Module):

@@ -31,8 +31,8 @@ def hooks(module: torch.nn.Module) -> int:
 
 def test_all_methods_are_tested() -> None:
     assert set(RIVALS) == {
-        "at", "bckd", "chen", "crosskd", "cwd", "defeat", "dkd", "fgd", "fgfi", "fitnets", "fkd", "frs", "gid", "gkd",
-        "ld", "maskd", "mgd", "pgd", "pkd", "soft_labels", "tadf",
+        "at", "bckd", "chen", "crosskd", "cwd", "defeat", "detrdistill", "dkd", "fgd", "fgfi", "fitnets", "fkd", "frs",
+        "gid", "gkd", "ld", "maskd", "mgd", "pgd", "pkd", "soft_labels", "tadf",
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from c2d.distillation.wrapper import Distillation, TeacherSet
 from c2d.methods.base import Context, Distiller, View
 from c2d.ops.adapters import FeatureAdapter
 from c2d.teachers.detector import DetectorTeacher
-from tests.c2d import tiny_detectors
+from tests.c2d import tiny_detectors, tiny_query_detectors
 
 WIDE = 24
 """Channels of a teacher's pyramid; the student's has 16."""
@@ -70,7 +70,7 @@ def stage(method: str | dict[str, dict[str, Any]], student: str = "retinanet", t
         wide: the teacher's pyramid has `WIDE` channels (families with a neck).
         samples: for methods that look at the whole training set.
     """
-    taught = tiny_detectors.build(student, seed=seed)
+    taught = build(student, seed)
     network = copy.deepcopy(taught) if same else teaching(teacher or student, wide, seed + 1)
     detector = DetectorTeacher(network)
     context = Context(
@@ -92,10 +92,17 @@ def stage(method: str | dict[str, dict[str, Any]], student: str = "retinanet", t
     return Stage(model.train(), inputs, truth)
 
 
+def build(name: str, seed: int) -> nn.Module:
+    """A tiny detector of any family, also of those with object queries."""
+    if name in tiny_query_detectors.NAMES:
+        return tiny_query_detectors.build(name, seed=seed)
+    return tiny_detectors.build(name, seed=seed)
+
+
 def teaching(name: str, wide: bool, seed: int) -> nn.Module:
     """A tiny detector with a wider pyramid, where it has one."""
-    if not wide or name == "ssd":
-        return tiny_detectors.build(name, seed=seed)
+    if not wide or name == "ssd" or name in tiny_query_detectors.NAMES:
+        return build(name, seed)
     config = tiny_detectors.config(name)
     config.neck.out_channels = WIDE
     for part in (config.get("bbox_head"), config.get("rpn_head")):
