@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def build_student(config: Config, device: str = "cpu") -> Any:
         from mmdet.registry import MODELS
 
         try:
-            model = MODELS.build(config["model"])
+            # A copy, because some detectors (DINO) write into the config of their head.
+            model = MODELS.build(copy.deepcopy(config["model"]))
             # mmdet's constructors leave some parts at torch's own first weights; mmengine's Runner calls this too.
             model.init_weights()
         except (InputError, MemoryError):

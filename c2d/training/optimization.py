@@ -54,7 +54,8 @@ def optimization_config(schedule: Schedule) -> tuple[dict[str, Any], list[dict[s
     if schedule.clip_grad_norm is not None:
         wrapper["clip_grad"] = {"max_norm": schedule.clip_grad_norm, "norm_type": 2}
     if not chosen.norm_weight_decay:
-        wrapper["paramwise_cfg"] = {"norm_decay_mult": 0.0}
+        # RTMDet's levels share convolutions; without bypass_duplicate mmengine would list these once for each level.
+        wrapper["paramwise_cfg"] = {"norm_decay_mult": 0.0, "bypass_duplicate": True}
     return wrapper, _scheduler_configs(schedule)
 
 

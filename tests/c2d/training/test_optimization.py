@@ -51,6 +51,18 @@ def test_learning_rates_follow_warmup_and_milestones() -> None:
     assert found == pytest.approx([*warmup, *[LR] * 2, *[LR / 2] * 3, *[LR / 4] * 3])
 
 
+def test_weights_that_levels_share_are_in_one_group_of_the_optimizer() -> None:
+    shared = nn.Conv2d(2, 2, 1)
+    model = nn.ModuleList([nn.Sequential(shared, nn.BatchNorm2d(2)), nn.Sequential(shared, nn.BatchNorm2d(2))])
+    values = {"iterations": TOTAL, "batch": 2, "optimizer": {"type": "AdamW", "lr": LR, "norm_weight_decay": False}}
+    wrapper, _ = optimization_config(Schedule.model_validate(values))
+    config = Config({"optim_wrapper": wrapper, "param_scheduler": [], "train_cfg": {"max_iters": TOTAL}})
+    with mmdet_scope():
+        groups = build_optimizer(model, config)[0].optimizer.param_groups
+    weights = [id(weight) for group in groups for weight in group["params"]]
+    assert sorted(weights) == sorted(id(weight) for weight in model.parameters())  # parameters() has each once
+
+
 def test_a_cosine_falls_to_zero_at_the_end() -> None:
     found = rates(*built(COSINE), TOTAL)
     assert found == pytest.approx(
