@@ -28,7 +28,7 @@ SSD = ("icod-students", "icod-weight-temperature", "icod-layers")
 COUNTS = {
     "demo": (12, 12, 1),
     "demo-full": (3 * 8, 3 * 8, 2),
-    "methods": (3 * (3 * 20 - 10), 3 * 50, 4),
+    "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
     "icod-students": (3 * 4 * 5, 60, 2),  # 4 students x 5 rows; SSD's teacher and the others'
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
     "icod-teacher": (3 * 2 * 5, 3 * (5 + 1), 5),
@@ -36,7 +36,7 @@ COUNTS = {
     "icod-pooling": (3 * 2 * 4, 3 * (4 + 1), 0),
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
-    "rivals": (3 * (10 + 10), 60, 3),
+    "rivals": (3 * (11 + 12), 69, 3),
     # Two capacities; four controls without a method, impressions with each; the detector and four sets of images.
     "moi-scenes": (3 * 2 * (6 + 4), 60, 1 + 4),
     "moi-scenes-dense": (3 * 2 * (6 + 3), 54, 1 + 4),  # Chen's terms are of two-stage detectors
