@@ -16,13 +16,14 @@ class DatasetNode(NamedTuple):
         path: dotted key in the config, e.g. `test_dataloader.dataset.datasets.0`.
         config: of the data set itself.
         steps: its own pipeline, then the pipelines of its wrappers, from the inside outwards.
-        wrapper_steps: how many of them are a wrapper's.
+        partner_steps: for each step of a wrapper, how many steps the data set inside it has, which is where
+            MultiImageMixDataset takes further images from; None for each step of the data set itself.
     """
 
     path: str
     config: Mapping[str, Any]
     steps: list[Any]
-    wrapper_steps: int
+    partner_steps: list[int | None]
 
 
 def dataset_nodes(dataset: Any, path: str) -> list[DatasetNode]:
@@ -38,23 +39,31 @@ def dataset_nodes(dataset: Any, path: str) -> list[DatasetNode]:
     return list(_nodes(dataset, path, []))
 
 
-def _nodes(node: Any, path: str, outside: list[Any]) -> Iterator[DatasetNode]:
+def _nodes(node: Any, path: str, outside: list[list[Any]]) -> Iterator[DatasetNode]:
     if isinstance(node, (list, tuple)):
         for index, item in enumerate(node):
             yield from _nodes(item, f"{path}.{index}", outside)
         return
     if not isinstance(node, Mapping):
         raise InputError(f"{path} is {type(node).__name__} {str(node)[:60]!r}; a data set is a dict with a `type`")
-    own = list(node.get("pipeline") or ())
+    skipped = node.get("skip_type_keys") or ()
+    own = [
+        step for step in node.get("pipeline") or () if not isinstance(step, Mapping) or step.get("type") not in skipped
+    ]
     inner = [key for key in ("dataset", "datasets") if node.get(key) is not None]
     if not inner:
-        yield DatasetNode(path, node, [*own, *outside], len(outside))
+        steps: list[Any] = own
+        partner_steps: list[int | None] = [None] * len(own)
+        for level in outside:
+            partner_steps += [len(steps)] * len(level)
+            steps = [*steps, *level]
+        yield DatasetNode(path, node, steps, partner_steps)
     for key in inner:
-        yield from _nodes(node[key], f"{path}.{key}", [*own, *outside])
+        yield from _nodes(node[key], f"{path}.{key}", [own, *outside])
 
 
-def one_pipeline(config: Mapping[str, Any], loaders: tuple[str, ...], source: str) -> list[Any] | None:
-    """Return the pipeline of the first data loader that has one, through its wrappers.
+def one_pipeline(config: Mapping[str, Any], loaders: tuple[str, ...], source: str) -> DatasetNode | None:
+    """Return the data set whose pipeline stands for the first data loader that has one.
 
     Args:
         config: a whole mmdet config.
@@ -62,7 +71,7 @@ def one_pipeline(config: Mapping[str, Any], loaders: tuple[str, ...], source: st
         source: the config's name, for messages.
 
     Returns:
-        The steps, or None where no data set has any.
+        The first data set with steps, its own and its wrappers'; None where there is none.
 
     Raises:
         InputError: the data sets inside a wrapper have different pipelines.
@@ -79,5 +88,5 @@ def one_pipeline(config: Mapping[str, Any], loaders: tuple[str, ...], source: st
                     f"{source}: {nodes[0].path} and {node.path} have different pipelines, and one data set of a card "
                     "takes the place of all; copy the config and give its data sets one pipeline"
                 )
-        return nodes[0].steps
+        return nodes[0]
     return None

@@ -1,13 +1,16 @@
-"""Transforms that put several images of a data set into one, found by what their class does.
+"""Steps of a training pipeline that put several images of a data set into one, and where each takes its images from.
 
-A run resumes exactly because the image of an iteration follows from (seed, iteration) alone; and a classifier teacher
-sees crops of one image. A transform that reads other images of the data set, or keeps earlier ones, breaks both.
+mmdet has two forms. MultiImageMixDataset stands around a data set, and its steps (Mosaic, MixUp, CopyPaste) ask for
+further images of that data set. A cached step (CachedMosaic, CachedMixUp) stands in the one list of steps and takes
+images that passed the steps before it earlier, in the same process. Both become one list here: a step that mixes has
+`partner_steps`, the number of steps, from the first, that its further images pass. Cached steps become the uncached
+ones: what a cache holds depends on the processes, so no run with one could continue exactly.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
@@ -20,28 +23,110 @@ ASKS_FOR_IMAGES = ("get_indexes", "get_indices")
 OTHER_IMAGES = {"mix_results", "results_cache", "max_cached_images"}
 """Names under which a transform gets further images, or keeps earlier ones: mmdet's Cached transforms."""
 
+UNCACHED = {"CachedMosaic": "Mosaic", "CachedMixUp": "MixUp"}
+"""mmdet's cached transforms and those that compute the same from images that are read anew."""
+OF_A_CACHE = ("max_cached_images", "random_pop")
+MIXING = {"Mosaic", "MixUp", "CopyPaste"}
+PARTNERS = "partner_steps"
 
-def refuse_mixing(pipeline: Any, source: str) -> None:
-    """Check that no step of a training pipeline uses other images, nested steps and wrappers included.
+
+def resolve_mixing(
+    pipeline: Sequence[Any], source: str, *, shipped: bool = False, partner_steps: Sequence[int | None] = ()
+) -> list[Any]:
+    """Return a training pipeline whose mixing steps, nested ones included, are uncached and have `partner_steps`.
 
     Args:
-        pipeline: steps, or the config of a whole data set.
+        pipeline: the steps; those that have `partner_steps` keep it.
+        source: what has them, for messages.
+        shipped: True for steps that are all mmdet's own: told by their names, mmdet is not imported.
+        partner_steps: for each step, the number that a wrapper around the data set gives; None or left out: steps
+            before the first that mixes, and for a cached step all steps before it.
+
+    Raises:
+        InputError: a step mixes images in another way, or before they are read.
+    """
+    mixes = [any(_mixing_type(one, source, shipped) for one in typed_dicts(step)) for step in pipeline]
+    if True not in mixes:
+        return list(pipeline)
+    given = [*partner_steps, *[None] * (len(pipeline) - len(partner_steps))]
+    resolved = []
+    for place, step in enumerate(pipeline):
+        before = given[place]
+        resolved.append(_resolved(step, place, mixes.index(True) if before is None else before, source, shipped))
+    return resolved
+
+
+def _resolved(node: Any, place: int, partner_steps: int, source: str, shipped: bool) -> Any:
+    """A step, or a part of one, at a place of the pipeline."""
+    if isinstance(node, (list, tuple)):
+        return type(node)([_resolved(item, place, partner_steps, source, shipped) for item in node])
+    if not isinstance(node, Mapping):
+        return node
+    step = {key: _resolved(value, place, partner_steps, source, shipped) for key, value in node.items()}
+    kind = _mixing_type(node, source, shipped) if node.get("type") is not None else None
+    if kind is None:
+        return step
+    if kind in UNCACHED:
+        step = {key: value for key, value in step.items() if key not in OF_A_CACHE} | {"type": UNCACHED[kind]}
+        partner_steps = place
+    if isinstance(step.get("img_scale"), list):  # an override is YAML, and mmdet asserts a tuple
+        step["img_scale"] = tuple(step["img_scale"])
+    own = step.setdefault(PARTNERS, partner_steps)
+    if isinstance(own, bool) or not isinstance(own, int) or not 1 <= own <= place:
+        raise InputError(
+            f"{source}: step {place} of the pipeline ({kind}) has {PARTNERS} {own!r}; its further images pass the "
+            f"first so many steps, at least the one that reads the image and at most the {place} before it"
+        )
+    return step
+
+
+def _mixing_type(step: Mapping[str, Any], source: str, shipped: bool) -> str | None:
+    """The class name of a step that mixes images; None for others.
+
+    Raises:
+        InputError: it mixes them in a way that cannot be repeated.
+    """
+    kind = step["type"]
+    name = kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+    if name in MIXING or name in UNCACHED:
+        return str(name)
+    if shipped:
+        return None
+    with mmdet_scope():
+        from mmdet.registry import TRANSFORMS
+
+        found = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+    if not inspect.isclass(found) or not mixes_images(found):
+        return None
+    if not hasattr(found, ASKS_FOR_IMAGES[0]) or names_used(found) & (OTHER_IMAGES - {"mix_results"}):
+        raise InputError(
+            f"{source} keeps images of earlier steps ({found.__name__}), which an exact resume forbids; "
+            f"use {', '.join(sorted({*MIXING, *UNCACHED}))}, or a transform with get_indexes, as mmdet's Mosaic has it"
+        )
+    return str(name)
+
+
+def refuse_wrapped_mixing(dataset: Any, source: str) -> None:
+    """Check that no pipeline inside a wrapper of data sets mixes images.
+
+    Args:
+        dataset: config of a wrapper.
         source: what has it, for messages.
 
     Raises:
         InputError: one does.
     """
-    with mmdet_scope():
-        from mmdet.registry import TRANSFORMS
+    for step in typed_dicts(dataset):
+        if step["type"] == "MultiImageMixDataset" or _mixing_type(step, source, shipped=False):
+            raise InputError(
+                f"{source} mixes images inside {dataset['type']} ({step['type']}); write the steps into the pipeline "
+                "of one CocoDataset, where images are mixed without a wrapper"
+            )
 
-        for step in typed_dicts(pipeline):
-            kind = step["type"]
-            found = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
-            if inspect.isclass(found) and mixes_images(found):
-                raise InputError(
-                    f"{source} trains on several images at once ({found.__name__}), which an exact resume forbids; "
-                    "copy the config and give it a train_dataloader whose pipeline works on one image"
-                )
+
+def mixing_steps(pipeline: Any) -> Iterator[Mapping[str, Any]]:
+    """Return the steps of a resolved pipeline that mix images, nested ones included."""
+    return (step for step in typed_dicts(pipeline) if PARTNERS in step)
 
 
 def mixes_images(transform: type) -> bool:

@@ -25,8 +25,9 @@ PIXEL_KEYS = {
     "Pad": ("size",),
     "BatchFixedSizePad": ("size",),
     "BatchSyncRandomResize": ("random_size_range",),
-    "CachedMosaic": ("img_scale",),
-    "CachedMixUp": ("img_scale",),
+    "Mosaic": ("img_scale",),
+    "MixUp": ("img_scale",),
+    "RandomAffine": ("border",),
 }
 
 
@@ -68,23 +69,22 @@ def pipeline_size(pipeline: list[dict[str, Any]]) -> Size:
 
 
 def apply_input_size(
-    model: dict[str, Any], train: list[dict[str, Any]], test: list[dict[str, Any]], size: Size, name: str
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return (model, train pipeline, test pipeline) with every pixel size set or scaled for `size`.
+    model: dict[str, Any], pipelines: list[list[dict[str, Any]]], stock: Size, size: Size, name: str
+) -> list[list[dict[str, Any]]]:
+    """Return pipelines with every pixel size set or scaled for `size`.
 
     Args:
         model: config of the model; changed in place.
-        train: training pipeline.
-        test: test pipeline, whose resize is the stock size; if that is `size`, nothing changes.
+        pipelines: of training and test.
+        stock: input size in px that they are written for; if that is `size`, nothing changes.
         size: input size in px.
         name: the student, for messages.
 
     Raises:
         InputError: SSD's maps would be empty at this size.
     """
-    stock = pipeline_size(test)
     if size == stock:
-        return model, train, test
+        return pipelines
     factor = _short(size) / _short(stock)
 
     def scaled(value: Any) -> Any:
@@ -94,7 +94,11 @@ def apply_input_size(
                 long, short = _pair(size)
                 return type(value)((long, short) if pair[0] >= pair[1] else (short, long))
             return type(value)(scaled(v) for v in value)
-        return max(1, round(value * factor)) if isinstance(value, (int, float)) else value
+        if not isinstance(value, (int, float)):
+            return value
+        if value < 0:  # -1 stands for any size; RandomAffine's border is below 0
+            return value if value == -1 else round(value * factor)
+        return max(1, round(value * factor))
 
     def followed(step: dict[str, Any]) -> dict[str, Any]:
         keys = PIXEL_KEYS.get(str(step.get("type")), ())
@@ -107,7 +111,7 @@ def apply_input_size(
     if augments:
         model["data_preprocessor"]["batch_augments"] = [followed(step) for step in augments]
     _scale_ssd(model, _short(size), _short(stock), name)
-    return model, [followed(step) for step in train], [followed(step) for step in test]
+    return [[followed(step) for step in pipeline] for pipeline in pipelines]
 
 
 def _inside(value: Any, followed: Any) -> Any:

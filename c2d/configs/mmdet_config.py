@@ -1,23 +1,38 @@
-"""Read the parts of an mmdet config that a student has: its model, its training and its test pipeline."""
+"""Read the parts of an mmdet config that a student has: its model, its pipelines and its closing phase."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine import Config
 
+from c2d.configs.closing_phase import closing_phase
 from c2d.configs.dataset_tree import one_pipeline
-from c2d.configs.image_mixing import names_used, refuse_mixing
+from c2d.configs.image_mixing import names_used, resolve_mixing
 from c2d.configs.plain_config import to_plain
 from c2d.core.errors import InputError
 from c2d.detectors.mmdet_scope import mmdet_scope
 
 
-def model_and_pipelines(
-    source: Config, name: str, *, own: bool, shipped: bool
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return plain copies of (model, train_pipeline, test_pipeline).
+class StudentParts(NamedTuple):
+    """Plain copies of what a student has.
+
+    Attributes:
+        model: config of the model.
+        train: the training pipeline; steps that mix images have `partner_steps`.
+        test: the test pipeline.
+        closing: (pipeline, share of the iterations) of the closing phase; None where there is none.
+    """
+
+    model: dict[str, Any]
+    train: list[dict[str, Any]]
+    test: list[dict[str, Any]]
+    closing: tuple[list[dict[str, Any]], float] | None
+
+
+def student_parts(source: Config, name: str, *, own: bool, shipped: bool) -> StudentParts:
+    """Read the parts of a student.
 
     Args:
         source: a shipped student, or any mmdet config.
@@ -27,19 +42,24 @@ def model_and_pipelines(
         shipped: True for a shipped student, whose steps a test checks, so that mmdet need not be imported here.
 
     Raises:
-        InputError: no model, no pipeline, a pipeline that mixes several images, or a model that needs its own loop.
+        InputError: no model, no pipeline, a pipeline that mixes images in a way that cannot be repeated, or a model
+            that needs its own loop.
     """
     if not isinstance(source.get("model"), dict) or "type" not in source["model"]:
         raise InputError(f"'{name}' has no `model`: a student is an mmdet detector config")
+    partner_steps: list[int | None] = []
     if own:
         train, test = source["train_pipeline"], source["test_pipeline"]
     else:
-        train = _pipeline(source, "train", name)
-        test = _pipeline(source, "test", name)
+        train, partner_steps = _pipeline(source, "train", name)
+        test, _ = _pipeline(source, "test", name)
+    train = resolve_mixing(to_plain(train), f"'{name}'", shipped=shipped, partner_steps=partner_steps)
+    closing = closing_phase(source, train, name, own=own)
+    if closing is not None:
+        closing = resolve_mixing(to_plain(closing[0]), f"'{name}', closing pipeline", shipped=shipped), closing[1]
     if not shipped:
-        refuse_mixing(train, f"'{name}'")
         _refuse_own_loop(source["model"], name)
-    return to_plain(source["model"]), to_plain(train), to_plain(test)
+    return StudentParts(to_plain(source["model"]), train, to_plain(test), closing)
 
 
 def _refuse_own_loop(model: Any, name: str) -> None:
@@ -54,19 +74,22 @@ def _refuse_own_loop(model: Any, name: str) -> None:
 
         for step in (model.get("data_preprocessor") or {}).get("batch_augments") or ():
             kind = MODELS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
-            if inspect.isclass(kind) and "MessageHub" in names_used(kind):
+            # BatchSyncRandomResize is made a function of the iteration, see `c2d.detectors.iteration_resize`.
+            known = inspect.isclass(kind) and kind.__name__ == "BatchSyncRandomResize"
+            if inspect.isclass(kind) and not known and "MessageHub" in names_used(kind):
                 raise InputError(
-                    f"'{name}' resizes batches by the iteration that mmengine's Runner counts ({kind.__name__}), and a "
-                    "run here has no Runner; copy the config without it, or resize in its train pipeline (RandomResize)"
+                    f"'{name}' changes batches by the iteration that mmengine's Runner counts ({kind.__name__}), and a "
+                    "run here has no Runner; copy the config without it, or use mmdet's BatchSyncRandomResize"
                 )
 
 
-def _pipeline(source: Config, kind: str, name: str) -> list[dict[str, Any]]:
+def _pipeline(source: Config, kind: str, name: str) -> tuple[list[dict[str, Any]], list[int | None]]:
+    """(steps, for each the number that a wrapper gives: `DatasetNode.partner_steps`)."""
     loaders = (f"{kind}_dataloader", *(("val_dataloader",) if kind == "test" else ()))
     if found := one_pipeline(source, loaders, f"'{name}'"):
-        return found
+        return found.steps, found.partner_steps
     if source.get(f"{kind}_pipeline"):
-        return list(source[f"{kind}_pipeline"])
+        return list(source[f"{kind}_pipeline"]), []
     raise InputError(
         f"'{name}' has no {kind} pipeline: neither {loaders[0]}.dataset.pipeline nor {kind}_pipeline is set"
     )

@@ -1,7 +1,8 @@
 """Load the config of a student by name or path, and compute the digest that identifies its version.
 
 A student is an mmengine config with `model` (its normalisation included), `train_pipeline`, `test_pipeline` and
-`input_size`; nothing else of a file is read. Any mmdet config is a student too: give its path or
+`input_size`, and perhaps `closing_pipeline` with `closing_share`, the share of the iterations at the end that use it;
+nothing else of a file is read. Any mmdet config is a student too: give its path or
 `mmdet::FOLDER/FILE.py`. `input_size` is an int s (images fitted into s x s px) or a pair (long, short) in px; the
 pipelines follow it, see `input_size.py`.
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from c2d.configs.closing_phase import PIPELINE, SHARE
 from c2d.configs.config_literals import config_source
 from c2d.configs.foreign_config import read_config, remove_weight_files
 from c2d.configs.run_config import read_literal_config
@@ -43,6 +45,8 @@ def load_student(
 ) -> Config:
     """Return the resolved config of a student: the keys model, train_pipeline, test_pipeline and input_size.
 
+    A student with a closing phase has closing_pipeline and closing_share too.
+
     Args:
         name_or_path: a shipped name, a path to an mmdet config, or `mmdet::FOLDER/FILE.py`.
         num_classes: foreground classes, set wherever the model counts them (never in the RPN, which has one).
@@ -58,17 +62,21 @@ def load_student(
     """
     from mmengine import Config
 
-    from c2d.configs.input_size import apply_input_size, resolve_input_size
-    from c2d.configs.mmdet_config import model_and_pipelines
+    from c2d.configs.input_size import apply_input_size, pipeline_size, resolve_input_size
+    from c2d.configs.mmdet_config import student_parts
 
     source = _read(name_or_path) if kept is None else kept
     # A shipped student, or a config of one's own in the same form, has its size; mmdet's own configs do not.
     shipped = name_or_path in student_names()
     own = shipped or "input_size" in source
-    model, train, test = model_and_pipelines(source, name_or_path, own=own, shipped=shipped)
+    parts = student_parts(source, name_or_path, own=own, shipped=shipped)
+    model, closing = parts.model, {}
     remove_weight_files(model)
-    size = resolve_input_size(source.get("input_size") if own else None, test, input_size)
-    model, train, test = apply_input_size(model, train, test, size, name_or_path)
+    size = resolve_input_size(source.get("input_size") if own else None, parts.test, input_size)
+    pipelines = [parts.train, parts.test, *([parts.closing[0]] if parts.closing else [])]
+    train, test, *last = apply_input_size(model, pipelines, pipeline_size(parts.test), size, name_or_path)
+    if parts.closing:
+        closing = {PIPELINE: last[0], SHARE: parts.closing[1]}
     if num_classes is not None:
         if num_classes < 1:
             raise InputError(f"num_classes is {num_classes}; a detector has at least one class")
@@ -78,7 +86,7 @@ def load_student(
             )
     if not pretrained:
         _unfreeze(model.get("backbone", {}))
-    return Config(dict(model=model, train_pipeline=train, test_pipeline=test, input_size=size))
+    return Config(dict(model=model, train_pipeline=train, test_pipeline=test, input_size=size, **closing))
 
 
 def student_digest(name_or_path: str, kept: Config | None = None) -> str:
@@ -98,7 +106,8 @@ def student_digest(name_or_path: str, kept: Config | None = None) -> str:
 def config_text(name_or_path: str) -> str:
     """Return the resolved config of a student as the text of a config file, which has the same digest."""
     values = decode(encode(load_student(name_or_path).to_dict()))
-    return config_source({key: values[key] for key in ("model", "train_pipeline", "test_pipeline")})
+    kept = ("model", "train_pipeline", "test_pipeline", PIPELINE, SHARE)
+    return config_source({key: values[key] for key in kept if key in values})
 
 
 def kept_student(path: Path, digest: str) -> Config:

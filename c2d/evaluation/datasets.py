@@ -11,11 +11,14 @@ from typing import Any
 
 from mmengine import Config
 
+from c2d.configs.closing_phase import PIPELINE
+from c2d.configs.image_mixing import mixing_steps
 from c2d.core.errors import InputError, first_line
 from c2d.data.card import LoadedCard
 from c2d.data.coco_file import read_coco
 from c2d.data.usable_boxes import MIN_IMAGE_PX, count_usable, nothing_usable
 from c2d.detectors.mmdet_scope import mmdet_scope
+from c2d.detectors.training_pipeline import TrainingPipeline, build_steps
 
 
 def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: bool) -> dict[str, Any]:
@@ -70,7 +73,8 @@ def build_dataset(dataset: Any, *, soft_labels: bool = False) -> Any:
     """Build an mmdet data set; what it prints while reading is dropped.
 
     Args:
-        dataset: its config.
+        dataset: its config. One with steps that mix images (`c2d.configs.image_mixing`), or with a `closing_pipeline`,
+            gets a `TrainingPipeline`.
         soft_labels: keep the soft labels of a CocoDataset whose annotations have them (`SoftLabelDataset`).
 
     Raises:
@@ -83,8 +87,9 @@ def build_dataset(dataset: Any, *, soft_labels: bool = False) -> Any:
             from c2d.evaluation.soft_label_dataset import SoftLabelDataset
 
             dataset = {**dataset, "type": SoftLabelDataset}
+        whole = isinstance(dataset, Mapping) and (PIPELINE in dataset or any(mixing_steps(dataset.get("pipeline"))))
         try:
-            built = DATASETS.build(dataset)
+            built = DATASETS.build(_without_pipelines(dataset) if whole else dataset)
         except ValueError as error:  # mmengine cannot pack an empty list
             raise _no_images_error(dataset) from error
         except (InputError, MemoryError):
@@ -95,6 +100,8 @@ def build_dataset(dataset: Any, *, soft_labels: bool = False) -> Any:
             raise InputError(
                 f"mmdet cannot build the data set: {first_line(error)}; check its pipeline and the overrides"
             ) from error
+    if whole:
+        built.pipeline = _training_pipeline(built, dataset)
     paths = [built.get_data_info(index)["img_path"] for index in range(len(built))]
     if not paths:
         raise _no_images_error(dataset)
@@ -105,6 +112,20 @@ def build_dataset(dataset: Any, *, soft_labels: bool = False) -> Any:
             "restore them, or make the data card again where the images are"
         )
     return built
+
+
+def _without_pipelines(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in dataset.items() if key not in ("pipeline", PIPELINE)}
+
+
+def _training_pipeline(built: Any, dataset: Mapping[str, Any]) -> TrainingPipeline:
+    """Build the pipelines of a config for the data set that was built without them."""
+    info = getattr(built, "numbered_info", built.get_data_info)
+    steps, closing = (
+        build_steps(dataset[key], built, info) if key in dataset else None for key in ("pipeline", PIPELINE)
+    )
+    assert steps is not None
+    return TrainingPipeline(steps, closing)
 
 
 def _no_images_error(dataset: Any) -> InputError:

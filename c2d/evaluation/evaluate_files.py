@@ -68,7 +68,8 @@ def _with_card(config: Config, card: LoadedCard, name: str) -> Config:
     """The model of a config without downloads, and its test pipeline on the card's data set, which has boxes alone."""
     if not isinstance(config.get("model"), dict):
         raise InputError(f"{name} has no `model`; give a whole mmdet config")
-    pipeline = one_pipeline(config, ("test_dataloader", "val_dataloader"), name)
+    found = one_pipeline(config, ("test_dataloader", "val_dataloader"), name)
+    pipeline = found.steps if found else None
     if pipeline is None and config.get("data") is not None:
         raise InputError(f"{name} is a config of mmdet 2 (it has `data`); give the config that mmdet 3 trained with")
     if pipeline is None:

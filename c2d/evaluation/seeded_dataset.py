@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from c2d.core.errors import RunError, first_line
+from c2d.core.errors import RunError
+from c2d.detectors.training_pipeline import image_error
 from c2d.ops.seeding import derive_seed, temporary_seed
 
 
@@ -17,10 +18,17 @@ class SeededDataset(Dataset[Any]):
         dataset: mmdet data set.
         seed: of the run; 0 for an evaluation, which is the same in every run.
         use: of the images, for the message about a broken one.
+        closing_position: first position of the closing phase, where the data set has a pipeline for it; or None.
     """
 
-    def __init__(self, dataset: Any, seed: int, use: Literal["training", "evaluation"] = "training") -> None:
-        self.dataset, self.seed, self.use = dataset, seed, use
+    def __init__(
+        self,
+        dataset: Any,
+        seed: int,
+        use: Literal["training", "evaluation"] = "training",
+        closing_position: int | None = None,
+    ) -> None:
+        self.dataset, self.seed, self.use, self.closing_position = dataset, seed, use, closing_position
         self.metainfo = dataset.metainfo
 
     def __len__(self) -> int:
@@ -28,13 +36,14 @@ class SeededDataset(Dataset[Any]):
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         position, index = key
+        if self.closing_position is not None:
+            self.dataset.pipeline.in_closing_phase = position >= self.closing_position
         # 1 is the purpose of this seed, see `Distillation.generator`. The states are restored: with workers 0 the
         # loader runs in the process of the model.
         with temporary_seed(derive_seed(self.seed, position, 1)):
             try:
                 return self.dataset[index]
+            except RunError:  # of an image that is mixed into this one
+                raise
             except Exception as error:  # a pipeline may raise anything at a broken image
-                path = self.dataset.get_data_info(index).get("img_path", f"number {index}")
-                raise RunError(
-                    f"{self.use} image {path}: {first_line(error)}; run `c2d data check` on the data set", "data"
-                ) from error
+                raise image_error(self.use, self.dataset, index, error) from error

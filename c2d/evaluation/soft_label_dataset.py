@@ -23,8 +23,8 @@ class SoftLabelDataset(CocoDataset):
     """A CocoDataset that adds `gt_instances.soft_labels` where the annotations of its file have a `soft_label`.
 
     Every transform keeps labels beside their boxes and none computes with them. So while the pipeline runs, the label
-    of a box is its place among the image's boxes, and afterwards label and soft label are looked up by it. Nothing
-    random is drawn: images, boxes and labels are those of a CocoDataset.
+    of a box is its place among the boxes of all images that the item is made of, and afterwards label and soft label
+    are looked up by it. Nothing random is drawn: images, boxes and labels are those of a CocoDataset.
 
     Attributes:
         has_soft_labels: whether an annotation of the file has one.
@@ -32,6 +32,7 @@ class SoftLabelDataset(CocoDataset):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.has_soft_labels = False
+        self._boxes: list[tuple[int, list[float]]] = []  # (label, soft label) of an item's boxes, by place
         super().__init__(*args, **kwargs)
 
     def parse_data_info(self, raw_data_info: dict[str, Any]) -> Any:
@@ -64,17 +65,26 @@ class SoftLabelDataset(CocoDataset):
         """
         if not self.has_soft_labels:
             return super().prepare_data(idx)
-        info = self.get_data_info(idx)
-        instances = info["instances"]
-        labels = torch.tensor([one["bbox_label"] for one in instances], dtype=torch.long)
-        soft = torch.tensor([one.pop(SOFT_LABEL) for one in instances], dtype=torch.float32)
-        soft = soft.reshape(len(instances), len(self.metainfo["classes"]))
-        for place, one in enumerate(instances):
-            one["bbox_label"] = place
-        packed = self.pipeline(info)
+        self._boxes = []
+        packed = self.pipeline(self.numbered_info(idx))
         if packed is not None:  # a pipeline may refuse an image; mmdet then takes another
-            _look_up(packed, labels, soft)
+            labels = torch.tensor([label for label, _ in self._boxes], dtype=torch.long)
+            soft = torch.tensor([row for _, row in self._boxes], dtype=torch.float32)
+            _look_up(packed, labels, soft.reshape(len(labels), len(self.metainfo["classes"])))
         return packed
+
+    def numbered_info(self, idx: int) -> Any:
+        """Return an image of the current item, with the places of its boxes in the place of their labels.
+
+        Args:
+            idx: of the image.
+        """
+        info = self.get_data_info(idx)
+        if self.has_soft_labels:
+            for one in info["instances"]:
+                self._boxes.append((one["bbox_label"], one.pop(SOFT_LABEL)))
+                one["bbox_label"] = len(self._boxes) - 1
+        return info
 
 
 def _look_up(packed: Any, labels: Tensor, soft: Tensor) -> None:

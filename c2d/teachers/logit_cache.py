@@ -132,6 +132,8 @@ def check_deterministic(dataset: Mapping[str, Any], preprocessor: Mapping[str, A
     advice = f"a cache of teacher logits needs the same crops every time ({allowed}); train without --cache-teacher"
     if dataset.get("type") != "CocoDataset":
         raise InputError(f"the training data is a {dataset.get('type')}, which may mix images; {advice}")
+    if dataset.get("closing_pipeline"):
+        raise InputError(f"the training ends with a closing_pipeline, which changes crops; {advice}")
     for transform in dataset["pipeline"]:
         name = str(transform["type"]) if isinstance(transform["type"], str) else transform["type"].__name__
         if name in DETERMINISTIC_TRANSFORMS or (name == "RandomFlip" and transform.get("prob") == 0):

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dataset import pseudo_collate
 
+from c2d.configs.mixing_record import mixing_facts, mixing_notes
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.store_folder import find_run
 from c2d.core.yaml.yaml_lines import read_mapping
 from c2d.data.card import LoadedCard
 from c2d.detectors.heads import count_classes
+from c2d.detectors.iteration_state import resize_by_iteration
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.build_methods import build_distillation, check_classes, schedule_notes
 from c2d.distillation.wrapper import TeacherSet
@@ -77,7 +79,7 @@ class TrainingRun:
         """
         batch = size or self.resolved.train["train_dataloader"]["batch_size"]
         # The same images and augmentation as in a training of one process.
-        data = SeededDataset(self.dataset, self.spec.seed)
+        data = SeededDataset(self.dataset, self.spec.seed)  # never in the closing phase
         keys = iter(ResumableSampler(len(data), self.spec.seed, batch, 0, 1, 0, count))
         for _ in range(count):
             images = pseudo_collate([data[next(keys)] for _ in range(batch)])
@@ -185,6 +187,7 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
             "num_classes into the head of its config, so that the number can be set"
         )
     audit, note = sources.first_weights(student)
+    resized = resize_by_iteration(student, spec.seed)
     images = f"{len(dataset)} training images {_origin(sources)}"
     notes = [f"{folder.id}: {images}, {len(classes)} classes, on {sources.device}", note]
     teachers = TeacherSet()
@@ -200,8 +203,8 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     model = build_distillation(spec, student, teachers, len(classes), samples, soft_labels).to(sources.device)
     check_classes(model, classes)
     notes += [f"{name}: {note}" for name, method in model.methods.items() for note in method.notes]
-    notes += schedule_notes(model)
-    facts = {"audit_init": audit, "teachers": facts, **_facts_of_images(sources)}
+    notes += [*schedule_notes(model), *resized, *mixing_notes(resolved.train, student)]
+    facts = {"audit_init": audit, "teachers": facts, **_facts_of_images(sources), **mixing_facts(resolved.train)}
     return TrainingRun(spec, folder, resolved, model, dataset, sources.device, facts, notes, samples)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from mmengine import Config
 
+from c2d.configs.closing_phase import PIPELINE, SHARE, is_share
 from c2d.configs.dataset_tree import dataset_nodes
 from c2d.configs.image_decoder import refuse_other_decoder
-from c2d.configs.image_mixing import refuse_mixing
+from c2d.configs.image_mixing import refuse_wrapped_mixing, resolve_mixing
 from c2d.configs.student_config import class_counts, kept_student, load_student, student_digest, student_names
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
@@ -76,15 +77,16 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
         pretrained=spec.init != "none",
         kept=kept,
     )
-    training = _training(
-        spec, coco_dataset(card, "train", source["train_pipeline"], test=False), source.to_dict()["model"]
-    )
+    dataset = coco_dataset(card, "train", source["train_pipeline"], test=False)
+    training = _training(spec, dataset, source.to_dict()["model"])
+    if PIPELINE in source:
+        dataset[PIPELINE], training["train_cfg"][SHARE] = source[PIPELINE], source[SHARE]
     apply_overrides(training, spec.overrides)
     _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], f"the training pipeline of {spec.student.name}")
     refuse_other_decoder(source["test_pipeline"], f"the test pipeline of {spec.student.name}")
-    if any(key.startswith("train_dataloader") for key in spec.overrides):
-        refuse_mixing(training["train_dataloader"], "with these overrides the run")
+    if spec.overrides:
+        _resolve_overridden(training)
     train = Config(training)
     student = Config(
         {
@@ -165,6 +167,25 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
         "find_unused_parameters": False,
         "seed": spec.seed,
     }
+
+
+def _resolve_overridden(training: dict[str, Any]) -> None:
+    """Resolve steps that mix images and the closing phase once more, as overrides have changed them.
+
+    Raises:
+        InputError: images are mixed in a way that cannot be repeated, or the share of the closing phase is none.
+    """
+    source, dataset, share = "with these overrides the run", training["train_dataloader"]["dataset"], None
+    if "dataset" in dataset or "datasets" in dataset:
+        refuse_wrapped_mixing(dataset, source)
+    for key in (PIPELINE, "pipeline"):
+        if key in dataset:
+            dataset[key] = resolve_mixing(dataset[key], source)
+    if (share := training["train_cfg"].get(SHARE)) is not None and (not is_share(share) or PIPELINE not in dataset):
+        raise InputError(
+            f"override train_cfg.{SHARE} is {share!r}; it is a share of the iterations above 0 and at most 1, of a "
+            f"student with a {PIPELINE}; null switches its closing phase off"
+        )
 
 
 def _check_classes(training: dict[str, Any], card: LoadedCard, dataset: str) -> None:

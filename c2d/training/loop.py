@@ -19,10 +19,12 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
+from c2d.configs.closing_phase import closing_start
 from c2d.core.attempt import Interrupted
 from c2d.core.curves.event_file import drop_events_after
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder
+from c2d.detectors.iteration_state import set_l1_loss
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.evaluation.distributed import device_index
 from c2d.evaluation.loader_processes import image_loader, loader_errors
@@ -130,6 +132,7 @@ class Trainer:
         schedulers: of the learning rate, in the order in which they step.
         average: EMA of the weights, or None.
         iteration: number of steps that are done.
+        closing_start: first iteration of the closing phase, or None.
         box_losses: stops a run that learns no box.
     """
 
@@ -143,6 +146,7 @@ class Trainer:
         self.hub, self.steps_of_a_pass = MessageHub.get_current_instance(), steps_of_a_pass
         self.hub.update_info_dict({"epoch": 0, "max_iters": self.total})
         self.model, self.average, self.iteration = model, average, 0
+        self.closing_start = closing_start(config["train_cfg"])
         self.box_losses = BoxLossCheck(model, steps_of_a_pass)
         self.wrapped = _distribute(model, config["find_unused_parameters"])
         self.optimizer, self.schedulers = build_optimizer(self.wrapped, config)
@@ -188,6 +192,8 @@ class Trainer:
         seed_everything(derive_seed(self.seed, self.iteration, self.rank, 3))
         self.model.iteration = self.iteration
         self.hub.update_info_dict({"iter": self.iteration, "epoch": self.iteration // self.steps_of_a_pass})
+        if self.closing_start is not None:
+            set_l1_loss(self.model, self.iteration >= self.closing_start)
         losses: dict[str, Tensor] = self.wrapped.train_step(batch, optim_wrapper=self.optimizer)
         self.iteration += 1
         self.box_losses.check(losses, batch["data_samples"])
@@ -210,7 +216,19 @@ def _loader(dataset: Any, config: Config, workers: int, start: int) -> DataLoade
     batch, seed = config["train_dataloader"]["batch_size"], config["seed"]
     stream = ResumableSampler(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"])
     batches = BatchSampler(stream, batch // world, drop_last=False)  # type: ignore[arg-type]  # keys are no ints
-    return image_loader(SeededDataset(dataset, seed), batches, workers)
+    return image_loader(seeded(dataset, config), batches, workers)
+
+
+def seeded(dataset: Any, config: Config) -> SeededDataset:
+    """Return the images of a training by their positions in it.
+
+    Args:
+        dataset: mmdet data set of the training split.
+        config: train_config.py.
+    """
+    first = closing_start(config["train_cfg"])
+    closing_position = None if first is None else first * config["train_dataloader"]["batch_size"]
+    return SeededDataset(dataset, config["seed"], "training", closing_position)
 
 
 def _distribute(model: Any, find_unused_parameters: bool) -> Any:
