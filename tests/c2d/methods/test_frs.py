@@ -88,7 +88,7 @@ def test_softmax_heads_leave_the_background_out_of_the_mask() -> None:
     torch.testing.assert_close(cross_entropy(z, z, 4, "softmax"), -(p * p.log()).sum((1, 2)))
 
 
-@pytest.mark.parametrize("student", tiny_detectors.NAMES)
+@pytest.mark.parametrize("student", [*tiny_detectors.NAMES, "rtmdet", "yolof", "paa", "vfnet", "centernet-update"])
 @pytest.mark.parametrize("counts", [(3, 0), (0, 0)])
 def test_every_detector_is_taught_with_and_without_boxes(student: str, counts: tuple[int, ...]) -> None:
     play = stage("frs", student, counts=counts, ramp=0)
@@ -99,7 +99,7 @@ def test_every_detector_is_taught_with_and_without_boxes(student: str, counts: t
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in play.model.parameters())
 
 
-@pytest.mark.parametrize("student", tiny_detectors.NAMES)
+@pytest.mark.parametrize("student", [*tiny_detectors.NAMES, "yolox", "tood"])
 def test_student_equals_teacher(student: str) -> None:
     play = without_adapters(stage("frs", student, same=True, pad=0))
     play.model.eval()  # one network, one mode

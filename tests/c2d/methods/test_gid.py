@@ -199,7 +199,7 @@ def test_matching() -> None:
     assert edge_distances(bins.flatten(1)).tolist() == [[3.0] * 4]
 
 
-@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("student", [*STUDENTS, "rtmdet", "yolox", "tood"])
 def test_student_equals_teacher(student: str) -> None:
     play = without_adapters(stage("gid", student, same=True, pad=0, **FINE))
     play.model.eval()  # one network, one mode
@@ -213,7 +213,7 @@ def test_student_equals_teacher(student: str) -> None:
     assert terms["cls"] == pytest.approx(float(entropy), rel=1e-5)
 
 
-@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("student", [*STUDENTS, "yolof", "vfnet", "centernet-update"])
 @pytest.mark.parametrize("counts", [(3, 0), (0, 0)])
 def test_images_without_boxes_are_taught_as_well(student: str, counts: tuple[int, ...]) -> None:
     play = stage("gid", student, counts=counts, **FINE)

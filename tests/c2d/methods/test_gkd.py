@@ -247,7 +247,7 @@ def test_candidates_equal_the_references() -> None:
 # Steps
 
 
-@pytest.mark.parametrize("name", tiny_detectors.NAMES)
+@pytest.mark.parametrize("name", [*tiny_detectors.NAMES, *tiny_detectors.NEWER])
 def test_every_detector_is_taught(name: str) -> None:
     play = gkd(name)
     terms = play.terms()

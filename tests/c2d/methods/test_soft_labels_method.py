@@ -108,7 +108,7 @@ def test_formulas_equal_the_reference_in_value_and_gradient(background: float, T
         torch.testing.assert_close(sides[0], sides[1], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("family", tiny_detectors.NAMES)
+@pytest.mark.parametrize("family", [*tiny_detectors.NAMES, *tiny_detectors.NEWER])
 def test_every_family_learns_the_soft_label_of_each_positives_object(family: str) -> None:
     play = taught(family, counts=(3, 2))
     view = play.view()
