@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from torch import nn
@@ -96,9 +98,11 @@ def build_optimizer(model: nn.Module, config: Config) -> tuple[OptimWrapper, lis
     """
     # Copies, because mmengine's builders take keys out of the config that they are given.
     trained = getattr(getattr(model, "module", model), "trained_module", None)
-    wrapper = build_optim_wrapper(
-        model if trained is None else trained, copy.deepcopy(config["optim_wrapper"].to_dict())
-    )
+    options = copy.deepcopy(config["optim_wrapper"].to_dict())
+    if "paramwise_cfg" in options:  # layers that levels share (RTMDet) would be optimized once for each of their names
+        options["paramwise_cfg"].setdefault("bypass_duplicate", True)
+    with _without_notes():
+        wrapper = build_optim_wrapper(model if trained is None else trained, options)
     total = config["train_cfg"]["max_iters"]
     schedulers = []
     for item in config["param_scheduler"]:
@@ -107,3 +111,15 @@ def build_optimizer(model: nn.Module, config: Config) -> tuple[OptimWrapper, lis
         arguments.setdefault("end", 1 if arguments.get("by_epoch", True) else total)
         schedulers.append(PARAM_SCHEDULERS.build(arguments, default_args={"optimizer": wrapper, "epoch_length": total}))
     return wrapper, schedulers
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Drop mmengine's line for every parameter that is frozen, or has a second name."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -15,19 +15,20 @@ from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.specs.schedule import Schedule
 from c2d.training.optimization import build_optimizer, optimization_config
 from c2d.training.train import train
+from tests.c2d import tiny_detectors
 from tests.c2d.conftest import TinyStore
 
 TOTAL, LR = 12, 0.1
 
 
-def built(schedule: dict[str, Any]) -> tuple[Any, list[Any]]:
+def built(schedule: dict[str, Any], model: nn.Module | None = None) -> tuple[Any, list[Any]]:
     values = {"iterations": TOTAL, "batch": 2, "optimizer": {"type": "SGD", "lr": LR}, **schedule}
     wrapper, schedulers = optimization_config(Schedule.model_validate(values))
     config = Config(
         {"optim_wrapper": wrapper, "param_scheduler": schedulers, "train_cfg": {"max_iters": TOTAL}},
     )
     with mmdet_scope():
-        return build_optimizer(nn.Linear(2, 2), config)
+        return build_optimizer(nn.Linear(2, 2) if model is None else model, config)
 
 
 def rates(optimizer: Any, schedulers: list[Any], steps: int) -> list[float]:
@@ -91,3 +92,13 @@ def test_heads_read_iteration_and_epoch_from_the_message_hub(tiny_store: TinySto
             train(folder, tiny_store.options(stop_after=stop))
         hub = MessageHub.get_current_instance()
         assert (hub.get_info("epoch"), hub.get_info("iter"), hub.get_info("max_iters")) == (epoch, stop - 1, 8)
+
+
+def test_a_layer_that_levels_share_is_optimized_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """RTMDet's head names the convolutions of its levels apart, and they are the same."""
+    student = tiny_detectors.build("rtmdet")
+    optimizer, _ = built({"optimizer": {"type": "SGD", "lr": LR, "norm_weight_decay": False}}, student)
+    given = [weight for group in optimizer.param_groups for weight in group["params"]]
+    assert len(given) == len({id(weight) for weight in given})
+    assert {id(weight) for weight in student.parameters()} < {id(weight) for weight in given}  # and mmengine's own one
+    assert "duplicate" not in "".join(capfd.readouterr())
