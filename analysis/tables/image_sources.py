@@ -74,7 +74,7 @@ def sentences(group: Group, among: Sequence[Group]) -> Iterator[str]:
         targets = ", with the targets of the impressions" * (row["training_images.images_from"] in _CONTROLS)
         without = "no real image" if need == DATA_FREE else "no label of the data set"
         yield f"{need}: trained on {text}{targets}{by}; {without}"
-        if need == DATA_FREE and row["init"] not in ("", "none"):
+        if need == DATA_FREE and row["init"] not in ("", "none", "teacher"):
             yield f"its student does not start from random weights (init {row['init']}): real images are in its start"
 
 

@@ -94,7 +94,7 @@ class SyntheticSources(Sources):
         Raises:
             InputError: unknown or missing weights, another normalization, or another architecture.
         """
-        init = self.spec.init
+        init = self.init
         if init == "none":
             return None, ""
         pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
@@ -106,6 +106,12 @@ class SyntheticSources(Sources):
             self._check_weights(model)
             note = f"weights {init} are not here; name, normalisation, keys and shapes fit; the run needs the file"
         self.notes.append(note)
+        return audit, note
+
+    def inherited_weights(self, student: Any, teacher: TeacherSource) -> tuple[dict[str, Any] | None, str]:
+        """Compare the layers of student and teacher; a teacher that is not trained yet has random weights."""
+        audit, note = super().inherited_weights(student, teacher)
+        self.notes += [note] if note else []
         return audit, note
 
     def text_embeddings(self) -> TextEmbeddings | None:
@@ -156,6 +162,6 @@ class SyntheticSources(Sources):
         is_classifier = hasattr(model, "network")
         target = model.network if is_classifier else model.backbone
         own = {key: value.clone() for key, value in target.state_dict().items()}
-        zeros = synthetic.weights(self.spec.init, self.parts.scratch, head=is_classifier)
-        pretrained.load(target, WeightFile(self.spec.init, safe_load.load(zeros)), classifier=is_classifier)
+        zeros = synthetic.weights(self.init, self.parts.scratch, head=is_classifier)
+        pretrained.load(target, WeightFile(self.init, safe_load.load(zeros)), classifier=is_classifier)
         target.load_state_dict(own)

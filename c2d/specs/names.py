@@ -160,13 +160,14 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
 
 def _init(given: str, runs: Path) -> str:
     """Return the name of a source as it is given, or `sha256:...` of a file, which is copied to the store."""
-    if given.startswith(weight_packages.PREFIX):
-        weight_packages.weight_package(given)
-    if given == first_weights.NONE or given.startswith((*first_weights.NAMED, first_weights.KEPT)):
-        return given
-    if not is_file(Path(given)):
+    source = first_weights.network_source(given)
+    if source.startswith(weight_packages.PREFIX):
+        weight_packages.weight_package(source)
+    if source == first_weights.NONE or source.startswith((*first_weights.NAMED, first_weights.KEPT)):
+        return first_weights.joined(source, first_weights.inherits(given))
+    if not is_file(Path(source)):
         raise InputError(f"init '{given}' names no weights and no file that exists; allowed: {first_weights.ALLOWED}")
-    return _kept_file(Path(given), runs)
+    return first_weights.joined(_kept_file(Path(source), runs), first_weights.inherits(given))
 
 
 def _text_embeddings(given: str, runs: Path) -> str:

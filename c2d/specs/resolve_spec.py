@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.specs import first_weights
 from c2d.specs.images_of_spec import check_keys_of_impressions, kind_of, source_of_control, trains_on_impressions
 from c2d.specs.impressions_schedule import CONTROLS
 from c2d.specs.lookup import Lookup
@@ -82,6 +83,14 @@ def check_keys(values: Mapping[str, Any]) -> None:
         raise InputError(f"dataset {values['dataset']!r} is not a name; give a data card's name or path")
 
 
+def _with_inheritance(needed: Mapping[str, list[str]], init: str, kind: str) -> dict[str, list[str]]:
+    """Return {kind of teacher: what needs one}: the methods, and an `init` that inherits from the detector teacher."""
+    needs = {kind: [f"method {', '.join(methods)}"] for kind, methods in needed.items()}
+    if kind == "detector" and first_weights.inherits(init):
+        needs.setdefault("detector", []).append(f"init {init}")
+    return needs
+
+
 def _given(values: Mapping[str, Any], key: str, default: Any) -> Any:
     """Return a value of a spec; `default` for null and an empty list or mapping, not for false, 0 and empty text."""
     value = values.get(key)
@@ -126,7 +135,7 @@ class SpecResolver:
             **named,
             "kind": kind,
             "method": method,
-            "teachers": self._teachers(values, kind, needed, named["dataset"]),
+            "teachers": self._teachers(values, kind, _with_inheritance(needed, named["init"], kind), named["dataset"]),
             "network": values.get("student") or values.get("network") if kind == "classifier" else None,
             "input": values.get("input"),
             "overrides": _given(values, "overrides", {}),
@@ -171,7 +180,7 @@ class SpecResolver:
             teacher = given.get(kind)
             if not teacher:
                 raise InputError(
-                    f"method {', '.join(methods)} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one "
+                    f"{', '.join(methods)} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one "
                     f"first with `c2d train`), in a sweep also {{{kind}: {{{MODEL_KEYS[kind]}: ..., schedule: ...}}}}"
                 )
             ids[kind] = self._teacher(kind, teacher, values["dataset"])

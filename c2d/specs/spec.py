@@ -43,7 +43,7 @@ class StudentRef(Strict):
 
 
 class Teachers(Strict):
-    """Run ids of the teachers; null for a kind that no method needs.
+    """Run ids of the teachers; null for a kind that neither a method nor `init` needs.
 
     `impressions` is no teacher but the run whose images are trained on, made from a detector.
     """
@@ -96,6 +96,11 @@ class RunSpec(Strict):
             raise ValueError(f"schedule '{self.schedule.name}' is not one of a run of kind {self.kind}")
         if self.kind == "impressions":
             self._fits_impressions()
+        if first_weights.inherits(self.init) and not (self.kind == "detector" and self.teachers.detector):
+            raise ValueError(
+                f"init {self.init} takes neck and heads from the detector teacher of a student; add teachers: "
+                "{detector: RUN} to a run with a student, or take another init"
+            )
         if self.kind == "classifier":
             if self.method or self.teachers != Teachers():
                 raise ValueError("a classifier run has no method and no teachers")

@@ -32,7 +32,9 @@ from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.evaluation.stock_model import build_student
 from c2d.methods import DISTILLERS
 from c2d.ops.seeding import seed_everything
+from c2d.specs.catalog import method_catalog
 from c2d.specs.data_of_run import verified_data
+from c2d.specs.method_schema import needed_teachers
 from c2d.specs.resolve_spec import resolve_spec
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.training import config
@@ -192,12 +194,18 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     notes = [f"{folder.id}: {images}, {len(classes)} classes, on {sources.device}", note]
     teachers = TeacherSet()
     facts: dict[str, Any] = {"classifier": None, "detector": None}
+    inherited = None
     if spec.teachers.classifier:
         teachers.classifier, facts["classifier"], note = sources.classifier_teacher(spec.teachers.classifier)
         notes.append(note)
     if spec.teachers.detector:
-        teachers.detector, facts["detector"], note = sources.detector_teacher(spec.teachers.detector)
-        notes.append(note)
+        source = sources.detector_teacher(spec.teachers.detector)
+        facts["detector"] = source.facts
+        notes.append(source.note)
+        inherited, note = sources.inherited_weights(student, source)
+        notes += [note] if note else []
+        if "detector" in needed_teachers(spec.method, method_catalog()):
+            teachers.detector = source.teacher
     samples = TrainingImages(partial(dataset_at_test_time, resolved, card))
     soft_labels = getattr(dataset, "has_soft_labels", False)
     model = build_distillation(spec, student, teachers, len(classes), samples, soft_labels).to(sources.device)
@@ -205,6 +213,8 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     notes += [f"{name}: {note}" for name, method in model.methods.items() for note in method.notes]
     notes += [*schedule_notes(model), *resized, *mixing_notes(resolved.train, student)]
     facts = {"audit_init": audit, "teachers": facts, **_facts_of_images(sources), **mixing_facts(resolved.train)}
+    if inherited is not None:
+        facts["audit_inherited"] = inherited
     return TrainingRun(spec, folder, resolved, model, dataset, sources.device, facts, notes, samples)
 
 

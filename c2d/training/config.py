@@ -18,6 +18,7 @@ from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
 from c2d.evaluation.datasets import coco_dataset
+from c2d.specs import first_weights
 from c2d.specs.schedule import TeacherRecipe, TeacherSchedule
 from c2d.specs.spec import RunSpec
 from c2d.training.optimization import optimization_config
@@ -74,7 +75,7 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
         str(stored) if kept else name,
         num_classes=len(card.card.classes),
         input_size=spec.input,
-        pretrained=spec.init != "none",
+        pretrained=first_weights.network_source(spec.init) != first_weights.NONE,
         kept=kept,
     )
     dataset = coco_dataset(card, "train", source["train_pipeline"], test=False)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from c2d.core.errors import InputError
+from c2d.core.errors import InputError, abbreviate
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
+from c2d.specs import first_weights
 from c2d.specs.data_of_run import ImageSource
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
@@ -40,6 +41,7 @@ class Sources:
         device: `cpu` or `cuda:N`.
         card: the data set: `train` has the images of the run, wherever they come from.
         images: where they come from; None: they are real and labelled.
+        init: what fills the network or backbone: the spec's `init` without what is inherited from a teacher.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Sources:
     ) -> None:  # fmt: skip
         self.spec, self.folder, self.device, self.card, self.images = spec, folder, device, card, images
         self.download = download
+        self.init = first_weights.network_source(spec.init)
 
     def first_weights(self, model: Any) -> tuple[dict[str, Any] | None, str]:
         """Load the weights that the spec's `init` names into a detector's backbone or a classifier's network.
@@ -58,13 +61,44 @@ class Sources:
         Raises:
             InputError: the file is missing or does not fit.
         """
-        init, is_classifier = self.spec.init, self.spec.kind == "classifier"
-        if init == "none":
-            return None, "" if is_classifier else "student from scratch (init none): no pretrained weights"
+        is_classifier = self.spec.kind == "classifier"
+        if self.init == first_weights.NONE:
+            part = "backbone" if first_weights.inherits(self.spec.init) else "student"
+            return None, "" if is_classifier else f"{part} from scratch (init {self.spec.init}): no pretrained weights"
         from c2d.weights.pretrained import initialise
 
-        audit = initialise(model, init, self.folder, download=self.download)
-        return audit.to_dict(), f"{'network' if is_classifier else 'student backbone'} from {init}: {audit.summary()}"
+        audit = initialise(model, self.init, self.folder, download=self.download)
+        return (
+            audit.to_dict(),
+            f"{'network' if is_classifier else 'student backbone'} from {self.init}: {audit.summary()}",
+        )
+
+    def inherited_weights(self, student: Any, teacher: TeacherSource) -> tuple[dict[str, Any] | None, str]:
+        """Fill a student's neck and heads from its detector teacher, where the spec's `init` says so.
+
+        Args:
+            student: an mmdet detector.
+            teacher: of the run.
+
+        Returns:
+            (audit of all keys of neck and heads or None, note for the log).
+
+        Raises:
+            InputError: no layer fits, or the classes differ.
+        """
+        if not first_weights.inherits(self.spec.init):
+            return None, ""
+        classes, name = self.card.card.classes, f"teacher {self.spec.teachers.detector}"
+        if teacher.teacher.classes is not None and list(teacher.teacher.classes) != list(classes):
+            raise InputError(
+                f"init {self.spec.init}: {name} has the classes {abbreviate(teacher.teacher.classes)}, the student "
+                f"{abbreviate(classes)}; its head would start with the weights of other classes: train a teacher on "
+                "this data set, or take another init"
+            )
+        from c2d.weights.inherited import inherit_neck_and_heads
+
+        audit = inherit_neck_and_heads(student, teacher.teacher.network, name)
+        return audit.to_dict(), audit.summary()
 
     def text_embeddings(self) -> TextEmbeddings | None:
         """Read the text embeddings of the classes; None for a run that has none.

@@ -17,6 +17,7 @@ from c2d.data.public import public_cards
 from c2d.data.usable_boxes import training_min_size
 from c2d.specs.catalog import student_catalog
 from c2d.specs.data_of_run import finished_images
+from c2d.specs.first_weights import network_source
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import needed_runs, teacher_result, teacher_run, wrong_kind
 from sweeps.definition.profile import Profile
@@ -133,8 +134,9 @@ def first_weights(
 ) -> Iterator[RunProblem]:
     """Check that weight files of the store exist; warn about weights of torchvision that a job may not download."""
     for run, spec in specs.items():
-        if spec.init.startswith("sha256:"):
-            kept = RunStore(runs).weights(spec.init.removeprefix("sha256:"))
+        source = network_source(spec.init)
+        if source.startswith("sha256:"):
+            kept = RunStore(runs).weights(source.removeprefix("sha256:"))
             if not kept.is_file():
                 yield RunProblem(
                     run, f"no weight file {kept} in the store; give the file itself as `init`; the store keeps a copy"
@@ -143,7 +145,8 @@ def first_weights(
         return
     home = profile.environment.get("TORCH_HOME") or os.environ.get("TORCH_HOME") or "~/.cache/torch"
     cache = Path(home).expanduser() / "hub" / "checkpoints"
-    for init in sorted({spec.init for spec in specs.values() if spec.init.startswith("torchvision:")}):
+    sources = {network_source(spec.init) for spec in specs.values()}
+    for init in sorted(source for source in sources if source.startswith("torchvision:")):
         model = init.removeprefix("torchvision:").partition(".")[0]
         # A variable in the path has its value on the node only.
         if "$" not in home and not any(cache.glob(f"{model}*")):

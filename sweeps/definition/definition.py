@@ -12,6 +12,7 @@ from c2d.core.errors import unknown_name
 from c2d.core.regular_file import is_file
 from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
+from c2d.specs.first_weights import inherits
 from c2d.specs.method_schema import method_names, needed_teachers
 from c2d.specs.spec import KINDS, MODEL_KEYS
 from sweeps.definition.axes import Axis, read_assignments, read_axes, read_rules
@@ -227,7 +228,7 @@ def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[
     used = set(method_names(value["base"].get("method")))
     for axis in axes.values():
         used |= {name for label in axis.labels for name in method_names(axis.sets(label).get("method"))}
-    needed = {**needed_teachers(sorted(used), methods), **_needed_by_images(value)}
+    needed = {**needed_teachers(sorted(used), methods), **_needed_by_images(value), **_needed_by_init(value)}
     # A misspelled method is reported once, not again by every key that would act on it.
     setters = [("axes", name) for name, axis in axes.items() if axis.bundle or name == "method"]
     unsure = any(document.errors.has_error_in(path) for path in (("base", "method"), *setters))
@@ -255,6 +256,18 @@ def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[
         document.errors.add(("teachers", "impressions"), f"is used by no cell; a cell {USES_IMPRESSIONS}")
 
 
+def _settings(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return (key, value) of everything that the base and the labels of the axes set."""
+    return [*value["base"].items(), *(one for axis in value["axes"].values() for label in axis.labels
+            for one in axis.sets(label).items())]  # fmt: skip
+
+
+def _needed_by_init(value: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what a cell whose student inherits neck and heads needs: a detector."""
+    inherited = any(key == "init" and isinstance(given, str) and inherits(given) for key, given in _settings(value))
+    return {"detector": []} if inherited else {}
+
+
 def _needed_by_images(value: dict[str, Any]) -> dict[str, list[str]]:
     """Return what a cell without real images, or with a teacher's labels on them, needs: impressions, and a detector.
 
@@ -262,8 +275,7 @@ def _needed_by_images(value: dict[str, Any]) -> dict[str, list[str]]:
     the file does not say.
     """
     given = value["teachers"].get("impressions")
-    settings = [*value["base"].items(), *(one for axis in value["axes"].values() for label in axis.labels
-                for one in axis.sets(label).items())]  # fmt: skip
+    settings = _settings(value)
     schedules = [given.get("schedule")] if isinstance(given, dict) else []
     schedules += [found for key, found in settings if key == "teacher.impressions.schedule"]
     inside = [found.get("values") or {} for found in schedules if isinstance(found, dict)]

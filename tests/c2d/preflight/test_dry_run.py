@@ -242,6 +242,7 @@ def test_an_unknown_teacher(tiny_store: TinyStore, taught: RunSpec, names: tuple
         ("torchvision:resnet18.V9", "unknown weights of resnet18 'V9'"),
         ("torchvision:resnet18.IMAGENET1K_V1", "conv1.weight"),  # the tiny student has another stem
         ("sha256:" + 64 * "0", "no weight file "),
+        ("package:efficientnet-lite0", "were trained on rgb pixels of 0-255 with mean (127 127 127)"),
     ],
 )
 def test_first_weights_that_do_not_fit(
@@ -262,6 +263,24 @@ def test_missing_weights_are_compared_by_key_and_shape(
     (answer,) = answers(tiny_store, Entry(changed(planned, init=init), {}, names))
     assert answer.ok, answer.problem
     assert f"weights {init} are not here; name, normalisation, keys and shapes fit" in " ".join(answer.notes)
+
+
+def test_neck_and_head_of_a_teacher_that_is_not_trained_yet(
+    tiny_store: TinyStore, baseline: RunSpec, names: tuple[str, ...]
+) -> None:
+    """The account of keys is that of the run; a teacher without a layer that fits is found before it is trained."""
+    planned = changed(baseline, seed=99)
+    teachers = {"detector": planned.id}
+    spec = changed(baseline, init="teacher", teachers=teachers)
+    (answer,) = answers(tiny_store, Entry(spec, {"detector": planned}, names))
+    assert answer.ok, answer.problem
+    notes = " ".join(answer.notes)
+    assert f"detector teacher {planned.id} is not trained yet; tried with random weights" in notes
+    assert f"neck and heads from teacher {planned.id}: 16 of 16 keys loaded" in notes
+    other = spec_of(tiny_store.create_run(student="faster-rcnn-er18", input=64))
+    wrong = changed(baseline, init="teacher", teachers={"detector": other.id})
+    line, _ = problem_of(tiny_store, Entry(wrong, {"detector": other}, names))
+    assert line.startswith(f"init: teacher: no layer of the student's neck and heads fits teacher {other.id} (")
 
 
 def test_missing_data_and_changed_data(

@@ -220,3 +220,30 @@ def test_a_spec_is_measured_beside_its_plain_step(
     assert min(record["distilled_ms"]) > min(record["plain_ms"]) > 0
     assert record["distilled_mib"] > record["plain_mib"] > 0
     assert not folder.status.exists()
+
+
+def test_a_student_inherits_neck_and_head(tiny_store: TinyStore, detector: RunFolder) -> None:
+    """No method: the teacher is read for `init` alone, and not kept for the steps."""
+    from c2d.specs.data_of_run import verified_data
+    from c2d.specs.spec import parse_spec
+    from c2d.training.build import build
+    from c2d.training.sources import Sources
+
+    folder: RunFolder = tiny_store.create_run(2, init="teacher", teachers={"detector": detector.id})
+    spec = parse_spec(read_json(folder.spec), "test")
+    run = build(Sources(spec, folder, "cpu", *verified_data(spec, folder, tiny_store.data)))
+    taught, plain = safe_load.load(detector.student), tiny_store.create_run(2)
+    plain_spec = parse_spec(read_json(plain.spec), "test")
+    own = build(Sources(plain_spec, plain, "cpu", *verified_data(plain_spec, plain, tiny_store.data)))
+    found, before = run.model.student.state_dict(), own.model.student.state_dict()
+    head = [key for key in taught if not key.startswith("backbone.")]
+    assert len(head) == 16
+    assert all(torch.equal(found[key], taught[key]) for key in head)
+    assert all(torch.equal(found[key], before[key]) for key in found if key.startswith("backbone."))
+    assert run.model.teachers.detector is None
+    result = train(folder, tiny_store.options())
+    assert result["audit_init"] is None
+    assert (result["audit_inherited"]["loaded"], result["audit_inherited"]["wanted"]) == (16, 16)
+    assert result["teachers"]["detector"]["run"] == detector.id
+    assert f"neck and heads from teacher {detector.id}: 16 of 16 keys loaded" in folder.log.read_text()
+    assert "audit_inherited" not in read_json(detector.result)
