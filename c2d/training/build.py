@@ -236,7 +236,8 @@ def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> 
         model.set_text(text)
         facts_of_fit["text_embeddings"] = text.origin
         notes.append(text.origin)
-    facts = {"audit_init": audit, "fit": facts_of_fit, **_facts_of_images(sources)}
+    notes += mixing_notes(resolved.train, model)
+    facts = {"audit_init": audit, "fit": facts_of_fit, **_facts_of_images(sources), **mixing_facts(resolved.train)}
     return TrainingRun(spec, folder, resolved, model.to(device), dataset, device, facts, notes)
 
 

@@ -138,6 +138,8 @@ def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfig
     apply_overrides(training, spec.overrides)
     _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], "the training pipeline of the classifier")
+    if spec.overrides:
+        _resolve_overridden(training)
     train = Config(training)
     student = Config(
         {
@@ -176,7 +178,7 @@ def _resolve_overridden(training: dict[str, Any]) -> None:
     Raises:
         InputError: images are mixed in a way that cannot be repeated, or the share of the closing phase is none.
     """
-    source, dataset, share = "with these overrides the run", training["train_dataloader"]["dataset"], None
+    source, dataset = "with these overrides the run", training["train_dataloader"]["dataset"]
     if "dataset" in dataset or "datasets" in dataset:
         refuse_wrapped_mixing(dataset, source)
     for key in (PIPELINE, "pipeline"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from c2d.configs.student_config import STUDENTS
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
+from c2d.data.card_lookup import find_card
+from c2d.specs.spec import parse_spec
+from c2d.training import config
 from c2d.training.train import train
 from c2d.weights import safe_load
 from tests.c2d.conftest import TINY, TinyStore
@@ -89,3 +94,27 @@ def test_logits_of_mixed_crops_are_not_cached(
     folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=5, overrides=overrides)
     with pytest.raises(InputError, match="the training pipeline has Mosaic"):
         train(folder, tiny_store.options(cache_teacher=tmp_path / "kept"))
+
+
+def test_yolox_adds_its_l1_loss_in_the_closing_phase(tiny_store: TinyStore, tmp_path: Path) -> None:
+    text = STUDENT.format(base=str(STUDENTS / "yolox-q.py"))
+    (tmp_path / "mixed-yolox.py").write_text(text)
+    folder = tiny_store.create_run(iterations=3, student=str(tmp_path / "mixed-yolox.py"))
+    train(folder, tiny_store.options())
+    events = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert ["loss_l1" in event for event in events] == [False, False, True]
+    assert (
+        "from iteration 2 on the closing pipeline is used, without mixed images; the head adds its L1 loss there"
+        in (folder.log.read_text())
+    )
+
+
+def test_a_classifier_mixes_images_by_overrides_alone(tiny_store: TinyStore) -> None:
+    cached = {"type": "CachedMixUp", "img_scale": [64, 64]}
+    folder = tiny_store.create_run(
+        network="resnet18", schedule="demo-classifier", overrides={"train_dataloader.dataset.pipeline.2": cached}
+    )
+    spec = parse_spec(read_json(folder.spec), "test")
+    card = find_card(spec.dataset.name, spec.dataset.digest, tiny_store.data)
+    mixed = config.resolve(spec, card, folder).train["train_dataloader"]["dataset"]["pipeline"][2]
+    assert mixed == {"type": "MixUp", "img_scale": (64, 64), "partner_steps": 2}
