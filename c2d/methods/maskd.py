@@ -60,12 +60,12 @@ class MasKDParams(Params):
     )  # fmt: skip
     mu: float = Field(default=1.0, ge=0, description="weight of Dice in the loss of the tokens; as released")
     token_iterations: int = Field(
-        default=2000, ge=0, description="first iterations, in which the tokens are learnt; as released"
+        default=2000, ge=0, description="iterations from `start` in which the tokens are learnt; as released"
     )
     custom_from: int | None = Field(
         default=None, ge=0, json_schema_extra=MORE,
-        description="first iteration with the student's masks as factors; null: 7000, of FCOS 5000, of two-stage "
-        "detectors 7330 (released)",
+        description="iterations from `start` before the student's masks are factors; null: 7000, of FCOS 5000, of "
+        "two-stage detectors 7330 (released)",
     )  # fmt: skip
     levels: tuple[int, ...] | None = Field(
         default=None, description="strides of the neck levels, e.g. [8, 16, 32]; null: all that both have"
@@ -111,8 +111,8 @@ class MasKD(Distiller):
         self.iterations = context.iterations
         self.notes += [f"{student.detector}: lambda {p.lambda_kd}, student's masks from {p.custom_from}",
                        *self.phi.notes]  # fmt: skip
-        if p.token_iterations >= context.iterations:
-            self.notes.append(f"the tokens are learnt in all {context.iterations} iterations of this run")
+        if p.start + p.token_iterations >= context.iterations:
+            self.notes.append(f"the tokens are learnt until the end of this run, {context.iterations} iterations")
 
     def forward(self, view: View) -> tuple[dict[str, Term], dict[str, Tensor]]:
         """Compute `feat`, and while the tokens are learnt `tokens`.
@@ -123,7 +123,8 @@ class MasKD(Distiller):
         Returns:
             Scalars in fp32: the trained terms; observed: the mean of the teacher's masks, and Dice, mean over levels.
         """
-        p, iteration = self.params, round(view.progress * self.iterations)
+        p = self.params
+        iteration = round(view.progress * self.iterations) - p.start
         pairs, learning = self.phi(view.student, view.teacher), iteration < p.token_iterations
         if not learning and not self.is_fixed:
             self.fixed.load_state_dict(self.tokens.state_dict())

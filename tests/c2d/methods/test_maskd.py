@@ -130,6 +130,16 @@ def test_tokens_are_learnt_then_fixed_whatever_the_optimiser_does() -> None:
     assert "distillers.maskd.fixed.0.token" in play.model.state_dict()  # an interrupted run keeps them
 
 
+def test_iterations_are_counted_from_the_start_of_the_method() -> None:
+    play = stage("maskd", start=4, token_iterations=3, **SMALL)
+    fixed = []
+    for iteration in (4, 6, 7):
+        play.model.iteration = iteration
+        play.losses()
+        fixed.append(bool(play.method.is_fixed))
+    assert fixed == [False, False, True]
+
+
 def test_the_teachers_loss_changes_neither_the_teacher_nor_other_random_numbers() -> None:
     play = stage("maskd", "faster")
     network, view = play.model.teachers.detector.network, play.view()
