@@ -199,6 +199,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             nms=nms,
             roi_align_forward=_average_only(roi_align_forward),
             roi_align_backward=_average_only(roi_align_backward),
+            ms_deform_attn_forward=ms_deform_attn_forward,
+            ms_deform_attn_backward=ms_deform_attn_backward,
             sigmoid_focal_loss_forward=sigmoid_focal_loss_forward,
             sigmoid_focal_loss_backward=sigmoid_focal_loss_backward,
             deform_conv_forward=deform_conv_forward,
@@ -586,6 +588,78 @@ def _deform_conv_backward(
         upstream, *tensors, *shape, mask is not None
     )
     return grads
+
+
+def ms_deform_attn_forward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    *,
+    im2col_step: int,
+) -> Tensor:
+    """Compute multi-scale deformable attention: weighted bilinear samples of the maps around each query.
+
+    Zhu et al., "Deformable DETR", ICLR 2021, eq. 3. mmcv calls it on GPUs alone; on CPUs it has a form of its own.
+
+    Args:
+        value: (B, S, heads, D), the cells of all levels one after the other.
+        spatial_shapes: (L, 2) long, height and width of each level.
+        level_start_index: (L,) long, first cell of each level.
+        sampling_locations: (B, Q, heads, L, P, 2), x and y as shares of the map.
+        attention_weights: (B, Q, heads, L, P).
+        im2col_step: images a pass of the compiled kernel; here all at once.
+
+    Returns:
+        (B, Q, heads * D).
+    """
+    maps, at, weights = (_full_precision(tensor) for tensor in (value, sampling_locations, attention_weights))
+    images, _, heads, width = maps.shape
+    queries = at.shape[1]
+    total = maps.new_zeros(images * heads, width, queries)
+    for level, (height, breadth) in enumerate(spatial_shapes.tolist()):
+        first = int(level_start_index[level])
+        cells = maps[:, first : first + height * breadth]
+        plane = cells.permute(0, 2, 3, 1).reshape(images * heads, width, height, breadth)
+        grid = 2 * at[:, :, :, level].transpose(1, 2).flatten(0, 1) - 1  # grid_sample counts from -1 to 1
+        sampled = torch.nn.functional.grid_sample(plane, grid, "bilinear", "zeros", align_corners=False)
+        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]
+        total = total + (sampled * share).sum(-1)
+    return total.reshape(images, heads * width, queries).transpose(1, 2).contiguous().to(value.dtype)
+
+
+def ms_deform_attn_backward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_sampling_loc: Tensor,
+    grad_attn_weight: Tensor,
+    *,
+    im2col_step: int,
+) -> None:
+    """Compute the gradients of `ms_deform_attn_forward` into `grad_value`, `grad_sampling_loc`, `grad_attn_weight`.
+
+    Args:
+        value, spatial_shapes, level_start_index, sampling_locations, attention_weights: as in the forward pass.
+        grad_output: (B, Q, heads * D).
+        grad_value: (B, S, heads, D), overwritten.
+        grad_sampling_loc: (B, Q, heads, L, P, 2), overwritten.
+        grad_attn_weight: (B, Q, heads, L, P), overwritten.
+        im2col_step: as in the forward pass.
+    """
+    inputs = [_full_precision(one).detach().requires_grad_() for one in (value, sampling_locations, attention_weights)]
+    with torch.enable_grad():
+        output = ms_deform_attn_forward(
+            inputs[0], spatial_shapes, level_start_index, inputs[1], inputs[2], im2col_step=im2col_step
+        )
+    grads = torch.autograd.grad(output, inputs, _full_precision(grad_output))
+    for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads, strict=True):
+        target.copy_(grad)
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

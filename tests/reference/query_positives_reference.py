@@ -57,7 +57,8 @@ def reference_queries(student: Any, inputs: Tensor, samples: list[Any]) -> list[
             boxes = [_pixels(row, sample.metainfo["img_shape"]) for row in shares[number, i, first:end]]
             _match(layer, i, logits, boxes, sorted(distinct), sample, "cxcywh")
             if "num_dense_queries" in meta:
-                distinct = _distinct(logits, boxes, distinct, sample.metainfo["img_shape"])
+                threshold = student.dqs_cfg["iou_threshold"]
+                distinct = _distinct(logits, boxes, distinct, sample.metainfo["img_shape"], threshold)
     return layers
 
 
@@ -120,8 +121,9 @@ def _giou(a: list[float], b: list[float]) -> float:
     return iou - (hull - union) / hull
 
 
-def _distinct(logits: Tensor, boxes: list[Tensor], alive: set[int], size: tuple[int, int]) -> set[int]:
-    """Queries of the next layer: those that survive a class-agnostic NMS at IoU 0.8 in shares of the image.
+def _distinct(logits: Tensor, boxes: list[Tensor], alive: set[int], size: tuple[int, int],
+              threshold: float) -> set[int]:  # fmt: skip
+    """Queries of the next layer: those that survive a class-agnostic NMS (0.8 in the paper), in shares of the image.
 
     The host reads the survivors from the first row of an attention mask, which is open for all where query 0 survives.
     """
@@ -130,7 +132,7 @@ def _distinct(logits: Tensor, boxes: list[Tensor], alive: set[int], size: tuple[
     for q in sorted(alive, key=lambda q: -best[q]):
         box = [float(v) / side for v, side in zip(boxes[q], (size[1], size[0]) * 2, strict=True)]
         others = ([float(v) / side for v, side in zip(boxes[k], (size[1], size[0]) * 2, strict=True)] for k in kept)
-        if all(_iou(box, other)[0] <= 0.8 for other in others):
+        if all(_iou(box, other)[0] <= threshold for other in others):
             kept.append(q)
     return set(range(len(boxes))) if 0 in kept else set(kept)
 

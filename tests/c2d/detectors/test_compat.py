@@ -42,6 +42,7 @@ SERVED = {"nms", "roi_align_forward", "roi_align_backward", "sigmoid_focal_loss_
 SERVED |= {"get_compiler_version", "get_compiling_cuda_version"}
 SERVED |= {"deform_conv_forward", "deform_conv_backward_input", "deform_conv_backward_parameters"}
 SERVED |= {"modulated_deform_conv_forward", "modulated_deform_conv_backward"}
+SERVED |= {"ms_deform_attn_forward", "ms_deform_attn_backward"}
 
 
 @stand_in_only

@@ -351,3 +351,58 @@ def test_focal_loss_equals_the_compiled_one() -> None:
     compat.sigmoid_focal_loss_backward(logits.detach(), target, none, grad, gamma=2.0, alpha=0.25)
     torch.testing.assert_close(got, wanted.detach(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(grad.cpu(), gradient(logits), atol=1e-6, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------- deformable attention
+
+
+def deformable_inputs(device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Two images, two heads of 3 channels, maps of 4 x 5 and 2 x 3 cells, 6 queries with 2 points a level."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = torch.tensor([[4, 5], [2, 3]])
+    value = torch.randn(2, 26, 2, 3, generator=generator)
+    at = torch.rand(2, 6, 2, 2, 2, 2, generator=generator) * 1.4 - 0.2  # some points outside the image
+    weight = torch.rand(2, 6, 2, 2, 2, generator=generator)
+    return (
+        value.to(device).requires_grad_(),
+        shapes.to(device),
+        torch.tensor([0, 20], device=device),
+        at.to(device).requires_grad_(),
+        weight.to(device).requires_grad_(),
+    )
+
+
+def deformable_attention(value: Tensor, shapes: Tensor, at: Tensor, weight: Tensor) -> Tensor:
+    """Eq. 3 of Deformable DETR cell by cell: a point at share x of a map of w cells lies at x w - 1/2."""
+    images, queries, heads, levels, points, _ = at.shape
+    result = torch.zeros(images, queries, heads, value.shape[3])
+    places = [(b, q, h, m, p) for b in range(images) for q in range(queries) for h in range(heads)
+              for m in range(levels) for p in range(points)]  # fmt: skip
+    for b, q, h, m, p in places:
+        height, width = shapes[m].tolist()
+        first = int(shapes[:m].prod(1).sum())
+        x, y = (float(at[b, q, h, m, p, axis]) * side - 0.5 for axis, side in ((0, width), (1, height)))
+        for column in (math.floor(x), math.floor(x) + 1):
+            for row in (math.floor(y), math.floor(y) + 1):
+                if 0 <= column < width and 0 <= row < height:
+                    share = (1 - abs(x - column)) * (1 - abs(y - row)) * float(weight[b, q, h, m, p])
+                    result[b, q, h] += share * value[b, first + row * width + column, h].detach().cpu()
+    return result.flatten(2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_deformable_attention_of_mmcv_has_the_values_and_gradients_of_its_own_torch_form(device: str) -> None:
+    """mmcv calls the op on GPUs alone; through its autograd function it runs on CPUs too."""
+    module = importlib.import_module("mmcv.ops.multi_scale_deform_attn")
+    value, shapes, start, at, weight = deformable_inputs(device)
+    ours = module.MultiScaleDeformableAttnFunction.apply(value, shapes, start, at, weight, 64)
+    torch.testing.assert_close(ours.cpu(), deformable_attention(value, shapes, at, weight), rtol=1e-4, atol=1e-5)
+    upstream = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1)).to(device)
+    taken = torch.autograd.grad(ours, (value, at, weight), upstream)
+    plain = module.multi_scale_deformable_attn_pytorch(value, shapes, at, weight)
+    wanted = torch.autograd.grad(plain, (value, at, weight), upstream)
+    for a, b in zip(taken, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    half = module.MultiScaleDeformableAttnFunction.apply(value.half(), shapes, start, at, weight, 64)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), ours, rtol=1e-2, atol=1e-2)

@@ -80,9 +80,29 @@ def test_positives_are_those_of_the_literal_reference(name: str) -> None:
 
 def gradient(student: nn.Module, boxes: Tensor, logits: Tensor) -> Tensor:
     """The gradient of a sum of boxes and logits by the neck's first weight."""
-    weight = next(student.neck.parameters())  # type: ignore[union-attr, operator]
+    weight = next(student.neck.parameters())  # type: ignore[union-attr]
     (found,) = torch.autograd.grad(boxes.square().sum() / 96 + logits.square().sum(), weight, retain_graph=True)
     return found
+
+
+def test_duplicates_that_ddq_drops_are_no_positives() -> None:
+    """Large proposals of one another's cells overlap, so that queries of the second layer are dropped."""
+    student: Any = tiny_query_detectors.build("ddq", seed=2)
+    student.dqs_cfg["iou_threshold"] = 0.05
+    with torch.no_grad():
+        for branch in student.bbox_head.cls_branches:
+            branch.weight.mul_(4)
+        student.bbox_head.reg_branches[tiny_query_detectors.LAYERS][-1].bias[2:] = 1.5
+    inputs, samples = tiny_detectors.sample(3, (96, 88), [3, 0, 2], seed=2, pad=8)
+    recorder, _ = record(student, inputs, samples, Needs(positives=True))
+    kept = student.cache_dict["distinct_query_mask"][0][:: student.cache_dict["num_heads"], 0]
+    assert 0 < int(kept.sum()) < kept.numel()
+    torch.manual_seed(7)
+    layers = reference_queries(student, inputs, copy.deepcopy(samples))
+    assert recorder.positives_recorder is not None and recorder.positives_recorder.read is not None
+    for ours, theirs in zip(recorder.positives_recorder.read(), layers, strict=True):
+        assert ours.gt.tolist() == theirs.gt
+        torch.testing.assert_close(ours.boxes / 96, torch.stack(theirs.boxes) / 96, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["detr", "dino", "ddq", "sparse"])
