@@ -604,15 +604,15 @@ def ms_deform_attn_forward(
     Zhu et al., "Deformable DETR", ICLR 2021, eq. 3. mmcv calls it on GPUs alone; on CPUs it has a form of its own.
 
     Args:
-        value: (B, S, heads, D), the cells of all levels one after the other.
+        value: (B, S, M, D), of M heads; the S cells of all levels one after the other.
         spatial_shapes: (L, 2) long, height and width of each level.
         level_start_index: (L,) long, first cell of each level.
-        sampling_locations: (B, Q, heads, L, P, 2), x and y as shares of the map.
-        attention_weights: (B, Q, heads, L, P).
+        sampling_locations: (B, Q, M, L, P, 2), x and y as shares of the map.
+        attention_weights: (B, Q, M, L, P).
         im2col_step: images a pass of the compiled kernel; here all at once.
 
     Returns:
-        (B, Q, heads * D).
+        (B, Q, M D).
     """
     maps, at, weights = (_full_precision(tensor) for tensor in (value, sampling_locations, attention_weights))
     images, _, heads, width = maps.shape
@@ -646,10 +646,10 @@ def ms_deform_attn_backward(
 
     Args:
         value, spatial_shapes, level_start_index, sampling_locations, attention_weights: as in the forward pass.
-        grad_output: (B, Q, heads * D).
-        grad_value: (B, S, heads, D), overwritten.
-        grad_sampling_loc: (B, Q, heads, L, P, 2), overwritten.
-        grad_attn_weight: (B, Q, heads, L, P), overwritten.
+        grad_output: (B, Q, M D).
+        grad_value: (B, S, M, D), overwritten.
+        grad_sampling_loc: (B, Q, M, L, P, 2), overwritten.
+        grad_attn_weight: (B, Q, M, L, P), overwritten.
         im2col_step: as in the forward pass.
     """
     inputs = [_full_precision(one).detach().requires_grad_() for one in (value, sampling_locations, attention_weights)]

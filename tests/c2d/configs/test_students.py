@@ -50,8 +50,8 @@ def batch(side: int, boxes: list[list[float]] | None = None) -> dict[str, Any]:
 
 
 def side_of(name: str) -> int:
-    """A small image that the student can train on: SSD needs its own size, the others take any."""
-    return {"ssd300-vgg16": 300, "ssd512-vgg16": 512}.get(name, 160 if name in SMALL else 128)
+    """A small image that the student can train on: SSD needs its own size, DINO as many cells as queries."""
+    return {"ssd300-vgg16": 300, "ssd512-vgg16": 512, "dino-r50": 224}.get(name, 160 if name in SMALL else 128)
 
 
 @pytest.mark.parametrize("name", student_names())
@@ -83,14 +83,26 @@ def test_an_image_without_boxes_trains(name: str) -> None:
     assert torch.isfinite(loss)
 
 
+@pytest.mark.parametrize("name", ["dino-qr18", "detr-qr18"])
+def test_a_model_leaves_its_config_as_it_was(name: str) -> None:
+    """The constructors of the DETR family write into their config, which is stored and built again."""
+    from c2d.evaluation.stock_model import build_student
+
+    config = load_student(name, num_classes=8)
+    before = json.dumps(config.to_dict())
+    for _ in range(2):
+        build_student(config)
+    assert json.dumps(config.to_dict()) == before
+
+
 def test_the_list_of_students_is_complete() -> None:
-    others = {"fcos-r50", "atss-r50", "gfl-r50", "cascade-rcnn-r50"}
+    others = {"fcos-r50", "atss-r50", "gfl-r50", "cascade-rcnn-r50", "deformable-detr-r50", "dino-r50"}
     teachers = {"retinanet-r101", "faster-rcnn-r101"}
     kitti = {"faster-rcnn-r18-800", "faster-rcnn-hr18-800"}
     lite = {"retinanet-lite0-800", "faster-rcnn-lite0-800"}
     modern = {"rtmdet-tiny", "yolox-tiny"}
     assert set(student_names()) == PAPER | others | teachers | kitti | lite | modern | SMALL
-    assert len(SMALL) == 23
+    assert len(SMALL) == 27
 
 
 def test_retinanet_qr18_has_about_1_3_million_parameters() -> None:

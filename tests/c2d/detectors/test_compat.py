@@ -49,7 +49,7 @@ SERVED |= {"ms_deform_attn_forward", "ms_deform_attn_backward"}
 def test_every_other_op_exists_and_raises_with_its_name_and_the_remedy() -> None:
     extension = importlib.import_module(compat.EXTENSION)
     names = [name for name in ops_of_mmcv() if name not in SERVED]
-    assert len(names) > 100
+    assert len(names) > 90
     for name in names:
         with pytest.raises(compat.MissingOp, match=rf"'{name}'.*pip install --no-build-isolation") as caught:
             getattr(extension, name)(1, key=2)

@@ -99,7 +99,8 @@ def test_duplicates_that_ddq_drops_are_no_positives() -> None:
     assert 0 < int(kept.sum()) < kept.numel()
     torch.manual_seed(7)
     layers = reference_queries(student, inputs, copy.deepcopy(samples))
-    assert recorder.positives_recorder is not None and recorder.positives_recorder.read is not None
+    assert recorder.positives_recorder is not None
+    assert recorder.positives_recorder.read is not None
     for ours, theirs in zip(recorder.positives_recorder.read(), layers, strict=True):
         assert ours.gt.tolist() == theirs.gt
         torch.testing.assert_close(ours.boxes / 96, torch.stack(theirs.boxes) / 96, rtol=0, atol=1e-5)
