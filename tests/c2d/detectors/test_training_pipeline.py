@@ -44,6 +44,7 @@ RTMDET: list[Any] = [
     {"type": "CachedMixUp", "img_scale": SIZE, "ratio_range": (1.0, 1.0), "max_cached_images": 10, "prob": 0.5},
     *PACK,
 ]
+FIXED: list[Any] = [*READ, {"type": "Resize", "scale": SIZE}]
 CLOSING = [*READ, {"type": "Resize", "scale": SIZE}, *PACK]
 
 
@@ -75,15 +76,18 @@ def scenes(tiny_store: TinyStore) -> Path:
     return tiny_store.data / "scenes"
 
 
-def test_items_are_those_of_mmdets_own_wrapper(scenes: Path) -> None:
-    ours = build_dataset(dataset(scenes, [*READ, *YOLOX]))
+@pytest.mark.parametrize(
+    ("inside", "outside"), [(READ, YOLOX), (FIXED, [{"type": "CopyPaste", "paste_by_box": True}, *PACK])]
+)
+def test_items_are_those_of_mmdets_own_wrapper(scenes: Path, inside: list[Any], outside: list[Any]) -> None:
+    ours = build_dataset(dataset(scenes, [*inside, *outside]))
     with mmdet_scope():
         from mmdet.registry import DATASETS
 
-        inner = dataset(scenes) | {"pipeline": READ}
-        stock = DATASETS.build({"type": "MultiImageMixDataset", "dataset": inner, "pipeline": copy.deepcopy(YOLOX)})
+        inner = dataset(scenes) | {"pipeline": copy.deepcopy(inside)}
+        stock = DATASETS.build({"type": "MultiImageMixDataset", "dataset": inner, "pipeline": copy.deepcopy(outside)})
     boxes = 0
-    for index in range(10):
+    for index in range(6):
         with temporary_seed(index):
             found = ours[index]
         with temporary_seed(index):
