@@ -1,7 +1,9 @@
 """Embeddings of class names by the text tower of a model of open_clip, an optional package.
 
 Written to open_clip's documented interface (create_model_and_transforms, get_tokenizer, encode_text, logit_scale,
-logit_bias) and tested with a stand-in module: its package and its weights are not part of the tested environment.
+logit_bias). Tests use a stand-in module, because the package is not part of the tested environment. By hand it was
+compared once with open_clip 3.3.0 and a ViT-B-32 of random weights: logits of the whole classifier, with the image tower
+of timm, differ by less than 1e-6 from open_clip's own. Trained weights were not at hand.
 """
 
 from __future__ import annotations
@@ -59,8 +61,8 @@ def embed_names(names: Sequence[str], model: str, templates: Sequence[str], *, d
     vectors = F.normalize(rows.reshape(len(names), len(templates), -1).mean(1), dim=1)
     bias = getattr(network, "logit_bias", None)
     return TextEmbeddings(
-        vectors, tuple(names), model, tuple(templates), float(network.logit_scale.exp()),
-        0.0 if bias is None else float(bias),
+        vectors, tuple(names), model, tuple(templates), float(network.logit_scale.detach().exp()),
+        0.0 if bias is None else float(bias.detach()),
     )  # fmt: skip
 
 
