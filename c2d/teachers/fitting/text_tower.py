@@ -2,8 +2,8 @@
 
 Written to open_clip's documented interface (create_model_and_transforms, get_tokenizer, encode_text, logit_scale,
 logit_bias). Tests use a stand-in module, because the package is not part of the tested environment. By hand it was
-compared once with open_clip 3.3.0 and a ViT-B-32 of random weights: logits of the whole classifier, with the image tower
-of timm, differ by less than 1e-6 from open_clip's own. Trained weights were not at hand.
+compared once with open_clip 3.3.0 and a ViT-B-32 of random weights: logits of the whole classifier, with the image
+tower of timm, differ by less than 1e-6 from open_clip's own. Trained weights were not at hand.
 """
 
 from __future__ import annotations

@@ -139,3 +139,28 @@ def test_autocast_leaves_crops_in_fp32() -> None:
         got = crop_and_resize(images, boxes, index, 8)
     assert got.dtype == torch.float32
     assert torch.equal(got, crop_and_resize(images, boxes, index, 8))
+
+
+def test_context_moves_each_side_by_its_share() -> None:
+    images, index = torch.rand(1, 3, 16, 16), torch.tensor([0])
+    box, wider = torch.tensor([[4.0, 6.0, 12.0, 10.0]]), torch.tensor([[2.0, 5.0, 14.0, 11.0]])
+    got = crop_and_resize(images, box, index, 8, context=0.25)  # 8 and 4 px: 2 px and 1 px on each side
+    assert torch.equal(got, crop_and_resize(images, wider, index, 8))
+    assert torch.equal(crop_and_resize(images, box, index, 8, context=0.0), crop_and_resize(images, box, index, 8))
+
+
+def test_context_outside_the_image_is_zero_and_the_box_is_clipped_first() -> None:
+    ones, index = torch.ones(1, 1, 8, 8), torch.tensor([0])
+    # The box is clipped to 0..4 and grows to -2..6: samples at -1, 1, 3 and 5 px.
+    got = crop_and_resize(ones, torch.tensor([[-3.0, -9.0, 4.0, 4.0]]), index, 4, context=0.5)[0, 0]
+    expected = torch.tensor([0.0, 1.0, 1.0, 1.0])
+    assert torch.equal(got, expected[:, None] * expected[None])
+
+
+def test_gradient_with_context_equals_finite_differences() -> None:
+    ys, xs = torch.meshgrid(torch.arange(32.0), torch.arange(40.0), indexing="ij")
+    images = torch.stack([xs, ys, 2 * xs - ys]).double()[None]
+    boxes = torch.tensor([[9.3, 8.1, 20.2, 17.9]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda b: crop_and_resize(images, b, torch.tensor([0]), 4, context=0.3), (boxes,), eps=1e-4, atol=1e-6
+    )
