@@ -132,8 +132,10 @@ class Sources:
                 f"... ({len(classes)}); train a teacher on this data"
             )
         assert teacher.audit is not None  # from_run loads a file
-        facts = {"run": run.id, "top1": result["top1"], "audit": teacher.audit.to_dict()}
-        note = f"classifier teacher {run.id}: top-1 {result['top1']:.3f}, {teacher.audit.summary()}"
+        facts = {"run": run.id, "top1": result["top1"], **facts_of_fit(teacher_spec, result)}
+        facts["audit"] = teacher.audit.to_dict()
+        how = f"fit {facts['fit']}" + (f", {facts['text_embeddings']}" if "text_embeddings" in facts else "")
+        note = f"classifier teacher {run.id}: {how}, top-1 {result['top1']:.3f}, {teacher.audit.summary()}"
         return TeacherSource(teacher, facts, note)
 
     def detector_teacher(self, run_id: str) -> TeacherSource:
@@ -152,3 +154,17 @@ class Sources:
         poor = "" if (result["AP"] or 0) >= POOR_AP else "; it detects almost nothing, and its student would learn that"
         note = f"detector teacher {run.id}: AP {result['AP']}{poor}, {teacher.audit.summary()}"
         return TeacherSource(teacher, facts, note)
+
+
+def facts_of_fit(spec: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
+    """Return what the result of a student records about the fit of its classifier teacher.
+
+    Args:
+        spec: of the teacher.
+        result: its result.json.
+    """
+    fit = result.get("fit")
+    facts: dict[str, Any] = {"fit": spec.fit, "network": spec.network, "init": spec.init}
+    if isinstance(fit, dict) and fit.get("text_embeddings"):
+        facts["text_embeddings"] = str(fit["text_embeddings"])
+    return facts
