@@ -17,7 +17,7 @@ from c2d.specs.spec import RunSpec, parse_spec
 from c2d.specs.teacher_runs import teacher_run
 from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, stored_embeddings
 from c2d.training.sources import Sources, TeacherSource
-from c2d.weights import pretrained, safe_load, torchvision_weights
+from c2d.weights import pretrained, safe_load, timm_weights, torchvision_weights
 from c2d.weights.weight_file import WeightFile
 
 UNKNOWN_CLASSES = ("one", "two", "three")
@@ -99,7 +99,10 @@ class SyntheticSources(Sources):
             return None, ""
         pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
         audit = None
-        if not init.startswith(torchvision_weights.PREFIX) or synthetic.is_downloaded(init):
+        if init.startswith(timm_weights.PREFIX) and not timm_weights.is_cached(init):
+            timm_weights.check_network(init, getattr(model, "network", None) or model.backbone)
+            note = f"weights {init} are not here; name, normalisation and network fit; the run needs the file"
+        elif not init.startswith(torchvision_weights.PREFIX) or synthetic.is_downloaded(init):
             loaded = pretrained.initialise(model, init, self.folder, download=False)
             audit, note = loaded.to_dict(), f"first weights {init}: {loaded.summary()}"
         else:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 
 from torch import nn
 
-# Classifier heads of torchvision's families, and the last layers of timm's EfficientNets, which follow the last map.
-HEADS = ("fc.", "classifier.", "head.", "heads.", "conv_head.", "bn2.")
+# Classifier heads of torchvision's families; a detector has no place for them.
+HEADS = ("fc.", "classifier.", "head.", "heads.")
 # Blocks in each of mmdet's MobileNetV2 layers; torchvision numbers the same blocks through, from features.1.
 MOBILENET_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
 
@@ -17,9 +17,11 @@ def backbone_keys(given: Collection[str], backbone: nn.Module) -> Callable[[str]
 
     Args:
         given: keys of the published network, or of a whole detector, of which the backbone is taken.
-        backbone: of an mmdet detector.
+        backbone: of an mmdet detector; also one of timm.
     """
     own = set(backbone.state_dict())
+    if type(backbone).__module__.startswith("timm."):
+        return lambda key: _timm_key(key, own)
     of_detector = any(key.startswith("backbone.") for key in given)
     mobilenet = type(backbone).__name__ == "MobileNetV2" and "features.0.0.weight" in given
 
@@ -38,6 +40,17 @@ def optional_keys(backbone: nn.Module) -> tuple[str, ...]:
     if type(backbone).__name__ != "SSDVGG":
         return ()
     return tuple(key for key in backbone.state_dict() if key.startswith(("features.31.", "features.33.")))
+
+
+def _timm_key(key: str, own: Collection[str]) -> str | None:
+    """Key of timm's classifier -> of the same network as a list of features; None for what follows its last map.
+
+    Such a list has the same modules, or one (`stages_0`) for each part that the classifier nests (`stages.0`), or the
+    whole network under `model`. A key of the backbone that no key gives is an error later, one of the file is not.
+    """
+    parts = key.split(".")
+    merged = ("_".join(parts[:count]) + "." + ".".join(parts[count:]) for count in range(2, len(parts)))
+    return next((name for name in (key, f"model.{key}", *merged) if name in own), None)
 
 
 def _mobilenet_key(key: str) -> str:

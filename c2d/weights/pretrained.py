@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.detectors.normalization import Normalization
-from c2d.weights import package_weights, safe_load, stored_weights, torchvision_weights, weight_packages
+from c2d.weights import package_weights, safe_load, stored_weights, timm_weights, torchvision_weights, weight_packages
 from c2d.weights.audit import Audit
 from c2d.weights.backbone_keys import backbone_keys, optional_keys
 from c2d.weights.position_embeddings import resize_position_embeddings
@@ -36,8 +36,8 @@ def initialise(model: nn.Module, init: str, folder: RunFolder | None = None, *, 
     Args:
         model: an mmdet detector (`.backbone`) or a CropClassifier (`.network`), initialised by its own rules, with the
             data preprocessor that normalises its images.
-        init: `torchvision:MODEL.WEIGHTS`, `package:NAME`, the path of a file with torchvision's or mmdet's keys (of a
-            whole detector the backbone is taken), or `sha256:HEX` of a file in the store.
+        init: `torchvision:MODEL.WEIGHTS`, `package:NAME`, `timm:NAME`, the path of a file with torchvision's, timm's or
+            mmdet's keys (of a whole detector the backbone is taken), or `sha256:HEX` of a file in the store.
         folder: any run of that store; needed for `sha256:` only.
         download: fetch a file that is not in its cache; None to do so if C2D_DOWNLOAD is 1.
 
@@ -77,6 +77,8 @@ def initialise_network(
         check_pixels(init, pixels)
     if init.startswith(weight_packages.PREFIX):
         package_weights.check_network(init, target)
+    if init.startswith(timm_weights.PREFIX):
+        timm_weights.check_network(init, target)
     return load(target, read_weights(init, folder, download=download), classifier=classifier)
 
 
@@ -98,13 +100,15 @@ def read_weights(init: str, folder: RunFolder | None = None, *, download: bool |
         return WeightFile(source, safe_load.load(path), package_weights.timm_keys(package), package.sha256)
     if init.startswith(torchvision_weights.PREFIX):
         return _read(torchvision_weights.find_file(init, download=download))
+    if init.startswith(timm_weights.PREFIX):
+        return _read(timm_weights.find_file(init, download=download), init)
     return _read(stored_weights.find_file(init, folder))
 
 
-def _read(path: Path) -> WeightFile:
+def _read(path: Path, source: str = "") -> WeightFile:
     loaded = safe_load.load(path)
     with path.open("rb") as stream:
-        return WeightFile(str(path), loaded, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+        return WeightFile(source or str(path), loaded, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def load(target: nn.Module, weights: WeightFile, *, classifier: bool) -> Audit:
@@ -172,6 +176,8 @@ def pretrained_pixels(init: str) -> Normalization | None:
     """Return the normalisation that weights were trained with, on the 0-255 scale; None for files, which have none."""
     if init.startswith(weight_packages.PREFIX):
         return package_weights.pixels(init)
+    if init.startswith(timm_weights.PREFIX):
+        return timm_weights.pixels(init)
     return torchvision_weights.pixels(init) if init.startswith(torchvision_weights.PREFIX) else None
 
 

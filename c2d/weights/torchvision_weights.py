@@ -26,7 +26,20 @@ def find_file(init: str, *, download: bool | None = None) -> Path:
     Raises:
         InputError: an unknown name; there is no such file; the download failed or is damaged.
     """
-    url = str(_weights(init).url)
+    return cached_file(init, str(_weights(init).url), download=download)
+
+
+def cached_file(init: str, url: str, *, download: bool | None = None) -> Path:
+    """Return the file of an address in torch's cache, whose name ends with the first digits of its sha256.
+
+    Args:
+        init: whose file it is, for messages.
+        url: its address.
+        download: as in `find_file`.
+
+    Raises:
+        InputError: there is no such file; the download failed or is damaged.
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not path.is_file():
         if not may_download(download):

@@ -259,10 +259,17 @@ def test_missing_weights_are_compared_by_key_and_shape(
     tiny_store: TinyStore, planned: RunSpec, names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    init = "torchvision:resnet18.IMAGENET1K_V1"
-    (answer,) = answers(tiny_store, Entry(changed(planned, init=init), {}, names))
-    assert answer.ok, answer.problem
-    assert f"weights {init} are not here; name, normalisation, keys and shapes fit" in " ".join(answer.notes)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    own, timms = "torchvision:resnet18.IMAGENET1K_V1", "timm:resnet10t.c3_in1k"
+    for init, network, fits in (
+        (own, "resnet18", "name, normalisation, keys and shapes fit"),
+        (timms, "timm:resnet10t", "name, normalisation and network fit"),
+    ):
+        (answer,) = answers(tiny_store, Entry(changed(planned, init=init, network=network), {}, names))
+        assert answer.ok, answer.problem
+        assert f"weights {init} are not here; {fits}" in " ".join(answer.notes)
+    line, _ = problem_of(tiny_store, Entry(changed(planned, init=timms), {}, names))
+    assert line.startswith(f"weights {timms} belong to timm:resnet10t, and this network is not one of timm")
 
 
 def test_neck_and_head_of_a_teacher_that_is_not_trained_yet(
