@@ -181,6 +181,10 @@ RESULT_COLUMNS = (
     _number("peak_mib", "memory_mib", low=0, run_kinds=("impressions",), quantities=(
         Quantity("peak_mib", "peak_mib", "peak memory, synthesis", "MiB", 1.0, 0, "lower", ("impressions",)),
     )),
+    # Of the file of first weights, and of neck and heads: the number of keys that came from the teacher.
+    _text("init_sha256", "audit_init", "sha256"),
+    _number("inherited", "audit_inherited", "loaded", low=0),
+    _number("inherited_of", "audit_inherited", "wanted", low=0),
     # Of the images that a student was trained on; empty where they are the data set's own, with its labels.
     *(_text(f"training_images.{key}", "training_images", key)
       for key in ("run", "images_from", "schedule", "teacher")),

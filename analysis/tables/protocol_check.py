@@ -25,6 +25,7 @@ _SETS = {
     "dataset digest": ("dataset",),
     "evaluation split": ("dataset",),
     "student digest": ("student",),
+    "init sha256": ("init",),
     image_sources.FACT: ("data_free", "teacher.impressions", "teacher.detector", "dataset"),
 }
 """{fact: the keys of a sweep that decide it}, where their names differ."""

@@ -16,13 +16,15 @@ from analysis.tables.groups import Group
 
 Facts = dict[str, tuple[str, ...]]
 """{name: values}; empty for a row without finished runs."""
-PROTOCOL = ("dataset digest", image_sources.FACT, "evaluation split", "student digest", "init", "input", "engine")
+PROTOCOL = ("dataset digest", image_sources.FACT, "evaluation split", "student digest", "init", "init sha256",
+            "input", "engine")  # fmt: skip
 PREFIXES = ("schedule.", "overrides.")
 NO_PROTOCOL = ("schedule.val_interval",)
 """The interval of the validation during training does not change the training."""
 ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
 _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
+         "init_sha256", "inherited", "inherited_of",
          *(f"teacher.{kind}" for kind in TEACHERS), *(f"teacher_{metric}" for metric in TEACHERS.values()),
          "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
          *image_sources.READ)  # fmt: skip
@@ -83,6 +85,10 @@ def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "student", row["student"]
     yield "student digest", row["student_digest"][:_SHORT]
     yield "init", row["init"]
+    if row["init"].startswith("timm:"):  # the other names stand for one file, or contain its digest
+        yield "init sha256", row["init_sha256"][:_SHORT]
+    if row["inherited"] == row["inherited"]:
+        yield "inherited from the teacher", f"{row['inherited']:g} of {row['inherited_of']:g} keys of neck and heads"
     yield "input", _number(row["input"])
     yield "method version", ", ".join(f"{name} {version}" for name, version in _versions(row["method_json"]))
     yield "method", row["method_json"]

@@ -182,6 +182,27 @@ def test_every_part_of_the_protocol_counts(column: str, value: Any, fact: str, t
         table(of, {"method": []})
 
 
+def test_a_name_of_timm_does_not_stand_for_one_file(tmp_path: Path) -> None:
+    of = study(tmp_path)
+    of.frame["init"], of.frame["init_sha256"] = "timm:resnet18.a1_in1k", "a" * 64
+    assert table(of, {"method": []}).ledger.same["init sha256"] == "a" * 12
+    other = changed(of, put("init_sha256", "b" * 64, method="kd"))
+    with pytest.raises(InputError, match=r"method=kd: init sha256 is bbbbbbbbbbbb, but aaaaaaaaaaaa"):
+        table(other, {"method": []})
+    other.frame["init"] = "torchvision:resnet18.IMAGENET1K_V1"  # its name has the digest of the file
+    assert "init sha256" not in table(other, {"method": []}).ledger.differs
+
+
+def test_what_a_student_inherited_is_in_the_ledger(tmp_path: Path) -> None:
+    of = changed(study(tmp_path), put("init", "teacher", method="kd"))
+    of = changed(changed(of, put("inherited", 12.0, method="kd")), put("inherited_of", 16.0, method="kd"))
+    made = table(of, {"method": []}, allow_mixed=True)
+    assert "init is teacher, but none" in " ".join(told(made, 1))
+    assert made.ledger.differs["inherited from the teacher"] == {
+        "method=baseline": "none", "method=kd": "12 of 16 keys of neck and heads",
+    }  # fmt: skip
+
+
 def test_how_often_a_run_validates_is_no_protocol(tmp_path: Path) -> None:
     of = study(tmp_path, schedule=lambda labels: {"val_interval": 5} if labels["method"] == "kd" else {})
     assert table(of, {"method": []}).ledger.differs["schedule.val_interval"] == {
