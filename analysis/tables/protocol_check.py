@@ -29,7 +29,18 @@ _SETS = {
     image_sources.FACT: ("data_free", "teacher.impressions", "teacher.detector", "dataset"),
 }
 """{fact: the keys of a sweep that decide it}, where their names differ."""
-_CELL_KEYS = ("dataset", "student", "network", "schedule", "input", "init", "data_free", "method", "overrides")
+_CELL_KEYS = (
+    "dataset",
+    "student",
+    "network",
+    "schedule",
+    "input",
+    "init",
+    "text_embeddings",
+    "data_free",
+    "method",
+    "overrides",
+)
 """Keys of a sweep without a dot: axes of these names set the key itself, whatever their values are."""
 _MOST_SENTENCES = 4
 
