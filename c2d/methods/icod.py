@@ -30,6 +30,8 @@ Departures from the paper and from the released code:
     DDQ's dense queries are not taught.
   * Logits of GFL, RTMDet, TOOD and VFNet are joint class and quality scores, those of YOLOF hold its objectness; they
     are taught as class logits. YOLOX's are its class logits, without the objectness of its scores.
+  * L_loc compares pixels as the student normalises them: where they are not divided by a standard deviation (YOLOX,
+    caffe-style files) it is about 58 times as large, and lambda_l has to be that much smaller.
   * `max_positives` (off by default) is ours: the localisation terms over an unbiased random subset.
 """
 
