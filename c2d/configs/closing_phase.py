@@ -59,10 +59,13 @@ def closing_start(train_cfg: Mapping[str, Any]) -> int | None:
     """Return the first iteration of the closing phase, or None where a training has none.
 
     Args:
-        train_cfg: of train_config.py: `max_iters` and perhaps `closing_share`.
+        train_cfg: of train_config.py: `max_iters` and perhaps `closing_share`; empty for a classifier that is fitted
+            without steps.
     """
-    share, total = train_cfg.get(SHARE), int(train_cfg["max_iters"])
-    return None if share is None else total - round(share * total)
+    if (share := train_cfg.get(SHARE)) is None:
+        return None
+    total = int(train_cfg["max_iters"])
+    return total - round(share * total)
 
 
 def _share(last: int, epochs: Any, name: str) -> float:

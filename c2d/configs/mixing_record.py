@@ -20,7 +20,7 @@ def mixing_facts(train: Config) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if mixed := _mixed(train, "pipeline"):
         facts["image_mixing"] = [{"type": kind, PARTNERS: steps, "prob": prob} for kind, steps, prob in mixed]
-    if (start := closing_start(train["train_cfg"])) is not None:
+    if (start := closing_start(train.get("train_cfg", {}))) is not None:
         facts["closing_iterations"] = train["train_cfg"]["max_iters"] - start
     return facts
 
@@ -39,7 +39,7 @@ def mixing_notes(train: Config, student: Any) -> list[str]:
             f"mixes images: {steps}; further images are drawn from the whole data set for each item and read anew, "
             "never from a cache of earlier ones (mmdet's CachedMosaic and CachedMixUp run as Mosaic and MixUp)"
         )
-    if (start := closing_start(train["train_cfg"])) is not None:
+    if (start := closing_start(train.get("train_cfg", {}))) is not None:
         without = "" if _mixed(train, PIPELINE) else ", without mixed images"
         l1 = "; the head adds its L1 loss there" if has_l1_switch(student) else ""
         notes.append(f"from iteration {start} on the closing pipeline is used{without}{l1}")
