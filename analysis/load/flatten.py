@@ -48,9 +48,24 @@ def spec(value: Mapping[str, Any]) -> Values:
         "method_json": _canonical(method),
         "schedule_json": _canonical(required(value, "schedule", "values")),
         "overrides_json": _canonical(optional(value, "overrides") or {}),
-        **_read(value, SPEC_COLUMNS, kind),
+        **_read(_with_one_classifier(value), SPEC_COLUMNS, kind),
         **(_of_synthesis(value) if kind == "impressions" else {}),
     }
+
+
+def _with_one_classifier(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name the members of an ensemble with their weights in the place of one classifier: `0.5 RUN_A + 0.5 RUN_B`."""
+    teachers = optional(value, "teachers")
+    if not isinstance(members := optional(value, "teachers", "classifier"), list) or not members:
+        return value
+    names = [text(name, "teachers.classifier") for name in members]
+    given = optional(value, "teachers", "classifier_weights")
+    weights = items(given, "teachers.classifier_weights") if given is not None else [1 / len(names)] * len(names)
+    if len(weights) != len(names):
+        raise FormatError(f"teachers.classifier has {len(names)} runs and classifier_weights {len(weights)} numbers")
+    shares = [number(weight, "teachers.classifier_weights", 0, 1) or 0 for weight in weights]
+    joined = " + ".join(f"{share:.4g} {name}" for share, name in zip(shares, names, strict=True))
+    return {**value, "teachers": {**(teachers or {}), "classifier": joined}}
 
 
 def _of_synthesis(value: Mapping[str, Any]) -> Values:

@@ -12,7 +12,7 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.distillation.build_methods import method_parameters
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.spec import KINDS, RunSpec, parse_spec
-from c2d.specs.teacher_runs import needed_runs
+from c2d.specs.teachers import kind_of_role, needed_runs
 
 FORMAT = 1
 
@@ -23,7 +23,7 @@ class Entry:
 
     Attributes:
         spec: of the run.
-        teachers: kind -> spec of a teacher; a teacher that is not listed is looked up in the store.
+        teachers: role (`c2d.specs.teachers`) -> spec of a teacher; one that is not listed is looked up in the store.
         classes: of the data set, or None where the caller does not know them.
     """
 
@@ -54,9 +54,9 @@ def _entry(item: Any, where: str) -> Entry:
         if key not in allowed:
             raise unknown_name(f"key of {where}:", key, allowed)
     teachers = item.get("teachers") or {}
-    for kind in teachers:
-        if kind not in KINDS:
-            raise unknown_name(f"kind of teacher in {where}:", kind, KINDS)
+    for role in teachers:
+        if kind_of_role(role) not in KINDS:
+            raise unknown_name(f"kind of teacher in {where}:", role, KINDS)
     classes = item.get("classes")
     return Entry(
         parse_spec(item["spec"], where),
@@ -94,7 +94,7 @@ def structure(entry: Entry, runs: Path) -> str:
     # Which images a student is trained on changes no structure, but for what its methods may ask of them.
     made = entry.teachers["impressions"].impressions if "impressions" in entry.teachers else None
     images = None if made is None else [made.targets.soft_labels, made.images_from == "real"]
-    teachers = {kind: run_id for kind, run_id in needed_runs(spec).items() if kind != "impressions"}
+    teachers = {kind: run_id for kind, run_id in needed_runs(spec.teachers).items() if kind != "impressions"}
     planned = {
         kind: structure(teacher_entry(entry, teacher), runs)
         for kind, teacher in entry.teachers.items()

@@ -16,6 +16,7 @@ from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_e
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.specs.teacher_runs import teacher_run
 from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, stored_embeddings
+from c2d.specs.teachers import kind_of_role
 from c2d.training.sources import Sources, TeacherSource
 from c2d.weights import pretrained, safe_load, timm_weights, torchvision_weights
 from c2d.weights.weight_file import WeightFile
@@ -146,7 +147,8 @@ class SyntheticSources(Sources):
         return source
 
     def _planned_teacher(self, kind: str, run_id: str) -> TeacherSource:
-        spec = self.entry.teachers.get(kind)
+        given = [spec for role, spec in self.entry.teachers.items() if kind_of_role(role) == kind]
+        spec = next((spec for spec in given if spec.id == run_id), given[0] if len(given) == 1 else None)
         if spec is None:
             run = teacher_run(run_id, self.folder)
             spec = parse_spec(read_json(run.spec), str(run.spec))

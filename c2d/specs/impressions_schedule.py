@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from c2d.specs.strict import Strict
+from c2d.core.yaml.strict import Strict
 
 ImagesFrom = Literal["optimised", "noise", "procedural", "real"]
 MAX_OBJECTS = 100

@@ -26,6 +26,7 @@ from c2d.specs import first_weights
 from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
 from c2d.specs.lookup import Lookup, StoredRun, student_key
 from c2d.specs.spec import KINDS
+from c2d.specs.teachers import given_teachers
 from c2d.weights import weight_packages
 
 T = TypeVar("T")
@@ -58,9 +59,8 @@ def names_in(specs: Iterable[Mapping[str, Any]]) -> Names:
     left = list(specs)
     while left:
         values = left.pop()
-        given = values.get("teachers")
-        teachers = list(given.values()) if isinstance(given, dict) else []
-        names.runs |= {str(run) for run in teachers if run and not isinstance(run, dict)}
+        teachers = given_teachers(values.get("teachers"))
+        names.runs |= {str(run) for run in teachers if not isinstance(run, dict)}
         left += [teacher for teacher in teachers if isinstance(teacher, dict)]
         for key, value in values.items():
             name = value.get("name") if isinstance(value, dict) else value

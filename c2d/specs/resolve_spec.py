@@ -21,6 +21,7 @@ from c2d.specs.method_schema import Method, check_json, check_method, needed_tea
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.schedule import ScheduleRef
 from c2d.specs.spec import KINDS, MODEL_KEYS, RunSpec, build_spec
+from c2d.specs.teachers import WEIGHTS, check_ensemble, given_teachers
 
 _DERIVED = ("format", "name")  # keys of spec.json that follow from the others; given ones are ignored
 
@@ -48,9 +49,10 @@ def resolve_spec(values: Mapping[str, Any], *, where: str, runs: Path, data: Pat
 
 def _check_teachers_exist(teachers: Any) -> None:
     """Check that teachers are given by run id: a single spec trains no teacher that is only described."""
-    for kind, teacher in teachers.items() if isinstance(teachers, dict) else ():
-        if isinstance(teacher, dict):
-            raise InputError(f"teachers.{kind}: {teacher!r} is not a run id; train it first with `c2d train`")
+    for kind, given in teachers.items() if isinstance(teachers, dict) else ():
+        for teacher in given_teachers({kind: given}):
+            if isinstance(teacher, dict):
+                raise InputError(f"teachers.{kind}: {teacher!r} is not a run id; train it first with `c2d train`")
 
 
 def _check_use_of_impressions(values: Mapping[str, Any]) -> None:
@@ -165,17 +167,17 @@ class SpecResolver:
 
     def _teachers(
         self, values: Mapping[str, Any], kind_of_run: str, needed: Mapping[str, list[str]], dataset: Mapping[str, str]
-    ) -> dict[str, str]:
-        """Return {kind: whole run id} of the teachers that are needed."""
+    ) -> dict[str, Any]:
+        """Return {kind: whole run id, or a list of them} of the teachers that are needed, and their weights."""
         given = _given(values, "teachers", {})
         if not isinstance(given, Mapping):
             raise InputError(f"teachers is {given!r}; wanted keys, e.g. {{detector: RUN}}")
         for kind in given:
-            if kind not in KINDS:
+            if kind not in (*KINDS, WEIGHTS):
                 raise unknown_name("kind of teacher", kind, KINDS)
         if kind_of_run == "impressions":
             return self._teachers_of_impressions({**values, "teachers": given})
-        ids: dict[str, str] = {}
+        ids: dict[str, Any] = {}
         for kind, methods in needed.items():
             teacher = given.get(kind)
             if not teacher:
@@ -184,6 +186,8 @@ class SpecResolver:
                     f"first with `c2d train`), in a sweep also {{{kind}: {{{MODEL_KEYS[kind]}: ..., schedule: ...}}}}"
                 )
             ids[kind] = self._teacher(kind, teacher, values["dataset"])
+        if "classifier" in ids and given.get(WEIGHTS) is not None:
+            ids[WEIGHTS] = given[WEIGHTS]
         impressions = given.get("impressions")
         if trains_on_impressions(values, impressions, self.lookup):
             ids["impressions"] = self._teacher("impressions", impressions, values["dataset"])
@@ -230,8 +234,11 @@ class SpecResolver:
                 "data set"
             )
 
-    def _teacher(self, kind: str, given: Any, dataset: Any) -> str:
-        """Return the whole run id of a teacher that is given by its values or by its run."""
+    def _teacher(self, kind: str, given: Any, dataset: Any) -> Any:
+        """Return the whole run id of a teacher that is given by its values or by its run; a list of an ensemble."""
+        if isinstance(given, list):
+            members = [self._teacher(kind, one, dataset) for one in check_ensemble(kind, given)]
+            return members[0] if len(members) == 1 else members
         if isinstance(given, dict):
             named = {"kind": kind} if kind == "impressions" else {}
             return self._new_teacher(kind, {"dataset": dataset, **named, **given})

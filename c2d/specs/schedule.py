@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from c2d.core.errors import unknown_name
+from c2d.core.yaml.strict import Strict
 from c2d.specs.impressions_schedule import ImpressionsSchedule
-from c2d.specs.strict import Strict
 
 SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-shot>")
 """Names that pydantic writes into the path of an error inside `ScheduleRef.values`."""

@@ -14,12 +14,13 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from c2d.core.errors import MAX_NAME, InputError
+from c2d.core.yaml.strict import Strict
 from c2d.specs import first_weights
 from c2d.specs.impressions_schedule import CONTROLS, ImpressionsSchedule
 from c2d.specs.method_schema import Method, canonical_numbers
 from c2d.specs.override_rules import check_override_values
 from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherRecipe
-from c2d.specs.strict import Strict
+from c2d.specs.teachers import Teachers
 
 FORMAT: Final = 1
 KINDS = ("classifier", "detector", "impressions")
@@ -40,17 +41,6 @@ class StudentRef(Strict):
 
     name: str
     digest: str
-
-
-class Teachers(Strict):
-    """Run ids of the teachers; null for a kind that neither a method nor `init` needs.
-
-    `impressions` is no teacher but the run whose images are trained on, made from a detector.
-    """
-
-    classifier: str | None = None
-    detector: str | None = None
-    impressions: str | None = None
 
 
 class RunSpec(Strict):

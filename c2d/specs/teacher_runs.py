@@ -29,11 +29,6 @@ def teacher_run(run_id: str, student: RunFolder) -> RunFolder:
     return run
 
 
-def needed_runs(spec: RunSpec) -> dict[str, str]:
-    """Return {kind: run id} of the teachers of a run, and of the synthesis whose images it uses."""
-    return {kind: run for kind, run in spec.teachers.model_dump().items() if run}
-
-
 def teacher_result(run: RunFolder, kind: str) -> tuple[RunSpec, dict[str, Any]]:
     """Read spec and result of a finished teacher.
 

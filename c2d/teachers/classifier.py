@@ -38,6 +38,7 @@ class ClassifierTeacher:
         normalization: of the crops that it takes, see `normalize`.
         layers: names of its maps, finest first: l0, l1, ... (see `c2d.teachers.layers`).
         module_of_layer: {layer: module of the network}.
+        temperature: its logits are divided by it; 1 for a teacher that was not calibrated.
         audit: which keys were loaded; None for a network given as a module.
         context: of the boxes that are cropped for it, see `c2d.ops.crop.crop_and_resize`.
         cache: stored logits of ground-truth crops, with `--cache-teacher` (`c2d.teachers.logit_cache`).
@@ -56,6 +57,7 @@ class ClassifierTeacher:
         fused: bool = True,
         audit: Audit | None = None,
         context: float = 0.0,
+        temperature: float = 1.0,
     ) -> None:
         """Freeze a copy of `network`; with `fused` it is rewritten to run faster (see `fused_inference`)."""
         self.module_of_layer = layer_modules(network, size)
@@ -65,7 +67,7 @@ class ClassifierTeacher:
         # Only a fused stem converts its maps back from channels last by itself.
         self._fused_stem = isinstance(getattr(frozen, "conv1", None), BlockConv)
         self.classes, self.size, self.normalization, self.audit = tuple(classes), size, normalization, audit
-        self.layers, self.context = tuple(self.module_of_layer), context
+        self.layers, self.context, self.temperature = tuple(self.module_of_layer), context, temperature
 
     @classmethod
     def from_parts(
@@ -79,6 +81,7 @@ class ClassifierTeacher:
         *,
         context: float = 0.0,
         text_length: int | None = None,
+        temperature: float = 1.0,
     ) -> ClassifierTeacher:
         """Build a network by name and load a weight file with its stock keys; every key has to fit.
 
@@ -91,10 +94,20 @@ class ClassifierTeacher:
             device: of the teacher.
             context: of the crops.
             text_length: see `build_fitted_network`.
+            temperature: of its logits.
         """
         module = build_fitted_network(network, len(classes), size, text_length)
         audit = safe_load.load_into(module, weights, who="teacher", strict=True)
-        return cls(module, classes, size, normalization, device=device, audit=audit, context=context)
+        return cls(
+            module,
+            classes,
+            size,
+            normalization,
+            device=device,
+            audit=audit,
+            context=context,
+            temperature=temperature,
+        )
 
     @classmethod
     def from_run(cls, folder: str | Path, device: str = "cpu") -> ClassifierTeacher:
@@ -115,7 +128,8 @@ class ClassifierTeacher:
         if spec.input is None:
             raise InputError(f"{run.spec} has no crop size (`input`); train the teacher again from a spec that has one")
         verify_run_files(run)
-        classes = read_json(run.result)["classes"]
+        result = read_json(run.result)
+        classes, temperature = result["classes"], calibrated_temperature(result)
         normalization = Normalization(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
         return cls.from_parts(
             spec.network,
@@ -126,6 +140,7 @@ class ClassifierTeacher:
             device,
             context=recipe.crops.context,
             text_length=read_run_config(run)["model"]["text_length"] if spec.text_embeddings else None,
+            temperature=temperature,
         )
 
     @property
@@ -143,8 +158,8 @@ class ClassifierTeacher:
         return renormalize(crops, src, self.normalization)
 
     def logits(self, crops: Tensor) -> Tensor:
-        """Compute the logits (K, C) of crops (K, 3, s, s) in the teacher's normalization."""
-        return torch.cat([self.network(part) for part in self._parts(crops, deep=True)])
+        """Compute the logits (K, C), by the temperature, of crops (K, 3, s, s) in the teacher's normalization."""
+        return self._tempered(torch.cat([self.network(part) for part in self._parts(crops, deep=True)]))
 
     def features(self, crops: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Compute feature maps; the network runs only to the deepest layer needed.
@@ -172,7 +187,7 @@ class ClassifierTeacher:
             with hooks.record_outputs(self.network, names) as outputs:
                 logits.append(self.network(part))
             parts.append(outputs)
-        return torch.cat(logits), self._concatenate(parts, layers)
+        return self._tempered(torch.cat(logits)), self._concatenate(parts, layers)
 
     def map_sides(self, layers: Sequence[str], size: int) -> dict[str, int]:
         """Measure the maps of crops of `size` px.
@@ -199,6 +214,9 @@ class ClassifierTeacher:
             ) from None
         return {layer: found.shape[-1] for layer, found in maps.items()}
 
+    def _tempered(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature == 1 else logits / self.temperature
+
     def _parts(self, crops: Tensor, deep: bool) -> Sequence[Tensor]:
         """Split crops on a CPU, so that the maps of one part fit into the CPU cache; values do not depend on it."""
         # The same cases as in `fuse_for_inference`.
@@ -223,6 +241,12 @@ class ClassifierTeacher:
         found = as_map(output, self._prefix, self._channels_last)
         assert found is not None  # `layer_modules` has chosen modules with maps
         return found
+
+
+def calibrated_temperature(result: dict[str, Any]) -> float:
+    """Return the temperature of a classifier's result.json; 1 if it was not calibrated."""
+    calibration = result.get("calibration")
+    return 1.0 if calibration is None else float(calibration["temperature"])
 
 
 def check_teacher_accuracy(result: dict[str, Any], spec: RunSpec) -> None:

@@ -30,7 +30,7 @@ class CropTeacher:
     """A frozen classifier with the batch whose boxes it sees.
 
     Attributes:
-        network: a `ClassifierTeacher`; None where nothing but the crops themselves is compared.
+        network: a `ClassifierTeacher` or an `EnsembleTeacher`; None where nothing but the crops themselves is compared.
         batch: with the images.
         size: side of the crops in px.
         chunk: boxes per forward pass; limits memory, does not change values.
@@ -56,6 +56,11 @@ class CropTeacher:
         Returns:
             Logits (U, C) or None, and layer -> (U, M, g, g).
         """
+        members = getattr(self.network, "members", ())
+        if with_logits and members:  # each with crops of its own
+            logits = sum(weight * self._of_member(member, rows) for member, weight in members)
+            assert isinstance(logits, Tensor)
+            return logits, self.ground_truth_outputs(rows, layers, with_logits=False)[1] if layers else {}
         # Maps are not cached, so the layers need their own forward pass.
         if with_logits and getattr(self.network, "cache", None) is not None:
             logits = self._cached_logits(rows)
@@ -70,6 +75,13 @@ class CropTeacher:
                     parts.append(z)
         joined = {name: torch.cat([maps[name] for maps in pooled]) for name in layers}
         return (torch.cat(parts) if parts else None), joined
+
+    def _of_member(self, member: Any, rows: Tensor) -> Tensor:
+        """Logits (U, C) of one classifier of an ensemble for the ground truths `rows`."""
+        alone = CropTeacher(member, self.batch, member.size, self.chunk, self.autocast_dtype)
+        logits, _ = alone.ground_truth_outputs(rows, {}, with_logits=True)
+        assert logits is not None
+        return logits
 
     def _cached_logits(self, rows: Tensor) -> Tensor:
         """Logits (U, C) of the ground truths `rows`; the network computes those that are not in its cache."""

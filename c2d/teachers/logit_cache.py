@@ -158,8 +158,13 @@ def open_cache(folder: Path, teacher: Any, dataset: Mapping[str, Any], preproces
         preprocessor: config of the student's data preprocessor.
 
     Raises:
-        InputError: the pipeline is random, or the folder is a file.
+        InputError: the teacher is an ensemble, the pipeline is random, or the folder is a file.
     """
+    if members := getattr(teacher, "members", ()):
+        raise InputError(
+            f"--cache-teacher stores the logits of one classifier, and the teacher of this run is an ensemble of "
+            f"{len(members)}; leave the option out"
+        )
     check_deterministic(dataset, preprocessor)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--cache-teacher {folder} is a file; give a folder, new or used before")
@@ -169,6 +174,8 @@ def open_cache(folder: Path, teacher: Any, dataset: Mapping[str, Any], preproces
         "pipeline": [{**step, "type": str(step["type"])} for step in dataset["pipeline"]],
         "preprocessor": dict(preprocessor),
     }
+    if teacher.temperature != 1:  # entries of teachers that were not calibrated keep their keys
+        context["temperature"] = teacher.temperature
     teacher.cache = LogitCache(folder, context, len(teacher.classes))
     return teacher.cache
 

@@ -196,7 +196,7 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     facts: dict[str, Any] = {"classifier": None, "detector": None}
     inherited = None
     if spec.teachers.classifier:
-        teachers.classifier, facts["classifier"], note = sources.classifier_teacher(spec.teachers.classifier)
+        teachers.classifier, facts["classifier"], note = sources.classifier()
         notes.append(note)
     if spec.teachers.detector:
         source = sources.detector_teacher(spec.teachers.detector)

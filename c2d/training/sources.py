@@ -112,6 +112,24 @@ class Sources:
 
         return stored_embeddings(self.spec.text_embeddings, self.folder).of_classes(self.card.card.classes)
 
+    def classifier(self) -> TeacherSource:
+        """Load the classifier that the spec names, or the members of an ensemble.
+
+        Raises:
+            InputError: as `classifier_teacher`.
+        """
+        from c2d.teachers.ensemble import EnsembleTeacher
+
+        teachers = self.spec.teachers
+        sources = [self.classifier_teacher(run_id) for run_id in teachers.classifiers]
+        if len(sources) == 1:
+            return sources[0]
+        weights = teachers.weights()
+        facts = {"members": [{**one.facts, "weight": weight} for one, weight in zip(sources, weights, strict=True)]}
+        shares = ", ".join(f"{weight:.3g}" for weight in weights)
+        note = "\n".join([f"ensemble of {len(sources)} classifiers, weights {shares}", *(one.note for one in sources)])
+        return TeacherSource(EnsembleTeacher([one.teacher for one in sources], weights), facts, note)
+
     def classifier_teacher(self, run_id: str) -> TeacherSource:
         """Load the classifier of a finished run.
 
@@ -136,6 +154,9 @@ class Sources:
         facts["audit"] = teacher.audit.to_dict()
         how = f"fit {facts['fit']}" + (f", {facts['text_embeddings']}" if "text_embeddings" in facts else "")
         note = f"classifier teacher {run.id}: {how}, top-1 {result['top1']:.3f}, {teacher.audit.summary()}"
+        if "calibration" in result:
+            facts["temperature"] = teacher.temperature
+            note += f", calibrated: logits divided by {teacher.temperature:.3f}"
         return TeacherSource(teacher, facts, note)
 
     def detector_teacher(self, run_id: str) -> TeacherSource:

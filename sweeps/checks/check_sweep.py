@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from c2d.core.run_folder import STATUS_FILE, RunFolder
 from c2d.specs.spec import RunSpec
-from c2d.specs.teacher_runs import needed_runs
+from c2d.specs.teachers import needed_runs
 from sweeps.checks import static_checks
 from sweeps.checks.dry_run_process import DryRunRequest, dry_run
 from sweeps.checks.static_checks import RunProblem
@@ -89,7 +89,7 @@ def check_sweep(
             DryRunRequest(
                 run,
                 spec,
-                {k: planned[v] for k, v in needed_runs(spec).items() if v in planned},
+                {k: planned[v] for k, v in needed_runs(spec.teachers).items() if v in planned},
                 static_checks.classes(spec, cards),
             )
             for run, spec in specs.items()

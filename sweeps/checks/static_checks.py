@@ -19,7 +19,8 @@ from c2d.specs.catalog import student_catalog
 from c2d.specs.data_of_run import finished_images
 from c2d.specs.first_weights import network_source
 from c2d.specs.spec import RunSpec
-from c2d.specs.teacher_runs import needed_runs, teacher_result, teacher_run, wrong_kind
+from c2d.specs.teacher_runs import teacher_result, teacher_run, wrong_kind
+from c2d.specs.teachers import kind_of_role, needed_runs
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import PrintLine
 
@@ -170,7 +171,8 @@ def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Card
     teacher_classes: dict[tuple[str, str], list[str] | InputError | None] = {}
     for run, spec in specs.items():
         own = classes(spec, cards)
-        for kind, teacher in needed_runs(spec).items():
+        for role, teacher in needed_runs(spec.teachers).items():
+            kind = kind_of_role(role)
             if (kind, teacher) not in teacher_classes:
                 try:
                     teacher_classes[kind, teacher] = _taught_classes(kind, teacher, planned, cards, runs)

@@ -15,6 +15,7 @@ from c2d.specs.catalog import method_catalog
 from c2d.specs.first_weights import inherits
 from c2d.specs.method_schema import method_names, needed_teachers
 from c2d.specs.spec import KINDS, MODEL_KEYS
+from c2d.specs.teachers import WEIGHTS
 from sweeps.definition.axes import Axis, read_assignments, read_axes, read_rules
 from sweeps.definition.grid import cell_values, grid, size_mistake
 from sweeps.definition.profile import Size
@@ -48,7 +49,8 @@ class Definition(BaseModel):
         axes: in file order.
         seeds: distinct, not negative.
         exclude, include: {axis: label} rules.
-        teachers: kind -> block of a spec, or the id of a finished run.
+        teachers: kind -> block of a spec, the id of a finished run, or a list of these (an ensemble of classifiers);
+            and `classifier_weights`.
         size: which of a profile's wall-clock limits its runs need.
         labels: {axis: {value: what reports show}}.
         labels_of_axes: {axis: what reports show}.
@@ -64,7 +66,7 @@ class Definition(BaseModel):
     seeds: list[int] = [0]
     exclude: list[dict[str, str]] = []
     include: list[dict[str, str]] = []
-    teachers: dict[str, dict[str, Any] | str] = {}
+    teachers: dict[str, Any] = {}
     size: Size = "small"
     labels: dict[str, dict[str, str]] = {}
     labels_of_axes: dict[str, str] = {}
@@ -204,21 +206,32 @@ def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
     right: dict[str, Any] = {}
     for kind, block in given.items():
         path = ("teachers", kind)
-        if kind not in KINDS:
+        if kind == WEIGHTS:
+            right[kind] = block  # checked with the members, when a cell is resolved
+        elif kind not in KINDS:
             document.errors.add(path, str(unknown_name("kind of teacher", kind, KINDS)))
-        elif isinstance(block, str) and block:
-            right[kind] = block
-        elif not isinstance(block, dict):
-            keys = dict.fromkeys((MODEL_KEYS[kind], "schedule"))
-            block_keys = ", ".join(f"{key}: ..." for key in keys)
-            document.errors.add(path, f"wanted a block such as {{{block_keys}}}, or a run id")
+        elif kind == "classifier" and isinstance(block, list) and block:
+            right[kind] = [_read_teacher(kind, one, (*path, place), document) for place, one in enumerate(block)]
         else:
-            right[kind] = {}
-            for key, value in block.items():
-                if wrong := teacher_key_mistake(kind, key):
-                    document.errors.add((*path, key), wrong)
-                else:
-                    right[kind][key] = value
+            right[kind] = _read_teacher(kind, block, path, document)
+    return {kind: block for kind, block in right.items() if block is not None}
+
+
+def _read_teacher(kind: str, block: Any, path: tuple[Any, ...], document: YamlDocument) -> Any:
+    """Return a teacher's block or run id; None for a mistake, which is added to the document's errors."""
+    if isinstance(block, str) and block:
+        return block
+    if not isinstance(block, dict):
+        keys = dict.fromkeys((MODEL_KEYS[kind], "schedule"))
+        block_keys = ", ".join(f"{key}: ..." for key in keys)
+        document.errors.add(path, f"wanted a block such as {{{block_keys}}}, or a run id")
+        return None
+    right = {}
+    for key, value in block.items():
+        if wrong := teacher_key_mistake(kind, key):
+            document.errors.add((*path, key), wrong)
+        else:
+            right[key] = value
     return right
 
 
@@ -248,6 +261,8 @@ def _check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[
         elif head == "teacher" and isinstance(value["teachers"].get(rest[0]), str):
             run = value["teachers"][rest[0]]
             document.errors.add(path, f"{about}cannot change the finished run {run}; describe the teacher in a block")
+        elif head == "teacher" and isinstance(value["teachers"].get(rest[0]), list):
+            document.errors.add(path, f"{about}cannot change the members of an ensemble; write it into their blocks")
         elif head == "teacher" and rest[0] == "impressions" and rest[0] not in needed:
             document.errors.add(path, f"{about}changes nothing: no cell {USES_IMPRESSIONS}")
         elif head == "teacher" and rest[0] not in needed:

@@ -10,6 +10,7 @@ from c2d.core.errors import InputError
 from c2d.specs.lookup import Lookup, StoredRun
 from c2d.specs.resolve_spec import SpecResolver
 from c2d.specs.spec import RunSpec
+from c2d.specs.teachers import given_teachers
 from sweeps.definition.definition import CellValues, Definition
 
 MAX_MISTAKES = 100
@@ -74,7 +75,8 @@ def expand(definition: Definition, cells: Sequence[CellValues], lookup: Lookup) 
 def _finished_teachers(teachers: Mapping[str, Any], lookup: Lookup) -> Lookup:
     """Return the lookup, with an error for every run id that is not a finished teacher of its kind."""
     runs = dict(lookup.runs)
-    for kind, given in teachers.items():
+    named = [(kind, one) for kind, given in teachers.items() for one in given_teachers({kind: given})]
+    for kind, given in named:
         run = runs[given] if isinstance(given, str) else None
         if isinstance(run, StoredRun) and (run.kind != kind or run.state != "done"):
             what = "synthesis (kind impressions)" if kind == "impressions" else kind

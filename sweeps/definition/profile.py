@@ -17,9 +17,9 @@ from c2d.core.printable import printable_line
 from c2d.core.regular_file import file_state, is_file
 from c2d.core.run_folder import atomic_write_json, read_json
 from c2d.core.store_folder import RunStore, is_run_id
+from c2d.core.yaml.strict import Strict
 from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.specs.spec import validation_message
-from c2d.specs.strict import Strict
 from sweeps.definition.sbatch_flags import DEFAULT_MAX_HOURS, MEMORY_FLAGS, flag_name, hours_of_time, read_flags
 
 Size = Literal["small", "large"]

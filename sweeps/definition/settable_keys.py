@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from c2d.core.errors import closest_name, unknown_name
+from c2d.core.yaml.strict import Strict
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.schedule import CLASSIFIER_SCHEDULES, Schedule, schedule_key_mistake
 from c2d.specs.spec import KINDS
-from c2d.specs.strict import Strict
+from c2d.specs.teachers import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def nest_keys(values: Mapping[str, Any], teachers: Mapping[str, Any]) -> dict[st
 
     Args:
         values: {settable key: value} of the cell.
-        teachers: {kind: block of keys, or the id of a finished run} of the definition.
+        teachers: {kind: block of keys, the id of a finished run, or a list of these} of the definition, and the
+            weights of an ensemble.
 
     Returns:
         {key of a spec: value}; a teacher is {key of its own spec: value}, or a run id. Impressions are made from the
@@ -154,8 +156,14 @@ def nest_keys(values: Mapping[str, Any], teachers: Mapping[str, Any]) -> dict[st
     nested = _nested(own)
     for kind, block in blocks.items():
         given = teachers.get(kind, {})
-        if teacher := given if isinstance(given, str) else _nested({**given, **block}):
+        if isinstance(given, list):
+            teacher: Any = [one if isinstance(one, str) else _nested(one) for one in given]
+        else:
+            teacher = given if isinstance(given, str) else _nested({**given, **block})
+        if teacher:
             nested.setdefault("teachers", {})[kind] = teacher
+    if WEIGHTS in teachers:
+        nested.setdefault("teachers", {})[WEIGHTS] = teachers[WEIGHTS]
     named = nested.get("teachers", {})
     if isinstance(impressions := named.get("impressions"), dict) and "detector" in named:
         named["impressions"] = {**impressions, "teachers": {"detector": named["detector"]}}

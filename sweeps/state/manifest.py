@@ -13,7 +13,7 @@ from c2d.core.json_values import FORMAT
 from c2d.core.regular_file import Problem, file_state, is_file
 from c2d.core.store_folder import RunStore, is_run_id
 from c2d.core.sweep_manifest import planned_runs, read_manifest, sweep_names
-from c2d.specs.teacher_runs import needed_runs
+from c2d.specs.teachers import needed_runs
 from sweeps.definition.definition import read_definition
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
     for cell in grid.cells:
         for axis, label in cell.labels.items():
             labels.setdefault(axis, {})[label] = None
-    needs = {cell.run: list(needed_runs(cell.spec).values()) for cell in grid.cells}
-    needs |= {spec.id: list(needed_runs(spec).values()) for spec in grid.teachers}
+    needs = {cell.run: list(needed_runs(cell.spec.teachers).values()) for cell in grid.cells}
+    needs |= {spec.id: list(needed_runs(spec.teachers).values()) for spec in grid.teachers}
     previous = set() if before is None else {planned.run for planned in planned_runs(before)}
     return {
         "format": FORMAT,

@@ -152,6 +152,23 @@ def test_teacher_axes_change_the_teacher_and_not_the_baseline() -> None:
     assert len({cell.run for cell in found.cells}) == 5
 
 
+def test_an_ensemble_of_described_and_finished_classifiers(tmp_path: Path) -> None:
+    finished = RunFolder(tmp_path / "net-classifier-0123456789ab-s0")
+    atomic_write_json(finished.spec, {"kind": "classifier"})
+    atomic_write_json(finished.status, {"state": "done"})
+    block = "{network: resnet50, schedule: coco-ssd}"
+    text = METHODS.replace(block, f"[{block}, {finished.id}], classifier_weights: [0.25, 0.75]")
+    found = grid(text, tmp_path)
+    (described,) = found.teachers
+    assert found.cells[1].spec.teachers.classifier == [described.id, finished.id]
+    assert found.cells[1].spec.teachers.weights() == [0.25, 0.75]
+    assert found.cells[0].spec.teachers.classifiers == ()
+    axis = text + "  teacher.classifier.input: [56]\n"
+    assert "cannot change the members of an ensemble; write it into their blocks" in refused(axis, tmp_path)[0]
+    finished.status.unlink()
+    assert "give a finished classifier" in refused(text, tmp_path)[0]
+
+
 def test_a_teacher_has_the_data_of_the_cell_and_seed_0_by_default() -> None:
     found = grid(METHODS + "seeds: [5]\n")
     assert (found.teachers[0].dataset.name, found.teachers[0].seed) == ("coco2017", 0)

@@ -1,4 +1,4 @@
-"""The base of the models of a spec: no unknown keys, no conversions."""
+"""The base of models of YAML and JSON files: no unknown keys, no conversions."""
 
 from __future__ import annotations
 
