@@ -15,8 +15,8 @@ from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_entry
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.specs.teacher_runs import teacher_run
-from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, stored_embeddings
 from c2d.specs.teachers import kind_of_role
+from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, stored_embeddings
 from c2d.training.sources import Sources, TeacherSource
 from c2d.weights import pretrained, safe_load, timm_weights, torchvision_weights
 from c2d.weights.weight_file import WeightFile

@@ -28,6 +28,7 @@ class EnsembleTeacher:
         size: side of the first member's crops in px.
         normalization: of the first member.
         layers: of the first member.
+        context: of the first member's boxes, see `ClassifierTeacher`.
     """
 
     def __init__(self, teachers: Sequence[ClassifierTeacher], weights: Sequence[float]) -> None:
@@ -47,7 +48,7 @@ class EnsembleTeacher:
                 )
         self._first = first
         self.classes, self.size, self.layers = first.classes, first.size, first.layers
-        self.normalization = first.normalization
+        self.normalization, self.context = first.normalization, first.context
         self.network = first.network
 
     @property
