@@ -20,6 +20,9 @@ from c2d.data.usable_boxes import MIN_IMAGE_PX, count_usable, nothing_usable
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.training_pipeline import TrainingPipeline, build_steps
 
+CALIBRATION_EVERY = 10
+"""One training image in so many is held out for the calibration of a classifier."""
+
 
 def coco_dataset(card: LoadedCard, split: str, pipeline: list[Any], *, test: bool) -> dict[str, Any]:
     """Return the config of mmdet's CocoDataset for one split of a card.
@@ -135,3 +138,42 @@ def _no_images_error(dataset: Any) -> InputError:
     if counted.usable:
         return InputError(f"{dataset['ann_file']} has no image to use; check filter_cfg, indices and the overrides")
     return InputError(f"{dataset['ann_file']} {nothing_usable(counted, 'to use')}")
+
+
+def calibration_ids(card: LoadedCard) -> set[int]:
+    """Return the ids of the training images that are held out for the calibration.
+
+    Raises:
+        InputError: the training split has fewer than ten images.
+    """
+    images = read_coco(card.annotations("train"))["images"]
+    ids = sorted(image["id"] for image in images)[CALIBRATION_EVERY - 1 :: CALIBRATION_EVERY]
+    if not ids:
+        raise InputError(
+            f"calibrate holds out every {CALIBRATION_EVERY}th training image, and {card.card.name} has {len(images)}; "
+            "leave it out"
+        )
+    return set(ids)
+
+
+def subset(dataset: Any, ids: set[int], *, inside: bool) -> Any:
+    """Return the part of an mmdet data set with images of `ids`, or with all others.
+
+    Args:
+        dataset: a plain one, no wrapper of others.
+        ids: ids of images.
+        inside: keep the images of `ids`, not the others.
+
+    Raises:
+        InputError: it is a wrapper, which overrides can make, or no image is left.
+    """
+    from mmengine.dataset import BaseDataset
+
+    if not isinstance(dataset, BaseDataset):
+        raise InputError(
+            f"calibrate needs a plain data set, and overrides made a {type(dataset).__name__}; leave one out"
+        )
+    kept = [place for place in range(len(dataset)) if (dataset.get_data_info(place)["img_id"] in ids) == inside]
+    if not kept:
+        raise InputError("calibrate leaves no image with boxes to train on or to calibrate with; leave it out")
+    return dataset.get_subset(kept)

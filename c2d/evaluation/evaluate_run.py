@@ -53,7 +53,9 @@ def evaluate_run(
         from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
         lines: list[str] = []
-        result = evaluate_classifier(config, weights, card, join_process_group(), workers=workers)
+        result = evaluate_classifier(
+            config, weights, card, join_process_group(), workers=workers, calibrated=spec.is_calibrated
+        )
         key = "top1"
     else:
         result, lines = evaluate_and_check(config, weights, card, folder, check, workers=workers)

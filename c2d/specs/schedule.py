@@ -28,7 +28,7 @@ SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-s
 Fit = Literal["full", "head", "linear-probe", "zero-shot"]
 WITHOUT_LOOP = ("linear-probe", "zero-shot")
 """Values of `fit` that take no step of an optimizer, see `ProbeSchedule` and `ZeroShotSchedule`."""
-YOUNG_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0}
+YOUNG_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0, "calibrate": False}
 """{key of a classifier teacher's schedule that is younger than runs which exist: its default}. With that value the key
 is left out of spec.json, so that the ids of those runs stay."""
 
@@ -127,6 +127,7 @@ class TeacherRecipe(Young):
         min_top1: top-1 on held-out crops below which no student starts.
         crops: where the crops are taken from.
         normalisation: of their pixels.
+        calibrate: fit a temperature of the logits on every tenth training image, which is then not trained on.
     """
 
     fit: Fit = "full"
@@ -134,6 +135,7 @@ class TeacherRecipe(Young):
     min_top1: float = Field(ge=0, le=1)
     crops: PlainCrops
     normalisation: PixelRecipe
+    calibrate: bool = False
 
 
 class TeacherSchedule(Schedule, TeacherRecipe):

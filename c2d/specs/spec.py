@@ -174,6 +174,11 @@ class RunSpec(Strict):
         return self.schedule.values
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature of the logits is fitted: `calibrate` of a classifier's schedule."""
+        return isinstance(self.schedule.values, TeacherRecipe) and self.schedule.values.calibrate
+
+    @property
     def trains_on_dataset(self) -> bool:
         """Whether the run uses the training images of `dataset`, and not its evaluation split alone."""
         if self.kind == "impressions":

@@ -180,5 +180,6 @@ def _evaluate(
         # imported here: the evaluation of a detector loads no teacher module
         from c2d.evaluation.evaluate_classifier import evaluate_classifier
 
-        return evaluate_classifier(student, weights, card, run.device, heartbeat, workers), None
+        calibrated = run.spec.is_calibrated
+        return evaluate_classifier(student, weights, card, run.device, heartbeat, workers, calibrated), None
     return evaluate_detector(student, weights, card, truth, run.device, heartbeat, workers=workers)

@@ -106,11 +106,10 @@ def test_a_student_learns_from_an_ensemble(tiny_store: TinyStore, members: list[
 def test_planned_members_are_tried_with_random_weights(tiny_store: TinyStore, members: list[str]) -> None:
     planned = [parse_spec(read_json(tiny_store.runs / one / "spec.json"), one) for one in members]
     planned = [spec.model_copy(update={"seed": 7}) for spec in planned]
-    run = tiny_store.create_run(method=["icod"], teachers={"classifier": [spec.id for spec in planned]})
+    run = tiny_store.create_run(iterations=2, method=["icod"], teachers={"classifier": members})
+    student = {**read_json(run.spec), "teachers": {"classifier": [spec.id for spec in planned]}}
     names = tuple(read_json(tiny_store.runs / members[0] / "result.json")["classes"])
-    entry = Entry(
-        parse_spec(read_json(run.spec), "test"), dict(zip(("classifier", "classifier-2"), planned, strict=True)), names
-    )
+    entry = Entry(parse_spec(student, "test"), dict(zip(("classifier", "classifier-2"), planned, strict=True)), names)
     (answer,) = dry_run.run_entries([entry], tiny_store.runs, tiny_store.data)
     assert answer.ok, answer.problem
     for spec in planned:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +139,12 @@ def test_the_table_has_every_layer_and_what_to_set() -> None:
         "l0 is 3 x 3, pooled to 8 x 8 by repeating cells; method.icod.pooling={l0: 3} compares its own cells" in table
     )
     assert "set method.icod.lambda_kl=0" in layer_table("timm:tnt_s_legacy_patch16_224", 32)
+
+
+def test_the_page_shows_what_the_command_prints() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "teachers.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^    \$ c2d teacher layers (\S+) --input (\d+)\n((?:    .*\n)+)", page, re.MULTILINE)
+    assert len(shown) > 4
+    for name, size, lines in shown:
+        if name in ("resnet18", "timm:tf_efficientnet_lite0"):
+            assert layer_table(name, int(size)).splitlines() == [line[4:] for line in lines.splitlines()]

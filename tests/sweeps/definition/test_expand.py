@@ -153,9 +153,10 @@ def test_teacher_axes_change_the_teacher_and_not_the_baseline() -> None:
 
 
 def test_an_ensemble_of_described_and_finished_classifiers(tmp_path: Path) -> None:
-    finished = RunFolder(tmp_path / "net-classifier-0123456789ab-s0")
-    atomic_write_json(finished.spec, {"kind": "classifier"})
-    atomic_write_json(finished.status, {"state": "done"})
+    spec = grid(METHODS).teachers[0].model_copy(update={"seed": 7})
+    finished = RunFolder(tmp_path / spec.id)
+    atomic_write_json(finished.spec, spec.to_json())
+    finished.write_status("done")
     block = "{network: resnet50, schedule: coco-ssd}"
     text = METHODS.replace(block, f"[{block}, {finished.id}], classifier_weights: [0.25, 0.75]")
     found = grid(text, tmp_path)
