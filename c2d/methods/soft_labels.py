@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from c2d.detectors.heads import WITH_DENSE
+from c2d.detectors import heads
 from c2d.detectors.outputs import Needs
 from c2d.methods.base import Context, Distiller, Params, Term, View, Visualization, unverified
 
@@ -65,7 +65,7 @@ class SoftLabels(Distiller):
     SOFT_LABELS = True
     Params = SoftLabelsParams
     WEIGHTS: ClassVar = {"soft": "lambda_soft"}
-    DETECTORS = WITH_DENSE
+    DETECTORS = heads.WITH_POSITIVES
     COST = "one softmax or sigmoid of each positive"
     SOURCE = "description of ZSKD, abstract of MOI; a reconstruction, every number unverified"
     needs = Needs(positives=True)

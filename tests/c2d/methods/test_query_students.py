@@ -1,4 +1,4 @@
-"""Methods on students with object queries: feature maps and positives teach them, methods on dense heads are refused."""
+"""Methods on students with object queries: feature maps and positives teach them, methods on dense heads do not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def taught(student: str, method: str, teacher: str | None = None, **params: Any)
     classifier: Any = TinyTeacher(size=48)
     classifier.module = classifier.network  # the gradient check looks at its weights
     teachers = TeacherSet(classifier, DetectorTeacher(network) if network is not None else None)
-    return build_distillation(spec, tiny_query_detectors.build(student), teachers, tiny_detectors.NUM_CLASSES).train()
+    return build_distillation(spec, tiny_query_detectors.build(student), teachers, tiny_detectors.NUM_CLASSES,
+                              soft_labels=True).train()  # fmt: skip
 
 
 def step(model: Distillation) -> dict[str, Any]:
@@ -66,6 +67,13 @@ def test_icod_teaches_the_matched_queries(student: str) -> None:
         losses = step(taught(student, "icod", roi_stages=stages, **sizes))
         assert float(losses["kd_icod_positives"]) == count
         assert {"loss_kd_icod_cls", "loss_kd_icod_crop", "loss_kd_icod_feat"} <= set(losses)
+
+
+@pytest.mark.parametrize("student", ["detr", "dino", "sparse"])
+def test_soft_labels_teach_the_positives_of_every_layer(student: str) -> None:
+    losses = step(taught(student, "soft_labels"))
+    assert float(losses["kd_soft_labels_positives"]) == 3 * tiny_query_detectors.LAYERS
+    assert "loss_kd_soft_labels_soft" in losses
 
 
 @pytest.mark.parametrize("student", ["dino", "sparse"])
