@@ -130,10 +130,17 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
             )
 
 
+CACHES = {
+    "torchvision": ("TORCH_HOME", "~/.cache/torch", "hub/checkpoints", "{}*"),
+    "timm": ("HF_HOME", "~/.cache/huggingface", "hub", "models--*--{}*"),
+}
+"""{library of an `init`: the variable that moves its cache, the default, the folder in it, files of a model}."""
+
+
 def first_weights(
     specs: dict[str, RunSpec], runs: Path, profile: Profile | None, print_line: PrintLine
 ) -> Iterator[RunProblem]:
-    """Check that weight files of the store exist; warn about weights of torchvision that a job may not download."""
+    """Check that weight files of the store exist; warn about weights of torchvision and timm no job may download."""
     for run, spec in specs.items():
         source = network_source(spec.init)
         if source.startswith("sha256:"):
@@ -144,13 +151,15 @@ def first_weights(
                 )
     if profile is None or profile.download:
         return
-    home = profile.environment.get("TORCH_HOME") or os.environ.get("TORCH_HOME") or "~/.cache/torch"
-    cache = Path(home).expanduser() / "hub" / "checkpoints"
-    sources = {network_source(spec.init) for spec in specs.values()}
-    for init in sorted(source for source in sources if source.startswith("torchvision:")):
-        model = init.removeprefix("torchvision:").partition(".")[0]
+    for init in sorted({network_source(spec.init) for spec in specs.values()}):
+        library, _, name = init.partition(":")
+        if library not in CACHES:
+            continue
+        variable, default, inside, pattern = CACHES[library]
+        home = profile.environment.get(variable) or os.environ.get(variable) or default
+        cache = Path(home).expanduser() / inside
         # A variable in the path has its value on the node only.
-        if "$" not in home and not any(cache.glob(f"{model}*")):
+        if "$" not in home and not any(cache.glob(pattern.format(name.partition(".")[0]))):
             print_line(
                 f"warning: weights {init} are not in {cache}, and the jobs of profile {profile.name or 'default'} may "
                 "not download; download them once to that folder, or set `download: true` in the profile"

@@ -220,20 +220,26 @@ def test_a_missing_weight_file(store: Store) -> None:
     assert found.message.startswith(f"no weight file {store.runs}/weights/{64 * '0'}.pth in the store; give the file")
 
 
+@pytest.mark.parametrize(
+    ("init", "variable", "file"),
+    [
+        ("torchvision:resnet18.IMAGENET1K_V1", "TORCH_HOME", "hub/checkpoints/resnet18-f37072fd.pth"),
+        ("timm:resnet10t.c3_in1k", "HF_HOME", "hub/models--timm--resnet10t.c3_in1k"),
+    ],
+)
 def test_weights_that_jobs_cannot_download_are_reported(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    init: str, variable: str, file: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells, messages = grid(changed(store.student, init="torchvision:resnet18.IMAGENET1K_V1")), []
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cells, messages = grid(changed(store.student, init=init)), []
+    monkeypatch.setenv(variable, str(tmp_path))
     assert store.check(cells, machine(name="p"), print_line=messages.append) == []
-    assert messages[0].startswith("warning: weights torchvision:resnet18.IMAGENET1K_V1 are not in ")
+    assert messages[0].startswith(f"warning: weights {init} are not in ")
     assert "the jobs of profile p may not download" in messages[0]
     for profile in (None, machine(download=True)):
         messages.clear()
         assert store.check(cells, profile, print_line=messages.append) == []
         assert messages == []
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
+    (tmp_path / file).mkdir(parents=True)
     assert store.check(cells, machine(), print_line=messages.append) == []
     assert messages == []
 

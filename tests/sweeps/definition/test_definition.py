@@ -98,7 +98,7 @@ ONE_MISTAKE = [
     (
         AXES + "  metod: [[]]",
         "'metod'; did you mean 'method'? known: data_free, dataset, init, input, method, method.METHOD.PARAMETER, "
-        "network, overrides, overrides.KEY, schedule, schedule.VALUE, student, teacher.KIND.KEY; an axis of another",
+        "network, overrides, overrides.KEY, schedule, schedule.VALUE, student, teacher.KIND.KEY, text_embeddings; an axis of another",
     ),
     (AXES + "  methd.icod.T: [1]", "x.yaml:4: axes.methd.icod.T: unknown key 'methd.icod.T'; did you mean 'method"),
     (METHODS + "  method.icdo.T: [1]", "x.yaml:5: axes.method.icdo.T: unknown method 'icdo'; did you mean 'icod'?"),
@@ -128,6 +128,10 @@ ONE_MISTAKE = [
     (
         AXES + "  input: [1, 2]\n  teacher.classifier.network: [resnet18]",
         "x.yaml:5: axes.teacher.classifier.network: changes nothing: no method of this sweep needs a classifier",
+    ),
+    (
+        AXES + "  init: [none, torchvision:resnet18.V1]\n  teacher.detector.schedule: [1x, 2x]",
+        "x.yaml:5: axes.teacher.detector.schedule: changes nothing: no method of this sweep needs a detector",
     ),
     (METHODS + "  teacher.classifer.network: [a]", "unknown kind of teacher 'classifer'; did you mean 'classifier'?"),
     (METHODS + "  teacher.classifier.student: [a]", "unknown key of a classifier teacher: 'student'"),

@@ -197,6 +197,22 @@ def test_a_finished_run_as_teacher(tmp_path: Path) -> None:
     assert found.teachers == []
 
 
+def test_an_axis_of_first_weights_brings_the_teacher_that_it_needs() -> None:
+    """Two cells inherit from the teacher, which is in their ids; the others do not need it, and no method does."""
+    text = HEAD + (
+        "axes: {init: [none, teacher, 'package:efficientnet-lite0+teacher'], teacher.detector.schedule: [1x, 2x]}\n"
+        "teachers: {detector: {student: retinanet-r18}}"
+    )
+    found = grid(text)
+    by_init: dict[str, set[str | None]] = {}
+    for cell in found.cells:
+        by_init.setdefault(cell.spec.init, set()).add(cell.spec.teachers.detector)
+    assert by_init["none"] == {None}
+    assert by_init["teacher"] == by_init["package:efficientnet-lite0+teacher"]
+    assert by_init["teacher"] == {spec.id for spec in found.teachers}
+    assert len(by_init["teacher"]) == 2
+
+
 def test_a_sweep_of_classifiers() -> None:
     text = "question: q\nbase: {dataset: coco2017, schedule: coco-general}\naxes: {network: [resnet18, resnet50]}\n"
     assert [cell.spec.name for cell in grid(text).cells] == ["resnet18-classifier", "resnet50-classifier"]
