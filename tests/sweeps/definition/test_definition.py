@@ -98,7 +98,7 @@ ONE_MISTAKE = [
     (
         AXES + "  metod: [[]]",
         "'metod'; did you mean 'method'? known: data_free, dataset, init, input, method, method.METHOD.PARAMETER, "
-        "network, overrides, overrides.KEY, schedule, schedule.VALUE, student, teacher.KIND.KEY, text_embeddings; an axis of",
+        "network, overrides, overrides.KEY, schedule, schedule.VALUE, student, teacher.KIND.KEY, text_embeddings; an",
     ),
     (AXES + "  methd.icod.T: [1]", "x.yaml:4: axes.methd.icod.T: unknown key 'methd.icod.T'; did you mean 'method"),
     (METHODS + "  method.icdo.T: [1]", "x.yaml:5: axes.method.icdo.T: unknown method 'icdo'; did you mean 'icod'?"),
