@@ -14,9 +14,9 @@ Gradients pass through the teacher's layers into the student's head up to f_i, i
 teacher's head predicts, student and teacher may be of different families; their levels need the same strides.
 
 Departures from the paper; the authors' code is non-commercial and was not opened:
-  * The paper divides both sums by all locations and writes no weights. With weight 1 that class term is hundreds of
-    times smaller than the student's own, which is divided by the positives; K is the student's positives, and a batch
-    without positives teaches no classes. `divisor: locations` is the paper's equation.
+  * The paper divides both sums by all locations and writes no weights. On images of 800 px, with weight 1, that class
+    term is hundreds of times smaller than the student's own, which is divided by the positives. Here K is the student's
+    positives, and a batch without any teaches no classes; `divisor: locations` is the paper's equation.
   * Every level, all anchors and padding count, S(r) = 1 as in the paper. Centerness is not distilled.
   * Where channels differ, a 1x1 convolution a tower (ours), shared by the levels as the head is.
 """
