@@ -181,6 +181,7 @@ RESULT_COLUMNS = (
     _number("peak_mib", "memory_mib", low=0, run_kinds=("impressions",), quantities=(
         Quantity("peak_mib", "peak_mib", "peak memory, synthesis", "MiB", 1.0, 0, "lower", ("impressions",)),
     )),
+    _number("teacher_temperature", "teachers", "classifier", "temperature", low=0, run_kinds=("detector",)),
     # Of the file of first weights, and of neck and heads: the number of keys that came from the teacher.
     _text("init_sha256", "audit_init", "sha256"),
     _number("inherited", "audit_inherited", "loaded", low=0),

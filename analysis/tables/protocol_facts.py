@@ -24,7 +24,7 @@ NO_PROTOCOL = ("schedule.val_interval",)
 ENVIRONMENT = ("engine version", "torch", "mmdet", "mmcv", "device", "code")
 _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
-         "init_sha256", "inherited", "inherited_of",
+         "init_sha256", "inherited", "inherited_of", "teacher_temperature",
          *(f"teacher.{kind}" for kind in TEACHERS), *(f"teacher_{metric}" for metric in TEACHERS.values()),
          "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
          *image_sources.READ)  # fmt: skip
@@ -93,6 +93,8 @@ def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "method version", ", ".join(f"{name} {version}" for name, version in _versions(row["method_json"]))
     yield "method", row["method_json"]
     yield "teacher", teachers(row)
+    if row["teacher_temperature"] == row["teacher_temperature"]:
+        yield "teacher temperature", f"{row['teacher_temperature']:.4g}"
     yield "schedule", row["schedule"]
     yield from _flat("schedule", _loaded(row["schedule_json"], dict))
     for key, value in _loaded(row["overrides_json"], dict).items():

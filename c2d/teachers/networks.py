@@ -7,7 +7,7 @@ torchvision's `image_size`); pretrained position embeddings are resampled to it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -88,10 +88,9 @@ def _built_for(name: str, build: Builder, size: int) -> nn.Module:
         reason = str(error).split("\n")[0] or "the network cannot be built for it"
     if network is not None and not reason:
         return network
-    fitting = _fitting_sizes(build, size, _patch(network) if network is not None else None)
-    trained: Any = getattr(network, "default_cfg", {}).get("input_size")
-    if not fitting and trained:
-        fitting = [int(trained[-1])]
+    trained: Any = (getattr(network, "default_cfg", None) or {}).get("input_size")
+    patch = _patch(network) if network is not None else None
+    fitting = _fitting_sizes(build, size, patch, int(trained[-1]) if trained else None)
     sizes = " or ".join(map(str, fitting)) or "another size"
     raise InputError(f"{name} cannot process crops of {size} px: {reason}; set `input` to {sizes}")
 
@@ -124,16 +123,20 @@ def _patch(network: nn.Module) -> int | None:
     return side if side == convolution.stride[0] else None
 
 
-def _fitting_sizes(build: Builder, size: int, patch: int | None) -> list[int]:
-    """The nearest smaller and larger size that the network can process, from shapes alone."""
+def _fitting_sizes(build: Builder, size: int, patch: int | None, trained: int | None) -> list[int]:
+    """The nearest smaller and larger size that the network can process, from shapes alone.
+
+    Multiples of the patch or of the stride are tried, and the size that the network's weights were trained at.
+    """
     step = patch or STRIDE
-    below = range(size // step * step - (step if size % step == 0 else 0), MIN_INPUT - 1, -step)
-    above = range((size // step + 1) * step, (size // step + 1 + TRIES) * step, step)
+    tried = {place * step for place in range(1, size // step + TRIES)} | ({trained} if trained else set())
+    below = sorted((side for side in tried if MIN_INPUT <= side < size), reverse=True)
+    above = sorted(side for side in tried if side > size)
     found = (next(_that_fit(build, sizes), None) for sizes in (below[:TRIES], above))
     return [side for side in found if side is not None]
 
 
-def _that_fit(build: Builder, sizes: range) -> Iterator[int]:
+def _that_fit(build: Builder, sizes: Iterable[int]) -> Iterator[int]:
     for side in sizes:
         try:
             with torch.device("meta"):

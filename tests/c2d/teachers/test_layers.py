@@ -115,6 +115,8 @@ def test_sizes_that_do_not_fit_are_refused_with_those_that_do() -> None:
         build_network("timm:test_vit", 3, 50)
     with pytest.raises(InputError, match=r"of 48 px: .* patches of 14 px; set `input` to 42 or 56"):
         build_network("timm:eva02_tiny_patch14_224", 3, 48)
+    with pytest.raises(InputError, match="set `input` to 240"):  # the size of its weights
+        build_network("timm:crossvit_tiny_240", 3, 112)
     with pytest.raises(InputError, match="set `input` to 32 or 64"):
         build_network("vit_b_16", 3, 50)
     frozen = teacher(build_network("timm:deit_tiny_patch16_224", 3, 48), 48)
