@@ -79,7 +79,7 @@ def build(student: str, method: str, *, classes: tuple[str, ...] = CLASSES) -> D
     teachers = TeacherSet()
     if "classifier" in kinds:
         torch.manual_seed(2)
-        teachers.classifier = ClassifierTeacher(build_network("resnet18", len(classes)), classes, 32, IMAGENET)
+        teachers.classifier = ClassifierTeacher(build_network("resnet18", len(classes), 32), classes, 32, IMAGENET)
     if "detector" in kinds:
         teachers.detector = DetectorTeacher(_network(student, 1, classes))
         teachers.detector.classes = classes
