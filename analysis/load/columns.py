@@ -142,10 +142,11 @@ SPEC_COLUMNS = (
     _text("schedule", "schedule", "name", required=True),
     _text("schedule_json"),
     _text("overrides_json"),
-    _number("iterations_planned", "schedule", "values", "iterations", required=True, low=0, run_kinds=TRAINED),
-    _number("batch", "schedule", "values", "batch", required=True, low=0),
-    _number("lr", "schedule", "values", "optimizer", "lr", required=True, low=0, run_kinds=TRAINED),
-    _text("precision", "schedule", "values", "precision", required=True),
+    # Of a loop: `flatten` requires them where the schedule has one.
+    _number("iterations_planned", "schedule", "values", "iterations", low=0, run_kinds=TRAINED),
+    _number("batch", "schedule", "values", "batch", low=0),
+    _number("lr", "schedule", "values", "optimizer", "lr", low=0, run_kinds=TRAINED),
+    _text("precision", "schedule", "values", "precision"),
 )
 RESULT_COLUMNS = (
     _text("evaluation_split", "evaluation_split"),
@@ -158,6 +159,7 @@ RESULT_COLUMNS = (
     _ratio("top1", "top1", label="top-1", required=True, run_kinds=("classifier",)),
     _ratio("top5", "top5", label="top-5", run_kinds=("classifier",)),
     _ratio("ece", "ece", label="ECE", better="lower", run_kinds=("classifier",)),
+    _text("fit", "fit", "kind"),
     _number("train_s", "seconds", "train", run_kinds=TRAINED, quantities=(
         Quantity("train_hours", "train_s", "training", "h", 1 / 3600, 2),
         Quantity("train_minutes", "train_s", "training", "min", 1 / 60, 1),
@@ -170,6 +172,8 @@ RESULT_COLUMNS = (
     _number("detections", "detections", low=0, run_kinds=("detector",)),
     _ratio("teacher_top1", "teachers", "classifier", "top1", label="teacher top-1", better="",
            reason="no classifier as teacher"),
+    _text("teacher_fit", "teachers", "classifier", "fit"),
+    _text("teacher_text_embeddings", "teachers", "classifier", "text_embeddings"),
     _ratio("teacher_AP", "teachers", "detector", "AP", label="teacher AP", better="",
            reason="no detector as teacher"),
     _ratio("redetected", "redetected", label="targets found again", run_kinds=("impressions",),

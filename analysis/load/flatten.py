@@ -19,6 +19,8 @@ from c2d.core.status_shape import STATES
 
 Values = dict[str, float | str | None]
 KINDS = ("detector", "classifier", "impressions")
+STEPS = ("iterations_planned", "batch", "lr", "precision")
+"""Columns of a schedule whose run takes steps."""
 
 
 def spec(value: Mapping[str, Any]) -> Values:
@@ -37,6 +39,7 @@ def spec(value: Mapping[str, Any]) -> Values:
     seed = number(required(value, "seed"), "seed", 0)
     if seed is None or seed != int(seed):
         raise FormatError("seed is not a whole number")
+    _check_loop(value, kind)
     return {
         "seed": seed,
         "kind": kind,
@@ -66,6 +69,16 @@ def _with_one_classifier(value: Mapping[str, Any]) -> Mapping[str, Any]:
     shares = [number(weight, "teachers.classifier_weights", 0, 1) or 0 for weight in weights]
     joined = " + ".join(f"{share:.4g} {name}" for share, name in zip(shares, names, strict=True))
     return {**value, "teachers": {**(teachers or {}), "classifier": joined}}
+
+
+def _check_loop(value: Mapping[str, Any], kind: str) -> None:
+    """Check that a schedule has the keys of its steps; a classifier whose `fit` takes no step has none of them."""
+    values = required(value, "schedule", "values")
+    if kind == "classifier" and isinstance(values, dict) and "fit" in values and "iterations" not in values:
+        return
+    for column in SPEC_COLUMNS:
+        if column.name in STEPS and (not column.run_kinds or kind in column.run_kinds):
+            required(value, *column.keys)
 
 
 def _of_synthesis(value: Mapping[str, Any]) -> Values:

@@ -26,7 +26,7 @@ _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
          "init_sha256", "inherited", "inherited_of", "teacher_temperature",
          *(f"teacher.{kind}" for kind in TEACHERS), *(f"teacher_{metric}" for metric in TEACHERS.values()),
-         "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
+         "teacher_fit", "teacher_text_embeddings", "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
          *image_sources.READ)  # fmt: skip
 _SHORT = 12  # digits of a hash
 
@@ -66,15 +66,24 @@ def facts_text(values: tuple[str, ...]) -> str:
 def teachers(row: Mapping[Any, Any]) -> str:
     """Return the teachers of a row of the frame, each with its own number: top-1 of a classifier, AP of a detector.
 
-    A run whose images the student was trained on is among them, with the share of its targets that its teacher finds.
+    A run whose images the student was trained on is among them, with the share of its targets that its teacher finds;
+    a classifier that was not trained whole also has how it was fitted.
     """
     named = []
     for kind, own in TEACHERS.items():
         run, metric = row[f"teacher.{kind}"], row[f"teacher_{own}"]
         if run:
             label = quantity(own).label
-            named.append(f"{run} ({label} {100 * metric:.1f} %)" if metric == metric else str(run))
+            about = [f"{label} {100 * metric:.1f} %"] if metric == metric else []
+            about += _fit(row) if kind == "classifier" else []
+            named.append(f"{run} ({', '.join(about)})" if about else str(run))
     return " + ".join(named)
+
+
+def _fit(row: Mapping[Any, Any]) -> list[str]:
+    """How a classifier teacher was fitted, where that is not a training of all weights."""
+    fit, text = row["teacher_fit"], row["teacher_text_embeddings"]
+    return [*([f"fit {fit}"] if fit not in ("", "full") else []), *([text] if text else [])]
 
 
 def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -26,8 +26,6 @@ from c2d.specs.impressions_schedule import ImpressionsSchedule
 SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-shot>")
 """Names that pydantic writes into the path of an error inside `ScheduleRef.values`."""
 Fit = Literal["full", "head", "linear-probe", "zero-shot"]
-WITHOUT_LOOP = ("linear-probe", "zero-shot")
-"""Values of `fit` that take no step of an optimizer, see `ProbeSchedule` and `ZeroShotSchedule`."""
 YOUNG_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0, "calibrate": False}
 """{key of a classifier teacher's schedule that is younger than runs which exist: its default}. With that value the key
 is left out of spec.json, so that the ids of those runs stay."""
@@ -158,7 +156,7 @@ class Probe(Strict):
     """Logistic regression on stored features.
 
     Attributes:
-        l2: half the weight of the squared norm of the coefficients, which belong to features of standard deviation 1.
+        l2: twice the weight of the squared norm of the coefficients, which belong to features of standard deviation 1.
         flips: use the features of the mirrored crops, too.
         max_iterations: of L-BFGS.
         tolerance: largest absolute entry of the gradient at which it stops.
@@ -167,7 +165,7 @@ class Probe(Strict):
     l2: float = Field(default=0.01, gt=0)
     flips: bool = True
     max_iterations: int = Field(default=1000, gt=0)
-    tolerance: float = Field(default=1e-6, gt=0)
+    tolerance: float = Field(default=1e-5, gt=0)
 
 
 class _WithoutLoop(TeacherRecipe):

@@ -3,13 +3,14 @@
 The objective is that of the training by steps (`c2d.teachers.crop_classifier`), so that the logits keep both meanings,
 softmax and sigmoid, and a norm of the coefficients:
 
-    J(V, b) = w_ce mean_k CE(softmax z_k, y_k) + w_bce mean_kc BCE(sigmoid z_kc, [c = y_k]) + l2 / 2 ||V||^2
+    J(V, b) = w_ce mean_k CE(softmax z_k, y_k) + w_bce mean_kc BCE(sigmoid z_kc, [c = y_k])
+              + l2 / 2 (||V||^2 + 0.01 ||b||^2)
     z_k = V (x_k - m) / s + b
 
 m and s are the mean and the standard deviation of each feature, so that one l2 fits any network, and features of very
-different sizes do not slow the solver. The bias has no penalty. The solution is returned as a layer on the raw
-features: W = V / s, b - W m. J is convex, and strictly so in V: there is one solution, whatever the start. Crops are
-read in parts and in a fixed order, so that a CPU gives equal bits every time.
+different sizes do not slow the solver. The small penalty of the bias keeps that of a class without crops finite. The
+solution is returned as a layer on the raw features: W = V / s, b - W m. J is strictly convex: there is one solution,
+whatever the start. Crops are read in parts and in a fixed order, so that a CPU gives equal bits every time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from c2d.specs.schedule import CropLoss, Probe
 
 PART = 8192
 """Crops that are converted to double precision together; bounds memory."""
+BIAS_SHARE = 0.01
+"""Penalty of the bias as a share of that of the coefficients."""
 CONSTANT = 1e-7
 """A feature whose standard deviation is below this share of its mean is constant, and gets no coefficient."""
 
@@ -102,7 +105,7 @@ def solve(
 
     def objective() -> float:
         optimizer.zero_grad()
-        total = probe.l2 / 2 * weight.square().sum()
+        total = probe.l2 / 2 * (weight.square().sum() + BIAS_SHARE * bias.square().sum())
         total.backward()
         value = float(total.detach())
         for x, y in zip(features.split(PART), labels.split(PART), strict=True):
