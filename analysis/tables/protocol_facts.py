@@ -26,7 +26,8 @@ _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
          "init_sha256", "inherited", "inherited_of", "teacher_temperature",
          *(f"teacher.{kind}" for kind in TEACHERS), *(f"teacher_{metric}" for metric in TEACHERS.values()),
-         "teacher_fit", "teacher_text_embeddings", "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
+         "teacher_fit", "teacher_text_embeddings",
+         "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
          *image_sources.READ)  # fmt: skip
 _SHORT = 12  # digits of a hash
 

@@ -22,7 +22,7 @@ from c2d.core.errors import InputError
 from tests.analysis.planned_store import fill_planned, planned
 
 PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
-           "icod-detectors", "rivals")  # fmt: skip
+           "icod-detectors", "rivals", "teacher-fit")  # fmt: skip
 DATA_FREE = ("moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors", "moi-presets", "moi-kitti",
              "moi-voc", "moi-coco")  # fmt: skip
 TABLES = [item for item in defaults.shipped_reports() if isinstance(item, TableSpec)]

@@ -19,8 +19,8 @@ NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
-         "moi-presets")  # fmt: skip
-WITHOUT_CARD = ("kitti", "voc")
+         "moi-presets", "teacher-fit")  # fmt: skip
+WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers")
 
@@ -37,6 +37,11 @@ COUNTS = {
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
     "rivals": (3 * (11 + 12), 69, 3),
+    "teacher-fit": (
+        3 * 2 * 2 * 3 * 2,
+        3 * 2 * (6 + 1),
+        3 * 2,
+    ),  # three fits with and without context; one baseline a student
     # Two capacities; four controls without a method, impressions with each; the detector and four sets of images.
     "moi-scenes": (3 * 2 * (6 + 4), 60, 1 + 4),
     "moi-scenes-dense": (3 * 2 * (6 + 3), 54, 1 + 4),  # Chen's terms are of two-stage detectors
