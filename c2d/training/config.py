@@ -184,7 +184,9 @@ def _resolve_overridden(training: dict[str, Any]) -> None:
     for key in (PIPELINE, "pipeline"):
         if key in dataset:
             dataset[key] = resolve_mixing(dataset[key], source)
-    if (share := training["train_cfg"].get(SHARE)) is not None and (not is_share(share) or PIPELINE not in dataset):
+    if (share := training.get("train_cfg", {}).get(SHARE)) is not None and (
+        not is_share(share) or PIPELINE not in dataset
+    ):
         raise InputError(
             f"override train_cfg.{SHARE} is {share!r}; it is a share of the iterations above 0 and at most 1, of a "
             f"student with a {PIPELINE}; null switches its closing phase off"
