@@ -62,7 +62,7 @@ def test_methods_on_feature_maps(method: str, student: str, teacher: str) -> Non
 @pytest.mark.parametrize("student", tiny_query_detectors.NAMES)
 def test_icod_teaches_the_matched_queries(student: str) -> None:
     """Those of the last layer, or of all: two layers have twice as many."""
-    sizes = {"layers": ["crop", "l0", "l1"], "size": 48}
+    sizes: dict[str, Any] = {"layers": ["crop", "l0", "l1"], "size": 48}
     for stages, count in (("last", 3), ("all", 6)):
         losses = step(taught(student, "icod", roi_stages=stages, **sizes))
         assert float(losses["kd_icod_positives"]) == count
