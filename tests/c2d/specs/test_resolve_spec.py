@@ -122,7 +122,7 @@ def test_a_bad_schedule_is_reported_every_time() -> None:
     for _ in range(2):
         with pytest.raises(InputError, match="batch"):
             resolver.resolve(bad)
-    assert resolver.resolve(SPEC).schedule.values.batch == 64
+    assert resolver.resolve(SPEC).training.batch == 64
 
 
 def test_ten_thousand_specs_are_resolved_quickly() -> None:

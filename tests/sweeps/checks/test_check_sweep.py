@@ -96,7 +96,7 @@ def test_a_healthy_grid_has_no_problem(store: Store) -> None:
 
 def test_a_batch_that_does_not_divide(store: Store) -> None:
     found = only(store.check(grid(store.student), machine(name="three", gpus=3)))
-    batch = store.student.schedule.values.batch
+    batch = store.student.training.batch
     assert found.where == "method=m0, seed=0"
     assert found.message.startswith(
         f"the batch of {batch} (smoke) does not divide by the 3 processes of profile three (1 nodes x 3); take a"
