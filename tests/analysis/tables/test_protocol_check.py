@@ -203,6 +203,13 @@ def test_what_a_student_inherited_is_in_the_ledger(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_temperature_of_a_calibrated_teacher_is_in_the_ledger(tmp_path: Path) -> None:
+    of = changed(study(tmp_path), put("teacher_temperature", 1.5, method="kd"))
+    assert table(of, {"method": []}).ledger.differs["teacher temperature"] == {
+        "method=baseline": "none", "method=kd": "1.5",
+    }  # fmt: skip
+
+
 def test_how_often_a_run_validates_is_no_protocol(tmp_path: Path) -> None:
     of = study(tmp_path, schedule=lambda labels: {"val_interval": 5} if labels["method"] == "kd" else {})
     assert table(of, {"method": []}).ledger.differs["schedule.val_interval"] == {
