@@ -249,6 +249,18 @@ def _label(folder: Path) -> Parse:
     return parse
 
 
+def _text_embeddings(folder: Path) -> Parse:
+    from c2d.teachers.fitting.text_embeddings import read_embeddings
+
+    path = folder / "text"
+
+    def parse(data: bytes) -> object:
+        path.write_bytes(data)
+        return read_embeddings(path)
+
+    return parse
+
+
 def _weights(suffix: str) -> Callable[[Path], Parse]:
     def make(folder: Path) -> Parse:
         from c2d.weights import safe_load
@@ -395,6 +407,7 @@ TARGETS: dict[str, Target] = {
     "config_json": Target(_config_json, ("c2d.configs.stored_config", "c2d.configs.run_config", *_JSON)),
     "pickle": Target(_weights(".pth"), ("c2d.weights.safe_load", "c2d.weights.torch_file", "c2d.weights.pickle_scan")),
     "safetensors": Target(_weights(".safetensors"), ("c2d.weights.safe_load",)),
+    "text_embeddings": Target(_text_embeddings, ("c2d.teachers.fitting.text_embeddings", "c2d.weights.safe_load")),
 }
 """{name: target}."""
 
