@@ -40,7 +40,9 @@ loss was finite and the student got a gradient. `refused`: c2d refuses the pair 
 step shows that a method runs, not that it helps: for that see [the results](results/README.md)."""
 CLASSES = ("beetle", "moth", "wasp", "fly")
 STUDENTS = (
-    "ssdlite-mbv2", "retinanet-qr18", "atss-qr18", "fcos-qr18", "gfl-qr18", "faster-rcnn-qr18", "cascade-rcnn-qr18",
+    "ssdlite-mbv2", "retinanet-qr18", "atss-qr18", "fcos-qr18", "gfl-qr18", "paa-qr18", "tood-qr18", "vfnet-qr18",
+    "yolof-qr18", "yolox-q", "rtmdet-q", "centernet-qr18", "faster-rcnn-qr18", "cascade-rcnn-qr18", "sparse-rcnn-qr18",
+    "detr-qr18", "conditional-detr-qr18", "dab-detr-qr18", "deformable-detr-qr18", "dino-qr18", "ddq-detr-qr18",
 )  # fmt: skip
 """One small student of each family; a test compares the families with those of all shipped students."""
 SIDES = {"ssdlite-mbv2": 320}

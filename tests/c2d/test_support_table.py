@@ -8,7 +8,7 @@ import pytest
 
 from c2d.configs.student_config import student_names
 from c2d.core.errors import InputError
-from c2d.detectors.families import DENSE_FAMILIES, ROI_FAMILIES
+from c2d.detectors.families import DENSE_FAMILIES, QUERY_FAMILIES, ROI_FAMILIES
 from c2d.methods import DISTILLERS
 from tests.c2d import support_table
 from tests.c2d.support_table import BASELINE, STUDENTS, Cell
@@ -24,7 +24,7 @@ def rows(heading: str) -> dict[str, dict[str, str]]:
 
 def test_every_family_and_every_method_is_in_the_page() -> None:
     every = rows("## Every method")
-    assert set(rows("# Students")) == set(every) == {*DENSE_FAMILIES, *ROI_FAMILIES}
+    assert set(rows("# Students")) == set(every) == {*DENSE_FAMILIES, *ROI_FAMILIES, *QUERY_FAMILIES}
     assert {tuple(row)[1:] for row in every.values()} == {tuple(DISTILLERS)}
     assert set(STUDENTS) <= set(student_names())
 
