@@ -26,7 +26,7 @@ from sweeps.definition.definition import read_definition
 from sweeps.definition.profile import load_profile
 from tests.analysis.data_free_store import AP, result_of_impressions, training_images_of
 
-LOCAL = ("scenes", "kitti", "voc", "bccd")
+LOCAL = ("scenes", "kitti", "voc", "bccd", "coco_mini")
 NUMBERS = ("teacher.impressions.schedule.images", "teacher.impressions.schedule.final.iterations")
 
 

@@ -24,7 +24,7 @@ from tests.analysis.planned_store import fill_planned, planned
 WITHOUT_FIGURES = ("teacher-fit",)
 """Too many cells for figures by default: the report says so."""
 PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
-           "icod-detectors", "rivals", *WITHOUT_FIGURES)  # fmt: skip
+           "icod-detectors", "rivals", "modern-bccd", "modern-coco-mini", *WITHOUT_FIGURES)  # fmt: skip
 DATA_FREE = ("moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors", "moi-presets", "moi-kitti",
              "moi-voc", "moi-coco")  # fmt: skip
 TABLES = [item for item in defaults.shipped_reports() if isinstance(item, TableSpec)]

@@ -19,7 +19,7 @@ NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
 SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors",
-         "moi-presets", "teacher-fit")  # fmt: skip
+         "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini")
 """Data sets whose card is the user's own."""
 SSD = ("icod-students", "icod-weight-temperature", "icod-layers")
@@ -42,6 +42,8 @@ COUNTS = {
         3 * 2 * (6 + 1),
         3 * 2,
     ),  # three fits with and without context; one baseline a student
+    "modern-bccd": (3 * 3 * 4, 36, 3),
+    "modern-coco-mini": (3 * 2 * 4, 24, 3),
     # Two capacities; four controls without a method, impressions with each; the detector and four sets of images.
     "moi-scenes": (3 * 2 * (6 + 4), 60, 1 + 4),
     "moi-scenes-dense": (3 * 2 * (6 + 3), 54, 1 + 4),  # Chen's terms are of two-stage detectors
@@ -78,7 +80,7 @@ def test_cells_runs_and_teachers(name: str) -> None:
     found = planned(name)
     assert (len(found.cells), len({c.run for c in found.cells}), len(found.teachers)) == COUNTS[name]
     assert {cell.seed for cell in found.cells} == {0, 1, 2}
-    assert "baseline" in {cell.labels["method"] for cell in found.cells}
+    assert "baseline" in {cell.labels.get("method", cell.labels.get("teacher")) for cell in found.cells}
 
 
 @pytest.mark.parametrize("name", COUNTS)
