@@ -142,8 +142,8 @@ def test_table_1_has_the_papers_students_under_their_own_schedules_and_teachers(
             cell.spec.student.name,
             cell.spec.schedule.name,
             cell.spec.init,
-            teachers[cell.spec.teachers.classifier].schedule.name,
-            teachers[cell.spec.teachers.classifier].init,
+            teachers[str(cell.spec.teachers.classifier)].schedule.name,
+            teachers[str(cell.spec.teachers.classifier)].init,
         )
         for cell in found.cells
         if cell.labels["method"] == "all" and cell.spec.student and cell.spec.teachers.classifier
