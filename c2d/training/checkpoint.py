@@ -8,13 +8,13 @@ itself from (seed, iteration, rank), see `c2d.training.sampler`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2d.core.errors import InputError, RunError, first_line
 from c2d.core.run_folder import RunFolder, atomic_write_bytes
@@ -62,6 +62,34 @@ def save(folder: RunFolder, state: dict[str, Any], iteration: int) -> Path:
     for old in earlier[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def built_weights(model: nn.Module, keys: Sequence[str]) -> dict[str, Tensor]:
+    """Return a model's weights and buffers under the keys that it had when it was built.
+
+    A loss of mmdet may register a part of the student a second time: DDQ's puts the head's auxiliary branches under
+    the decoder too. A newly built model has no such keys, so a strict load would refuse them.
+
+    Args:
+        model: any module.
+        keys: of its state dict when it was built.
+
+    Returns:
+        Tensors of any shape under `keys`.
+
+    Raises:
+        RunError: a further key is no second name of a stored tensor.
+    """
+    state = model.state_dict()
+    stored = {key: state.pop(key) for key in keys}
+    places = {value.data_ptr() for value in stored.values()}
+    if new := [key for key, value in state.items() if value.data_ptr() not in places]:
+        raise RunError(
+            f"the student added weights while it was trained ({', '.join(new[:3])}), which a newly built one lacks; "
+            "no checkpoint can hold them: choose another student",
+            "config",
+        )
+    return stored
 
 
 def list_checkpoints(folder: RunFolder) -> list[Path]:

@@ -23,8 +23,9 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Add the weights of `model` to the average; called after each optimizer step."""
-        for key, value in model.state_dict().items():
-            average = self.state[key]
+        state = model.state_dict()
+        for key, average in self.state.items():  # a loss may have added keys, see `checkpoint.built_weights`
+            value = state[key]
             # Buffers are averaged too: batch norm's statistics belong to the averaged weights.
             if value.is_floating_point():
                 average.lerp_(value, self.momentum)

@@ -131,6 +131,7 @@ class Trainer:
         optimizer: mmengine's OptimWrapper.
         schedulers: of the learning rate, in the order in which they step.
         average: EMA of the weights, or None.
+        keys: of the model's weights before its first step.
         iteration: number of steps that are done.
         closing_start: first iteration of the closing phase, or None.
         box_losses: stops a run that learns no box.
@@ -146,6 +147,7 @@ class Trainer:
         self.hub, self.steps_of_a_pass = MessageHub.get_current_instance(), steps_of_a_pass
         self.hub.update_info_dict({"epoch": 0, "max_iters": self.total})
         self.model, self.average, self.iteration = model, average, 0
+        self.keys = tuple(model.state_dict())
         self.closing_start = closing_start(config["train_cfg"])
         self.box_losses = BoxLossCheck(model, steps_of_a_pass)
         self.wrapped = _distribute(model, config["find_unused_parameters"])
@@ -166,7 +168,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds beside the iteration."""
         return {
-            "model": self.model.state_dict(),
+            "model": checkpoint.built_weights(self.model, self.keys),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from c2d.core.attempt import Interrupted
+from c2d.core.errors import RunError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.detectors import compat
+from c2d.training.checkpoint import built_weights
 from c2d.training.train import train
+from c2d.weights import safe_load
 from tests.c2d.conftest import TinyStore
 
 SCRIPT = """
@@ -72,3 +77,28 @@ def test_the_exported_student_is_stock(changes: dict[str, Any], tiny_store: Tiny
     here = [item["score"] for item in read_json(folder.detections)]
     assert here
     assert json.loads((tmp_path / "scores.json").read_text()) == here
+
+
+def test_keys_that_a_loss_adds_are_stored_once(tiny_store: TinyStore) -> None:
+    """DDQ's loss registers the head's auxiliary branches under the decoder too; resume and export are strict."""
+    schedule = {"name": "smoke", "values": {"iterations": 2, "batch": 2, "ema": 0.5}}
+    folder: RunFolder = tiny_store.create_run(student="ddq-detr-qr18", schedule=schedule, input=64)
+    with pytest.raises(Interrupted):
+        train(folder, tiny_store.options(stop_after=1))
+    result = train(folder, tiny_store.options())
+    state = safe_load.load(folder.student)
+    assert result["audit"]["loaded"] == len(state)
+    assert any(key.startswith("bbox_head.aux_reg_branches") for key in state)
+    assert not any(key.startswith("decoder.aux_reg_branches") for key in state)
+    checkpoint = safe_load.load(folder.checkpoint(2))
+    assert set(checkpoint["average"]) == set(checkpoint["model"]) == {f"student.{key}" for key in state}
+
+
+def test_weights_that_a_loss_adds_stop_the_run() -> None:
+    model = torch.nn.Linear(2, 2)
+    keys = tuple(model.state_dict())
+    model.copy = model.weight
+    assert set(built_weights(model, keys)) == {"weight", "bias"}
+    model.register_parameter("scale", torch.nn.Parameter(torch.ones(2)))
+    with pytest.raises(RunError, match="added weights while it was trained \\(scale\\)"):
+        built_weights(model, keys)
