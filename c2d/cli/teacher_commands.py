@@ -41,7 +41,8 @@ def text_embeddings(
         Path | None, typer.Option(help="text file with one prompt a line, {} is the name (default: a photo of a {}.)")
     ] = None,
     random: Annotated[
-        int | None, typer.Option(min=0, help="seed of random embeddings, for trials without a text tower")
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="seed of random embeddings, for trials without a text tower"),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="let open_clip fetch weights")] = False,
     data: Annotated[Path | None, typer.Option(help="root of the data cards (default: C2D_DATA, else ./data)")] = None,

@@ -14,12 +14,14 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from c2d.core.errors import RunError
+from c2d.core.errors import InputError, RunError
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 DISK_ERRORS: Final = (
@@ -62,6 +64,33 @@ class DiskError(RunError):
     def __init__(self, message: str, is_full: bool) -> None:
         super().__init__(message, "disk")
         self.is_full = is_full
+
+
+def check_output(path: Path) -> None:
+    """Check, before any work, that a file of this name can be written or replaced.
+
+    Raises:
+        InputError: it is a folder, a device or a pipe, or a file lies in the place of a folder above it.
+    """
+    above = next((parent for parent in path.parents if os.path.lexists(parent)), path)
+    if path.is_dir() or not path.name:
+        raise InputError(f"{path} is a folder; give the name of a file in it")
+    if os.path.lexists(path) and not path.is_file() and not path.is_symlink():
+        raise InputError(f"{path} is a device or a pipe; give the name of a file")
+    if not above.is_dir():
+        raise InputError(f"{path} cannot be written: {above} is no folder; give another name")
+
+
+def check_no_device(path: Path) -> None:
+    """Check that a rename to this name would replace no device; root could.
+
+    Raises:
+        OSError: it would.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise OSError(errno.EEXIST, "it is a device", str(path))
 
 
 def open_draft(path: Path, prefix: str | None = None, mode: int = 0o666) -> tuple[int, Path]:

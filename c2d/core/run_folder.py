@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from c2d.core import json_values, status_shape
-from c2d.core.disk import disk_error, open_draft
+from c2d.core.disk import check_no_device, disk_error, open_draft
 from c2d.core.errors import InputError, RunError
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.masking import mask_text
@@ -260,6 +260,7 @@ def atomic_write_bytes(path: Path, data: bytes, private: bool = False) -> None:
     """
     path = Path(path)
     try:
+        check_no_device(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = open_draft(path, mode=0o600 if private else 0o666)
     except OSError as error:

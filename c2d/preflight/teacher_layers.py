@@ -9,7 +9,7 @@ import torch
 from c2d.detectors.normalization import IMAGENET
 from c2d.methods import DISTILLERS
 from c2d.teachers.classifier import ClassifierTeacher
-from c2d.teachers.networks import build_network
+from c2d.teachers.networks import build_network, check_input
 from c2d.weights.pretrained import head_keys
 
 HEADER = ("layer", "module", "channels", "side", "stride")
@@ -26,6 +26,7 @@ def layer_table(name: str, size: int) -> str:
     Raises:
         InputError: the network is unknown, or cannot process crops of this size.
     """
+    check_input(size)
     network = build_network(name, len(CLASSES), size)
     head = head_keys(network)
     count = sum(weight.numel() for key, weight in network.named_parameters() if key not in head)

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from c2d.configs.class_names import class_list
-from c2d.core.errors import InputError
-from c2d.core.regular_file import is_file
+from c2d.core.disk import check_output
+from c2d.core.errors import InputError, first_line
+from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card_lookup import find_card_file, load_card
 from c2d.teachers.fitting.head_layer import head_name
 from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, write_embeddings
@@ -45,9 +46,13 @@ def write_text_embeddings(
         A line about what was written.
 
     Raises:
-        InputError: no names, a prompt without `{}`, an unknown model, or open_clip is not installed.
+        InputError: no names, a prompt without `{}`, an unknown model, an `out` that is no file, or open_clip is not
+            installed.
     """
+    check_output(out)
     classes = class_names(names, data)
+    if random is not None and templates is not None:
+        raise InputError("--templates are prompts for a text tower, and --random asks for none; leave one out")
     if random is None:
         embeddings: TextEmbeddings = embed_names(classes, model, _prompts(templates), download=download)
     else:
@@ -65,9 +70,13 @@ def class_names(names: str, data: Path | None = None) -> tuple[str, ...]:
     """
     if find_card_file(names, data) is not None:
         return tuple(load_card(names, data).card.classes)
-    if "," in names and not is_file(Path(names)):
-        return class_list([part.strip() for part in names.split(",")], "the list of names")
-    return class_list(names, "NAMES")
+    if is_file(Path(names)):
+        return class_list(names, "NAMES")
+    if "," not in names:
+        raise InputError(
+            f"NAMES {names!r} is no data card and no file here; give a card, a text file with one name a line, or A,B,C"
+        )
+    return class_list([part.strip() for part in names.split(",")], "the list of names")
 
 
 def feature_length(network: str) -> int:
@@ -86,11 +95,15 @@ def feature_length(network: str) -> int:
 def _prompts(templates: Path | None) -> tuple[str, ...]:
     if templates is None:
         return TEMPLATES
-    prompts = class_list(str(templates), "--templates") if is_file(templates) else ()
-    if not prompts:
+    try:
+        lines = read_bytes(templates).decode("utf-8-sig").splitlines()
+    except (OSError, FormatError, UnicodeDecodeError) as error:
         raise InputError(
-            f"--templates {templates} is no file; give a text file with one prompt a line, {{}} is the name"
-        )
+            f"--templates {templates}: {first_line(error)}; give a text file with one prompt a line, {{}} is the name"
+        ) from None
+    prompts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not prompts:
+        raise InputError(f"--templates {templates} has no prompt; give one a line, {{}} is the name")
     for prompt in prompts:
         if "{}" not in prompt:
             raise InputError(f"--templates {templates}: the prompt {prompt!r} has no {{}} for the name; write it there")

@@ -106,6 +106,12 @@ class CropLoss(Strict):
     ce: float = Field(default=1.0, ge=0)
     bce: float = Field(default=1.0, ge=0)
 
+    @model_validator(mode="after")
+    def _is_a_loss(self) -> CropLoss:
+        if self.ce == 0 and self.bce == 0:
+            raise ValueError("ce and bce are both 0, so there is nothing to minimise; give one of them above 0")
+        return self
+
 
 class PixelRecipe(Strict):
     """Pixel normalization in the 0-255 scale, channels in `order`."""

@@ -36,7 +36,7 @@ from c2d.teachers.fitting.linear_probe import LinearLayer
 from c2d.teachers.fitting.text_embeddings import TextEmbeddings
 from c2d.teachers.fitting.zero_shot import CosineHead
 from c2d.teachers.fused_inference import LARGE
-from c2d.teachers.networks import MIN_INPUT, build_fitted_network
+from c2d.teachers.networks import build_fitted_network, check_input
 
 CROP_MULTIPLE = 16
 """The number of crops of a step is a multiple of this; see `crop_sampling.truncate_to_multiple`."""
@@ -72,8 +72,7 @@ class CropClassifier(FiniteLosses):
         fit: Fit = "full",
         text_length: int | None = None,
     ) -> None:
-        if input is None or input < MIN_INPUT:
-            raise InputError(f"classifier input {input} px; give `input`, at least {MIN_INPUT} (the paper uses 112)")
+        check_input(input)
         compat.prepare()
         from mmdet.models import DetDataPreprocessor
 

@@ -20,8 +20,8 @@ from c2d.teachers.layers import RUN_ERRORS
 from c2d.weights import pretrained
 
 TIMM = "timm:"
-MIN_INPUT = 32
-"""Smallest side of a crop in px: networks halve their maps five times."""
+MIN_INPUT, MAX_INPUT = 32, 2048
+"""Smallest and largest side of a crop in px: networks halve their maps five times; memory grows with the square."""
 # Steps of the search for sizes that fit, where a network has no patches: the stride of its last map.
 STRIDE, TRIES = 32, 12
 
@@ -56,6 +56,16 @@ def build_network(
     if weights != "none":
         pretrained.initialise_network(network, weights, pixels=normalization, classifier=True, download=download)
     return network
+
+
+def check_input(size: int | None) -> None:
+    """Check the side of the crops before a network is built for it.
+
+    Raises:
+        InputError: there is none, or it is too small or too large.
+    """
+    if size is None or not MIN_INPUT <= size <= MAX_INPUT:
+        raise InputError(f"classifier input {size} px; give `input`, {MIN_INPUT} to {MAX_INPUT} (the paper uses 112)")
 
 
 def build_fitted_network(name: str, num_classes: int, size: int, text_length: int | None = None) -> nn.Module:
@@ -131,7 +141,7 @@ def _fitting_sizes(build: Builder, size: int, patch: int | None, trained: int | 
     step = patch or STRIDE
     tried = {place * step for place in range(1, size // step + TRIES)} | ({trained} if trained else set())
     below = sorted((side for side in tried if MIN_INPUT <= side < size), reverse=True)
-    above = sorted(side for side in tried if side > size)
+    above = sorted(side for side in tried if size < side <= MAX_INPUT)
     found = (next(_that_fit(build, sizes), None) for sizes in (below[:TRIES], above))
     return [side for side in found if side is not None]
 
@@ -171,7 +181,8 @@ def _timm(name: str, num_classes: int) -> Builder:
     except ImportError:
         raise InputError(f"network 'timm:{name}' needs timm: pip install timm, or take a torchvision network") from None
     if name not in timm.list_models():
-        raise unknown_name("timm network", name, timm.list_models(f"{name[:4]}*"), "see timm.list_models()")
+        near = [other for other in timm.list_models() if other[:4] == name[:4].lower()]
+        raise unknown_name("timm network", name, near, "see timm.list_models()")
 
     def build(size: int) -> nn.Module:
         for options in ({"img_size": size}, {"dynamic_img_size": True}, {}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -10,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from c2d.core.disk import Unfinished, host_digest, make_draft_folder, open_draft, temporary_path, unfinished
+from c2d.core.disk import (
+    DiskError,
+    Unfinished,
+    check_output,
+    host_digest,
+    make_draft_folder,
+    open_draft,
+    temporary_path,
+    unfinished,
+)
+from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_text
 from c2d.core.run_state import ABANDONED_S, is_abandoned, remove_abandoned
 
@@ -39,6 +50,29 @@ def test_a_temporary_name_tells_its_writer(tmp_path: Path, name: str) -> None:
 )  # fmt: skip
 def test_other_names_are_not_taken_for_one(name: str) -> None:
     assert unfinished(name) is None
+
+
+def test_outputs_that_cannot_be_files(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (("", "is a folder"), ("pipe", "is a device or a pipe"), ("file/x", "file is no folder")):
+        with pytest.raises(InputError, match=message):
+            check_output(tmp_path / name)
+    with pytest.raises(InputError, match="is a folder"):
+        check_output(Path())
+    for name in ("file", "new", "a/b/new"):
+        check_output(tmp_path / name)
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    with pytest.raises(DiskError, match="it is a device"):
+        atomic_write_text(device, "x")
+    assert stat.S_ISCHR(device.stat().st_mode)
 
 
 def test_who_has_ended(tmp_path: Path) -> None:

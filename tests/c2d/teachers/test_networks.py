@@ -11,7 +11,7 @@ from torch import nn
 from c2d.core.errors import InputError
 from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.teachers.layers import layer_modules
-from c2d.teachers.networks import build_network
+from c2d.teachers.networks import build_network, check_input
 from c2d.weights.pretrained import head_keys
 
 RESNET = ["maxpool", "layer1", "layer2", "layer3", "layer4"]
@@ -82,6 +82,8 @@ def test_unknown_networks_are_reported() -> None:
     with pytest.raises(InputError, match="did you mean 'resnet18'"):
         build_network("resnet_18", 4, 64)
     pytest.importorskip("timm")
+    with pytest.raises(InputError, match="did you mean 'resnet10t'"):
+        build_network("timm:ResNet10t", 4, 64)
     with pytest.raises(InputError, match="unknown timm network 'resnet10tt'; did you mean 'resnet10t'"):
         build_network("timm:resnet10tt", 4, 64)
 
@@ -92,6 +94,12 @@ def test_a_missing_timm_is_an_error_with_the_command_to_install_it(monkeypatch: 
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(InputError, match="pip install timm"):
         build_network("timm:resnet10t", 4, 64)
+
+
+@pytest.mark.parametrize("size", [None, -5, 31, 2049, 10**20])
+def test_sides_of_crops_have_limits(size: int | None) -> None:
+    with pytest.raises(InputError, match=f"classifier input {size} px; give `input`, 32 to 2048"):
+        check_input(size)
 
 
 def test_a_network_is_a_module_with_stock_keys() -> None:

@@ -116,8 +116,17 @@ def test_mistakes_of_the_command(open_clip: Any, tmp_path: Path, monkeypatch: py
         write(model="ViT-B-16")
     with pytest.raises(InputError, match="names 'a' twice"):
         write("a,a")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match=r"none\.txt: is missing; give a text file with one prompt a line"):
         write(templates=tmp_path / "none.txt", download=True)
+    with pytest.raises(InputError, match="'scnes' is no data card and no file here"):
+        write("scnes", model="resnet18", random=3)
+    with pytest.raises(InputError, match="leave one out"):
+        write(model="resnet18", random=3, templates=tmp_path / "none.txt")
+    with pytest.raises(InputError, match="is a folder; give the name of a file"):
+        write_text_embeddings("a,b", "resnet18", tmp_path, random=3)
+    (tmp_path / "blank.txt").write_text("\n\n")
+    with pytest.raises(InputError, match="has no prompt"):
+        write(templates=tmp_path / "blank.txt", download=True)
     (tmp_path / "prompts.txt").write_text("a photo\n")
     with pytest.raises(InputError, match="'a photo' has no "):
         write(templates=tmp_path / "prompts.txt", download=True)
