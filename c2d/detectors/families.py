@@ -2,7 +2,7 @@
 
 A name or a parent class says little: the heads of RTMDet, TOOD and VFNet are subclasses of ATSSHead, and assign their
 targets in their own way; RetinaSepBNHead is no subclass of RetinaHead, and assigns as RetinaNet does. A head belongs to
-a family if its deciding methods are the very functions of that family's head in mmdet, because `positives` and
+a family if its deciding methods are the very functions of that family's head in mmdet, because the files of
 `recording` read what these functions receive and return.
 """
 
@@ -107,7 +107,7 @@ def detector_family(detector: Any) -> str | None:
 
 
 def detector_title(detector: Any) -> str:
-    """Return what a detector of no supported family is called: `TOOD`, `FasterRCNN with DynamicRoIHead`."""
+    """Return what a detector of no supported family is called: `DDOD`, `FasterRCNN with DynamicRoIHead`."""
     kind, head = type(detector).__name__, type(_final_head(detector)).__name__
     stem = re.sub("(RoI|Bbox)?Head$", "", head)
     short, long = sorted((stem.lower(), kind.lower()), key=len)

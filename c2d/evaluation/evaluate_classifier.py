@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,28 @@ def evaluate_classifier(
     }
 
 
-def _crop_logits(
-    model: CropClassifier, dataset: Any, size: int, heartbeat: Heartbeat, workers: int
+def crop_rows(
+    model: CropClassifier,
+    images: SeededDataset,
+    size: int,
+    compute: Callable[[dict[str, Any]], tuple[Tensor, Tensor]],
+    heartbeat: Heartbeat,
+    workers: int,
 ) -> tuple[Tensor, Tensor]:
-    """Logits (n, C) and labels (n,) of all crops on rank 0, on the CPU; empty on other ranks."""
-    images = SeededDataset(dataset, 0, "evaluation")
-    # Of the same images for any number of ranks: the last bits of a logit depend on the batch.
+    """Compute rows of all crops of a data set; every rank computes a share of the batches with the weights of rank 0.
+
+    Args:
+        model: on its device.
+        images: the data set.
+        size: images whose crops are computed together, the same for any number of ranks: the last bits of a row depend
+            on the batch.
+        compute: a batch after the model's data preprocessor -> rows (K, D) of its crops and their labels (K,).
+        heartbeat: called after every batch.
+        workers: loader processes of this rank.
+
+    Returns:
+        Rows (n, D) and labels (n,) on the CPU of rank 0, in the order of the images; (0, C) and (0,) on other ranks.
+    """
     batches = [[(i, i) for i in range(start, min(start + size, len(images)))] for start in range(0, len(images), size)]
 
     def share(rank: int, world: int) -> list[tuple[Tensor, Tensor]]:
@@ -94,8 +111,8 @@ def _crop_logits(
         found = []
         with loader_errors():
             for batch in image_loader(images, mine, worthwhile_workers(workers, size * len(mine))):
-                logits, labels, _ = model(**model.data_preprocessor(batch, False), mode="predict")
-                found.append((logits.cpu(), labels.cpu()))
+                rows, labels = compute(model.data_preprocessor(batch, False))
+                found.append((rows.cpu(), labels.cpu()))
                 heartbeat()
         return found
 
@@ -104,7 +121,19 @@ def _crop_logits(
     found = [shares[number % len(shares)][number // len(shares)] for number in range(len(batches))] if shares else []
     if not found:
         return torch.zeros(0, model.num_classes), torch.zeros(0, dtype=torch.long)
-    return torch.cat([logits for logits, _ in found]), torch.cat([labels for _, labels in found])
+    return torch.cat([rows for rows, _ in found]), torch.cat([labels for _, labels in found])
+
+
+def _crop_logits(
+    model: CropClassifier, dataset: Any, size: int, heartbeat: Heartbeat, workers: int
+) -> tuple[Tensor, Tensor]:
+    """Logits (n, C) and labels (n,) of all crops, see `crop_rows`."""
+
+    def predict(data: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        logits, labels, _ = model(**data, mode="predict")
+        return logits, labels
+
+    return crop_rows(model, SeededDataset(dataset, 0, "evaluation"), size, predict, heartbeat, workers)
 
 
 def _calibration(held_out: tuple[Tensor, Tensor], evaluated: tuple[Tensor, Tensor], images: int) -> dict[str, Any]:

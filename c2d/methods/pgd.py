@@ -22,8 +22,9 @@ per level, summed. |M| counts the cells above 0 of an image on the level. phi is
 differ, one for the levels of a tower.
 
 Departures from the paper or the released code:
-  * The released code has no licence that we found, and was not used; where the sections of the paper leave a form
-    open, it is that of a re-implementation: the places are marked in docs/methods-spec.md.
+  * Of the paper the abstract was read; the released code has no licence that we found, and was not used. Three forms
+    are those of a re-implementation, which may differ from the paper: the axes of P and A (A over the channels of each
+    cell), sums and divisors of the cls terms, and means over the cells of the region in the reg terms.
   * K, xi and T are unverified, and so are the weights for other students than ATSS.
   * 0.01 px^2 are added to both variances of the Gaussian, instead of noise on the locations.
   * A cell with several anchors (RetinaNet) has the q of the best of them; p is the class score without centre-ness.
@@ -78,7 +79,10 @@ class PGD(Distiller):
     GATED = ("cls_bg",)  # one box may cover all there is
     DETECTORS = ("retinanet", "atss", "gfl", "fcos")
     COST = "teacher to the end of its head; the IoU of its boxes and the ground truth"
-    SOURCE = "paper; open places from a re-implementation, values from a list of configurations"
+    SOURCE = (
+        "the paper's abstract; attention and divisors from a re-implementation (wjm202/PaddleDetection_ssod_detr "
+        "4829628); values from an excerpt of a configuration"
+    )
     needs = Needs(dense=True, towers=True)
 
     def __init__(self, params: PGDParams, context: Context) -> None:

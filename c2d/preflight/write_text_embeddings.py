@@ -18,7 +18,7 @@ from c2d.teachers.fitting.text_tower import TEMPLATES, embed_names
 from c2d.teachers.networks import build_network
 
 SIDE = 224
-"""px; a size of crops that every network processes, to find the length of its features."""
+"""px; the size of crops at which the length of a network's features is read: nearly every network processes it."""
 
 
 def write_text_embeddings(

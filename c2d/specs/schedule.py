@@ -26,7 +26,7 @@ from c2d.specs.impressions_schedule import ImpressionsSchedule
 SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-shot>")
 """Names that pydantic writes into the path of an error inside `ScheduleRef.values`."""
 Fit = Literal["full", "head", "linear-probe", "zero-shot"]
-YOUNG_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0, "calibrate": False}
+ADDED_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0, "calibrate": False}
 """{key of a classifier teacher's schedule that is younger than runs which exist: its default}. With that value the key
 is left out of spec.json, so that the ids of those runs stay."""
 
@@ -72,16 +72,16 @@ class Schedule(Strict):
         return self
 
 
-class Young(Strict):
+class WithAddedKeys(Strict):
     """A part of a classifier teacher's schedule with keys that are younger than runs which exist."""
 
     @model_serializer(mode="wrap")
     def _leave_defaults_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        return {name: value for name, value in values.items() if YOUNG_DEFAULTS.get(name, ...) != value}
+        return {name: value for name, value in values.items() if ADDED_DEFAULTS.get(name, ...) != value}
 
 
-class PlainCrops(Young):
+class PlainCrops(WithAddedKeys):
     """Crops of images that are not augmented.
 
     Attributes:
@@ -122,7 +122,7 @@ class PixelRecipe(Strict):
     order: Literal["rgb", "bgr"] = "rgb"
 
 
-class TeacherRecipe(Young):
+class TeacherRecipe(WithAddedKeys):
     """What the schedules of all classifier teachers have, however they are fitted to the classes of the data set.
 
     Attributes:

@@ -7,7 +7,6 @@ of the network; heads of classifiers are dropped where the network has another o
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from c2d.weights import package_weights, safe_load, stored_weights, timm_weights
 from c2d.weights.audit import Audit
 from c2d.weights.backbone_keys import backbone_keys, optional_keys
 from c2d.weights.position_embeddings import resize_position_embeddings
-from c2d.weights.weight_file import WeightFile, same_key
+from c2d.weights.weight_file import WeightFile, file_sha256, same_key
 
 # In grey levels: mmdet's configs have ImageNet's means (123.675), some weights were trained with whole numbers (123.0).
 MEAN_TOLERANCE = 2.0
@@ -106,9 +105,7 @@ def read_weights(init: str, folder: RunFolder | None = None, *, download: bool |
 
 
 def _read(path: Path, source: str = "") -> WeightFile:
-    loaded = safe_load.load(path)
-    with path.open("rb") as stream:
-        return WeightFile(source or str(path), loaded, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+    return WeightFile(source or str(path), safe_load.load(path), sha256=file_sha256(path))
 
 
 def load(target: nn.Module, weights: WeightFile, *, classifier: bool) -> Audit:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
+from c2d.weights.weight_file import file_sha256
 
 PREFIX = "sha256:"
 
@@ -34,10 +34,9 @@ def find_file(init: str, folder: RunFolder | None = None) -> Path:
         raise InputError(
             f"no weight file {kept or init} in the store; give the file itself as `init`, so that it is kept"
         )
-    with kept.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != init.removeprefix(PREFIX):
-            raise InputError(
-                f"{kept} is not the file that was given as init: its sha256 differs from its name; remove it and "
-                "give the file itself as `init`, so that it is kept again"
-            )
+    if file_sha256(kept) != init.removeprefix(PREFIX):
+        raise InputError(
+            f"{kept} is not the file that was given as init: its sha256 differs from its name; remove it and "
+            "give the file itself as `init`, so that it is kept again"
+        )
     return kept

@@ -1,15 +1,23 @@
-"""The type that every source of first weights returns."""
+"""The type that every source of first weights returns, and the digest of a file."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
 def same_key(key: str) -> str:
     """Return the key itself: a file that has the keys of its network."""
     return key
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

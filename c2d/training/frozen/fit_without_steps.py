@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from c2d.core.attempt import Interrupted
 from c2d.evaluation.distributed import is_main
-from c2d.evaluation.loader_processes import image_loader, loader_errors, worthwhile_workers
-from c2d.evaluation.rank_shares import Heartbeat, main_rank_weights, run_on_ranks
+from c2d.evaluation.evaluate_classifier import crop_rows
+from c2d.evaluation.rank_shares import Heartbeat
 from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.specs.schedule import ProbeSchedule
 from c2d.teachers.crop_classifier import CropClassifier
@@ -69,7 +69,8 @@ def _solve(
     workers: int,
 ) -> dict[str, Any]:
     begun = time.monotonic()
-    features, labels = _features(model, dataset, batch, recipe.probe.flips, heartbeat, workers)
+    images, compute = SeededDataset(dataset, 0), partial(_features, model, recipe.probe.flips)
+    features, labels = crop_rows(model, images, batch, compute, heartbeat, workers)
     if not is_main():
         return {}
     features_s = time.monotonic() - begun
@@ -94,28 +95,6 @@ def _solve(
     return {**found.to_json(), "features_s": round(features_s, 3), "solve_s": round(solve_s, 3)}
 
 
-def _features(
-    model: CropClassifier, dataset: Any, batch: int, flips: bool, heartbeat: Heartbeat, workers: int
-) -> tuple[Tensor, Tensor]:
-    """Features (K, D) and labels (K,) of all training crops, on the CPU of rank 0; empty on other ranks."""
-    images = SeededDataset(dataset, 0)
-    starts = range(0, len(images), batch)
-    batches = [[(i, i) for i in range(start, min(start + batch, len(images)))] for start in starts]
-
-    def share(rank: int, world: int) -> list[tuple[Tensor, Tensor]]:
-        mine = batches[rank::world]
-        found = []
-        with loader_errors():
-            for loaded in image_loader(images, mine, worthwhile_workers(workers, batch * len(mine))):
-                features, labels = model.crop_features(**model.data_preprocessor(loaded, False), flips=flips)
-                found.append((features.cpu(), labels.cpu()))
-                heartbeat()
-        return found
-
-    with main_rank_weights(model):
-        shares = run_on_ranks(share, heartbeat)
-    # In the order of the images for any number of ranks.
-    found = [shares[number % len(shares)][number // len(shares)] for number in range(len(batches))] if shares else []
-    if not found:
-        return torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)
-    return torch.cat([features for features, _ in found]), torch.cat([labels for _, labels in found])
+def _features(model: CropClassifier, flips: bool, data: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Features (K, D) and labels (K,) of the crops of one batch."""
+    return model.crop_features(**data, flips=flips)
