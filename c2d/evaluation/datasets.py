@@ -144,16 +144,22 @@ def calibration_ids(card: LoadedCard) -> set[int]:
     """Return the ids of the training images that are held out for the calibration.
 
     Raises:
-        InputError: the training split has fewer than ten images.
+        InputError: the training split has fewer than ten images, or those that are held out have no box.
     """
-    images = read_coco(card.annotations("train"))["images"]
+    content = read_coco(card.annotations("train"))
+    images = content["images"]
     ids = sorted(image["id"] for image in images)[CALIBRATION_EVERY - 1 :: CALIBRATION_EVERY]
     if not ids:
         raise InputError(
             f"calibrate holds out every {CALIBRATION_EVERY}th training image, and {card.card.name} has {len(images)}; "
             "leave it out"
         )
-    return set(ids)
+    held_out = set(ids)
+    if not any(box["image_id"] in held_out and not box.get("iscrowd") for box in content["annotations"]):
+        raise InputError(
+            f"calibrate: the training images held out, {len(ids)} of {len(images)}, have no box; leave it out"
+        )
+    return held_out
 
 
 def subset(dataset: Any, ids: set[int], *, inside: bool) -> Any:

@@ -82,7 +82,7 @@ def trains_on_impressions(values: Mapping[str, Any], given: Any, lookup: Lookup)
         if claimed and not lookup.is_data_free(dataset):
             raise InputError(
                 f"data_free: true, and the training images of {_name(dataset)} are real; add teachers: {{impressions: "
-                "RUN}} (make one first with `c2d impressions make`), in a sweep also {impressions: {schedule: moi}}"
+                "RUN} (make one first with `c2d impressions make`), in a sweep also {impressions: {schedule: moi}}"
             )
         return False
     if lookup.is_data_free(dataset):

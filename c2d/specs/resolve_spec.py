@@ -21,7 +21,7 @@ from c2d.specs.method_schema import Method, check_json, check_method, needed_tea
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.schedule import ScheduleRef
 from c2d.specs.spec import KINDS, MODEL_KEYS, RunSpec, build_spec
-from c2d.specs.teachers import WEIGHTS, check_ensemble, given_teachers
+from c2d.specs.teachers import WEIGHTS, are_equal, check_ensemble, given_teachers
 
 _DERIVED = ("format", "name")  # keys of spec.json that follow from the others; given ones are ignored
 
@@ -174,7 +174,7 @@ class SpecResolver:
             raise InputError(f"teachers is {given!r}; wanted keys, e.g. {{detector: RUN}}")
         for kind in given:
             if kind not in (*KINDS, WEIGHTS):
-                raise unknown_name("kind of teacher", kind, KINDS)
+                raise unknown_name("kind of teacher", kind, (*KINDS, WEIGHTS))
         if kind_of_run == "impressions":
             return self._teachers_of_impressions({**values, "teachers": given})
         ids: dict[str, Any] = {}
@@ -186,7 +186,7 @@ class SpecResolver:
                     f"first with `c2d train`), in a sweep also {{{kind}: {{{MODEL_KEYS[kind]}: ..., schedule: ...}}}}"
                 )
             ids[kind] = self._teacher(kind, teacher, values["dataset"])
-        if "classifier" in ids and given.get(WEIGHTS) is not None:
+        if "classifier" in ids and given.get(WEIGHTS) is not None and not are_equal(given[WEIGHTS], ids["classifier"]):
             ids[WEIGHTS] = given[WEIGHTS]
         impressions = given.get("impressions")
         if trains_on_impressions(values, impressions, self.lookup):

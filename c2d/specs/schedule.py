@@ -89,7 +89,7 @@ class PlainCrops(WithAddedKeys):
         context: each side of a box is moved outwards by this share of the box's width or height.
     """
 
-    image_size: int = Field(gt=0)
+    image_size: int = Field(gt=0, le=8192)
     context: float = Field(0.0, ge=0, le=2)
 
 
@@ -168,7 +168,7 @@ class Probe(Strict):
         tolerance: largest absolute entry of the gradient at which it stops.
     """
 
-    l2: float = Field(default=0.01, gt=0)
+    l2: float = Field(default=0.01, gt=0, le=1e6)
     flips: bool = True
     max_iterations: int = Field(default=1000, gt=0)
     tolerance: float = Field(default=1e-5, gt=0)

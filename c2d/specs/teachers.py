@@ -88,6 +88,19 @@ def given_teachers(given: Any) -> list[Any]:
     return [one for teacher in found for one in (teacher if isinstance(teacher, list) else [teacher]) if one]
 
 
+def are_equal(weights: Any, members: Any) -> bool:
+    """Return whether given weights are those of an ensemble without any: the same question, so the same run.
+
+    Args:
+        weights: of a spec that is not resolved yet.
+        members: run ids.
+    """
+    numbers = isinstance(weights, list) and all(type(one) in (int, float) for one in weights)
+    if not numbers or not isinstance(members, list) or len(weights) != len(members):
+        return False
+    return all(abs(one - 1 / len(members)) < SUM_TOLERANCE for one in weights)
+
+
 def check_ensemble(kind: str, given: Any) -> list[Any]:
     """Check a list in the place of a teacher.
 

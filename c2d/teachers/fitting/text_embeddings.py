@@ -113,8 +113,8 @@ def read_embeddings(path: Path) -> TextEmbeddings:
         seed = int(metadata["random_seed"]) if metadata["random_seed"] else None
         model = metadata["model"]
         vectors = safe_load.load(path)["embeddings"]
-        if not (math.isfinite(scale) and math.isfinite(bias)):
-            raise ValueError("scale and bias are not finite")
+        if not (math.isfinite(scale) and math.isfinite(bias) and scale > 0):
+            raise ValueError(f"scale {scale:g} and bias {bias:g}: wanted finite numbers, the scale above 0")
         if vectors.dtype != torch.float32 or vectors.dim() != 2 or len(vectors) != len(names) or not len(names):
             raise ValueError("not one row of fp32 numbers for each name")
         if len(set(names)) < len(names):
@@ -134,9 +134,12 @@ def stored_embeddings(digest: str, run: RunFolder) -> TextEmbeddings:
         run: any run of the store that keeps the file.
 
     Raises:
-        InputError: the store has no such file, or it was changed.
+        InputError: the store has no such file, it was changed, or it is no file of text embeddings.
     """
-    return read_embeddings(find_file(digest, run))
+    try:
+        return read_embeddings(find_file(digest, run))
+    except InputError as error:
+        raise InputError(f"text_embeddings of the spec: {error}") from None
 
 
 def _texts(document: str) -> tuple[str, ...]:

@@ -184,6 +184,9 @@ def test_a_probe_has_no_keys_of_the_loop() -> None:
         ({"fit": "zero-shot"}, TRUNK, "c2d teacher text-embeddings"),
         ({}, {"text_embeddings": f"sha256:{HASH}"}, "fit full and text_embeddings"),
         ({"crops": {"image_size": 320, "context": -0.1}}, {}, "crops.context"),
+        ({"crops": {"image_size": 10**9}}, {}, "crops.image_size"),
+        ({"loss": {"ce": 0.0, "bce": 0.0}}, {}, "both 0, so there is nothing to minimise"),
+        ({"fit": "linear-probe", "probe": {"l2": 1e300}}, TRUNK, "probe.l2"),
     ],
 )
 def test_a_fit_that_does_not_work_is_refused(schedule: Any, changes: Any, message: str) -> None:

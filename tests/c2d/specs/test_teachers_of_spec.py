@@ -54,6 +54,7 @@ def test_an_ensemble_has_members_and_weights(runs: Path) -> None:
     weighed = resolve(runs, classifier=[A, B], classifier_weights=[0.75, 0.25])
     assert weighed.teachers.weights() == [0.75, 0.25]
     assert RunSpec.model_validate(weighed.to_json()) == weighed
+    assert resolve(runs, classifier=[A, B], classifier_weights=[0.5, 0.5]).id == resolve(runs, classifier=[A, B]).id
     assert len({weighed.id, resolve(runs, classifier=[A, B]).id, resolve(runs, classifier=[B, A]).id}) == 3
 
 
@@ -64,6 +65,8 @@ def test_mistakes_of_an_ensemble(runs: Path) -> None:
     assert "give a list of classifiers" in refused(runs, classifier=A, classifier_weights=[1.0])
     assert "an ensemble is a list of runs" in refused(runs, classifier=[A, 3])
     assert "unknown kind of teacher 'clasifier'" in refused(runs, clasifier=[A])
+    assert "did you mean 'classifier_weights'" in refused(runs, classifier_weigths=[1, 2])
+    assert "classifier_weights" in refused(runs, classifier=[A, B], classifier_weights=["0.5", 0.5])
     given = {**STUDENT, "method": ["fgd"], "teachers": {"detector": [A, B]}}
     with pytest.raises(InputError, match="only classifiers can be an ensemble"):
         resolve_spec(given, where="test", runs=runs, data=NOWHERE)

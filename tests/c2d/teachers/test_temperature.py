@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +40,9 @@ def test_crops_that_are_all_right_or_all_wrong_stay_inside_the_limits() -> None:
     assert 5 < fit_temperature(-logits, labels) <= LIMITS[1]
 
 
-def test_a_calibrated_teacher_is_fitted_on_images_that_it_was_not_trained_on(tiny_store: TinyStore) -> None:
+def test_a_calibrated_teacher_is_fitted_on_images_that_it_was_not_trained_on(
+    tiny_store: TinyStore, tmp_path: Path
+) -> None:
     values: dict[str, Any] = {"iterations": 2, "batch": 4, "min_top1": 0.0, "warmup": {"iterations": 0}}
     plain, run = (
         tiny_store.create_run(
@@ -63,5 +68,11 @@ def test_a_calibrated_teacher_is_fitted_on_images_that_it_was_not_trained_on(tin
     assert held_out == ids
     assert not trained & ids
     assert trained | ids == {whole.get_data_info(n)["img_id"] for n in range(len(whole))}
+    without = tmp_path / "train.json"
+    annotations = read_json(card.annotations("train"))
+    annotations["annotations"] = [box for box in annotations["annotations"] if box["image_id"] not in ids]
+    without.write_text(json.dumps(annotations))
+    with pytest.raises(InputError, match="the training images held out, 2 of 20, have no box"):
+        calibration_ids(SimpleNamespace(annotations=lambda _split: without))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="needs a plain data set, and overrides made a list"):
         subset([], ids, inside=True)
