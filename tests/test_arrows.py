@@ -71,7 +71,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.training.frozen": ("c2d.core", "c2d.specs", "c2d.teachers", "c2d.teachers.fitting", "c2d.evaluation"),
     "c2d.training": (
-        "c2d.core", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops",
+        "c2d.core", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors",
+        "c2d.detectors.recording", "c2d.ops",
         "c2d.configs", "c2d.specs", "c2d.impressions", "c2d.weights", "c2d.teachers", "c2d.teachers.fitting",
         "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.frozen",
     ),

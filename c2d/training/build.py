@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.dataset import pseudo_collate
 
+from c2d.configs.input_size import pipeline_size
 from c2d.configs.mixing_record import mixing_facts, mixing_notes
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
@@ -22,6 +23,7 @@ from c2d.core.yaml.yaml_lines import read_mapping
 from c2d.data.card import LoadedCard
 from c2d.detectors.heads import count_classes
 from c2d.detectors.iteration_state import resize_by_iteration
+from c2d.detectors.recording.query_candidates import check_candidates
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.build_methods import build_distillation, check_classes, schedule_notes
 from c2d.distillation.wrapper import TeacherSet
@@ -190,6 +192,8 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
             f"the student's head has {count} classes, and data set {card.card.name} has {len(classes)}; write a "
             "num_classes into the head of its config, so that the number can be set"
         )
+    size = pipeline_size(resolved.student["test_dataloader"]["dataset"]["pipeline"])
+    check_candidates(student, (size, size) if isinstance(size, int) else size, _shapes(dataset))
     audit, note = sources.first_weights(student)
     resized = resize_by_iteration(student, spec.seed)
     images = f"{len(dataset)} training images {_origin(sources)}"
@@ -218,6 +222,13 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     if inherited is not None:
         facts["audit_inherited"] = inherited
     return TrainingRun(spec, folder, resolved, model, dataset, sources.device, facts, notes, samples)
+
+
+def _shapes(dataset: Any) -> Iterator[tuple[int, int]]:
+    """(height, width) in px of every training image, as its annotations say."""
+    for index in range(len(dataset)):
+        image = dataset.get_data_info(index)
+        yield int(image["height"]), int(image["width"])
 
 
 def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> TrainingRun:
