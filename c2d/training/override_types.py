@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from c2d.core.errors import InputError, closest_name
+from c2d.detectors import timm_backbone
 from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.specs.override_rules import TYPE_KEYS
 
@@ -62,7 +63,7 @@ def registered_names(place: str) -> set[str]:
         if place == "model":
             # Kinds of NMS and RoI layers are functions and classes of mmcv.ops, which mmdet looks up by their names.
             names |= {name for name, item in vars(mmcv.ops).items() if callable(item) and name[0] != "_"}
-            names |= set(OWN_NAMES)
+            names |= {*OWN_NAMES, timm_backbone.TYPE}
         return names
 
 

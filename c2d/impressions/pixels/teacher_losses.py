@@ -19,12 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from c2d.detectors import heads
+from c2d.core.errors import InputError
+from c2d.detectors import families, heads
 from c2d.detectors.batch import Batch, pad_to_multiple, samples_of_images
 from c2d.detectors.hooks import replace_method
 from c2d.detectors.recording.record_positives import record_positives
 from c2d.impressions.pixels.repeated_roi_align import repeated_roi_align
 from c2d.teachers.detector import DetectorTeacher
+
+FAMILIES = ("ssd", "retinanet", "atss", "gfl", "fcos", "faster-rcnn", "cascade-rcnn")
+"""Families whose losses here are compared with mmdet's own."""
 
 
 class TeacherLosses:
@@ -44,7 +48,11 @@ class TeacherLosses:
         self.normalization = teacher.normalization
         self.num_classes = int(teacher.num_classes or 0)
         self.soft_labels, self.rois = soft_labels, rois
-        heads.final_head(self.network)  # raises for an unsupported family
+        if families.detector_family(self.network) not in FAMILIES:
+            raise InputError(
+                f"no images can be made from {families.detector_title(self.network)}; a synthesis needs a detector "
+                f"of one of these families: {', '.join(FAMILIES)}"
+            )
         self.is_two_stage = getattr(self.network, "rpn_head", None) is not None
         self.dense_head = heads.dense_head(self.network)
         self.divisor = int(getattr(self.network.data_preprocessor, "pad_size_divisor", 1))

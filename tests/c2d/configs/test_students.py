@@ -102,7 +102,7 @@ def test_the_list_of_students_is_complete() -> None:
     lite = {"retinanet-lite0-800", "faster-rcnn-lite0-800"}
     modern = {"rtmdet-tiny", "yolox-tiny"}
     assert set(student_names()) == PAPER | others | teachers | kitti | lite | modern | SMALL
-    assert len(SMALL) == 28
+    assert len(SMALL) == 31
 
 
 def test_retinanet_qr18_has_about_1_3_million_parameters() -> None:

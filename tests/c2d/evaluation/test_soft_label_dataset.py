@@ -92,7 +92,7 @@ def built(loaded: LoadedCard, steps: list[Any], *, soft_labels: bool) -> Any:
 
 NAMES = [
     "atss-r50", "atss-qr18", "ssd300-vgg16", "ssd512-vgg16", "ssdlite-mbv2", "teacher-ssd", "crop", "affine",
-    "choice", "filter", "mixed", "rtmdet-tiny", "yolox-tiny",
+    "choice", "filter", "mixed", "rtmdet-tiny", "yolox-tiny", "deformable-detr-r50",
 ]  # fmt: skip
 
 
@@ -109,7 +109,9 @@ def test_each_box_keeps_its_soft_label(name: str, tmp_path: Path) -> None:
     assert ours.has_soft_labels
     assert len(ours) == len(plain) == IMAGES
     surviving = set()
-    short = {"rtmdet-tiny": 2, "yolox-tiny": 2} | dict.fromkeys(["atss-r50", "ssd300-vgg16", "ssd512-vgg16"], 9)
+    short = {"rtmdet-tiny": 2, "yolox-tiny": 2} | dict.fromkeys(
+        ["atss-r50", "deformable-detr-r50", "ssd300-vgg16", "ssd512-vgg16"], 9
+    )
     for position in range(short.get(name, 18)):
         key = (position, position % IMAGES)
         found, expected = SeededDataset(ours, 3)[key], SeededDataset(plain, 3)[key]

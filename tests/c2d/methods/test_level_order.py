@@ -18,9 +18,11 @@ from tests.c2d.methods.training_set import samples_like
 from mmdet.models.necks import FPN  # isort: skip
 from mmdet.registry import MODELS  # isort: skip
 
-# mmdet's second stages read their maps finest first themselves, so that no such detector has another order.
-DENSE = [name for name, kind in DISTILLERS.items() if kind.TEACHERS == ("detector",) and name not in ("chen", "tadf")]
-SAME_HEADS = ("frs", "gid", "gkd", "ld")
+# mmdet's second stages read their maps finest first themselves, so that no such detector has another order; a decoder
+# reads all levels at once.
+OTHER_HEADS = ("chen", "tadf", "dkd", "detrdistill")
+DENSE = [name for name, kind in DISTILLERS.items() if kind.TEACHERS == ("detector",) and name not in OTHER_HEADS]
+SAME_HEADS = ("frs", "gid", "gkd", "ld", "bckd", "crosskd")
 """They compare heads prior by prior, so that the teacher has the student's order."""
 
 

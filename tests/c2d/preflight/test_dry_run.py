@@ -84,7 +84,9 @@ def test_a_baseline_and_a_classifier_have_no_problem(
 def test_a_finished_teacher_is_used_as_it_is(tiny_store: TinyStore, taught: RunSpec, names: tuple[str, ...]) -> None:
     (answer,) = answers(tiny_store, Entry(taught, {}, names))
     assert answer.ok, answer.problem
-    assert any(note.startswith(f"classifier teacher {taught.teachers.classifier}: top-1") for note in answer.notes)
+    assert any(
+        note.startswith(f"classifier teacher {taught.teachers.classifier}: fit full, top-1") for note in answer.notes
+    )
 
 
 def test_a_planned_teacher_has_random_weights(
