@@ -118,6 +118,10 @@ class SyntheticSources(Sources):
         self.notes += [note] if note else []
         return audit, note
 
+    def calibration_images(self) -> set[int]:
+        """Return no image: a synthetic data set is too small to hold some out."""
+        return set()
+
     def text_embeddings(self) -> TextEmbeddings | None:
         """Read the text embeddings; where the classes are not known, random ones take their place.
 

@@ -90,6 +90,8 @@ def build_fitted_network(name: str, num_classes: int, size: int, text_length: in
 
 def _built_for(name: str, build: Builder, size: int) -> nn.Module:
     """Build a network for crops of `size` px and check that it processes them."""
+    if size > MAX_INPUT:
+        check_input(size)
     network: nn.Module | None = None
     try:
         network = build(size)

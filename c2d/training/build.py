@@ -27,7 +27,7 @@ from c2d.detectors.recording.query_candidates import check_candidates
 from c2d.detectors.training_images import TrainingImages
 from c2d.distillation.build_methods import build_distillation, check_classes, schedule_notes
 from c2d.distillation.wrapper import TeacherSet
-from c2d.evaluation.datasets import build_dataset, calibration_ids, coco_dataset, subset
+from c2d.evaluation.datasets import build_dataset, coco_dataset, subset
 from c2d.evaluation.detect import detect
 from c2d.evaluation.distributed import is_main, join_process_group
 from c2d.evaluation.seeded_dataset import SeededDataset
@@ -126,7 +126,7 @@ def build(sources: Sources) -> TrainingRun:
     resolved = config.resolve(spec, card, sources.folder)
     dataset = build_dataset(resolved.train["train_dataloader"]["dataset"], soft_labels=spec.kind == "detector")
     if spec.is_calibrated:
-        dataset = subset(dataset, calibration_ids(card), inside=False)
+        dataset = subset(dataset, sources.calibration_images(), inside=False)
     seed_everything(spec.seed)  # after the data set, directly before the model: first weights depend on the seed alone
     build_model = _classifier if spec.kind == "classifier" else _detector
     return build_model(sources, resolved, dataset)

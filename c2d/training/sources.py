@@ -100,6 +100,16 @@ class Sources:
         audit = inherit_neck_and_heads(student, teacher.teacher.network, name)
         return audit.to_dict(), audit.summary()
 
+    def calibration_images(self) -> set[int]:
+        """Return the ids of the training images that a calibrated classifier is not trained on.
+
+        Raises:
+            InputError: there are too few images, or those have no box.
+        """
+        from c2d.evaluation.datasets import calibration_ids
+
+        return calibration_ids(self.card)
+
     def text_embeddings(self) -> TextEmbeddings | None:
         """Read the text embeddings of the classes; None for a run that has none.
 

@@ -174,7 +174,7 @@ def test_zero_shot_takes_text_embeddings_by_name(tiny_store: TinyStore, trunk: P
 def test_fits_without_steps_in_a_dry_run(tiny_store: TinyStore, trunk: Path, tmp_path: Path) -> None:
     classes = tuple(load_card("scenes", tiny_store.data).card.classes)
     write_embeddings(tmp_path / "text", random_embeddings(classes, 512, seed=2))
-    probe = create(tiny_store, trunk, "linear-probe", values={"probe": {"l2": 1}})
+    probe = create(tiny_store, trunk, "linear-probe", values={"probe": {"l2": 1}, "calibrate": True})
     zero_shot = create(tiny_store, trunk, "zero-shot", text_embeddings=str(tmp_path / "text"))
     (tmp_path / "scratch").mkdir()
     tried = DryRun(tiny_store.runs, tiny_store.data, tmp_path / "scratch")
