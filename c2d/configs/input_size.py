@@ -123,6 +123,27 @@ def _inside(value: Any, followed: Any) -> Any:
     return value
 
 
+def with_pairs_as_tuples(step: Any) -> Any:
+    """Return a step, and those inside it, whose pixel sizes of two numbers are tuples: YAML has lists alone.
+
+    Args:
+        step: of a pipeline; anything but a dict with a `type` is returned as it is.
+    """
+
+    def as_tuples(value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        if len(value) == 2 and not any(isinstance(item, list | tuple) for item in value):
+            return tuple(value)
+        return [as_tuples(item) for item in value]
+
+    def followed(step: dict[str, Any]) -> dict[str, Any]:
+        keys = PIXEL_KEYS.get(str(step.get("type")), ())
+        return {key: as_tuples(value) if key in keys else _inside(value, followed) for key, value in step.items()}
+
+    return _inside(step, followed)
+
+
 def _pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 

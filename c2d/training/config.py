@@ -12,6 +12,7 @@ from c2d.configs.closing_phase import PIPELINE, SHARE, is_share
 from c2d.configs.dataset_tree import dataset_nodes
 from c2d.configs.image_decoder import refuse_other_decoder
 from c2d.configs.image_mixing import refuse_wrapped_mixing, resolve_mixing
+from c2d.configs.input_size import with_pairs_as_tuples
 from c2d.configs.student_config import class_counts, kept_student, load_student, student_digest, student_names
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
@@ -83,6 +84,7 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     if PIPELINE in source:
         dataset[PIPELINE], training["train_cfg"][SHARE] = source[PIPELINE], source[SHARE]
     apply_overrides(training, spec.overrides)
+    _check_pipelines(training)
     _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], f"the training pipeline of {spec.student.name}")
     refuse_other_decoder(source["test_pipeline"], f"the test pipeline of {spec.student.name}")
@@ -136,6 +138,7 @@ def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfig
             "seed": spec.seed,
         }
     apply_overrides(training, spec.overrides)
+    _check_pipelines(training)
     _check_classes(training, card, spec.dataset.name)
     refuse_other_decoder(training["train_dataloader"], "the training pipeline of the classifier")
     if spec.overrides:
@@ -172,6 +175,17 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
     }
 
 
+def _check_pipelines(training: dict[str, Any]) -> None:
+    """Check that overrides left every pipeline a list of steps."""
+    dataset = training["train_dataloader"]["dataset"]
+    for key in (PIPELINE, "pipeline"):
+        steps = dataset.get(key, [None])
+        if not isinstance(steps, list | tuple) or not steps:
+            raise InputError(
+                f"with these overrides the run has {steps!a:.80} as its {key}; write the list of its steps"
+            )
+
+
 def _resolve_overridden(training: dict[str, Any]) -> None:
     """Resolve steps that mix images and the closing phase once more, as overrides have changed them.
 
@@ -183,7 +197,7 @@ def _resolve_overridden(training: dict[str, Any]) -> None:
         refuse_wrapped_mixing(dataset, source)
     for key in (PIPELINE, "pipeline"):
         if key in dataset:
-            dataset[key] = resolve_mixing(dataset[key], source)
+            dataset[key] = resolve_mixing([with_pairs_as_tuples(step) for step in dataset[key]], source)
     if (share := training.get("train_cfg", {}).get(SHARE)) is not None and (
         not is_share(share) or PIPELINE not in dataset
     ):

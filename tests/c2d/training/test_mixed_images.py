@@ -118,3 +118,25 @@ def test_a_classifier_mixes_images_by_overrides_alone(tiny_store: TinyStore) -> 
     card = find_card(spec.dataset.name, spec.dataset.digest, tiny_store.data)
     mixed = config.resolve(spec, card, folder).train["train_dataloader"]["dataset"]["pipeline"][2]
     assert mixed == {"type": "MixUp", "img_scale": (64, 64), "partner_steps": 2}
+
+
+def test_sizes_in_an_overridden_pipeline_are_pairs(tiny_store: TinyStore) -> None:
+    """mmcv refuses a list of two numbers, and YAML has no tuples; a list of sizes stays a list."""
+    resize = {"type": "Resize", "scale": [64, 48], "keep_ratio": True}
+    choice = {"type": "RandomChoice", "transforms": [[{"type": "RandomChoiceResize", "scales": [[64, 48], [96, 64]]}]]}
+    overrides = {"train_dataloader.dataset.pipeline": [{"type": "LoadImageFromFile"}, resize, choice]}
+    folder = tiny_store.create_run(overrides=overrides)
+    spec = parse_spec(read_json(folder.spec), "test")
+    card = find_card(spec.dataset.name, spec.dataset.digest, tiny_store.data)
+    pipeline = config.resolve(spec, card, folder).train["train_dataloader"]["dataset"]["pipeline"]
+    assert pipeline[1]["scale"] == (64, 48)
+    assert pipeline[2]["transforms"][0][0]["scales"] == [(64, 48), (96, 64)]
+
+
+@pytest.mark.parametrize("given", [None, 5, "Resize", []])
+def test_an_overridden_pipeline_is_a_list_of_steps(given: Any, tiny_store: TinyStore) -> None:
+    folder = tiny_store.create_run(overrides={"train_dataloader.dataset.pipeline": given})
+    spec = parse_spec(read_json(folder.spec), "test")
+    card = find_card(spec.dataset.name, spec.dataset.digest, tiny_store.data)
+    with pytest.raises(InputError, match="as its pipeline; write the list of its steps"):
+        config.resolve(spec, card, folder)
