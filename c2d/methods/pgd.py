@@ -177,9 +177,9 @@ def spatial_attention(maps: Tensor, T: float) -> Tensor:
     return strength[0].numel() * (strength / T).flatten(1).softmax(1).view_as(strength)
 
 
-def channel_attention(maps: Tensor, T: float, axis: int = 1) -> Tensor:
-    """A: the shape of `maps`, every cell sums to M over the channels in `axis`."""
-    return maps.shape[axis] * (maps.abs() / T).softmax(axis)
+def channel_attention(maps: Tensor, T: float) -> Tensor:
+    """A: the shape of `maps` (B, M, h, w) or rows (n, M); every cell sums to M over its channels."""
+    return maps.shape[1] * (maps.abs() / T).softmax(1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

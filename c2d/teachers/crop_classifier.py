@@ -3,13 +3,8 @@
 Its inputs are those of a detector (images and boxes), so it uses the same data pipeline, training loop and checkpoints.
 Only the weights of `network`, under their stock keys, are exported.
 
-The paper trains one teacher with a softmax and a sigmoid loss jointly, so that its logits have both meanings:
-
-    loss_ce  = w_ce  * (1/K) sum_k  -log softmax(z_k)[y_k]
-    loss_bce = w_bce * (1/K) sum_k (1/C) sum_c  BCE(sigmoid(z_kc), 1 if c == y_k else 0)
-
-K crops of the batch, C classes, no background. The weights and the mean over classes are ours (the paper does not
-specify them).
+It is trained with a softmax and a sigmoid loss jointly (`c2d.teachers.fitting.joint_loss`), on the K crops of the batch
+and C classes, no background. The weights of the two are ours (the paper does not specify them).
 
 With another `fit` than full only the last layer belongs to the data set's classes. The trunk before it stays frozen and
 in eval mode: its batch norms use and keep the statistics of the weights that it was given, its dropouts are off.
@@ -21,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c2d.core.errors import InputError
@@ -32,6 +26,7 @@ from c2d.detectors.normalization import IMAGENET, Normalization
 from c2d.specs.schedule import Fit
 from c2d.teachers import crop_sampling
 from c2d.teachers.fitting.head_layer import head_name, record_inputs
+from c2d.teachers.fitting.joint_loss import joint_loss
 from c2d.teachers.fitting.linear_probe import LinearLayer
 from c2d.teachers.fitting.text_embeddings import TextEmbeddings
 from c2d.teachers.fitting.zero_shot import CosineHead
@@ -219,21 +214,6 @@ class CropClassifier(FiniteLosses):
         """
         head = next(module for module in self.network.modules() if isinstance(module, CosineHead))
         head.set_text(embeddings)
-
-
-def joint_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the softmax and the sigmoid cross-entropy, unweighted; see the docstring of the module.
-
-    Args:
-        logits: (K, C).
-        labels: (K,) long.
-
-    Returns:
-        Two scalars.
-    """
-    ce = F.cross_entropy(logits, labels)
-    target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    return ce, F.binary_cross_entropy_with_logits(logits, target)
 
 
 def normalization_from_recipe(recipe: Mapping[str, Any]) -> Normalization:

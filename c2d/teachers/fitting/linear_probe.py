@@ -24,6 +24,7 @@ from torch import Tensor
 
 from c2d.core.errors import RunError
 from c2d.specs.schedule import CropLoss, Probe
+from c2d.teachers.fitting.joint_loss import joint_loss
 
 PART = 8192
 """Crops that are converted to double precision together; bounds memory."""
@@ -132,9 +133,8 @@ def solve(
 
 
 def _weighted_loss(logits: Tensor, labels: Tensor, loss: CropLoss) -> Tensor:
-    ce = F.cross_entropy(logits, labels)
-    target = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    return loss.ce * ce + loss.bce * F.binary_cross_entropy_with_logits(logits, target)
+    ce, bce = joint_loss(logits, labels)
+    return loss.ce * ce + loss.bce * bce
 
 
 def _raw_layer(weight: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> LinearLayer:

@@ -19,7 +19,8 @@ from c2d.detectors import compat
 from c2d.detectors.normalization import Normalization
 from c2d.evaluation import loader_processes
 from c2d.ops.seeding import temporary_seed
-from c2d.teachers.crop_classifier import CropClassifier, joint_loss
+from c2d.teachers.crop_classifier import CropClassifier
+from c2d.teachers.fitting.joint_loss import joint_loss
 from c2d.teachers.pipelines import KINDS, teacher_pipeline
 from tests.c2d.evaluation.forked_ranks import run_ranks
 
