@@ -70,6 +70,7 @@ def _latex_cell(number: str, tail: str) -> str:
     assert re.fullmatch(r"(\\bfseries )?[-+]?\d+(\.\d+)?", number), number
     tail = re.sub(r"\\textsuperscript\{.*$", "", tail)
     tail = tail.replace(r"\ensuremath{\pm}", "±").replace(r"\ensuremath{-}", "−")
+    tail = tail.replace(r"\allowbreak{}", "")  # a place where a line may break; it prints nothing
     return " ".join(part for part in (number.removeprefix(r"\bfseries ").replace("-", "−"), tail) if part)
 
 
