@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from c2d.core.errors import InputError
 from sweeps.commands import (
     launch_commands,
     log_commands,
@@ -17,7 +18,7 @@ from sweeps.commands import (
     state_commands,
     stop_commands,
 )
-from sweeps.commands.command_options import DataOption, RunsOption, Where, open_workspace, print_line
+from sweeps.commands.command_options import DataOption, DefinitionArg, RunsOption, Where, open_workspace, print_line
 
 app = typer.Typer(
     help="Launch and monitor sweeps, retry failed runs: one question, many runs (docs/sweeps.md).",
@@ -70,3 +71,13 @@ def demo(
     print(f"{(time.monotonic() - started) / 60:.1f} minutes in this call")
     if code or not all(passed for passed, _ in checks):
         raise typer.Exit(1)
+
+
+def prefetch(definition: DefinitionArg, runs: RunsOption = None, data: DataOption = None) -> None:
+    """Get the data sets and weights of a sweep on a machine with a network, so that its jobs need none."""
+    raise InputError(f"prefetch of {definition} is not built yet")
+
+
+def reproduce(name: DefinitionArg, runs: RunsOption = None, data: DataOption = None) -> None:
+    """Reproduce a published table: prefetch, check, submit, wait, report."""
+    raise InputError(f"reproduction of {name} is not built yet")

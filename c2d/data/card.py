@@ -70,6 +70,10 @@ class Synthesis(BaseModel):
         return self.images_from != "real"
 
 
+Protocol = Literal["voc", "kitti"]
+"""Evaluation protocols beside COCO's, whose numbers a result has as well (see `c2d.data.coco_file.PROTOCOL`)."""
+
+
 class Card(BaseModel):
     """A data set.
 
@@ -82,6 +86,7 @@ class Card(BaseModel):
         evaluation_split: the split that results are measured on; None: `val`.
         source: how the data set was made.
         synthesis: of the images of `train`; None: they are real and labelled.
+        protocol: evaluation protocol of the data set beside COCO's, or None.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -93,6 +98,7 @@ class Card(BaseModel):
     evaluation_split: str | None = None
     source: str | dict[str, Any] = ""
     synthesis: Synthesis | None = None
+    protocol: Protocol | None = None
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,9 @@ def card_digest(
     split_digests: Mapping[str, str],
     evaluation_split: str | None = None,
     synthesis: Synthesis | None = None,
+    protocol: Protocol | None = None,
 ) -> str:
-    """Return the sha256 (hex) of the ordered class list, the digests of the splits, and the evaluation split.
+    """Return the sha256 (hex) of the ordered class list, the digests of the splits, and how results are measured.
 
     Args:
         classes: class names in the order of the labels.
@@ -156,12 +163,15 @@ def card_digest(
         evaluation_split: of the card. `val` is no part of the digest, whether it is written out or not.
         synthesis: of the card. Two syntheses may have the same targets and file names, so what tells their images apart
             is part of the digest: where they come from, the run, and the teacher's weights.
+        protocol: of the card.
     """
     content: dict[str, Any] = {"classes": list(classes), "splits": dict(split_digests)}
     if evaluation_split not in (None, DEFAULT_EVALUATION_SPLIT):
         content["evaluation_split"] = evaluation_split
     if synthesis is not None:
         content["synthesis"] = synthesis.model_dump(include={"images_from", "run", "teacher_sha256"})
+    if protocol is not None:
+        content["protocol"] = protocol
     return hashlib.sha256(_canonical_json(content)).hexdigest()
 
 

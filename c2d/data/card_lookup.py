@@ -253,7 +253,8 @@ def verify_card(
                 "to train on" if split == "train" else "to evaluate on",
             )
     digests = {split: entry.digest for split, entry in card.splits.items()}
-    if card_digest(card.classes, digests, card.evaluation_split, card.synthesis) != card.digest:
+    recorded = card_digest(card.classes, digests, card.evaluation_split, card.synthesis, card.protocol)
+    if recorded != card.digest:
         raise InputError(f"data card '{card.name}': its digest does not belong to its splits; make the card again")
 
 

@@ -14,10 +14,13 @@ from c2d.core.regular_file import FormatError, error_text, file_state, read_byte
 
 SOFT_LABEL = "soft_label"
 """Key of an annotation: one number for each class, in the order of the labels, sum 1. Synthesised targets have it."""
+PROTOCOL = "protocol"
+"""Key of an annotation: what the evaluation protocol of its data set reads. VOC: {"difficult": 0 | 1}. KITTI:
+{"type": "Car", "truncated": 0.0 to 1.0, "occluded": 0 to 3}, and {"type": "DontCare"}."""
 # Segmentations, captions, licences and dates change no run and are not part of the digest.
 READ_KEYS = {
     "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd", SOFT_LABEL),
+    "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd", SOFT_LABEL, PROTOCOL),
     "categories": ("id", "name"),
 }
 """Keys of each list that change a run."""

@@ -9,7 +9,16 @@ from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.card import CARD_FILE, DEFAULT_EVALUATION_SPLIT, Card, Split, Synthesis, annotation_digest, card_digest
+from c2d.data.card import (
+    CARD_FILE,
+    DEFAULT_EVALUATION_SPLIT,
+    Card,
+    Protocol,
+    Split,
+    Synthesis,
+    annotation_digest,
+    card_digest,
+)
 from c2d.data.card_lookup import load_card
 from c2d.data.coco_file import read_coco
 from c2d.data.decoding.scaling_record import scaling_of
@@ -26,6 +35,7 @@ def make_card(
     source: str | dict[str, Any] = "",
     evaluation_split: str | None = None,
     synthesis: Synthesis | None = None,
+    protocol: Protocol | None = None,
 ) -> Card:
     """Write `root`/card.json and return the card.
 
@@ -37,6 +47,7 @@ def make_card(
         source: how the data set was made.
         evaluation_split: the split that results are measured on; None: `val`.
         synthesis: of the images of `train`; None: they are real and labelled.
+        protocol: evaluation protocol of the data set beside COCO's, or None.
 
     Raises:
         InputError: a file has other classes, or the splits give one class different ids.
@@ -68,11 +79,12 @@ def make_card(
     card = Card(
         name=name,
         classes=classes,
-        digest=card_digest(classes, digests, evaluation_split, synthesis),
+        digest=card_digest(classes, digests, evaluation_split, synthesis, protocol),
         splits=entries,
         evaluation_split=evaluation_split,
         source=source,
         synthesis=synthesis,
+        protocol=protocol,
     )
     check_public_name(card, str(root))
     atomic_write_json(root / CARD_FILE, card.model_dump(exclude_none=True))
@@ -186,18 +198,19 @@ def register_card(
     digests = {s: annotation_digest(read_coco(path)) for s, (path, _) in files.items()}
     old = load_card(str(root)).card if (root / CARD_FILE).exists() else None
     synthesis = old.synthesis if old is not None else None
-    digest = card_digest(classes, digests, evaluate_on, synthesis)
+    protocol = old.protocol if old is not None else None
+    digest = card_digest(classes, digests, evaluate_on, synthesis, protocol)
     if old is not None:
         # A card without a split to evaluate on has no runs, so that split may be chosen later.
         chosen = (old.evaluation_split or DEFAULT_EVALUATION_SPLIT) in old.splits
-        without = [] if chosen else [card_digest(classes, digests, None, synthesis)]
+        without = [] if chosen else [card_digest(classes, digests, None, synthesis, protocol)]
         if old.name != name or old.digest not in (digest, *without):
             raise InputError(
                 f"{root / CARD_FILE} is the card of '{old.name}' (digest {old.digest[:12]}), "
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"
             )
         # the same data set may have moved: the card is written again with today's paths
-    return make_card(root, name, classes, files, _source(files), evaluate_on, synthesis)
+    return make_card(root, name, classes, files, _source(files), evaluate_on, synthesis, protocol)
 
 
 def _check_evaluation_split(splits: Iterable[str], evaluate_on: str | None) -> None:
