@@ -13,6 +13,7 @@ from c2d.configs.__main__ import render
 from c2d.configs.student_config import load_student, student_digest, student_names
 from c2d.core.errors import InputError
 from c2d.detectors.iteration_state import resize_by_iteration
+from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.specs.catalog import student_catalog
 
 SMALL = {
@@ -21,6 +22,14 @@ SMALL = {
     if name.endswith(("-er18", "-qr18", "-hr18", "-r18", "-q", "-lite0")) or name == "ssdlite-mbv2"
 }
 LATER = ["rtmdet-q", "yolox-q", "yolof-qr18", "paa-qr18", "tood-qr18", "vfnet-qr18", "centernet-qr18"]
+DEEPER = {
+    "faster-rcnn-r101": "faster-rcnn-r50", "faster-rcnn-r152": "faster-rcnn-r50", "faster-rcnn-x101": "faster-rcnn-r50",
+    "retinanet-r101": "retinanet-r50", "retinanet-r152": "retinanet-r50", "retinanet-x101": "retinanet-r50",
+    "cascade-rcnn-r101": "cascade-rcnn-r50", "cascade-rcnn-x101": "cascade-rcnn-r50", "fcos-r101": "fcos-r50",
+    "fcos-r101-caffe": "fcos-r50-caffe", "fcos-x101": "fcos-r50-caffe", "atss-r101": "atss-r50",
+    "gfl-r101": "gfl-r50", "gfl-r50-ms": "gfl-r50", "gfl-r34-800": "gfl-r50", "gfl-r18-800": "gfl-r50",
+}  # fmt: skip
+"""{student: the one whose neck and heads it has}; one step of a deep network takes seconds."""
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}
 
 
@@ -54,7 +63,7 @@ def side_of(name: str) -> int:
     return {"ssd300-vgg16": 300, "ssd512-vgg16": 512, "dino-r50": 224}.get(name, 160 if name in SMALL else 128)
 
 
-@pytest.mark.parametrize("name", student_names())
+@pytest.mark.parametrize("name", [name for name in student_names() if name not in DEEPER])
 def test_a_student_trains_one_step_and_predicts(name: str) -> None:
     student = build(name, num_classes=8, pretrained=False).train()
     data = student.data_preprocessor(batch(side_of(name)), True)
@@ -72,6 +81,21 @@ def test_a_student_trains_one_step_and_predicts(name: str) -> None:
     assert found.pred_instances.bboxes.shape[1] == 4
     assert len(found.pred_instances.scores) == len(found.pred_instances.bboxes)
     assert not len(found.pred_instances) or int(found.pred_instances.labels.max()) < 8
+
+
+@pytest.mark.parametrize("name", sorted(DEEPER))
+def test_a_deeper_student_has_the_neck_and_heads_of_another(name: str) -> None:
+    deep, tested = (load_student(one, num_classes=8)["model"].to_dict() for one in (name, DEEPER[name]))
+    small = "18" in name or "34" in name
+    own = {"backbone", "neck"} if small else {"backbone"} | ({"data_preprocessor"} if name == "fcos-x101" else set())
+    assert {key for key in deep if deep[key] != tested[key]} <= own
+    assert deep["neck"] == {**tested["neck"], "in_channels": deep["neck"]["in_channels"]}
+    with mmdet_scope(), torch.device("meta"):  # shapes alone: no weight is allocated
+        from mmdet.registry import MODELS
+
+        maps = MODELS.build(deep["neck"])(MODELS.build(deep["backbone"])(torch.zeros(1, 3, 128, 128)))
+    strides = (4, 8, 16, 32, 64) if "rcnn" in name else (8, 16, 32, 64, 128)
+    assert [tuple(found.shape[1:3]) for found in maps] == [(256, 128 // stride) for stride in strides]
 
 
 @pytest.mark.parametrize("name", ["retinanet-qr18", "fcos-qr18", "faster-rcnn-qr18", "ssdlite-mbv2", *LATER])
@@ -97,11 +121,11 @@ def test_a_model_leaves_its_config_as_it_was(name: str) -> None:
 
 def test_the_list_of_students_is_complete() -> None:
     others = {"fcos-r50", "atss-r50", "gfl-r50", "cascade-rcnn-r50", "deformable-detr-r50", "dino-r50"}
-    teachers = {"retinanet-r101", "faster-rcnn-r101"}
+    rows = {"fcos-r50-caffe", *DEEPER}
     kitti = {"faster-rcnn-r18-800", "faster-rcnn-hr18-800"}
     lite = {"retinanet-lite0-800", "faster-rcnn-lite0-800"}
     modern = {"rtmdet-tiny", "yolox-tiny"}
-    assert set(student_names()) == PAPER | others | teachers | kitti | lite | modern | SMALL
+    assert set(student_names()) == PAPER | others | rows | kitti | lite | modern | SMALL
     assert len(SMALL) == 31
 
 

@@ -1,0 +1,4 @@
+"""GFL on ResNet18 with FPN 256 at 1333x800: LD's small student. mmdet's stock model of GFL on another backbone."""
+
+_base_ = "./gfl-r50.py"
+model = dict(backbone=dict(depth=18), neck=dict(in_channels=[64, 128, 256, 512]))
