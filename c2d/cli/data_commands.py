@@ -155,8 +155,8 @@ def check(
     from c2d.data.card_lookup import verify_card
     from c2d.data.coco.check_card import card_at, splits_of_card, synthesis_lines
     from c2d.data.coco.check_coco import check_coco
+    from c2d.data.coco.register_card import pair_images, register_card, split_names, uses_of_splits
     from c2d.data.issues import issue_lines
-    from c2d.data.make_card import pair_images, register_card, split_names, uses_of_splits
 
     loaded = card_at(ann[0]) if len(ann) == 1 else None
     if loaded is not None:
@@ -186,6 +186,8 @@ def check(
                 typer.echo(f"{file}: {count['usable_boxes']} boxes can be used; not used: {reasons}")
             if count["soft_labels"]:
                 typer.echo(f"{file}: the annotations have soft labels")
+            if count["protocol"]:
+                typer.echo(f"{file}: the annotations are written for the protocol {count['protocol']}")
         for line in synthesis_lines(loaded.card) if loaded is not None else ():
             typer.echo(line)
         if all(folder is None for _, folder in pairs):

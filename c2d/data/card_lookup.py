@@ -14,6 +14,7 @@ from c2d.core.regular_file import FormatError, is_file, read_bytes
 from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_digest, card_digest
 from c2d.data.card_places import keep_place, kept_place
 from c2d.data.coco_file import read_coco
+from c2d.data.protocol_checks import check_protocol
 from c2d.data.public import check_public_name, public_cards
 from c2d.data.soft_label_checks import check_soft_labels
 from c2d.data.usable_boxes import check_usable
@@ -219,7 +220,7 @@ def verify_card(
 
     Raises:
         InputError: classes or annotations have changed, soft labels are malformed or not those of the card's
-            `synthesis`, or a split of `used` has no usable box.
+            `synthesis`, the key `protocol` of an annotation is malformed, or a split of `used` has no usable box.
     """
     card = loaded.card
     for split, entry in card.splits.items():
@@ -238,6 +239,7 @@ def verify_card(
                 f"data set '{card.name}': {loaded.annotations(split)} has changed since its card was made "
                 f"(digest {found[:12]}, card {entry.digest[:12]}); make the card again, or restore the file"
             )
+        check_protocol(coco, str(loaded.annotations(split)), card.protocol)
         soft = check_soft_labels(coco, str(loaded.annotations(split)))
         declared = card.synthesis.soft_labels if card.synthesis is not None else soft
         if split == "train" and coco["annotations"] and declared != soft:

@@ -15,14 +15,15 @@ from typing import Any
 from c2d.core.errors import InputError
 from c2d.data.coco.coco_rows import check_annotations, check_categories, check_image_rows, is_id
 from c2d.data.coco.file_issues import FileIssues
-from c2d.data.coco_file import SOFT_LABEL, parse_coco
+from c2d.data.coco_file import PROTOCOL, SOFT_LABEL, parse_coco
 from c2d.data.images import ImageFile, check_images
 from c2d.data.issues import Issue
 from c2d.data.leaks import find_leaks
+from c2d.data.protocol_checks import protocol_errors, protocol_of
 from c2d.data.soft_label_checks import have_soft_labels, soft_label_errors
 from c2d.data.usable_boxes import count_usable, nothing_usable
 
-CHECKED_NUMBERS = ("width", "height", "bbox", "area", SOFT_LABEL)
+CHECKED_NUMBERS = ("width", "height", "bbox", "area", SOFT_LABEL, PROTOCOL)
 """Keys whose numbers are checked with the entries."""
 
 
@@ -33,7 +34,7 @@ class CheckReport:
     Attributes:
         issues: errors and warnings.
         counts: {annotation file: numbers of images, boxes, crowd regions, boxes that training can use, what it drops,
-            boxes of each class, and whether they have soft labels}.
+            boxes of each class, whether they have soft labels, and the evaluation protocol they are written for}.
         classes: class names in the order of the labels.
     """
 
@@ -94,6 +95,7 @@ def _count(coco: dict[str, Any], min_size: int, use: str, issues: FileIssues) ->
         "dropped": counted.dropped,
         "classes": classes,
         "soft_labels": have_soft_labels(coco),
+        "protocol": protocol_of(coco),
     }
 
 
@@ -132,6 +134,8 @@ def check_coco(
         check_annotations(coco, sizes, check_categories(coco, issues), issues)
         for where, message in soft_label_errors(coco):
             issues.error("soft label", where, message)
+        for where, message in protocol_errors(coco):
+            issues.error("protocol", where, message)
         use = (0, "to evaluate on") if path in evaluated else (min_size, "to train on")
         report.counts[str(path)] = _count(coco, *use, issues)
         found += check_images(str(path), coco["images"], folder, report.issues, workers)

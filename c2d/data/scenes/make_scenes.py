@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card
+from c2d.data.conversion.atomic_folder import staged_folder
 from c2d.data.make_card import make_card
 from c2d.data.scenes import scene_backgrounds
 from c2d.data.scenes.scene_objects import SPECIES, Sprite, draw_beetle

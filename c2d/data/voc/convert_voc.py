@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.atomic_folder import staged_folder
 from c2d.data.card import Card, annotation_digest, card_digest
+from c2d.data.conversion.atomic_folder import staged_folder
 from c2d.data.issues import InvalidDataset
 from c2d.data.make_card import make_card
 from c2d.data.usable_boxes import MIN_IMAGE_PX, count_usable, nothing_usable

@@ -16,7 +16,8 @@ from c2d.cli.main import app
 from c2d.core.errors import InputError
 from c2d.data.card import Synthesis, annotation_digest, card_digest
 from c2d.data.card_lookup import load_card, verify_card
-from c2d.data.make_card import make_card, register_card
+from c2d.data.coco.register_card import register_card
+from c2d.data.make_card import make_card
 from c2d.data.soft_label_checks import SUM_TOLERANCE, check_soft_labels, have_soft_labels, soft_label_errors
 
 Coco = dict[str, Any]

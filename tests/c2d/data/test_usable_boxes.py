@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from c2d.cli.data_commands import app
 from c2d.core.errors import InputError
 from c2d.data.card_lookup import check_dataset, load_card, splits_of_run, verify_card
+from c2d.data.coco.register_card import split_names
 from c2d.data.coco_file import read_coco
-from c2d.data.make_card import make_card, split_names
+from c2d.data.make_card import make_card
 from c2d.data.usable_boxes import count_usable, training_min_size
 
 Coco = dict[str, Any]
