@@ -16,7 +16,7 @@ test-cluster test-web: export OMP_NUM_THREADS ?= 2
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test students simulate trust test-cluster test-web lint format pins lock audit clean
+.PHONY: help venv demo test students freeze simulate trust test-cluster test-web lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ test: $(READY) ## the tests (at most 10 minutes on 2 cores; ARGS="-k icod" to ch
 
 students: $(READY) ## train a step of every kind of student under every method, and write docs/students.md (minutes)
 	@nice $(BIN)/python -W ignore -m tests.c2d.support_table
+
+freeze: $(READY) ## write sweeps/frozen: the run ids that the sweeps of published tables plan
+	@$(BIN)/python -m sweeps.reproduce.frozen_reference
 
 simulate: $(READY) ## the simulations of docs/results/statistics.md, minutes of a core each
 	@nice $(BIN)/python -m tests.analysis.stats.simulate_comparisons

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +20,16 @@ from sweeps.commands import (
     state_commands,
     stop_commands,
 )
-from sweeps.commands.command_options import DataOption, DefinitionArg, RunsOption, Where, open_workspace, print_line
+from sweeps.commands.command_options import (
+    DataOption,
+    DefinitionArg,
+    FilterOption,
+    ProfileOption,
+    RunsOption,
+    Where,
+    open_workspace,
+    print_line,
+)
 
 app = typer.Typer(
     help="Launch and monitor sweeps, retry failed runs: one question, many runs (docs/sweeps.md).",
@@ -78,6 +89,52 @@ def prefetch(definition: DefinitionArg, runs: RunsOption = None, data: DataOptio
     raise InputError(f"prefetch of {definition} is not built yet")
 
 
-def reproduce(name: DefinitionArg, runs: RunsOption = None, data: DataOption = None) -> None:
-    """Reproduce a published table: prefetch, check, submit, wait, report."""
-    raise InputError(f"reproduction of {name} is not built yet")
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a report with published rows (docs/reproduce.md)")],
+    profile: ProfileOption = None,
+    where: Annotated[
+        Where, typer.Option("--where", help="dry: print the steps; slurm; local: this machine", show_choices=False)
+    ] = Where.slurm,
+    runs: RunsOption = None,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="report (default: reports/NAME)")] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", metavar="DIR", help="export the finished runs into this new folder")
+    ] = None,
+    filters: FilterOption = None,
+    get: Annotated[bool, typer.Option("--prefetch/--no-prefetch", help="get data and weights first")] = True,
+    changed: Annotated[bool, typer.Option("--changed", help="run even if the frozen reference has other runs")] = False,
+) -> None:
+    """Reproduce a published table: prefetch, check, submit, wait, report. Call it again to continue."""
+    from c2d.core.process.python_process import run_c2d
+    from sweeps.actions.submit import resolve
+    from sweeps.definition.definition import read_definition
+    from sweeps.reproduce.frozen_reference import check_frozen, reference_of
+    from sweeps.reproduce.published_reports import published_report
+    from sweeps.reproduce.reproduce import Reproduction, run_steps, steps
+
+    report, workspace = published_report(name), open_workspace(runs, data, where, profile)
+    grid = resolve(read_definition(report.sweep), workspace)
+    planned = reference_of(grid, report.sweep) if changed else check_frozen(grid, report.sweep)
+    kind = "planned now, which may differ from the frozen reference" if changed else "as in the frozen reference"
+    print(
+        f"{name}: sweep {report.sweep}, {len(planned.cells)} cells with {len(planned.seeds)} seeds, "
+        f"{planned.n_runs} runs and {len(planned.teachers)} teachers, {kind}"
+    )
+    task = Reproduction(
+        report,
+        where.value,
+        profile,
+        workspace.runs,
+        workspace.data,
+        out or Path("reports") / name,
+        archive,
+        tuple(filters or ()),
+        get,
+    )
+    if where is Where.dry:
+        for step in steps(replace(task, where="slurm")):
+            print(f"{step.purpose}:\n    {step.text}")
+        return
+    if code := run_steps(task, run_c2d, print_line):
+        raise typer.Exit(code)

@@ -6,13 +6,11 @@ an interrupted demo continues.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.core.errors import RunError
-from c2d.core.process.python_process import module_command, module_environment
+from c2d.core.process.python_process import run_c2d
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.core.sweep_manifest import planned_runs
 from sweeps.actions.submit import submit_sweep
@@ -70,7 +68,7 @@ def run_demo(runs: Path, data: Path, full: bool, print_line: PrintLine) -> Demo:
     definition = read_definition(FULL if full else NAME)
     scenes = data / "scenes"
     if not (scenes / "card.json").exists():
-        code = _run_command("data", "scenes", str(scenes))
+        code = run_c2d(["data", "scenes", str(scenes)])
         if code:
             raise RunError(f"generating the scenes failed with exit code {code}; its message is above")
     workspace = Workspace(runs, data, "local", load_profile("cpu"))
@@ -87,13 +85,8 @@ def run_demo(runs: Path, data: Path, full: bool, print_line: PrintLine) -> Demo:
 
 def make_report(name: str, runs: Path, data: Path) -> int:
     """Run `c2d report` on the sweep `name`, into `reports/NAME` beside the store; return its exit code."""
-    sys.stdout.flush()  # the report's output comes after ours
     folder = runs.parent / "reports" / name
-    return _run_command("report", "--sweep", name, "--runs", str(runs), "--data", str(data), "--out", str(folder))
-
-
-def _run_command(*arguments: str) -> int:
-    return subprocess.run(module_command("c2d", *arguments), env=module_environment(), check=False).returncode
+    return run_c2d(["report", "--sweep", name, "--runs", str(runs), "--data", str(data), "--out", str(folder)])
 
 
 def read_demo(definition: Definition, runs: Path) -> Demo:

@@ -108,10 +108,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.node",
         "sweeps.launchers", "sweeps.notification", "sweeps.checks",
     ),
-    "sweeps.commands": ("c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions"),
+    "sweeps.archive": ("c2d.core", "c2d.specs", "sweeps.launchers"),
+    "sweeps.reproduce": (
+        "c2d.core", "c2d.core.yaml", "c2d.data", "sweeps.definition", "sweeps.launchers", "sweeps.actions",
+    ),
+    "sweeps.commands": (
+        "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions", "sweeps.archive",
+    ),
     "sweeps": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",
-        "sweeps.commands",
+        "sweeps.commands", "sweeps.reproduce",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
     "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import site
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]
@@ -27,6 +29,12 @@ def module_environment(**variables: str) -> dict[str, str]:
         variables: environment variables to add or replace, PYTHONPATH excepted.
     """
     return {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(_python_path())}
+
+
+def run_c2d(arguments: Sequence[str]) -> int:
+    """Run `c2d ARGUMENTS` as a process with this one's input and output; return its exit code."""
+    sys.stdout.flush()  # its output comes after ours
+    return subprocess.run(module_command("c2d", *arguments), env=module_environment(), check=False).returncode
 
 
 def _python_path() -> list[str]:

@@ -1,0 +1,228 @@
+"""Export and import of finished runs: complete, verified, and nothing in a store is ever replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from analysis.load.load import read_study
+from c2d.cli.main import main
+from c2d.core.errors import InputError
+from c2d.core.run_folder import atomic_write_json, read_json
+from sweeps.archive.archive_index import INDEX_FILE, is_run_file
+from sweeps.archive.export_runs import ExportRequest, export_runs
+from sweeps.archive.import_runs import import_runs
+
+STORE = Path(__file__).parents[2] / "fixtures" / "runs"
+TEACHER = "resnet18-classifier-8b26211ff2a3-s0"
+STUDENT = "tiny-retinanet-icod-da918d770025-s0"
+Export = Callable[..., Path]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store of our own, because tests change it."""
+    return Path(shutil.copytree(STORE, tmp_path / "store"))
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Export:
+    def run(runs: Path = STORE, name: str = "out", **keys: object) -> Path:
+        out = tmp_path / name
+        export_runs(ExportRequest(runs, out, **(keys or {"sweeps": ["tiny"]})), lambda line: None)  # type: ignore[arg-type]
+        return out
+
+    return run
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_an_archive_lists_every_file_with_its_sha256(export: Export) -> None:
+    out = export()
+    index = read_json(out / INDEX_FILE)
+    files = tree(out)
+    assert {name: entry["sha256"] for name, entry in index["files"].items()} == {
+        name: digest for name, digest in files.items() if name not in (INDEX_FILE, "README.txt")
+    }
+    assert index["runs"][TEACHER] == "teacher"
+    assert index["runs"][STUDENT] == "student"
+    assert all(read_json(out / run / "status.json")["state"] == "done" for run in index["runs"])
+    assert set(index["missing"].values()) == {"waiting", "failed"} or set(index["missing"]) == {
+        run.name for run in STORE.glob("tiny-*") if read_json(run / "status.json")["state"] != "done"
+    }
+    inside = {name.partition("/")[2] for name in files if name.partition("/")[0] in index["runs"]}
+    assert {"spec.json", "env.json", "metrics.jsonl", "detections.json.gz", "student.pth", "result.json"} <= inside
+    assert all(is_run_file(name) for name in inside)
+    assert "log.txt" not in inside
+
+
+def test_a_report_reads_an_archive_as_it_reads_the_store(export: Export) -> None:
+    of_store, of_archive = (read_study(place).frame.set_index("run") for place in (STORE, export()))
+    done = [run for run in of_archive.index if of_archive.state[run] == "done"]
+    assert len(done) == 8
+    assert of_archive.AP[done].equals(of_store.AP[done])
+
+
+def test_export_of_one_run_brings_its_teacher_and_only_what_is_asked(export: Export) -> None:
+    out = export(run_ids=[STUDENT], weights=False, detections=False)
+    index = read_json(out / INDEX_FILE)
+    assert index["runs"] == {TEACHER: "teacher", STUDENT: "student"}
+    assert index["missing"] == {}
+    assert not list(out.rglob("*.pth"))
+    assert not list(out.rglob("detections*"))
+    assert not (out / "sweeps").exists()
+    assert "weights" in index["left_out"]
+    assert "detections" in index["left_out"]
+
+
+def test_a_changed_weight_file_is_not_exported(store: Path, export: Export) -> None:
+    result = read_json(store / STUDENT / "result.json")
+    weights = store / STUDENT / "student.pth"
+    result["sha256"] = {"student.pth": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    atomic_write_json(store / STUDENT / "result.json", result)
+    assert (export(store, "first", run_ids=[STUDENT]) / STUDENT / "student.pth").is_file()
+    weights.write_bytes(weights.read_bytes() + b"x")
+    with pytest.raises(InputError, match=r"student\.pth was changed after the run wrote its result"):
+        export(store, "second", run_ids=[STUDENT])
+    assert [path.name for path in store.parent.iterdir() if "second" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"run_ids": ["nobody"]}, "nobody"),
+        ({"sweeps": ["nobody"]}, "c2d sweep list"),
+        ({"run_ids": []}, "--sweep NAME"),
+    ],
+)
+def test_export_refuses_what_is_not_there(export: Export, keys: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        export(**keys)
+
+
+def test_import_adds_what_is_missing_and_a_second_time_nothing(export: Export, tmp_path: Path) -> None:
+    out, store = export(), tmp_path / "new"
+    first = import_runs(out, store)
+    assert len(first.added) == 8
+    assert first.sweeps == ["tiny"]
+    assert not first.conflicts
+    assert not first.refused
+    expected = {name: digest for name, digest in tree(out).items() if name not in (INDEX_FILE, "README.txt")}
+    assert tree(store) == expected
+    second = import_runs(out, store)
+    assert len(second.equal) == 8
+    assert not second.added
+    assert not second.conflicts
+    assert tree(store) == expected
+
+
+def test_runs_with_other_numbers_are_conflicts_that_are_named_and_kept(export: Export, store: Path) -> None:
+    out = export()
+    result = read_json(store / STUDENT / "result.json")
+    atomic_write_json(store / STUDENT / "result.json", {**result, "AP": 0.5, "seconds": {"train": 1}})
+    before = tree(store)
+    done = import_runs(out, store)
+    assert done.conflicts == [
+        f"{STUDENT}: AP 0.5 here, {result['AP']:.6g} there; the store's is kept (to take the other, remove "
+        f"{store / STUDENT})"
+    ]
+    assert tree(store) == before
+    assert STUDENT not in done.equal
+
+
+def test_a_run_that_differs_in_its_times_alone_is_the_same(export: Export, store: Path) -> None:
+    result = read_json(store / STUDENT / "result.json")
+    atomic_write_json(store / STUDENT / "result.json", {**result, "seconds": {"train": 1.5}})
+    assert STUDENT in import_runs(export(), store).equal
+
+
+def test_other_weights_and_an_unfinished_run_are_conflicts(export: Export, store: Path) -> None:
+    out = export()
+    (store / STUDENT / "student.pth").write_bytes(b"another")
+    other = "tiny-retinanet-baseline-10e2263c0d72-s0"
+    atomic_write_json(store / other / "status.json", {"format": 1, "state": "failed", "attempt": 1})
+    lines = import_runs(out, store).conflicts
+    assert any(line.startswith(f"{STUDENT}: student.pth has another content") for line in lines)
+    assert any(line.startswith(f"{other}: failed here, done there") for line in lines)
+
+
+def test_a_file_that_was_changed_in_the_archive_refuses_its_run_alone(export: Export, tmp_path: Path) -> None:
+    out = export()
+    with (out / STUDENT / "metrics.jsonl").open("a") as stream:
+        stream.write("{}\n")
+    (out / TEACHER / "latency").mkdir()
+    (out / TEACHER / "latency" / "cpu-1.json").write_text("{}")
+    done = import_runs(out, tmp_path / "new")
+    assert [line.partition(":")[0] for line in done.refused] == [TEACHER, STUDENT]
+    assert "metrics.jsonl is not the file that was exported" in done.refused[1]
+    assert "was added" in done.refused[0]
+    assert not (tmp_path / "new" / STUDENT).exists()
+    assert len(done.added) == 6
+
+
+def test_a_spec_of_another_run_and_a_link_are_refused(export: Export, tmp_path: Path) -> None:
+    out = export()
+    (out / INDEX_FILE).unlink()  # as another store
+    spec = read_json(out / STUDENT / "spec.json")
+    atomic_write_json(out / STUDENT / "spec.json", {**spec, "seed": 9})
+    done = import_runs(out, tmp_path / "new")
+    assert done.refused
+    assert "its spec.json is that of" in done.refused[0]
+    assert len(done.added) == 7
+
+
+def test_another_store_is_merged_and_its_latencies_come_too(store: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    assert len(import_runs(store, new).added) == 8
+    (store / STUDENT / "latency").mkdir()
+    (store / STUDENT / "latency" / "cpu-1.json").write_text("{}")
+    assert import_runs(store, new).latencies == {STUDENT: 1}
+    assert (new / STUDENT / "latency" / "cpu-1.json").is_file()
+    assert import_runs(store, new).latencies == {}
+
+
+def test_another_manifest_of_the_same_name_is_a_conflict(export: Export, store: Path) -> None:
+    out = export()
+    manifest = json.loads((store / "sweeps" / "tiny.json").read_text())
+    manifest["cells"] = manifest["cells"][:-1]
+    (store / "sweeps" / "tiny.json").write_text(json.dumps(manifest))
+    (line,) = import_runs(out, store).conflicts
+    assert line.startswith(f"sweep tiny: {len(manifest['cells'])} cells here, {len(manifest['cells']) + 1} there")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "a\u2028b"])
+def test_paths_outside_of_an_archive_are_refused(export: Export, tmp_path: Path, path: str) -> None:
+    out = export()
+    index = read_json(out / INDEX_FILE)
+    index["files"][path] = {"bytes": 0, "sha256": ""}
+    atomic_write_json(out / INDEX_FILE, index)
+    with pytest.raises(InputError, match="is no path inside the archive"):
+        import_runs(out, tmp_path / "new")
+
+
+def test_commands_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as stop:
+            main([str(part) for part in arguments])
+        return int(stop.value.code or 0)
+
+    out, new = tmp_path / "out", tmp_path / "new"
+    assert run("runs", "export", "--sweep", "tiny", "--runs", STORE, "--out", out) == 1  # two are not finished
+    assert "8 runs (1 of them teachers)" in capsys.readouterr().out
+    assert run("runs", "export", STUDENT, "--runs", STORE, "--out", out) == 2  # the folder exists
+    assert run("runs", "import", out, "--runs", new) == 0
+    assert "8 runs added" in capsys.readouterr().out
+    os.remove(new / STUDENT / "detections.json.gz")
+    (new / STUDENT / "student.pth").write_bytes(b"another")
+    assert run("runs", "import", out, "--runs", new) == 1
+    assert "conflict: " in capsys.readouterr().out
+    assert run("runs", "import", new, "--runs", new) == 2

@@ -1,0 +1,131 @@
+"""`c2d reproduce`: the frozen run ids of published sweeps, the steps, and what stops them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from c2d.cli.main import main
+from c2d.core.errors import InputError
+from sweeps.definition.definition import definition_names
+from sweeps.reproduce import frozen_reference as frozen
+from sweeps.reproduce.published_reports import published_report, published_reports, published_sweeps
+from sweeps.reproduce.reproduce import Reproduction, run_steps, steps
+
+FROZEN = sorted(path.stem for path in frozen.FOLDER.glob("*.json"))
+REFERENCE = frozen.FrozenReference("a", [0, 1], {"m=x": "x-1", "m=y": "y-2", "m=z": "y-2"}, ["t-s0"])
+
+
+def test_every_published_sweep_on_a_shipped_card_is_frozen() -> None:
+    assert sorted(filter(frozen.can_be_frozen, published_sweeps())) == FROZEN
+    assert {"icod-students", "icod-detectors", "icod-teacher", "icod-pooling"} <= set(FROZEN)
+
+
+@pytest.mark.parametrize("sweep", FROZEN)
+def test_a_published_sweep_plans_the_runs_of_its_frozen_reference(sweep: str) -> None:
+    """If this change is meant: VERSION of the method, CHANGELOG, then `make freeze`."""
+    assert frozen.frozen_reference(sweep).differences(frozen.planned_reference(sweep)) == []
+
+
+def test_a_reference_counts_equal_cells_once() -> None:
+    assert REFERENCE.n_runs == 4
+
+
+@pytest.mark.parametrize(
+    ("now", "lines"),
+    [
+        (REFERENCE, []),
+        (replace(REFERENCE, seeds=[0]), ["seeds [0] instead of [0, 1]"]),
+        (replace(REFERENCE, cells={"m=x": "x-9", "m=y": "y-2"}), ["m=z is missing", "m=x is x-9 instead of x-1"]),
+        (replace(REFERENCE, cells={**REFERENCE.cells, "m=w": "w"}), ["m=w is new"]),
+        (replace(REFERENCE, teachers=[]), ["teachers none instead of t-s0"]),
+    ],
+)
+def test_every_difference_is_named(now: frozen.FrozenReference, lines: list[str]) -> None:
+    assert REFERENCE.differences(now) == lines
+
+
+def test_reports_of_one_table_belong_together_and_have_a_definition() -> None:
+    assert published_report("icod-table1").companions == (
+        "icod-table1",
+        "icod-table1-cost",
+        "icod-table1-errors",
+        "icod-table1-recall",
+    )
+    assert all(report.sweep in definition_names() for report in published_reports().values())
+    with pytest.raises(InputError, match="did you mean 'icod-table1'"):
+        published_report("icod-tabl1")
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Reproduction:
+    report = published_report("icod-table4b")
+    return Reproduction(
+        report, "slurm", "p.yaml", tmp_path / "runs", tmp_path / "data", tmp_path / "out", tmp_path / "a"
+    )
+
+
+def test_the_steps_are_commands_in_order(task: Reproduction) -> None:
+    assert [step.arguments[: 1 + step.arguments[0].startswith(("sweep", "runs"))] for step in steps(task)] == [
+        ["prefetch"],
+        ["sweep", "check"],
+        ["sweep", "submit"],
+        ["report"],
+        ["runs", "export"],
+    ]
+    submit = list(steps(replace(task, filters=("seed=0",))))[2]
+    assert submit.text.startswith("c2d sweep submit icod-pooling --where slurm --no-forward --wait --profile p.yaml ")
+    assert "--filter seed=0" in submit.text
+    assert [step.arguments[0] for step in steps(replace(task, prefetch=False, archive=None))] == ["sweep"] * 2 + [
+        "report"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "calls"),
+    [
+        ([0, 0, 0, 0, 0], 0, 5),
+        ([1], 1, 1),  # data or weights are missing
+        ([0, 2], 2, 2),
+        ([0, 0, 1, 0, 1], 1, 5),  # a run failed: the report has the others
+        ([0, 0, 130], 130, 3),
+        ([0, 0, 2], 2, 3),
+    ],
+)
+def test_a_failed_run_is_reported_and_a_refused_step_stops(
+    task: Reproduction, codes: list[int], code: int, calls: int
+) -> None:
+    called: list[list[str]] = []
+    lines: list[str] = []
+
+    def run(arguments: list[str]) -> int:
+        called.append(arguments)
+        return codes[len(called) - 1]
+
+    assert run_steps(task, run, lines.append) == code
+    assert len(called) == calls
+    assert lines[-1].startswith("stopped at step") == (calls < 5)
+
+
+def test_the_dry_form_prints_the_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "icod-table1", "--where", "dry", "--runs", str(tmp_path / "runs")])
+    printed = capsys.readouterr().out
+    assert not stop.value.code
+    assert printed.startswith("icod-table1: sweep icod-students, 20 cells with 3 seeds, 60 runs and ")
+    assert "c2d prefetch icod-students" in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_runs_than_the_frozen_ones_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sweeps.reproduce.frozen_reference.frozen_reference", lambda sweep: REFERENCE)
+    monkeypatch.setattr("c2d.core.process.python_process.run_c2d", pytest.fail)
+    call = ["reproduce", "icod-table4b", "--where", "dry", "--runs", str(tmp_path / "runs")]
+    with pytest.raises(SystemExit) as stop:
+        main(call)
+    assert stop.value.code == 2
+    with pytest.raises(SystemExit) as stop:
+        main([*call, "--changed"])
+    assert not stop.value.code
