@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core": (),
     "c2d.core.process": (),
     "c2d.core.curves": ("c2d.core",),
+    "c2d.core.download": ("c2d.core",),
     "c2d.core.yaml": ("c2d.core",),
     "c2d.markup": ("c2d.core",),
     "c2d.metrics": ("c2d.core",),
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
     "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights"),
-    "c2d.weights": ("c2d.core", "c2d.detectors"),
+    "c2d.weights": ("c2d.core", "c2d.core.download", "c2d.detectors"),
     "c2d.teachers.fitting": ("c2d.core", "c2d.specs", "c2d.weights"),
     "c2d.teachers": (
         "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",

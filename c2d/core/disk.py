@@ -147,8 +147,14 @@ def host_digest() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
-def disk_error(path: Path, error: OSError) -> DiskError:
-    """Build the error for a failed write: the path, the reason, how much is free, and how to continue."""
+def disk_error(path: Path, error: OSError, move: str = "give another folder with --runs") -> DiskError:
+    """Build the error for a failed write: the path, the reason, how much is free, and how to continue.
+
+    Args:
+        path: what was written.
+        error: of the system.
+        move: how a person chooses another place.
+    """
     if error.errno == errno.EDQUOT:
         fix = "remove files of yours there (`c2d sweep gc` lists old ones) or have the quota raised"
     elif error.errno == errno.ENOSPC:
@@ -160,8 +166,8 @@ def disk_error(path: Path, error: OSError) -> DiskError:
     else:
         fix = "check the file system"
     return DiskError(
-        f"cannot write {path}: {error.strerror or error}{_free_text(path) if error.errno in FULL else ''}; {fix}, or "
-        "give another folder with --runs, then call the same command again",
+        f"cannot write {path}: {error.strerror or error}{free_text(path) if error.errno in FULL else ''}; {fix}, or "
+        f"{move}, then call the same command again",
         error.errno in FULL,
     )
 
@@ -173,7 +179,7 @@ def as_disk_error(error: Exception) -> Exception:
     return error
 
 
-def _free_text(path: Path) -> str:
+def free_text(path: Path) -> str:
     """Return " (0.0 of 512.0 MiB free in FOLDER)"; "" where the system does not tell."""
     folder = path.absolute()
     while not folder.is_dir() and folder != folder.parent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -10,10 +9,15 @@ from typing import Any
 
 import torch
 
-from c2d.core.errors import InputError, unknown_name
+from c2d.core.disk import DiskError
+from c2d.core.download import http_download
+from c2d.core.download.remote_file import RemoteFile
+from c2d.core.errors import InputError, RunError, unknown_name
 from c2d.detectors.normalization import Normalization
+from c2d.weights.weight_file import file_sha256
 
 PREFIX = "torchvision:"
+MOVE = "name another cache with TORCH_HOME"
 
 
 def find_file(init: str, *, download: bool | None = None) -> Path:
@@ -39,21 +43,26 @@ def cached_file(init: str, url: str, *, download: bool | None = None) -> Path:
 
     Raises:
         InputError: there is no such file; the download failed or is damaged.
+        DiskError: the cache cannot be written.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    wanted = _hash_prefix(path) or ""
     if not path.is_file():
         if not may_download(download):
             raise InputError(
-                f"weights {init} are not here: there is no {path}; call again with --download (or C2D_DOWNLOAD=1), "
-                f"or put {path.name} there yourself (torch's cache, moved by TORCH_HOME)"
+                f"weights {init} are not here: there is no {path}; call again with --download (or C2D_DOWNLOAD=1), get "
+                f"those of a sweep with `c2d prefetch`, or put {path.name} there yourself (torch's cache, moved by "
+                "TORCH_HOME)"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_prefix(path), progress=False)
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"cannot download {init}: {error}; put {path.name} into {path.parent} yourself") from None
-    wanted = _hash_prefix(path)
-    if wanted and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(wanted):
+            http_download.download(RemoteFile(url, path.name, sha256=wanted), path.parent, print, MOVE)
+        except DiskError:
+            raise
+        except RunError as error:
+            raise InputError(
+                f"cannot download {init}: {error}; or put {path.name} into {path.parent} yourself"
+            ) from None
+    if wanted and not file_sha256(path).startswith(wanted):
         raise InputError(
             f"{path} is broken: its sha256 does not begin with {wanted}; remove it and call again with --download"
         )

@@ -11,6 +11,8 @@ import torch
 import torchvision
 from torch import nn
 
+from c2d.core.download import http_download
+from c2d.core.download.remote_file import RemoteFile
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
@@ -204,13 +206,14 @@ def test_the_shipped_students_fit_the_weights_they_are_meant_for() -> None:
 def test_nothing_is_downloaded_without_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def fetch(url: str, path: str, **_: Any) -> None:
-        asked.append(url)
-        torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    def fetch(remote: RemoteFile, folder: Path, print_line: Any, move: str) -> None:
+        asked.append(remote.url)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(torchvision.models.resnet18(weights=None).state_dict(), folder / remote.name)
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("C2D_DOWNLOAD", raising=False)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    monkeypatch.setattr(http_download, "download", fetch)
     init = "torchvision:resnet18.IMAGENET1K_V1"
     with pytest.raises(InputError) as info:
         pretrained.read_weights(init)
