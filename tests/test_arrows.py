@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.detectors.recording": ("c2d.core", "c2d.detectors"),
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
-    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights"),
+    "c2d.specs.scaling": ("c2d.core",),
+    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights", "c2d.specs.scaling"),
     "c2d.weights": ("c2d.core", "c2d.core.download", "c2d.detectors"),
     "c2d.teachers.fitting": ("c2d.core", "c2d.specs", "c2d.weights"),
     "c2d.teachers": (
@@ -90,7 +91,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),
-    "sweeps.definition": ("c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs"),
+    "sweeps.definition": ("c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.specs", "c2d.specs.scaling"),
     "sweeps.failures": ("c2d.core", "sweeps.scheduler"),
     "sweeps.state": ("c2d.core", "c2d.specs", "sweeps.definition", "sweeps.scheduler", "sweeps.failures"),
     "sweeps.node": ("c2d.core", "c2d.core.process", "c2d.data", "c2d.training", "sweeps.scheduler", "sweeps.failures"),

@@ -46,6 +46,7 @@ def train(
     from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
     from c2d.core.store_folder import find_run, runs_folder
     from c2d.core.yaml.yaml_lines import read_mapping
+    from c2d.specs.names import Names, look_up_names, names_in, scaling_lines
     from c2d.specs.resolve_spec import resolve_spec
     from c2d.specs.spec import parse_spec
 
@@ -54,6 +55,8 @@ def train(
         given = read_mapping(Path(spec))
         run_spec = resolve_spec(given, where=spec, runs=root, data=data)
         data = data or _root_of(given["dataset"])
+        for line in scaling_lines([given], look_up_names(Names(schedules=names_in([given]).schedules), root)):
+            print(line)
         folder = RunFolder(root / run_spec.id)
         if not folder.spec.exists():
             created = not folder.path.exists()

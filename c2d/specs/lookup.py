@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from c2d.core.errors import InputError
 from c2d.specs import first_weights
 from c2d.specs.catalog import unknown_student
-from c2d.specs.spec import KINDS
+from c2d.specs.scaling.linear_rule import BATCH_KEY, WITHOUT_STEPS, scale_to_batch, scaling_line
+from c2d.specs.schedule import ScheduleRef
+from c2d.specs.spec import KINDS, validation_message
 
 T = TypeVar("T")
 
@@ -133,20 +137,37 @@ class Lookup:
         """Return {name, values} of a schedule, with the values that the spec changes.
 
         Args:
-            given: a name, a path, or {name: ..., values: {...}}.
+            given: a name, a path, or {name: ..., values: {...}, scale_to_batch: ...}.
             kind: one of KINDS.
 
         Raises:
-            InputError: another form, or a name that does not exist.
+            InputError: another form, a name that does not exist, or a schedule that cannot be scaled.
         """
-        name = given.get("name") if isinstance(given, dict) else given
-        changes = (given.get("values") or {}) if isinstance(given, dict) else {}
-        more = set(given) - {"name", "values"} if isinstance(given, dict) else set()
-        if not isinstance(name, str) or not isinstance(changes, dict) or more:
-            raise InputError(f"schedule {given!r} is neither a name nor {{name: ..., values: {{...}}}}")
+        name, changes, batch = _parts_of_schedule(given)
         # RunSpec reports a kind that does not exist.
         file = _value_or_raise(self.schedules[kind if kind in KINDS else "detector", name])
-        return {"name": file["name"], "values": _merge(file["values"], changes)}
+        merged = _merge(file["values"], changes)
+        if batch is not None:
+            _check_scales(name, merged, changes, batch)
+            merged = _merge(scale_to_batch(_valid(file), batch), changes)
+        return {"name": file["name"], "values": merged}
+
+    def scaling_line(self, given: Any, kind: str) -> str:
+        """Return what `scale_to_batch` of a schedule changes, in one line; "" for a schedule without it.
+
+        Args:
+            given: as `schedule` takes it.
+            kind: one of KINDS.
+
+        Raises:
+            InputError: as `schedule`.
+        """
+        name, changes, batch = _parts_of_schedule(given)
+        if batch is None:
+            return ""
+        self.schedule(given, kind)
+        before = _valid(_value_or_raise(self.schedules[kind, name]))
+        return scaling_line(name, before, scale_to_batch(before, batch), changes)
 
     def _init(self, given: Any) -> str:
         if not isinstance(given, str):
@@ -166,6 +187,42 @@ def _value_or_raise(value: T | InputError) -> T:
     if isinstance(value, InputError):
         raise InputError(str(value)) from None
     return value
+
+
+def _parts_of_schedule(given: Any) -> tuple[str, dict[str, Any], int | None]:
+    """Return (name, values that win, batch to scale to or None) of a schedule as a spec gives it."""
+    if isinstance(given, str):
+        return given, {}, None
+    is_object = isinstance(given, dict) and not set(given) - {"name", "values", BATCH_KEY}
+    name, changes, batch = (
+        (given.get(key) for key in ("name", "values", BATCH_KEY)) if is_object else (None, None, None)
+    )
+    if not isinstance(name, str) or not isinstance(changes, dict | None):
+        raise InputError(f"schedule {given!r} is neither a name nor {{name: ..., values: {{...}}, {BATCH_KEY}: ...}}")
+    if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
+        raise InputError(f"schedule.{BATCH_KEY} is {batch!r}; give a whole number of images per iteration above 0")
+    return name, changes or {}, batch
+
+
+def _check_scales(name: str, merged: dict[str, Any], changes: dict[str, Any], batch: int) -> None:
+    """Check that a schedule has steps whose number and learning rate follow a batch."""
+    if "batch" not in merged or "optimizer" not in merged or merged.get("fit") in WITHOUT_STEPS:
+        what = f"fit: {merged['fit']}" if "fit" in merged else "it trains no model by steps"
+        raise InputError(f"schedule '{name}' has no batch to scale ({what}); leave {BATCH_KEY} out")
+    if changes.get("batch", batch) != batch:
+        raise InputError(
+            f"schedule '{name}' has {BATCH_KEY} {batch} and values.batch {changes['batch']}; give one of them: "
+            f"{BATCH_KEY} scales the learning rate and the lengths, values.batch changes nothing else"
+        )
+
+
+def _valid(file: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a schedule's file, which are valid as they are."""
+    try:
+        ScheduleRef.model_validate(file)
+    except ValidationError as error:
+        raise InputError(f"schedule '{file['name']}': {validation_message(error)}") from None
+    return dict(file["values"])
 
 
 def _merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,23 @@ def look_up_names(names: Names, runs: Path, data: Path | None = None) -> Lookup:
     )
 
 
+def scaling_lines(specs: Iterable[Mapping[str, Any]], lookup: Lookup) -> list[str]:
+    """Return a line for every schedule with `scale_to_batch` in specs and in the teachers that they describe.
+
+    Args:
+        specs: {key of a spec: value}, which can be resolved.
+        lookup: of their names.
+    """
+    lines: dict[str, None] = {}
+    left = list(specs)
+    while left:
+        values = left.pop(0)
+        left += [teacher for teacher in given_teachers(values.get("teachers")) if isinstance(teacher, dict)]
+        if line := lookup.scaling_line(values["schedule"], "classifier" if "network" in values else "detector"):
+            lines[line] = None
+    return list(lines)
+
+
 def _value_or_error(look_up: Callable[..., T], *arguments: Any) -> T | InputError:
     try:
         return look_up(*arguments)

@@ -40,6 +40,8 @@ def check_command(
         f", {syntheses} syntheses of images" if syntheses else ""
     )
     print(f"{len(grid.cells)} cells, {len(specs_of(grid))} runs, of these {made_first}")
+    for line in grid.scaled:
+        print(line)
     machine = workspace.profile if profile else None
     problems = check_sweep(sweep, grid, workspace.runs, workspace.data, machine, forward, print_line)
     if problems:
@@ -62,11 +64,14 @@ def plan_command(
 
     workspace = open_workspace(runs, data, Where.local, None)
     sweep = read_definition(definition)
-    _, rows = plan_sweep(sweep, resolve(sweep, workspace), workspace.runs)
+    grid = resolve(sweep, workspace)
+    _, rows = plan_sweep(sweep, grid, workspace.runs)
     rows = filter_rows(rows, filters or ())
     if as_json:
         keys = ("kind", "state", "reason", "launch", "failure_class")
         shown = [{"run": row.run.id, "cells": row.cells, **{key: getattr(row, key) for key in keys}} for row in rows]
-        print(json.dumps({"sweep": sweep.name, "runs": shown}, indent=1))
+        print(json.dumps({"sweep": sweep.name, "scaled": grid.scaled, "runs": shown}, indent=1))
     else:
+        for line in grid.scaled:
+            print(line)
         print_plan(rows, verbose)

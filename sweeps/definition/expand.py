@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.specs.lookup import Lookup, StoredRun
+from c2d.specs.names import scaling_lines
 from c2d.specs.resolve_spec import SpecResolver
 from c2d.specs.spec import RunSpec
 from c2d.specs.teachers import given_teachers
@@ -35,10 +36,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells, and every teacher that one of them needs, once, in an order in which they can be trained."""
+    """What a definition expands to.
+
+    Attributes:
+        cells: all of them.
+        teachers: every teacher that a cell needs, once, in an order in which they can be trained.
+        scaled: a line for each schedule with `scale_to_batch`.
+    """
 
     cells: list[Cell]
     teachers: list[RunSpec]
+    scaled: list[str] = field(default_factory=list)
 
 
 def expand(definition: Definition, cells: Sequence[CellValues], lookup: Lookup) -> Grid:
@@ -69,7 +77,8 @@ def expand(definition: Definition, cells: Sequence[CellValues], lookup: Lookup) 
         lines = [_mistake_line(definition, text, wrong) for text, wrong in mistakes.items()]
         more = len(lines) - MAX_MISTAKES
         raise InputError(*lines[:MAX_MISTAKES], *[f"{definition.source}: {more} more mistakes"] * (more > 0))
-    return Grid(resolved, list(resolver.teachers.values()))
+    scaled = scaling_lines((cell.values for cell in cells), lookup)
+    return Grid(resolved, list(resolver.teachers.values()), scaled)
 
 
 def _finished_teachers(teachers: Mapping[str, Any], lookup: Lookup) -> Lookup:

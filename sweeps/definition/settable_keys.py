@@ -1,8 +1,8 @@
 """The keys that the cells of a sweep may set (`KEYS`), their checks, and how dotted keys are nested into a spec.
 
-`schedule` sets a whole value, `schedule.optimizer.lr` one value inside it, `method.icod.T` a parameter of every method
-of that name, `teacher.classifier.network` a key of a teacher's block. A key with more dots is applied later, so the
-order of keys in a file changes nothing.
+`schedule` sets a whole value, `schedule.optimizer.lr` one value inside it, `schedule.scale_to_batch` the batch it is
+scaled to, `method.icod.T` a parameter of every method of that name, `teacher.classifier.network` a key of a teacher's
+block. A key with more dots is applied later, so the order of keys in a file changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from c2d.core.errors import closest_name, unknown_name
 from c2d.core.yaml.strict import Strict
 from c2d.specs.impressions_schedule import ImpressionsSchedule
+from c2d.specs.scaling.linear_rule import BATCH_KEY
 from c2d.specs.schedule import CLASSIFIER_SCHEDULES, Schedule, schedule_key_mistake
 from c2d.specs.spec import KINDS
 from c2d.specs.teachers import WEIGHTS
@@ -85,7 +86,7 @@ def key_mistake(key: str, methods: Mapping[str, Any]) -> str:
     if not rest or "" in rest or head not in CELL_KEYS or not KEYS[head].dotted:
         return str(unknown_name("key", key, [*_listed(CELL_KEYS), "teacher.KIND.KEY"]))
     if head == "schedule":
-        return schedule_key_mistake(rest, (Schedule, *CLASSIFIER_SCHEDULES))
+        return "" if rest == [BATCH_KEY] else schedule_key_mistake(rest, (Schedule, *CLASSIFIER_SCHEDULES))
     return _method_mistake(rest, methods) if head == "method" else ""
 
 
@@ -104,6 +105,8 @@ def teacher_key_mistake(kind: str, key: str) -> str:
     allowed = [name for name, settable in KEYS.items() if kind in settable.teachers]
     head, *rest = key.split(".")
     if key in allowed or (head == "overrides" and head in allowed and rest and "" not in rest):
+        return ""
+    if head == "schedule" and rest == [BATCH_KEY] and kind != "impressions":
         return ""
     if head == "schedule" and rest:
         return schedule_key_mistake(rest, SCHEDULE_MODELS[kind])
@@ -194,6 +197,8 @@ def _schedule_with(given: Any, keys: list[str], value: Any) -> Any:
     if not isinstance(given, str | dict):
         return given  # missing or malformed: reported when the spec is resolved
     reference = {"name": given} if isinstance(given, str) else given
+    if keys == [BATCH_KEY]:
+        return {**reference, BATCH_KEY: value}
     return {**reference, "values": _with(reference.get("values"), keys, value)}
 
 

@@ -71,6 +71,17 @@ def test_plan_as_lines_and_as_json(shell: Shell) -> None:
     assert len(found["runs"][0]["cells"]) == 4
 
 
+def test_a_scaled_schedule_is_printed_by_check_and_plan(shell: Shell) -> None:
+    shell.definition.write_text(GRID.replace("schedule: 1x-dense", "schedule: {name: 1x-dense, scale_to_batch: 8}"))
+    line = (
+        "schedule 1x-dense at batch 8 instead of 16: lr 0.01 -> 0.005 (linear rule), iterations 90000 -> 180000, "
+        "warm-up 500 -> 1000, milestones 60000 80000 -> 120000 160000"
+    )
+    assert f"\n{line}\n" in shell.run("check", "--no-forward", data=True)
+    assert shell.run("plan", data=True).startswith(f"{line}\n")
+    assert json.loads(shell.run("plan", "--json", data=True))["scaled"] == [line]
+
+
 def test_many_runs_are_summarised_unless_all_is_given(shell: Shell) -> None:
     shell.definition.write_text(GRID.replace("seeds: 1", "seeds: 50"))
     out = shell.run("plan", data=True)

@@ -109,9 +109,11 @@ def test_unknown_commands(capsys: pytest.CaptureFixture[str], wrong: str) -> Non
 def test_train_prints_the_summary_and_the_folder(
     tiny_store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, runs = question(tmp_path), tmp_path / "runs"
+    path, runs = question(tmp_path, schedule={"name": "smoke", "scale_to_batch": 4}), tmp_path / "runs"
     code, out, _ = call(capsys, "train", path, "--runs", runs, "--data", tiny_store.data)
     assert code == 0
+    line = "schedule smoke at batch 4 instead of 2: lr 0.001 -> 0.002 (linear rule), iterations 4 -> 2\n"
+    assert out.startswith(line)
     assert "AP50" in out
     assert "TIDE" in out
     (folder,) = [RunFolder(item.parent) for item in runs.glob("*/spec.json")]

@@ -39,6 +39,19 @@ def test_dotted_keys_are_nested_and_the_given_values_stay() -> None:
     assert teachers["classifier"] == {"network": "resnet18", "overrides.a": 1}
 
 
+def test_a_schedule_is_scaled_by_a_key_beside_its_values() -> None:
+    values = {"schedule": "ssd", "schedule.scale_to_batch": 32, "schedule.gamma": 0.5}
+    wanted = {"name": "ssd", "values": {"gamma": 0.5}, "scale_to_batch": 32}
+    assert nest_keys(values, {"classifier": {"network": "resnet18", **values}}) == {
+        "schedule": wanted,
+        "teachers": {"classifier": {"network": "resnet18", "schedule": wanted}},
+    }
+    assert (
+        key_mistake("schedule.scale_to_batch", {}) == key_mistake("teacher.detector.schedule.scale_to_batch", {}) == ""
+    )
+    assert "scale_to_batch" in key_mistake("teacher.impressions.schedule.scale_to_batch", {})
+
+
 def test_impressions_are_made_from_the_detector_of_the_cell() -> None:
     values = {"data_free": True, "teacher.impressions.schedule.priors.tv_l1": 0, "teacher.detector.schedule": "1x"}
     teachers = {"detector": {"student": "a"}, "impressions": {"schedule": "moi"}}
