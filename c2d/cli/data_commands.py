@@ -1,15 +1,12 @@
-"""`c2d data scenes|voc|to-8bit|check`: the commands that make, convert and check data sets."""
+"""`c2d data ...`: the commands that make and check data sets; those that convert are in `convert_commands`."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from c2d.data.card import Card
+from c2d.cli.convert_commands import kitti, print_card, voc
 
 app = typer.Typer(
     help="Make, convert and check data sets in COCO layout, each with a data card.",
@@ -18,41 +15,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-class Difficult(StrEnum):
-    """Conversion of VOC objects that are marked difficult."""
-
-    crowd = "crowd"
-    keep = "keep"
-
-
-class Images(StrEnum):
-    """Place of the image files of a converted data set."""
-
-    reference = "reference"
-    copy = "copy"
-    link = "link"
-
-
-class Origin(StrEnum):
-    """Pixel that the coordinates of a VOC box are counted from."""
-
-    one = "1"
-    zero = "0"
-    edge = "edge"
-
-
-class Frame(StrEnum):
-    """Frame of boxes on an image with an orientation."""
-
-    stored = "stored"
-    upright = "upright"
-
-
-def _print_card(out: Path, card: Card) -> None:
-    parts = ", ".join(f"{name} {split.n_images} images {split.n_boxes} boxes" for name, split in card.splits.items())
-    typer.echo(f"{out}: data set '{card.name}', {len(card.classes)} classes, {parts}, digest {card.digest[:12]}")
 
 
 @app.command()
@@ -66,55 +28,11 @@ def scenes(
     """Draw the procedural scenes (beetles of eight look-alike species) in COCO layout."""
     from c2d.data.scenes.make_scenes import make_scenes
 
-    _print_card(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
+    print_card(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
 
 
-@app.command()
-def voc(
-    src: Path = typer.Argument(..., help="folder with Annotations, ImageSets/Main and JPEGImages"),
-    out: Path = typer.Argument(..., help="new folder"),
-    train: str = typer.Option("train", help="list in ImageSets/Main to train on"),
-    val: str = typer.Option("val", help="list in ImageSets/Main to evaluate on"),
-    difficult: Difficult = typer.Option(Difficult.crowd, help="difficult objects: ignored as crowd regions, or kept"),
-    classes: str = typer.Option(
-        "", help="class list in the order of the labels, A,B,C (default: the names found, sorted)"
-    ),
-    name: str = typer.Option("", help="name of the data set (default: OUT's)"),
-    images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
-    merge_spellings: bool = typer.Option(
-        False, "--merge-spellings", help="class names that differ in case or blanks alone are one class"
-    ),
-    origin: Origin | None = typer.Option(
-        None, help="boxes are in pixels counted from 1 (VOC, the default) or 0, or in pixel edges counted from 0"
-    ),
-    frame: Frame | None = typer.Option(
-        None, help="frame of boxes on images with an EXIF orientation, where sizes do not tell it"
-    ),
-) -> None:
-    """Convert Pascal VOC layout to COCO JSON with a data card."""
-    from c2d.data.issues import InvalidDataset
-    from c2d.data.voc.convert_voc import convert
-
-    try:
-        done = convert(
-            src,
-            out,
-            splits={"train": train, "val": val},
-            difficult=difficult.value,
-            name=name or None,
-            classes=[part.strip() for part in classes.split(",") if part.strip()] or None,
-            images=images.value,
-            merge=merge_spellings,
-            origin=origin.value if origin is not None else None,
-            frame=frame.value if frame is not None else None,
-        )
-    except InvalidDataset as error:
-        for issue in error.issues:
-            typer.echo(f"error: {issue}", err=True)
-        raise
-    for note in done.notes:
-        typer.echo(f"note: {note}", err=True)
-    _print_card(out, done.card)
+for command in (voc, kitti):
+    app.command()(command)
 
 
 @app.command("to-8bit")
@@ -203,5 +121,5 @@ def check(
         return
     registered = register_card(card, name, pairs, split, report.classes, evaluate_on)
     if not json_:
-        _print_card(card, registered)
+        print_card(card, registered)
         typer.echo(uses_of_splits(list(registered.splits), registered.evaluation_split))

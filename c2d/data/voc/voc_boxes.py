@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from c2d.data.conversion.coco_content import NO_SIDES, Corners, clipped
 from c2d.data.decoding.image_facts import ImageFacts
 from c2d.data.decoding.orientation import Box, Size
 from c2d.data.voc.voc_frame import Frame, Origin, edges, frame_size, to_trained_frame
-from c2d.data.voc.voc_xml import BadAnnotation, Corners, VocAnnotation, VocObject
+from c2d.data.voc.voc_xml import BadAnnotation, VocAnnotation, VocObject
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -63,22 +64,18 @@ def trained_boxes(
         origin: the pixel that counting starts at.
     """
     image = VocImage(file_name, facts.size)
-    width, height = frame_size(facts, frame)
+    size = frame_size(facts, frame)
     for item in annotation.objects:
         x1, y1, x2, y2 = item.corners
         if x2 <= x1 or y2 <= y1:
-            why = "xmax is below xmin, or ymax below ymin" if x2 < x1 or y2 < y1 else "no width or height"
+            why = "xmax is below xmin, or ymax below ymin" if x2 < x1 or y2 < y1 else NO_SIDES
             annotation.notes.append(f"{item} dropped: {why}")
             continue
-        own = edges(item.corners, origin)
-        left, top, right, bottom = max(own[0], 0.0), max(own[1], 0.0), min(own[2], width), min(own[3], height)
-        if right - left < 1 or bottom - top < 1:
-            annotation.notes.append(f"{item} dropped: outside the image of {width} x {height}")
-            continue
-        if (left, top, right, bottom) != own:
-            annotation.notes.append(f"{item} clipped to the image of {width} x {height}")
-        box = to_trained_frame((left, top, right - left, bottom - top), facts, frame)
-        image.boxes.append((item, box))
+        inside, done = clipped(edges(item.corners, origin), size)
+        if done:
+            annotation.notes.append(f"{item} {done}")
+        if inside is not None:
+            image.boxes.append((item, to_trained_frame(inside, facts, frame)))
     return image
 
 

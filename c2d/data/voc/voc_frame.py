@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from c2d.data.conversion.coco_content import Corners
 from c2d.data.decoding.image_facts import ImageFacts
 from c2d.data.decoding.orientation import Box, Size, stored_box, upright_box
-from c2d.data.voc.voc_xml import BadAnnotation, Corners
+from c2d.data.voc.voc_xml import BadAnnotation
 
 Origin = Literal["1", "0", "edge"]
 Frame = Literal["stored", "upright"]

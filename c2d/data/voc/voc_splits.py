@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2d.core.errors import unknown_name
-from c2d.data.decoding.image_facts import ImageFacts, facts_of_images
-from c2d.data.image_issues import content_issue, depth_issue, read_error
-from c2d.data.images import ImageFile
-from c2d.data.leaks import find_leaks
+from c2d.data.conversion.source_images import SourceImage, read_images
+from c2d.data.decoding.image_facts import ImageFacts
 from c2d.data.voc.class_spellings import merge_spellings, spelling_issues
-from c2d.data.voc.image_sets import read_image_set
+from c2d.data.voc.image_sets import ImageSet, read_image_set
 from c2d.data.voc.voc_boxes import VocImage, find_image, in_fractions, trained_boxes
 from c2d.data.voc.voc_frame import Frame, Origin, frame_notes, frame_size, origin_note, xml_frame
 from c2d.data.voc.voc_xml import BadAnnotation, VocAnnotation, drop_repeated, read_annotation
@@ -24,18 +22,26 @@ class Entry:
 
     Attributes:
         split: its split.
+        images: the list that has it.
         annotation: its annotation file.
         image: path of its image.
     """
 
     split: str
+    images: ImageSet
     annotation: VocAnnotation
     image: Path
 
     @property
     def xml(self) -> str:
-        """Name of the annotation file."""
-        return f"{self.annotation.stem}.xml"
+        """Name of the annotation file, with the year where there are several."""
+        return f"{self.images.prefix}{self.annotation.stem}.xml"
+
+    @property
+    def file_name(self) -> str:
+        """Path of the image below the image folder."""
+        folder = self.images.root.parent if self.images.year else self.images.root / "JPEGImages"
+        return self.image.relative_to(folder).as_posix()
 
 
 @dataclass
@@ -54,8 +60,8 @@ class Reading:
 
 
 def read_splits(
-    src: Path,
-    lists: dict[str, str],
+    lists: Mapping[str, Sequence[ImageSet]],
+    folder: Path,
     *,
     classes: Sequence[str] | None = None,
     merge: bool = False,
@@ -65,8 +71,8 @@ def read_splits(
     """Read the splits of a VOC data set.
 
     Args:
-        src: its folder.
-        lists: {split: name of a list in ImageSets/Main}.
+        lists: {split: its lists}.
+        folder: image folder, which the file names of the images start at.
         classes: class names in the order of the labels; None to take all names.
         merge: class names that differ in case or blanks alone are one class.
         origin: pixel that counting starts at; None: 1, with a note where the boxes speak against it.
@@ -76,22 +82,29 @@ def read_splits(
         InputError: a list is missing or cannot be used.
     """
     reading = Reading()
-    entries = _entries(src, lists, reading)
+    entries = _entries(lists, reading)
     annotations = [entry.annotation for entry in entries]
     if merge:
         reading.notes += merge_spellings(annotations, classes)
     else:
         reading.issues += spelling_issues(annotations, classes)
     if classes is not None:
-        reading.issues += _unknown_classes(annotations, classes)
+        reading.issues += _unknown_classes(entries, classes)
     for entry in entries:
         try:
             drop_repeated(entry.annotation)
         except BadAnnotation as error:
             reading.issues.append(f"{entry.xml}: {error}")
-    read = _images(entries, src / "JPEGImages", reading)
+    facts_of = read_images(
+        [SourceImage(entry.split, entry.xml, entry.file_name, entry.image) for entry in entries],
+        folder,
+        reading.issues,
+        reading.notes,
+    )
     framed: list[tuple[Entry, ImageFacts, Frame | None]] = []
-    for entry, facts in read:
+    for entry, facts in zip(entries, facts_of, strict=True):
+        if facts is None:
+            continue
         try:
             framed.append((entry, facts, xml_frame(entry.annotation.size, facts, frame)))
         except BadAnnotation as error:
@@ -108,8 +121,8 @@ def read_splits(
     for split in lists:
         reading.splits[split] = []
     for entry, facts, own in framed:
-        name = entry.image.relative_to(src / "JPEGImages").as_posix()
-        reading.splits[entry.split].append(trained_boxes(entry.annotation, name, facts, own, origin or "1"))
+        image = trained_boxes(entry.annotation, entry.file_name, facts, own, origin or "1")
+        reading.splits[entry.split].append(image)
     reading.notes += [f"{entry.xml}: {note}" for entry in entries for note in entry.annotation.notes]
     return reading
 
@@ -127,55 +140,31 @@ def _fractions(entries: Iterable[Entry]) -> list[str]:
     ]
 
 
-def _entries(src: Path, lists: dict[str, str], reading: Reading) -> list[Entry]:
+def _entries(lists: Mapping[str, Sequence[ImageSet]], reading: Reading) -> list[Entry]:
     entries: list[Entry] = []
-    owner: dict[str, str] = {}
-    for split, listed in lists.items():
-        for stem in read_image_set(src, listed):
-            if stem in owner:
-                first = f"{lists[owner[stem]]}.txt ({owner[stem]})"
-                reading.issues.append(f"{stem}: listed in {first} and {listed}.txt ({split}); a leak")
+    owner: dict[tuple[Path, str], tuple[str, ImageSet]] = {}
+    for split, listed in ((split, images) for split, several in lists.items() for images in several):
+        for stem in read_image_set(listed.root, listed.name):
+            name, key = f"{listed.prefix}{stem}", (listed.root, stem)
+            if key in owner:
+                other_split, other = owner[key]
+                where = f"listed in {other}.txt ({other_split}) and {listed}.txt ({split})"
+                reading.issues.append(f"{name}: {where}; {'a leak' if other_split != split else 'list it once'}")
                 continue
-            owner[stem] = split
+            owner[key] = (split, listed)
             try:
-                annotation = read_annotation(src / "Annotations" / f"{stem}.xml")
-                image = find_image(src / "JPEGImages", stem, annotation.file_name)
+                annotation = read_annotation(listed.root / "Annotations" / f"{stem}.xml")
+                image = find_image(listed.root / "JPEGImages", stem, annotation.file_name)
             except BadAnnotation as error:
-                reading.issues.append(f"{stem}.xml: {error}")
+                reading.issues.append(f"{name}.xml: {error}")
                 continue
-            entries.append(Entry(split, annotation, image))
+            entries.append(Entry(split, listed, annotation, image))
     return entries
 
 
-def _unknown_classes(annotations: Sequence[VocAnnotation], classes: Sequence[str]) -> list[str]:
-    found = {item.name: annotation.stem for annotation in annotations for item in annotation.objects}
+def _unknown_classes(entries: Sequence[Entry], classes: Sequence[str]) -> list[str]:
+    found = {item.name: entry.xml for entry in entries for item in entry.annotation.objects}
     hint = "add it to --classes, or correct the XML"
     return [
-        f"{found[name]}.xml: {unknown_name('class', name, classes, hint)}" for name in sorted(set(found) - set(classes))
+        f"{found[name]}: {unknown_name('class', name, classes, hint)}" for name in sorted(set(found) - set(classes))
     ]
-
-
-def _images(entries: Sequence[Entry], folder: Path, reading: Reading) -> list[tuple[Entry, ImageFacts]]:
-    """Decode the images as training does; report what it cannot read or drops, and pictures that occur twice."""
-    read: list[tuple[Entry, ImageFacts]] = []
-    for entry, facts in zip(entries, facts_of_images([entry.image for entry in entries]), strict=True):
-        if isinstance(facts, Exception):
-            kind, message = read_error(facts, folder)
-            name = entry.image.name
-            what = f"does not exist in {folder}" if kind == "missing image" else f"cannot be used: {message}"
-            reading.issues.append(f"{entry.xml}: its image {name} {what}")
-            continue
-        read.append((entry, facts))
-        if (issue := content_issue(facts, folder)) is not None:
-            into = reading.issues if issue.severity == "error" else reading.notes
-            into.append(f"{entry.xml}: its image {entry.image.name}: {issue.message}")
-    if (deep := depth_issue([(facts, entry.image) for entry, facts in read], folder)) is not None:
-        reading.notes.append(deep.message)
-    files = [
-        ImageFile(entry.split, number, entry.image.name, str(entry.image.resolve()), facts.pixels)
-        for number, (entry, facts) in enumerate(read, start=1)
-    ]
-    for leak in find_leaks(files):
-        into = reading.issues if leak.severity == "error" else reading.notes
-        into.append(f"{leak.file}: {leak.where}: {leak.message}")
-    return read

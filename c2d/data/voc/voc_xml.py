@@ -11,12 +11,12 @@ from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from c2d.core.regular_file import FormatError, read_bytes
+from c2d.data.conversion.coco_content import Corners
 from c2d.data.flag_words import read_flag
 from c2d.data.usable_boxes import BOX_DECIMALS
 
 MAX_XML_BYTES = 16 * 2**20
 """5,000 objects have about 2 MB."""
-Corners = tuple[float, float, float, float]
 FLAGS = ("difficult", "truncated", "occluded")
 
 

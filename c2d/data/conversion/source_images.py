@@ -1,0 +1,66 @@
+"""Decode the images of a layout as training does: what it cannot read or drops, and pictures that occur twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2d.data.decoding.image_facts import ImageFacts, facts_of_images
+from c2d.data.image_issues import content_issue, depth_issue, read_error
+from c2d.data.images import ImageFile
+from c2d.data.leaks import find_leaks
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One image of a split.
+
+    Attributes:
+        split: its split.
+        labels: what messages call its annotations: the name of their file.
+        name: path below the image folder.
+        path: of the image.
+    """
+
+    split: str
+    labels: str
+    name: str
+    path: Path
+
+
+def read_images(
+    images: Sequence[SourceImage], folder: Path, issues: list[str], notes: list[str]
+) -> list[ImageFacts | None]:
+    """Decode the images of all splits.
+
+    Args:
+        images: of all splits.
+        folder: that messages name the images in.
+        issues: a line for everything that cannot be trusted is added.
+        notes: a line for everything that may be wrong is added.
+
+    Returns:
+        Of each image its facts, or None where it is an issue.
+    """
+    found: list[ImageFacts | None] = []
+    for image, facts in zip(images, facts_of_images([image.path for image in images]), strict=True):
+        found.append(facts if isinstance(facts, ImageFacts) else None)
+        if not isinstance(facts, ImageFacts):
+            kind, message = read_error(facts, folder)
+            what = f"does not exist in {folder}" if kind == "missing image" else f"cannot be used: {message}"
+            issues.append(f"{image.labels}: its image {image.name} {what}")
+        elif (issue := content_issue(facts, folder)) is not None:
+            into = issues if issue.severity == "error" else notes
+            into.append(f"{image.labels}: its image {image.name}: {issue.message}")
+    read = [(facts, image) for facts, image in zip(found, images, strict=True) if facts is not None]
+    if (deep := depth_issue([(facts, image.path) for facts, image in read], folder)) is not None:
+        notes.append(deep.message)
+    files = [
+        ImageFile(image.split, number, image.name, str(image.path.resolve()), facts.pixels)
+        for number, (facts, image) in enumerate(read, start=1)
+    ]
+    for leak in find_leaks(files):
+        into = issues if leak.severity == "error" else notes
+        into.append(f"{leak.file}: {leak.where}: {leak.message}")
+    return found
