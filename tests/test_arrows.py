@@ -37,6 +37,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.data.scenes": ("c2d.core", "c2d.data", "c2d.data.conversion"),
     "c2d.data.kitti": ("c2d.core", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
     "c2d.data.voc": ("c2d.core", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
+    "c2d.data.fetch": (
+        "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.coco", "c2d.data.kitti", "c2d.data.voc",
+    ),
     "c2d.detectors": ("c2d.core",),
     "c2d.detectors.recording": ("c2d.core", "c2d.detectors"),
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
@@ -87,7 +90,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.training", "c2d.training.frozen",
     ),
     "c2d.cli": (
-        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.scenes", "c2d.data.voc",
+        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",
         "c2d.data.kitti", "c2d.data.conversion", "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training",
         "c2d.preflight",
     ),
@@ -159,8 +162,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "benchmarks": ("c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite"),
 }  # fmt: skip
 TORCH_FREE = ("c2d.core", "c2d.markup", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
-COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.convert_commands", "c2d.cli.data_commands", "c2d.cli.doctor", "c2d.cli.main", "c2d.__main__",
-                   "sweeps.cli", "analysis.cli", "benchmarks.cli")  # fmt: skip
+COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.convert_commands", "c2d.cli.data_commands", "c2d.cli.doctor",
+                   "c2d.cli.main", "c2d.__main__", "sweeps.cli", "analysis.cli", "benchmarks.cli")  # fmt: skip
 METHOD_FRAME = ("c2d.methods", "c2d.methods.base", "c2d.methods.__main__")  # all other files of the folder are methods
 # The step benchmark of one method, and the method in a synthetic store that reports are tried on.
 NAMES_A_METHOD = ("benchmarks.training.step", "benchmarks.suite.synthetic_run")

@@ -35,6 +35,32 @@ for command in (voc, kitti):
     app.command()(command)
 
 
+@app.command()
+def fetch(
+    name: str = typer.Argument(..., help="coco2017, voc0712 or kitti"),
+    out: Path | None = typer.Option(
+        None, help="folder of the data set (default: NAME in C2D_DATA, else in ./data)", show_default=False
+    ),
+    archives: Path | None = typer.Option(
+        None, help="folder with archives that were downloaded before; they are verified, used and kept"
+    ),
+    keep: bool = typer.Option(False, "--keep", help="keep the downloaded archives after they were unpacked"),
+    train: Path | None = typer.Option(None, help="kitti: list of image ids to train on (default: a random half)"),
+    val: Path | None = typer.Option(None, help="kitti: list of image ids to evaluate on"),
+) -> None:
+    """Download a public data set from its official place, verify and unpack it, and make its card. Resumable."""
+    from c2d.data.card_lookup import data_folder
+    from c2d.data.fetch.fetch_dataset import FetchOptions, fetch_dataset
+    from c2d.data.fetch.published_cards import Lists
+
+    folder = out if out is not None else data_folder() / name
+    options = FetchOptions(archives, keep, Lists(train, val))
+    card, changed = fetch_dataset(name, folder, lambda line: typer.echo(line, err=True), options)
+    if not changed:
+        typer.echo(f"{name} is here; nothing to do", err=True)
+    print_card(folder, card)
+
+
 @app.command("to-8bit")
 def to_8bit(
     src: Path = typer.Argument(..., help="folder of images, with its subfolders"),

@@ -15,7 +15,7 @@ from c2d.data.card import CARD_FILE, CARD_FORMAT, Card, LoadedCard, annotation_d
 from c2d.data.card_places import keep_place, kept_place
 from c2d.data.coco_file import read_coco
 from c2d.data.protocol_checks import check_protocol
-from c2d.data.public import check_public_name, public_cards
+from c2d.data.public import DOWNLOADS, check_public_name, public_cards
 from c2d.data.soft_label_checks import check_soft_labels
 from c2d.data.usable_boxes import check_usable
 
@@ -35,7 +35,7 @@ def find_card_file(name_or_path: str, data_root: str | Path | None = None) -> Pa
         data_root: folder of the data sets; $C2D_DATA by default, else ./data.
     """
     given = Path(name_or_path)
-    here = _data_root(data_root) / name_or_path / CARD_FILE
+    here = data_folder(data_root) / name_or_path / CARD_FILE
     # A path comes before a data set of the same name in the data root.
     places = (given if given.name == CARD_FILE else given / CARD_FILE, given / CARD_FILE, here)
     return next((path for path in places if is_file(path)), None)
@@ -91,7 +91,7 @@ def data_reference(
         )
     public = public_cards().get(loaded.card.name)
     if runs is not None and public is None:
-        keep_place(loaded.root, loaded.card.digest, runs, _data_root(data_root))
+        keep_place(loaded.root, loaded.card.digest, runs, data_folder(data_root))
     return loaded.card.name, public.digest if public else loaded.card.digest
 
 
@@ -109,7 +109,7 @@ def find_card(
     Raises:
         InputError: there is none, or the data of that name have changed.
     """
-    root = _data_root(data_root)
+    root = data_folder(data_root)
     cards = [
         load_card(str(path)) for path in (*sorted(root.glob(f"*/{CARD_FILE}")), root / CARD_FILE) if path.is_file()
     ]
@@ -262,19 +262,25 @@ def verify_card(
 
 def _not_found_error(name: str, data_root: str | Path | None) -> InputError:
     """Build the error for a data set whose card does not exist."""
-    root, public = _data_root(data_root), public_cards().get(name)
+    root, public = data_folder(data_root), public_cards().get(name)
+    fetch = f"`c2d data fetch {name} --out {root / name}` downloads it. " if name in DOWNLOADS else ""
     if public is not None:
         return InputError(
             f"the files of data set {name} are not here: no card of that name in {root} (set {DATA_ROOT_VARIABLE} or "
-            f"give --data). {public.files_text(str(root / name))}"
+            f"give --data). {fetch}{public.files_text(str(root / name))}"
         )
     known = {path.parent.name for path in root.glob(f"*/{CARD_FILE}")} if root.is_dir() else set()
     hint = (
-        f"searched: {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
+        f"{fetch}searched: {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
         "`c2d data scenes|voc|check --card` make one"
     )
     return unknown_name("data set", name, known | set(public_cards()), hint)
 
 
-def _data_root(data_root: str | Path | None) -> Path:
+def data_folder(data_root: str | Path | None = None) -> Path:
+    """Return the folder of the data sets.
+
+    Args:
+        data_root: None: $C2D_DATA, else ./data.
+    """
     return Path(data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT)

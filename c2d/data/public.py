@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from c2d.core.errors import InputError
 from c2d.data.card import DEFAULT_EVALUATION_SPLIT, Card
 
+DOWNLOADS = ("coco2017", "kitti", "voc0712")
+"""Data sets that `c2d data fetch` gets (c2d/data/fetch/public_archives.py)."""
+
 
 class PublicSplit(BaseModel):
     """One split.
