@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.core.yaml": ("c2d.core",),
     "c2d.markup": ("c2d.core",),
     "c2d.metrics": ("c2d.core",),
+    "c2d.metrics.protocols": ("c2d.core", "c2d.metrics"),
     "c2d.data.decoding": ("c2d.core",),
     "c2d.data": ("c2d.core", "c2d.data.decoding"),
     "c2d.data.coco": ("c2d.core", "c2d.data", "c2d.data.decoding"),
@@ -59,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.methods"),
     "c2d.evaluation": (
-        "c2d.core", "c2d.metrics", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
+        "c2d.core", "c2d.metrics", "c2d.metrics.protocols", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
         "c2d.teachers",
     ),
     "c2d.impressions.images": ("c2d.core", "c2d.detectors", "c2d.ops"),
@@ -127,7 +128,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.commands", "sweeps.reproduce",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
-    "analysis.load": ("c2d.core", "c2d.metrics", "analysis.stats"),
+    "analysis.load": ("c2d.core", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats"),
     "analysis.spec": ("c2d.core", "c2d.markup", "analysis.load"),
     "analysis.tables": (
         "c2d.core", "c2d.core.yaml", "c2d.markup", "c2d.metrics", "analysis.load", "analysis.spec", "analysis.stats",

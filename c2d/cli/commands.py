@@ -224,4 +224,8 @@ def summary(result: dict[str, Any]) -> str:
         return f"{result['images']} images ({result['images_from']}); {found}"
     main = "  ".join(f"{key} {percent(result[key])}" for key in ("AP", "AP50", "AP75", "APs", "APm", "APl"))
     errors = "  ".join(f"{key} {percent(value)}" for key, value in result["tide"]["dAP"].items())
-    return f"{main}\nTIDE dAP at IoU .50: {errors}{place}"
+    others = "".join(
+        f"\n{protocol.upper()}: " + "  ".join(f"{k} {percent(v)}" for k, v in block.items() if k.startswith("AP"))
+        for protocol, block in result.get("protocols", {}).items()
+    )
+    return f"{main}{others}\nTIDE dAP at IoU .50: {errors}{place}"

@@ -15,7 +15,7 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, atomic_write_json_gz, read_json
 from c2d.core.store_folder import RunStore
 from c2d.data.card import LoadedCard
-from c2d.data.coco_file import read_coco
+from c2d.data.coco_file import PROTOCOL, read_coco
 from c2d.detectors.heads import count_classes
 from c2d.evaluation.class_map import ClassSources, check_names_by_ap
 from c2d.evaluation.datasets import build_dataset, held_out_dataset
@@ -29,13 +29,15 @@ from c2d.evaluation.stock_model import build_student, load_student
 def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
     """Read the ground truth (boxes only) of the evaluation split from the data set, whose files were verified.
 
-    `targets/` of the store keeps it for reports; a file there that is missing, damaged or changed is written again.
+    `targets/` of the store keeps it for reports; a file there that is missing, damaged or changed is written again. Where
+    the card names an evaluation protocol, the annotations keep what it reads.
 
     Args:
         card: the data set.
         folder: any run of the store.
     """
     full = read_coco(card.annotations(card.evaluation_split))
+    of_protocol = (PROTOCOL,) if card.card.protocol is not None else ()
     value = {
         "images": [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in full["images"]],
         "annotations": [
@@ -46,6 +48,7 @@ def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
                 "bbox": box["bbox"],
                 "area": box.get("area", box["bbox"][2] * box["bbox"][3]),
                 "iscrowd": box.get("iscrowd", 0),
+                **{key: box[key] for key in of_protocol if key in box},
             }
             for box in full.get("annotations", [])
         ],
@@ -92,10 +95,12 @@ def evaluate_detector(
         (content of result.json, detections as `detect` returns them); both are empty on ranks other than 0.
 
     Raises:
-        InputError: weights of another architecture, or classes of model and data set that do not fit.
+        InputError: weights of another architecture, classes of model and data set that do not fit, or an annotation
+            without what the card's evaluation protocol reads.
     """
     from c2d.metrics import coco, tide
     from c2d.metrics.coco_data import prepare
+    from c2d.metrics.protocols.evaluate_protocol import evaluate_protocol
 
     begun = time.monotonic()
     built = build_dataset(held_out_dataset(config, card, "student"))
@@ -110,11 +115,15 @@ def evaluate_detector(
     detections = [one for one in detect(model, built, heartbeat, workers) if one["category_id"] is not None]
     detected = time.monotonic()
     data = prepare(truth, detections)
+    protocols = {}
+    if card.card.protocol is not None:
+        protocols = {"protocols": evaluate_protocol(card.card.protocol, truth["annotations"], data)}
     result = {
         "format": 1,
         "kind": "detector",
         "evaluation_split": card.evaluation_split,
         **coco.evaluate(data),
+        **protocols,
         "tide": tide.evaluate(data, ious=tide.IOUS),
         "params": sum(weight.numel() for weight in model.parameters()),
         "audit": audit.to_dict(),

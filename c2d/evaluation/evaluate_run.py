@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from c2d.configs.run_config import read_run_config
 from c2d.core.errors import InputError, RunError
-from c2d.core.json_values import number, read_object, required
+from c2d.core.json_values import number, optional, read_object, required
 from c2d.core.regular_file import FormatError, Problem
 from c2d.core.run_folder import read_json
 from c2d.core.store_folder import find_run
@@ -62,17 +63,30 @@ def evaluate_run(
         key = "AP"
     if not is_main():
         return {}, []
-    before = _recorded_value(folder.result, key)
-    if (before is None) != (result[key] is None) or (
-        before is not None and not math.isclose(before, result[key], abs_tol=1e-6)
-    ):
-        raise RunError(
-            f"{key} is {result[key]} now and {before} in {folder.result}: another device, toolbox or precision?", "data"
-        )
-    return result, [*lines, f"{key} equals {folder.result.name}: {before}"]
+    for path in ((key,), *_protocol_paths(result)):
+        now, before = optional(result, *path), _recorded_value(folder.result, path)
+        name = " ".join(path)
+        if (before is None) != (now is None) or (
+            before is not None and not math.isclose(before, now, abs_tol=1e-6)
+        ):
+            raise RunError(
+                f"{name} is {now} now and {before} in {folder.result}: another device, toolbox or precision?", "data"
+            )
+        lines.append(f"{name} equals {folder.result.name}: {before}")
+    return result, lines
 
 
-def _recorded_value(path: Path, key: str) -> float | None:
+def _protocol_paths(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the keys of the numbers over all classes of each evaluation protocol, in the order of the file."""
+    return [
+        ("protocols", protocol, name)
+        for protocol, block in result.get("protocols", {}).items()
+        for name in block
+        if name.startswith("AP")
+    ]
+
+
+def _recorded_value(path: Path, keys: tuple[str, ...]) -> float | None:
     """Return a number of result.json; None where it is undefined, e.g. without any ground truth.
 
     Raises:
@@ -82,7 +96,7 @@ def _recorded_value(path: Path, key: str) -> float | None:
     try:
         if isinstance(found, Problem):
             raise FormatError(found.message)
-        return number(required(found, key), key, 0, 1)
+        return number(required(found, *keys), ".".join(keys), 0, 1)
     except FormatError as error:
         raise InputError(
             f"{path} cannot be used: {error}; remove it and call c2d train {path.parent}: it is written again"
