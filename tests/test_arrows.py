@@ -60,8 +60,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.distillation": ("c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.specs", "c2d.methods"),
     "c2d.evaluation": (
-        "c2d.core", "c2d.metrics", "c2d.metrics.protocols", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
-        "c2d.teachers",
+        "c2d.core", "c2d.metrics", "c2d.metrics.protocols", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs",
+        "c2d.specs", "c2d.weights", "c2d.teachers",
     ),
     "c2d.impressions.images": ("c2d.core", "c2d.detectors", "c2d.ops"),
     "c2d.impressions.page": ("c2d.core", "c2d.data", "c2d.data.decoding"),

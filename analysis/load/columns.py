@@ -7,11 +7,13 @@ accept its key. The frame stores what the file has (AP and TIDE in 0-1, times in
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
 from c2d.core.errors import unknown_name
+from c2d.metrics.protocols.protocol_names import KITTI_IOUS, KITTI_MEANS, VOC_NUMBERS, kitti_numbers
 
 Better = Literal["higher", "lower", ""]
 RunKind = Literal["detector", "classifier", "impressions"]
@@ -110,6 +112,14 @@ def _ratio(
     return FrameColumn(name, keys, True, required, low, 1, run_kinds, (shown,))
 
 
+def _of_protocol(name: str, *keys: str) -> FrameColumn:
+    """A number of an evaluation protocol that some data sets have beside COCO's, see `c2d.metrics.protocols`."""
+    protocol, _, rest = name.partition(".")
+    reason = f"the data set has no evaluation protocol {protocol}, or no such objects"
+    label = f"{protocol.upper()} {re.sub('[._]', ' ', rest)}"
+    return _ratio(name, "protocols", protocol, *keys, label=label, reason=reason)
+
+
 STATUS_COLUMNS = (
     _text("state"),
     _text("reason", "reason"),
@@ -152,6 +162,10 @@ RESULT_COLUMNS = (
     _text("evaluation_split", "evaluation_split"),
     *(_ratio(name, name, label=name, required=True, reason=_NO_OBJECTS) for name in COCO),
     *(_ratio(f"iou.{iou}", "AP_per_iou", iou, label=f"AP@{iou}", required=True, reason=_NO_OBJECTS) for iou in IOUS),
+    *(_of_protocol(f"voc.{short}", name) for short, name in VOC_NUMBERS.items()),
+    *(_of_protocol(f"kitti.{name}", name) for name in KITTI_MEANS),
+    *(_of_protocol(f"kitti.{class_name}.{name}", "per_class", class_name, name)
+      for class_name in KITTI_IOUS for name in kitti_numbers(class_name)),
     # dAP is a raw difference: fixing an error type can also lower AP.
     *(_ratio(f"tide.{error}", "tide", "dAP", error, label=f"TIDE {error}", better="lower", low=-1) for error in TIDE),
     *(_number(f"count.{error}", "tide", "counts", error, low=0, run_kinds=("detector",)) for error in COUNTED),

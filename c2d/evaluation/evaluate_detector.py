@@ -29,8 +29,8 @@ from c2d.evaluation.stock_model import build_student, load_student
 def load_ground_truth(card: LoadedCard, folder: RunFolder) -> dict[str, Any]:
     """Read the ground truth (boxes only) of the evaluation split from the data set, whose files were verified.
 
-    `targets/` of the store keeps it for reports; a file there that is missing, damaged or changed is written again. Where
-    the card names an evaluation protocol, the annotations keep what it reads.
+    `targets/` of the store keeps it for reports; a file there that is missing, damaged or changed is written again.
+    Where the card names an evaluation protocol, the annotations keep what it reads.
 
     Args:
         card: the data set.

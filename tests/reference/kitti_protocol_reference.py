@@ -1,4 +1,4 @@
-"""KITTI's 2D evaluation, image by image and threshold by threshold, as its tool goes through them. Imports nothing of ours.
+"""KITTI's 2D evaluation, image by image and threshold by threshold, as its tool does it. Imports nothing of ours.
 
 An image is {"objects": [{"type", "truncated", "occluded", "box"}], "detections": [{"type", "box", "score"}]}; boxes are
 (left, top, right, bottom).

@@ -22,7 +22,9 @@ def iou(a: Box, b: Box, border: float) -> float:
     return inter / (own + other - inter)
 
 
-def curve(objects: list[dict[str, Any]], detections: list[dict[str, Any]], border: float = 0.0) -> list[tuple[int, int]]:
+def curve(
+    objects: list[dict[str, Any]], detections: list[dict[str, Any]], border: float = 0.0
+) -> list[tuple[int, int]]:
     """(true, false) positives so far, after every detection of one class.
 
     objects: {"image", "box", "difficult"}; detections: {"image", "box", "score"}, those of one image in their order.

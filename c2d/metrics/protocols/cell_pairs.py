@@ -39,7 +39,7 @@ def overlapping_pairs(dt_box: Array, dt_cell: Array, gt_box: Array, gt_cell: Arr
     first = np.searchsorted(cells, dt_cell, side="left")
     many = np.searchsorted(cells, dt_cell, side="right") - first
     ends = np.cumsum(many)
-    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    parts: list[tuple[Array, Array, Array]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     begin = 0
     while begin < len(many):
         done = int(ends[begin - 1]) if begin else 0

@@ -3,19 +3,19 @@
 By the benchmark's evaluation tool (Geiger et al., CVPR 2012; evaluate_object.cpp of its development kit):
 
 - Classes: Car at IoU > 0.7, Pedestrian and Cyclist at IoU > 0.5. Boxes are continuous.
-- An object counts when it is higher than 40 / 25 / 25 px, occluded at most 0 / 1 / 2 and truncated at most 0.15 / 0.30 /
-  0.50. Other objects of the class, and those of its neighbouring class (Van of Car, Person_sitting of Pedestrian), are
-  ignored: a detection that one of them takes is neither right nor wrong. Objects of all other types play no part.
-- A detection lower than the smallest height is ignored, of whatever class: it is no false positive, but an object that
-  only it overlaps is not missed either. (In the tool, this holds for small detections of other classes, too.)
-- Matching: `c2d.metrics.protocols.kitti_matching`. A detection that no object took is no false positive when more of its
-  own area than the class's IoU lies inside one DontCare region.
+- An object counts when it is higher than 40 / 25 / 25 px, occluded at most 0 / 1 / 2 and truncated at most 0.15 / 0.30
+  / 0.50. Other objects of the class, and those of its neighbouring class (Van of Car, Person_sitting of Pedestrian),
+  are ignored: a detection that one of them takes is neither right nor wrong. Objects of other types play no part.
+- A detection lower than that height is ignored, whatever its class: it is no false positive, but an object that takes
+  it for want of another is not missed either.
+- Matching: `c2d.metrics.protocols.kitti_matching`. A detection that no object took is no false positive when a larger
+  part of its own area than the class's IoU lies inside one DontCare region.
 - Thresholds: the scores of the true positives at which recall is nearest to 0, 1/40, ..., 1. Precision at a position is
   the largest at it or at a later one, 0 where recall does not reach it. R40 is the mean over the last 40 of the 41, the
   benchmark's since October 2019; R11 is the mean over every fourth of the 41, the benchmark's before.
 
-Each position needs the score of another true positive, so fewer than 41 objects cannot fill them: 40 objects that are all
-found give R40 = 97.5 %, 10 objects 22.5 %. The numbers are given as the tool gives them, with the number of objects beside.
+Each position needs the score of another true positive, so fewer than 41 objects cannot fill them: 40 objects that are
+all found give R40 = 97.5 %, 10 objects 22.5 %. The numbers are as the tool gives them, beside the counts of objects.
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ def evaluate(annotations: Sequence[Mapping[str, Any]], data: CocoData) -> dict[s
 
     Returns:
         The numbers of `KITTI_MEANS` in 0-1, over the classes that have objects of the difficulty; `per_class` {Car,
-        Pedestrian or Cyclist: {the numbers of `kitti_numbers`, "objects": {difficulty: how many count}}}; `regions`: how
-        many DontCare regions the annotations have.
+        Pedestrian or Cyclist: {the numbers of `kitti_numbers`, "objects": {difficulty: how many count}}}.
 
     Raises:
         InputError: an annotation without a usable `protocol`.
@@ -72,9 +71,7 @@ def evaluate(annotations: Sequence[Mapping[str, Any]], data: CocoData) -> dict[s
     objects = _read_objects(annotations)
     labels = {name.lower(): k for k, name in enumerate(data.class_names)}
     per_class = {
-        name: _class_numbers(name, labels[name.lower()], objects, data)
-        for name in KITTI_IOUS
-        if name.lower() in labels
+        name: _class_numbers(name, labels[name.lower()], objects, data) for name in KITTI_IOUS if name.lower() in labels
     }
     values = {
         (positions, difficulty): [
@@ -85,11 +82,12 @@ def evaluate(annotations: Sequence[Mapping[str, Any]], data: CocoData) -> dict[s
     }
     means = {f"AP_{positions}_{difficulty}": _mean(found) for (positions, difficulty), found in values.items()}
     for positions in POSITIONS:
-        means[f"AP_{positions}_mean"] = _mean([v for key, found in values.items() if key[0] == positions for v in found])
+        means[f"AP_{positions}_mean"] = _mean(
+            [v for key, found in values.items() if key[0] == positions for v in found]
+        )
     return {
         **{name: means[name] for name in KITTI_MEANS},
         "per_class": per_class,
-        "regions": int((objects.types == DONT_CARE).sum()),
     }
 
 
@@ -106,16 +104,13 @@ def _values(row: Mapping[str, Any], at: int) -> tuple[str, float, float]:
         truncated, occluded = given.get("truncated"), given.get("occluded")
         if kind == DONT_CARE:
             return kind, 0.0, 0.0
-        if _is_number(truncated) and _is_number(occluded):
+        if isinstance(truncated, int | float) and isinstance(occluded, int | float):
             return kind, float(truncated), float(occluded)
+    wanted = '{"type", "truncated", "occluded"} or {"type": "DontCare"}'
     raise InputError(
-        f'annotation {row.get("id", at)} has protocol {given!r:.80}; KITTI\'s needs {{"type", "truncated", "occluded"}} or '
-        '{"type": "DontCare"}; make the data set again with `c2d data kitti`'
+        f"annotation {row.get('id', at)} has protocol {given!r:.80}; KITTI's numbers need {wanted}; make the data set "
+        "again with `c2d data kitti`"
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _class_numbers(name: str, label: int, objects: _Objects, data: CocoData) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Names of the numbers of both protocols, as result.json has them.
 
-A name says the IoU threshold, the interpolation and the policy for difficult objects. VOC: `AP50_area_difficult_ignored`.
-KITTI: `AP70_R40_moderate`, where R40 and R11 are means over 40 and 11 recall positions, and easy, moderate and hard say
-which objects count.
+A name says the IoU threshold, the interpolation and the policy for difficult objects. VOC:
+`AP50_area_difficult_ignored`. KITTI: `AP70_R40_moderate`, where R40 and R11 are means over 40 and 11 recall positions,
+and easy, moderate and hard say which objects count.
 """
 
 from __future__ import annotations

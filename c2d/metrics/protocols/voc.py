@@ -1,7 +1,7 @@
 """AP of Pascal VOC at IoU 0.5: the mean over 11 recall levels (VOC2007) and the area under the curve (from VOC2010).
 
-By the devkit (Everingham et al., "The Pascal Visual Object Classes Challenge", and its VOCevaldet): the detections of a
-class are visited by falling score. Each looks at the one object of its class and image with the largest IoU, the first of
+By the devkit (Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2010): the detections of a class
+are visited by falling score. Each looks at the one object of its class and image with the largest IoU, the first of
 equals. Below IoU 0.5 it is a false positive; if that object is difficult it does not count at all; if an earlier
 detection has that object it is a false positive, whatever other objects it overlaps. Recall is of the objects that are
 not difficult. There is no limit of detections per image: all that the detector gives count.
@@ -67,8 +67,8 @@ def _is_difficult(row: Mapping[str, Any], at: int) -> bool:
     flag = value.get("difficult") if isinstance(value, Mapping) else None
     if flag not in (0, 1):
         raise InputError(
-            f"annotation {row.get('id', at)} has protocol {value!r:.60}; VOC's needs {{\"difficult\": 0 or 1}}; make the "
-            "data set again with `c2d data voc`"
+            f"annotation {row.get('id', at)} has protocol {value!r:.60}; VOC's numbers need "
+            '{"difficult": 0} or {"difficult": 1}; make the data set again with `c2d data voc`'
         )
     return bool(flag)
 
