@@ -22,7 +22,7 @@ VOC: {"difficult": 0 | 1}, also where difficult objects are crowd regions: VOC's
 KITTI: {"type": ..., "truncated": 0.0 to 1.0, "occluded": 0 to 3} with the type of the label file, or
 {"type": "DontCare"}. With iscrowd 0 an annotation is an object of its category, with iscrowd 1 it is ignored: a region
 of type DontCare (one for each category), or an object of a neighbouring type (a Van with the category Car). KITTI's
-numbers go by the type alone: they are the benchmark's whatever was merged, so a Van with iscrowd 0 is ignored as well."""
+numbers go by the type alone: they are the benchmark's whatever was merged, so a Van with iscrowd 0 is ignored, too."""
 # Segmentations, captions, licences and dates change no run and are not part of the digest.
 READ_KEYS = {
     "images": ("id", "file_name", "width", "height"),
