@@ -17,7 +17,7 @@ from analysis.tables.groups import Group
 Facts = dict[str, tuple[str, ...]]
 """{name: values}; empty for a row without finished runs."""
 PROTOCOL = ("dataset digest", image_sources.FACT, "evaluation split", "student digest", "init", "init sha256",
-            "input", "engine")  # fmt: skip
+            "backbone", "input", "engine")  # fmt: skip
 PREFIXES = ("schedule.", "overrides.")
 NO_PROTOCOL = ("schedule.val_interval",)
 """The interval of the validation during training does not change the training."""
@@ -26,7 +26,7 @@ _SOFTWARE = ("c2d", "python", "torch", "mmdet", "mmcv", "device")
 _READ = ("dataset", "dataset_digest", "evaluation_split", "student", "student_digest", "init", "input", "method_json",
          "init_sha256", "inherited", "inherited_of", "teacher_temperature",
          *(f"teacher.{kind}" for kind in TEACHERS), *(f"teacher_{metric}" for metric in TEACHERS.values()),
-         "teacher_fit", "teacher_text_embeddings",
+         "teacher_fit", "teacher_text_embeddings", "backbone", "backbone_top1",
          "schedule", "schedule_json", "overrides_json", "engine", "code", *_SOFTWARE,
          *image_sources.READ)  # fmt: skip
 _SHORT = 12  # digits of a hash
@@ -97,6 +97,9 @@ def _pairs(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "init", row["init"]
     if row["init"].startswith("timm:"):  # the other names stand for one file, or contain its digest
         yield "init sha256", row["init_sha256"][:_SHORT]
+    if row["backbone"]:  # the classifier run that the student's backbone starts from
+        top1 = row["backbone_top1"]
+        yield "backbone", row["backbone"] + (f" (top-1 {100 * top1:.1f} %)" if top1 == top1 else "")
     if row["inherited"] == row["inherited"]:
         yield "inherited from the teacher", f"{row['inherited']:g} of {row['inherited_of']:g} keys of neck and heads"
     yield "input", _number(row["input"])

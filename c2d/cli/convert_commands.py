@@ -1,4 +1,4 @@
-"""`c2d data voc|kitti`: the commands that convert data sets of other layouts to COCO JSON with a data card."""
+"""`c2d data voc|kitti|imagenet`: the commands that convert data sets of other layouts to COCO JSON with a data card."""
 
 from __future__ import annotations
 
@@ -163,5 +163,33 @@ def kitti(
             merge={pair[0]: pair[1] for pair in pairs},
             name=name or None,
             images=images.value,
+        ),
+    )
+
+
+def imagenet(
+    src: Path = typer.Argument(..., help="folder with train/CLASS/IMAGE and val/, as ImageNet is unpacked"),
+    out: Path = typer.Argument(..., help="new folder; the images stay where they are"),
+    name: str = typer.Option("", help="name of the data set (default: OUT's); imagenet is ImageNet-1k itself"),
+    val_labels: Path | None = typer.Option(
+        None, help="labels of val/ without class folders: lines NAME CLASS, or the devkit's ground truth"
+    ),
+    workers: int | None = typer.Option(
+        None, min=1, help="processes that read headers (default: the cores, at most 16)"
+    ),
+) -> None:
+    """Convert ImageNet, or any tree with a folder for each class, to COCO JSON whose boxes are whole images."""
+    from c2d.data.imagenet.convert_imagenet import convert
+    from c2d.data.imagenet.header_sizes import available_processes
+
+    _print_conversion(
+        out,
+        lambda: convert(
+            src,
+            out,
+            name=name or None,
+            val_labels=val_labels,
+            workers=workers or available_processes(),
+            print_line=lambda line: typer.echo(line, err=True),
         ),
     )

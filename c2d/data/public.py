@@ -49,6 +49,8 @@ class PublicCard(BaseModel):
         digest: see `public_digest`.
         splits: {name: split}.
         source: where it is published.
+        maker: command that makes the annotations and the card from the published layout; "" where the published files
+            are COCO JSON already.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,10 +60,14 @@ class PublicCard(BaseModel):
     digest: str
     splits: dict[str, PublicSplit]
     source: str
+    maker: str = ""
 
     def files_text(self, folder: str) -> str:
         """Describe its files, and the command that makes its card in `folder`."""
         splits = self.splits.values()
+        if self.maker:
+            counts = "; ".join(f"{split.n_images:,} images in {split.images}/" for split in splits)
+            return f"Needed: {counts}, as they are published. `{self.maker} {folder} --name {self.name}` makes its card"
         files = "; ".join(
             f"{split.annotations} with {split.n_images:,} images and {split.n_boxes:,} boxes, "
             f"{split.n_images:,} image files in {split.images}/"

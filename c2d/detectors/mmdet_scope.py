@@ -65,11 +65,19 @@ def _close_host() -> None:
     registry: Any = importlib.import_module("mmengine.registry.registry")
     registry.get_object_from_string = _registered_object
     registry.import_module = _import_of_host
+    _register_own_transforms()
     for name, pattern in EVALUATED.items():
         with contextlib.suppress(ImportError):
             module = importlib.import_module(name)
             vars(module)["eval"] = _lookup(module, pattern)  # found before the builtin
     _restrict_files()
+
+
+def _register_own_transforms() -> None:
+    # imported here: a module of mmcv before `compat.prepare`
+    transforms: Any = importlib.import_module("mmdet.registry").TRANSFORMS
+    for transform in importlib.import_module("c2d.detectors.whole_image_crops").TRANSFORMS:
+        transforms.register_module(module=transform)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from c2d.configs.input_size import pipeline_size
 from c2d.core.errors import InputError
@@ -19,6 +20,7 @@ from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.data.card import LoadedCard
 from c2d.data.coco_file import SOFT_LABEL
 from c2d.data.make_card import make_card
+from c2d.detectors.normalization import Normalization
 from c2d.evaluation.stock_model import build_student
 from c2d.specs.schedule import TeacherRecipe
 from c2d.specs.spec import RunSpec
@@ -119,25 +121,55 @@ def batch(side: int, num_classes: int) -> dict[str, Any]:
     return {"inputs": inputs, "data_samples": samples}
 
 
-def classifier_teacher(spec: RunSpec, classes: Sequence[str], text_length: int | None = None) -> ClassifierTeacher:
+def classifier_teacher(
+    spec: RunSpec, classes: Sequence[str], folder: RunFolder, text_length: int | None = None
+) -> ClassifierTeacher:
     """Build the classifier teacher that `spec` will train, with random weights.
 
     Args:
         spec: of the teacher's run.
         classes: names, in order.
+        folder: the teacher's run folder in the store, which may keep the config of a student that its network names.
         text_length: numbers of a text embedding, with fit zero-shot.
 
     Raises:
         InputError: the spec is of another kind, or has no crop size.
     """
+    network, pixels, context = _classifier(spec, classes, folder, text_length)
+    assert spec.input is not None  # checked there
+    return ClassifierTeacher(network, classes, spec.input, pixels, context=context)
+
+
+def classifier_weights(
+    spec: RunSpec, classes: Sequence[str], folder: RunFolder
+) -> tuple[dict[str, Any], Normalization]:
+    """Build the classifier that `spec` will train, and return its random weights and the normalisation of its crops.
+
+    Args:
+        spec: of the classifier's run.
+        classes: names, in order.
+        folder: see `classifier_teacher`.
+
+    Raises:
+        InputError: as `classifier_teacher`.
+    """
+    network, pixels, _ = _classifier(spec, classes, folder, None)
+    return network.state_dict(), pixels
+
+
+def _classifier(
+    spec: RunSpec, classes: Sequence[str], folder: RunFolder, text_length: int | None
+) -> tuple[nn.Module, Normalization, float]:
+    """The network, the normalisation of its crops, and their context."""
     recipe = spec.schedule.values
     if spec.kind != "classifier" or spec.network is None or not isinstance(recipe, TeacherRecipe):
         raise InputError(f"run {spec.id} is a {spec.kind}, a classifier teacher is needed; give one with a network")
     if spec.input is None:
         raise InputError(f"teacher {spec.id} has no crop size; set `input` in its spec")
     pixels = normalization_from_recipe(recipe.normalisation.model_dump())
-    network = build_fitted_network(spec.network, len(classes), spec.input, text_length)
-    return ClassifierTeacher(network, classes, spec.input, pixels, context=recipe.crops.context)
+    backbone = config.backbone_of_spec(spec, folder)
+    network = build_fitted_network(spec.network, len(classes), spec.input, text_length, backbone)
+    return network, pixels, recipe.crops.context
 
 
 def detector_teacher(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> DetectorTeacher:

@@ -13,9 +13,10 @@ from c2d.detectors.normalization import Normalization
 from c2d.distillation.build_methods import soft_label_methods
 from c2d.preflight import synthetic
 from c2d.preflight.dry_run_entry import Entry, is_finished, structure, teacher_entry
+from c2d.specs import first_weights
 from c2d.specs.spec import RunSpec, parse_spec
 from c2d.specs.teacher_runs import teacher_run
-from c2d.specs.teachers import kind_of_role
+from c2d.specs.teachers import BACKBONE, key_of_role
 from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddings, stored_embeddings
 from c2d.training.sources import Sources, TeacherSource
 from c2d.weights import pretrained, safe_load, timm_weights, torchvision_weights
@@ -56,10 +57,11 @@ class SyntheticParts:
         classes = card.card.classes
         key = f"{kind} {structure(entry, self.runs)} {classes}"
         if key not in self._teachers:
+            folder = RunFolder(self.runs / entry.spec.id)
             self._teachers[key] = (
-                synthetic.classifier_teacher(entry.spec, classes, self._text_length(entry.spec))
+                synthetic.classifier_teacher(entry.spec, classes, folder, self._text_length(entry.spec))
                 if kind == "classifier"
-                else synthetic.detector_teacher(entry.spec, card, RunFolder(self.runs / entry.spec.id))
+                else synthetic.detector_teacher(entry.spec, card, folder)
             )
         return self._teachers[key]
 
@@ -96,8 +98,12 @@ class SyntheticSources(Sources):
             InputError: unknown or missing weights, another normalization, or another architecture.
         """
         init = self.init
-        if init == "none":
+        if init == first_weights.NONE:
             return None, ""
+        if init == first_weights.BACKBONE:
+            audit, note = self._backbone_weights(model)
+            self.notes.append(note)
+            return audit, note
         pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
         audit = None
         if init.startswith(timm_weights.PREFIX) and not timm_weights.is_cached(init):
@@ -111,6 +117,23 @@ class SyntheticSources(Sources):
             note = f"weights {init} are not here; name, normalisation, keys and shapes fit; the run needs the file"
         self.notes.append(note)
         return audit, note
+
+    def _backbone_weights(self, student: Any) -> tuple[dict[str, Any] | None, str]:
+        """Load the weights of a finished run; of a planned one random weights, which have its keys and shapes."""
+        run_id = str(self.spec.teachers.backbone)
+        if is_finished(self.parts.runs, run_id):
+            return super()._backbone_weights(student)
+        spec = self._planned(BACKBONE, run_id)
+        state, pixels = synthetic.classifier_weights(spec, self.card.card.classes, RunFolder(self.parts.runs / run_id))
+        pretrained.check_same_pixels(
+            f"of run {run_id}", pixels, Normalization.from_preprocessor(student.data_preprocessor)
+        )
+        audit = pretrained.load(student.backbone, WeightFile(f"run {run_id}", state), classifier=False)
+        return audit.to_dict(), f"{BACKBONE} {run_id} is not trained yet; tried with random weights: {audit.summary()}"
+
+    def backbone(self) -> dict[str, Any]:
+        """Return the facts of a finished run; nothing of a planned one."""
+        return super().backbone() if is_finished(self.parts.runs, self.spec.teachers.backbone) else {}
 
     def inherited_weights(self, student: Any, teacher: TeacherSource) -> tuple[dict[str, Any] | None, str]:
         """Compare the layers of student and teacher; a teacher that is not trained yet has random weights."""
@@ -150,16 +173,21 @@ class SyntheticSources(Sources):
         self.notes += source.note.splitlines()
         return source
 
-    def _planned_teacher(self, kind: str, run_id: str) -> TeacherSource:
-        given = [spec for role, spec in self.entry.teachers.items() if kind_of_role(role) == kind]
+    def _planned(self, key: str, run_id: str) -> RunSpec:
+        """Return the spec of the run in a key of `teachers`, of the entry or of the store."""
+        given = [spec for role, spec in self.entry.teachers.items() if key_of_role(role) == key]
         spec = next((spec for spec in given if spec.id == run_id), given[0] if len(given) == 1 else None)
         if spec is None:
             run = teacher_run(run_id, self.folder)
             spec = parse_spec(read_json(run.spec), str(run.spec))
         if spec.id != run_id:
             raise InputError(
-                f"the {kind} teacher given is {spec.id}, the spec names {run_id}; give the spec of that run"
+                f"the {key} teacher given is {spec.id}, the spec names {run_id}; give the spec of that run"
             )
+        return spec
+
+    def _planned_teacher(self, kind: str, run_id: str) -> TeacherSource:
+        spec = self._planned(kind, run_id)
         teacher = self.parts.teacher(kind, teacher_entry(self.entry, spec), self.card)
         note = f"{kind} teacher {run_id} is not trained yet; tried with random weights"
         if spec.dataset != self.spec.dataset:

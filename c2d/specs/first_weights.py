@@ -1,6 +1,7 @@
 """The grammar of `init`, which names the weights that a network starts from. Needs no torch.
 
     INIT   = none | SOURCE | teacher | SOURCE+teacher
+    SOURCE = backbone, of a student: the classifier run of `teachers.backbone`; or
     SOURCE = torchvision:MODEL.WEIGHTS | package:NAME | timm:NAME | sha256:HEX of a file that the store keeps
 
 A source fills the network of a classifier or the backbone of a student; `teacher` fills a student's neck and heads from
@@ -9,13 +10,15 @@ its detector teacher.
 
 from __future__ import annotations
 
-NONE, TEACHER = "none", "teacher"
+NONE, TEACHER, BACKBONE = "none", "teacher", "backbone"
 NAMED = ("torchvision:", "package:", "timm:")
 """Sources whose names stand for their content."""
 KEPT = "sha256:"
-_SOURCE = r"torchvision:[\w.]+|package:[\w.-]+|timm:[\w.]+|sha256:[0-9a-f]{64}"
+_SOURCE = r"backbone|torchvision:[\w.]+|package:[\w.-]+|timm:[\w.]+|sha256:[0-9a-f]{64}"
 PATTERN = rf"^(none|teacher|({_SOURCE})(\+teacher)?)$"
-ALLOWED = "none, torchvision:MODEL.WEIGHTS, package:NAME, timm:NAME, a file, teacher, or one of them with +teacher"
+ALLOWED = (
+    "none, torchvision:MODEL.WEIGHTS, package:NAME, timm:NAME, a file, backbone, teacher, or one of them with +teacher"
+)
 _AND_TEACHER = f"+{TEACHER}"
 
 

@@ -17,7 +17,7 @@ from c2d.specs import first_weights
 from c2d.specs.catalog import unknown_student
 from c2d.specs.scaling.linear_rule import BATCH_KEY, WITHOUT_STEPS, scale_to_batch, scaling_line
 from c2d.specs.schedule import ScheduleRef
-from c2d.specs.spec import KINDS, validation_message
+from c2d.specs.spec import KINDS, STUDENT_NETWORK, validation_message
 
 T = TypeVar("T")
 
@@ -44,6 +44,24 @@ class StoredRun:
 def student_key(student: Any) -> str:
     """Return the key of a student in a `Lookup`. A student is given as a name or as {name, digest}."""
     return student if isinstance(student, str) else json.dumps(student, sort_keys=True, default=str)
+
+
+def student_in(spec: Mapping[str, Any], kind: str) -> Any:
+    """Return the student that a spec names, as given: that of a detector, or of a classifier's network `student:NAME`.
+
+    Args:
+        spec: keys of spec.json; the spec.json of such a classifier has {name, digest} of the student as well.
+        kind: of the run.
+
+    Returns:
+        A name or {name, digest}; None for a run without a student.
+    """
+    student, network = spec.get("student"), spec.get("network")
+    if kind != "classifier":
+        return (student or network) if kind == "detector" else None
+    if not isinstance(network, str) or not network.startswith(STUDENT_NETWORK):
+        return None
+    return student or network.removeprefix(STUDENT_NETWORK)
 
 
 @dataclass(frozen=True)
@@ -87,9 +105,10 @@ class Lookup:
         Raises:
             InputError: a name that does not exist, or a digest that is not that of the data or config.
         """
+        student = student_in(spec, kind)
         return {
             "dataset": self._dataset(spec["dataset"]),
-            "student": self._student(spec.get("student") or spec.get("network")) if kind == "detector" else None,
+            "student": self._student(student) if kind == "detector" or student is not None else None,
             "schedule": self.schedule(spec["schedule"], kind),
             "init": self._init(spec.get("init") or "none"),
             "text_embeddings": self._text_embeddings(spec.get("text_embeddings")),

@@ -24,7 +24,7 @@ from c2d.core.yaml.yaml_lines import parse_mapping, read_mapping
 from c2d.data.card_lookup import data_reference, find_card_file, load_card
 from c2d.specs import first_weights
 from c2d.specs.catalog import method_catalog, student_catalog, unknown_student
-from c2d.specs.lookup import Lookup, StoredRun, student_key
+from c2d.specs.lookup import Lookup, StoredRun, student_in, student_key
 from c2d.specs.spec import KINDS
 from c2d.specs.teachers import given_teachers
 from c2d.weights import weight_packages
@@ -68,6 +68,8 @@ def names_in(specs: Iterable[Mapping[str, Any]]) -> Names:
                 sets[key].add(name)
             elif key == "student" and name:
                 names.students[student_key(value)] = value
+        if (student := student_in(values, "classifier")) is not None:
+            names.students[student_key(student)] = student
     return names
 
 
@@ -180,7 +182,9 @@ def _init(given: str, runs: Path) -> str:
     source = first_weights.network_source(given)
     if source.startswith(weight_packages.PREFIX):
         weight_packages.weight_package(source)
-    if source == first_weights.NONE or source.startswith((*first_weights.NAMED, first_weights.KEPT)):
+    if source in (first_weights.NONE, first_weights.BACKBONE) or source.startswith(
+        (*first_weights.NAMED, first_weights.KEPT)
+    ):
         return first_weights.joined(source, first_weights.inherits(given))
     if not is_file(Path(source)):
         raise InputError(f"init '{given}' names no weights and no file that exists; allowed: {first_weights.ALLOWED}")

@@ -20,8 +20,8 @@ from c2d.specs.lookup import Lookup
 from c2d.specs.method_schema import Method, check_json, check_method, needed_teachers, resolve_method
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.schedule import ScheduleRef
-from c2d.specs.spec import KINDS, MODEL_KEYS, RunSpec, build_spec
-from c2d.specs.teachers import WEIGHTS, are_equal, check_ensemble, given_teachers
+from c2d.specs.spec import MODEL_KEYS, STUDENT_NETWORK, RunSpec, build_spec
+from c2d.specs.teachers import TEACHER_KEYS, WEIGHTS, are_equal, check_ensemble, given_teachers, kind_of_role
 
 _DERIVED = ("format", "name")  # keys of spec.json that follow from the others; given ones are ignored
 
@@ -85,12 +85,19 @@ def check_keys(values: Mapping[str, Any]) -> None:
         raise InputError(f"dataset {values['dataset']!r} is not a name; give a data card's name or path")
 
 
-def _with_inheritance(needed: Mapping[str, list[str]], init: str, kind: str) -> dict[str, list[str]]:
-    """Return {kind of teacher: what needs one}: the methods, and an `init` that inherits from the detector teacher."""
+def _with_first_weights(needed: Mapping[str, list[str]], init: str, kind: str) -> dict[str, list[str]]:
+    """Return {kind of teacher: what needs one}: the methods, and an `init` that takes weights from a run."""
     needs = {kind: [f"method {', '.join(methods)}"] for kind, methods in needed.items()}
     if kind == "detector" and first_weights.inherits(init):
         needs.setdefault("detector", []).append(f"init {init}")
+    if kind == "detector" and first_weights.network_source(init) == first_weights.BACKBONE:
+        needs["backbone"] = [f"init {init}"]
     return needs
+
+
+def _network(values: Mapping[str, Any], student: Mapping[str, str] | None) -> Any:
+    """Return the network of a classifier; that of a student has the name which the student has in a spec.json."""
+    return values.get("network") or values.get("student") if student is None else f"{STUDENT_NETWORK}{student['name']}"
 
 
 def _given(values: Mapping[str, Any], key: str, default: Any) -> Any:
@@ -137,8 +144,10 @@ class SpecResolver:
             **named,
             "kind": kind,
             "method": method,
-            "teachers": self._teachers(values, kind, _with_inheritance(needed, named["init"], kind), named["dataset"]),
-            "network": values.get("student") or values.get("network") if kind == "classifier" else None,
+            "teachers": self._teachers(
+                values, kind, _with_first_weights(needed, named["init"], kind), named["dataset"]
+            ),
+            "network": _network(values, named["student"]) if kind == "classifier" else None,
             "input": values.get("input"),
             "overrides": _given(values, "overrides", {}),
         }
@@ -173,17 +182,21 @@ class SpecResolver:
         if not isinstance(given, Mapping):
             raise InputError(f"teachers is {given!r}; wanted keys, e.g. {{detector: RUN}}")
         for kind in given:
-            if kind not in (*KINDS, WEIGHTS):
-                raise unknown_name("kind of teacher", kind, (*KINDS, WEIGHTS))
+            if kind not in (*TEACHER_KEYS, WEIGHTS):
+                raise unknown_name("kind of teacher", kind, (*TEACHER_KEYS, WEIGHTS))
         if kind_of_run == "impressions":
             return self._teachers_of_impressions({**values, "teachers": given})
         ids: dict[str, Any] = {}
         for kind, methods in needed.items():
             teacher = given.get(kind)
             if not teacher:
+                what, key = (
+                    "classifier run" if kind == "backbone" else f"{kind} teacher",
+                    MODEL_KEYS[kind_of_role(kind)],
+                )
                 raise InputError(
-                    f"{', '.join(methods)} needs a {kind} teacher; add teachers: {{{kind}: RUN}} (train one "
-                    f"first with `c2d train`), in a sweep also {{{kind}: {{{MODEL_KEYS[kind]}: ..., schedule: ...}}}}"
+                    f"{', '.join(methods)} needs a {what}; add teachers: {{{kind}: RUN}} (train one "
+                    f"first with `c2d train`), in a sweep also {{{kind}: {{{key}: ..., schedule: ...}}}}"
                 )
             ids[kind] = self._teacher(kind, teacher, values["dataset"])
         if "classifier" in ids and given.get(WEIGHTS) is not None and not are_equal(given[WEIGHTS], ids["classifier"]):

@@ -94,9 +94,12 @@ class PlainCrops(WithAddedKeys):
 
 
 class CropRecipe(PlainCrops):
-    """Which augmented images the classifier's crops are taken from, and how many boxes of each."""
+    """Which augmented images the classifier's crops are taken from, and how many boxes of each.
 
-    pipeline: Literal["general", "ssd"] = "general"
+    `imagenet` is for images with one box of their own size: a random part of it in training, the centre in scoring.
+    """
+
+    pipeline: Literal["general", "ssd", "imagenet"] = "general"
     per_image: int | None = Field(None, gt=0)
 
 

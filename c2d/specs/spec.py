@@ -26,6 +26,8 @@ FORMAT: Final = 1
 KINDS = ("classifier", "detector", "impressions")
 MODEL_KEYS = {"classifier": "network", "detector": "student", "impressions": "schedule"}
 """{kind of run: the key that names what it makes}."""
+STUDENT_NETWORK = "student:"
+"""`network: student:NAME` is the backbone of a student, global average pooling and a linear layer."""
 IMPRESSIONS_KEYS = "it has dataset, schedule, teachers: {detector: RUN} and seed"
 
 
@@ -46,6 +48,7 @@ class StudentRef(Strict):
 class RunSpec(Strict):
     """One run: everything that decides its result. Detectors have a `student`, classifiers a `network`.
 
+    A classifier whose network is `student:NAME` has that student as well: its digest tells configs of that name apart.
     A run of kind `impressions` makes images from `teachers.detector`; it has neither.
 
     A new field is also a key of a sweep: add a row to the table in sweeps/definition/settable_keys.py.
@@ -80,8 +83,14 @@ class RunSpec(Strict):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> RunSpec:
-        if (self.kind == "detector") != (self.student is not None) or (self.kind == "classifier") != bool(self.network):
+        if (self.kind == "detector") != (self.student is not None and not self.network) or (
+            self.kind == "classifier"
+        ) != bool(self.network):
             raise ValueError("a detector run has a student and no network, a classifier run a network and no student")
+        if self.network and self.network.startswith(STUDENT_NETWORK) != (self.student is not None):
+            raise ValueError("a classifier run has a student if its network is student:NAME, and no other has one")
+        if self.network and self.student and self.network != f"{STUDENT_NETWORK}{self.student.name}":
+            raise ValueError(f"network {self.network} is not the backbone of student {self.student.name}")
         if (self.kind == "impressions") != isinstance(self.schedule.values, ImpressionsSchedule):
             raise ValueError(f"schedule '{self.schedule.name}' is not one of a run of kind {self.kind}")
         if self.kind == "impressions":
@@ -90,6 +99,11 @@ class RunSpec(Strict):
             raise ValueError(
                 f"init {self.init} takes neck and heads from the detector teacher of a student; add teachers: "
                 "{detector: RUN} to a run with a student, or take another init"
+            )
+        if (first_weights.network_source(self.init) == first_weights.BACKBONE) != bool(self.teachers.backbone):
+            raise ValueError(
+                f"init {self.init} and teachers.backbone {self.teachers.backbone}: init: backbone starts a student's "
+                "backbone from the classifier run of teachers.backbone; give both, or none of them"
             )
         if self.kind == "classifier":
             if self.method or self.teachers != Teachers():
@@ -217,7 +231,7 @@ def run_name(kind: str, model: str, method: Method) -> str:
 
     Args:
         kind: detector, classifier or impressions.
-        model: name of the student, of the classifier's network, or of the schedule of a synthesis.
+        model: name of the student, the classifier's network, or of the schedule of a synthesis.
         method: `RunSpec.method`.
 
     Returns:
@@ -239,7 +253,7 @@ def build_spec(values: dict[str, Any]) -> RunSpec:
     student = values["student"]
     schedule = values["schedule"]  # a resolver passes one that it has validated before
     named = schedule.name if isinstance(schedule, ScheduleRef) else schedule["name"]
-    model = student["name"] if student else str(values["network"] or named)
+    model = str(values["network"] or (student["name"] if student else named))
     return _validated({**values, "name": run_name(values["kind"], model, values["method"])})
 
 

@@ -12,13 +12,23 @@ from c2d.core.errors import InputError
 from c2d.core.yaml.strict import Strict
 
 WEIGHTS = "classifier_weights"
+BACKBONE = "backbone"
+KINDS_BY_KEY = {
+    "classifier": "classifier",
+    "detector": "detector",
+    "impressions": "impressions",
+    BACKBONE: "classifier",
+}
+"""{key of `teachers`: the kind of run that it names}."""
+TEACHER_KEYS = tuple(KINDS_BY_KEY)
 SUM_TOLERANCE = 1e-6
 
 
 class Teachers(Strict):
     """Run ids of the teachers; null for a kind that neither a method nor `init` needs.
 
-    `impressions` is no teacher but the run whose images are trained on, made from a detector.
+    `impressions` is no teacher but the run whose images are trained on, made from a detector. Neither is `backbone`: it
+    is the classifier run whose weights a student's backbone starts from, with init: backbone.
 
     Attributes:
         classifier: a run id, or those of an ensemble.
@@ -28,6 +38,7 @@ class Teachers(Strict):
     classifier: str | list[str] | None = None
     detector: str | None = None
     impressions: str | None = None
+    backbone: str | None = None
     classifier_weights: list[float] | None = None
 
     @model_validator(mode="after")
@@ -44,10 +55,10 @@ class Teachers(Strict):
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_equal_weights_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # The key is younger than runs which exist; without it their ids stay.
+    def _leave_added_keys_out(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # These keys are younger than runs which exist; without them their ids stay.
         values: dict[str, Any] = write(self)
-        return {key: value for key, value in values.items() if key != WEIGHTS or value is not None}
+        return {key: value for key, value in values.items() if key not in (WEIGHTS, BACKBONE) or value is not None}
 
     @property
     def classifiers(self) -> tuple[str, ...]:
@@ -61,12 +72,12 @@ class Teachers(Strict):
 
 
 def needed_runs(teachers: Teachers) -> dict[str, str]:
-    """Return {role: run id} of the teachers of a run, and of the synthesis whose images it uses.
+    """Return {role: run id} of the teachers of a run, of the synthesis whose images it uses, and of its first weights.
 
-    A role is a kind of run; further members of an ensemble are `classifier-2`, `classifier-3`, ...
+    A role is a key of `teachers`; further members of an ensemble are `classifier-2`, `classifier-3`, ...
     """
     members = {role_of_member(place): run for place, run in enumerate(teachers.classifiers)}
-    others = {"detector": teachers.detector, "impressions": teachers.impressions}
+    others = {"detector": teachers.detector, "impressions": teachers.impressions, BACKBONE: teachers.backbone}
     return members | {kind: run for kind, run in others.items() if run}
 
 
@@ -75,9 +86,14 @@ def role_of_member(place: int) -> str:
     return "classifier" if place == 0 else f"classifier-{place + 1}"
 
 
-def kind_of_role(role: str) -> str:
-    """Return the kind of run in a role, see `needed_runs`."""
+def key_of_role(role: str) -> str:
+    """Return the key of `teachers` that names the run in a role, see `needed_runs`."""
     return role.partition("-")[0]
+
+
+def kind_of_role(role: str) -> str:
+    """Return the kind of run in a role, see `needed_runs`; the role itself if there is no such role."""
+    return KINDS_BY_KEY.get(key_of_role(role), role)
 
 
 def given_teachers(given: Any) -> list[Any]:

@@ -6,7 +6,7 @@ Gradients flow through it to the crops; its own weights have none. It runs under
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class ClassifierTeacher:
         context: float = 0.0,
         text_length: int | None = None,
         temperature: float = 1.0,
+        backbone: Mapping[str, Any] | None = None,
     ) -> ClassifierTeacher:
         """Build a network by name and load a weight file with its stock keys; every key has to fit.
 
@@ -95,8 +96,9 @@ class ClassifierTeacher:
             context: of the crops.
             text_length: see `build_fitted_network`.
             temperature: of its logits.
+            backbone: see `build_network`.
         """
-        module = build_fitted_network(network, len(classes), size, text_length)
+        module = build_fitted_network(network, len(classes), size, text_length, backbone)
         audit = safe_load.load_into(module, weights, who="teacher", strict=True)
         return cls(
             module,
@@ -131,6 +133,8 @@ class ClassifierTeacher:
         result = read_json(run.result)
         classes, temperature = result["classes"], calibrated_temperature(result)
         normalization = Normalization(recipe.normalisation.mean, recipe.normalisation.std, recipe.normalisation.order)
+        # Only these networks need more than their name.
+        model = read_run_config(run)["model"] if spec.text_embeddings or spec.student else {}
         return cls.from_parts(
             spec.network,
             run.classifier,
@@ -139,8 +143,9 @@ class ClassifierTeacher:
             normalization,
             device,
             context=recipe.crops.context,
-            text_length=read_run_config(run)["model"]["text_length"] if spec.text_embeddings else None,
+            text_length=model.get("text_length"),
             temperature=temperature,
+            backbone=model.get("backbone"),
         )
 
     @property

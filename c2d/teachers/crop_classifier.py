@@ -41,7 +41,8 @@ class CropClassifier(FiniteLosses):
     """A C-way classifier, trained on the ground-truth crops of detection batches.
 
     Args:
-        network: a torchvision name or `timm:NAME`; random weights (`c2d.weights.pretrained.initialise` loads others).
+        network: a torchvision name, `timm:NAME` or `student:NAME`; random weights, `c2d.weights.pretrained.initialise`
+            loads others.
         num_classes: C.
         input: side of the crops in px.
         loss: weights {ce, bce}.
@@ -50,6 +51,7 @@ class CropClassifier(FiniteLosses):
         context: of the crops, see `c2d.ops.crop.crop_and_resize`.
         fit: see `c2d.specs.schedule.TeacherRecipe`.
         text_length: with fit zero-shot the numbers of a text embedding.
+        backbone: config of the backbone of a network `student:NAME`.
 
     Attributes:
         head: name of the last layer in `network` with fit head and linear-probe, else "".
@@ -66,6 +68,7 @@ class CropClassifier(FiniteLosses):
         context: float = 0.0,
         fit: Fit = "full",
         text_length: int | None = None,
+        backbone: Mapping[str, Any] | None = None,
     ) -> None:
         check_input(input)
         compat.prepare()
@@ -77,7 +80,7 @@ class CropClassifier(FiniteLosses):
                 mean=list(normalization.mean), std=list(normalization.std), bgr_to_rgb=normalization.order == "rgb"
             )
         )
-        self.network = build_fitted_network(network, num_classes, input, text_length)
+        self.network = build_fitted_network(network, num_classes, input, text_length, backbone)
         self.fit, self.context = fit, context
         self.head = head_name(self.network, input) if fit in ("head", "linear-probe") else ""
         if fit != "full":

@@ -1,7 +1,7 @@
 """Feature layers of a classifier network: which modules they are, and their outputs as maps (B, M, h, w).
 
-Layers are named l0, l1, ... ResNets of torchvision and timm: l0 is the stem after its max-pool and l1..l4 the four
-stages, as in the ICOD paper. Networks of several resolutions: the last map at each, finest first. Transformers and
+Layers are named l0, l1, ... ResNets of torchvision, timm and mmdet: l0 is the stem after its max-pool and l1..l4 the
+four stages, as in the ICOD paper. Networks of several resolutions: the last map at each, finest first. Transformers and
 mixers of one resolution: the blocks at a quarter, half, three quarters and the whole of the depth.
 
 Tokens (B, N, M) become maps of the side sqrt(N) without the class, distillation and register tokens, which come first.
@@ -92,13 +92,13 @@ def layer_modules(network: nn.Module, size: int) -> dict[str, str]:
     Returns:
         {l0, l1, ...: name in `named_modules`}; empty for a network without maps.
     """
-    modules = dict(network.named_modules())
-    if all(part in modules for part in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
-        return {"l0": "maxpool", **{f"l{n}": f"layer{n}" for n in range(1, 5)}}
-    listed = [
-        str(info.get("module")) for info in getattr(network, "feature_info", None) or () if isinstance(info, dict)
-    ]
-    names = [name for name in listed if name in modules] or _children(network)
+    trunk = getattr(network, "trunk", None)  # of a classifier on the backbone of a student: a name
+    prefix, part = (f"{trunk}.", network.get_submodule(trunk)) if isinstance(trunk, str) else ("", network)
+    modules = dict(part.named_modules())
+    if all(stage in modules for stage in ("maxpool", "layer1", "layer2", "layer3", "layer4")):
+        return {"l0": f"{prefix}maxpool", **{f"l{n}": f"{prefix}layer{n}" for n in range(1, 5)}}
+    listed = [str(info.get("module")) for info in getattr(part, "feature_info", None) or () if isinstance(info, dict)]
+    names = [prefix + name for name in [name for name in listed if name in modules] or _children(part)]
     # At one size for all crops, so that the layers of convolutional networks do not depend on the size.
     seen = _probe(network, names, PROBE) or _probe(network, names, size)
     return {f"l{index}": name for index, name in enumerate(_chosen(seen))}

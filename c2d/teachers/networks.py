@@ -1,4 +1,5 @@
-"""Classifier networks by name, built for one size of crops: `resnet50` is torchvision's, `timm:NAME` is timm's.
+"""Classifier networks by name, built for one size of crops: `resnet50` is torchvision's, `timm:NAME` is timm's,
+`student:NAME` is the backbone of a student (`c2d.teachers.student_network`).
 
 Transformers are built for the size of their crops where their library can (timm's `img_size` or `dynamic_img_size`,
 torchvision's `image_size`); pretrained position embeddings are resampled to it when they are loaded
@@ -7,7 +8,7 @@ torchvision's `image_size`); pretrained position embeddings are resampled to it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from torch import nn
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.detectors.normalization import Normalization
+from c2d.specs.spec import STUDENT_NETWORK
 from c2d.teachers.fitting.zero_shot import add_cosine_head
 from c2d.teachers.layers import RUN_ERRORS
+from c2d.teachers.student_network import student_builder
 from c2d.weights import pretrained
 
 TIMM = "timm:"
@@ -36,23 +39,24 @@ def build_network(
     *,
     normalization: Normalization | None = None,
     download: bool | None = None,
+    backbone: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build a C-way classifier, (N, 3, s, s) -> (N, C) logits.
 
     Args:
-        name: a torchvision classification model, or `timm:NAME`.
+        name: a torchvision classification model, `timm:NAME`, or `student:NAME`.
         num_classes: C; the head is always new.
         size: s, side of the crops in px.
         weights: as `init` of a spec, or `none`; all but the head is loaded.
         normalization: of its images; checked against that of the weights.
         download: see `c2d.weights.pretrained.initialise`.
+        backbone: config of the backbone of `student:NAME`, see `student_builder`.
 
     Raises:
         InputError: the network is unknown or cannot process crops of this size, timm is not installed, or the weights
             do not fit.
     """
-    build = _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
-    network = _built_for(name, build, size)
+    network = _built_for(name, _builder(name, num_classes, backbone), size)
     if weights != "none":
         pretrained.initialise_network(network, weights, pixels=normalization, classifier=True, download=download)
     return network
@@ -68,7 +72,9 @@ def check_input(size: int | None) -> None:
         raise InputError(f"classifier input {size} px; give `input`, {MIN_INPUT} to {MAX_INPUT} (the paper uses 112)")
 
 
-def build_fitted_network(name: str, num_classes: int, size: int, text_length: int | None = None) -> nn.Module:
+def build_fitted_network(
+    name: str, num_classes: int, size: int, text_length: int | None = None, backbone: Mapping[str, Any] | None = None
+) -> nn.Module:
     """Build a C-way classifier as its run fits it.
 
     Args:
@@ -77,15 +83,22 @@ def build_fitted_network(name: str, num_classes: int, size: int, text_length: in
         size: side of the crops in px.
         text_length: of zero-shot classifiers the numbers E of a text embedding: the network projects to E numbers, and
             its logits are cosines with C embeddings.
+        backbone: see `build_network`.
 
     Raises:
         InputError: as `build_network`; a zero-shot network has to end in a linear layer.
     """
     if text_length is None:
-        return build_network(name, num_classes, size)
-    network = build_network(name, text_length, size)
+        return build_network(name, num_classes, size, backbone=backbone)
+    network = build_network(name, text_length, size, backbone=backbone)
     add_cosine_head(network, size, num_classes)
     return network
+
+
+def _builder(name: str, num_classes: int, backbone: Mapping[str, Any] | None) -> Builder:
+    if name.startswith(STUDENT_NETWORK):
+        return student_builder(name, backbone, num_classes)
+    return _timm(name.removeprefix(TIMM), num_classes) if name.startswith(TIMM) else _torchvision(name, num_classes)
 
 
 def _built_for(name: str, build: Builder, size: int) -> nn.Module:
@@ -164,7 +177,7 @@ def _torchvision(name: str, num_classes: int) -> Builder:
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise unknown_name("network", name, names, "or timm:NAME")
+        raise unknown_name("network", name, names, "or timm:NAME, or student:NAME")
     # With auxiliary heads these two return three outputs in training mode; the losses here expect one.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     sized = name.startswith("vit_")

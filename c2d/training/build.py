@@ -201,6 +201,8 @@ def _detector(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> Tr
     teachers = TeacherSet()
     facts: dict[str, Any] = {"classifier": None, "detector": None}
     inherited = None
+    if spec.teachers.backbone:
+        facts["backbone"] = sources.backbone()
     if spec.teachers.classifier:
         teachers.classifier, facts["classifier"], note = sources.classifier()
         notes.append(note)
@@ -233,6 +235,7 @@ def _shapes(dataset: Any) -> Iterator[tuple[int, int]]:
 
 def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> TrainingRun:
     from c2d.teachers.crop_classifier import CropClassifier
+    from c2d.teachers.student_network import UNFROZEN
 
     spec, folder, device = sources.spec, sources.folder, sources.device
     model = CropClassifier(**resolved.train["model"])
@@ -241,6 +244,7 @@ def _classifier(sources: Sources, resolved: config.RunConfigs, dataset: Any) -> 
         f"{folder.id}: classifier {spec.network} on crops of {len(dataset)} images {_origin(sources)}, on {device}"
     ]
     notes += [note] if note else []
+    notes += [f"network {spec.network}: {UNFROZEN}"] if spec.student else []
     fitted = [weight.numel() for weight in model.network.parameters() if weight.requires_grad]
     facts_of_fit: dict[str, Any] = {"kind": spec.fit, "init": spec.init, "trained_params": sum(fitted)}
     text = sources.text_embeddings()

@@ -57,28 +57,9 @@ def resolve(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
 
 
 def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
+    pretrained = first_weights.network_source(spec.init) != first_weights.NONE
+    source = _student(spec, folder, pretrained, num_classes=len(card.card.classes), input_size=spec.input)
     assert spec.student is not None
-    name, digest = spec.student.name, spec.student.digest
-    stored = RunStore(folder.path.parent).student_config(digest)
-    kept = kept_student(stored, digest) if stored.exists() else None
-    if kept is None and name not in student_names() and not name.startswith("mmdet::"):
-        # Never the file of that name: a spec.json of the store is data, and a config is a program.
-        raise InputError(
-            f"student {name!a} is neither shipped nor kept as {stored}; "
-            "give its config file as `student` of a spec again"
-        )
-    if kept is None and (found := student_digest(name)) != digest:
-        raise InputError(
-            f"student {name} is {found[:12]} here, the run needs {digest[:12]}; the toolbox or the config changed "
-            "since: use the versions of its env.json, or start a new run of the same spec"
-        )
-    source = load_student(
-        str(stored) if kept else name,
-        num_classes=len(card.card.classes),
-        input_size=spec.input,
-        pretrained=first_weights.network_source(spec.init) != first_weights.NONE,
-        kept=kept,
-    )
     dataset = coco_dataset(card, "train", source["train_pipeline"], test=False)
     training = _training(spec, dataset, source.to_dict()["model"])
     if PIPELINE in source:
@@ -105,6 +86,50 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     return RunConfigs(student, train)
 
 
+def _student(spec: RunSpec, folder: RunFolder, pretrained: bool, **sizes: Any) -> Config:
+    """Return the config of the student that a spec names, from the store or as it is shipped; its digest is verified.
+
+    Args:
+        spec: of a detector, or of a classifier on the backbone of a student.
+        folder: run folder; its store may keep the config.
+        pretrained: see `load_student`.
+        **sizes: num_classes and input_size, see `load_student`.
+    """
+    assert spec.student is not None
+    name, digest = spec.student.name, spec.student.digest
+    stored = RunStore(folder.path.parent).student_config(digest)
+    kept = kept_student(stored, digest) if stored.exists() else None
+    if kept is None and name not in student_names() and not name.startswith("mmdet::"):
+        # Never the file of that name: a spec.json of the store is data, and a config is a program.
+        raise InputError(
+            f"student {name!a} is neither shipped nor kept as {stored}; "
+            "give its config file as `student` of a spec again"
+        )
+    if kept is None and (found := student_digest(name)) != digest:
+        raise InputError(
+            f"student {name} is {found[:12]} here, the run needs {digest[:12]}; the toolbox or the config changed "
+            "since: use the versions of its env.json, or start a new run of the same spec"
+        )
+    return load_student(str(stored) if kept else name, pretrained=pretrained, kept=kept, **sizes)
+
+
+def backbone_of_spec(spec: RunSpec, folder: RunFolder) -> dict[str, Any] | None:
+    """Return the config of the backbone of a classifier whose network is `student:NAME`; None for other networks.
+
+    Args:
+        spec: of the classifier.
+        folder: run folder; its store may keep the student's config.
+
+    Raises:
+        InputError: as `resolve`.
+    """
+    from c2d.teachers.student_network import backbone_of
+
+    if spec.kind != "classifier" or spec.student is None:
+        return None
+    return backbone_of(_student(spec, folder, pretrained=False).to_dict())
+
+
 def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     from c2d.teachers.fitting.text_embeddings import stored_embeddings
     from c2d.teachers.pipelines import teacher_pipeline
@@ -119,11 +144,17 @@ def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfig
         "context": recipe.crops.context,
         "fit": recipe.fit,
     }
-    held_out = teacher_pipeline("held-out", recipe.crops.image_size)
+    if (backbone := backbone_of_spec(spec, folder)) is not None:
+        model["backbone"] = backbone
+    whole_images = isinstance(recipe, TeacherSchedule) and recipe.crops.pipeline == "imagenet"
+    held_out = teacher_pipeline("imagenet-held-out" if whole_images else "held-out", recipe.crops.image_size)
     if isinstance(recipe, TeacherSchedule):
         model |= {"loss": recipe.loss.model_dump(), "per_image": recipe.crops.per_image}
         pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
-        training = _training(spec, coco_dataset(card, "train", pipeline, test=False), model)
+        dataset = coco_dataset(card, "train", pipeline, test=False)
+        if whole_images:  # small images are images of their class, too
+            dataset["filter_cfg"]["min_size"] = 0
+        training = _training(spec, dataset, model)
     else:
         if spec.text_embeddings is not None:
             model["text_length"] = stored_embeddings(spec.text_embeddings, folder).vectors.shape[1]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from c2d.configs.run_config import verify_run_files
 from c2d.core.errors import InputError, abbreviate
 from c2d.core.run_folder import RunFolder
 from c2d.data.card import LoadedCard
 from c2d.specs import first_weights
 from c2d.specs.data_of_run import ImageSource
+from c2d.specs.schedule import TeacherRecipe
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run
 
@@ -59,8 +61,10 @@ class Sources:
             (audit of the weight file or None, note for the log, empty where there is none).
 
         Raises:
-            InputError: the file is missing or does not fit.
+            InputError: the file or run is missing or does not fit.
         """
+        if self.init == first_weights.BACKBONE:
+            return self._backbone_weights(model)
         is_classifier = self.spec.kind == "classifier"
         if self.init == first_weights.NONE:
             part = "backbone" if first_weights.inherits(self.spec.init) else "student"
@@ -72,6 +76,44 @@ class Sources:
             audit.to_dict(),
             f"{'network' if is_classifier else 'student backbone'} from {self.init}: {audit.summary()}",
         )
+
+    def _backbone_weights(self, student: Any) -> tuple[dict[str, Any] | None, str]:
+        """Load the weights of the classifier run of `teachers.backbone` into a student's backbone.
+
+        Raises:
+            InputError: the run is not finished, is below its min_top1, had other pixels or another network.
+        """
+        from c2d.teachers.classifier import check_teacher_accuracy
+        from c2d.teachers.crop_classifier import normalization_from_recipe
+        from c2d.weights.pretrained import initialise_from_run
+
+        run = teacher_run(str(self.spec.teachers.backbone), self.folder)
+        spec, result = teacher_result(run, "classifier")
+        check_teacher_accuracy(result, spec)
+        verify_run_files(run)
+        recipe = spec.schedule.values
+        assert isinstance(recipe, TeacherRecipe)
+        trained = normalization_from_recipe(recipe.normalisation.model_dump())
+        audit = initialise_from_run(student, run, trained)
+        return (
+            audit.to_dict(),
+            f"student's {audit.summary()}; top-1 {result['top1']:.3f} on {spec.dataset.name}",
+        )
+
+    def backbone(self) -> dict[str, Any]:
+        """Return what result.json records about the classifier run that a student's backbone starts from.
+
+        Raises:
+            InputError: it is not finished.
+        """
+        spec, result = teacher_result(teacher_run(str(self.spec.teachers.backbone), self.folder), "classifier")
+        return {
+            "run": spec.id,
+            "top1": result["top1"],
+            "network": spec.network,
+            "dataset": spec.dataset.name,
+            "schedule": spec.schedule.name,
+        }
 
     def inherited_weights(self, student: Any, teacher: TeacherSource) -> tuple[dict[str, Any] | None, str]:
         """Fill a student's neck and heads from its detector teacher, where the spec's `init` says so.

@@ -16,13 +16,14 @@ def backbone_keys(given: Collection[str], backbone: nn.Module) -> Callable[[str]
     """Return a function: key of a published network -> key of a backbone, None for what a backbone does not have.
 
     Args:
-        given: keys of the published network, or of a whole detector, of which the backbone is taken.
+        given: keys of the published network; of a whole detector, or of a classifier on the backbone of a student, the
+            backbone is taken.
         backbone: of an mmdet detector; also one of timm.
     """
     own = set(backbone.state_dict())
-    if type(backbone).__module__.startswith("timm."):
-        return lambda key: _timm_key(key, own)
     of_detector = any(key.startswith("backbone.") for key in given)
+    if type(backbone).__module__.startswith("timm.") and not of_detector:
+        return lambda key: _timm_key(key, own)
     mobilenet = type(backbone).__name__ == "MobileNetV2" and "features.0.0.weight" in given
 
     def rename(key: str) -> str | None:

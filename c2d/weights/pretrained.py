@@ -50,6 +50,24 @@ def initialise(model: nn.Module, init: str, folder: RunFolder | None = None, *, 
     return initialise_network(target, init, folder, pixels=pixels, classifier=is_classifier, download=download)
 
 
+def initialise_from_run(student: nn.Module, run: RunFolder, trained: Normalization) -> Audit:
+    """Put the weights of a finished classifier run into a detector's backbone.
+
+    Args:
+        student: an mmdet detector with the data preprocessor that normalises its images.
+        run: folder of the classifier, whose network has the keys of the backbone, of torchvision or of timm.
+        trained: normalisation of the run's crops.
+
+    Raises:
+        InputError: other pixels, or another architecture.
+    """
+    name = f"of run {run.id}"
+    check_same_pixels(name, trained, Normalization.from_preprocessor(student.data_preprocessor))
+    backbone = student.backbone
+    assert isinstance(backbone, nn.Module)
+    return load(backbone, _read(run.classifier, f"run {run.id}"), classifier=False)
+
+
 def initialise_network(
     target: nn.Module,
     init: str,
@@ -187,16 +205,28 @@ def check_pixels(init: str, normalization: Normalization) -> None:
     Raises:
         InputError: they were.
     """
-    trained = pretrained_pixels(init)
-    if trained is None:
-        return
+    if (trained := pretrained_pixels(init)) is not None:
+        check_same_pixels(init, trained, normalization)
+
+
+def check_same_pixels(name: str, trained: Normalization, normalization: Normalization) -> None:
+    """Refuse weights that were trained on pixels normalised as `trained`, see `check_pixels`.
+
+    Args:
+        name: of the weights, for the message.
+        trained: on the 0-255 scale.
+        normalization: of the network that gets them.
+
+    Raises:
+        InputError: they differ.
+    """
     fits = trained.order == normalization.order
     fits &= all(abs(a - b) <= MEAN_TOLERANCE for a, b in zip(trained.mean, normalization.mean, strict=True))
     fits &= all(abs(a / b - 1) <= STD_TOLERANCE for a, b in zip(trained.std, normalization.std, strict=True))
     if not fits:
         values = f"mean: {list(trained.mean)}, std: {list(trained.std)}, order: {trained.order}"
         raise InputError(
-            f"weights {init} were trained on {_spell(trained)}, but this network sees {_spell(normalization)}; take "
+            f"weights {name} were trained on {_spell(trained)}, but this network sees {_spell(normalization)}; take "
             f"weights that fit the normalisation, or none, or give a classifier the one of its weights: schedule: "
             f"{{name: ..., values: {{normalisation: {{{values}}}}}}}"
         )

@@ -20,7 +20,7 @@ from c2d.specs.data_of_run import finished_images
 from c2d.specs.first_weights import network_source
 from c2d.specs.spec import RunSpec
 from c2d.specs.teacher_runs import teacher_result, teacher_run, wrong_kind
-from c2d.specs.teachers import kind_of_role, needed_runs
+from c2d.specs.teachers import BACKBONE, kind_of_role, needed_runs
 from sweeps.definition.profile import Profile
 from sweeps.launchers.launch_request import PrintLine
 
@@ -191,7 +191,8 @@ def teachers(specs: dict[str, RunSpec], planned: dict[str, RunSpec], cards: Card
             if isinstance(theirs, InputError):
                 yield RunProblem(run, str(theirs))
             elif (
-                (kind, spec.kind) != ("detector", "detector")  # feature maps of a detector need no equal classes
+                role != BACKBONE  # trained on other classes
+                and (kind, spec.kind) != ("detector", "detector")  # feature maps of a detector need no equal classes
                 and theirs is not None
                 and own is not None
                 and theirs != own

@@ -12,8 +12,8 @@ from c2d.core.errors import unknown_name
 from c2d.core.regular_file import is_file
 from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
-from c2d.specs.spec import KINDS, MODEL_KEYS
-from c2d.specs.teachers import WEIGHTS
+from c2d.specs.spec import MODEL_KEYS
+from c2d.specs.teachers import TEACHER_KEYS, WEIGHTS, kind_of_role
 from sweeps.definition.axes import Axis, read_assignments, read_axes, read_rules
 from sweeps.definition.effects import check_effects
 from sweeps.definition.grid import cell_values, grid, size_mistake
@@ -199,15 +199,15 @@ def _read_teachers(given: Any, document: YamlDocument) -> dict[str, Any]:
     """Return {kind: block, or run id}; mistakes are added to the document's errors and left out."""
     if not isinstance(given, dict):
         wanted = "{classifier: {network: ..., schedule: ...}}, or a run id for it"
-        document.errors.add(("teachers",), f"wanted {wanted}; kinds: {', '.join(KINDS)}")
+        document.errors.add(("teachers",), f"wanted {wanted}; kinds: {', '.join(TEACHER_KEYS)}")
         return {}
     right: dict[str, Any] = {}
     for kind, block in given.items():
         path = ("teachers", kind)
         if kind == WEIGHTS:
             right[kind] = block  # checked with the members, when a cell is resolved
-        elif kind not in KINDS:
-            document.errors.add(path, str(unknown_name("kind of teacher", kind, KINDS)))
+        elif kind not in TEACHER_KEYS:
+            document.errors.add(path, str(unknown_name("kind of teacher", kind, TEACHER_KEYS)))
         elif kind == "classifier" and isinstance(block, list) and block:
             right[kind] = [_read_teacher(kind, one, (*path, place), document) for place, one in enumerate(block)]
         else:
@@ -220,7 +220,7 @@ def _read_teacher(kind: str, block: Any, path: tuple[Any, ...], document: YamlDo
     if isinstance(block, str) and block:
         return block
     if not isinstance(block, dict):
-        keys = dict.fromkeys((MODEL_KEYS[kind], "schedule"))
+        keys = dict.fromkeys((MODEL_KEYS[kind_of_role(kind)], "schedule"))
         block_keys = ", ".join(f"{key}: ..." for key in keys)
         document.errors.add(path, f"wanted a block such as {{{block_keys}}}, or a run id")
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from c2d.core.yaml.yaml_lines import YamlDocument
-from c2d.specs.first_weights import inherits
+from c2d.specs.first_weights import BACKBONE, inherits, network_source
 from c2d.specs.method_schema import method_names, needed_teachers
 from sweeps.definition.axes import Axis
 
@@ -48,10 +48,14 @@ def check_effects(value: dict[str, Any], document: YamlDocument, methods: dict[s
             document.errors.add(path, f"{about}cannot change the members of an ensemble; write it into their blocks")
         elif head == "teacher" and rest[0] == "impressions" and rest[0] not in needed:
             document.errors.add(path, f"{about}changes nothing: no cell {USES_IMPRESSIONS}")
+        elif head == "teacher" and rest[0] == "backbone" and rest[0] not in needed:
+            document.errors.add(path, f"{about}changes nothing: no cell has init: backbone")
         elif head == "teacher" and rest[0] not in needed:
             document.errors.add(path, f"{about}changes nothing: no method of this sweep needs a {rest[0]} teacher")
     if "impressions" in value["teachers"] and "impressions" not in needed and not unsure:
         document.errors.add(("teachers", "impressions"), f"is used by no cell; a cell {USES_IMPRESSIONS}")
+    if "backbone" in value["teachers"] and "backbone" not in needed:
+        document.errors.add(("teachers", "backbone"), "is used by no cell: no cell has init: backbone")
 
 
 def _settings(value: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -61,9 +65,10 @@ def _settings(value: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _needed_by_init(value: dict[str, Any]) -> dict[str, list[str]]:
-    """Return what a cell whose student inherits neck and heads needs: a detector."""
-    inherited = any(key == "init" and isinstance(given, str) and inherits(given) for key, given in _settings(value))
-    return {"detector": []} if inherited else {}
+    """Return what the first weights of a cell need: a detector to inherit neck and heads from, a backbone's run."""
+    inits = [given for key, given in _settings(value) if key == "init" and isinstance(given, str)]
+    needed: dict[str, list[str]] = {"detector": []} if any(map(inherits, inits)) else {}
+    return needed | ({"backbone": []} if any(network_source(init) == BACKBONE for init in inits) else {})
 
 
 def _needed_by_images(value: dict[str, Any]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from c2d.specs.lookup import Lookup, StoredRun
 from c2d.specs.names import scaling_lines
 from c2d.specs.resolve_spec import SpecResolver
 from c2d.specs.spec import RunSpec
-from c2d.specs.teachers import given_teachers
+from c2d.specs.teachers import given_teachers, kind_of_role
 from sweeps.definition.definition import CellValues, Definition
 
 MAX_MISTAKES = 100
@@ -87,8 +87,8 @@ def _finished_teachers(teachers: Mapping[str, Any], lookup: Lookup) -> Lookup:
     named = [(kind, one) for kind, given in teachers.items() for one in given_teachers({kind: given})]
     for kind, given in named:
         run = runs[given] if isinstance(given, str) else None
-        if isinstance(run, StoredRun) and (run.kind != kind or run.state != "done"):
-            what = "synthesis (kind impressions)" if kind == "impressions" else kind
+        if isinstance(run, StoredRun) and (run.kind != kind_of_role(kind) or run.state != "done"):
+            what = "synthesis (kind impressions)" if kind == "impressions" else kind_of_role(kind)
             runs[given] = InputError(
                 f"teachers.{kind}: run {run.id} is of kind {run.kind} and {run.state}; give a finished {what}, or "
                 "describe it in a block, so that it is made first"

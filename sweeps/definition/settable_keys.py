@@ -17,7 +17,7 @@ from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.scaling.linear_rule import BATCH_KEY
 from c2d.specs.schedule import CLASSIFIER_SCHEDULES, Schedule, schedule_key_mistake
 from c2d.specs.spec import KINDS
-from c2d.specs.teachers import WEIGHTS
+from c2d.specs.teachers import TEACHER_KEYS, WEIGHTS, kind_of_role
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SettableKey:
     """A key of a run's spec, as the cells of a sweep and the blocks of its teachers see it.
 
     Attributes:
-        teachers: kinds of teacher whose block may have the key. Impressions are not trained: they have a schedule and a
+        teachers: kinds of run whose block may have the key. Impressions are not trained: they have a schedule and a
             seed, the data set of the student, and the detector of the definition.
         dotted: what may follow the key after a dot, for messages; "" where nothing may.
         instead: why no cell sets the key, and what to write; "" for a key that cells set.
@@ -94,22 +94,22 @@ def teacher_key_mistake(kind: str, key: str) -> str:
     """Check a key of a teacher's block.
 
     Args:
-        kind: one of KINDS; another kind is a mistake.
+        kind: one of TEACHER_KEYS; another one is a mistake.
         key: as in the file, with its dots.
 
     Returns:
         What is wrong, with the closest key that exists; "" for a key that the block may have.
     """
-    if kind not in KINDS:
-        return str(unknown_name("kind of teacher", kind, KINDS))
-    allowed = [name for name, settable in KEYS.items() if kind in settable.teachers]
+    if kind not in TEACHER_KEYS:
+        return str(unknown_name("kind of teacher", kind, TEACHER_KEYS))
+    allowed = [name for name, settable in KEYS.items() if kind_of_role(kind) in settable.teachers]
     head, *rest = key.split(".")
     if key in allowed or (head == "overrides" and head in allowed and rest and "" not in rest):
         return ""
     if head == "schedule" and rest == [BATCH_KEY] and kind != "impressions":
         return ""
     if head == "schedule" and rest:
-        return schedule_key_mistake(rest, SCHEDULE_MODELS[kind])
+        return schedule_key_mistake(rest, SCHEDULE_MODELS[kind_of_role(kind)])
     what = "key of impressions:" if kind == "impressions" else f"key of a {kind} teacher:"
     return str(unknown_name(what, key, _listed(allowed)))
 
@@ -133,7 +133,7 @@ def _method_mistake(rest: list[str], methods: Mapping[str, Any]) -> str:
 def split_teacher_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Split {settable key: value} into the cell's own keys and {kind of teacher: {key of its block: value}}."""
     own: dict[str, Any] = {}
-    blocks: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    blocks: dict[str, dict[str, Any]] = {kind: {} for kind in TEACHER_KEYS}
     for key, value in values.items():
         if key.startswith("teacher."):
             _, kind, inner = key.split(".", 2)

@@ -23,7 +23,8 @@ def test_teacher_keys_are_split_off() -> None:
     values = {"dataset": "a", "teacher.classifier.schedule.iterations": 5, "teacher.detector.dataset": "b"}
     own, blocks = split_teacher_keys(values)
     assert own == {"dataset": "a"}
-    assert blocks == {"classifier": {"schedule.iterations": 5}, "detector": {"dataset": "b"}, "impressions": {}}
+    given = {"classifier": {"schedule.iterations": 5}, "detector": {"dataset": "b"}}
+    assert blocks == {**given, "impressions": {}, "backbone": {}}
 
 
 def test_dotted_keys_are_nested_and_the_given_values_stay() -> None:
