@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from c2d.core.errors import InputError
 from sweeps.commands import (
     launch_commands,
     log_commands,
@@ -84,9 +83,25 @@ def demo(
         raise typer.Exit(1)
 
 
-def prefetch(definition: DefinitionArg, runs: RunsOption = None, data: DataOption = None) -> None:
+def prefetch(
+    definition: DefinitionArg,
+    profile: ProfileOption = None,
+    runs: RunsOption = None,
+    data: DataOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list what is here and what is missing")] = False,
+) -> None:
     """Get the data sets and weights of a sweep on a machine with a network, so that its jobs need none."""
-    raise InputError(f"prefetch of {definition} is not built yet")
+    from sweeps.definition.definition import read_definition
+    from sweeps.prefetch.prefetch_sweep import prefetch_sweep, summary
+
+    sweep, workspace = read_definition(definition), open_workspace(runs, data, Where.local, profile)
+    items = prefetch_sweep(sweep, workspace, not dry_run, print_line)
+    for item in items:
+        print(item.line)
+    for line in summary(items, workspace.profile):
+        print(line)
+    if any(item.state == "missing" for item in items):
+        raise typer.Exit(1)
 
 
 def reproduce(

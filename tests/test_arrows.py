@@ -121,12 +121,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.reproduce": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "sweeps.definition", "sweeps.launchers", "sweeps.actions",
     ),
+    "sweeps.prefetch": (
+        "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.fetch", "c2d.specs", "c2d.weights", "sweeps.definition",
+        "sweeps.actions",
+    ),
     "sweeps.commands": (
         "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions", "sweeps.archive",
     ),
     "sweeps": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",
-        "sweeps.commands", "sweeps.reproduce",
+        "sweeps.commands", "sweeps.prefetch", "sweeps.reproduce",
     ),
     "analysis.stats": ("c2d.core", "c2d.metrics"),
     "analysis.load": ("c2d.core", "c2d.metrics", "c2d.metrics.protocols", "analysis.stats"),

@@ -75,10 +75,10 @@ def check_sweep(
         specs.setdefault(cell.run, cell.spec)
         cells.setdefault(cell.run, []).append(_label(cell.labels, cell.seed))
     planned = {teacher.id: teacher for teacher in grid.teachers}
-    cards, found = static_checks.datasets(specs, data, runs, print_line)
+    cards, found = static_checks.datasets(specs, data, runs, print_line, definition.argument)
     found += static_checks.batches(specs, profile)
     found += static_checks.students(specs, runs)
-    found += static_checks.first_weights(specs, runs, profile, print_line)
+    found += static_checks.first_weights(specs, runs, profile, print_line, definition.argument)
     found += static_checks.teachers(specs, planned, cards, runs)
     problems = _store(definition.source, specs, runs, print_line)
     if profile is not None and (late := profile.signal_problem(definition.size)):

@@ -46,7 +46,7 @@ class RunProblem:
 
 
 def datasets(
-    specs: dict[str, RunSpec], data: Path | None, runs: Path, print_line: PrintLine
+    specs: dict[str, RunSpec], data: Path | None, runs: Path, print_line: PrintLine, definition: str
 ) -> tuple[Cards, list[RunProblem]]:
     """Return the card of each data set, and the problems. Each data set is read once for each filter of images.
 
@@ -55,6 +55,7 @@ def datasets(
         data: root of the data cards; None: C2D_DATA, else ./data.
         runs: the store, which knows the places of data sets that were given by their path.
         print_line: called with a line about each missing data set.
+        definition: what `c2d prefetch` names the sweep by.
     """
     cards: Cards = {}
     wrong: dict[tuple[str, str, int | None], str] = {}
@@ -64,7 +65,10 @@ def datasets(
             checked = check_dataset(name, digest, data, min_size, runs)
             cards[name, digest] = checked[0] if checked is not None else None
             if checked is None:
-                print_line(f"data set {name} is missing here; jobs verify it when they start")
+                print_line(
+                    f"data set {name} is missing here; jobs verify it when they start; `c2d prefetch {definition}` "
+                    "gets it, or says how"
+                )
         except InputError as error:
             cards.setdefault((name, digest), None)
             wrong[name, digest, min_size] = str(error)
@@ -138,7 +142,7 @@ CACHES = {
 
 
 def first_weights(
-    specs: dict[str, RunSpec], runs: Path, profile: Profile | None, print_line: PrintLine
+    specs: dict[str, RunSpec], runs: Path, profile: Profile | None, print_line: PrintLine, definition: str
 ) -> Iterator[RunProblem]:
     """Check that weight files of the store exist; warn about weights of torchvision and timm no job may download."""
     for run, spec in specs.items():
@@ -151,6 +155,7 @@ def first_weights(
                 )
     if profile is None or profile.download:
         return
+    of_profile = f" --profile {profile.name}" if profile.name else ""
     for init in sorted({network_source(spec.init) for spec in specs.values()}):
         library, _, name = init.partition(":")
         if library not in CACHES:
@@ -162,7 +167,7 @@ def first_weights(
         if "$" not in home and not any(cache.glob(pattern.format(name.partition(".")[0]))):
             print_line(
                 f"warning: weights {init} are not in {cache}, and the jobs of profile {profile.name or 'default'} may "
-                "not download; download them once to that folder, or set `download: true` in the profile"
+                f"not download; `c2d prefetch {definition}{of_profile}` downloads them, or set `download: true` in it"
             )
 
 

@@ -94,6 +94,11 @@ class Definition(BaseModel):
             raise ValueError("seeds are distinct and not negative")
         return listed
 
+    @property
+    def argument(self) -> str:
+        """What a command line names it by: its name where it is shipped, else its file."""
+        return self.name if self.source == f"{DEFS}/{self.name}.yaml" else self.source
+
     def cells(self) -> list[CellValues]:
         """List the cells in file order: the last axis is the fastest, and included cells come last."""
         return [

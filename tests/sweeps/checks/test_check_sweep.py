@@ -212,7 +212,10 @@ def test_data_missing_on_this_machine_are_reported(store: Store, tmp_path: Path)
         )
         == []
     )
-    assert messages == ["data set scenes is missing here; jobs verify it when they start"]
+    assert messages == [
+        "data set scenes is missing here; jobs verify it when they start; "
+        "`c2d prefetch corpus.yaml` gets it, or says how"
+    ]
 
 
 def test_a_missing_weight_file(store: Store) -> None:
