@@ -37,6 +37,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.data.conversion": ("c2d.core", "c2d.data", "c2d.data.decoding"),
     "c2d.data.scenes": ("c2d.core", "c2d.data", "c2d.data.conversion"),
     "c2d.data.kitti": ("c2d.core", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
+    "c2d.data.yolo": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
+    "c2d.data.cvat": ("c2d.core", "c2d.data", "c2d.data.conversion", "c2d.data.decoding"),
     "c2d.data.voc": ("c2d.core", "c2d.data", "c2d.data.decoding", "c2d.data.conversion"),
     "c2d.data.fetch": (
         "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.coco", "c2d.data.kitti", "c2d.data.voc",
@@ -93,8 +95,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "c2d.cli": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",
-        "c2d.data.imagenet", "c2d.data.kitti", "c2d.data.conversion", "c2d.data.decoding", "c2d.specs", "c2d.evaluation",
-        "c2d.training", "c2d.preflight",
+        "c2d.data.imagenet", "c2d.data.kitti", "c2d.data.yolo", "c2d.data.cvat", "c2d.data.conversion",
+        "c2d.data.decoding", "c2d.specs", "c2d.evaluation", "c2d.training", "c2d.preflight",
     ),
     "c2d": ("c2d.cli",),
     "sweeps.scheduler": ("c2d.core",),

@@ -1,4 +1,4 @@
-"""`c2d data voc|kitti|imagenet`: the commands that convert data sets of other layouts to COCO JSON with a data card."""
+"""`c2d data voc|kitti|yolo|cvat|imagenet`: the commands that convert data sets to COCO JSON with a data card."""
 
 from __future__ import annotations
 
@@ -191,5 +191,52 @@ def imagenet(
             val_labels=val_labels,
             workers=workers or available_processes(),
             print_line=lambda line: typer.echo(line, err=True),
+        ),
+    )
+
+
+def yolo(
+    src: Path = typer.Argument(
+        ..., help="folder with data.yaml (or a .data file of darknet), or the path of that file"
+    ),
+    out: Path = typer.Argument(..., help="new folder"),
+    train: str = typer.Option("train", help="key of the file that names the images to train on"),
+    val: str = typer.Option("", help="key that names the images to evaluate on (default: val, else valid)"),
+    name: str = typer.Option("", help="name of the data set (default: OUT's)"),
+    images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
+) -> None:
+    """Convert YOLO text labels to COCO JSON with a data card; polygons and oriented boxes become upright boxes."""
+    from c2d.data.yolo.convert_yolo import convert_yolo
+
+    _print_conversion(
+        out,
+        lambda: convert_yolo(src, out, train=train, val=val or None, name=name or None, images=images.value),
+    )
+
+
+def cvat(
+    src: Path = typer.Argument(..., help="folder with annotations.xml and images, or the path of the XML file"),
+    out: Path = typer.Argument(..., help="new folder"),
+    train: str = typer.Option("", help="XML file in SRC, or subset, to train on (default: the subset train)"),
+    val: str = typer.Option("", help="XML file in SRC, or subset, to evaluate on (default: the subset val)"),
+    val_share: float | None = typer.Option(None, help="instead of these: share drawn at random to evaluate on"),
+    seed: int = typer.Option(0, help="of that draw"),
+    name: str = typer.Option("", help="name of the data set (default: OUT's)"),
+    images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
+) -> None:
+    """Convert CVAT for images 1.1 to COCO JSON with a data card; polygons and rotated boxes become upright boxes."""
+    from c2d.data.cvat.convert_cvat import convert_cvat
+
+    _print_conversion(
+        out,
+        lambda: convert_cvat(
+            src,
+            out,
+            train=train or None,
+            val=val or None,
+            val_share=val_share,
+            seed=seed,
+            name=name or None,
+            images=images.value,
         ),
     )

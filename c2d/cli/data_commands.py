@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from c2d.cli.convert_commands import imagenet, kitti, print_card, voc
+from c2d.cli.convert_commands import cvat, imagenet, kitti, print_card, voc, yolo
 
 app = typer.Typer(
     help="Make, convert and check data sets in COCO layout, each with a data card.",
@@ -31,7 +31,7 @@ def scenes(
     print_card(out, make_scenes(out, train=train, val=val, size=size, seed=seed))
 
 
-for command in (voc, kitti, imagenet):
+for command in (voc, kitti, yolo, cvat, imagenet):
     app.command()(command)
 
 

@@ -77,12 +77,13 @@ def coco_content(images: Sequence[ConvertedImage], classes: Sequence[str]) -> di
     }
 
 
-def clipped(edges: Corners, size: Size) -> tuple[Box | None, str]:
+def clipped(edges: Corners, size: Size, slack: float = 0.0) -> tuple[Box | None, str]:
     """Return a box inside its image, and what was done.
 
     Args:
         edges: (left, top, right, bottom) in pixel edges.
         size: (width, height) of the image in pixels.
+        slack: pixels by which a box may leave the image without being reported.
 
     Returns:
         ((x, y, width, height), "" or "clipped ..."), or (None, "dropped: ...").
@@ -91,11 +92,17 @@ def clipped(edges: Corners, size: Size) -> tuple[Box | None, str]:
     left, top, right, bottom = max(edges[0], 0.0), max(edges[1], 0.0), min(edges[2], width), min(edges[3], height)
     if right - left < 1 or bottom - top < 1:
         return None, f"dropped: outside the image of {width} x {height}"
-    changed = (left, top, right, bottom) != edges
+    changed = max(abs(a - b) for a, b in zip((left, top, right, bottom), edges, strict=True)) > slack
     done = f"clipped to the image of {width} x {height}" if changed else ""
     return (left, top, right - left, bottom - top), done
 
 
+def rounded(box: Box) -> Box:
+    """Return a box with the digits that tell two boxes apart, so that equal labels give equal numbers everywhere."""
+    x, y, w, h = (round(value, BOX_DECIMALS) for value in box)
+    return x, y, w, h
+
+
 def key_of(item: LabelledBox) -> tuple[object, ...]:
-    """Return what is equal for two annotations of one object: the class and the rounded box."""
-    return (item.name, *(round(value, BOX_DECIMALS) for value in item.box))
+    """Return what is equal for two annotations of one object: the class and the box."""
+    return (item.name, *item.box)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from c2d.data.decoding.image_facts import ImageFacts, facts_of_images
-from c2d.data.image_issues import content_issue, depth_issue, read_error
+from c2d.data.decoding.image_format import png_command
+from c2d.data.decoding.orientation import Size
+from c2d.data.image_issues import content_issue, depth_issue, frame_issue, read_error
 from c2d.data.images import ImageFile
 from c2d.data.leaks import find_leaks
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,28 @@ def read_images(
         into = issues if leak.severity == "error" else notes
         into.append(f"{leak.file}: {leak.where}: {leak.message}")
     return found
+
+
+def frame_error(facts: ImageFacts, stated: Size | None, path: Path) -> str:
+    """Return why the frame of the boxes of an image is not the one of training, or not known; "" if it is.
+
+    Args:
+        facts: the image.
+        stated: (width, height) in pixels in the annotations; None where they state none.
+        path: of the image.
+    """
+    upright = png_command(path, upright=True)
+    if stated is None:
+        what = (
+            f"the image has the orientation {facts.orientation} (EXIF or XMP), so the frame of its boxes is not known"
+        )
+        return f"{what}; if they are upright, {upright}" if facts.orientation != 1 else ""
+    issue = frame_issue(facts, stated, path)
+    if issue is None:
+        return ""
+    return f"{issue.message}; if they are upright, {upright}" if issue.severity == "warning" else issue.message
+
+
+def common_folder(images: Sequence[Path]) -> Path:
+    """Return the deepest folder that has all images, in it or in its subfolders."""
+    return Path(os.path.commonpath([path.absolute().parent for path in images]))

@@ -10,8 +10,8 @@ from c2d.core.errors import InputError
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.regular_file import error_text, read_bytes
 from c2d.data.conversion.random_split import random_split
+from c2d.data.conversion.source_images import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # As the archives unpack into one folder, into a folder each, and from inside `training`.
 _LAYOUTS = (
     ("training/image_2", "training/label_2"),
@@ -41,7 +41,7 @@ def find_folders(src: Path) -> tuple[Path, Path]:
 def find_image(folder: Path, name: str) -> Path:
     """Return the path of an image, which may not exist, by its id."""
     paths = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-    return next((path for path in paths if path.is_file()), paths[0])
+    return next((path for path in paths if path.is_file()), folder / f"{name}.png")
 
 
 def read_ids(path: Path) -> list[str]:

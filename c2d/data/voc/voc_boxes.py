@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2d.data.conversion.coco_content import NO_SIDES, Corners, clipped
+from c2d.data.conversion.source_images import IMAGE_SUFFIXES
 from c2d.data.decoding.image_facts import ImageFacts
 from c2d.data.decoding.orientation import Box, Size
 from c2d.data.voc.voc_frame import Frame, Origin, edges, frame_size, to_trained_frame
 from c2d.data.voc.voc_xml import BadAnnotation, VocAnnotation, VocObject
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass
@@ -40,7 +39,7 @@ def find_image(folder: Path, stem: str, named: str) -> Path:
     Raises:
         BadAnnotation: several files have the name.
     """
-    suffixes = [variant for suffix in SUFFIXES for variant in (suffix, suffix.upper())]
+    suffixes = [variant for suffix in IMAGE_SUFFIXES for variant in (suffix, suffix.upper())]
     found = [path for suffix in suffixes if (path := folder / f"{stem}{suffix}").is_file()]
     own = folder / (Path(named.replace("\\", "/")).name if named else f"{stem}.jpg")
     if len(found) > 1:
