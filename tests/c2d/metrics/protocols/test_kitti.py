@@ -178,3 +178,15 @@ def test_an_annotation_without_its_type_is_refused(value):
     given_set.truth["annotations"][0]["protocol"] = value
     with pytest.raises(InputError, match="annotation 0 has protocol"):
         kitti.evaluate(given_set.truth["annotations"], given_set.data)
+
+
+def test_the_means_of_a_published_table_are_those_of_its_nine_numbers():
+    """FGFI's KITTI rows: its mAP is the mean over classes and difficulties, as `AP_R11_mean` is."""
+    from analysis.load.published_file import load_published
+
+    rows = [row.other for row in load_published() if row.text["paper_key"] == "fgfi" and "car E" in row.other]
+    assert len(rows) == 5
+    for row in rows:
+        nine = [float(value) for name, value in row.items() if name != "mAP"]
+        assert len(nine) == 9
+        assert sum(nine) / 9 == pytest.approx(float(row["mAP"]), abs=0.05)
