@@ -3,8 +3,8 @@
 A measured cell is "37.4 ± 0.2 (3)": mean, sample standard deviation over seeds, number of seeds. Where all cells have
 the same n and no seed is missing, only the caption has n. An unfinished cell has (2/3); fewer than three seeds get a
 dagger. Without a standard deviation, an interval is shown in its place. A difference has its sign and its interval:
-"+1.2 [0.3, 2.1]"; its p is in a sentence under the table, by name and value, never as stars. A missing value is a dash
-with its reason in a footnote.
+"+1.2 [0.3, 2.1]"; its p is in a sentence under the table, by name and value, never as stars. A deviation from a
+published number has its sign alone. A missing value is a dash with its reason in a footnote.
 """
 
 from __future__ import annotations
@@ -94,14 +94,15 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
     differs = column.kind.endswith("difference")
     if is_missing(cell):
         # The baseline has no difference to itself, which needs no footnote.
-        if cell.reason and not (is_baseline and differs):
+        # A published number that is missing has its footnote beside.
+        if cell.reason and not (is_baseline and differs) and column.kind != "deviation":
             mark(cell.reason)
         return CellText(DASH, marks=tuple(marks), published=column.is_published)
     assert cell.value is not None
     spread = ""
     if cell.sd is not None and not differs:
         spread = f"± {format_number(cell.sd, column.digits)}"
-    elif cell.low is not None and cell.high is not None:
+    elif cell.low is not None and cell.high is not None and column.kind != "deviation":
         spread = format_interval(cell.low, cell.high, column.digits)
     elif cell.interval and column.kind in ("difference", "gap closed"):
         mark(f"no interval: {cell.interval.removeprefix('none: ')}")
@@ -112,7 +113,12 @@ def _shown(cell: Cell, column: Column, is_baseline: bool, n_in_caption: bool, no
             mark(FEW_MEANS, FEW)
     bold = cell.bold and not column.is_published
     return CellText(
-        format_number(cell.value, column.digits, differs), spread, n, tuple(marks), bold, column.is_published
+        format_number(cell.value, column.digits, differs or column.kind == "deviation"),
+        spread,
+        n,
+        tuple(marks),
+        bold,
+        column.is_published,
     )
 
 

@@ -84,6 +84,8 @@ class Explanation:
             what = "mean"
             if cell["kind"] == "gap closed":
                 what = "share of the gap, of the means (runs: the row's, its control's, its reference's)"
+            elif cell["kind"] == "deviation":
+                what = f"mean minus the published number ({cell['source']}), the mean"
             lines.append(f"  {what} of {cell['n']} of {cell['promised']} seeds{spread}")
             between = f"[{cell['low']}, {cell['high']}]: " if cell["low"] else ""
             lines.append(f"  95 % interval: {between}{cell['interval']}")

@@ -12,7 +12,8 @@ from analysis.load.columns import QUANTITIES, Quantity
 from analysis.load.latency import numbers_of_file
 from c2d.core.regular_file import Problem
 
-DIFFERENCE, GAP = "delta.", "gap."
+PREFIXES = ("delta.", "gap.", "deviation.")
+"""Of the keys of columns that are computed from the numbers of runs."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class SeedDifference:
 
 
 def quantity_of(column: str) -> Quantity | None:
-    """Return the quantity of a column of a table, of its differences or its gap; None for a published number."""
-    return QUANTITIES.get(column.removeprefix(DIFFERENCE).removeprefix(GAP))
+    """Return the quantity of a column of a table, of its differences, gap or deviation; None for a published number."""
+    prefix = next((one for one in PREFIXES if column.startswith(one)), "")
+    return QUANTITIES.get(column.removeprefix(prefix))
 
 
 def run_value(folder: Path, row: Mapping[Any, Any], quantity: Quantity | None, file: str) -> RunValue:

@@ -17,10 +17,12 @@ class PublishedSpec(BaseModel):
 
     Attributes:
         paper, table: columns `paper_key` and `table` of published.csv.
+        later_table: a table of a later version of the paper, for combinations that `table` does not have; "" for none.
         all: {column of published.csv: value}, conditions of every row.
         rows: {axis: {label: {column of published.csv: value}}}.
         columns: keys of the published numbers.
         differences: columns that get a published difference.
+        deviations: columns whose measured mean is compared with the published number, where both are shown.
         other: names in `other_metric` that are shown too, in columns of their own: no measured number is compared.
         file: a CSV of your own with the columns of published.csv, beside the spec; "" is the shipped one.
     """
@@ -28,10 +30,12 @@ class PublishedSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     paper: str
     table: str
+    later_table: str = ""
     all: Labels = {}
     rows: dict[str, dict[str, Labels]]
     columns: Keys = ["AP"]
     differences: Keys = ["AP"]
+    deviations: Keys = ["AP"]
     other: list[str] = []
     file: str = ""
 

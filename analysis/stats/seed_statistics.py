@@ -1,6 +1,7 @@
 """Mean, spread, interval and test of the numbers of several seeds, for one row and for two rows by themselves.
 
   one row          `summary`: mean, sample standard deviation, 95 % t interval from 2 seeds on
+  one run beside   `one_more_run`: 95 % prediction interval, in which one run of another seed lies
   two rows         `paired`: t test of the differences of the same seeds
   no common seeds  `unpaired`: Welch's t
 
@@ -96,6 +97,26 @@ def summary(values: Sequence[float] | Array) -> Summary:
         return Summary(mean, 0.0, n, None, None, "none: no spread")
     half = _t_quantile(n - 1) * sd / math.sqrt(n)
     return Summary(mean, sd, n, mean - half, mean + half, _t_name(n))
+
+
+def one_more_run(values: Sequence[float] | Array) -> Summary:
+    """Compute mean, spread and 95 % prediction interval: mean ± t sd sqrt(1 + 1/n), with n - 1 degrees of freedom.
+
+    A number that somebody else measured once is one draw from its distribution, no mean. Were that distribution the
+    row's own, the number would still leave the interval of the row's mean in 16 % of the cases with three seeds; it
+    leaves this interval in 5 %.
+
+    Args:
+        values: (n,) values, one a seed.
+
+    Raises:
+        InputError: no value, or one that is not finite.
+    """
+    found = summary(values)
+    if not found.sd:
+        return found
+    half = _t_quantile(found.n - 1) * found.sd * math.sqrt(1 + 1 / found.n)
+    return Summary(found.mean, found.sd, found.n, found.mean - half, found.mean + half, "95 % t prediction of one run")
 
 
 def paired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Difference:

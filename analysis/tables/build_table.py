@@ -14,7 +14,17 @@ from analysis.load.columns import QUANTITIES, quantity
 from analysis.load.schema import Study
 from analysis.spec.labels import label_of_axis, label_of_column, math_of
 from analysis.spec.table_spec import TableSpec
-from analysis.tables import aggregate, best_marks, differences, gaps, image_sources, notes, protocol_check, published
+from analysis.tables import (
+    aggregate,
+    best_marks,
+    deviations,
+    differences,
+    gaps,
+    image_sources,
+    notes,
+    protocol_check,
+    published,
+)
 from analysis.tables.aggregate import Found
 from analysis.tables.difference_tests import Differences
 from analysis.tables.groups import Group, baseline_of, groups
@@ -65,6 +75,10 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
     if spec.published is not None:
         for row in rows:
             cells[row.key] |= published.published_cells(spec.published, row, bool(spec.baseline))
+            for key in deviations.compared_columns(spec):
+                cells[row.key][deviations.DEVIATION + key] = deviations.deviation_cell(
+                    found[row.key][key], cells[row.key][f"published.{key}"]
+                )
     columns = _columns(spec)
     drafts = [
         _row(row, baseline, cells[row.key], columns, [*image_sources.sentences(row, rows), *entries.notes[row.key]])
@@ -101,7 +115,7 @@ def _keys(spec: TableSpec) -> list[str]:
 
 
 def _columns(spec: TableSpec) -> tuple[Column, ...]:
-    """A measured column and the published one beside it, the differences of both, the gap; only published ones last."""
+    """A measured column, the published one and the deviation, the differences of both, the gap; only published ones last."""
     shown = list(spec.published.columns) if spec.published else []
     gains = list(spec.published.differences) if spec.published and spec.baseline else []
     of_gap = spec.gap.columns if spec.gap else []
@@ -118,6 +132,9 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
             columns[f"published.{key}"] = dataclasses.replace(
                 plain, key=f"published.{key}", kind="published", better=""
             )
+        if key in deviations.compared_columns(spec):
+            name = deviations.DEVIATION + key
+            columns[name] = dataclasses.replace(plain, key=name, label=f"{label} − publ.", kind="deviation", better="")
         if spec.baseline and key in spec.differences:
             columns[f"delta.{key}"] = dataclasses.replace(delta, key=f"delta.{key}", kind="difference")
         if key in gains:

@@ -13,7 +13,7 @@ from analysis.load.columns import TEACHERS
 from analysis.spec.labels import label_of_column
 from analysis.spec.table_spec import TableSpec
 from analysis.stats.best_rows import BestRows
-from analysis.tables import differences, gaps
+from analysis.tables import deviations, differences, gaps
 from analysis.tables.aggregate import FEW_NOTE
 from analysis.tables.groups import Group
 from analysis.tables.table import Cell, Column, Row
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW = "\N{DAGGER}"
-"""Mark of cells with few seeds; all other marks but `NEAR` are letters."""
+"""Mark of cells with few seeds; all other marks but `NEAR` and that of `deviations.OUTSIDE` are letters."""
 NEAR_BEST = "not distinguishable from the best number of its group, which is bold: no row is significantly better"
 NEAR = "\N{ALMOST EQUAL TO}"
 """Mark of cells near the best."""
 ONE_TEACHER = "one teacher for all seeds: its own spread is not in these intervals"
 ONE_SET = "one set of images for all seeds: the spread of other sets and of its teacher is not in these intervals"
-_SIGNS = {FEW_NOTE: FEW, NEAR_BEST: NEAR}
+_SIGNS = {FEW_NOTE: FEW, NEAR_BEST: NEAR, deviations.OUTSIDE: "\N{NOT EQUAL TO}"}
 _MOST_SOURCES = 3
 _MOST_REASONS = 3
 _ABOUT = {
@@ -129,6 +129,9 @@ def statistics_sentences(
             )
         if sources:
             yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
+        yield from deviations.sentences(
+            [row.cells[column.key] for row in rows for column in columns if column.kind == "deviation"]
+        )
 
 
 def _best(

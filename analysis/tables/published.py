@@ -55,8 +55,9 @@ def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
 
     A row has conditions when every axis of `spec.rows` has some for its label; axes that made no difference to it are
     ignored. An axis may replace values of `all`, and name another paper or table than an earlier one. If two axes set
-    any other column to different values, that combination is not published. A combination that its paper does not have
-    is not published either; a condition that no row of the paper fulfils raises an error.
+    any other column to different values, that combination is not published. A combination that `spec.table` does not
+    have is looked for in `spec.later_table`; one that its paper does not have is not published either. A condition that
+    no row of the paper fulfils raises an error.
 
     Returns:
         The row; None for a row without conditions, or one that is not published.
@@ -72,6 +73,8 @@ def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
         return None
     entries = load_published(Path(spec.file) if spec.file else SHIPPED)
     found = [entry for entry in entries if entry.fits(conditions)]
+    if not found and spec.later_table and conditions["table"] == spec.table:
+        found = [entry for entry in entries if entry.fits({**conditions, "table": spec.later_table})]
     if len(found) == 1:
         return found[0]
     if found:
@@ -82,9 +85,10 @@ def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
         raise unknown_name(
             "published paper", conditions["paper_key"], sorted({entry.text["paper_key"] for entry in entries})
         )
-    if not table:
-        tables = sorted({entry.text["table"] for entry in paper})
-        raise unknown_name(f"table of {conditions['paper_key']}", conditions["table"], tables)
+    tables = sorted({entry.text["table"] for entry in paper})
+    for name in [conditions["table"], *[spec.later_table] * bool(spec.later_table)]:
+        if name not in tables:
+            raise unknown_name(f"table of {conditions['paper_key']}", name, tables)
     for column, value in conditions.items():
         if not any(entry.fits({column: value}) for entry in paper):
             _refuse(group, conditions, f"no published row of the paper has {column}: {value}; change it", table)

@@ -1,7 +1,8 @@
 """A table as data: `analysis.tables.build_table` builds it from the frame, every format writes it.
 
 All numbers are in the shown unit (AP in percent, latency in ms). One column is one kind of number: measured, its
-difference to the baseline row, the share of a gap that it closes, published, or the published difference. Nothing is
+difference to the baseline row, the share of a gap that it closes, published, the published difference, or the deviation
+of the measured number from the published one. Nothing is
 rounded here; `Column.digits` is the number of digits that a format shows, and CSV and JSON show all.
 """
 
@@ -12,7 +13,7 @@ from typing import Literal
 
 from analysis.load.columns import Better
 
-ColumnKind = Literal["measured", "difference", "gap closed", "published", "published difference"]
+ColumnKind = Literal["measured", "difference", "gap closed", "published", "published difference", "deviation"]
 CellKind = Literal["value", "missing"]
 
 
@@ -21,7 +22,7 @@ class Column:
     """One column.
 
     Attributes:
-        key: unique in the table ("AP", "delta.AP", "gap.AP", "published.AP", "published.delta.AP").
+        key: unique in the table ("AP", "delta.AP", "gap.AP", "published.AP", "published.delta.AP", "deviation.AP").
         label: header without the unit.
         unit: of its numbers; "" for counts and ratios.
         digits: after the decimal point.

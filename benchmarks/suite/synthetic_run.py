@@ -26,10 +26,14 @@ def write_teacher(runs: Path, run: str = "resnet18-classifier-0123456789ab-s0") 
     write_json(runs / run / "spec.json", spec_json("classifier", "resnet18-classifier", None, 0, {}, []))
     write_json(runs / run / "status.json", status_json("done"))
     write_json(runs / run / "env.json", env_json())
-    result = {"format": 1, "kind": "classifier", "n": 100, "top1": 0.95, "top5": 0.99, "nll": 0.2, "ece": 0.02,
-              "params": 11_000_000, "seconds": {"score": 1.0, "train": 100.0}}  # fmt: skip
-    write_json(runs / run / "result.json", result)
+    write_json(runs / run / "result.json", classifier_result_json())
     return run
+
+
+def classifier_result_json() -> dict[str, Any]:
+    """Return the content of a classifier's result.json."""
+    return {"format": 1, "kind": "classifier", "n": 100, "top1": 0.95, "top5": 0.99, "nll": 0.2, "ece": 0.02,
+            "params": 11_000_000, "seconds": {"score": 1.0, "train": 100.0}}  # fmt: skip
 
 
 def write_student(

@@ -1,4 +1,4 @@
-"""A finished store of a shipped data-free sweep: the specs are those of its definition, the numbers are made up.
+"""A finished store of a shipped sweep: the specs are those of its definition, the numbers are made up.
 
     python -m tests.analysis.planned_store moi-scenes RUNS
 
@@ -12,13 +12,14 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
+from benchmarks.suite.synthetic_store import plain_value
 from c2d.data.card import Card, Split, card_digest
 from sweeps.actions.submit import plan_sweep, resolve, specs_of
 from sweeps.actions.workspace import Workspace
@@ -27,6 +28,7 @@ from sweeps.definition.profile import load_profile
 from tests.analysis.data_free_store import AP, result_of_impressions, training_images_of
 
 LOCAL = ("scenes", "kitti", "voc", "bccd", "coco_mini")
+TEACHER_AP = 0.31
 NUMBERS = ("teacher.impressions.schedule.images", "teacher.impressions.schedule.final.iterations")
 
 
@@ -55,7 +57,9 @@ def planned(sweep: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 
 
 def made_up_ap(labels: Mapping[str, str], seed: int) -> float:
-    """AP of a cell in 0-1: that of its images, more with a method, a larger student, more images or iterations."""
+    """AP of a cell in 0-1; without data that of its images, more with a method, a larger student, more images."""
+    if "images" not in labels:
+        return plain_value(dict(labels), seed)
     text = json.dumps([dict(labels), seed], sort_keys=True)
     chance = int(hashlib.sha256(text.encode()).hexdigest()[:4], 16) / 65536 - 0.5
     ap = AP[labels["images"]] + 0.01 * chance
@@ -65,23 +69,46 @@ def made_up_ap(labels: Mapping[str, str], seed: int) -> float:
     return ap * (1.0 if labels.get("capacity", "equal") == "equal" else 0.8)
 
 
-def fill_planned(runs: Path, record: Mapping[str, Any], specs: Mapping[str, dict[str, Any]]) -> None:
-    """Write every run of a planned sweep as finished, with its own spec."""
-    ap = {}
+def result_of(spec: Mapping[str, Any], specs: Mapping[str, dict[str, Any]], ap: float) -> dict[str, Any]:
+    """Return the content of result.json of a planned run of any kind.
+
+    Args:
+        specs: {run: spec.json} of the sweep.
+        ap: of a detector, 0-1.
+    """
+    if spec["kind"] == "impressions":
+        return result_of_impressions(spec)
+    if spec["kind"] == "classifier":
+        return synthetic_run.classifier_result_json()
+    teachers = spec["teachers"]
+    result = synthetic_run.result_json(ap, teachers.get("classifier"))
+    if detector := teachers.get("detector"):
+        result["teachers"]["detector"] = {"run": detector, "AP": TEACHER_AP}
+    if made := teachers.get("impressions"):
+        result["training_images"] = training_images_of(made, specs[made])
+    return result
+
+
+def fill_planned(
+    runs: Path,
+    record: Mapping[str, Any],
+    specs: Mapping[str, dict[str, Any]],
+    value: Callable[[Mapping[str, str], int], float] = made_up_ap,
+) -> None:
+    """Write every run of a planned sweep as finished, with its own spec.
+
+    Args:
+        value: AP (0-1) of the labels of a cell and its seed; equal cells take that of the first one.
+    """
+    ap: dict[str, float] = {}
     for cell in record["cells"]:
         labels = {"method": "baseline", **cell["labels"]}
-        ap.setdefault(cell["run"], made_up_ap(labels, cell["seed"]))
+        ap.setdefault(cell["run"], value(labels, cell["seed"]))
     for run, spec in specs.items():
-        if spec["kind"] == "impressions":
-            result = result_of_impressions(spec)
-        else:
-            result = synthetic_run.result_json(ap.get(run, 0.31), None)
-            if made := spec["teachers"].get("impressions"):
-                result["training_images"] = training_images_of(made, specs[made])
         write_json(runs / run / "spec.json", spec)
         write_json(runs / run / "status.json", synthetic_run.status_json("done"))
         write_json(runs / run / "env.json", synthetic_run.env_json())
-        write_json(runs / run / "result.json", result)
+        write_json(runs / run / "result.json", result_of(spec, specs, ap.get(run, TEACHER_AP)))
     write_json(runs / "sweeps" / f"{record['name']}.json", record)
 
 

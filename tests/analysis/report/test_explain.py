@@ -27,6 +27,7 @@ def table(tmp_path: Path) -> Path:
     }
     ap, gain = Column("AP", "AP", "%", 1), Column("delta.AP", "ΔAP", "%", 1, "difference")
     published = Column("published.AP", "AP", "%", 1, "published")
+    deviation = Column("deviation.AP", "AP − publ.", "%", 1, "deviation")
 
     def row(method: str) -> Row:
         cells = {
@@ -42,10 +43,20 @@ def table(tmp_path: Path) -> Path:
                 files=("result.json",) * 6,
             ),
             "published.AP": Cell(value=27.9, source="a paper"),
+            "deviation.AP": Cell(
+                value=-1.9,
+                n=3,
+                n_planned=3,
+                low=-6.9,
+                high=3.1,
+                interval="of one run",
+                source="a paper",
+                runs=runs[method],
+            ),  # fmt: skip
         }
         return Row(f"method={method}", (f"= {method}",), cells)
 
-    found = Table("made", "Made up", ("method",), (ap, gain, published), (row("baseline"), row("c2d")))
+    found = Table("made", "Made up", ("method",), (ap, gain, published, deviation), (row("baseline"), row("c2d")))
     path = tmp_path / "out" / "tables" / "made.csv"
     path.parent.mkdir(parents=True)
     path.write_text(csvfile.write(found), encoding="utf-8")
@@ -87,6 +98,13 @@ def test_rows_and_columns_have_several_names(table: Path, tmp_path: Path, row: s
 
 def test_any_file_of_the_table_will_do(table: Path, tmp_path: Path) -> None:
     assert explain_cell(table.with_suffix(".tex"), "1", "AP", tmp_path / "runs").cell["row"] == "method=baseline"
+
+
+def test_a_deviation_names_the_runs_and_the_source(table: Path, tmp_path: Path) -> None:
+    found = explain_cell(table, "method=c2d", "deviation.AP", tmp_path / "runs")
+    assert [run.value for run in found.runs] == pytest.approx([25.0, 26.0, 27.0])
+    assert "mean minus the published number (a paper), the mean of 3 of 3 seeds" in found.text()
+    assert "95 % interval: [-6.9, 3.1]: of one run" in found.text()
 
 
 def test_a_published_number_has_a_source_and_no_runs(table: Path, tmp_path: Path) -> None:

@@ -95,6 +95,21 @@ def test_the_t_interval_over_seeds_keeps_its_promise(spread, n):
         assert 0.93 < covered < 0.97 + chance(repeats)  # heavy tails widen t a little
 
 
+@pytest.mark.parametrize("n", [3, 5])
+def test_one_more_run_lies_in_its_interval_and_not_in_that_of_the_mean(n):
+    """The docstring's 16 %: what three seeds' interval of the mean misses of single runs."""
+    repeats = 2000
+    runs = np.random.default_rng(n).normal(size=(repeats, n + 1))
+    held = {
+        call: float(np.mean([_holds(call(row[:-1]), row[-1]) for row in runs]))
+        for call in (seed_statistics.one_more_run, seed_statistics.summary)
+    }
+    assert abs(held[seed_statistics.one_more_run] - 0.95) < chance(repeats)
+    assert held[seed_statistics.summary] < 0.95 - 2 * chance(repeats)
+    if n == 3:
+        assert abs(held[seed_statistics.summary] - 0.836) < chance(repeats, 0.836)
+
+
 def test_a_skewed_spread_covers_less_and_the_module_says_so():
     for n in (3, 5, 10):
         assert 0.93 - chance(2000) < one_row("skewed (gamma, skewness 1)", n, 2000) < 0.95

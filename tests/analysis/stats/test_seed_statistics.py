@@ -24,6 +24,15 @@ def test_summary_by_paper_and_pencil():
     assert seed_statistics.summary([0.4, 0.4, 0.4]).interval == "none: no spread"
 
 
+def test_one_more_run_by_paper_and_pencil():
+    found = seed_statistics.one_more_run([37.0, 38.0, 39.0])
+    half = 4.303 * math.sqrt(1 + 1 / 3)
+    assert (found.low, found.high) == pytest.approx((38 - half, 38 + half), abs=1e-3)
+    assert (found.mean, found.sd, found.n, found.interval) == (38.0, 1.0, 3, "95 % t prediction of one run")
+    assert seed_statistics.one_more_run([37.0]) == seed_statistics.summary([37.0])
+    assert seed_statistics.one_more_run([0.4, 0.4]).interval == "none: no spread"
+
+
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")], [float("inf")], [[1.0, 2.0]]])
 def test_values_that_are_no_numbers_are_refused(values):
     for call in (

@@ -15,9 +15,12 @@ from analysis.load.schema import Study
 from analysis.report.report_spec import SHIPPED as REPORTS
 from analysis.report.report_spec import read_spec
 from analysis.spec.table_spec import PublishedSpec, TableSpec
+from analysis.tables.aggregate import Samples
 from analysis.tables.build_table import build_table
+from analysis.tables.deviations import OUTSIDE, deviation_cell, sentences
 from analysis.tables.groups import Group
 from analysis.tables.published import check_published, find_published, published_cells, published_gain
+from analysis.tables.table import Cell
 from benchmarks.suite.synthetic_store import make_store
 from c2d.core.errors import InputError
 
@@ -97,6 +100,7 @@ def test_a_combination_that_no_paper_has_is_not_published() -> None:
             {"table": "Table 1"},
             "unknown table of icod 'Table 1'; did you mean 'Table 1 .compact.* known: Section 4.1 text, Table 1",
         ),
+        ({"later_table": "Table 22", "all": {"detector": "FCOS"}}, "unknown table of icod 'Table 22'"),
         ({"paper": "icot"}, "unknown published paper 'icot'.*did you mean 'icod'"),
         ({"file": "nowhere.csv"}, "cannot read the results nowhere.csv"),
     ],
@@ -256,3 +260,53 @@ def test_four_columns_are_enough_for_results_of_your_own(tmp_path: Path) -> None
     path.write_text("paper_key,table,method,source,AP\nsmith,T1,kd,Smith 2026 table 1,30.1\n")
     (entry,) = load_published(path)
     assert (entry.number("AP"), entry.number("AP50"), entry.source) == (30.1, None, "Smith 2026 table 1")
+
+
+def samples(*values: float) -> Samples:
+    seeds = range(len(values))
+    return Samples(dict(enumerate(values)), {seed: f"run-{seed}" for seed in seeds}, tuple(seeds), 0, "")
+
+
+@pytest.mark.parametrize(
+    ("values", "number", "outside"),
+    [
+        ((25.0, 26.0, 27.0), 26.9, False),
+        ((25.0, 26.0, 27.0), 30.9, False),  # 26 + 4.303 sqrt(4/3) = 30.97; the interval of the mean ends at 28.5
+        ((25.0, 26.0, 27.0), 31.0, True),
+        ((25.0, 25.0), 26.0, None),
+        ((25.0,), 26.0, None),
+    ],
+)
+def test_a_deviation_says_whether_the_number_could_be_one_more_run(
+    values: tuple[float, ...], number: float, outside: bool | None
+) -> None:
+    cell = deviation_cell(samples(*values), Cell(value=number, source="a paper"))
+    assert cell.value == pytest.approx(sum(values) / len(values) - number)
+    assert (cell.significant, OUTSIDE in cell.notes) == (outside, bool(outside))
+    assert (cell.low is None) == (outside is None)
+    assert cell.source == "a paper"
+    assert cell.runs == tuple(f"run-{seed}" for seed in range(len(values)))
+
+
+def test_nothing_is_compared_with_a_number_that_is_missing() -> None:
+    cell = deviation_cell(samples(25.0, 26.0), Cell(kind="missing", reason="not published"))
+    assert (cell.value, cell.reason) == (None, "not published")
+    assert list(sentences([cell])) == []
+    without = deviation_cell(Samples({}, {}, (0, 1), 0, "not started"), Cell(value=26.0))
+    assert (without.value, without.reason, without.n_planned) == (None, "not started", 2)
+
+
+def test_a_later_table_has_what_the_table_does_not() -> None:
+    """ICOD with FKD on QR50 is in the final version alone; Faster R-CNN R50 is in both, and the first counts."""
+    given = spec(
+        table="Table 2 (vs detector-to-detector)",
+        later_table="comparison with detector-to-detector (as summarised in notes; final version)",
+        all={"detector": "Faster R-CNN", "method": "ours + FKD"},
+        rows={"model": {"r50": {"student_backbone": "ResNet50"}, "qr50": {"student_backbone": "QR50*"}}},
+    )
+    found = [find_published(given, group(model=model)) for model in ("r50", "qr50")]
+    assert [row and (row.text["table"][:7], row.number("AP")) for row in found] == [
+        ("Table 2", 41.9),
+        ("compari", 28.0),
+    ]
+    assert published_gain(found[1], "AP", given)[0] == pytest.approx(28.0 - 23.3)
