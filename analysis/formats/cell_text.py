@@ -13,7 +13,6 @@ from c2d.markup.label_text import parse_label
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
-PUBLISHED = "(publ.)"
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,17 @@ def p_value(p: float) -> str:
 
 def header(column: Column) -> str:
     """Return the header of a column with its unit: "AP [%]", or "Δ AP [%] (publ.)" for a published difference."""
-    unit = f"[{column.unit}]" if column.unit else ""
-    return " ".join(part for part in (heading(column), unit, PUBLISHED if column.is_published else "") if part)
+    unit, source = f"[{column.unit}]" if column.unit else "", source_note(column.kind)
+    return " ".join(part for part in (heading(column), unit, f"({source})" if source else "") if part)
+
+
+def source_note(kind: str) -> str:
+    """Return the note of a header on published numbers: "publ.", "− publ." where they are subtracted, or "".
+
+    Args:
+        kind: of the column.
+    """
+    return "publ." if kind.startswith("published") else f"{MINUS} publ." if kind == "deviation" else ""
 
 
 def heading(column: Column) -> str:

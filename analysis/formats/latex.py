@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from analysis.formats.cell_text import DASH, MINUS, CellText, heading, with_full_stop
+from analysis.formats.cell_text import DASH, MINUS, CellText, heading, source_note, with_full_stop
 from analysis.formats.latex_columns import (
     FEW_PT,
     MANY_COLUMNS,
@@ -103,7 +103,7 @@ def _tabular(table: Table, parts: Sequence[TexColumn]) -> Iterator[str]:
     for part in parts:
         heads += [_head(part.column, part.tailed, table), *[r"\multicolumn{1}{c}{$p$}"] * bool(part.p)]
     yield _line(heads)
-    if any(column.unit or column.is_published for column in table.columns):
+    if any(column.unit or source_note(column.kind) for column in table.columns):
         below = [text for part in parts for text in [_subhead(part.column, part.tailed), *[""] * bool(part.p)]]
         yield _line([*("" for _ in table.row_axes), *below])
     yield r"\midrule"
@@ -144,7 +144,7 @@ def _head(column: Column, tailed: bool, table: Table) -> str:
 
 def _subhead(column: Column, tailed: bool) -> str:
     """Unit and kind under the label."""
-    parts = [f"[{column.unit}]" if column.unit else "", "publ." if column.is_published else ""]
+    parts = [f"[{column.unit}]" if column.unit else "", source_note(column.kind)]
     text = escape(" ".join(part for part in parts if part))
     style = rf"\itshape{_GREY}" if column.is_published else ""
     return rf"\multicolumn{{{1 + tailed}}}{{c}}{{\scriptsize{style} {text}}}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from analysis.formats.cell_text import CellText, heading
+from analysis.formats.cell_text import CellText, heading, source_note
 from analysis.tables.table import Column, Table
 
 ONE_COLUMN = 241
@@ -44,7 +44,7 @@ def column_pt(column: Column, cells: Sequence[CellText], p: Sequence[str], bound
     number = max((text_pt(cell.number, _SMALL) for cell in cells), default=0.0)
     tails = [" ".join(filter(None, (cell.spread, cell.n))) + ",".join(cell.marks) for cell in cells]
     tail = max((text_pt(text, _SCRIPT) for text in tails), default=0.0)
-    below = f"[{column.unit}]{' publ.' if column.is_published else ''}" if column.unit else ""
+    below = f"[{column.unit}] {source_note(column.kind)}" if column.unit else source_note(column.kind)
     head = max(_bounded([heading(column)], bound), text_pt(below, _SCRIPT))
     own = max(head, number + (tail + 2.5 if tail else 0.0))
     return [own, max(text_pt(text, _SMALL) for text in p)] if p else [own]

@@ -64,6 +64,7 @@ def render(report: PageContent) -> str:
         "run_columns": columns,
         "run_same": same,
         "heading": cell_text.heading,
+        "source_note": cell_text.source_note,
         "log_lines": LINES,
         "known_states": STATES,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.formats import csvfile
-from analysis.formats.cell_text import PUBLISHED
+from analysis.formats.cell_text import source_note
 from analysis.load.schema import Study, labels_of
 from analysis.report.run_values import SeedDifference, quantity_of, run_value, seed_differences
 from analysis.tables.image_sources import LABELLED, images_text
@@ -161,8 +161,8 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 def _headers(cell: dict[str, str]) -> tuple[str, str]:
     """The header of a column without and with its unit; that of a published one as tables have it."""
-    with_unit = f"{cell['label']} [{cell['unit']}]"
-    return cell["label"], f"{with_unit} {PUBLISHED}" if cell["kind"].startswith("published") else with_unit
+    with_unit, source = f"{cell['label']} [{cell['unit']}]", source_note(cell["kind"])
+    return cell["label"], f"{with_unit} ({source})" if source else with_unit
 
 
 def _labels(cell: dict[str, str], joint: str) -> str:

@@ -76,9 +76,10 @@ def build_table(study: Study, spec: TableSpec, sweep: str, name: str = "", allow
         for row in rows:
             cells[row.key] |= published.published_cells(spec.published, row, bool(spec.baseline))
             for key in deviations.compared_columns(spec):
-                cells[row.key][deviations.DEVIATION + key] = deviations.deviation_cell(
-                    found[row.key][key], cells[row.key][f"published.{key}"]
-                )
+                beside = cells[row.key][f"published.{key}"]
+                deviation = deviations.deviation_cell(found[row.key][key], beside)
+                cells[row.key][deviations.DEVIATION + key] = deviation
+                cells[row.key][f"published.{key}"] = deviations.marked_if_outside(beside, deviation)
     columns = _columns(spec)
     drafts = [
         _row(row, baseline, cells[row.key], columns, [*image_sources.sentences(row, rows), *entries.notes[row.key]])
@@ -115,7 +116,7 @@ def _keys(spec: TableSpec) -> list[str]:
 
 
 def _columns(spec: TableSpec) -> tuple[Column, ...]:
-    """A measured column, the published one and the deviation, the differences of both, the gap; only published ones last."""
+    """A measured column, the published one, their deviation, both differences, the gap; only published ones last."""
     shown = list(spec.published.columns) if spec.published else []
     gains = list(spec.published.differences) if spec.published and spec.baseline else []
     of_gap = spec.gap.columns if spec.gap else []
@@ -132,9 +133,9 @@ def _columns(spec: TableSpec) -> tuple[Column, ...]:
             columns[f"published.{key}"] = dataclasses.replace(
                 plain, key=f"published.{key}", kind="published", better=""
             )
-        if key in deviations.compared_columns(spec):
+        if key in deviations.shown_deviations(spec):
             name = deviations.DEVIATION + key
-            columns[name] = dataclasses.replace(plain, key=name, label=f"{label} − publ.", kind="deviation", better="")
+            columns[name] = dataclasses.replace(plain, key=name, kind="deviation", better="")
         if spec.baseline and key in spec.differences:
             columns[f"delta.{key}"] = dataclasses.replace(delta, key=f"delta.{key}", kind="difference")
         if key in gains:

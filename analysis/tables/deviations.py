@@ -15,17 +15,29 @@ from analysis.tables.aggregate import FEW, FEW_NOTE, Samples
 from analysis.tables.table import Cell
 
 DEVIATION = "deviation."
-"""Prefix of the keys of these columns."""
+"""Prefix of the keys of these cells and columns."""
 OUTSIDE = "the published number is outside the 95 % interval of one more run with another seed"
 NO_INTERVAL = "no interval of one more run"
 
 
 def compared_columns(spec: TableSpec) -> list[str]:
-    """Return the keys of the columns whose measured and published numbers are both shown and compared."""
-    if spec.published is None:
-        return []
-    both = set(spec.columns) & set(spec.published.columns)
-    return [key for key in spec.published.deviations if key in both]
+    """Return the keys of the columns whose measured and published numbers are both shown."""
+    return [key for key in spec.columns if spec.published is not None and key in spec.published.columns]
+
+
+def shown_deviations(spec: TableSpec) -> list[str]:
+    """Return the keys of the compared columns whose deviation has a column of its own."""
+    return [key for key in compared_columns(spec) if spec.published is not None and key in spec.published.deviations]
+
+
+def marked_if_outside(published: Cell, deviation: Cell) -> Cell:
+    """Return a published cell, with a note where its number could not be one more run.
+
+    Args:
+        published: the cell.
+        deviation: of `deviation_cell`.
+    """
+    return dataclasses.replace(published, notes=(*published.notes, *[OUTSIDE] * (deviation.significant is True)))
 
 
 def deviation_cell(found: Samples, published: Cell) -> Cell:
@@ -62,7 +74,6 @@ def deviation_cell(found: Samples, published: Cell) -> Cell:
         low=run.low - published.value,
         high=run.high - published.value,
         significant=outside,
-        notes=(*cell.notes, *[OUTSIDE] * outside),
     )
 
 
@@ -70,16 +81,15 @@ def sentences(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield the sentences on deviations, below a table.
 
     Args:
-        cells: of all columns of deviations.
+        cells: of all compared columns.
     """
     there = [cell for cell in cells if cell.value is not None]
     if not there:
         return
-    yield "Deviation: measured mean minus published number"
     inside = [cell.significant is False for cell in there if cell.significant is not None]
     if inside:
         yield (
             f"{sum(inside)} of {len(inside)} published numbers lie in the 95 % interval of one more run (mean ± t sd "
-            "sqrt(1 + 1/n), in the data files), which a number that was measured once leaves in 5 % of the cases if "
-            "nothing but the seed differs; the others are marked"
+            "sqrt(1 + 1/n)), which a number that was measured once leaves in 5 % of the cases if nothing but the seed "
+            "differs; the others are marked"
         )

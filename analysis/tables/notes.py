@@ -130,7 +130,7 @@ def statistics_sentences(
         if sources:
             yield f"Published in: {'; '.join(sources[:_MOST_SOURCES])}{more}"
         yield from deviations.sentences(
-            [row.cells[column.key] for row in rows for column in columns if column.kind == "deviation"]
+            [row.cells[deviations.DEVIATION + key] for row in rows for key in deviations.compared_columns(spec)]
         )
 
 

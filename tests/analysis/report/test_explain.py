@@ -27,7 +27,7 @@ def table(tmp_path: Path) -> Path:
     }
     ap, gain = Column("AP", "AP", "%", 1), Column("delta.AP", "ΔAP", "%", 1, "difference")
     published = Column("published.AP", "AP", "%", 1, "published")
-    deviation = Column("deviation.AP", "AP − publ.", "%", 1, "deviation")
+    deviation = Column("deviation.AP", "AP", "%", 1, "deviation")
 
     def row(method: str) -> Row:
         cells = {
@@ -52,7 +52,7 @@ def table(tmp_path: Path) -> Path:
                 interval="of one run",
                 source="a paper",
                 runs=runs[method],
-            ),  # fmt: skip
+            ),
         }
         return Row(f"method={method}", (f"= {method}",), cells)
 

@@ -1,4 +1,4 @@
-"""Every row of ICOD's tables in published.csv stands beside exactly one cell of one shipped definition, or says why not."""
+"""Every row of ICOD's tables in published.csv stands beside one cell of one shipped definition, or says why not."""
 
 from __future__ import annotations
 

@@ -394,9 +394,9 @@ def test_published_numbers_stand_beside_and_enter_nothing(tmp_path: Path) -> Non
     }  # fmt: skip
     plain, made = table(study(tmp_path)), table(study(tmp_path), published=published)
     assert [column.key for column in made.columns] == [
-        "AP", "published.AP", "delta.AP", "published.delta.AP", "published.AR100",
+        "AP", "published.AP", "deviation.AP", "delta.AP", "published.delta.AP", "published.AR100",
     ]  # fmt: skip
-    assert [column.is_published for column in made.columns] == [False, True, False, True, True]
+    assert [column.is_published for column in made.columns] == [False, True, False, False, True, True]
     kd = row(made, "method=kd").cells
     assert (kd["published.AP"].value, kd["published.delta.AP"].value, kd["published.AR100"].value) == (26.3, 0.7, 38.4)
     assert "arXiv 2106.05209" in kd["published.AP"].source
