@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SMALL = ("demo", "demo-full", "methods", "moi-scenes", "moi-scenes-dense", "moi-
          "moi-presets", "teacher-fit", "modern-bccd", "modern-coco-mini")  # fmt: skip
 WITHOUT_CARD = ("kitti", "voc", "bccd", "coco_mini")
 """Data sets whose card is the user's own."""
-SSD = ("icod-students", "icod-weight-temperature", "icod-layers")
+SSD = ("icod-students", "icod-weight-temperature", "icod-layers", "icod-iou", "icod-tide")
 
 # name: cells, distinct runs, teachers. Three seeds each: 3 x (rows), 3 x (different rows).
 COUNTS = {
@@ -35,6 +36,8 @@ COUNTS = {
     "icod-crop-size": (3 * 2 * 5, 3 * (5 + 1), 0),  # pixels alone: no teacher
     "icod-pooling": (3 * 2 * 4, 3 * (4 + 1), 0),
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
+    "icod-iou": (3 * 4, 12, 1),
+    "icod-tide": (3 * 4, 12, 1),
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
     "rivals": (3 * (11 + 12), 69, 3),
     "teacher-fit": (
@@ -57,6 +60,7 @@ COUNTS = {
 }
 
 
+@cache
 def planned(name: str, runs: Path = NOWHERE) -> Grid:
     definition = read_definition(name)
     cells = definition.cells()
@@ -228,6 +232,21 @@ def test_rows_with_equal_published_triples_are_one_run() -> None:
                   if (cell.labels["model"], cell.labels["method"]) == ("ssd300", "loc")]  # fmt: skip
     assert table_1 == pooling["8"] == layers["raw"]
     assert pooling["4"] != pooling["8"]
+
+
+@pytest.mark.parametrize("name", ["icod-iou", "icod-tide"])
+def test_table_5_and_the_tide_figure_are_runs_of_table_1(name: str) -> None:
+    table_1 = {(cell.labels["method"], cell.seed): cell.run for cell in planned("icod-students").cells
+               if cell.labels["model"] == "ssd300"}  # fmt: skip
+    found = planned(name)
+    assert [cell.labels["method"] for cell in found.cells if cell.seed == 0] == [
+        "baseline",
+        "kd_cls",
+        "loc+kd_loc",
+        "all",
+    ]
+    assert all(cell.run == table_1[cell.labels["method"], cell.seed] for cell in found.cells)
+    assert {spec.id for spec in found.teachers} <= {spec.id for spec in planned("icod-students").teachers}
 
 
 def test_the_ssd_sweeps_share_their_teacher() -> None:
