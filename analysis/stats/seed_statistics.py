@@ -102,9 +102,8 @@ def summary(values: Sequence[float] | Array) -> Summary:
 def one_more_run(values: Sequence[float] | Array) -> Summary:
     """Compute mean, spread and 95 % prediction interval: mean ± t sd sqrt(1 + 1/n), with n - 1 degrees of freedom.
 
-    A number that somebody else measured once is one draw from its distribution, no mean. Were that distribution the
-    row's own, the number would still leave the interval of the row's mean in 16 % of the cases with three seeds; it
-    leaves this interval in 5 %.
+    A published number is one run, as a rule. If only the seed differs, one run leaves the interval of the mean of three
+    seeds in 16 % of the cases, and this interval in 5 %.
 
     Args:
         values: (n,) values, one a seed.
