@@ -96,7 +96,7 @@ def _resized(image: Pixels, width: int, height: int) -> Pixels:
 def _with_image(results: dict[str, Any], part: Pixels) -> dict[str, Any]:
     height, width = results["img"].shape[:2]
     boxes = results["gt_bboxes"]
-    corners = np.asarray(boxes.tensor if hasattr(boxes, "tensor") else boxes, dtype=np.float32)
+    corners = boxes.tensor.numpy()
     if corners.shape != (1, 4) or np.abs(corners[0] - (0, 0, width, height)).max() > TOLERANCE:
         raise InputError(
             f"crops.pipeline imagenet takes images with one box of their own size, and this one of {width} x {height} "

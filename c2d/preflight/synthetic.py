@@ -38,13 +38,14 @@ BOXES = (((0.1, 0.15, 0.2, 0.25), (0.55, 0.5, 0.25, 0.2)), ((0.4, 0.4, 0.2, 0.2)
 SMALL = 128
 
 
-def dataset(classes: Sequence[str], folder: Path, soft_labels: bool = False) -> LoadedCard:
+def dataset(classes: Sequence[str], folder: Path, soft_labels: bool = False, whole_images: bool = False) -> LoadedCard:
     """Write a data set of two noise images with boxes, and its card.
 
     Args:
         classes: names, in order.
         folder: for images and annotations.
         soft_labels: give every box one, the same share for each class.
+        whole_images: each image has one box of its own size.
     """
     from PIL import Image
 
@@ -58,7 +59,7 @@ def dataset(classes: Sequence[str], folder: Path, soft_labels: bool = False) -> 
         name = f"{number}.png"
         Image.fromarray(pixels).resize(IMAGE, Image.Resampling.NEAREST).save(folder / "images" / name)
         images.append({"id": number, "file_name": name, "width": width, "height": height})
-        for x, y, w, h in inside:
+        for x, y, w, h in [(0.0, 0.0, 1.0, 1.0)] if whole_images else inside:
             kind, index = 1 + len(boxes) % len(classes), len(boxes) + 1
             box = {"bbox": [x * width, y * height, w * width, h * height], "area": w * width * h * height}
             soft = {SOFT_LABEL: [1 / len(classes)] * len(classes)} if soft_labels else {}

@@ -35,15 +35,15 @@ class SyntheticParts:
 
     def __init__(self, runs: Path, scratch: Path) -> None:
         self.runs, self.scratch = runs, scratch
-        self._cards: dict[tuple[bool, tuple[str, ...]], LoadedCard] = {}
+        self._cards: dict[tuple[bool, bool, tuple[str, ...]], LoadedCard] = {}
         self._teachers: dict[str, Any] = {}
 
-    def card(self, classes: Sequence[str], soft_labels: bool = False) -> LoadedCard:
-        """Return a data set of these classes, with or without soft labels."""
-        key = soft_labels, tuple(classes)
+    def card(self, classes: Sequence[str], soft_labels: bool = False, whole_images: bool = False) -> LoadedCard:
+        """Return a data set of these classes, with or without soft labels, of boxes or of whole images."""
+        key = soft_labels, whole_images, tuple(classes)
         if key not in self._cards:
             folder = self.scratch / f"data{len(self._cards)}"
-            self._cards[key] = synthetic.dataset(classes, folder, soft_labels)
+            self._cards[key] = synthetic.dataset(classes, folder, soft_labels, whole_images)
         return self._cards[key]
 
     def teacher(self, kind: str, entry: Entry, card: LoadedCard) -> Any:
@@ -81,7 +81,7 @@ class SyntheticSources(Sources):
 
     def __init__(self, entry: Entry, parts: SyntheticParts) -> None:
         classes = entry.classes or UNKNOWN_CLASSES
-        card = parts.card(classes, bool(soft_label_methods(entry.spec.method)))
+        card = parts.card(classes, bool(soft_label_methods(entry.spec.method)), entry.spec.takes_whole_images)
         super().__init__(entry.spec, RunFolder(parts.runs / entry.spec.id), "cpu", card)
         self.entry, self.parts = entry, parts
         self.notes: list[str] = []

@@ -19,7 +19,7 @@ from c2d.specs import first_weights
 from c2d.specs.impressions_schedule import CONTROLS, ImpressionsSchedule
 from c2d.specs.method_schema import Method, canonical_numbers
 from c2d.specs.override_rules import check_override_values
-from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherRecipe
+from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherRecipe, TeacherSchedule
 from c2d.specs.teachers import Teachers
 
 FORMAT: Final = 1
@@ -191,6 +191,12 @@ class RunSpec(Strict):
     def is_calibrated(self) -> bool:
         """Whether a temperature of the logits is fitted: `calibrate` of a classifier's schedule."""
         return isinstance(self.schedule.values, TeacherRecipe) and self.schedule.values.calibrate
+
+    @property
+    def takes_whole_images(self) -> bool:
+        """Whether each image has to be one object, with one box of its own size: the crops of ImageNet."""
+        values = self.schedule.values
+        return isinstance(values, TeacherSchedule) and values.crops.pipeline == "imagenet"
 
     @property
     def trains_on_dataset(self) -> bool:

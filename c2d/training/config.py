@@ -146,13 +146,12 @@ def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfig
     }
     if (backbone := backbone_of_spec(spec, folder)) is not None:
         model["backbone"] = backbone
-    whole_images = isinstance(recipe, TeacherSchedule) and recipe.crops.pipeline == "imagenet"
-    held_out = teacher_pipeline("imagenet-held-out" if whole_images else "held-out", recipe.crops.image_size)
+    held_out = teacher_pipeline("imagenet-held-out" if spec.takes_whole_images else "held-out", recipe.crops.image_size)
     if isinstance(recipe, TeacherSchedule):
         model |= {"loss": recipe.loss.model_dump(), "per_image": recipe.crops.per_image}
         pipeline = teacher_pipeline(recipe.crops.pipeline, recipe.crops.image_size)
         dataset = coco_dataset(card, "train", pipeline, test=False)
-        if whole_images:  # small images are images of their class, too
+        if spec.takes_whole_images:  # small images are images of their class, too
             dataset["filter_cfg"]["min_size"] = 0
         training = _training(spec, dataset, model)
     else:

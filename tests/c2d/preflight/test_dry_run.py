@@ -320,7 +320,7 @@ def test_a_detector_teacher_is_built_from_its_plan(
     assert teacher.num_classes == len(names)
     assert not any(weight.requires_grad for weight in teacher.network.parameters())
     with pytest.raises(InputError, match="a classifier teacher is needed"):
-        synthetic.classifier_teacher(baseline, names)
+        synthetic.classifier_teacher(baseline, names, RunFolder(tiny_store.runs / baseline.id))
 
 
 @pytest.mark.parametrize("method", [{"fgfi": {"start": 3}}, {"frs": {"ramp": 4}}, {"gkd": {}}, {"gid": {}}])

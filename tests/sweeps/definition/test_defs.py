@@ -30,7 +30,7 @@ COUNTS = {
     "demo": (12, 12, 1),
     "demo-full": (3 * 8, 3 * 8, 2),
     "methods": (3 * (3 * 22 - 11), 3 * 55, 4),
-    "icod-students": (3 * 4 * 5, 60, 2),  # 4 students x 5 rows; SSD's teacher and the others'
+    "icod-students": (3 * 4 * 5, 60, 3),  # 4 students x 5 rows; SSD's teacher and the others', QR50's backbone
     "icod-weight-temperature": (3 * 2 * 7, 3 * (7 + 1), 1),  # 7 pairs for two methods; the baseline is one run
     "icod-teacher": (3 * 2 * 5, 3 * (5 + 1), 5),
     "icod-crop-size": (3 * 2 * 5, 3 * (5 + 1), 0),  # pixels alone: no teacher
@@ -38,7 +38,7 @@ COUNTS = {
     "icod-layers": (3 * 2 * 4, 3 * (4 + 1), 1),
     "icod-iou": (3 * 4, 12, 1),
     "icod-tide": (3 * 4, 12, 1),
-    "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 4),  # two classifiers, two detectors
+    "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 5),  # two classifiers, two detectors, QR50's backbone
     "rivals": (3 * (11 + 12), 69, 3),
     "teacher-fit": (
         3 * 2 * 2 * 3 * 2,
@@ -156,10 +156,14 @@ def test_table_1_has_the_papers_students_under_their_own_schedules_and_teachers(
     assert facts == {
         "ssd300": ("ssd300-vgg16", "ssd", vgg, "coco-ssd", "none"),
         "ssd512": ("ssd512-vgg16", "ssd", vgg, "coco-ssd", "none"),
-        "frcnn-qr50": ("faster-rcnn-qr50", "1x", "none", "coco-general", imagenet),
+        "frcnn-qr50": ("faster-rcnn-qr50", "1x", "backbone", "coco-general", imagenet),
         "frcnn-mv2": ("faster-rcnn-mbv2", "1x", "torchvision:mobilenet_v2.IMAGENET1K_V1", "coco-general", imagenet),
     }
-    assert {spec.network for spec in found.teachers} == {"resnet50"}
+    assert {spec.network for spec in found.teachers} == {"resnet50", "student:faster-rcnn-qr50"}
+    (backbone,) = (spec for spec in found.teachers if spec.dataset.name == "imagenet")
+    assert (backbone.input, backbone.training.batch, backbone.training.iterations) == (224, 256, 90 * 5005)
+    started = {cell.labels["model"] for cell in found.cells if cell.spec.teachers.backbone == backbone.id}
+    assert started == {"frcnn-qr50"}
     weights = {
         cell.labels["method"]: tuple(cell.spec.method[0]["icod"][key] for key in ("lambda_kc", "lambda_l", "lambda_kl"))
         for cell in found.cells
