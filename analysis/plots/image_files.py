@@ -45,7 +45,12 @@ def image_folder(name: str, digest: str, root: Path) -> str | None:
 def _public_digest(card: dict[str, Any]) -> str:
     """The digest that runs on a public data set record instead of the card's own: of name, classes and counts."""
     try:
-        counts = {str(name): [split["n_images"], split["n_boxes"]] for name, split in card["splits"].items()}
+        source = card.get("source")
+        objects = source.get("objects", {}) if isinstance(source, dict) else {}
+        counts = {
+            str(name): [split["n_images"], objects.get(name, split["n_boxes"])]
+            for name, split in card["splits"].items()
+        }
         content = {"name": card["name"], "classes": card["classes"], "counts": counts}
     except (AttributeError, KeyError, TypeError):
         return ""

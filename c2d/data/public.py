@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from c2d.core.errors import InputError
-from c2d.data.card import DEFAULT_EVALUATION_SPLIT, Card
+from c2d.data.card import DEFAULT_EVALUATION_SPLIT, Card, Protocol
 
 DOWNLOADS = ("coco2017", "kitti", "voc0712")
 """Data sets that `c2d data fetch` gets (c2d/data/fetch/public_archives.py)."""
@@ -29,14 +29,18 @@ class PublicSplit(BaseModel):
         annotations: name of the published annotation file.
         images: name of the published image folder.
         n_images: number of images.
-        n_boxes: number of annotations, crowd regions included.
+        n_boxes: number of annotations, crowd regions included; None where another layout is converted and the number of
+            its objects is published.
+        n_objects: that number; the `source` of a card has the number that was found (Pascal VOC: without difficult
+            objects).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     annotations: str
     images: str
     n_images: int
-    n_boxes: int
+    n_boxes: int | None = None
+    n_objects: int | None = None
 
 
 class PublicCard(BaseModel):
@@ -51,6 +55,8 @@ class PublicCard(BaseModel):
         source: where it is published.
         maker: command that makes the annotations and the card from the published layout; "" where the published files
             are COCO JSON already.
+        options: {key of the `source` of a card: value that makes it this data set}.
+        protocol: evaluation protocol of the data set beside COCO's, or None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +67,8 @@ class PublicCard(BaseModel):
     splits: dict[str, PublicSplit]
     source: str
     maker: str = ""
+    options: dict[str, Any] = {}
+    protocol: Protocol | None = None
 
     def files_text(self, folder: str) -> str:
         """Describe its files, and the command that makes its card in `folder`."""
@@ -69,7 +77,7 @@ class PublicCard(BaseModel):
             counts = "; ".join(f"{split.n_images:,} images in {split.images}/" for split in splits)
             return f"Needed: {counts}, as they are published. `{self.maker} {folder} --name {self.name}` makes its card"
         files = "; ".join(
-            f"{split.annotations} with {split.n_images:,} images and {split.n_boxes:,} boxes, "
+            f"{split.annotations} with {split.n_images:,} images and {split.n_boxes or 0:,} boxes, "
             f"{split.n_images:,} image files in {split.images}/"
             for split in splits
         )
@@ -88,10 +96,24 @@ class PublicCard(BaseModel):
             found.append(f"results are measured on {card.evaluation_split} instead of {DEFAULT_EVALUATION_SPLIT}")
         for name in sorted(set(card.splits) & set(self.splits)):
             here, wanted = card.splits[name], self.splits[name]
-            for what, a, b in (("images", here.n_images, wanted.n_images), ("boxes", here.n_boxes, wanted.n_boxes)):
-                if a != b:
+            counts = [("images", here.n_images, wanted.n_images), ("boxes", here.n_boxes, wanted.n_boxes)]
+            counts += [("objects", objects_of(card.source).get(name, 0), wanted.n_objects)]
+            for what, a, b in counts:
+                if b is not None and a != b:
                     found.append(f"{name} has {a:,} {what} instead of {b:,}")
+        if card.protocol != self.protocol:
+            found.append(f"the protocol is {card.protocol} instead of {self.protocol}")
+        options = card.source if isinstance(card.source, dict) else {}
+        for key, value in self.options.items():
+            if options.get(key) != value:
+                found.append(f"made with {key} {options.get(key)} instead of {value}")
         return found
+
+
+def objects_of(source: object) -> dict[str, int]:
+    """Return {split: number of objects in the files that were converted} of the `source` of a card; {} without them."""
+    found = source.get("objects") if isinstance(source, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _class_difference(here: list[str], wanted: list[str]) -> str:
@@ -103,7 +125,10 @@ def _class_difference(here: list[str], wanted: list[str]) -> str:
 
 def public_digest(card: PublicCard) -> str:
     """Return the sha256 (hex) of name, ordered class list and counts: the digest of the data set in a spec."""
-    counts = {name: [split.n_images, split.n_boxes] for name, split in card.splits.items()}
+    counts = {
+        name: [split.n_images, split.n_boxes if split.n_objects is None else split.n_objects]
+        for name, split in card.splits.items()
+    }
     content: dict[str, Any] = {"name": card.name, "classes": card.classes, "counts": counts}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -15,6 +15,7 @@ from c2d.data.decoding.scaling_record import scaling_of
 from c2d.data.make_card import make_card
 from c2d.data.protocol_checks import protocol_of
 
+MAKER = "c2d data check"
 _SPLIT_WORDS = re.compile(r"(train|valid(?!ation)|val|test)", re.IGNORECASE)
 
 
@@ -132,7 +133,13 @@ def register_card(
                 f"not of '{name}' ({digest[:12]}); remove it, or give another folder"
             )
         # the same data set may have moved: the card is written again with today's paths
-    return make_card(root, name, classes, files, _source(files), evaluate_on, synthesis, protocol)
+    source = old.source if old is not None and _converted(old) else _source(files)
+    return make_card(root, name, classes, files, source, evaluate_on, synthesis, protocol)
+
+
+def _converted(card: Card) -> bool:
+    """Whether a card's files were made from another layout, which the files themselves do not tell."""
+    return isinstance(card.source, dict) and card.source.get("maker") not in (None, MAKER)
 
 
 def _protocol(found: Mapping[str, Protocol | None]) -> Protocol | None:
@@ -178,4 +185,4 @@ def _source(files: Mapping[str, tuple[Path, Path]]) -> str | dict[str, Any]:
     """Return how checked files came about: with the scaling of images that `c2d data to-8bit` wrote."""
     found = {split: scaling_of(folder) for split, (_, folder) in files.items()}
     scaled = {split: scaling for split, scaling in found.items() if scaling is not None}
-    return {"maker": "c2d data check", "to_8bit": scaled} if scaled else "c2d data check"
+    return {"maker": MAKER, "to_8bit": scaled} if scaled else MAKER

@@ -94,6 +94,8 @@ def convert(
     }
     options = (("merge", merge), ("origin", origin), ("frame", frame), ("protocol", protocol))
     source |= {key: value for key, value in options if value}
+    # The published numbers are those of the objects in the files, of which a conversion may drop some.
+    source |= {"objects": reading.objects} if by_year else {}
     return write_converted(
         out,
         {split: [_converted(image, difficult, protocol) for image in part] for split, part in parts.items()},

@@ -50,11 +50,13 @@ class Reading:
 
     Attributes:
         splits: {split: its images}.
+        objects: {split: number of objects in its files that are not difficult}.
         issues: a line for everything that cannot be trusted.
         notes: a line for everything that was dropped, corrected or may be wrong.
     """
 
     splits: dict[str, list[VocImage]] = field(default_factory=dict)
+    objects: dict[str, int] = field(default_factory=dict)
     issues: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -84,6 +86,9 @@ def read_splits(
     reading = Reading()
     entries = _entries(lists, reading)
     annotations = [entry.annotation for entry in entries]
+    reading.objects = dict.fromkeys(lists, 0)
+    for entry in entries:
+        reading.objects[entry.split] += sum(not item.flags.get("difficult", 0) for item in entry.annotation.objects)
     if merge:
         reading.notes += merge_spellings(annotations, classes)
     else:

@@ -135,15 +135,18 @@ def test_pixels_are_in_the_frame_of_training(tmp_path: Path):
     assert image_files.read_pixels(tmp_path, "absent.jpg", 10) is None
 
 
-def test_cards_are_found_as_c2d_writes_them(tmp_path: Path):
+@pytest.mark.parametrize("name", ["coco2017", "voc0712"])
+def test_cards_are_found_as_c2d_writes_them(tmp_path: Path, name: str):
     from c2d.data.public import public_cards
 
-    name, public = next(iter(public_cards().items()))
+    public = public_cards()[name]
     splits = {
         split: {"annotations": "a.json", "images": f"{split}-images", "digest": "0", **entry.model_dump()}
         for split, entry in public.splits.items()
     }
     card = {"format": 1, "name": name, "classes": public.classes, "digest": "of its files", "splits": splits}
+    if name == "voc0712":  # the digest is that of the objects in its files, not of the boxes that remain
+        card["source"] = {"objects": {split: entry.n_objects for split, entry in public.splits.items()}}
     (tmp_path / name).mkdir()
     (tmp_path / name / "card.json").write_text(json.dumps(card))
     (tmp_path / "damaged").mkdir()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
-from c2d.data.card import annotation_digest
+from c2d.data.card import Card, Split, annotation_digest
 from c2d.data.card_lookup import data_reference, find_card, load_card, verify_card
 from c2d.data.make_card import make_card
 from c2d.data.public import PublicCard, public_cards, public_digest
@@ -143,7 +143,7 @@ def test_broken_card_is_one_line(tmp_path: Path, text: str) -> None:
 
 
 def test_shipped_cards_have_their_digest() -> None:
-    assert set(public_cards()) == {"coco2017"}
+    assert set(public_cards()) == {"coco2017", "imagenet", "voc0712"}
     for name, card in public_cards().items():
         assert (card.name, card.digest) == (name, public_digest(card))
         assert len(set(card.classes)) == len(card.classes)
@@ -156,6 +156,32 @@ def test_coco_is_the_published_one() -> None:
     assert (len(coco.classes), coco.classes[0], coco.classes[11], coco.classes[79]) == (
         80, "person", "stop sign", "toothbrush",
     )  # fmt: skip
+
+
+def test_voc_is_the_published_one_with_difficult_objects_as_crowd_regions() -> None:
+    voc = public_cards()["voc0712"]
+    counts = {name: (split.n_images, split.n_objects) for name, split in voc.splits.items()}
+    assert counts == {"train": (5_011 + 11_540, 12_608 + 27_450), "val": (4_952, 24_640 - 12_608)}
+    assert (len(voc.classes), voc.classes, voc.protocol) == (20, sorted(voc.classes), "voc")
+    splits = {
+        name: Split(annotations="a", images="b", digest="", n_images=split.n_images, n_boxes=1)
+        for name, split in voc.splits.items()
+    }
+    source: dict[str, Any] = {"difficult": "crowd", "objects": {"train": 40_058, "val": 12_032}}
+    card = Card(name="voc0712", classes=voc.classes, digest="", splits=splits, source=source, protocol="voc")
+    assert voc.differences(card) == []
+    assert voc.differences(card.model_copy(update={"protocol": None, "source": ""})) == [
+        "train has 0 objects instead of 40,058",
+        "val has 0 objects instead of 12,032",
+        "the protocol is None instead of voc",
+        "made with difficult None instead of crowd",
+    ]
+    kept = card.model_copy(update={"source": source | {"difficult": "keep"}})
+    assert voc.differences(kept) == ["made with difficult keep instead of crowd"]
+    assert (
+        "`c2d data voc VOCdevkit --train 2007/trainval+2012/trainval --val 2007/test /x --name voc0712` makes its"
+        in (voc.files_text("/x"))
+    )
 
 
 def test_coco_has_the_classes_of_cocos_own_file(shared_data: Path) -> None:

@@ -12,15 +12,12 @@ from c2d.cli.data_commands import app
 from c2d.core.errors import InputError
 from c2d.data.card_lookup import load_card, verify_card
 from c2d.data.coco.check_coco import check_coco
+from c2d.data.coco.register_card import register_card
 from c2d.data.issues import InvalidDataset
 from c2d.data.voc.convert_voc import convert
 from tests.c2d.data.voc_folder import annotation, item, noise, rows, write_voc
 
 LISTS = {"train": "2007/trainval+2012/trainval", "val": "VOC2007/test"}
-VOC_CLASSES = [
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-]  # fmt: skip
 
 
 @pytest.fixture
@@ -43,6 +40,7 @@ def test_two_years_are_one_split(devkit: Path, tmp_path: Path) -> None:
     assert [row["file_name"] for row in rows(tmp_path / "out", "val", "images")] == ["VOC2007/JPEGImages/b.jpg"]
     assert isinstance(done.card.source, dict)
     assert done.card.source["splits"] == {"train": "VOC2007/trainval+VOC2012/trainval", "val": "VOC2007/test"}
+    assert done.card.source["objects"] == {"train": 2, "val": 1}  # without difficult objects
     assert done.card.protocol == "voc"
     loaded = load_card(str(tmp_path / "out"))
     verify_card(loaded)
@@ -72,11 +70,6 @@ def test_one_folder_has_the_protocol_on_request_and_its_old_digest_without(tmp_p
     assert plain.card.digest == "5da2103385732bed6470027fdaa4ab9a62af9dcdaa57f44a419ec5ff1a593fa3"
     assert "protocol" not in rows(tmp_path / "plain")[0]
     assert rows(tmp_path / "voc07")[0]["protocol"] == {"difficult": 0}
-
-
-def test_sorted_names_are_the_customary_order() -> None:
-    assert len(VOC_CLASSES) == 20
-    assert sorted(VOC_CLASSES) == VOC_CLASSES
 
 
 @pytest.mark.parametrize(
@@ -110,9 +103,24 @@ def test_issues_name_the_year(devkit: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_the_public_name_is_that_of_all_images(devkit: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"voc0712 in .* is not the public one of that name: 2 classes instead of 20"):
+        convert(devkit, tmp_path / "out", splits=LISTS, name="voc0712")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_moved_data_set_keeps_what_its_card_says_of_the_layout(devkit: Path, tmp_path: Path) -> None:
+    before = convert(devkit, tmp_path / "out", splits=LISTS, name="small").card
+    out = (tmp_path / "out").rename(tmp_path / "moved")
+    pairs: list[tuple[Path, Path | None]] = [
+        (out / f"annotations/instances_{split}.json", devkit) for split in ("train", "val")
+    ]
+    assert register_card(out, "small", pairs, [], before.classes) == before
+
+
 def test_the_command(devkit: Path, tmp_path: Path) -> None:
-    out = str(tmp_path / "voc0712")
+    out = str(tmp_path / "small")
     result = CliRunner().invoke(app, ["voc", str(devkit), out, "--train", LISTS["train"], "--val", "2007/test"])
     assert result.exit_code == 0, result.output
-    assert "data set 'voc0712', 2 classes, train 2 images 4 boxes, val 1 images 2 boxes" in result.output
+    assert "data set 'small', 2 classes, train 2 images 4 boxes, val 1 images 2 boxes" in result.output
     assert CliRunner().invoke(app, ["check", out]).exit_code == 0
