@@ -1,7 +1,7 @@
 """Prepare the host (mmengine, mmcv, mmdet) for use. This file needs nothing else of c2d.
 
 Call `prepare()` before the first import of `mmcv.ops` or `mmdet`. A process that has only a `student.pth`, its config
-and a copy of this file can load and run the student; that is why it is one file, although it is long. Five gaps are
+and a copy of this file can load and run the student; that is why it is one file, although it is long. Six gaps are
 closed, and each one only while the host has it:
 
 1. **Compiled ops.** `pip install` of mmcv usually builds it without its extension `mmcv._ext`, and importing mmdet's
@@ -13,6 +13,8 @@ closed, and each one only while the host has it:
 4. **TOOD reads the epoch** from mmengine's message hub, where the Runner writes it. Without a Runner it is 0.
 5. **Messages at import.** Importing mmdet's continuation prints three times that an optional package is absent. Those
    lines are dropped by their text; everything else that the import prints, and every other warning, stays.
+6. **A connection at import.** albumentations, which mmdet imports where it is installed, asks a server for its newest
+   version. The variable that it reads for this is set, unless it is set already.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import io
+import os
 import random
 import re
 import sys
@@ -91,6 +94,7 @@ def prepare() -> HostReport:
     global _report
     if _report is None:
         flavour, versions = installed_versions()
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         with _same_random_numbers(), quiet_import():
             ext = _supply_extension()
             register = _import("mmdet.utils").register_all_modules

@@ -30,7 +30,7 @@ from sweeps.node.attempt_record import (
     wait_for_writer,
     world_size,
 )
-from sweeps.node.node_environment import job_tmp, rank_variables
+from sweeps.node.node_environment import job_tmp, offline_variables, rank_variables
 from sweeps.node.verify_snapshot import FAILURE_CLASS, failure_reason
 
 WAIT_MARGIN_S = 60.0
@@ -75,6 +75,7 @@ class TrainingJob:
 
         print_error(f"{ATTEMPT_START}: {folder.id} on {node_name()}, pid {os.getpid()}")
         os.environ.update(rank_variables(os.environ))
+        os.environ.update(offline_variables(os.environ, self.download))
         try:
             with _signals_as_interrupts(), job_tmp(self.tmp):
                 self._train(folder)

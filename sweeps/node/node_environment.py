@@ -50,6 +50,24 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first[0] if first else nodes)
 
 
+def offline_variables(environment: Mapping[str, str], download: bool) -> dict[str, str]:
+    """Return the variables with which libraries of a job ask no server; what is set already stays.
+
+    Everything that a job reads is on its disks (`c2d prefetch`). The libraries are read when they are imported.
+
+    >>> offline_variables({"HF_HUB_OFFLINE": "0", "WANDB_MODE": "online"}, download=False)
+    {'HF_HUB_DISABLE_TELEMETRY': '1', 'TRANSFORMERS_OFFLINE': '1'}
+
+    Args:
+        environment: of the job.
+        download: the profile allows the job to download weights.
+    """
+    wanted = {"HF_HUB_DISABLE_TELEMETRY": "1", "WANDB_MODE": "offline"}
+    if not download:
+        wanted |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return {name: value for name, value in wanted.items() if name not in environment}
+
+
 @contextmanager
 def job_tmp(given: str | None) -> Iterator[Path]:
     """Set TMPDIR of this process to a new folder, and remove the folder at the end.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from c2d.core.download.remote_file import size_text
-from c2d.specs.first_weights import KEPT, NONE, network_source
+from c2d.specs.first_weights import BACKBONE, KEPT, NONE, network_source
 from c2d.specs.spec import RunSpec
 
 State = Literal["here", "downloaded", "missing"]
@@ -67,7 +67,7 @@ def needs_of(specs: Iterable[RunSpec]) -> Needs:
         specs: of all runs, teachers included.
     """
     runs = list(specs)
-    sources = {network_source(spec.init) for spec in runs} - {NONE}
+    sources = {network_source(spec.init) for spec in runs} - {NONE, BACKBONE}
     kept = {source for source in sources if source.startswith(KEPT)}
     return Needs(
         list(dict.fromkeys(DatasetName(spec.dataset.name, spec.dataset.digest) for spec in runs)),

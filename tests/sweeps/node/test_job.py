@@ -1,8 +1,7 @@
-"""The steps of a job on its node. The training is replaced by a function, except in the last test."""
+"""The steps of a job on its node. The training is replaced by a function; `test_closed_network.py` trains."""
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
@@ -27,7 +26,6 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.node import attempt_record, job
 from sweeps.node.job import TrainingJob
 from sweeps.node.node_environment import FIRST_PORT, PORTS, first_host, job_tmp, rank_variables
-from tests.c2d.conftest import TinyStore, tiny_store  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
 FINISHED = ROOT / "tests/fixtures/runs/tiny-retinanet-baseline-10e2263c0d72-s0"
@@ -365,24 +363,6 @@ def test_without_the_configured_folder_temporary_files_are_in_tmp(tmp_path: Path
     with job_tmp(str(tmp_path / "file" / "x")) as place:
         assert place.parent == Path("/tmp")
     assert "warning: temporary files go to" in capfd.readouterr().err
-
-
-def test_a_run_in_two_jobs_through_the_command(tiny_store: TinyStore, tmp_path: Path) -> None:  # noqa: F811
-    other = tiny_store.with_empty_store(tmp_path)
-    folder = other.create_run(iterations=6, seed=31)
-    words = [sys.executable, "-m", "sweeps.node.job", str(folder.path), "--data", str(other.data), "--threads", "1"]
-    first = subprocess.run([*words, "--stop-after", "4"], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (first.returncode, first.stdout) == (
-        0, f"{folder.id}: stopped after iteration 4 of 6 as asked; call again to continue\n"
-    ), first.stderr  # fmt: skip
-    assert folder.read_status()["state"] == "waiting"
-    assert [path.name for path in folder.checkpoints.iterdir()] != []
-    second = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (second.returncode, second.stdout) == (0, ""), second.stderr
-    status = folder.read_status()
-    assert (status["state"], status["attempt"]) == ("done", 2)
-    lines = [json.loads(line)["iteration"] for line in folder.metrics.read_text().splitlines()]
-    assert lines == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_synthesis_reads_the_shared_data_set(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sweeps.actions.workspace import Workspace
 from sweeps.cli import prefetch
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
-from sweeps.prefetch.needs import Item
+from sweeps.prefetch.needs import Item, needs_of
 from sweeps.prefetch.prefetch_sweep import prefetch_sweep, summary, use_caches
 from tests.c2d.data.fetch.published_files import serve
 from tests.c2d.file_server import FileServer, file_server
@@ -214,6 +214,15 @@ def test_the_command_lists_and_has_an_exit_code(tmp_path: Path) -> None:
     )
     code, output = call(str(tmp_path / "needs.yaml"))
     assert (code, output.splitlines()[-1]) == (0, "the jobs need no network")
+
+
+def test_runs_of_the_grid_are_no_files() -> None:
+    def run(init: str, digest: str = "d") -> Any:
+        return SimpleNamespace(init=init, dataset=SimpleNamespace(name="a", digest=digest), text_embeddings=None)
+
+    found = needs_of([run("backbone"), run("teacher"), run("backbone+teacher"), run("none"), run(f"{RESNET}+teacher")])
+    assert (found.datasets, found.weights, found.kept) == ([("a", "d")], [RESNET], [])
+    assert needs_of([run("none"), run("none", "e"), run("none")]).datasets == [("a", "d"), ("a", "e")]
 
 
 def test_a_cache_that_only_nodes_know(monkeypatch: pytest.MonkeyPatch) -> None:
