@@ -24,7 +24,10 @@ from c2d.core.masking import mask_text
 from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
 from c2d.core.run_folder import LAUNCHER_FILES, RunFolder, atomic_write_json
-from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text
+from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text, time_stamp
+
+CLOCK_MARGIN_S = 5.0
+"""Largest difference between the clocks of two nodes of a job that is tolerated."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -91,18 +94,24 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
         folder.write_status("done", stage="done")
     # Before KeyboardInterrupt, of which it is a subclass.
     except Interrupted as stop:
+        _raise_failed_rank(folder, log, clock["begun"], stop)
         reached = {} if stop.iteration is None else {"iteration": stop.iteration}
         folder.write_status("waiting", reason=str(stop) or "interrupted; call again to continue", **reached)
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        _raise_failed_rank(folder, log, clock["begun"], stop)
         folder.write_status("waiting", reason="interrupted; call again to continue from the newest checkpoint")
         raise
     except (RunError, InputError) as error:
+        if error.failure_class == "hang":
+            _raise_failed_rank(folder, log, clock["begun"], error)
         _record_failure(folder, log, str(error), error.failure_class)
         raise
     except Exception as error:
         log.error(traceback.format_exc())
         line, failure_class = f"{type(error).__name__}: {first_line(error)}", classify_error(error)
+        if failure_class == "hang":
+            _raise_failed_rank(folder, log, clock["begun"], error)
         _record_failure(folder, log, line, failure_class)
         raise RunError(f"{folder.id}: {line}; the traceback is in {folder.log}", failure_class) from error
     finally:
@@ -112,6 +121,24 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
             handler.close()
             log.removeHandler(handler)
         lock.release()
+
+
+@contextmanager
+def record_rank_failure(folder: RunFolder, rank: int) -> Iterator[None]:
+    """Record an exception of the body, on a rank other than 0, in a report that rank 0 reads when it ends.
+
+    Args:
+        folder: the run.
+        rank: of this process.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (failure_class := classify_error(error)) != "hang":  # a rank that only lost the others explains nothing
+            with suppress(RunError, OSError):  # a full disk
+                name = "" if isinstance(error, (RunError, InputError)) else f"{type(error).__name__}: "
+                folder.write_rank_report(rank, failure_class, name + first_line(error))
+        raise
 
 
 @contextmanager
@@ -149,6 +176,23 @@ def _termination_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _raise_failed_rank(folder: RunFolder, log: logging.Logger, begun: float, error: BaseException) -> None:
+    """Record and raise what stopped another rank since the attempt began; this one was only stopped with it.
+
+    Raises:
+        RunError: another rank reported a failure.
+    """
+    for path in sorted(folder.ranks.glob("*.json")) if int(os.environ.get("WORLD_SIZE") or 1) > 1 else ():
+        report = read_object(path)
+        if isinstance(report, Problem) or report.get("rank") in (0, None):
+            continue
+        reported_at = time_stamp(report.get("time"))
+        if reported_at is not None and reported_at >= begun - CLOCK_MARGIN_S:
+            line = f"rank {report['rank']} on {report.get('node')}: {report.get('line')}"
+            _record_failure(folder, log, line, str(report.get("class")))
+            raise RunError(line, str(report.get("class"))) from error
 
 
 def _record_failure(folder: RunFolder, log: logging.Logger, line: str, failure_class: str) -> None:

@@ -237,6 +237,28 @@ class RunFolder:
             status["elapsed_s"] = round((status.get("elapsed_before_s") or 0.0) + elapsed_s, 3)
         atomic_write_json(self.status, status)
 
+    def write_rank_report(self, rank: int, failure_class: str, line: str, start: str = "") -> None:
+        """Record the failure of one process of a run on several, `ranks/<rank>.json`; rank 0 alone writes status.json.
+
+        Args:
+            rank: of the process.
+            failure_class: as in status.json.
+            line: what failed; secrets in it are masked.
+            start: text that is equal on all ranks of one start of a job.
+        """
+        facts = {
+            "format": json_values.FORMAT,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "attempt": self.try_read_status().get("attempt", 0),
+            "rank": rank,
+            "host": socket.gethostname(),
+            "node": node_name(),
+            "class": failure_class,
+            "line": mask_text(line),
+            "start": start,
+        }
+        atomic_write_json(self.ranks / f"{rank}.json", facts)
+
     def touch_heartbeat(self, stage: str, every_s: float = 10.0) -> None:
         """Write status `running` with a new heartbeat, unless the last one is younger than `every_s` seconds."""
         last = self.status.stat().st_mtime if self.status.exists() else 0.0

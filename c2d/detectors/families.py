@@ -44,6 +44,8 @@ DENSE_FAMILIES = {
     "vfnet": Reference("VFNetHead", (*_DENSE, "get_atss_targets")),
     "centernet-update": Reference("CenterNetUpdateHead", _DENSE),
 }
+IDLE_WITHOUT_POSITIVES = ("yolof",)
+"""Families whose box branch is in no loss of a batch without positives: tried on all of them."""
 # Heads whose positives are no one set of samples with a logit, a box and a ground truth each.
 _UNDEFINED = {
     "DDODHead": "assigns its classes and its boxes to different anchors",

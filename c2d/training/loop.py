@@ -14,7 +14,6 @@ import torch
 from mmengine import Config
 from mmengine.dist import get_dist_info
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
@@ -26,7 +25,7 @@ from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder
 from c2d.detectors.iteration_state import set_l1_loss
 from c2d.detectors.mmdet_scope import mmdet_scope
-from c2d.evaluation.distributed import device_index
+from c2d.evaluation.distributed import data_parallel
 from c2d.evaluation.loader_processes import image_loader, loader_errors
 from c2d.evaluation.seeded_dataset import SeededDataset
 from c2d.ops.seeding import derive_seed, seed_everything
@@ -150,7 +149,7 @@ class Trainer:
         self.keys = tuple(model.state_dict())
         self.closing_start = closing_start(config["train_cfg"])
         self.box_losses = BoxLossCheck(model, steps_of_a_pass)
-        self.wrapped = _distribute(model, config["find_unused_parameters"])
+        self.wrapped = data_parallel(model, config["find_unused_parameters"])
         self.optimizer, self.schedulers = build_optimizer(self.wrapped, config)
         self._count_accumulation()
 
@@ -231,18 +230,6 @@ def seeded(dataset: Any, config: Config) -> SeededDataset:
     first = closing_start(config["train_cfg"])
     closing_position = None if first is None else first * config["train_dataloader"]["batch_size"]
     return SeededDataset(dataset, config["seed"], "training", closing_position)
-
-
-def _distribute(model: Any, find_unused_parameters: bool) -> Any:
-    """The model under DDP when there are several processes; alone, without SyncBatchNorm, when there is one."""
-    if get_dist_info()[1] == 1:
-        return revert_sync_batchnorm(model)
-    return MMDistributedDataParallel(
-        module=model,
-        device_ids=[device_index()] if torch.cuda.is_available() else None,
-        broadcast_buffers=False,  # as mmengine's Runner has it
-        find_unused_parameters=find_unused_parameters,
-    )
 
 
 def _interruption(done: int, total: int, stop_after: int | None, signal: str) -> Interrupted:

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import get_rank
+
 from c2d.configs.run_config import file_digests, verify_before_training, write_run_config
-from c2d.core.attempt import attempt, record_build_failure
+from c2d.core.attempt import attempt, record_build_failure, record_rank_failure
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_gz, read_json
 from c2d.distillation.gradient_monitor import GradientMonitor
@@ -87,8 +89,9 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
             run.model.gradient_monitor = GradientMonitor(options.monitor)
         cache = cache_teacher_logits(run, options.cache_teacher) if options.cache_teacher else None
     if not is_main():  # the other ranks train and evaluate with rank 0, which alone writes files
-        _fit(run, options, logging.getLogger("c2d.silent"), {})
-        _evaluate(run, sources, {}, options.workers)
+        with record_rank_failure(folder, get_rank()):
+            _fit(run, options, logging.getLogger("c2d.silent"), {})
+            _evaluate(run, sources, {}, options.workers)
         return {}
     with attempt(folder, options.quiet) as log:
         write_run_config(folder, run.resolved.student, run.resolved.train)

@@ -8,9 +8,8 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from datetime import UTC, datetime
 
-from c2d.core.run_folder import RunFolder, atomic_write_json, node_name, read_json
+from c2d.core.run_folder import RunFolder, read_json
 
 POLL_S = 5.0
 
@@ -81,15 +80,7 @@ def record_error(folder: RunFolder, error: Exception) -> int:
         return 1
     status = folder.try_read_status()
     with suppress(RunError, OSError):  # a full disk
-        facts = {
-            "rank": rank(),
-            "host": socket.gethostname(),
-            "node": node_name(),
-            "class": failure_class,
-            "line": line,
-        }
-        when = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "attempt": status.get("attempt", 0)}
-        atomic_write_json(folder.ranks / f"{rank()}.json", {**when, **facts, "start": job_start_id()})
+        folder.write_rank_report(rank(), failure_class, line, job_start_id())
         # Only the first rank writes status.json, and a failure that the training recorded itself stays.
         own = status.get("pid") == os.getpid() and status.get("host") == socket.gethostname()
         if rank() == 0 and not (own and status["state"] == "failed") and lock_owner(folder) is None:
