@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
     "c2d.specs.scaling": ("c2d.core",),
-    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights", "c2d.specs.scaling"),
+    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights", "c2d.weights.zoo", "c2d.specs.scaling"),
     "c2d.weights": ("c2d.core", "c2d.core.download", "c2d.detectors"),
     "c2d.teachers.fitting": ("c2d.core", "c2d.specs", "c2d.weights"),
     "c2d.teachers": (

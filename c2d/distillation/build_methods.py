@@ -60,7 +60,7 @@ def method_context(
     soft_labels: bool = False,
 ) -> Context:
     """Collect what the methods of a run are built from; the detectors are probed where there is a detector teacher."""
-    iterations, batch = spec.training.iterations, spec.training.batch
+    iterations, batch = (spec.training.iterations, spec.training.batch) if spec.has_steps else (0, 0)
     if teachers.detector is None:
         return Context(
             num_classes, teachers.classifier, None, student, iterations=iterations, batch=batch, soft_labels=soft_labels

@@ -59,6 +59,8 @@ class DryRun:
             teachers = run.model.teachers
             run.model.at_full_weight()  # a method that starts late must be tried too
         notes = list(sources.notes)
+        if spec.is_evaluation_only:
+            return [*notes, "evaluated and never trained: no step is tried", self._data_note(spec)]
         if not spec.has_steps:
             notes.append(first_fit(run))
             return [*notes, self._data_note(spec)]

@@ -21,6 +21,7 @@ from c2d.teachers.fitting.text_embeddings import TextEmbeddings, random_embeddin
 from c2d.training.sources import Sources, TeacherSource
 from c2d.weights import pretrained, safe_load, timm_weights, torchvision_weights
 from c2d.weights.weight_file import WeightFile
+from c2d.weights.zoo.zoo_table import PREFIX, zoo_file
 
 UNKNOWN_CLASSES = ("one", "two", "three")
 
@@ -104,6 +105,8 @@ class SyntheticSources(Sources):
             audit, note = self._backbone_weights(model)
             self.notes.append(note)
             return audit, note
+        if first_weights.is_whole(init):
+            return self._whole_weights(model)
         pretrained.check_pixels(init, Normalization.from_preprocessor(model.data_preprocessor))
         audit = None
         if init.startswith(timm_weights.PREFIX) and not timm_weights.is_cached(init):
@@ -134,6 +137,16 @@ class SyntheticSources(Sources):
     def backbone(self) -> dict[str, Any]:
         """Return the facts of a finished run; nothing of a planned one."""
         return super().backbone() if is_finished(self.parts.runs, self.spec.teachers.backbone) else {}
+
+    def _whole_weights(self, model: Any) -> tuple[dict[str, Any] | None, str]:
+        """Load a whole detector, if its file and the class list are here."""
+        audit: dict[str, Any] | None = None
+        note = f"whole detector {self.init} is not loaded: its file, or the class list of the data set, is not here"
+        is_here = not self.init.startswith(PREFIX) or torchvision_weights.cache_place(zoo_file(self.init).url).is_file()
+        if is_here and self.entry.classes is not None:
+            audit, note = super().first_weights(model)
+        self.notes.append(note)
+        return audit, note
 
     def inherited_weights(self, student: Any, teacher: TeacherSource) -> tuple[dict[str, Any] | None, str]:
         """Compare the layers of student and teacher; a teacher that is not trained yet has random weights."""

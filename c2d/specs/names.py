@@ -28,6 +28,7 @@ from c2d.specs.lookup import Lookup, StoredRun, student_in, student_key
 from c2d.specs.spec import KINDS
 from c2d.specs.teachers import given_teachers
 from c2d.weights import weight_packages
+from c2d.weights.zoo import zoo_table
 
 T = TypeVar("T")
 SCHEDULE_HINT = "see docs/spec.md for the keys of a schedule"
@@ -180,6 +181,8 @@ def _student(given: Any, runs: Path) -> dict[str, str]:
 def _init(given: str, runs: Path) -> str:
     """Return the name of a source as it is given, or `sha256:...` of a file, which is copied to the store."""
     source = first_weights.network_source(given)
+    if first_weights.is_whole(source):
+        return _whole_detector(given, runs)
     if source.startswith(weight_packages.PREFIX):
         weight_packages.weight_package(source)
     if source in (first_weights.NONE, first_weights.BACKBONE) or source.startswith(
@@ -189,6 +192,21 @@ def _init(given: str, runs: Path) -> str:
     if not is_file(Path(source)):
         raise InputError(f"init '{given}' names no weights and no file that exists; allowed: {first_weights.ALLOWED}")
     return first_weights.joined(_kept_file(Path(source), runs), first_weights.inherits(given))
+
+
+def _whole_detector(given: str, runs: Path) -> str:
+    """Return `zoo:FILE_STEM` as it is, or `detector:sha256:...` of a file, which is copied to the store."""
+    if first_weights.inherits(given):
+        raise InputError(f"init '{given}': a whole detector has its own neck and heads; leave +teacher out")
+    prefix, _, named = given.partition(":")
+    if prefix == "zoo":
+        zoo_table.zoo_file(given)
+        return given
+    if named.startswith(first_weights.KEPT):
+        return given
+    if not is_file(Path(named)):
+        raise InputError(f"init '{given}' names no file that exists; write detector:PATH, or zoo:FILE_STEM")
+    return f"{prefix}:{_kept_file(Path(named), runs)}"
 
 
 def _text_embeddings(given: str, runs: Path) -> str:

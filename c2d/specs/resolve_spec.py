@@ -22,6 +22,7 @@ from c2d.specs.names import look_up_names, names_in
 from c2d.specs.schedule import ScheduleRef
 from c2d.specs.spec import MODEL_KEYS, STUDENT_NETWORK, RunSpec, build_spec
 from c2d.specs.teachers import TEACHER_KEYS, WEIGHTS, are_equal, check_ensemble, given_teachers, kind_of_role
+from c2d.weights.zoo.zoo_table import check_student
 
 _DERIVED = ("format", "name")  # keys of spec.json that follow from the others; given ones are ignored
 
@@ -140,6 +141,8 @@ class SpecResolver:
         kind = kind_of(values, self.lookup)
         method, needed = self._method(_given(values, "method", []))
         named = self.lookup.named_values(values, kind)
+        if named["student"] is not None:
+            check_student(named["init"], named["student"]["name"])
         resolved = {
             **named,
             "kind": kind,

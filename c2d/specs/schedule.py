@@ -23,7 +23,7 @@ from c2d.core.errors import unknown_name
 from c2d.core.yaml.strict import Strict
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 
-SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-shot>")
+SCHEDULE_TAGS = ("<teacher>", "<detector>", "<impressions>", "<probe>", "<zero-shot>", "<no-training>")
 """Names that pydantic writes into the path of an error inside `ScheduleRef.values`."""
 Fit = Literal["full", "head", "linear-probe", "zero-shot"]
 ADDED_DEFAULTS: dict[str, Any] = {"fit": "full", "context": 0.0, "calibrate": False}
@@ -70,6 +70,12 @@ class Schedule(Strict):
         if self.warmup.iterations >= self.iterations:
             raise ValueError(f"a warm-up of {self.warmup.iterations} iterations does not fit into {self.iterations}")
         return self
+
+
+class NoTraining(Strict):
+    """A whole detector that is loaded, exported and evaluated, and never trained."""
+
+    training: Literal["none"]
 
 
 class WithAddedKeys(Strict):
@@ -218,6 +224,8 @@ def _tag_of(values: Any) -> str:
     if isinstance(values, TeacherRecipe) or (isinstance(values, dict) and "crops" in values):
         fit = values.get("fit") if isinstance(values, dict) else values.fit
         return _TAG_OF_FIT.get(fit, SCHEDULE_TAGS[0]) if isinstance(fit, str) else SCHEDULE_TAGS[0]
+    if isinstance(values, NoTraining) or (isinstance(values, dict) and "training" in values):
+        return SCHEDULE_TAGS[5]
     is_impressions = isinstance(values, ImpressionsSchedule) or (isinstance(values, dict) and "priors" in values)
     return SCHEDULE_TAGS[2] if is_impressions else SCHEDULE_TAGS[1]
 
@@ -231,7 +239,8 @@ class ScheduleRef(Strict):
         | Annotated[Schedule, Tag(SCHEDULE_TAGS[1])]
         | Annotated[ImpressionsSchedule, Tag(SCHEDULE_TAGS[2])]
         | Annotated[ProbeSchedule, Tag(SCHEDULE_TAGS[3])]
-        | Annotated[ZeroShotSchedule, Tag(SCHEDULE_TAGS[4])],
+        | Annotated[ZeroShotSchedule, Tag(SCHEDULE_TAGS[4])]
+        | Annotated[NoTraining, Tag(SCHEDULE_TAGS[5])],
         # Without it, pydantic would report the errors of both kinds of schedule.
         Discriminator(_tag_of),
     ]

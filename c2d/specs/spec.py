@@ -19,7 +19,7 @@ from c2d.specs import first_weights
 from c2d.specs.impressions_schedule import CONTROLS, ImpressionsSchedule
 from c2d.specs.method_schema import Method, canonical_numbers
 from c2d.specs.override_rules import check_override_values
-from c2d.specs.schedule import SCHEDULE_TAGS, Schedule, ScheduleRef, TeacherRecipe, TeacherSchedule
+from c2d.specs.schedule import SCHEDULE_TAGS, NoTraining, Schedule, ScheduleRef, TeacherRecipe, TeacherSchedule
 from c2d.specs.teachers import Teachers
 
 FORMAT: Final = 1
@@ -95,6 +95,8 @@ class RunSpec(Strict):
             raise ValueError(f"schedule '{self.schedule.name}' is not one of a run of kind {self.kind}")
         if self.kind == "impressions":
             self._fits_impressions()
+        if first_weights.is_whole(self.init) or self.is_evaluation_only:
+            self._fits_evaluation()
         if first_weights.inherits(self.init) and not (self.kind == "detector" and self.teachers.detector):
             raise ValueError(
                 f"init {self.init} takes neck and heads from the detector teacher of a student; add teachers: "
@@ -126,6 +128,17 @@ class RunSpec(Strict):
                 f"fit {recipe.fit} and text_embeddings {self.text_embeddings!r}: fit zero-shot, and no other, has the "
                 "text_embeddings of the class names (c2d teacher text-embeddings)"
             )
+
+    def _fits_evaluation(self) -> None:
+        if self.kind != "detector" or not (first_weights.is_whole(self.init) and self.is_evaluation_only):
+            raise ValueError(
+                f"init {self.init} and schedule '{self.schedule.name}' of a {self.kind}: a whole detector (init zoo:... "
+                "or detector:...) is a student that is evaluated and never trained, schedule: no-training, and no other "
+                "run has that schedule"
+            )
+        for key in ("method", "data_free", "teachers"):
+            if (given := getattr(self, key)) and given != Teachers():
+                raise ValueError(f"a run that is not trained has no {key} (given {given!r}); leave it out")
 
     def _fits_impressions(self) -> None:
         for key in ("method", "input", "overrides", "data_free", "init"):
@@ -161,6 +174,10 @@ class RunSpec(Strict):
         """
         self.check_trains()
         if not isinstance(self.schedule.values, Schedule):
+            if self.is_evaluation_only:
+                raise InputError(
+                    f"run {self.id} is evaluated and never trained (init {self.init}); give a run that is trained"
+                )
             raise InputError(
                 f"run {self.id} has fit {self.fit}, which takes no training step; give a run with fit: full or head"
             )
@@ -175,6 +192,11 @@ class RunSpec(Strict):
     def has_steps(self) -> bool:
         """Whether the run takes steps of an optimizer that trains a model."""
         return isinstance(self.schedule.values, Schedule)
+
+    @property
+    def is_evaluation_only(self) -> bool:
+        """Whether a whole detector is loaded, exported and evaluated: schedule no-training."""
+        return isinstance(self.schedule.values, NoTraining)
 
     @property
     def impressions(self) -> ImpressionsSchedule:
@@ -232,18 +254,19 @@ class RunSpec(Strict):
         return value
 
 
-def run_name(kind: str, model: str, method: Method) -> str:
+def run_name(kind: str, model: str, method: Method, *, trained: bool = True) -> str:
     """Derive the first part of a run id from its spec.
 
     Args:
         kind: detector, classifier or impressions.
         model: name of the student, the classifier's network, or of the schedule of a synthesis.
         method: `RunSpec.method`.
+        trained: False for a detector that is evaluated alone.
 
     Returns:
-        For example `retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline` or `resnet18-classifier`.
+        For example `retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline`, `retinanet-r101-no-training` or `resnet18-classifier`.
     """
-    tail = kind if kind != "detector" else "+".join(next(iter(item)) for item in method) or "baseline"
+    tail = kind if kind != "detector" else "+".join(next(iter(item)) for item in method) or ("baseline" if trained else "no-training")
     return f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', model.split('::')[-1])}-{tail}"
 
 
@@ -260,7 +283,8 @@ def build_spec(values: dict[str, Any]) -> RunSpec:
     schedule = values["schedule"]  # a resolver passes one that it has validated before
     named = schedule.name if isinstance(schedule, ScheduleRef) else schedule["name"]
     model = str(values["network"] or (student["name"] if student else named))
-    return _validated({**values, "name": run_name(values["kind"], model, values["method"])})
+    whole = first_weights.is_whole(str(values.get("init")))
+    return _validated({**values, "name": run_name(values["kind"], model, values["method"], trained=not whole)})
 
 
 def parse_spec(value: Any, where: str) -> RunSpec:

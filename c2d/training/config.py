@@ -61,8 +61,9 @@ def _detector(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfigs:
     source = _student(spec, folder, pretrained, num_classes=len(card.card.classes), input_size=spec.input)
     assert spec.student is not None
     dataset = coco_dataset(card, "train", source["train_pipeline"], test=False)
-    training = _training(spec, dataset, source.to_dict()["model"])
-    if PIPELINE in source:
+    model = source.to_dict()["model"]
+    training = _training(spec, dataset, model) if spec.has_steps else _without_steps(spec, dataset, model, batch=1)
+    if PIPELINE in source and spec.has_steps:
         dataset[PIPELINE], training["train_cfg"][SHARE] = source[PIPELINE], source[SHARE]
     apply_overrides(training, spec.overrides)
     _check_pipelines(training)
@@ -157,16 +158,7 @@ def _classifier(spec: RunSpec, card: LoadedCard, folder: RunFolder) -> RunConfig
     else:
         if spec.text_embeddings is not None:
             model["text_length"] = stored_embeddings(spec.text_embeddings, folder).vectors.shape[1]
-        training = {
-            "default_scope": "mmdet",
-            "model": model,
-            "init": spec.init,
-            "train_dataloader": {
-                "batch_size": HELD_OUT_BATCH,
-                "dataset": coco_dataset(card, "train", held_out, test=False),
-            },
-            "seed": spec.seed,
-        }
+        training = _without_steps(spec, coco_dataset(card, "train", held_out, test=False), model, HELD_OUT_BATCH)
     apply_overrides(training, spec.overrides)
     _check_pipelines(training)
     _check_classes(training, card, spec.dataset.name)
@@ -201,6 +193,16 @@ def _training(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any]) -> 
         "optim_wrapper": wrapper,
         "param_scheduler": schedulers,
         "find_unused_parameters": False,
+        "seed": spec.seed,
+    }
+
+
+def _without_steps(spec: RunSpec, dataset: dict[str, Any], model: dict[str, Any], batch: int) -> dict[str, Any]:
+    return {
+        "default_scope": "mmdet",
+        "model": model,
+        "init": spec.init,
+        "train_dataloader": {"batch_size": batch, "dataset": dataset},
         "seed": spec.seed,
     }
 

@@ -66,6 +66,8 @@ class Sources:
         if self.init == first_weights.BACKBONE:
             return self._backbone_weights(model)
         is_classifier = self.spec.kind == "classifier"
+        if first_weights.is_whole(self.init):
+            return self._whole_detector(model)
         if self.init == first_weights.NONE:
             part = "backbone" if first_weights.inherits(self.spec.init) else "student"
             return None, "" if is_classifier else f"{part} from scratch (init {self.spec.init}): no pretrained weights"
@@ -114,6 +116,25 @@ class Sources:
             "dataset": spec.dataset.name,
             "schedule": spec.schedule.name,
         }
+
+    def _whole_detector(self, detector: Any) -> tuple[dict[str, Any], str]:
+        """Fill a whole detector from its file, whose classes are those of the data set where it names them."""
+        from c2d.configs.class_names import name_outputs
+        from c2d.detectors.heads import count_classes
+        from c2d.weights.zoo.zoo_weights import fill_detector, read_detector
+
+        file = read_detector(self.init, self.folder, download=self.download)
+        audit = fill_detector(detector, file)
+        classes = tuple(self.card.card.classes)
+        named = name_outputs({}, file.content, count_classes(detector), self.init, file.source)
+        if named is not None and named.names != classes:
+            raise InputError(
+                f"{named.source} has the classes {abbreviate(named.names, 4)}, and data set {self.spec.dataset.name} "
+                f"has {abbreviate(classes, 4)}; take the data set of its training, with the classes in that order"
+            )
+        unknown = [f"its {what}" for what, found in (("classes", named), ("pixels", file.pixels)) if found is None]
+        note = f"; the file does not say {' and '.join(unknown)}: taken as the data set and the config have them"
+        return audit.to_dict(), f"whole detector from {self.init}: {audit.summary()}{note if unknown else ''}"
 
     def inherited_weights(self, student: Any, teacher: TeacherSource) -> tuple[dict[str, Any] | None, str]:
         """Fill a student's neck and heads from its detector teacher, where the spec's `init` says so.

@@ -105,11 +105,15 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
         finally:
             if cache is not None:
                 log.info(cache.summary())
-        return _finish(run, sources, truth, options.workers, facts)
+        return _finish(run, sources, truth, options.workers, facts, log)
 
 
 def _fit(run: TrainingRun, options: RunOptions, log: logging.Logger, truth: dict[str, Any]) -> dict[str, Any]:
     """Train or solve the model; return what result.json adds about a fit without steps."""
+    if run.spec.is_evaluation_only:
+        if is_main():
+            checkpoint.write_weights(run.model.student.state_dict(), run.folder.student)
+        return {}
     if not run.spec.has_steps:
         # imported here: a training needs no code of such a fit
         from c2d.training.frozen.fit_without_steps import fit_without_steps
@@ -149,7 +153,12 @@ def _synthesis_options(options: RunOptions) -> SynthesisOptions:
 
 
 def _finish(
-    run: TrainingRun, sources: Sources, truth: dict[str, Any], workers: int, facts_of_fit: dict[str, Any]
+    run: TrainingRun,
+    sources: Sources,
+    truth: dict[str, Any],
+    workers: int,
+    facts_of_fit: dict[str, Any],
+    log: logging.Logger,
 ) -> dict[str, Any]:
     """Export and evaluate the last weights; write and return the content of result.json."""
     folder = run.folder
@@ -161,6 +170,13 @@ def _finish(
     result, detections = _evaluate(run, sources, truth, workers)
     if detections is not None:
         atomic_write_json_gz(folder.detections, detections)
+    if run.spec.is_evaluation_only:
+        # imported here: a training has no published AP
+        from c2d.training.frozen.published_ap import published_facts
+
+        result |= published_facts(run.spec, result["AP"])
+        if result["published_ap_warning"]:
+            log.warning(result["published_ap_warning"])
     seconds = {**result["seconds"], "train": trained_s}
     if facts_of_fit:
         run.facts["fit"] |= facts_of_fit

@@ -45,7 +45,7 @@ def cached_file(init: str, url: str, *, download: bool | None = None) -> Path:
         InputError: there is no such file; the download failed or is damaged.
         DiskError: the cache cannot be written.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    path = cache_place(url)
     wanted = _hash_prefix(path) or ""
     if not path.is_file():
         if not may_download(download):
@@ -67,6 +67,11 @@ def cached_file(init: str, url: str, *, download: bool | None = None) -> Path:
             f"{path} is broken: its sha256 does not begin with {wanted}; remove it and call again with --download"
         )
     return path
+
+
+def cache_place(url: str) -> Path:
+    """Return where torch's cache has, or will have, the file of an address."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def may_download(download: bool | None) -> bool:

@@ -63,6 +63,13 @@ def specs_of(grid: Grid) -> dict[str, RunSpec]:
     return {spec.id: spec for spec in grid.teachers} | {cell.run: cell.spec for cell in grid.cells}
 
 
+def notes_of(grid: Grid) -> list[str]:
+    """Return lines on what a definition asks for: schedules that are scaled, runs that are not trained."""
+    loaded = [f"{run} needs evaluation only ({spec.init})" for run, spec in specs_of(grid).items()
+              if spec.is_evaluation_only]  # fmt: skip
+    return [*grid.scaled, *loaded]
+
+
 def plan_sweep(definition: Definition, grid: Grid, runs: Path) -> tuple[dict[str, Any], list[Row]]:
     """Return (record, rows) of a definition as it would be submitted now. Writes nothing.
 

@@ -136,6 +136,7 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
 
 CACHES = {
     "torchvision": ("TORCH_HOME", "~/.cache/torch", "hub/checkpoints", "{}*"),
+    "zoo": ("TORCH_HOME", "~/.cache/torch", "hub/checkpoints", "{}*"),
     "timm": ("HF_HOME", "~/.cache/huggingface", "hub", "models--*--{}*"),
 }
 """{library of an `init`: the variable that moves its cache, the default, the folder in it, files of a model}."""
@@ -147,8 +148,8 @@ def first_weights(
     """Check that weight files of the store exist; warn about weights of torchvision and timm no job may download."""
     for run, spec in specs.items():
         source = network_source(spec.init)
-        if source.startswith("sha256:"):
-            kept = RunStore(runs).weights(source.removeprefix("sha256:"))
+        if source.removeprefix("detector:").startswith("sha256:"):
+            kept = RunStore(runs).weights(source.rpartition(":")[2])
             if not kept.is_file():
                 yield RunProblem(
                     run, f"no weight file {kept} in the store; give the file itself as `init`; the store keeps a copy"

@@ -28,7 +28,7 @@ def check_command(
     forward: ForwardOption = True,
 ) -> None:
     """Check every cell: files, classes, layers, shapes, data set, weights. Lists all problems; exit code 2."""
-    from sweeps.actions.submit import problem_error, resolve, specs_of
+    from sweeps.actions.submit import notes_of, problem_error, resolve, specs_of
     from sweeps.checks.check_sweep import check_sweep
     from sweeps.definition.definition import read_definition
 
@@ -40,7 +40,7 @@ def check_command(
         f", {syntheses} syntheses of images" if syntheses else ""
     )
     print(f"{len(grid.cells)} cells, {len(specs_of(grid))} runs, of these {made_first}")
-    for line in grid.scaled:
+    for line in notes_of(grid):
         print(line)
     machine = workspace.profile if profile else None
     problems = check_sweep(sweep, grid, workspace.runs, workspace.data, machine, forward, print_line)
@@ -59,7 +59,7 @@ def plan_command(
 ) -> None:
     """Show the state of every run (new, waiting, running, done, failed, blocked) and the reason. Writes nothing."""
     from sweeps.actions.row_filters import filter_rows
-    from sweeps.actions.submit import plan_sweep, resolve
+    from sweeps.actions.submit import notes_of, plan_sweep, resolve
     from sweeps.definition.definition import read_definition
 
     workspace = open_workspace(runs, data, Where.local, None)
@@ -72,6 +72,6 @@ def plan_command(
         shown = [{"run": row.run.id, "cells": row.cells, **{key: getattr(row, key) for key in keys}} for row in rows]
         print(json.dumps({"sweep": sweep.name, "scaled": grid.scaled, "runs": shown}, indent=1))
     else:
-        for line in grid.scaled:
+        for line in notes_of(grid):
             print(line)
         print_plan(rows, verbose)
