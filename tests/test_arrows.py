@@ -49,8 +49,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "c2d.ops": ("c2d.core", "c2d.detectors", "c2d.detectors.recording"),
     "c2d.configs": ("c2d.core", "c2d.core.yaml", "c2d.detectors"),
     "c2d.specs.scaling": ("c2d.core",),
-    "c2d.specs": ("c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights", "c2d.weights.zoo", "c2d.specs.scaling"),
+    "c2d.specs": (
+        "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.configs", "c2d.weights", "c2d.weights.zoo", "c2d.specs.scaling",
+    ),
     "c2d.weights": ("c2d.core", "c2d.core.download", "c2d.detectors"),
+    "c2d.weights.zoo": ("c2d.core", "c2d.detectors", "c2d.weights"),
     "c2d.teachers.fitting": ("c2d.core", "c2d.specs", "c2d.weights"),
     "c2d.teachers": (
         "c2d.core", "c2d.detectors", "c2d.detectors.recording", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights",
@@ -80,16 +83,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.weights", "c2d.teachers", "c2d.evaluation", "c2d.impressions.sampling", "c2d.impressions.pixels",
         "c2d.impressions.images", "c2d.impressions.page",
     ),
-    "c2d.training.frozen": ("c2d.core", "c2d.specs", "c2d.teachers", "c2d.teachers.fitting", "c2d.evaluation"),
+    "c2d.training.frozen": (
+        "c2d.core", "c2d.data", "c2d.specs", "c2d.weights.zoo", "c2d.teachers", "c2d.teachers.fitting",
+        "c2d.evaluation",
+    ),
     "c2d.training": (
         "c2d.core", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors",
         "c2d.detectors.recording", "c2d.ops",
-        "c2d.configs", "c2d.specs", "c2d.impressions", "c2d.weights", "c2d.teachers", "c2d.teachers.fitting",
-        "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.frozen",
+        "c2d.configs", "c2d.specs", "c2d.impressions", "c2d.weights", "c2d.weights.zoo", "c2d.teachers",
+        "c2d.teachers.fitting", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.frozen",
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
-        "c2d.teachers.fitting",
+        "c2d.teachers.fitting", "c2d.weights.zoo",
         "c2d.impressions.sampling", "c2d.impressions.pixels", "c2d.methods", "c2d.distillation", "c2d.evaluation",
         "c2d.training", "c2d.training.frozen",
     ),

@@ -132,9 +132,9 @@ class RunSpec(Strict):
     def _fits_evaluation(self) -> None:
         if self.kind != "detector" or not (first_weights.is_whole(self.init) and self.is_evaluation_only):
             raise ValueError(
-                f"init {self.init} and schedule '{self.schedule.name}' of a {self.kind}: a whole detector (init zoo:... "
-                "or detector:...) is a student that is evaluated and never trained, schedule: no-training, and no other "
-                "run has that schedule"
+                f"init {self.init} and schedule '{self.schedule.name}' of a {self.kind}: a whole detector (init "
+                "zoo:... or detector:...) is a student that is evaluated and never trained, schedule: no-training, "
+                "and no other run has that schedule"
             )
         for key in ("method", "data_free", "teachers"):
             if (given := getattr(self, key)) and given != Teachers():
@@ -264,9 +264,14 @@ def run_name(kind: str, model: str, method: Method, *, trained: bool = True) -> 
         trained: False for a detector that is evaluated alone.
 
     Returns:
-        For example `retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline`, `retinanet-r101-no-training` or `resnet18-classifier`.
+        For example `retinanet-qr18-icod+fgfi`, `retinanet-qr18-baseline`, `retinanet-r101-no-training` or
+        `resnet18-classifier`.
     """
-    tail = kind if kind != "detector" else "+".join(next(iter(item)) for item in method) or ("baseline" if trained else "no-training")
+    tail = (
+        kind
+        if kind != "detector"
+        else "+".join(next(iter(item)) for item in method) or ("baseline" if trained else "no-training")
+    )
     return f"{re.sub(r'[^A-Za-z0-9._+-]+', '-', model.split('::')[-1])}-{tail}"
 
 

@@ -67,7 +67,8 @@ def needs_of(specs: Iterable[RunSpec]) -> Needs:
         specs: of all runs, teachers included.
     """
     runs = list(specs)
-    sources = {network_source(spec.init) for spec in runs} - {NONE, BACKBONE}
+    # A whole detector of one's own, `detector:sha256:HEX`, is a kept file as well.
+    sources = {network_source(spec.init).removeprefix("detector:") for spec in runs} - {NONE, BACKBONE}
     kept = {source for source in sources if source.startswith(KEPT)}
     return Needs(
         list(dict.fromkeys(DatasetName(spec.dataset.name, spec.dataset.digest) for spec in runs)),

@@ -76,7 +76,10 @@ def _find(source: str, download: bool) -> Path:
         DiskError: its cache cannot be written.
     """
     from c2d.weights import timm_weights, torchvision_weights, weight_packages
+    from c2d.weights.zoo import zoo_table, zoo_weights
 
+    if source.startswith(zoo_table.PREFIX):
+        return zoo_weights.find_file(source, download=download)
     if source.startswith(weight_packages.PREFIX):
         return weight_packages.installed_file(source)
     if source.startswith(timm_weights.PREFIX):

@@ -32,7 +32,9 @@ def published_facts(spec: RunSpec, ap: float | None) -> dict[str, Any]:
     difference = None if ap is None else 100 * (ap - published)
     warning = None
     if difference is None or abs(difference) > LARGEST_DIFFERENCE:
-        found = "undefined" if difference is None else f"{100 * (ap or 0):.2f}, {difference:+.2f} from the published one"
+        found = (
+            "undefined" if difference is None else f"{100 * (ap or 0):.2f}, {difference:+.2f} from the published one"
+        )
         warning = (
             f"AP of {spec.init} is {found} ({100 * published:.1f}), more than {LARGEST_DIFFERENCE} away: data, test "
             "settings or the file are not those of the publication; do not teach with it before the reason is known"

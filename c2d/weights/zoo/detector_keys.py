@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-# mmdet before 2.5 named FCOS's last layers so; SSD's neck was a part of its backbone before 2.14, whose convolutions were
-# numbered through, two for each level.
+# FCOS's last layers had these names early in mmdet 2. Before 2.14, SSD's neck was a part of its backbone, and
+# its convolutions were numbered through, two to a level (mmdet: tools/model_converters/upgrade_ssd_version.py).
 FCOS = re.compile(r"^bbox_head\.fcos_(cls|reg|centerness)\.")
 SSD_EXTRA = re.compile(r"^backbone\.extra\.(\d+)\.(weight|bias)$")
 SSD_HEAD = re.compile(r"^bbox_head\.(cls|reg)_convs\.(\d+)\.(weight|bias)$")

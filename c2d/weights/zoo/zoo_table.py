@@ -71,6 +71,6 @@ def check_student(init: str, student: str) -> None:
     """
     if init.startswith(PREFIX) and student not in (entry := zoo_file(init)).is_of:
         raise InputError(
-            f"init {init} is a {entry.student}, and the student is {student}; write student: {entry.student}, or take a "
-            f"file of {student}"
+            f"init {init} is a {entry.student}, and the student is {student}; write student: {entry.student}, or "
+            f"take a file of {student}"
         )

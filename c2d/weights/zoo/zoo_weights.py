@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -46,6 +47,22 @@ class DetectorFile(NamedTuple):
     pixels: Normalization | None
 
 
+def find_file(init: str, folder: RunFolder | None = None, *, download: bool | None = None) -> Path:
+    """Return the file that `init` names, whose sha256 begins as its name says, or is its name.
+
+    Args:
+        init: as in `read_detector`.
+        folder: as in `read_detector`.
+        download: as in `read_detector`.
+
+    Raises:
+        InputError: there is no such file, or it is another one than its name says.
+    """
+    if init.startswith(PREFIX):
+        return torchvision_weights.cached_file(init, zoo_file(init).url, download=download)
+    return stored_weights.find_file(init.removeprefix(LOCAL), folder)
+
+
 def read_detector(init: str, folder: RunFolder | None = None, *, download: bool | None = None) -> DetectorFile:
     """Read the file that `init` names.
 
@@ -57,10 +74,7 @@ def read_detector(init: str, folder: RunFolder | None = None, *, download: bool 
     Raises:
         InputError: there is no such file, it is another one than its name says, or it cannot be read safely.
     """
-    if init.startswith(PREFIX):
-        path = torchvision_weights.cached_file(init, zoo_file(init).url, download=download)
-    else:
-        path = stored_weights.find_file(init.removeprefix(LOCAL), folder)
+    path = find_file(init, folder, download=download)
     content = safe_load.load(path)
     return DetectorFile(init, str(path), content, file_sha256(path), stated_pixels(content))
 
@@ -109,6 +123,4 @@ def stated_pixels(content: Any) -> Normalization | None:
         return None
     if 0 in std:
         raise InputError(f"the config in the checkpoint divides pixels by std {list(std)}; the file is damaged")
-    return Normalization(
-        (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), "rgb" if swaps == {"True"} else "bgr"
-    )
+    return Normalization((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), "rgb" if swaps == {"True"} else "bgr")

@@ -17,6 +17,7 @@ from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, atomic_write_json
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.resolve_spec import resolve_spec
+from sweeps.actions.submit import notes_of
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.expand import Grid, expand
 
@@ -43,6 +44,20 @@ def refused(text: str, runs: Path = NOWHERE) -> list[str]:
 
 def labels(found: Grid) -> list[str]:
     return [" ".join([*cell.labels.values(), f"s{cell.seed}"]) for cell in found.cells]
+
+
+def test_a_detector_of_the_model_zoo_needs_evaluation_only() -> None:
+    text = """
+question: q
+base: {dataset: coco2017, student: retinanet-r50, schedule: 1x-dense}
+teachers:
+  detector: {student: retinanet-r101, init: zoo:retinanet_r101_fpn_2x_coco_20200131-5560aee8, schedule: no-training}
+axes: {method: [[fgd]]}
+"""
+    (line,) = notes_of(found := grid(text))
+    (teacher,) = found.teachers
+    assert teacher.is_evaluation_only
+    assert line == f"{teacher.id} needs evaluation only (zoo:retinanet_r101_fpn_2x_coco_20200131-5560aee8)"
 
 
 def test_two_by_two_in_file_order_seeds_innermost() -> None:
