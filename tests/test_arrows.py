@@ -130,8 +130,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.yaml", "c2d.data", "sweeps.definition", "sweeps.launchers", "sweeps.actions",
     ),
     "sweeps.prefetch": (
-        "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.fetch", "c2d.specs", "c2d.weights", "sweeps.definition",
-        "sweeps.actions",
+        "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.fetch", "c2d.specs", "c2d.weights", "c2d.weights.zoo",
+        "sweeps.definition", "sweeps.actions",
     ),
     "sweeps.commands": (
         "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions", "sweeps.archive",

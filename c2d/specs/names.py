@@ -114,7 +114,9 @@ def scaling_lines(specs: Iterable[Mapping[str, Any]], lookup: Lookup) -> list[st
     while left:
         values = left.pop(0)
         left += [teacher for teacher in given_teachers(values.get("teachers")) if isinstance(teacher, dict)]
-        if line := lookup.scaling_line(values["schedule"], "classifier" if "network" in values else "detector"):
+        # a block of a teacher that no cell needs may lack its schedule
+        kind, schedule = "classifier" if "network" in values else "detector", values.get("schedule")
+        if schedule is not None and (line := lookup.scaling_line(schedule, kind)):
             lines[line] = None
     return list(lines)
 

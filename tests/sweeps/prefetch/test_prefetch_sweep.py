@@ -22,6 +22,7 @@ from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
 from sweeps.prefetch.needs import Item, needs_of
 from sweeps.prefetch.prefetch_sweep import prefetch_sweep, summary, use_caches
+from sweeps.prefetch.weight_items import weight_item
 from tests.c2d.data.fetch.published_files import serve
 from tests.c2d.file_server import FileServer, file_server
 
@@ -189,6 +190,14 @@ def test_an_installed_package_is_here(place: Place) -> None:
     assert (item.state, item.note) == ("here", str(weight_packages.installed_file(init)))
 
 
+def test_a_whole_detector_of_the_model_zoo_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    init = "zoo:retinanet_r101_fpn_2x_coco_20200131-5560aee8"
+    missing = weight_item(init, False, print)
+    assert missing.state == "missing"
+    assert f"there is no {tmp_path}/hub/checkpoints/retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth" in missing.note
+
+
 def test_the_command_lists_and_has_an_exit_code(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(prefetch)
@@ -222,6 +231,8 @@ def test_runs_of_the_grid_are_no_files() -> None:
 
     found = needs_of([run("backbone"), run("teacher"), run("backbone+teacher"), run("none"), run(f"{RESNET}+teacher")])
     assert (found.datasets, found.weights, found.kept) == ([("a", "d")], [RESNET], [])
+    whole = needs_of([run("zoo:a-00000000"), run("detector:sha256:b")])
+    assert (whole.weights, whole.kept) == (["zoo:a-00000000"], ["sha256:b"])
     assert needs_of([run("none"), run("none", "e"), run("none")]).datasets == [("a", "d"), ("a", "e")]
 
 
