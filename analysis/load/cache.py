@@ -23,6 +23,7 @@ from analysis.load.draft_files import DRAFT_PREFIX, remove_old_drafts
 from c2d.core import json_values, regular_file
 from c2d.core.disk import open_draft
 from c2d.core.regular_file import FileState
+from c2d.metrics.protocols import protocol_names
 
 SCHEMA = 1
 SETTLED_NS = 2_000_000_000
@@ -144,7 +145,7 @@ def load_cache(place: Path | None, store: Path) -> Cache:
 def _made_by() -> dict[str, Any]:
     """Format, version and digest of the code that makes the entries: a cache of other code is not read."""
     code = hashlib.sha256()
-    for module in (columns, flatten, json_values, regular_file):
+    for module in (columns, protocol_names, flatten, json_values, regular_file):
         try:
             code.update(Path(str(module.__file__)).read_bytes())
         except OSError:  # a package without source files has its version

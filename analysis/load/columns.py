@@ -13,7 +13,7 @@ from math import inf
 from typing import Literal
 
 from c2d.core.errors import unknown_name
-from c2d.metrics.protocols.protocol_names import KITTI_IOUS, KITTI_MEANS, VOC_NUMBERS, kitti_numbers
+from c2d.metrics.protocols.protocol_names import REPORTED
 
 Better = Literal["higher", "lower", ""]
 RunKind = Literal["detector", "classifier", "impressions"]
@@ -117,7 +117,7 @@ def _of_protocol(name: str, *keys: str) -> FrameColumn:
     protocol, _, rest = name.partition(".")
     reason = f"the data set has no evaluation protocol {protocol}, or no such objects"
     label = f"{protocol.upper()} {re.sub('[._]', ' ', rest)}"
-    return _ratio(name, "protocols", protocol, *keys, label=label, reason=reason)
+    return _ratio(name, "protocols", *keys, label=label, reason=reason)
 
 
 STATUS_COLUMNS = (
@@ -163,10 +163,7 @@ RESULT_COLUMNS = (
     _text("evaluation_split", "evaluation_split"),
     *(_ratio(name, name, label=name, required=True, reason=_NO_OBJECTS) for name in COCO),
     *(_ratio(f"iou.{iou}", "AP_per_iou", iou, label=f"AP@{iou}", required=True, reason=_NO_OBJECTS) for iou in IOUS),
-    *(_of_protocol(f"voc.{short}", name) for short, name in VOC_NUMBERS.items()),
-    *(_of_protocol(f"kitti.{name}", name) for name in KITTI_MEANS),
-    *(_of_protocol(f"kitti.{class_name}.{name}", "per_class", class_name, name)
-      for class_name in KITTI_IOUS for name in kitti_numbers(class_name)),
+    *(_of_protocol(name, *keys) for name, keys in REPORTED.items()),
     # dAP is a raw difference: fixing an error type can also lower AP.
     *(_ratio(f"tide.{error}", "tide", "dAP", error, label=f"TIDE {error}", better="lower", low=-1) for error in TIDE),
     *(_number(f"count.{error}", "tide", "counts", error, low=0, run_kinds=("detector",)) for error in COUNTED),

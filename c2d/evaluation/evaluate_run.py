@@ -65,7 +65,7 @@ def evaluate_run(
         return {}, []
     for path in ((key,), *_protocol_paths(result)):
         now, before = optional(result, *path), _recorded_value(folder.result, path)
-        name = " ".join(path)
+        name = " ".join(path[-2:])
         if (before is None) != (now is None) or (before is not None and not math.isclose(before, now, abs_tol=1e-6)):
             raise RunError(
                 f"{name} is {now} now and {before} in {folder.result}: another device, toolbox or precision?", "data"

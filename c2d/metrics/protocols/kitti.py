@@ -30,7 +30,7 @@ from c2d.core.errors import InputError
 from c2d.metrics.coco_data import Array, CocoData
 from c2d.metrics.protocols.cell_pairs import intersection_over_union, overlapping_pairs
 from c2d.metrics.protocols.kitti_matching import Candidates, match_by_overlap, match_by_score
-from c2d.metrics.protocols.protocol_names import DIFFICULTIES, KITTI_IOUS, KITTI_MEANS, POSITIONS, kitti_numbers
+from c2d.metrics.protocols.protocol_names import DIFFICULTIES, KITTI_IOUS, POSITIONS, kitti_number, kitti_numbers
 
 MIN_HEIGHT = dict(zip(DIFFICULTIES, (40, 25, 25), strict=True))
 MAX_OCCLUSION = dict(zip(DIFFICULTIES, (0, 1, 2), strict=True))
@@ -73,22 +73,17 @@ def evaluate(annotations: Sequence[Mapping[str, Any]], data: CocoData) -> dict[s
     per_class = {
         name: _class_numbers(name, labels[name.lower()], objects, data) for name in KITTI_IOUS if name.lower() in labels
     }
-    values = {
-        (positions, difficulty): [
-            numbers[kitti_numbers(name)[POSITIONS.index(positions) * 3 + at]] for name, numbers in per_class.items()
+
+    def mean(positions: str, difficulties: Sequence[str]) -> float | None:
+        numbers = [
+            per_class[name][kitti_number(name, positions, which)] for name in per_class for which in difficulties
         ]
-        for positions in POSITIONS
-        for at, difficulty in enumerate(DIFFICULTIES)
-    }
-    means = {f"AP_{positions}_{difficulty}": _mean(found) for (positions, difficulty), found in values.items()}
-    for positions in POSITIONS:
-        means[f"AP_{positions}_mean"] = _mean(
-            [v for key, found in values.items() if key[0] == positions for v in found]
-        )
-    return {
-        **{name: means[name] for name in KITTI_MEANS},
-        "per_class": per_class,
-    }
+        defined = [value for value in numbers if value is not None]
+        return float(np.mean(defined)) if defined else None
+
+    levels = {**{difficulty: (difficulty,) for difficulty in DIFFICULTIES}, "mean": DIFFICULTIES}
+    means = {f"AP_{one}_{level}": mean(one, which) for one in POSITIONS for level, which in levels.items()}
+    return {**means, "per_class": per_class}
 
 
 def _read_objects(annotations: Sequence[Mapping[str, Any]]) -> _Objects:
@@ -128,7 +123,7 @@ def _class_numbers(name: str, label: int, objects: _Objects, data: CocoData) -> 
     inside = _inside_region(objects, data, KITTI_IOUS[name])
     out: dict[str, Any] = dict.fromkeys(kitti_numbers(name))
     counts = {}
-    for at, difficulty in enumerate(DIFFICULTIES):
+    for difficulty in DIFFICULTIES:
         valid = (
             own
             & (data.gt_box[:, 3] > MIN_HEIGHT[difficulty])
@@ -141,8 +136,8 @@ def _class_numbers(name: str, label: int, objects: _Objects, data: CocoData) -> 
         small = data.dt_box[:, 3] < MIN_HEIGHT[difficulty]
         countable = (data.dt_class == label) & ~small
         precision = _precision(_with_countable(candidates, small), valid, countable, inside, data.dt_score)
-        r40, r11 = precision[1:].mean(), precision[::4].mean()
-        out[kitti_numbers(name)[at]], out[kitti_numbers(name)[3 + at]] = float(r40), float(r11)
+        out[kitti_number(name, "R40", difficulty)] = float(precision[1:].mean())
+        out[kitti_number(name, "R11", difficulty)] = float(precision[::4].mean())
     return {**out, "objects": counts}
 
 
@@ -206,8 +201,3 @@ def score_thresholds(scores: Array, objects: int) -> Array:
         kept.append(score)
         position += 1 / (SAMPLES - 1)
     return np.array(kept)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return float(np.mean(defined)) if defined else None

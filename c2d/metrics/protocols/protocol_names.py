@@ -18,7 +18,23 @@ KITTI_MEANS = tuple(f"AP_{positions}_{which}" for positions in POSITIONS for whi
 """Over the classes; `mean` is over the classes and the three difficulties."""
 
 
-def kitti_numbers(class_name: str) -> tuple[str, ...]:
-    """Return the names of the numbers of an evaluated class: AP70 of cars, AP50 of the others."""
-    ap = f"AP{100 * KITTI_IOUS[class_name]:.0f}"
-    return tuple(f"{ap}_{positions}_{difficulty}" for positions in POSITIONS for difficulty in DIFFICULTIES)
+def kitti_number(class_name: str, positions: str, difficulty: str) -> str:
+    """Return the name of a number of an evaluated class: AP70 of cars, AP50 of the others."""
+    return f"AP{100 * KITTI_IOUS[class_name]:.0f}_{positions}_{difficulty}"
+
+
+def kitti_numbers(class_name: str) -> list[str]:
+    """Return the names of all numbers of an evaluated class."""
+    return [kitti_number(class_name, positions, which) for positions in POSITIONS for which in DIFFICULTIES]
+
+
+REPORTED: dict[str, tuple[str, ...]] = {
+    **{f"voc.{short}": ("voc", name) for short, name in VOC_NUMBERS.items()},
+    **{f"kitti.{name}": ("kitti", name) for name in KITTI_MEANS},
+    **{
+        f"kitti.{class_name}.{name}": ("kitti", "per_class", class_name, name)
+        for class_name in KITTI_IOUS
+        for name in kitti_numbers(class_name)
+    },
+}
+"""{name in reports: keys below `protocols` of result.json}."""

@@ -66,11 +66,11 @@ def test_a_run_has_the_numbers_and_they_are_computed_again(run: tuple[TinyStore,
     assert "\nVOC: AP50_area_difficult_ignored " in summary(result)
     again, lines = evaluate_run(folder.id, store.runs, store.data, check=False)
     assert again["protocols"] == result["protocols"]
-    assert [line.split(" equals")[0] for line in lines] == ["AP", *(f"protocols voc {name}" for name in VOC)]
+    assert [line.split(" equals")[0] for line in lines] == ["AP", *(f"voc {name}" for name in VOC)]
     changed = {**result, "protocols": {"voc": {**result["protocols"]["voc"], VOC[1]: 0.987}}}
     atomic_write_json(folder.result, changed)
     try:
-        with pytest.raises(RunError, match=f"protocols voc {VOC[1]} is .* now and 0.987"):
+        with pytest.raises(RunError, match=f"voc {VOC[1]} is .* now and 0.987"):
             evaluate_run(folder.id, store.runs, store.data, check=False)
     finally:
         atomic_write_json(folder.result, result)
