@@ -56,7 +56,7 @@ class PublishedRow:
         return as_number(self.other.get(_SPELLED.get(key, ""), ""))
 
     def fits(self, conditions: Mapping[str, str]) -> bool:
-        """Whether all conditions hold; 0.10 and 0.1 are one value, and a star at the end matches any text."""
+        """Whether all conditions hold, each as `equal` compares."""
         return all(equal(self._value(column), wanted) for column, wanted in conditions.items())
 
     def _value(self, column: str) -> str:
@@ -117,7 +117,12 @@ def as_number(text: str) -> float | None:
 
 
 def equal(given: str, wanted: str) -> bool:
-    """Whether a text has the wanted value: equal as text or as a number, or with the start before a final star."""
+    """Whether a text has the wanted value: equal as text or as a number, or with the start before a final star.
+
+    Alternatives are separated by |, and an empty one is a column without a value.
+    """
+    if "|" in wanted and given != wanted:
+        return any(equal(given, one.strip()) for one in wanted.split("|"))
     numbers = as_number(given), as_number(wanted)
     if wanted.endswith("*"):
         return given.startswith(wanted[:-1])

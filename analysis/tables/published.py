@@ -53,11 +53,11 @@ def check_published(spec: PublishedSpec, study: Study, sweep: str, axes: Collect
 def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
     """Return the published row beside a row of the table.
 
-    A row has conditions when every axis of `spec.rows` has some for its label; axes that made no difference to it are
-    ignored. An axis may replace values of `all`, and name another paper or table than an earlier one. If two axes set
-    any other column to different values, that combination is not published. A combination that `spec.table` does not
-    have is looked for in `spec.later_table`; one that its paper does not have is not published either. A condition that
-    no row of the paper fulfils raises an error.
+    A row has conditions when every axis of `spec.rows` has some for its label; of an axis that made no difference to it
+    those count that all its labels share. An axis may replace values of `all`, and name another paper or table than an
+    earlier one. If two axes set any other column to different values, that combination is not published. A combination
+    that `spec.table` does not have is looked for in `spec.later_table`; one that its paper does not have is not
+    published either. A condition that no row of the paper fulfils raises an error.
 
     Returns:
         The row; None for a row without conditions, or one that is not published.
@@ -100,12 +100,18 @@ def _conditions(spec: PublishedSpec, group: Group) -> dict[str, str] | None:
     if not axes or any(group.labels.get(axis) not in spec.rows[axis] for axis in axes):
         return None
     set_by_axes: dict[str, str] = {}
-    for axis in axes:
-        own = spec.rows[axis][group.labels[axis]]
+    for axis in spec.rows:
+        own = spec.rows[axis][group.labels[axis]] if axis in axes else _shared(spec, group, axis)
         if any(not equal(set_by_axes.get(column, own[column]), own[column]) for column in own.keys() - _OVERRULED):
             return None
         set_by_axes |= own
     return {"paper_key": spec.paper, "table": spec.table, **spec.all, **set_by_axes}
+
+
+def _shared(spec: PublishedSpec, group: Group, axis: str) -> dict[str, str]:
+    """The conditions that all labels of a group on one axis have in common."""
+    first, *others = [spec.rows[axis].get(label, {}) for label in sorted(group.values(axis))]
+    return {column: value for column, value in first.items() if all(one.get(column) == value for one in others)}
 
 
 def _parts(spec: PublishedSpec) -> list[Mapping[str, str]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.load.load import read_study
-from analysis.load.published_file import COLUMNS, SHIPPED, load_published
+from analysis.load.published_file import COLUMNS, SHIPPED, equal, load_published
 from analysis.load.schema import Study
 from analysis.report.report_spec import SHIPPED as REPORTS
 from analysis.report.report_spec import read_spec
@@ -311,3 +311,19 @@ def test_a_later_table_has_what_the_table_does_not() -> None:
         ("compari", 28.0),
     ]
     assert published_gain(found[1], "AP", given)[0] == pytest.approx(28.0 - 23.3)
+
+
+def test_a_baseline_that_two_rows_share_has_the_conditions_that_they_share() -> None:
+    """RetinaNet R50 under two teachers is one baseline; its paper's table has baselines of three detectors."""
+    rows = {"pair": {"r101": {"detector": "RetinaNet"}, "x101": {"table": "Table 3", "detector": "RetinaNet"}},
+            "method": {"baseline": {"method": "baseline"}, "fgd": {"method": "ours"}}}  # fmt: skip
+    given = PublishedSpec(paper="fgd", table="Table 2", all={"student_backbone": "ResNet50"}, rows=rows)
+    also = {"pair": "x101", "method": "baseline"}
+    shared = Group({"pair": "r101", "method": "baseline"}, (also,), ("", "baseline"), pd.DataFrame())
+    found = [find_published(given, one) for one in (shared, group(pair="x101", method="fgd"))]
+    assert [row and (row.text["table"], row.number("AP")) for row in found] == [("Table 2", 37.4), ("Table 3", 40.4)]
+
+
+@pytest.mark.parametrize(("text", "fits"), [("", True), ("X101", True), ("X101 2x", False), ("R101, 1x", True)])
+def test_alternatives_of_a_condition(text: str, fits: bool) -> None:
+    assert equal(text, "|X101|R101*") is fits

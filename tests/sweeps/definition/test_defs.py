@@ -15,6 +15,7 @@ from c2d.specs.names import look_up_names, names_in
 from c2d.specs.resolve_spec import resolve_spec
 from sweeps.definition.definition import definition_names, read_definition
 from sweeps.definition.expand import Cell, Grid, expand
+from tests.sweeps.definition import definition_table
 
 NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
@@ -39,6 +40,17 @@ COUNTS = {
     "icod-iou": (3 * 4, 12, 1),
     "icod-tide": (3 * 4, 12, 1),
     "icod-detectors": (3 * (7 + 6 + 3 * 4), 75, 5),  # two classifiers, two detectors, QR50's backbone
+    # The main results of one paper each: students x rows.
+    "defeat-main": (3 * (4 + 3), 21, 2),  # Faster R-CNN has proposals, RetinaNet none
+    "fgfi-main": (3 * 2 * 2, 12, 2),
+    "gid-main": (3 * 3 * 2, 18, 3),
+    "gkd-main": (3 * 2 * 3, 18, 2),
+    "frs-main": (3 * 5 * 2, 30, 4),  # two GFL students share a teacher
+    # A baseline under two teachers is one run; no cascade is inherited.
+    "fgd-main": (3 * (5 * 3 - 1), 3 * (3 + 5 + 4), 5),
+    "ld-main": (3 * 3 * 3, 27, 1),
+    "pkd-main": (3 * 3 * 2, 18, 3),
+    "crosskd-main": (3 * 4 * 3, 36, 4),
     "rivals": (3 * (11 + 12), 69, 3),
     "teacher-fit": (
         3 * 2 * 2 * 3 * 2,
@@ -84,7 +96,7 @@ def test_cells_runs_and_teachers(name: str) -> None:
     found = planned(name)
     assert (len(found.cells), len({c.run for c in found.cells}), len(found.teachers)) == COUNTS[name]
     assert {cell.seed for cell in found.cells} == {0, 1, 2}
-    assert "baseline" in {cell.labels.get("method", cell.labels.get("teacher")) for cell in found.cells}
+    assert "baseline" in {label for cell in found.cells for label in cell.labels.values()}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -257,6 +269,54 @@ def test_the_ssd_sweeps_share_their_teacher() -> None:
     shared = {planned(name).teachers[0].id for name in COUNTS if name in SSD}
     assert len(shared) == 1
     assert shared <= {spec.id for spec in planned("icod-teacher").teachers}
+
+
+def baselines(name: str, student: str, schedule: str) -> set[str]:
+    """Runs of seed 0 of a student without a method under a schedule."""
+    return {
+        cell.run
+        for cell in planned(name).cells
+        if cell.seed == 0 and not cell.spec.method and cell.spec.student and cell.spec.student.name == student
+        and cell.spec.schedule.name == schedule
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("student", "schedule", "sweeps"),
+    [
+        ("ssd300-vgg16", "ssd", [*SSD, "icod-teacher", "icod-crop-size", "icod-pooling"]),
+        (
+            "faster-rcnn-r50",
+            "2x",
+            ["icod-detectors", *(f"{name}-main" for name in ("fgfi", "gid", "gkd", "fgd", "pkd"))],
+        ),
+        (
+            "retinanet-r50",
+            "2x-dense",
+            ["icod-detectors", "rivals", "fgfi-main", "frs-main", "fgd-main", "crosskd-main"],
+        ),
+        ("gfl-r50", "1x-dense", ["frs-main", "ld-main", "crosskd-main"]),
+    ],
+)
+def test_a_baseline_is_one_run_in_all_sweeps(student: str, schedule: str, sweeps: list[str]) -> None:
+    found = {name: baselines(name, student, schedule) for name in sweeps}
+    assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(sweeps, 1)
+    assert len(set.union(*found.values())) == 1
+
+
+def test_the_classifiers_of_tables_1_and_2_are_the_same_runs() -> None:
+    by_table = [
+        {spec.schedule.name: spec.id for spec in planned(name).teachers if spec.kind == "classifier"}
+        for name in ("icod-students", "icod-detectors")
+    ]
+    assert by_table[0] == by_table[1]
+    assert {"coco-ssd", "coco-general"} <= set(by_table[0])
+
+
+def test_the_page_has_the_counts_of_all_definitions_of_papers() -> None:
+    page = definition_table.PAGE.read_text(encoding="utf-8")
+    assert page == definition_table.page_with(definition_table.table(), page)
+    assert all(f"| `{name}` |" in page for name in COUNTS if name.startswith("icod-") or name.endswith("-main"))
 
 
 def test_the_full_demo_holds_the_demos_runs() -> None:
