@@ -72,9 +72,10 @@ def table() -> Iterator[str]:
     kinds = {kind: list(teachers.values()).count(kind) for kind in dict.fromkeys(teachers.values())}
     of_icod = {cell.run for name, grid in grids.items() if name.startswith("icod-") for cell in grid.cells}
     yield ""
-    yield f"The {listed} runs of this table are {len(runs)} different ones, {len(of_icod)} of them ICOD's: equal cells are"
+    different = f"{len(runs)} different ones, {len(of_icod)} of them ICOD's"
+    yield f"The {listed} runs of this table are {different}: equal cells are one run in every sweep."
     of_kinds = " and ".join(f"{count} {kind}s" for kind, count in kinds.items())
-    yield f"one run in every sweep. {len(teachers)} teachers are trained first, {of_kinds}."
+    yield f"{len(teachers)} teachers are trained first, {of_kinds}."
 
 
 def page_with(lines: Iterator[str], page: str) -> str:
