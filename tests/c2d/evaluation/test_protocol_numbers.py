@@ -16,7 +16,7 @@ from c2d.core.store_folder import RunStore
 from c2d.data.card_lookup import load_card
 from c2d.data.make_card import make_card
 from c2d.evaluation.evaluate_run import evaluate_run
-from c2d.metrics import coco
+from c2d.metrics import coco, coco_json
 from c2d.metrics.protocols import voc
 from c2d.training.train import train
 from tests.c2d.conftest import TinyStore
@@ -58,11 +58,12 @@ def test_a_run_has_the_numbers_and_they_are_computed_again(run: tuple[TinyStore,
 
     store, folder = run
     result = read_json(folder.result)
-    truth = read_json(RunStore(store.runs).targets(read_json(folder.spec)["dataset"]["digest"]))
+    targets = RunStore(store.runs).targets(read_json(folder.spec)["dataset"]["digest"])
+    truth = read_json(targets)
     assert {row["protocol"]["difficult"] for row in truth["annotations"]} == {0, 1}
     data = coco.prepare(truth, read_json(folder.detections))
     assert result["protocols"] == {"voc": voc.evaluate(truth["annotations"], data)}
-    assert coco.evaluate(data)["AP"] == result["AP"]
+    assert coco.evaluate(data)["AP"] == coco.evaluate(coco_json.load(targets, folder.detections))["AP"] == result["AP"]
     assert "\nVOC: AP50_area_difficult_ignored " in summary(result)
     again, lines = evaluate_run(folder.id, store.runs, store.data, check=False)
     assert again["protocols"] == result["protocols"]
