@@ -310,6 +310,7 @@ def test_a_later_table_has_what_the_table_does_not() -> None:
         ("Table 2", 41.9),
         ("compari", 28.0),
     ]
+    assert found[1]
     assert published_gain(found[1], "AP", given)[0] == pytest.approx(28.0 - 23.3)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from sweeps.definition.definition import definition_names, read_definition
 from sweeps.definition.expand import Cell, Grid, expand
 from tests.sweeps.definition import definition_table
 
+ZOO = Path(__file__).parents[3] / "c2d" / "configs" / "zoo.json"
 NOWHERE = Path("no") / "such" / "folder"
 DEMO_DATA = "d0f6c394137470620132258dc1afef706e104e07eae4b9fca31739c013e80a7e"  # 600 and 300 scenes of seed 0
 
@@ -311,6 +314,21 @@ def test_the_classifiers_of_tables_1_and_2_are_the_same_runs() -> None:
     ]
     assert by_table[0] == by_table[1]
     assert {"coco-ssd", "coco-general"} <= set(by_table[0])
+
+
+def test_model_zoo_files_in_comments_exist_with_that_ap() -> None:
+    known = {stem: file["ap_percent"] for stem, file in json.loads(ZOO.read_text())["files"].items()}
+    named = [
+        (name, stem, float(ap))
+        for name in COUNTS
+        for stem, ap in re.findall(
+            r"^#   (\S+-[0-9a-f]{8}) \(([0-9.]+) AP\)$", read_definition(name).text, re.MULTILINE
+        )
+    ]
+    assert {name for name, _, _ in named} == {
+        f"{name}-main" for name in ("fgfi", "gkd", "frs", "fgd", "ld", "pkd", "crosskd")
+    }
+    assert [(stem, ap) for _, stem, ap in named if known.get(stem) != ap] == []
 
 
 def test_the_page_has_the_counts_of_all_definitions_of_papers() -> None:
