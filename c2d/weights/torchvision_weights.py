@@ -33,6 +33,17 @@ def find_file(init: str, *, download: bool | None = None) -> Path:
     return cached_file(init, str(_weights(init).url), download=download)
 
 
+def planned_download(init: str) -> tuple[Path, int | None]:
+    """Return (where the file lies after a download, its bytes, about); None where torchvision does not tell the size.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    listed = _weights(init)
+    size_mib = listed.meta.get("_file_size")
+    return cache_place(str(listed.url)), round(size_mib * 2**20) if size_mib else None
+
+
 def cached_file(init: str, url: str, *, download: bool | None = None) -> Path:
     """Return the file of an address in torch's cache, whose name ends with the first digits of its sha256.
 

@@ -25,18 +25,40 @@ def weight_item(source: str, download: bool, print_line: PrintLine) -> Item:
 
     Returns:
         Its row: here, downloaded, or missing with the fix.
+
+    Raises:
+        InputError: torchvision or the model zoo has no such weights.
     """
+    planned = _planned(source)
     try:
         return _found(source, _find(source, False))
     except (InputError, RunError) as error:
         if not download or source.startswith("package:"):
-            return Item(KIND, source, "missing", None, str(error))
+            return planned or Item(KIND, source, "missing", None, str(error))
     print_line(f"{source}: downloading")
     try:
         found = _found(source, _find(source, True))
     except (InputError, RunError) as error:
         return Item(KIND, source, "missing", None, str(error))
     return replace(found, state="downloaded") if found.state == "here" else found
+
+
+def _planned(source: str) -> Item | None:
+    """Return the row of weights that are not in torch's cache; None for those that are, and for other sources.
+
+    Raises:
+        InputError: torchvision or the model zoo has no such weights.
+    """
+    from c2d.weights import torchvision_weights
+    from c2d.weights.zoo import zoo_table
+
+    if source.startswith(torchvision_weights.PREFIX):
+        path, size = torchvision_weights.planned_download(source)
+    elif source.startswith(zoo_table.PREFIX):
+        path, size = torchvision_weights.cache_place(zoo_table.zoo_file(source).url), None
+    else:
+        return None
+    return None if path.exists() else Item(KIND, source, "missing", size, f"`c2d prefetch` downloads it to {path}")
 
 
 def kept_item(source: str, runs: Path) -> Item:

@@ -67,7 +67,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.delenv("C2D_DOWNLOAD", raising=False)
     with file_server() as server:
         monkeypatch.setattr(
-            torchvision_weights, "_weights", lambda init: SimpleNamespace(url=f"{server.address}/{FILE}")
+            torchvision_weights,
+            "_weights",
+            lambda init: SimpleNamespace(url=f"{server.address}/{FILE}", meta={"_file_size": 44.7}),
         )
         yield Place(tmp_path, server)
 
@@ -104,7 +106,7 @@ def test_a_plan_downloads_nothing(place: Place) -> None:
     make_scenes(place.workspace.data / "scenes", train=2, val=2, size=64, seed=0)
     items = place.prefetch(download=False, dataset="scenes")
     assert states(items) == {"scenes": "here", RESNET: "missing"}
-    assert f"there is no {place.cache / FILE}" in items[1].note
+    assert (items[1].note, items[1].size) == (f"`c2d prefetch` downloads it to {place.cache / FILE}", 46871347)
     assert not place.server.requests
     assert not place.cache.exists()
 
@@ -121,6 +123,18 @@ def test_what_cannot_be_downloaded_is_listed_and_the_rest_is_got(place: Place) -
     del place.table["tiny"]
     with pytest.raises(InputError, match="unknown data set 'tiny'"):
         place.prefetch()
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_unknown_weights_are_bad_input(place: Place, monkeypatch: pytest.MonkeyPatch, download: bool) -> None:
+    make_scenes(place.workspace.data / "scenes", train=2, val=2, size=64, seed=0)
+
+    def unknown(init: str) -> None:
+        raise InputError(f"unknown {init}")
+
+    monkeypatch.setattr(torchvision_weights, "_weights", unknown)
+    with pytest.raises(InputError, match=f"unknown {RESNET}"):
+        place.prefetch(dataset="scenes", download=download)
 
 
 def test_a_data_set_whose_server_is_down(place: Place) -> None:

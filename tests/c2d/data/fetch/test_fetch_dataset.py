@@ -23,7 +23,7 @@ from c2d.data.fetch import unpack as unpack_module
 from c2d.data.fetch.fetch_dataset import FetchOptions, fetch_dataset
 from c2d.data.fetch.fetch_record import read_record
 from c2d.data.fetch.public_archives import PUBLIC_ARCHIVES, PublicArchives
-from c2d.data.fetch.published_cards import LAYOUTS, Lists
+from c2d.data.fetch.published_cards import LAYOUTS, VOC_SPLITS, Lists
 from c2d.data.public import DOWNLOADS, public_cards
 from tests.c2d.data.fetch.published_files import serve
 from tests.c2d.file_server import FileServer, file_server
@@ -259,6 +259,8 @@ def test_the_table_is_complete() -> None:
             assert archive.url.startswith(("http://", "https://")), name
             assert len(archive.sha256) == 64
             assert archive.size > 5_000_000
+    voc = " ".join(f"--{split} {lists}" for split, lists in VOC_SPLITS.items())
+    assert public_cards()["voc0712"].maker == f"c2d data voc VOCdevkit {voc}"
     coco, card = PUBLIC_ARCHIVES["coco2017"], public_cards()["coco2017"]
     published = {member.rstrip("/") for archive in coco.archives for member in archive.members}
     assert published == {part for split in card.splits.values() for part in (split.annotations, split.images)}
