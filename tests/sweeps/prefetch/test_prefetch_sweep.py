@@ -209,7 +209,8 @@ def test_a_whole_detector_of_the_model_zoo_is_listed(monkeypatch: pytest.MonkeyP
     init = "zoo:retinanet_r101_fpn_2x_coco_20200131-5560aee8"
     missing = weight_item(init, False, print)
     assert missing.state == "missing"
-    assert f"there is no {tmp_path}/hub/checkpoints/retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth" in missing.note
+    file = tmp_path / "hub/checkpoints/retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth"
+    assert missing.note == f"`c2d prefetch` downloads it to {file}"
 
 
 def test_the_command_lists_and_has_an_exit_code(tmp_path: Path) -> None:
