@@ -61,6 +61,8 @@ def pipeline_size(pipeline: list[dict[str, Any]]) -> Size:
         InputError: it has no Resize with a `scale`.
     """
     for step in pipeline:
+        if step.get("type") == "ResizedCenterCrop":  # of a classifier on whole images
+            return int(step["size"])
         if step.get("type") in ("Resize", "FixScaleResize") and step.get("scale") is not None:
             scale = step["scale"]
             pair = (scale, scale) if isinstance(scale, int) else (max(scale), min(scale))

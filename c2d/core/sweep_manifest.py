@@ -31,12 +31,14 @@ class PlannedRun:
         cells: {axis: label, ..., "seed": "0"} of every cell that the run fills. A teacher may fill none, an orphan
             never fills one.
         needs: ids of the teachers that must be done before.
+        is_backbone: a teacher whose weights a student's backbone starts from; its column is `backbone`.
     """
 
     run: str
     kind: Literal["teacher", "student", "orphan"]
     cells: tuple[Labels, ...] = ()
     needs: tuple[str, ...] = ()
+    is_backbone: bool = False
 
 
 def sweep_names(runs: Path) -> list[str]:
@@ -74,8 +76,10 @@ def planned_runs(manifest: Mapping[str, Any]) -> list[PlannedRun]:
     cells: dict[str, list[Labels]] = {}
     for cell in manifest["cells"]:
         cells.setdefault(cell["run"], []).append({**cell["labels"], "seed": str(cell["seed"])})
+    backbones = set(manifest.get("backbones", ()))
     teachers = [
-        PlannedRun(run, "teacher", tuple(cells.pop(run, ())), tuple(needs.get(run, ()))) for run in manifest["teachers"]
+        PlannedRun(run, "teacher", tuple(cells.pop(run, ())), tuple(needs.get(run, ())), run in backbones)
+        for run in manifest["teachers"]
     ]
     students = [PlannedRun(run, "student", tuple(found), tuple(needs.get(run, ()))) for run, found in cells.items()]
     return [*teachers, *students, *(PlannedRun(run, "orphan") for run in manifest["orphans"])]
@@ -102,8 +106,8 @@ def _check(manifest: Mapping[str, Any]) -> None:
             _check_label(label, f"a label of axes.{axis!a:.60}")
     for index, cell in enumerate(items(required(manifest, "cells"), "cells")):
         _check_cell(cell, f"cells[{index}]")
-    for key in ("teachers", "orphans"):
-        for run in items(required(manifest, key), key):
+    for key in ("teachers", "orphans", "backbones"):
+        for run in items(manifest.get(key, []) if key == "backbones" else required(manifest, key), key):
             _check_run(run, key)
     needs = required(manifest, "needs")
     if not isinstance(needs, dict):

@@ -31,7 +31,7 @@ def backbone_keys(given: Collection[str], backbone: nn.Module) -> Callable[[str]
             return key.removeprefix("backbone.") if key.startswith("backbone.") else None
         if key not in own and key.startswith(HEADS):
             return None
-        return _mobilenet_key(key) if mobilenet else key
+        return mobilenet_key(key) if mobilenet else key
 
     return rename
 
@@ -54,8 +54,8 @@ def _timm_key(key: str, own: Collection[str]) -> str | None:
     return next((name for name in (key, f"model.{key}", *merged) if name in own), None)
 
 
-def _mobilenet_key(key: str) -> str:
-    """torchvision's MobileNetV2 key -> mmdet's: `features.2.conv.0.0.weight` -> `layer2.0.expand_conv.conv.weight`."""
+def mobilenet_key(key: str) -> str:
+    """Return mmdet's key for one of torchvision: `features.2.conv.0.0.weight` -> `layer2.0.expand_conv.conv.weight`."""
     _, number, rest = key.split(".", 2)
     block = int(number)
     part = {"0": "conv", "1": "bn"}

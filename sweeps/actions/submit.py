@@ -216,7 +216,7 @@ def plan_lines(rows: list[Row], launched: set[str]) -> list[str]:
     lines = []
     for row in rows:
         mark = "->" if row.run.id in launched else "  "
-        cell = ", ".join(f"{axis}={label}" for axis, label in row.cells[0].items()) if row.cells else row.kind
+        cell = ", ".join(f"{axis}={label}" for axis, label in row.cells[0].items()) if row.cells else row.label
         more = f" (+{len(row.cells) - 1} equal)" if len(row.cells) > 1 else ""
         lines.append(f"{mark} {row.state:8} {row.run.id}  [{cell}{more}]  {row.reason}")
     return lines

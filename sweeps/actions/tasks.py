@@ -95,7 +95,7 @@ def _method(row: Row) -> str:
 
 
 def _cell(row: Row) -> str:
-    return ", ".join(f"{axis}={label}" for axis, label in row.cells[0].items()) if row.cells else row.kind
+    return ", ".join(f"{axis}={label}" for axis, label in row.cells[0].items()) if row.cells else row.label
 
 
 def _unfinished_teachers(chosen: list[Row]) -> Callable[[Row], tuple[str, ...]]:

@@ -48,6 +48,7 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
             labels.setdefault(axis, {})[label] = None
     needs = {cell.run: list(needed_runs(cell.spec.teachers).values()) for cell in grid.cells}
     needs |= {spec.id: list(needed_runs(spec.teachers).values()) for spec in grid.teachers}
+    backbones = sorted({str(cell.spec.teachers.backbone) for cell in grid.cells} & {spec.id for spec in grid.teachers})
     previous = set() if before is None else {planned.run for planned in planned_runs(before)}
     return {
         "format": FORMAT,
@@ -61,6 +62,7 @@ def build_manifest(definition: Definition, grid: Grid, before: dict[str, Any] | 
         "seeds": list(definition.seeds),
         "cells": [{"labels": cell.labels, "seed": cell.seed, "run": cell.run} for cell in grid.cells],
         "teachers": [spec.id for spec in grid.teachers],
+        **({"backbones": backbones} if backbones else {}),
         "needs": {run: teachers for run, teachers in needs.items() if teachers},
         # The keys of `needs` are all planned runs, those without teachers included.
         "orphans": sorted(previous - set(needs)),

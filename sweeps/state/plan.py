@@ -42,6 +42,7 @@ class Row:
         is_last_known: SLURM did not answer, and the state is that of an earlier time, which the reason has.
         silence: why SLURM did not answer about its job; "" if it did, or was not asked.
         problems: files of the run that cannot be used. Where one of them decides the state, the run is damaged.
+        is_backbone: it is a teacher whose weights a student's backbone starts from.
         is_deleted: its run folder was deleted while its job waits or runs; `job` is what its submission recorded.
         canary: the launch of its canary while that waits, runs, or has failed: the state is then that of the canary.
     """
@@ -61,6 +62,12 @@ class Row:
     problems: tuple[Problem, ...] = ()
     canary: Job | None = None
     is_deleted: bool = False
+    is_backbone: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the run is, for lines without a cell: teacher, backbone, student or orphan."""
+        return "backbone" if self.is_backbone else self.kind
 
     @property
     def deciding_job(self) -> Job | None:
@@ -130,7 +137,7 @@ def plan_rows(
     rows: dict[str, Row] = {}
     for entry in [*others.values(), *entries]:
         row = Row(RunFolder(runs / entry.run), entry.kind, entry.cells, "new", "no run folder yet", True, {}, None)
-        row = replace(row, status={"state": "waiting"}, needs=entry.needs)
+        row = replace(row, status={"state": "waiting"}, needs=entry.needs, is_backbone=entry.is_backbone)
         if entry.run in files:
             row = _decided(row, files[entry.run], facts, queue_answered, clock)
         if entry.run in lost and row.state != "done":

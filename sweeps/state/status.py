@@ -90,6 +90,7 @@ def _summarize_run(row: Row, fact: JobFacts | None, now: float) -> dict[str, Any
     return {
         "run": row.run.id,
         "kind": row.kind,
+        "label": row.label,
         "labels": [dict(cell) for cell in row.cells],
         "state": "finishing" if finishing else "unknown" if row.is_last_known else row.state,
         "last_known_state": row.state if row.is_last_known else None,

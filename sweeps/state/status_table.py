@@ -103,7 +103,7 @@ def summary_lines(summary: Summary) -> list[str]:
 
 def _cell(run: Mapping[str, Any]) -> str:
     if not run["labels"]:
-        return str(run["kind"])
+        return str(run["label"])
     text = ", ".join(f"{axis.rpartition('.')[2]}={label}" for axis, label in run["labels"][0].items())
     return text + (f" (+{len(run['labels']) - 1})" if len(run["labels"]) > 1 else "")
 

@@ -1,6 +1,6 @@
 """SSD512 on VGG16, the paper's second student: mmdet's stock model and augmentation.
 
-Weights: torchvision:vgg16.IMAGENET1K_FEATURES (pixels 0-255, mean subtracted only), as the stock normalisation has it.
+Weights: as ssd300-vgg16, with what is unverified about them.
 """
 
 _base_ = "mmdet::ssd/ssd512_coco.py"
