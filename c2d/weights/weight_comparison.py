@@ -64,7 +64,7 @@ def compare_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -
     """Compare two state dicts.
 
     Args:
-        first: keys of torchvision, timm or mmdet; of a whole detector the backbone is compared.
+        first: {key: tensor of any shape}, keys of torchvision, timm or mmdet; of a detector the backbone is compared.
         second: the same.
     """
     a, b = _backbone(first), _backbone(second)
@@ -80,7 +80,13 @@ def compare_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -
 
 
 def compare_tensors(key: str, first: Tensor, second: Tensor) -> KeyComparison:
-    """Compare two tensors of one name."""
+    """Compare two tensors, of any shape and dtype, of one name.
+
+    Args:
+        key: their name.
+        first: (M, 3, k, k) if it reads pixels: then the input channels may be flipped, and scaled one by one.
+        second: of any shape.
+    """
     if first.shape != second.shape:
         return KeyComparison(key, "another shape")
     a, b = first.double(), second.double()
