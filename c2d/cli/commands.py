@@ -100,11 +100,16 @@ def train(
 
 
 def _root_of(dataset: Any) -> Path | None:
-    """Return the root of a data set that was given by path: the folder above its card's; None for a name."""
-    if not isinstance(dataset, str) or not Path(dataset).exists():
+    """Return the root of a data set that was given by path: the folder above its card's; None for a name.
+
+    A folder without a card is no data set: the files that one was made from may have its name.
+    """
+    from c2d.data.card import CARD_FILE
+
+    if not isinstance(dataset, str):
         return None
-    path = Path(dataset)
-    return (path.parent if path.is_file() else path).absolute().parent
+    card = Path(dataset) if Path(dataset).name == CARD_FILE else Path(dataset) / CARD_FILE
+    return card.parent.absolute().parent if card.is_file() else None
 
 
 def evaluate(

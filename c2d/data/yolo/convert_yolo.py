@@ -64,7 +64,9 @@ def convert_yolo(
         if found is not None and (message := frame_error(found, None, path)):
             issues.append(f"{path.name}: {message}")
     if not issues and not any(lines.boxes for lines in labels):
-        issues.append(f"{layout.file}: no box in the label files of {len(flat)} images")
+        issues.append(
+            f"{layout.file}: no box in the label files of {len(flat)} images (the first: {label_file(flat[0][1])})"
+        )
     if issues:
         raise InvalidDataset(f"{src} cannot be converted", issues)
     sizes = [found.size for found in facts if found is not None]

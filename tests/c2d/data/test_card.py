@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2d.cli.commands import _root_of
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json
 from c2d.data.card import Card, Split, annotation_digest
@@ -278,3 +279,14 @@ def test_no_card_is_written_under_a_wrong_name(
     with pytest.raises(InputError, match="train has 2 boxes instead of 3; give it another name"):
         _card(tmp_path / "data" / "insects", write, coco)
     assert not (tmp_path / "data" / "insects" / "card.json").exists()
+
+
+def test_a_folder_without_a_card_does_not_hide_a_data_set_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`c2d data kitti kitti data/kitti`: `dataset: kitti` is the card in ./data, not the files it was made from."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kitti").mkdir()
+    assert _root_of("kitti") is None
+    (tmp_path / "kitti/card.json").write_text("{}")
+    assert _root_of("kitti") == _root_of("kitti/card.json") == tmp_path

@@ -185,6 +185,14 @@ def test_images_that_cannot_be_trusted(src: Path, tmp_path: Path) -> None:
     assert "a leak between splits" in text
 
 
+def test_label_files_in_another_place_are_named(src: Path, tmp_path: Path) -> None:
+    (src / "labels").rename(src / "texts")
+    with pytest.raises(
+        InvalidDataset, match=r"no box in the label files of 2 images \(the first: .*labels/train/train\.txt"
+    ):
+        convert_yolo(src, tmp_path / "out")
+
+
 def test_two_folders_may_have_images_of_one_name(tmp_path: Path) -> None:
     src = write_yolo(tmp_path / "yolo", yaml=YAML.replace("images/train", "[images/train, images/more]"))
     for kind in ("images", "labels"):
