@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from analysis.load.columns import IOUS
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_run import write_json
 from benchmarks.suite.synthetic_store import plain_value
@@ -82,11 +83,19 @@ def result_of(spec: Mapping[str, Any], specs: Mapping[str, dict[str, Any]], ap: 
         return synthetic_run.classifier_result_json()
     teachers = spec["teachers"]
     result = synthetic_run.result_json(ap, teachers.get("classifier"))
+    result["tide"]["per_iou"] = {iou: _errors_at(result["tide"], place) for place, iou in enumerate(IOUS)}
     if detector := teachers.get("detector"):
         result["teachers"]["detector"] = {"run": detector, "AP": TEACHER_AP}
     if made := teachers.get("impressions"):
         result["training_images"] = training_images_of(made, specs[made])
     return result
+
+
+def _errors_at(tide: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """TIDE totals at a threshold, by its number from 0: Loc grows with the threshold, the others fall to a half."""
+    share = {error: 1 + place / 6 if error == "Loc" else 1 - place / 18 for error in tide["dAP"]}
+    falling = tide["AP"] * (1 - place / 10)
+    return {**tide, "AP": falling, "dAP": {error: value * share[error] for error, value in tide["dAP"].items()}}
 
 
 def fill_planned(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.load.columns import IOUS
+from analysis.load.columns import IOUS, TIDE
 from analysis.load.load import read_study
 from analysis.load.schema import Study
 from analysis.plots import FIGURES
@@ -216,6 +216,21 @@ def test_the_figures_of_data_free_sweeps_have_every_point(finished: Callable[[st
     assert sorted(means.values()) == sorted(wanted)
     assert flat == ({"real"} if spec.kind == "curve" else set())
     assert FIGURES[spec.kind].draw(data, spec).axes
+
+
+def test_the_figures_over_the_iou_threshold_have_every_point(finished: Callable[[str], Study]) -> None:
+    """Table 5 as a figure in percent, with the differences to the baseline; TIDE's six errors of the same four rows."""
+    curve, errors = (read_spec(defaults.SHIPPED / f"{name}.yaml") for name in ("icod-table5-curve", "icod-tide-curves"))
+    of_ap, of_errors = (FIGURES[spec.kind].data(finished(spec.sweep), spec, spec.sweep) for spec in (curve, errors))
+    assert of_ap.groupby("form").size().to_dict() == {"AP": 4 * 10, "difference": 3 * 10}
+    assert of_errors.groupby("error").size().to_dict() == dict.fromkeys(TIDE[:6], 4 * 10)
+    for data, spec in ((of_ap, curve), (of_errors, errors)):
+        assert (data["n"] == 3).all()
+        assert list(dict.fromkeys(data["row"])) == ["baseline", "kd_cls", "loc+kd_loc", "all"]
+        assert FIGURES[spec.kind].draw(data, spec).axes
+    assert of_ap[of_ap["form"] == "AP"]["value"].between(5, 70).all()
+    loc = of_errors[(of_errors["error"] == "Loc") & (of_errors["row"] == "all")].sort_values("iou")["value"]
+    assert loc.iloc[-1] == pytest.approx(2.5 * loc.iloc[0])
 
 
 @pytest.mark.parametrize("sweep", WITHOUT_FIGURES)
