@@ -253,6 +253,19 @@ def test_rows_with_equal_published_triples_are_one_run() -> None:
     assert pooling["4"] != pooling["8"]
 
 
+def test_rows_of_several_tables_are_one_run() -> None:
+    """KD_cls at weight 0.4 and T 2 is in tables 1, 3a, 3b (twice) and 5 (26.3), L_loc + KD_loc in 1, 4c, 5 (27.2)."""
+    ssd300 = {cell.labels["method"]: cell.run for _, cell in icod("icod-students") if cell.labels["model"] == "ssd300"}
+    (best,) = {cell.run for p, cell in icod("icod-weight-temperature") if (p["lambda_kc"], p["T"]) == (0.4, 2)}
+    (r50,) = {
+        cell.run for _, cell in icod("icod-teacher")
+        if [cell.labels[f"teacher.classifier.{key}"] for key in ("network", "input")] == ["resnet50", "112"]
+    }  # fmt: skip
+    assert ssd300["kd_cls"] == best == r50
+    (pixels_and_l0,) = {cell.run for _, cell in icod("icod-layers") if cell.labels["layers"] == "raw+l0"}
+    assert ssd300["loc+kd_loc"] == pixels_and_l0
+
+
 @pytest.mark.parametrize("name", ["icod-iou", "icod-tide"])
 def test_table_5_and_the_tide_figure_are_runs_of_table_1(name: str) -> None:
     table_1 = {(cell.labels["method"], cell.seed): cell.run for cell in planned("icod-students").cells
