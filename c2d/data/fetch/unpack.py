@@ -6,15 +6,17 @@ that a call continues what an earlier one began.
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -86,12 +88,19 @@ def _is_wanted(name: str, wanted: tuple[str, ...]) -> bool:
     return any(name == one or (one.endswith("/") and name.startswith(one)) for one in wanted)
 
 
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, IndexError, KeyError, OverflowError),
+)
+"""What `zipfile` and `tarfile` raise on a damaged archive (found by fuzzing); OSErrors of reading become EOFErrors."""
+
+
 @contextmanager
 def _reading(archive: Path) -> Iterator[None]:
     """Turn the errors of a damaged archive into one line."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except DAMAGED as error:
         raise RunError(
             f"{archive} is damaged ({first_line(error)}); remove it, and call the same command again", "data"
         ) from None
@@ -99,19 +108,27 @@ def _reading(archive: Path) -> Iterator[None]:
 
 @contextmanager
 def _members(archive: Path) -> Iterator[list[Member]]:
-    """Yield the files of an archive.
+    """Yield the files of an archive, which stays open in the body.
 
     Raises:
         RunError: a member is no regular file and no folder, or its name leads elsewhere.
     """
+    with ExitStack() as stack:
+        try:
+            members = _listed(archive, stack)
+        except OSError as error:
+            raise EOFError(first_line(error)) from None
+        yield members
+
+
+def _listed(archive: Path, stack: ExitStack) -> list[Member]:
     if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as opened:
-            yield [_zip_member(archive, opened, info) for info in opened.infolist() if not info.is_dir()]
-    elif archive.suffix == ".tar":
-        with tarfile.open(archive, "r:") as tar:
-            yield [_tar_member(archive, tar, info) for info in tar if not info.isdir()]
-    else:
-        raise unknown_name("kind of archive", archive.name, (".zip", ".tar"))
+        opened = stack.enter_context(zipfile.ZipFile(archive))
+        return [_zip_member(archive, opened, info) for info in opened.infolist() if not info.is_dir()]
+    if archive.suffix == ".tar":
+        tar = stack.enter_context(tarfile.TarFile(archive))
+        return [_tar_member(archive, tar, info) for info in tar if not info.isdir()]
+    raise unknown_name("kind of archive", archive.name, (".zip", ".tar"))
 
 
 def _zip_member(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
@@ -184,7 +201,17 @@ def _write(member: Member, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # No link is followed that lies in the place of the file.
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
-    with os.fdopen(number, "wb") as target, member.open() as source:
-        shutil.copyfileobj(source, target, CHUNK)
+    with os.fdopen(number, "wb") as target:
+        for chunk in _chunks(member):
+            target.write(chunk)
     if path.stat().st_size != member.size:
         raise EOFError(f"{member.name} ends early")
+
+
+def _chunks(member: Member) -> Iterator[bytes]:
+    try:
+        with member.open() as source:
+            while chunk := source.read(CHUNK):
+                yield chunk
+    except OSError as error:
+        raise EOFError(f"{member.name}: {first_line(error)}") from None

@@ -342,6 +342,21 @@ def _latency(folder: Path) -> Parse:
 
 _JSON = ("c2d.core.json_values", "c2d.core.regular_file")
 _YAML = ("c2d.core.yaml.yaml_lines", "c2d.core.yaml.yaml_scalars")
+
+
+def _archive(folder: Path) -> Parse:
+    from c2d.data.fetch.unpack import unpack
+
+    def parse(data: bytes) -> object:
+        path, out = folder / ("data.zip" if data[:2] == b"PK" else "data.tar"), folder / "out"
+        path.write_bytes(data)
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        return unpack(path, out, ("a/",), lambda line: None)
+
+    return parse
+
+
 TARGETS: dict[str, Target] = {
     "question": Target(
         _question,
@@ -368,6 +383,7 @@ TARGETS: dict[str, Target] = {
         ),
     ),
     "voc": Target(_voc, ("c2d.data.voc.voc_xml",)),
+    "archive": Target(_archive, ("c2d.data.fetch.unpack",)),
     "card": Target(_card, ("c2d.data.card", "c2d.data.card_lookup")),
     "status": Target(
         _run_file("status.json"), ("c2d.core.status_shape", *_JSON), ("tests/fixtures/runs/*/status.json",)
