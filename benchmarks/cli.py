@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
-    help="Measure: latency of a student, cost of a distilled training step.",
+    help="Measure: latency of a student, cost of a training step, speed of the loader; estimate GPU hours.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -256,6 +256,54 @@ def overhead(
         record = measure_overhead(Path(folder), Sizes(cells, read, report), repeats)
     print(markdown(record))
     _write_records(out, [record])
+
+
+@app.command()
+def hours(
+    definitions: Annotated[
+        list[str] | None, typer.Argument(metavar="[DEF]...", help="definitions of sweeps, or names of shipped ones")
+    ] = None,
+    gpu: Annotated[str, typer.Option(help="v100, a100, h100 or all")] = "all",
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs of a training, for the padding of its batches")] = 8,
+    check: Annotated[bool, typer.Option(help="measure steps on this CPU beside the estimate, instead")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="one line for each cell and teacher")] = False,
+    out: Annotated[Path | None, typer.Option(help="write to this file instead")] = None,
+    runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA)")] = None,
+) -> None:
+    """Estimate the GPU hours of every run of definitions from counted FLOPs; or measure the estimate's own error."""
+    import json
+
+    from c2d.core.errors import InputError, unknown_name
+    from c2d.core.run_folder import atomic_write_text
+
+    if check == bool(definitions):
+        raise InputError("give definitions (DEF.yaml or a shipped name), or --check alone, which takes none")
+    if as_json and as_csv:
+        raise InputError("--json and --csv are two formats; give one of them")
+    if check:
+        from benchmarks.hours import hours_check
+
+        record = hours_check.measure_error()
+        text = json.dumps(record, indent=1) if as_json else hours_check.markdown(record)
+    else:
+        from benchmarks.hours import hours_table
+        from benchmarks.hours.estimate import estimate_hours
+        from benchmarks.hours.gpu_cards import CARDS
+        from c2d.core.store_folder import runs_folder
+
+        if gpu not in (*CARDS, "all"):
+            raise unknown_name("GPU", gpu, [*CARDS, "all"])
+        cards = list(CARDS) if gpu == "all" else [gpu]
+        estimate = estimate_hours(definitions or [], cards, runs_folder(runs), data, gpus)
+        text = hours_table.to_csv(estimate) if as_csv else hours_table.markdown(estimate)
+        text = json.dumps(hours_table.to_json(estimate), indent=1) if as_json else text
+    if out is None:
+        print(text)
+    else:
+        atomic_write_text(out, text.rstrip("\n") + "\n")
+        print(f"written: {out}")
 
 
 def _write_records(out: Path | None, records: list[dict[str, Any]]) -> None:

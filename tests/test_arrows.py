@@ -170,17 +170,23 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.teachers", "c2d.evaluation", "c2d.training",
         "c2d.impressions.sampling", "c2d.impressions.pixels", "c2d.ops", "benchmarks.machine",
     ),
+    "benchmarks.hours": (
+        "c2d.core", "c2d.core.process", "c2d.data", "c2d.detectors", "c2d.configs", "c2d.specs", "c2d.ops",
+        "c2d.teachers", "c2d.distillation", "c2d.evaluation", "c2d.training", "benchmarks.flops",
+    ),
     "benchmarks.suite": (
         "c2d.core", "c2d.core.process", "c2d.metrics", "analysis.load", "analysis.stats", "benchmarks.machine",
     ),
-    "benchmarks": ("c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite"),
+    "benchmarks": (
+        "c2d.core", "benchmarks.latency", "benchmarks.training", "benchmarks.suite", "benchmarks.hours",
+    ),
 }  # fmt: skip
 TORCH_FREE = ("c2d.core", "c2d.markup", "c2d.metrics", "c2d.data", "c2d.specs", "sweeps", "analysis")
 COMMAND_MODULES = ("c2d.cli.commands", "c2d.cli.convert_commands", "c2d.cli.data_commands", "c2d.cli.doctor",
                    "c2d.cli.main", "c2d.__main__", "sweeps.cli", "analysis.cli", "benchmarks.cli")  # fmt: skip
 METHOD_FRAME = ("c2d.methods", "c2d.methods.base", "c2d.methods.__main__")  # all other files of the folder are methods
 # The step benchmark of one method, and the method in a synthetic store that reports are tried on.
-NAMES_A_METHOD = ("benchmarks.training.step", "benchmarks.suite.synthetic_run")
+NAMES_A_METHOD = ("benchmarks.training.step", "benchmarks.suite.synthetic_run", "benchmarks.hours.hours_check")
 MOST_FILES = 16
 LONG_FOLDERS = ("c2d.methods", "analysis.plots")  # one paper or one kind of figure a file
 

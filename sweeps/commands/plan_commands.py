@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
+
+import typer
 
 from sweeps.commands.command_options import (
     DataOption,
@@ -56,12 +59,16 @@ def plan_command(
     filters: FilterOption = None,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
+    with_specs: Annotated[bool, typer.Option("--specs", help="with --json: the whole spec of every run")] = False,
 ) -> None:
     """Show the state of every run (new, waiting, running, done, failed, blocked) and the reason. Writes nothing."""
+    from c2d.core.errors import InputError
     from sweeps.actions.row_filters import filter_rows
-    from sweeps.actions.submit import notes_of, plan_sweep, resolve
+    from sweeps.actions.submit import notes_of, plan_sweep, resolve, specs_of
     from sweeps.definition.definition import read_definition
 
+    if with_specs and not as_json:
+        raise InputError("--specs adds the specs to the JSON object of --json; give both")
     workspace = open_workspace(runs, data, Where.local, None)
     sweep = read_definition(definition)
     grid = resolve(sweep, workspace)
@@ -70,6 +77,9 @@ def plan_command(
     if as_json:
         keys = ("kind", "state", "reason", "launch", "failure_class")
         shown = [{"run": row.run.id, "cells": row.cells, **{key: getattr(row, key) for key in keys}} for row in rows]
+        if with_specs:
+            specs = {run: spec.to_json() for run, spec in specs_of(grid).items()}
+            shown = [one | {"spec": specs.get(str(one["run"]))} for one in shown]  # null: of an earlier definition
         print(json.dumps({"sweep": sweep.name, "scaled": grid.scaled, "runs": shown}, indent=1))
     else:
         for line in notes_of(grid):
