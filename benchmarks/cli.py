@@ -259,6 +259,31 @@ def overhead(
 
 
 @app.command()
+def loader(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC.yaml|RUN", help="its data set is here, its teachers are finished")
+    ],
+    workers: Annotated[str, typer.Option(metavar="N,N,...", help="numbers of loader processes")] = "0,2,4",
+    batches: Annotated[int, typer.Option(min=3, help="counted batches of each measurement")] = 20,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model")] = None,
+    out: Annotated[Path | None, typer.Option(help="where to write all samples (JSON)")] = None,
+    runs: Annotated[Path | None, typer.Option("--runs", help="the store (default: C2D_RUNS, else ./runs)")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="root of the data cards (default: C2D_DATA)")] = None,
+) -> None:
+    """Time the loader of a training, its step, and both together; print how long the step waits for data."""
+    from c2d.core.errors import InputError
+
+    counts = [part.strip() for part in workers.split(",")]
+    if not all(part.isdecimal() for part in counts):
+        raise InputError(f"--workers {workers!r}: give numbers of loader processes with commas, such as 0,2,4")
+    from benchmarks.training import loader_speed
+
+    record = loader_speed.measure_loader(spec, runs, data, [int(part) for part in counts], batches, threads)
+    print(loader_speed.markdown(record))
+    _write_records(out, [record])
+
+
+@app.command()
 def hours(
     definitions: Annotated[
         list[str] | None, typer.Argument(metavar="[DEF]...", help="definitions of sweeps, or names of shipped ones")

@@ -27,7 +27,7 @@ def convolution_backward(
     gradient: Shape, x: Shape, weight: Shape, _bias: Any, _stride: Any, _padding: Any, _dilation: Any, transposed: bool,
     _output_padding: Any, _groups: int, output_mask: Sequence[bool], out_shape: Any = None,
 ) -> int:  # fmt: skip
-    """Return the FLOPs of the gradients of a convolution that are asked for: of its input, of its weight.
+    """Return the FLOPs of the needed gradients of a convolution: of its input, of its weight.
 
     Shapes: gradient (N, c_out, h, w), x (N, c_in, H, W), weight (c_out, c_in / groups, k, k).
     """
@@ -96,7 +96,7 @@ def forward_and_training_work(call: Callable[[], Any]) -> tuple[Work, Work]:
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
-    """Yield every tensor of nested tuples, lists and dicts, in order."""
+    """Yield every tensor (any shape) of nested tuples, lists and dicts, in order."""
     if isinstance(outputs, Tensor):
         yield outputs
     elif isinstance(outputs, dict):

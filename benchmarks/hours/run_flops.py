@@ -292,7 +292,8 @@ def _teachers(spec: RunSpec) -> dict[str, str]:
 
 def _published_card(name: str, digest: str) -> LoadedCard:
     public = public_cards().get(name) or public_cards()["coco2017"]
-    splits = {split: Split(**one.model_dump(), digest="") for split, one in public.splits.items()}
+    kept = {"annotations", "images", "n_images", "n_boxes"}
+    splits = {split: Split(**one.model_dump(include=kept), digest="") for split, one in public.splits.items()}
     return LoadedCard(Card(name=name, classes=public.classes, digest=digest, splits=splits), Path(name))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def fit(
             if state:
                 with checkpoint.fitting(folder.checkpoint(start)):
                     trainer.resume(state)
-            loader = _loader(dataset, config, workers, start)
+            loader = training_loader(dataset, config, workers, start)
             with metrics.progress(start):
                 stream, stopping = iter(loader), False
                 while trainer.iteration < total and not stopping:
@@ -147,6 +148,8 @@ class Trainer:
         self.hub.update_info_dict({"epoch": 0, "max_iters": self.total})
         self.model, self.average, self.iteration = model, average, 0
         self.keys = tuple(model.state_dict())
+        # The loader pins its images, so their copy to a GPU need not be waited for: kernels run after it in any case.
+        model.data_preprocessor._non_blocking = torch.cuda.is_available()
         self.closing_start = closing_start(config["train_cfg"])
         self.box_losses = BoxLossCheck(model, steps_of_a_pass)
         self.wrapped = data_parallel(model, config["find_unused_parameters"])
@@ -212,10 +215,22 @@ class Trainer:
         self.optimizer.initialize_count_status(self.wrapped, self.iteration, self.total)
 
 
-def _loader(dataset: Any, config: Config, workers: int, start: int) -> DataLoader[Any]:
+def training_loader(
+    dataset: Any, config: Config, workers: int, start: int, *, endless: bool = False
+) -> DataLoader[Any]:
+    """Return the batches of this rank, from iteration `start` on.
+
+    Args:
+        dataset: mmdet data set of the training split.
+        config: train_config.py.
+        workers: loader processes; the batches do not depend on their number.
+        start: first iteration.
+        endless: go on after the training's last iteration, to measure the loader.
+    """
     rank, world = get_dist_info()
     batch, seed = config["train_dataloader"]["batch_size"], config["seed"]
-    stream = ResumableSampler(len(dataset), seed, batch, rank, world, start, config["train_cfg"]["max_iters"])
+    stop = sys.maxsize // batch if endless else config["train_cfg"]["max_iters"]
+    stream = ResumableSampler(len(dataset), seed, batch, rank, world, start, stop)
     batches = BatchSampler(stream, batch // world, drop_last=False)  # type: ignore[arg-type]  # keys are no ints
     return image_loader(seeded(dataset, config), batches, workers)
 

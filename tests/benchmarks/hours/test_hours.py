@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from benchmarks.cli import app
 from benchmarks.hours import hours_check, hours_table
 from benchmarks.hours.estimate import HoursEstimate, HoursRow, run_hours
-from benchmarks.hours.gpu_cards import CARDS, OPERATOR_S, GpuCard
+from benchmarks.hours.gpu_cards import CARDS, OPERATOR_S, GpuCard, Precision
 from benchmarks.hours.published_speeds import SPEEDS, SSD_RESNET50, geometric_mean
 from benchmarks.hours.run_flops import ImageFlops, RunFlops
 from c2d.core.errors import InputError
@@ -23,7 +23,7 @@ from c2d.core.errors import InputError
 CARD = GpuCard("card", {"fp32": 10.0, "amp": 40.0}, {"fp32": 0.5, "amp": 0.25}, 2.0, "made up")  # 5 and 10 TFLOP/s
 DEFINITION = """
 question: What does it cost?
-base: {dataset: coco2017, student: retinanet-qr18, init: none, schedule: {name: smoke, values: {iterations: 36, batch: 8}}}
+base: {dataset: coco2017, student: retinanet-qr18, init: none, schedule: {name: smoke, values: {batch: 8}}}
 teachers: {detector: {student: retinanet-r18, init: none, schedule: smoke}}
 axes:
   method: {baseline: [], fitnets: [{fitnets: {}}]}
@@ -74,11 +74,12 @@ def test_the_shares_of_the_cards_follow_from_published_speeds() -> None:
     """Two networks, both on both cards in both precisions: the mean of their ratios to the V100 in fp32."""
     resnet = {(s.card, s.precision): s.images / s.seconds for s in SPEEDS if s.network == "classifier:resnet50"}
     rate = {key: card.peak_tflops[p] * card.share[p] for key, card in CARDS.items() for p in ("fp32",)}
-    for card, precision in (("v100", "amp"), ("a100", "fp32"), ("a100", "amp")):
+    pairs: tuple[tuple[str, Precision], ...] = (("v100", "amp"), ("a100", "fp32"), ("a100", "amp"))
+    for card, precision in pairs:
         ratios = [speeds[card, precision] / speeds["v100", "fp32"] for speeds in (resnet, SSD_RESNET50)]
         reached = CARDS[card].peak_tflops[precision] * CARDS[card].share[precision]
         assert reached / rate["v100"] == pytest.approx(geometric_mean(ratios), rel=0.03)
-    for precision in ("fp32", "amp"):
+    for _, precision in pairs:
         both = [CARDS[key].peak_tflops[precision] * CARDS[key].share[precision] for key in ("h100", "a100")]
         assert both[0] / both[1] == pytest.approx(2.0, rel=0.01)
 
@@ -94,9 +95,9 @@ def test_a_definition_becomes_rows_of_cells_and_teachers(tmp_path: Path) -> None
     assert found["definitions"]["cost"]["runs"] == found["all"]["runs"] == 5
     assert rows["baseline"]["teacher_gflops_per_image"] == 0
     assert rows["fitnets"]["student_gflops_per_image"] == rows["baseline"]["student_gflops_per_image"] > 1
-    # At least backbone and neck of the teacher: a third of what it costs to train it, but for its head.
+    # Backbone and neck of the teacher at least: without the head, about half of the third that its forward pass is.
     whole = rows["teacher retinanet"]["student_gflops_per_image"]
-    assert whole / 6 < rows["fitnets"]["teacher_gflops_per_image"] < whole
+    assert whole / 8 < rows["fitnets"]["teacher_gflops_per_image"] < whole
     assert rows["fitnets"]["operators_per_step"] > rows["baseline"]["operators_per_step"] > 500
     assert not (tmp_path / "runs").exists()
 

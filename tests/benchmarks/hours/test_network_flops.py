@@ -150,9 +150,8 @@ def test_work_on_maps_is_linear_or_quadratic_in_the_image() -> None:
     assert method_flops(linear, 3, None)["fake"].of_image(0, 0, 6400) == 2 * 100 * 2 * 5
     both = FakeModel(FakeMethod(needs, lambda view: (cells(view) @ cells(view).detach().T).sum()))
     assert method_flops(both, 3, None)["fake"].of_image(0, 0, 6400) == pytest.approx(2 * 2 * 100**2)
-    assert method_flops(both, 3, 80)["fake"] == MethodFlops(
-        linear=2 * 2 * 100**2 / 6400, operators=pytest.approx(10, abs=8)
-    )
+    [fixed] = method_flops(both, 3, 80).values()  # one size, so nothing tells the two apart
+    assert (fixed.linear, fixed.quadratic) == (2 * 2 * 100**2 / 6400, 0.0)
 
 
 def test_a_method_that_cannot_run_is_named() -> None:
