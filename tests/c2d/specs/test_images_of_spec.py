@@ -45,7 +45,8 @@ def synthesis(runs: Path, **changes: Any) -> RunFolder:
 
 def test_ids_of_runs_from_before_stay() -> None:
     assert resolver_of(STUDENT).resolve(STUDENT).id == "ssd300-vgg16-baseline-a37b3de18fe9-s0"
-    classifier = {"dataset": "coco2017", "network": "resnet18", "schedule": "coco-ssd", "input": 56}
+    schedule = {"name": "coco-ssd", "values": {"loss": {"bce": 1.0}}}  # as it was shipped then
+    classifier = {"dataset": "coco2017", "network": "resnet18", "schedule": schedule, "input": 56}
     assert resolver_of(classifier).resolve(classifier).id == "resnet18-classifier-9c11a6068470-s0"
 
 
