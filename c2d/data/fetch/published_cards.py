@@ -1,4 +1,7 @@
-"""The data card of unpacked files: COCO's own annotations as they are, VOC's and KITTI's after their conversion."""
+"""The data card of unpacked files: COCO's own annotations as they are, VOC's and KITTI's after their conversion.
+
+The checks and converters are imported when they run: a call that has nothing to do is quick.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,8 @@ from c2d.core.download.remote_file import PrintLine
 from c2d.core.errors import InputError
 from c2d.data.card import Card
 from c2d.data.card_lookup import load_card
-from c2d.data.coco.check_coco import check_coco
-from c2d.data.coco.register_card import register_card
 from c2d.data.issues import InvalidDataset
-from c2d.data.kitti.convert_kitti import convert_kitti
 from c2d.data.make_card import make_card
-from c2d.data.voc.convert_voc import convert
 
 CONVERTED = ".converted"
 """Folder of a conversion inside the data set, until its files have their places."""
@@ -57,6 +56,9 @@ def make_published_card(layout: str, out: Path, name: str, lists: Lists, print_l
 
 
 def _coco(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
+    from c2d.data.coco.check_coco import check_coco
+    from c2d.data.coco.register_card import register_card
+
     splits = ("train", "val")
     pairs: list[tuple[Path, Path | None]] = [
         (out / "annotations" / f"instances_{split}2017.json", out / f"{split}2017") for split in splits
@@ -69,12 +71,16 @@ def _coco(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
 
 
 def _voc(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
+    from c2d.data.voc.convert_voc import convert
+
     print_line("converting the annotations; every image is decoded once")
     done = convert(out / "VOCdevkit", out / CONVERTED, splits=VOC_SPLITS, name=name)
     return _with_files_inside(out, done.notes, print_line)
 
 
 def _kitti(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
+    from c2d.data.kitti.convert_kitti import convert_kitti
+
     print_line("converting the labels; every image is decoded once")
     share = None if lists.train or lists.val else KITTI_VAL_SHARE
     done = convert_kitti(out, out / CONVERTED, train=lists.train, val=lists.val, val_share=share, name=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from c2d.cli.data_commands import app
 from c2d.core.disk import DiskError
 from c2d.core.download.http_download import Timing
 from c2d.core.errors import InputError, RunError
@@ -243,6 +246,34 @@ def test_a_disk_that_is_full_while_unpacking(coco: Caller, monkeypatch: pytest.M
     message = coco.fails(DiskError)
     assert message.startswith(f"cannot write {coco.out / 'annotations/instances_train2017.json'}: ")
     assert "--runs" not in message
+
+
+def test_two_calls_at_once_make_one_data_set(coco: Caller, server: FileServer) -> None:
+    server.silent_s = [0.1]
+    other = Caller(coco.table, coco.out)
+    results: dict[str, tuple[Card, bool]] = {}
+    threads = [
+        threading.Thread(target=lambda name, caller: results.update({name: caller()}), args=pair)
+        for pair in (("one", coco), ("two", other))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results["one"][0] == results["two"][0]
+    assert sorted(changed for _, changed in results.values()) == [False, True]
+    assert len(server.requests) == 3
+    assert any("another process downloads" in line for line in (*coco.lines, *other.lines))
+
+
+def test_the_command_needs_a_known_name_and_fitting_lists() -> None:
+    for words, message in (
+        (["fetch", "coco"], "unknown public data set 'coco'"),
+        (["fetch", "kitti", "--train", "none.txt"], "give both lists"),
+    ):
+        error = CliRunner().invoke(app, words).exception
+        assert isinstance(error, InputError)
+        assert message in str(error)
 
 
 def test_an_unknown_data_set() -> None:
