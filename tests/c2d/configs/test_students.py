@@ -23,13 +23,11 @@ SMALL = {
 }
 LATER = ["rtmdet-q", "yolox-q", "yolof-qr18", "paa-qr18", "tood-qr18", "vfnet-qr18", "centernet-qr18"]
 DEEPER = {
-    "faster-rcnn-r101": "faster-rcnn-r50", "faster-rcnn-r152": "faster-rcnn-r50", "faster-rcnn-x101": "faster-rcnn-r50",
-    "retinanet-r101": "retinanet-r50", "retinanet-r152": "retinanet-r50", "retinanet-x101": "retinanet-r50",
-    "cascade-rcnn-r101": "cascade-rcnn-r50", "cascade-rcnn-x101": "cascade-rcnn-r50", "fcos-r101": "fcos-r50",
-    "fcos-r101-caffe": "fcos-r50-caffe", "fcos-x101": "fcos-r50-caffe", "atss-r101": "atss-r50",
-    "gfl-r101": "gfl-r50", "gfl-r50-ms": "gfl-r50", "gfl-r34-800": "gfl-r50", "gfl-r18-800": "gfl-r50",
+    "faster-rcnn-r101", "faster-rcnn-r152", "faster-rcnn-x101", "retinanet-r101", "retinanet-r152", "retinanet-x101",
+    "cascade-rcnn-r101", "cascade-rcnn-x101", "fcos-r101", "fcos-r101-caffe", "fcos-x101", "atss-r101", "gfl-r101",
+    "gfl-r50-ms", "gfl-r34-800", "gfl-r18-800",
 }  # fmt: skip
-"""{student: the one whose neck and heads it has}; one step of a deep network takes seconds."""
+"""Heads of others of this list on another backbone; one step of a deep network takes seconds."""
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}
 
 
@@ -84,16 +82,12 @@ def test_a_student_trains_one_step_and_predicts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DEEPER))
-def test_a_deeper_student_has_the_neck_and_heads_of_another(name: str) -> None:
-    deep, tested = (load_student(one, num_classes=8)["model"].to_dict() for one in (name, DEEPER[name]))
-    small = "18" in name or "34" in name
-    own = {"backbone", "neck"} if small else {"backbone"} | ({"data_preprocessor"} if name == "fcos-x101" else set())
-    assert {key for key in deep if deep[key] != tested[key]} <= own
-    assert deep["neck"] == {**tested["neck"], "in_channels": deep["neck"]["in_channels"]}
+def test_the_neck_of_a_deeper_student_fits_its_backbone(name: str) -> None:
+    model = load_student(name)["model"].to_dict()
     with mmdet_scope(), torch.device("meta"):  # shapes alone: no weight is allocated
         from mmdet.registry import MODELS
 
-        maps = MODELS.build(deep["neck"])(MODELS.build(deep["backbone"])(torch.zeros(1, 3, 128, 128)))
+        maps = MODELS.build(model["neck"])(MODELS.build(model["backbone"])(torch.zeros(1, 3, 128, 128)))
     strides = (4, 8, 16, 32, 64) if "rcnn" in name else (8, 16, 32, 64, 128)
     assert [tuple(found.shape[1:3]) for found in maps] == [(256, 128 // stride) for stride in strides]
 
