@@ -2,9 +2,8 @@
 
 The paper's QR50 has ImageNet weights (top-1 66.33 %) that are not published. Train them as a run: `init: backbone` with
 `teachers: {backbone: {network: "student:faster-rcnn-qr50", dataset: imagenet, schedule: imagenet}}` in a sweep; or give
-your own with `init: <file>`, or train from scratch with `init: none` (nothing is frozen then). Schedule 1x; its learning
-rate, what is frozen and the batch norm of the paper's training are unverified: they are mmdet's of ResNet50.
-rate, what is frozen and the batch norm of the paper's training are unverified: they are mmdet's of ResNet50.
+your own with `init: <file>`, or train from scratch with `init: none` (nothing is frozen then). Schedule 1x; learning
+rate, frozen stages and batch norm of the paper's training are unverified: they are mmdet's of ResNet50.
 """
 
 _base_ = "./faster-rcnn-r50.py"
