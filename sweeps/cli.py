@@ -16,6 +16,7 @@ from sweeps.commands import (
     overview_commands,
     plan_commands,
     queue_commands,
+    smoke_commands,
     state_commands,
     stop_commands,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
 # In the order of `c2d sweep --help`.
 app.command("check")(plan_commands.check_command)
 app.command("plan")(plan_commands.plan_command)
+app.command("smoke")(smoke_commands.smoke_command)
 app.command("submit")(launch_commands.submit_command)
 app.command("status")(state_commands.status_command)
 app.command("list")(overview_commands.list_command)

@@ -133,8 +133,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.fetch", "c2d.specs", "c2d.weights", "c2d.weights.zoo",
         "sweeps.definition", "sweeps.actions",
     ),
+    "sweeps.smoke": (
+        "c2d.core", "c2d.core.curves", "c2d.core.process", "c2d.core.yaml", "c2d.data", "c2d.data.scenes", "c2d.specs",
+        "c2d.weights", "c2d.training", "sweeps.definition", "sweeps.state", "sweeps.node",
+    ),
     "sweeps.commands": (
-        "c2d.core", "sweeps.definition", "sweeps.state", "sweeps.checks", "sweeps.actions", "sweeps.archive",
+        "c2d.core", "sweeps.definition", "sweeps.launchers", "sweeps.state", "sweeps.checks", "sweeps.actions",
+        "sweeps.archive", "sweeps.smoke",
     ),
     "sweeps": (
         "c2d.core", "c2d.core.process", "sweeps.definition", "sweeps.state", "sweeps.launchers", "sweeps.actions",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -132,10 +133,8 @@ def kept_student(path: Path, digest: str) -> Config:
 
 
 def _read(name_or_path: str) -> Config:
-    from mmengine import Config
-
     if name_or_path in student_names():
-        return Config.fromfile(STUDENTS / f"{name_or_path}.py")
+        return _shipped(name_or_path)
     if name_or_path.startswith("mmdet::"):
         from mmengine.hub import get_config
 
@@ -151,6 +150,17 @@ def _read(name_or_path: str) -> Config:
     if name_or_path.endswith(".py") or "/" in name_or_path:
         return read_config(name_or_path, EXTERNAL.removeprefix("or "))
     raise unknown_name("student", name_or_path, student_names(), EXTERNAL)
+
+
+@cache
+def _shipped(name: str) -> Config:
+    """Read a shipped student; what follows takes copies of its parts (`c2d.configs.mmdet_config.student_parts`)."""
+    from mmengine import Config
+
+    from c2d.detectors.compat import read_metafiles_once
+
+    read_metafiles_once()
+    return Config.fromfile(STUDENTS / f"{name}.py")
 
 
 def class_counts(node: Any, path: str = "model") -> dict[str, int]:

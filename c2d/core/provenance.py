@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def attempt_facts() -> dict[str, Any]:
         "git": snapshot["git"] if snapshot else git_state(Path(__file__).parents[1]),
         "snapshot": snapshot["digest"] if snapshot else None,
         "python": platform.python_version(),
-        "packages": dict(sorted({item.metadata["Name"]: item.version for item in distributions()}.items())),
+        "packages": dict(_packages()),
         "machine": {
             "host": socket.gethostname(),
             "system": platform.platform(),
@@ -57,6 +58,12 @@ def attempt_facts() -> dict[str, Any]:
         "slurm": {key: os.environ[key] for key in SLURM_FACTS if key in os.environ},
         "environment": mask_environment({key: os.environ[key] for key in os.environ if KEPT_VARIABLES.search(key)}),
     }
+
+
+@cache
+def _packages() -> dict[str, str]:
+    """{installed distribution: version}; reading them takes most of a second."""
+    return dict(sorted({item.metadata["Name"]: item.version for item in distributions()}.items()))
 
 
 def snapshot_facts(root: Path) -> dict[str, Any] | None:

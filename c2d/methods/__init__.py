@@ -85,6 +85,7 @@ def catalog() -> dict[str, Any]:
             "cost": method.COST,
             "source": method.SOURCE,
             "weights": method.WEIGHTS,
+            "gated": list(method.GATED),
             "by_detector": method.Params.BY_DETECTOR,
             "added": list(method.ADDED),
             "schema": _schema(method),

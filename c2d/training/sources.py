@@ -250,6 +250,33 @@ class Sources:
         return TeacherSource(teacher, facts, note)
 
 
+def check_pixels_of_run(folder: RunFolder, init: str) -> None:
+    """Compare the normalisation that weights were trained with to that of a run which was built; nothing is loaded.
+
+    Args:
+        folder: of the run, with its config.
+        init: the weights; those of files and of other runs state no normalisation.
+
+    Raises:
+        InputError: unknown weights, or they do not belong to the run's pixels.
+    """
+    from c2d.configs.run_config import read_run_config
+    from c2d.detectors.mmdet_scope import mmdet_scope
+    from c2d.detectors.normalization import Normalization
+    from c2d.teachers.crop_classifier import normalization_from_recipe
+    from c2d.weights.pretrained import check_pixels
+
+    model = read_run_config(folder)["model"]
+    if "normalisation" in model:
+        pixels = normalization_from_recipe(model["normalisation"])
+    else:
+        with mmdet_scope():
+            from mmdet.registry import MODELS
+
+            pixels = Normalization.from_preprocessor(MODELS.build(model["data_preprocessor"]))
+    check_pixels(first_weights.network_source(init), pixels)
+
+
 def facts_of_fit(spec: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
     """Return what the result of a student records about the fit of its classifier teacher.
 

@@ -50,6 +50,7 @@ class TrainingJob:
         stage_data: node-local folder for a copy of the data set; environment variables in it are the node's.
         tmp: folder for temporary files; environment variables in it are the node's.
         stop_after: a canary saves and exits with success after this iteration.
+        checkpoint_every: iterations between two checkpoints; None: the training chooses.
     """
 
     run: str
@@ -60,6 +61,7 @@ class TrainingJob:
     stage_data: str | None = None
     tmp: str | None = None
     stop_after: int | None = None
+    checkpoint_every: int | None = None
 
     @printable_streams(log_text)  # the output of a job is kept in a file
     def __call__(self) -> str:
@@ -116,7 +118,12 @@ class TrainingJob:
         from c2d.training.train import RunOptions, train
 
         options = RunOptions(
-            data=data, workers=self.workers, download=self.download, quiet=True, stop_after=self.stop_after
+            data=data,
+            workers=self.workers,
+            checkpoint_every=self.checkpoint_every,
+            download=self.download,
+            quiet=True,
+            stop_after=self.stop_after,
         )
         while True:
             try:

@@ -15,6 +15,8 @@ from c2d.detectors.recording.record_forward import feature_layers, split_maps
 
 PROBE = 256
 """Side of the probe image in px, for detectors without a fixed input size."""
+SSD_PROBE = 512
+"""For SSD where the sizes of its anchors are given, as for another `input`: PROBE would leave its last map empty."""
 
 STOCK_PX = 14.0
 """P1's finest scale over the finest stride: 56 px at stride 4, as in the released code and mmdet's RoI extractor."""
@@ -188,4 +190,7 @@ def _scale(detector: Any) -> float:
 def _side(detector: Any) -> int:
     generator = getattr(getattr(detector, "bbox_head", None), "prior_generator", None)
     own = getattr(generator, "input_size", None)  # SSD's maps allow no other
-    return int(own) if isinstance(own, int) else PROBE
+    if isinstance(own, int):
+        return own
+    # Where the sizes of SSD's anchors are given, for an input of another size, its generator has no input size.
+    return SSD_PROBE if type(generator).__name__ == "SSDAnchorGenerator" else PROBE

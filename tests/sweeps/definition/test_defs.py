@@ -68,7 +68,7 @@ COUNTS = {
     "moi-images": (3 * 3 * 5, 3 * (5 + 5 + 1), 1 + 5 + 5),  # a control has its impressions; the real row is one run
     "moi-iterations": (3 * 2 * 4, 3 * (4 + 1), 1 + 4),
     "moi-priors": (3 * (1 + 8 + 8), 3 * (1 + 8 + 1), 1 + 8 + 1),  # three priors on and off
-    "moi-presets": (3 * 3 * (1 + 2 + 1), 3 * (3 + 6 + 1), 1 + 3 + 3),
+    "moi-presets": (3 * (3 * (1 + 1 + 1) + 1), 3 * (3 + 4 + 1), 1 + 3 + 3),  # one preset draws soft labels
     "moi-kitti": (3 * 2 * (6 + 4), 60, 1 + 4),
     "moi-voc": (3 * 2 * (6 + 4), 60, 1 + 4),
     "moi-coco": (3 * 2 * (6 + 4), 60, 1 + 4),
