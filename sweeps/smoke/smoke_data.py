@@ -30,8 +30,8 @@ BOXES: tuple[Box, ...] = (
 WHOLE_IMAGES = ("imagenet",)
 """Data sets whose images are one object each, with one box of the image's own size."""
 VOC = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
-    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 KITTI = ("Car", "Pedestrian", "Cyclist")
 

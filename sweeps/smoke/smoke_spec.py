@@ -1,7 +1,8 @@
 """The smoke form of a run: the same model, methods, losses, optimizer and teachers, for two steps on small images.
 
 Pure: a spec in, a spec out. What is replaced: the lengths, the batch, the sizes of images and crops, the
-first weights (nothing is downloaded), the accuracy that a teacher must reach, and the seed.
+first weights (nothing is downloaded), the accuracy that a teacher must reach, and the seed. A whole detector, which is
+never trained, is trained for two steps from random weights.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from c2d.specs import first_weights
 from c2d.specs.impressions_schedule import ImpressionsSchedule
 from c2d.specs.method_schema import Method
-from c2d.specs.schedule import Schedule, TeacherRecipe
+from c2d.specs.schedule import NoTraining, Schedule, TeacherRecipe
 from c2d.specs.spec import RunSpec, build_spec
 from c2d.specs.teachers import Teachers
 from c2d.weights.weight_packages import PREFIX
@@ -114,6 +115,8 @@ def _method(method: Method) -> list[dict[str, dict[str, Any]]]:
 
 def _schedule(spec: RunSpec, values: dict[str, Any]) -> dict[str, Any]:
     schedule = spec.schedule.values
+    if isinstance(schedule, NoTraining):
+        return {"iterations": STEPS, "batch": BATCH, "optimizer": {"type": "SGD", "lr": 0.001}}
     if isinstance(schedule, ImpressionsSchedule):
         return _synthesis(schedule, values)
     if isinstance(schedule, TeacherRecipe):

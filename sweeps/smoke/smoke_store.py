@@ -71,8 +71,8 @@ def smoke_store(root: Path | None, keep: bool) -> Iterator[SmokeStore]:
     if root is not None:
         if root.exists() and any(root.iterdir()) and not (root / MARK).is_file():
             raise InputError(
-                f"{root} holds other files; give an empty folder as --runs, or that of an earlier smoke, whose runs are "
-                "replaced"
+                f"{root} holds other files; give an empty folder as --runs, or that of an earlier smoke, whose runs "
+                "are replaced"
             )
         atomic_write_json(root / MARK, {"format": 1})
         yield SmokeStore(root.absolute(), keep)

@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder
@@ -33,18 +34,33 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         for line in sys.stdin:
             asked = json.loads(line)
-            run, begun = RunFolder(Path(asked["run"])), time.monotonic()
-            # A failed run ends its job with SystemExit, after the failure is in status.json.
-            with contextlib.suppress(SystemExit):
-                TrainingJob(str(run.path), options.data, threads=options.threads, checkpoint_every=STEPS)()
-            reason = _problem_of_pixels(run, asked["init"]) if asked["init"] and run.is_done else ""
-            memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            seconds = round(time.monotonic() - begun, 2)
-            answer = {"run": run.id, "seconds": seconds, "memory_mib": round(memory_mib), "reason": reason}
+            answer = train_smoke(RunFolder(Path(asked["run"])), asked["init"], options.data, options.threads)
             print(json.dumps(answer), file=answers, flush=True)
             if not gc.get_freeze_count():  # mmengine collects garbage for every data set: skip the imported packages
                 gc.collect()
                 gc.freeze()
+
+
+def train_smoke(run: RunFolder, init: str, data: str, threads: int) -> dict[str, Any]:
+    """Train one run, and compare its pixels with those of the real run's first weights.
+
+    Args:
+        run: its folder.
+        init: of the real run; "" where it has none.
+        data: root of the data cards.
+        threads: of torch.
+
+    Returns:
+        The answer of the process.
+    """
+    begun = time.monotonic()
+    # A failed run ends its job with SystemExit, after the failure is in status.json.
+    with contextlib.suppress(SystemExit):
+        TrainingJob(str(run.path), data, threads=threads, checkpoint_every=STEPS)()
+    reason = _problem_of_pixels(run, init) if init and run.is_done else ""
+    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds = round(time.monotonic() - begun, 2)
+    return {"run": run.id, "seconds": seconds, "memory_mib": round(memory_mib), "reason": reason}
 
 
 def _problem_of_pixels(run: RunFolder, init: str) -> str:
