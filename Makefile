@@ -16,7 +16,7 @@ test-cluster test-web: export OMP_NUM_THREADS ?= 2
 test trust test-cluster test-web: export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test students freeze simulate trust test-cluster test-web lint format pins lock audit clean
+.PHONY: help venv demo test smoke students freeze simulate trust test-cluster test-web lint format pins lock audit clean
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ test-cluster: $(READY) ## tests on a real SLURM, started for them (root, and the
 
 test-web: $(READY) ## tests with a real browser and real LaTeX
 	@bash .ci/marked web $(BIN)/python $(ARGS)
+
+smoke: $(READY) ## every cell of every sweep for two steps on generated images (minutes; ARGS="icod-students" for one)
+	$(BIN)/python -m c2d sweep smoke --report $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
