@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from c2d.core.errors import InputError, abbreviate
+from c2d.core.errors import InputError, abbreviate, first_line
 from c2d.data.conversion.coco_content import (
     NO_SIDES,
     ConvertedImage,
@@ -65,6 +65,8 @@ def convert_cvat(
     files = {id(part.file): part.file for part in parts.values()}
     issues = [issue for file in files.values() for issue in file.issues]
     notes = [note for file in files.values() for note in file.notes]
+    if empty := [part_name for part_name, part in parts.items() if not part.images]:
+        raise InvalidDataset(f"{src} cannot be converted", issues or [f"no image in the split {empty[0]}"])
     flat = [(part_name, part, image) for part_name, part in parts.items() for image in part.images]
     paths = [_find_image(part.file.path.parent, image) for _, part, image in flat]
     folders = {
@@ -122,7 +124,10 @@ def _pixels(file: CvatFile) -> dict[str, list[Box]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # shapes that are left out are notes already
-        read = hotcoco.COCO.from_cvat(str(file.path)).dataset
+        try:
+            read = hotcoco.COCO.from_cvat(str(file.path)).dataset
+        except ValueError as error:
+            raise InputError(f"{file.path}: {first_line(error)}; correct that place, or export it again") from None
     place = {row["id"]: index for index, row in enumerate(read["images"])}
     boxes: list[list[Box]] = [[] for _ in read["images"]]
     for row in read["annotations"]:

@@ -118,6 +118,13 @@ def test_every_defect_is_reported(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_split_without_an_image_that_can_be_used(tmp_path: Path) -> None:
+    src = write_cvat(tmp_path / "cvat")
+    (src / "train.xml").write_text(xml(image("", box())))
+    with pytest.raises(InvalidDataset, match=r"train\.xml: image 1 has no name"):
+        convert(src, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -127,6 +134,10 @@ def test_every_defect_is_reported(tmp_path: Path) -> None:
         (xml(image("b.png"), meta=""), "no labels in <meta>"),
         (xml(image("b.png")).replace("1.1", "1.0"), "version 1.0"),
         (xml(image("b.png"), meta=META.replace("ant", "wasp")), "different labels"),
+        (
+            xml(image("a&amp;b.png", box(edges=(" 1", 2, 3, 4)))),
+            "invalid xtl: .*; correct that place",
+        ),  # by hotcoco alone
         ('<!DOCTYPE a [<!ENTITY e "x">]>' + xml(image("&e;")), "defines entities"),
     ],
 )
