@@ -141,7 +141,10 @@ def kitti(
     name: str = typer.Option("", help="name of the data set (default: OUT's)"),
     images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
 ) -> None:
-    """Convert KITTI's 2D object layout to COCO JSON with a data card; DontCare, Van and Person_sitting are ignored."""
+    """Convert KITTI's 2D objects to COCO JSON.
+
+    DontCare regions, and Van and Person_sitting unless they are merged, are ignored in training and evaluation.
+    """
     from c2d.core.errors import InputError
     from c2d.data.kitti.convert_kitti import convert_kitti
 
@@ -196,16 +199,17 @@ def imagenet(
 
 
 def yolo(
-    src: Path = typer.Argument(
-        ..., help="folder with data.yaml (or a .data file of darknet), or the path of that file"
-    ),
+    src: Path = typer.Argument(..., help="folder with data.yaml or darknet's .data file, or that file"),
     out: Path = typer.Argument(..., help="new folder"),
     train: str = typer.Option("train", help="key of the file that names the images to train on"),
     val: str = typer.Option("", help="key that names the images to evaluate on (default: val, else valid)"),
     name: str = typer.Option("", help="name of the data set (default: OUT's)"),
     images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
 ) -> None:
-    """Convert YOLO text labels to COCO JSON with a data card; polygons and oriented boxes become upright boxes."""
+    """Convert YOLO text labels to COCO JSON.
+
+    Polygons and oriented boxes become the upright boxes around them.
+    """
     from c2d.data.yolo.convert_yolo import convert_yolo
 
     _print_conversion(
@@ -224,7 +228,10 @@ def cvat(
     name: str = typer.Option("", help="name of the data set (default: OUT's)"),
     images: Images = typer.Option(Images.reference, help="image files: referenced in place, copied, or linked"),
 ) -> None:
-    """Convert CVAT for images 1.1 to COCO JSON with a data card; polygons and rotated boxes become upright boxes."""
+    """Convert CVAT for images 1.1 to COCO JSON.
+
+    Polygons and rotated boxes become the upright boxes around them; other shapes are left out.
+    """
     from c2d.data.cvat.convert_cvat import convert_cvat
 
     _print_conversion(
