@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from c2d.core.download.remote_file import PrintLine
-from c2d.core.errors import InputError
+from c2d.core.errors import InputError, RunError
 from c2d.data.card import Card
 from c2d.data.card_lookup import load_card
-from c2d.data.issues import InvalidDataset
+from c2d.data.issues import issue_lines
 from c2d.data.make_card import make_card
 
 CONVERTED = ".converted"
 """Folder of a conversion inside the data set, until its files have their places."""
 VOC_SPLITS = {"train": "2007/trainval+2012/trainval", "val": "2007/test"}
 KITTI_VAL_SHARE = 0.5
+UNREADABLE = ("missing folder", "missing image", "unreadable image", "unreadable")
+"""Kinds of errors about a file on this disk, which is got again; the others are about the published content."""
 
 
 class Lists(NamedTuple):
@@ -50,7 +52,8 @@ def make_published_card(layout: str, out: Path, name: str, lists: Lists, print_l
         print_line: called with the notes of the conversion.
 
     Raises:
-        InvalidDataset: the files are not as they should be.
+        RunError: files cannot be read.
+        InvalidDataset: they cannot be converted.
     """
     return LAYOUTS[layout](out, name, lists, print_line)
 
@@ -63,10 +66,17 @@ def _coco(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
     pairs: list[tuple[Path, Path | None]] = [
         (out / "annotations" / f"instances_{split}2017.json", out / f"{split}2017") for split in splits
     ]
-    print_line("checking the annotations and the headers of all images")
+    print_line("checking the annotations; every image is decoded once")
     report = check_coco(pairs, evaluated=[pairs[1][0]])
-    if report.errors:
-        raise InvalidDataset(f"{out} is not usable", [issue.line() for issue in report.errors])
+    if unreadable := [issue.line() for issue in report.errors if issue.kind in UNREADABLE]:
+        raise RunError(
+            f"{len(unreadable)} files in {out} cannot be read (first: {unreadable[0]}); remove the folder that they "
+            "are in, and call the same command again",
+            "data",
+        )
+    # The annotations are those that were published, so what is wrong in them is a fact about the data set.
+    for line in issue_lines(report.errors):
+        print_line(f"note: in the published files: {line}")
     return register_card(out, name, pairs, splits, report.classes)
 
 
@@ -74,7 +84,7 @@ def _voc(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
     from c2d.data.voc.convert_voc import convert
 
     print_line("converting the annotations; every image is decoded once")
-    done = convert(out / "VOCdevkit", out / CONVERTED, splits=VOC_SPLITS, name=name)
+    done = convert(out / "VOCdevkit", out / CONVERTED, splits=VOC_SPLITS, name=name, published=True)
     return _with_files_inside(out, done.notes, print_line)
 
 
@@ -83,7 +93,9 @@ def _kitti(out: Path, name: str, lists: Lists, print_line: PrintLine) -> Card:
 
     print_line("converting the labels; every image is decoded once")
     share = None if lists.train or lists.val else KITTI_VAL_SHARE
-    done = convert_kitti(out, out / CONVERTED, train=lists.train, val=lists.val, val_share=share, name=name)
+    done = convert_kitti(
+        out, out / CONVERTED, train=lists.train, val=lists.val, val_share=share, name=name, published=True
+    )
     if share is not None:
         print_line(
             "note: KITTI's validation labels are not public, so half of the images, drawn at random, is `val`; give "

@@ -38,6 +38,7 @@ def convert_kitti(
     merge: Mapping[str, str] | None = None,
     name: str | None = None,
     images: Images = "reference",
+    published: bool = False,
 ) -> Conversion:
     """Convert the labelled images of KITTI's object benchmark.
 
@@ -54,6 +55,7 @@ def convert_kitti(
         merge: {type: class that its objects are boxes of}.
         name: name of the data set; that of `out` by default.
         images: image files are referenced where they are, copied, or linked.
+        published: see `c2d.data.conversion.source_images.read_images`.
 
     Raises:
         InvalidDataset: all issues of the files; nothing is written.
@@ -76,7 +78,7 @@ def convert_kitti(
     sources = [
         SourceImage(part, f"{image}.txt", path.name, path) for (part, image), path in zip(pairs, paths, strict=True)
     ]
-    found = read_images(sources, folder, issues, notes)
+    found = read_images(sources, folder, issues, notes, published=published)
     splits: dict[str, list[ConvertedImage]] = {part: [] for part in parts}
     left_out: Counter[str] = Counter()
     for (part, image), source_image, facts in zip(pairs, sources, found, strict=True):

@@ -46,6 +46,7 @@ def convert(
     origin: Origin | None = None,
     frame: Frame | None = None,
     protocol: Literal["voc"] | None = None,
+    published: bool = False,
 ) -> Conversion:
     """Convert a VOC data set.
 
@@ -61,6 +62,7 @@ def convert(
         origin: pixel that counting starts at; None: 1, with a note where the boxes speak against it.
         frame: frame of the boxes of images with an orientation, where sizes do not tell it.
         protocol: "voc": results have the numbers of VOC beside COCO's; always so where `src` holds years.
+        published: see `c2d.data.conversion.source_images.read_images`.
 
     Raises:
         InvalidDataset: all issues of the files; nothing is written.
@@ -73,7 +75,7 @@ def convert(
     if classes is not None and len(set(classes)) < len(classes):
         raise InputError(f"--classes {','.join(classes)} names a class twice; name every class once")
     folder = src if by_year else src / "JPEGImages"
-    reading = read_splits(lists, folder, classes=classes, merge=merge, origin=origin, frame=frame)
+    reading = read_splits(lists, folder, classes=classes, merge=merge, origin=origin, frame=frame, published=published)
     parts, issues = reading.splits, reading.issues
     listed = {split: "+".join(map(str, several)) for split, several in lists.items()}
     if not issues and not any(image.boxes for part in parts.values() for image in part):

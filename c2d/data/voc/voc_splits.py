@@ -69,6 +69,7 @@ def read_splits(
     merge: bool = False,
     origin: Origin | None = None,
     frame: Frame | None = None,
+    published: bool = False,
 ) -> Reading:
     """Read the splits of a VOC data set.
 
@@ -79,6 +80,7 @@ def read_splits(
         merge: class names that differ in case or blanks alone are one class.
         origin: pixel that counting starts at; None: 1, with a note where the boxes speak against it.
         frame: frame of the boxes of images with an orientation, where sizes do not tell it.
+        published: see `read_images`.
 
     Raises:
         InputError: a list is missing or cannot be used.
@@ -105,6 +107,7 @@ def read_splits(
         folder,
         reading.issues,
         reading.notes,
+        published=published,
     )
     framed: list[tuple[Entry, ImageFacts, Frame | None]] = []
     for entry, facts in zip(entries, facts_of, strict=True):

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -39,7 +40,7 @@ def packed(name: str, files: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def coco_archives() -> dict[str, bytes]:
+def coco_archives(same_picture: bool = False) -> dict[str, bytes]:
     def split(number: int) -> bytes:
         box = {"id": 1, "image_id": number, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
         image = {"id": number, "file_name": f"{number:012d}.jpg", "width": 64, "height": 48}
@@ -56,11 +57,11 @@ def coco_archives() -> dict[str, bytes]:
             },
         ),
         "val2017.zip": packed("val2017.zip", {"val2017/000000000002.jpg": jpeg(2)}),
-        "train2017.zip": packed("train2017.zip", {"train2017/000000000001.jpg": jpeg(1)}),
+        "train2017.zip": packed("train2017.zip", {"train2017/000000000001.jpg": jpeg(2 if same_picture else 1)}),
     }
 
 
-def voc_archives() -> dict[str, bytes]:
+def voc_archives(same_picture: bool = False) -> dict[str, bytes]:
     def year(name: str, split: str, stem: str, seed: int) -> dict[str, bytes]:
         folder = f"VOCdevkit/{name}"
         return {
@@ -72,7 +73,7 @@ def voc_archives() -> dict[str, bytes]:
 
     return {
         "trainval2007.tar": packed("a.tar", year("VOC2007", "trainval", "000001", 1)),
-        "test2007.tar": packed("a.tar", year("VOC2007", "test", "000002", 2)),
+        "test2007.tar": packed("a.tar", year("VOC2007", "test", "000002", 1 if same_picture else 2)),
         "trainval2012.tar": packed("a.tar", year("VOC2012", "trainval", "2008_000001", 3)),
     }
 
@@ -97,12 +98,16 @@ MEMBERS = {
     "label_2.zip": ("training/label_2/",),
     "image_2.zip": ("training/image_2/",),
 }
-MAKERS = {"coco": coco_archives, "voc": voc_archives, "kitti": kitti_archives}
+MAKERS: dict[str, Callable[..., dict[str, bytes]]] = {
+    "coco": coco_archives,
+    "voc": voc_archives,
+    "kitti": kitti_archives,
+}
 
 
-def serve(server: FileServer, layout: str) -> dict[str, PublicArchives]:
+def serve(server: FileServer, layout: str, **options: bool) -> dict[str, PublicArchives]:
     """Put the archives of a layout on a server; return the table with the data set `tiny`."""
-    contents = MAKERS[layout]()
+    contents = MAKERS[layout](**options)
     server.files |= {f"/{name}": content for name, content in contents.items()}
     archives = tuple(
         Archive(

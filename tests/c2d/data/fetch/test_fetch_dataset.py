@@ -92,6 +92,22 @@ def test_coco_is_usable_by_name_at_once(coco: Caller, server: FileServer, tmp_pa
     assert (again, changed, len(server.requests), coco.lines) == (card, False, asked, [])
 
 
+@pytest.mark.parametrize("layout", ["coco", "voc"])
+def test_a_flaw_of_the_published_files_is_a_note(server: FileServer, tmp_path: Path, layout: str) -> None:
+    caller = Caller(serve(server, layout, same_picture=True), tmp_path / "tiny")
+    assert set(caller()[0].splits) == {"train", "val"}
+    assert any(line.startswith("note: ") and "a leak between splits" in line for line in caller.lines)
+
+
+def test_an_image_that_cannot_be_read_is_an_error(coco: Caller) -> None:
+    coco()
+    (coco.out / "card.json").unlink()
+    (coco.out / "train2017/000000000001.jpg").write_bytes(b"damaged by the disk")
+    message = coco.fails(RunError)
+    assert message.startswith(f"1 files in {coco.out} cannot be read (first: error: ")
+    assert message.endswith("; remove the folder that they are in, and call the same command again")
+
+
 def test_voc_of_two_years(server: FileServer, tmp_path: Path) -> None:
     caller = Caller(serve(server, "voc"), tmp_path / "tiny")
     card, _ = caller()
