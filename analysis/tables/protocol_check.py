@@ -26,6 +26,7 @@ _SETS = {
     "evaluation split": ("dataset",),
     "student digest": ("student",),
     "init sha256": ("init",),
+    "backbone": ("init", "student", "teacher.backbone"),
     image_sources.FACT: ("data_free", "teacher.impressions", "teacher.detector", "dataset"),
 }
 """{fact: the keys of a sweep that decide it}, where their names differ."""

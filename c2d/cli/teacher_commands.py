@@ -23,7 +23,7 @@ def _group() -> None:
 
 @app.command()
 def layers(
-    network: Annotated[str, typer.Argument(help="a torchvision name, or timm:NAME")],
+    network: Annotated[str, typer.Argument(help="a torchvision name, timm:NAME or student:NAME")],
     input: Annotated[int, typer.Option(min=1, help="side of the crops in px")] = 112,
 ) -> None:
     """List a network's layers for the features of a distillation, with the sizes of their maps."""

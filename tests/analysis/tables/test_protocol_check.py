@@ -100,6 +100,19 @@ def test_an_axis_explains_only_rows_that_differ_on_it(tmp_path: Path) -> None:
         table(of, {"method": [], "schedule.iterations": []})
 
 
+def test_the_run_that_a_backbone_starts_from_is_in_the_ledger(tmp_path: Path) -> None:
+    of = study(tmp_path)
+    for method, run in (("baseline", "short"), ("kd", "long")):
+        of = changed(of, put("init", "backbone", method=method))
+        of = changed(of, put("backbone", run, method=method))
+        of = changed(of, put("backbone_top1", 0.6633, method=method))
+    with pytest.raises(InputError, match=r"backbone is long \(top-1 66\.3 %\), but short"):
+        table(of, {"method": []})
+    ledger = table(changed(of, put("backbone", "short", method="kd")), {"method": []}).ledger
+    assert ledger.same["backbone"] == "short (top-1 66.3 %)"
+    assert ledger.mixed == ()
+
+
 def test_a_bundle_explains_what_its_labels_set(tmp_path: Path) -> None:
     """As in icod-students: an axis `model` sets student and schedule; rows of two models may be compared."""
     definition = "axes:\n  model:\n    a: {student: a, schedule.iterations: 20}\n    b: {schedule.iterations: 40}\n"
