@@ -44,6 +44,7 @@ def test_a_sound_set_has_no_problem(write: Any, coco: Coco) -> None:
         "dropped": {"crowd regions (iscrowd 1)": 1},
         "classes": {"ant": 1, "bee": 1},
         "soft_labels": False,
+        "protocol": None,
     }
 
 
