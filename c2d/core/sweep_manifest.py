@@ -62,7 +62,7 @@ def read_manifest(runs: Path, name: str) -> dict[str, Any] | Problem:
             raise FormatError(f"name is {manifest['name']!a:.60}, which is the manifest of another sweep")
     except FormatError as error:
         return Problem(path, f"cannot be used: {error}")
-    return manifest
+    return {**manifest, "name": name}
 
 
 def write_manifest(runs: Path, manifest: Mapping[str, Any]) -> None:

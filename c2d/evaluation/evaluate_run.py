@@ -42,6 +42,10 @@ def evaluate_run(
     spec = parse_spec(read_json(folder.spec), str(folder.spec))
     spec.check_trains()
     weights = folder.student if spec.kind == "detector" else folder.classifier
+    if folder.is_done and not weights.exists():
+        raise InputError(
+            f"run {folder.id} has no {weights.name} here; import the run from an archive that has its weights"
+        )
     if not weights.exists() or not folder.result.exists():
         raise InputError(
             f"run {folder.id} is {folder.read_status()['state']} and has no result yet; "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from c2d.core.errors import InputError
-from c2d.core.regular_file import Problem, file_state
+from c2d.core.json_values import items, read_object, required, text, type_name, whole
+from c2d.core.regular_file import FormatError, Problem, error_text, file_state, is_file
 from c2d.core.run_folder import LATENCY_FOLDER, RunFolder, atomic_write_json, read_json
 from c2d.core.store_folder import is_run_id
 
@@ -76,23 +79,49 @@ def read_index(folder: Path) -> ArchiveIndex | None:
         InputError: it is damaged, or of a format that this version does not read.
     """
     path = folder / INDEX_FILE
-    if file_state(path) is None:
+    if not os.path.lexists(path):
         return None
-    value = read_json(path)
+    value = read_object(path)
+    if isinstance(value, Problem):
+        raise InputError(f"{path} {value.message}; export the runs again, or update c2d if a newer one exported them")
     try:
-        if value["format"] != FORMAT:
-            raise InputError(f"{path} has format {value['format']!a:.20}, this version reads {FORMAT}; update c2d")
-        files = {_checked_path(name): FileEntry(**entry) for name, entry in value["files"].items()}
-        given = {key: value[key] for key in ("made_by", "made", "runs", "missing")}
-        return ArchiveIndex(**given, sweeps=tuple(value["sweeps"]), left_out=tuple(value["left_out"]), files=files)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error!r:.80}); export the runs again") from None
+        return ArchiveIndex(
+            text(required(value, "made_by"), "made_by"),
+            text(required(value, "made"), "made"),
+            _texts(value, "sweeps"),
+            _table(value, "runs"),
+            _table(value, "missing"),
+            _texts(value, "left_out"),
+            {_checked_path(name): _checked_entry(entry, name) for name, entry in _object(value, "files").items()},
+        )
+    except FormatError as error:
+        raise InputError(f"{path}: {error}; export the runs again") from None
+
+
+def _object(value: dict[str, Any], key: str) -> dict[str, Any]:
+    found = required(value, key)
+    if not isinstance(found, dict):
+        raise FormatError(f"{key} is {type_name(found)} where an object belongs")
+    return found
+
+
+def _table(value: dict[str, Any], key: str) -> dict[str, str]:
+    return {text(name, key): text(found, f"{key}.{name!a:.60}") for name, found in _object(value, key).items()}
+
+
+def _texts(value: dict[str, Any], key: str) -> tuple[str, ...]:
+    return tuple(text(item, key) for item in items(required(value, key), key))
+
+
+def _checked_entry(entry: Any, name: str) -> FileEntry:
+    size = whole(required(entry, "bytes"), f"bytes of {name!a:.60}")
+    return FileEntry(size or 0, text(required(entry, "sha256"), f"sha256 of {name!a:.60}"))
 
 
 def _checked_path(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or str(path) != name or not name.isprintable():
-        raise ValueError(f"{name!a:.60} is no path inside the archive")
+        raise FormatError(f"{name!a:.60} is no path inside the archive")
     return name
 
 
@@ -106,9 +135,10 @@ def run_files(run: RunFolder, *, weights: bool = True, detections: bool = True) 
     """
     chosen = [*RECORD_FILES, *CONFIG_FILES, *SYNTHESIS_FILES]
     chosen += [*DETECTION_FILES] * detections + [*WEIGHT_FILES] * weights
-    yield from (name for name in chosen if isinstance(file_state(run.path / name), tuple))
+    yield from (name for name in chosen if is_file(run.path / name))
     if run.latency.is_dir():
-        names = sorted(path.name for path in run.latency.iterdir() if path.suffix == ".json" and is_run_id(path.name))
+        found = [path for path in run.latency.iterdir() if path.suffix == ".json" and is_file(path)]
+        names = sorted(path.name for path in found if is_run_id(path.name))
         yield from (f"{LATENCY_FOLDER}/{name}" for name in names)
 
 
@@ -132,6 +162,22 @@ def entry_of(path: Path) -> FileEntry:
             digest.update(part)
             size += len(part)
     return FileEntry(size, digest.hexdigest())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file into a folder, which is made.
+
+    Raises:
+        InputError: the source cannot be read, or was removed meanwhile.
+        OSError: the target cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        if error.filename != os.fspath(source) or error.filename2:  # both names: the disk of the target is full
+            raise
+        raise InputError(f"{source} cannot be read: {error_text(error)}; restore it, or leave the run out") from None
 
 
 def run_differences(here: RunFolder, there: RunFolder) -> list[str]:

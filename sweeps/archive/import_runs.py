@@ -5,6 +5,7 @@ A run that both have is compared: equal findings are one run, others are a confl
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,15 +13,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from c2d.core.disk import disk_error, make_draft_folder
+from c2d.core.disk import disk_error, make_draft_folder, temporary_path
 from c2d.core.errors import InputError
 from c2d.core.regular_file import Problem, file_state
-from c2d.core.run_folder import RunFolder, read_json
+from c2d.core.run_folder import LATENCY_FOLDER, RunFolder, read_json
 from c2d.core.run_state import remove_abandoned
 from c2d.core.store_folder import TARGETS, RunStore, list_store
 from c2d.core.sweep_manifest import read_manifest, sweep_names, write_manifest
 from c2d.specs.spec import parse_spec
-from sweeps.archive.archive_index import ArchiveIndex, entry_of, read_index, run_differences, run_files
+from sweeps.archive.archive_index import (
+    DETECTION_FILES,
+    WEIGHT_FILES,
+    ArchiveIndex,
+    copy_file,
+    entry_of,
+    read_index,
+    run_differences,
+    run_files,
+)
+
+LEFT_OUT_FILES = (*DETECTION_FILES, *WEIGHT_FILES)
+"""What a run of an earlier import may lack: an archive can be without them."""
 
 
 @dataclass
@@ -30,7 +43,8 @@ class Import:
     Attributes:
         added: run ids.
         equal: run ids that the store had, with the same findings.
-        latencies: {run id: number of latency measurements that were added to a run of the store}.
+        completed: {run id: number of files that a run of the store lacked and that were added to it: weights,
+            detections, latency measurements}.
         sweeps: names of the manifests that were added.
         conflicts: a line for every run or sweep that both have and that differ.
         refused: a line for every run that cannot be used.
@@ -39,7 +53,7 @@ class Import:
 
     added: list[str] = field(default_factory=list)
     equal: list[str] = field(default_factory=list)
-    latencies: dict[str, int] = field(default_factory=dict)
+    completed: dict[str, int] = field(default_factory=dict)
     sweeps: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -58,6 +72,8 @@ def import_runs(source: Path, runs: Path) -> Import:
     """
     if not source.is_dir():
         raise InputError(f"no folder {source}; give a folder that `c2d runs export` wrote, or another store")
+    if runs.exists() and not runs.is_dir():
+        raise InputError(f"{runs} is no folder; name the store with --runs")
     if runs.exists() and os.path.samefile(source, runs):
         raise InputError(f"{source} is the store itself; give another folder")
     index = read_index(source)
@@ -75,7 +91,7 @@ def import_runs(source: Path, runs: Path) -> Import:
         except InputError as error:
             done.refused.append(f"{name}: {error}")
     _import_shared(source, runs, index, done)
-    _import_sweeps(source, runs, done)
+    _import_sweeps(source, runs, index, done)
     return done
 
 
@@ -94,8 +110,7 @@ def _import_run(there: RunFolder, here: RunFolder, index: ArchiveIndex | None, d
     read_json(there.result)
     if index is not None:
         _verify(there, index)
-    if not here.path.exists():
-        _add(there, here)
+    if not os.path.lexists(here.path) and _add(there, here):
         done.added.append(there.id)
         return
     if not here.is_done:
@@ -110,8 +125,8 @@ def _import_run(there: RunFolder, here: RunFolder, index: ArchiveIndex | None, d
         )
     else:
         done.equal.append(here.id)
-        if count := _add_latencies(there, here):
-            done.latencies[here.id] = count
+        if count := _complete(there, here):
+            done.completed[here.id] = count
 
 
 def _verify(run: RunFolder, index: ArchiveIndex) -> None:
@@ -130,28 +145,36 @@ def _verify(run: RunFolder, index: ArchiveIndex) -> None:
         raise InputError(f"{added[0]} was added after the export; get the archive again")
 
 
-def _add(there: RunFolder, here: RunFolder) -> None:
-    """Copy a run beside its place and rename it: the store has all of it or nothing."""
+def _add(there: RunFolder, here: RunFolder) -> bool:
+    """Copy a run beside its place and rename it: the store has all of it or nothing.
+
+    Returns:
+        False: another process made the run's folder meanwhile.
+    """
     try:
         here.path.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(here.path)
         work = make_draft_folder(here.path)
         try:
             for name in run_files(there):
-                target = work / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(there.path / name, target)
+                copy_file(there.path / name, work / name)
             os.rename(work, here.path)
+            return True
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and here.path.is_dir():
+            return False
         raise disk_error(here.path, error) from error
 
 
-def _add_latencies(there: RunFolder, here: RunFolder) -> int:
-    """Copy the latency measurements that the store does not have; return their number."""
-    new = [name for name in run_files(there) if "/" in name and there.latency.name in name.split("/")]
+def _complete(there: RunFolder, here: RunFolder) -> int:
+    """Copy what a run with the same findings lacks in the store; return the number of files.
+
+    An archive may come without weights or detections, and latencies are measured later.
+    """
+    new = [name for name in run_files(there) if name.startswith(f"{LATENCY_FOLDER}/") or name in LEFT_OUT_FILES]
     new = [name for name in new if not os.path.lexists(here.path / name)]
     for name in new:
         _copy_new(there.path / name, here.path / name)
@@ -185,11 +208,14 @@ def _shared_files(source: Path, run_ids: list[str]) -> Iterator[Path]:
                 yield path
 
 
-def _import_sweeps(source: Path, runs: Path, done: Import) -> None:
+def _import_sweeps(source: Path, runs: Path, index: ArchiveIndex | None, done: Import) -> None:
     for name in sweep_names(source):
         theirs, ours = read_manifest(source, name), read_manifest(runs, name)
+        path = RunStore(source).manifest(name)
         if isinstance(theirs, Problem):
             done.refused.append(f"sweep {name}: its manifest {theirs.message}")
+        elif index is not None and index.files.get(path.relative_to(source).as_posix()) != entry_of(path):
+            done.refused.append(f"sweep {name}: its manifest is not the one that was exported; get the archive again")
         elif isinstance(ours, Problem) and file_state(RunStore(runs).manifest(name)) is None:
             write_manifest(runs, theirs)
             done.sweeps.append(name)
@@ -204,10 +230,9 @@ def _import_sweeps(source: Path, runs: Path, done: Import) -> None:
 
 def _copy_new(source: Path, target: Path) -> None:
     """Copy a file beside its place and rename it."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft = temporary_path(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, draft)
+        copy_file(source, draft)
         os.replace(draft, target)
     except OSError as error:
         with suppress(OSError):

@@ -60,8 +60,8 @@ def import_command(
         for kind, lines in (("conflict", done.conflicts), ("refused", done.refused)):
             for line in lines:
                 print(f"{kind}: {line}")
-        for run, count in done.latencies.items():
-            print(f"{run}: {count} latency measurements added")
+        for run, count in done.completed.items():
+            print(f"{run}: {count} files added that it did not have here")
         counts = [
             f"{len(done.added)} runs added",
             f"{len(done.equal)} were there already",

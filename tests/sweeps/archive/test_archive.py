@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from analysis.load.load import read_study
 from c2d.cli.main import main
 from c2d.core.errors import InputError
 from c2d.core.run_folder import atomic_write_json, read_json
+from c2d.evaluation.evaluate_run import evaluate_run
 from sweeps.archive.archive_index import INDEX_FILE, is_run_file
 from sweeps.archive.export_runs import ExportRequest, export_runs
 from sweeps.archive.import_runs import import_runs
@@ -22,6 +24,7 @@ from sweeps.archive.import_runs import import_runs
 STORE = Path(__file__).parents[2] / "fixtures" / "runs"
 TEACHER = "resnet18-classifier-8b26211ff2a3-s0"
 STUDENT = "tiny-retinanet-icod-da918d770025-s0"
+OTHER = "tiny-retinanet-baseline-10e2263c0d72-s0"
 Export = Callable[..., Path]
 
 
@@ -185,9 +188,9 @@ def test_another_store_is_merged_and_its_latencies_come_too(store: Path, tmp_pat
     assert len(import_runs(store, new).added) == 8
     (store / STUDENT / "latency").mkdir()
     (store / STUDENT / "latency" / "cpu-1.json").write_text("{}")
-    assert import_runs(store, new).latencies == {STUDENT: 1}
+    assert import_runs(store, new).completed == {STUDENT: 1}
     assert (new / STUDENT / "latency" / "cpu-1.json").is_file()
-    assert import_runs(store, new).latencies == {}
+    assert import_runs(store, new).completed == {}
 
 
 def test_another_manifest_of_the_same_name_is_a_conflict(export: Export, store: Path) -> None:
@@ -226,3 +229,91 @@ def test_commands_and_their_exit_codes(tmp_path: Path, capsys: pytest.CaptureFix
     assert run("runs", "import", out, "--runs", new) == 1
     assert "conflict: " in capsys.readouterr().out
     assert run("runs", "import", new, "--runs", new) == 2
+
+
+def test_weights_that_an_archive_left_out_come_with_a_later_import(export: Export, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    import_runs(export(sweeps=["tiny"], weights=False, detections=False), new)
+    with pytest.raises(InputError, match=r"has no student\.pth here; import the run"):
+        evaluate_run(STUDENT, new, None, check=False)
+    done = import_runs(STORE, new)
+    assert len(done.equal) == 8
+    assert done.completed[STUDENT] == 2
+    for name in ("student.pth", "detections.json.gz"):
+        assert (new / STUDENT / name).read_bytes() == (STORE / STUDENT / name).read_bytes()
+    assert import_runs(STORE, new).completed == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("runs", 5, "runs is a number where an object belongs"),
+        ("runs", {STUDENT: [1]}, f"runs.'{STUDENT}' is a list where text belongs"),
+        ("missing", [], "missing is a list where an object belongs"),
+        ("files", {"a": "abc"}, "it is text where an object belongs"),
+        ("files", {"a": {"bytes": "1", "sha256": ""}}, "bytes of 'a' is '1' where a number belongs"),
+        ("sweeps", "tiny", "sweeps is text where a list belongs"),
+        ("format", True, "is of format True"),
+    ],
+)
+def test_an_index_of_wrong_types_is_refused(
+    export: Export, tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    out = export(run_ids=[TEACHER])
+    atomic_write_json(out / INDEX_FILE, {**read_json(out / INDEX_FILE), key: value})
+    with pytest.raises(InputError, match=re.escape(message)):
+        import_runs(out, tmp_path / "new")
+
+
+def test_a_changed_manifest_of_an_archive_is_refused(export: Export, tmp_path: Path) -> None:
+    out = export()
+    manifest = read_json(out / "sweeps" / "tiny.json")
+    atomic_write_json(out / "sweeps" / "tiny.json", {**manifest, "cells": manifest["cells"][:1]})
+    done = import_runs(out, tmp_path / "new")
+    assert done.refused == ["sweep tiny: its manifest is not the one that was exported; get the archive again"]
+    assert not done.sweeps
+
+
+def test_a_damaged_run_is_left_out_of_its_sweep_and_an_error_by_its_name(store: Path, export: Export) -> None:
+    atomic_write_json(store / STUDENT / "result.json", {**read_json(store / STUDENT / "result.json"), "sha256": [1]})
+    atomic_write_json(store / OTHER / "spec.json", [])
+    index = read_json(export(store) / INDEX_FILE)
+    assert (index["missing"][STUDENT], index["missing"][OTHER]) == ("damaged", "damaged")
+    assert len(index["runs"]) == 6
+    assert not [name for name in index["files"] if name.startswith((STUDENT, OTHER))]
+    with pytest.raises(InputError, match="sha256 is a list where an object belongs"):
+        export(store, "second", run_ids=[STUDENT])
+
+
+def test_runs_of_another_store_and_places_inside_the_store_are_refused(store: Path, tmp_path: Path) -> None:
+    for out, run, message in (
+        (tmp_path / "out", str(STORE / STUDENT), "is no run of the store"),
+        (store / STUDENT / "out", STUDENT, "is inside the store"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_runs(ExportRequest(store, out, [run]), lambda line: None)
+        assert not out.exists()
+
+
+def test_what_is_no_file_in_latency_is_left_out(store: Path, export: Export) -> None:
+    (store / STUDENT / "latency" / "x.json").mkdir(parents=True)
+    os.mkfifo(store / STUDENT / "latency" / "y.json")
+    assert "latency" not in str(list(read_json(export(store, run_ids=[STUDENT]) / INDEX_FILE)["files"]))
+
+
+def test_a_run_that_another_import_added_meanwhile_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = tmp_path / "new"
+    import_runs(STORE, new)
+    real = os.path.lexists  # as it was a moment ago, before the other import renamed its copy
+    monkeypatch.setattr("os.path.lexists", lambda path: real(path) and path != new / STUDENT)
+    done = import_runs(STORE, new)
+    assert STUDENT in done.equal
+    assert not done.added
+    assert not list(new.glob(".*"))
+
+
+def test_a_link_to_nothing_in_the_place_of_a_run_is_a_conflict(tmp_path: Path) -> None:
+    (tmp_path / STUDENT).symlink_to("nowhere")
+    done = import_runs(STORE, tmp_path)
+    assert [line.partition(":")[0] for line in done.conflicts] == [STUDENT]
+    assert len(done.added) == 7
