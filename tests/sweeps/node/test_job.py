@@ -131,7 +131,8 @@ def test_a_job_is_pickled_by_reference(folder: RunFolder) -> None:
 def test_the_training_gets_the_options_of_the_job(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = training(monkeypatch, lambda *_: {})
     assert run(folder, workers=3, download=True, stop_after=7) == "run"
-    assert calls == [{"data": Path("/data"), "workers": 3, "download": True, "quiet": True, "stop_after": 7}]
+    given = {"data": Path("/data"), "workers": 3, "download": True, "quiet": True, "stop_after": 7}
+    assert calls == [{**given, "checkpoint_every": None}]
 
 
 def test_a_stop_signal_exits_with_130(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
