@@ -79,6 +79,7 @@ def run_in_workers(
     """
     queue = _Queue(list(specs.values()), {}, threading.Condition())
     threads = max(1, (os.cpu_count() or 1) // at_once)
+    started: list[subprocess.Popen[str]] = []
 
     def work() -> None:
         worker: subprocess.Popen[str] | None = None
@@ -88,7 +89,7 @@ def run_in_workers(
                 end = Ended(spec.id, reason=f"not tried: its teacher {bad[0]} failed")
             else:
                 if worker is None or worker.poll() is not None:
-                    worker = _start(runs, data, threads)
+                    started.append(worker := _start(runs, data, threads))
                 end = _train(worker, RunFolder(runs / spec.id), inits.get(spec.id, ""))
             with queue.changed:
                 queue.ended[spec.id] = handle_end(spec, end)
@@ -100,8 +101,13 @@ def run_in_workers(
     workers = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(specs)))]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.join()
+    finally:  # Ctrl-C: nothing of a smoke is worth saving
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 def _start(runs: Path, data: Path, threads: int) -> subprocess.Popen[str]:
