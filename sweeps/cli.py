@@ -107,7 +107,7 @@ def prefetch(
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="a report with published rows (docs/reproduce.md)")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a shipped report (docs/reproduce.md)")],
     profile: ProfileOption = None,
     where: Annotated[
         Where, typer.Option("--where", help="dry: print the steps; slurm; local: this machine", show_choices=False)
@@ -122,15 +122,15 @@ def reproduce(
     get: Annotated[bool, typer.Option("--prefetch/--no-prefetch", help="get data and weights first")] = True,
     changed: Annotated[bool, typer.Option("--changed", help="run even if the frozen reference has other runs")] = False,
 ) -> None:
-    """Reproduce a published table: prefetch, check, submit, wait, report. Call it again to continue."""
+    """Reproduce a table of a paper: prefetch, check, submit, wait, report. Call it again to continue."""
     from c2d.core.process.python_process import run_c2d
     from sweeps.actions.submit import resolve
     from sweeps.definition.definition import read_definition
     from sweeps.reproduce.frozen_reference import check_frozen, reference_of
-    from sweeps.reproduce.published_reports import published_report
     from sweeps.reproduce.reproduce import Reproduction, run_steps, steps
+    from sweeps.reproduce.shipped_reports import shipped_report
 
-    report, workspace = published_report(name), open_workspace(runs, data, where, profile)
+    report, workspace = shipped_report(name), open_workspace(runs, data, where, profile)
     grid = resolve(read_definition(report.sweep), workspace)
     planned = reference_of(grid, report.sweep) if changed else check_frozen(grid, report.sweep)
     kind = "planned now, which may differ from the frozen reference" if changed else "as in the frozen reference"

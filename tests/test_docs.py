@@ -143,7 +143,9 @@ def mistakes_of_command(words: str) -> Iterator[str]:
             if name not in commands():
                 yield f"c2d {name}"
                 return
-    options = {option for parameter in commands()[name].params for option in parameter.opts} | {"--help"}
+    options = {"--help"}
+    for parameter in commands()[name].params:
+        options |= {*parameter.opts, *parameter.secondary_opts}
     yield from (f"c2d {name} {option}" for option in OPTION.findall(" " + words) if option not in options)
 
 

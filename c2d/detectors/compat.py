@@ -110,7 +110,7 @@ def prepare() -> HostReport:
 @functools.cache
 def read_metafiles_once() -> None:
     """Keep what mmengine reads to find `mmdet::` configs: for each it parses a hundred YAML files, for a second."""
-    utils = _import("mmengine.config.utils")
+    utils: Any = _import("mmengine.config.utils")
     utils.load = functools.cache(utils.load)
 
 

@@ -1,5 +1,5 @@
-"""Reproduce a published table with one command.
+"""Reproduce a table with one command.
 
-In: the name of a report with published rows, and a profile. Out: the runs of its sweep in the store, and the report.
+In: the name of a shipped report, and a profile. Out: the runs of its sweep in the store, and the report.
 `sweeps/frozen` has the run ids that each of these sweeps planned when its reference was frozen.
 """

@@ -21,7 +21,7 @@ from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import read_definition
 from sweeps.definition.expand import Grid
 from sweeps.definition.profile import load_profile
-from sweeps.reproduce.published_reports import published_sweeps
+from sweeps.reproduce.shipped_reports import reported_sweeps
 
 FOLDER = Path(__file__).parents[1] / "frozen"
 FORMAT = 1
@@ -110,7 +110,7 @@ def check_frozen(grid: Grid, sweep: str) -> FrozenReference:
 
 def freeze() -> Iterator[str]:
     """Write the reference of every published sweep; yield the name of each one that changed."""
-    for sweep in filter(can_be_frozen, published_sweeps()):
+    for sweep in filter(can_be_frozen, reported_sweeps()):
         now = planned_reference(sweep)
         path = FOLDER / f"{sweep}.json"
         if not path.exists() or frozen_reference(sweep) != now:

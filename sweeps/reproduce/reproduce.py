@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.launchers.launch_request import PrintLine
-from sweeps.reproduce.published_reports import PublishedReport
+from sweeps.reproduce.shipped_reports import ShippedReport
 
 RunCommand = Callable[[list[str]], int]
 """Runs `c2d ARGUMENTS` and returns its exit code."""
@@ -32,7 +32,7 @@ class Reproduction:
         prefetch: get data and weights first.
     """
 
-    report: PublishedReport
+    report: ShippedReport
     where: str
     profile: str | None
     runs: Path

@@ -47,7 +47,8 @@ def visit(image: dict[str, Any], name: str, level: int, threshold: float | None)
     for thing, status in zip(objects, of_object, strict=True):
         if status == "other":
             continue
-        chosen, key = None, None
+        chosen: int | None = None
+        key: tuple[float, ...] = ()
         for j, one in enumerate(detections):
             if of_detection[j] == "other" or used[j] or below[j]:
                 continue
@@ -55,6 +56,7 @@ def visit(image: dict[str, Any], name: str, level: int, threshold: float | None)
             overlap = inter / (area(one["box"]) + area(thing["box"]) - inter) if inter else 0.0
             if overlap <= OVERLAP[name]:
                 continue
+            rank: tuple[float, ...]
             if threshold is None:
                 rank = (one["score"],)
             else:

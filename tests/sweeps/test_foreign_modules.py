@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from c2d.core.process.python_process import run_c2d
 from c2d.core.run_folder import RunFolder
 from c2d.core.store_folder import RunStore
-from sweeps import demo
 from sweeps.checks import dry_run_process
 from sweeps.definition.profile import Profile
 from sweeps.launchers import local
@@ -89,8 +89,8 @@ def test_the_dry_run(tmp_path: Path) -> None:
     assert "foreign" not in errors.read_text()
 
 
-def test_commands_of_the_demo(capfd: pytest.CaptureFixture[str]) -> None:
-    assert demo._run_command("data", "--help") == 0
+def test_commands_of_a_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_c2d(["data", "--help"]) == 0
     assert "scenes" in capfd.readouterr().out
 
 

@@ -19,7 +19,7 @@ from c2d.detectors.mmdet_scope import mmdet_scope
 from c2d.detectors.training_pipeline import MixingStep, Partners
 from c2d.evaluation.datasets import build_dataset
 from c2d.ops.seeding import temporary_seed
-from c2d.training.loop import _loader, seeded
+from c2d.training.loop import seeded, training_loader
 from c2d.training.sampler import ResumableSampler
 from tests.c2d.conftest import TinyStore
 
@@ -104,7 +104,7 @@ def test_the_stream_is_the_same_for_any_processes_and_after_a_resume(
 
     def stream(workers: int = 0, start: int = 0, rank: int = 0, world: int = 1) -> list[Any]:
         monkeypatch.setattr("c2d.training.loop.get_dist_info", lambda: (rank, world))
-        batches = list(_loader(built, config, workers, start))
+        batches = list(training_loader(built, config, workers, start))
         places = [
             dict(zip(batch, each, strict=True)) for batch in batches for each in zip(*batch.values(), strict=True)
         ]

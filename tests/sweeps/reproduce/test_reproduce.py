@@ -11,20 +11,20 @@ from c2d.cli.main import main
 from c2d.core.errors import InputError
 from sweeps.definition.definition import definition_names
 from sweeps.reproduce import frozen_reference as frozen
-from sweeps.reproduce.published_reports import published_report, published_reports, published_sweeps
 from sweeps.reproduce.reproduce import Reproduction, run_steps, steps
+from sweeps.reproduce.shipped_reports import reported_sweeps, shipped_report, shipped_reports
 
 FROZEN = sorted(path.stem for path in frozen.FOLDER.glob("*.json"))
 REFERENCE = frozen.FrozenReference("a", [0, 1], {"m=x": "x-1", "m=y": "y-2", "m=z": "y-2"}, ["t-s0"])
 
 
-def test_every_published_sweep_on_a_shipped_card_is_frozen() -> None:
-    assert sorted(filter(frozen.can_be_frozen, published_sweeps())) == FROZEN
+def test_every_reported_sweep_on_a_shipped_card_is_frozen() -> None:
+    assert sorted(filter(frozen.can_be_frozen, reported_sweeps())) == FROZEN
     assert {"icod-students", "icod-detectors", "icod-teacher", "icod-pooling"} <= set(FROZEN)
 
 
 @pytest.mark.parametrize("sweep", FROZEN)
-def test_a_published_sweep_plans_the_runs_of_its_frozen_reference(sweep: str) -> None:
+def test_a_reported_sweep_plans_the_runs_of_its_frozen_reference(sweep: str) -> None:
     """If this change is meant: VERSION of the method, CHANGELOG, then `make freeze`."""
     assert frozen.frozen_reference(sweep).differences(frozen.planned_reference(sweep)) == []
 
@@ -48,20 +48,20 @@ def test_every_difference_is_named(now: frozen.FrozenReference, lines: list[str]
 
 
 def test_reports_of_one_table_belong_together_and_have_a_definition() -> None:
-    assert published_report("icod-table1").companions == (
+    assert shipped_report("icod-table1").companions == (
         "icod-table1",
         "icod-table1-cost",
         "icod-table1-errors",
         "icod-table1-recall",
     )
-    assert all(report.sweep in definition_names() for report in published_reports().values())
+    assert all(report.sweep in definition_names() for report in shipped_reports().values())
     with pytest.raises(InputError, match="did you mean 'icod-table1'"):
-        published_report("icod-tabl1")
+        shipped_report("icod-tabl1")
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> Reproduction:
-    report = published_report("icod-table4b")
+    report = shipped_report("icod-table4b")
     return Reproduction(
         report, "slurm", "p.yaml", tmp_path / "runs", tmp_path / "data", tmp_path / "out", tmp_path / "a"
     )

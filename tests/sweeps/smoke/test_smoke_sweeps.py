@@ -83,6 +83,7 @@ def test_a_cell_is_trained_exported_evaluated_and_reported(smoke: Any) -> None:
     assert not run.student.exists(), "weights that no run needs are removed"
     assert not run.checkpoints.exists()
     manifest = read_manifest(smoke.store.runs, "tiny")
+    assert isinstance(manifest, dict)
     assert manifest["question"].startswith("SMOKE")
     assert len(manifest["cells"]) == 4
     assert smoke.lines[0].startswith("ok ")

@@ -1,0 +1,62 @@
+"""Which shipped reports belong together, and which sweep each needs: read from analysis/reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from c2d.core.errors import unknown_name
+from c2d.core.yaml.yaml_lines import parse_mapping
+from sweeps.definition.definition import definition_names
+
+
+@dataclass(frozen=True)
+class ShippedReport:
+    """A shipped table or figure of a shipped sweep.
+
+    Attributes:
+        name: of the report.
+        sweep: whose runs it shows.
+        companions: names of all shipped reports of that table, itself first: `icod-table1`, `icod-table1-cost`, ...
+    """
+
+    name: str
+    sweep: str
+    companions: tuple[str, ...]
+
+
+def shipped_report(name: str) -> ShippedReport:
+    """Return a report by its name.
+
+    Raises:
+        InputError: there is no such report of a shipped sweep.
+    """
+    if name not in shipped_reports():
+        raise unknown_name("table", name, shipped_reports(), "these can be reproduced (docs/reproduce.md)")
+    return shipped_reports()[name]
+
+
+@cache
+def shipped_reports() -> dict[str, ShippedReport]:
+    """Return {name: report}; of reports that belong together the one with the shortest name."""
+    sweep_of = {name: spec.get("sweep") for name, spec in _specs().items()}
+    found: dict[str, ShippedReport] = {}
+    for name in sorted(sweep_of, key=len):
+        sweep = sweep_of[name]
+        if sweep in definition_names() and not any(name in report.companions for report in found.values()):
+            same = [other for other in sorted(sweep_of) if other.startswith(f"{name}-") and sweep_of[other] == sweep]
+            found[name] = ShippedReport(name, sweep, (name, *same))
+    return dict(sorted(found.items()))
+
+
+def reported_sweeps() -> list[str]:
+    """Return the names of the sweeps behind all of these reports, sorted."""
+    return sorted({report.sweep for report in shipped_reports().values()})
+
+
+def _specs() -> dict[str, dict[str, Any]]:
+    folder = resources.files("analysis") / "reports"
+    files = [item for item in folder.iterdir() if item.name.endswith(".yaml")]
+    return {item.name.removesuffix(".yaml"): parse_mapping(item.read_text("utf-8"), item.name, "") for item in files}
