@@ -1,4 +1,4 @@
-"""The store of "A report of eight sweeps" in docs/results/benchmarks.md: every shipped sweep, synthetic and finished.
+"""The store of "A report of eight sweeps" in docs/results/benchmarks.md: those sweeps, synthetic and finished.
 
 python -m tests.analysis.report.shipped_store runs
 time c2d report --runs runs --out report --cache cache
@@ -13,7 +13,10 @@ from pathlib import Path
 
 from benchmarks.suite import synthetic_run
 from benchmarks.suite.synthetic_store import plain_value
-from tests.analysis.report.test_shipped_reports import PLANNED, record_of
+from tests.analysis.planned_store import planned
+
+SWEEPS = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-crop-size", "icod-pooling", "icod-layers",
+          "icod-detectors", "rivals")  # fmt: skip
 
 
 def make_shipped_store(runs: Path) -> int:
@@ -28,8 +31,8 @@ def make_shipped_store(runs: Path) -> int:
         The number of detector runs.
     """
     count = 0
-    for name in PLANNED:
-        record = record_of(name)
+    for name in SWEEPS:
+        record, _ = planned(name)
         synthetic_run.write_json(runs / "sweeps" / f"{name}.json", record)
         for teacher in record["teachers"]:
             synthetic_run.write_teacher(runs, teacher)

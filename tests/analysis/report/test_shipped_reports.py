@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,11 +31,6 @@ PLANNED = ("icod-students", "icod-weight-temperature", "icod-teacher", "icod-cro
 DATA_FREE = ("moi-scenes", "moi-scenes-dense", "moi-images", "moi-iterations", "moi-priors", "moi-presets", "moi-kitti",
              "moi-voc", "moi-coco")  # fmt: skip
 TABLES = [item for item in defaults.shipped_reports() if isinstance(item, TableSpec)]
-
-
-def record_of(sweep: str) -> dict[str, Any]:
-    """The record of a shipped sweep as submission would write it; no data set is needed."""
-    return planned(sweep)[0]
 
 
 def study_in(folder: Path, sweep: str) -> Study:
