@@ -21,6 +21,8 @@ Values = dict[str, float | str | None]
 KINDS = ("detector", "classifier", "impressions")
 STEPS = ("iterations_planned", "batch", "lr", "precision")
 """Columns of a schedule whose run takes steps."""
+NO_TRAINING = "no-training"
+"""In the place of a method: a whole detector that was loaded and evaluated is no baseline that was trained."""
 
 
 def spec(value: Mapping[str, Any]) -> Values:
@@ -46,7 +48,7 @@ def spec(value: Mapping[str, Any]) -> Values:
         "student": text(required(value, "student", "name"), "student.name") if is_detector else "",
         "student_digest": text(required(value, "student", "digest"), "student.digest") if is_detector else "",
         "network": text(required(value, "network"), "network") if kind == "classifier" else "",
-        "method": ("+".join(names) or "baseline") if is_detector else kind,
+        "method": ("+".join(names) or ("baseline" if _takes_steps(value) else NO_TRAINING)) if is_detector else kind,
         "data_free": "yes" if is_data_free else "",
         "method_json": _canonical(method),
         "schedule_json": _canonical(required(value, "schedule", "values")),
@@ -72,13 +74,23 @@ def _with_one_classifier(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_loop(value: Mapping[str, Any], kind: str) -> None:
-    """Check that a schedule has the keys of its steps; a classifier whose `fit` takes no step has none of them."""
-    values = required(value, "schedule", "values")
-    if kind == "classifier" and isinstance(values, dict) and "fit" in values and "iterations" not in values:
+    """Check that a schedule has the keys of its steps; a run that takes none has none of them."""
+    if kind != "impressions" and not _takes_steps(value):
         return
     for column in SPEC_COLUMNS:
         if column.name in STEPS and (not column.run_kinds or kind in column.run_kinds):
             required(value, *column.keys)
+
+
+def _takes_steps(value: Mapping[str, Any]) -> bool:
+    """Whether a model is trained by steps; not a classifier whose `fit` has none, nor a detector that is evaluated only."""
+    values = required(value, "schedule", "values")
+    if not isinstance(values, dict) or "iterations" in values:
+        return True
+    kind = optional(value, "kind")
+    return not (kind == "classifier" and "fit" in values) and not (
+        kind == "detector" and values.get("training") == "none"
+    )
 
 
 def _of_synthesis(value: Mapping[str, Any]) -> Values:

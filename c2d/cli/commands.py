@@ -233,4 +233,8 @@ def summary(result: dict[str, Any]) -> str:
         f"\n{protocol.upper()}: " + "  ".join(f"{k} {percent(v)}" for k, v in block.items() if k.startswith("AP"))
         for protocol, block in result.get("protocols", {}).items()
     )
-    return f"{main}{others}\nTIDE dAP at IoU .50: {errors}{place}"
+    published = result.get("published_ap")  # of a file of the model zoo
+    beside = "" if published is None else f"\npublished AP {percent(published)}"
+    if result.get("published_ap_warning"):
+        beside += f"\nwarning: {result['published_ap_warning']}"
+    return f"{main}{beside}{others}\nTIDE dAP at IoU .50: {errors}{place}"

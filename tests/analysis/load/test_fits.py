@@ -32,6 +32,21 @@ def test_a_probe_has_no_steps_and_is_not_damaged() -> None:
     assert '"fit":"linear-probe"' in str(found["schedule_json"])
 
 
+def test_a_detector_that_is_evaluated_only_is_no_baseline() -> None:
+    spec = probe() | {
+        "kind": "detector",
+        "network": None,
+        "student": {"name": "retinanet-r50", "digest": "a" * 64},
+        "init": "zoo:retinanet_r50_fpn_1x_coco_20200130-c2398f9e",
+        "schedule": read_schedule("no-training", "detector"),
+    }
+    found = flatten.spec(parse_spec(spec, "test").to_json())
+    assert (found["method"], found["iterations_planned"], found["lr"]) == ("no-training", None, None)
+    spec["schedule"]["values"].pop("training")
+    with pytest.raises(FormatError, match="iterations"):
+        flatten.spec(spec)
+
+
 def test_a_training_without_a_length_is_damaged() -> None:
     value = probe()
     value["schedule"]["values"].pop("fit")

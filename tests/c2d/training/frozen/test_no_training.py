@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from c2d.cli.commands import summary
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.specs.resolve_spec import resolve_spec
@@ -170,6 +171,8 @@ def test_the_published_ap_is_beside_the_measured_one(tmp_path: Path, tiny_store:
     far = published_facts(spec, 0.3615)
     assert far["published_ap"] == 0.365
     assert "is 36.15, -0.35 from the published one (36.5), more than 0.3 away" in far["published_ap_warning"]
+    numbers = {"kind": "detector", **dict.fromkeys(("AP50", "AP75", "APs", "APm", "APl")), "tide": {"dAP": {}}}
+    assert f"\npublished AP 36.5\nwarning: {far['published_ap_warning']}\n" in summary({"AP": 0.3615, **numbers, **far})
     assert "undefined" in published_facts(spec, None)["published_ap_warning"]
     smaller = resolve_spec({**given, "input": 400}, where="test", runs=tmp_path, data=tmp_path)
     assert published_facts(smaller, 0.1) == {"published_ap": None, "published_ap_warning": None}
