@@ -83,7 +83,7 @@ def _check_loop(value: Mapping[str, Any], kind: str) -> None:
 
 
 def _takes_steps(value: Mapping[str, Any]) -> bool:
-    """Whether a model is trained by steps; not a classifier whose `fit` has none, nor a detector that is evaluated only."""
+    """Whether a model is trained by steps: not a classifier whose `fit` has none, nor a detector that is evaluated."""
     values = required(value, "schedule", "values")
     if not isinstance(values, dict) or "iterations" in values:
         return True
