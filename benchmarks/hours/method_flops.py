@@ -26,6 +26,8 @@ QUADRATIC = 0.01
 """Share of the second step that must be left over after the linear part, to count as quadratic: fewer or more sampled
 boxes change the work a little, and a small difference would be multiplied by the square of the image's size."""
 REPEATED = 4
+Views = dict[tuple[Any, ...], list[Any]]
+"""{(student, detector teacher, needs, stages): views at the shapes}: methods that need the same share them."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,16 @@ class MethodFlops:
         return self.truth * truths + self.positive * positives + maps
 
 
-def method_flops(model: Any, num_classes: int, fixed_size: int | None) -> dict[str, MethodFlops]:
+def method_flops(
+    model: Any, num_classes: int, fixed_size: int | None, shared: Views | None = None
+) -> dict[str, MethodFlops]:
     """Count every method of a model.
 
     Args:
         model: `Distillation` on the CPU, in training mode.
         num_classes: of the student.
         fixed_size: side of the only images that the student takes (SSD); None: any.
+        shared: views of earlier calls, to which those of this call are added; the detectors must still exist.
 
     Returns:
         {method: FLOPs}.
@@ -72,7 +77,7 @@ def method_flops(model: Any, num_classes: int, fixed_size: int | None) -> dict[s
         # Tables of the training set are made between the steps, and there is none here.
         method.refresh = None
     shapes = SHAPES if fixed_size is None else ((fixed_size, fixed_size),)
-    views = [_view(model, shape, num_classes) for shape in shapes]
+    views = _views(model, shapes, num_classes, {} if shared is None else shared)
     found = {}
     for name, method in model.methods.items():
         try:
@@ -98,9 +103,17 @@ def step_operators(student: Any, num_classes: int, fixed_size: int | None) -> in
     return counter.work().operators
 
 
-def _view(model: Any, shape: tuple[int, int], num_classes: int) -> Any:
-    inputs, samples = noise_batch(*shape, num_classes)
-    return model.view(inputs, samples)
+def _views(model: Any, shapes: Sequence[tuple[int, int]], num_classes: int, shared: Views) -> list[Any]:
+    """What the methods see of a noise image of each shape; its classifier is that of this model."""
+    methods, teachers = model.methods.values(), model.teachers
+    needs = frozenset((method.needs, method.roi_stages) for method in methods)
+    key = (id(model.student), id(getattr(teachers.detector, "network", None)), needs)
+    if key not in shared:
+        batches = [noise_batch(*shape, num_classes) for shape in shapes]
+        shared[key] = [model.view(inputs, samples) for inputs, samples in batches]
+    return [
+        dataclasses.replace(view, classifier=teachers.classifier, detector=teachers.detector) for view in shared[key]
+    ]
 
 
 def _on_maps(method: Any, views: Sequence[Any], shapes: Sequence[tuple[int, int]]) -> MethodFlops:

@@ -18,7 +18,7 @@ import torch
 from benchmarks.flops.training_flops import Work
 from benchmarks.hours import coco_images
 from benchmarks.hours.image_shapes import BatchShape, batch_shape
-from benchmarks.hours.method_flops import method_flops, step_operators
+from benchmarks.hours.method_flops import Views, method_flops, step_operators
 from benchmarks.hours.network_flops import DetectorFlops, classifier_work, detector_flops
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
@@ -96,6 +96,9 @@ class RunCounter:
         self.specs, self.runs, self.data, self.gpus = specs, runs, data, gpus
         self._images: dict[str, ImageFlops] = {}
         self._networks: dict[str, Any] = {}
+        self._configs: dict[str, Any] = {}
+        self._classifiers: dict[str, Any] = {}
+        self._views: Views = {}
         self._operators: dict[str, int] = {}
         self._cards: dict[str, LoadedCard] = {}
 
@@ -168,10 +171,14 @@ class RunCounter:
         return parse_spec(read_json(stored), str(stored))
 
     def configs(self, spec: RunSpec) -> Any:
-        """Return the resolved configs of a run."""
+        """Return the resolved configs of a run; those of runs that differ in method and schedule alone are shared."""
         from c2d.training import config
 
-        return config.resolve(spec, self.card(spec), RunFolder(self.runs / spec.id))
+        kept = {"kind", "dataset", "student", "network", "input", "init", "overrides"}
+        key = json.dumps(spec.model_dump(mode="json", include=kept), sort_keys=True)
+        if key not in self._configs:
+            self._configs[key] = config.resolve(spec, self.card(spec), RunFolder(self.runs / spec.id))
+        return self._configs[key]
 
     def shape(self, resolved: Any, batch: int) -> BatchShape:
         """Return the shape of the padded training images of a batch over all GPUs."""
@@ -224,7 +231,7 @@ class RunCounter:
             total += student.rois * student.roi_training * needs.proposals
             if refreshed:  # a pass of both detectors over the training images for every pass of the training
                 total += teacher.forward + student.forward
-        counted = method_flops(model, len(self.card(spec).card.classes), _fixed_size(model.student))
+        counted = method_flops(model, len(self.card(spec).card.classes), _fixed_size(model.student), self._views)
         truths, positives = self._boxes(spec), _positives(model.student, self._boxes(spec))
         total += sum(one.of_image(truths, positives, shape.mean_pixels) for one in counted.values())
         operators += sum(one.operators for one in counted.values())
@@ -250,10 +257,10 @@ class RunCounter:
         teachers = TeacherSet()
         if spec.teachers.detector:
             config = self.configs(self.teacher(spec.teachers.detector)).student
-            teachers.detector = DetectorTeacher(self._network("teacher", config))
+            teachers.detector = DetectorTeacher(self._network("teacher", config))  # the network is shared
             teachers.detector.classes = tuple(classes)
         if members := spec.teachers.classifiers:
-            built = [_classifier_teacher(self.teacher(run), classes) for run in members]
+            built = [self._classifier_teacher(self.teacher(run), classes) for run in members]
             teachers.classifier = built[0] if len(built) == 1 else EnsembleTeacher(built, spec.teachers.weights())
         model = build_distillation(spec, student, teachers, len(classes), None, soft_labels=True)
         return model.train()
@@ -280,6 +287,22 @@ class RunCounter:
             work.operators, forward.operators,
         )  # fmt: skip
 
+    def _classifier_teacher(self, spec: RunSpec, classes: list[str]) -> Any:
+        """A classifier with random weights; the students of one teacher share it."""
+        from c2d.teachers.classifier import ClassifierTeacher
+        from c2d.teachers.crop_classifier import normalization_from_recipe
+        from c2d.teachers.networks import build_fitted_network
+
+        recipe = spec.schedule.values
+        assert isinstance(recipe, TeacherRecipe)
+        side = spec.input or recipe.input
+        if spec.id not in self._classifiers:
+            length = 512 if spec.text_embeddings is not None else None
+            network = build_fitted_network(str(spec.network), len(classes), side, length)
+            pixels = normalization_from_recipe(recipe.normalisation.model_dump())
+            self._classifiers[spec.id] = ClassifierTeacher(network, classes, side, pixels, context=recipe.crops.context)
+        return self._classifiers[spec.id]
+
     def _synthesis(self, spec: RunSpec) -> ImageFlops:
         return ImageFlops(0.0, 0.0, 0.0, 0.0, 0, 0, (f"{spec.id}: a synthesis of images is not counted",))
 
@@ -295,20 +318,6 @@ def _published_card(name: str, digest: str) -> LoadedCard:
     kept = {"annotations", "images", "n_images", "n_boxes"}
     splits = {split: Split(**one.model_dump(include=kept), digest="") for split, one in public.splits.items()}
     return LoadedCard(Card(name=name, classes=public.classes, digest=digest, splits=splits), Path(name))
-
-
-def _classifier_teacher(spec: RunSpec, classes: list[str]) -> Any:
-    from c2d.teachers.classifier import ClassifierTeacher
-    from c2d.teachers.crop_classifier import normalization_from_recipe
-    from c2d.teachers.networks import build_fitted_network
-
-    recipe = spec.schedule.values
-    assert isinstance(recipe, TeacherRecipe)
-    side = spec.input or recipe.input
-    length = 512 if spec.text_embeddings is not None else None
-    network = build_fitted_network(str(spec.network), len(classes), side, length)
-    pixels = normalization_from_recipe(recipe.normalisation.model_dump())
-    return ClassifierTeacher(network, classes, side, pixels, context=recipe.crops.context)
 
 
 def _fixed_size(student: Any) -> int | None:

@@ -20,6 +20,7 @@ from c2d.configs.student_config import load_student
 from c2d.detectors import compat
 from c2d.detectors.outputs import Needs
 from c2d.detectors.recording.positives import Positives
+from c2d.distillation.wrapper import TeacherSet
 from c2d.evaluation.stock_model import build_student
 
 compat.prepare()
@@ -98,6 +99,8 @@ class FakeView:
     positives: list[Positives]
     maps: Tensor
     generator: Any = field(default=None)
+    classifier: Any = None
+    detector: Any = None
 
 
 class FakeMethod(nn.Module):
@@ -105,7 +108,7 @@ class FakeMethod(nn.Module):
 
     def __init__(self, needs: Needs, product: Any) -> None:
         super().__init__()
-        self.needs, self.product, self.refresh = needs, product, lambda _: None
+        self.needs, self.product, self.refresh, self.roi_stages = needs, product, lambda _: None, "last"
 
     def forward(self, view: FakeView) -> tuple[dict[str, tuple[Tensor, float]], dict[str, Tensor]]:
         return {"term": (self.product(view), 1.0)}, {}
@@ -115,7 +118,7 @@ class FakeModel:
     """A student of one stride-8 map, with two positives for each of two ground truths."""
 
     def __init__(self, method: FakeMethod) -> None:
-        self.methods = {"fake": method}
+        self.methods, self.student, self.teachers = {"fake": method}, None, TeacherSet()
 
     def view(self, inputs: Tensor, samples: Any) -> FakeView:
         boxes = torch.zeros(4, 4, requires_grad=True)
