@@ -91,8 +91,8 @@ def built(loaded: LoadedCard, steps: list[Any], *, soft_labels: bool) -> Any:
 
 
 NAMES = [
-    "atss-r50", "atss-qr18", "ssd300-vgg16", "ssd512-vgg16", "ssdlite-mbv2", "teacher-ssd", "crop", "affine",
-    "choice", "filter", "mixed", "rtmdet-tiny", "yolox-tiny", "deformable-detr-r50",
+    "atss-r101", "atss-qr18", "fcos-r101-caffe", "gfl-r101", "ssd300-vgg16", "ssd512-vgg16", "ssdlite-mbv2",
+    "teacher-ssd", "crop", "affine", "choice", "filter", "mixed", "rtmdet-tiny", "yolox-tiny", "deformable-detr-r50",
 ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_each_box_keeps_its_soft_label(name: str, tmp_path: Path) -> None:
     assert len(ours) == len(plain) == IMAGES
     surviving = set()
     short = {"rtmdet-tiny": 2, "yolox-tiny": 2} | dict.fromkeys(
-        ["atss-r50", "deformable-detr-r50", "ssd300-vgg16", "ssd512-vgg16"], 9
+        ["atss-r101", "deformable-detr-r50", "ssd300-vgg16", "ssd512-vgg16"], 9
     )
     for position in range(short.get(name, 18)):
         key = (position, position % IMAGES)
