@@ -45,6 +45,14 @@ class _Queue:
     waiting: list[RunSpec]
     ended: dict[str, bool]
     changed: threading.Condition
+    stopped: bool = False
+
+    def stop(self) -> None:
+        """Let no further run begin, and none be counted that ends from now on."""
+        with self.changed:
+            self.stopped = True
+            self.waiting.clear()
+            self.changed.notify_all()
 
     def take(self) -> RunSpec | None:
         """Return the first run whose teachers have ended, after waiting for one; None when no run is left."""
@@ -92,6 +100,8 @@ def run_in_workers(
                     started.append(worker := _start(runs, data, threads))
                 end = _train(worker, RunFolder(runs / spec.id), inits.get(spec.id, ""))
             with queue.changed:
+                if queue.stopped:
+                    return
                 queue.ended[spec.id] = handle_end(spec, end)
                 queue.changed.notify_all()
         if worker is not None and worker.stdin is not None:
@@ -105,6 +115,7 @@ def run_in_workers(
         for worker in workers:
             worker.join()
     finally:  # Ctrl-C: nothing of a smoke is worth saving
+        queue.stop()
         for process in started:
             process.kill()
             process.wait()
