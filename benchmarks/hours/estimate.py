@@ -98,7 +98,10 @@ def estimate_hours(
     compat.prepare()
     plans = read_definitions(definitions, runs, data)
     counter = RunCounter({run: spec for plan in plans for run, spec in plan.specs.items()}, runs, data, gpus)
-    rows = [row for plan in plans for row in _rows(plan, counter, cards)]
+    rows = []
+    for plan in plans:
+        rows += _rows(plan, counter, cards)
+        counter.forget_networks()
     notes = dict.fromkeys(note for row in rows for note in row.flops.image.notes)
     return HoursEstimate(tuple(cards), gpus, tuple(rows), tuple(notes))
 

@@ -13,7 +13,7 @@ from typing import Any
 MULTI_SCALE = ((1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800))
 """Sizes of the recipe of detectron2, and of mmdet where it is compared with it."""
 
-MMDET = "github.com/open-mmlab/mmdetection, docs/MODEL_ZOO.md of 2.0 (V100, PyTorch 1.4)"
+MMDET = "github.com/open-mmlab/mmdetection, MODEL_ZOO.md of 2.0 in its docs (V100, PyTorch 1.4)"
 MMDET_1 = "github.com/open-mmlab/mmdetection, MODEL_ZOO.md of 0.6 (V100, PyTorch 0.4.1, cudnn.benchmark)"
 DETECTRON2 = "github.com/facebookresearch/detectron2, MODEL_ZOO.md (V100, PyTorch 1.3)"
 NVIDIA_RESNET = "github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5 (one GPU)"

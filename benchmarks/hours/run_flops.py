@@ -102,6 +102,12 @@ class RunCounter:
         self._operators: dict[str, int] = {}
         self._cards: dict[str, LoadedCard] = {}
 
+    def forget_networks(self) -> None:
+        """Free the detectors and classifiers on the CPU; what was counted stays."""
+        self._networks.clear()
+        self._classifiers.clear()
+        self._views.clear()
+
     def count(self, spec: RunSpec) -> RunFlops:
         """Count one run.
 
