@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from c2d.core.errors import InputError, unknown_name
+from c2d.core.sweep_manifest import PlannedRun
 from sweeps.state.plan import Row
 
 Filters = Mapping[str, Collection[str]]
 """{axis: labels}"""
 
 
-def parse_filters(rows: Iterable[Row], texts: Sequence[str]) -> dict[str, set[str]]:
+def parse_filters(rows: Iterable[Row | PlannedRun], texts: Sequence[str]) -> dict[str, set[str]]:
     """Parse `axis=label` texts into {axis: labels}.
 
     Args:

@@ -103,7 +103,8 @@ def check_frozen(grid: Grid, sweep: str) -> FrozenReference:
         more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
         raise InputError(
             f"{sweep} does not plan the runs of its frozen reference: {'; '.join(lines[:SHOWN])}{more}; restore the "
-            "definition, the student or the package versions, or give --changed to run what is planned now"
+            "definition, the student, the data card or the package versions, or give --changed to run what is planned "
+            "now"
         )
     return now
 

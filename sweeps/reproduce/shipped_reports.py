@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from c2d.core.errors import unknown_name
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.yaml.yaml_lines import parse_mapping
 from sweeps.definition.definition import definition_names
 
@@ -34,7 +34,10 @@ def shipped_report(name: str) -> ShippedReport:
         InputError: there is no such report of a shipped sweep.
     """
     if name not in shipped_reports():
-        raise unknown_name("table", name, shipped_reports(), "these can be reproduced (docs/reproduce.md)")
+        if tables := [report.name for report in shipped_reports().values() if report.sweep == name]:
+            raise InputError(f"{name} is a sweep; give one of its tables: {', '.join(tables)}")
+        hint = "these can be reproduced (docs/reproduce.md); for a definition of your own: c2d sweep submit"
+        raise unknown_name("table", name, shipped_reports(), hint)
     return shipped_reports()[name]
 
 

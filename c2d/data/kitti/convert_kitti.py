@@ -192,4 +192,15 @@ def _type_notes(left_out: Mapping[str, int], class_of: Mapping[str, tuple[str, b
     for kind, (name, ignored) in sorted(class_of.items()):
         if ignored:
             notes.append(f"{kind} objects are ignored regions of {name}; --merge {kind}={name} makes them boxes of it")
+        elif kind != name:
+            notes.append(f"{kind} objects are boxes of {name}; {_own_numbers(kind, name)}")
     return notes
+
+
+def _own_numbers(kind: str, name: str) -> str:
+    """Return what a merge means in KITTI's own numbers, which go by the types of the label files."""
+    if name not in CLASSES:
+        return f"KITTI's own numbers have no class {name}"
+    if NEIGHBOURS.get(kind) == name:
+        return f"COCO's numbers count them, KITTI's own ignore them as {kind}"
+    return f"COCO's numbers count them, KITTI's own have no {kind}: a detection of one is wrong there"

@@ -96,12 +96,14 @@ def _values(row: Mapping[str, Any], at: int) -> tuple[str, float, float]:
     given = row.get("protocol")
     if isinstance(given, Mapping) and isinstance(given.get("type"), str):
         kind = given["type"].lower()
-        truncated, occluded = given.get("truncated"), given.get("occluded")
+        truncated: Any = given.get("truncated")
+        occluded: Any = given.get("occluded")
         if kind == DONT_CARE:
             return kind, 0.0, 0.0
-        if isinstance(truncated, int | float) and isinstance(occluded, int | float):
+        are_numbers = all(isinstance(value, int | float) for value in (truncated, occluded))
+        if are_numbers and 0 <= truncated <= 1 and 0 <= occluded <= 3:
             return kind, float(truncated), float(occluded)
-    wanted = '{"type", "truncated", "occluded"} or {"type": "DontCare"}'
+    wanted = '{"type", "truncated": 0 to 1, "occluded": 0 to 3} or {"type": "DontCare"}'
     raise InputError(
         f"annotation {row.get('id', at)} has protocol {given!r:.80}; KITTI's numbers need {wanted}; make the data set "
         "again with `c2d data kitti`"

@@ -1,10 +1,11 @@
 """AP of Pascal VOC at IoU 0.5: the mean over 11 recall levels (VOC2007) and the area under the curve (from VOC2010).
 
 By the devkit (Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2010): the detections of a class
-are visited by falling score. Each looks at the one object of its class and image with the largest IoU, the first of
-equals. Below IoU 0.5 it is a false positive; if that object is difficult it does not count at all; if an earlier
-detection has that object it is a false positive, whatever other objects it overlaps. Recall is of the objects that are
-not difficult. There is no limit of detections per image: all that the detector gives count.
+are visited by falling score, those of equal scores by image, then as the detector gave them. Each looks at the one
+object of its class and image with the largest IoU, the first of equals. Below IoU 0.5 it is a false positive; if that
+object is difficult it does not count at all; if an earlier detection has that object it is a false positive, whatever
+other objects it overlaps. Recall is of the objects that are not difficult. There is no limit of detections per image:
+all that the detector gives count.
 
 Boxes are continuous, as everywhere here: width = right - left. The devkit counts pixels, so its widths are
 xmax - xmin + 1. That is the width which `c2d data voc` writes (pixel edges: x = xmin - 1, w = xmax - xmin + 1), so both

@@ -83,11 +83,19 @@ def test_merges_and_other_classes(src: Path, tmp_path: Path) -> None:
     one = convert(src, tmp_path / "one", merge=merge)
     assert [(row["category_id"], row["iscrowd"]) for row in rows(tmp_path / "one")][:3] == [(1, 0), (1, 0), (2, 0)]
     assert one.card.source["merge"] == {"Person_sitting": "Pedestrian", "Van": "Car"}
+    assert one.notes[1:] == [
+        "Person_sitting objects are boxes of Pedestrian; COCO's numbers count them, KITTI's own ignore them as "
+        "Person_sitting",
+        "Van objects are boxes of Car; COCO's numbers count them, KITTI's own ignore them as Van",
+    ]
+    truck = convert(src, tmp_path / "truck", merge={"Truck": "Car"})
+    assert "KITTI's own have no Truck: a detection of one is wrong there" in truck.notes[-2]
     # A merged type is a class of its own name; the neighbour follows its type, and regions are those of all classes.
-    convert(src, tmp_path / "two", classes=["Vehicle", "Cyclist"], merge={"Car": "Vehicle", "Truck": "Vehicle"})
+    two = convert(src, tmp_path / "two", classes=["Vehicle", "Cyclist"], merge={"Car": "Vehicle", "Truck": "Vehicle"})
     found = [(row["protocol"]["type"], row["category_id"], row["iscrowd"]) for row in rows(tmp_path / "two")]
     dont_care = [("DontCare", 1, 1), ("DontCare", 2, 1)]
     assert found == [("Car", 1, 0), ("Van", 1, 1), ("Truck", 1, 0), *dont_care]
+    assert "Car objects are boxes of Vehicle; KITTI's own numbers have no class Vehicle" in two.notes
 
 
 @pytest.mark.parametrize(

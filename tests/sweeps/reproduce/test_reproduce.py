@@ -57,6 +57,10 @@ def test_reports_of_one_table_belong_together_and_have_a_definition() -> None:
     assert all(report.sweep in definition_names() for report in shipped_reports().values())
     with pytest.raises(InputError, match="did you mean 'icod-table1'"):
         shipped_report("icod-tabl1")
+    with pytest.raises(InputError, match=r"icod-students is a sweep; give one of its tables: .*icod-table1"):
+        shipped_report("icod-students")
+    with pytest.raises(InputError, match="for a definition of your own: c2d sweep submit"):
+        shipped_report("my.yaml")
 
 
 @pytest.fixture
@@ -117,6 +121,16 @@ def test_the_dry_form_prints_the_commands(capsys: pytest.CaptureFixture[str], tm
     assert printed.startswith("icod-table1: sweep icod-students, 20 cells with 3 seeds, 60 runs and ")
     assert "c2d prefetch icod-students" in printed
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_filter_is_refused_before_the_first_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("c2d.core.process.python_process.run_c2d", pytest.fail)
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "icod-table4b", "--filter", "methud=icod", "--runs", str(tmp_path / "runs")])
+    assert stop.value.code == 2
+    assert "unknown axis 'methud'" in capsys.readouterr().err
 
 
 def test_other_runs_than_the_frozen_ones_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

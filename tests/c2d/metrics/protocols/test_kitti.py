@@ -172,8 +172,20 @@ def test_classes_that_the_data_set_lacks_have_no_numbers():
         evaluate_protocol("kiti", [], data)
 
 
-@pytest.mark.parametrize("value", [None, {}, {"type": 1}, {"type": "Car"}, {"type": "Car", "truncated": "0"}])
-def test_an_annotation_without_its_type_is_refused(value):
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"type": 1},
+        {"type": "Car"},
+        {"type": "Car", "truncated": "0"},
+        {"type": "Car", "truncated": float("nan"), "occluded": 0},
+        {"type": "Car", "truncated": 10**400, "occluded": 0},
+        {"type": "Car", "truncated": 0, "occluded": -1},
+    ],
+)
+def test_an_annotation_without_what_is_read_is_refused(value):
     given_set = protocol_set(random.Random(1), 4)
     given_set.truth["annotations"][0]["protocol"] = value
     with pytest.raises(InputError, match="annotation 0 has protocol"):
