@@ -24,7 +24,7 @@ from c2d.core.masking import mask_text
 from c2d.core.provenance import attempt_facts
 from c2d.core.regular_file import FormatError, Problem, file_state
 from c2d.core.run_folder import LAUNCHER_FILES, RunFolder, atomic_write_json
-from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text, time_stamp
+from c2d.core.run_state import is_abandoned, is_lock_dead, lock_owner, owner_text, process_start, time_stamp
 
 CLOCK_MARGIN_S = 5.0
 """Largest difference between the clocks of two nodes of a job that is tolerated."""
@@ -127,6 +127,8 @@ def attempt(folder: RunFolder, quiet: bool = False) -> Iterator[logging.Logger]:
 def record_rank_failure(folder: RunFolder, rank: int) -> Iterator[None]:
     """Record an exception of the body, on a rank other than 0, in a report that rank 0 reads when it ends.
 
+    It covers the build of the run as well: rank 0 only sees that the others closed their connections.
+
     Args:
         folder: the run.
         rank: of this process.
@@ -134,7 +136,8 @@ def record_rank_failure(folder: RunFolder, rank: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (failure_class := classify_error(error)) != "hang":  # a rank that only lost the others explains nothing
+        failure_class = classify_error(error)
+        if rank and failure_class != "hang":  # a rank that only lost the others explains nothing
             with suppress(RunError, OSError):  # a full disk
                 name = "" if isinstance(error, (RunError, InputError)) else f"{type(error).__name__}: "
                 folder.write_rank_report(rank, failure_class, name + first_line(error))
@@ -179,17 +182,20 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 
 def _raise_failed_rank(folder: RunFolder, log: logging.Logger, begun: float, error: BaseException) -> None:
-    """Record and raise what stopped another rank since the attempt began; this one was only stopped with it.
+    """Record and raise what stopped another rank since this process started; this one was only stopped with it.
+
+    Not since the attempt began: this rank may have built its model longer than the other one lived.
 
     Raises:
         RunError: another rank reported a failure.
     """
+    since = min(begun, process_start(os.getpid()) or begun)
     for path in sorted(folder.ranks.glob("*.json")) if int(os.environ.get("WORLD_SIZE") or 1) > 1 else ():
         report = read_object(path)
         if isinstance(report, Problem) or report.get("rank") in (0, None):
             continue
         reported_at = time_stamp(report.get("time"))
-        if reported_at is not None and reported_at >= begun - CLOCK_MARGIN_S:
+        if reported_at is not None and reported_at >= since - CLOCK_MARGIN_S:
             line = f"rank {report['rank']} on {report.get('node')}: {report.get('line')}"
             _record_failure(folder, log, line, str(report.get("class")))
             raise RunError(line, str(report.get("class"))) from error

@@ -79,20 +79,20 @@ def train(folder: RunFolder, options: RunOptions = RunOptions()) -> dict[str, An
     if spec.kind == "impressions":
         return synthesise(folder, spec, _synthesis_options(options))
     device = join_process_group()
-    if is_main():
-        verify_before_training(folder)
-    data = verified_data(spec, folder, options.data)
-    sources = Sources(spec, folder, device, *data, download=options.download)
-    with record_build_failure(folder):
-        run = build(sources)
-        if options.monitor and spec.kind == "detector":
-            run.model.gradient_monitor = GradientMonitor(options.monitor)
-        cache = cache_teacher_logits(run, options.cache_teacher) if options.cache_teacher else None
-    if not is_main():  # the other ranks train and evaluate with rank 0, which alone writes files
-        with record_rank_failure(folder, get_rank()):
+    with record_rank_failure(folder, get_rank()):
+        if is_main():
+            verify_before_training(folder)
+        data = verified_data(spec, folder, options.data)
+        sources = Sources(spec, folder, device, *data, download=options.download)
+        with record_build_failure(folder):
+            run = build(sources)
+            if options.monitor and spec.kind == "detector":
+                run.model.gradient_monitor = GradientMonitor(options.monitor)
+            cache = cache_teacher_logits(run, options.cache_teacher) if options.cache_teacher else None
+        if not is_main():  # the other ranks train and evaluate with rank 0, which alone writes files
             _fit(run, options, logging.getLogger("c2d.silent"), {})
             _evaluate(run, sources, {}, options.workers)
-        return {}
+            return {}
     with attempt(folder, options.quiet) as log:
         write_run_config(folder, run.resolved.student, run.resolved.train)
         for line in run.notes:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+import c2d.training.train as training
 from c2d.core.attempt import Interrupted, attempt, record_rank_failure
-from c2d.core.errors import RunError
+from c2d.core.errors import InputError, RunError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.training.loop import Trainer
-from c2d.training.train import train
+from c2d.training.train import build, train
 from tests.c2d.conftest import TinyStore
 from tests.c2d.evaluation.forked_ranks import run_ranks
 
@@ -42,6 +43,30 @@ def test_the_reason_of_rank_1_is_the_reason_of_the_run(tiny_store: TinyStore, tm
     assert status["state"] == "failed"
     assert status["reason"] == f"rank 1 on {report['node']}: ValueError: this image has 5 channels"
     assert status["failure_class"] == report["class"] == "user-code"
+
+
+def test_an_input_error_of_rank_1_before_the_first_step_is_the_reason_of_the_run(
+    tiny_store: TinyStore, tmp_path: Path
+) -> None:
+    schedule = {"name": "smoke", "values": {"iterations": 4, "batch": 4}}
+    folder = tiny_store.with_empty_store(tmp_path).create_run(seed=3, schedule=schedule)
+
+    def train_rank(rank: int) -> None:
+        os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank)}
+
+        def failing_build(sources: Any) -> Any:
+            if rank == 1:
+                raise InputError("no file teacher.pth on this node")
+            return build(sources)
+
+        training.build = failing_build
+        train(folder, tiny_store.options())
+
+    (tmp_path / "ranks").mkdir()
+    run_ranks(2, train_rank, tmp_path / "ranks")
+    status, report = folder.read_status(), read_json(folder.ranks / "1.json")
+    assert (status["state"], status["failure_class"]) == ("failed", "config")
+    assert status["reason"] == f"rank 1 on {report['node']}: no file teacher.pth on this node"
 
 
 @pytest.fixture
