@@ -81,16 +81,19 @@ def convert_kitti(
     found = read_images(sources, folder, issues, notes, published=published)
     splits: dict[str, list[ConvertedImage]] = {part: [] for part in parts}
     left_out: Counter[str] = Counter()
+    lost: list[str] = []
     for (part, image), source_image, facts in zip(pairs, sources, found, strict=True):
         if facts is None:
             continue
         boxes, dropped = _boxes(objects[image], facts.size, chosen, class_of, left_out)
-        notes += [f"{image}.txt: {line}" for line in dropped]
+        lost += [f"{image}.txt: {line}" for line in dropped]
         splits[part].append(ConvertedImage(source_image.name, facts.size, boxes))
     if not issues and not any(not box.crowd for part in splits.values() for image in part for box in image.boxes):
-        issues.append(f"{labels}: no object of the classes {', '.join(chosen)} in {len(pairs)} label files")
+        why = f"; {len(lost)} were dropped or clipped, the first: {lost[0]}" if lost else ""
+        issues.append(f"{labels}: no object of the classes {', '.join(chosen)} in {len(pairs)} label files{why}")
     if issues:
         raise InvalidDataset(f"{src} cannot be converted", issues)
+    notes += lost
     notes += _type_notes(left_out, class_of)
     if val_share is not None:
         notes.append("a random split: frames of one drive, which look alike, are in both splits")

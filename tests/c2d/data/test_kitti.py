@@ -211,3 +211,12 @@ def test_the_command_with_archives_in_folders_of_their_own(tmp_path: Path) -> No
     assert load_card(str(tmp_path / "out")).card.source["split"] == {"val_share": 0.5, "seed": 0}  # type: ignore[index]
     assert CliRunner().invoke(app, [*arguments[:-1], "Van"]).exception is not None
     assert CliRunner().invoke(app, ["check", str(tmp_path / "out")]).exit_code == 0
+
+
+def test_boxes_that_are_corner_and_size_are_named_where_none_is_left(src: Path, tmp_path: Path) -> None:
+    for path in (src / "training" / "label_2").iterdir():
+        path.write_text("Car 0 0 0 30 30 20 10 1 1 1 0 0 0 0\n")
+    with pytest.raises(
+        InvalidDataset, match=r"no object of the classes .* were dropped or clipped, the first: .*line 1"
+    ):
+        convert(src, tmp_path / "out")
