@@ -28,6 +28,8 @@ MODEL_KEYS = {"classifier": "network", "detector": "student", "impressions": "sc
 """{kind of run: the key that names what it makes}."""
 STUDENT_NETWORK = "student:"
 """`network: student:NAME` is the backbone of a student, global average pooling and a linear layer."""
+DIGEST = r"^[0-9A-Za-z]*$"
+"""A store names files by it, so it has nothing that leads out of a folder."""
 IMPRESSIONS_KEYS = "it has dataset, schedule, teachers: {detector: RUN} and seed"
 
 
@@ -35,14 +37,14 @@ class DataRef(Strict):
     """A data card by name and by the digest of its annotations and class list."""
 
     name: str
-    digest: str
+    digest: str = Field(pattern=DIGEST)
 
 
 class StudentRef(Strict):
     """A student config by name and by the digest of its resolved stock model config."""
 
     name: str
-    digest: str
+    digest: str = Field(pattern=DIGEST)
 
 
 class RunSpec(Strict):

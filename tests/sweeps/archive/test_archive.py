@@ -317,3 +317,15 @@ def test_a_link_to_nothing_in_the_place_of_a_run_is_a_conflict(tmp_path: Path) -
     done = import_runs(STORE, tmp_path)
     assert [line.partition(":")[0] for line in done.conflicts] == [STUDENT]
     assert len(done.added) == 7
+
+
+def test_a_digest_never_leads_out_of_the_store(store: Path, tmp_path: Path) -> None:
+    """A stranger's spec.json names a config beside its store, which would be written beside ours."""
+    spec = read_json(store / OTHER / "spec.json")
+    spec["student"]["digest"] = "../../planted"
+    atomic_write_json(store / OTHER / "spec.json", spec)
+    (tmp_path / "planted.py").write_text("import os")
+    ours = tmp_path / "elsewhere" / "ours"
+    done = import_runs(store, ours)
+    assert [line for line in done.refused if OTHER in line and "student.digest" in line]
+    assert not (ours.parent / "planted.py").exists()
