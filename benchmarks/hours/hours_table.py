@@ -69,8 +69,26 @@ def assumptions(estimate: HoursEstimate) -> list[str]:
         f"- A step takes at least {1e6 * OPERATOR_S:.0f} us for each operator that the host starts, which limits small "
         "students and fast cards.",
         "- One evaluation at the end. Reading images, checkpoints, the queue and failed runs are not included.",
+        *_reading(estimate),
     ]
     return lines + [f"- {note}." for note in estimate.notes]
+
+
+def _reading(estimate: HoursEstimate) -> list[str]:
+    """Say how fast images have to be read for these hours, where they have to be read fastest."""
+    rates = [
+        (row.flops.iterations * row.flops.batch / (3600 * hours), row.label, CARDS[card].title)
+        for row in estimate.rows
+        for card, hours in row.hours.items()
+        if row.flops.iterations and hours
+    ]
+    if not rates:
+        return []
+    rate, label, title = max(rates)
+    return [
+        f"- Most images are read for {label}: {rate:,.0f} a second for each {title}. Where its loader processes are "
+        "slower (`c2d bench loader`), the hours are longer by that ratio."
+    ]
 
 
 def to_json(estimate: HoursEstimate) -> dict[str, Any]:
