@@ -134,8 +134,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sweeps.definition", "sweeps.actions",
     ),
     "sweeps.smoke": (
-        "c2d.core", "c2d.core.curves", "c2d.core.process", "c2d.core.yaml", "c2d.data", "c2d.data.scenes", "c2d.specs",
-        "c2d.weights", "c2d.training", "sweeps.definition", "sweeps.state", "sweeps.node",
+        "c2d.core", "c2d.core.curves", "c2d.core.process", "c2d.data", "c2d.data.scenes", "c2d.specs",
+        "c2d.weights", "c2d.training", "sweeps.definition", "sweeps.state", "sweeps.node", "sweeps.reproduce",
     ),
     "sweeps.commands": (
         "c2d.core", "sweeps.definition", "sweeps.launchers", "sweeps.state", "sweeps.checks", "sweeps.actions",

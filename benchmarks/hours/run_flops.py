@@ -25,11 +25,8 @@ from c2d.core.run_folder import RunFolder, read_json
 from c2d.data.card import Card, LoadedCard, Split
 from c2d.data.card_lookup import find_card
 from c2d.data.public import public_cards
-from c2d.specs.schedule import TeacherRecipe, TeacherSchedule
+from c2d.specs.schedule import NoTraining, TeacherRecipe, TeacherSchedule
 from c2d.specs.spec import RunSpec, parse_spec
-
-NO_TRAINING = "no-training"
-"""Schedule of a detector that is loaded whole and only evaluated."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class RunCounter:
         if key not in self._images:
             self._images[key] = self._classifier(spec) if spec.kind == "classifier" else self._detector(spec)
         image = self._images[key]
-        if not spec.has_steps or spec.schedule.name == NO_TRAINING:
+        if not spec.has_steps or isinstance(spec.schedule.values, NoTraining):
             passes = 2 * card.card.splits["train"].n_images if spec.fit == "linear-probe" else 0
             return RunFlops(spec, image, 0, 0, split.n_images + passes)
         schedule = spec.training

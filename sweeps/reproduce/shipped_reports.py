@@ -59,6 +59,11 @@ def reported_sweeps() -> list[str]:
     return sorted({report.sweep for report in shipped_reports().values()})
 
 
+def reports_of(sweep: str) -> list[str]:
+    """Return the names of all shipped reports of a sweep, sorted."""
+    return sorted(name for name, spec in _specs().items() if spec.get("sweep") == sweep)
+
+
 def _specs() -> dict[str, dict[str, Any]]:
     folder = resources.files("analysis") / "reports"
     files = [item for item in folder.iterdir() if item.name.endswith(".yaml")]

@@ -29,10 +29,6 @@ BOXES: tuple[Box, ...] = (
 """x, y, width, height of the boxes of an image, as shares of its sides: two large, a medium, a small one."""
 WHOLE_IMAGES = ("imagenet",)
 """Data sets whose images are one object each, with one box of the image's own size."""
-VOC = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
-    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
 KITTI = ("Car", "Pedestrian", "Cyclist")
 
 
@@ -46,7 +42,7 @@ WITHOUT_CARD: dict[str, _Labels] = {
     "coco_mini": _Labels(tuple(public_cards()["coco2017"].classes)),
     "kitti": _Labels(KITTI, "kitti"),
     "scenes": _Labels(tuple(SPECIES)),
-    "voc": _Labels(tuple(VOC), "voc"),
+    "voc": _Labels(tuple(public_cards()["voc0712"].classes), "voc"),
 }
 """Labels of data sets that shipped definitions name and that have no shipped card."""
 

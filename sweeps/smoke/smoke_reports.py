@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from importlib import resources
 
 from c2d.core.process.python_process import module_command, module_environment
-from c2d.core.yaml.yaml_lines import parse_mapping
+from sweeps.reproduce.shipped_reports import reports_of
 from sweeps.smoke.smoke_store import SmokeStore
-
-
-def reports_of(sweep: str) -> list[str]:
-    """Return the names of the shipped report specs of a sweep."""
-    folder = resources.files("analysis") / "reports"
-    texts = {item.name: item.read_text(encoding="utf-8") for item in folder.iterdir() if item.name.endswith(".yaml")}
-    return sorted(
-        name.removesuffix(".yaml")
-        for name, text in texts.items()
-        if parse_mapping(text, name, "see docs/analysis.md").get("sweep") == sweep
-    )
 
 
 def smoke_report(sweep: str, store: SmokeStore) -> str:

@@ -13,6 +13,7 @@ from defusedxml.common import DefusedXmlException
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import error_text, read_bytes
+from c2d.data.conversion.label_number import label_number
 
 SHAPES = ("box", "polygon")
 """Shapes that become boxes, as hotcoco reads them."""
@@ -191,10 +192,7 @@ def _shape(element: Element, number: int, labels: list[str]) -> CvatShape:
 
 
 def _number(text: str, key: str) -> float:
-    try:
-        value = float("nan" if "_" in text else text)  # Python reads 1_0 as 10
-    except ValueError:
-        value = math.nan
-    if not abs(value) < 1e7:  # also NaN and infinity
+    value = label_number(text)
+    if math.isnan(value):
         raise ValueError(f"{key} is {text!r}; wanted a number")
     return value

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2d.core.errors import InputError
-
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from c2d.data.conversion.source_images import IMAGE_SUFFIXES
 
 
 @dataclass
@@ -84,5 +83,5 @@ def image_files(folder: Path) -> tuple[list[str], list[str]]:
     """Return (names of image files, names of other files) of a folder, sorted."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
-    images = [name for name in names if name.lower().endswith(SUFFIXES)]
-    return images, [name for name in names if not name.lower().endswith(SUFFIXES)]
+    images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    return images, [name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]

@@ -10,6 +10,7 @@ from c2d.core.errors import unknown_name
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.regular_file import error_text, read_bytes
 from c2d.data.conversion.coco_content import Corners
+from c2d.data.conversion.label_number import label_number
 from c2d.data.protocol_checks import DONT_CARE
 
 TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", DONT_CARE)
@@ -96,10 +97,7 @@ def _object(columns: list[str], line: int) -> KittiObject:
 
 
 def _number(text: str, name: str) -> float:
-    try:
-        value = float("nan" if "_" in text else text)  # Python reads 1_0 as 10
-    except ValueError:
-        value = math.nan
-    if not abs(value) < 1e7:  # also NaN and infinity
+    value = label_number(text)
+    if math.isnan(value):
         raise ValueError(f"{name} is {text!r}; wanted a number")
     return value

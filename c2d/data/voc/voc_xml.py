@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from defusedxml.common import DefusedXmlException
 
 from c2d.core.regular_file import FormatError, read_bytes
 from c2d.data.conversion.coco_content import Corners
+from c2d.data.conversion.label_number import label_number
 from c2d.data.flag_words import read_flag
 from c2d.data.usable_boxes import BOX_DECIMALS
 
@@ -164,11 +166,8 @@ def _text(parent: Element, tag: str, where: str) -> str:
 
 def _number(parent: Element, tag: str, where: str) -> float:
     text = _text(parent, tag, where)
-    try:
-        value = float("nan" if "_" in text else text)  # Python reads 1_0 as 10
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < 1e7:  # also NaN and infinity
+    value = label_number(text)
+    if math.isnan(value):
         raise BadAnnotation(f"{where}: <{tag}> is {text!r}; wanted a number")
     return value
 

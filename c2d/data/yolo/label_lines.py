@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2d.core.json_values import MAX_BYTES
 from c2d.core.regular_file import error_text, read_bytes
 from c2d.data.conversion.coco_content import NO_SIDES
+from c2d.data.conversion.label_number import label_number
 
 BOX_FIELDS = 5
 LEAST_POLYGON_FIELDS = 7
@@ -97,10 +97,7 @@ def _box(fields: list[str], classes: int) -> tuple[int, float, float, float, flo
 
 
 def _fraction(text: str) -> float:
-    try:
-        value = float("nan" if "_" in text else text)  # Python reads 1_0 as 10
-    except ValueError:
-        value = math.nan
+    value = label_number(text)
     if not -SLACK <= value <= 1 + SLACK:  # also NaN
         fix = "; divide pixels by the width or height of the image" if abs(value) > 1 else ""
         raise ValueError(f"a value is {text!r}; wanted fractions of the image from 0 to 1{fix}")

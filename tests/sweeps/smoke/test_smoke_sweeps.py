@@ -17,13 +17,13 @@ from c2d.core.sweep_manifest import read_manifest
 from c2d.specs.spec import RunSpec
 from c2d.specs.teachers import needed_runs
 from sweeps.definition.definition import parse_definition, read_definition
+from sweeps.reproduce.shipped_reports import reports_of
 from sweeps.smoke import run_in_workers as workers
 from sweeps.smoke import smoke_sweeps as action
 from sweeps.smoke.check_run import absent_terms, problem_of_run
 from sweeps.smoke.run_in_workers import Ended
 from sweeps.smoke.smoke_data import SmokeData
 from sweeps.smoke.smoke_grid import SmokeGrid, smoke_grid
-from sweeps.smoke.smoke_reports import reports_of
 from sweeps.smoke.smoke_store import SmokeStore, smoke_store
 from sweeps.smoke.smoke_worker import train_smoke
 
