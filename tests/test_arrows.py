@@ -136,6 +136,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sweeps.smoke": (
         "c2d.core", "c2d.core.curves", "c2d.core.process", "c2d.data", "c2d.data.scenes", "c2d.specs",
         "c2d.weights", "c2d.training", "sweeps.definition", "sweeps.state", "sweeps.node", "sweeps.reproduce",
+        "sweeps.actions",
     ),
     "sweeps.commands": (
         "c2d.core", "sweeps.definition", "sweeps.launchers", "sweeps.state", "sweeps.checks", "sweeps.actions",

@@ -1,8 +1,9 @@
 """Frozen references: which runs a sweep of a published table plans, so that a changed default cannot pass unseen.
 
 `sweeps/frozen/<sweep>.json` is written by `make freeze` and compared by a test and by `c2d reproduce`. A run id is a
-hash of all that decides a result, so equal ids are equal experiments. A sweep on a data set without a shipped card has
-none: its ids depend on files of the user.
+hash of the whole spec (data, student, teachers, methods, schedule, seed), so equal ids are equal questions. Versions of
+code and packages are not in it: env.json has them. A sweep on a data set without a shipped card has no reference: its
+ids depend on files of the user.
 """
 
 from __future__ import annotations

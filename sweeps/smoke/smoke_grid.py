@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from c2d.core.errors import InputError
+from c2d.core.sweep_manifest import PlannedRun
 from c2d.specs.names import look_up_names, names_in
 from c2d.specs.spec import RunSpec
 from c2d.specs.teachers import needed_runs
+from sweeps.actions.row_filters import parse_filters
 from sweeps.definition.definition import Definition
 from sweeps.definition.expand import Cell, Grid, expand
 from sweeps.smoke.smoke_data import SmokeData
@@ -68,13 +69,7 @@ def smoke_grid(definition: Definition, runs: Path, data: SmokeData, filters: Seq
 
 
 def _chosen(cells: list[Cell], filters: Sequence[str]) -> list[Cell]:
-    wanted: dict[str, set[str]] = {}
-    for text in filters:
-        axis, _, label = text.partition("=")
-        if not any(cell.labels.get(axis) == label for cell in cells):
-            known = sorted({f"{key}={value}" for cell in cells for key, value in cell.labels.items()})
-            raise InputError(f"--filter {text!r} is of no cell; these are: {', '.join(known)}")
-        wanted.setdefault(axis, set()).add(label)
+    wanted = parse_filters((PlannedRun(cell.run, "student", (cell.labels,)) for cell in cells), filters)
     return [cell for cell in cells if all(cell.labels.get(axis) in labels for axis, labels in wanted.items())]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2d.core.errors import InputError
@@ -112,6 +112,7 @@ def test_a_scaling_that_is_refused(schedule: dict[str, Any], message: str) -> No
     assert message in refusal(SPEC, schedule)
 
 
+@settings(deadline=None)
 @given(
     batch=st.integers(1, 512),
     other=st.integers(1, 512),
