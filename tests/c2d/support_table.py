@@ -90,7 +90,8 @@ def build(student: str, method: str, *, classes: tuple[str, ...] = CLASSES) -> D
         teachers.detector = DetectorTeacher(_network(student, 1, classes))
         teachers.detector.classes = classes
     method_list = [] if method == BASELINE else [{method: {"start": 0, "ramp": 0}}]
-    spec: Any = SimpleNamespace(method=method_list, seed=0, training=SimpleNamespace(iterations=1000, batch=2))
+    training = SimpleNamespace(iterations=1000, batch=2)
+    spec: Any = SimpleNamespace(method=method_list, seed=0, has_steps=True, training=training)
     samples = samples_like(classes=len(classes))
     return build_distillation(spec, _network(student, 0, classes), teachers, len(classes), samples, soft_labels=True)
 

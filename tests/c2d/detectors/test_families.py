@@ -292,6 +292,7 @@ def test_a_run_is_refused_when_it_is_built() -> None:
 
 def _distil(method: str, student: Any, **teachers: Any) -> Any:
     spec: Any = SimpleNamespace(
+        has_steps=True,
         training=SimpleNamespace(iterations=1000, batch=2),
         method=resolve_method([{method: {}}], method_catalog()),
         seed=0,

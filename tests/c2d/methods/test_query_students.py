@@ -24,6 +24,7 @@ ON_MAPS = ["fitnets", "at", "cwd", "mgd", "pkd", "fgd"]
 def taught(student: str, method: str, teacher: str | None = None, **params: Any) -> Distillation:
     """A tiny student under one method, built as a run is, with a detector teacher where one is named."""
     spec: Any = SimpleNamespace(
+        has_steps=True,
         training=SimpleNamespace(iterations=1000, batch=2),
         method=resolve_method([{method: params}], method_catalog()),
         seed=0,

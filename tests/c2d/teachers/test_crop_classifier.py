@@ -175,7 +175,7 @@ def coco(tmp_path: Path) -> tuple[Path, Path]:
     return path, images
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("imagenet")])  # these take whole images
 def test_pipelines_deliver_boxes(kind: str, coco: tuple[Path, Path]) -> None:
     from c2d.evaluation.datasets import build_dataset
 
