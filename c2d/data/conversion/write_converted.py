@@ -63,9 +63,10 @@ def write_converted(
         unused_hint: what makes boxes usable in a split without a usable box, for the note about it.
 
     Raises:
-        InputError: `out` holds something else.
+        InputError: `out` holds something else; an image is outside its folder.
     """
     classes = list(classes)
+    _check_inside(src, splits)
     contents = {split: coco_content(part, classes) for split, part in splits.items()}
     all_notes = [*notes, *_unused_splits(contents, unused_hint)]
     with staged_folder(out, source) as stage:
@@ -86,6 +87,15 @@ def write_converted(
             files[split] = (path, folder)
         card = make_card(stage.path, name, classes, files, source, protocol=protocol)
     return Conversion(card, all_notes)
+
+
+def _check_inside(src: Path, splits: Mapping[str, Sequence[ConvertedImage]]) -> None:
+    """Refuse names that lead out of a folder: a copy of such an image would be written outside `out`."""
+    for image in (image for part in splits.values() for image in part):
+        if image.file_name.startswith("/") or ".." in image.file_name.split("/"):
+            raise InputError(
+                f"{src}: the image {image.file_name[:200]!a} is outside the folder of the others; move it there"
+            )
 
 
 def _place_images(names: Iterable[str], source: Path, folder: Path, how: Images) -> None:

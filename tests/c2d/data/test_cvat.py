@@ -118,6 +118,16 @@ def test_every_defect_is_reported(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("images", ["reference", "copy"])
+def test_an_image_outside_the_folder_is_refused(tmp_path: Path, images: str) -> None:
+    src = write_cvat(tmp_path / "cvat" / "deep")
+    noise(9).save(tmp_path / "cvat" / "d.png")
+    (src / "train.xml").write_text(xml(image("c.png", box()), image("../../d.png", box())))
+    with pytest.raises(InputError, match=r"the image '.*\.\./d\.png' is outside the folder of the others"):
+        convert(src, tmp_path / "new" / "out", images=images)
+    assert not [*(tmp_path / "new").rglob("*.png")]
+
+
 def test_a_split_without_an_image_that_can_be_used(tmp_path: Path) -> None:
     src = write_cvat(tmp_path / "cvat")
     (src / "train.xml").write_text(xml(image("", box())))
