@@ -127,7 +127,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "sweeps.archive": ("c2d.core", "c2d.specs", "sweeps.launchers"),
     "sweeps.reproduce": (
-        "c2d.core", "c2d.core.yaml", "c2d.data", "sweeps.definition", "sweeps.launchers", "sweeps.actions",
+        "c2d.core", "c2d.data", "sweeps.definition", "sweeps.launchers", "sweeps.actions",
     ),
     "sweeps.prefetch": (
         "c2d.core", "c2d.core.download", "c2d.data", "c2d.data.fetch", "c2d.specs", "c2d.weights", "c2d.weights.zoo",

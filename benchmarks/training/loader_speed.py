@@ -118,9 +118,8 @@ def markdown(record: dict[str, Any]) -> str:
     found = f"with {enough} loader processes the step does not wait" if enough is not None else (
         "with none of these numbers of loader processes does the step run without waiting"
     )  # fmt: skip
-    return "\n".join(
-        [*lines, "", f"{found[0].upper()}{found[1:]}; {predicted} on cores of their own are as fast as the step."]
-    )
+    cores = "1 on a core of its own is" if predicted == 1 else f"{predicted} on cores of their own are"
+    return "\n".join([*lines, "", f"{found[0].upper()}{found[1:]}; {cores} as fast as the step."])
 
 
 def _trainer(run: Any) -> Any:

@@ -141,6 +141,8 @@ class SpecResolver:
         kind = kind_of(values, self.lookup)
         method, needed = self._method(_given(values, "method", []))
         named = self.lookup.named_values(values, kind)
+        if "training" in named["schedule"]["values"]:
+            needed = {}  # a run without training refuses the method itself, so no teacher is asked for
         if named["student"] is not None:
             check_student(named["init"], named["student"]["name"])
         resolved = {

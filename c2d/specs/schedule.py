@@ -68,7 +68,10 @@ class Schedule(Strict):
         if sorted(set(self.milestones)) != self.milestones:
             raise ValueError(f"milestones {self.milestones} must increase")
         if self.warmup.iterations >= self.iterations:
-            raise ValueError(f"a warm-up of {self.warmup.iterations} iterations does not fit into {self.iterations}")
+            raise ValueError(
+                f"a warm-up of {self.warmup.iterations} iterations does not fit into {self.iterations}; give more "
+                "iterations, or a shorter warm-up: warmup: {iterations: 0}"
+            )
         return self
 
 

@@ -140,7 +140,9 @@ class RunSpec(Strict):
             )
         for key in ("method", "data_free", "teachers"):
             if (given := getattr(self, key)) and given != Teachers():
-                raise ValueError(f"a run that is not trained has no {key} (given {given!r}); leave it out")
+                raise ValueError(
+                    f"a run that is not trained has no {key}; leave it out, or give another schedule and init"
+                )
 
     def _fits_impressions(self) -> None:
         for key in ("method", "input", "overrides", "data_free", "init"):

@@ -18,7 +18,8 @@ from c2d.weights.backbone_keys import HEADS, mobilenet_key
 Relation = Literal["equal", "flipped", "scaled", "flipped and scaled", "different", "another shape", "not finite"]
 TOLERANCE = 1e-5
 """Largest difference that counts as equal, relative to the largest value: rounding of a conversion."""
-_PREFIXES = ("module.", "backbone.")
+_MODULE = "module."
+_BACKBONE = "backbone."
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,13 @@ def compare_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -
     """Compare two state dicts.
 
     Args:
-        first: {key: tensor of any shape}, keys of torchvision, timm or mmdet; of a detector the backbone is compared.
+        first: {key: tensor of any shape}, keys of torchvision, timm or mmdet. Of two detectors everything is compared,
+            of a detector and a classifier the backbone.
         second: the same.
     """
-    a, b = _backbone(first), _backbone(second)
+    a, b = (_without(_MODULE, _tensors(state)) for state in (first, second))
+    if not all(any(key.startswith(_BACKBONE) for key in state) for state in (a, b)):
+        a, b = _without(_BACKBONE, a), _without(_BACKBONE, b)
     if "features.0.0.weight" in a and "features.0.0.weight" not in b:
         a = _renamed(a)
     elif "features.0.0.weight" in b and "features.0.0.weight" not in a:
@@ -107,13 +111,14 @@ def compare_tensors(key: str, first: Tensor, second: Tensor) -> KeyComparison:
     return found
 
 
-def _backbone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that are no counters, without prefixes; of a detector those of its backbone."""
-    kept = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()}
-    for prefix in _PREFIXES:
-        inside = {key.removeprefix(prefix): value for key, value in kept.items() if key.startswith(prefix)}
-        kept = inside or kept
-    return kept
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that are no counters."""
+    return {key: value for key, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()}
+
+
+def _without(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it; all of them where none is under it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)} or state
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -156,7 +156,7 @@ def first_weights(
                 )
     if profile is None or profile.download:
         return
-    of_profile = f" --profile {profile.name}" if profile.name else ""
+    with_profile = ", with the same --profile," if profile.name else ""
     for init in sorted({network_source(spec.init) for spec in specs.values()}):
         library, _, name = init.partition(":")
         if library not in CACHES:
@@ -168,7 +168,7 @@ def first_weights(
         if "$" not in home and not any(cache.glob(pattern.format(name.partition(".")[0]))):
             print_line(
                 f"warning: weights {init} are not in {cache}, and the jobs of profile {profile.name or 'default'} may "
-                f"not download; `c2d prefetch {definition}{of_profile}` downloads them, or set `download: true` in it"
+                f"not download; `c2d prefetch {definition}`{with_profile} downloads them, or set `download: true` in it"
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from c2d.core.errors import unknown_name
+from c2d.core.errors import InputError, unknown_name
 from c2d.core.regular_file import is_file
 from c2d.core.yaml.yaml_lines import YamlDocument, read_text
 from c2d.specs.catalog import method_catalog
@@ -18,6 +18,7 @@ from sweeps.definition.axes import Axis, read_assignments, read_axes, read_rules
 from sweeps.definition.effects import check_effects
 from sweeps.definition.grid import cell_values, grid, size_mistake
 from sweeps.definition.profile import Size
+from sweeps.definition.report_files import shipped_report_specs
 from sweeps.definition.report_labels import read_labels, read_labels_of_axes
 from sweeps.definition.settable_keys import nest_keys, teacher_key_mistake
 
@@ -128,6 +129,8 @@ def read_definition(given: str) -> Definition:
     path = Path(given)
     if is_file(path):
         return parse_definition(read_text(path), given, path.stem)
+    if sweep := shipped_report_specs().get(given, {}).get("sweep"):
+        raise InputError(f"{given} is a report of the sweep {sweep}; give the sweep")
     raise unknown_name("sweep", given, definition_names(), "or give the path of a YAML file (docs/sweeps.md)")
 
 

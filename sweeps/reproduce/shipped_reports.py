@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import Any
 
 from c2d.core.errors import InputError, unknown_name
-from c2d.core.yaml.yaml_lines import parse_mapping
 from sweeps.definition.definition import definition_names
+from sweeps.definition.report_files import shipped_report_specs
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def shipped_report(name: str) -> ShippedReport:
 @cache
 def shipped_reports() -> dict[str, ShippedReport]:
     """Return {name: report}; of reports that belong together the one with the shortest name."""
-    sweep_of = {name: spec.get("sweep") for name, spec in _specs().items()}
+    sweep_of = {name: spec.get("sweep") for name, spec in shipped_report_specs().items()}
     found: dict[str, ShippedReport] = {}
     for name in sorted(sweep_of, key=len):
         sweep = sweep_of[name]
@@ -61,10 +59,4 @@ def reported_sweeps() -> list[str]:
 
 def reports_of(sweep: str) -> list[str]:
     """Return the names of all shipped reports of a sweep, sorted."""
-    return sorted(name for name, spec in _specs().items() if spec.get("sweep") == sweep)
-
-
-def _specs() -> dict[str, dict[str, Any]]:
-    folder = resources.files("analysis") / "reports"
-    files = [item for item in folder.iterdir() if item.name.endswith(".yaml")]
-    return {item.name.removesuffix(".yaml"): parse_mapping(item.read_text("utf-8"), item.name, "") for item in files}
+    return sorted(name for name, spec in shipped_report_specs().items() if spec.get("sweep") == sweep)

@@ -16,6 +16,9 @@ from c2d.data.leaks import find_leaks
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
+NAMED_MISSING = 3
+"""Missing images that have a line each; more of them, as in a wrong folder, share one."""
+
 
 @dataclass(frozen=True)
 class SourceImage:
@@ -50,15 +53,19 @@ def read_images(
         Of each image its facts, or None where it is an issue.
     """
     found: list[ImageFacts | None] = []
+    missing: list[SourceImage] = []
     for image, facts in zip(images, facts_of_images([image.path for image in images]), strict=True):
         found.append(facts if isinstance(facts, ImageFacts) else None)
         if not isinstance(facts, ImageFacts):
             kind, message = read_error(facts, folder)
-            what = f"does not exist in {folder}" if kind == "missing image" else f"cannot be used: {message}"
-            issues.append(f"{image.labels}: its image {image.name} {what}")
+            if kind == "missing image":
+                missing.append(image)
+            else:
+                issues.append(f"{image.labels}: its image {image.name} cannot be used: {message}")
         elif (issue := content_issue(facts, folder)) is not None:
             into = issues if issue.severity == "error" else notes
             into.append(f"{image.labels}: its image {image.name}: {issue.message}")
+    issues += _missing_issues(missing, len(images), folder)
     read = [(facts, image) for facts, image in zip(found, images, strict=True) if facts is not None]
     if (deep := depth_issue([(facts, image.path) for facts, image in read], folder)) is not None:
         notes.append(deep.message)
@@ -70,6 +77,17 @@ def read_images(
         into = issues if leak.severity == "error" and not published else notes
         into.append(f"{leak.file}: {leak.where}: {leak.message}")
     return found
+
+
+def _missing_issues(missing: Sequence[SourceImage], total: int, folder: Path) -> list[str]:
+    """Return a line for each missing image, or one line for all of them where they are many."""
+    if len(missing) <= NAMED_MISSING:
+        return [f"{image.labels}: its image {image.name} does not exist in {folder}" for image in missing]
+    first = missing[0]
+    return [
+        f"{len(missing)} of {total} images do not exist; the first, {first.name} of {first.labels}, is expected at "
+        f"{first.path}"
+    ]
 
 
 def frame_error(facts: ImageFacts, stated: Size | None, path: Path) -> str:

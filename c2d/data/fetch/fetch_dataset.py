@@ -68,6 +68,8 @@ def fetch_dataset(
     options = options or FetchOptions()
     public = archives_of(name, table)
     check_lists(public.layout, options.lists)
+    if options.archives is not None and not options.archives.is_dir():
+        raise InputError(f"no folder {options.archives}; --archives is the folder of archives that are here already")
     out = out.absolute()
     state = fetch_state(name, public, out)
     if state.card is not None and state.is_complete:

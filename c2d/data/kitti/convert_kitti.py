@@ -94,7 +94,8 @@ def convert_kitti(
     if issues:
         raise InvalidDataset(f"{src} cannot be converted", issues)
     notes += lost
-    notes += _type_notes(left_out, class_of)
+    found_types = {item.type for _, image in pairs for item in objects[image]}
+    notes += _type_notes(left_out, {kind: target for kind, target in class_of.items() if kind in found_types})
     if val_share is not None:
         notes.append("a random split: frames of one drive, which look alike, are in both splits")
     if unused := sorted(set(ids) - {image for _, image in pairs}):

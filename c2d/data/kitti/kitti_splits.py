@@ -50,6 +50,8 @@ def read_ids(path: Path) -> list[str]:
     Raises:
         InputError: no such file, no ids in it, or one twice.
     """
+    if not path.is_file():
+        raise InputError(f"no file {path}; wanted a list of image ids, one a line")
     try:
         ids = read_bytes(path, most=MAX_BYTES).decode("utf-8-sig").split()
     except (OSError, ValueError) as error:

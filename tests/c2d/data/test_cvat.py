@@ -128,6 +128,17 @@ def test_an_image_outside_the_folder_is_refused(tmp_path: Path, images: str) -> 
     assert not [*(tmp_path / "new").rglob("*.png")]
 
 
+def test_a_folder_without_the_images_is_one_line(tmp_path: Path) -> None:
+    src = write_cvat(tmp_path / "cvat")
+    (src / "train.xml").write_text(xml(*(image(f"none{number}.png", box()) for number in range(4))))
+    with pytest.raises(InvalidDataset) as caught:
+        convert(src, tmp_path / "out")
+    place = src / "images" / "none0.png"
+    assert caught.value.issues == [
+        f"4 of 5 images do not exist; the first, none0.png of train.xml, is expected at {place}"
+    ]
+
+
 def test_a_split_without_an_image_that_can_be_used(tmp_path: Path) -> None:
     src = write_cvat(tmp_path / "cvat")
     (src / "train.xml").write_text(xml(image("", box())))

@@ -70,6 +70,8 @@ def test_boxes_and_ignored_regions(src: Path, tmp_path: Path) -> None:
         "of it",
         "Van objects are ignored regions of Car; --merge Van=Car makes them boxes of it",
     ]
+    only_cyclists = write_kitti(tmp_path / "few", {"000000": [line("Cyclist")], "000001": [line("Cyclist")]})
+    assert convert(only_cyclists, tmp_path / "few-out").notes == []  # notes are about objects that the files have
     assert done.card.classes == ["Car", "Pedestrian", "Cyclist"]
     assert done.card.protocol == "kitti"
     loaded = load_card(str(tmp_path / "out"))
@@ -111,7 +113,7 @@ def test_merges_and_other_classes(src: Path, tmp_path: Path) -> None:
         ({"val_share": 0.5}, "the split has to be stated"),
         ({"train": None, "val": None, "val_share": 1.5}, "wanted a share above 0 and below 1"),
         ({"train": None, "val": None, "val_share": 0.01}, "both splits need one"),
-        ({"train": Path("none.txt")}, "cannot read the list none.txt"),
+        ({"train": Path("none.txt")}, "no file none.txt; wanted a list of image ids"),
     ],
 )
 def test_options_that_do_not_fit(src: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -38,6 +38,17 @@ def test_the_backbone_of_a_detector_is_that_of_the_classifier() -> None:
     assert not compare_weights(vgg(), detector).are_equal
 
 
+def test_two_detectors_are_compared_with_their_heads() -> None:
+    first = {"backbone.conv1.weight": torch.ones(2, 2), "bbox_head.fc.weight": torch.ones(2)}
+    found = compare_weights(first, {**first, "bbox_head.fc.weight": torch.tensor([1.0, 2.0])})
+    assert [(key.key, key.relation) for key in found.keys] == [
+        ("backbone.conv1.weight", "equal"),
+        ("bbox_head.fc.weight", "different"),
+    ]
+    assert not found.are_equal
+    assert compare_weights(first, {"backbone.conv1.weight": torch.ones(2, 2)}).only_first == ("bbox_head.fc.weight",)
+
+
 def test_first_layers_of_other_pixels() -> None:
     state, std = vgg(classifier=False), torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
     first = state["features.0.weight"]

@@ -237,7 +237,10 @@ def test_weights_that_jobs_cannot_download_are_reported(
     monkeypatch.setenv(variable, str(tmp_path))
     assert store.check(cells, machine(name="p"), print_line=messages.append) == []
     assert messages[0].startswith(f"warning: weights {init} are not in ")
-    assert "the jobs of profile p may not download" in messages[0]
+    assert "the jobs of profile p may not download; `c2d prefetch " in messages[0]
+    assert (
+        "`, with the same --profile, downloads them" in messages[0]
+    )  # a profile of its own is known by its path alone
     for profile in (None, machine(download=True)):
         messages.clear()
         assert store.check(cells, profile, print_line=messages.append) == []

@@ -273,6 +273,8 @@ def test_a_file_or_a_shipped_name(tmp_path: Path) -> None:
     assert read_definition("demo").source == "sweeps/defs/demo.yaml"
     with pytest.raises(InputError, match="unknown sweep 'dmeo'; did you mean 'demo'"):
         read_definition("dmeo")
+    with pytest.raises(InputError, match="icod-table4b is a report of the sweep icod-pooling; give the sweep"):
+        read_definition("icod-table4b")
     with pytest.raises(InputError, match="unknown sweep"):
         read_definition(str(tmp_path))
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")

@@ -150,7 +150,7 @@ def test_a_file_that_is_not_here_or_damaged(tiny_store: TinyStore, zoo: str, tmp
         ({"init": "zoo:retinanet_r50_fpn_1x_coco_20200130-c2398f9e+teacher"}, "leave +teacher out"),
         ({"student": "retinanet-r101"}, "is a retinanet-r50, and the student is retinanet-r101"),
         ({"schedule": {"name": "no-training", "scale_to_batch": 8}}, "has no batch to scale"),
-        ({"method": [{"icod": {"lambda_kc": 0, "lambda_kl": 0}}]}, "a run that is not trained has no method"),
+        ({"method": [{"icod": {}}]}, "a run that is not trained has no method"),
         ({"student": None, "network": "resnet18"}, "unknown schedule of a classifier 'no-training'"),
     ],
 )
