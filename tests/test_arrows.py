@@ -83,7 +83,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.weights", "c2d.teachers", "c2d.evaluation", "c2d.impressions.sampling", "c2d.impressions.pixels",
         "c2d.impressions.images", "c2d.impressions.page",
     ),
-    "c2d.training.frozen": (
+    "c2d.training.without_steps": (
         "c2d.core", "c2d.data", "c2d.specs", "c2d.weights.zoo", "c2d.teachers", "c2d.teachers.fitting",
         "c2d.evaluation",
     ),
@@ -91,13 +91,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "c2d.core", "c2d.core.curves", "c2d.core.yaml", "c2d.metrics", "c2d.data", "c2d.detectors",
         "c2d.detectors.recording", "c2d.ops",
         "c2d.configs", "c2d.specs", "c2d.impressions", "c2d.weights", "c2d.weights.zoo", "c2d.teachers",
-        "c2d.teachers.fitting", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.frozen",
+        "c2d.teachers.fitting", "c2d.methods", "c2d.distillation", "c2d.evaluation", "c2d.training.without_steps",
     ),
     "c2d.preflight": (
         "c2d.core", "c2d.data", "c2d.detectors", "c2d.ops", "c2d.configs", "c2d.specs", "c2d.weights", "c2d.teachers",
         "c2d.teachers.fitting", "c2d.weights.zoo",
         "c2d.impressions.sampling", "c2d.impressions.pixels", "c2d.methods", "c2d.distillation", "c2d.evaluation",
-        "c2d.training", "c2d.training.frozen",
+        "c2d.training", "c2d.training.without_steps",
     ),
     "c2d.cli": (
         "c2d.core", "c2d.core.yaml", "c2d.data", "c2d.data.coco", "c2d.data.fetch", "c2d.data.scenes", "c2d.data.voc",

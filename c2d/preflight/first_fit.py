@@ -9,7 +9,7 @@ import torch
 from c2d.core.errors import RunError
 from c2d.preflight import synthetic
 from c2d.training.build import TrainingRun
-from c2d.training.frozen.fit_without_steps import fit_without_steps
+from c2d.training.without_steps.fit_without_steps import fit_without_steps
 
 
 def first_fit(run: TrainingRun) -> str:

@@ -116,7 +116,7 @@ def _fit(run: TrainingRun, options: RunOptions, log: logging.Logger, truth: dict
         return {}
     if not run.spec.has_steps:
         # imported here: a training needs no code of such a fit
-        from c2d.training.frozen.fit_without_steps import fit_without_steps
+        from c2d.training.without_steps.fit_without_steps import fit_without_steps
 
         heartbeat = partial(run.folder.touch_heartbeat, "fit") if is_main() else lambda: None
         batch = run.resolved.train["train_dataloader"]["batch_size"]
@@ -172,7 +172,7 @@ def _finish(
         atomic_write_json_gz(folder.detections, detections)
     if run.spec.is_evaluation_only:
         # imported here: a training has no published AP
-        from c2d.training.frozen.published_ap import published_facts
+        from c2d.training.without_steps.published_ap import published_facts
 
         result |= published_facts(run.spec, result["AP"])
         if result["published_ap_warning"]:

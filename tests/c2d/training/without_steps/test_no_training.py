@@ -12,8 +12,8 @@ from c2d.cli.commands import summary
 from c2d.core.errors import InputError
 from c2d.core.run_folder import RunFolder, read_json
 from c2d.specs.resolve_spec import resolve_spec
-from c2d.training.frozen.published_ap import published_facts
 from c2d.training.train import train
+from c2d.training.without_steps.published_ap import published_facts
 from c2d.weights.weight_file import file_sha256
 from c2d.weights.zoo import zoo_table
 from c2d.weights.zoo.zoo_table import ZooFile
