@@ -91,13 +91,14 @@ def prefetch(
     runs: RunsOption = None,
     data: DataOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="list what is here and what is missing")] = False,
+    filters: FilterOption = None,
 ) -> None:
     """Get the data sets and weights of a sweep on a machine with a network, so that its jobs need none."""
     from sweeps.definition.definition import read_definition
     from sweeps.prefetch.prefetch_sweep import prefetch_sweep, summary
 
     sweep, workspace = read_definition(definition), open_workspace(runs, data, Where.local, profile)
-    items = prefetch_sweep(sweep, workspace, not dry_run, print_line)
+    items = prefetch_sweep(sweep, workspace, not dry_run, print_line, filters=filters or ())
     for item in items:
         print(item.line)
     for line in summary(items, workspace.profile):

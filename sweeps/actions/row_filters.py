@@ -41,7 +41,7 @@ def parse_filters(rows: Iterable[Row | PlannedRun], texts: Sequence[str]) -> dic
     return filters
 
 
-def matches(row: Row, filters: Filters) -> bool:
+def matches(row: Row | PlannedRun, filters: Filters) -> bool:
     """Return whether one cell of the row has a wanted label on every filtered axis; False for a row without cells."""
     return not filters or any(all(cell.get(axis) in labels for axis, labels in filters.items()) for cell in row.cells)
 

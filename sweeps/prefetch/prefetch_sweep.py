@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 
 from c2d.core.download.remote_file import PrintLine, size_text
 from c2d.core.errors import InputError
+from c2d.core.sweep_manifest import Labels, PlannedRun
 from c2d.data.fetch.public_archives import PUBLIC_ARCHIVES, PublicArchives
 from c2d.specs.names import names_in
+from c2d.specs.spec import RunSpec
+from c2d.specs.teachers import needed_runs
+from sweeps.actions.row_filters import matches, parse_filters
 from sweeps.actions.submit import resolve, specs_of
 from sweeps.actions.workspace import Workspace
-from sweeps.definition.definition import Definition
+from sweeps.definition.definition import CellValues, Definition
+from sweeps.definition.expand import Grid
 from sweeps.definition.profile import Profile
 from sweeps.prefetch.dataset_items import dataset_item, fetched_item, missing_public, planned_item
 from sweeps.prefetch.needs import DatasetName, Item, needs_of
@@ -28,6 +33,7 @@ def prefetch_sweep(
     download: bool,
     print_line: PrintLine,
     table: dict[str, PublicArchives] = PUBLIC_ARCHIVES,
+    filters: Sequence[str] = (),
 ) -> list[Item]:
     """Return a row for each thing that the runs of a sweep need, after the missing ones were downloaded.
 
@@ -37,11 +43,13 @@ def prefetch_sweep(
         download: False to list only.
         print_line: called with lines about progress.
         table: {name: archives} of public data sets.
+        filters: `axis=label` texts, see `row_filters`: only what these cells and their teachers need.
 
     Raises:
-        InputError: the definition is wrong, or names a data set that is not here and cannot be downloaded.
+        InputError: the definition or a filter is wrong, or a data set is not here and cannot be downloaded.
     """
-    names = names_in(cell.values for cell in definition.cells()).datasets
+    cells = chosen_cells(definition, filters)
+    names = names_in(cell.values for cell in cells).datasets
     get = fetched_item if download else planned_item
     public = {
         name: get(name, workspace.data, print_line, table) for name in missing_public(names, workspace.data, table)
@@ -54,13 +62,37 @@ def prefetch_sweep(
             raise
         print_line("the weights are listed when the data sets are here: their digests are part of the runs")
         return missing
-    needs = needs_of(specs_of(grid).values())
+    needs = needs_of(_specs_of_cells(grid, [cell.labels for cell in cells]))
     use_caches(workspace.profile, os.environ, print_line)
     return [
         *(_dataset_item(dataset, public.get(dataset.name), workspace) for dataset in needs.datasets),
         *(weight_item(source, download, print_line) for source in needs.weights),
         *(kept_item(source, workspace.runs) for source in needs.kept),
     ]
+
+
+def chosen_cells(definition: Definition, filters: Sequence[str]) -> list[CellValues]:
+    """Return the cells of which a seed matches `axis=label` texts; all cells without a text.
+
+    Raises:
+        InputError: an axis or a label that no cell has.
+    """
+    cells, seeds = definition.cells(), definition.seeds
+    rows = [PlannedRun("", "student", tuple({**cell.labels, "seed": str(seed)} for seed in seeds)) for cell in cells]
+    wanted = parse_filters(rows, filters)
+    return [cell for cell, row in zip(cells, rows, strict=True) if matches(row, wanted)]
+
+
+def _specs_of_cells(grid: Grid, labels: Sequence[Labels]) -> list[RunSpec]:
+    """Return the specs of cells, and those of the teachers that they need, and that these need in turn."""
+    specs, needed = specs_of(grid), set[str]()
+    waiting = [cell.run for cell in grid.cells if cell.labels in labels]
+    while waiting:
+        run = waiting.pop()
+        if run in specs and run not in needed:
+            needed.add(run)
+            waiting += needed_runs(specs[run].teachers).values()
+    return [spec for run, spec in specs.items() if run in needed]
 
 
 def _dataset_item(dataset: DatasetName, public: Item | None, workspace: Workspace) -> Item:

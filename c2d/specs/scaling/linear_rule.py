@@ -66,6 +66,8 @@ def scaling_line(name: str, before: Mapping[str, Any], after: Mapping[str, Any],
         after: what `scale_to_batch` returned.
         given: values that the spec gives beside the rule, which win.
     """
+    if after["batch"] == before["batch"]:
+        return f"schedule {name} has batch {before['batch']} itself: nothing is scaled"
     kind = before["optimizer"]["type"]
     rule = "linear rule" if kind == "SGD" else f"linear rule, our choice for {kind}"
     pairs = [

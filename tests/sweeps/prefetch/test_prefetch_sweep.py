@@ -238,6 +238,11 @@ def test_the_command_lists_and_has_an_exit_code(tmp_path: Path) -> None:
     )
     code, output = call(str(tmp_path / "needs.yaml"))
     assert (code, output.splitlines()[-1]) == (0, "the jobs need no network")
+    # Weights of a teacher are needed by the cells that it teaches.
+    (tmp_path / "needs.yaml").write_text(DEFINITION.format(dataset="scenes", init="none", teacher_init=RESNET))
+    assert RESNET in call(str(tmp_path / "needs.yaml"), "--filter", "method=taught")[1]
+    assert RESNET not in call(str(tmp_path / "needs.yaml"), "--filter", "method=baseline", "--filter", "seed=0")[1]
+    assert call(str(tmp_path / "needs.yaml"), "--filter", "seed=5")[0] != 0
 
 
 def test_runs_of_the_grid_are_no_files() -> None:

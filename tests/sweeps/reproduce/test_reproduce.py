@@ -79,7 +79,8 @@ def test_the_steps_are_commands_in_order(task: Reproduction) -> None:
         ["report"],
         ["runs", "export"],
     ]
-    submit = list(steps(replace(task, filters=("seed=0",))))[2]
+    prefetch, _, submit, *_ = steps(replace(task, filters=("seed=0",)))
+    assert "--filter seed=0" in prefetch.text  # what other cells need is not asked for
     assert submit.text.startswith("c2d sweep submit icod-pooling --where slurm --no-forward --wait --profile p.yaml ")
     assert "--filter seed=0" in submit.text
     assert [step.arguments[0] for step in steps(replace(task, prefetch=False, archive=None))] == ["sweep"] * 2 + [

@@ -84,6 +84,8 @@ def test_the_line_has_both_values_once() -> None:
     )
     assert len(lines) == 2
     assert lines[1].startswith("schedule coco-ssd at batch 32 instead of ")
+    same = {**SPEC, "schedule": {"name": "ssd", "scale_to_batch": 64}}
+    assert scaling_lines([same], looked_up(same)) == ["schedule ssd has batch 64 itself: nothing is scaled"]
     demo = {**SPEC, "schedule": {"name": "demo", "scale_to_batch": 4}}
     assert "lr 0.002 -> 0.001 (linear rule, our choice for AdamW)" in scaling_lines([demo], looked_up(demo))[0]
 
