@@ -54,10 +54,11 @@ def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
     """Return the published row beside a row of the table.
 
     A row has conditions when every axis of `spec.rows` has some for its label; of an axis that made no difference to it
-    those count that all its labels share. An axis may replace values of `all`, and name another paper or table than an
-    earlier one. If two axes set any other column to different values, that combination is not published. A combination
-    that `spec.table` does not have is looked for in `spec.later_table`; one that its paper does not have is not
-    published either. A condition that no row of the paper fulfils raises an error.
+    those count that all its labels share, and where these fit several rows, none stands beside it. An axis may replace
+    values of `all`, and name another paper or table than an earlier one. If two axes set any other column to different
+    values, that combination is not published. A combination that `spec.table` does not have is looked for in
+    `spec.later_table`; one that its paper does not have is not published either. A condition that no row of the paper
+    fulfils raises an error.
 
     Returns:
         The row; None for a row without conditions, or one that is not published.
@@ -77,6 +78,8 @@ def find_published(spec: PublishedSpec, group: Group) -> PublishedRow | None:
         found = [entry for entry in entries if entry.fits({**conditions, "table": spec.later_table})]
     if len(found) == 1:
         return found[0]
+    if found and _shares_differing_rows(spec, group):
+        return None
     if found:
         _refuse(group, conditions, "several published rows fit; add conditions", found)
     paper = [entry for entry in entries if entry.text["paper_key"] == conditions["paper_key"]]
@@ -114,13 +117,22 @@ def _shared(spec: PublishedSpec, group: Group, axis: str) -> dict[str, str]:
     return {column: value for column, value in first.items() if all(one.get(column) == value for one in others)}
 
 
+def _shares_differing_rows(spec: PublishedSpec, group: Group) -> bool:
+    """Return whether an axis made no difference to a group, and its labels there have different conditions."""
+    shared = [axis for axis in spec.rows if axis in group.labels and not group.depends(axis)]
+    return any(_shared(spec, group, axis) != spec.rows[axis].get(group.labels[axis], {}) for axis in shared)
+
+
 def _parts(spec: PublishedSpec) -> list[Mapping[str, str]]:
     """Every set of conditions of a spec."""
     return [spec.all, *(conditions for labels in spec.rows.values() for conditions in labels.values())]
 
 
 def _refuse(group: Group, conditions: Mapping[str, str], problem: str, near: Sequence[PublishedRow]) -> NoReturn:
-    wanted = ", ".join(f"{column}: {value}" for column, value in conditions.items())
+    # A name that ends in "key" would be masked as a secret.
+    wanted = ", ".join(
+        f"{'paper' if column == 'paper_key' else column}: {value}" for column, value in conditions.items()
+    )
     varying = [name for name in COLUMNS[:11] if len({entry.text[name] for entry in near}) > 1]
     candidates = abbreviate((_described(entry, varying) for entry in near), 12)
     raise InputError(f"row {group.key}, published {{{wanted}}}: {problem}; candidates: {candidates}")

@@ -325,6 +325,19 @@ def test_a_baseline_that_two_rows_share_has_the_conditions_that_they_share() -> 
     assert [row and (row.text["table"], row.number("AP")) for row in found] == [("Table 2", 37.4), ("Table 3", 40.4)]
 
 
+def test_a_run_that_two_published_rows_share_stands_beside_none_of_them() -> None:
+    """PKD has RetinaNet R50 at 1x and at 2x: a store in which both are one run has no published number for it."""
+    rows = {"model": {"long": {"schedule": "2x"}, "short": {"schedule": "1x"}}, "method": {"b": {"method": "baseline"}}}
+    given = PublishedSpec(paper="pkd", table="Detection (FPN)", all={"detector": "RetinaNet"}, rows=rows)
+    also = {"model": "short", "method": "b"}
+    assert find_published(given, Group({"model": "long", "method": "b"}, (also,), ("", "b"), pd.DataFrame())) is None
+    apart = find_published(given, group(model="short", method="b"))
+    assert apart is not None
+    assert apart.number("AP") == 36.5
+    with pytest.raises(InputError, match=r"published {paper: pkd, table: .*several published rows fit"):
+        find_published(given.model_copy(update={"rows": {"method": rows["method"]}}), group(method="b"))
+
+
 @pytest.mark.parametrize(("text", "fits"), [("", True), ("X101", True), ("X101 2x", False), ("R101, 1x", True)])
 def test_alternatives_of_a_condition(text: str, fits: bool) -> None:
     assert equal(text, "|X101|R101*") is fits
