@@ -47,11 +47,13 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
         raise InputError(f"{out} is a file; give the name of a new or empty folder")
     if out.is_dir() and any(out.iterdir()):
         if not (out / CARD_FILE).is_file():
-            raise InputError(f"{out} holds other files; give a new or empty folder")
+            first = min(path.name for path in out.iterdir())
+            raise InputError(f"{out} holds other files (first: {first}); give a new or empty folder")
         card = load_card(str(out)).card
         if card.source != source:
             raise InputError(
-                f"{out} holds the data set '{card.name}' made from {card.source}, not {source}; give another folder"
+                f"{out} holds the data set '{card.name}' made with other options: {_differences(card.source, source)}; "
+                "give another folder, or the same options"
             )
         yield Stage(out, card)
         return
@@ -68,3 +70,9 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def _differences(there: dict[str, Any], given: dict[str, Any]) -> str:
+    """Name the options that differ between the source of a card and the one that was given."""
+    keys = [key for key in there | given if there.get(key) != given.get(key)]
+    return ", ".join(f"{key} {there.get(key, 'not given')} there, {given.get(key, 'not given')} here" for key in keys)

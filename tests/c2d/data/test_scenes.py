@@ -101,7 +101,7 @@ def test_equal_settings_are_reused_and_others_refused(tmp_path: Path) -> None:
     before = _files(out)
     assert make_scenes(out, train=2, val=1) == card
     assert _files(out) == before
-    with pytest.raises(InputError, match="holds the data set 'scenes' made from"):
+    with pytest.raises(InputError, match="'scenes' made with other options: train 2 there, 3 here; give another"):
         make_scenes(out, train=3, val=1)
     assert _files(out) == before
 
