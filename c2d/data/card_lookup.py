@@ -272,7 +272,7 @@ def _not_found_error(name: str, data_root: str | Path | None) -> InputError:
     known = {path.parent.name for path in root.glob(f"*/{CARD_FILE}")} if root.is_dir() else set()
     hint = (
         f"{fetch}searched: {root} (set {DATA_ROOT_VARIABLE} or give the path of a {CARD_FILE}); "
-        "`c2d data scenes|voc|check --card` make one"
+        "`c2d data fetch|voc|kitti|yolo|cvat|imagenet|scenes|check` make one"
     )
     return unknown_name("data set", name, known | set(public_cards()), hint)
 

@@ -72,7 +72,8 @@ def staged_folder(out: Path, source: dict[str, Any]) -> Iterator[Stage]:
         raise
 
 
-def _differences(there: dict[str, Any], given: dict[str, Any]) -> str:
-    """Name the options that differ between the source of a card and the one that was given."""
+def _differences(there: str | dict[str, Any], given: dict[str, Any]) -> str:
+    """Name the options that differ between the source of a card, which may be a text, and the one that was given."""
+    there = {"maker": there} if isinstance(there, str) else there
     keys = [key for key in there | given if there.get(key) != given.get(key)]
     return ", ".join(f"{key} {there.get(key, 'not given')} there, {given.get(key, 'not given')} here" for key in keys)
