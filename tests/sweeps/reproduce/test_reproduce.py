@@ -115,12 +115,14 @@ def test_a_failed_run_is_reported_and_a_refused_step_stops(
 
 
 def test_the_dry_form_prints_the_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    part = ["--filter", "seed=0", "--filter", "model=ssd300"]
     with pytest.raises(SystemExit) as stop:
-        main(["reproduce", "icod-table1", "--where", "dry", "--runs", str(tmp_path / "runs")])
+        main(["reproduce", "icod-table1", "--where", "dry", "--runs", str(tmp_path / "runs"), *part])
     printed = capsys.readouterr().out
     assert not stop.value.code
     assert printed.startswith("icod-table1: sweep icod-students, 20 cells with 3 seeds, 60 runs and ")
-    assert "c2d prefetch icod-students" in printed
+    assert "--filter leaves 5 runs and their teachers" in printed.splitlines()[0]
+    assert "c2d prefetch icod-students --filter seed=0 --filter model=ssd300" in printed
     assert not (tmp_path / "runs").exists()
 
 
