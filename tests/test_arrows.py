@@ -221,7 +221,14 @@ def modules() -> dict[str, Path]:
     return {module_name(p): p for p in found if p.parent.parent.name != "configs"}
 
 
-def imports_of(module: str) -> Iterator[Arrow]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file, which is parsed once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@cache
+def imports_of(module: str) -> tuple[Arrow, ...]:
     """All imports of one module, those inside functions included."""
     path = modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -242,7 +249,7 @@ def imports_of(module: str) -> Iterator[Arrow]:
         for child in ast.iter_child_nodes(node):
             yield from visit(child, inside)
 
-    yield from visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), lazy=False)
+    return tuple(visit(tree_of(path), lazy=False))
 
 
 def within(module: str, *packages: str) -> bool:
@@ -371,7 +378,7 @@ def test_an_import_keeps_its_name() -> None:
     """`from a import b as c` hides which b is meant; only libraries keep their usual short names."""
     renamed = []
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ROOMS:
                 renamed += [f"{name}:{node.lineno} {a.name} as {a.asname}" for a in node.names if a.asname]
     assert not renamed, "\n".join(renamed)
@@ -422,8 +429,7 @@ def test_shared_code_names_no_method() -> None:
     shared = [n for n in modules() if not within(n, "c2d.methods") and n not in NAMES_A_METHOD]
     wrong = []
     for name in shared:
-        tree = ast.parse(modules()[name].read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        for node in ast.walk(tree_of(modules()[name])):
             if isinstance(node, ast.Constant) and node.value in methods:
                 wrong.append(f"{name}:{node.lineno} {node.value!r}")
             elif isinstance(node, ast.Constant | ast.Attribute | ast.Name):
@@ -435,9 +441,10 @@ def test_shared_code_names_no_method() -> None:
 
 def test_a_part_belongs_to_one_method() -> None:
     parts = [n for n in modules() if within(n, "c2d.methods.parts") and n != "c2d.methods.parts"]
-    users = {part: {a.source for a in arrows("c2d") if a.target == part} for part in parts}
+    found = arrows("c2d")
+    users = {part: {a.source for a in found if a.target == part} for part in parts}
     assert parts
-    assert all(len(found) == 1 for found in users.values()), users
+    assert all(len(sources) == 1 for sources in users.values()), users
 
 
 def test_evaluation_imports_no_distillation() -> None:

@@ -20,7 +20,9 @@ from sweeps.actions.submit import resolve
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import parse_definition
 from sweeps.definition.profile import Profile
+from sweeps.launchers import local_process
 from tests.c2d.conftest import TINY, TinyStore, tiny_store  # noqa: F401
+from tests.forked_python import SUBPROCESS
 
 DEFINITION = f"""
 question: Does a student start from the training of its own backbone?
@@ -58,6 +60,7 @@ def store(tiny_store: TinyStore, tmp_path: Path) -> TinyStore:  # noqa: F811
 def test_the_backbone_is_trained_first(
     store: TinyStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(local_process, "subprocess", SUBPROCESS)
     file = tmp_path / "small.yaml"
     file.write_text(DEFINITION)
     monkeypatch.setenv("C2D_DATA", str(store.data))

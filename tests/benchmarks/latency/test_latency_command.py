@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from analysis.load.latency_file import Measurement, latency_files
+from benchmarks.latency import measure, student_memory
 from c2d.cli.main import main
 from c2d.data.scenes.make_scenes import make_scenes
+from tests.forked_python import SUBPROCESS
 
 RUN = "tiny-retinanet-baseline-10e2263c0d72-s0"
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "runs" / RUN
@@ -37,6 +39,13 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("C2D_RUNS", raising=False)
 
 
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The measuring processes are forks; without this fixture they are interpreters of their own."""
+    for module in (measure, student_memory):
+        monkeypatch.setattr(module, "subprocess", SUBPROCESS)
+
+
 def bench(*words: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["bench", "latency", *words, *SHORT])
@@ -53,6 +62,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
+@pytest.mark.usefixtures("forks")
 def test_timing_a_run_adds_only_latency_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = place / "runs" / RUN
     before = digests(run)
@@ -83,6 +93,7 @@ def test_random_images_only_by_name_and_another_size(place: Path, tmp_path: Path
     assert (found.conditions["images"], found.conditions["input"]) == ("random", "96x96")
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_checkpoint_that_does_not_fit_is_bad_input(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from benchmarks.latency.student_memory import MemoryRequest, measure_peak
 from benchmarks.machine import peak_memory
 from c2d.core.errors import InputError, RunError
 from c2d.core.process.python_process import module_command, module_environment
+from tests.forked_python import SUBPROCESS
 
 CONFIG = Path(__file__).parents[2] / "fixtures" / "students" / "tiny-retinanet.py"
 MIB = 2**20
@@ -36,8 +37,9 @@ def test_a_held_allocation_is_in_the_peak(mib: int) -> None:
     assert len(mine)
 
 
-def test_training_needs_more_than_inference_and_a_batch_more_than_an_image() -> None:
+def test_training_needs_more_than_inference_and_a_batch_more_than_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Activations of the backward pass, gradients and momentum: the reasons why training does not fit."""
+    monkeypatch.setattr(student_memory, "subprocess", SUBPROCESS)
     found = {
         (kind, batch): measure_peak(MemoryRequest(str(CONFIG), kind, batch, (256, 256), threads=1))  # type: ignore[arg-type]
         for kind, batch in (("inference", 1), ("training", 1), ("training", 8))

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.training import reference_step
 from benchmarks.training.reference_step import reference_times
 from tests.c2d.methods import reference_step_times
+from tests.forked_python import SUBPROCESS
 
 
 def test_a_reference_is_slower_and_agrees() -> None:
@@ -17,7 +19,8 @@ def test_a_reference_is_slower_and_agrees() -> None:
     assert found["fgd"]["reference_ms"] > 5 * found["fgd"]["ours_ms"] > 0
 
 
-def test_no_checkout_and_a_method_that_has_none(tmp_path: Path) -> None:
+def test_no_checkout_and_a_method_that_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_step, "subprocess", SUBPROCESS)
     assert reference_times(["fgd"], "retinanet-qr18", tmp_path) == (
         {},
         "no slow reference beside ours: c2d is installed; run from a checkout, which has tests/",

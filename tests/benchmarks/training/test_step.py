@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import sys
 
-from benchmarks.training.step import StepCase, markdown, measure_step, peak_mib
+from benchmarks.training.step import StepCase, markdown, measure_step
+from tests.forked_python import run_forked
 
 SMALL = StepCase(
     "retinanet-qr18", "resnet18", batch=2, size=96, objects=3, crop=32, max_positives=8, side=0.3, classes=3
@@ -22,8 +22,15 @@ def test_samples_positives_and_memory() -> None:
 
 def test_memory_is_what_two_steps_hold_beyond_the_packages() -> None:
     """At least weights and gradients of the student, 2.3 M numbers of 4 bytes each; the teacher's weights on top."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        plain, distilled = (pool.submit(peak_mib, SMALL, kind, 1).result() for kind in ("plain", "distilled"))
+    code = f"from benchmarks.training.step import *; print(peak_mib({SMALL!r}, {{kind!r}}, 1))"
+    plain, distilled = (
+        float(
+            run_forked(
+                [sys.executable, "-c", code.format(kind=kind)], capture_output=True, text=True, check=True
+            ).stdout.splitlines()[-1]
+        )
+        for kind in ("plain", "distilled")
+    )
     assert 15 < plain < 300
     assert distilled > plain + 20
 

@@ -1,13 +1,11 @@
-"""Two gloo processes, every method but ICOD: `torchrun --nproc-per-node 2 -m tests.c2d.methods.ddp_worker OUT`.
+"""What each of two gloo processes does with a method without a classifier teacher.
 
 Each process has one of the two images. Its gradient without DDP is taken first; the mean of both has to be what DDP
-leaves in both. The first process writes {method: largest relative deviation} to OUT.
+leaves in both.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 import torch
@@ -15,7 +13,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from c2d.methods import DISTILLERS
 from tests.c2d.methods.tiny_setup import Stage, stage
 
 STUDENTS = {
@@ -69,21 +66,3 @@ def deviation(name: str, rank: int) -> float:
     scale = max(float(value.abs().max()) for value in mean.values())
     assert scale > 0, f"{name}: no gradient at all"
     return max(float((together[key] - mean[key]).abs().max()) for key in mean) / scale
-
-
-def main() -> None:
-    """All methods without a classifier teacher, one after the other."""
-    dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    torch.set_num_threads(1)
-    found = {name: deviation(name, rank) for name, kind in DISTILLERS.items() if "classifier" not in kind.TEACHERS}
-    worst = torch.tensor(list(found.values()))
-    dist.all_reduce(worst, op=dist.ReduceOp.MAX)
-    if rank == 0:
-        with open(sys.argv[1], "w") as stream:
-            json.dump(dict(zip(found, worst.tolist(), strict=True)), stream)
-    dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,12 @@ import pytest
 import torch
 
 from c2d.methods import DISTILLERS
-from tests.c2d.methods.ddp_worker import STUDENTS
+from tests.c2d.evaluation.forked_ranks import run_ranks
+from tests.c2d.methods.ddp_worker import STUDENTS, deviation
 from tests.c2d.methods.tiny_setup import Stage, stage
 from tests.c2d.methods.training_set import samples_like
 
 RIVALS = [name for name, kind in DISTILLERS.items() if "classifier" not in kind.TEACHERS]
-ROOT = Path(__file__).parents[3]
 
 
 def of(name: str, **more: Any) -> Stage:
@@ -37,14 +34,10 @@ def test_all_methods_are_tested() -> None:
 
 
 def test_two_processes_take_the_mean_gradient(tmp_path: Path) -> None:
-    out = tmp_path / "ddp.json"
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*run, "-m", "tests.c2d.methods.ddp_worker"]
-    done = subprocess.run([*command, str(out)], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(out.read_text())
-    assert set(found) == set(RIVALS)
-    assert {name: value for name, value in found.items() if value > 1e-5} == {}
+    for found in run_ranks(2, lambda rank: {name: deviation(name, rank) for name in RIVALS}, tmp_path, timeout_s=300):
+        assert isinstance(found, dict), found
+        assert set(found) == set(RIVALS)
+        assert {name: value for name, value in found.items() if value > 1e-5} == {}
 
 
 @pytest.mark.parametrize("name", RIVALS)

@@ -18,7 +18,9 @@ from c2d.core.run_folder import RunFolder, atomic_write_json, atomic_write_json_
 from c2d.core.store_folder import RunStore
 from c2d.specs.spec import parse_spec
 from c2d.training.train import train
+from sweeps.checks import dry_run_process
 from tests.c2d.conftest import TINY, TinyStore
+from tests.forked_python import SUBPROCESS
 
 COMMANDS = {
     "evaluate": ["evaluate", "{run}"],
@@ -65,6 +67,12 @@ def store(
     monkeypatch.setenv("C2D_DATA", str(other.data))
     yield other
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture(autouse=True)
+def _forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dry run of a check is a fork."""
+    monkeypatch.setattr(dry_run_process, "subprocess", SUBPROCESS)
 
 
 def statement(path: Path) -> None:

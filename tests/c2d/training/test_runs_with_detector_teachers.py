@@ -16,6 +16,7 @@ from c2d.training import checkpoint
 from c2d.training.train import train
 from c2d.weights import safe_load
 from tests.c2d.conftest import TinyStore
+from tests.forked_python import SUBPROCESS
 
 # One that draws random numbers, one with adapters, one that keeps tables of the training set, and ICOD beside them.
 COMPOSED: list[dict[str, Any]] = [
@@ -207,10 +208,13 @@ def test_a_picture_that_cannot_be_written_is_bad_input(
 
 
 def test_a_spec_is_measured_beside_its_plain_step(
-    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder
+    tiny_store: TinyStore, teacher: RunFolder, detector: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from benchmarks.training import reference_step, step_of_spec
     from benchmarks.training.step_of_spec import measure_specs
 
+    for module in (reference_step, step_of_spec):
+        monkeypatch.setattr(module, "subprocess", SUBPROCESS)
     folder = create_run_with_teachers(
         tiny_store, teacher, detector, [{"icod": {"max_positives": 8}}, {"frs": {}}], seed=4
     )

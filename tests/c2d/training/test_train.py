@@ -22,6 +22,7 @@ from c2d.training import checkpoint
 from c2d.training.train import train
 from c2d.weights import safe_load
 from tests.c2d.conftest import TinyStore
+from tests.forked_python import ForkedPython
 
 ICOD = [{"icod": {"max_positives": 8}}]
 
@@ -140,7 +141,7 @@ def test_a_run_killed_by_sigkill_is_continued(tiny_store: TinyStore, tmp_path: P
         str(torch.get_num_threads()),  # sums of floats depend on the number of threads
         "--quiet",
     ]
-    process = subprocess.Popen(command)
+    process = ForkedPython(command)
     deadline = time.monotonic() + 120
     while len(checkpoint.list_checkpoints(broken)) < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
@@ -149,7 +150,7 @@ def test_a_run_killed_by_sigkill_is_continued(tiny_store: TinyStore, tmp_path: P
     assert broken.read_status()["state"] == "running"
     reached = read_json(broken.status).get("iteration", 0)
     assert reached < 60
-    process = subprocess.Popen(command)  # takes over the lock of the killed process, and then gets a stop signal
+    process = ForkedPython(command)  # takes over the lock of the killed process, and then gets a stop signal
     begun = checkpoint.list_checkpoints(broken)[-1]
     while checkpoint.list_checkpoints(broken)[-1] == begun and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
