@@ -24,8 +24,8 @@ SMALL = {
 LATER = ["rtmdet-q", "yolox-q", "yolof-qr18", "paa-qr18", "tood-qr18", "vfnet-qr18", "centernet-qr18"]
 DEEPER = {
     "faster-rcnn-r101", "faster-rcnn-r152", "faster-rcnn-x101", "retinanet-r101", "retinanet-r152", "retinanet-x101",
-    "cascade-rcnn-r50", "cascade-rcnn-r101", "cascade-rcnn-x101", "fcos-r101", "fcos-r101-caffe", "fcos-x101", "atss-r101", "gfl-r101",
-    "gfl-r50-ms", "gfl-r34-800", "gfl-r18-800",
+    "cascade-rcnn-r50", "cascade-rcnn-r101", "cascade-rcnn-x101", "fcos-r101", "fcos-r101-caffe", "fcos-x101",
+    "atss-r101", "gfl-r101", "gfl-r50-ms", "gfl-r34-800", "gfl-r18-800",
 }  # fmt: skip
 """Heads of others of this list on another backbone; one step of a deep network takes seconds."""
 PAPER = {"ssd300-vgg16", "ssd512-vgg16", "faster-rcnn-qr50", "faster-rcnn-mbv2", "faster-rcnn-r50", "retinanet-r50"}

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,9 +21,26 @@ from c2d.training import checkpoint
 from c2d.training.train import train
 from c2d.weights import safe_load
 from tests.c2d.conftest import TinyStore
-from tests.forked_python import ForkedPython
+from tests.forked_python import ForkedPython, run_forked
 
 ICOD = [{"icod": {"max_positives": 8}}]
+
+
+# What `torchrun --standalone --nproc-per-node 2 -m c2d WORDS` does, with forks as its processes.
+TORCHRUN = """
+import sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from c2d.cli.main import main
+
+def rank():
+    try:
+        main(sys.argv[1:])
+    except SystemExit as ended:
+        assert not ended.code, ended
+
+place = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "two"}
+elastic_launch(LaunchConfig(1, 1, 2, **place, max_restarts=0, start_method="fork"), rank)()
+"""
 
 
 def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
@@ -283,11 +299,8 @@ def test_two_processes_train_and_evaluate_one_run(tiny_store: TinyStore, teacher
 
     schedule = {"name": "smoke", "values": {"iterations": 6, "batch": 4, "val_interval": 3}}
     folder = tiny_store.create_run(method=ICOD, teachers={"classifier": teacher.id}, seed=8, schedule=schedule)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "c2d"]
-    done = subprocess.run(
-        [*launch, "train", str(folder.path), "--runs", str(tiny_store.runs), "--data", str(tiny_store.data), "--quiet"],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
+    words = ["train", str(folder.path), "--runs", str(tiny_store.runs), "--data", str(tiny_store.data), "--quiet"]
+    done = run_forked([sys.executable, "-c", TORCHRUN, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert folder.read_status()["state"] == "done"
     assert done.stdout.count("TIDE dAP") == 1  # rank 0 alone prints
