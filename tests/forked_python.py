@@ -24,9 +24,11 @@ from types import SimpleNamespace
 from typing import IO, Any
 from unittest.mock import patch
 
+from c2d.detectors import compat
 from tests import forked_python_imports
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("c2d", "sweeps", "analysis", "benchmarks")
 
 
 @cache
@@ -155,6 +157,10 @@ def _run(command: list[str], env: dict[str, str], cwd: str, out: str, err: str, 
     for number, path in ((1, out), (2, err)):
         if path:
             os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    sys.path[:0] = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
+    # Our modules are those on that path, which may be a snapshot's; compat.py has prepared the host already.
+    for name in [name for name in sys.modules if name.split(".")[0] in ROOMS and name != compat.__name__]:
+        del sys.modules[name]
     words = [word for word in command[1:] if word != "-P"]
     sys.argv = [words[1], *words[2:]]
     if words[0] == "-m":

@@ -69,7 +69,7 @@ def test_the_backbone_is_trained_first(
         with pytest.raises(SystemExit) as stop:
             main(["sweep", *words, "--runs", str(store.runs)])
         printed = capsys.readouterr()
-        assert not stop.value.code, printed.err
+        assert not stop.value.code, printed.out + printed.err
         return printed.out
 
     planned = call("plan", str(file))

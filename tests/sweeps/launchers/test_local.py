@@ -20,11 +20,12 @@ from c2d.core.errors import InputError
 from c2d.core.job_file import read_attempts, read_job, write_job
 from c2d.core.run_folder import RunFolder, atomic_write_json, read_json
 from sweeps.definition.profile import Profile, load_profile
-from sweeps.launchers import LAUNCHERS, local
+from sweeps.launchers import LAUNCHERS, local, local_process
 from sweeps.launchers.launch_request import LaunchRequest, Task
 from sweeps.launchers.snapshot import snapshot_folder, take_snapshot
 from sweeps.node.verify_snapshot import digest_of
 from tests.c2d.conftest import TinyStore, teacher, tiny_store  # noqa: F401
+from tests.forked_python import SUBPROCESS
 
 ROOT = Path(__file__).parents[3]
 JOB = """
@@ -353,10 +354,13 @@ def test_teacher_and_student_for_real_with_a_kill(
     tiny_store: TinyStore,  # noqa: F811
     teacher: RunFolder,  # noqa: F811
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The snapshot's code, two processes, one of them killed outright in the middle of its training."""
     from c2d.core.run_folder import atomic_write_json as write
     from c2d.specs.spec import parse_spec
+
+    monkeypatch.setattr(local_process, "subprocess", SUBPROCESS)
 
     runs = tmp_path / "runs"
     spec = parse_spec(read_json(teacher.spec), "test")
