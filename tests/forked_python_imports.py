@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 if "pytest" not in sys.modules:
@@ -12,3 +13,4 @@ if "pytest" not in sys.modules:
 
     prepare()
     torch.set_num_threads(1)
+    gc.freeze()  # as in conftest.py
