@@ -58,7 +58,6 @@ def test_torchs_own_timer_agrees_within_three_percent() -> None:
     try:
         assert a_try_within(0.03, measure)
     finally:
-        gc.unfreeze()
         torch.set_num_threads(threads)
 
 
