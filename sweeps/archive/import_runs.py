@@ -108,6 +108,8 @@ def _import_run(there: RunFolder, here: RunFolder, index: ArchiveIndex | None, d
         done.left_out.append(there.id)
         return
     read_json(there.result)
+    if links := [name for name in run_files(there) if _passes_a_link(there.path, name)]:
+        raise InputError(f"{links[0]} is a link, which may name any file of this machine; copy the file into its place")
     if index is not None:
         _verify(there, index)
     if not os.path.lexists(here.path) and _add(there, here):
@@ -127,6 +129,12 @@ def _import_run(there: RunFolder, here: RunFolder, index: ArchiveIndex | None, d
         done.equal.append(here.id)
         if count := _complete(there, here):
             done.completed[here.id] = count
+
+
+def _passes_a_link(folder: Path, name: str) -> bool:
+    """Return whether a file of a run folder, or a folder on its way, is a symbolic link."""
+    places = [folder, *(folder / part for part in Path(name).parents if part.name), folder / name]
+    return any(place.is_symlink() for place in places)
 
 
 def _verify(run: RunFolder, index: ArchiveIndex) -> None:

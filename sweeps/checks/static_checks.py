@@ -134,7 +134,7 @@ def students(specs: dict[str, RunSpec], runs: Path) -> Iterator[RunProblem]:
             )
 
 
-CACHES = {
+CACHES_OF_WEIGHTS = {
     "torchvision": ("TORCH_HOME", "~/.cache/torch", "hub/checkpoints", "{}*"),
     "zoo": ("TORCH_HOME", "~/.cache/torch", "hub/checkpoints", "{}*"),
     "timm": ("HF_HOME", "~/.cache/huggingface", "hub", "models--*--{}*"),
@@ -159,9 +159,9 @@ def first_weights(
     with_profile = ", with the same --profile," if profile.name else ""
     for init in sorted({network_source(spec.init) for spec in specs.values()}):
         library, _, name = init.partition(":")
-        if library not in CACHES:
+        if library not in CACHES_OF_WEIGHTS:
             continue
-        variable, default, inside, pattern = CACHES[library]
+        variable, default, inside, pattern = CACHES_OF_WEIGHTS[library]
         home = profile.environment.get(variable) or os.environ.get(variable) or default
         cache = Path(home).expanduser() / inside
         # A variable in the path has its value on the node only.

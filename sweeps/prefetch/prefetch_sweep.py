@@ -23,7 +23,7 @@ from sweeps.prefetch.dataset_items import dataset_item, fetched_item, missing_pu
 from sweeps.prefetch.needs import DatasetName, Item, needs_of
 from sweeps.prefetch.weight_items import kept_item, weight_item
 
-CACHES = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
+CACHE_VARIABLES = ("TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 """Variables that name the folders of weights."""
 
 
@@ -111,7 +111,7 @@ def use_caches(profile: Profile, environment: MutableMapping[str, str], print_li
         environment: it is changed.
         print_line: called with a warning where a variable has its value on the node only.
     """
-    for name in CACHES:
+    for name in CACHE_VARIABLES:
         value = os.path.expandvars(profile.environment.get(name, ""))
         if "$" in value:
             print_line(

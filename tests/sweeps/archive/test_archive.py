@@ -183,6 +183,22 @@ def test_a_spec_of_another_run_and_a_link_are_refused(export: Export, tmp_path: 
     assert len(done.added) == 7
 
 
+def test_a_link_in_a_run_is_refused(store: Path, tmp_path: Path) -> None:
+    """A link of a stranger's folder would bring a file of this machine into the store, and into the next archive."""
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    (store / STUDENT / "metrics.jsonl").unlink()
+    (store / STUDENT / "metrics.jsonl").symlink_to(secret)
+    elsewhere = Path(shutil.copytree(store / TEACHER, tmp_path / "elsewhere"))
+    shutil.rmtree(store / TEACHER)
+    (store / TEACHER).symlink_to(elsewhere)
+    done = import_runs(store, tmp_path / "new")
+    assert [line.partition(":")[0] for line in done.refused] == [TEACHER, STUDENT]
+    assert "metrics.jsonl is a link" in done.refused[1]
+    assert not (tmp_path / "new" / STUDENT).exists()
+    assert len(done.added) == 6
+
+
 def test_another_store_is_merged_and_its_latencies_come_too(store: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     assert len(import_runs(store, new).added) == 8
