@@ -5,6 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 
+from hypothesis import settings
+
+# The time of one example says nothing on a machine that other work shares.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 _frozen: set[str] = set()
 
 
