@@ -125,8 +125,7 @@ def reproduce(
 ) -> None:
     """Reproduce a table of a paper: prefetch, check, submit, wait, report. Call it again to continue."""
     from c2d.core.process.python_process import run_c2d
-    from c2d.core.sweep_manifest import PlannedRun
-    from sweeps.actions.row_filters import matches, parse_filters
+    from sweeps.actions.row_filters import filter_grid
     from sweeps.actions.submit import resolve
     from sweeps.definition.definition import read_definition
     from sweeps.reproduce.frozen_reference import check_frozen, reference_of
@@ -136,14 +135,12 @@ def reproduce(
     report, workspace = shipped_report(name), open_workspace(runs, data, where, profile)
     grid = resolve(read_definition(report.sweep), workspace)
     planned = reference_of(grid, report.sweep) if changed else check_frozen(grid, report.sweep)
-    students = [PlannedRun(cell.run, "student", ({**cell.labels, "seed": str(cell.seed)},)) for cell in grid.cells]
-    wanted = parse_filters(students, filters or ())  # a wrong one is refused now, not after the downloads
-    chosen = len({row.run for row in students if matches(row, wanted)})
+    chosen = filter_grid(grid, filters or ())  # a wrong filter is refused now, not after the downloads
     kind = "planned now, which may differ from the frozen reference" if changed else "as in the frozen reference"
     print(
         f"{name}: sweep {report.sweep}, {len(planned.cells)} cells with {len(planned.seeds)} seeds, "
         f"{planned.n_runs} runs and {len(planned.teachers)} teachers, {kind}"
-        + (f"; --filter leaves {chosen} runs and their teachers" if filters else "")
+        + (f"; --filter leaves {len({cell.run for cell in chosen.cells})} runs and their teachers" if filters else "")
     )
     task = Reproduction(
         report,

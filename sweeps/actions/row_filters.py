@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from c2d.core.errors import InputError, unknown_name
 from c2d.core.sweep_manifest import PlannedRun
+from c2d.specs.teachers import needed_runs
+from sweeps.definition.expand import Grid
 from sweeps.state.plan import Row
 
 Filters = Mapping[str, Collection[str]]
@@ -54,3 +57,23 @@ def filter_rows(rows: Sequence[Row], texts: Sequence[str]) -> list[Row]:
     """
     filters = parse_filters(rows, texts)
     return [row for row in rows if matches(row, filters)]
+
+
+def filter_grid(grid: Grid, texts: Sequence[str]) -> Grid:
+    """Return the cells of a grid that match `axis=label` texts, and the teachers that they and these teachers need.
+
+    Raises:
+        InputError: see `parse_filters`.
+    """
+    rows = [PlannedRun(cell.run, "student", ({**cell.labels, "seed": str(cell.seed)},)) for cell in grid.cells]
+    filters = parse_filters(rows, texts)
+    cells = [cell for cell, row in zip(grid.cells, rows, strict=True) if matches(row, filters)]
+    planned = {teacher.id: teacher for teacher in grid.teachers}
+    needed: set[str] = set()
+    waiting = [run for cell in cells for run in needed_runs(cell.spec.teachers).values()]
+    while waiting:
+        run = waiting.pop()
+        if run in planned and run not in needed:
+            needed.add(run)
+            waiting += needed_runs(planned[run].teachers).values()
+    return replace(grid, cells=cells, teachers=[teacher for teacher in grid.teachers if teacher.id in needed])

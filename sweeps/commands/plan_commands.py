@@ -28,15 +28,17 @@ def check_command(
     runs: RunsOption = None,
     data: DataOption = None,
     profile: ProfileOption = None,
+    filters: FilterOption = None,
     forward: ForwardOption = True,
 ) -> None:
     """Check every cell: files, classes, layers, shapes, data set, weights. Lists all problems; exit code 2."""
+    from sweeps.actions.row_filters import filter_grid
     from sweeps.actions.submit import notes_of, problem_error, resolve, specs_of
     from sweeps.checks.check_sweep import check_sweep
     from sweeps.definition.definition import read_definition
 
     sweep, workspace = read_definition(definition), open_workspace(runs, data, Where.local, profile)
-    grid = resolve(sweep, workspace)
+    grid = filter_grid(resolve(sweep, workspace), filters or ())
     print(f"{sweep.name}: {sweep.question}")
     syntheses = sum(spec.kind == "impressions" for spec in grid.teachers)
     made_first = f"{len(grid.teachers) - syntheses} teachers" + (

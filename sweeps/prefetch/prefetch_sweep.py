@@ -8,16 +8,13 @@ from dataclasses import replace
 
 from c2d.core.download.remote_file import PrintLine, size_text
 from c2d.core.errors import InputError
-from c2d.core.sweep_manifest import Labels, PlannedRun
+from c2d.core.sweep_manifest import PlannedRun
 from c2d.data.fetch.public_archives import PUBLIC_ARCHIVES, PublicArchives
 from c2d.specs.names import names_in
-from c2d.specs.spec import RunSpec
-from c2d.specs.teachers import needed_runs
-from sweeps.actions.row_filters import matches, parse_filters
+from sweeps.actions.row_filters import filter_grid, matches, parse_filters
 from sweeps.actions.submit import resolve, specs_of
 from sweeps.actions.workspace import Workspace
 from sweeps.definition.definition import CellValues, Definition
-from sweeps.definition.expand import Grid
 from sweeps.definition.profile import Profile
 from sweeps.prefetch.dataset_items import dataset_item, fetched_item, missing_public, planned_item
 from sweeps.prefetch.needs import DatasetName, Item, needs_of
@@ -62,7 +59,7 @@ def prefetch_sweep(
             raise
         print_line("the weights are listed when the data sets are here: their digests are part of the runs")
         return missing
-    needs = needs_of(_specs_of_cells(grid, [cell.labels for cell in cells]))
+    needs = needs_of(specs_of(filter_grid(grid, filters)).values())
     use_caches(workspace.profile, os.environ, print_line)
     return [
         *(_dataset_item(dataset, public.get(dataset.name), workspace) for dataset in needs.datasets),
@@ -81,18 +78,6 @@ def chosen_cells(definition: Definition, filters: Sequence[str]) -> list[CellVal
     rows = [PlannedRun("", "student", tuple({**cell.labels, "seed": str(seed)} for seed in seeds)) for cell in cells]
     wanted = parse_filters(rows, filters)
     return [cell for cell, row in zip(cells, rows, strict=True) if matches(row, wanted)]
-
-
-def _specs_of_cells(grid: Grid, labels: Sequence[Labels]) -> list[RunSpec]:
-    """Return the specs of cells, and those of the teachers that they need, and that these need in turn."""
-    specs, needed = specs_of(grid), set[str]()
-    waiting = [cell.run for cell in grid.cells if cell.labels in labels]
-    while waiting:
-        run = waiting.pop()
-        if run in specs and run not in needed:
-            needed.add(run)
-            waiting += needed_runs(specs[run].teachers).values()
-    return [spec for run, spec in specs.items() if run in needed]
 
 
 def _dataset_item(dataset: DatasetName, public: Item | None, workspace: Workspace) -> Item:

@@ -70,7 +70,7 @@ def steps(task: Reproduction) -> Iterator[Step]:
     filters = [part for text in task.filters for part in ("--filter", text)]
     if task.prefetch:
         yield Step("data sets and weights, which need a network", ["prefetch", sweep, *profile, *filters, *stores])
-    yield Step("one training step of every kind of cell", ["sweep", "check", sweep, *profile, *stores])
+    yield Step("one training step of every kind of cell", ["sweep", "check", sweep, *profile, *filters, *stores])
     submit = ["sweep", "submit", sweep, "--where", task.where, "--no-forward", "--wait"]
     yield Step("training; returns when every run has ended", [*submit, *profile, *filters, *stores], is_partial=True)
     report = ["report", *task.report.companions, "--sweep", sweep, "--out", str(task.out)]

@@ -9,7 +9,12 @@ import pytest
 
 from c2d.cli.main import main
 from c2d.core.errors import InputError
-from sweeps.definition.definition import definition_names
+from c2d.specs.teachers import needed_runs
+from sweeps.actions.row_filters import filter_grid
+from sweeps.actions.submit import resolve
+from sweeps.actions.workspace import Workspace
+from sweeps.definition.definition import definition_names, read_definition
+from sweeps.definition.profile import load_profile
 from sweeps.reproduce import frozen_reference as frozen
 from sweeps.reproduce.reproduce import Reproduction, run_steps, steps
 from sweeps.reproduce.shipped_reports import reported_sweeps, shipped_report, shipped_reports
@@ -112,6 +117,25 @@ def test_a_failed_run_is_reported_and_a_refused_step_stops(
     assert run_steps(task, run, lines.append) == code
     assert len(called) == calls
     assert lines[-1].startswith("stopped at step") == (calls < 5)
+
+
+def test_filters_reach_all_steps_that_need_data_weights_or_time(task: Reproduction) -> None:
+    filtered = [step for step in steps(replace(task, filters=("seed=0",))) if "--filter" in step.arguments]
+    assert [step.arguments[0] for step in filtered] == ["prefetch", "sweep", "sweep"]
+
+
+def test_a_part_of_a_sweep_has_the_teachers_that_it_needs(tmp_path: Path) -> None:
+    """SSD needs its classifier alone; QR50's backbone is trained for QR50, and both its teachers are needed."""
+    workspace = Workspace(tmp_path / "runs", tmp_path / "data", "dry", load_profile("default"))
+    grid = resolve(read_definition("icod-students"), workspace)
+    sizes = {}
+    for text in ("model=ssd300", "model=frcnn-qr50", "method=baseline"):
+        part = filter_grid(grid, [text, "seed=1"])
+        needed = {run for cell in part.cells for run in needed_runs(cell.spec.teachers).values()}
+        assert {teacher.id for teacher in part.teachers} == needed
+        sizes[text] = len(part.cells), len(part.teachers)
+    assert sizes == {"model=ssd300": (5, 1), "model=frcnn-qr50": (5, 2), "method=baseline": (4, 1)}
+    assert filter_grid(grid, []) == grid
 
 
 def test_the_dry_form_prints_the_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
